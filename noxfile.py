@@ -1,0 +1,46 @@
+"""One task a session. All share the environment that nox itself runs in: torch is installed once."""
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "none"
+nox.options.error_on_missing_interpreters = True
+
+
+def _python(session: nox.Session, *arguments: str) -> None:
+    session.run(sys.executable, *arguments, *session.posargs)
+
+
+@nox.session(default=False)
+def train(session: nox.Session) -> None:
+    """Train three settings and score the selected one: nox -s train -- --preset demo."""
+    _python(session, "-m", "in4310repro", "train")
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Measure the feature maps of a run and write its report."""
+    _python(session, "-m", "in4310repro", "report")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Oracles, golden files, determinism."""
+    _python(session, "-m", "pytest")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and the direction of imports."""
+    folder = Path(sys.executable).parent
+    for words in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",)):
+        session.run(str(folder / words[0]), *words[1:])
+
+
+@nox.session(default=False)
+def golden(session: nox.Session) -> None:
+    """Write one golden file anew: nox -s golden -- CASE --reason "why it moved"."""
+    _python(session, "-m", "tests.golden_cases")

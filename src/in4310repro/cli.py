@@ -1,0 +1,233 @@
+"""The command line: names a preset and paths, calls one function, prints what it wrote.
+
+torch is imported by the commands that need it, after the arithmetic is set, and never for --help.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from in4310repro import presets
+from in4310repro.numerics import Numerics, activate
+from in4310repro.progress import Progress
+
+if TYPE_CHECKING:
+    from in4310repro.runs import Run
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+data_app = typer.Typer(no_args_is_help=True, help="Image folders: draw the embedded scenes.")
+app.add_typer(data_app, name="data")
+
+DIFFERENCE, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+# Typer brings its own copy of click, or the click package, by version; this is the base class of either.
+USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+class Overrides:
+    """Options that every command which trains or reports shares; each is a field of `presets.Config`."""
+
+    data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the embedded scenes.")]
+    weights: Annotated[str | None, typer.Option(help="none, imagenet or a .safetensors or .pth file.")]
+    model: Annotated[str | None, typer.Option(help=", ".join(presets.MODELS))]
+    image_size: Annotated[int | None, typer.Option(help="Side of the square input, pixels.")]
+    batch_size: Annotated[int | None, typer.Option(help="Images a training step.")]
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each setting.")]
+    split: Annotated[str | None, typer.Option(help="training/validation/test as counts or shares.")]
+    seed: Annotated[int | None, typer.Option(help="Of split, weights, order and augmentation.")]
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+    numerics: Annotated[str | None, typer.Option(help="auto, native or portable.")]
+    precision: Annotated[str | None, typer.Option(help="fast or exact feature statistics.")]
+    imagenet: Annotated[str | None, typer.Option(help="Folder of ImageNet images to compare with.")]
+    cifar10: Annotated[str | None, typer.Option(help="Folder of CIFAR-10 images to compare with.")]
+
+
+def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the shared options; it receives those that were set as its last argument, a dictionary."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in inspect.get_annotations(Overrides, eval_str=True).items()
+    ]
+
+    def call(**values: Any) -> None:
+        overrides = {option.name: values.pop(option.name) for option in shared}
+        command(**values, overrides={name: value for name, value in overrides.items() if value is not None})
+
+    call.__doc__, call.__name__ = command.__doc__, command.__name__
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    call.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+    return call
+
+
+Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(presets.PRESETS)}.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings that replace the preset's.")]
+Out = Annotated[Path | None, typer.Option(help="The run folder; default: runs/PRESET.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
+Data = Annotated[str | None, typer.Option(help="Where the run's images are now, if they moved.")]
+
+
+@app.command()
+@with_overrides
+def train(preset: Preset = "demo", config: ConfigFile = None, out: Out = None, overrides: Any = None) -> None:
+    """Train three settings, select on validation, score the test set once."""
+    chosen = presets.configure(preset, config, overrides)
+    numerics = _activate(chosen.numerics, chosen.device)
+    from in4310repro import experiment
+
+    run = experiment.train(chosen, numerics, out or Path("runs") / preset, _progress())
+    _say_result(run)
+
+
+@app.command()
+@with_overrides
+def report(
+    preset: Preset = "demo",
+    config: ConfigFile = None,
+    out: Out = None,
+    reports: Annotated[Path, typer.Option(help="Where reports/PRESET goes.")] = Path("reports"),
+    overrides: Any = None,
+) -> None:
+    """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers."""
+    run, recorded = _open(out or Path("runs") / preset)
+    presets.configure(preset, config, overrides)
+    free = ("data", "device", "numerics", "precision", "imagenet", "cifar10")
+    apart = presets.differences(recorded, {name: value for name, value in overrides.items() if name not in free})
+    if apart:
+        raise ValueError(
+            f"{run.folder} was trained with other settings: {'; '.join(apart)}; train again or leave them out"
+        )
+    changes = {name: overrides[name] for name in ("precision", "imagenet", "cifar10") if name in overrides}
+    numerics = _activate_as(run, overrides.get("numerics"), overrides.get("device"))
+    from in4310repro import experiment
+    from in4310repro.report import page
+
+    experiment.features(run, replace(recorded, **changes), numerics, overrides.get("data"), _progress())
+    for file in page.write(run, reports / recorded.preset, overrides.get("data")):
+        _print(f"wrote {file}")
+
+
+@app.command()
+def verify(run: RunFolder, data: Data = None, numerics: Annotated[str | None, typer.Option()] = None) -> None:
+    """Predict a run's test set again and compare with its saved scores; exit code 1 on a difference."""
+    opened, _ = _open(run)
+    active = _activate_as(opened, numerics, None)
+    from in4310repro import evaluation
+
+    found = evaluation.verify(opened, active, data, _progress())
+    for difference in found:
+        _print(f"difference: {difference}")
+    if found:
+        raise typer.Exit(DIFFERENCE)
+    same = opened.read_json("fingerprint.json")["numeric_class"] == active.numeric_class
+    tier = "bit for bit" if same else f"within {evaluation.SCORE_TOLERANCE:g}, in another numeric class"
+    _print(f"{run}: every test score was predicted again, {tier}; no file of the run has changed")
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the run's test set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+) -> None:
+    """Measure a run's selected network on its test set, or on every image of another folder."""
+    opened, _ = _open(run)
+    active = _activate_as(opened, None, device)
+    from in4310repro import experiment
+    from in4310repro.runs import json_bytes, write_whole
+
+    measured = experiment.evaluate(opened, active, data, _progress())
+    _print(json.dumps(measured, indent=1))
+    if out:
+        write_whole(out, lambda file: file.write(json_bytes(measured)))
+
+
+@app.command()
+def fingerprint(
+    numerics: Annotated[str, typer.Option(help="auto, native or portable.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Print all that could explain another result: libraries, processor, arithmetic, source."""
+    from in4310repro.numerics import fingerprint
+
+    _print(json.dumps(fingerprint(_activate(numerics, device)), indent=1))
+
+
+@data_app.command()
+def scenes(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    images: Annotated[int, typer.Option(help="Images of each class.", min=1)] = 100,
+    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=16)] = 64,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Draw the embedded scenes into class folders."""
+    from in4310repro.data.embedded import write_scenes
+
+    write_scenes(folder, images, image_size, seed, _progress())
+    _print(f"wrote {folder}")
+
+
+def main() -> None:
+    """Runs a command; wrong input becomes one line and exit code 2, an interrupt exit code 130."""
+    try:
+        # Without standalone mode a command's exit code comes back as the value.
+        code = app(standalone_mode=False)
+    except USAGE_ERROR as error:
+        _fail(error.format_message(), WRONG_INPUT)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except (ValueError, OSError) as error:
+        _fail(" ".join(str(error).split()), WRONG_INPUT)
+    if code == INTERRUPTED:
+        _fail("interrupted; what was finished is in the run folder", INTERRUPTED)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    Console(stderr=True).print(f"in4310repro: {message}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _print(line: str) -> None:
+    Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress() -> Progress:
+    return Progress(Console(stderr=True))
+
+
+def _activate(mode: str, device: str) -> Numerics:
+    numerics = activate(mode, device)
+    if numerics.note:
+        _print(numerics.note)
+    return numerics
+
+
+def _activate_as(run: Run, mode: str | None, device: str | None) -> Numerics:
+    """The arithmetic that a run was made with, unless another is asked for."""
+    recorded = run.read_json("fingerprint.json")
+    return _activate(mode or recorded["numerics"], device or ("auto" if recorded["device"] != "cpu" else "cpu"))
+
+
+def _open(folder: Path) -> tuple[Run, presets.Config]:
+    from in4310repro.runs import Run
+
+    run = Run.open(folder)
+    return run, presets.from_json(run.read_json("config.json"))
+
+
+def _say_result(run: Run) -> None:
+    found = run.read_json("metrics.json")
+    _print(
+        f"wrote {run.folder}: {found['setting']}, epoch {found['epoch']}, mean class accuracy on test "
+        f"{found['mean_class_accuracy']:.4f}, mAP {found['mean_average_precision']:.4f}"
+    )

@@ -1,0 +1,1 @@
+"""Embedded scenes, image folders, splits, decoding and the loaders."""

@@ -1,0 +1,218 @@
+"""The whole chain: images -> split -> three trainings -> selection -> test scores -> feature statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from in4310repro import evaluation, metrics, models, presets
+from in4310repro.data import comparison
+from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data.folders import Catalogue, catalogue, image_files
+from in4310repro.data.images import ImageSet, batches, load
+from in4310repro.data.splits import Split, from_csv, parse_sizes, split, to_csv
+from in4310repro.evaluation import Row
+from in4310repro.features import FeatureStatistics
+from in4310repro.numerics import Numerics, fingerprint
+from in4310repro.presets import Config
+from in4310repro.progress import SILENT, Progress
+from in4310repro.runs import Run, tensors_sha256
+from in4310repro.training import fit
+
+EIGENVALUES = 15
+
+
+def train(config: Config, numerics: Numerics, folder: Path, progress: Progress = SILENT) -> Run:
+    """Trains every setting from equal initial weights, selects on validation, and scores the test set once.
+
+    A run that is already in the folder moves aside. All inputs are checked before anything is computed.
+
+    Raises:
+        ValueError: whatever is wrong with the data, the weights or the settings.
+    """
+    for other in (config.imagenet, config.cifar10):
+        if other:
+            image_files(Path(other))
+    images = _catalogue(config, progress)
+    parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    sets = {name: _load(parts, name, config, progress) for name in ("training", "validation")}
+    classes = len(parts.classes)
+    initial = models.build(config.model, classes, config.seed, config.weights).state_dict()
+    run = Run.create(folder)
+    run.write_json("config.json", presets.to_json(config))
+    run.write_json("fingerprint.json", fingerprint(numerics))
+    run.write_bytes("split.csv", to_csv(parts))
+    histories = {}
+    for setting in config.settings:
+        model = models.build(config.model, classes, config.seed)
+        model.load_state_dict(initial)
+        histories[setting.name] = fit(
+            model, sets["training"], sets["validation"], config, setting, run, numerics.device, progress
+        )
+    _score_test(run, config, parts, histories, numerics, progress)
+    return run
+
+
+def _catalogue(config: Config, progress: Progress) -> Catalogue:
+    if config.data:
+        return catalogue(Path(config.data), progress)
+    if not config.scenes:
+        raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
+    return embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
+
+
+def _load(parts: Split, name: str, config: Config, progress: Progress) -> ImageSet:
+    return load(name, parts.root, parts.parts[name], config.image_size, progress=progress)
+
+
+def _score_test(
+    run: Run, config: Config, parts: Split, histories: Mapping[str, list[Row]], numerics: Numerics, progress: Progress
+) -> None:
+    """The one look at the test set: by the selected network, after the selection."""
+    setting, row = evaluation.select(histories)
+    model = models.build(config.model, len(parts.classes), config.seed)
+    model.load_state_dict(run.read_tensors(f"{setting}/best.safetensors"))
+    images = _load(parts, "test", config, progress)
+    scores = evaluation.predict(
+        model.to(numerics.device), images, config.evaluation_batch_size, numerics.device, progress
+    )
+    run.write_arrays("scores.npz", paths=_text(scores.paths), labels=scores.labels, softmax=scores.softmax)
+    supports = {part: Catalogue(parts.root, parts.classes, entries).counts() for part, entries in parts.parts.items()}
+    found = {
+        "setting": setting,
+        "epoch": row["epoch"],
+        "validation_mean_class_accuracy": row["mean_class_accuracy"],
+        "weights_sha256": tensors_sha256(model.state_dict()),
+        "classes": list(parts.classes),
+        "supports": supports,
+        "loss": scores.loss,
+    }
+    run.write_json("metrics.json", found | metrics.summary(*scores.tensors()))
+
+
+def _text(words: tuple[str, ...]) -> Any:
+    import numpy as np
+
+    return np.array(words, dtype=np.str_)
+
+
+def image_sets(run: Run, config: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
+    """The run's own test images and two sets to hold against them, each a sample of the configured size.
+
+    ImageNet and CIFAR-10 where their folders are given, else photographs and digits that scikit-learn ships, under
+    names of their own.
+    """
+    root = evaluation.data_root(config, data)
+    parts = from_csv(run.folder / "split.csv", root)
+    count, size, seed = config.feature_images, config.image_size, config.seed
+    own = comparison.subset(_load(parts, "test", config, progress), count, seed)
+    second = (
+        comparison.imagenet(Path(config.imagenet), count, size, seed)
+        if config.imagenet
+        else comparison.photographs(count, size, seed)
+    )
+    third = (
+        comparison.cifar10(Path(config.cifar10), count, size, seed)
+        if config.cifar10
+        else comparison.digits(count, size, seed)
+    )
+    return [own, second, third]
+
+
+def features(
+    run: Run, config: Config, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
+) -> dict[str, Any]:
+    """Non-positive shares and covariance spectra of the modules on three image sets; writes `features.json`.
+
+    The network is the one with the weights that training started from; where that was none, the selected one.
+
+    Raises:
+        ValueError: an unknown module, or image sets that cannot be read.
+    """
+    if config.weights == "none":
+        model, setting = evaluation.chosen_network(run, len(run.read_json("metrics.json")["classes"]))
+        network = f"{config.model} as trained here by setting {setting}"
+    else:
+        model = models.build(config.model, len(run.read_json("metrics.json")["classes"]), config.seed, config.weights)
+        network = f"{config.model} with {config.weights} weights, not fine-tuned"
+    found = {
+        "network": network,
+        "precision": config.precision,
+        "sets": [
+            measured(model.to(numerics.device), images, config.modules, config, numerics.device, progress)
+            for images in image_sets(run, config, data, progress)
+        ],
+    }
+    run.write_json("features.json", found)
+    return found
+
+
+def measured(
+    model: torch.nn.Module,
+    images: ImageSet,
+    modules: tuple[str, ...],
+    config: Config,
+    device: str,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Statistics of one image set as JSON values; the network runs in eval mode and keeps its own afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        with (
+            torch.inference_mode(),
+            progress.task(f"feature maps of {images.name}", len(images)) as advance,
+            FeatureStatistics(model, modules=list(modules), samples="images", precision=config.precision) as statistics,
+        ):
+            for batch in batches(images, config.evaluation_batch_size):
+                model(batch.images.to(device))
+                advance(len(batch.paths), "")
+    finally:
+        model.train(training)
+    result = statistics.result()
+    return {
+        "name": images.name,
+        "images": len(images),
+        "modules": {
+            name: {
+                "non_positive": float(result[name].non_positive),
+                "non_finite": int(result[name].non_finite),
+                "channels": len(result[name].mean),
+                "eigenvalues": [float(value) for value in result[name].eigenvalues(EIGENVALUES)],
+            }
+            for name in modules
+        },
+    }
+
+
+def evaluate(run: Run, numerics: Numerics, data: str | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+    """Both metrics of the selected network on the run's test images, or on every image of another folder.
+
+    Raises:
+        ValueError: the folder's classes are not the run's.
+    """
+    config = presets.from_json(run.read_json("config.json"))
+    classes = run.read_json("metrics.json")["classes"]
+    if data:
+        images = catalogue(Path(data), progress)
+        if list(images.classes) != classes:
+            raise ValueError(
+                f"{data} has the classes {list(images.classes)}; the network of {run.folder} knows {classes}"
+            )
+        chosen = load("images", images.root, images.entries, config.image_size, progress=progress)
+    else:
+        chosen = _load(from_csv(run.folder / "split.csv", evaluation.data_root(config, None)), "test", config, progress)
+    model, setting = evaluation.chosen_network(run, len(classes))
+    device = numerics.device
+    scores = evaluation.predict(model.to(device), chosen, config.evaluation_batch_size, device, progress)
+    found = {
+        "setting": setting,
+        "data": data or "test set",
+        "images": len(chosen),
+        "classes": classes,
+        "loss": scores.loss,
+    }
+    return found | metrics.summary(*scores.tensors())

@@ -1,0 +1,51 @@
+"""Count, mean and scatter of rows, and how two of them become one."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Moments of some rows; the mean is kept as shift + offset, so that a large mean costs no digits."""
+
+    rows: Float64[Tensor, ""]
+    shift: Float64[Tensor, " channel"]
+    offset: Float64[Tensor, " channel"]
+    scatter: Float64[Tensor, "channel channel"]  # sum over rows of (x - mean)(x - mean)^T
+
+    @property
+    def mean(self) -> Float64[Tensor, " channel"]:
+        """Mean of the rows."""
+        return self.shift + self.offset
+
+    def to(self, device: torch.device | str) -> "Moments":
+        """The same moments on a device."""
+        return Moments(
+            rows=self.rows.to(device),
+            shift=self.shift.to(device),
+            offset=self.offset.to(device),
+            scatter=self.scatter.to(device),
+        )
+
+
+def merged(left: Moments, right: Moments) -> Moments:
+    """Moments of the rows of both; either may be empty.
+
+    scatter = S_l + S_r + (n_l n_r / n) d d^T, d = mean_r - mean_l.
+    Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+    """
+    rows = left.rows + right.rows
+    share = right.rows / rows.clamp(min=1)
+    # The shifts are nearby float32 values: their difference is exact, that of the means would not be.
+    step = (right.shift - left.shift) + (right.offset - left.offset)
+    weighted = (left.rows * share) * step
+    empty = left.rows == 0
+    return Moments(
+        rows=rows,
+        shift=torch.where(empty, right.shift, left.shift),
+        offset=torch.where(empty, right.offset, left.offset + share * step),
+        scatter=(left.scatter + right.scatter).addr_(weighted, step),
+    )

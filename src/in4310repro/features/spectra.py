@@ -1,0 +1,63 @@
+"""Eigenvalues of a covariance matrix and what is read off them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues in decreasing order, none below 0, and the size of the largest one that rounding had put below."""
+
+    eigenvalues: Float64[Tensor, " channel"]
+    clamped: float
+
+    def first(self, k: int | None = None) -> Float64[Tensor, " k"]:
+        """The k largest eigenvalues; all of them for None.
+
+        Raises:
+            ValueError: k is not in 1..channels.
+        """
+        channels = len(self.eigenvalues)
+        if k is not None and not 1 <= k <= channels:
+            raise ValueError(f"{k} eigenvalues asked for; there are 1 to {channels}")
+        return self.eigenvalues[:k]
+
+    def trace_share(self, k: int) -> float:
+        """Share of the total variance in the k largest eigenvalues, in [0, 1].
+
+        Raises:
+            ValueError: k is not in 1..channels, or the total variance is 0, so that a share is undefined.
+        """
+        return float(self.first(k).sum() / self._trace())
+
+    def effective_rank(self) -> float:
+        """Exp of the entropy of the eigenvalues divided by their sum, in [1, channels].
+
+        Roy, Vetterli, "The effective rank" (EUSIPCO 2007).
+
+        Raises:
+            ValueError: the total variance is 0.
+        """
+        shares = self.eigenvalues / self._trace()
+        return float(torch.special.entr(shares).sum().exp())
+
+    def _trace(self) -> Tensor:
+        trace = self.eigenvalues.sum()
+        if not trace > 0:
+            raise ValueError("the total variance is 0: all rows are equal, so no share of it is defined")
+        return trace
+
+
+def spectrum(covariance: Float64[Tensor, "channel channel"]) -> Spectrum:
+    """Spectrum of a symmetric positive semi-definite matrix, by LAPACK's symmetric solver in float64.
+
+    Raises:
+        ValueError: the matrix holds a value that is not finite.
+    """
+    if not torch.isfinite(covariance).all():
+        raise ValueError(f"{int((~torch.isfinite(covariance)).sum())} entries of the covariance are not finite")
+    ascending = torch.linalg.eigvalsh(covariance)
+    return Spectrum(ascending.flip(0).clamp(min=0), clamped=max(0.0, -float(ascending[0])))

@@ -1,0 +1,66 @@
+"""How far a long task is: a bar on a terminal, plain lines elsewhere, silence for a library caller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+Advance = Callable[[int, str], None]
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where progress is shown; a console of None shows nothing."""
+
+    console: Console | None = None
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Yields a function that takes the items done since its last call and a detail such as `loss 0.41`."""
+        if self.console is None:
+            yield lambda _done, _detail: None
+        elif self.console.is_terminal:
+            with _bars(self.console) as bars:
+                bar = bars.add_task(title, total=total, detail="")
+                yield lambda done, detail: bars.update(bar, advance=done, detail=detail)
+        else:
+            yield _plain_lines(self.console, title, total)
+
+    def say(self, line: str) -> None:
+        """One line, as it is."""
+        if self.console is not None:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+SILENT = Progress()
+
+
+def _bars(console: Console) -> Bars:
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Bars(*columns, TextColumn("{task.fields[detail]}"), console=console)
+
+
+def _plain_lines(console: Console, title: str, total: int) -> Advance:
+    """A line at most every few seconds, and one when all is done."""
+    start = shown = time.monotonic()
+    finished = 0
+
+    def advance(done: int, detail: str) -> None:
+        nonlocal shown, finished
+        finished += done
+        now = time.monotonic()
+        if finished < total and now - shown < SECONDS_BETWEEN_LINES:
+            return
+        shown = now
+        left = (now - start) / max(finished, 1) * (total - finished)
+        line = f"{title}: {finished}/{total}, {left:.0f} s left"
+        console.print(f"{line}, {detail}" if detail else line, markup=False, highlight=False, soft_wrap=True)
+
+    return advance

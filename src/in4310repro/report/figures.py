@@ -1,0 +1,141 @@
+"""Numbers to pictures: each function draws what an exhibit's JSON file holds, and computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from in4310repro.data.images import decode
+
+OURS, ORIGINAL, WRONG = "#1f6f8b", "#c9b28f", "#b3261e"
+LINES = ("#1f6f8b", "#d1783c", "#5b8c5a", "#8a5a9e", "#444444")
+PIXELS = 96  # of an image in figure 7
+
+
+def draw(number: int, numbers: Mapping[str, Any], root: Path) -> Figure:
+    """The figure with this number in the original; `root` is where figure 7 finds its images."""
+    if number == 7:
+        return ranking(numbers, root)
+    drawn: Callable[[Mapping[str, Any]], Figure] = {
+        5: losses,
+        6: accuracies,
+        8: sparsity,
+        9: spectra,
+        10: spectra,
+        11: spectra,
+    }.get(number, class_metrics)
+    return drawn(numbers)
+
+
+def class_metrics(numbers: Mapping[str, Any]) -> Figure:
+    """Two panels of bars, ours and the original's, for each class and the mean."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _bars(left, numbers, "class_accuracy", "mean_class_accuracy", "class accuracy")
+    _bars(right, numbers, "average_precision", "mean_average_precision", "average precision")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def _bars(axes: Axes, numbers: Mapping[str, Any], each: str, mean: str, title: str) -> None:
+    names = [*numbers["classes"], "mean"]
+    width = 0.4 if "original" in numbers else 0.7
+    for shift, who, colour in ((0, "ours", OURS), (1, "original", ORIGINAL)):
+        if who in numbers:
+            values = [*numbers[who][each], numbers[who][mean]]
+            places = [place + shift * width for place in range(len(names))]
+            axes.bar(places, values, width, color=colour, label=who)
+    centre = width / 2 if "original" in numbers else 0
+    axes.set_xticks([place + centre for place in range(len(names))], names, rotation=30, ha="right")
+    axes.set_ylim(0, 1)
+    axes.set_title(title, loc="left", fontsize=11)
+    _plain(axes)
+
+
+def losses(numbers: Mapping[str, Any]) -> Figure:
+    """Training and validation loss over the epochs."""
+    figure, axes = _single("cross-entropy an image", "epoch")
+    for colour, (name, label) in zip(LINES, (("train_loss", "training"), ("val_loss", "validation")), strict=False):
+        axes.plot(numbers["epoch"], numbers[name], "o-", color=colour, label=label, markersize=4)
+    axes.set_ylim(bottom=0)
+    return _finished(figure, axes, numbers["epoch"])
+
+
+def accuracies(numbers: Mapping[str, Any]) -> Figure:
+    """Mean class accuracy of every setting over the epochs; the selected one is drawn bold."""
+    figure, axes = _single("mean class accuracy", "epoch")
+    for colour, (name, values) in zip(LINES, numbers["mean_class_accuracy"].items(), strict=False):
+        width = 2.5 if name == numbers["selected"] else 1.2
+        axes.plot(numbers["epoch"], values, "o-", color=colour, label=name, linewidth=width, markersize=4)
+    axes.set_ylim(0, 1)
+    return _finished(figure, axes, numbers["epoch"])
+
+
+def ranking(numbers: Mapping[str, Any], root: Path) -> Figure:
+    """Rows of ten images: the top and the bottom of each ranked class."""
+    rows = [(name, side, images) for name, sides in numbers["ranked"].items() for side, images in sides.items()]
+    columns = max(len(images) for _, _, images in rows)
+    figure = Figure(figsize=(1.15 * columns + 0.6, 1.5 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes_row, (name, side, images) in zip(grid, rows, strict=True):
+        axes_row[0].set_ylabel(f"{name}\n{side}", fontsize=9)
+        for axes, image in zip(axes_row, images, strict=False):
+            true = numbers["classes"][image["label"]]
+            axes.imshow(decode(root / image["path"], PIXELS))
+            score = image["score"]
+            axes.set_title(f"{score:.2f}" if score >= 0.01 else f"{score:.0e}", fontsize=8, pad=2)
+            axes.set_xlabel(true, fontsize=8, labelpad=1, color="black" if true == name else WRONG)
+        for axes in axes_row:
+            axes.set_xticks([])
+            axes.set_yticks([])
+    return figure
+
+
+def sparsity(numbers: Mapping[str, Any]) -> Figure:
+    """Percent of values that are not positive, for each module."""
+    figure, axes = _single("values <= 0, %", "")
+    names = list(numbers["ours"])
+    axes.bar(range(len(names)), list(numbers["ours"].values()), 0.4, color=OURS, label="ours")
+    printed = [(place, numbers["original"][name]) for place, name in enumerate(names) if name in numbers["original"]]
+    axes.bar([p + 0.4 for p, _ in printed], [v for _, v in printed], 0.4, color=ORIGINAL, label="original")
+    axes.set_xticks([place + 0.2 for place in range(len(names))], names)
+    axes.set_ylim(0, 100)
+    axes.legend(frameon=False, ncols=2, loc="upper left")
+    return figure
+
+
+def spectra(numbers: Mapping[str, Any]) -> Figure:
+    """Eigenvalues of the five modules in decreasing order, on a logarithmic axis."""
+    figure, axes = _single("eigenvalue", "place")
+    for colour, (name, values) in zip(LINES, numbers["eigenvalues"].items(), strict=False):
+        # A logarithmic axis has no zero, and what rounding leaves of one would stretch it by ten decades.
+        shown = [(place, value) for place, value in enumerate(values, start=1) if value > 1e-10 * values[0]]
+        axes.semilogy([p for p, _ in shown], [v for _, v in shown], "o-", color=colour, label=name, markersize=4)
+    longest = max(map(len, numbers["eigenvalues"].values()))
+    return _finished(figure, axes, range(1, longest + 1))
+
+
+def _single(vertical: str, horizontal: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.set_ylabel(vertical)
+    axes.set_xlabel(horizontal)
+    _plain(axes)
+    return figure, axes
+
+
+def _finished(figure: Figure, axes: Axes, ticks: Any) -> Figure:
+    axes.set_xticks(list(ticks))
+    axes.legend(frameon=False)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,69 @@
+"""Writes a report: the figures and their numbers, a Markdown page, and one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from in4310repro import presets
+from in4310repro.evaluation import data_root
+from in4310repro.report import figures, tables
+from in4310repro.runs import Run, json_bytes, write_whole
+
+
+def write(run: Run, folder: Path, data: str | None = None) -> list[Path]:
+    """Writes `report.md`, `index.html`, and a PNG and a JSON file for each figure; returns the two pages.
+
+    Raises:
+        ValueError: the run is not finished, its features are not measured, or an image is missing.
+    """
+    config = presets.from_json(run.read_json("config.json"))
+    exhibits = tables.exhibits(run)
+    pictures: dict[str, bytes] = {}
+    for exhibit in exhibits:
+        figure = figures.draw(exhibit.number, exhibit.numbers, data_root(config, data))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+        pictures[exhibit.name] = buffer.getvalue()
+    context = _context(run, config, exhibits)
+    files = {f"{name}.png": picture for name, picture in pictures.items()}
+    files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in exhibits}
+    files["report.md"] = _rendered("report.md.jinja", context).encode()
+    embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
+    files["index.html"] = _rendered("index.html.jinja", context | {"pictures": embedded}).encode()
+    for name, content in files.items():
+        _write(folder / name, content)
+    return [folder / "report.md", folder / "index.html"]
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_whole(path, lambda file: file.write(content))
+
+
+def _context(run: Run, config: presets.Config, exhibits: list[tables.Exhibit]) -> dict[str, Any]:
+    metrics = run.read_json("metrics.json")
+    return {
+        "config": config,
+        "metrics": metrics,
+        "original": tables.original(),
+        "exhibits": exhibits,
+        "departures": tables.departures(config, metrics),
+        "fingerprint": run.read_json("fingerprint.json"),
+        "test_images": sum(metrics["supports"]["test"].values()),
+    }
+
+
+def _rendered(template: str, context: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("in4310repro.report"),
+        autoescape=jinja2.select_autoescape(["html", "html.jinja"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(context)

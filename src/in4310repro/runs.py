@@ -1,0 +1,172 @@
+"""The run folder: the only reader and writer of result files.
+
+Files are written whole or not at all: to a temporary file beside the target, synced, then renamed. The manifest
+holds the sha256 of each file, so one changed byte is found without knowing what the file means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+MANIFEST = "manifest.json"
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Creates or replaces a file in one step, through a temporary file that other processes do not share."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Lower-case hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, dtypes, shapes and bytes, in order of the names; layout and device do not enter."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def json_bytes(value: Any) -> bytes:
+    """Readable JSON whose floats read back as they were; nan and infinity are refused."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read_json_file(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        ValueError: the file is not there or holds no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from None
+
+
+def read_tensor_file(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in a safetensors file.
+
+    Raises:
+        ValueError: the file is not there or is damaged.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not there")
+    try:
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load(path.read_bytes())
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+    return tensors
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder of results and the manifest that seals them."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, folder: Path) -> Run:
+        """An empty run folder; a run that is already there moves aside, to the first free `FOLDER.N`."""
+        if folder.exists() and any(folder.iterdir()):
+            numbers = (n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}.{n}").exists())
+            folder.rename(folder.with_name(f"{folder.name}.{next(numbers)}"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A run folder that training wrote.
+
+        Raises:
+            ValueError: the folder is not there, or holds no configuration.
+        """
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"{folder} is no run folder: it has no config.json; `in4310repro train` writes one")
+        return cls(folder)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Writes a file and its manifest entry."""
+        write_whole(self.folder / name, lambda file: file.write(data))
+        manifest = self._manifest() | {name: hashlib.sha256(data).hexdigest()}
+        write_whole(self.folder / MANIFEST, lambda file: file.write(json_bytes(dict(sorted(manifest.items())))))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file."""
+        self.write_bytes(name, json_bytes(value))
+
+    def write_tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Writes a safetensors file."""
+        stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        self.write_bytes(name, safetensors.torch.save(stored))
+
+    def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
+        """Writes an npz file; equal arrays make equal bytes."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self.write_bytes(name, buffer.getvalue())
+
+    def read_json(self, name: str) -> Any:
+        """The value in a JSON file of the run."""
+        return read_json_file(self.folder / name)
+
+    def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors in a safetensors file of the run."""
+        return read_tensor_file(self.folder / name)
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays in an npz file of the run.
+
+        Raises:
+            ValueError: the file is not there or is damaged.
+        """
+        try:
+            with np.load(self.folder / name, allow_pickle=False) as file:
+                return dict(file)
+        except FileNotFoundError:
+            raise ValueError(f"{self.folder / name} is not there") from None
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
+            raise ValueError(f"{self.folder / name} is damaged: {error}") from None
+
+    def changed_files(self) -> list[str]:
+        """Names of files that are missing or no longer have the bytes that were written."""
+        return [
+            name
+            for name, sha256 in self._manifest().items()
+            if not (self.folder / name).is_file() or file_sha256(self.folder / name) != sha256
+        ]
+
+    def _manifest(self) -> dict[str, str]:
+        path = self.folder / MANIFEST
+        manifest: dict[str, str] = read_json_file(path) if path.exists() else {}
+        return manifest

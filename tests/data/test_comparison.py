@@ -1,0 +1,94 @@
+"""Image sets to compare with, in every layout that their folders come in."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from in4310repro.data import comparison
+
+
+def files(root: Path, *paths: str) -> Path:
+    for number, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(root / path)
+    return root
+
+
+@pytest.mark.parametrize("pattern", ["{}.JPEG", "n0{}/1.JPEG", "val/n0{}/1.JPEG"], ids=["flat", "class", "torchvision"])
+def test_imagenet_is_read_in_every_layout(pattern: str, tmp_path: Path) -> None:
+    found = comparison.imagenet(files(tmp_path, *(pattern.format(n) for n in range(9))), 5, 32, 0)
+    assert (found.name, len(found), found.pixels.shape) == ("ImageNet", 5, (5, 32, 32, 3))
+
+
+def test_a_training_part_beside_val_is_not_sampled(tmp_path: Path) -> None:
+    found = comparison.imagenet(files(tmp_path, "train/a/1.png", "val/a/1.png", "val/b/1.png"), 9, 32, 0)
+    assert found.paths == ("a/1.png", "b/1.png")
+
+
+def cifar_archive(root: Path, images: NDArray[np.uint8]) -> Path:
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir()
+    with (folder / "test_batch").open("wb") as stream:
+        pickle.dump({b"data": images.transpose(0, 3, 1, 2).reshape(len(images), 3072)}, stream, protocol=2)
+    return root
+
+
+def test_torchvisions_archive_of_cifar10_keeps_its_channels_and_rows(tmp_path: Path) -> None:
+    originals = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    found = comparison.cifar10(cifar_archive(tmp_path, originals), 12, 32, 0)
+    assert np.array_equal(found.pixels, originals)
+    assert not np.array_equal(originals.transpose(0, 3, 1, 2).reshape(12, 32, 32, 3), originals)
+
+
+def test_class_folders_of_cifar10_are_read_too(tmp_path: Path) -> None:
+    assert len(comparison.cifar10(files(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png"), 200, 32, 0)) == 3
+
+
+class Trap:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code from an archive ran",)
+
+
+def test_an_archive_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
+    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": Trap()}))
+    with pytest.raises(ValueError, match="not CIFAR-10's test_batch"):
+        comparison.cifar10(tmp_path, 5, 32, 0)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:
+    cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
+    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": np.zeros((2, 5))}, protocol=2))
+    with pytest.raises(ValueError, match=r"float64 of shape \(2, 5\); uint8 of shape"):
+        comparison.cifar10(tmp_path, 5, 32, 0)
+
+
+def test_a_folder_with_too_few_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has 1 images for ImageNet; at least 2"):
+        comparison.imagenet(files(tmp_path, "1.png"), 5, 32, 0)
+    with pytest.raises(ValueError, match=r"no folder .*nowhere"):
+        comparison.cifar10(tmp_path / "nowhere", 5, 32, 0)
+
+
+def test_a_sample_depends_on_seed_and_names_and_is_exactly_as_large_as_asked() -> None:
+    names = [f"{number}.png" for number in range(500)]
+    assert len(set(comparison.sampled(names, 200, 0))) == 200
+    assert comparison.sampled(names, 200, 0) == comparison.sampled(names, 200, 0) != comparison.sampled(names, 200, 1)
+    kept = {names[position] for position in comparison.sampled(names, 200, 0)}
+    backwards = names[::-1]
+    assert {backwards[position] for position in comparison.sampled(backwards, 200, 0)} == kept
+
+
+def test_the_embedded_sets_carry_names_of_their_own() -> None:
+    photographs, digits = comparison.photographs(6, 48, 0), comparison.digits(6, 48, 0)
+    assert (photographs.name, digits.name) == ("scikit-learn photographs", "scikit-learn digits")
+    for images in (photographs, digits):
+        assert images.pixels.shape == (6, 48, 48, 3)
+        assert len(set(images.keys)) == 6
+    assert photographs.pixels.std() > 20
+    assert len(np.unique(digits.pixels)) > 10

@@ -1,0 +1,188 @@
+"""What the golden files hold: a case is a function of no arguments that returns claims.
+
+`test_golden.py` only reads the files; `nox -s golden -- CASE --reason "..."` runs this module and writes one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import functools
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from in4310repro import experiment, models
+from in4310repro.data import scenes
+from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data.images import load, training_batches
+from in4310repro.data.splits import PARTS, parse_sizes, split
+from in4310repro.golden import Case, Claim, update
+from in4310repro.numerics import Numerics, activate
+from in4310repro.presets import PRESETS, Config
+from in4310repro.runs import Run, file_sha256, tensors_sha256
+
+FOLDER = Path(__file__).parents[1] / "golden"
+
+
+@functools.cache
+def numerics() -> Numerics:
+    return activate("auto", "cpu")
+
+
+def scene_pixels() -> dict[str, Claim]:
+    """sha256 of every class, over the pixels of its scenes, for both presets that draw them."""
+    claims = {}
+    for preset in ("tiny", "demo"):
+        config = PRESETS[preset]
+        for label in scenes.CLASSES:
+            drawn = (scenes.draw(label, index, config.image_size, config.seed) for index in range(config.scenes))
+            claims[f"{preset}/{label}"] = Claim(value=scenes.pixel_digest(drawn))
+    return claims
+
+
+def split_and_order() -> dict[str, Claim]:
+    """Who is in which part of the tiny preset, and in which order and with which pixels an epoch shows them."""
+    config = PRESETS["tiny"]
+    images = embedded_catalogue(config.scenes, config.image_size, config.seed)
+    parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    training = load("training", images.root, parts.parts["training"], config.image_size)
+    claims = {part: Claim(value=[entry.path for entry in parts.parts[part]]) for part in PARTS}
+    for epoch in (0, 1):
+        batches = list(training_batches(training, config.batch_size, config.augmentation, config.seed, epoch))
+        claims[f"order of epoch {epoch}"] = Claim(value=[path for batch in batches for path in batch.paths])
+        pixels = torch.cat([batch.images for batch in batches]).contiguous()
+        claims[f"pixels of epoch {epoch}"] = Claim(value=hashlib.sha256(pixels.numpy().tobytes()).hexdigest())
+    return claims
+
+
+def initial_weights() -> dict[str, Claim]:
+    """sha256 of the weights and buffers that a training of seed 0 starts from."""
+    return {
+        name: Claim(value=tensors_sha256(models.build(name, 6, seed=0).state_dict()))
+        for name in ("resnet18", "resnet34", "resnet50")
+    }
+
+
+@functools.cache
+def trained(preset: str) -> Path:
+    """The folder of a whole run of a preset, trained once in this process."""
+    parent = tempfile.mkdtemp(prefix=f"golden-{preset}-")
+    atexit.register(shutil.rmtree, parent)
+    folder = Path(parent) / preset
+    run = experiment.train(PRESETS[preset], numerics(), folder)
+    experiment.features(run, PRESETS[preset], numerics())
+    return folder
+
+
+def run_bits(preset: str) -> dict[str, Claim]:
+    """Hashes of everything that a run computes: they hold in the same numeric class or are not compared."""
+    run = Run.open(trained(preset))
+    claims: dict[str, Any] = {}
+    for setting in PRESETS[preset].settings:
+        rows = run.read_json(f"{setting.name}/history.json")
+        claims[f"{setting.name}/weights"] = [row["weights_sha256"] for row in rows]
+        claims[f"{setting.name}/train_loss"] = [row["train_loss"] for row in rows]
+        claims[f"{setting.name}/val_loss"] = [row["val_loss"] for row in rows]
+    claims["scores"] = file_sha256(run.folder / "scores.npz")
+    claims["features"] = file_sha256(run.folder / "features.json")
+    return {name: Claim(value=value, tier="bitwise") for name, value in claims.items()}
+
+
+def run_numbers(preset: str, tolerances: Mapping[str, tuple[float, str]]) -> dict[str, Claim]:
+    """The headline numbers of a run, with what they may be in another numeric class."""
+    run = Run.open(trained(preset))
+    metrics = run.read_json("metrics.json")
+    values: dict[str, Any] = {
+        f"test {name}": metrics[name] for name in ("mean_class_accuracy", "mean_average_precision")
+    }
+    for setting in PRESETS[preset].settings:
+        rows = run.read_json(f"{setting.name}/history.json")
+        values[f"{setting.name} best validation"] = max(row["mean_class_accuracy"] for row in rows)
+    shares = run.read_json("features.json")["sets"][0]["modules"]
+    values["non-positive shares"] = [module["non_positive"] for module in shares.values()]
+    claims = {}
+    for name, value in values.items():
+        tolerance, reason = tolerances[name if name in tolerances else "accuracy"]
+        claims[name] = Claim(value=value, tier="bitwise", otherwise="statistical", tolerance=tolerance, reason=reason)
+    claims["images of each part"] = Claim(value=[sum(counts.values()) for counts in metrics["supports"].values()])
+    return claims
+
+
+def one_step(config: Config = PRESETS["tiny"]) -> dict[str, Claim]:
+    """Loss of the first step and of the second, for each optimizer: near enough to the start for a tolerance."""
+    from in4310repro import optimizers
+
+    images = embedded_catalogue(config.scenes, config.image_size, config.seed)
+    training = load("training", images.root, images.entries, config.image_size)
+    claims = {}
+    for setting in config.settings:
+        model = models.build(config.model, 6, config.seed).train()
+        optimizer = optimizers.build(replace(setting, learning_rate=1e-4), model.parameters())
+        losses = []
+        for batch in training_batches(training, 16, config.augmentation, config.seed, 0):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(batch.images), batch.labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        claims[setting.name] = Claim(
+            value=losses,
+            tier="bitwise",
+            otherwise="numerical",
+            tolerance=STEP_TOLERANCE,
+            reason=STEP_REASON,
+        )
+    return claims
+
+
+STEP_TOLERANCE = 0.01
+STEP_REASON = "to be measured"
+DEMO_TOLERANCES = {
+    "accuracy": (0.1, "to be measured"),
+    "non-positive shares": (0.1, "to be measured"),
+}
+
+
+def tiny_bits() -> dict[str, Claim]:
+    return run_bits("tiny")
+
+
+def demo_bits() -> dict[str, Claim]:
+    return run_bits("demo")
+
+
+def demo_numbers() -> dict[str, Claim]:
+    return run_numbers("demo", DEMO_TOLERANCES)
+
+
+CASES: dict[str, Case] = {
+    case.__name__: case
+    for case in (scene_pixels, split_and_order, initial_weights, one_step, tiny_bits, demo_bits, demo_numbers)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="nox -s golden --", description="Write one golden file anew.")
+    parser.add_argument("case", help=", ".join(CASES))
+    parser.add_argument("--reason", required=True, help="why the numbers moved")
+    arguments = parser.parse_args()
+    try:
+        active = numerics()
+        if active.mode != "portable":
+            raise ValueError(f"golden files are written in portable arithmetic: {active.note}")
+        sys.stdout.write(f"wrote {update(FOLDER, arguments.case, CASES, arguments.reason, active, os.environ)}\n")
+    except ValueError as error:
+        sys.exit(f"golden: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The report: every figure with its numbers, nothing drawn that no file holds, nothing under a false name."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from in4310repro.presets import PRESETS
+from in4310repro.report import page, tables
+from in4310repro.runs import Run
+
+
+@pytest.fixture(scope="module")
+def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    page.write(Run.open(finished_run), folder)
+    return folder
+
+
+def test_all_eleven_figures_stand_as_picture_and_numbers(written: Path) -> None:
+    expected = {f"figure{number:02d}.{ending}" for number in range(1, 12) for ending in ("png", "json")}
+    assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html"}
+    for number in range(1, 12):
+        with Image.open(written / f"figure{number:02d}.png") as picture:
+            colours = picture.convert("RGB").getcolors(maxcolors=1_000_000)
+            assert colours is not None
+            assert len(colours) > 20
+
+
+def test_both_pages_show_every_figure_and_every_table_row(written: Path, finished_run: Path) -> None:
+    markdown, html = (written / "report.md").read_text(), (written / "index.html").read_text()
+    for exhibit in tables.exhibits(Run.open(finished_run)):
+        assert f"![Figure {exhibit.number}]({exhibit.name}.png)" in markdown
+        for row in exhibit.table.rows:
+            assert f"| {' | '.join(row)} |" in markdown
+            assert "".join(f"<td>{cell}</td>" for cell in row) in html
+
+
+def test_the_html_page_stands_alone(written: Path) -> None:
+    html = (written / "index.html").read_text()
+    assert len(re.findall(r'src="data:image/png;base64,', html)) == 11
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
+
+
+def test_figures_hold_the_numbers_of_the_run(written: Path, finished_run: Path) -> None:
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    figure = json.loads((written / "figure04.json").read_text())
+    assert figure["ours"]["class_accuracy"] == metrics["class_accuracy"]
+    features = json.loads((finished_run / "features.json").read_text())
+    for number, images in enumerate(features["sets"], start=9):
+        figure = json.loads((written / f"figure{number:02d}.json").read_text())
+        assert figure["eigenvalues"]["conv1"] == images["modules"]["conv1"]["eigenvalues"]
+        assert len(figure["eigenvalues"]["conv1"]) == 15
+
+
+def test_the_originals_numbers_stand_beside_ours(written: Path) -> None:
+    markdown = (written / "report.md").read_text()
+    for printed in ("0.9882", "0.9926", "0.8788", "0.9797", "0.9908", "47.0", "74.3"):
+        assert printed in markdown
+
+
+def test_the_originals_means_are_the_means_of_its_classes() -> None:
+    for printed in tables.original()["settings"].values():
+        for each in ("class_accuracy", "average_precision"):
+            assert len(printed[each]) == 6
+            assert sum(printed[each]) / 6 == pytest.approx(printed[f"mean_{each}"], abs=1e-15)
+
+
+def test_absent_sets_are_named_for_what_stands_in_for_them(written: Path) -> None:
+    for number, stand_in, absent in ((10, "photographs", "ImageNet"), (11, "digits", "CIFAR-10")):
+        figure = json.loads((written / f"figure{number}.json").read_text())
+        assert figure["name"] == f"scikit-learn {stand_in}"
+        section = (written / "report.md").read_text().split(f"## Figure {number}")[1].split("\n## ")[0]
+        assert absent not in section.splitlines()[0]
+        assert f"no {absent} folder was given" in section
+
+
+def test_what_differs_from_the_original_is_said_in_words(written: Path) -> None:
+    markdown = (written / "report.md").read_text()
+    for words in ("drawn scenes", "from scratch", "32 pixels", "2 epochs", "disjoint image sets"):
+        assert words in markdown
+
+
+def test_figure_7_ranks_ten_images_of_each_class_with_scores_and_true_classes(written: Path) -> None:
+    ranked = json.loads((written / "figure07.json").read_text())["ranked"]
+    assert list(ranked) == ["glacier", "mountain", "sea"]
+    for sides in ranked.values():
+        top, bottom = ([image["score"] for image in sides[side]] for side in ("top", "bottom"))
+        assert len(top) == len(bottom) == 10
+        assert top == sorted(top, reverse=True)
+        assert bottom == sorted(bottom)
+
+
+def test_classes_of_another_data_set_get_no_original_beside_them(own_run: Path) -> None:
+    run = Run.open(own_run)
+    metrics = run.read_json("metrics.json")
+    run.write_json("metrics.json", metrics | {"classes": ["a", "b", "c", "d", "e", "f"]})
+    exhibits = tables.exhibits(run)
+    assert "original" not in exhibits[3].numbers
+    assert list(exhibits[6].numbers["ranked"]) == ["a", "b", "c"]
+
+
+def test_a_run_without_features_is_refused(own_run: Path, tmp_path: Path) -> None:
+    (own_run / "features.json").unlink()
+    with pytest.raises(ValueError, match=r"features\.json is not there"):
+        page.write(Run.open(own_run), tmp_path / "report")
+
+
+def test_departures_name_given_weights_and_networks(finished_run: Path) -> None:
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    course = replace(PRESETS["course"], data="/home/somebody/scenes", model="resnet50")
+    found = "\n".join(tables.departures(course, metrics))
+    assert "images of scenes" in found
+    assert "/home/somebody" not in found
+    assert "ImageNet weights; the original starts" in found
+    assert "resnet50; the original's is resnet18" in found

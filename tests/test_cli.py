@@ -1,0 +1,178 @@
+"""The command line: one line and exit code 2 for wrong input, 1 for a difference, 130 for an interrupt."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from in4310repro import cli, experiment
+from in4310repro.presets import PRESETS
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Runs a command in an empty folder; returns its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["in4310repro", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def pictures(root: Path, counts: dict[str, int]) -> Path:
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.new("RGB", (32, 32), (number, number, len(name))).save(root / name / f"{number}.png")
+    return root
+
+
+def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
+    code, _, error = call(*words)
+    assert code == 2
+    # Progress may stand above it.
+    (line,) = (line for line in error.splitlines() if ", 0 s left" not in line)
+    assert line.startswith("in4310repro: ")
+    for part in parts:
+        assert part in line
+
+
+def test_a_wrong_path_is_one_line(call: Call) -> None:
+    refused(call, ("train", "--preset", "tiny", "--data", "nowhere"), "no folder nowhere")
+
+
+def test_a_wrong_path_of_a_comparison_set_is_found_before_training(call: Call) -> None:
+    refused(call, ("train", "--preset", "tiny", "--imagenet", "nowhere"), "no folder nowhere")
+
+
+def test_an_empty_class_folder_is_one_line(call: Call, tmp_path: Path) -> None:
+    root = pictures(tmp_path / "data", {"a": 8, "b": 8, "c": 0})
+    refused(call, ("train", "--preset", "tiny", "--data", str(root)), "data/c has no images")
+
+
+def test_a_class_with_fewer_images_than_parts_is_one_line(call: Call, tmp_path: Path) -> None:
+    root = pictures(tmp_path / "data", {"a": 18, "b": 2})
+    words = ("train", "--preset", "tiny", "--data", str(root), "--split", "12/4/4")
+    refused(call, words, "class b has 2 images; at least 3 are needed")
+
+
+def test_a_text_file_named_jpg_is_one_line(call: Call, tmp_path: Path) -> None:
+    root = pictures(tmp_path / "data", {"a": 9, "b": 9})
+    (root / "a/x.jpg").write_text("no picture")
+    (root / "b/y.png").write_bytes((root / "b/0.png").read_bytes())
+    words = ("train", "--preset", "tiny", "--data", str(root), "--split", "10/4/6")
+    refused(call, words, "a/x.jpg is not a readable image", "replace or remove it")
+
+
+def test_an_unknown_preset_is_one_line(call: Call) -> None:
+    refused(call, ("train", "--preset", "big"), "no preset 'big'; valid are demo, course, tiny")
+
+
+def test_an_unknown_optimizer_is_one_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[[settings]]\nname = "a"\noptimizer = "Adam"\n')
+    refused(call, ("train", "--config", "mine.toml"), "no optimizer 'Adam'; valid are AdamW, RMSprop, SGD")
+
+
+def test_an_unknown_module_is_one_line(call: Call, own_run: Path) -> None:
+    config = (own_run / "config.json").read_text()
+    (own_run / "config.json").write_text(config.replace('"layer4.1.conv1"', '"layer9.conv1"'))
+    refused(call, ("report", "--preset", "tiny", "--out", str(own_run)), "layer9.conv1", "layer4.1.conv1")
+
+
+def test_the_course_needs_real_images(call: Call) -> None:
+    refused(call, ("train", "--preset", "course"), "--data FOLDER names their class folders")
+
+
+def test_an_unknown_option_exits_with_2(call: Call) -> None:
+    refused(call, ("train", "--epoch", "3"), "No such option: --epoch")
+
+
+def test_a_report_without_a_run_is_one_line(call: Call) -> None:
+    refused(call, ("report", "--preset", "tiny"), "runs/tiny is no run folder", "in4310repro train")
+
+
+def test_a_report_of_a_run_made_otherwise_names_what_differs(call: Call, own_run: Path) -> None:
+    words = ("report", "--preset", "tiny", "--out", str(own_run), "--epochs", "9")
+    refused(call, words, "was trained with other settings: epochs 9 (the run has 2)")
+
+
+def test_a_report_is_written_where_it_says(call: Call, own_run: Path, tmp_path: Path) -> None:
+    code, printed, _ = call("report", "--preset", "tiny", "--out", str(own_run))
+    assert code == 0
+    assert printed.split("\n")[:2] == ["wrote reports/tiny/report.md", "wrote reports/tiny/index.html"]
+    assert (tmp_path / "reports/tiny/figure11.json").is_file()
+
+
+def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_run: Path) -> None:
+    code, printed, _ = call("verify", str(own_run))
+    assert code == 0
+    assert "every test score was predicted again, bit for bit" in printed
+    data = bytearray((own_run / "scores.npz").read_bytes())
+    data[-5] ^= 1
+    (own_run / "scores.npz").write_bytes(bytes(data))
+    code, printed, _ = call("verify", str(own_run))
+    assert code == 1
+    assert "difference: " in printed
+    assert "scores.npz" in printed
+
+
+def test_an_interrupt_exits_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "train", interrupted)
+    code, _, error = call("train", "--preset", "tiny")
+    assert code == 130
+    assert "interrupted" in error
+
+
+def test_a_run_is_evaluated_on_another_folder(
+    call: Call, own_run: Path, tmp_path: Path, copied_scenes: Callable[[Path], Path]
+) -> None:
+    root = copied_scenes(tmp_path / "scenes")
+    code, printed, _ = call("evaluate", str(own_run), "--data", str(root), "--out", "found.json")
+    assert code == 0
+    assert '"images": 48' in printed
+    assert (tmp_path / "found.json").is_file()
+
+
+def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> None:
+    assert call("data", "scenes", "mine", "--images", "1", "--image-size", "32")[0] == 0
+    assert sorted(file.parent.name for file in (tmp_path / "mine").rglob("*.bmp"))[0] == "buildings"
+    refused(call, ("data", "scenes", "mine"), "mine is not empty")
+
+
+def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
+    import json
+
+    code, printed, _ = call("fingerprint", "--device", "cpu")
+    assert code == 0
+    assert len(json.loads(printed[printed.index("{") :])["numeric_class"]) == 12
+
+
+@pytest.mark.parametrize("name", ["train", "report", "verify", "evaluate", "fingerprint", "data"])
+def test_every_command_has_help(name: str, call: Call) -> None:
+    code, printed, _ = call(name, "--help")
+    assert code == 0
+    assert "Usage" in printed
+
+
+def test_train_and_report_share_every_option_name(call: Call) -> None:
+    for name in ("train", "report"):
+        printed = call(name, "--help")[1]
+        for option in (*vars(cli.Overrides)["__annotations__"], "preset", "config", "out"):
+            assert f"--{option.replace('_', '-')}" in printed
+    assert set(vars(cli.Overrides)["__annotations__"]) <= set(vars(PRESETS["demo"]))

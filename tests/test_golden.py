@@ -1,0 +1,200 @@
+"""Golden files: every case against its file, and every way in which a comparison must fail."""
+
+import copy
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro import golden
+from in4310repro.golden import NOT_COMPARED, Claim, compare
+from in4310repro.numerics import Numerics, fingerprint
+from tests.golden_cases import CASES, FOLDER
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_case_equals_its_golden_file(
+    case: str, numerics: Numerics, golden_tiers: Callable[[str, golden.Comparison], None]
+) -> None:
+    found = compare(case, golden.read(FOLDER, case), CASES[case](), numerics, fingerprint(numerics)["versions"])
+    golden_tiers(case, found)
+    assert found.differences == []
+    if set(found.tiers) == {NOT_COMPARED}:
+        pytest.skip(f"{case}: another numeric class or other libraries than its golden file's; not compared")
+
+
+def test_no_golden_file_is_without_a_case() -> None:
+    assert golden.orphans(FOLDER, CASES) == []
+
+
+def claims() -> dict[str, Claim]:
+    measured = {"tolerance": 1e-3, "reason": "made up for this test"}
+    return {
+        "count": Claim(value=7),
+        "names": Claim(value=["a", "b"]),
+        "hash": Claim(value="c0ffee", tier="bitwise"),
+        "losses": Claim(value=[0.5, 0.25], tier="bitwise", otherwise="numerical", **measured),  # type: ignore[arg-type]
+    }
+
+
+VERSIONS = dict.fromkeys(golden.LIBRARIES, "1.0")
+
+
+@pytest.fixture
+def file(numerics: Numerics) -> dict[str, Any]:
+    content: dict[str, Any] = dict.fromkeys(golden.PROVENANCE, "made up")
+    content |= {"case": "x", "versions": VERSIONS, "numeric_class": numerics.numeric_class}
+    return json.loads(json.dumps(content | {"values": {name: claim.to_json() for name, claim in claims().items()}}))  # type: ignore[no-any-return]
+
+
+def test_an_unmoved_case_has_no_differences_and_says_its_tiers(file: dict[str, Any], numerics: Numerics) -> None:
+    found = compare("x", file, claims(), numerics, VERSIONS)
+    assert found.differences == []
+    assert dict(found.tiers) == {"exact": 3, "bitwise": 3}
+
+
+def test_another_class_or_library_weakens_the_tier_by_name(file: dict[str, Any], numerics: Numerics) -> None:
+    elsewhere = replace(numerics, numeric_class="elsewhere")
+    for found in (
+        compare("x", file, claims(), elsewhere, VERSIONS),
+        compare("x", file, claims(), numerics, VERSIONS | {"torch": "2.0"}),
+    ):
+        assert found.differences == []
+        assert dict(found.tiers) == {"exact": 3, "numerical": 2, NOT_COMPARED: 1}
+
+
+def moved(**values: Any) -> dict[str, Claim]:
+    return claims() | {name: replace(claims()[name], value=value) for name, value in values.items()}
+
+
+def test_a_moved_value_is_named_with_what_was_expected_and_got(file: dict[str, Any], numerics: Numerics) -> None:
+    found = compare("x", file, moved(count=8), numerics, VERSIONS)
+    assert found.differences == ["x: count expected 7 (exact), got 8"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"losses": [0.5, 0.25 + 1e-16 * 2**3]},
+        {"losses": [0.5, float("nan")]},
+        {"hash": "c0ffef"},
+        {"names": ["b", "a"]},
+    ],
+)
+def test_the_last_bit_counts_in_the_same_class(values: Any, file: dict[str, Any], numerics: Numerics) -> None:
+    assert len(compare("x", file, moved(**values), numerics, VERSIONS).differences) == 1
+
+
+@pytest.mark.parametrize(("by", "differences"), [(9e-4, 0), (1.1e-3, 1), (float("nan"), 1)])
+def test_the_tolerance_counts_elsewhere(by: float, differences: int, file: dict[str, Any], numerics: Numerics) -> None:
+    found = compare("x", file, moved(losses=[0.5, 0.25 + by]), replace(numerics, numeric_class="elsewhere"), VERSIONS)
+    assert len(found.differences) == differences
+
+
+def without(content: dict[str, Any], *path: str) -> dict[str, Any]:
+    changed = copy.deepcopy(content)
+    inner = changed
+    for step in path[:-1]:
+        inner = inner[step]
+    del inner[path[-1]]
+    return changed
+
+
+def test_a_missing_key_of_either_side_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
+    for path in (("values", "count"), ("values", "losses", "tolerance"), ("versions",), ("numeric_class",)):
+        assert compare("x", without(file, *path), claims(), numerics, VERSIONS).differences
+    fewer = {name: claim for name, claim in claims().items() if name != "count"}
+    assert compare("x", file, fewer, numerics, VERSIONS).differences == [
+        "x: count is in the golden file and no longer computed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"),
+    [("dtype", "float32"), ("shape", [3]), ("tier", "exact"), ("otherwise", None), ("tolerance", 1.0), ("reason", "")],
+)
+def test_a_changed_trait_is_a_difference(trait: str, value: Any, file: dict[str, Any], numerics: Numerics) -> None:
+    file["values"]["losses"][trait] = value
+    found = compare("x", file, claims(), numerics, VERSIONS)
+    assert f"losses expected {trait}" in found.differences[0]
+
+
+def test_a_file_of_another_case_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
+    assert compare("y", file, claims(), numerics, VERSIONS).differences
+
+
+def test_a_claim_of_a_weaker_tier_needs_a_tolerance_and_a_reason() -> None:
+    for wrong in ({"otherwise": "numerical"}, {"tolerance": 1.0}, {"otherwise": "numerical", "tolerance": 1.0}):
+        with pytest.raises(ValueError, match="a weaker tier comes with"):
+            Claim(value=1, tier="bitwise", **wrong)
+    with pytest.raises(ValueError, match="exact and bitwise are valid"):
+        Claim(value=1, tier="statistical")
+
+
+def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x\.json is not there"):
+        golden.read(tmp_path, "x")
+    (tmp_path / "x.json").write_text("[1]")
+    with pytest.raises(ValueError, match="holds list"):
+        golden.read(tmp_path, "x")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A git checkout with one commit and an empty golden folder."""
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "code.py").write_text("x = 1\n")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for words in (("init", "-q"), ("add", "."), (*identity, "commit", "-q", "-m", "first")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    return tmp_path
+
+
+def updated(
+    checkout: Path, numerics: Numerics, case: str = "x", reason: str = "it was wrong", **environment: str
+) -> Path:
+    return golden.update(checkout / "golden", case, {"x": claims}, reason, numerics, environment)
+
+
+def test_an_update_writes_a_file_that_compares_equal_and_says_where_it_came_from(
+    checkout: Path, numerics: Numerics
+) -> None:
+    updated(checkout, numerics)
+    file = golden.read(checkout / "golden", "x")
+    assert compare("x", file, claims(), numerics, fingerprint(numerics)["versions"]).differences == []
+    assert file["reason"] == "it was wrong"
+    assert len(file["commit"]) == 40
+    # A second case may follow: golden files themselves do not make the tree dirty.
+    updated(checkout, numerics)
+
+
+def test_an_update_in_ci_is_refused(checkout: Path, numerics: Numerics) -> None:
+    with pytest.raises(ValueError, match="never written in CI"):
+        updated(checkout, numerics, CI="true")
+
+
+def test_an_update_on_a_dirty_tree_is_refused(checkout: Path, numerics: Numerics) -> None:
+    (checkout / "code.py").write_text("x = 2\n")
+    with pytest.raises(ValueError, match=r"the tree has changes, .* code\.py"):
+        updated(checkout, numerics)
+
+
+def test_an_update_outside_a_checkout_is_refused(tmp_path: Path, numerics: Numerics) -> None:
+    with pytest.raises(ValueError, match="is in no git checkout"):
+        golden.update(tmp_path, "x", {"x": claims}, "it was wrong", numerics, {})
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "because"])
+def test_an_update_without_a_reason_is_refused(reason: str, checkout: Path, numerics: Numerics) -> None:
+    with pytest.raises(ValueError, match="a golden moves for a reason"):
+        updated(checkout, numerics, reason=reason)
+
+
+@pytest.mark.parametrize("case", ["y", "all", "x y", "*"])
+def test_an_update_in_bulk_or_of_an_unknown_case_is_refused(case: str, checkout: Path, numerics: Numerics) -> None:
+    with pytest.raises(ValueError, match="valid are x, one at a time"):
+        updated(checkout, numerics, case=case)

@@ -1,0 +1,165 @@
+"""Class accuracy and average precision against scikit-learn, by hand, and against known wrong ways."""
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+
+from in4310repro.metrics import average_precision, class_accuracy, summary
+
+CLASSES = 6
+
+
+def example(seed: int, decimals: int = 8, images: int = 90) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels in which every class occurs, and scores rounded so that few decimals make ties."""
+    generator = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(CLASSES), generator.integers(0, CLASSES, images - CLASSES)])
+    scores = generator.random((images, CLASSES)).round(decimals)
+    scores[np.arange(images), labels] += generator.random(images).round(decimals) * 0.5
+    return torch.from_numpy(labels), torch.from_numpy(scores)
+
+
+def average_precision_by_sklearn(labels: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    truth = np.eye(CLASSES)[labels.numpy()]
+    columns = [sklearn.metrics.average_precision_score(truth[:, c], scores[:, c].numpy()) for c in range(CLASSES)]
+    return torch.tensor(columns, dtype=torch.float64)
+
+
+def class_accuracy_by_counting(labels: torch.Tensor, scores: torch.Tensor) -> list[float]:
+    counts = {label: [0, 0] for label in range(CLASSES)}
+    for label, row in zip(labels.tolist(), scores.tolist(), strict=True):
+        counts[label][0] += row.index(max(row)) == label
+        counts[label][1] += 1
+    return [correct / images for correct, images in counts.values()]
+
+
+def close(ours: torch.Tensor, oracle: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, oracle, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [8, 2, 1, 0], ids=["distinct", "few-ties", "many-ties", "almost-constant"])
+@pytest.mark.parametrize("seed", range(60))
+def test_average_precision_agrees_with_sklearn(seed: int, decimals: int) -> None:
+    labels, scores = example(seed, decimals)
+    close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
+
+
+def test_average_precision_of_float32_scores_agrees_with_sklearn() -> None:
+    labels, scores = example(0)
+    close(average_precision(labels, scores.float()), average_precision_by_sklearn(labels, scores.float()))
+
+
+def test_average_precision_of_a_constant_score_is_the_class_share() -> None:
+    labels, scores = example(1)
+    shares = torch.bincount(labels, minlength=CLASSES).double() / len(labels)
+    close(average_precision(labels, torch.full_like(scores, 0.5)), shares)
+
+
+def test_average_precision_of_perfect_scores_is_one() -> None:
+    labels, _ = example(2)
+    close(average_precision(labels, torch.eye(CLASSES).double()[labels]), torch.ones(CLASSES).double())
+
+
+def test_average_precision_of_reversed_scores_agrees_with_sklearn() -> None:
+    labels, _ = example(3)
+    scores = 1 - torch.eye(CLASSES).double()[labels]
+    close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
+
+
+def test_average_precision_by_hand() -> None:
+    # Ranked: right, wrong, right -> (1/1 + 2/3) / 2.
+    labels = torch.tensor([0, 1, 0])
+    scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    assert average_precision(labels, scores)[0].item() == pytest.approx((1 + 2 / 3) / 2, abs=1e-15)
+
+
+def test_tied_images_share_one_threshold() -> None:
+    labels = torch.tensor([0, 1, 0, 1])
+    scores = torch.tensor([[0.5, 0.5]] * 4)
+    separate_thresholds = (1 / 1 + 2 / 3) / 2
+    assert average_precision(labels, scores)[0].item() == 0.5 != separate_thresholds
+
+
+def test_average_precision_does_not_depend_on_the_order_of_the_images() -> None:
+    labels, scores = example(4, decimals=1)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(labels)))
+    assert torch.equal(average_precision(labels[order], scores[order]), average_precision(labels, scores))
+
+
+def test_average_precision_of_hard_labels_is_another_number() -> None:
+    labels, scores = example(5)
+    hard = torch.eye(CLASSES).double()[scores.argmax(dim=1)]
+    assert (average_precision(labels, hard) - average_precision(labels, scores)).abs().max() > 0.01
+
+
+def test_average_precision_of_logits_is_another_number() -> None:
+    # Softmax compares a class with the others of its image; a logit does not.
+    generator = np.random.default_rng(6)
+    labels, scores = example(6)
+    logits = scores * 4 + torch.from_numpy(generator.normal(0, 3, (len(labels), 1)))
+    assert (average_precision(labels, logits) - average_precision(labels, logits.softmax(1))).abs().max() > 0.01
+
+
+def test_average_precision_with_truth_and_score_swapped_is_another_number() -> None:
+    labels, scores = example(7)
+    swapped = sklearn.metrics.average_precision_score((scores[:, 0] > 0.8).numpy(), (labels == 0).double().numpy())
+    assert abs(average_precision(labels, scores)[0].item() - swapped) > 0.01
+
+
+def test_precision_is_not_average_precision() -> None:
+    labels, scores = example(8)
+    precision = sklearn.metrics.precision_score(labels, scores.argmax(dim=1), average=None)
+    assert (average_precision(labels, scores) - torch.from_numpy(precision)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_class_accuracy_is_the_recall(seed: int) -> None:
+    labels, scores = example(seed)
+    assert class_accuracy(labels, scores).tolist() == class_accuracy_by_counting(labels, scores)
+    recall = sklearn.metrics.recall_score(labels, scores.argmax(dim=1), average=None)
+    close(class_accuracy(labels, scores), torch.from_numpy(recall))
+
+
+def test_one_vs_rest_accuracy_is_another_number() -> None:
+    labels, scores = example(9)
+    predicted = scores.argmax(dim=1)
+    with_true_negatives = [((predicted == c) == (labels == c)).double().mean() for c in range(CLASSES)]
+    assert (class_accuracy(labels, scores) - torch.stack(with_true_negatives)).abs().max() > 0.1
+
+
+def test_mean_class_accuracy_is_not_overall_accuracy() -> None:
+    labels = torch.tensor([0] * 8 + [1] * 2)
+    scores = torch.tensor([[0.9, 0.1]] * 10)
+    assert summary(labels, scores)["mean_class_accuracy"] == 0.5
+    assert (scores.argmax(dim=1) == labels).double().mean().item() == 0.8
+
+
+def test_a_mean_over_batches_is_another_number() -> None:
+    labels, scores = example(10)
+    halves = [slice(0, 60), slice(60, 90)]
+    per_batch = torch.stack([average_precision(labels[half], scores[half]) for half in halves]).mean(dim=0)
+    last_batch = average_precision(labels[halves[1]], scores[halves[1]])
+    for wrong in (per_batch, last_batch):
+        assert (average_precision(labels, scores) - wrong).abs().max() > 0.005
+
+
+def test_a_class_without_images_is_refused() -> None:
+    labels, scores = torch.tensor([0, 0, 2]), torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
+    for metric in (average_precision, class_accuracy):
+        with pytest.raises(ValueError, match="class 1 has no image"):
+            metric(labels, scores)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_not_finite_is_refused_with_its_image(value: float) -> None:
+    labels, scores = example(11)
+    scores[7, 3] = value
+    with pytest.raises(ValueError, match="image 7 has the scores"):
+        average_precision(labels, scores)
+
+
+def test_a_label_outside_the_classes_is_refused() -> None:
+    labels, scores = example(12)
+    labels[0] = 6
+    with pytest.raises(ValueError, match="labels reach from 0 to 6; 0 to 5 are valid"):
+        class_accuracy(labels, scores)

@@ -1,0 +1,129 @@
+"""Networks: torchvision's architecture at all depths, weights checked by key and shape."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+
+from in4310repro import models
+from in4310repro.presets import MODELS
+
+
+def torchvisions(name: str, classes: int) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model: torch.nn.Module = getattr(torchvision.models, name)(num_classes=classes)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_torchvisions_weights_in_our_network_give_torchvisions_logits(name: str, tmp_path: Path) -> None:
+    theirs = torchvisions(name, 6)
+    safetensors.torch.save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
+    ours = models.build(name, 6, seed=0, weights=str(tmp_path / "weights.safetensors")).eval()
+    images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
+    with torch.no_grad():
+        # One layout for both: another one adds in another order.
+        assert torch.equal(ours(images), theirs.to(memory_format=torch.channels_last)(images))  # type: ignore[call-overload]
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    first, again, other = (models.build("resnet18", 6, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+
+
+def test_building_a_network_leaves_torchs_generator_as_it_was() -> None:
+    before = torch.random.get_rng_state()
+    models.build("resnet18", 6, seed=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_initial_weights_have_the_spread_that_torchvision_gives_them() -> None:
+    ours, theirs = models.build("resnet18", 6, seed=0).state_dict(), torchvisions("resnet18", 6).state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert (ours[name].shape, ours[name].dtype) == (value.shape, value.dtype)
+        if value.dim() == 4:
+            # 5 %: the smallest convolution has 9408 weights, whose spread is known to 0.7 %.
+            assert ours[name].std().item() == pytest.approx(value.std().item(), rel=0.05)
+        elif name not in models.HEAD:
+            assert torch.equal(ours[name], value)
+    assert ours["fc.weight"].abs().max().item() <= 512**-0.5
+
+
+def test_weights_for_another_number_of_classes_get_a_new_head(tmp_path: Path) -> None:
+    theirs = torchvisions("resnet18", 1000)
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    loaded = models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth")).state_dict()
+    assert torch.equal(loaded["conv1.weight"], theirs.state_dict()["conv1.weight"])
+    assert torch.equal(loaded["fc.weight"], models.build("resnet18", 6, seed=0).state_dict()["fc.weight"])
+
+
+def test_every_key_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    state = torchvisions("resnet18", 6).state_dict()
+    state["conv1.weight"] = torch.zeros(64, 3, 3, 3)
+    state["extra.weight"] = state.pop("bn1.weight")
+    safetensors.torch.save_file(state, tmp_path / "wrong.safetensors")
+    with pytest.raises(ValueError, match=r"bn1\.weight is missing; extra\.weight is extra; conv1\.weight is") as caught:
+        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "wrong.safetensors"))
+    assert "(64, 3, 3, 3) for (64, 3, 7, 7)" in str(caught.value)
+
+
+def test_weights_of_another_depth_are_refused(tmp_path: Path) -> None:
+    safetensors.torch.save_file(torchvisions("resnet34", 6).state_dict(), tmp_path / "r34.safetensors")
+    with pytest.raises(ValueError, match=r"layer1\.2\..* is extra.* more"):
+        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "r34.safetensors"))
+
+
+def test_a_missing_download_says_how_to_get_the_file_and_where_to_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_arguments: Any, **_options: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    place = tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
+    with pytest.raises(ValueError, match=r"https://download\.pytorch\.org/.*resnet18-f37072fd\.pth") as caught:
+        models.build("resnet18", 6, seed=0, weights="imagenet")
+    assert f"put it at {place}" in str(caught.value)
+    assert "--weights none" in str(caught.value)
+
+
+def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    theirs = torchvisions("resnet18", 1000).state_dict()
+    torch.save(theirs, tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
+    loaded = models.build("resnet18", 6, seed=0, weights="imagenet").state_dict()
+    assert torch.equal(loaded["layer4.1.conv2.weight"], theirs["layer4.1.conv2.weight"])
+
+
+class Trap:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("code from a weights file ran",)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(ValueError, match=r"trap\.pth holds no weights that can be read"):
+        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "trap.pth"))
+    assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
+def test_a_damaged_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match=name):
+        models.build("resnet18", 6, seed=0, weights=str(tmp_path / name))
+
+
+def test_an_unknown_network_or_file_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(ValueError, match="no model 'vgg16'; valid are resnet18, resnet34"):
+        models.build("vgg16", 6, seed=0)
+    with pytest.raises(ValueError, match=r"no weights 'nowhere\.pth'; valid are none, imagenet or a"):
+        models.build("resnet18", 6, seed=0, weights="nowhere.pth")

@@ -1,0 +1,108 @@
+"""Arithmetic: set in time, proven by its effect, and recorded."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from in4310repro import numerics as module
+from in4310repro.numerics import Numerics, activate, fingerprint, generator_for, probe
+
+
+def fresh(code: str) -> str:
+    """What a new interpreter prints, without the variables of this one."""
+    environment = {name: value for name, value in os.environ.items() if name not in module.PORTABLE_ENVIRONMENT}
+    command = [sys.executable, "-c", f"from in4310repro.numerics import activate\n{code}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def portable_here(numerics: Numerics) -> None:
+    if numerics.mode != "portable":
+        pytest.skip(f"portable arithmetic is not reached here: {numerics.note}")
+
+
+def test_portable_is_reached_by_a_fresh_process_and_has_the_class_of_this_one(numerics: Numerics) -> None:
+    portable_here(numerics)
+    assert fresh("print(activate('portable').numeric_class)") == numerics.numeric_class
+
+
+def test_portable_set_too_late_stops_with_the_reason_and_the_way_out(numerics: Numerics) -> None:
+    portable_here(numerics)
+    code = (
+        "import torch; torch.ones(9) @ torch.ones(9)\n"
+        "try: activate('portable')\nexcept ValueError as error: print(error)"
+    )
+    said = fresh(code)
+    assert "portable arithmetic is not reached" in said
+    assert "--numerics native" in said
+
+
+def test_auto_falls_back_to_native_with_one_line(numerics: Numerics) -> None:
+    portable_here(numerics)
+    said = fresh("import torch; torch.ones(9) @ torch.ones(9); n = activate('auto'); print(n.mode, n.note)")
+    assert said.startswith("native native arithmetic, since portable is not reached: ")
+
+
+def test_another_thread_count_is_another_numeric_class(numerics: Numerics) -> None:
+    hashes = probe()
+    classes = {module._numeric_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
+    assert len(classes) == 3
+    assert len(numerics.numeric_class) == 12
+
+
+def test_the_probe_repeats_and_sees_every_library() -> None:
+    assert probe() == probe()
+    assert {"convolution", "convolution_gradient", "matrix_product", "softmax", "square_root"} < set(probe())
+
+
+def test_native_and_portable_arithmetic_differ_where_the_processor_has_more_than_avx2(numerics: Numerics) -> None:
+    portable_here(numerics)
+    if fresh("import torch; print(torch.backends.cpu.get_cpu_capability())") != "AVX512":
+        pytest.skip("this processor computes with AVX2 in both modes")
+    assert fresh("print(activate('native', 'cpu').numeric_class)") != numerics.numeric_class
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "message"),
+    [
+        ("fast", "cpu", "no numerics mode 'fast'; valid are auto, native, portable"),
+        ("native", "tpu", "no device 'tpu'; valid are auto, cpu, cuda"),
+        ("portable", "cuda", "it runs on the CPU and the device asked for is 'cuda'; --numerics native"),
+    ],
+)
+def test_wrong_modes_and_devices_are_refused(mode: str, device: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        activate(mode, device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="sees no CUDA device; use cpu"):
+        activate("native", "cuda")
+
+
+def test_a_generator_depends_on_the_seed_and_every_name() -> None:
+    def draw(*words: int | str) -> float:
+        return float(generator_for(int(words[0]), *words[1:]).random())
+
+    assert draw(0, "epoch", 1, "a") == draw(0, "epoch", 1, "a")
+    assert (
+        len({draw(0, "epoch", 1, "a"), draw(1, "epoch", 1, "a"), draw(0, "epoch", 2, "a"), draw(0, "epoch", 1, "b")})
+        == 4
+    )
+
+
+def test_a_generator_is_numpys_pcg64() -> None:
+    oracle = np.random.Generator(np.random.PCG64(np.random.SeedSequence([3, 7]))).random()
+    assert generator_for(3, 7).random() == oracle
+
+
+def test_the_fingerprint_names_versions_processor_arithmetic_and_source(numerics: Numerics) -> None:
+    found = fingerprint(numerics)
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["numeric_class"] == numerics.numeric_class
+    assert found["processor"]
+    assert set(found["git"]) == {"commit", "dirty"}

@@ -1,0 +1,69 @@
+"""Presets, TOML files and overrides: what is valid, and what is said where it is not."""
+
+from pathlib import Path
+
+import pytest
+
+from in4310repro import presets
+from in4310repro.presets import PRESETS, configure, differences, from_json, to_json
+from in4310repro.runs import json_bytes, read_json_file
+
+
+def test_the_course_preset_is_the_assignment() -> None:
+    course = PRESETS["course"]
+    assert (course.model, course.weights, course.image_size) == ("resnet18", "imagenet", 224)
+    assert (course.batch_size, course.epochs, course.split) == (16, 20, "12034/2000/3000")
+    rates = {setting.optimizer: setting.learning_rate for setting in course.settings}
+    assert rates == {"AdamW": 1e-3, "RMSprop": 1e-3, "SGD": 1e-3}
+    assert course.feature_images == 200
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_reads_back_from_json_as_it_was(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(json_bytes(to_json(PRESETS[name])))
+    assert from_json(read_json_file(tmp_path / "config.json")) == PRESETS[name]
+
+
+def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('epochs = 7\nseed = 3\n[[settings]]\nname = "mine"\noptimizer = "SGD"\nlearning_rate = 1\n')
+    found = configure("demo", file, {"seed": 5, "data": None})
+    assert (found.epochs, found.seed, found.image_size) == (7, 5, PRESETS["demo"].image_size)
+    assert found.settings == (presets.OptimizerSetting(name="mine", optimizer="SGD", learning_rate=1.0),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 7", "no setting 'epoch'; valid are augmentation, batch_size"),
+        ('epochs = "7"', "epochs is '7'; it takes int"),
+        ("epochs = true", "epochs is True; it takes int"),
+        ("epochs = 0", "epochs is 0; it is at least 1"),
+        ("warm_up = 1.5", "warm_up is 1.5; it is a share"),
+        ("settings = []", "at least one is needed"),
+        ('settings = ["sgd"]', "settings are tables such as"),
+        ('[[settings]]\nname = "a"', "a setting lacks optimizer"),
+        ('[[settings]]\nname = "a"\noptimizer = "Adagrad"', "no optimizer 'Adagrad'; valid are AdamW, RMSprop, SGD"),
+        ('[[settings]]\nname = "../a"\noptimizer = "SGD"', "setting '../a' names a folder"),
+        ('[[settings]]\nname = "a"\noptimizer = "SGD"\nlearning_rate = -1', "learning_rate > 0"),
+        ('model = "vgg"', "no model 'vgg'; valid are resnet18"),
+        ('precision = "half"', "no precision 'half'; valid are fast, exact"),
+        ("epochs =", "is not TOML"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_valid_ones(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        configure("demo", tmp_path / "wrong.toml", {})
+
+
+def test_an_unknown_preset_or_file_is_refused() -> None:
+    with pytest.raises(ValueError, match="no preset 'dmo'; valid are demo, course, tiny"):
+        configure("dmo", None, {})
+    with pytest.raises(ValueError, match=r"no file nowhere\.toml"):
+        configure("demo", Path("nowhere.toml"), {})
+
+
+def test_what_a_run_was_not_made_with_is_listed() -> None:
+    found = differences(PRESETS["demo"], {"epochs": 20, "seed": 0, "data": None})
+    assert found == [f"epochs 20 (the run has {PRESETS['demo'].epochs})"]

@@ -1,0 +1,133 @@
+"""The loop: equal starts, every image seen, best weights kept, and bits that repeat."""
+
+import functools
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from in4310repro import models, training
+from in4310repro.data.images import ImageSet, training_batches
+from in4310repro.evaluation import predict
+from in4310repro.presets import PRESETS, Config, OptimizerSetting
+from in4310repro.runs import Run, tensors_sha256
+
+TINY = replace(PRESETS["tiny"], epochs=3)
+TIMES = ("images_per_second",)
+
+
+def image_set(count: int, seed: int = 0) -> ImageSet:
+    """Images whose brightness tells their class, so that there is something to learn."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 6
+    pixels = (labels[:, None, None, None] * 40 + generator.integers(0, 40, (count, 32, 32, 3))).astype(np.uint8)
+    names = tuple(f"{seed}/{number:03d}.png" for number in range(count))
+    return ImageSet("made up", names, names, labels, pixels)
+
+
+def fitted(folder: Path, setting: OptimizerSetting, config: Config = TINY) -> tuple[list[dict[str, object]], Run]:
+    run = Run.create(folder)
+    model = models.build("resnet18", 6, config.seed)
+    return training.fit(model, image_set(48), image_set(12, seed=1), config, setting, run), run
+
+
+@functools.cache
+def once(position: int) -> tuple[list[dict[str, object]], Run]:
+    """The training of a setting, made once and looked at by several tests."""
+    return fitted(Path(tempfile.mkdtemp()), TINY.settings[position])
+
+
+def without_times(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmsprop", "sgd"])
+def test_a_training_repeats_to_the_bit(position: int, tmp_path: Path) -> None:
+    setting = TINY.settings[position]
+    first, run = once(position)
+    second, again = fitted(tmp_path / "two", setting)
+    assert without_times(first) == without_times(second)
+    name = f"{setting.name}/best.safetensors"
+    assert (run.folder / name).read_bytes() == (again.folder / name).read_bytes()
+
+
+def test_another_seed_is_another_training(tmp_path: Path) -> None:
+    first, _ = once(0)
+    second, _ = fitted(tmp_path / "two", TINY.settings[0], replace(TINY, seed=1, epochs=1))
+    assert first[0]["train_loss"] != second[0]["train_loss"]
+
+
+def test_training_learns() -> None:
+    rows, _ = once(0)
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]  # type: ignore[operator]
+
+
+def test_a_row_holds_what_the_contract_names() -> None:
+    rows, run = once(0)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert set(rows[0]) == {
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "class_accuracy",
+        "average_precision",
+        "mean_class_accuracy",
+        "mean_average_precision",
+        "images_per_second",
+        "weights_sha256",
+    }
+    assert run.read_json("adamw/history.json") == rows
+
+
+def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None:
+    rows, run = once(0)
+    best = max(rows, key=lambda row: row["mean_class_accuracy"])  # type: ignore[arg-type,return-value]
+    state = run.read_tensors("adamw/best.safetensors")
+    assert tensors_sha256(state) == best["weights_sha256"]
+    model = models.build("resnet18", 6, seed=5)
+    model.load_state_dict(state)
+    scores = predict(model, image_set(12, seed=1), TINY.evaluation_batch_size)
+    assert scores.loss == best["val_loss"]
+
+
+def test_a_network_that_was_trained_on_starts_the_next_setting_elsewhere(tmp_path: Path) -> None:
+    # The mistake of no fresh start, to show that the equal starts of the experiment matter.
+    model = models.build("resnet18", 6, seed=0)
+    sets = image_set(48), image_set(12, seed=1)
+    briefly = replace(TINY, epochs=1)
+    training.fit(model, *sets, briefly, TINY.settings[0], Run.create(tmp_path / "a"))
+    carried = training.fit(model, *sets, briefly, TINY.settings[1], Run.create(tmp_path / "b"))
+    fresh, _ = once(1)
+    assert carried[0]["train_loss"] != fresh[0]["train_loss"]
+
+
+def test_the_training_loss_is_the_mean_over_images_and_not_over_batches(tmp_path: Path) -> None:
+    still = OptimizerSetting(name="still", optimizer="SGD", learning_rate=1e-30)
+    config = replace(TINY, epochs=1, batch_size=20)
+    run = Run.create(tmp_path / "run")
+    model = models.build("resnet18", 6, 0)
+    rows = training.fit(model, image_set(48), image_set(12, seed=1), config, still, run)
+    fresh = models.build("resnet18", 6, 0).train()
+    losses, sizes = [], []
+    for batch in training_batches(image_set(48), 20, config.augmentation, config.seed, 0):
+        with torch.no_grad():
+            losses.append(float(torch.nn.functional.cross_entropy(fresh(batch.images), batch.labels)))
+        sizes.append(len(batch.paths))
+    assert sizes == [20, 20, 8]
+    assert rows[0]["train_loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-6)
+    assert abs(rows[0]["train_loss"] - np.mean(losses)) > 1e-4
+
+
+def test_the_schedule_reaches_the_optimizer(tmp_path: Path) -> None:
+    constant, _ = fitted(tmp_path / "a", TINY.settings[0], replace(TINY, schedule="constant", warm_up=0.0, epochs=1))
+    cosine, _ = once(0)
+    assert constant[0]["weights_sha256"] != cosine[0]["weights_sha256"]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_written(tmp_path: Path) -> None:
+    wild = OptimizerSetting(name="wild", optimizer="SGD", learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"wild, epoch 1 of 3: the training loss is (nan|inf); a learning_rate below"):
+        fitted(tmp_path / "run", wild)
