@@ -44,3 +44,21 @@ def lint(session: nox.Session) -> None:
 def golden(session: nox.Session) -> None:
     """Write one golden file anew: nox -s golden -- CASE --reason "why it moved"."""
     _python(session, "-m", "tests.golden_cases")
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Kill 60 trainings at random moments, resume them, and compare every bit."""
+    _python(session, "-m", "tests.soak")
+
+
+@nox.session(default=False)
+def tolerances(session: nox.Session) -> None:
+    """Measure how far the demo's numbers move between numeric classes (half an hour), for the weaker tiers."""
+    _python(session, "-m", "tests.tolerances")
+
+
+@nox.session(default=False)
+def portability(session: nox.Session) -> None:
+    """Run every stage of the tiny preset on emulated Intel and AMD processors and compare the bits."""
+    _python(session, "-m", "tests.portability")

@@ -130,7 +130,7 @@ def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_ru
 
 
 def test_an_interrupt_exits_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_arguments: object) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "train", interrupted)
@@ -163,7 +163,7 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
     assert len(json.loads(printed[printed.index("{") :])["numeric_class"]) == 12
 
 
-@pytest.mark.parametrize("name", ["train", "report", "verify", "evaluate", "fingerprint", "data"])
+@pytest.mark.parametrize("name", ["train", "report", "verify", "compare", "evaluate", "fingerprint", "data"])
 def test_every_command_has_help(name: str, call: Call) -> None:
     code, printed, _ = call(name, "--help")
     assert code == 0

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from in4310repro import experiment, models
-from in4310repro.data.images import ImageSet, decode
+from in4310repro.data.images import decode
 from in4310repro.data.splits import from_csv
 from in4310repro.evaluation import data_root, read_scores
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS, from_json
 from in4310repro.progress import SILENT
 from in4310repro.runs import Run, file_sha256
+from in4310repro.training import Task
 
 TINY = PRESETS["tiny"]
 
@@ -27,7 +28,8 @@ def test_a_run_folder_holds_the_files_of_the_contract(finished_run: Path) -> Non
     names = {file.relative_to(finished_run).as_posix() for file in finished_run.rglob("*") if file.is_file()}
     expected = {"config.json", "fingerprint.json", "split.csv", "scores.npz", "metrics.json", "features.json"}
     for setting in TINY.settings:
-        expected |= {f"{setting.name}/history.json", f"{setting.name}/best.safetensors"}
+        files = ("history.json", "tensors.json", "best.safetensors")
+        expected |= {f"{setting.name}/{name}" for name in files}
     assert names == expected | {"manifest.json"}
 
 
@@ -71,13 +73,13 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
 ) -> None:
     starts, loaded = [], []
 
-    def watched_fit(model: torch.nn.Module, training: ImageSet, validation: ImageSet, *_rest: object) -> list[object]:
-        starts.append({name: value.clone() for name, value in model.state_dict().items()})
-        loaded.append((training.name, validation.name))
+    def watched_fit(task: Task) -> list[object]:
+        starts.append({name: value.clone() for name, value in task.model.state_dict().items()})
+        loaded.append((task.training.name, task.validation.name))
         with torch.no_grad():
-            model.fc.weight.zero_()  # type: ignore[operator,union-attr]
-        raise_after = len(starts) == len(TINY.settings)
-        if raise_after:
+            for parameter in task.model.parameters():
+                parameter.zero_()
+        if len(starts) == len(TINY.settings):
             raise RuntimeError("seen enough")
         return []
 

@@ -1,9 +1,10 @@
 """Golden files: every case against its file, and every way in which a comparison must fail."""
 
 import copy
+import itertools
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,69 @@ def test_a_claim_of_a_weaker_tier_needs_a_tolerance_and_a_reason() -> None:
             Claim(value=1, tier="bitwise", **wrong)
     with pytest.raises(ValueError, match="exact and bitwise are valid"):
         Claim(value=1, tier="statistical")
+
+
+def claims_of(content: dict[str, Any]) -> dict[str, Claim]:
+    """Claims that a golden file says are true."""
+    traits = ("value", "tier", "otherwise", "tolerance", "reason")
+    return {key: Claim(**{trait: entry[trait] for trait in traits}) for key, entry in content["values"].items()}
+
+
+def nudged_value(value: Any, by: float) -> Any:
+    """The value, moved by a little more than it may."""
+    if isinstance(value, list):
+        return [*value[:-1], nudged_value(value[-1], by)]
+    return value + "x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value + by
+
+
+def mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """What may go wrong with a golden file: the key concerned, the file, and whether it shows in another class."""
+    for key, entry in content["values"].items():
+        least = abs(entry["value"]) * 1e-15 if isinstance(entry["value"], float) else 1e-12
+        moved_file = copy.deepcopy(content)
+        moved_file["values"][key]["value"] = nudged_value(entry["value"], least)
+        yield key, moved_file, entry["tier"] == "exact"
+        far = copy.deepcopy(content)
+        far["values"][key]["value"] = nudged_value(entry["value"], 1.01 * (entry["tolerance"] or 1))
+        yield key, far, entry["tier"] == "exact" or entry["otherwise"] is not None
+        retyped = copy.deepcopy(content)
+        retyped["values"][key]["dtype"] = "float16"
+        yield key, retyped, True
+        yield key, without(content, "values", key), True
+        more = copy.deepcopy(content)
+        more["values"][f"{key} again"] = entry
+        yield f"{key} again", more, True
+    for one, other in itertools.pairwise(content["values"]):
+        swapped = copy.deepcopy(content)
+        swapped["values"][one], swapped["values"][other] = content["values"][other], content["values"][one]
+        compared_alike = content["values"][one]["tier"] == "exact" != content["values"][other]["tier"]
+        if content["values"][one]["value"] != content["values"][other]["value"]:
+            yield one, swapped, compared_alike
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_mutation_of_a_golden_file_is_caught_and_named(case: str, numerics: Numerics) -> None:
+    content = golden.read(FOLDER, case)
+    here = replace(numerics, numeric_class=content["numeric_class"])
+    truth = claims_of(content)
+    assert compare(case, content, truth, here, content["versions"]).differences == []
+    caught = total = 0
+    for key, mutated, shows_elsewhere in mutations(content):
+        for where in [here, replace(here, numeric_class="elsewhere")][: 1 + shows_elsewhere]:
+            found = compare(case, mutated, truth, where, content["versions"]).differences
+            total += 1
+            caught += bool(found) and any(line.startswith(f"{case}: {key}") for line in found)
+    assert total >= 5 * len(content["values"])
+    assert caught == total
+
+
+def test_a_missing_file_and_an_orphan_are_caught(tmp_path: Path) -> None:
+    (tmp_path / "orphan.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("")
+    assert golden.orphans(tmp_path, CASES) == ["notes.txt", "orphan.json"]
+    for case in CASES:
+        with pytest.raises(ValueError, match=f"{case}.json is not there"):
+            golden.read(tmp_path, case)
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -46,6 +46,31 @@ def test_auto_falls_back_to_native_with_one_line(numerics: Numerics) -> None:
     assert said.startswith("native native arithmetic, since portable is not reached: ")
 
 
+def test_a_thread_limit_below_the_portable_count_stops_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
+    with pytest.raises(ValueError, match="computes with 2 threads and OMP_THREAD_LIMIT allows 1"):
+        activate("portable", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "reason"),
+    [
+        ("aarch64", "DEFAULT", "needs an x86-64 processor with AVX2 and this one is aarch64"),
+        ("x86_64", "DEFAULT", "DEFAULT and not AVX2"),
+    ],
+)
+def test_a_processor_without_avx2_stops_portable_and_lets_auto_go_on(
+    machine: str, capability: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    with pytest.raises(ValueError, match=f"{reason}.*--numerics native is the way out"):
+        activate("portable", "cpu")
+    found = activate("auto", "cpu")
+    assert found.mode == "native"
+    assert reason in found.note
+
+
 def test_another_thread_count_is_another_numeric_class(numerics: Numerics) -> None:
     hashes = probe()
     classes = {module._numeric_class(hashes, threads, "cpu") for threads in (1, 2, 4)}

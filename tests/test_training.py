@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro import models, training
+from in4310repro import training
 from in4310repro.data.images import ImageSet, training_batches
 from in4310repro.evaluation import predict
 from in4310repro.presets import PRESETS, Config, OptimizerSetting
@@ -30,8 +30,27 @@ def image_set(count: int, seed: int = 0) -> ImageSet:
 
 def fitted(folder: Path, setting: OptimizerSetting, config: Config = TINY) -> tuple[list[dict[str, object]], Run]:
     run = Run.create(folder)
-    model = models.build("resnet18", 6, config.seed)
-    return training.fit(model, image_set(48), image_set(12, seed=1), config, setting, run), run
+    return training.fit(task(network(config.seed), config, setting, run)), run
+
+
+def network(seed: int) -> torch.nn.Module:
+    """A small network with every kind of state that a ResNet has."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = [torch.nn.Conv2d(3, 16, 3, stride=2), torch.nn.BatchNorm2d(16), torch.nn.ReLU()]
+        head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 6)]
+        return torch.nn.Sequential(*layers, *head).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, run: Run) -> training.Task:
+    return training.Task(
+        model=model,
+        training=image_set(48),
+        validation=image_set(12, seed=1),
+        config=config,
+        setting=setting,
+        run=run,
+    )
 
 
 @functools.cache
@@ -87,7 +106,7 @@ def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None
     best = max(rows, key=lambda row: row["mean_class_accuracy"])  # type: ignore[arg-type,return-value]
     state = run.read_tensors("adamw/best.safetensors")
     assert tensors_sha256(state) == best["weights_sha256"]
-    model = models.build("resnet18", 6, seed=5)
+    model = network(5)
     model.load_state_dict(state)
     scores = predict(model, image_set(12, seed=1), TINY.evaluation_batch_size)
     assert scores.loss == best["val_loss"]
@@ -95,11 +114,10 @@ def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None
 
 def test_a_network_that_was_trained_on_starts_the_next_setting_elsewhere(tmp_path: Path) -> None:
     # The mistake of no fresh start, to show that the equal starts of the experiment matter.
-    model = models.build("resnet18", 6, seed=0)
-    sets = image_set(48), image_set(12, seed=1)
+    model = network(0)
     briefly = replace(TINY, epochs=1)
-    training.fit(model, *sets, briefly, TINY.settings[0], Run.create(tmp_path / "a"))
-    carried = training.fit(model, *sets, briefly, TINY.settings[1], Run.create(tmp_path / "b"))
+    training.fit(task(model, briefly, TINY.settings[0], Run.create(tmp_path / "a")))
+    carried = training.fit(task(model, briefly, TINY.settings[1], Run.create(tmp_path / "b")))
     fresh, _ = once(1)
     assert carried[0]["train_loss"] != fresh[0]["train_loss"]
 
@@ -108,9 +126,9 @@ def test_the_training_loss_is_the_mean_over_images_and_not_over_batches(tmp_path
     still = OptimizerSetting(name="still", optimizer="SGD", learning_rate=1e-30)
     config = replace(TINY, epochs=1, batch_size=20)
     run = Run.create(tmp_path / "run")
-    model = models.build("resnet18", 6, 0)
-    rows = training.fit(model, image_set(48), image_set(12, seed=1), config, still, run)
-    fresh = models.build("resnet18", 6, 0).train()
+    model = network(0)
+    rows = training.fit(task(model, config, still, run))
+    fresh = network(0).train()
     losses, sizes = [], []
     for batch in training_batches(image_set(48), 20, config.augmentation, config.seed, 0):
         with torch.no_grad():

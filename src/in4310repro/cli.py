@@ -77,13 +77,19 @@ Data = Annotated[str | None, typer.Option(help="Where the run's images are now, 
 
 @app.command()
 @with_overrides
-def train(preset: Preset = "demo", config: ConfigFile = None, out: Out = None, overrides: Any = None) -> None:
+def train(
+    preset: Preset = "demo",
+    config: ConfigFile = None,
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut off.")] = False,
+    overrides: Any = None,
+) -> None:
     """Train three settings, select on validation, score the test set once."""
     chosen = presets.configure(preset, config, overrides)
     numerics = _activate(chosen.numerics, chosen.device)
     from in4310repro import experiment
 
-    run = experiment.train(chosen, numerics, out or Path("runs") / preset, _progress())
+    run = experiment.train(chosen, numerics, out or Path("runs") / preset, _progress(), resume=resume)
     _say_result(run)
 
 
@@ -130,6 +136,19 @@ def verify(run: RunFolder, data: Data = None, numerics: Annotated[str | None, ty
     same = opened.read_json("fingerprint.json")["numeric_class"] == active.numeric_class
     tier = "bit for bit" if same else f"within {evaluation.SCORE_TOLERANCE:g}, in another numeric class"
     _print(f"{run}: every test score was predicted again, {tier}; no file of the run has changed")
+
+
+@app.command()
+def compare(one: RunFolder, other: RunFolder) -> None:
+    """Say whether two runs are equal to the bit and, if not, where they part; exit code 1 if not."""
+    from in4310repro.compare import compare
+
+    found = compare(_open(one)[0], _open(other)[0])
+    for difference in found:
+        _print(difference)
+    if found:
+        raise typer.Exit(DIFFERENCE)
+    _print(f"{one} and {other} are equal to the bit: split, losses, weights, buffers and scores")
 
 
 @app.command()
@@ -188,7 +207,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         _fail(" ".join(str(error).split()), WRONG_INPUT)
     if code == INTERRUPTED:
-        _fail("interrupted; what was finished is in the run folder", INTERRUPTED)
+        _fail("interrupted; what was finished is kept, and the same command with --resume goes on", INTERRUPTED)
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,50 +10,105 @@ from typing import Any
 import torch
 
 from in4310repro import evaluation, metrics, models, presets
+from in4310repro.checkpoints import refuse_other_config
 from in4310repro.data import comparison
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.folders import Catalogue, catalogue, image_files
 from in4310repro.data.images import ImageSet, batches, load
-from in4310repro.data.splits import Split, from_csv, parse_sizes, split, to_csv
+from in4310repro.data.splits import PARTS, Split, from_csv, parse_sizes, split, to_csv
 from in4310repro.evaluation import Row
 from in4310repro.features import FeatureStatistics
 from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.presets import Config
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import Run, tensors_sha256
-from in4310repro.training import fit
+from in4310repro.training import Task, fit
 
 EIGENVALUES = 15
 
 
-def train(config: Config, numerics: Numerics, folder: Path, progress: Progress = SILENT) -> Run:
+def train(
+    config: Config, numerics: Numerics, folder: Path, progress: Progress = SILENT, *, resume: bool = False
+) -> Run:
     """Trains every setting from equal initial weights, selects on validation, and scores the test set once.
 
-    A run that is already in the folder moves aside. All inputs are checked before anything is computed.
+    A run that is already in the folder moves aside, or is gone on with. All inputs are checked, and all images
+    decoded, before anything is computed.
 
     Raises:
-        ValueError: whatever is wrong with the data, the weights or the settings.
+        ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs.
     """
     for other in (config.imagenet, config.cifar10):
         if other:
             image_files(Path(other))
     images = _catalogue(config, progress)
     parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
-    sets = {name: _load(parts, name, config, progress) for name in ("training", "validation")}
+    # The test images are decoded too, so that an unreadable one is found now and not after hours.
+    sets = {name: _load(parts, name, config, progress) for name in PARTS}
     classes = len(parts.classes)
     initial = models.build(config.model, classes, config.seed, config.weights).state_dict()
-    run = Run.create(folder)
-    run.write_json("config.json", presets.to_json(config))
-    run.write_json("fingerprint.json", fingerprint(numerics))
-    run.write_bytes("split.csv", to_csv(parts))
+    run = _resumed(folder, config, parts, numerics) if resume else None
+    run = run or _started(folder, config, parts, numerics)
     histories = {}
     for setting in config.settings:
         model = models.build(config.model, classes, config.seed)
         model.load_state_dict(initial)
-        histories[setting.name] = fit(
-            model, sets["training"], sets["validation"], config, setting, run, numerics.device, progress
+        task = Task(
+            model=model,
+            training=sets["training"],
+            validation=sets["validation"],
+            config=config,
+            setting=setting,
+            run=run,
+            device=numerics.device,
+            progress=progress,
         )
+        histories[setting.name] = _finished(run, setting.name, config) or fit(task)
+        # All that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
+        shutil.rmtree(run.folder / setting.name / "checkpoint", ignore_errors=True)
     _score_test(run, config, parts, histories, numerics, progress)
+    return run
+
+
+def _finished(run: Run, setting: str, config: Config) -> list[Row]:
+    """The history of a setting that was trained to its end, else an empty list.
+
+    An epoch's row is written after its weights, so a whole history has its best weights beside it.
+    """
+    if not (run.folder / setting / "history.json").is_file():
+        return []
+    history: list[Row] = run.read_json(f"{setting}/history.json")
+    return history if len(history) == config.epochs else []
+
+
+def _started(folder: Path, config: Config, parts: Split, numerics: Numerics) -> Run:
+    """A new run folder with what is known before training."""
+    run = Run.create(folder)
+    run.write_json("fingerprint.json", fingerprint(numerics))
+    run.write_bytes("split.csv", to_csv(parts))
+    # Last: a folder with a configuration can be resumed.
+    run.write_json("config.json", presets.to_json(config))
+    return run
+
+
+def _resumed(folder: Path, config: Config, parts: Split, numerics: Numerics) -> Run | None:
+    """The run to go on with, or None where none was begun.
+
+    Raises:
+        ValueError: it was begun with other settings, other images or in other arithmetic.
+    """
+    if not (folder / "config.json").is_file():
+        return None
+    run = Run.reopen(folder)
+    refuse_other_config(run.read_json("config.json"), presets.to_json(config), f"{folder}")
+    if (folder / "split.csv").read_bytes() != to_csv(parts):
+        raise ValueError(f"{folder} was begun with other images than {parts.root} holds now; its split.csv lists them")
+    recorded = run.read_json("fingerprint.json")["numeric_class"]
+    if recorded != numerics.numeric_class:
+        raise ValueError(
+            f"{folder} was begun in numeric class {recorded} and this process computes in {numerics.numeric_class}; "
+            "it would not end with the same bits. Resume on a machine of that class, or start anew without --resume"
+        )
     return run
 
 

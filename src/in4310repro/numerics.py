@@ -98,6 +98,9 @@ def _portable_obstacle(device: str) -> str:
         return f"it runs on the CPU and the device asked for is {device!r}"
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return f"it needs an x86-64 processor with AVX2 and this one is {platform.machine()}"
+    limit = os.environ.get("OMP_THREAD_LIMIT", "")
+    if limit.isdigit() and int(limit) < PORTABLE_THREADS:
+        return f"it computes with {PORTABLE_THREADS} threads and OMP_THREAD_LIMIT allows {limit}"
     os.environ.update(PORTABLE_ENVIRONMENT)
     import torch
 

@@ -60,6 +60,7 @@ class Config:
     augmentation: str = "flip"
     schedule: str = "constant"
     warm_up: float = 0.0  # share of the steps
+    checkpoint_steps: int = 200  # between checkpoints within an epoch; 0: at the ends of epochs alone
     settings: tuple[OptimizerSetting, ...] = ()
     modules: tuple[str, ...] = FIVE_MODULES
     feature_images: int = 200
@@ -102,6 +103,7 @@ PRESETS = {
         augmentation="flip-shift",
         schedule="cosine",
         warm_up=0.2,
+        checkpoint_steps=0,
         settings=three_settings(1e-3, 1e-4, 1e-2),
         feature_images=12,
     ),
@@ -194,7 +196,15 @@ def checked(config: Config) -> Config:
     Raises:
         ValueError: names the value and the valid ones.
     """
-    least = {"image_size": 32, "batch_size": 2, "evaluation_batch_size": 1, "epochs": 1, "seed": 0, "feature_images": 2}
+    least = {
+        "image_size": 32,
+        "batch_size": 2,
+        "evaluation_batch_size": 1,
+        "epochs": 1,
+        "seed": 0,
+        "checkpoint_steps": 0,
+        "feature_images": 2,
+    }
     for name, minimum in least.items():
         if getattr(config, name) < minimum:
             raise ValueError(f"{name} is {getattr(config, name)}; it is at least {minimum}")

@@ -105,6 +105,13 @@ class Run:
         return cls(folder)
 
     @classmethod
+    def reopen(cls, folder: Path) -> Run:
+        """A run folder to go on in; what a killed writer left half-written is removed."""
+        for left in folder.rglob(".*.part"):
+            left.unlink()
+        return cls.open(folder)
+
+    @classmethod
     def open(cls, folder: Path) -> Run:
         """A run folder that training wrote.
 

@@ -24,6 +24,8 @@ weight_gradient: Callable[..., Tensor] = grad.conv2d_weight  # torch leaves it w
 CHUNK = 1 << 20
 # Rows of one float32 product: longer ones lose digits, shorter ones pay for a float64 sum of channel x channel values.
 LONGEST, SHORTEST = 16384, 2048
+# From here on, computing half of the off-diagonal part saves more than cutting the channels in two costs.
+MANY_CHANNELS = 128
 # Positions of the block's first image that fix its shift; any value near the mean would do.
 LOOKED_AT = 1024
 
@@ -41,7 +43,7 @@ class ImageRows:
         cls, maps: Float[Tensor, "image channel height width"], precision: Precision, scratch: Scratch
     ) -> "ImageRows":
         """No rows yet; the shift is taken from the first of the maps."""
-        return cls(look_at(maps, precision)[0], scratch)
+        return cls(shift_for(maps, precision), scratch)
 
     @classmethod
     def restored(cls, state: dict[str, Tensor], scratch: Scratch) -> "ImageRows":
@@ -53,8 +55,9 @@ class ImageRows:
     def add(self, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> None:  # noqa: ARG002
         """Append the spatial means minus the shift; rows that are not finite are left out of the moments."""
         for part in torch.split(maps, max(1, CHUNK // maps[0].numel())):
-            sums = less(part, self._shift, self._scratch).sum(dim=(2, 3))
-            self._rows.append(sums.double() / maps[0, 0].numel())
+            # Two sums: over many positions at once, float32 would lose a digit that the mean over them needs.
+            sums = less(part, self._shift, self._scratch).sum(dim=3).double().sum(dim=2)
+            self._rows.append(sums / maps[0, 0].numel())
 
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
@@ -76,8 +79,6 @@ class PositionRows:
 
     def __init__(self, shift: Float[Tensor, " channel"], scratch: Scratch) -> None:
         self._shift = shift
-        # A processor can look; a GPU would have to be stopped for it, and subtracts always.
-        self._subtracts = shift.is_cuda or bool(shift.any())
         self._scratch = scratch
         self._number = shift.new_zeros((), dtype=torch.float64)
         self._sums = shift.new_zeros(len(shift), dtype=torch.float64)
@@ -88,11 +89,8 @@ class PositionRows:
     def begun(
         cls, maps: Float[Tensor, "image channel height width"], precision: Precision, scratch: Scratch
     ) -> "PositionRows":
-        """No rows yet. In float32, a mean within two deviations costs no digits, and a shift of 0 saves a pass."""
-        shift, variance = look_at(maps, precision)
-        if shift.dtype == torch.float32 and not shift.is_cuda and bool((shift.square() <= 4 * variance).all()):
-            shift = torch.zeros_like(shift)
-        return cls(shift, scratch)
+        """No rows yet; the shift is taken from the first of the maps."""
+        return cls(shift_for(maps, precision), scratch)
 
     @classmethod
     def restored(cls, state: dict[str, Tensor], scratch: Scratch) -> "PositionRows":
@@ -107,8 +105,7 @@ class PositionRows:
         """Add sums and products; positions with a non-finite value are left out."""
         positions = maps[0, 0].numel()
         for part in torch.split(maps, max(1, LONGEST // positions)):
-            plain = not self._subtracts and part.dtype == self._shift.dtype
-            rows = part if plain else less(part, self._shift, self._scratch)
+            rows = less(part, self._shift, self._scratch)
             self._number += len(part) * positions
             if not finite:
                 kept = torch.isfinite(rows).all(dim=1, keepdim=True)
@@ -143,28 +140,30 @@ class PositionRows:
         return sums | ({"waiting": torch.cat(self._waiting)} if self._waiting else {})
 
 
-def look_at(
-    maps: Float[Tensor, "image channel height width"], precision: Precision
-) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
-    """Mean and variance of each channel over some positions of the first image, in the type to compute in.
+def shift_for(maps: Float[Tensor, "image channel height width"], precision: Precision) -> Float[Tensor, " channel"]:
+    """Mean of each channel over some positions of the first image, in the type to compute in.
 
-    That type is float64 for "exact" and for float64 maps, float32 otherwise: nothing is ever narrowed. The mean is a
-    float32 value, so that the difference of two is exact, and 0 where it is not finite.
+    That type is float64 for "exact" and for float64 maps, float32 otherwise: nothing is ever narrowed. The shift is a
+    float32 value, so that the difference of two is exact, and 0 where it is not finite. In float32 all shifts are 0
+    if each mean is within two deviations of 0, which costs no digits and saves a pass over the data.
     """
     step = min(maps.shape[2], max(1, maps[0, 0].numel() // LOOKED_AT))
     some = maps[0, :, ::step].float()
     mean = torch.nan_to_num(some.mean(dim=(1, 2)), nan=0.0, posinf=0.0, neginf=0.0)
+    if precision == "exact" or maps.dtype == torch.float64:
+        return mean.double()
     variance = (some - mean[:, None, None]).square().mean(dim=(1, 2))
-    exact = precision == "exact" or maps.dtype == torch.float64
-    dtype = torch.float64 if exact else torch.float32
-    return mean.to(dtype), variance.to(dtype)
+    # torch.where and not if: a GPU is not stopped to look.
+    return torch.where((mean.square() <= 4 * variance).all(), 0, mean)
 
 
 def less(
     maps: Float[Tensor, "image channel height width"], shift: Float[Tensor, " channel"], scratch: Scratch
 ) -> Float[Tensor, "image channel height width"]:
-    """The maps minus the shift, in working memory and in the type of the shift."""
+    """The maps minus the shift in its type, in working memory; on a processor the maps themselves if it is 0."""
     wide = maps.to(shift.dtype)
+    if not shift.is_cuda and not shift.any():
+        return wide
     return torch.sub(wide, shift[:, None, None], out=scratch.like(wide))
 
 
@@ -176,14 +175,30 @@ def summed(
     channels = rows.shape[1]
     if rows.dtype == torch.float32 and not rows.is_cuda:
         with full_float32():
-            # The weight gradient of a 1x1 convolution is this product, without a copy in either memory layout, and
-            # oneDNN's is the fastest at hand: twice as fast as MKL's matrix product on some AMD processors.
-            products = weight_gradient(rows, (channels, channels, 1, 1), rows)[:, :, 0, 0]
+            products = products_by_gradient(rows)
     else:
         matrix = rows.movedim(1, 0).reshape(channels, -1)
         with full_float32():
             products = matrix @ matrix.T
     return rows.sum(dim=(0, 2, 3)).double(), products.double()
+
+
+def products_by_gradient(
+    rows: Float[Tensor, "_ channel height width"],
+) -> Float[Tensor, "channel channel"]:
+    """The weight gradient of a 1x1 convolution from x to x: sum over positions of x x^T.
+
+    oneDNN computes it without a copy in either memory layout, twice as fast as MKL's matrix product on some AMD
+    processors. Of many channels three quarters are computed, the last by symmetry.
+    """
+    channels = rows.shape[1]
+    if channels < MANY_CHANNELS:
+        return weight_gradient(rows, (channels, channels, 1, 1), rows)[:, :, 0, 0]
+    half = channels // 2
+    first, second = rows[:, :half], rows[:, half:]
+    upper = weight_gradient(rows, (half, channels, 1, 1), first)[:, :, 0, 0]
+    corner = weight_gradient(second, (channels - half, channels - half, 1, 1), second)[:, :, 0, 0]
+    return torch.cat([upper, torch.cat([upper[:, half:].T, corner], dim=1)])
 
 
 @contextmanager

@@ -10,10 +10,14 @@ class Scratch:
     def __init__(self) -> None:
         self._buffers: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
-    def like(self, values: Tensor) -> Tensor:
-        """Memory of the shape, type, device and layout of `values`, holding anything; good until the next call."""
+    def flat(self, values: Tensor) -> Tensor:
+        """Memory for as many values of the same type and device, holding anything; good until the next call."""
         key = (values.dtype, values.device)
-        if key not in self._buffers or self._buffers[key].numel() < values.numel():
-            self._buffers[key] = values.new_empty(values.numel())
-        strides = torch.empty_like(values, device="meta").stride()
-        return self._buffers[key].as_strided(values.shape, strides)
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.numel() < values.numel():
+            buffer = self._buffers[key] = values.new_empty(values.numel())
+        return buffer[: values.numel()]
+
+    def like(self, values: Tensor) -> Tensor:
+        """The same in the shape and layout of `values`."""
+        return self.flat(values).as_strided(values.shape, torch.empty_like(values, device="meta").stride())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from jaxtyping import Float
@@ -36,35 +37,36 @@ class Counts:
 
 
 def count(maps: Float[Tensor, "..."], scratch: Scratch) -> Counts:
-    """Counts over a tensor; -inf is non-positive, nan neither positive nor non-positive."""
-    if maps.is_cuda:
-        return counted(maps)
-    return sum((counted_by_signs(part, scratch) for part in chunks(maps)), Counts())
+    """Counts over a tensor; -inf is non-positive, nan neither positive nor non-positive.
 
-
-def counted(values: Float[Tensor, "..."]) -> Counts:
-    """Counts by comparing, in one pass each."""
-    kinds = (values <= 0, values == 0, ~values.isfinite())
-    counts = [kind.sum() for kind in kinds]
-    return Counts(values.numel(), *(counts if values.is_cuda else map(int, counts)))
-
-
-def counted_by_signs(values: Float[Tensor, " value"], scratch: Scratch) -> Counts:
-    """Counts by two sums over the signs s: positive - negative = sum s, positive + negative = sum s^2.
-
-    Reductions run at the speed of the memory, comparisons at a third of it. A sum that is not finite betrays the
-    values whose sign says nothing; those few chunks are counted by comparing.
+    On a processor by two sums over the signs s of a chunk: positive - negative = sum s, positive + negative = sum s^2.
+    Sums run at the speed of the memory, comparisons at a third of it. A sum of values that is not finite betrays those
+    whose sign says nothing, and the chunk is counted by comparing.
     """
-    number = values.numel()
-    if not values.sum().isfinite():
-        return counted(values)
-    signs = torch.sign(values, out=scratch.like(values))
-    difference, nonzero = int(signs.sum()), int(signs.dot(signs))
-    return Counts(number, number - (nonzero + difference) // 2, number - nonzero, 0)
+    if maps.is_cuda:
+        return compared(maps)
+    number, difference, nonzero, odd = 0, 0, 0, []
+    for values in chunks(maps):
+        if not isfinite(values.sum().item()):
+            odd.append(compared(values))
+            continue
+        signs = torch.sign(values, out=scratch.flat(values))
+        number += len(values)
+        difference += int(signs.sum().item())
+        nonzero += int(signs.dot(signs).item())
+    return sum(odd, Counts(number, number - (nonzero + difference) // 2, number - nonzero, 0))
+
+
+def compared(values: Float[Tensor, "..."]) -> Counts:
+    """Counts by comparing, in one pass each; they stay on the device."""
+    counts = [kind.sum() for kind in (values <= 0, values == 0, ~values.isfinite())]
+    return Counts(values.numel(), *(counts if values.is_cuda else map(int, counts)))
 
 
 def chunks(maps: Float[Tensor, "..."]) -> Iterator[Float[Tensor, " value"]]:
     """The values in the order of memory, in parts of at most CHUNK, halves widened to float32."""
-    order = sorted(range(maps.ndim), key=maps.stride, reverse=True)
-    for part in torch.split(maps.permute(order).reshape(-1), CHUNK):
+    if not maps.is_contiguous():
+        maps = maps.permute(sorted(range(maps.ndim), key=maps.stride, reverse=True))
+    values = maps.reshape(-1)
+    for part in torch.split(values, CHUNK) if len(values) > CHUNK else (values,):
         yield part.float() if part.itemsize < 4 else part

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
 from in4310repro.features.flat import FlatMaps
 from in4310repro.features.scratch import Scratch
-from in4310repro.features.sparsity import Counts, count
+from in4310repro.features.sparsity import CHUNK, Counts, count
 
 VALID: dict[str, tuple[object, ...]] = {
     "samples": (None, "images", "positions", "flat"),
@@ -68,18 +69,34 @@ class Stream:
         Raises:
             ValueError: a non-finite value where those are to raise, or images that were measured already.
         """
-        counts = count(output, self._scratch)
-        finite = not output.is_cuda and not int(counts.non_finite)
-        if self._settings.on_non_finite == "raise" and not output.is_cuda and not finite:
-            raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
         measured = joined(self.measured, [range(self._next_image, self._next_image + images)])
-        if self.samples is not None and images:
-            maps = image_maps(output, axis)
-            self.samples.add(self._next_image, maps, finite=finite)
-            self.seen += images * (maps[0, 0].numel() if self._settings.samples == "positions" else 1)
-        self.counts += counts
+        if self.samples is None:
+            self._count(output)
+        else:
+            self._sample(image_maps(output, axis))
         self.measured = measured
         self._next_image += images
+
+    def _sample(self, maps: Float[Tensor, "image channel height width"]) -> None:
+        assert self.samples is not None  # noqa: S101
+        # On a processor a few images at a time: what the count has read is still in the cache for the samples.
+        few = len(maps) if maps.is_cuda else CHUNK // max(1, maps[:1].numel())
+        first_image = self._next_image
+        for part in torch.split(maps, max(1, few)):
+            finite = self._count(part)
+            if len(part):
+                self.samples.add(first_image, part, finite=finite)
+                first_image += len(part)
+        self.seen += len(maps) * (maps[:1, :1].numel() if self._settings.samples == "positions" else 1)
+
+    def _count(self, values: Float[Tensor, "..."]) -> bool:
+        """Add the counts; whether all values are known to be finite, which on a GPU they are not."""
+        counts = count(values, self._scratch)
+        self.counts += counts
+        finite = not values.is_cuda and counts.non_finite == 0
+        if not finite and not values.is_cuda and self._settings.on_non_finite == "raise":
+            raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
+        return bool(finite)
 
     def merge(self, other: "Stream") -> None:
         """Add the images of another stream of equal settings.

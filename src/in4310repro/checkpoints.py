@@ -1,0 +1,123 @@
+"""Checkpoints: everything that decides how a training goes on, in files that prove themselves.
+
+Order, augmentation and learning rate are functions of (seed, epoch, image, step), so there is no generator to save.
+A file's name ends with the sha256 of its bytes: a torn or changed one is recognised without a second file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from in4310repro.runs import write_whole
+
+KEPT = 2
+DIGITS = 16  # of the sha256, in the name
+
+
+@dataclass
+class Position:
+    """Where a training stands; together with the network and the optimizer it decides what follows."""
+
+    epoch: int = 0  # epochs that are finished
+    batch: int = 0  # batches of the next epoch that are done
+    loss: float = 0.0  # summed over the images of those batches
+    history: list[dict[str, Any]] = field(default_factory=list)
+    tensors: list[dict[str, str]] = field(default_factory=list)  # sha256 of each, after each epoch
+
+
+def save(
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    position: Position,
+    config: Mapping[str, Any],
+) -> Path:
+    """Writes a checkpoint whole, then removes all but the last two."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    notes = {"position": json.dumps(asdict(position)), "config": json.dumps(config)}
+    data = safetensors.torch.save(stored, notes)
+    name = f"{position.epoch:06d}-{position.batch:08d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.safetensors"
+    write_whole(folder / name, lambda file: file.write(data))
+    for old in _files(folder)[:-KEPT]:
+        old.unlink()
+    return folder / name
+
+
+def restore(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]
+) -> tuple[Position, list[str]]:
+    """Puts the newest whole checkpoint into the network and the optimizer.
+
+    Returns:
+        The position to go on from (the start where there is no checkpoint), and a warning for each file that is
+        torn or changed.
+
+    Raises:
+        ValueError: the checkpoint belongs to another configuration; names the values that differ.
+    """
+    warnings = []
+    for file in reversed(_files(folder)):
+        data = file.read_bytes()
+        if hashlib.sha256(data).hexdigest()[:DIGITS] != file.stem.rsplit("-", 1)[1]:
+            warnings.append(f"checkpoint {file} is torn or changed; the one before it is used")
+            continue
+        notes = _notes(data)
+        refuse_other_config(json.loads(notes["config"]), config, f"checkpoint {file}")
+        _put_back(safetensors.torch.load(data), model, optimizer)
+        return Position(**json.loads(notes["position"])), warnings
+    return Position(), warnings
+
+
+def refuse_other_config(recorded: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
+    """Raises a ValueError that lists every value in which two configurations differ."""
+    # Through JSON, where tuples are lists.
+    now = json.loads(json.dumps(wanted))
+    apart = [
+        f"{name} {now.get(name)!r} (recorded: {recorded.get(name)!r})"
+        for name in sorted({*recorded, *now})
+        if recorded.get(name) != now.get(name)
+    ]
+    if apart:
+        raise ValueError(f"{what} belongs to another configuration: {'; '.join(apart)}")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Checkpoints in order of their positions."""
+    return sorted(folder.glob("[0-9]*.safetensors")) if folder.is_dir() else []
+
+
+def _notes(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file, whose header is JSON after 8 bytes of length."""
+    length = int.from_bytes(data[:8], "little")
+    notes: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return notes
+
+
+def _put_back(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()})
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            states.setdefault(int(index), {})[name] = _as_laid_out(value, parameters[int(index)])
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def _as_laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """The value in the parameter's memory layout: the fused optimizers walk both in the order of their memory."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)

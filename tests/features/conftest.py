@@ -1,0 +1,61 @@
+"""A small network with everything that misleads hooks, and copies of its maps taken by a hook of the tests' own."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+
+class Tangled(nn.Module):
+    """In-place activations, one run twice, a sum in place on batch norm's output, run order unlike attribute order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = nn.Conv2d(12, 10, 3, bias=False)
+        self.conv1 = nn.Conv2d(3, 12, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(12)
+        self.relu = nn.ReLU(inplace=True)
+        self.block = nn.ModuleDict({"conv1": nn.Conv2d(12, 12, 3, padding=1, bias=False)})
+        self.bn2 = nn.BatchNorm2d(12)
+        self.head = nn.Linear(10, 6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        identity = self.relu(self.bn1(self.conv1(images)))
+        maps = self.bn2(self.block["conv1"](identity))
+        maps += identity
+        maps = self.relu(maps)
+        late: Tensor = self.late(maps)
+        logits: Tensor = self.head(late.mean(dim=(2, 3)))
+        return logits
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors: a second thread would only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tangled() -> Tangled:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = Tangled()
+        for norm in (network.bn1, network.bn2):
+            norm.running_mean = torch.randn(12) * 0.3
+            norm.running_var = torch.rand(12) * 0.45 + 0.05
+            nn.init.normal_(norm.bias, std=0.5)
+    return network
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """26 images of 14 x 14, each with its own brightness and contrast: the last of 4 batches of 8 has two."""
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.randn(26, 3, 14, 14, generator=generator)
+    scale, mean = torch.rand(2, 26, 1, 1, 1, generator=generator)
+    brightened: Tensor = noise * (0.3 + scale) + 2 * mean - 1
+    return brightened

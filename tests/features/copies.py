@@ -1,0 +1,46 @@
+"""Oracles: copies of feature maps, and NumPy in float64 on them. They share no code with the package."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+def maps_by_copies(network: nn.Module, name: str, batches: Sequence[Tensor]) -> list[Tensor]:
+    """Outputs of one module, one entry a call, copied inside the hook; evaluation mode, no gradients."""
+    copies: list[Tensor] = []
+    handle = network.get_submodule(name).register_forward_hook(lambda *call: copies.append(call[2].clone()))
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        for batch in batches:
+            network(batch)
+    network.train(was_training)
+    handle.remove()
+    return copies
+
+
+def rows_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
+    """Samples of maps with channels on axis 1, minus one constant a channel so that NumPy's own error stays small."""
+    numbers: NDArray[Any] = maps.double().numpy()
+    numbers = numbers.reshape(*numbers.shape[:2], -1)
+    numbers = numbers - numbers[0, :, 0][:, None]
+    if samples == "images":
+        means: NDArray[Any] = numbers.mean(axis=2)
+        return means
+    return np.moveaxis(numbers, 1, 2).reshape(-1, numbers.shape[1])
+
+
+def covariance_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
+    return np.cov(rows_by_numpy(maps, samples).T, bias=True)
+
+
+def error_of(covariance: Tensor, expected: NDArray[Any]) -> float:
+    """Worst of the covariance's relative Frobenius error and the relative errors of the 8 largest eigenvalues."""
+    frobenius = np.linalg.norm(covariance.numpy() - expected) / np.linalg.norm(expected)
+    right = np.linalg.eigvalsh(expected)[::-1][:8]
+    found = np.linalg.eigvalsh(covariance.numpy())[::-1][:8]
+    return float(max(frobenius, np.max(np.abs(found - right) / right)))

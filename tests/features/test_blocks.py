@@ -1,0 +1,166 @@
+"""The tree of blocks: the same bits however the images are dealt out."""
+
+import random
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from in4310repro.features import FeatureStatistics
+from in4310repro.features.blocks import BLOCK
+from in4310repro.features.distributed import batches
+from in4310repro.features.moments import Moments, merged
+from tests.features.copies import error_of
+
+Samples = Literal["images", "positions", "flat"]
+IMAGES = 5 * BLOCK + 9
+MODEL = nn.Sequential(nn.Conv2d(3, 12, 3, bias=False), nn.ReLU(inplace=True))
+MAPS = torch.randn(IMAGES, 3, 7, 7, generator=torch.Generator().manual_seed(5))
+
+
+def measured(samples: Samples | None, indices: list[range], first_image: int = 0) -> FeatureStatistics:
+    with FeatureStatistics(MODEL, ["0", "1"], samples, first_image=first_image) as statistics:
+        for batch in indices:
+            MODEL(MAPS[batch.start : batch.stop])
+    return statistics
+
+
+def bits(statistics: FeatureStatistics) -> list[object]:
+    """Everything in the results; spectra stand for the matrices they come from."""
+    found: list[object] = []
+    for name, result in statistics.result().items():
+        found += [name, result.images, result.values, result.non_positive, result.zeros, result.rows]
+        if result.moments is not None:
+            found += [result.mean.tolist(), result.covariance.tolist()]
+        if result.gram is not None:
+            found += [result.gram.tolist()]
+    return found
+
+
+def shards(samples: Samples | None, number: int) -> list[FeatureStatistics]:
+    """One FeatureStatistics a rank, as `number` processes would have them."""
+    dealt = [batches(IMAGES, 16, rank, number) for rank in range(number)]
+    return [measured(samples, mine, mine[0].start) for mine in dealt]
+
+
+@pytest.mark.parametrize("samples", [None, "images", "positions", "flat"])
+@pytest.mark.parametrize("number", [2, 3, 4, 6])
+def test_any_number_of_shards_merged_in_any_order_gives_the_bits_of_one_run(
+    number: int, samples: Samples | None
+) -> None:
+    parts = shards(samples, number)
+    random.Random(number).shuffle(parts)
+    for part in parts[1:]:
+        parts[0].merge(part)
+    assert bits(parts[0]) == bits(measured(samples, batches(IMAGES, 16)))
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_merging_is_associative_to_the_bit(samples: Samples) -> None:
+    a, b, c = shards(samples, 3)
+    left, right = a.fresh(), b.fresh()
+    left.merge(a)
+    left.merge(b)
+    left.merge(c)
+    right.merge(b)
+    right.merge(c)
+    a.merge(right)
+    assert bits(left) == bits(a)
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_an_empty_partner_changes_nothing_on_either_side(samples: Samples) -> None:
+    whole = measured(samples, batches(IMAGES, 16))
+    before = bits(whole)
+    whole.merge(whole.fresh())
+    empty = whole.fresh()
+    empty.merge(whole)
+    assert bits(whole) == before == bits(empty)
+
+
+@pytest.mark.parametrize("samples", [None, "images", "positions", "flat"])
+@pytest.mark.parametrize("cut", [1, 4, 13])
+def test_a_run_cut_anywhere_and_resumed_from_a_file_gives_the_same_bits(
+    cut: int, samples: Samples | None, tmp_path: Path
+) -> None:
+    indices = batches(IMAGES, 16)
+    path = tmp_path / "state.safetensors"
+    save_file(measured(samples, indices[:cut]).state_dict(), path)
+    resumed = FeatureStatistics(MODEL, ["0", "1"], samples)
+    resumed.load_state_dict(load_file(path))
+    with resumed:
+        for batch in indices[cut:]:
+            MODEL(MAPS[batch.start : batch.stop])
+    assert bits(resumed) == bits(measured(samples, indices))
+
+
+def moments_by_hand(rows: Tensor, shift: float) -> Moments:
+    mean = rows.mean(dim=0)
+    return Moments(
+        rows=torch.tensor(float(len(rows)), dtype=torch.float64),
+        shift=torch.full_like(mean, shift),
+        offset=mean - shift,
+        scatter=(rows - mean).T @ (rows - mean),
+    )
+
+
+def test_merged_moments_are_those_of_all_rows() -> None:
+    rows = torch.randn(50, 9, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    rows[:12] += 3
+    found = merged(moments_by_hand(rows[:12], shift=2.0), moments_by_hand(rows[12:], shift=-1.0))
+    expected = np.cov(rows.numpy().T, bias=True) * 50
+    assert error_of(found.scatter, expected) <= 1e-13
+    torch.testing.assert_close(found.mean, rows.mean(dim=0), rtol=1e-13, atol=1e-14)
+
+
+def test_an_image_measured_twice_is_refused() -> None:
+    first = measured("images", [range(16)])
+    with pytest.raises(ValueError, match="images 0 to 15 were measured before"):
+        first.merge(measured("images", [range(16, 48)]))
+
+
+def test_statistics_of_other_settings_do_not_merge() -> None:
+    with pytest.raises(ValueError, match="they must be equal"):
+        measured("images", [range(16)]).merge(measured("positions", [range(16)]))
+
+
+def test_a_state_of_other_settings_is_refused() -> None:
+    state = measured("images", [range(16)]).state_dict()
+    with pytest.raises(ValueError, match="they must be equal"):
+        FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
+
+
+def test_a_dictionary_that_is_no_state_is_refused() -> None:
+    with pytest.raises(ValueError, match="no entry 'numbers'"):
+        FeatureStatistics(MODEL, ["0"], "images").load_state_dict({"weight": torch.ones(2)})
+
+
+def test_loading_over_a_measurement_is_refused() -> None:
+    statistics = measured("images", [range(16)])
+    with pytest.raises(ValueError, match="measured already"):
+        statistics.load_state_dict(statistics.state_dict())
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 7])
+@pytest.mark.parametrize("images", [1, 63, 64, 65, 200, 1000])
+def test_ranks_together_have_every_image_once(images: int, number: int) -> None:
+    dealt = [batches(images, 16, rank, number) for rank in range(number)]
+    assert [index for mine in dealt for batch in mine for index in batch] == list(range(images))
+
+
+def test_200_images_in_batches_of_16_end_with_a_batch_of_8() -> None:
+    assert [len(batch) for batch in batches(200, 16)] == [16] * 12 + [8]
+
+
+def test_a_rank_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="rank is 2; it can be 0 to 1"):
+        batches(10, 4, rank=2, world_size=2)
+
+
+def test_a_first_image_inside_a_block_is_refused() -> None:
+    with pytest.raises(ValueError, match="first_image is 10; it can be 0 or a multiple of 64"):
+        FeatureStatistics(MODEL, ["0"], first_image=10)

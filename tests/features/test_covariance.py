@@ -1,0 +1,144 @@
+"""Errors of covariance and eigenvalues against NumPy on the same maps."""
+
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from in4310repro.features import FeatureStatistics
+from tests.features.copies import covariance_by_numpy, error_of, rows_by_numpy
+
+Samples = Literal["images", "positions"]
+Precision = Literal["fast", "exact"]
+BOUND = {"fast": 1e-6, "exact": 1e-12}
+
+
+def correlated_maps(ratio: float, images: int = 70, channels: int = 24, side: int = 9) -> Tensor:
+    """Maps whose means are `ratio` deviations away from 0, with images that differ from each other."""
+    generator = torch.Generator().manual_seed(11)
+    mixing = torch.randn(channels, channels, generator=generator) / channels**0.5
+    noise = torch.randn(images, channels, side, side, generator=generator)
+    level = torch.randn(images, channels, 1, 1, generator=generator)
+    maps = torch.einsum("nchw,cd->ndhw", noise + level, mixing)
+    return maps / maps.std() + ratio * torch.linspace(0.5, 1.0, channels)[:, None, None]
+
+
+def covariance_of(
+    maps: Tensor, size: int, samples: Samples, precision: Precision = "fast", network: nn.Module | None = None
+) -> Tensor:
+    model = network or nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], samples=samples, precision=precision) as statistics:
+        for batch in torch.split(maps, size):
+            model(batch)
+    return statistics.result()["0"].covariance
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 70])
+@pytest.mark.parametrize("ratio", [0.0, 1e2, 1e4, 1e6])
+@pytest.mark.parametrize("samples", ["images", "positions"])
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+def test_error_stays_in_bounds_for_every_mean_and_batch_size(
+    precision: Precision, samples: Samples, ratio: float, size: int
+) -> None:
+    maps = correlated_maps(ratio)
+    covariance = covariance_of(maps, size, samples, precision)
+    assert error_of(covariance, covariance_by_numpy(maps, samples)) <= BOUND[precision]
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["channels-first", "channels-last"])
+@pytest.mark.parametrize("shape", [(5, 64, 80, 80), (70, 96, 7, 7), (6, 133, 20, 20), (70, 32, 1, 1), (70, 1, 5, 5)])
+def test_long_short_and_degenerate_maps_stay_in_bounds(shape: tuple[int, int, int, int], channels_last: bool) -> None:
+    images, channels, side, _ = shape
+    maps = correlated_maps(0.5, images, channels, side)
+    maps = maps.contiguous(memory_format=torch.channels_last) if channels_last else maps
+    covariance = covariance_of(maps, 16, "positions")
+    expected = covariance_by_numpy(maps, "positions").reshape(channels, channels)
+    assert error_of(covariance, expected) <= 1e-6
+
+
+def covariance_by_plain_float32_sums(maps: Tensor) -> Tensor:
+    """The mistake: E[x x^T] - E[x] E[x]^T in float32."""
+    rows = maps.movedim(1, -1).reshape(-1, maps.shape[1])
+    mean = rows.mean(dim=0)
+    return (rows.T @ rows / len(rows) - torch.outer(mean, mean)).double()
+
+
+def test_plain_float32_sums_fail_the_bound_that_holds_here() -> None:
+    maps = correlated_maps(1e2)
+    assert error_of(covariance_by_plain_float32_sums(maps), covariance_by_numpy(maps, "positions")) > 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halves_are_widened_before_anything_is_summed(dtype: torch.dtype) -> None:
+    maps = correlated_maps(3.0).to(dtype)
+    for samples in ("images", "positions"):
+        assert error_of(covariance_of(maps, 16, samples), covariance_by_numpy(maps, samples)) <= 1e-6
+
+
+def test_float64_maps_are_not_narrowed_by_fast() -> None:
+    maps = correlated_maps(1e4).double()
+    assert error_of(covariance_of(maps, 16, "positions"), covariance_by_numpy(maps, "positions")) <= 1e-12
+
+
+def test_autocast_around_the_model_does_not_reach_the_statistics() -> None:
+    maps = correlated_maps(1.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        covariance = covariance_of(maps, 16, "positions", "exact")
+    assert error_of(covariance, covariance_by_numpy(maps, "positions")) <= 1e-12
+
+
+def test_low_precision_flags_of_the_caller_change_nothing_and_stay_set() -> None:
+    maps = correlated_maps(1.0)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        covariance = covariance_of(maps, 16, "positions")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert error_of(covariance, covariance_by_numpy(maps, "positions")) <= 1e-6
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_samples_with_nan_or_inf_are_left_out_and_counted(samples: Samples) -> None:
+    maps = correlated_maps(1.0)
+    maps[0, 3, 2, 2], maps[9, 0, 1, 1], maps[9, 5, 1, 1] = torch.nan, torch.inf, -torch.inf
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], samples=samples) as statistics:
+        model(maps)
+    result = statistics.result()["0"]
+    clean = maps.clone()
+    clean[0, :, 2, 2], clean[9, :, 1, 1] = 0, 0
+    rows = rows_by_numpy(clean, samples)
+    lost = [0, 9] if samples == "images" else [2 * 9 + 2, 9 * 81 + 9 + 1]
+    expected = np.cov(np.delete(rows, lost, axis=0).T, bias=True)
+    assert (result.non_finite, result.rows_left_out, result.rows) == (3, 2, len(rows) - 2)
+    assert error_of(result.covariance, expected) <= 1e-6
+
+
+def test_correction_1_divides_by_one_less() -> None:
+    maps = correlated_maps(0.0)
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], samples="images", correction=1) as statistics:
+        model(maps)
+    expected = np.cov(rows_by_numpy(maps, "images").T)
+    assert error_of(statistics.result()["0"].covariance, expected) <= 1e-6
+
+
+def test_one_image_has_no_covariance_with_correction_1() -> None:
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], samples="images", correction=1) as statistics:
+        model(torch.ones(1, 2, 3, 3))
+    with pytest.raises(ValueError, match="1 rows give no covariance with correction 1"):
+        _ = statistics.result()["0"].covariance
+
+
+def test_mean_is_numpys_mean() -> None:
+    maps = correlated_maps(1e4)
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], samples="positions") as statistics:
+        model(maps)
+    expected = torch.from_numpy(maps.double().numpy().mean(axis=(0, 2, 3)))
+    # The maps are float32, whose steps at 1e4 are 1e-3; the mean of 5670 of them is good to 1e-7 of a deviation.
+    torch.testing.assert_close(statistics.result()["0"].mean, expected, rtol=1e-10, atol=0)

@@ -1,0 +1,112 @@
+"""Five architectures of torchvision: all their leaves, against copies of the maps."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from in4310repro.features import FeatureStatistics
+from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
+
+CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "resnet18": (models.resnet18, "layer2.0.downsample.0"),
+    "resnet50": (models.resnet50, "layer1.1.conv1"),
+    "vgg16_bn": (lambda: models.vgg16_bn(init_weights=False), "features.3"),
+    "mobilenet_v3_small": (models.mobilenet_v3_small, "features.1.block.1.fc2"),
+    "vit_b_16": (lambda: models.vit_b_16(image_size=32), "encoder.layers.encoder_layer_3.self_attention"),
+}
+
+
+def all_counts_by_copies(network: nn.Module, images: Tensor) -> dict[str, tuple[int, int, int]]:
+    """Calls, values and values <= 0 of each leaf, in one forward pass with hooks of the test's own."""
+    found: dict[str, tuple[int, int, int]] = {}
+
+    def add(name: str, maps: Tensor) -> None:
+        calls, values, non_positive = found.get(name, (0, 0, 0))
+        found[name] = (calls + 1, values + maps.numel(), non_positive + int((maps.numpy() <= 0).sum()))
+
+    leaves = {name: module for name, module in network.named_modules() if not list(module.children())}
+    handles = [
+        module.register_forward_hook(lambda *call, name=name: add(name, call[2])) for name, module in leaves.items()
+    ]
+    with torch.no_grad():
+        network(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_leaves_and_one_covariance_agree_with_copies(name: str) -> None:
+    make, module = CASES[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = make().eval()
+        images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        expected_output = network(images)
+    with FeatureStatistics(network, "leaves", calls="keep") as leaves:
+        output = network(images)
+    with FeatureStatistics(network, [module], "images") as one:
+        network(images)
+    counts: dict[str, tuple[int, int, int]] = {}
+    for key, result in leaves.result().items():
+        calls, values, non_positive = counts.get(key.partition("#")[0], (0, 0, 0))
+        counts[key.partition("#")[0]] = (
+            calls + 1,
+            values + result.values,
+            non_positive + result.non_positive_values,
+        )
+    assert torch.equal(output, expected_output)
+    assert counts == all_counts_by_copies(network, images)
+    (result,) = one.result().values()
+    with torch.no_grad():
+        (maps,) = maps_of_first(network, module, images)
+    expected = covariance_by_numpy(maps.movedim(-1, 1) if maps.ndim == 3 else maps, "images")
+    frobenius = torch.linalg.matrix_norm(result.covariance - torch.from_numpy(expected))
+    assert float(frobenius) <= 1e-6 * float(torch.linalg.matrix_norm(torch.from_numpy(expected)))
+
+
+def maps_of_first(network: nn.Module, module: str, images: Tensor) -> list[Tensor]:
+    """Copies of the module's output, the first tensor where it returns several."""
+    copies: list[Tensor] = []
+
+    def keep(_module: nn.Module, _args: object, output: object) -> None:
+        first = output[0] if isinstance(output, tuple) else output
+        assert isinstance(first, Tensor)
+        copies.append(first.clone())
+
+    handle = network.get_submodule(module).register_forward_hook(keep)
+    network(images)
+    handle.remove()
+    return copies
+
+
+def test_bn2_of_every_basic_block_is_read_before_the_sum_overwrites_it() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = models.resnet18()
+        images = torch.randn(4, 3, 32, 32)
+    names = [f"layer{stage}.{block}.bn2" for stage in (1, 2, 3, 4) for block in (0, 1)]
+    with FeatureStatistics(network, names, "images") as statistics:
+        network(images)
+    for name, result in statistics.result().items():
+        maps = torch.cat(maps_by_copies(network, name, [images]))
+        assert result.non_positive_values == int((maps <= 0).sum())
+        torch.testing.assert_close(result.mean, maps.double().mean(dim=(0, 2, 3)), rtol=1e-6, atol=1e-7)
+
+
+def test_a_channels_last_model_under_autocast_gives_the_statistics_of_its_bfloat16_maps() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = models.resnet18().to(memory_format=torch.channels_last)
+        images = torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with FeatureStatistics(network, ["layer1.0.conv1"], "positions") as statistics:
+            network(images)
+        (maps,) = maps_by_copies(network, "layer1.0.conv1", [images])
+    assert maps.dtype == torch.bfloat16
+    expected = covariance_by_numpy(maps, "positions")
+    assert error_of(statistics.result()["layer1.0.conv1"].covariance, expected) <= 1e-6

@@ -1,0 +1,52 @@
+"""Counts against NumPy on the same values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from in4310repro.features.scratch import Scratch
+from in4310repro.features.sparsity import count
+
+
+def counts_by_numpy(values: Tensor) -> tuple[int, int, int, int]:
+    numbers = values.double().numpy()
+    return numbers.size, int((numbers <= 0).sum()), int((numbers == 0).sum()), int((~np.isfinite(numbers)).sum())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5, 7, 2), (2, 1100, 33, 31)])
+def test_counts_are_numpys(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0)).round(decimals=1).to(dtype)
+    assert count(values, Scratch()).numbers() == counts_by_numpy(values)
+
+
+def test_values_by_hand() -> None:
+    values = torch.tensor([-math.inf, -1.0, -0.0, 0.0, 1e-45, 2.0, math.inf, math.nan, -math.nan])
+    assert count(values, Scratch()).numbers() == (9, 4, 2, 4)
+
+
+def test_a_sum_that_overflows_is_no_non_finite_value() -> None:
+    values = torch.tensor([3e38, 3e38, -1.0, 0.0])
+    assert count(values, Scratch()).numbers() == (4, 2, 1, 0)
+
+
+@pytest.mark.parametrize("view", ["channels-last", "transposed", "strided", "expanded"])
+def test_layout_does_not_matter(view: str) -> None:
+    values = torch.randn(4, 6, 5, 5, generator=torch.Generator().manual_seed(1)).relu()
+    views = {
+        "channels-last": values.contiguous(memory_format=torch.channels_last),
+        "transposed": values.transpose(1, 3),
+        "strided": values[:, ::2],
+        "expanded": values[:1].expand(3, -1, -1, -1),
+    }
+    assert count(views[view], Scratch()).numbers() == counts_by_numpy(views[view].contiguous())
+
+
+def test_counting_leaves_the_values_alone() -> None:
+    values = torch.randn(100, generator=torch.Generator().manual_seed(2))
+    before = values.clone()
+    count(values, Scratch())
+    assert torch.equal(values, before)

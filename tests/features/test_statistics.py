@@ -1,0 +1,195 @@
+"""FeatureStatistics on a network full of traps, against copies of its maps."""
+
+import re
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from in4310repro.features import FeatureStatistics
+from in4310repro.features.stream import Settings
+from tests.features.conftest import Tangled
+from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
+
+Samples = Literal["images", "positions"]
+NAMES = ["conv1", "bn1", "bn2", "block.conv1", "late"]
+
+
+def run(statistics: FeatureStatistics, network: nn.Module, images: Tensor, size: int = 8) -> FeatureStatistics:
+    with statistics:
+        for batch in torch.split(images, size):
+            network(batch)
+    return statistics
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 26])
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_are_those_of_copies_taken_in_the_hook(tangled: Tangled, images: Tensor, name: str, size: int) -> None:
+    result = run(FeatureStatistics(tangled, NAMES), tangled, images, size).result()[name]
+    maps = torch.cat(maps_by_copies(tangled, name, torch.split(images, size))).numpy()
+    assert (result.images, result.values, result.zeros) == (26, maps.size, int((maps == 0).sum()))
+    assert (result.non_positive_values, result.non_finite) == (int((maps <= 0).sum()), 0)
+    assert result.non_positive == (maps <= 0).sum() / maps.size
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+@pytest.mark.parametrize("name", NAMES)
+def test_covariances_are_those_of_copies_taken_in_the_hook(
+    tangled: Tangled, images: Tensor, name: str, samples: Samples
+) -> None:
+    result = run(FeatureStatistics(tangled, NAMES, samples, "exact"), tangled, images).result()[name]
+    maps = torch.cat(maps_by_copies(tangled, name, torch.split(images, 8)))
+    # Means of 12 maps made from 3 channels: the eighth eigenvalue is 1e-6 of the first.
+    assert error_of(result.covariance, covariance_by_numpy(maps, samples)) <= 1e-9
+    assert result.rows == (26 if samples == "images" else maps.numel() // maps.shape[1])
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_calls_kept_apart_are_those_of_the_first_and_second_run(
+    tangled: Tangled, images: Tensor, samples: Samples
+) -> None:
+    found = run(FeatureStatistics(tangled, ["relu"], samples, "exact", calls="keep"), tangled, images).result()
+    maps = maps_by_copies(tangled, "relu", torch.split(images, 8))
+    assert list(found) == ["relu#0", "relu#1"]
+    for call in (0, 1):
+        expected = torch.cat(maps[call::2])
+        assert found[f"relu#{call}"].non_positive_values == int((expected <= 0).sum())
+        assert error_of(found[f"relu#{call}"].covariance, covariance_by_numpy(expected, samples)) <= 1e-9
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_pooled_calls_are_both_runs_together(tangled: Tangled, images: Tensor, samples: Samples) -> None:
+    result = run(FeatureStatistics(tangled, ["relu"], samples), tangled, images).result()["relu"]
+    maps = torch.cat(maps_by_copies(tangled, "relu", torch.split(images, 8)))
+    assert (result.images, result.values) == (26, maps.numel())
+    assert error_of(result.covariance, covariance_by_numpy(maps, samples)) <= 1e-6
+
+
+def test_flat_eigenvalues_are_those_of_the_covariance_of_flattened_maps(tangled: Tangled, images: Tensor) -> None:
+    result = run(FeatureStatistics(tangled, ["late"], "flat"), tangled, images).result()["late"]
+    maps = torch.cat(maps_by_copies(tangled, "late", torch.split(images, 8))).flatten(start_dim=1)
+    centred = maps.double().numpy() - maps.double().numpy().mean(axis=0)
+    expected = np.linalg.svd(centred, compute_uv=False) ** 2 / 26
+    np.testing.assert_allclose(result.eigenvalues(25).numpy(), expected[:25], rtol=1e-10)
+    assert result.rows == 26
+    assert float(result.eigenvalues()[25]) < 1e-12 * expected[0]
+
+
+def test_flat_has_no_covariance(tangled: Tangled, images: Tensor) -> None:
+    result = run(FeatureStatistics(tangled, ["late"], "flat"), tangled, images).result()["late"]
+    with pytest.raises(ValueError, match='"flat" has only eigenvalues'):
+        _ = result.covariance
+
+
+def test_flat_refuses_more_maps_than_its_limit(
+    tangled: Tangled, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("in4310repro.features.flat.LIMIT", 10_000)
+    with pytest.raises(ValueError, match=r"keeps every map, \d+ bytes by image \d+; the limit is 10000"):
+        run(FeatureStatistics(tangled, ["late"], "flat"), tangled, images)
+
+
+def test_counts_alone_have_no_mean(tangled: Tangled, images: Tensor) -> None:
+    result = run(FeatureStatistics(tangled, ["late"]), tangled, images).result()["late"]
+    with pytest.raises(ValueError, match="None counts only"):
+        _ = result.mean
+
+
+def test_eigenvalues_are_the_covariances_largest_first(tangled: Tangled, images: Tensor) -> None:
+    result = run(FeatureStatistics(tangled, ["late"], "images"), tangled, images).result()["late"]
+    expected = np.linalg.eigvalsh(result.covariance.numpy())[::-1]
+    np.testing.assert_allclose(result.eigenvalues(4).numpy(), expected[:4], rtol=1e-12)
+
+
+class Nested(nn.Module):
+    """A module that returns a dictionary with a tuple in it, and None."""
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        return {"maps": (images * 2, None), "logits": images.mean(dim=(2, 3)) - 1}
+
+
+def test_every_tensor_of_a_nested_output_has_its_own_result(images: Tensor) -> None:
+    model = nn.Sequential(Nested())
+    found = run(FeatureStatistics(model, ["0"], "images"), model, images).result()
+    assert list(found) == ["0[logits]", "0[maps][0]"]
+    assert found["0[maps][0]"].non_positive_values == int((images <= 0).sum())
+    assert error_of(found["0[maps][0]"].covariance, covariance_by_numpy(images * 2, "images")) <= 1e-6
+
+
+def test_tokens_are_positions_and_their_last_axis_channels() -> None:
+    tokens = torch.randn(20, 5, 12, generator=torch.Generator().manual_seed(8))
+    model = nn.Sequential(nn.LayerNorm(12), nn.GELU())
+    found = run(FeatureStatistics(model, "leaves", "positions"), model, tokens).result()
+    with torch.no_grad():
+        expected = nn.functional.gelu(nn.functional.layer_norm(tokens, (12,))).transpose(1, 2)
+    assert found["1"].rows == 100
+    assert error_of(found["1"].covariance, covariance_by_numpy(expected, "positions")) <= 1e-6
+
+
+def test_channels_of_a_1d_convolution_are_on_axis_1_and_others_where_told() -> None:
+    signals = torch.randn(30, 4, 16, generator=torch.Generator().manual_seed(9))
+    model = nn.Sequential(nn.Conv1d(4, 9, 3), nn.Tanh())
+    statistics = FeatureStatistics(model, ["0", "1"], "positions", channel_axis={"1": 1})
+    found = run(statistics, model, signals).result()
+    assert (found["0"].rows, len(found["0"].mean), len(found["1"].mean)) == (30 * 14, 9, 9)
+
+
+def test_a_pattern_takes_whole_names_only(tangled: Tangled, images: Tensor) -> None:
+    found = run(FeatureStatistics(tangled, re.compile("conv1|.*2")), tangled, images).result()
+    assert list(found) == ["bn2", "conv1"]
+
+
+def test_leaves_are_all_modules_without_children(tangled: Tangled, images: Tensor) -> None:
+    found = run(FeatureStatistics(tangled, "leaves"), tangled, images).result()
+    assert list(found) == ["block.conv1", "bn1", "bn2", "conv1", "head", "late", "relu"]
+
+
+def test_non_finite_values_raise_at_once_if_asked(tangled: Tangled, images: Tensor) -> None:
+    images[3, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"module 'conv1': \d+ of \d+ values are not finite"):
+        run(FeatureStatistics(tangled, ["conv1"], on_non_finite="raise"), tangled, images)
+    assert not tangled.conv1._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "valid"),
+    [
+        ("samples", "rows", "None, 'images', 'positions', 'flat'"),
+        ("precision", "double", "'fast', 'exact'"),
+        ("calls", "last", "'pool', 'keep'"),
+        ("on_non_finite", "ignore", "'count', 'raise'"),
+        ("correction", 2, "0, 1"),
+    ],
+)
+def test_a_value_that_does_not_exist_is_named_with_those_that_do(argument: str, value: object, valid: str) -> None:
+    right = {"samples": None, "precision": "fast", "calls": "pool", "on_non_finite": "count", "correction": 0}
+    settings = object.__new__(Settings)  # past the type checker that runs in tests
+    vars(settings).update(right | {argument: value})
+    with pytest.raises(ValueError, match=re.escape(f"{argument} is {value!r}; it can be {valid}")):
+        settings.__post_init__()
+
+
+def test_integers_are_refused() -> None:
+    model = nn.Sequential(nn.Identity())
+    with pytest.raises(ValueError, match=r"its output is torch.int64"):
+        run(FeatureStatistics(model, ["0"]), model, torch.ones(2, 3, dtype=torch.int64))
+
+
+def test_an_output_whose_first_axis_is_not_the_images_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(0, 1))
+    with pytest.raises(ValueError, match=r"shape \(6, 4\); axis 0 must be the 2 images of the batch"):
+        run(FeatureStatistics(model, ["0"], "images"), model, torch.ones(2, 3, 4))
+
+
+def test_ragged_batches_lose_and_repeat_no_image(tangled: Tangled, images: Tensor) -> None:
+    whole = run(FeatureStatistics(tangled, ["conv1"], "images"), tangled, images, 26).result()["conv1"]
+    ragged = FeatureStatistics(tangled, ["conv1"], "images")
+    with ragged:
+        for start, stop in ((0, 1), (1, 12), (12, 12), (12, 19), (19, 26)):
+            tangled(images[start:stop])
+    found = ragged.result()["conv1"]
+    assert (found.images, found.non_positive_values) == (whole.images, whole.non_positive_values)
+    # Floats are not bit-equal across batch sizes: the convolution's own are not.
+    torch.testing.assert_close(found.covariance, whole.covariance, rtol=1e-5, atol=1e-9)

@@ -1,0 +1,169 @@
+"""The tiny preset on other processors, emulated: a hash of every stage, in one table.
+
+`nox -s portability` runs the stages here and under qemu-x86_64 (Debian package qemu-user) as four Intel and AMD
+processors, and names the first stage and tensor that differ. Two controls must differ: RMSprop and AdamW with
+torch's own square root, whose bits depend on the processor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from in4310repro import experiment, models, optimizers
+from in4310repro.data import scenes
+from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data.images import ImageSet, decode, load, training_batches
+from in4310repro.numerics import activate, generator_for
+from in4310repro.presets import PRESETS
+from in4310repro.runs import Run, file_sha256, tensors_sha256
+
+PROCESSORS = ("Haswell-v4", "Skylake-Client-v4", "EPYC-Rome-v2", "EPYC-Milan-v2")
+CONTROL = "control: "
+TINY = PRESETS["tiny"]
+Stage = tuple[str, dict[str, str]]
+
+
+def stages(folder: Path) -> Iterator[Stage]:
+    """Every stage of the chain with hashes of what it makes, in the order in which one feeds the next."""
+    numerics = activate("portable", "cpu")
+    yield "probe", numerics.probe
+    drawn = {label: scenes.pixel_digest(scenes.draw(label, i, 32, 0) for i in range(4)) for label in scenes.CLASSES}
+    yield "scenes", drawn
+    yield "decoding and resizing", _decoded(folder)
+    images = embedded_catalogue(TINY.scenes, TINY.image_size, TINY.seed)
+    training = load("training", images.root, images.entries, TINY.image_size)
+    yield "augmentation", _batches(training)
+    yield "initial weights", _tensors(models.build("resnet18", 6, 0).state_dict())
+    run = experiment.train(TINY, numerics, folder / "run")
+    for setting in TINY.settings:
+        yield f"training with {setting.optimizer}", _tensors(run.read_tensors(f"{setting.name}/best.safetensors"))
+        yield f"losses with {setting.optimizer}", _losses(run, setting.name)
+    yield "test scores", {"scores.npz": file_sha256(run.folder / "scores.npz")}
+    yield "feature statistics", _features(run, numerics)
+    for name in ("RMSprop", "AdamW"):
+        yield f"{CONTROL}{name} with torch.sqrt", _control(name, training)
+
+
+def _decoded(folder: Path) -> dict[str, str]:
+    """Hashes of a JPEG and a PNG of odd shape, decoded and resized."""
+    from PIL import Image
+
+    pixels = scenes.draw("sea", 0, 150, 0)
+    hashes = {}
+    # The file is made here, so its bytes are a stage of their own: a JPEG is packed with integers too.
+    for name, box in (("1.jpg", (0, 0, 150, 113)), ("2.png", (0, 0, 113, 150))):
+        Image.fromarray(pixels).crop(box).save(folder / name)
+        hashes[name] = hashlib.sha256(decode(folder / name, 64).tobytes()).hexdigest()
+    return hashes
+
+
+def _batches(training: ImageSet) -> dict[str, str]:
+    loader = training_batches(training, TINY.batch_size, TINY.augmentation, TINY.seed, 0)
+    return {
+        f"batch {number}": hashlib.sha256(batch.images.contiguous().numpy().tobytes()).hexdigest()
+        for number, batch in enumerate(loader)
+    }
+
+
+def _tensors(state: dict[str, torch.Tensor]) -> dict[str, str]:
+    return {name: tensors_sha256({name: value}) for name, value in state.items()}
+
+
+def _losses(run: Run, setting: str) -> dict[str, str]:
+    rows = run.read_json(f"{setting}/history.json")
+    return {f"epoch {row['epoch']}": f"{row['train_loss'].hex()} {row['val_loss'].hex()}" for row in rows}
+
+
+def _features(run: Run, numerics: Any) -> dict[str, str]:
+    found = experiment.features(run, TINY, numerics)
+    return {
+        f"{images['name']}, {module}": json.dumps(values)
+        for images in found["sets"]
+        for module, values in images["modules"].items()
+    }
+
+
+def _control(name: str, training: ImageSet) -> dict[str, str]:
+    """Two steps with torch's unfused optimizer, which takes torch.sqrt of float32."""
+    model = models.build("resnet18", 6, 0).train()
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(model.parameters(), lr=1e-3, foreach=False)
+    for number, batch in enumerate(training_batches(training, 16, "flip", 0, 0)):
+        if number == 2:
+            break
+        optimizers.set_learning_rate(optimizer, 1e-3)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(batch.images), batch.labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    drawn = torch.from_numpy(generator_for(0, "square root").random(4096, dtype=np.float32))
+    return {"torch.sqrt": tensors_sha256({"roots": drawn.sqrt()})} | _tensors(model.state_dict())
+
+
+def on(processor: str | None) -> dict[str, dict[str, str]]:
+    """All stages on this processor, or on an emulated one."""
+    emulator = ["qemu-x86_64", "-cpu", processor] if processor else []
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*emulator, sys.executable, "-m", "tests.portability", folder]
+        environment = os.environ | {"IN4310REPRO_CACHE": f"{folder}/cache"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"portability: {processor or 'this processor'} ended with {done.returncode}: {done.stderr[-2000:]}")
+    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return found
+
+
+def first_difference(here: dict[str, dict[str, str]], there: dict[str, dict[str, str]]) -> str | None:
+    """The first stage that is no control, and its first entry, that two processors made differently."""
+    for stage, values in here.items():
+        for name, value in values.items():
+            if not stage.startswith(CONTROL) and there[stage].get(name) != value:
+                return f"{stage}, {name}"
+    return None
+
+
+def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
+    """Stages by processors, 8 hex digits each."""
+    stages = list(next(iter(found.values())))
+    width = max(map(len, stages))
+    lines = [" " * width + "".join(f"  {name:>17}" for name in found)]
+    for stage in stages:
+        hashes = [hashlib.sha256(json.dumps(values[stage]).encode()).hexdigest()[:8] for values in found.values()]
+        lines.append(f"{stage:<{width}}" + "".join(f"  {digits:>17}" for digits in hashes))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The table; exit code 1 where a stage differs or no control does. With a folder: the stages as JSON."""
+    if len(sys.argv) == 2:
+        json.dump(dict(stages(Path(sys.argv[1]))), sys.stdout)
+        return
+    if shutil.which("qemu-x86_64") is None:
+        sys.exit("portability: qemu-x86_64 is not installed; on Debian and Ubuntu: apt-get install qemu-user")
+    found: dict[str, dict[str, dict[str, str]]] = {"this processor": on(None)}
+    for processor in PROCESSORS:
+        sys.stderr.write(f"emulating {processor}\n")
+        found[processor] = on(processor)
+    sys.stdout.write(table(found) + "\n")
+    here = found.pop("this processor")
+    apart = {processor: first_difference(here, there) for processor, there in found.items()}
+    for processor, difference in apart.items():
+        if difference:
+            sys.stdout.write(f"{processor} differs first in {difference}\n")
+    controls = {s for there in found.values() for s in here if s.startswith(CONTROL) and there[s] != here[s]}
+    sys.stdout.write(f"controls that differ, as they must: {', '.join(sorted(controls)) or 'none'}\n")
+    sys.exit(any(apart.values()) or not controls)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Kills training processes at random moments, resumes them, and compares every file with an undisturbed run.
+
+`nox -s soak` does 20 an optimizer; the tests do three. A fork server with torch loaded starts a process in a tenth
+of a second.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from in4310repro.numerics import generator_for
+from in4310repro.presets import PRESETS, Config
+from in4310repro.runs import file_sha256, read_json_file
+
+TIMES = ("images_per_second",)
+
+
+def train(config: Config, folder: Path) -> None:
+    """What a killed process runs: the command `in4310repro train --resume`, without the command line."""
+    from in4310repro import experiment
+    from in4310repro.numerics import activate
+
+    experiment.train(config, activate("auto", "cpu"), folder, resume=True)
+
+
+def config_of(position: int) -> Config:
+    """The tiny preset with one setting, two steps an epoch and a checkpoint after each."""
+    tiny = PRESETS["tiny"]
+    return replace(tiny, settings=(tiny.settings[position],), split="16/12/20", checkpoint_steps=1)
+
+
+class Soak:
+    """Undisturbed runs to compare with, and the fork server that all processes come from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["in4310repro.experiment"])
+        self.seconds: dict[int, float] = {}
+
+    def started(self, position: int, folder: Path) -> ForkServerProcess:
+        """A process that trains, or goes on with, the run in the folder."""
+        process = self.context.Process(target=train, args=(config_of(position), folder))
+        process.start()
+        return process
+
+    def undisturbed(self, position: int) -> Path:
+        """The run that nobody killed, made once; its duration is noted."""
+        folder = self.folder / f"whole-{position}"
+        if not self.seconds:
+            # The first process waits for the fork server to import torch.
+            self.started(position, folder.with_name("warm-up")).join()
+        if position not in self.seconds:
+            start = time.monotonic()
+            process = self.started(position, folder)
+            process.join()
+            if process.exitcode != 0:
+                raise RuntimeError(f"an undisturbed run ended with exit code {process.exitcode}")
+            self.seconds[position] = time.monotonic() - start
+        return folder
+
+    def killed_and_resumed(self, position: int, generator: Any) -> tuple[int, list[str]]:
+        """Kills a run at a drawn moment, its resumption once in three times too, and lets it end.
+
+        Returns:
+            How many processes were killed before they had ended, and the names of files that differ.
+        """
+        whole = self.undisturbed(position)
+        folder = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+        wanted = 1 + int(generator.random() < 1 / 3)
+        kills = sum(self._killed(position, folder, generator) for _ in range(wanted))
+        last = self.started(position, folder)
+        last.join()
+        found = [f"exit code {last.exitcode}"] if last.exitcode else differences(whole, folder)
+        shutil.rmtree(folder)
+        return kills, found
+
+    def _killed(self, position: int, folder: Path, generator: Any) -> bool:
+        """Whether a process that goes on in the folder was killed before it had ended."""
+        process = self.started(position, folder)
+        process.join(timeout=float(generator.random()) * self.seconds[position])
+        running = process.exitcode is None
+        process.kill()
+        process.join()
+        return running
+
+
+def differences(whole: Path, other: Path) -> list[str]:
+    """Files of two runs that differ in more than times."""
+    names = {file.relative_to(run).as_posix() for run in (whole, other) for file in run.rglob("*") if file.is_file()}
+    found = []
+    for name in sorted(names - {"manifest.json"}):
+        one, two = whole / name, other / name
+        if not (one.is_file() and two.is_file()):
+            found.append(f"{name} is in one run only")
+        elif name.endswith("history.json"):
+            if [without_times(row) for row in read_json_file(one)] != [
+                without_times(row) for row in read_json_file(two)
+            ]:
+                found.append(name)
+        elif file_sha256(one) != file_sha256(two):
+            found.append(name)
+    return found
+
+
+def without_times(row: dict[str, Any]) -> dict[str, Any]:
+    """A history row but for how long it took."""
+    return {name: value for name, value in row.items() if name not in TIMES}
+
+
+def main() -> None:
+    """20 kills an optimizer; exit code 1 where one of them left a trace."""
+    equal = killed = total = 0
+    with tempfile.TemporaryDirectory() as folder:
+        soak = Soak(Path(folder))
+        for position, setting in enumerate(PRESETS["tiny"].settings):
+            for number in range(20):
+                kills, found = soak.killed_and_resumed(position, generator_for(1, "soak", position, number))
+                total += 1
+                killed += kills > 0
+                equal += not found
+                sys.stdout.write(f"{setting.name} {number}: {kills} killed, {found or 'equal'}\n")
+    sys.stdout.write(f"survived / equal: {equal} / {total}; {killed} were killed before they had ended\n")
+    sys.exit(equal != total)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Exact resume: a training that was cut off anywhere ends with the bits of one that was not."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from in4310repro import checkpoints, optimizers, training
+from in4310repro.checkpoints import Position
+from in4310repro.numerics import generator_for
+from in4310repro.presets import to_json
+from in4310repro.progress import Progress
+from in4310repro.runs import Run, read_tensor_file
+from tests.soak import Soak
+from tests.test_training import TINY, network, task, without_times
+
+STEPS = replace(TINY, checkpoint_steps=1)
+
+
+class CutOffError(Exception):
+    """A training that stops in the middle of nowhere."""
+
+
+class CutAfter(Progress):
+    """Raises after a number of steps, as a power cut would."""
+
+    def __init__(self, steps: int, then: Callable[[], None] | None = None) -> None:
+        object.__setattr__(self, "left", steps)
+        object.__setattr__(self, "then", then)
+
+    def task(self, *_words: object) -> Any:
+        return _Counting(self)
+
+
+class _Counting:
+    def __init__(self, cut: Any) -> None:
+        self.cut = cut
+
+    def __enter__(self) -> Callable[[int, str], None]:
+        return self.advance
+
+    def __exit__(self, *_error: object) -> None:
+        return None
+
+    def advance(self, _done: int, detail: str) -> None:
+        if not detail:
+            return
+        object.__setattr__(self.cut, "left", self.cut.left - 1)
+        if self.cut.left == 0:
+            if self.cut.then:
+                self.cut.then()
+            else:
+                raise CutOffError
+
+
+def trained(folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any = STEPS) -> tuple[Any, dict[str, Any]]:
+    """History and final best weights of a training that is cut off after each number of steps and resumed."""
+    run = Run(folder)
+    for cut in cuts:
+        with pytest.raises(CutOffError):
+            training.fit(replace(task(network(0), config, config.settings[position], run), progress=CutAfter(cut)))
+    model = network(0)
+    history = training.fit(task(model, config, config.settings[position], run))
+    best = run.read_tensors(f"{config.settings[position].name}/best.safetensors")
+    return without_times(history), {**{f"last {k}": v for k, v in model.state_dict().items()}, **best}
+
+
+def equal(one: Any, other: Any) -> bool:
+    return one[0] == other[0] and all(torch.equal(one[1][name], value) for name, value in other[1].items())
+
+
+OPTIMIZERS = pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmsprop", "sgd"])
+
+
+@OPTIMIZERS
+@pytest.mark.parametrize("cuts", [(2,), (6,), (7,), (9, 4), (1, 1, 1)], ids=str)
+def test_a_training_that_was_cut_off_ends_with_the_same_bits(
+    position: int, cuts: tuple[int, ...], tmp_path: Path
+) -> None:
+    whole = trained(tmp_path / "whole", position)
+    assert equal(whole, trained(tmp_path / "cut", position, cuts))
+
+
+def dropped(position: Position, part: str) -> Position:
+    """The position as a careless checkpoint would have kept it."""
+    return replace(position, **{part: getattr(Position(), part)})
+
+
+@OPTIMIZERS
+@pytest.mark.parametrize("part", ["epoch", "batch", "loss", "history", "model", "buffers", "optimizer"])
+def test_a_part_of_the_state_that_is_dropped_is_noticed(
+    part: str, position: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Cut in the second epoch of three, so that every part has something to lose.
+    whole = trained(tmp_path / "whole", position)
+    restore = checkpoints.restore
+
+    def careless(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Any) -> Any:
+        fresh = {name: value.clone() for name, value in model.state_dict().items()}
+        found, warnings = restore(folder, model, optimizer, config)
+        if part in vars(found):
+            return dropped(found, part), warnings
+        if found.epoch or found.batch:
+            if part == "optimizer":
+                optimizer.state.clear()
+            lost = {"model": ("weight", "bias"), "buffers": ("running_mean", "running_var"), "optimizer": ()}[part]
+            kept = {k: v for k, v in model.state_dict().items() if not k.endswith(lost or ("nothing",))}
+            model.load_state_dict(fresh | kept)
+        return found, warnings
+
+    monkeypatch.setattr(checkpoints, "restore", careless)
+    assert not equal(whole, trained(tmp_path / "cut", position, (8,)))
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path) -> Path:
+    """A checkpoint folder with two files, of batches 4 and 5 of the first epoch."""
+    cut = replace(task(network(0), STEPS, STEPS.settings[0], Run(tmp_path / "run")), progress=CutAfter(6))
+    with pytest.raises(CutOffError):
+        training.fit(cut)
+    return tmp_path / "run" / "adamw" / "checkpoint"
+
+
+def test_the_last_two_checkpoints_are_kept(cut_off: Path) -> None:
+    assert [file.name[:15] for file in sorted(cut_off.iterdir())] == ["000000-00000004", "000000-00000005"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_torn_or_changed_checkpoint_is_passed_over_with_a_warning(damage: str, cut_off: Path, tmp_path: Path) -> None:
+    newest = max(cut_off.iterdir())
+    data = bytearray(newest.read_bytes())
+    if damage == "flipped":
+        data[-3] ^= 1
+    newest.write_bytes(bytes(data) if damage == "flipped" else bytes(data[: len(data) // 2 if damage == "cut" else 0]))
+    model = network(0)
+    optimizer = optimizers.build(STEPS.settings[0], model.parameters())
+    position, (warning,) = checkpoints.restore(cut_off, model, optimizer, to_json(STEPS))
+    assert (position.epoch, position.batch) == (0, 4)
+    assert newest.name in warning
+    assert equal(trained(tmp_path / "whole", 0), trained(tmp_path / "run", 0))
+
+
+def test_a_folder_of_torn_checkpoints_starts_anew(cut_off: Path) -> None:
+    for file in cut_off.iterdir():
+        file.write_bytes(b"torn")
+    model = network(0)
+    optimizer = optimizers.build(STEPS.settings[0], model.parameters())
+    position, warnings = checkpoints.restore(cut_off, model, optimizer, to_json(STEPS))
+    assert position == Position()
+    assert len(warnings) == 2
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_with_the_values_that_differ(cut_off: Path) -> None:
+    other = task(network(0), replace(STEPS, seed=4, epochs=9), STEPS.settings[0], Run(cut_off.parents[1]))
+    with pytest.raises(ValueError, match=r"another configuration: epochs 9 \(recorded: 3\); seed 4 \(recorded: 0\)"):
+        training.fit(other)
+
+
+def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_resumes_to_the_bit(tmp_path: Path) -> None:
+    config = replace(TINY, checkpoint_steps=0)
+    press = CutAfter(4, then=lambda: signal.raise_signal(signal.SIGINT))
+    run = Run(tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(replace(task(network(0), config, config.settings[0], run), progress=press))
+    (file,) = (tmp_path / "cut/adamw/checkpoint").iterdir()
+    assert file.name.startswith("000000-00000004")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert equal(trained(tmp_path / "whole", 0, config=config), trained(tmp_path / "cut", 0, config=config))
+
+
+def test_a_checkpoint_holds_no_pickle(cut_off: Path) -> None:
+    names = set(read_tensor_file(max(cut_off.iterdir())))
+    assert {"model.0.weight", "model.1.running_mean", "optimizer.0.exp_avg", "optimizer.0.step"} <= names
+
+
+@pytest.fixture(scope="module")
+def soak(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Soak:
+    return Soak(tmp_path_factory.mktemp("soak"))
+
+
+@OPTIMIZERS
+@pytest.mark.parametrize("number", range(3))
+def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, number: int, soak: Soak) -> None:
+    generator = generator_for(0, "kill", position, number)
+    for _ in range(5):
+        kills, differences = soak.killed_and_resumed(position, generator)
+        assert differences == []
+        if kills:
+            return
+    pytest.fail("five processes ended before they were killed")

@@ -1,0 +1,42 @@
+"""What only a machine with a CUDA device can show: native arithmetic repeats on the same card."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from in4310repro.compare import compare
+from in4310repro.evaluation import verify
+from in4310repro.metrics import average_precision, class_accuracy
+from in4310repro.numerics import activate
+from in4310repro.runs import Run
+from tests.test_metrics import average_precision_by_sklearn, example
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def trained_on_the_card(folder: Path) -> Run:
+    """A tiny run in a new process: the cuBLAS workspace is set before CUDA starts."""
+    command = [sys.executable, "-m", "in4310repro", "train", "--preset", "tiny", "--out", str(folder)]
+    subprocess.run([*command, "--numerics", "native", "--device", "cuda"], check=True, env=dict(os.environ))
+    return Run.open(folder)
+
+
+def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
+    one, two = trained_on_the_card(tmp_path / "one"), trained_on_the_card(tmp_path / "two")
+    assert compare(one, two) == []
+    assert verify(one, activate("native", "cuda")) == []
+
+
+def test_the_numeric_class_of_a_card_is_not_that_of_the_processor() -> None:
+    assert activate("native", "cuda").numeric_class != activate("native", "cpu").numeric_class
+
+
+def test_metrics_on_the_card_agree_with_sklearn() -> None:
+    labels, scores = example(0, decimals=1)
+    found = average_precision(labels.cuda(), scores.cuda()).cpu()
+    torch.testing.assert_close(found, average_precision_by_sklearn(labels, scores), rtol=0, atol=1e-12)
+    assert torch.equal(class_accuracy(labels.cuda(), scores.cuda()).cpu(), class_accuracy(labels, scores))

@@ -1,0 +1,85 @@
+"""How far the demo's numbers move from one numeric class to another: measured, written, and used by the goldens.
+
+`nox -s tolerances` trains the demo with 8 seeds in 3 numeric classes (portable, native, native on one thread) and
+writes `tolerances.json`. A golden value holds in another class when it lies within three times the root mean square
+of the differences between classes at equal seeds, or the largest difference seen, whichever is more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from in4310repro import experiment
+from in4310repro.numerics import activate
+from in4310repro.presets import PRESETS
+from in4310repro.runs import json_bytes, write_whole
+from tests.golden_cases import TOLERANCES, headline_numbers
+
+SEEDS = range(8)
+CLASSES = {"portable": ("portable", None), "native": ("native", None), "native-1-thread": ("native", {0})}
+
+
+def measure(mode: str, seed: int) -> None:
+    """Trains one demo in this process and prints its numeric class and its numbers."""
+    numerics = activate(mode, "cpu")
+    config = replace(PRESETS["demo"], seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        run = experiment.train(config, numerics, Path(folder) / "run")
+        experiment.features(run, config, numerics)
+        numbers = headline_numbers(run, config)
+    sys.stdout.write(json.dumps({"numeric_class": numerics.numeric_class, "numbers": numbers}) + "\n")
+
+
+def measured(name: str, seed: int) -> dict[str, Any]:
+    """One measurement in a new process, whose arithmetic starts from nothing."""
+    mode, processors = CLASSES[name]
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors or before)
+    try:
+        command = [sys.executable, "-m", "tests.tolerances", mode, str(seed)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    finally:
+        os.sched_setaffinity(0, before)
+    sys.stderr.write(f"seed {seed}, {name}: {done.stdout}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def tolerance(values: np.ndarray[Any, Any]) -> float:
+    """The allowed difference, from values by class and seed (and, for a list of numbers, its entries)."""
+    apart = np.stack([np.abs(values[one] - values[other]) for one, other in combinations(range(len(values)), 2)])
+    return float(max(3 * np.sqrt((apart**2).mean()), apart.max()))
+
+
+def main() -> None:
+    """Measures everything, or, with a mode and a seed, one run."""
+    if len(sys.argv) == 3:
+        measure(sys.argv[1], int(sys.argv[2]))
+        return
+    runs = {name: [measured(name, seed) for seed in SEEDS] for name in CLASSES}
+    reason = f"differences at equal seeds between {', '.join(CLASSES)} arithmetic, {len(SEEDS)} seeds"
+    numbers = {}
+    for key in runs["portable"][0]["numbers"]:
+        values = np.array([[run["numbers"][key] for run in runs[name]] for name in CLASSES])
+        numbers[key] = {"tolerance": tolerance(values), "reason": reason}
+    content = {
+        "command": "nox -s tolerances",
+        "numbers": numbers,
+        "measured": {name: [run["numbers"] for run in found] for name, found in runs.items()},
+        "numeric_classes": {name: found[0]["numeric_class"] for name, found in runs.items()},
+    }
+    write_whole(TOLERANCES, lambda file: file.write(json_bytes(content)))
+
+
+if __name__ == "__main__":
+    main()
