@@ -153,6 +153,7 @@ def update(
         raise ValueError("golden files are never written in CI; run this on your machine and commit the change")
     if case not in cases:
         raise ValueError(f"no case {case!r}; valid are {', '.join(sorted(cases))}, one at a time")
+    folder.mkdir(exist_ok=True)
     commit = clean_commit(folder)
     content = {
         "case": case,
