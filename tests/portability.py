@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from in4310repro.runs import Run, file_sha256, tensors_sha256
 
 PROCESSORS = ("Haswell-v4", "Skylake-Client-v4", "EPYC-Rome-v2", "EPYC-Milan-v2")
 CONTROL = "control: "
+STAGES = "--stages"
 TINY = PRESETS["tiny"]
 Stage = tuple[str, dict[str, str]]
 
@@ -114,7 +116,7 @@ def on(processor: str | None) -> dict[str, dict[str, str]]:
     """All stages on this processor, or on an emulated one."""
     emulator = ["qemu-x86_64", "-cpu", processor] if processor else []
     with tempfile.TemporaryDirectory() as folder:
-        command = [*emulator, sys.executable, "-m", "tests.portability", folder]
+        command = [*emulator, sys.executable, "-m", "tests.portability", STAGES, folder]
         environment = os.environ | {"IN4310REPRO_CACHE": f"{folder}/cache"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -144,16 +146,19 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
 
 
 def main() -> None:
-    """The table; exit code 1 where a stage differs or no control does. With a folder: the stages as JSON."""
-    if len(sys.argv) == 2:
-        json.dump(dict(stages(Path(sys.argv[1]))), sys.stdout)
+    """The table of the processors named (default: all four); exit code 1 where a stage differs or no control does."""
+    if sys.argv[1:2] == [STAGES]:
+        json.dump(dict(stages(Path(sys.argv[2]))), sys.stdout)
         return
+    processors = sys.argv[1:] or PROCESSORS
+    if not set(processors) <= set(PROCESSORS):
+        sys.exit(f"portability: no processors {' '.join(processors)}; valid are {' '.join(PROCESSORS)}")
     if shutil.which("qemu-x86_64") is None:
         sys.exit("portability: qemu-x86_64 is not installed; on Debian and Ubuntu: apt-get install qemu-user")
     found: dict[str, dict[str, dict[str, str]]] = {"this processor": on(None)}
-    for processor in PROCESSORS:
-        sys.stderr.write(f"emulating {processor}\n")
-        found[processor] = on(processor)
+    sys.stderr.write(f"emulating {', '.join(processors)}: some minutes\n")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        found |= dict(zip(processors, pool.map(on, processors), strict=True))
     sys.stdout.write(table(found) + "\n")
     here = found.pop("this processor")
     apart = {processor: first_difference(here, there) for processor, there in found.items()}
