@@ -53,6 +53,12 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Timings with the error beside each, against installed peers: pip install -e '.[bench]'."""
+    _python(session, "-m", "in4310repro", "bench")
+
+
+@nox.session(default=False)
 def tolerances(session: nox.Session) -> None:
     """Measure how far the demo's numbers move between numeric classes (half an hour), for the weaker tiers."""
     _python(session, "-m", "tests.tolerances")

@@ -163,7 +163,9 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
     assert len(json.loads(printed[printed.index("{") :])["numeric_class"]) == 12
 
 
-@pytest.mark.parametrize("name", ["train", "report", "verify", "compare", "evaluate", "fingerprint", "data"])
+@pytest.mark.parametrize(
+    "name", ["train", "report", "verify", "compare", "evaluate", "features", "bench", "fingerprint", "data"]
+)
 def test_every_command_has_help(name: str, call: Call) -> None:
     code, printed, _ = call(name, "--help")
     assert code == 0

@@ -171,6 +171,83 @@ def evaluate(
 
 
 @app.command()
+def features(
+    data: Annotated[str, typer.Option(help="Folder of images, in any layout.")],
+    out: Annotated[Path, typer.Option(help="FILE.json; FILE.csv and FILE.png stand beside it.")],
+    model: Annotated[str, typer.Option(help=", ".join(presets.MODELS))] = "resnet18",
+    weights: Annotated[str, typer.Option(help="none, imagenet or a .safetensors or .pth file.")] = "imagenet",
+    modules: Annotated[str, typer.Option(help="NAME,NAME or leaves or /PATTERN/.")] = ",".join(presets.FIVE_MODULES),
+    samples: Annotated[str, typer.Option(help="images, positions, flat or none (counts alone).")] = "images",
+    precision: Annotated[str, typer.Option(help="fast or exact.")] = "fast",
+    calls: Annotated[str, typer.Option(help="pool or keep the calls of a module that runs several times.")] = "pool",
+    images: Annotated[int, typer.Option(help="Images in the sample.")] = 200,
+    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=32)] = 224,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    eigenvalues: Annotated[int, typer.Option(help="How many are written, the largest first.", min=1)] = 15,
+    seed: Annotated[int, typer.Option(help="Of the sample and of weights none.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    numerics: Annotated[str, typer.Option(help="auto, native or portable.")] = "native",
+) -> None:
+    """Statistics of feature maps over a folder of images, on one process or under torchrun."""
+    active = _activate(numerics, device)
+    from in4310repro.features.folder import Request, measure, to_csv
+    from in4310repro.numerics import fingerprint
+    from in4310repro.report import figures
+    from in4310repro.runs import json_bytes, write_whole
+
+    for name, value, valid in (
+        ("samples", samples, ("images", "positions", "flat", "none")),
+        ("precision", precision, presets.CHOICES["precision"]),
+        ("calls", calls, ("pool", "keep")),
+    ):
+        if value not in valid:
+            raise ValueError(f"no {name} {value!r}; valid are {', '.join(valid)}")
+    request = Request(
+        data=data,
+        model=model,
+        weights=weights,
+        modules=modules,
+        samples=None if samples == "none" else samples,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        calls=calls,  # type: ignore[arg-type]
+        images=images,
+        image_size=image_size,
+        batch_size=batch_size,
+        eigenvalues=eigenvalues,
+        seed=seed,
+    )
+    found = measure(request, active.device, _progress())
+    if found is None:
+        return
+    content = {
+        ".json": json_bytes(found | {"fingerprint": fingerprint(active)}),
+        ".csv": to_csv(found).encode(),
+        ".png": figures.png(figures.features(found["modules"])),
+    }
+    for suffix, written in content.items():
+        write_whole(out.with_suffix(suffix), lambda file, written=written: file.write(written))  # type: ignore[misc]
+        _print(f"wrote {out.with_suffix(suffix)}")
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/bench"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
+    repeats: Annotated[int, typer.Option(help="Alternating repeats.", min=1)] = 7,
+) -> None:
+    """Time feature statistics against installed peers, with the error beside each, and portable arithmetic."""
+    active = _activate("native", device)
+    from in4310repro.bench import arithmetic
+    from in4310repro.bench.report import benchmark
+
+    written = benchmark(out, active, repeats, progress=_progress())
+    if active.device == "cpu":
+        written += arithmetic.benchmark(out, progress=_progress())
+    for file in written:
+        _print(f"wrote {file}")
+
+
+@app.command()
 def fingerprint(
     numerics: Annotated[str, typer.Option(help="auto, native or portable.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

@@ -43,7 +43,7 @@ class ImageRows:
         cls, maps: Float[Tensor, "image channel height width"], precision: Precision, scratch: Scratch
     ) -> "ImageRows":
         """No rows yet; the shift is taken from the first of the maps."""
-        return cls(shift_for(maps, precision), scratch)
+        return cls(look_at(maps, precision)[0], scratch)
 
     @classmethod
     def restored(cls, state: dict[str, Tensor], scratch: Scratch) -> "ImageRows":
@@ -55,9 +55,8 @@ class ImageRows:
     def add(self, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> None:  # noqa: ARG002
         """Append the spatial means minus the shift; rows that are not finite are left out of the moments."""
         for part in torch.split(maps, max(1, CHUNK // maps[0].numel())):
-            # Two sums: over many positions at once, float32 would lose a digit that the mean over them needs.
-            sums = less(part, self._shift, self._scratch).sum(dim=3).double().sum(dim=2)
-            self._rows.append(sums / maps[0, 0].numel())
+            sums = less(part, self._shift, self._scratch).sum(dim=(2, 3))
+            self._rows.append(sums.double() / maps[0, 0].numel())
 
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
@@ -89,8 +88,12 @@ class PositionRows:
     def begun(
         cls, maps: Float[Tensor, "image channel height width"], precision: Precision, scratch: Scratch
     ) -> "PositionRows":
-        """No rows yet; the shift is taken from the first of the maps."""
-        return cls(shift_for(maps, precision), scratch)
+        """No rows yet. In float32, means within two deviations cost no digits, and a shift of 0 saves a pass."""
+        shift, variance = look_at(maps, precision)
+        if shift.dtype == torch.float32:
+            # torch.where and not if: a GPU is not stopped to look.
+            shift = torch.where((shift.square() <= 4 * variance).all(), 0, shift)
+        return cls(shift, scratch)
 
     @classmethod
     def restored(cls, state: dict[str, Tensor], scratch: Scratch) -> "PositionRows":
@@ -140,21 +143,20 @@ class PositionRows:
         return sums | ({"waiting": torch.cat(self._waiting)} if self._waiting else {})
 
 
-def shift_for(maps: Float[Tensor, "image channel height width"], precision: Precision) -> Float[Tensor, " channel"]:
-    """Mean of each channel over some positions of the first image, in the type to compute in.
+def look_at(
+    maps: Float[Tensor, "image channel height width"], precision: Precision
+) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
+    """Mean and variance of each channel over some positions of the first image, in the type to compute in.
 
-    That type is float64 for "exact" and for float64 maps, float32 otherwise: nothing is ever narrowed. The shift is a
-    float32 value, so that the difference of two is exact, and 0 where it is not finite. In float32 all shifts are 0
-    if each mean is within two deviations of 0, which costs no digits and saves a pass over the data.
+    That type is float64 for "exact" and for float64 maps, float32 otherwise: nothing is ever narrowed. The mean is a
+    float32 value, so that the difference of two is exact, and 0 where it is not finite.
     """
     step = min(maps.shape[2], max(1, maps[0, 0].numel() // LOOKED_AT))
     some = maps[0, :, ::step].float()
     mean = torch.nan_to_num(some.mean(dim=(1, 2)), nan=0.0, posinf=0.0, neginf=0.0)
-    if precision == "exact" or maps.dtype == torch.float64:
-        return mean.double()
     variance = (some - mean[:, None, None]).square().mean(dim=(1, 2))
-    # torch.where and not if: a GPU is not stopped to look.
-    return torch.where((mean.square() <= 4 * variance).all(), 0, mean)
+    dtype = torch.float64 if precision == "exact" or maps.dtype == torch.float64 else torch.float32
+    return mean.to(dtype), variance.to(dtype)
 
 
 def less(

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 ModuleChoice = Sequence[str] | re.Pattern[str] | Literal["leaves"]
-
-
 Hook = Callable[[nn.Module, tuple[Any, ...], object], None]
 # (module name, how many times it ran before in this forward pass, batch size of the model's input, output)
 Consumer = Callable[[str, int, int | None, object], None]

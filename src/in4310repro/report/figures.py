@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,38 @@ def spectra(numbers: Mapping[str, Any]) -> Figure:
         axes.semilogy([p for p, _ in shown], [v for _, v in shown], "o-", color=colour, label=name, markersize=4)
     longest = max(map(len, numbers["eigenvalues"].values()))
     return _finished(figure, axes, range(1, longest + 1))
+
+
+def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """A bar a module for its non-positive share, and a line a module for its spectrum where there is one."""
+    with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
+    height = max(3.8, 0.26 * len(modules) + 1)
+    figure = Figure(figsize=(11 if with_spectrum else 6, height), layout="constrained")
+    panels = figure.subplots(1, 2 if with_spectrum else 1, squeeze=False)[0]
+    names = list(modules)
+    panels[0].barh(names, [100 * modules[name]["non_positive"] for name in names], color=OURS)
+    panels[0].set_xlabel("values <= 0, %")
+    panels[0].set_xlim(0, 100)
+    panels[0].invert_yaxis()
+    for position, (name, values) in enumerate(with_spectrum.items()):
+        shown = [(place, value) for place, value in enumerate(values, start=1) if value > 1e-10 * values[0]]
+        colour = LINES[position % len(LINES)]
+        panels[1].semilogy([p for p, _ in shown], [v for _, v in shown], "o-", color=colour, label=name, markersize=4)
+    if with_spectrum:
+        panels[1].set_xlabel("place")
+        panels[1].set_ylabel("eigenvalue")
+        if len(with_spectrum) <= len(LINES):
+            panels[1].legend(frameon=False)
+    for axes in panels:
+        _plain(axes)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file whose bytes depend on the figure alone."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _single(vertical: str, horizontal: str) -> tuple[Figure, Axes]:

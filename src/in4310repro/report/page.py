@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,7 @@ def write(run: Run, folder: Path, data: str | None = None) -> list[Path]:
     pictures: dict[str, bytes] = {}
     for exhibit in exhibits:
         figure = figures.draw(exhibit.number, exhibit.numbers, data_root(config, data))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-        pictures[exhibit.name] = buffer.getvalue()
+        pictures[exhibit.name] = figures.png(figure)
     context = _context(run, config, exhibits)
     files = {f"{name}.png": picture for name, picture in pictures.items()}
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in exhibits}
