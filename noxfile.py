@@ -11,7 +11,9 @@ nox.options.error_on_missing_interpreters = True
 
 
 def _python(session: nox.Session, *arguments: str) -> None:
-    session.run(sys.executable, *arguments, *session.posargs)
+    # No time limits: after Ctrl-C a training finishes its step and writes a checkpoint.
+    words = (sys.executable, *arguments, *session.posargs)
+    session.run(*words, interrupt_timeout=None, terminate_timeout=None)
 
 
 @nox.session(default=False)

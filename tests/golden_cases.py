@@ -28,7 +28,7 @@ from in4310repro.data.splits import PARTS, parse_sizes, split
 from in4310repro.golden import Case, Claim, update
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS, Config
-from in4310repro.runs import Run, file_sha256, read_json_file, tensors_sha256
+from in4310repro.runs import Run, file_sha256, json_bytes, read_json_file, tensors_sha256
 
 FOLDER = Path(__file__).parents[1] / "golden"
 TOLERANCES = Path(__file__).with_name("tolerances.json")
@@ -94,7 +94,7 @@ def run_bits(preset: str) -> dict[str, Claim]:
         claims[f"{setting.name}/train_loss"] = [row["train_loss"] for row in rows]
         claims[f"{setting.name}/val_loss"] = [row["val_loss"] for row in rows]
     claims["scores"] = file_sha256(run.folder / "scores.npz")
-    claims["features"] = file_sha256(run.folder / "features.json")
+    claims["features"] = hashlib.sha256(json_bytes(run.read_json("features.json")["sets"])).hexdigest()
     return {name: Claim(value=value, tier="bitwise") for name, value in claims.items()}
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from in4310repro.numerics import generator_for
 from in4310repro.presets import PRESETS, Config
-from in4310repro.runs import file_sha256, read_json_file
+from in4310repro.runs import Run, file_sha256, read_json_file
 
 TIMES = ("images_per_second",)
 
@@ -97,6 +97,9 @@ def differences(whole: Path, other: Path) -> list[str]:
     """Files of two runs that differ in more than times."""
     names = {file.relative_to(run).as_posix() for run in (whole, other) for file in run.rglob("*") if file.is_file()}
     found = []
+    found += [f"{name}, sealed with other bytes" for name in Run.open(other).changed_files()]
+    if Run.open(whole).sealed_files() != Run.open(other).sealed_files():
+        found.append("manifest.json")
     for name in sorted(names - {"manifest.json"}):
         one, two = whole / name, other / name
         if not (one.is_file() and two.is_file()):
@@ -129,7 +132,7 @@ def main() -> None:
                 equal += not found
                 sys.stdout.write(f"{setting.name} {number}: {kills} killed, {found or 'equal'}\n")
     sys.stdout.write(f"survived / equal: {equal} / {total}; {killed} were killed before they had ended\n")
-    sys.exit(equal != total)
+    sys.exit(equal != total or killed < total)
 
 
 if __name__ == "__main__":

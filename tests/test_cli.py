@@ -129,6 +129,20 @@ def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_ru
     assert "scores.npz" in printed
 
 
+@pytest.mark.parametrize("name", ["config.json", "fingerprint.json"])
+def test_a_run_whose_description_is_damaged_is_a_difference_too(name: str, call: Call, own_run: Path) -> None:
+    (own_run / name).write_text("[]")
+    code, printed, _ = call("verify", str(own_run))
+    assert code == 1
+    assert f"{name} is missing or has other bytes" in printed
+
+
+def test_an_unknown_module_is_found_before_training(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('modules = ["layer9"]')
+    refused(call, ("train", "--preset", "tiny", "--config", "mine.toml"), "layer9", "layer4.1.conv1")
+    assert not (tmp_path / "runs" / "tiny").exists()
+
+
 def test_an_interrupt_exits_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt

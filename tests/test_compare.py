@@ -43,7 +43,7 @@ def test_the_first_epoch_and_tensor_that_differ_are_named_with_what_could_explai
     assert len(found) == 2
 
 
-@pytest.mark.parametrize("name", ["split", "scores", "epochs", "settings"])
+@pytest.mark.parametrize("name", ["split", "scores", "order", "epochs", "settings", "weights", "metrics"])
 def test_every_result_counts(name: str, finished_run: Path, own_run: Path) -> None:
     run = Run.open(own_run)
     if name == "split":
@@ -53,6 +53,14 @@ def test_every_result_counts(name: str, finished_run: Path, own_run: Path) -> No
         arrays = run.read_arrays("scores.npz")
         arrays["softmax"][0, 0] += 1e-7
         run.write_arrays("scores.npz", **arrays)
+    elif name == "order":
+        arrays = run.read_arrays("scores.npz")
+        run.write_arrays("scores.npz", **arrays | {"paths": arrays["paths"][::-1]})
+    elif name == "weights":
+        file = own_run / "sgd" / "best.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    elif name == "metrics":
+        run.write_json("metrics.json", run.read_json("metrics.json") | {"mean_class_accuracy": 0.99})
     elif name == "epochs":
         run.write_json("adamw/history.json", run.read_json("adamw/history.json")[:1])
     else:
@@ -60,7 +68,10 @@ def test_every_result_counts(name: str, finished_run: Path, own_run: Path) -> No
         run.write_json("config.json", config | {"settings": config["settings"][:2]})
     expected = {
         "split": "the splits list other images",
-        "scores": "test scores differ, by ",
+        "scores": "test scores differ",
+        "order": "the test scores are of other images",
+        "weights": "setting sgd has other best weights",
+        "metrics": "test metrics differ",
         "epochs": "setting adamw has 2 epochs in one run and 1",
         "settings": "setting sgd is in one run only",
     }

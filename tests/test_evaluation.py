@@ -220,6 +220,23 @@ def test_a_missing_test_image_is_named(
     assert any(path in difference for difference in verify(Run.open(own_run), numerics, str(root)))
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("metrics.json", '"setting"', '"settinh"'), ("metrics.json", '"loss"', '"lost"'), ("split.csv", "path,", "pat,")],
+)
+def test_damage_that_hides_an_entry_is_a_difference_and_no_crash(
+    name: str, old: str, new: str, own_run: Path, numerics: Numerics
+) -> None:
+    (own_run / name).write_text((own_run / name).read_text().replace(old, new, 1))
+    found = verify(Run.open(own_run), numerics)
+    assert any(name in difference for difference in found)
+
+
+def test_a_lost_manifest_is_a_difference(own_run: Path, numerics: Numerics) -> None:
+    (own_run / "manifest.json").unlink()
+    assert any("manifest.json is missing" in difference for difference in verify(Run.open(own_run), numerics))
+
+
 def test_a_run_that_did_not_finish_is_refused(tmp_path: Path, numerics: Numerics) -> None:
     run = Run.create(tmp_path / "run")
     run.write_json("config.json", to_json(PRESETS["tiny"]))

@@ -1,5 +1,6 @@
 """The whole chain on drawn scenes: files, equal starts, an untouched test set, and two processes with equal bits."""
 
+import csv
 import json
 import os
 import subprocess
@@ -71,11 +72,15 @@ def test_the_selected_setting_has_the_best_validation_epoch(finished_run: Path) 
 def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
     numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    starts, loaded = [], []
+    starts, loaded, seen = [], [], []
 
     def watched_fit(task: Task) -> list[object]:
         starts.append({name: value.clone() for name, value in task.model.state_dict().items()})
         loaded.append((task.training.name, task.validation.name))
+        with (tmp_path / "run" / "split.csv").open() as lines:
+            test = {row["sha256"] for row in csv.DictReader(lines) if row["part"] == "test"}
+        seen.append(test & {*task.training.keys, *task.validation.keys})
+        assert test
         with torch.no_grad():
             for parameter in task.model.parameters():
                 parameter.zero_()
@@ -87,6 +92,7 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
     with pytest.raises(RuntimeError, match="seen enough"):
         experiment.train(TINY, numerics, tmp_path / "run")
     assert loaded == [("training", "validation")] * 3
+    assert seen == [set()] * 3
     for start in starts[1:]:
         assert all(torch.equal(start[name], value) for name, value in starts[0].items())
 

@@ -53,6 +53,8 @@ def test_initial_weights_have_the_spread_that_torchvision_gives_them() -> None:
         elif name not in models.HEAD:
             assert torch.equal(ours[name], value)
     assert ours["fc.weight"].abs().max().item() <= 512**-0.5
+    # A uniform draw within b has the deviation b / root(3).
+    assert ours["fc.weight"].std().item() == pytest.approx((3 * 512) ** -0.5, rel=0.05)
 
 
 def test_weights_for_another_number_of_classes_get_a_new_head(tmp_path: Path) -> None:

@@ -49,6 +49,9 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
         ('model = "vgg"', "no model 'vgg'; valid are resnet18"),
         ('precision = "half"', "no precision 'half'; valid are fast, exact"),
         ("epochs =", "is not TOML"),
+        ('data = ""', "data is ''; a value is needed"),
+        ("warm_up = nan", "warm_up is nan; a value is needed"),
+        ('preset = "tiny"', "names preset 'tiny'; --preset does that"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_valid_ones(text: str, message: str, tmp_path: Path) -> None:

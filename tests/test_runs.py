@@ -1,5 +1,7 @@
 """The run folder: files are whole or absent, and a changed byte is found."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -69,6 +71,29 @@ def test_a_new_run_moves_the_one_before_aside(run: Run) -> None:
     assert Run.open(run.folder).read_json("config.json") == {"preset": "2"}
     assert Run.open(run.folder.with_name("run.1")).read_json("config.json") == {"preset": "tiny"}
     assert Run.open(run.folder.with_name("run.2")).read_json("config.json") == {"preset": "1"}
+
+
+def test_a_folder_with_a_persons_files_is_never_moved(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("mine")
+    with pytest.raises(ValueError, match="thesis holds files that are no run"):
+        Run.create(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.tex").is_file()
+
+
+def test_two_processes_cannot_train_in_one_folder(run: Run) -> None:
+    code = "import sys; from pathlib import Path; from in4310repro.runs import Run; Run.{}(Path(sys.argv[1]))"
+    for way in ("create", "reopen"):
+        command = [sys.executable, "-c", code.format(way), str(run.folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert f"another process trains in {run.folder}" in done.stderr
+    assert run.changed_files() == []
+
+
+def test_a_run_without_a_manifest_is_not_taken_for_unchanged(run: Run) -> None:
+    (run.folder / "manifest.json").unlink()
+    assert run.changed_files() == ["manifest.json"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

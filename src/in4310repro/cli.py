@@ -100,11 +100,16 @@ def report(
     config: ConfigFile = None,
     out: Out = None,
     reports: Annotated[Path, typer.Option(help="Where reports/PRESET goes.")] = Path("reports"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="No effect: train and report take the same options.")
+    ] = False,
     overrides: Any = None,
 ) -> None:
     """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers."""
+    del resume
     run, recorded = _open(out or Path("runs") / preset)
     presets.configure(preset, config, overrides)
+    overrides = (presets.read_file(config) if config else {}) | overrides
     free = ("data", "device", "numerics", "precision", "imagenet", "cifar10")
     apart = presets.differences(recorded, {name: value for name, value in overrides.items() if name not in free})
     if apart:
@@ -124,11 +129,19 @@ def report(
 @app.command()
 def verify(run: RunFolder, data: Data = None, numerics: Annotated[str | None, typer.Option()] = None) -> None:
     """Predict a run's test set again and compare with its saved scores; exit code 1 on a difference."""
-    opened, _ = _open(run)
-    active = _activate_as(opened, numerics, None)
-    from in4310repro import evaluation
+    from in4310repro.runs import Run
 
-    found = evaluation.verify(opened, active, data, _progress())
+    opened = Run.open(run)
+    found = [
+        f"{run / name} is missing or has other bytes than were written"
+        for name in opened.changed_files()
+        if name in ("manifest.json", "config.json", "fingerprint.json")
+    ]
+    if not found:
+        active = _activate_as(opened, numerics, None)
+        from in4310repro import evaluation
+
+        found = evaluation.verify(opened, active, data, _progress())
     for difference in found:
         _print(f"difference: {difference}")
     if found:
@@ -157,10 +170,11 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the run's test set.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    numerics: Annotated[str | None, typer.Option(help="auto, native or portable; default: the run's.")] = None,
 ) -> None:
     """Measure a run's selected network on its test set, or on every image of another folder."""
     opened, _ = _open(run)
-    active = _activate_as(opened, None, device)
+    active = _activate_as(opened, numerics, device)
     from in4310repro import experiment
     from in4310repro.runs import json_bytes, write_whole
 
@@ -284,7 +298,8 @@ def main() -> None:
     except (ValueError, OSError) as error:
         _fail(" ".join(str(error).split()), WRONG_INPUT)
     if code == INTERRUPTED:
-        _fail("interrupted; what was finished is kept, and the same command with --resume goes on", INTERRUPTED)
+        more = ", and the same command with --resume goes on" if sys.argv[1:2] == ["train"] else ""
+        _fail(f"interrupted; what was finished is kept{more}", INTERRUPTED)
     sys.exit(code)
 
 
@@ -304,7 +319,7 @@ def _progress() -> Progress:
 def _activate(mode: str, device: str) -> Numerics:
     numerics = activate(mode, device)
     if numerics.note:
-        _print(numerics.note)
+        _progress().say(numerics.note)
     return numerics
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from in4310repro.evaluation import read_scores
-from in4310repro.runs import Run
+from in4310repro.runs import Run, file_sha256
 
 # Of a history row: how long it took is no result.
 TIMES = ("images_per_second",)
@@ -43,9 +43,16 @@ def _results(one: Run, other: Run) -> Iterator[str]:
         else:
             yield f"setting {name} is in one run only"
     ours, theirs = read_scores(one), read_scores(other)
-    if ours.paths == theirs.paths and ours.softmax.tobytes() != theirs.softmax.tobytes():
-        apart = np.abs(ours.softmax.astype(float) - theirs.softmax)
-        yield f"test scores differ, by {apart.max():.3g} at most"
+    if ours.paths != theirs.paths or not np.array_equal(ours.labels, theirs.labels):
+        yield "the test scores are of other images, in another order or of other classes"
+    elif ours.softmax.shape != theirs.softmax.shape or ours.softmax.tobytes() != theirs.softmax.tobytes():
+        yield "test scores differ"
+    if one.read_json("metrics.json") != other.read_json("metrics.json"):
+        yield "test metrics differ"
+    for run in (one, other):
+        yield from (
+            f"{run.folder / name} is missing or has other bytes than were written" for name in run.changed_files()
+        )
 
 
 def _setting(one: Run, other: Run, name: str) -> Iterator[str]:
@@ -60,6 +67,10 @@ def _setting(one: Run, other: Run, name: str) -> Iterator[str]:
         first = f"; first tensor {changed[0]}, {len(changed)} of {len(our_tensors)} in all" if changed else ""
         yield f"setting {name} parts in epoch {ours['epoch']} ({fields}){first}"
         return
+    if [file_sha256(run.folder / name / "best.safetensors") for run in (one, other)].count(
+        file_sha256(one.folder / name / "best.safetensors")
+    ) == 1:
+        yield f"setting {name} has other best weights"
     if len(histories[0]) != len(histories[1]):
         yield f"setting {name} has {len(histories[0])} epochs in one run and {len(histories[1])} in the other"
 

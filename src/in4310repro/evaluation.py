@@ -170,17 +170,26 @@ def verify(run: Run, numerics: Numerics, data: str | None = None, progress: Prog
     if not (run.folder / "metrics.json").is_file():
         raise ValueError(f"{run.folder} holds no finished run: it has no metrics.json")
     found = [f"{run.folder / name} is missing or has other bytes than were written" for name in run.changed_files()]
+    found += [
+        f"{run.folder} has no manifest entry for {name}" for name in sorted(_required(config) - run.sealed_files())
+    ]
     try:
         root = data_root(config, data)
         split = from_csv(run.folder / "split.csv", root, check_contents=False)
         found += _changed_images(split, root)
         saved = read_scores(run)
         again = _predict_test(run, config, split, numerics, progress)
-    except ValueError as error:
+        recorded = run.read_json("fingerprint.json")["numeric_class"]
+    except (ValueError, KeyError, TypeError) as error:
         # What cannot be read any more is a difference too, and says so itself.
-        return [*found, str(error)]
-    recorded = run.read_json("fingerprint.json")["numeric_class"]
+        return [*found, f"{run.folder} cannot be read whole: {error}"]
     return found + compared(saved, again, bitwise=recorded == numerics.numeric_class)
+
+
+def _required(config: Config) -> set[str]:
+    """Files that every finished run has."""
+    files = {f"{setting.name}/{name}" for setting in config.settings for name in ("history.json", "best.safetensors")}
+    return files | {"config.json", "fingerprint.json", "split.csv", "scores.npz", "metrics.json"}
 
 
 def _changed_images(split: Split, root: Path) -> list[str]:

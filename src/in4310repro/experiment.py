@@ -13,11 +13,12 @@ from in4310repro import evaluation, metrics, models, presets
 from in4310repro.checkpoints import refuse_other_config
 from in4310repro.data import comparison
 from in4310repro.data.embedded import embedded_catalogue
-from in4310repro.data.folders import Catalogue, catalogue, image_files
+from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import ImageSet, batches, load
 from in4310repro.data.splits import PARTS, Split, from_csv, parse_sizes, split, to_csv
 from in4310repro.evaluation import Row
 from in4310repro.features import FeatureStatistics
+from in4310repro.features.hooks import choose
 from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.presets import Config
 from in4310repro.progress import SILENT, Progress
@@ -38,17 +39,18 @@ def train(
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs.
     """
-    for other in (config.imagenet, config.cifar10):
-        if other:
-            image_files(Path(other))
+    _comparison_sets(config)
     images = _catalogue(config, progress)
     parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
     # The test images are decoded too, so that an unreadable one is found now and not after hours.
     sets = {name: _load(parts, name, config, progress) for name in PARTS}
     classes = len(parts.classes)
-    initial = models.build(config.model, classes, config.seed, config.weights).state_dict()
-    run = _resumed(folder, config, parts, numerics) if resume else None
-    run = run or _started(folder, config, parts, numerics)
+    start = models.build(config.model, classes, config.seed, config.weights)
+    choose(start, config.modules)
+    initial = start.state_dict()
+    made = fingerprint(numerics) | {"initial_weights_sha256": tensors_sha256(initial)}
+    run = _resumed(folder, config, parts, made) if resume else None
+    run = run or _started(folder, config, parts, made)
     histories = {}
     for setting in config.settings:
         model = models.build(config.model, classes, config.seed)
@@ -77,21 +79,24 @@ def _finished(run: Run, setting: str, config: Config) -> list[Row]:
     """
     if not (run.folder / setting / "history.json").is_file():
         return []
+    changed = run.changed_files()
+    if not run.sealed_files() >= {f"{setting}/history.json"} or any(name.startswith(f"{setting}/") for name in changed):
+        return []
     history: list[Row] = run.read_json(f"{setting}/history.json")
     return history if len(history) == config.epochs else []
 
 
-def _started(folder: Path, config: Config, parts: Split, numerics: Numerics) -> Run:
+def _started(folder: Path, config: Config, parts: Split, made: Mapping[str, Any]) -> Run:
     """A new run folder with what is known before training."""
     run = Run.create(folder)
-    run.write_json("fingerprint.json", fingerprint(numerics))
+    run.write_json("fingerprint.json", made)
     run.write_bytes("split.csv", to_csv(parts))
     # Last: a folder with a configuration can be resumed.
     run.write_json("config.json", presets.to_json(config))
     return run
 
 
-def _resumed(folder: Path, config: Config, parts: Split, numerics: Numerics) -> Run | None:
+def _resumed(folder: Path, config: Config, parts: Split, made: Mapping[str, Any]) -> Run | None:
     """The run to go on with, or None where none was begun.
 
     Raises:
@@ -103,12 +108,15 @@ def _resumed(folder: Path, config: Config, parts: Split, numerics: Numerics) -> 
     refuse_other_config(run.read_json("config.json"), presets.to_json(config), f"{folder}")
     if (folder / "split.csv").read_bytes() != to_csv(parts):
         raise ValueError(f"{folder} was begun with other images than {parts.root} holds now; its split.csv lists them")
-    recorded = run.read_json("fingerprint.json")["numeric_class"]
-    if recorded != numerics.numeric_class:
-        raise ValueError(
-            f"{folder} was begun in numeric class {recorded} and this process computes in {numerics.numeric_class}; "
-            "it would not end with the same bits. Resume on a machine of that class, or start anew without --resume"
-        )
+    recorded = run.read_json("fingerprint.json")
+    for name in ("numeric_class", "versions", "initial_weights_sha256"):
+        if recorded.get(name) != made[name]:
+            raise ValueError(
+                f"{folder} was begun with {name} {recorded.get(name)} and now it is {made[name]}, so that it would not "
+                "end with the same bits. Resume where they are equal, or start anew without --resume"
+            )
+    # A kill may have fallen between this file and its manifest entry.
+    run.write_json("config.json", presets.to_json(config))
     return run
 
 
@@ -163,8 +171,12 @@ def image_sets(run: Run, config: Config, data: str | None, progress: Progress = 
     """
     root = evaluation.data_root(config, data)
     parts = from_csv(run.folder / "split.csv", root)
+    own = comparison.subset(_load(parts, "test", config, progress), config.feature_images, config.seed)
+    return [own, *_comparison_sets(config)]
+
+
+def _comparison_sets(config: Config) -> list[ImageSet]:
     count, size, seed = config.feature_images, config.image_size, config.seed
-    own = comparison.subset(_load(parts, "test", config, progress), count, seed)
     second = (
         comparison.imagenet(Path(config.imagenet), count, size, seed)
         if config.imagenet
@@ -175,7 +187,7 @@ def image_sets(run: Run, config: Config, data: str | None, progress: Progress = 
         if config.cifar10
         else comparison.digits(count, size, seed)
     )
-    return [own, second, third]
+    return [second, third]
 
 
 def features(
@@ -193,10 +205,14 @@ def features(
         network = f"{config.model} as trained here by setting {setting}"
     else:
         model = models.build(config.model, len(run.read_json("metrics.json")["classes"]), config.seed, config.weights)
+        begun = run.read_json("fingerprint.json")["initial_weights_sha256"]
+        if tensors_sha256(model.state_dict()) != begun:
+            raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
         network = f"{config.model} with {config.weights} weights, not fine-tuned"
     found = {
         "network": network,
         "precision": config.precision,
+        "fingerprint": fingerprint(numerics),
         "sets": [
             measured(model.to(numerics.device), images, config.modules, config, numerics.device, progress)
             for images in image_sets(run, config, data, progress)

@@ -130,12 +130,17 @@ def _deterministic(threads: int) -> None:
 def _describe(mode: str, device: str, note: str = "") -> Numerics:
     import torch
 
-    threads = PORTABLE_THREADS if mode == "portable" else len(os.sched_getaffinity(0))
+    threads = PORTABLE_THREADS if mode == "portable" else _processors()
     _deterministic(threads)
     hashes = probe(device)
     place = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
     numeric_class = _numeric_class(hashes, threads, place)
     return Numerics(mode=mode, numeric_class=numeric_class, probe=hashes, threads=threads, device=device, note=note)
+
+
+def _processors() -> int:
+    """Processors that this process may use; macOS and Windows know only how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _numeric_class(hashes: dict[str, str], threads: int, place: str) -> str:
@@ -240,8 +245,10 @@ def _git_state() -> dict[str, str | bool | None]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    status = git("status", "--porcelain")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    # An installed package may lie inside somebody else's repository.
+    if git("rev-parse", "--show-toplevel") != str(source.resolve()):
+        return {"commit": None, "dirty": None}
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
 
 
 def _sha256(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -118,7 +119,7 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     """
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}")
-    config = _changed(PRESETS[preset], _read_toml(file), str(file)) if file else PRESETS[preset]
+    config = _changed(PRESETS[preset], read_file(file), str(file)) if file else PRESETS[preset]
     given = {name: value for name, value in overrides.items() if value is not None}
     return checked(_changed(config, given, "options"))
 
@@ -144,13 +145,21 @@ def differences(config: Config, overrides: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_file(file: Path) -> dict[str, Any]:
+    """The settings in a TOML file.
+
+    Raises:
+        ValueError: no such file, no TOML, or it names a preset, which the command line does.
+    """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"no file {file}; --config takes a TOML file of settings") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}") from None
+    if "preset" in values:
+        raise ValueError(f"{file} names preset {values['preset']!r}; --preset does that")
+    return values
 
 
 def _changed(config: Config, changes: Mapping[str, Any], source: str) -> Config:
@@ -183,6 +192,8 @@ def _typed(record: type, values: Mapping[str, Any], source: str) -> dict[str, An
         kinds = KINDS.get(types[name], (list, tuple))
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise ValueError(f"{source}: {name} is {value!r}; it takes {' or '.join(kind.__name__ for kind in kinds)}")
+        if value == "" or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
         if value not in CHOICES.get(name, (value,)):
             raise ValueError(f"{source}: no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
         convert: Any = float if types[name] is float else tuple if isinstance(value, list) else type(value)
@@ -197,6 +208,7 @@ def checked(config: Config) -> Config:
         ValueError: names the value and the valid ones.
     """
     least = {
+        "scenes": 0,
         "image_size": 32,
         "batch_size": 2,
         "evaluation_batch_size": 1,

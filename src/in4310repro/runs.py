@@ -6,10 +6,12 @@ holds the sha256 of each file, so one changed byte is found without knowing what
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
 import os
+import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ MANIFEST = "manifest.json"
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Creates or replaces a file in one step, through a temporary file that other processes do not share."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         with temporary.open("wb") as file:
             write(file)
@@ -97,8 +99,15 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path) -> Run:
-        """An empty run folder; a run that is already there moves aside, to the first free `FOLDER.N`."""
+        """An empty run folder; a run that is already there moves aside, to the first free `FOLDER.N`.
+
+        Raises:
+            ValueError: the folder holds files that are no run, or another process trains in it.
+        """
+        _lock(folder)
         if folder.exists() and any(folder.iterdir()):
+            if not any((folder / name).is_file() for name in (MANIFEST, "config.json")):
+                raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
             numbers = (n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}.{n}").exists())
             folder.rename(folder.with_name(f"{folder.name}.{next(numbers)}"))
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +115,12 @@ class Run:
 
     @classmethod
     def reopen(cls, folder: Path) -> Run:
-        """A run folder to go on in; what a killed writer left half-written is removed."""
+        """A run folder to go on in; what a killed writer left half-written is removed.
+
+        Raises:
+            ValueError: another process trains in it, or it is no run.
+        """
+        _lock(folder)
         for left in folder.rglob(".*.part"):
             left.unlink()
         return cls.open(folder)
@@ -166,7 +180,9 @@ class Run:
             raise ValueError(f"{self.folder / name} is damaged: {error}") from None
 
     def changed_files(self) -> list[str]:
-        """Names of files that are missing or no longer have the bytes that were written."""
+        """Names of files that are missing or have other bytes than were written; the manifest's own without one."""
+        if not (self.folder / MANIFEST).is_file():
+            return [MANIFEST]
         return [
             name
             for name, sha256 in self._manifest().items()
@@ -175,5 +191,33 @@ class Run:
 
     def _manifest(self) -> dict[str, str]:
         path = self.folder / MANIFEST
-        manifest: dict[str, str] = read_json_file(path) if path.exists() else {}
+        manifest = read_json_file(path) if path.exists() else {}
+        if not isinstance(manifest, dict):
+            raise ValueError(f"{path} is damaged: it holds {type(manifest).__name__} and not an object")
         return manifest
+
+    def sealed_files(self) -> set[str]:
+        """Names of the files that the manifest vouches for."""
+        return set(self._manifest())
+
+
+_LOCKS: dict[Path, IO[str]] = {}
+
+
+def _lock(folder: Path) -> None:
+    """Holds a folder for this process until it ends; the system lets go even of a killed one.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock").absolute()
+    if path in _LOCKS:
+        return
+    file = path.open("w")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ValueError(f"another process trains in {folder}; wait for it, or give another --out") from None
+    _LOCKS[path] = file

@@ -152,21 +152,22 @@ def steps_an_epoch(images: int, batch_size: int) -> int:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Lets a step finish before Ctrl-C counts; a second Ctrl-C counts at once."""
+    """Lets a step finish before Ctrl-C, or a scheduler's SIGTERM, counts; a second one counts at once."""
     asked: list[int] = []
 
     def note(number: int, _frame: Any) -> None:
         asked.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _line(setting: OptimizerSetting, row: Row) -> str:

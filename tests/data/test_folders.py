@@ -59,6 +59,25 @@ def test_other_files_and_hidden_ones_are_no_images(tmp_path: Path) -> None:
     assert len(catalogue(tmp_path).entries) == 2
 
 
+def test_a_linked_class_folder_is_a_class_like_any_other(tmp_path: Path) -> None:
+    tree(tmp_path / "data", "a/1.png", "b/1.png")
+    tree(tmp_path / "elsewhere", "1.png")
+    (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere")
+    assert catalogue(tmp_path / "data").counts() == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="again is a link to a folder around it"):
+        catalogue(tmp_path)
+
+
+def test_a_name_that_breaks_a_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="characters that cannot be printed; rename it"):
+        catalogue(tree(tmp_path, "a/1\r.png", "b/1.png"))
+
+
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     tree(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "glacier").mkdir()

@@ -218,7 +218,7 @@ def test_another_content_size_or_decoder_is_another_entry(folder: Path, monkeypa
     Image.new("RGB", (20, 20), "red").save(folder / "a/0.png")
     assert not np.array_equal(loaded(folder).pixels, before)
     assert loaded(folder, size=48).pixels.shape[1] == 48
-    monkeypatch.setattr(module, "DECODER", 2)
+    monkeypatch.setattr(module, "DECODER", module.DECODER + 1)
     loaded(folder)
     assert len(list((cache_folder() / "pixels").iterdir())) == 4
 

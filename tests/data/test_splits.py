@@ -99,6 +99,7 @@ def test_sizes_are_counts_or_shares() -> None:
         ("1200.5/299.5/300", "adds up to 1800 images"),
         ("0.5/0.2/0.2", "adds up to 0.9 and not to 1"),
         ("nan/1/2", "not three positive numbers"),
+        ("inf/1/2", "not three positive numbers"),
     ],
 )
 def test_a_wrong_split_is_refused_with_the_valid_form(text: str, message: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 import shutil
+import uuid
 from pathlib import Path
 
 from PIL import Image
@@ -61,8 +61,7 @@ def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, prog
 
 def _draw_whole(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
     """Draws beside the target and renames, so that other processes see all scenes or none."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
     write_scenes(temporary, images_per_class, size, seed, progress)
     (temporary / SEAL).write_text(contents_sha256(catalogue(temporary).entries))
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import file_sha256
@@ -72,19 +74,34 @@ def image_files(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
-    return sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and _is_listed(file, root))
+    found = []
+    for folder, names in _walk(root):
+        found += [folder / name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
+    for file in found:
+        # As text, a control character would break split.csv, and a byte that is no UTF-8 every file.
+        if not str(file.relative_to(root)).isprintable():
+            raise ValueError(f"file name {str(file)!r} has characters that cannot be printed; rename it")
+    return sorted(found)
 
 
-def _is_listed(file: Path, root: Path) -> bool:
-    parts = PurePosixPath(file.relative_to(root)).parts
-    return file.is_file() and not any(part.startswith(".") or part in UNLABELLED for part in parts)
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder with its files' names; links to folders are followed, hidden and unlabelled folders left out.
+
+    Raises:
+        ValueError: a link leads back to a folder around it.
+    """
+    for name, folders, files in os.walk(root, followlinks=True):
+        folder = Path(name)
+        if folder != root and folder.resolve() in (parent.resolve() for parent in folder.parents):
+            raise ValueError(f"{folder} is a link to a folder around it; remove it")
+        folders[:] = [inner for inner in folders if inner[0] != "." and inner not in UNLABELLED]
+        yield folder, files
 
 
 def _refuse_empty_folders(root: Path) -> None:
     """A class folder that yields nothing is a fault of the data, not a class to leave out in silence."""
-    for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
-        hidden = any(part.startswith(".") or part in UNLABELLED for part in folder.relative_to(root).parts)
-        if not hidden and not image_files(folder):
+    for folder, _ in _walk(root):
+        if not image_files(folder):
             raise ValueError(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from in4310repro.runs import write_whole
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 # Raised when decoding or resizing changes, so that no cache made by older code is read.
-DECODER = 1
+DECODER = 2
+_BOMB = Image.DecompressionBombError
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def decode(file: Path, size: int) -> UInt8[np.ndarray, "height width channel"]:
     """Reads an image file of any mode and shape as a square RGB image.
 
     The short side is scaled to `size` (bilinear with antialiasing) and the middle is kept, so nothing is distorted.
-    Transparent parts become white, as on a page; 16-bit grey keeps its upper 8 bits.
+    Transparent parts become white, as on a page; 16-bit grey keeps its upper 8 bits. Like torchvision's loader, it
+    does not turn a photograph by its EXIF orientation.
 
     Raises:
         ValueError: the file is no image, or is cut short.
@@ -65,7 +68,7 @@ def decode(file: Path, size: int) -> UInt8[np.ndarray, "height width channel"]:
         with Image.open(file) as opened:
             opened.load()
             return square(_to_rgb(opened), size)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, struct.error, _BOMB) as error:
         raise ValueError(f"{file} is not a readable image ({error}); replace or remove it") from None
 
 
@@ -79,8 +82,11 @@ def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height width cha
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):
+        # Pillow opens 16-bit grey as I;16 or, in older versions, as I.
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its values are floats, whose white is not known")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), opaque).convert("RGB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
         numbers = [float(part) for part in text.split("/")]
     except ValueError:
         numbers = []
-    if len(numbers) != 3 or not all(number > 0 for number in numbers):
+    if len(numbers) != 3 or not all(0 < number < math.inf for number in numbers):
         raise ValueError(f"split {text!r} is not three positive numbers; {example}")
     if all(number < 1 for number in numbers):
         if abs(sum(numbers) - 1) > 1e-9:

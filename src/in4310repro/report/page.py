@@ -22,9 +22,10 @@ def write(run: Run, folder: Path, data: str | None = None) -> list[Path]:
     """
     config = presets.from_json(run.read_json("config.json"))
     exhibits = tables.exhibits(run)
+    root = data_root(config, data)
     pictures: dict[str, bytes] = {}
     for exhibit in exhibits:
-        figure = figures.draw(exhibit.number, exhibit.numbers, data_root(config, data))
+        figure = figures.draw(exhibit.number, exhibit.numbers, root)
         pictures[exhibit.name] = figures.png(figure)
     context = _context(run, config, exhibits)
     files = {f"{name}.png": picture for name, picture in pictures.items()}
@@ -32,6 +33,8 @@ def write(run: Run, folder: Path, data: str | None = None) -> list[Path]:
     files["report.md"] = _rendered("report.md.jinja", context).encode()
     embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
     files["index.html"] = _rendered("index.html.jinja", context | {"pictures": embedded}).encode()
+    for old in {*folder.glob("figure*.*")} - {folder / name for name in files}:
+        old.unlink()
     for name, content in files.items():
         _write(folder / name, content)
     return [folder / "report.md", folder / "index.html"]

@@ -12,7 +12,7 @@ from typing import Any
 from in4310repro import presets
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.evaluation import Row, read_scores, top_and_bottom
-from in4310repro.presets import Config
+from in4310repro.presets import Config, OptimizerSetting
 from in4310repro.runs import Run
 
 RANKED = ("glacier", "mountain", "sea")
@@ -62,9 +62,9 @@ def exhibits(run: Run) -> list[Exhibit]:
     histories = {setting.name: run.read_json(f"{setting.name}/history.json") for setting in config.settings}
     chosen = histories[metrics["setting"]]
     validation = [
-        _metrics_exhibit(number, name, rows, metrics["classes"])
-        for number, (name, rows) in enumerate(histories.items(), start=1)
-    ][:3]
+        _metrics_exhibit(number, setting, histories[setting.name], metrics["classes"])
+        for number, setting in enumerate(config.settings[:3], start=1)
+    ]
     return [
         *validation,
         _test_exhibit(metrics),
@@ -76,12 +76,13 @@ def exhibits(run: Run) -> list[Exhibit]:
     ]
 
 
-def _metrics_exhibit(number: int, setting: str, rows: Sequence[Row], classes: Sequence[str]) -> Exhibit:
+def _metrics_exhibit(number: int, setting: OptimizerSetting, rows: Sequence[Row], classes: Sequence[str]) -> Exhibit:
     best = max(rows, key=lambda row: row["mean_class_accuracy"])
-    printed = original()["settings"].get(setting)
+    # By its optimizer, which is what the original compares; the name is anybody's.
+    printed = original()["settings"][setting.optimizer.lower()]
     return _class_exhibit(
         number,
-        f"Setting {setting}: class accuracy and average precision on validation",
+        f"Setting {setting.name}: class accuracy and average precision on validation",
         f"Weights of epoch {best['epoch']} of {len(rows)}, the best by mean class accuracy on validation.",
         classes,
         best,
@@ -248,6 +249,8 @@ def departures(config: Config, metrics: Mapping[str, Any]) -> list[str]:
         "the test set opened once. The counts behind the original's accuracies show equal class sizes for its "
         "validation and its test set.",
     ]
+    if len(config.settings) > 3:
+        found.append(f"Settings: {len(config.settings)}; figures 1 to 3 show the first three, figure 6 shows all.")
     if config.model != course.model:
         found.append(f"Network: {config.model}; the original's is {course.model}.")
     return found
