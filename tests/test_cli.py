@@ -137,6 +137,16 @@ def test_a_run_whose_description_is_damaged_is_a_difference_too(name: str, call:
     assert f"{name} is missing or has other bytes" in printed
 
 
+def test_an_audit_exits_with_1_where_a_printed_mean_is_not_the_mean(call: Call, tmp_path: Path) -> None:
+    values = [count / 41 for count in (30, 35, 40)]
+    lines = [f"Accuracy for class {label}: {value!r}" for label, value in enumerate(values, start=1)]
+    for mean, code in ((sum(values) / 3, 0), (sum(values) / 3 + 1e-6, 1)):
+        (tmp_path / "report.md").write_text("\n".join([*lines, f"Mean accuracy over all classes: {mean}"]))
+        assert call("audit", "report.md", "--out", "found.json")[0] == code
+        assert (tmp_path / "found.json").is_file()
+    refused(call, ("audit", "nowhere.md"), "nowhere.md")
+
+
 def test_an_unknown_module_is_found_before_training(call: Call, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('modules = ["layer9"]')
     refused(call, ("train", "--preset", "tiny", "--config", "mine.toml"), "layer9", "layer4.1.conv1")
@@ -178,7 +188,7 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "report", "verify", "compare", "evaluate", "features", "bench", "fingerprint", "data"]
+    "name", ["train", "report", "verify", "compare", "evaluate", "features", "audit", "bench", "fingerprint", "data"]
 )
 def test_every_command_has_help(name: str, call: Call) -> None:
     code, printed, _ = call(name, "--help")

@@ -244,6 +244,25 @@ def features(
 
 
 @app.command()
+def audit(
+    file: Annotated[Path, typer.Argument(help="A report as Markdown or text, or its values as strings in TOML.")],
+    images: Annotated[int, typer.Option(help="Images of a set, if the report does not say.", min=1)] = 3000,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the findings.")] = None,
+) -> None:
+    """Take printed numbers apart: the counts behind them, whether they agree, what is odd; exit code 1 if not."""
+    from in4310repro.audit import examine, page
+    from in4310repro.runs import json_bytes, write_whole
+
+    found = examine.audit(file, images=images)
+    _print(page.render(found))
+    if out:
+        write_whole(out, lambda stream: stream.write(json_bytes(found.to_json())))
+        _print(f"wrote {out}")
+    if found.inconsistencies:
+        raise typer.Exit(DIFFERENCE)
+
+
+@app.command()
 def bench(
     out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",

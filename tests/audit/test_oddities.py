@@ -1,0 +1,93 @@
+"""Oddities: the binomial tail and the chance of equal counts against scipy and simulation."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy import stats  # type: ignore[import-untyped]
+
+from in4310repro.audit.oddities import at_least, equal_counts, high_level, same_count, scientific, upper_tail
+from in4310repro.audit.sizes import Counted
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "accuracy"),
+    [(2964, 3000, "0.9635"), (2964, 3000, "0.929"), (0, 10, "0.5"), (10, 10, "0.5"), (700, 1000, "0.72")],
+)
+def test_the_tail_agrees_with_scipy(correct: int, images: int, accuracy: str) -> None:
+    expected = stats.binom.sf(correct - 1, images, float(accuracy))
+    assert float(upper_tail(correct, images, Fraction(accuracy))) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_tail_counts_the_value_itself() -> None:
+    assert upper_tail(2, 2, Fraction(1, 2)) == Fraction(1, 4)
+    # The strict twin, P(X > k), would be 0.
+    assert upper_tail(3, 2, Fraction(1, 2)) == 0
+
+
+def test_a_tail_smaller_than_any_float_is_not_written_as_zero() -> None:
+    assert scientific(upper_tail(3000, 3000, Fraction(1, 2))) == "8.1e-904"
+
+
+@pytest.mark.parametrize(("images", "rate"), [(463, 0.00756), (490, 0.5), (10, 0.0), (10, 1.0)])
+def test_the_chance_of_the_same_count_agrees_with_scipy(images: int, rate: float) -> None:
+    expected = float((stats.binom.pmf(np.arange(images + 1), images, rate) ** 2).sum())
+    assert same_count(images, rate) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_chance_of_so_many_events_is_that_of_a_binomial_where_all_are_alike() -> None:
+    for number in range(7):
+        assert at_least(number, [0.3] * 6) == pytest.approx(stats.binom.sf(number - 1, 6, 0.3), rel=1e-12)
+
+
+def test_the_chance_of_equal_counts_is_that_of_a_simulation() -> None:
+    generator = np.random.default_rng(0)
+    sizes, rates = np.array([463, 521, 508]), np.array([0.01, 0.02, 0.004])
+    one, other = generator.binomial(sizes, rates, (2, 40000, 3))
+    simulated = ((one == other).sum(axis=1) >= 2).mean()
+    found = at_least(2, [same_count(int(n), float(q)) for n, q in zip(sizes, rates, strict=True)])
+    # Four standard errors of the simulation.
+    assert found == pytest.approx(simulated, abs=4 * np.sqrt(simulated / 40000))
+
+
+SUPPORTS = dict(zip("abcdef", (463, 483, 521, 535, 490, 508), strict=True))
+
+
+def counted(name: str, *correct: int) -> Counted:
+    return Counted(
+        name=name, sizes=SUPPORTS, correct={c: range(k, k + 1) for c, k in zip(SUPPORTS, correct, strict=True)}
+    )
+
+
+THIRD = counted("Figure 3", 460, 479, 514, 527, 486, 506)
+FOURTH = counted("Figure 4", 458, 479, 509, 526, 486, 506)
+CEILINGS = {"best": Fraction("0.9635"), "honest": Fraction("0.929")}
+
+
+def test_the_originals_equal_counts_have_the_probability_of_the_derivation() -> None:
+    (oddity,) = equal_counts([THIRD, FOURTH])
+    assert (oddity.where, oddity.probability) == ("Figure 3 and Figure 4", "0.037")
+
+
+def test_counts_that_are_equal_without_an_error_are_not_odd() -> None:
+    perfect = tuple(SUPPORTS.values())
+    assert list(equal_counts([counted("one", *perfect), counted("other", *perfect)])) == []
+
+
+def test_the_originals_level_has_the_tails_of_the_derivation() -> None:
+    (oddity,) = high_level([THIRD, FOURTH], CEILINGS)
+    assert oddity.where == "Figure 3, Figure 4"
+    assert "Figure 4: P(>= 2964 of 3000) is 1.1e-16 at 0.9635, 2.7e-53 at 0.929" in oddity.evidence
+
+
+def test_a_level_between_two_ceilings_is_not_odd() -> None:
+    between = counted("ResNet-50", *(round(0.947 * n) for n in SUPPORTS.values()))
+    assert list(high_level([between], CEILINGS)) == []
+    assert len(list(high_level([between], {"honest": Fraction("0.929")}))) == 1
+    assert list(high_level([between], {})) == []
+
+
+def test_a_table_with_an_unknown_class_has_no_level() -> None:
+    unknown = Counted(name="x", sizes=SUPPORTS, correct={**THIRD.correct, "a": None})
+    assert list(high_level([unknown], CEILINGS)) == []
+    assert list(equal_counts([unknown, FOURTH])) == []
