@@ -140,7 +140,10 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
     width = max(map(len, stages))
     lines = [" " * width + "".join(f"  {name:>17}" for name in found)]
     for stage in stages:
-        hashes = [hashlib.sha256(json.dumps(values[stage]).encode()).hexdigest()[:8] for values in found.values()]
+        hashes = [
+            hashlib.sha256(json.dumps(values[stage], sort_keys=True).encode()).hexdigest()[:8]
+            for values in found.values()
+        ]
         lines.append(f"{stage:<{width}}" + "".join(f"  {digits:>17}" for digits in hashes))
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """Kills training processes at random moments, resumes them, and compares every file with an undisturbed run.
 
-`nox -s soak` does 20 an optimizer; the tests do three. A fork server with torch loaded starts a process in a tenth
+`nox -s soak` does 20 an optimizer; the tests do one. A fork server with torch loaded starts a process in a tenth
 of a second.
 """
 

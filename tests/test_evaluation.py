@@ -176,7 +176,7 @@ def setting_of(folder: Path) -> str:
     return str(Run.open(folder).read_json("metrics.json")["setting"])
 
 
-@pytest.mark.parametrize("position", [3, 200, -2000, -1])
+@pytest.mark.parametrize("position", [200, -1])
 @pytest.mark.parametrize("name", ["weights", "scores.npz", "split.csv"])
 def test_one_flipped_bit_in_the_run_is_found(name: str, position: int, own_run: Path, numerics: Numerics) -> None:
     file = f"{setting_of(own_run)}/best.safetensors" if name == "weights" else name
