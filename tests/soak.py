@@ -16,11 +16,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from in4310repro.compare import TIMES
 from in4310repro.numerics import generator_for
 from in4310repro.presets import PRESETS, Config
 from in4310repro.runs import Run, file_sha256, read_json_file
-
-TIMES = ("images_per_second",)
 
 
 def train(config: Config, folder: Path) -> None:

@@ -67,9 +67,8 @@ def _setting(one: Run, other: Run, name: str) -> Iterator[str]:
         first = f"; first tensor {changed[0]}, {len(changed)} of {len(our_tensors)} in all" if changed else ""
         yield f"setting {name} parts in epoch {ours['epoch']} ({fields}){first}"
         return
-    if [file_sha256(run.folder / name / "best.safetensors") for run in (one, other)].count(
-        file_sha256(one.folder / name / "best.safetensors")
-    ) == 1:
+    ours, theirs = (file_sha256(run.folder / name / "best.safetensors") for run in (one, other))
+    if ours != theirs:
         yield f"setting {name} has other best weights"
     if len(histories[0]) != len(histories[1]):
         yield f"setting {name} has {len(histories[0])} epochs in one run and {len(histories[1])} in the other"
