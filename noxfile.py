@@ -1,5 +1,6 @@
 """One task a session. All share the environment that nox itself runs in: torch is installed once."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -56,8 +57,20 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Timings with the error beside each, against installed peers: pip install -e '.[bench]'."""
+    """Kernels, then whole pipelines with the error beside each, against installed peers: pip install -e '.[bench]'."""
+    if importlib.util.find_spec("pytest_benchmark"):
+        columns = ("--benchmark-columns=median,iqr,ops", "--benchmark-sort=mean", "--benchmark-warmup=on")
+        # Without the run-time checks of types, which would be timed too.
+        session.run(sys.executable, "-m", "pytest", "tests/kernels.py", "-q", "-o", "addopts=", *columns)
+    else:
+        session.log("no table of kernels: pytest-benchmark is not installed; pip install -e '.[bench]'")
     _python(session, "-m", "in4310repro", "bench")
+
+
+@nox.session(default=False)
+def ablation(session: nox.Session) -> None:
+    """Turn on one departure from the assignment at a time and print what each does to each number."""
+    _python(session, "-m", "in4310repro", "ablation")
 
 
 @nox.session(default=False)

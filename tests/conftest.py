@@ -24,8 +24,15 @@ def numerics() -> Numerics:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> None:
     os.environ["IN4310REPRO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    # The long runs are made beside the first tests, which leave a core half idle.
+    from tests.golden_cases import begun
+
+    if any("finished_run" in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
+        begun("tiny")
+    if any("[demo_" in item.name for item in request.session.items):
+        begun("demo")
 
 
 @pytest.fixture(scope="session")

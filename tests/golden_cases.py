@@ -10,17 +10,19 @@ import atexit
 import functools
 import hashlib
 import itertools
+import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 from dataclasses import replace
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from in4310repro import experiment, models, optimizers
+from in4310repro import experiment, feature_maps, models, optimizers
 from in4310repro.data import scenes
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import load, training_batches
@@ -35,8 +37,8 @@ TOLERANCES = Path(__file__).with_name("tolerances.json")
 
 
 @functools.cache
-def numerics() -> Numerics:
-    return activate("auto", "cpu")
+def numerics(device: str = "cpu") -> Numerics:
+    return activate("auto" if device == "cpu" else "native", device)
 
 
 def scene_pixels() -> dict[str, Claim]:
@@ -73,20 +75,36 @@ def initial_weights() -> dict[str, Claim]:
     }
 
 
+def whole_run(preset: str, device: str, folder: Path) -> None:
+    """A training with its feature statistics, as a process of its own runs it."""
+    run = experiment.train(PRESETS[preset], numerics(device), folder)
+    feature_maps.measure(run, PRESETS[preset], numerics(device))
+
+
 @functools.cache
-def trained(preset: str) -> Path:
-    """The folder of a whole run of a preset, trained once in this process."""
+def begun(preset: str, device: str = "cpu") -> tuple[Path, SpawnProcess]:
+    """The folder of a whole run of a preset, and the process that makes it beside this one."""
     parent = tempfile.mkdtemp(prefix=f"golden-{preset}-")
     atexit.register(shutil.rmtree, parent)
     folder = Path(parent) / preset
-    run = experiment.train(PRESETS[preset], numerics(), folder)
-    experiment.features(run, PRESETS[preset], numerics())
+    process = multiprocessing.get_context("spawn").Process(target=whole_run, args=(preset, device, folder), daemon=True)
+    process.start()
+    return folder, process
+
+
+@functools.cache
+def trained(preset: str, device: str = "cpu") -> Path:
+    """The folder of a whole run of a preset, made once."""
+    folder, process = begun(preset, device)
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"the run of preset {preset} ended with exit code {process.exitcode}; its output says why")
     return folder
 
 
-def run_bits(preset: str) -> dict[str, Claim]:
+def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
     """Hashes of everything that a run computes: they hold in the same numeric class or are not compared."""
-    run = Run.open(trained(preset))
+    run = Run.open(trained(preset, device))
     claims: dict[str, Any] = {}
     for setting in PRESETS[preset].settings:
         rows = run.read_json(f"{setting.name}/history.json")
@@ -111,42 +129,45 @@ def headline_numbers(run: Run, config: Config) -> dict[str, Any]:
     return values | {"non-positive shares": [module["non_positive"] for module in modules.values()]}
 
 
+def weaker_elsewhere(values: dict[str, Any], tier: str) -> dict[str, Claim]:
+    """Claims that hold to the bit here, and in another numeric class as far as measured ones moved."""
+    tolerances = read_json_file(TOLERANCES)["numbers"]
+    return {
+        name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()
+    }
+
+
 def run_numbers(preset: str) -> dict[str, Claim]:
     """The headline numbers of a run, with how far measured ones moved in another numeric class."""
     run = Run.open(trained(preset))
-    tolerances = read_json_file(TOLERANCES)
-    claims = {
-        name: Claim(value=value, tier="bitwise", otherwise="statistical", **tolerances["numbers"][name])
-        for name, value in headline_numbers(run, PRESETS[preset]).items()
-    }
+    claims = weaker_elsewhere(headline_numbers(run, PRESETS[preset]), "statistical")
     supports = run.read_json("metrics.json")["supports"]
     return claims | {"images of each part": Claim(value=[sum(counts.values()) for counts in supports.values()])}
 
 
-def first_steps() -> dict[str, Claim]:
-    """Loss before and after the first step of each optimizer: near enough to the start for a tight tolerance."""
+def first_losses(seed: int) -> dict[str, list[float]]:
+    """Loss before and after the first step of each optimizer, with a rate so low that the step stays near the start."""
     config = PRESETS["tiny"]
     images = embedded_catalogue(config.scenes, config.image_size, config.seed)
     training = load("training", images.root, images.entries, config.image_size)
-    claims = {}
+    found = {}
     for setting in config.settings:
-        model = models.build(config.model, 6, config.seed).train()
+        model = models.build(config.model, 6, seed).train()
         optimizer = optimizers.build(replace(setting, learning_rate=1e-4), model.parameters())
         losses = []
-        for batch in itertools.islice(training_batches(training, 16, config.augmentation, config.seed, 0), 2):
+        for batch in itertools.islice(training_batches(training, 16, config.augmentation, seed, 0), 2):
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(model(batch.images), batch.labels)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(float(loss.detach()))
-        claims[setting.name] = Claim(
-            value=losses,
-            tier="bitwise",
-            otherwise="numerical",
-            tolerance=2e-4,
-            reason="ten times the largest difference between portable, native and one-thread arithmetic (1.6e-5)",
-        )
-    return claims
+        found[f"{setting.name} first losses"] = losses
+    return found
+
+
+def first_steps() -> dict[str, Claim]:
+    """The first losses, near enough to the start for a tight tolerance in another numeric class."""
+    return weaker_elsewhere(first_losses(PRESETS["tiny"].seed), "numerical")
 
 
 def tiny_bits() -> dict[str, Claim]:
@@ -167,16 +188,26 @@ CASES: dict[str, Case] = {
 }
 
 
+def tiny_bits_of_a_card() -> dict[str, Claim]:
+    return run_bits("tiny", "cuda")
+
+
+# What a card computes; its golden files are in a folder with its name.
+CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s golden --", description="Write one golden file anew.")
     parser.add_argument("case", help=", ".join(CASES))
     parser.add_argument("--reason", required=True, help="why the numbers moved")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the golden files of this card")
     arguments = parser.parse_args()
     try:
-        active = numerics()
-        if active.mode != "portable":
+        active = numerics(arguments.device)
+        if active.device == "cpu" and active.mode != "portable":
             raise ValueError(f"golden files are written in portable arithmetic: {active.note}")
-        sys.stdout.write(f"wrote {update(FOLDER, arguments.case, CASES, arguments.reason, active, os.environ)}\n")
+        cases = CASES if active.device == "cpu" else CARD_CASES
+        sys.stdout.write(f"wrote {update(FOLDER, arguments.case, cases, arguments.reason, active, os.environ)}\n")
     except ValueError as error:
         sys.exit(f"golden: {error}")
 

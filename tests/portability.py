@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from in4310repro import experiment, models, optimizers
+from in4310repro import experiment, feature_maps, models, optimizers
 from in4310repro.data import scenes
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, decode, load, training_batches
@@ -89,7 +89,7 @@ def _losses(run: Run, setting: str) -> dict[str, str]:
 
 
 def _features(run: Run, numerics: Any) -> dict[str, str]:
-    found = experiment.features(run, TINY, numerics)
+    found = feature_maps.measure(run, TINY, numerics)
     return {
         f"{images['name']}, {module}": json.dumps(values)
         for images in found["sets"]

@@ -1,13 +1,15 @@
-"""Kills training processes at random moments, resumes them, and compares every file with an undisturbed run.
+"""Kills training processes, resumes them, and compares every file with an undisturbed run.
 
-`nox -s soak` does 20 an optimizer; the tests do one. A fork server with torch loaded starts a process in a tenth
-of a second.
+Most die at a random moment, some in the middle of a write. `nox -s soak` does 20 an optimizer; the tests do three.
+A fork server with torch loaded starts a process in a tenth of a second.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -21,13 +23,32 @@ from in4310repro.numerics import generator_for
 from in4310repro.presets import PRESETS, Config
 from in4310repro.runs import Run, file_sha256, read_json_file
 
+# Where a process dies in the middle of a write: in checkpoints, and in the scores.
+WRITES = ("checkpoint", "scores.npz")
 
-def train(config: Config, folder: Path) -> None:
+
+def train(config: Config, folder: Path, aim: tuple[str, int] | None = None) -> None:
     """What a killed process runs: the command `in4310repro train --resume`, without the command line."""
     from in4310repro import experiment
     from in4310repro.numerics import activate
 
+    if aim:
+        die_in_a_write(*aim)
     experiment.train(config, activate("auto", "cpu"), folder, resume=True)
+
+
+def die_in_a_write(word: str, number: int) -> None:
+    """Has this process killed when half of the numbered file whose path holds the word is written."""
+    replace, left = Path.replace, [number]
+
+    def cut(self: Path, target: Path) -> Path:
+        left[0] -= word in str(target)
+        if left[0] == 0:
+            os.truncate(self, self.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(self, target)
+
+    Path.replace = cut  # type: ignore[method-assign, assignment]
 
 
 def config_of(position: int) -> Config:
@@ -45,9 +66,9 @@ class Soak:
         self.context.set_forkserver_preload(["in4310repro.experiment"])
         self.seconds: dict[int, float] = {}
 
-    def started(self, position: int, folder: Path) -> ForkServerProcess:
+    def started(self, position: int, folder: Path, aim: tuple[str, int] | None = None) -> ForkServerProcess:
         """A process that trains, or goes on with, the run in the folder."""
-        process = self.context.Process(target=train, args=(config_of(position), folder))
+        process = self.context.Process(target=train, args=(config_of(position), folder, aim))
         process.start()
         return process
 
@@ -66,30 +87,32 @@ class Soak:
             self.seconds[position] = time.monotonic() - start
         return folder
 
-    def killed_and_resumed(self, position: int, generator: Any) -> tuple[int, list[str]]:
-        """Kills a run at a drawn moment, its resumption once in three times too, and lets it end.
+    def killed_and_resumed(self, position: int, generator: Any, write: str = "") -> tuple[int, list[str]]:
+        """Kills a run in a drawn moment or write, its resumption once in three times too, and lets it end.
 
         Returns:
             How many processes were killed before they had ended, and the names of files that differ.
         """
         whole = self.undisturbed(position)
         folder = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
-        wanted = 1 + int(generator.random() < 1 / 3)
-        kills = sum(self._killed(position, folder, generator) for _ in range(wanted))
+        kills = int(self._killed(position, folder, generator, write))
+        if generator.random() < 1 / 3:
+            kills += self._killed(position, folder, generator)
         last = self.started(position, folder)
         last.join()
         found = [f"exit code {last.exitcode}"] if last.exitcode else differences(whole, folder)
         shutil.rmtree(folder)
         return kills, found
 
-    def _killed(self, position: int, folder: Path, generator: Any) -> bool:
+    def _killed(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
         """Whether a process that goes on in the folder was killed before it had ended."""
-        process = self.started(position, folder)
-        process.join(timeout=float(generator.random()) * self.seconds[position])
-        running = process.exitcode is None
+        # A whole run writes five checkpoints, one a step and one between its epochs, and its scores once.
+        aim = (write, 1 + int(generator.integers(5 if write == "checkpoint" else 1))) if write else None
+        process = self.started(position, folder, aim)
+        process.join(timeout=None if aim else float(generator.random()) * self.seconds[position])
         process.kill()
         process.join()
-        return running
+        return process.exitcode == -signal.SIGKILL
 
 
 def differences(whole: Path, other: Path) -> list[str]:
@@ -125,11 +148,16 @@ def main() -> None:
         soak = Soak(Path(folder))
         for position, setting in enumerate(PRESETS["tiny"].settings):
             for number in range(20):
-                kills, found = soak.killed_and_resumed(position, generator_for(1, "soak", position, number))
+                # Ten in any moment, five in a checkpoint, five in the scores.
+                write = "" if number % 2 else WRITES[number // 2 % 2]
+                generator = generator_for(1, "soak", position, number)
+                kills, found = soak.killed_and_resumed(position, generator, write)
                 total += 1
                 killed += kills > 0
                 equal += not found
-                sys.stdout.write(f"{setting.name} {number}: {kills} killed, {found or 'equal'}\n")
+                where = f"in {write}" if write else "at a random moment"
+                sys.stdout.write(f"{setting.name} {number}: {kills} killed {where}, {found or 'equal'}\n")
+                sys.stdout.flush()
     sys.stdout.write(f"survived / equal: {equal} / {total}; {killed} were killed before they had ended\n")
     sys.exit(equal != total or killed < total)
 

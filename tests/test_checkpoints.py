@@ -17,7 +17,7 @@ from in4310repro.numerics import generator_for
 from in4310repro.presets import to_json
 from in4310repro.progress import Progress
 from in4310repro.runs import Run, read_tensor_file
-from tests.soak import Soak
+from tests.soak import WRITES, Soak
 from tests.test_training import TINY, network, task, without_times
 
 STEPS = replace(TINY, checkpoint_steps=1)
@@ -198,3 +198,11 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, 
         if kills:
             return
     pytest.fail("five processes ended before they were killed")
+
+
+@OPTIMIZERS
+@pytest.mark.parametrize("write", WRITES)
+def test_a_run_killed_in_the_middle_of_a_write_ends_with_the_same_bits(write: str, position: int, soak: Soak) -> None:
+    kills, differences = soak.killed_and_resumed(position, generator_for(0, "torn", position), write)
+    assert differences == []
+    assert kills

@@ -173,6 +173,18 @@ def test_a_run_is_evaluated_on_another_folder(
     assert (tmp_path / "found.json").is_file()
 
 
+def test_a_checked_folder_exits_with_0_and_one_with_copies_under_two_labels_with_1(call: Call, tmp_path: Path) -> None:
+    assert call("data", "scenes", "mine", "--images", "2", "--image-size", "64")[0] == 0
+    code, text, _ = call("data", "check", "mine")
+    assert (code, text.splitlines()[0].split(":")[0]) == (0, "12 images")
+    (tmp_path / "mine/sea/copy.bmp").write_bytes(next((tmp_path / "mine/forest").iterdir()).read_bytes())
+    code, text, _ = call("data", "check", "mine", "--out", "found.json")
+    assert code == 1
+    assert "1 of them with several labels" in text
+    assert (tmp_path / "found.json").is_file()
+    refused(call, ("data", "check", "mine", "--split", "nowhere.csv"), "nowhere.csv is not there")
+
+
 def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> None:
     assert call("data", "scenes", "mine", "--images", "1", "--image-size", "32")[0] == 0
     assert sorted(file.parent.name for file in (tmp_path / "mine").rglob("*.bmp"))[0] == "buildings"

@@ -12,7 +12,7 @@ from in4310repro import models
 from in4310repro.data.images import ImageSet, normalised
 from in4310repro.evaluation import Scores, compared, predict, read_scores, select, top_and_bottom, verify
 from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS, to_json
+from in4310repro.presets import PRESETS, Config, to_json
 from in4310repro.runs import Run
 
 
@@ -23,6 +23,10 @@ def image_set(count: int) -> ImageSet:
     return ImageSet("made up", names, names, generator.integers(0, 6, count), pixels)
 
 
+def in_batches(size: int) -> Config:
+    return replace(PRESETS["tiny"], evaluation_batch_size=size)
+
+
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Module:
     return models.build("resnet18", 6, seed=0)
@@ -30,7 +34,7 @@ def network() -> torch.nn.Module:
 
 def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.Module) -> None:
     images = image_set(20)
-    scores = predict(network, images, 20)
+    scores = predict(network, images, in_batches(20))
     with torch.no_grad():
         logits = network.eval()(normalised(images.pixels)).double()
     oracle = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
@@ -43,9 +47,9 @@ def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.
 
 
 def test_scores_and_loss_do_not_depend_on_the_batch_size(network: torch.nn.Module) -> None:
-    reference = predict(network, image_set(33), 33)
+    reference = predict(network, image_set(33), in_batches(33))
     for size in (1, 7, 16, 200):
-        scores = predict(network, image_set(33), size)
+        scores = predict(network, image_set(33), in_batches(size))
         # 1e-5: floats are not bit-equal across batch sizes.
         torch.testing.assert_close(
             torch.from_numpy(scores.softmax), torch.from_numpy(reference.softmax), rtol=0, atol=1e-5
@@ -58,16 +62,20 @@ def test_a_mean_of_batch_losses_is_another_number(network: torch.nn.Module) -> N
     images = image_set(17)
     parts = [slice(0, 16), slice(16, 17)]
     losses = [
-        predict(network, ImageSet("x", images.paths[p], images.keys[p], images.labels[p], images.pixels[p]), 16).loss
+        predict(
+            network,
+            ImageSet("x", images.paths[p], images.keys[p], images.labels[p], images.pixels[p]),
+            in_batches(16),
+        ).loss
         for p in parts
     ]
-    assert abs(predict(network, images, 16).loss - sum(losses) / 2) > 1e-3
+    assert abs(predict(network, images, in_batches(16)).loss - sum(losses) / 2) > 1e-3
 
 
 def test_predicting_puts_the_networks_mode_back(network: torch.nn.Module) -> None:
     for mode in (True, False):
         network.train(mode)
-        predict(network, image_set(2), 2)
+        predict(network, image_set(2), in_batches(2))
         assert network.training is mode
 
 

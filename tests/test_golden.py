@@ -13,7 +13,7 @@ import pytest
 
 from in4310repro import golden
 from in4310repro.golden import NOT_COMPARED, Claim, compare
-from in4310repro.numerics import Numerics, fingerprint
+from in4310repro.numerics import KNOWN_PORTABLE_CLASSES, Numerics, fingerprint
 from tests.golden_cases import CASES, FOLDER
 
 
@@ -26,6 +26,11 @@ def test_a_case_equals_its_golden_file(
     assert found.differences == []
     if set(found.tiers) == {NOT_COMPARED}:
         pytest.skip(f"{case}: another numeric class or other libraries than its golden file's; not compared")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_golden_file_was_made_in_the_portable_class_so_that_others_can_compare_its_bits(case: str) -> None:
+    assert golden.read(FOLDER, case)["numeric_class"] in KNOWN_PORTABLE_CLASSES
 
 
 def test_no_golden_file_is_without_a_case() -> None:
@@ -166,6 +171,8 @@ def mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bo
         more = copy.deepcopy(content)
         more["values"][f"{key} again"] = entry
         yield f"{key} again", more, True
+    for name in golden.PROVENANCE:
+        yield f"the file lacks ['{name}']", without(content, name), True
     for one, other in itertools.pairwise(content["values"]):
         swapped = copy.deepcopy(content)
         swapped["values"][one], swapped["values"][other] = content["values"][other], content["values"][one]
@@ -234,6 +241,21 @@ def test_an_update_writes_a_file_that_compares_equal_and_says_where_it_came_from
     assert len(file["commit"]) == 40
     # A second case may follow: golden files themselves do not make the tree dirty.
     updated(checkout, numerics)
+
+
+def test_the_golden_files_of_a_card_carry_its_name_and_are_not_those_of_another(
+    checkout: Path, numerics: Numerics
+) -> None:
+    card = replace(numerics, mode="native", device="cuda", device_name="Maker Card 1", numeric_class="of card 1")
+    file = updated(checkout, card)
+    assert file == checkout / "golden" / "cards" / "Maker-Card-1" / "x.json"
+    content = golden.read(golden.of_device(checkout / "golden", card.device_name), "x")
+    assert content["device_name"] == "Maker Card 1"
+    assert "--device cuda" in content["command"]
+    versions = fingerprint(card)["versions"]
+    assert compare("x", content, claims(), card, versions).tiers["bitwise"] == 3
+    assert compare("x", content, claims(), replace(card, numeric_class="of card 2"), versions).tiers["bitwise"] == 0
+    assert golden.orphans(checkout / "golden", {"x": claims}) == []
 
 
 def test_an_update_in_ci_is_refused(checkout: Path, numerics: Numerics) -> None:

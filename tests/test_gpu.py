@@ -3,16 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from in4310repro import golden
 from in4310repro.compare import compare
 from in4310repro.evaluation import verify
 from in4310repro.metrics import average_precision, class_accuracy
-from in4310repro.numerics import activate
+from in4310repro.numerics import activate, fingerprint
 from in4310repro.runs import Run
+from tests import golden_cases
 from tests.test_metrics import average_precision_by_sklearn, example
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -29,6 +32,19 @@ def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
     one, two = trained_on_the_card(tmp_path / "one"), trained_on_the_card(tmp_path / "two")
     assert compare(one, two) == []
     assert verify(one, activate("native", "cuda")) == []
+
+
+def test_a_tiny_run_equals_the_golden_file_of_this_card(
+    golden_tiers: Callable[[str, golden.Comparison], None],
+) -> None:
+    card = golden_cases.numerics("cuda")
+    folder = golden.of_device(golden_cases.FOLDER, card.device_name)
+    if not folder.is_dir():
+        pytest.skip(f'no golden files of {card.device_name}: nox -s golden -- tiny_bits --device cuda --reason "first"')
+    for case, claims in golden_cases.CARD_CASES.items():
+        found = golden.compare(case, golden.read(folder, case), claims(), card, fingerprint(card)["versions"])
+        golden_tiers(f"{case} on {card.device_name}", found)
+        assert found.differences == []
 
 
 def test_the_numeric_class_of_a_card_is_not_that_of_the_processor() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from in4310repro import experiment
-from in4310repro.data import comparison
+from in4310repro import experiment, feature_maps
+from in4310repro.data import check, comparison
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode
 from in4310repro.data.splits import PARTS, parse_sizes, split
@@ -45,6 +45,12 @@ def test_no_content_is_on_two_sides(seed: int) -> None:
     assert [len(parts[part]) for part in PARTS] == [1200, 300, 300]
 
 
+def test_the_check_of_the_folder_finds_the_copies_and_their_conflicts() -> None:
+    found = check.check(ROOT / "intel_scenes_part")
+    assert (len(found.identical), len(found.conflicts), found.not_square) == (18, 13, 27)
+    assert found.wrong
+
+
 def test_photographs_that_are_not_square_are_kept_without_distortion() -> None:
     found = catalogue(ROOT / "intel_scenes_part")
     uneven = []
@@ -73,7 +79,7 @@ def test_a_few_steps_on_photographs_end_in_a_report(numerics: Numerics, tmp_path
         evaluation_batch_size=64,
     )
     run = experiment.train(config, numerics, tmp_path / "run")
-    experiment.features(run, config, numerics)
+    feature_maps.measure(run, config, numerics)
     markdown, _ = page.write(run, tmp_path / "report")
     assert verify(run, numerics) == []
     for name in ("intel_scenes_part", "ImageNet", "CIFAR-10", "1746 images"):

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -19,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro import experiment
+from in4310repro import experiment, feature_maps
 from in4310repro.numerics import activate
 from in4310repro.presets import PRESETS
 from in4310repro.runs import json_bytes, write_whole
-from tests.golden_cases import TOLERANCES, headline_numbers
+from tests.golden_cases import TOLERANCES, first_losses, headline_numbers
 
 SEEDS = range(8)
-CLASSES = {"portable": ("portable", None), "native": ("native", None), "native-1-thread": ("native", {0})}
+CLASSES = ("portable", "native", "native-1-thread")
 
 
 def measure(mode: str, seed: int) -> None:
@@ -35,24 +36,33 @@ def measure(mode: str, seed: int) -> None:
     config = replace(PRESETS["demo"], seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         run = experiment.train(config, numerics, Path(folder) / "run")
-        experiment.features(run, config, numerics)
-        numbers = headline_numbers(run, config)
+        feature_maps.measure(run, config, numerics)
+        numbers = headline_numbers(run, config) | first_losses(seed)
     sys.stdout.write(json.dumps({"numeric_class": numerics.numeric_class, "numbers": numbers}) + "\n")
 
 
-def measured(name: str, seed: int) -> dict[str, Any]:
-    """One measurement in a new process, whose arithmetic starts from nothing."""
-    mode, processors = CLASSES[name]
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors or before)
-    try:
-        command = [sys.executable, "-m", "tests.tolerances", mode, str(seed)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    finally:
-        os.sched_setaffinity(0, before)
+def measured(name: str, seed: int, processors: set[int]) -> dict[str, Any]:
+    """One measurement in a new process on the given processors, whose arithmetic starts from nothing."""
+    # Linux keeps this for each thread, and the process inherits it from the one that starts it.
+    os.sched_setaffinity(0, processors)
+    command = [sys.executable, "-m", "tests.tolerances", name.split("-")[0], str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     sys.stderr.write(f"seed {seed}, {name}: {done.stdout}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def measured_in(name: str) -> list[dict[str, Any]]:
+    """A class with every seed; those of one thread are measured beside each other."""
+    processors = os.sched_getaffinity(0)
+    groups = [{processor} for processor in processors] if name.endswith("1-thread") else [processors]
+    lanes = len(groups)
+    with ThreadPoolExecutor(lanes) as executor:
+        found = executor.map(
+            lambda lane: [measured(name, seed, groups[lane]) for seed in SEEDS[lane::lanes]], range(lanes)
+        )
+    by_seed = {seed: run for lane, runs in enumerate(found) for seed, run in zip(SEEDS[lane::lanes], runs, strict=True)}
+    return [by_seed[seed] for seed in SEEDS]
 
 
 def tolerance(values: np.ndarray[Any, Any]) -> float:
@@ -66,7 +76,7 @@ def main() -> None:
     if len(sys.argv) == 3:
         measure(sys.argv[1], int(sys.argv[2]))
         return
-    runs = {name: [measured(name, seed) for seed in SEEDS] for name in CLASSES}
+    runs = {name: measured_in(name) for name in CLASSES}
     reason = f"differences at equal seeds between {', '.join(CLASSES)} arithmetic, {len(SEEDS)} seeds"
     numbers = {}
     for key in runs["portable"][0]["numbers"]:

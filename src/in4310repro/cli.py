@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from in4310repro.runs import Run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-data_app = typer.Typer(no_args_is_help=True, help="Image folders: draw the embedded scenes.")
+data_app = typer.Typer(no_args_is_help=True, help="Image folders: check one, draw the embedded scenes.")
 app.add_typer(data_app, name="data")
 
 DIFFERENCE, WRONG_INPUT, INTERRUPTED = 1, 2, 130
@@ -46,6 +46,7 @@ class Overrides:
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
     numerics: Annotated[str | None, typer.Option(help="auto, native or portable.")]
     precision: Annotated[str | None, typer.Option(help="fast or exact feature statistics.")]
+    protocol: Annotated[str | None, typer.Option(help="corrected, published, or departures joined by commas.")]
     imagenet: Annotated[str | None, typer.Option(help="Folder of ImageNet images to compare with.")]
     cifar10: Annotated[str | None, typer.Option(help="Folder of CIFAR-10 images to compare with.")]
 
@@ -118,10 +119,10 @@ def report(
         )
     changes = {name: overrides[name] for name in ("precision", "imagenet", "cifar10") if name in overrides}
     numerics = _activate_as(run, overrides.get("numerics"), overrides.get("device"))
-    from in4310repro import experiment
+    from in4310repro import feature_maps
     from in4310repro.report import page
 
-    experiment.features(run, replace(recorded, **changes), numerics, overrides.get("data"), _progress())
+    feature_maps.measure(run, replace(recorded, **changes), numerics, overrides.get("data"), _progress())
     for file in page.write(run, reports / recorded.preset, overrides.get("data")):
         _print(f"wrote {file}")
 
@@ -281,6 +282,27 @@ def bench(
 
 
 @app.command()
+@with_overrides
+def ablation(
+    preset: Preset = "demo",
+    config: ConfigFile = None,
+    out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/ablation"),
+    runs: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/ablation"),
+    overrides: Any = None,
+) -> None:
+    """Turn on one departure from the assignment at a time and print what it does to each number."""
+    chosen = presets.configure(preset, config, overrides)
+    numerics = _activate(chosen.numerics, chosen.device)
+    from in4310repro.ablation import ablation
+
+    command = " ".join(["nox -s ablation --", *sys.argv[2:]]).removesuffix(" --")
+    for file in ablation(chosen, numerics, runs, out, command, _progress()):
+        if file.suffix == ".md":
+            _print(file.read_text())
+        _print(f"wrote {file}")
+
+
+@app.command()
 def fingerprint(
     numerics: Annotated[str, typer.Option(help="auto, native or portable.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -303,6 +325,25 @@ def scenes(
 
     write_scenes(folder, images, image_size, seed, _progress())
     _print(f"wrote {folder}")
+
+
+@data_app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder of class folders.")],
+    split: Annotated[Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for all findings.")] = None,
+) -> None:
+    """Look for unreadable images, copies, conflicting labels and leaks; exit code 1 if something is wrong."""
+    from in4310repro.data import check
+    from in4310repro.runs import json_bytes, write_whole
+
+    found = check.check(folder, split, _progress())
+    _print(check.render(found))
+    if out:
+        write_whole(out, lambda file: file.write(json_bytes(found.to_json())))
+        _print(f"wrote {out}")
+    if found.wrong:
+        raise typer.Exit(DIFFERENCE)
 
 
 def main() -> None:

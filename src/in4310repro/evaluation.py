@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
-from in4310repro import models, presets
+from in4310repro import metrics, models, presets
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, batches, load
 from in4310repro.data.splits import Split, from_csv
-from in4310repro.numerics import Numerics
+from in4310repro.numerics import Numerics, generator_for
 from in4310repro.presets import Config
 from in4310repro.progress import SILENT, Progress
+from in4310repro.protocols import CORRECTED, Switch, switches
 from in4310repro.runs import Run, file_sha256
 
 # Softmax of equal weights moved by at most 1e-7 over batch sizes and layouts (measured); ten times that is allowed.
@@ -28,42 +29,58 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scores:
-    """Softmax of each image, keyed by its path, and the mean cross-entropy."""
+    """Softmax of each image, keyed by its path, and the mean cross-entropy; logits where they were just computed."""
 
     paths: tuple[str, ...]
     labels: Int64[np.ndarray, " image"]
     softmax: Float32[np.ndarray, "image label"]
     loss: float
+    logits: Float32[np.ndarray, "image label"] | None = None
 
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Labels and softmax as the metrics take them."""
-        return torch.from_numpy(self.labels), torch.from_numpy(self.softmax)
+    def metrics(self, protocol: str = CORRECTED) -> dict[str, Any]:
+        """Both metrics of each class and their means."""
+        ranked = self.softmax
+        if Switch.LOGIT_PRECISION in switches(protocol):
+            assert self.logits is not None, "scores that were read from a file have no logits"  # noqa: S101
+            ranked = self.logits
+        return metrics.summary(*map(torch.from_numpy, (self.labels, self.softmax, ranked)))
 
 
 def predict(
-    model: torch.nn.Module, images: ImageSet, batch_size: int, device: str = "cpu", progress: Progress = SILENT
+    model: torch.nn.Module,
+    images: ImageSet,
+    config: Config,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+    *,
+    epoch: int = 0,
 ) -> Scores:
     """Softmax scores of every image, in eval mode and without gradients; the model's mode is put back.
 
-    The loss is the cross-entropy summed over images in float64 and divided by their number.
+    The loss is the cross-entropy summed over images in float64 and divided by their number. The epoch matters only
+    to a protocol that flips images: each look at them has its own flips.
     """
     training = model.training
     model.eval()
-    softmax: list[torch.Tensor] = []
+    flips = None
+    if Switch.FLIPPED_EVALUATION in switches(config.protocol):
+        flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
+    kept: list[torch.Tensor] = []
     paths: list[str] = []
     loss = 0.0
     try:
         with torch.inference_mode(), progress.task(f"predicting {images.name}", len(images)) as advance:
-            for batch in batches(images, batch_size):
+            for batch in batches(images, config.evaluation_batch_size, flips):
                 logits = model(batch.images.to(device))
                 cross_entropy = torch.nn.functional.cross_entropy(logits, batch.labels.to(device), reduction="none")
-                softmax.append(logits.softmax(dim=1).cpu())
+                kept.append(torch.stack([logits.softmax(dim=1), logits]).cpu())
                 loss += float(cross_entropy.double().sum())
                 paths.extend(batch.paths)
                 advance(len(batch.paths), "")
     finally:
         model.train(training)
-    return Scores(tuple(paths), images.labels, torch.cat(softmax).numpy(), loss / len(images))
+    softmax, raw = torch.cat(kept, dim=1).numpy()
+    return Scores(tuple(paths), images.labels, softmax, loss / len(images), raw)
 
 
 def select(histories: Mapping[str, Sequence[Row]]) -> tuple[str, Row]:
@@ -206,4 +223,4 @@ def _changed_images(split: Split, root: Path) -> list[str]:
 def _predict_test(run: Run, config: Config, split: Split, numerics: Numerics, progress: Progress) -> Scores:
     images = load("test", split.root, split.parts["test"], config.image_size, cache=False, progress=progress)
     model, _ = chosen_network(run, len(split.classes))
-    return predict(model.to(numerics.device), images, config.evaluation_batch_size, numerics.device, progress)
+    return predict(model.to(numerics.device), images, config, numerics.device, progress)

@@ -1,4 +1,4 @@
-"""The whole chain: images -> split -> three trainings -> selection -> test scores -> feature statistics."""
+"""The whole chain: images -> split -> three trainings -> selection -> test scores."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ from typing import Any
 
 import torch
 
-from in4310repro import evaluation, metrics, models, presets
+from in4310repro import evaluation, feature_maps, models, presets
 from in4310repro.checkpoints import refuse_other_config
-from in4310repro.data import comparison
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, batches, load
+from in4310repro.data.images import ImageSet, load
 from in4310repro.data.splits import PARTS, Split, from_csv, parse_sizes, split, to_csv
 from in4310repro.evaluation import Row
-from in4310repro.features import FeatureStatistics
 from in4310repro.features.hooks import choose
 from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.presets import Config
 from in4310repro.progress import SILENT, Progress
+from in4310repro.protocols import Switch, switches
 from in4310repro.runs import Run, tensors_sha256
 from in4310repro.training import Task, fit
-
-EIGENVALUES = 15
 
 
 def train(
@@ -39,11 +36,12 @@ def train(
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs.
     """
-    _comparison_sets(config)
+    feature_maps.comparison_sets(config)
     images = _catalogue(config, progress)
     parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
     # The test images are decoded too, so that an unreadable one is found now and not after hours.
-    sets = {name: _load(parts, name, config, progress) for name in PARTS}
+    on = switches(config.protocol)
+    sets = {name: _load(parts, _read_as(name, on), config, progress) for name in PARTS}
     classes = len(parts.classes)
     start = models.build(config.model, classes, config.seed, config.weights)
     choose(start, config.modules)
@@ -51,10 +49,11 @@ def train(
     made = fingerprint(numerics) | {"initial_weights_sha256": tensors_sha256(initial)}
     run = _resumed(folder, config, parts, made) if resume else None
     run = run or _started(folder, config, parts, made)
-    histories = {}
+    histories: dict[str, list[Row]] = {}
     for setting in config.settings:
         model = models.build(config.model, classes, config.seed)
-        model.load_state_dict(initial)
+        goes_on = histories if Switch.NO_FRESH_START in on else {}
+        model.load_state_dict(run.read_tensors(f"{list(goes_on)[-1]}/last.safetensors") if goes_on else initial)
         task = Task(
             model=model,
             training=sets["training"],
@@ -66,10 +65,17 @@ def train(
             progress=progress,
         )
         histories[setting.name] = _finished(run, setting.name, config) or fit(task)
+        if Switch.NO_FRESH_START in on and not (run.folder / setting.name / "last.safetensors").is_file():
+            run.write_tensors(f"{setting.name}/last.safetensors", model.state_dict())
         # All that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
         shutil.rmtree(run.folder / setting.name / "checkpoint", ignore_errors=True)
     _score_test(run, config, parts, histories, numerics, progress)
     return run
+
+
+def _read_as(part: str, on: frozenset[Switch]) -> str:
+    """The part of the split that stands behind a loader."""
+    return "test" if Switch.ONE_SET in on else part
 
 
 def _finished(run: Run, setting: str, config: Config) -> list[Row]:
@@ -80,7 +86,10 @@ def _finished(run: Run, setting: str, config: Config) -> list[Row]:
     if not (run.folder / setting / "history.json").is_file():
         return []
     changed = run.changed_files()
-    if not run.sealed_files() >= {f"{setting}/history.json"} or any(name.startswith(f"{setting}/") for name in changed):
+    needed = {f"{setting}/history.json"}
+    if Switch.NO_FRESH_START in switches(config.protocol):
+        needed.add(f"{setting}/last.safetensors")
+    if not run.sealed_files() >= needed or any(name.startswith(f"{setting}/") for name in changed):
         return []
     history: list[Row] = run.read_json(f"{setting}/history.json")
     return history if len(history) == config.epochs else []
@@ -140,9 +149,7 @@ def _score_test(
     model = models.build(config.model, len(parts.classes), config.seed)
     model.load_state_dict(run.read_tensors(f"{setting}/best.safetensors"))
     images = _load(parts, "test", config, progress)
-    scores = evaluation.predict(
-        model.to(numerics.device), images, config.evaluation_batch_size, numerics.device, progress
-    )
+    scores = evaluation.predict(model.to(numerics.device), images, config, numerics.device, progress)
     run.write_arrays("scores.npz", paths=_text(scores.paths), labels=scores.labels, softmax=scores.softmax)
     supports = {part: Catalogue(parts.root, parts.classes, entries).counts() for part, entries in parts.parts.items()}
     found = {
@@ -154,110 +161,26 @@ def _score_test(
         "supports": supports,
         "loss": scores.loss,
     }
-    run.write_json("metrics.json", found | metrics.summary(*scores.tensors()))
+    found |= scores.metrics(config.protocol)
+    if Switch.ONE_SET in switches(config.protocol):
+        found["unseen"] = _unseen(model, config, parts, numerics, progress)
+    run.write_json("metrics.json", found)
+
+
+def _unseen(
+    model: torch.nn.Module, config: Config, parts: Split, numerics: Numerics, progress: Progress
+) -> dict[str, Any]:
+    """Metrics on the images of the split that a protocol with one set never reads."""
+    entries = (*parts.parts["training"], *parts.parts["validation"])
+    images = load("unseen", parts.root, entries, config.image_size, progress=progress)
+    scores = evaluation.predict(model, images, config, numerics.device, progress)
+    return {"images": len(images), "loss": scores.loss} | scores.metrics(config.protocol)
 
 
 def _text(words: tuple[str, ...]) -> Any:
     import numpy as np
 
     return np.array(words, dtype=np.str_)
-
-
-def image_sets(run: Run, config: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
-    """The run's own test images and two sets to hold against them, each a sample of the configured size.
-
-    ImageNet and CIFAR-10 where their folders are given, else photographs and digits that scikit-learn ships, under
-    names of their own.
-    """
-    root = evaluation.data_root(config, data)
-    parts = from_csv(run.folder / "split.csv", root)
-    own = comparison.subset(_load(parts, "test", config, progress), config.feature_images, config.seed)
-    return [own, *_comparison_sets(config)]
-
-
-def _comparison_sets(config: Config) -> list[ImageSet]:
-    count, size, seed = config.feature_images, config.image_size, config.seed
-    second = (
-        comparison.imagenet(Path(config.imagenet), count, size, seed)
-        if config.imagenet
-        else comparison.photographs(count, size, seed)
-    )
-    third = (
-        comparison.cifar10(Path(config.cifar10), count, size, seed)
-        if config.cifar10
-        else comparison.digits(count, size, seed)
-    )
-    return [second, third]
-
-
-def features(
-    run: Run, config: Config, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
-) -> dict[str, Any]:
-    """Non-positive shares and covariance spectra of the modules on three image sets; writes `features.json`.
-
-    The network is the one with the weights that training started from; where that was none, the selected one.
-
-    Raises:
-        ValueError: an unknown module, or image sets that cannot be read.
-    """
-    if config.weights == "none":
-        model, setting = evaluation.chosen_network(run, len(run.read_json("metrics.json")["classes"]))
-        network = f"{config.model} as trained here by setting {setting}"
-    else:
-        model = models.build(config.model, len(run.read_json("metrics.json")["classes"]), config.seed, config.weights)
-        begun = run.read_json("fingerprint.json")["initial_weights_sha256"]
-        if tensors_sha256(model.state_dict()) != begun:
-            raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
-        network = f"{config.model} with {config.weights} weights, not fine-tuned"
-    found = {
-        "network": network,
-        "precision": config.precision,
-        "fingerprint": fingerprint(numerics),
-        "sets": [
-            measured(model.to(numerics.device), images, config.modules, config, numerics.device, progress)
-            for images in image_sets(run, config, data, progress)
-        ],
-    }
-    run.write_json("features.json", found)
-    return found
-
-
-def measured(
-    model: torch.nn.Module,
-    images: ImageSet,
-    modules: tuple[str, ...],
-    config: Config,
-    device: str,
-    progress: Progress = SILENT,
-) -> dict[str, Any]:
-    """Statistics of one image set as JSON values; the network runs in eval mode and keeps its own afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        with (
-            torch.inference_mode(),
-            progress.task(f"feature maps of {images.name}", len(images)) as advance,
-            FeatureStatistics(model, modules=list(modules), samples="images", precision=config.precision) as statistics,
-        ):
-            for batch in batches(images, config.evaluation_batch_size):
-                model(batch.images.to(device))
-                advance(len(batch.paths), "")
-    finally:
-        model.train(training)
-    result = statistics.result()
-    return {
-        "name": images.name,
-        "images": len(images),
-        "modules": {
-            name: {
-                "non_positive": float(result[name].non_positive),
-                "non_finite": int(result[name].non_finite),
-                "channels": len(result[name].mean),
-                "eigenvalues": [float(value) for value in result[name].eigenvalues(EIGENVALUES)],
-            }
-            for name in modules
-        },
-    }
 
 
 def evaluate(run: Run, numerics: Numerics, data: str | None = None, progress: Progress = SILENT) -> dict[str, Any]:
@@ -279,7 +202,7 @@ def evaluate(run: Run, numerics: Numerics, data: str | None = None, progress: Pr
         chosen = _load(from_csv(run.folder / "split.csv", evaluation.data_root(config, None)), "test", config, progress)
     model, setting = evaluation.chosen_network(run, len(classes))
     device = numerics.device
-    scores = evaluation.predict(model.to(device), chosen, config.evaluation_batch_size, device, progress)
+    scores = evaluation.predict(model.to(device), chosen, config, device, progress)
     found = {
         "setting": setting,
         "data": data or "test set",
@@ -287,4 +210,4 @@ def evaluate(run: Run, numerics: Numerics, data: str | None = None, progress: Pr
         "classes": classes,
         "loss": scores.loss,
     }
-    return found | metrics.summary(*scores.tensors())
+    return found | scores.metrics(config.protocol)

@@ -6,6 +6,7 @@ A golden says "unchanged"; that it was right in the first place is for the oracl
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,7 +22,18 @@ from in4310repro.runs import json_bytes, read_json_file, write_whole
 TIERS = ("exact", "bitwise", "numerical", "statistical")
 NOT_COMPARED = "not compared"
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")
-PROVENANCE = ("case", "function", "reason", "created", "commit", "command", "versions", "numeric_class", "values")
+PROVENANCE = (
+    "case",
+    "function",
+    "reason",
+    "created",
+    "commit",
+    "command",
+    "versions",
+    "numeric_class",
+    "device_name",
+    "values",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +142,14 @@ def read(folder: Path, case: str) -> dict[str, Any]:
 
 
 def orphans(folder: Path, cases: Mapping[str, Case]) -> list[str]:
-    """Golden files that no case computes."""
-    return sorted(file.name for file in folder.iterdir() if file.stem not in cases or file.suffix != ".json")
+    """Golden files that no case computes, those of cards included."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file.name for file in files if file.stem not in cases or file.suffix != ".json")
+
+
+def of_device(folder: Path, device_name: str) -> Path:
+    """Where the golden files of a device are: those of a card are in a folder with its name."""
+    return folder if device_name == "cpu" else folder / "cards" / re.sub(r"\W+", "-", device_name)
 
 
 def update(
@@ -142,7 +160,7 @@ def update(
     numerics: Numerics,
     environment: Mapping[str, str],
 ) -> Path:
-    """Computes one case and writes its golden file.
+    """Computes one case and writes its golden file, that of a card into the card's folder.
 
     Raises:
         ValueError: no reason, an unknown case, in CI, or on a tree with changes outside the golden folder.
@@ -155,18 +173,20 @@ def update(
         raise ValueError(f"no case {case!r}; valid are {', '.join(sorted(cases))}, one at a time")
     folder.mkdir(exist_ok=True)
     commit = clean_commit(folder)
+    device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
     content = {
         "case": case,
         "function": f"{cases[case].__module__}.{cases[case].__name__}",
         "reason": reason,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit,
-        "command": f'nox -s golden -- {case} --reason "{reason}"',
+        "command": f'nox -s golden -- {case}{device} --reason "{reason}"',
         "versions": fingerprint(numerics)["versions"],
         "numeric_class": numerics.numeric_class,
+        "device_name": numerics.device_name,
         "values": {key: claim.to_json() for key, claim in cases[case]().items()},
     }
-    file = folder / f"{case}.json"
+    file = of_device(folder, numerics.device_name) / f"{case}.json"
     write_whole(file, lambda stream: stream.write(json_bytes(content)))
     return file
 

@@ -63,9 +63,17 @@ def _check(labels: torch.Tensor, scores: torch.Tensor) -> None:
         raise ValueError(f"class {empty[0]} has no image, so its recall is undefined")
 
 
-def summary(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> dict[str, object]:
-    """Both metrics of each class and their means, under the names of the result files."""
-    accuracy, precision = class_accuracy(labels, scores), average_precision(labels, scores)
+def summary(
+    labels: Int64[torch.Tensor, " image"],
+    scores: Float[torch.Tensor, "image label"],
+    ranked: Float[torch.Tensor, "image label"] | None = None,
+) -> dict[str, object]:
+    """Both metrics of each class and their means, under the names of the result files.
+
+    Average precision ranks the scores, or other ones where they are given.
+    """
+    accuracy = class_accuracy(labels, scores)
+    precision = average_precision(labels, scores if ranked is None else ranked)
     return {
         "class_accuracy": accuracy.tolist(),
         "average_precision": precision.tolist(),

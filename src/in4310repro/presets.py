@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from in4310repro import protocols
+
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 CHOICES = {
     "model": MODELS,
@@ -58,6 +60,7 @@ class Config:
     device: str = "auto"
     numerics: str = "auto"
     precision: Literal["fast", "exact"] = "exact"
+    protocol: str = protocols.CORRECTED
     augmentation: str = "flip"
     schedule: str = "constant"
     warm_up: float = 0.0  # share of the steps
@@ -81,11 +84,11 @@ def three_settings(adamw: float, rmsprop: float, sgd: float) -> tuple[OptimizerS
 PRESETS = {
     "demo": Config(
         preset="demo",
-        scenes=160,
+        scenes=130,
         image_size=64,
-        batch_size=32,
-        epochs=6,
-        split="660/120/180",
+        batch_size=24,
+        epochs=5,
+        split="480/120/180",
         augmentation="flip-shift",
         schedule="cosine",
         warm_up=0.2,
@@ -222,6 +225,7 @@ def checked(config: Config) -> Config:
             raise ValueError(f"{name} is {getattr(config, name)}; it is at least {minimum}")
     if not 0 <= config.warm_up < 1:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
+    protocols.switches(config.protocol)
     _check_settings(config.settings)
     return config
 

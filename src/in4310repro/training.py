@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from in4310repro import checkpoints, metrics, optimizers, presets
+from in4310repro import checkpoints, optimizers, presets
 from in4310repro.checkpoints import Position
 from in4310repro.data.images import ImageSet, training_batches
 from in4310repro.evaluation import Row, predict
@@ -72,9 +72,9 @@ def _fit(task: Task, interrupted: Callable[[], bool]) -> list[Row]:
 
     while position.epoch < task.config.epochs:
         train_loss, speed = _train_epoch(task, optimizer, position, interrupted, keep)
-        scores = predict(model, task.validation, task.config.evaluation_batch_size, task.device)
+        scores = predict(model, task.validation, task.config, task.device, epoch=position.epoch + 1)
         row: Row = {"epoch": position.epoch + 1, "train_loss": train_loss, "val_loss": scores.loss}
-        row |= metrics.summary(*scores.tensors())
+        row |= scores.metrics(task.config.protocol)
         state = model.state_dict()
         row |= {"images_per_second": speed, "weights_sha256": tensors_sha256(state)}
         best = max((earlier["mean_class_accuracy"] for earlier in position.history), default=-1.0)

@@ -30,6 +30,13 @@ def test_all_eleven_figures_stand_as_picture_and_numbers(written: Path) -> None:
             assert len(colours) > 20
 
 
+def test_a_corrected_run_has_no_label_of_a_departure(written: Path, finished_run: Path) -> None:
+    for text in ((written / "report.md").read_text(), (written / "index.html").read_text()):
+        assert "DEPARTURE" not in text
+        assert "PUBLISHED" not in text
+    assert all("label" not in exhibit.numbers for exhibit in tables.exhibits(Run.open(finished_run)))
+
+
 def test_both_pages_show_every_figure_and_every_table_row(written: Path, finished_run: Path) -> None:
     markdown, html = (written / "report.md").read_text(), (written / "index.html").read_text()
     for exhibit in tables.exhibits(Run.open(finished_run)):

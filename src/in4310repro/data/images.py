@@ -28,7 +28,16 @@ MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 # Raised when decoding or resizing changes, so that no cache made by older code is read.
 DECODER = 2
-_BOMB = Image.DecompressionBombError
+# What Pillow raises on files that are no images or are cut short.
+READING_ERRORS = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ def decode(file: Path, size: int) -> UInt8[np.ndarray, "height width channel"]:
         with Image.open(file) as opened:
             opened.load()
             return square(_to_rgb(opened), size)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, struct.error, _BOMB) as error:
+    except READING_ERRORS as error:
         raise ValueError(f"{file} is not a readable image ({error}); replace or remove it") from None
 
 
@@ -151,10 +160,17 @@ def normalised(
     return images.permute(0, 3, 1, 2)
 
 
-def batches(images: ImageSet, size: int) -> Iterator[Batch]:
-    """Every image once, in order, as it is: for evaluation."""
+def batches(images: ImageSet, size: int, flips: Sequence[bool] | None = None) -> Iterator[Batch]:
+    """Every image once, in order, as it is: for evaluation.
+
+    With `flips`, a list of booleans, some are flipped left to right: a departure that can be asked for.
+    """
     for start in range(0, len(images), size):
-        yield _batch(images, range(start, min(start + size, len(images))), images.pixels[start : start + size])
+        chosen = range(start, min(start + size, len(images)))
+        pixels = images.pixels[start : start + size]
+        if flips is not None:
+            pixels = np.stack([images.pixels[index][:, :: -1 if flips[index] else 1] for index in chosen])
+        yield _batch(images, chosen, pixels)
 
 
 def training_batches(images: ImageSet, size: int, augmentation: str, seed: int, epoch: int) -> Iterator[Batch]:

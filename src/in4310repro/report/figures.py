@@ -18,9 +18,17 @@ PIXELS = 96  # of an image in figure 7
 
 
 def draw(number: int, numbers: Mapping[str, Any], root: Path) -> Figure:
-    """The figure with this number in the original; `root` is where figure 7 finds its images."""
-    if number == 7:
-        return ranking(numbers, root)
+    """The figure with this number in the original; `root` is where figure 7 finds its images.
+
+    A label in the numbers, of a protocol that departs from the assignment, stands above it.
+    """
+    figure = ranking(numbers, root) if number == 7 else _of_numbers(number, numbers)
+    if "label" in numbers:
+        figure.suptitle(numbers["label"], color=WRONG, fontsize=10, wrap=True)
+    return figure
+
+
+def _of_numbers(number: int, numbers: Mapping[str, Any]) -> Figure:
     drawn: Callable[[Mapping[str, Any]], Figure] = {
         5: losses,
         6: accuracies,

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from in4310repro import presets
+from in4310repro import presets, protocols
 from in4310repro.evaluation import data_root
 from in4310repro.report import figures, tables
 from in4310repro.runs import Run, json_bytes, write_whole
@@ -48,6 +48,7 @@ def _context(run: Run, config: presets.Config, exhibits: list[tables.Exhibit]) -
     metrics = run.read_json("metrics.json")
     return {
         "config": config,
+        "label": protocols.label(config.protocol),
         "metrics": metrics,
         "original": tables.original(),
         "exhibits": exhibits,

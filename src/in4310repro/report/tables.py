@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from in4310repro import presets
+from in4310repro import presets, protocols
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.evaluation import Row, read_scores, top_and_bottom
 from in4310repro.presets import Config, OptimizerSetting
@@ -65,7 +65,7 @@ def exhibits(run: Run) -> list[Exhibit]:
         _metrics_exhibit(number, setting, histories[setting.name], metrics["classes"])
         for number, setting in enumerate(config.settings[:3], start=1)
     ]
-    return [
+    drawn = [
         *validation,
         _test_exhibit(metrics),
         _loss_exhibit(chosen, metrics["setting"]),
@@ -74,6 +74,8 @@ def exhibits(run: Run) -> list[Exhibit]:
         _sparsity_exhibit(features),
         *(_spectrum_exhibit(number, found, features) for number, found in enumerate(features["sets"], start=9)),
     ]
+    label = protocols.label(config.protocol)
+    return [replace(each, numbers={"label": label} | each.numbers) if label else each for each in drawn]
 
 
 def _metrics_exhibit(number: int, setting: OptimizerSetting, rows: Sequence[Row], classes: Sequence[str]) -> Exhibit:
@@ -92,11 +94,17 @@ def _metrics_exhibit(number: int, setting: OptimizerSetting, rows: Sequence[Row]
 
 def _test_exhibit(metrics: Mapping[str, Any]) -> Exhibit:
     images = sum(metrics["supports"]["test"].values())
+    caption = f"{images} images that took no part in training or selection, measured once."
+    if unseen := metrics.get("unseen"):
+        caption = (
+            f"{images} images on which the network was trained and selected as well. On the {unseen['images']} images "
+            f"that it never read: mean class accuracy {unseen['mean_class_accuracy']:.4f}, mAP "
+            f"{unseen['mean_average_precision']:.4f}."
+        )
     return _class_exhibit(
         4,
         f"The selected setting, {metrics['setting']}, on the test set",
-        f"{images} images that took no part in training or selection, measured once. The original chose "
-        f"{original()['chosen']}.",
+        f"{caption} The original chose {original()['chosen']}.",
         metrics["classes"],
         metrics,
         original()["settings"]["test"],
@@ -208,12 +216,17 @@ def _spectrum_exhibit(number: int, found: Mapping[str, Any], features: Mapping[s
     return Exhibit(
         number=number,
         title=f"Largest eigenvalues of the feature covariance: {name}",
-        caption=f"Covariance (divided by n) of the spatial means of each channel over {found['images']} images; "
-        f"{features['network']}, in eval mode. {_stand_in(number, found['name'])}The original draws its spectra and "
-        "prints no numbers.",
+        caption=f"Covariance (divided by n) of the spatial means of each channel over {found['images']} images"
+        f"{_pooled(found)}; {features['network']}, in {features['spectra_mode']} mode. "
+        f"{_stand_in(number, found['name'])}The original draws its spectra and prints no numbers.",
         numbers={"name": name, "images": found["images"], "eigenvalues": modules},
         table=Table(heading=("place", *modules), rows=rows),
     )
+
+
+def _pooled(found: Mapping[str, Any]) -> str:
+    more = found.get("pooled_images", found["images"]) - found["images"]
+    return f" and the {more} images of the sets before" if more else ""
 
 
 def _stand_in(number: int, name: str) -> str:
@@ -245,15 +258,23 @@ def departures(config: Config, metrics: Mapping[str, Any]) -> list[str]:
         f"Training: {config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
         f"augmentation {config.augmentation}; the original trains {course.epochs} epochs in batches of "
         f"{course.batch_size} at 1e-3.",
-        "Protocol: three disjoint image sets (identical files share a side), equal initial weights for every setting, "
-        "the test set opened once. The counts behind the original's accuracies show equal class sizes for its "
-        "validation and its test set.",
+        f"Protocol: {_protocol(config.protocol)}. The counts behind the original's accuracies show equal class sizes "
+        "for its validation and its test set.",
     ]
     if len(config.settings) > 3:
         found.append(f"Settings: {len(config.settings)}; figures 1 to 3 show the first three, figure 6 shows all.")
     if config.model != course.model:
         found.append(f"Network: {config.model}; the original's is {course.model}.")
     return found
+
+
+def _protocol(protocol: str) -> str:
+    if on := protocols.switches(protocol):
+        return "; ".join(protocols.MEANING[switch] for switch in protocols.Switch if switch in on)
+    return (
+        "three disjoint image sets (identical files share a side), equal initial weights for every setting, the test "
+        "set opened once"
+    )
 
 
 def _weights(weights: str) -> str:

@@ -1,0 +1,96 @@
+"""What each departure from the assignment is worth: one switch at a time, then all, beside the corrected protocol."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from in4310repro import experiment, feature_maps, presets
+from in4310repro.numerics import Numerics, fingerprint
+from in4310repro.presets import Config
+from in4310repro.progress import SILENT, Progress
+from in4310repro.protocols import CORRECTED, MEANING, OF_FEATURES, PUBLISHED, Switch
+from in4310repro.runs import Run, json_bytes, write_whole
+
+Numbers = dict[str, float | None]
+
+
+def ablation(
+    config: Config, numerics: Numerics, runs: Path, out: Path, command: str, progress: Progress = SILENT
+) -> list[Path]:
+    """Runs every protocol below `runs`, or goes on with what is there; writes ablation.json and ablation.md.
+
+    Raises:
+        ValueError: whatever is wrong with the data or the settings.
+    """
+    found: dict[str, Numbers] = {}
+    for protocol in (CORRECTED, *Switch, PUBLISHED):
+        progress.say(f"protocol {protocol}: {MEANING.get(protocol, 'all of them')}")
+        chosen = replace(config, protocol=str(protocol))
+        # Where a switch changes nothing before the feature maps, the corrected training is the training.
+        trained = CORRECTED if protocol in OF_FEATURES else protocol
+        run = experiment.train(replace(config, protocol=str(trained)), numerics, runs / trained, progress, resume=True)
+        found[protocol] = numbers(run, chosen, feature_maps.statistics(run, chosen, numerics, progress=progress))
+    report = {
+        "command": command,
+        "config": presets.to_json(config),
+        "fingerprint": fingerprint(numerics),
+        "numbers": found,
+    }
+    files = {"ablation.json": json_bytes(report), "ablation.md": markdown(report).encode()}
+    for name, data in files.items():
+        write_whole(out / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
+    return [out / name for name in files]
+
+
+def numbers(run: Run, config: Config, features: dict[str, Any]) -> Numbers:
+    """The numbers of a run that a departure may move, by name."""
+    metrics = run.read_json("metrics.json")
+    found: Numbers = {}
+    for setting in config.settings:
+        rows = run.read_json(f"{setting.name}/history.json")
+        found[f"{setting.name}, best validation accuracy"] = max(row["mean_class_accuracy"] for row in rows)
+    found["test accuracy"] = metrics["mean_class_accuracy"]
+    found["test mAP"] = metrics["mean_average_precision"]
+    found["accuracy on unseen images"] = metrics.get("unseen", {}).get("mean_class_accuracy")
+    for name, module in features["sets"][0]["modules"].items():
+        found[f"non-positive share, {name}"] = module["non_positive"]
+    for images in features["sets"]:
+        for name, module in images["modules"].items():
+            found[f"largest eigenvalue, {name}, {images['name']}"] = module["eigenvalues"][0]
+    return found
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """A row a number: its value in the corrected protocol, and how far each departure moves it."""
+    found: dict[str, Numbers] = report["numbers"]
+    corrected, others = found[CORRECTED], [name for name in found if name != CORRECTED]
+    config, mark = report["config"], report["fingerprint"]
+    data = "photographs" if config["data"] else "drawn scenes"
+    lines = [
+        "# What each departure is worth",
+        "",
+        f"Each column turns on one departure from the assignment, the last one all; a dot is no change. Preset "
+        f"{config['preset']}, {data}, {config['image_size']} px, split {config['split']}, {config['epochs']} epochs, "
+        f"seed {config['seed']}; {mark['numerics']} arithmetic, numeric class {mark['numeric_class']}.",
+        f"Made by `{report['command']}`.",
+        "",
+        *(f"* {switch}: {MEANING[switch]}" for switch in Switch),
+        "",
+        f"| | {CORRECTED} | {' | '.join(others)} |",
+        "| --- |" + " --- |" * len(found),
+    ]
+    for name, value in corrected.items():
+        moves = [moved(value, found[protocol][name]) for protocol in others]
+        lines.append(f"| {name} | {'-' if value is None else f'{value:.4f}'} | {' | '.join(moves)} |")
+    return "\n".join(lines) + "\n"
+
+
+def moved(before: float | None, after: float | None) -> str:
+    """The change of a number; the number itself where there is nothing to compare it with."""
+    if after is None:
+        return "-"
+    if before is None:
+        return f"{after:.4f}"
+    return "." if after == before else f"{after - before:+.4f}"

@@ -1,0 +1,72 @@
+"""The kernels of feature statistics beside what they stand in for: `nox -s bench` prints the table.
+
+Maps are those of 8 images in the first and the last stage of ResNet-18 at 224 px, in both memory layouts.
+"""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+
+from in4310repro.features.covariance import ImageRows, PositionRows, summed
+from in4310repro.features.scratch import Scratch
+from in4310repro.features.sparsity import count
+from in4310repro.numerics import activate
+
+activate("native", "cpu")
+SCRATCH = Scratch()
+LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
+STAGES = {"conv1": (64, 112), "layer4": (512, 7)}
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request: pytest.FixtureRequest) -> torch.memory_format:
+    return LAYOUTS[request.param]
+
+
+@pytest.fixture(params=STAGES)
+def maps(request: pytest.FixtureRequest, layout: torch.memory_format) -> Tensor:
+    channels, side = STAGES[request.param]
+    return torch.randn(8, channels, side, side).contiguous(memory_format=layout)
+
+
+def matrix(maps: Tensor) -> Tensor:
+    """A row a position."""
+    return maps.movedim(1, -1).reshape(-1, maps.shape[1])
+
+
+def spatial_means(maps: Tensor) -> Tensor:
+    rows = ImageRows.begun(maps, "exact", SCRATCH)
+    rows.add(maps, finite=True)
+    return rows.moments().scatter
+
+
+def positions(maps: Tensor) -> Tensor:
+    rows = PositionRows.begun(maps, "fast", SCRATCH)
+    rows.add(maps, finite=True)
+    return rows.moments().scatter
+
+
+KERNELS: dict[str, dict[str, Callable[[Tensor], object]]] = {
+    "counts": {"ours": lambda maps: count(maps, SCRATCH), "(x <= 0).sum()": lambda maps: (maps <= 0).sum()},
+    "x^T x in float32": {"ours": lambda maps: summed([maps]), "x.T @ x": lambda maps: matrix(maps).T @ matrix(maps)},
+    "spatial means and their scatter": {
+        "ours, exact": spatial_means,
+        "float64 copy, torch.cov": lambda maps: torch.cov(maps.double().mean(dim=(2, 3)).T),
+    },
+    "scatter of positions": {
+        "ours, fast": positions,
+        "float32 copy, torch.cov": lambda maps: torch.cov(matrix(maps).T),
+        "float64 copy, torch.cov": lambda maps: torch.cov(matrix(maps).double().T),
+    },
+}
+
+
+@pytest.mark.parametrize(("kernel", "way"), [(kernel, way) for kernel, ways in KERNELS.items() for way in ways])
+def test_kernel(benchmark: BenchmarkFixture, kernel: str, way: str, maps: Tensor) -> None:
+    channels, side = maps.shape[1:3]
+    layout = "channels_last" if maps.is_contiguous(memory_format=torch.channels_last) else "nchw"
+    benchmark.group = f"{kernel}, {channels} x {side} x {side}, {layout}"
+    benchmark(KERNELS[kernel][way], maps)
