@@ -32,7 +32,7 @@ def report(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Oracles, golden files, determinism."""
-    _python(session, "-m", "pytest")
+    _python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal")
 
 
 @nox.session

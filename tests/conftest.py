@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import shutil
 from collections import Counter
@@ -10,29 +12,40 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.golden import NOT_COMPARED, Comparison
-from in4310repro.golden import TIERS as TIERS_IN_ORDER
+from in4310repro.golden import NOT_COMPARED, TIERS, Comparison
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 
-NUMERICS = activate("auto", "cpu")
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Tests beside each other, and the processes that they start, each on processors of their own: threads that wait
+    # for one that is not running cost more than a second processor gives.
+    LANES, PROCESSORS = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, PROCESSORS[int(worker.removeprefix("gw")) % len(PROCESSORS) :: LANES])
+TIERS_KEY = "golden tiers"
+
+
+active = functools.cache(functools.partial(activate, "auto", "cpu"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets the arithmetic before anything computes; a process that only hands tests out needs none."""
+    if not config.getoption("numprocesses", None):
+        active()
 
 
 @pytest.fixture(scope="session")
 def numerics() -> Numerics:
-    return NUMERICS
+    return active()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> None:
     os.environ["IN4310REPRO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    # The long runs are made beside the first tests, which leave a core half idle.
+    # Made beside the first tests, which leave a core half idle.
     from tests.golden_cases import begun
 
     if any("finished_run" in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
         begun("tiny")
-    if any("[demo_" in item.name for item in request.session.items):
-        begun("demo")
 
 
 @pytest.fixture(scope="session")
@@ -62,22 +75,25 @@ def copied_scenes() -> Callable[[Path], Path]:
     return copy
 
 
-TIERS: dict[str, Comparison] = {}
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest run first, so that no lane is left waiting for it at the end."""
+    items.sort(key=lambda item: "[demo_" not in item.name)
 
 
 @pytest.fixture
-def golden_tiers() -> Callable[[str, Comparison], None]:
-    """Notes at which tier a case was compared, for the summary at the end."""
-    return TIERS.__setitem__
+def golden_tiers(request: pytest.FixtureRequest) -> Callable[[Comparison], None]:
+    """Notes at which tier the values of a test were compared, for the summary at the end."""
+    return lambda found: request.node.user_properties.append((TIERS_KEY, dict(found.tiers)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says how many golden values were compared at which tier: nothing is weaker in silence."""
     total: Counter[str] = Counter()
-    for found in TIERS.values():
-        total += found.tiers
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        for name, tiers in getattr(report, "user_properties", []):
+            total += Counter(tiers) if name == TIERS_KEY and report.when == "call" else Counter()
     if total:
-        counts = ", ".join(f"{total[tier]} {tier}" for tier in (*TIERS_IN_ORDER, NOT_COMPARED) if total[tier])
+        counts = ", ".join(f"{total[tier]} {tier}" for tier in (*TIERS, NOT_COMPARED) if total[tier])
         terminalreporter.write_line(
-            f"golden values: {counts} (numeric class {NUMERICS.numeric_class}, {NUMERICS.mode} arithmetic)"
+            f"golden values: {counts} (numeric class {active().numeric_class}, {active().mode} arithmetic)"
         )

@@ -77,7 +77,9 @@ class Soak:
         folder = self.folder / f"whole-{position}"
         if not self.seconds:
             # The first process waits for the fork server to import torch.
-            self.started(position, folder.with_name("warm-up")).join()
+            ready = self.context.Process(target=time.monotonic)
+            ready.start()
+            ready.join()
         if position not in self.seconds:
             start = time.monotonic()
             process = self.started(position, folder)

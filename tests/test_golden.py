@@ -19,10 +19,10 @@ from tests.golden_cases import CASES, FOLDER
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_case_equals_its_golden_file(
-    case: str, numerics: Numerics, golden_tiers: Callable[[str, golden.Comparison], None]
+    case: str, numerics: Numerics, golden_tiers: Callable[[golden.Comparison], None]
 ) -> None:
     found = compare(case, golden.read(FOLDER, case), CASES[case](), numerics, fingerprint(numerics)["versions"])
-    golden_tiers(case, found)
+    golden_tiers(found)
     assert found.differences == []
     if set(found.tiers) == {NOT_COMPARED}:
         pytest.skip(f"{case}: another numeric class or other libraries than its golden file's; not compared")

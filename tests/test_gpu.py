@@ -35,7 +35,7 @@ def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
 
 
 def test_a_tiny_run_equals_the_golden_file_of_this_card(
-    golden_tiers: Callable[[str, golden.Comparison], None],
+    golden_tiers: Callable[[golden.Comparison], None],
 ) -> None:
     card = golden_cases.numerics("cuda")
     folder = golden.of_device(golden_cases.FOLDER, card.device_name)
@@ -43,7 +43,7 @@ def test_a_tiny_run_equals_the_golden_file_of_this_card(
         pytest.skip(f'no golden files of {card.device_name}: nox -s golden -- tiny_bits --device cuda --reason "first"')
     for case, claims in golden_cases.CARD_CASES.items():
         found = golden.compare(case, golden.read(folder, case), claims(), card, fingerprint(card)["versions"])
-        golden_tiers(f"{case} on {card.device_name}", found)
+        golden_tiers(found)
         assert found.differences == []
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from in4310repro import models
 from in4310repro.data.images import decode, normalised
 from in4310repro.features.folder import Request, chosen, measure
+from in4310repro.numerics import Numerics
 
 IMAGES = 70  # more than a block
 
@@ -49,22 +50,25 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
 
 def command(pictures: Path, out: Path, *launcher: str) -> None:
     words = ["features", "--data", str(pictures), "--weights", "none", "--image-size", "32", "--images", str(IMAGES)]
-    words += ["--modules", "conv1,layer2.1.conv1", "--samples", "positions", "--device", "cpu", "--out", str(out)]
+    words += ["--modules", "conv1,layer2.1.conv1", "--samples", "positions", "--numerics", "auto", "--device", "cpu"]
+    words += ["--out", str(out)]
     subprocess.run(
         [sys.executable, *launcher, "-m", "in4310repro", *words], check=True, capture_output=True, env=dict(os.environ)
     )
 
 
-def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_path: Path) -> None:
-    command(pictures, tmp_path / "one.json")
+def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_path: Path, numerics: Numerics) -> None:
+    torch.set_num_threads(numerics.threads)
+    one = measure(request(pictures, modules="conv1,layer2.1.conv1", samples="positions"))
     command(pictures, tmp_path / "two.json", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
-    assert one["modules"] == two["modules"]
-    assert one["modules"]["conv1"]["images"] == IMAGES
-    rows = list(csv.DictReader((tmp_path / "one.csv").read_text().splitlines()))
+    two = json.loads((tmp_path / "two.json").read_text())
+    assert one is not None
+    assert json.loads(json.dumps(one["modules"])) == two["modules"]
+    assert two["modules"]["conv1"]["images"] == IMAGES
+    rows = list(csv.DictReader((tmp_path / "two.csv").read_text().splitlines()))
     assert [row["module"] for row in rows] == ["conv1", "layer2.1.conv1"]
-    assert float(rows[0]["eigenvalue_1"]) == one["modules"]["conv1"]["eigenvalues"][0]
-    with Image.open(tmp_path / "one.png") as chart:
+    assert float(rows[0]["eigenvalue_1"]) == two["modules"]["conv1"]["eigenvalues"][0]
+    with Image.open(tmp_path / "two.png") as chart:
         assert chart.width > 500
 
 
