@@ -152,11 +152,11 @@ def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Con
 
 
 def run(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Run:
-    """One timed pass, in evaluation mode without gradients; an untimed batch first ends what the last one left."""
+    """One timed pass, in evaluation mode without gradients; an untimed batch first fills the memory that is used again."""
     device = batches[0].device
+    before = reset_peak(device)
     with torch.no_grad():
         model(batches[0])
-    before = reset_peak(device)
     with torch.no_grad(), contender.start(model, contender.modules) as finish:
         start = Moment(device)
         for batch in batches:

@@ -89,11 +89,14 @@ def compared(model: nn.Module, batches: list[Tensor], repeats: int, progress: Pr
         errors = {}
         for repeat in range(repeats + 1):
             for contender in present:
-                pair = (run(bare(), model, batches), run(contender, model, batches))
+                # By turns, so that what the first leaves to the second is on either side.
+                order = (bare(), contender) if repeat % 2 else (contender, bare())
+                first, second = (run(each, model, batches) for each in order)
+                base, own = (first, second) if repeat % 2 else (second, first)
                 if repeat:
-                    runs[contender.name].append(pair)
+                    runs[contender.name].append((base, own))
                 elif contender.samples is not None:
-                    errors[contender.name] = error(pair[1].covariances, expected[contender.samples])
+                    errors[contender.name] = error(own.covariances, expected[contender.samples])
                 advance(1, contender.name)
     images = sum(map(len, batches))
     return [row(each, runs.get(each.name, []), errors.get(each.name), images) for each in every]

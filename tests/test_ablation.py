@@ -1,0 +1,68 @@
+"""The ablation: every departure beside the corrected protocol, each moving what it is about and nothing else."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro import ablation
+from in4310repro.numerics import Numerics
+from in4310repro.presets import PRESETS
+from in4310repro.protocols import CORRECTED, PUBLISHED, Switch
+
+CONFIG = replace(PRESETS["tiny"], settings=PRESETS["tiny"].settings[:2], epochs=1)
+
+
+@pytest.fixture(scope="module")
+def written(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ablation")
+    ablation.ablation(CONFIG, numerics, folder / "runs", folder, "nox -s ablation -- --preset tiny")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(written: Path) -> Any:
+    return json.loads((written / "ablation.json").read_text())
+
+
+def moved(report: Any, protocol: str) -> set[str]:
+    """The kinds of numbers that a protocol moves."""
+    corrected, found = report["numbers"][CORRECTED], report["numbers"][protocol]
+    return {name.split(",")[0] for name in corrected if found[name] != corrected[name]}
+
+
+def test_switches_of_the_features_move_features_alone(report: Any) -> None:
+    assert moved(report, Switch.WHOLE_BATCHES) == {"non-positive share"}
+    assert moved(report, Switch.TRAIN_MODE) == {"largest eigenvalue"}
+    assert moved(report, Switch.KEPT_ACCUMULATOR) == {"largest eigenvalue"}
+
+
+def test_logits_move_average_precision_alone(report: Any) -> None:
+    assert moved(report, Switch.LOGIT_PRECISION) <= {"test mAP"}
+
+
+def test_one_set_gives_an_accuracy_on_unseen_images(report: Any) -> None:
+    for protocol, found in report["numbers"].items():
+        has_unseen = protocol in (Switch.ONE_SET, PUBLISHED)
+        assert (found["accuracy on unseen images"] is not None) == has_unseen
+
+
+def test_no_fresh_start_leaves_the_first_setting_as_it_was(report: Any) -> None:
+    corrected, found = (report["numbers"][name] for name in (CORRECTED, Switch.NO_FRESH_START))
+    assert found["adamw, best validation accuracy"] == corrected["adamw, best validation accuracy"]
+
+
+def test_the_page_has_a_row_a_number_a_column_a_protocol_and_its_command(written: Path, report: Any) -> None:
+    text = (written / "ablation.md").read_text()
+    assert "`nox -s ablation -- --preset tiny`" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == len(report["numbers"][CORRECTED]) + 2
+    assert {row.count(" |") for row in rows[:1] + rows[2:]} == {len(Switch) + 3}
+    assert "| test mAP |" in text
+
+
+def test_a_change_is_signed_and_none_is_a_dot() -> None:
+    assert (ablation.moved(0.5, 0.25), ablation.moved(0.5, 0.5)) == ("-0.2500", ".")
+    assert (ablation.moved(None, 0.5), ablation.moved(0.5, None)) == ("0.5000", "-")
