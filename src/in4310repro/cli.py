@@ -267,7 +267,7 @@ def audit(
 def bench(
     out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(help="Alternating repeats.", min=1)] = 7,
+    repeats: Annotated[int, typer.Option(help="Alternating repeats.", min=1)] = 5,
 ) -> None:
     """Time feature statistics against installed peers, with the error beside each, and portable arithmetic."""
     active = _activate("native", device)

@@ -152,7 +152,7 @@ def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Con
 
 
 def run(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Run:
-    """One timed pass, in evaluation mode without gradients; an untimed batch first fills the memory that is used again."""
+    """One timed pass, in evaluation mode without gradients; an untimed batch first fills the memory."""
     device = batches[0].device
     before = reset_peak(device)
     with torch.no_grad():

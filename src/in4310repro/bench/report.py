@@ -26,9 +26,9 @@ Row = dict[str, Any]
 def benchmark(
     out: Path,
     numerics: Numerics,
-    repeats: int = 7,
-    images: int = 16,
-    batch_size: int = 8,
+    repeats: int = 5,
+    images: int = 64,
+    batch_size: int = 32,
     side: int = 224,
     many: int = MANY,
     progress: Progress = SILENT,

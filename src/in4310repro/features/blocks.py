@@ -55,20 +55,26 @@ class BlockMoments:
         self._nodes: Nodes = {}
         self._open: tuple[int, ImageRows | PositionRows] | None = None  # block and its sums
 
-    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> None:
-        """Take in the maps of images first_image, first_image + 1, ..., cut at the borders of blocks."""
+    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> bool:
+        """Take in the maps of images first_image, first_image + 1, ..., cut at the borders of blocks.
+
+        Returns:
+            Whether all values are known to be finite.
+        """
         start, stop = first_image, first_image + len(maps)
+        known = True
         while start < stop:
             block = start // BLOCK
             cut = min(stop, (block + 1) * BLOCK)
             part = maps[start - first_image : cut - first_image]
             if self._open is None:
                 self._open = (block, self._rows.begun(part, self._precision, self._scratch))
-            self._open[1].add(part, finite=finite)
+            known &= self._open[1].add(part, finite=finite)
             if cut == (block + 1) * BLOCK:
                 insert(self._nodes, (0, block), self._open[1].moments())
                 self._open = None
             start = cut
+        return known
 
     def nodes(self) -> Nodes:
         """All nodes, with the block being filled as it stands; itself it stays as it is."""

@@ -6,6 +6,7 @@ All arithmetic is on data minus a shift, one value a channel, fixed by the block
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any, Literal
 
 import torch
@@ -52,11 +53,17 @@ class ImageRows:
         rows._rows = [state["rows"]]
         return rows
 
-    def add(self, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> None:  # noqa: ARG002
-        """Append the spatial means minus the shift; rows that are not finite are left out of the moments."""
+    def add(self, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> bool:
+        """Append the spatial means minus the shift; rows that are not finite are left out of the moments.
+
+        Returns:
+            Whether all values are known to be finite, because their sums are; a GPU is not stopped to look.
+        """
         for part in torch.split(maps, max(1, CHUNK // maps[0].numel())):
             sums = less(part, self._shift, self._scratch).sum(dim=(2, 3))
             self._rows.append(sums.double() / maps[0, 0].numel())
+            finite = not sums.is_cuda and isfinite(sums.sum().item())
+        return finite
 
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
@@ -104,8 +111,8 @@ class PositionRows:
             rows._waiting = [state["waiting"].clone(memory_format=torch.channels_last)]
         return rows
 
-    def add(self, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> None:
-        """Add sums and products; positions with a non-finite value are left out."""
+    def add(self, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> bool:
+        """Add sums and products; positions with a non-finite value are left out. `finite` is handed back."""
         positions = maps[0, 0].numel()
         for part in torch.split(maps, max(1, LONGEST // positions)):
             rows = less(part, self._shift, self._scratch)
@@ -115,6 +122,7 @@ class PositionRows:
                 self._number -= (~kept).sum()
                 rows = rows.where(kept, 0)
             self._hold(rows)
+        return finite
 
     def _hold(self, rows: Float[Tensor, "image channel height width"]) -> None:
         self._waiting.append(rows)

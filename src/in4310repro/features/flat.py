@@ -22,9 +22,9 @@ class FlatMaps:
         first_image: int,
         maps: Float[Tensor, "image channel height width"],
         *,
-        finite: bool,  # noqa: ARG002
-    ) -> None:
-        """Keep a copy of the maps of images first_image, first_image + 1, ...
+        finite: bool,
+    ) -> bool:
+        """Keep a copy of the maps of images first_image, first_image + 1, ...; `finite` is handed back.
 
         Raises:
             ValueError: the copies would take more memory than LIMIT.
@@ -35,6 +35,7 @@ class FlatMaps:
                 f'samples="flat" keeps every map, {kept} bytes by image {first_image}; the limit is {LIMIT}'
             )
         self._batches[first_image] = maps.flatten(start_dim=1).clone()
+        return finite
 
     def merge(self, other: "FlatMaps") -> None:
         """Add the maps of another."""

@@ -36,18 +36,18 @@ class Counts:
         return int(self.values), int(self.non_positive), int(self.zeros), int(self.non_finite)
 
 
-def count(maps: Float[Tensor, "..."], scratch: Scratch) -> Counts:
+def count(maps: Float[Tensor, "..."], scratch: Scratch, *, finite: bool = False) -> Counts:
     """Counts over a tensor; -inf is non-positive, nan neither positive nor non-positive.
 
     On a processor by two sums over the signs s of a chunk: positive - negative = sum s, positive + negative = sum s^2.
     Sums run at the speed of the memory, comparisons at a third of it. A sum of values that is not finite betrays those
-    whose sign says nothing, and the chunk is counted by comparing.
+    whose sign says nothing, and the chunk is counted by comparing; `finite` says that there are none.
     """
     if maps.is_cuda:
         return compared(maps)
     number, difference, nonzero, odd = 0, 0, 0, []
     for values in chunks(maps):
-        if not isfinite(values.sum().item()):
+        if not finite and not isfinite(values.sum().item()):
             odd.append(compared(values))
             continue
         signs = torch.sign(values, out=scratch.flat(values))

@@ -82,21 +82,23 @@ class Stream:
         # On a processor a few images at a time: what the count has read is still in the cache for the samples.
         few = len(maps) if maps.is_cuda else CHUNK // max(1, maps[:1].numel())
         first_image = self._next_image
-        for part in torch.split(maps, max(1, few)):
-            finite = self._count(part)
-            if len(part):
-                self.samples.add(first_image, part, finite=finite)
-                first_image += len(part)
+        for part in torch.split(maps, max(1, few)) if len(maps) else ():
+            if self._settings.samples == "images":
+                # The sums of the rows tell what the count would have to find out.
+                self._count(part, finite=self.samples.add(first_image, part, finite=False))
+            else:
+                self.samples.add(first_image, part, finite=self._count(part))
+            first_image += len(part)
         self.seen += len(maps) * (maps[:1, :1].numel() if self._settings.samples == "positions" else 1)
 
-    def _count(self, values: Float[Tensor, "..."]) -> bool:
+    def _count(self, values: Float[Tensor, "..."], *, finite: bool = False) -> bool:
         """Add the counts; whether all values are known to be finite, which on a GPU they are not."""
-        counts = count(values, self._scratch)
+        counts = count(values, self._scratch, finite=finite)
         self.counts += counts
-        finite = not values.is_cuda and counts.non_finite == 0
+        finite = not values.is_cuda and int(counts.non_finite) == 0
         if not finite and not values.is_cuda and self._settings.on_non_finite == "raise":
             raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
-        return bool(finite)
+        return finite
 
     def merge(self, other: "Stream") -> None:
         """Add the images of another stream of equal settings.
