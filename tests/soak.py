@@ -153,7 +153,7 @@ def main() -> None:
                 # Ten in any moment, five in a checkpoint, five in the scores.
                 write = "" if number % 2 else WRITES[number // 2 % 2]
                 generator = generator_for(1, "soak", position, number)
-                kills, found = 0, []
+                kills, found = 0, list[str]()
                 # Where the process ended before its moment came, another one is drawn.
                 while not kills and not found:
                     kills, found = soak.killed_and_resumed(position, generator, write)
