@@ -60,7 +60,7 @@ def test_no_hook_stays_behind() -> None:
 
 
 def test_no_repeats_are_refused(tmp_path: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="repeats 0, images 16, batch size 8; each must be at least 1"):
+    with pytest.raises(ValueError, match="repeats 0, images 64, batch size 32; each must be at least 1"):
         benchmark(tmp_path, numerics, repeats=0)
 
 

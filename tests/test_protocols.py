@@ -243,21 +243,3 @@ def test_a_kept_accumulator_pools_the_sets_before(finished_run: Path, numerics: 
         oracle = np.linalg.eigvalsh(np.cov(pooled.T, bias=True))[::-1][:15]
         np.testing.assert_allclose(spectra(departed, position)[0], oracle, rtol=0, atol=1e-5 * oracle[0])
         assert departed["sets"][position]["pooled_images"] == len(pooled)
-
-
-SMALL = replace(
-    PRESETS["demo"], image_size=32, scenes=40, split="150/30/60", batch_size=16, epochs=6, feature_images=16
-)
-
-
-def test_the_published_protocol_scores_higher_on_the_images_that_it_trained_on_and_no_higher_on_others(
-    numerics: Numerics, tmp_path: Path
-) -> None:
-    """The whole experiment, small: the direction that the published numbers ask for."""
-    corrected, published = (
-        experiment.train(replace(SMALL, protocol=protocol), numerics, tmp_path / protocol).read_json("metrics.json")
-        for protocol in (CORRECTED, PUBLISHED)
-    )
-    assert published["mean_class_accuracy"] - corrected["mean_class_accuracy"] > 0.03
-    assert published["unseen"]["images"] == 180
-    assert published["unseen"]["mean_class_accuracy"] <= corrected["mean_class_accuracy"]
