@@ -23,7 +23,7 @@ import numpy as np
 from in4310repro import experiment, feature_maps
 from in4310repro.numerics import activate
 from in4310repro.presets import PRESETS
-from in4310repro.runs import json_bytes, write_whole
+from in4310repro.runs import json_bytes, write_file
 from tests.golden_cases import TOLERANCES, first_losses, headline_numbers
 
 SEEDS = range(8)
@@ -88,7 +88,7 @@ def main() -> None:
         "measured": {name: [run["numbers"] for run in found] for name, found in runs.items()},
         "numeric_classes": {name: found[0]["numeric_class"] for name, found in runs.items()},
     }
-    write_whole(TOLERANCES, lambda file: file.write(json_bytes(content)))
+    write_file(TOLERANCES, json_bytes(content))
 
 
 if __name__ == "__main__":

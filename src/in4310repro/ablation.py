@@ -11,7 +11,7 @@ from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.presets import Config
 from in4310repro.progress import SILENT, Progress
 from in4310repro.protocols import CORRECTED, MEANING, OF_FEATURES, PUBLISHED, Switch
-from in4310repro.runs import Run, json_bytes, write_whole
+from in4310repro.runs import Run, json_bytes, write_file
 
 Numbers = dict[str, float | None]
 
@@ -25,12 +25,16 @@ def ablation(
         ValueError: whatever is wrong with the data or the settings.
     """
     found: dict[str, Numbers] = {}
+    finished: dict[str, Run] = {}
     for protocol in (CORRECTED, *Switch, PUBLISHED):
         progress.say(f"protocol {protocol}: {MEANING.get(protocol, 'all of them')}")
         chosen = replace(config, protocol=str(protocol))
         # Where a switch changes nothing before the feature maps, the corrected training is the training.
         trained = CORRECTED if protocol in OF_FEATURES else protocol
-        run = experiment.train(replace(config, protocol=str(trained)), numerics, runs / trained, progress, resume=True)
+        if trained not in finished:
+            asked = replace(config, protocol=str(trained))
+            finished[trained] = experiment.train(asked, numerics, runs / trained, progress, resume=True)
+        run = finished[trained]
         found[protocol] = numbers(run, chosen, feature_maps.statistics(run, chosen, numerics, progress=progress))
     report = {
         "command": command,
@@ -39,9 +43,7 @@ def ablation(
         "numbers": found,
     }
     files = {"ablation.json": json_bytes(report), "ablation.md": markdown(report).encode()}
-    for name, data in files.items():
-        write_whole(out / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
-    return [out / name for name in files]
+    return [write_file(out / name, data) for name, data in files.items()]
 
 
 def numbers(run: Run, config: Config, features: dict[str, Any]) -> Numbers:

@@ -16,7 +16,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from in4310repro.runs import write_whole
+from in4310repro.runs import write_file
 
 KEPT = 2
 DIGITS = 16  # of the sha256, in the name
@@ -48,7 +48,7 @@ def save(
     notes = {"position": json.dumps(asdict(position)), "config": json.dumps(config)}
     data = safetensors.torch.save(stored, notes)
     name = f"{position.epoch:06d}-{position.batch:08d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.safetensors"
-    write_whole(folder / name, lambda file: file.write(data))
+    write_file(folder / name, data)
     for old in _files(folder)[:-KEPT]:
         old.unlink()
     return folder / name

@@ -177,12 +177,12 @@ def evaluate(
     opened, _ = _open(run)
     active = _activate_as(opened, numerics, device)
     from in4310repro import experiment
-    from in4310repro.runs import json_bytes, write_whole
+    from in4310repro.runs import json_bytes, write_file
 
     measured = experiment.evaluate(opened, active, data, _progress())
     _print(json.dumps(measured, indent=1))
     if out:
-        write_whole(out, lambda file: file.write(json_bytes(measured)))
+        write_file(out, json_bytes(measured))
 
 
 @app.command()
@@ -208,7 +208,7 @@ def features(
     from in4310repro.features.folder import Request, measure, to_csv
     from in4310repro.numerics import fingerprint
     from in4310repro.report import figures
-    from in4310repro.runs import json_bytes, write_whole
+    from in4310repro.runs import json_bytes, write_file
 
     for name, value, valid in (
         ("samples", samples, ("images", "positions", "flat", "none")),
@@ -240,8 +240,7 @@ def features(
         ".png": figures.png(figures.features(found["modules"])),
     }
     for suffix, written in content.items():
-        write_whole(out.with_suffix(suffix), lambda file, written=written: file.write(written))  # type: ignore[misc]
-        _print(f"wrote {out.with_suffix(suffix)}")
+        _print(f"wrote {write_file(out.with_suffix(suffix), written)}")
 
 
 @app.command()
@@ -252,15 +251,9 @@ def audit(
 ) -> None:
     """Take printed numbers apart: the counts behind them, whether they agree, what is odd; exit code 1 if not."""
     from in4310repro.audit import examine, page
-    from in4310repro.runs import json_bytes, write_whole
 
     found = examine.audit(file, images=images)
-    _print(page.render(found))
-    if out:
-        write_whole(out, lambda stream: stream.write(json_bytes(found.to_json())))
-        _print(f"wrote {out}")
-    if found.inconsistencies:
-        raise typer.Exit(DIFFERENCE)
+    _say_findings(page.render(found), found.to_json(), out, wrong=bool(found.inconsistencies))
 
 
 @app.command()
@@ -335,14 +328,19 @@ def check(
 ) -> None:
     """Look for unreadable images, copies, conflicting labels and leaks; exit code 1 if something is wrong."""
     from in4310repro.data import check
-    from in4310repro.runs import json_bytes, write_whole
 
     found = check.check(folder, split, _progress())
-    _print(check.render(found))
+    _say_findings(check.render(found), found.to_json(), out, wrong=found.wrong)
+
+
+def _say_findings(text: str, content: dict[str, Any], out: Path | None, *, wrong: bool) -> None:
+    """Prints what a check found, and writes it where asked; ends with exit code 1 where something is wrong."""
+    from in4310repro.runs import json_bytes, write_file
+
+    _print(text)
     if out:
-        write_whole(out, lambda file: file.write(json_bytes(found.to_json())))
-        _print(f"wrote {out}")
-    if found.wrong:
+        _print(f"wrote {write_file(out, json_bytes(content))}")
+    if wrong:
         raise typer.Exit(DIFFERENCE)
 
 

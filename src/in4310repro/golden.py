@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from in4310repro.numerics import Numerics, fingerprint
-from in4310repro.runs import json_bytes, read_json_file, write_whole
+from in4310repro.runs import json_bytes, read_json_file, write_file
 
 TIERS = ("exact", "bitwise", "numerical", "statistical")
 NOT_COMPARED = "not compared"
@@ -187,8 +187,7 @@ def update(
         "values": {key: claim.to_json() for key, claim in cases[case]().items()},
     }
     file = of_device(folder, numerics.device_name) / f"{case}.json"
-    write_whole(file, lambda stream: stream.write(json_bytes(content)))
-    return file
+    return write_file(file, json_bytes(content))
 
 
 def clean_commit(folder: Path) -> str:

@@ -41,6 +41,12 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_file(path: Path, data: bytes) -> Path:
+    """Creates or replaces a file with these bytes in one step; returns its path."""
+    write_whole(path, lambda file: file.write(data))
+    return path
+
+
 def file_sha256(path: Path) -> str:
     """Lower-case hex sha256 of a file's bytes."""
     with path.open("rb") as file:
@@ -138,9 +144,9 @@ class Run:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Writes a file and its manifest entry."""
-        write_whole(self.folder / name, lambda file: file.write(data))
+        write_file(self.folder / name, data)
         manifest = self._manifest() | {name: hashlib.sha256(data).hexdigest()}
-        write_whole(self.folder / MANIFEST, lambda file: file.write(json_bytes(dict(sorted(manifest.items())))))
+        write_file(self.folder / MANIFEST, json_bytes(dict(sorted(manifest.items()))))
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file."""

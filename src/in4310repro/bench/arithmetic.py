@@ -13,7 +13,7 @@ from typing import Any
 from in4310repro.numerics import activate, fingerprint
 from in4310repro.presets import PRESETS
 from in4310repro.progress import SILENT, Progress
-from in4310repro.runs import json_bytes, write_whole
+from in4310repro.runs import json_bytes, write_file
 
 MODES = ("native", "portable")
 
@@ -70,9 +70,7 @@ def benchmark(out: Path, repeats: int = 5, steps: int = 12, progress: Progress =
         "portable_over_native": ratios,
     }
     files = {"arithmetic.json": json_bytes(report), "arithmetic.md": _markdown(report).encode()}
-    for name, data in files.items():
-        write_whole(out / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
-    return [out / name for name in files]
+    return [write_file(out / name, data) for name, data in files.items()]
 
 
 def _markdown(report: dict[str, Any]) -> str:

@@ -2,9 +2,8 @@
 
 import io
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torchvision.models import resnet18
 from in4310repro.bench.pipelines import Contender, Run, bare, contenders, error, ours, reference, run
 from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.progress import SILENT, Progress
-from in4310repro.runs import json_bytes, write_whole
+from in4310repro.runs import json_bytes, write_file
 
 FIVE = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 RATIOS = (0.0, 1e2, 1e4, 1e6)  # mean over deviation of the synthetic maps
@@ -52,14 +51,7 @@ def benchmark(
         model, batches = network_and_batches(images, batch_size, side, layout, numerics.device)
         report["layouts"][layout] = compared(model, batches, repeats, progress, layout)
     files = {"features.json": json_bytes(report), "features.md": markdown(report).encode()}
-    for name, data in files.items():
-        write_whole(out / name, written(data))
-    return [out / name for name in files]
-
-
-def written(data: bytes) -> Callable[[IO[bytes]], object]:
-    """Writes the data into a file."""
-    return lambda file: file.write(data)
+    return [write_file(out / name, data) for name, data in files.items()]
 
 
 def network_and_batches(

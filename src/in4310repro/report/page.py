@@ -11,7 +11,7 @@ import jinja2
 from in4310repro import presets, protocols
 from in4310repro.evaluation import data_root
 from in4310repro.report import figures, tables
-from in4310repro.runs import Run, json_bytes, write_whole
+from in4310repro.runs import Run, json_bytes, write_file
 
 
 def write(run: Run, folder: Path, data: str | None = None) -> list[Path]:
@@ -36,12 +36,8 @@ def write(run: Run, folder: Path, data: str | None = None) -> list[Path]:
     for old in {*folder.glob("figure*.*")} - {folder / name for name in files}:
         old.unlink()
     for name, content in files.items():
-        _write(folder / name, content)
+        write_file(folder / name, content)
     return [folder / "report.md", folder / "index.html"]
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_whole(path, lambda file: file.write(content))
 
 
 def _context(run: Run, config: presets.Config, exhibits: list[tables.Exhibit]) -> dict[str, Any]:
