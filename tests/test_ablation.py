@@ -9,16 +9,17 @@ import pytest
 
 from in4310repro import ablation
 from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
+from in4310repro.presets import PRESETS, options
 from in4310repro.protocols import CORRECTED, PUBLISHED, Switch
 
+TRAINED_ANEW = (Switch.ONE_SET, Switch.NO_FRESH_START, Switch.FLIPPED_EVALUATION, PUBLISHED)
 CONFIG = replace(PRESETS["tiny"], settings=PRESETS["tiny"].settings[:1], epochs=1, split="16/12/20")
 
 
 @pytest.fixture(scope="module")
 def written(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ablation")
-    ablation.ablation(CONFIG, numerics, folder / "runs", folder, "nox -s ablation -- --preset tiny")
+    ablation.ablation(CONFIG, numerics, folder / "runs", folder)
     return folder
 
 
@@ -41,6 +42,8 @@ def test_switches_of_the_features_move_features_alone(report: Any) -> None:
 
 def test_logits_move_average_precision_alone(report: Any) -> None:
     assert moved(report, Switch.LOGIT_PRECISION) <= {"test mAP"}
+    # Nothing was trained for it: the corrected network was scored again.
+    assert set(report["runs"]) == {CORRECTED, *TRAINED_ANEW}
 
 
 def test_one_set_gives_an_accuracy_on_unseen_images(report: Any) -> None:
@@ -55,11 +58,26 @@ def test_no_fresh_start_leaves_the_first_setting_as_it_was(report: Any) -> None:
 
 def test_the_page_has_a_row_a_number_a_column_a_protocol_and_its_command(written: Path, report: Any) -> None:
     text = (written / "ablation.md").read_text()
-    assert "`nox -s ablation -- --preset tiny`" in text
+    assert f"`nox -s ablation -- {options(CONFIG)}`" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == len(report["numbers"][CORRECTED]) + 2
     assert {row.count(" |") for row in rows[:1] + rows[2:]} == {len(Switch) + 3}
     assert "| test mAP |" in text
+
+
+def test_named_departures_alone_are_run_and_a_finished_training_is_taken_as_it_is(
+    written: Path, report: Any, numerics: Numerics, tmp_path: Path
+) -> None:
+    ablation.ablation(CONFIG, numerics, written / "runs", tmp_path, departures=[Switch.WHOLE_BATCHES])
+    again = json.loads((tmp_path / "ablation.json").read_text())
+    assert again["numbers"] == {name: report["numbers"][name] for name in (CORRECTED, Switch.WHOLE_BATCHES)}
+    assert again["runs"] == {CORRECTED: report["runs"][CORRECTED]}
+    assert again["command"].endswith("--departures whole-batches")
+
+
+def test_an_unknown_departure_is_refused_with_the_valid_ones(numerics: Numerics, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no departure 'sum'; valid are one-set, .*published"):
+        ablation.ablation(CONFIG, numerics, tmp_path / "runs", tmp_path, departures=["sum"])
 
 
 def test_a_change_is_signed_and_none_is_a_dot() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,47 +11,62 @@ from in4310repro import experiment, feature_maps, presets
 from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.presets import Config
 from in4310repro.progress import SILENT, Progress
-from in4310repro.protocols import CORRECTED, MEANING, OF_FEATURES, PUBLISHED, Switch
+from in4310repro.protocols import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PUBLISHED, Switch, label
 from in4310repro.runs import Run, json_bytes, write_file
 
 Numbers = dict[str, float | None]
+EACH_THEN_ALL = (*Switch, PUBLISHED)
 
 
 def ablation(
-    config: Config, numerics: Numerics, runs: Path, out: Path, command: str, progress: Progress = SILENT
+    config: Config,
+    numerics: Numerics,
+    runs: Path,
+    out: Path,
+    progress: Progress = SILENT,
+    *,
+    departures: Sequence[str] = EACH_THEN_ALL,
 ) -> list[Path]:
     """Runs every protocol below `runs`, or goes on with what is there; writes ablation.json and ablation.md.
 
     Raises:
-        ValueError: whatever is wrong with the data or the settings.
+        ValueError: an unknown departure, or whatever is wrong with the data or the settings.
     """
+    for name in departures:
+        if name not in EACH_THEN_ALL:
+            raise ValueError(f"no departure {name!r}; valid are {', '.join(EACH_THEN_ALL)}")
     found: dict[str, Numbers] = {}
     finished: dict[str, Run] = {}
-    for protocol in (CORRECTED, *Switch, PUBLISHED):
-        progress.say(f"protocol {protocol}: {MEANING.get(protocol, 'all of them')}")
-        chosen = replace(config, protocol=str(protocol))
-        # Where a switch changes nothing before the feature maps, the corrected training is the training.
-        trained = CORRECTED if protocol in OF_FEATURES else protocol
+    for protocol in (CORRECTED, *departures):
+        progress.say(f"protocol {protocol}: {label(protocol) or 'as the assignment defines it'}")
+        departing = replace(config, protocol=str(protocol))
+        # Where a switch changes nothing before the test scores, the corrected training is the training.
+        trained = CORRECTED if protocol in (*OF_SCORES, *OF_FEATURES) else protocol
         if trained not in finished:
-            asked = replace(config, protocol=str(trained))
-            finished[trained] = experiment.train(asked, numerics, runs / trained, progress, resume=True)
+            training = replace(config, protocol=str(trained))
+            finished[trained] = experiment.train(training, numerics, runs / trained, progress, resume=True)
         run = finished[trained]
-        found[protocol] = numbers(run, chosen, feature_maps.statistics(run, chosen, numerics, progress=progress))
+        metrics = run.read_json("metrics.json")
+        if protocol in OF_SCORES:
+            metrics |= experiment.evaluate(run, numerics, progress=progress, protocol=protocol)
+        maps = feature_maps.statistics(run, departing, numerics, progress=progress)
+        found[protocol] = numbers(run, metrics, maps)
+    asked = "" if tuple(departures) == EACH_THEN_ALL else f" --departures {','.join(departures)}"
     report = {
-        "command": command,
+        "command": f"nox -s ablation -- {presets.options(config)}{asked}",
         "config": presets.to_json(config),
         "fingerprint": fingerprint(numerics),
+        "runs": {name: run.manifest() for name, run in finished.items()},
         "numbers": found,
     }
     files = {"ablation.json": json_bytes(report), "ablation.md": markdown(report).encode()}
     return [write_file(out / name, data) for name, data in files.items()]
 
 
-def numbers(run: Run, config: Config, features: dict[str, Any]) -> Numbers:
+def numbers(run: Run, metrics: dict[str, Any], features: dict[str, Any]) -> Numbers:
     """The numbers of a run that a departure may move, by name."""
-    metrics = run.read_json("metrics.json")
     found: Numbers = {}
-    for setting in config.settings:
+    for setting in presets.from_json(run.read_json("config.json")).settings:
         rows = run.read_json(f"{setting.name}/history.json")
         found[f"{setting.name}, best validation accuracy"] = max(row["mean_class_accuracy"] for row in rows)
     found["test accuracy"] = metrics["mean_class_accuracy"]

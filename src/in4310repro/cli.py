@@ -281,15 +281,16 @@ def ablation(
     config: ConfigFile = None,
     out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/ablation"),
     runs: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/ablation"),
+    departures: Annotated[str | None, typer.Option(help="Names joined by commas; default: each, then all.")] = None,
     overrides: Any = None,
 ) -> None:
     """Turn on one departure from the assignment at a time and print what it does to each number."""
     chosen = presets.configure(preset, config, overrides)
     numerics = _activate(chosen.numerics, chosen.device)
-    from in4310repro.ablation import ablation
+    from in4310repro.ablation import EACH_THEN_ALL, ablation
 
-    command = " ".join(["nox -s ablation --", *sys.argv[2:]]).removesuffix(" --")
-    for file in ablation(chosen, numerics, runs, out, command, _progress()):
+    asked = tuple(departures.split(",")) if departures else EACH_THEN_ALL
+    for file in ablation(chosen, numerics, runs, out, _progress(), departures=asked):
         if file.suffix == ".md":
             _print(file.read_text())
         _print(f"wrote {file}")

@@ -188,7 +188,7 @@ def verify(run: Run, numerics: Numerics, data: str | None = None, progress: Prog
         raise ValueError(f"{run.folder} holds no finished run: it has no metrics.json")
     found = [f"{run.folder / name} is missing or has other bytes than were written" for name in run.changed_files()]
     found += [
-        f"{run.folder} has no manifest entry for {name}" for name in sorted(_required(config) - run.sealed_files())
+        f"{run.folder} has no manifest entry for {name}" for name in sorted(_required(config) - run.manifest().keys())
     ]
     try:
         root = data_root(config, data)

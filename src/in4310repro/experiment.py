@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _finished(run: Run, setting: str, config: Config) -> list[Row]:
     needed = {f"{setting}/history.json"}
     if Switch.NO_FRESH_START in switches(config.protocol):
         needed.add(f"{setting}/last.safetensors")
-    if not run.sealed_files() >= needed or any(name.startswith(f"{setting}/") for name in changed):
+    if not run.manifest().keys() >= needed or any(name.startswith(f"{setting}/") for name in changed):
         return []
     history: list[Row] = run.read_json(f"{setting}/history.json")
     return history if len(history) == config.epochs else []
@@ -183,13 +184,23 @@ def _text(words: tuple[str, ...]) -> Any:
     return np.array(words, dtype=np.str_)
 
 
-def evaluate(run: Run, numerics: Numerics, data: str | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+def evaluate(
+    run: Run,
+    numerics: Numerics,
+    data: str | None = None,
+    progress: Progress = SILENT,
+    *,
+    protocol: str | None = None,
+) -> dict[str, Any]:
     """Both metrics of the selected network on the run's test images, or on every image of another folder.
+
+    Measured as the run's protocol measures, or as another one does.
 
     Raises:
         ValueError: the folder's classes are not the run's.
     """
     config = presets.from_json(run.read_json("config.json"))
+    config = replace(config, protocol=protocol or config.protocol)
     classes = run.read_json("metrics.json")["classes"]
     if data:
         images = catalogue(Path(data), progress)

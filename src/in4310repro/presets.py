@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -28,6 +28,18 @@ KINDS: dict[Any, tuple[type, ...]] = {
     str | None: (str, type(None)),
     Literal["fast", "exact"]: (str,),
 }
+# Settings without an option of their own on the command line.
+FILE_ALONE = (
+    "scenes",
+    "evaluation_batch_size",
+    "augmentation",
+    "schedule",
+    "warm_up",
+    "checkpoint_steps",
+    "settings",
+    "modules",
+    "feature_images",
+)
 FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 
 
@@ -146,6 +158,29 @@ def differences(config: Config, overrides: Mapping[str, Any]) -> list[str]:
         for name, value in overrides.items()
         if value is not None and value != recorded[name]
     ]
+
+
+def options(config: Config) -> str:
+    """The options that make this configuration of its preset, as a person types them.
+
+    What only a file can set is named after `--config FILE`. A folder's name stands for its absolute path, which would
+    be another one elsewhere.
+    """
+    words = [f"--preset {config.preset}"]
+    base, of_file = PRESETS.get(config.preset, Config(preset=config.preset)), []
+    for name in (field.name for field in fields(Config)):
+        value = getattr(config, name)
+        if value == getattr(base, name):
+            continue
+        if name in FILE_ALONE:
+            of_file.append(name)
+            continue
+        if isinstance(value, str) and Path(value).is_absolute():
+            value = Path(value).name
+        words.append(f"--{name.replace('_', '-')} {value}")
+    if of_file:
+        words.append(f"--config FILE (with {', '.join(of_file)})")
+    return " ".join(words)
 
 
 def read_file(file: Path) -> dict[str, Any]:

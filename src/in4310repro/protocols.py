@@ -34,7 +34,8 @@ MEANING = {
     Switch.TRAIN_MODE: "covariance spectra are measured in train mode",
     Switch.KEPT_ACCUMULATOR: "the covariance of an image set pools the sets before it",
 }
-# These change what is computed from the maps of a trained network, and nothing before.
+# These change what is computed from the scores of a trained network, and from its maps, and nothing before.
+OF_SCORES = (Switch.LOGIT_PRECISION,)
 OF_FEATURES = (Switch.WHOLE_BATCHES, Switch.TRAIN_MODE, Switch.KEPT_ACCUMULATOR)
 CORRECTED, PUBLISHED = "corrected", "published"
 

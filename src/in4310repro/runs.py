@@ -145,7 +145,7 @@ class Run:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Writes a file and its manifest entry."""
         write_file(self.folder / name, data)
-        manifest = self._manifest() | {name: hashlib.sha256(data).hexdigest()}
+        manifest = self.manifest() | {name: hashlib.sha256(data).hexdigest()}
         write_file(self.folder / MANIFEST, json_bytes(dict(sorted(manifest.items()))))
 
     def write_json(self, name: str, value: Any) -> None:
@@ -191,20 +191,18 @@ class Run:
             return [MANIFEST]
         return [
             name
-            for name, sha256 in self._manifest().items()
+            for name, sha256 in self.manifest().items()
             if not (self.folder / name).is_file() or file_sha256(self.folder / name) != sha256
         ]
 
-    def _manifest(self) -> dict[str, str]:
+    def manifest(self) -> dict[str, str]:
+        """The sha256 of each file that the run wrote, by name."""
         path = self.folder / MANIFEST
         manifest = read_json_file(path) if path.exists() else {}
         if not isinstance(manifest, dict):
             raise ValueError(f"{path} is damaged: it holds {type(manifest).__name__} and not an object")
         return manifest
 
-    def sealed_files(self) -> set[str]:
-        """Names of the files that the manifest vouches for."""
-        return set(self._manifest())
 
 
 _LOCKS: dict[Path, IO[str]] = {}
