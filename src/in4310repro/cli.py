@@ -36,6 +36,7 @@ class Overrides:
     """Options that every command which trains or reports shares; each is a field of `presets.Config`."""
 
     data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the embedded scenes.")]
+    scenes: Annotated[int | None, typer.Option(help="Embedded scenes of each class.")]
     weights: Annotated[str | None, typer.Option(help="none, imagenet or a .safetensors or .pth file.")]
     model: Annotated[str | None, typer.Option(help=", ".join(presets.MODELS))]
     image_size: Annotated[int | None, typer.Option(help="Side of the square input, pixels.")]

@@ -30,7 +30,6 @@ KINDS: dict[Any, tuple[type, ...]] = {
 }
 # Settings without an option of their own on the command line.
 FILE_ALONE = (
-    "scenes",
     "evaluation_batch_size",
     "augmentation",
     "schedule",
