@@ -42,10 +42,12 @@ def numerics() -> Numerics:
 def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> None:
     os.environ["IN4310REPRO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     # Made beside the first tests, which leave a core half idle.
-    from tests.golden_cases import begun
+    from tests import golden_cases
 
+    if worker:
+        golden_cases.SHARED = tmp_path_factory.getbasetemp().parent
     if any("finished_run" in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
-        begun("tiny")
+        golden_cases.begun("tiny")
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +78,8 @@ def copied_scenes() -> Callable[[Path], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest run first, so that no lane is left waiting for it at the end."""
-    items.sort(key=lambda item: "[demo_" not in item.name)
+    """The longest first, so that no lane is left waiting for them at the end, and none makes a run that another has."""
+    items.sort(key=lambda item: ("[demo_" not in item.name, "test_ablation" not in item.nodeid))
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import fcntl
 import functools
 import hashlib
 import itertools
+import math
 import multiprocessing
 import os
 import shutil
@@ -25,14 +27,18 @@ import torch
 from in4310repro import experiment, feature_maps, models, optimizers
 from in4310repro.data import scenes
 from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import load, training_batches
-from in4310repro.data.splits import PARTS, parse_sizes, split
+from in4310repro.data.splits import PARTS, parse_sizes, split, to_csv
 from in4310repro.golden import Case, Claim, update
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS, Config
 from in4310repro.runs import Run, file_sha256, json_bytes, read_json_file, tensors_sha256
 
 FOLDER = Path(__file__).parents[1] / "golden"
+COURSE_IMAGES, COURSE_RUNS = "IN4310REPRO_COURSE_IMAGES", "IN4310REPRO_COURSE_RUNS"
+# Where lanes of tests beside each other find whole runs, so that one of them makes each.
+SHARED: Path | None = None
 TOLERANCES = Path(__file__).with_name("tolerances.json")
 
 
@@ -76,17 +82,25 @@ def initial_weights() -> dict[str, Claim]:
 
 
 def whole_run(preset: str, device: str, folder: Path) -> None:
-    """A training with its feature statistics, as a process of its own runs it."""
-    run = experiment.train(PRESETS[preset], numerics(device), folder)
-    feature_maps.measure(run, PRESETS[preset], numerics(device))
+    """A training with its feature statistics, as a process of its own runs it; the first of several makes it."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "features.json").exists():
+            run = experiment.train(PRESETS[preset], numerics(device), folder)
+            feature_maps.measure(run, PRESETS[preset], numerics(device))
+
+
+@functools.cache
+def _own_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="golden-")
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
 
 
 @functools.cache
 def begun(preset: str, device: str = "cpu") -> tuple[Path, SpawnProcess]:
     """The folder of a whole run of a preset, and the process that makes it beside this one."""
-    parent = tempfile.mkdtemp(prefix=f"golden-{preset}-")
-    atexit.register(shutil.rmtree, parent)
-    folder = Path(parent) / preset
+    folder = (SHARED or _own_folder()) / f"{preset}-{device}"
     process = multiprocessing.get_context("spawn").Process(target=whole_run, args=(preset, device, folder), daemon=True)
     process.start()
     return folder, process
@@ -188,6 +202,75 @@ CASES: dict[str, Case] = {
 }
 
 
+def course_folder(name: str) -> Path | None:
+    """What a variable of the environment names; nobody's machine has the photographs or these runs by itself."""
+    return Path(os.environ[name]) if os.environ.get(name) else None
+
+
+def course_images(folder: Path) -> dict[str, Claim]:
+    """Sizes of the classes and of the parts, and hashes of who is in them, of the 17,034 photographs."""
+    images = catalogue(folder)
+    config = PRESETS["course"]
+    parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    contents = "\n".join(f"{entry.sha256} {entry.path}" for entry in images.entries)
+    claims = {
+        "images/classes": list(images.counts().values()),
+        "images/sha256 of the list of contents and paths": hashlib.sha256(contents.encode()).hexdigest(),
+        "images/sha256 of split.csv": hashlib.sha256(to_csv(parts)).hexdigest(),
+    }
+    for part in PARTS:
+        claims[f"images/{part}"] = list(Catalogue(parts.root, parts.classes, parts.parts[part]).counts().values())
+    return {name: Claim(value=value) for name, value in claims.items()}
+
+
+def course_numbers(corrected: Run, published: list[Run]) -> dict[str, Claim]:
+    """What the two protocols measure on them: the corrected run, and the published one of seed 0 within its spread."""
+    first = published[0].read_json("metrics.json")
+    fair = corrected.read_json("metrics.json")
+    claims = {}
+    for name in ("mean_class_accuracy", "mean_average_precision"):
+        chance = 3 * math.sqrt(2 * fair[name] * (1 - fair[name]) / sum(fair["supports"]["test"].values()))
+        claims[f"runs/corrected, {name}"] = Claim(
+            value=fair[name],
+            tier="bitwise",
+            otherwise="statistical",
+            tolerance=round(chance, 3),
+            reason="3 standard errors of the difference of two runs on 3000 images; one seed was run",
+        )
+        for where in ("seen", "unseen"):
+            each = [metrics["unseen"] if where == "unseen" else metrics for metrics in map(_metrics, published)]
+            values = [metrics[name] for metrics in each]
+            claims[f"runs/published, {where} images, {name}"] = Claim(
+                value=(first["unseen"] if where == "unseen" else first)[name],
+                tier="bitwise",
+                otherwise="statistical",
+                tolerance=round(2 * (max(values) - min(values)), 3),
+                reason=f"twice the range over {len(values)} seeds",
+            )
+    return claims
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = run.read_json("metrics.json")
+    return found
+
+
+def course_runs(folder: Path) -> tuple[Run, list[Run]]:
+    """The corrected run and the published ones in a folder, in order of their names."""
+    return Run.open(folder / "corrected"), [Run.open(run) for run in sorted(folder.glob("published*"))]
+
+
+def course() -> dict[str, Claim]:
+    images, runs = course_folder(COURSE_IMAGES), course_folder(COURSE_RUNS)
+    if not images or not runs:
+        raise ValueError(f"{COURSE_IMAGES} names the folder of the 17,034 photographs, {COURSE_RUNS} that of the runs")
+    return course_images(images) | course_numbers(*course_runs(runs))
+
+
+# What only a machine with the photographs can compute; `test_course.py` compares as much as is at hand.
+COURSE_CASES: dict[str, Case] = {"course": course}
+
+
 def tiny_bits_of_a_card() -> dict[str, Claim]:
     return run_bits("tiny", "cuda")
 
@@ -198,15 +281,18 @@ CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s golden --", description="Write one golden file anew.")
-    parser.add_argument("case", help=", ".join(CASES))
+    parser.add_argument("case", help=", ".join((*CASES, *COURSE_CASES)))
     parser.add_argument("--reason", required=True, help="why the numbers moved")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the golden files of this card")
     arguments = parser.parse_args()
     try:
         active = numerics(arguments.device)
-        if active.device == "cpu" and active.mode != "portable":
+        if arguments.case in COURSE_CASES:
+            recorded = course_runs(course_folder(COURSE_RUNS) or Path("runs"))[0].read_json("fingerprint.json")
+            active = replace(active, numeric_class=recorded["numeric_class"])
+        elif active.device == "cpu" and active.mode != "portable":
             raise ValueError(f"golden files are written in portable arithmetic: {active.note}")
-        cases = CASES if active.device == "cpu" else CARD_CASES
+        cases = CASES | COURSE_CASES if active.device == "cpu" else CARD_CASES
         sys.stdout.write(f"wrote {update(FOLDER, arguments.case, cases, arguments.reason, active, os.environ)}\n")
     except ValueError as error:
         sys.exit(f"golden: {error}")

@@ -1,11 +1,14 @@
 """Presets, TOML files and overrides: what is valid, and what is said where it is not."""
 
+import inspect
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from in4310repro import presets
-from in4310repro.presets import PRESETS, configure, differences, from_json, to_json
+from in4310repro.presets import FILE_ALONE, PRESETS, Config, configure, differences, from_json, options, to_json
 from in4310repro.runs import json_bytes, read_json_file
 
 
@@ -65,6 +68,29 @@ def test_an_unknown_preset_or_file_is_refused() -> None:
         configure("dmo", None, {})
     with pytest.raises(ValueError, match=r"no file nowhere\.toml"):
         configure("demo", Path("nowhere.toml"), {})
+
+
+def test_options_make_the_configuration_of_its_preset_again() -> None:
+    given: dict[str, Any] = {"data": "scenes", "image_size": 64, "protocol": "published", "seed": 2}
+    config = configure("course", None, given)
+    words = options(config).split()
+    assert words[:2] == ["--preset", "course"]
+    read = {
+        name.removeprefix("--").replace("-", "_"): value for name, value in zip(words[2::2], words[3::2], strict=True)
+    }
+    assert read == {name: str(value) for name, value in given.items()}
+    assert options(PRESETS["demo"]) == "--preset demo"
+
+
+def test_options_name_what_a_file_must_set_and_no_folder_of_this_machine() -> None:
+    config = replace(PRESETS["tiny"], schedule="constant", data="/home/somebody/scenes")
+    assert options(config) == "--preset tiny --data scenes --config FILE (with schedule)"
+
+
+def test_every_setting_has_an_option_or_is_known_to_need_a_file() -> None:
+    from in4310repro.cli import Overrides
+
+    assert {*inspect.get_annotations(Overrides), *FILE_ALONE, "preset"} == {field.name for field in fields(Config)}
 
 
 def test_what_a_run_was_not_made_with_is_listed() -> None:

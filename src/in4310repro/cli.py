@@ -102,6 +102,7 @@ def report(
     config: ConfigFile = None,
     out: Out = None,
     reports: Annotated[Path, typer.Option(help="Where reports/PRESET goes.")] = Path("reports"),
+    photographs: Annotated[bool, typer.Option(help="Draw the images of figure 7, else only list them.")] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="No effect: train and report take the same options.")
     ] = False,
@@ -124,7 +125,7 @@ def report(
     from in4310repro.report import page
 
     feature_maps.measure(run, replace(recorded, **changes), numerics, overrides.get("data"), _progress())
-    for file in page.write(run, reports / recorded.preset, overrides.get("data")):
+    for file in page.write(run, reports / recorded.preset, overrides.get("data"), photographs=photographs):
         _print(f"wrote {file}")
 
 
@@ -294,6 +295,21 @@ def ablation(
     for file in ablation(chosen, numerics, runs, out, _progress(), departures=asked):
         if file.suffix == ".md":
             _print(file.read_text())
+        _print(f"wrote {file}")
+
+
+@app.command()
+def published(
+    corrected: RunFolder,
+    published: Annotated[list[Path], typer.Argument(help="Runs of --protocol published, a seed each.")],
+    ablation: Annotated[list[Path] | None, typer.Option(help="An ablation.json; may be given several times.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where published.md goes.")] = Path("reports"),
+) -> None:
+    """Hold the published protocol against the corrected one and against what is printed, on one page."""
+    from in4310repro.report import published as pages
+
+    runs = [_open(folder)[0] for folder in published]
+    for file in pages.write(_open(corrected)[0], runs, ablation or [], reports):
         _print(f"wrote {file}")
 
 

@@ -37,7 +37,8 @@ def train(
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs.
     """
-    feature_maps.comparison_sets(config)
+    if config.imagenet or config.cifar10:
+        feature_maps.comparison_sets(config)
     images = _catalogue(config, progress)
     parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
     # The test images are decoded too, so that an unreadable one is found now and not after hours.

@@ -204,7 +204,6 @@ class Run:
         return manifest
 
 
-
 _LOCKS: dict[Path, IO[str]] = {}
 
 

@@ -22,12 +22,31 @@ def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_all_eleven_figures_stand_as_picture_and_numbers(written: Path) -> None:
     expected = {f"figure{number:02d}.{ending}" for number in range(1, 12) for ending in ("png", "json")}
-    assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html"}
+    assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "run.json"}
     for number in range(1, 12):
         with Image.open(written / f"figure{number:02d}.png") as picture:
             colours = picture.convert("RGB").getcolors(maxcolors=1_000_000)
             assert colours is not None
             assert len(colours) > 20
+
+
+def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(finished_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "figure07.png").write_bytes(b"of a page with photographs")
+    page.write(Run.open(finished_run), tmp_path, photographs=False)
+    pictures = {f"figure{number:02d}.png" for number in range(1, 12)}
+    assert {file.name for file in tmp_path.glob("*.png")} == pictures - {"figure07.png"}
+    markdown, html = (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()
+    assert "figure07.png" not in markdown
+    assert len(re.findall(r"data:image/png", html)) == 10
+    assert (tmp_path / "figure07.json").is_file()
+    assert markdown.count("| glacier | top |") == 10
+
+
+def test_the_run_can_be_made_again_from_what_stands_beside_its_report(written: Path, finished_run: Path) -> None:
+    record = json.loads((written / "run.json").read_text())
+    assert record["files_sha256"] == Run.open(finished_run).manifest()
+    assert record["command"] == "nox -s train report -- --preset tiny"
+    assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 11
 
 
 def test_a_corrected_run_has_no_label_of_a_departure(written: Path, finished_run: Path) -> None:

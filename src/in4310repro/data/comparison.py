@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -65,6 +64,9 @@ def cifar10(folder: Path, count: int, size: int, seed: int) -> ImageSet:
 
 def photographs(count: int, size: int, seed: int) -> ImageSet:
     """Crops of 192 pixels from the two photographs that scikit-learn ships."""
+    # Here and not above: it takes a second, which only those who have no ImageNet folder need to spend.
+    import sklearn.datasets
+
     originals = sklearn.datasets.load_sample_images().images
     generator = generator_for(seed, "photographs")
     names, crops = [], []
@@ -78,6 +80,8 @@ def photographs(count: int, size: int, seed: int) -> ImageSet:
 
 def digits(count: int, size: int, seed: int) -> ImageSet:
     """Handwritten digits of 8x8 pixels from scikit-learn, enlarged."""
+    import sklearn.datasets
+
     grey = (sklearn.datasets.load_digits().images * 255 // 16).astype(np.uint8)
     names = [f"digit/{index:04d}" for index in range(len(grey))]
     kept = sampled(names, count, seed)

@@ -129,6 +129,84 @@ def spectra(numbers: Mapping[str, Any]) -> Figure:
     return _finished(figure, axes, range(1, longest + 1))
 
 
+def four_ways(numbers: Mapping[str, Any]) -> Figure:
+    """Class accuracies, measured in several ways: the mean over the runs, and a line from the lowest to the highest."""
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    axes = figure.subplots()
+    names = [*numbers["classes"], "mean"]
+    width = 0.8 / len(numbers["bars"])
+    for shift, (colour, (label, rows)) in enumerate(
+        zip((ORIGINAL, WRONG, LINES[1], OURS), numbers["bars"].items(), strict=True)
+    ):
+        columns = list(zip(*rows, strict=True))
+        means = [sum(column) / len(column) for column in columns]
+        apart = [
+            [m - min(c) for m, c in zip(means, columns, strict=True)],
+            [max(c) - m for m, c in zip(means, columns, strict=True)],
+        ]
+        places = [place + shift * width for place in range(len(names))]
+        axes.bar(
+            places, means, width, color=colour, label=label, yerr=apart if len(rows) > 1 else None, ecolor="#333333"
+        )
+        axes.text(places[-1], means[-1] + 0.02, f"{means[-1]:.3f}", ha="center", fontsize=8)
+    axes.set_xticks([place + 1.5 * width for place in range(len(names))], names)
+    axes.set_ylim(0, 1.06)
+    axes.set_ylabel("accuracy")
+    _plain(axes)
+    figure.legend(loc="outside upper center", ncols=len(numbers["bars"]), frameon=False)
+    return figure
+
+
+def settings(numbers: Mapping[str, Any]) -> Figure:
+    """Mean class accuracy after each epoch, the settings one after the other, with the printed values at their ends."""
+    figure, axes = _single("mean class accuracy on validation", "epoch, the settings one after the other")
+    start = 0
+    for position, name in enumerate(numbers["corrected"]["settings"]):
+        curves = [
+            (run["settings"][name]["curve"], WRONG, "published protocol: the images that it trains on")
+            for run in numbers["published"]
+        ]
+        curves.append((numbers["corrected"]["settings"][name]["curve"], OURS, "corrected protocol: other images"))
+        length = len(curves[0][0])
+        for place, (curve, colour, label) in enumerate(curves):
+            first = position == 0 and place in (0, len(curves) - 1)
+            axes.plot(
+                range(start + 1, start + length + 1), curve, color=colour, linewidth=1.1, label=label if first else None
+            )
+        printed = list(numbers["printed"].values())[position]["mean_class_accuracy"]
+        axes.plot(
+            [start + 1, start + length],
+            [printed] * 2,
+            color=ORIGINAL,
+            linewidth=3,
+            label="as printed" if not position else None,
+        )
+        axes.text(start + 1, 0.02, name, fontsize=9)
+        start += length
+        axes.axvline(start + 0.5, color="#dddddd", linewidth=0.8)
+    axes.set_ylim(0, 1.03)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.08))
+    return figure
+
+
+def shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Percent of values that are not positive in each module, a colour a way of counting."""
+    figure, axes = _single("values <= 0, %", "")
+    names = list(next(iter(numbers.values())))
+    for shift, (colour, (label, values)) in enumerate(zip((ORIGINAL, LINES[1], OURS), numbers.items(), strict=True)):
+        axes.bar(
+            [place + 0.27 * shift for place in range(len(names))],
+            list(values.values()),
+            0.27,
+            color=colour,
+            label=label,
+        )
+    axes.set_xticks([place + 0.27 for place in range(len(names))], names)
+    axes.set_ylim(0, 100)
+    axes.legend(frameon=False, ncols=3, loc="upper left")
+    return figure
+
+
 def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     """A bar a module for its non-positive share, and a line a module for its spectrum where there is one."""
     with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
