@@ -182,8 +182,8 @@ def _ranking_exhibit(run: Run, metrics: Mapping[str, Any]) -> Exhibit:
     return Exhibit(
         number=7,
         title=f"Test images with the highest and lowest scores of {', '.join(ranked)}",
-        caption="Softmax score of the class named at the left; below each image its true class, in red where it is "
-        "another one. The original shows pictures without numbers.",
+        caption="Softmax score of the class named at the left, and the true class of each image. The original shows "
+        "pictures without numbers.",
         numbers={"classes": classes, "ranked": numbers},
         table=Table(heading=("score of", "end", "place", "score", "true class", "image"), rows=rows),
     )
