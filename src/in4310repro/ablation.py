@@ -15,6 +15,7 @@ from in4310repro.protocols import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PU
 from in4310repro.runs import Run, json_bytes, write_file
 
 Numbers = dict[str, float | None]
+RUNS = Path("runs/ablation")
 EACH_THEN_ALL = (*Switch, PUBLISHED)
 
 
@@ -52,8 +53,9 @@ def ablation(
         maps = feature_maps.statistics(run, departing, numerics, progress=progress)
         found[protocol] = numbers(run, metrics, maps)
     asked = "" if tuple(departures) == EACH_THEN_ALL else f" --departures {','.join(departures)}"
+    where = f" --runs {runs}" if runs != RUNS and not runs.is_absolute() else ""
     report = {
-        "command": f"nox -s ablation -- {presets.options(config)}{asked}",
+        "command": f"nox -s ablation -- {presets.options(config)}{asked}{where}",
         "config": presets.to_json(config),
         "fingerprint": fingerprint(numerics),
         "runs": {name: run.manifest() for name, run in finished.items()},

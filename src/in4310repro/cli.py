@@ -282,7 +282,9 @@ def ablation(
     preset: Preset = "demo",
     config: ConfigFile = None,
     out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/ablation"),
-    runs: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/ablation"),
+    runs: Annotated[Path, typer.Option(help="Where the run folders go, named after protocols.")] = Path(
+        "runs/ablation"
+    ),
     departures: Annotated[str | None, typer.Option(help="Names joined by commas; default: each, then all.")] = None,
     overrides: Any = None,
 ) -> None:

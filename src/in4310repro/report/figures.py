@@ -148,7 +148,7 @@ def four_ways(numbers: Mapping[str, Any]) -> Figure:
         axes.bar(
             places, means, width, color=colour, label=label, yerr=apart if len(rows) > 1 else None, ecolor="#333333"
         )
-        axes.text(places[-1], means[-1] + 0.02, f"{means[-1]:.3f}", ha="center", fontsize=8)
+        axes.text(places[-1], 0.5, f"{means[-1]:.4f}", ha="center", va="center", rotation=90, color="white", fontsize=9)
     axes.set_xticks([place + 1.5 * width for place in range(len(names))], names)
     axes.set_ylim(0, 1.06)
     axes.set_ylabel("accuracy")

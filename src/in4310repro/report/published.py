@@ -5,6 +5,7 @@ The hypothesis is that of `protocols`. It is held against what is printed in pre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def write(corrected: Run, published: Sequence[Run], ablations: Sequence[Path], r
     original = tables.original()
     printed = write_file(reports / "published" / "original.toml", _toml(original).encode())
     audit = examine.audit(printed)
-    runs = {run.folder.name: page.record(run) for run in (corrected, *published)}
+    runs = {_name(run): page.record(run) for run in (corrected, *published)}
     numbers = {
         "classes": original["classes"],
         "printed": original["settings"],
@@ -91,6 +92,11 @@ def _comparable(corrected: Run, published: Sequence[Run]) -> None:
         seeds += [config.seed] if run is not corrected else []
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"the published runs have the seeds {seeds}; one of each is valid")
+
+
+def _name(run: Run) -> str:
+    """The run's folder as it was given; its last part where the whole would name somebody's machine."""
+    return run.folder.name if run.folder.is_absolute() else run.folder.as_posix()
 
 
 def _toml(original: Mapping[str, Any]) -> str:
@@ -234,6 +240,7 @@ def _context(
     corrected = next(iter(runs.values()))
     config = presets.from_json(corrected["config"])
     published = numbers["published"]
+    fair = numbers["corrected"]["test"]["mean_class_accuracy"]
     return {
         "numbers": numbers,
         "predictions": found,
@@ -253,14 +260,28 @@ def _context(
         "meaning": MEANING,
         "batch": PUBLISHED_BATCH,
         "commands": [_command(record, name) for name, record in runs.items()],
-        "page_command": f"in4310repro published {' '.join(f'runs/{name}' for name in runs)}",
+        "page_command": f"in4310repro published {' '.join(runs)}",
+        "first": _first_setting(numbers),
+        "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
         "fingerprint": corrected["fingerprint"],
         "folder": reports.name,
     }
 
 
 def _command(record: Mapping[str, Any], name: str) -> str:
-    return f"in4310repro train {presets.options(presets.from_json(record['config']))} --out runs/{name}"
+    return f"in4310repro train {presets.options(presets.from_json(record['config']))} --out {name}"
+
+
+def _first_setting(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """The first setting starts afresh in either protocol: what it gains is the one set's (and flips'), no other's."""
+    name = next(iter(numbers["corrected"]["settings"]))
+    fair = numbers["corrected"]["settings"][name]["mean_class_accuracy"]
+    gains = [run["settings"][name]["mean_class_accuracy"] - fair for run in numbers["published"]]
+    rest = [
+        max(s["mean_class_accuracy"] for s in run["settings"].values()) - fair - gain
+        for run, gain in zip(numbers["published"], gains, strict=True)
+    ]
+    return {"name": name, "one_set": _span(gains), "going_on": _span(rest)}
 
 
 def _setting_rows(numbers: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -298,7 +319,7 @@ def _effects(report: Mapping[str, Any]) -> dict[str, Any]:
         )
 
     return {
-        "data": Path(config.data).name if config.data else "drawn scenes",
+        "data": "The photographs" if config.data else "Drawn scenes",
         "config": config,
         "command": report["command"],
         "corrected": {name: base[name] for name in ("test accuracy", "test mAP")},
