@@ -97,6 +97,14 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
         assert all(torch.equal(start[name], value) for name, value in starts[0].items())
 
 
+def test_a_setting_trained_alone_ends_with_the_bits_that_it_has_beside_others(
+    finished_run: Path, numerics: Numerics, tmp_path: Path
+) -> None:
+    alone = experiment.train(replace(TINY, settings=TINY.settings[2:]), numerics, tmp_path / "alone")
+    name = TINY.settings[2].name
+    assert alone.read_json(f"{name}/tensors.json") == Run.open(finished_run).read_json(f"{name}/tensors.json")
+
+
 def test_features_are_those_of_the_selected_network_on_its_own_test_images(finished_run: Path) -> None:
     run = Run.open(finished_run)
     found = run.read_json("features.json")
