@@ -1,0 +1,114 @@
+"""The run on all photographs: what is committed agrees with itself, and whoever has the images can check it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from in4310repro import golden
+from in4310repro.golden import Claim, Comparison, compare
+from in4310repro.numerics import Numerics, fingerprint
+from tests.golden_cases import (
+    COURSE_IMAGES,
+    COURSE_RUNS,
+    FOLDER,
+    course_folder,
+    course_images,
+    course_numbers,
+    course_runs,
+)
+
+REPORTS = FOLDER.parent / "reports"
+TRAITS = ("tier", "otherwise", "tolerance", "reason")
+
+
+@pytest.fixture
+def file() -> dict[str, Any]:
+    return golden.read(FOLDER, "course")
+
+
+@pytest.fixture
+def part_of_file(file: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
+    """The file with the values of images, or of runs, alone."""
+    return lambda part: file | {"values": {name: v for name, v in file["values"].items() if name.startswith(part)}}
+
+
+def values(file: dict[str, Any]) -> dict[str, Any]:
+    return {name: value["value"] for name, value in file["values"].items()}
+
+
+def test_the_images_are_those_of_the_golden_file(
+    part_of_file: Callable[[str], dict[str, Any]], numerics: Numerics, golden_tiers: Callable[[Comparison], None]
+) -> None:
+    folder = course_folder(COURSE_IMAGES)
+    if not folder:
+        pytest.skip(f"{COURSE_IMAGES} names no folder of the 17,034 photographs")
+    versions = fingerprint(numerics)["versions"]
+    found = compare("course", part_of_file("images/"), course_images(folder), numerics, versions)
+    golden_tiers(found)
+    assert found.differences == []
+
+
+def test_runs_on_them_measure_what_the_golden_file_says(
+    part_of_file: Callable[[str], dict[str, Any]], numerics: Numerics, golden_tiers: Callable[[Comparison], None]
+) -> None:
+    folder = course_folder(COURSE_RUNS)
+    if not folder:
+        pytest.skip(f"{COURSE_RUNS} names no folder with the runs corrected, published and published-SEED")
+    corrected, published = course_runs(folder)
+    part = part_of_file("runs/")
+    recorded = corrected.read_json("fingerprint.json")
+    # Bounds are the file's: what runs elsewhere would allow themselves does not enter.
+    got = {
+        name: Claim(**{trait: part["values"][name][trait] for trait in TRAITS}, value=claim.value)
+        for name, claim in course_numbers(corrected, published).items()
+    }
+    theirs = replace(numerics, numeric_class=recorded["numeric_class"])
+    found = compare("course", part, got, theirs, recorded["versions"])
+    golden_tiers(found)
+    assert found.differences == []
+
+
+def test_the_split_is_the_courses(file: dict[str, Any]) -> None:
+    found = values(file)
+    assert found["images/classes"] == [2628, 2745, 2957, 3037, 2784, 2883]
+    parts = {part: found[f"images/{part}"] for part in ("training", "validation", "test")}
+    assert parts == {
+        "training": [1856, 1940, 2089, 2145, 1967, 2037],
+        "validation": [309, 322, 347, 357, 327, 338],
+        "test": [463, 483, 521, 535, 490, 508],
+    }
+
+
+def test_report_page_and_golden_file_hold_the_same_numbers(file: dict[str, Any]) -> None:
+    record = json.loads((REPORTS / "course" / "run.json").read_text())
+    numbers = json.loads((REPORTS / "published" / "numbers.json").read_text())
+    found = values(file)
+    assert record["metrics"]["supports"]["test"] == dict(
+        zip(record["metrics"]["classes"], found["images/test"], strict=True)
+    )
+    assert record["files_sha256"]["split.csv"] == found["images/sha256 of split.csv"]
+    assert record["fingerprint"]["numeric_class"] == file["numeric_class"]
+    for name in ("mean_class_accuracy", "mean_average_precision"):
+        fair = found[f"runs/corrected, {name}"]
+        assert record["metrics"][name] == numbers["corrected"]["test"][name] == fair
+        for where, key in (("seen", "test"), ("unseen", "unseen")):
+            assert numbers["published"][0][key][name] == found[f"runs/published, {where} images, {name}"]
+
+
+def test_the_committed_report_is_small_and_shows_no_photographs() -> None:
+    files = [file for folder in ("course", "published") for file in (REPORTS / folder).rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 5 * 2**20
+    assert not (REPORTS / "course" / "figure07.png").exists()
+    pictures = {f"figure{number:02d}.png" for number in range(1, 12) if number != 7}
+    assert {file.name for file in (REPORTS / "course").glob("*.png")} == pictures
+
+
+def test_committed_pages_name_no_folder_of_the_machine_that_made_them() -> None:
+    for file in REPORTS.rglob("*"):
+        if file.suffix in (".md", ".json", ".toml"):
+            for root in ("/work", "/home", "/root", "/tmp"):  # noqa: S108
+                assert f'"{root}' not in file.read_text(), file
+                assert f" {root}/" not in file.read_text(), file
