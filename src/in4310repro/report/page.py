@@ -31,10 +31,11 @@ def write(run: Run, folder: Path, data: str | None = None, *, photographs: bool 
             continue
         figure = figures.draw(exhibit.number, exhibit.numbers, root)
         pictures[exhibit.name] = figures.png(figure)
-    context = _context(run, config, exhibits) | {"drawn": set(pictures)}
+    made = record(run)
+    context = _context(made, config, exhibits) | {"drawn": set(pictures)}
     files = {f"{name}.png": picture for name, picture in pictures.items()}
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in exhibits}
-    files["run.json"] = json_bytes(record(run))
+    files["run.json"] = json_bytes(made)
     files["report.md"] = rendered("report.md.jinja", context).encode()
     embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
     files["index.html"] = rendered("index.html.jinja", context | {"pictures": embedded}).encode()
@@ -57,17 +58,17 @@ def record(run: Run) -> dict[str, Any]:
     }
 
 
-def _context(run: Run, config: presets.Config, exhibits: list[tables.Exhibit]) -> dict[str, Any]:
-    metrics = run.read_json("metrics.json")
+def _context(made: dict[str, Any], config: presets.Config, exhibits: list[tables.Exhibit]) -> dict[str, Any]:
+    metrics = made["metrics"]
     return {
         "config": config,
-        "command": record(run)["command"],
+        "command": made["command"],
         "label": protocols.label(config.protocol),
         "metrics": metrics,
         "original": tables.original(),
         "exhibits": exhibits,
         "departures": tables.departures(config, metrics),
-        "fingerprint": run.read_json("fingerprint.json"),
+        "fingerprint": made["fingerprint"],
         "test_images": sum(metrics["supports"]["test"].values()),
     }
 

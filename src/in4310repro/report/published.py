@@ -60,14 +60,15 @@ def write(corrected: Run, published: Sequence[Run], ablations: Sequence[Path], r
     }
     found = predictions(numbers)
     numbers |= {"predictions": [asdict(prediction) for prediction in found], "runs": runs}
+    ways = _four_ways(numbers)
     drawn = {
-        "accuracy": figures.four_ways(_four_ways(numbers)),
+        "accuracy": figures.four_ways(ways),
         "settings": figures.settings(numbers),
         "non_positive": figures.shares(numbers["non_positive_percent"]),
     }
     files = {f"published/{name}.png": figures.png(figure) for name, figure in drawn.items()}
     files["published/numbers.json"] = json_bytes(numbers)
-    context = _context(numbers, found, [read_json_file(file) for file in ablations], reports)
+    context = _context(numbers, ways, found, [read_json_file(file) for file in ablations], reports)
     files["published.md"] = page.rendered("published.md.jinja", context | {"audit": audit}).encode()
     return [printed, *(write_file(reports / name, content) for name, content in files.items())]
 
@@ -232,9 +233,13 @@ def _four_ways(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _context(
-    numbers: Mapping[str, Any], found: Sequence[Prediction], ablations: Sequence[Mapping[str, Any]], reports: Path
+    numbers: Mapping[str, Any],
+    ways: Mapping[str, Any],
+    found: Sequence[Prediction],
+    ablations: Sequence[Mapping[str, Any]],
+    reports: Path,
 ) -> dict[str, Any]:
-    bars = _four_ways(numbers)
+    bars = ways["bars"]
     names = [*numbers["classes"], "mean"]
     runs = numbers["runs"]
     corrected = next(iter(runs.values()))
@@ -250,10 +255,9 @@ def _context(
         "unseen": [run["unseen"]["mean_class_accuracy"] for run in published],
         "unseen_images": published[0]["unseen"]["images"],
         "accuracy_rows": [
-            (name, *(_span([row[place] for row in rows]) for rows in bars["bars"].values()))
-            for place, name in enumerate(names)
+            (name, *(_span([row[place] for row in rows]) for rows in bars.values())) for place, name in enumerate(names)
         ],
-        "bars": list(bars["bars"]),
+        "bars": list(bars),
         "setting_rows": _setting_rows(numbers),
         "departures": tables.departures(config, corrected["metrics"])[:-1],
         "ablations": [_effects(report) for report in ablations],
