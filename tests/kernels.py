@@ -4,19 +4,18 @@ Maps are those of 8 images in the first and the last stage of ResNet-18 at 224 p
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from in4310repro.features.covariance import ImageRows, PositionRows, summed
-from in4310repro.features.scratch import Scratch
+from in4310repro.features.covariance import ImageRows, PositionRows, look_at
 from in4310repro.features.sparsity import count
 from in4310repro.numerics import activate
 
 activate("native", "cpu")
-SCRATCH = Scratch()
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 STAGES = {"conv1": (64, 112), "layer4": (512, 7)}
 
@@ -38,28 +37,32 @@ def matrix(maps: Tensor) -> Tensor:
 
 
 def spatial_means(maps: Tensor) -> Tensor:
-    rows = ImageRows.begun(maps, "exact", SCRATCH)
-    rows.add(maps, finite=True)
+    rows = ImageRows(look_at(maps), "exact")
+    rows.add(maps)
     return rows.moments().scatter
 
 
-def positions(maps: Tensor) -> Tensor:
-    rows = PositionRows.begun(maps, "fast", SCRATCH)
-    rows.add(maps, finite=True)
-    return rows.moments().scatter
+def positions(precision: Literal["fast", "exact"]) -> Callable[[Tensor], Tensor]:
+    def scatter(maps: Tensor) -> Tensor:
+        rows = PositionRows(look_at(maps), precision)
+        rows.add(maps)
+        return rows.moments().scatter
+
+    return scatter
 
 
 KERNELS: dict[str, dict[str, Callable[[Tensor], object]]] = {
-    "counts": {"ours": lambda maps: count(maps, SCRATCH), "(x <= 0).sum()": lambda maps: (maps <= 0).sum()},
-    "x^T x in float32": {"ours": lambda maps: summed([maps]), "x.T @ x": lambda maps: matrix(maps).T @ matrix(maps)},
-    "spatial means and their scatter": {
-        "ours, exact": spatial_means,
-        "float64 copy, torch.cov": lambda maps: torch.cov(maps.double().mean(dim=(2, 3)).T),
+    "counts": {"ours": count, "(x <= 0).sum()": lambda maps: (maps <= 0).sum()},
+    "counts, spatial means and their scatter": {
+        "ours": spatial_means,
+        "without counts: float64 copy, torch.cov": lambda maps: torch.cov(maps.double().mean(dim=(2, 3)).T),
     },
-    "scatter of positions": {
-        "ours, fast": positions,
-        "float32 copy, torch.cov": lambda maps: torch.cov(matrix(maps).T),
-        "float64 copy, torch.cov": lambda maps: torch.cov(matrix(maps).double().T),
+    "counts and scatter of positions": {
+        "ours, fast": positions("fast"),
+        "ours, exact": positions("exact"),
+        "without counts: float32 x.T @ x": lambda maps: matrix(maps).T @ matrix(maps),
+        "without counts: float32 copy, torch.cov": lambda maps: torch.cov(matrix(maps).T),
+        "without counts: float64 copy, torch.cov": lambda maps: torch.cov(matrix(maps).double().T),
     },
 }
 

@@ -208,6 +208,7 @@ def features(
     """Statistics of feature maps over a folder of images, on one process or under torchrun."""
     active = _activate(numerics, device)
     from in4310repro.features.folder import Request, measure, to_csv
+    from in4310repro.features.kernel import described
     from in4310repro.numerics import fingerprint
     from in4310repro.report import figures
     from in4310repro.runs import json_bytes, write_file
@@ -237,7 +238,7 @@ def features(
     if found is None:
         return
     content = {
-        ".json": json_bytes(found | {"fingerprint": fingerprint(active)}),
+        ".json": json_bytes(found | {"fingerprint": fingerprint(active) | {"feature_kernel": described()}}),
         ".csv": to_csv(found).encode(),
         ".png": figures.png(figures.features(found["modules"])),
     }
@@ -323,7 +324,10 @@ def fingerprint(
     """Print all that could explain another result: libraries, processor, arithmetic, source."""
     from in4310repro.numerics import fingerprint
 
-    _print(json.dumps(fingerprint(_activate(numerics, device)), indent=1))
+    found = fingerprint(_activate(numerics, device))
+    from in4310repro.features.kernel import described
+
+    _print(json.dumps(found | {"feature_kernel": described()}, indent=1))
 
 
 @data_app.command()

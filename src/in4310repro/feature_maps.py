@@ -16,6 +16,7 @@ from in4310repro.data.images import ImageSet, batches, load
 from in4310repro.data.splits import from_csv
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.blocks import BLOCK
+from in4310repro.features.kernel import described
 from in4310repro.features.result import FeatureResult
 from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.presets import Config
@@ -91,7 +92,7 @@ def statistics(
         "network": network,
         "spectra_mode": "train" if Switch.TRAIN_MODE in switches(config.protocol) else "eval",
         "precision": config.precision,
-        "fingerprint": fingerprint(numerics),
+        "fingerprint": fingerprint(numerics) | {"feature_kernel": described()},
         "sets": _measured(model.to(numerics.device), image_sets(run, config, data, progress), config, progress),
     }
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from in4310repro.features import kernel
+
 
 class Tangled(nn.Module):
     """In-place activations, one run twice, a sum in place on batch norm's output, run order unlike attribute order."""
@@ -37,6 +39,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test once with the compiled kernel and once with torch's operations in its place."""
+    if request.param == "torch":
+        monkeypatch.setattr(kernel, "in_use", lambda: None)
+    elif kernel.in_use() is None:
+        pytest.skip("no kernel was built: no C++ compiler at installation")
 
 
 @pytest.fixture

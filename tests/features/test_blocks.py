@@ -17,6 +17,7 @@ from in4310repro.features.moments import Moments, merged
 from tests.features.copies import error_of
 
 Samples = Literal["images", "positions", "flat"]
+pytestmark = pytest.mark.usefixtures("either_way")
 IMAGES = 5 * BLOCK + 9
 MODEL = nn.Sequential(nn.Conv2d(3, 12, 3, bias=False), nn.ReLU(inplace=True))
 MAPS = torch.randn(IMAGES, 3, 7, 7, generator=torch.Generator().manual_seed(5))

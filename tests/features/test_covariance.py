@@ -12,6 +12,7 @@ from tests.features.copies import covariance_by_numpy, error_of, rows_by_numpy
 
 Samples = Literal["images", "positions"]
 Precision = Literal["fast", "exact"]
+pytestmark = pytest.mark.usefixtures("either_way")
 BOUND = {"fast": 1e-6, "exact": 1e-12}
 
 

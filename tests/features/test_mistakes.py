@@ -19,6 +19,7 @@ from in4310repro.features.spectra import spectrum
 from tests.features.conftest import Tangled
 from tests.features.copies import covariance_by_numpy, maps_by_copies
 
+pytestmark = pytest.mark.usefixtures("either_way")
 NAMES = ["conv1", "relu", "bn2", "block.conv1", "late"]
 Shares = dict[str, float]
 Network = Tangled

@@ -14,6 +14,7 @@ from tests.features.conftest import Tangled
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
 
 Samples = Literal["images", "positions"]
+pytestmark = pytest.mark.usefixtures("either_way")
 NAMES = ["conv1", "bn1", "bn2", "block.conv1", "late"]
 
 

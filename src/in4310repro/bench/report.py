@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from in4310repro.bench.pipelines import Contender, Run, bare, contenders, error, ours, reference, run
+from in4310repro.features.kernel import described
 from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import json_bytes, write_file
@@ -40,7 +41,7 @@ def benchmark(
     if min(repeats, images, batch_size) < 1:
         raise ValueError(f"repeats {repeats}, images {images}, batch size {batch_size}; each must be at least 1")
     report: Row = {
-        "fingerprint": fingerprint(numerics),
+        "fingerprint": fingerprint(numerics) | {"feature_kernel": described()},
         "settings": {"repeats": repeats, "images": images, "batch_size": batch_size, "side": side},
         "loader_ms_per_image": loader_milliseconds(side),
         "synthetic_errors": synthetic_errors(numerics.device),
@@ -163,7 +164,8 @@ def markdown(report: Row) -> str:
     lines = [
         "# Feature statistics: cost and error",
         "",
-        f"{mark['processor']}, {mark['threads']} threads, {mark['device']}, {mark['numerics']} arithmetic; {versions}.",
+        f"{mark['processor']}, {mark['threads']} threads, {mark['device']}, {mark['numerics']} arithmetic; {versions}. "
+        f"Feature statistics on the processor: {mark['feature_kernel']}.",
         f"ResNet-18 at {settings['side']} px, {settings['images']} images in batches of {settings['batch_size']}, "
         f"{settings['repeats']} alternating repeats; medians, quartiles in brackets. Ratio: time to the bare forward "
         "pass just before. Error: worst over modules of covariance (Frobenius) and 8 largest eigenvalues.",

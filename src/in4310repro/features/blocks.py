@@ -10,9 +10,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from in4310repro.features.covariance import ImageRows, PositionRows, Precision
+from in4310repro.features.covariance import ImageRows, PositionRows, Precision, look_at
 from in4310repro.features.moments import Moments, merged
-from in4310repro.features.scratch import Scratch
+from in4310repro.features.sparsity import Counts
 
 BLOCK = 64  # images
 
@@ -48,33 +48,28 @@ def total(nodes: Nodes) -> Moments:
 class BlockMoments:
     """The nodes of the finished blocks, and the sums of the block being filled."""
 
-    def __init__(self, samples: Literal["images", "positions"], precision: Precision, scratch: Scratch) -> None:
+    def __init__(self, samples: Literal["images", "positions"], precision: Precision) -> None:
         self._rows = ImageRows if samples == "images" else PositionRows
         self._precision = precision
-        self._scratch = scratch
         self._nodes: Nodes = {}
         self._open: tuple[int, ImageRows | PositionRows] | None = None  # block and its sums
 
-    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> bool:
-        """Take in the maps of images first_image, first_image + 1, ..., cut at the borders of blocks.
-
-        Returns:
-            Whether all values are known to be finite.
-        """
+    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
+        """Take in and count the maps of images first_image, first_image + 1, ..., cut at the borders of blocks."""
         start, stop = first_image, first_image + len(maps)
-        known = True
+        counts = Counts()
         while start < stop:
             block = start // BLOCK
             cut = min(stop, (block + 1) * BLOCK)
             part = maps[start - first_image : cut - first_image]
             if self._open is None:
-                self._open = (block, self._rows.begun(part, self._precision, self._scratch))
-            known &= self._open[1].add(part, finite=finite)
+                self._open = (block, self._rows(look_at(part), self._precision))
+            counts += self._open[1].add(part)
             if cut == (block + 1) * BLOCK:
                 insert(self._nodes, (0, block), self._open[1].moments())
                 self._open = None
             start = cut
-        return known
+        return counts
 
     def nodes(self) -> Nodes:
         """All nodes, with the block being filled as it stands; itself it stays as it is."""
@@ -110,4 +105,4 @@ class BlockMoments:
             if kind == "node":
                 self._nodes[(int(where[0]), int(where[1]))] = Moments(**values)
             else:
-                self._open = (int(where[0]), self._rows.restored(values, self._scratch))
+                self._open = (int(where[0]), self._rows.restored(values, self._precision))

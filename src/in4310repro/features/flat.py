@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from in4310repro.features.sparsity import Counts, count
+
 LIMIT = 4 << 30  # bytes
 COLUMNS = 1 << 15  # values of each map multiplied at a time
 
@@ -17,14 +19,8 @@ class FlatMaps:
     def __init__(self) -> None:
         self._batches: dict[int, Tensor] = {}
 
-    def add(
-        self,
-        first_image: int,
-        maps: Float[Tensor, "image channel height width"],
-        *,
-        finite: bool,
-    ) -> bool:
-        """Keep a copy of the maps of images first_image, first_image + 1, ...; `finite` is handed back.
+    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
+        """Count and keep a copy of the maps of images first_image, first_image + 1, ....
 
         Raises:
             ValueError: the copies would take more memory than LIMIT.
@@ -35,7 +31,7 @@ class FlatMaps:
                 f'samples="flat" keeps every map, {kept} bytes by image {first_image}; the limit is {LIMIT}'
             )
         self._batches[first_image] = maps.flatten(start_dim=1).clone()
-        return finite
+        return count(maps)
 
     def merge(self, other: "FlatMaps") -> None:
         """Add the maps of another."""

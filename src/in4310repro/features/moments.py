@@ -14,7 +14,8 @@ class Moments:
     rows: Float64[Tensor, ""]
     shift: Float64[Tensor, " channel"]
     offset: Float64[Tensor, " channel"]
-    scatter: Float64[Tensor, "channel channel"]  # sum over rows of (x - mean)(x - mean)^T
+    # The sum over rows of (x - mean)(x - mean)^T; only its upper triangle means anything.
+    scatter: Float64[Tensor, "channel channel"]
 
     @property
     def mean(self) -> Float64[Tensor, " channel"]:

@@ -55,7 +55,8 @@ class FeatureResult:
         Raises:
             ValueError: only counts were asked for, or there are no more rows than the correction.
         """
-        return self._divided(self._moments().scatter)
+        upper = self._moments().scatter.triu()
+        return self._divided(upper + upper.triu(1).T)
 
     @cached_property
     def spectrum(self) -> Spectrum:

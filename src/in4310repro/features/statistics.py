@@ -14,7 +14,6 @@ from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
 from in4310repro.features.hooks import ModuleChoice, capture, choose, measuring, tensors
 from in4310repro.features.result import FeatureResult, finished
-from in4310repro.features.scratch import Scratch
 from in4310repro.features.state import joint, split
 from in4310repro.features.stream import Settings, Stream, channel_axis
 
@@ -76,7 +75,6 @@ class FeatureStatistics:
         self._axes = dict(channel_axis or {})
         if unknown := sorted(self._axes.keys() - self._modules.keys()):
             raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(self._modules)}")
-        self._scratch = Scratch()
         self._streams: dict[Key, Stream] = {}
         self._placed: ExitStack | None = None
         self._entered = False
@@ -120,7 +118,7 @@ class FeatureStatistics:
 
     def _stream(self, key: Key) -> Stream:
         if key not in self._streams:
-            self._streams[key] = Stream(self._settings, self._first_image, self._scratch)
+            self._streams[key] = Stream(self._settings, self._first_image)
         return self._streams[key]
 
     def result(self) -> dict[str, FeatureResult]:

@@ -1,17 +1,16 @@
 """The running statistics of one tensor of one call of one module."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
 from in4310repro.features.flat import FlatMaps
-from in4310repro.features.scratch import Scratch
-from in4310repro.features.sparsity import CHUNK, Counts, count
+from in4310repro.features.sparsity import Counts, count
 
 VALID: dict[str, tuple[object, ...]] = {
     "samples": (None, "images", "positions", "flat"),
@@ -45,7 +44,7 @@ class Settings:
 class Stream:
     """Counts of all images so far, and their samples; images are numbered from `first_image` on."""
 
-    def __init__(self, settings: Settings, first_image: int, scratch: Scratch) -> None:
+    def __init__(self, settings: Settings, first_image: int) -> None:
         self.counts = Counts()
         self.seen = 0  # samples, finite or not
         self.measured: list[range] = []
@@ -53,10 +52,9 @@ class Stream:
         if settings.samples == "flat":
             self.samples = FlatMaps()
         elif settings.samples is not None:
-            self.samples = BlockMoments(settings.samples, settings.precision, scratch)
+            self.samples = BlockMoments(settings.samples, settings.precision)
         self._settings = settings
         self._next_image = first_image
-        self._scratch = scratch
 
     @property
     def images(self) -> int:
@@ -69,36 +67,18 @@ class Stream:
         Raises:
             ValueError: a non-finite value where those are to raise, or images that were measured already.
         """
-        measured = joined(self.measured, [range(self._next_image, self._next_image + images)])
+        measured = continued(self.measured, range(self._next_image, self._next_image + images))
         if self.samples is None:
-            self._count(output)
+            counts = count(output)
         else:
-            self._sample(image_maps(output, axis))
+            maps = image_maps(output, axis)
+            counts = self.samples.add(self._next_image, maps) if len(maps) else Counts()
+            self.seen += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
+        self.counts += counts
+        if self._settings.on_non_finite == "raise" and not output.is_cuda and counts.non_finite:
+            raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
         self.measured = measured
         self._next_image += images
-
-    def _sample(self, maps: Float[Tensor, "image channel height width"]) -> None:
-        assert self.samples is not None  # noqa: S101
-        # On a processor a few images at a time: what the count has read is still in the cache for the samples.
-        few = len(maps) if maps.is_cuda else CHUNK // max(1, maps[:1].numel())
-        first_image = self._next_image
-        for part in torch.split(maps, max(1, few)) if len(maps) else ():
-            if self._settings.samples == "images":
-                # The sums of the rows tell what the count would have to find out.
-                self._count(part, finite=self.samples.add(first_image, part, finite=False))
-            else:
-                self.samples.add(first_image, part, finite=self._count(part))
-            first_image += len(part)
-        self.seen += len(maps) * (maps[:1, :1].numel() if self._settings.samples == "positions" else 1)
-
-    def _count(self, values: Float[Tensor, "..."], *, finite: bool = False) -> bool:
-        """Add the counts; whether all values are known to be finite, which on a GPU they are not."""
-        counts = count(values, self._scratch, finite=finite)
-        self.counts += counts
-        finite = not values.is_cuda and int(counts.non_finite) == 0
-        if not finite and not values.is_cuda and self._settings.on_non_finite == "raise":
-            raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
-        return finite
 
     def merge(self, other: "Stream") -> None:
         """Add the images of another stream of equal settings.
@@ -148,6 +128,17 @@ def image_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image 
     """A view with four axes, channels on the second; an output without positions has one."""
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
+
+
+def continued(measured: list[range], images: range) -> list[range]:
+    """`measured` and `images`; mostly these follow on the last ones.
+
+    Raises:
+        ValueError: an index is in both.
+    """
+    if measured and measured[-1].stop == images.start:
+        return [*measured[:-1], range(measured[-1].start, images.stop)]
+    return joined(measured, [images])
 
 
 def joined(first: list[range], second: list[range]) -> list[range]:

@@ -1,0 +1,480 @@
+// Statistics of float32 feature maps in one pass over memory: counts, spatial means, products of all pairs of channels.
+//
+// Every number that leaves here is a function of the values alone, to the bit: not of their layout in memory, nor of
+// the number of threads, nor of the instruction set, as long as it has a fused product and sum. Each sum is a chain of
+// the same operations in the same order, whatever the width of a vector and the shape of a tile.
+// setup.py compiles this file once for each instruction set; kernel.py picks one.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace {
+
+// Bytes of a vector; columns of a register tile in vectors, and its rows by the number of columns. Tiles fill the
+// registers with sums: 16 to 24 of 32, or 12 of 16.
+#if defined(__AVX512F__)
+constexpr int BYTES = 64, COLUMNS = 4, HEIGHT[] = {0, 16, 8, 8, 4};
+#elif defined(__AVX2__)
+constexpr int BYTES = 32, COLUMNS = 3, HEIGHT[] = {0, 8, 4, 4};
+#else
+constexpr int BYTES = 16, COLUMNS = 2, HEIGHT[] = {0, 4, 4};
+#endif
+
+typedef float Floats __attribute__((vector_size(BYTES)));
+typedef float Half __attribute__((vector_size(BYTES / 2)));  // as many floats as a vector has doubles
+typedef double Doubles __attribute__((vector_size(BYTES)));
+typedef int32_t Ints __attribute__((vector_size(BYTES)));
+
+constexpr int FLOATS = BYTES / 4, DOUBLES = BYTES / 8;
+constexpr int LANES = 16;                      // partial sums of a spatial mean
+constexpr ptrdiff_t ROWS = 256;                // positions packed at a time
+constexpr ptrdiff_t CHAIN = 64;                // products added one by one: the error of a sum grows with its length
+constexpr ptrdiff_t PANEL = ROWS + 1;          // one more, or all panels would compete for the same lines of the cache
+constexpr ptrdiff_t CACHED = 4096;             // values that are still in the first cache when they are read again
+constexpr ptrdiff_t RUN = 1 << 16;             // values that a thread counts at a time
+constexpr ptrdiff_t AHEAD = 4096;              // values to fetch into the second cache; the processor looks less far
+// How products are shared out: segments have 512 positions or more, and what they add up takes 64 MB at most; slices
+// are every n-th group of columns, for matrices too large for many segments.
+constexpr ptrdiff_t SEGMENTS = 32, POSITIONS = 512, BUFFERED = 64 << 20, SLICE = 512;
+
+// As kernel.py hands it over; channel_stride or position_stride is 1.
+struct Maps {
+    const float *data;
+    ptrdiff_t images, channels, positions;
+    ptrdiff_t image_stride, channel_stride, position_stride;
+
+    const float *at(ptrdiff_t image, ptrdiff_t channel, ptrdiff_t position) const {
+        return data + image * image_stride + channel * channel_stride + position * position_stride;
+    }
+};
+
+template <typename V>
+[[gnu::always_inline]] inline V load(const void *from) {
+    V values;
+    std::memcpy(&values, from, sizeof values);
+    return values;
+}
+
+[[gnu::always_inline]] inline Doubles widened(const float *from) {
+    return __builtin_convertvector(load<Half>(from), Doubles);
+}
+
+struct Counts {
+    int64_t non_positive = 0, zeros = 0, non_finite = 0, left_out = 0;
+
+    void operator+=(const Counts &other) {
+        non_positive += other.non_positive;
+        zeros += other.zeros;
+        non_finite += other.non_finite;
+        left_out += other.left_out;
+    }
+    void operator+=(float value) {
+        non_positive += value <= 0;
+        zeros += value == 0;
+        non_finite += !(value - value == 0);
+    }
+};
+
+// Counts by the bits of the values, which is right as long as all are finite; whether they are is what it tells too.
+struct Tally {
+    Ints positive{}, zeros{}, largest{};  // a comparison that holds is -1
+    int64_t values = 0;
+
+    [[gnu::always_inline]] void add(Ints bits) {
+        Ints magnitude = bits & INT32_MAX;
+        positive += bits > 0;
+        zeros += magnitude == 0;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    [[gnu::always_inline]] void add(const float *from, ptrdiff_t number) {
+        values += number;
+        ptrdiff_t k = 0;
+        for (; k + 16 <= number; k += 16) {
+            __builtin_prefetch(from + k + AHEAD, 0, 2);
+#pragma GCC unroll 4
+            for (int part = 0; part < 16; part += FLOATS) add(load<Ints>(from + k + part));
+        }
+        for (; k < number; k += FLOATS) {
+            Ints bits = Ints{} + (INT32_MIN + 1);  // a negative denormal: neither positive nor zero nor large
+            std::memcpy(&bits, from + k, std::min<ptrdiff_t>(FLOATS, number - k) * sizeof *from);
+            add(bits);
+        }
+    }
+    bool finite() const {
+        bool all = true;
+        for (int lane = 0; lane < FLOATS; lane++) all &= largest[lane] < 0x7f800000;
+        return all;
+    }
+    Counts counts() const {
+        Counts sum{values};
+        for (int lane = 0; lane < FLOATS; lane++) {
+            sum.non_positive += positive[lane];
+            sum.zeros -= zeros[lane];
+        }
+        return sum;
+    }
+};
+
+// Values of one image at some positions; in the order of memory where that is one run.
+[[gnu::always_inline]] inline void tally(const Maps &maps, const float *first, ptrdiff_t positions, Tally &found) {
+    if (maps.channel_stride == 1 && maps.position_stride == maps.channels)
+        return found.add(first, positions * maps.channels);
+    bool rows = maps.channel_stride == 1;
+    ptrdiff_t runs = rows ? positions : maps.channels, step = rows ? maps.position_stride : maps.channel_stride;
+    for (ptrdiff_t run = 0; run < runs; run++) found.add(first + run * step, rows ? maps.channels : positions);
+}
+
+double folded(const double lanes[LANES]) {
+    double sum[LANES];
+    std::copy_n(lanes, LANES, sum);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++) sum[lane] += sum[lane + half];
+    return sum[0];
+}
+
+// Lane l sums positions l, l + 16, l + 32, ... of a channel.
+void means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double *means, Tally &found) {
+    for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
+        const float *from = maps.at(image, channel, 0);
+        double less = shift[channel], lanes[LANES];
+        Doubles parts[LANES / DOUBLES] = {};
+        ptrdiff_t position = 0;
+        for (ptrdiff_t first = 0, stop; first < maps.positions; first = stop) {
+            stop = std::min(first + CACHED, maps.positions);
+            found.add(from + first, stop - first);
+            for (; position + LANES <= stop; position += LANES)
+#pragma GCC unroll 8
+                for (int part = 0; part < LANES / DOUBLES; part++)
+                    parts[part] += widened(from + position + part * DOUBLES) - less;
+        }
+        std::memcpy(lanes, parts, sizeof lanes);
+        for (int lane = 0; position < maps.positions; position++, lane++) lanes[lane] += from[position] - less;
+        means[channel] = folded(lanes) / maps.positions;
+    }
+}
+
+// The same where a row has all channels of a position; `lanes` is working memory, 16 rows of `width` doubles.
+void sums_of_rows(const Maps &maps, const float *rows, ptrdiff_t positions, const float *shift, double *lanes,
+                  ptrdiff_t width) {
+    ptrdiff_t step = maps.position_stride, channel = 0;
+    for (; channel + DOUBLES <= maps.channels; channel += DOUBLES) {
+        Doubles less = widened(shift + channel), own[LANES];
+        for (int lane = 0; lane < LANES; lane++) own[lane] = load<Doubles>(lanes + lane * width + channel);
+        ptrdiff_t row = 0;
+        for (; row + LANES <= positions; row += LANES)
+#pragma GCC unroll 16
+            for (int lane = 0; lane < LANES; lane++) own[lane] += widened(rows + (row + lane) * step + channel) - less;
+        for (int lane = 0; row < positions; row++, lane++) own[lane] += widened(rows + row * step + channel) - less;
+        for (int lane = 0; lane < LANES; lane++) std::memcpy(lanes + lane * width + channel, own + lane, BYTES);
+    }
+    for (; channel < maps.channels; channel++)
+        for (ptrdiff_t row = 0; row < positions; row++)
+            lanes[row % LANES * width + channel] += rows[row * step + channel] - double(shift[channel]);
+}
+
+Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double *means, double *lanes,
+                   ptrdiff_t width) {
+    Tally found;
+    if (maps.channel_stride == 1) {
+        std::fill_n(lanes, LANES * width, 0.0);
+        ptrdiff_t rows = std::max<ptrdiff_t>(1, CACHED / maps.channels / LANES) * LANES;
+        for (ptrdiff_t first = 0; first < maps.positions; first += rows) {
+            ptrdiff_t positions = std::min(rows, maps.positions - first);
+            tally(maps, maps.at(image, 0, first), positions, found);
+            sums_of_rows(maps, maps.at(image, 0, first), positions, shift, lanes, width);
+        }
+        for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
+            double own[LANES];
+            for (int lane = 0; lane < LANES; lane++) own[lane] = lanes[lane * width + channel];
+            means[channel] = folded(own) / maps.positions;
+        }
+    } else {
+        means_of_runs(maps, image, shift, means, found);
+    }
+    if (found.finite()) return found.counts();
+    Counts counts;
+    for (ptrdiff_t channel = 0; channel < maps.channels; channel++)
+        for (ptrdiff_t position = 0; position < maps.positions; position++)
+            counts += *maps.at(image, channel, position);
+    return counts;
+}
+
+// Row i of the square becomes its column i: blocks of D x D change places, for D = half the width, ..., 2, 1.
+template <int D, size_t... LANE>
+[[gnu::always_inline]] inline void exchange(Floats square[FLOATS], std::index_sequence<LANE...>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < FLOATS; i++)
+        if (!(i & D)) {
+            Floats upper = square[i], lower = square[i + D];
+            square[i] = __builtin_shufflevector(upper, lower, (LANE & D ? int(LANE) - D + FLOATS : int(LANE))...);
+            square[i + D] = __builtin_shufflevector(upper, lower, (LANE & D ? int(LANE) + FLOATS : int(LANE) + D)...);
+        }
+    if constexpr (D > 1) exchange<D / 2>(square, std::index_sequence<LANE...>{});
+}
+[[gnu::always_inline]] inline void transpose(Floats square[FLOATS]) {
+    exchange<FLOATS / 2>(square, std::make_index_sequence<FLOATS>{});
+}
+
+// Panels hold FLOATS or DOUBLES channels each: panel, row, channel. These put FLOATS channels of a row in its place.
+[[gnu::always_inline]] inline void put(float *panels, ptrdiff_t channel, ptrdiff_t row, Floats values,
+                                       const float *shift) {
+    values -= load<Floats>(shift + channel);
+    std::memcpy(panels + channel * PANEL + row * FLOATS, &values, BYTES);
+}
+[[gnu::always_inline]] inline void put(double *panels, ptrdiff_t channel, ptrdiff_t row, Floats values,
+                                       const float *shift) {
+    float some[FLOATS];
+    std::memcpy(some, &values, BYTES);
+#pragma GCC unroll 2
+    for (int part = 0; part < FLOATS; part += DOUBLES) {
+        Doubles wide = widened(some + part) - widened(shift + channel + part);
+        std::memcpy(panels + (channel + part) * PANEL + row * DOUBLES, &wide, BYTES);
+    }
+}
+
+template <typename T>
+void pack_rows(const Maps &maps, const float *from, ptrdiff_t positions, const float *shift, T *panels, ptrdiff_t row) {
+    for (ptrdiff_t last = row + positions; row < last; row++, from += maps.position_stride) {
+        ptrdiff_t channel = 0;
+        for (; channel + FLOATS <= maps.channels; channel += FLOATS)
+            put(panels, channel, row, load<Floats>(from + channel), shift);
+        if (channel < maps.channels) {
+            Floats rest{};
+            std::memcpy(&rest, from + channel, (maps.channels - channel) * sizeof *from);
+            put(panels, channel, row, rest, shift);
+        }
+    }
+}
+
+template <typename T>
+void pack_runs(const Maps &maps, const float *from, ptrdiff_t positions, const float *shift, T *panels, ptrdiff_t row) {
+    ptrdiff_t step = maps.channel_stride;
+    for (ptrdiff_t channel = 0; channel < maps.channels; channel += FLOATS, from += FLOATS * step) {
+        ptrdiff_t wide = std::min<ptrdiff_t>(FLOATS, maps.channels - channel), first = 0;
+        Floats square[FLOATS];
+        if (wide == FLOATS)
+            for (; first + FLOATS <= positions; first += FLOATS) {
+#pragma GCC unroll 16
+                for (int i = 0; i < FLOATS; i++) square[i] = load<Floats>(from + i * step + first);
+                transpose(square);
+#pragma GCC unroll 16
+                for (int i = 0; i < FLOATS; i++) put(panels, channel, row + first + i, square[i], shift);
+            }
+        for (; first < positions; first += FLOATS) {
+            ptrdiff_t high = std::min<ptrdiff_t>(FLOATS, positions - first);
+            std::fill_n(square, FLOATS, Floats{});
+            for (ptrdiff_t i = 0; i < wide; i++) std::memcpy(square + i, from + i * step + first, high * sizeof *from);
+            transpose(square);
+            for (ptrdiff_t i = 0; i < high; i++) put(panels, channel, row + first + i, square[i], shift);
+        }
+    }
+}
+
+// Counts by comparing, for rows with values that are not finite; such rows become zeros and are left out.
+template <typename T>
+Counts cleared(const Maps &maps, ptrdiff_t first, ptrdiff_t rows, T *panels) {
+    constexpr int WIDTH = BYTES / sizeof(T);
+    Counts counts;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        Counts own;
+        for (ptrdiff_t channel = 0; channel < maps.channels; channel++)
+            own += *maps.at((first + row) / maps.positions, channel, (first + row) % maps.positions);
+        if (own.non_finite) {
+            own.left_out = 1;
+            for (ptrdiff_t channel = 0; channel < maps.channels; channel++)
+                panels[channel / WIDTH * WIDTH * PANEL + row * WIDTH + channel % WIDTH] = 0;
+        }
+        counts += own;
+    }
+    return counts;
+}
+
+// out[i][j] += sum over rows of left[i] right[j], for HIGH channels of one panel and WIDE whole panels.
+template <typename V, int HIGH, int WIDE, typename T>
+void tile(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t leading) {
+    constexpr int WIDTH = BYTES / sizeof(T);
+    T total[HIGH][WIDE][WIDTH] = {};
+    for (ptrdiff_t row = 0, stop; row < rows;) {
+        V sums[HIGH][WIDE];
+#pragma GCC unroll 16
+        for (int i = 0; i < HIGH; i++)
+#pragma GCC unroll 4
+            for (int j = 0; j < WIDE; j++) sums[i][j] = V{};
+        for (stop = std::min(row + CHAIN, rows); row < stop; row++) {
+            V factors[WIDE];
+#pragma GCC unroll 4
+            for (int j = 0; j < WIDE; j++) factors[j] = load<V>(right + (j * PANEL + row) * WIDTH);
+#pragma GCC unroll 16
+            for (int i = 0; i < HIGH; i++)
+#pragma GCC unroll 4
+                for (int j = 0; j < WIDE; j++) sums[i][j] += left[row * WIDTH + i] * factors[j];
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < HIGH; i++)
+#pragma GCC unroll 4
+            for (int j = 0; j < WIDE; j++) {
+                V sum = load<V>(total[i][j]) + sums[i][j];
+                std::memcpy(total[i][j], &sum, BYTES);
+            }
+    }
+    for (int i = 0; i < HIGH; i++)
+        for (int j = 0; j < WIDE; j++)
+            for (int lane = 0; lane < WIDTH; lane++) out[i * leading + j * WIDTH + lane] += total[i][j][lane];
+}
+
+template <typename V, int WIDE, typename T>
+void strip(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t leading) {
+    constexpr int WIDTH = BYTES / sizeof(T), HIGH = std::min(HEIGHT[WIDE], WIDTH);
+    for (int i = 0; i < WIDTH; i += HIGH) tile<V, HIGH, WIDE>(rows, left + i, right, out + i * leading, leading);
+}
+
+// A slice of the upper triangle, by panels: a group of columns stays in the cache for all rows above it.
+template <typename V, typename T>
+void products(ptrdiff_t rows, ptrdiff_t count, const T *panels, double *out, ptrdiff_t leading, ptrdiff_t slice,
+              ptrdiff_t slices) {
+    constexpr int WIDTH = BYTES / sizeof(T);
+    for (ptrdiff_t group = slice * COLUMNS; group < count; group += slices * COLUMNS)
+        for (ptrdiff_t i = 0, stop = std::min(group + COLUMNS, count); i < stop; i++) {
+            ptrdiff_t j = std::max(i, group);
+            const T *left = panels + i * PANEL * WIDTH, *right = panels + j * PANEL * WIDTH;
+            double *corner = out + (i * leading + j) * WIDTH;
+            switch (stop - j) {
+                case 1: strip<V, 1>(rows, left, right, corner, leading); break;
+                case 2: strip<V, 2>(rows, left, right, corner, leading); break;
+#if defined(__AVX2__)
+                case 3: strip<V, 3>(rows, left, right, corner, leading); break;
+#endif
+#if defined(__AVX512F__)
+                case 4: strip<V, 4>(rows, left, right, corner, leading); break;
+#endif
+            }
+        }
+}
+
+template <typename V, typename T>
+void panel_sums(ptrdiff_t rows, ptrdiff_t count, const T *panels, double *sums) {
+    constexpr int WIDTH = BYTES / sizeof(T);
+    for (ptrdiff_t panel = 0; panel < count; panel++, panels += PANEL * WIDTH) {
+        V parts[4] = {};  // rows 0, 4, 8, ...; 1, 5, 9, ...; and so on
+        ptrdiff_t row = 0;
+        for (; row + 4 <= rows; row += 4)
+#pragma GCC unroll 4
+            for (int part = 0; part < 4; part++) parts[part] += load<V>(panels + (row + part) * WIDTH);
+        for (int part = 0; row < rows; row++, part++) parts[part] += load<V>(panels + row * WIDTH);
+        V sum = (parts[0] + parts[2]) + (parts[1] + parts[3]);
+        for (int lane = 0; lane < WIDTH; lane++) sums[panel * WIDTH + lane] += sum[lane];
+    }
+}
+
+// Adds a slice of the products of rows first..stop-1 of all (image, position), and with slice 0 their sums.
+template <typename V, typename T>
+Counts segment(const Maps &maps, const float *shift, ptrdiff_t first, ptrdiff_t stop, void *memory, double *sums,
+               double *out, ptrdiff_t leading, ptrdiff_t slice, ptrdiff_t slices) {
+    constexpr int WIDTH = BYTES / sizeof(T);
+    T *panels = static_cast<T *>(memory);
+    ptrdiff_t count = (maps.channels + FLOATS - 1) / FLOATS * FLOATS / WIDTH;
+    Counts counts;
+    for (ptrdiff_t rows; first < stop; first += rows) {
+        rows = std::min(ROWS, stop - first);
+        Tally found;
+        for (ptrdiff_t row = 0, part; row < rows; row += part) {
+            ptrdiff_t position = (first + row) % maps.positions;
+            const float *from = maps.at((first + row) / maps.positions, 0, position);
+            part = std::min(maps.positions - position, rows - row);
+            tally(maps, from, part, found);
+            (maps.channel_stride == 1 ? pack_rows<T> : pack_runs<T>)(maps, from, part, shift, panels, row);
+        }
+        counts += found.finite() ? found.counts() : cleared(maps, first, rows, panels);
+        if (slice == 0) panel_sums<V>(rows, count, panels, sums);
+        products<V>(rows, count, panels, out, leading, slice, slices);
+    }
+    return slice == 0 ? counts : Counts{};
+}
+
+void *working_memory(size_t bytes) { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); }
+
+#pragma omp declare reduction(+ : Counts : omp_out += omp_in)
+
+}  // namespace
+
+extern "C" {
+
+const char *source() { return SOURCE; }
+
+// counts: non-positive, zeros, not finite.
+void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) {
+    Counts sum;
+    ptrdiff_t runs = (number + RUN - 1) / RUN;
+#pragma omp parallel for num_threads(threads) if (runs > 1) reduction(+ : sum)
+    for (ptrdiff_t run = 0; run < runs; run++) {
+        const float *from = values + run * RUN;
+        ptrdiff_t length = std::min(RUN, number - run * RUN);
+        Tally found;
+        found.add(from, length);
+        if (found.finite())
+            sum += found.counts();
+        else
+            for (ptrdiff_t k = 0; k < length; k++) sum += from[k];
+    }
+    counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite;
+}
+
+// means[image][channel] of the values less the channel's shift, in double; counts as above.
+void spatial_means(const Maps *maps, const float *shift, int threads, double *means, int64_t *counts) {
+    Counts sum;
+    ptrdiff_t width = (maps->channels + DOUBLES - 1) / DOUBLES * DOUBLES;
+#pragma omp parallel num_threads(threads) if (maps->images > 1) reduction(+ : sum)
+    {
+        double *lanes = static_cast<double *>(working_memory(LANES * width * sizeof(double)));
+#pragma omp for
+        for (ptrdiff_t image = 0; image < maps->images; image++)
+            sum += image_means(*maps, image, shift, means + image * maps->channels, lanes, width);
+        std::free(lanes);
+    }
+    counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite;
+}
+
+// Adds to sums[channel] and to the upper triangle of products[channel][channel] over all positions of all images;
+// `leading` is the length of their rows, a multiple of 16, and `shift` has as many values. exact: in double, else the
+// products of up to 256 positions in float. counts: as above, and positions left out for a value that is not finite.
+void position_sums(const Maps *maps, const float *shift, int exact, int threads, double *sums, double *products,
+                   ptrdiff_t leading, int64_t *counts) {
+    Counts sum;
+    ptrdiff_t rows = maps->images * maps->positions, panels = (rows + ROWS - 1) / ROWS;
+    ptrdiff_t size = leading * (leading + 1), bytes = size * sizeof(double);
+    ptrdiff_t segments = 1, slices = std::max<ptrdiff_t>(1, leading / SLICE);
+    while (segments < SEGMENTS && 2 * segments * POSITIONS <= rows && (2 * segments - 1) * bytes <= BUFFERED)
+        segments *= 2;
+    // The first segment adds to what is there, each other one to a part of its own; the parts are added in order.
+    double *parts = segments > 1 ? static_cast<double *>(working_memory((segments - 1) * bytes)) : nullptr;
+#pragma omp parallel num_threads(threads) if (segments * slices > 1) reduction(+ : sum)
+    {
+        void *memory = working_memory(leading * PANEL * (exact ? sizeof(double) : sizeof(float)));
+#pragma omp for
+        for (ptrdiff_t s = 1; s < segments; s++) std::fill_n(parts + (s - 1) * size, size, 0.0);
+#pragma omp for collapse(2)
+        for (ptrdiff_t s = 0; s < segments; s++)
+            for (ptrdiff_t slice = 0; slice < slices; slice++) {
+                double *own = s ? parts + (s - 1) * size : nullptr;
+                sum += (exact ? segment<Doubles, double> : segment<Floats, float>)(
+                    *maps, shift, s * panels / segments * ROWS, std::min(rows, (s + 1) * panels / segments * ROWS),
+                    memory, own ? own + leading * leading : sums, own ? own : products, leading, slice, slices);
+            }
+        std::free(memory);
+#pragma omp for
+        for (ptrdiff_t row = 0; row <= leading; row++) {
+            double *to = row < leading ? products + row * leading : sums;
+            for (ptrdiff_t s = 1; s < segments; s++) {
+                const double *own = parts + (s - 1) * size + row * leading;
+                for (ptrdiff_t k = row % leading; k < leading; k++) to[k] += own[k];
+            }
+        }
+    }
+    std::free(parts);
+    counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite, counts[3] = sum.left_out;
+}
+}

@@ -1,0 +1,243 @@
+"""The compiled kernel: the same bits on every instruction set, in every memory layout, on any number of threads."""
+
+import ctypes
+import hashlib
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from in4310repro.features import FeatureStatistics, kernel
+from in4310repro.features.covariance import sums_by_lanes
+from in4310repro.features.kernel import SETS, Kernel, compiled, described, in_use
+from tests.features.copies import covariance_by_numpy, error_of
+
+WIDEST = list(SETS.values()).index(torch.backends.cpu.get_cpu_capability().lower().replace("default", "base"))
+NAMES = [name for name in list(SETS.values())[WIDEST:] if compiled(name)]
+# A product and a sum are two roundings where the processor has no instruction for both.
+FUSED = [name for name in NAMES if name != "base"]
+
+pytestmark = pytest.mark.skipif(in_use() is None, reason="no kernel was built: no C++ compiler at installation")
+
+Matrix = NDArray[np.float64]
+Found = tuple[tuple[int, ...], tuple[int, ...], Matrix, Matrix, Matrix]
+# Segments and slices of the products; panels that images share; channels that fill no vector; one of everything.
+SHAPES = [
+    (14, 1030, 9, 9),
+    (3, 64, 24, 24),
+    (5, 20, 9, 7),
+    (2, 133, 16, 17),
+    (70, 32, 1, 1),
+    (4, 1, 13, 5),
+    (1, 3, 40, 41),
+    (2, 6, 1, 9),
+]
+
+
+def maps_of(shape: tuple[int, ...]) -> Tensor:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(math.prod(shape))) * 2 + 1
+    return values.where(values.abs() > 0.05, 0)
+
+
+def wild(shape: tuple[int, ...]) -> Tensor:
+    """Values of all sizes, so that the order of a sum shows in its bits; those of like numbers are often exact."""
+    return maps_of(shape) * 10 ** (12 * torch.rand(shape, generator=torch.Generator().manual_seed(1)) - 6)
+
+
+def layouts(maps: Tensor) -> dict[str, Tensor]:
+    """The same values in different places of memory."""
+    images, channels, height, width = maps.shape
+    wider = torch.full((images, channels + 3, height + 2, width + 5), torch.nan)
+    wider[:, 1 : channels + 1, 1 : height + 1, 2 : width + 2] = maps
+    rows = torch.full((images, height, width, channels + 2), torch.nan)
+    rows[..., 1 : channels + 1] = maps.permute(0, 2, 3, 1)
+    turned = torch.empty(width, images, channels, height)
+    turned.copy_(maps.permute(3, 0, 1, 2))
+    return {
+        "contiguous": maps,
+        "channels last": maps.contiguous(memory_format=torch.channels_last),
+        "some of the channels, every second image": torch.cat([maps, maps], dim=1).repeat_interleave(2, dim=0)[
+            ::2, :channels
+        ],
+        "a window": wider[:, 1 : channels + 1, 1 : height + 1, 2 : width + 2],
+        "some of the channels, channels last": rows[..., 1 : channels + 1].permute(0, 3, 1, 2),
+        "an order of no kind": turned.permute(1, 2, 3, 0),
+        "negated by a bit": torch.complex(torch.zeros_like(maps), -maps).conj().imag,
+    }
+
+
+def shift_of(maps: Tensor) -> Tensor:
+    """Near the mean, and the same in every layout."""
+    return maps[0].contiguous().mean(dim=(1, 2))
+
+
+def found_by(kernel: Kernel, maps: Tensor, *, exact: bool = False) -> Found:
+    """Everything that the kernel says of some maps."""
+    channels = maps.shape[1]
+    shift = shift_of(maps)
+    sums = torch.zeros(-(-channels // 16) * 16, dtype=torch.float64)
+    products = torch.zeros(len(sums), len(sums), dtype=torch.float64)
+    padded = torch.zeros(len(sums))
+    padded[:channels] = shift
+    counts = kernel.position_sums(maps, padded, sums, products, exact=exact)
+    means, others = kernel.spatial_means(maps, shift)
+    return counts, others, means.numpy(), sums.numpy(), products.triu().numpy()
+
+
+def bits(found: Found) -> list[object]:
+    return [part if isinstance(part, tuple) else part.tobytes() for part in found]
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_instruction_sets_layouts_and_threads_have_the_same_bits(shape: tuple[int, ...], exact: bool) -> None:
+    widest = in_use()
+    assert widest is not None
+    expected = bits(found_by(widest, wild(shape), exact=exact))
+    for name, (layout, maps) in itertools.product(FUSED, layouts(wild(shape)).items()):
+        own = compiled(name)
+        assert own is not None
+        assert bits(found_by(own, maps, exact=exact)) == expected, (name, layout)
+    torch.set_num_threads(3)
+    assert bits(found_by(widest, wild(shape), exact=exact)) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_instruction_set_agrees_with_numpy(shape: tuple[int, ...], name: str) -> None:
+    own = compiled(name)
+    assert own is not None
+    maps = maps_of(shape)
+    values = maps.double().numpy()
+    for exact, bound in ((False, 1e-6), (True, 1e-13)):
+        counts, _, means, sums, products = found_by(own, maps, exact=exact)
+        assert counts == (int((values <= 0).sum()), int((values == 0).sum()), 0, 0)
+        shift = shift_of(maps).double().numpy()
+        rows = np.moveaxis(values, 1, 3).reshape(-1, shape[1]) - shift
+        np.testing.assert_allclose(means, values.mean(axis=(2, 3)) - shift, rtol=0, atol=1e-13)
+        scale = np.abs(rows).sum(axis=0).max()
+        np.testing.assert_allclose(sums[: shape[1]], rows.sum(axis=0), rtol=0, atol=bound * scale)
+        upper = products[: shape[1], : shape[1]]
+        expected = np.triu(rows.T @ rows)
+        assert np.linalg.norm(upper - expected) <= bound * np.linalg.norm(expected)
+
+
+def products_by_float32_of_unshifted(maps: Tensor) -> Matrix:
+    """The mistake: float32 products of the values themselves."""
+    rows = maps.movedim(1, -1).reshape(-1, maps.shape[1])
+    mean = rows.mean(dim=0)
+    return (rows.T @ rows / len(rows) - torch.outer(mean, mean)).double().numpy()
+
+
+def test_products_of_values_that_were_not_shifted_fail_the_bound() -> None:
+    maps = maps_of((20, 32, 12, 12)) + 1e3
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], "positions") as statistics:
+        model(maps)
+    expected = covariance_by_numpy(maps, "positions")
+    assert error_of(statistics.result()["0"].covariance, expected) <= 1e-6
+    wrong = products_by_float32_of_unshifted(maps)
+    assert np.linalg.norm(wrong - expected) > 1e-3 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels-last"])
+@pytest.mark.parametrize("bad", [math.nan, -math.nan, math.inf, -math.inf])
+def test_positions_with_a_value_that_is_not_finite_are_left_out(bad: float, channels_last: bool, name: str) -> None:
+    own = compiled(name)
+    assert own is not None
+    maps = maps_of((4, 20, 15, 15))
+    clean = maps.clone()
+    for image, channel, row in ((0, 19, 3), (2, 0, 14), (2, 5, 14)):
+        maps[image, channel, row, 7] = bad
+        clean[image, :, row, 7] = maps[0].nan_to_num(0).mean(dim=(1, 2))
+    maps = maps.contiguous(memory_format=torch.channels_last) if channels_last else maps
+    shift = torch.zeros(32)
+    shift[:20] = maps[0].nan_to_num(0, 0, 0).mean(dim=(1, 2))
+    sums, products = torch.zeros(32, dtype=torch.float64), torch.zeros(32, 32, dtype=torch.float64)
+    counts = own.position_sums(maps, shift, sums, products, exact=True)
+    values = maps.double().numpy()
+    assert counts == (int((values <= 0).sum()), int((values == 0).sum()), 3, 2)
+    kept = np.isfinite(np.moveaxis(values, 1, 3).reshape(-1, 20)).all(axis=1)
+    rows = (np.moveaxis(values, 1, 3).reshape(-1, 20) - shift[:20].double().numpy())[kept]
+    np.testing.assert_allclose(products.triu().numpy()[:20, :20], np.triu(rows.T @ rows), rtol=1e-12)
+    np.testing.assert_allclose(sums.numpy()[:20], rows.sum(axis=0), rtol=0, atol=1e-10)
+    _, others = own.spatial_means(maps, shift[:20].contiguous())
+    assert others == own.count(maps) == counts[:3]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_spatial_means_have_the_bits_of_torchs_operations(shape: tuple[int, ...]) -> None:
+    own = in_use()
+    assert own is not None
+    maps = wild(shape)
+    shift = shift_of(maps)
+    means, _ = own.spatial_means(maps, shift)
+    assert torch.equal(means, sums_by_lanes(maps, shift) / math.prod(shape[2:]))
+
+
+def test_sums_in_another_order_have_other_bits() -> None:
+    maps = wild((3, 64, 24, 24))
+    shift = shift_of(maps)
+    plain = (maps.double() - shift[:, None, None]).flatten(start_dim=2).cumsum(dim=2)[:, :, -1]
+    assert not torch.equal(plain, sums_by_lanes(maps, shift))
+
+
+def test_denormal_numbers_are_positive_also_where_the_processor_flushes_them() -> None:
+    own = in_use()
+    assert own is not None
+    values = torch.tensor([1e-45, -1e-45, 0.0, -0.0] * 20)
+    assert torch.set_flush_denormal(True)
+    try:
+        assert own.count(values) == (60, 40, 0)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("number", [0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 200_001])
+def test_counts_of_any_number_of_values_are_numpys(number: int) -> None:
+    own = in_use()
+    assert own is not None
+    values = maps_of((number + 1,))[1:]
+    numbers = values.numpy()
+    assert own.count(values) == (int((numbers <= 0).sum()), int((numbers == 0).sum()), 0)
+
+
+def test_memory_beside_the_values_is_not_written() -> None:
+    own = in_use()
+    assert own is not None
+    memory = torch.full((3, 10, 50), 7.0, dtype=torch.float64)
+    maps = maps_of((2, 20, 5, 5))
+    own.position_sums(maps, torch.zeros(32), memory[0, 0, :32], torch.zeros(32, 32, dtype=torch.float64), exact=False)
+    assert torch.equal(memory[0, 0, 32:], torch.full((18,), 7.0, dtype=torch.float64))
+    assert torch.equal(memory[1:], torch.full((2, 10, 50), 7.0, dtype=torch.float64))
+    assert torch.equal(maps, maps_of((2, 20, 5, 5)))
+
+
+def test_a_library_from_another_source_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = in_use()
+    assert own is not None
+    assert (
+        own._library.source().decode()
+        == hashlib.sha256(Path(kernel.__file__).with_name("kernel.cpp").read_bytes()).hexdigest()
+    )
+    (tmp_path / "kernel.cpp").write_text("// changed since\n")
+    file = Path(own._library._name)
+    monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))
+    with pytest.raises(ValueError, match=r"was compiled from another kernel.cpp: install again, pip install -e \."):
+        Kernel(file, "base")
+
+
+def test_a_process_says_what_takes_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert described() == f"compiled, {NAMES[0]}"
+    monkeypatch.setattr(kernel, "in_use", lambda: None)
+    assert described() == "torch's operations: no C++ compiler at installation"
+
+
+def test_addresses_are_those_of_a_structure_in_c() -> None:
+    assert ctypes.sizeof(kernel.Maps) == 7 * ctypes.sizeof(ctypes.c_void_p)
