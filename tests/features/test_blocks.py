@@ -135,6 +135,31 @@ def test_a_state_of_other_settings_is_refused() -> None:
         FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
 
 
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_another_number_of_channels_is_refused_and_what_was_measured_stays(samples: Samples) -> None:
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], samples) as statistics:
+        model(MAPS[:20])
+        with pytest.raises(ValueError, match="module '0': 2 channels, and 3 before"):
+            model(MAPS[20:30, :2])
+    with FeatureStatistics(model, ["0"], samples) as expected:
+        model(MAPS[:20])
+    assert bits(statistics) == bits(expected)
+    with FeatureStatistics(model, ["0"], samples, first_image=BLOCK) as other:
+        model(MAPS[:20, :2])
+    with pytest.raises(ValueError, match="2 channels, and 3 before"):
+        statistics.merge(other)
+
+
+@pytest.mark.parametrize("part", ["sums", "products", "number"])
+def test_a_state_whose_parts_do_not_fit_together_is_refused(part: str) -> None:
+    state = measured("positions", [range(16)]).state_dict()
+    (key,) = (key for key in state if key.startswith("0.open") and key.endswith(part))
+    state[key] = torch.zeros(3, dtype=torch.float64)
+    with pytest.raises(ValueError, match=rf"{part} of shape \(3,\); \(.*\) is valid"):
+        FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
+
+
 def test_a_dictionary_that_is_no_state_is_refused() -> None:
     with pytest.raises(ValueError, match="no entry 'numbers'"):
         FeatureStatistics(MODEL, ["0"], "images").load_state_dict({"weight": torch.ones(2)})

@@ -51,11 +51,17 @@ class BlockMoments:
     def __init__(self, samples: Literal["images", "positions"], precision: Precision) -> None:
         self._rows = ImageRows if samples == "images" else PositionRows
         self._precision = precision
+        self._channels: int | None = None
         self._nodes: Nodes = {}
         self._open: tuple[int, ImageRows | PositionRows] | None = None  # block and its sums
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Take in and count the maps of images first_image, first_image + 1, ..., cut at the borders of blocks."""
+        """Take in and count the maps of images first_image, first_image + 1, ..., cut at the borders of blocks.
+
+        Raises:
+            ValueError: the number of channels is not what it was.
+        """
+        self._agree(maps.shape[1])
         start, stop = first_image, first_image + len(maps)
         counts = Counts()
         while start < stop:
@@ -71,6 +77,11 @@ class BlockMoments:
             start = cut
         return counts
 
+    def _agree(self, channels: int | None) -> None:
+        if None not in (channels, self._channels) and channels != self._channels:
+            raise ValueError(f"{channels} channels, and {self._channels} before; one covariance is of the same ones")
+        self._channels = self._channels or channels
+
     def nodes(self) -> Nodes:
         """All nodes, with the block being filled as it stands; itself it stays as it is."""
         nodes = dict(self._nodes)
@@ -80,7 +91,12 @@ class BlockMoments:
         return nodes
 
     def merge(self, other: "BlockMoments") -> None:
-        """Add the blocks of another; that no image is in both is for the caller to see to."""
+        """Add the blocks of another; that no image is in both is for the caller to see to.
+
+        Raises:
+            ValueError: the numbers of channels differ.
+        """
+        self._agree(other._channels)
         for node, moments in other.nodes().items():
             insert(self._nodes, node, moments)
 
@@ -95,12 +111,17 @@ class BlockMoments:
         return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: its parts do not fit together.
+        """
         parts: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():
             place, _, part = key.rpartition(".")
             parts.setdefault(place, {})[part] = value
         for place, values in parts.items():
+            self._agree(len(values["shift"]))
             kind, *where = place.split(".")
             if kind == "node":
                 self._nodes[(int(where[0]), int(where[1]))] = Moments(**values)

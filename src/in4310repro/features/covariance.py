@@ -39,7 +39,7 @@ class ImageRows:
     @classmethod
     def restored(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
         """Where `state` left off."""
-        rows = cls(state["shift"], precision)
+        rows = cls(state["shift"].float(), precision)
         rows._rows = [state["rows"]]
         return rows
 
@@ -51,13 +51,13 @@ class ImageRows:
             counted = Counts(maps.numel(), *counts)
         else:
             counted = count(maps)
-            sums = self._sums_on_gpu(maps) if maps.is_cuda else sums_by_lanes(maps, self._shift)
-            means = sums.double() / maps[0, 0].numel()
+            means = self._means_on_gpu(maps) if maps.is_cuda else means_by_lanes(maps, self._shift)
         self._rows.append(means)
         return counted
 
-    def _sums_on_gpu(self, maps: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image channel"]:
-        return (maps.to(working_type(maps, self._precision)) - self._shift[:, None, None]).sum(dim=(2, 3))
+    def _means_on_gpu(self, maps: Float[Tensor, "image channel height width"]) -> Float64[Tensor, "image channel"]:
+        shifted = maps.to(working_type(maps, self._precision)) - self._shift[:, None, None]
+        return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
@@ -90,9 +90,17 @@ class PositionRows:
 
     @classmethod
     def restored(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
-        """Where `state` left off."""
-        rows = cls(state["shift"], precision)
-        rows._number, rows._sums, rows._products = (state[part].clone() for part in ("number", "sums", "products"))
+        """Where `state` left off.
+
+        Raises:
+            ValueError: sums or products are of another number of channels than the shift.
+        """
+        rows = cls(state["shift"].float(), precision)
+        for own, saved in ((rows._number, "number"), (rows._sums, "sums"), (rows._products, "products")):
+            # The kernel writes where these shapes say.
+            if own.shape != state[saved].shape:
+                raise ValueError(f"{saved} of shape {tuple(state[saved].shape)}; {tuple(own.shape)} is valid")
+            own.copy_(state[saved])
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
@@ -157,24 +165,25 @@ def pieces(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, .
     return torch.split(maps, max(1, LONGEST // max(1, maps[0, 0].numel())))
 
 
-def sums_by_lanes(
+def means_by_lanes(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
 ) -> Float64[Tensor, "image channel"]:
-    """Sums over positions as the kernel takes them: lane l sums positions l, l + 16, ... from first to last.
+    """Means over positions less the shift, summed as the kernel does: lane l sums positions l, l + 16, ... in order.
 
     Then the upper half of the lanes is added to the lower one until one is left.
     """
-    found = []
+    positions = maps[0, 0].numel()
+    sums = []
     for part in pieces(maps):
-        values = (part.double() - shift[:, None, None]).flatten(start_dim=2)
-        values = torch.nn.functional.pad(values, (0, -values.shape[2] % LANES))
+        values = torch.nn.functional.pad(part.double().flatten(start_dim=2), (0, -positions % LANES))
         # A cumulative sum is the one sum of torch's whose order is known.
         lanes = values.reshape(*values.shape[:2], -1, LANES).cumsum(dim=2)[:, :, -1]
         while lanes.shape[2] > 1:
             lower, upper = lanes.chunk(2, dim=2)
             lanes = lower + upper
-        found.append(lanes[:, :, 0])
-    return torch.cat(found)
+        sums.append(lanes[:, :, 0])
+    # A float64 holds the sum of 2^29 float32 values of one size, and the product: no digit of the difference is lost.
+    return (torch.cat(sums) - shift.double() * positions) / positions
 
 
 @contextmanager

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace {
@@ -136,11 +137,16 @@ double folded(const double lanes[LANES]) {
     return sum[0];
 }
 
+// The mean less the shift. A double holds the sum of 2^29 floats of one size, and the product: nothing is lost.
+double mean_of(const double lanes[LANES], float shift, ptrdiff_t positions) {
+    return (folded(lanes) - double(shift) * positions) / positions;
+}
+
 // Lane l sums positions l, l + 16, l + 32, ... of a channel.
 void means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double *means, Tally &found) {
     for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
         const float *from = maps.at(image, channel, 0);
-        double less = shift[channel], lanes[LANES];
+        double lanes[LANES];
         Doubles parts[LANES / DOUBLES] = {};
         ptrdiff_t position = 0;
         for (ptrdiff_t first = 0, stop; first < maps.positions; first = stop) {
@@ -149,31 +155,30 @@ void means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double
             for (; position + LANES <= stop; position += LANES)
 #pragma GCC unroll 8
                 for (int part = 0; part < LANES / DOUBLES; part++)
-                    parts[part] += widened(from + position + part * DOUBLES) - less;
+                    parts[part] += widened(from + position + part * DOUBLES);
         }
         std::memcpy(lanes, parts, sizeof lanes);
-        for (int lane = 0; position < maps.positions; position++, lane++) lanes[lane] += from[position] - less;
-        means[channel] = folded(lanes) / maps.positions;
+        for (int lane = 0; position < maps.positions; position++, lane++) lanes[lane] += from[position];
+        means[channel] = mean_of(lanes, shift[channel], maps.positions);
     }
 }
 
 // The same where a row has all channels of a position; `lanes` is working memory, 16 rows of `width` doubles.
-void sums_of_rows(const Maps &maps, const float *rows, ptrdiff_t positions, const float *shift, double *lanes,
-                  ptrdiff_t width) {
+void sums_of_rows(const Maps &maps, const float *rows, ptrdiff_t positions, double *lanes, ptrdiff_t width) {
     ptrdiff_t step = maps.position_stride, channel = 0;
     for (; channel + DOUBLES <= maps.channels; channel += DOUBLES) {
-        Doubles less = widened(shift + channel), own[LANES];
+        Doubles own[LANES];
         for (int lane = 0; lane < LANES; lane++) own[lane] = load<Doubles>(lanes + lane * width + channel);
         ptrdiff_t row = 0;
         for (; row + LANES <= positions; row += LANES)
 #pragma GCC unroll 16
-            for (int lane = 0; lane < LANES; lane++) own[lane] += widened(rows + (row + lane) * step + channel) - less;
-        for (int lane = 0; row < positions; row++, lane++) own[lane] += widened(rows + row * step + channel) - less;
+            for (int lane = 0; lane < LANES; lane++) own[lane] += widened(rows + (row + lane) * step + channel);
+        for (int lane = 0; row < positions; row++, lane++) own[lane] += widened(rows + row * step + channel);
         for (int lane = 0; lane < LANES; lane++) std::memcpy(lanes + lane * width + channel, own + lane, BYTES);
     }
     for (; channel < maps.channels; channel++)
         for (ptrdiff_t row = 0; row < positions; row++)
-            lanes[row % LANES * width + channel] += rows[row * step + channel] - double(shift[channel]);
+            lanes[row % LANES * width + channel] += rows[row * step + channel];
 }
 
 Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double *means, double *lanes,
@@ -185,12 +190,12 @@ Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double
         for (ptrdiff_t first = 0; first < maps.positions; first += rows) {
             ptrdiff_t positions = std::min(rows, maps.positions - first);
             tally(maps, maps.at(image, 0, first), positions, found);
-            sums_of_rows(maps, maps.at(image, 0, first), positions, shift, lanes, width);
+            sums_of_rows(maps, maps.at(image, 0, first), positions, lanes, width);
         }
         for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
             double own[LANES];
             for (int lane = 0; lane < LANES; lane++) own[lane] = lanes[lane * width + channel];
-            means[channel] = folded(own) / maps.positions;
+            means[channel] = mean_of(own, shift[channel], maps.positions);
         }
     } else {
         means_of_runs(maps, image, shift, means, found);
@@ -395,7 +400,11 @@ Counts segment(const Maps &maps, const float *shift, ptrdiff_t first, ptrdiff_t 
     return slice == 0 ? counts : Counts{};
 }
 
-void *working_memory(size_t bytes) { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); }
+void *working_memory(size_t bytes) {
+    void *memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!memory) throw std::bad_alloc();
+    return memory;
+}
 
 #pragma omp declare reduction(+ : Counts : omp_out += omp_in)
 

@@ -84,15 +84,16 @@ class Stream:
         """Add the images of another stream of equal settings.
 
         Raises:
-            ValueError: both measured the same images.
+            ValueError: both measured the same images, or maps of different numbers of channels.
         """
-        self.measured = joined(self.measured, other.measured)
-        self.counts += other.counts
-        self.seen += other.seen
+        measured = joined(self.measured, other.measured)
         if isinstance(self.samples, BlockMoments) and isinstance(other.samples, BlockMoments):
             self.samples.merge(other.samples)
         if isinstance(self.samples, FlatMaps) and isinstance(other.samples, FlatMaps):
             self.samples.merge(other.samples)
+        self.measured = measured
+        self.counts += other.counts
+        self.seen += other.seen
 
     def numbers(self) -> dict[str, Any]:
         """The state that is not tensors."""
