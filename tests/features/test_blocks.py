@@ -160,6 +160,14 @@ def test_a_state_whose_parts_do_not_fit_together_is_refused(part: str) -> None:
         FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
 
 
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_a_block_saved_with_other_parts_is_refused(samples: Samples) -> None:
+    state = measured(samples, [range(16)]).state_dict()
+    state["0.open.0.waiting"] = torch.zeros(3)
+    with pytest.raises(ValueError, match=r"a block saved with .*'waiting'.*; .* are valid"):
+        FeatureStatistics(MODEL, ["0", "1"], samples).load_state_dict(state)
+
+
 def test_a_dictionary_that_is_no_state_is_refused() -> None:
     with pytest.raises(ValueError, match="no entry 'numbers'"):
         FeatureStatistics(MODEL, ["0"], "images").load_state_dict({"weight": torch.ones(2)})

@@ -1,9 +1,10 @@
 """The compiled kernel: the same bits on every instruction set, in every memory layout, on any number of threads."""
 
-import ctypes
 import hashlib
-import itertools
+import importlib.machinery
+import importlib.util
 import math
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,24 @@ from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics, kernel
 from in4310repro.features.covariance import means_by_lanes
-from in4310repro.features.kernel import SETS, Kernel, compiled, described, in_use
+from in4310repro.features.kernel import SETS, Kernel, _address, compiled, described, in_use, kernel_for
 from tests.features.copies import covariance_by_numpy, error_of
 
-WIDEST = list(SETS.values()).index(torch.backends.cpu.get_cpu_capability().lower().replace("default", "base"))
-NAMES = [name for name in list(SETS.values())[WIDEST:] if compiled(name)]
+
+def runs_here(instruction_set: str) -> bool:
+    """Of the processor and not of torch, which the tests hold at AVX2 for portable arithmetic."""
+    flags = {
+        "base": set(),
+        "avx2": {"avx2", "fma"},
+        "avx512": {f"avx512{part}" for part in ("f", "bw", "cd", "dq", "vl")},
+    }
+    cpuinfo = Path("/proc/cpuinfo")
+    return flags[instruction_set] <= set(cpuinfo.read_text().split() if cpuinfo.exists() else ())
+
+
+NAMES = [name for name in SETS.values() if runs_here(name) and compiled(name)]
 # A product and a sum are two roundings where the processor has no instruction for both.
-FUSED = [name for name in NAMES if name != "base"]
+FUSED = [name for name in NAMES if name != "base" or platform.machine().lower() in ("aarch64", "arm64")]
 
 pytestmark = pytest.mark.skipif(in_use() is None, reason="no kernel was built: no C++ compiler at installation")
 
@@ -50,7 +62,7 @@ def wild(shape: tuple[int, ...]) -> Tensor:
 
 
 def layouts(maps: Tensor) -> dict[str, Tensor]:
-    """The same values in different places of memory."""
+    """The same values in different places of memory, the plain one first."""
     images, channels, height, width = maps.shape
     wider = torch.full((images, channels + 3, height + 2, width + 5), torch.nan)
     wider[:, 1 : channels + 1, 1 : height + 1, 2 : width + 2] = maps
@@ -93,25 +105,35 @@ def bits(found: Found) -> list[object]:
     return [part if isinstance(part, tuple) else part.tobytes() for part in found]
 
 
+def kernel_of(name: str) -> Kernel:
+    own = compiled(name)
+    assert own is not None
+    return own
+
+
 @pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_instruction_sets_layouts_and_threads_have_the_same_bits(shape: tuple[int, ...], exact: bool) -> None:
-    widest = in_use()
-    assert widest is not None
-    expected = bits(found_by(widest, wild(shape), exact=exact))
-    for name, (layout, maps) in itertools.product(FUSED, layouts(wild(shape)).items()):
-        own = compiled(name)
-        assert own is not None
-        assert bits(found_by(own, maps, exact=exact)) == expected, (name, layout)
-    torch.set_num_threads(3)
-    assert bits(found_by(widest, wild(shape), exact=exact)) == expected
+@pytest.mark.parametrize("name", NAMES)
+def test_layouts_and_threads_have_the_same_bits(name: str, shape: tuple[int, ...], exact: bool) -> None:
+    expected = bits(found_by(kernel_of(name), wild(shape), exact=exact))
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        for layout, maps in layouts(wild(shape)).items():
+            assert bits(found_by(kernel_of(name), maps, exact=exact)) == expected, layout
+
+
+@pytest.mark.skipif(len(FUSED) < 2, reason=f"this processor and this build have {FUSED} to compare")
+@pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_instruction_sets_have_the_same_bits(shape: tuple[int, ...], exact: bool) -> None:
+    one, other = (bits(found_by(kernel_of(name), wild(shape), exact=exact)) for name in FUSED)
+    assert one == other
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_instruction_set_agrees_with_numpy(shape: tuple[int, ...], name: str) -> None:
-    own = compiled(name)
-    assert own is not None
+    own = kernel_of(name)
     maps = maps_of(shape)
     values = maps.double().numpy()
     for exact, bound in ((False, 1e-6), (True, 1e-13)):
@@ -149,13 +171,10 @@ def test_products_of_values_that_were_not_shifted_fail_the_bound() -> None:
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels-last"])
 @pytest.mark.parametrize("bad", [math.nan, -math.nan, math.inf, -math.inf])
 def test_positions_with_a_value_that_is_not_finite_are_left_out(bad: float, channels_last: bool, name: str) -> None:
-    own = compiled(name)
-    assert own is not None
+    own = kernel_of(name)
     maps = maps_of((4, 20, 15, 15))
-    clean = maps.clone()
     for image, channel, row in ((0, 19, 3), (2, 0, 14), (2, 5, 14)):
         maps[image, channel, row, 7] = bad
-        clean[image, :, row, 7] = maps[0].nan_to_num(0).mean(dim=(1, 2))
     maps = maps.contiguous(memory_format=torch.channels_last) if channels_last else maps
     shift = torch.zeros(32)
     shift[:20] = maps[0].nan_to_num(0, 0, 0).mean(dim=(1, 2))
@@ -187,35 +206,73 @@ def test_sums_in_another_order_have_other_bits() -> None:
     assert not torch.equal(plain, means_by_lanes(maps, torch.zeros(64)))
 
 
-def test_denormal_numbers_are_positive_also_where_the_processor_flushes_them() -> None:
-    own = in_use()
-    assert own is not None
+@pytest.mark.parametrize("name", NAMES)
+def test_denormal_numbers_are_positive_also_where_the_processor_flushes_them(name: str) -> None:
     values = torch.tensor([1e-45, -1e-45, 0.0, -0.0] * 20)
+    with_nan = torch.cat([values, torch.tensor([math.nan])])
     assert torch.set_flush_denormal(True)
     try:
-        assert own.count(values) == (60, 40, 0)
+        assert kernel_of(name).count(values) == (60, 40, 0)
+        assert kernel_of(name).count(with_nan) == (60, 40, 1)
     finally:
         torch.set_flush_denormal(False)
 
 
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("number", [0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 200_001])
-def test_counts_of_any_number_of_values_are_numpys(number: int) -> None:
-    own = in_use()
-    assert own is not None
+def test_counts_of_any_number_of_values_are_numpys(number: int, name: str) -> None:
+    torch.set_num_threads(3)
     values = maps_of((number + 1,))[1:]
     numbers = values.numpy()
-    assert own.count(values) == (int((numbers <= 0).sum()), int((numbers == 0).sum()), 0)
+    assert kernel_of(name).count(values) == (int((numbers <= 0).sum()), int((numbers == 0).sum()), 0)
 
 
-def test_memory_beside_the_values_is_not_written() -> None:
-    own = in_use()
-    assert own is not None
-    memory = torch.full((3, 10, 50), 7.0, dtype=torch.float64)
-    maps = maps_of((2, 20, 5, 5))
-    own.position_sums(maps, torch.zeros(32), memory[0, 0, :32], torch.zeros(32, 32, dtype=torch.float64), exact=False)
-    assert torch.equal(memory[0, 0, 32:], torch.full((18,), 7.0, dtype=torch.float64))
-    assert torch.equal(memory[1:], torch.full((2, 10, 50), 7.0, dtype=torch.float64))
-    assert torch.equal(maps, maps_of((2, 20, 5, 5)))
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_memory_beside_the_results_is_not_written(shape: tuple[int, ...], name: str) -> None:
+    channels = shape[1]
+    leading = -(-channels // 16) * 16
+    guarded = [torch.full((number + 64,), 7.0, dtype=torch.float64) for number in (leading, leading**2)]
+    sums, products = guarded[0][32:-32], guarded[1][32:-32].view(leading, leading)
+    sums.zero_(), products.zero_()
+    kernel_of(name).position_sums(maps_of(shape), torch.zeros(leading), sums, products, exact=False)
+    for memory in guarded:
+        assert torch.equal(torch.cat([memory[:32], memory[-32:]]), torch.full((64,), 7.0, dtype=torch.float64))
+    assert not sums[channels:].any()
+    assert not products.triu()[:, channels:].any()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.zeros(32, dtype=torch.float64),
+        torch.zeros(20),
+        torch.zeros(32, device="meta"),
+        torch.zeros(64)[::2],
+    ],
+    ids=["another type", "too few", "another device", "in steps"],
+)
+def test_memory_that_the_kernel_would_take_for_something_else_is_refused(values: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"torch.float32 of shape \(32,\) on the CPU is valid"):
+        _address(values, torch.float32, 32)
+
+
+class Wrapped(Tensor):
+    """A tensor that stands for another."""
+
+
+def test_only_plain_values_in_the_memory_of_a_processor_go_to_the_kernel() -> None:
+    values = torch.ones(2, 3)
+    assert kernel_for(values) is kernel_for(nn.Parameter(values)) is in_use()
+    for other in (values.double(), values.half(), values.to("meta"), values.to_sparse(), values.as_subclass(Wrapped)):
+        assert kernel_for(other) is None
+
+
+def test_a_default_device_does_not_move_the_results() -> None:
+    maps, shift = maps_of((2, 3, 4, 4)), torch.zeros(3)
+    with torch.device("meta"):
+        means, _ = kernel_of(NAMES[0]).spatial_means(maps, shift)
+    assert means.device.type == "cpu"
 
 
 def test_a_library_from_another_source_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -233,10 +290,18 @@ def test_a_library_from_another_source_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_process_says_what_takes_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert described() == f"compiled, {NAMES[0]}"
+    own = in_use()
+    assert own is not None
+    assert described() == f"compiled, {own.instruction_set}"
     monkeypatch.setattr(kernel, "in_use", lambda: None)
-    assert described() == "torch's operations: no C++ compiler at installation"
+    assert described() == "torch's operations: no kernel was built or loads"
 
 
-def test_addresses_are_those_of_a_structure_in_c() -> None:
-    assert ctypes.sizeof(kernel.Maps) == 7 * ctypes.sizeof(ctypes.c_void_p)
+def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "_kernel_base.so"
+    broken.write_bytes(b"\x7fELF and no more")
+    spec = importlib.machinery.ModuleSpec("_kernel_base", None, origin=str(broken))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+    assert compiled.__wrapped__("base") is None

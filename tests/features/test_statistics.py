@@ -184,6 +184,14 @@ def test_an_output_whose_first_axis_is_not_the_images_is_refused() -> None:
         run(FeatureStatistics(model, ["0"], "images"), model, torch.ones(2, 3, 4))
 
 
+@pytest.mark.parametrize("samples", ["images", "positions"])
+def test_maps_without_values_are_images_without_rows(samples: Samples) -> None:
+    model = nn.Sequential(nn.Identity())
+    statistics = run(FeatureStatistics(model, ["0"], samples), model, torch.zeros(2, 3, 4, 0))
+    (stream,) = statistics._streams.values()
+    assert (stream.images, stream.counts.numbers()) == (2, (0, 0, 0, 0))
+
+
 def test_ragged_batches_lose_and_repeat_no_image(tangled: Tangled, images: Tensor) -> None:
     whole = run(FeatureStatistics(tangled, ["conv1"], "images"), tangled, images, 26).result()["conv1"]
     ragged = FeatureStatistics(tangled, ["conv1"], "images")

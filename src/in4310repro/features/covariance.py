@@ -3,8 +3,8 @@
 All arithmetic is on data minus a shift, one value a channel, fixed by the block's first image: without it a mean of
 1e4 deviations costs all digits of a float32 product, and half those of a float64 one.
 
-On a processor the compiled kernel takes counts, sums and products in one pass over the maps. Elsewhere, and where it
-was not built, torch's operations do: spatial means with the same bits, products with others.
+On a processor the compiled kernel takes counts, means and products in one pass over the maps. Where it was not built
+torch's operations do, spatial means with the same bits and products with others, and so they do on a GPU.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,12 @@ class ImageRows:
 
     @classmethod
     def restored(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
-        """Where `state` left off."""
+        """Where `state` left off.
+
+        Raises:
+            ValueError: it has other parts.
+        """
+        has_parts(state, "shift", "rows")
         rows = cls(state["shift"].float(), precision)
         rows._rows = [state["rows"]]
         return rows
@@ -93,8 +98,9 @@ class PositionRows:
         """Where `state` left off.
 
         Raises:
-            ValueError: sums or products are of another number of channels than the shift.
+            ValueError: it has other parts, or sums and products of another number of channels than the shift.
         """
+        has_parts(state, "shift", "number", "sums", "products")
         rows = cls(state["shift"].float(), precision)
         for own, saved in ((rows._number, "number"), (rows._sums, "sums"), (rows._products, "products")):
             # The kernel writes where these shapes say.
@@ -135,14 +141,25 @@ class PositionRows:
         """Moments of the rows so far: scatter = products - sums sums^T / n, mean = shift + sums / n."""
         sums, products = self._sums[: self._channels], self._products[: self._channels, : self._channels]
         offset = sums / self._number.clamp(min=1)
-        scatter = torch.addr(products, sums, offset, alpha=-1)
+        # What the kernel leaves below the diagonal depends on the instruction set.
+        scatter = torch.addr(products, sums, offset, alpha=-1).triu_()
         shift = self._shift[: self._channels].double()
         return Moments(rows=self._number.clone(), shift=shift, offset=offset, scatter=scatter)
 
     def state(self) -> dict[str, Tensor]:
         """What `restored` needs to go on to the same bits."""
         shift = self._shift[: self._channels]
-        return {"shift": shift, "number": self._number, "sums": self._sums, "products": self._products}
+        return {"shift": shift, "number": self._number, "sums": self._sums, "products": self._products.triu()}
+
+
+def has_parts(state: dict[str, Tensor], *names: str) -> None:
+    """Nothing, if a saved block has exactly these parts.
+
+    Raises:
+        ValueError: it has not: another version saved it, or it is damaged.
+    """
+    if state.keys() != set(names):
+        raise ValueError(f"a block saved with {sorted(state)}; {sorted(names)} are valid")
 
 
 def look_at(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:

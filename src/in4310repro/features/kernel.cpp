@@ -1,8 +1,9 @@
 // Statistics of float32 feature maps in one pass over memory: counts, spatial means, products of all pairs of channels.
 //
 // Every number that leaves here is a function of the values alone, to the bit: not of their layout in memory, nor of
-// the number of threads, nor of the instruction set, as long as it has a fused product and sum. Each sum is a chain of
-// the same operations in the same order, whatever the width of a vector and the shape of a tile.
+// the number of threads, nor of the instruction set, as long as it has a fused product and sum (and no thread flushes
+// denormal numbers). Each sum is a chain of the same operations in the same order, whatever the width of a vector and
+// the shape of a tile.
 // setup.py compiles this file once for each instruction set; kernel.py picks one.
 
 #include <algorithm>
@@ -10,8 +11,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 
 namespace {
 
@@ -31,6 +34,7 @@ typedef double Doubles __attribute__((vector_size(BYTES)));
 typedef int32_t Ints __attribute__((vector_size(BYTES)));
 
 constexpr int FLOATS = BYTES / 4, DOUBLES = BYTES / 8;
+constexpr int32_t INFINITE = 0x7f800000;       // bits of the infinite float; those of nan are above
 constexpr int LANES = 16;                      // partial sums of a spatial mean
 constexpr ptrdiff_t ROWS = 256;                // positions packed at a time
 constexpr ptrdiff_t CHAIN = 64;                // products added one by one: the error of a sum grows with its length
@@ -74,9 +78,12 @@ struct Counts {
         left_out += other.left_out;
     }
     void operator+=(float value) {
-        non_positive += value <= 0;
-        zeros += value == 0;
-        non_finite += !(value - value == 0);
+        int32_t bits;
+        std::memcpy(&bits, &value, sizeof bits);
+        int32_t magnitude = bits & INT32_MAX;
+        non_positive += bits <= 0 && magnitude <= INFINITE;
+        zeros += magnitude == 0;
+        non_finite += magnitude >= INFINITE;
     }
 };
 
@@ -107,7 +114,7 @@ struct Tally {
     }
     bool finite() const {
         bool all = true;
-        for (int lane = 0; lane < FLOATS; lane++) all &= largest[lane] < 0x7f800000;
+        for (int lane = 0; lane < FLOATS; lane++) all &= largest[lane] < INFINITE;
         return all;
     }
     Counts counts() const {
@@ -208,6 +215,12 @@ Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double
     return counts;
 }
 
+#if defined(__clang__)
+#define SHUFFLED __builtin_shufflevector
+#else  // which gcc has from 12 on
+#define SHUFFLED(first, second, ...) __builtin_shuffle(first, second, Ints{__VA_ARGS__})
+#endif
+
 // Row i of the square becomes its column i: blocks of D x D change places, for D = half the width, ..., 2, 1.
 template <int D, size_t... LANE>
 [[gnu::always_inline]] inline void exchange(Floats square[FLOATS], std::index_sequence<LANE...>) {
@@ -215,8 +228,8 @@ template <int D, size_t... LANE>
     for (int i = 0; i < FLOATS; i++)
         if (!(i & D)) {
             Floats upper = square[i], lower = square[i + D];
-            square[i] = __builtin_shufflevector(upper, lower, (LANE & D ? int(LANE) - D + FLOATS : int(LANE))...);
-            square[i + D] = __builtin_shufflevector(upper, lower, (LANE & D ? int(LANE) + FLOATS : int(LANE) + D)...);
+            square[i] = SHUFFLED(upper, lower, (LANE & D ? int(LANE) - D + FLOATS : int(LANE))...);
+            square[i + D] = SHUFFLED(upper, lower, (LANE & D ? int(LANE) + FLOATS : int(LANE) + D)...);
         }
     if constexpr (D > 1) exchange<D / 2>(square, std::index_sequence<LANE...>{});
 }
@@ -400,11 +413,26 @@ Counts segment(const Maps &maps, const float *shift, ptrdiff_t first, ptrdiff_t 
     return slice == 0 ? counts : Counts{};
 }
 
-void *working_memory(size_t bytes) {
-    void *memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!memory) throw std::bad_alloc();
-    return memory;
-}
+// Working memory, a part for each thread; null where there is none.
+struct Memory {
+    ptrdiff_t part;
+    char *all;
+
+    Memory(ptrdiff_t parts, ptrdiff_t bytes)
+        : part((bytes + 63) / 64 * 64), all(static_cast<char *>(std::aligned_alloc(64, parts * part))) {}
+    ~Memory() { std::free(all); }
+    Memory(const Memory &) = delete;
+    void operator=(const Memory &) = delete;
+
+    template <typename T>
+    T *of_thread() const {
+#if defined(_OPENMP)
+        return reinterpret_cast<T *>(all + omp_get_thread_num() * part);
+#else
+        return reinterpret_cast<T *>(all);
+#endif
+    }
+};
 
 #pragma omp declare reduction(+ : Counts : omp_out += omp_in)
 
@@ -432,26 +460,25 @@ void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) 
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite;
 }
 
-// means[image][channel] of the values less the channel's shift, in double; counts as above.
-void spatial_means(const Maps *maps, const float *shift, int threads, double *means, int64_t *counts) {
+// means[image][channel] of the values less the channel's shift, in double; counts as above. 1 if there is no memory.
+int spatial_means(const Maps *maps, const float *shift, int threads, double *means, int64_t *counts) {
     Counts sum;
     ptrdiff_t width = (maps->channels + DOUBLES - 1) / DOUBLES * DOUBLES;
-#pragma omp parallel num_threads(threads) if (maps->images > 1) reduction(+ : sum)
-    {
-        double *lanes = static_cast<double *>(working_memory(LANES * width * sizeof(double)));
-#pragma omp for
-        for (ptrdiff_t image = 0; image < maps->images; image++)
-            sum += image_means(*maps, image, shift, means + image * maps->channels, lanes, width);
-        std::free(lanes);
-    }
+    Memory memory(threads, LANES * width * sizeof(double));
+    if (!memory.all) return 1;
+#pragma omp parallel for num_threads(threads) if (maps->images > 1) reduction(+ : sum)
+    for (ptrdiff_t image = 0; image < maps->images; image++)
+        sum += image_means(*maps, image, shift, means + image * maps->channels, memory.of_thread<double>(), width);
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite;
+    return 0;
 }
 
 // Adds to sums[channel] and to the upper triangle of products[channel][channel] over all positions of all images;
 // `leading` is the length of their rows, a multiple of 16, and `shift` has as many values. exact: in double, else the
 // products of up to 256 positions in float. counts: as above, and positions left out for a value that is not finite.
-void position_sums(const Maps *maps, const float *shift, int exact, int threads, double *sums, double *products,
-                   ptrdiff_t leading, int64_t *counts) {
+// What is below the triangle is nobody's. 1 if there is no memory; then nothing was added.
+int position_sums(const Maps *maps, const float *shift, int exact, int threads, double *sums, double *products,
+                  ptrdiff_t leading, int64_t *counts) {
     Counts sum;
     ptrdiff_t rows = maps->images * maps->positions, panels = (rows + ROWS - 1) / ROWS;
     ptrdiff_t size = leading * (leading + 1), bytes = size * sizeof(double);
@@ -459,10 +486,11 @@ void position_sums(const Maps *maps, const float *shift, int exact, int threads,
     while (segments < SEGMENTS && 2 * segments * POSITIONS <= rows && (2 * segments - 1) * bytes <= BUFFERED)
         segments *= 2;
     // The first segment adds to what is there, each other one to a part of its own; the parts are added in order.
-    double *parts = segments > 1 ? static_cast<double *>(working_memory((segments - 1) * bytes)) : nullptr;
+    Memory buffers(segments - 1, bytes), memory(threads, leading * PANEL * (exact ? sizeof(double) : sizeof(float)));
+    if (!memory.all || (segments > 1 && !buffers.all)) return 1;
+    double *parts = reinterpret_cast<double *>(buffers.all);
 #pragma omp parallel num_threads(threads) if (segments * slices > 1) reduction(+ : sum)
     {
-        void *memory = working_memory(leading * PANEL * (exact ? sizeof(double) : sizeof(float)));
 #pragma omp for
         for (ptrdiff_t s = 1; s < segments; s++) std::fill_n(parts + (s - 1) * size, size, 0.0);
 #pragma omp for collapse(2)
@@ -471,9 +499,9 @@ void position_sums(const Maps *maps, const float *shift, int exact, int threads,
                 double *own = s ? parts + (s - 1) * size : nullptr;
                 sum += (exact ? segment<Doubles, double> : segment<Floats, float>)(
                     *maps, shift, s * panels / segments * ROWS, std::min(rows, (s + 1) * panels / segments * ROWS),
-                    memory, own ? own + leading * leading : sums, own ? own : products, leading, slice, slices);
+                    memory.of_thread<void>(), own ? own + leading * leading : sums, own ? own : products, leading,
+                    slice, slices);
             }
-        std::free(memory);
 #pragma omp for
         for (ptrdiff_t row = 0; row <= leading; row++) {
             double *to = row < leading ? products + row * leading : sums;
@@ -483,7 +511,7 @@ void position_sums(const Maps *maps, const float *shift, int exact, int threads,
             }
         }
     }
-    std::free(parts);
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite, counts[3] = sum.left_out;
+    return 0;
 }
 }

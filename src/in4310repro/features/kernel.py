@@ -1,6 +1,7 @@
 """The compiled pass over float32 maps on a processor (kernel.cpp); where it was not built, torch's operations stand in.
 
-setup.py compiles it once for each instruction set, all with the same bits; a missing compiler fails no installation.
+setup.py compiles it once for each instruction set; all that have a fused product and sum give the same bits. A missing
+compiler fails no installation.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Float32, Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 LEADING = 16  # rows of a matrix of products are filled up to a multiple
 SETS = {"AVX512": "avx512", "AVX2": "avx2", "base": "base"}  # by torch's names of them, the widest first
@@ -45,7 +46,8 @@ class Kernel:
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
         """Counts of values that lie one after the other, in any order."""
         counts = (ctypes.c_int64 * 3)()
-        self._library.count(_address(values), ctypes.c_ssize_t(values.numel()), torch.get_num_threads(), counts)
+        address, number = ctypes.c_void_p(values.data_ptr()), ctypes.c_ssize_t(values.numel())
+        self._library.count(address, number, torch.get_num_threads(), counts)
         return tuple(counts)
 
     def spatial_means(
@@ -53,10 +55,17 @@ class Kernel:
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
         """Means over positions of the values less the shift in float64, and counts."""
         maps, where = _located(maps)
-        means = torch.empty(maps.shape[:2], dtype=torch.float64)
+        means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = (ctypes.c_int64 * 3)()
-        threads = torch.get_num_threads()
-        self._library.spatial_means(ctypes.byref(where), _address(shift), threads, _address(means), counts)
+        self._checked(
+            self._library.spatial_means(
+                ctypes.byref(where),
+                _address(shift, torch.float32, maps.shape[1]),
+                torch.get_num_threads(),
+                _address(means, torch.float64, *maps.shape[:2]),
+                counts,
+            )
+        )
         return means, tuple(counts)
 
     def position_sums(
@@ -74,29 +83,39 @@ class Kernel:
             The counts, and the number of positions left out for a value that is not finite.
         """
         maps, where = _located(maps)
+        leading = -(-maps.shape[1] // LEADING) * LEADING
         counts = (ctypes.c_int64 * 4)()
-        self._library.position_sums(
-            ctypes.byref(where),
-            _address(shift),
-            int(exact),
-            torch.get_num_threads(),
-            _address(sums),
-            _address(products),
-            ctypes.c_ssize_t(len(shift)),
-            counts,
+        self._checked(
+            self._library.position_sums(
+                ctypes.byref(where),
+                _address(shift, torch.float32, leading),
+                int(exact),
+                torch.get_num_threads(),
+                _address(sums, torch.float64, leading),
+                _address(products, torch.float64, leading, leading),
+                ctypes.c_ssize_t(leading),
+                counts,
+            )
         )
         return tuple(counts)
+
+    def _checked(self, status: int) -> None:
+        if status:
+            raise MemoryError("no working memory for the statistics of feature maps")
 
 
 @functools.cache
 def compiled(instruction_set: str) -> Kernel | None:
-    """The kernel of "avx512", "avx2" or "base"; None if it was not built.
+    """The kernel of "avx512", "avx2" or "base"; None if it was not built or does not load.
 
     Raises:
         ValueError: it was built from another source.
     """
     found = importlib.util.find_spec(f"in4310repro.features._kernel_{instruction_set}")
-    return Kernel(Path(found.origin), instruction_set) if found and found.origin else None
+    try:
+        return Kernel(Path(found.origin), instruction_set) if found and found.origin else None
+    except OSError:
+        return None
 
 
 @functools.cache
@@ -111,12 +130,13 @@ def in_use() -> Kernel | None:
 def described() -> str:
     """What takes the statistics on this processor, for a fingerprint."""
     kernel = in_use()
-    return f"compiled, {kernel.instruction_set}" if kernel else "torch's operations: no C++ compiler at installation"
+    return f"compiled, {kernel.instruction_set}" if kernel else "torch's operations: no kernel was built or loads"
 
 
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
-    """The kernel if it can take these values: float32 in the memory of a processor."""
-    return in_use() if values.dtype == torch.float32 and values.device.type == "cpu" else None
+    """The kernel if it can take these values: float32 in a processor's memory, and nothing that stands for them."""
+    plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
+    return in_use() if plain and values.dtype == torch.float32 and values.device.type == "cpu" else None
 
 
 def _located(
@@ -139,5 +159,13 @@ def _located(
     return maps, Maps(maps.data_ptr(), images, channels, height * width, image, channel, position)
 
 
-def _address(values: Tensor) -> ctypes.c_void_p:
+def _address(values: Tensor, dtype: torch.dtype, *shape: int) -> ctypes.c_void_p:
+    """Where the values are, for code that believes what it is told of them.
+
+    Raises:
+        ValueError: they are something else than it will be told.
+    """
+    if (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, shape) or not values.is_contiguous():
+        what = f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
+        raise ValueError(f"{what}, in steps of {values.stride()}; {dtype} of shape {shape} on the CPU is valid")
     return ctypes.c_void_p(values.data_ptr())

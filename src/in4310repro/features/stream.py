@@ -72,7 +72,7 @@ class Stream:
             counts = count(output)
         else:
             maps = image_maps(output, axis)
-            counts = self.samples.add(self._next_image, maps) if len(maps) else Counts()
+            counts = self.samples.add(self._next_image, maps) if maps.numel() else Counts()
             self.seen += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
         self.counts += counts
         if self._settings.on_non_finite == "raise" and not output.is_cuda and counts.non_finite:
