@@ -24,7 +24,7 @@ def runs_here(instruction_set: str) -> bool:
     flags = {
         "base": set(),
         "avx2": {"avx2", "fma"},
-        "avx512": {f"avx512{part}" for part in ("f", "bw", "cd", "dq", "vl")},
+        "avx512": {f"avx512{part}" for part in ("f", "bw", "dq", "vl")},
     }
     cpuinfo = Path("/proc/cpuinfo")
     return flags[instruction_set] <= set(cpuinfo.read_text().split() if cpuinfo.exists() else ())
