@@ -35,6 +35,7 @@ class ImageRows:
         self._shift = shift
         self._precision = precision
         self._rows: list[Tensor] = []
+        self._finite = True  # known to be; on a GPU nobody looks
 
     @classmethod
     def restored(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
@@ -46,6 +47,7 @@ class ImageRows:
         has_parts(state, "shift", "rows")
         rows = cls(state["shift"].float(), precision)
         rows._rows = [state["rows"]]
+        rows._finite = False
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
@@ -58,6 +60,7 @@ class ImageRows:
             counted = count(maps)
             means = self._means_on_gpu(maps) if maps.is_cuda else means_by_lanes(maps, self._shift)
         self._rows.append(means)
+        self._finite &= not maps.is_cuda and int(counted.non_finite) == 0
         return counted
 
     def _means_on_gpu(self, maps: Float[Tensor, "image channel height width"]) -> Float64[Tensor, "image channel"]:
@@ -67,11 +70,12 @@ class ImageRows:
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
         rows = torch.cat(self._rows)
-        kept = torch.isfinite(rows).all(dim=1, keepdim=True)
-        rows = rows.where(kept, 0)
-        number = kept.sum(dtype=torch.float64)
+        kept, number = None, rows.new_full((), len(rows))
+        if not self._finite:
+            kept = torch.isfinite(rows).all(dim=1, keepdim=True)
+            rows, number = rows.where(kept, 0), kept.sum(dtype=torch.float64)
         offset = rows.sum(dim=0) / number.clamp(min=1)
-        centred = (rows - offset).where(kept, 0)
+        centred = rows - offset if kept is None else (rows - offset).where(kept, 0)
         return Moments(rows=number, shift=self._shift.double(), offset=offset, scatter=centred.T @ centred)
 
     def state(self) -> dict[str, Tensor]:
