@@ -39,7 +39,6 @@ constexpr int LANES = 16;                      // partial sums of a spatial mean
 constexpr ptrdiff_t ROWS = 256;                // positions packed at a time
 constexpr ptrdiff_t CHAIN = 64;                // products added one by one: the error of a sum grows with its length
 constexpr ptrdiff_t PANEL = ROWS + 1;          // one more, or all panels would compete for the same lines of the cache
-constexpr ptrdiff_t CACHED = 4096;             // values that are still in the first cache when they are read again
 constexpr ptrdiff_t RUN = 1 << 16;             // values that a thread counts at a time
 constexpr ptrdiff_t AHEAD = 4096;              // values to fetch into the second cache; the processor looks less far
 // How products are shared out: segments have 512 positions or more, and what they add up takes 64 MB at most; slices
@@ -149,63 +148,69 @@ double mean_of(const double lanes[LANES], float shift, ptrdiff_t positions) {
     return (folded(lanes) - double(shift) * positions) / positions;
 }
 
+// Counts some values and adds them to the sums of two vectors.
+[[gnu::always_inline]] inline void take(const float *from, Tally &found, Doubles &lower, Doubles &upper) {
+    __builtin_prefetch(from + AHEAD, 0, 2);
+    found.add(load<Ints>(from));
+    lower += widened(from);
+    upper += widened(from + DOUBLES);
+}
+
 // Lane l sums positions l, l + 16, l + 32, ... of a channel.
-void means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double *means, Tally &found) {
+Tally means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double *means) {
+    Tally found;
     for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
         const float *from = maps.at(image, channel, 0);
         double lanes[LANES];
         Doubles parts[LANES / DOUBLES] = {};
         ptrdiff_t position = 0;
-        for (ptrdiff_t first = 0, stop; first < maps.positions; first = stop) {
-            stop = std::min(first + CACHED, maps.positions);
-            found.add(from + first, stop - first);
-            for (; position + LANES <= stop; position += LANES)
-#pragma GCC unroll 8
-                for (int part = 0; part < LANES / DOUBLES; part++)
-                    parts[part] += widened(from + position + part * DOUBLES);
-        }
+        for (; position + LANES <= maps.positions; position += LANES)
+#pragma GCC unroll 4
+            for (int part = 0; part < LANES / FLOATS; part++)
+                take(from + position + part * FLOATS, found, parts[2 * part], parts[2 * part + 1]);
         std::memcpy(lanes, parts, sizeof lanes);
+        found.values += position;
+        found.add(from + position, maps.positions - position);
         for (int lane = 0; position < maps.positions; position++, lane++) lanes[lane] += from[position];
         means[channel] = mean_of(lanes, shift[channel], maps.positions);
     }
+    return found;
 }
 
-// The same where a row has all channels of a position; `lanes` is working memory, 16 rows of `width` doubles.
-void sums_of_rows(const Maps &maps, const float *rows, ptrdiff_t positions, double *lanes, ptrdiff_t width) {
-    ptrdiff_t step = maps.position_stride, channel = 0;
-    for (; channel + DOUBLES <= maps.channels; channel += DOUBLES) {
-        Doubles own[LANES];
-        for (int lane = 0; lane < LANES; lane++) own[lane] = load<Doubles>(lanes + lane * width + channel);
-        ptrdiff_t row = 0;
-        for (; row + LANES <= positions; row += LANES)
-#pragma GCC unroll 16
-            for (int lane = 0; lane < LANES; lane++) own[lane] += widened(rows + (row + lane) * step + channel);
-        for (int lane = 0; row < positions; row++, lane++) own[lane] += widened(rows + row * step + channel);
-        for (int lane = 0; lane < LANES; lane++) std::memcpy(lanes + lane * width + channel, own + lane, BYTES);
+// The same sums where a row has all channels of a position; `lanes` is working memory, 16 rows of `width` doubles.
+Tally sums_of_rows(const Maps &maps, ptrdiff_t image, double *lanes, ptrdiff_t width) {
+    Tally found;
+    std::fill_n(lanes, LANES * width, 0.0);
+    const float *from = maps.at(image, 0, 0);
+    for (ptrdiff_t position = 0; position < maps.positions; position++, from += maps.position_stride) {
+        double *to = lanes + position % LANES * width;
+        ptrdiff_t channel = 0;
+        for (; channel + FLOATS <= maps.channels; channel += FLOATS) {
+            Doubles lower = load<Doubles>(to + channel), upper = load<Doubles>(to + channel + DOUBLES);
+            take(from + channel, found, lower, upper);
+            std::memcpy(to + channel, &lower, BYTES);
+            std::memcpy(to + channel + DOUBLES, &upper, BYTES);
+        }
+        if (channel == maps.channels) continue;
+        found.add(from + channel, maps.channels - channel);
+        for (; channel < maps.channels; channel++) to[channel] += from[channel];
     }
-    for (; channel < maps.channels; channel++)
-        for (ptrdiff_t row = 0; row < positions; row++)
-            lanes[row % LANES * width + channel] += rows[row * step + channel];
+    found.values = maps.positions * maps.channels;
+    return found;
 }
 
 Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double *means, double *lanes,
                    ptrdiff_t width) {
     Tally found;
     if (maps.channel_stride == 1) {
-        std::fill_n(lanes, LANES * width, 0.0);
-        ptrdiff_t rows = std::max<ptrdiff_t>(1, CACHED / maps.channels / LANES) * LANES;
-        for (ptrdiff_t first = 0; first < maps.positions; first += rows) {
-            ptrdiff_t positions = std::min(rows, maps.positions - first);
-            tally(maps, maps.at(image, 0, first), positions, found);
-            sums_of_rows(maps, maps.at(image, 0, first), positions, lanes, width);
-        }
+        found = sums_of_rows(maps, image, lanes, width);
         for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
             double own[LANES];
             for (int lane = 0; lane < LANES; lane++) own[lane] = lanes[lane * width + channel];
             means[channel] = mean_of(own, shift[channel], maps.positions);
         }
     } else {
-        means_of_runs(maps, image, shift, means, found);
+        found = means_of_runs(maps, image, shift, means);
     }
     if (found.finite()) return found.counts();
     Counts counts;
