@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +25,7 @@ import torch
 from in4310repro import experiment, feature_maps, models, optimizers
 from in4310repro.data import scenes
 from in4310repro.data.embedded import embedded_catalogue
-from in4310repro.data.images import ImageSet, batches, decode, load, training_batches
-from in4310repro.features import FeatureStatistics
+from in4310repro.data.images import ImageSet, decode, load, training_batches
 from in4310repro.numerics import activate, generator_for
 from in4310repro.presets import PRESETS
 from in4310repro.runs import Run, file_sha256, tensors_sha256
@@ -55,7 +54,6 @@ def stages(folder: Path) -> Iterator[Stage]:
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)
     yield "test scores", {"scores.npz": file_sha256(run.folder / "scores.npz")}
     yield "feature statistics", _features(run, numerics)
-    yield "covariance of positions", _positions(training)
     for name in ("RMSprop", "AdamW"):
         yield f"{CONTROL}{name} with torch.sqrt", _control(name, training)
 
@@ -97,20 +95,6 @@ def _features(run: Run, numerics: Any) -> dict[str, str]:
         for images in found["sets"]
         for module, values in images["modules"].items()
     }
-
-
-def _positions(training: ImageSet) -> dict[str, str]:
-    """Hashes of covariances over positions, in both precisions."""
-    model = models.build("resnet18", 6, 0)
-    hashes = {}
-    precisions: tuple[Literal["fast", "exact"], ...] = ("fast", "exact")
-    for precision in precisions:
-        with FeatureStatistics(model, ["conv1", "layer3.0.conv1"], "positions", precision) as statistics:
-            for batch in batches(training, TINY.batch_size):
-                model(batch.images)
-        for name, result in statistics.result().items():
-            hashes[f"{name}, {precision}"] = tensors_sha256({name: result.covariance})
-    return hashes
 
 
 def _control(name: str, training: ImageSet) -> dict[str, str]:
