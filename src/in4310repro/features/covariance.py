@@ -70,12 +70,14 @@ class ImageRows:
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
         rows = torch.cat(self._rows)
-        kept, number = None, rows.new_full((), len(rows))
-        if not self._finite:
+        if self._finite:
+            number, offset = rows.new_full((), len(rows)), rows.mean(dim=0)
+            centred = rows - offset
+        else:
             kept = torch.isfinite(rows).all(dim=1, keepdim=True)
             rows, number = rows.where(kept, 0), kept.sum(dtype=torch.float64)
-        offset = rows.sum(dim=0) / number.clamp(min=1)
-        centred = rows - offset if kept is None else (rows - offset).where(kept, 0)
+            offset = rows.sum(dim=0) / number.clamp(min=1)
+            centred = (rows - offset).where(kept, 0)
         return Moments(rows=number, shift=self._shift.double(), offset=offset, scatter=centred.T @ centred)
 
     def state(self) -> dict[str, Tensor]:
@@ -136,7 +138,7 @@ class PositionRows:
             self._number -= (~kept).sum()
             rows = rows.where(kept, 0)
         matrix = rows.movedim(1, 0).reshape(self._channels, -1)
-        with full_float32():
+        with full_float32(maps.device.type):
             products = matrix @ matrix.T
         self._sums[: self._channels] += rows.sum(dim=(0, 2, 3))
         self._products[: self._channels, : self._channels] += products
@@ -208,15 +210,16 @@ def means_by_lanes(
 
 
 @contextmanager
-def full_float32() -> Iterator[None]:
-    """No TF32 or bfloat16 inside float32 products, whatever the caller has set; what he set is back afterwards."""
+def full_float32(device: str) -> Iterator[None]:
+    """No TF32, bfloat16 or autocast inside products, whatever the caller has set; what he set is back afterwards."""
     backends: Any = torch.backends  # its typing lacks the precision of products
     settings = (backends.cuda.matmul, backends.mkldnn.matmul)
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
             setting.fp32_precision = "ieee"
-        yield
+        with torch.autocast(device, enabled=False):
+            yield
     finally:
         for setting, precision in zip(settings, before, strict=True):
             setting.fp32_precision = precision

@@ -7,6 +7,7 @@
 // setup.py compiles this file once for each instruction set; kernel.py picks one.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -29,18 +30,19 @@ constexpr int BYTES = 16, COLUMNS = 2, HEIGHT[] = {0, 4, 4};
 #endif
 
 typedef float Floats __attribute__((vector_size(BYTES)));
-typedef float Half __attribute__((vector_size(BYTES / 2)));  // as many floats as a vector has doubles
 typedef double Doubles __attribute__((vector_size(BYTES)));
+typedef double Pair __attribute__((vector_size(2 * BYTES)));
 typedef int32_t Ints __attribute__((vector_size(BYTES)));
 
 constexpr int FLOATS = BYTES / 4, DOUBLES = BYTES / 8;
 constexpr int32_t INFINITE = 0x7f800000;       // bits of the infinite float; those of nan are above
 constexpr int LANES = 16;                      // partial sums of a spatial mean
+constexpr ptrdiff_t TURNS = 4;                  // values added to such a sum while it is in a register
 constexpr ptrdiff_t ROWS = 256;                // positions packed at a time
 constexpr ptrdiff_t CHAIN = 64;                // products added one by one: the error of a sum grows with its length
 constexpr ptrdiff_t PANEL = ROWS + 1;          // one more, or all panels would compete for the same lines of the cache
 constexpr ptrdiff_t RUN = 1 << 16;             // values that a thread counts at a time
-constexpr ptrdiff_t AHEAD = 4096;              // values to fetch into the second cache; the processor looks less far
+constexpr ptrdiff_t AHEAD = 8192;              // values to fetch into the second cache; the processor looks less far
 // How products are shared out: segments have 512 positions or more, and what they add up takes 64 MB at most; slices
 // are every n-th group of columns, for matrices too large for many segments.
 constexpr ptrdiff_t SEGMENTS = 32, POSITIONS = 512, BUFFERED = 64 << 20, SLICE = 512;
@@ -63,9 +65,15 @@ template <typename V>
     return values;
 }
 
-[[gnu::always_inline]] inline Doubles widened(const float *from) {
-    return __builtin_convertvector(load<Half>(from), Doubles);
-}
+struct Wide {
+    Doubles lower, upper;
+
+    // Both halves at once: gcc makes twice the instructions of one half.
+    [[gnu::always_inline]] explicit Wide(Floats values) {
+        Pair pair = __builtin_convertvector(values, Pair);
+        std::memcpy(this, &pair, sizeof pair);
+    }
+};
 
 struct Counts {
     int64_t non_positive = 0, zeros = 0, non_finite = 0, left_out = 0;
@@ -152,12 +160,13 @@ double mean_of(const double lanes[LANES], float shift, ptrdiff_t positions) {
 [[gnu::always_inline]] inline void take(const float *from, Tally &found, Doubles &lower, Doubles &upper) {
     __builtin_prefetch(from + AHEAD, 0, 2);
     found.add(load<Ints>(from));
-    lower += widened(from);
-    upper += widened(from + DOUBLES);
+    Wide values(load<Floats>(from));
+    lower += values.lower;
+    upper += values.upper;
 }
 
 // Lane l sums positions l, l + 16, l + 32, ... of a channel.
-Tally means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double *means) {
+[[gnu::always_inline]] inline Tally means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double *means) {
     Tally found;
     for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
         const float *from = maps.at(image, channel, 0);
@@ -178,23 +187,28 @@ Tally means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, doubl
 }
 
 // The same sums where a row has all channels of a position; `lanes` is working memory, 16 rows of `width` doubles.
-Tally sums_of_rows(const Maps &maps, ptrdiff_t image, double *lanes, ptrdiff_t width) {
+// The TURNS next positions of a lane are added one after the other, so that its sums are loaded and stored once.
+[[gnu::always_inline]] inline Tally sums_of_rows(const Maps &maps, ptrdiff_t image, double *lanes, ptrdiff_t width) {
     Tally found;
     std::fill_n(lanes, LANES * width, 0.0);
-    const float *from = maps.at(image, 0, 0);
-    for (ptrdiff_t position = 0; position < maps.positions; position++, from += maps.position_stride) {
-        double *to = lanes + position % LANES * width;
-        ptrdiff_t channel = 0;
-        for (; channel + FLOATS <= maps.channels; channel += FLOATS) {
-            Doubles lower = load<Doubles>(to + channel), upper = load<Doubles>(to + channel + DOUBLES);
-            take(from + channel, found, lower, upper);
-            std::memcpy(to + channel, &lower, BYTES);
-            std::memcpy(to + channel + DOUBLES, &upper, BYTES);
+    ptrdiff_t step = LANES * maps.position_stride;
+    for (ptrdiff_t first = 0; first < maps.positions; first += TURNS * LANES)
+        for (ptrdiff_t position = first; position < std::min(first + LANES, maps.positions); position++) {
+            ptrdiff_t turns = std::min(TURNS, (maps.positions - position + LANES - 1) / LANES), channel = 0;
+            const float *from = maps.at(image, 0, position);
+            double *to = lanes + (position - first) * width;
+            for (; channel + FLOATS <= maps.channels; channel += FLOATS) {
+                Doubles lower = load<Doubles>(to + channel), upper = load<Doubles>(to + channel + DOUBLES);
+                for (ptrdiff_t turn = 0; turn < turns; turn++) take(from + turn * step + channel, found, lower, upper);
+                std::memcpy(to + channel, &lower, BYTES);
+                std::memcpy(to + channel + DOUBLES, &upper, BYTES);
+            }
+            if (channel == maps.channels) continue;
+            for (ptrdiff_t turn = 0; turn < turns; turn++)
+                found.add(from + turn * step + channel, maps.channels - channel);
+            for (; channel < maps.channels; channel++)
+                for (ptrdiff_t turn = 0; turn < turns; turn++) to[channel] += from[turn * step + channel];
         }
-        if (channel == maps.channels) continue;
-        found.add(from + channel, maps.channels - channel);
-        for (; channel < maps.channels; channel++) to[channel] += from[channel];
-    }
     found.values = maps.positions * maps.channels;
     return found;
 }
@@ -212,7 +226,8 @@ Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double
     } else {
         found = means_of_runs(maps, image, shift, means);
     }
-    if (found.finite()) return found.counts();
+    // A sum of doubles keeps what is not finite; looking at each value costs more.
+    if (std::all_of(means, means + maps.channels, [](double mean) { return std::isfinite(mean); })) return found.counts();
     Counts counts;
     for (ptrdiff_t channel = 0; channel < maps.channels; channel++)
         for (ptrdiff_t position = 0; position < maps.positions; position++)
@@ -250,13 +265,10 @@ template <int D, size_t... LANE>
 }
 [[gnu::always_inline]] inline void put(double *panels, ptrdiff_t channel, ptrdiff_t row, Floats values,
                                        const float *shift) {
-    float some[FLOATS];
-    std::memcpy(some, &values, BYTES);
-#pragma GCC unroll 2
-    for (int part = 0; part < FLOATS; part += DOUBLES) {
-        Doubles wide = widened(some + part) - widened(shift + channel + part);
-        std::memcpy(panels + (channel + part) * PANEL + row * DOUBLES, &wide, BYTES);
-    }
+    Wide wide(values), less(load<Floats>(shift + channel));
+    Doubles lower = wide.lower - less.lower, upper = wide.upper - less.upper;
+    std::memcpy(panels + channel * PANEL + row * DOUBLES, &lower, BYTES);
+    std::memcpy(panels + (channel + DOUBLES) * PANEL + row * DOUBLES, &upper, BYTES);
 }
 
 template <typename T>

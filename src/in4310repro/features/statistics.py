@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal
 
@@ -101,8 +101,7 @@ class FeatureStatistics:
             try:
                 number = self._images(values, axis, images)
                 stream = self._stream((name, call, path))
-                with no_autocast(values.device.type):
-                    stream.update(values, axis, number)
+                stream.update(values, axis, number)
             except ValueError as error:
                 raise ValueError(f"module {name!r}{path}: {error}") from error
 
@@ -198,8 +197,3 @@ class FeatureStatistics:
 
     def _described(self) -> dict[str, Any]:
         return vars(self._settings) | {"modules": sorted(self._modules), "channel_axis": self._axes}
-
-
-def no_autocast(device: str) -> AbstractContextManager[object]:
-    """Products inside are in the type of their factors, also where the model runs under autocast."""
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
