@@ -25,13 +25,14 @@ def test_report_has_a_row_for_every_contender_and_says_what_is_not_installed(
     few_peers: None, tmp_path: Path, numerics: Numerics
 ) -> None:
     del few_peers
-    files = benchmark(tmp_path, numerics, repeats=1, images=2, batch_size=1, side=32, many=500)
+    files = benchmark(tmp_path, numerics, repeats=1, seconds=0.0, images=2, batch_size=1, side=32, many=500)
     report = json.loads(files[0].read_text())
     for rows in report["layouts"].values():
         named = {row["name"]: row for row in rows}
         assert list(named) == [contender.name for contender in contenders(("c",) * 20, ("m",) * 5)]
         assert named["absent"]["version"] is None
         assert named["`positions` exact"]["error"] < 1e-12
+        assert named["`positions` exact"]["repeats"] == 1
     assert "absent | no-such-distribution is not installed" in files[1].read_text()
 
 

@@ -263,7 +263,7 @@ def audit(
 def bench(
     out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(help="Alternating repeats.", min=1)] = 5,
+    repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1)] = 5,
 ) -> None:
     """Time feature statistics against installed peers, with the error beside each, and portable arithmetic."""
     active = _activate("native", device)

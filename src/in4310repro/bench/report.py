@@ -1,7 +1,9 @@
 """The benchmark as a whole: what is run, and features.json and features.md."""
 
 import io
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ def benchmark(
     out: Path,
     numerics: Numerics,
     repeats: int = 5,
+    seconds: float = 25.0,
     images: int = 64,
     batch_size: int = 32,
     side: int = 224,
@@ -35,6 +38,17 @@ def benchmark(
 ) -> list[Path]:
     """Time every contender on the convolutions of ResNet-18 in both memory layouts; write features.json and .md.
 
+    Args:
+        out: the folder of the files.
+        numerics: the active arithmetic and device.
+        repeats: pairs of a bare and a measured run, at least.
+        seconds: time for the pairs of a contender, so that the fast ones, whose ratios are near 1, have more of them.
+        images: how many pass in a run.
+        batch_size: images in a forward pass.
+        side: pixels of a side.
+        many: images of the memory measurement.
+        progress: where to say how far it is.
+
     Raises:
         ValueError: fewer than one repeat or image.
     """
@@ -42,7 +56,7 @@ def benchmark(
         raise ValueError(f"repeats {repeats}, images {images}, batch size {batch_size}; each must be at least 1")
     report: Row = {
         "fingerprint": fingerprint(numerics) | {"feature_kernel": described()},
-        "settings": {"repeats": repeats, "images": images, "batch_size": batch_size, "side": side},
+        "settings": {"repeats": repeats, "seconds": seconds, "images": images, "batch_size": batch_size, "side": side},
         "loader_ms_per_image": loader_milliseconds(side),
         "synthetic_errors": synthetic_errors(numerics.device),
         "memory": memory(many, numerics.device),
@@ -50,7 +64,7 @@ def benchmark(
     }
     for layout in ("channels_last", "contiguous"):
         model, batches = network_and_batches(images, batch_size, side, layout, numerics.device)
-        report["layouts"][layout] = compared(model, batches, repeats, progress, layout)
+        report["layouts"][layout] = compared(model, batches, repeats, seconds, progress, layout)
     files = {"features.json": json_bytes(report), "features.md": markdown(report).encode()}
     return [write_file(out / name, data) for name, data in files.items()]
 
@@ -68,31 +82,40 @@ def network_and_batches(
     return model, list(torch.split(data.to(device=device, memory_format=form), batch_size))
 
 
-def compared(model: nn.Module, batches: list[Tensor], repeats: int, progress: Progress, layout: str) -> list[Row]:
+def compared(
+    model: nn.Module, batches: list[Tensor], repeats: int, seconds: float, progress: Progress, layout: str
+) -> list[Row]:
     """A row a contender: bare and contender in turn, after a first round that warms up and gives the errors."""
     convolutions = tuple(n for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     every = contenders(convolutions, FIVE)
     present = [contender for contender in every if contender.version is not None]
-    with progress.task(f"bench, {layout}", (repeats + 1) * len(present)) as advance:
-        runs: dict[str, list[tuple[Run, Run]]] = {contender.name: [] for contender in present}
-        expected = {
-            "positions": reference(model, batches, convolutions, "positions"),
-            "images": reference(model, batches, FIVE, "images"),
-        }
-        errors = {}
-        for repeat in range(repeats + 1):
+    expected = {
+        "positions": reference(model, batches, convolutions, "positions"),
+        "images": reference(model, batches, FIVE, "images"),
+    }
+    errors, rounds = {}, {}
+    with progress.task(f"bench, {layout}, first round", len(present)) as advance:
+        for contender in present:
+            start = time.perf_counter()
+            run(bare(), model, batches)
+            own = run(contender, model, batches)
+            rounds[contender.name] = max(repeats, math.ceil(seconds / (time.perf_counter() - start)))
+            if contender.samples is not None:
+                errors[contender.name] = error(own.covariances, expected[contender.samples])
+            advance(1, contender.name)
+    pairs: dict[str, list[tuple[Run, Run]]] = {contender.name: [] for contender in present}
+    with progress.task(f"bench, {layout}", sum(rounds.values())) as advance:
+        for turn in range(max(rounds.values())):
             for contender in present:
+                if turn >= rounds[contender.name]:
+                    continue
                 # By turns, so that what the first leaves to the second is on either side.
-                order = (bare(), contender) if repeat % 2 else (contender, bare())
-                first, second = (run(each, model, batches) for each in order)
-                base, own = (first, second) if repeat % 2 else (second, first)
-                if repeat:
-                    runs[contender.name].append((base, own))
-                elif contender.samples is not None:
-                    errors[contender.name] = error(own.covariances, expected[contender.samples])
+                order = (bare(), contender) if turn % 2 else (contender, bare())
+                first, second = (replace(run(each, model, batches), covariances={}) for each in order)
+                pairs[contender.name].append((first, second) if turn % 2 else (second, first))
                 advance(1, contender.name)
     images = sum(map(len, batches))
-    return [row(each, runs.get(each.name, []), errors.get(each.name), images) for each in every]
+    return [row(each, pairs.get(each.name, []), errors.get(each.name), images) for each in every]
 
 
 def row(contender: Contender, pairs: list[tuple[Run, Run]], worst: float | None, images: int) -> Row:
@@ -107,6 +130,7 @@ def row(contender: Contender, pairs: list[tuple[Run, Run]], worst: float | None,
         "hooks_ms_per_image": float(np.median([1e3 * (own.seconds - base.seconds) / images for base, own in pairs])),
         "ratio": middle,
         "ratio_quartiles": [low, high],
+        "repeats": len(pairs),
         "ratio_of_fastest": min(own.seconds for _, own in pairs) / min(base.seconds for base, _ in pairs),
         "finish_ms": float(np.median([1e3 * own.finish_seconds for _, own in pairs])),
         "peak_mb": float(np.median(peaks)) / 1e6 if peaks else None,
@@ -167,8 +191,9 @@ def markdown(report: Row) -> str:
         f"{mark['processor']}, {mark['threads']} threads, {mark['device']}, {mark['numerics']} arithmetic; {versions}. "
         f"Feature statistics on the processor: {mark['feature_kernel']}.",
         f"ResNet-18 at {settings['side']} px, {settings['images']} images in batches of {settings['batch_size']}, "
-        f"{settings['repeats']} alternating repeats; medians, quartiles in brackets. Ratio: time to the bare forward "
-        "pass just before. Error: worst over modules of covariance (Frobenius) and 8 largest eigenvalues.",
+        f"{settings['repeats']} alternating repeats or more, for {settings['seconds']:g} s; medians, quartiles in "
+        "brackets. Ratio: time to the bare forward pass just before or after. Error: worst over modules of covariance "
+        "(Frobenius) and 8 largest eigenvalues.",
         f"Loader: {report['loader_ms_per_image']:.2f} ms an image (JPEG to normalised tensor).",
     ]
     for layout, rows in report["layouts"].items():
@@ -185,19 +210,26 @@ def markdown(report: Row) -> str:
 def table(rows: list[Row]) -> list[str]:
     """One row a contender."""
     lines = [
-        "| | ratio | fastest | ms an image | of it hooks | finish, ms | peak, MB | error |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | ratio | repeats | fastest | ms an image | of it hooks | finish, ms | peak, MB | error |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in rows:
         if each["version"] is None:
-            lines.append(f"| {each['name']} | {each['needs']} is not installed | | | | | | |")
+            lines.append(f"| {each['name']} | {each['needs']} is not installed | | | | | | | |")
             continue
         low, high = each["ratio_quartiles"]
-        lines.append(
-            f"| {each['name']} | {each['ratio']:.3f} [{low:.3f}, {high:.3f}] | {each['ratio_of_fastest']:.3f} "
-            f"| {each['ms_per_image']:.2f} | {each['hooks_ms_per_image']:.2f} | {each['finish_ms']:.1f} "
-            f"| {shown(each['peak_mb'], '.0f')} | {shown(each['error'], '.0e')} |"
+        cells = (
+            each["name"],
+            f"{each['ratio']:.3f} [{low:.3f}, {high:.3f}]",
+            each["repeats"],
+            f"{each['ratio_of_fastest']:.3f}",
+            f"{each['ms_per_image']:.2f}",
+            f"{each['hooks_ms_per_image']:.2f}",
+            f"{each['finish_ms']:.1f}",
+            shown(each["peak_mb"], ".0f"),
+            shown(each["error"], ".0e"),
         )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 

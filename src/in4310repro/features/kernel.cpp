@@ -143,18 +143,18 @@ struct Tally {
     for (ptrdiff_t run = 0; run < runs; run++) found.add(first + run * step, rows ? maps.channels : positions);
 }
 
-double folded(const double lanes[LANES]) {
-    double sum[LANES];
-    std::copy_n(lanes, LANES, sum);
+// Lane 0 plus lane 8, and so on: halves are added until one is left.
+template <typename T>
+[[gnu::always_inline]] inline T folded(T (&sums)[LANES]) {
+#pragma GCC unroll 4
     for (int half = LANES / 2; half; half /= 2)
-        for (int lane = 0; lane < half; lane++) sum[lane] += sum[lane + half];
-    return sum[0];
+#pragma GCC unroll 8
+        for (int lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
+    return sums[0];
 }
 
 // The mean less the shift. A double holds the sum of 2^29 floats of one size, and the product: nothing is lost.
-double mean_of(const double lanes[LANES], float shift, ptrdiff_t positions) {
-    return (folded(lanes) - double(shift) * positions) / positions;
-}
+double mean_of(double sum, float shift, ptrdiff_t positions) { return (sum - double(shift) * positions) / positions; }
 
 // Counts some values and adds them to the sums of two vectors.
 [[gnu::always_inline]] inline void take(const float *from, Tally &found, Doubles &lower, Doubles &upper) {
@@ -181,51 +181,50 @@ double mean_of(const double lanes[LANES], float shift, ptrdiff_t positions) {
         found.values += position;
         found.add(from + position, maps.positions - position);
         for (int lane = 0; position < maps.positions; position++, lane++) lanes[lane] += from[position];
-        means[channel] = mean_of(lanes, shift[channel], maps.positions);
+        means[channel] = mean_of(folded(lanes), shift[channel], maps.positions);
     }
     return found;
 }
 
-// The same sums where a row has all channels of a position; `lanes` is working memory, 16 rows of `width` doubles.
+// The same sums where a row has all channels of a position. `sums` is working memory, 16 rows of `width` channels.
 // The TURNS next positions of a lane are added one after the other, so that its sums are loaded and stored once.
-[[gnu::always_inline]] inline Tally sums_of_rows(const Maps &maps, ptrdiff_t image, double *lanes, ptrdiff_t width) {
+[[gnu::always_inline]] inline Tally means_of_rows(const Maps &maps, ptrdiff_t image, const float *shift, double *means,
+                                                  double *sums, ptrdiff_t width) {
     Tally found;
-    std::fill_n(lanes, LANES * width, 0.0);
-    ptrdiff_t step = LANES * maps.position_stride;
+    std::fill_n(sums, LANES * width, 0.0);
+    ptrdiff_t step = LANES * maps.position_stride, whole = maps.channels / FLOATS * FLOATS;
     for (ptrdiff_t first = 0; first < maps.positions; first += TURNS * LANES)
         for (ptrdiff_t position = first; position < std::min(first + LANES, maps.positions); position++) {
-            ptrdiff_t turns = std::min(TURNS, (maps.positions - position + LANES - 1) / LANES), channel = 0;
+            ptrdiff_t turns = std::min(TURNS, (maps.positions - position + LANES - 1) / LANES);
             const float *from = maps.at(image, 0, position);
-            double *to = lanes + (position - first) * width;
-            for (; channel + FLOATS <= maps.channels; channel += FLOATS) {
+            double *to = sums + (position - first) * width;
+            for (ptrdiff_t channel = 0; channel < whole; channel += FLOATS) {
                 Doubles lower = load<Doubles>(to + channel), upper = load<Doubles>(to + channel + DOUBLES);
                 for (ptrdiff_t turn = 0; turn < turns; turn++) take(from + turn * step + channel, found, lower, upper);
                 std::memcpy(to + channel, &lower, BYTES);
                 std::memcpy(to + channel + DOUBLES, &upper, BYTES);
             }
-            if (channel == maps.channels) continue;
-            for (ptrdiff_t turn = 0; turn < turns; turn++)
-                found.add(from + turn * step + channel, maps.channels - channel);
-            for (; channel < maps.channels; channel++)
-                for (ptrdiff_t turn = 0; turn < turns; turn++) to[channel] += from[turn * step + channel];
+            if (whole == maps.channels) continue;
+            for (ptrdiff_t turn = 0; turn < turns; turn++) {
+                found.add(from + turn * step + whole, maps.channels - whole);
+                for (ptrdiff_t channel = whole; channel < maps.channels; channel++)
+                    to[channel] += from[turn * step + channel];
+            }
         }
+    for (ptrdiff_t first = 0; first < maps.channels; first += DOUBLES) {
+        Doubles lanes[LANES];
+        for (int lane = 0; lane < LANES; lane++) lanes[lane] = load<Doubles>(sums + lane * width + first);
+        Doubles sum = folded(lanes);
+        for (ptrdiff_t channel = first; channel < std::min(first + DOUBLES, maps.channels); channel++)
+            means[channel] = mean_of(sum[channel - first], shift[channel], maps.positions);
+    }
     found.values = maps.positions * maps.channels;
     return found;
 }
 
-Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double *means, double *lanes,
-                   ptrdiff_t width) {
-    Tally found;
-    if (maps.channel_stride == 1) {
-        found = sums_of_rows(maps, image, lanes, width);
-        for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
-            double own[LANES];
-            for (int lane = 0; lane < LANES; lane++) own[lane] = lanes[lane * width + channel];
-            means[channel] = mean_of(own, shift[channel], maps.positions);
-        }
-    } else {
-        found = means_of_runs(maps, image, shift, means);
-    }
+Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double *means, double *sums, ptrdiff_t width) {
+    Tally found = maps.channel_stride == 1 ? means_of_rows(maps, image, shift, means, sums, width)
+                                           : means_of_runs(maps, image, shift, means);
     // A sum of doubles keeps what is not finite; looking at each value costs more.
     if (std::all_of(means, means + maps.channels, [](double mean) { return std::isfinite(mean); })) return found.counts();
     Counts counts;

@@ -42,7 +42,7 @@ def count(maps: Float[Tensor, "..."]) -> Counts:
 
 def widened(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The maps in float32, or in float64 if that is what they are."""
-    return maps if maps.dtype == torch.float64 else maps.float()
+    return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
 def dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -127,7 +127,7 @@ def channel_axis(module: nn.Module, ndim: int) -> int:
 
 def image_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
     """A view with four axes, channels on the second; an output without positions has one."""
-    maps = output.movedim(axis, 1)
+    maps = output if axis == 1 else output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 
 
