@@ -168,6 +168,15 @@ def test_a_block_saved_with_other_parts_is_refused(samples: Samples) -> None:
         FeatureStatistics(MODEL, ["0", "1"], samples).load_state_dict(state)
 
 
+@pytest.mark.parametrize("images", [16, 64])
+def test_a_block_saved_without_a_part_is_refused(images: int) -> None:
+    state = measured("images", [range(images)]).state_dict()
+    (key,) = (key for key in state if key.startswith("0.") and key.endswith("shift"))
+    del state[key]
+    with pytest.raises(ValueError, match=r"a block saved with .*; .*'shift'.* are valid"):
+        FeatureStatistics(MODEL, ["0", "1"], "images").load_state_dict(state)
+
+
 def test_a_dictionary_that_is_no_state_is_refused() -> None:
     with pytest.raises(ValueError, match="no entry 'numbers'"):
         FeatureStatistics(MODEL, ["0"], "images").load_state_dict({"weight": torch.ones(2)})

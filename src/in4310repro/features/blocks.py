@@ -10,7 +10,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from in4310repro.features.covariance import ImageRows, PositionRows, Precision, look_at
+from in4310repro.features.covariance import ImageRows, PositionRows, Precision, has_parts, look_at
 from in4310repro.features.moments import Moments, merged
 from in4310repro.features.sparsity import Counts
 
@@ -121,9 +121,10 @@ class BlockMoments:
             place, _, part = key.rpartition(".")
             parts.setdefault(place, {})[part] = value
         for place, values in parts.items():
-            self._agree(len(values["shift"]))
             kind, *where = place.split(".")
             if kind == "node":
+                has_parts(values, *Moments.__annotations__)
                 self._nodes[(int(where[0]), int(where[1]))] = Moments(**values)
             else:
                 self._open = (int(where[0]), self._rows.restored(values, self._precision))
+            self._agree(len(values["shift"]))
