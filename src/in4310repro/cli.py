@@ -197,7 +197,7 @@ def features(
     samples: Annotated[str, typer.Option(help="images, positions, flat or none (counts alone).")] = "images",
     precision: Annotated[str, typer.Option(help="fast or exact.")] = "fast",
     calls: Annotated[str, typer.Option(help="pool or keep the calls of a module that runs several times.")] = "pool",
-    images: Annotated[int, typer.Option(help="Images in the sample.")] = 200,
+    images: Annotated[int, typer.Option(help="Images in the sample; all, if there are fewer.")] = 200,
     image_size: Annotated[int, typer.Option(help="Side, pixels.", min=32)] = 224,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     eigenvalues: Annotated[int, typer.Option(help="How many are written, the largest first.", min=1)] = 15,

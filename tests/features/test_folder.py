@@ -77,6 +77,7 @@ def test_counts_alone_have_no_spectrum(pictures: Path) -> None:
     assert found is not None
     assert {"layer1.0.relu#0", "layer1.0.relu#1"} <= set(found["modules"])
     assert "eigenvalues" not in found["modules"]["conv1#0"]
+    assert list(found["modules"])[:4] == ["conv1#0", "bn1#0", "relu#0", "maxpool#0"]
 
 
 def test_modules_are_named_listed_or_matched() -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import math
 import platform
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -115,11 +116,38 @@ def kernel_of(name: str) -> Kernel:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_layouts_and_threads_have_the_same_bits(name: str, shape: tuple[int, ...], exact: bool) -> None:
-    expected = bits(found_by(kernel_of(name), wild(shape), exact=exact))
+    values = wild(shape)
+    expected = bits(found_by(kernel_of(name), values, exact=exact))
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        for layout, maps in layouts(wild(shape)).items():
+        for layout, maps in layouts(values).items():
             assert bits(found_by(kernel_of(name), maps, exact=exact)) == expected, layout
+
+
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+@pytest.mark.parametrize("samples", ["images", "positions"])
+@pytest.mark.parametrize("shape", [*SHAPES, (130, 301, 2, 3)])
+def test_statistics_of_layouts_and_threads_have_the_same_bits(
+    shape: tuple[int, ...], samples: Literal["images", "positions"], precision: Literal["fast", "exact"]
+) -> None:
+    found = []
+    # Made once: the powers in them depend on the number of threads.
+    every = layouts(wild(shape)).values()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        for maps in every:
+            model = nn.Sequential(nn.Identity())
+            with FeatureStatistics(model, ["0"], samples, precision) as statistics:
+                model(maps)
+            result = statistics.result()["0"]
+            parts = statistics.state_dict() | {"mean": result.mean, "covariance": result.covariance}
+            found.append({name: part.numpy().tobytes() for name, part in parts.items()})
+    assert all(parts == found[0] for parts in found)
+
+
+def test_means_by_torch_depend_on_the_layout() -> None:
+    means = [maps.mean(dim=(2, 3)) for maps in layouts(wild((3, 64, 24, 24))).values()]
+    assert not all(torch.equal(mean, means[0]) for mean in means)
 
 
 @pytest.mark.skipif(len(FUSED) < 2, reason=f"this processor and this build have {FUSED} to compare")
@@ -266,6 +294,12 @@ def test_only_plain_values_in_the_memory_of_a_processor_go_to_the_kernel() -> No
     assert kernel_for(values) is kernel_for(nn.Parameter(values)) is in_use()
     for other in (values.double(), values.half(), values.to("meta"), values.to_sparse(), values.as_subclass(Wrapped)):
         assert kernel_for(other) is None
+
+
+def test_an_image_of_more_values_than_32_bits_count_does_not_go_to_the_kernel() -> None:
+    value = torch.ones(1, 1, 1, 1)
+    assert kernel_for(value.expand(5, 1, 2**15, 2**16 - 1)) is in_use()
+    assert kernel_for(value.expand(1, 1, 2**15, 2**16)) is None
 
 
 def test_a_default_device_does_not_move_the_results() -> None:

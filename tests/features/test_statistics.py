@@ -139,12 +139,12 @@ def test_channels_of_a_1d_convolution_are_on_axis_1_and_others_where_told() -> N
 
 def test_a_pattern_takes_whole_names_only(tangled: Tangled, images: Tensor) -> None:
     found = run(FeatureStatistics(tangled, re.compile("conv1|.*2")), tangled, images).result()
-    assert list(found) == ["bn2", "conv1"]
+    assert list(found) == ["conv1", "bn2"]
 
 
 def test_leaves_are_all_modules_without_children(tangled: Tangled, images: Tensor) -> None:
     found = run(FeatureStatistics(tangled, "leaves"), tangled, images).result()
-    assert list(found) == ["block.conv1", "bn1", "bn2", "conv1", "head", "late", "relu"]
+    assert list(found) == ["late", "conv1", "bn1", "relu", "block.conv1", "bn2", "head"]
 
 
 def test_non_finite_values_raise_at_once_if_asked(tangled: Tangled, images: Tensor) -> None:

@@ -52,20 +52,10 @@ class ImageRows:
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
         """Append the spatial means minus the shift; rows that are not finite are left out of the moments."""
-        maps = widened(maps)
-        if kernel := kernel_for(maps):
-            means, counts = kernel.spatial_means(maps, self._shift)
-            counted = Counts(maps.numel(), *counts)
-        else:
-            counted = count(maps)
-            means = self._means_on_gpu(maps) if maps.is_cuda else means_by_lanes(maps, self._shift)
+        means, counted = spatial_means(widened(maps), self._shift, self._precision)
         self._rows.append(means)
         self._finite &= not maps.is_cuda and int(counted.non_finite) == 0
         return counted
-
-    def _means_on_gpu(self, maps: Float[Tensor, "image channel height width"]) -> Float64[Tensor, "image channel"]:
-        shifted = maps.to(working_type(maps, self._precision)) - self._shift[:, None, None]
-        return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
@@ -148,7 +138,7 @@ class PositionRows:
         sums, products = self._sums[: self._channels], self._products[: self._channels, : self._channels]
         offset = sums / self._number.clamp(min=1)
         # What the kernel leaves below the diagonal depends on the instruction set.
-        scatter = torch.addr(products, sums, offset, alpha=-1).triu_()
+        scatter = (products - torch.outer(sums, offset)).triu_()
         shift = self._shift[: self._channels].double()
         return Moments(rows=self._number.clone(), shift=shift, offset=offset, scatter=scatter)
 
@@ -174,8 +164,22 @@ def look_at(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor
     It is a float32 value, so that the difference of two is exact.
     """
     step = min(maps.shape[2], max(1, maps[0, 0].numel() // LOOKED_AT))
-    mean = maps[0, :, ::step].float().mean(dim=(1, 2))
+    zero = torch.zeros(maps.shape[1], device=maps.device)
+    mean = spatial_means(widened(maps[:1, :, ::step]), zero, "exact")[0][0].float()
     return torch.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def spatial_means(
+    maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
+) -> tuple[Float64[Tensor, "image channel"], Counts]:
+    """Means over positions less the shift, on a processor the same bits whatever takes them; and counts."""
+    if kernel := kernel_for(maps):
+        means, counts = kernel.spatial_means(maps, shift)
+        return means, Counts(maps.numel(), *counts)
+    if not maps.is_cuda:
+        return means_by_lanes(maps, shift), count(maps)
+    shifted = maps.to(working_type(maps, precision)) - shift[:, None, None]
+    return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel(), count(maps)
 
 
 def working_type(maps: Float[Tensor, "..."], precision: Precision) -> torch.dtype:

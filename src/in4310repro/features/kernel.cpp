@@ -37,7 +37,7 @@ typedef int32_t Ints __attribute__((vector_size(BYTES)));
 constexpr int FLOATS = BYTES / 4, DOUBLES = BYTES / 8;
 constexpr int32_t INFINITE = 0x7f800000;       // bits of the infinite float; those of nan are above
 constexpr int LANES = 16;                      // partial sums of a spatial mean
-constexpr ptrdiff_t TURNS = 4;                  // values added to such a sum while it is in a register
+constexpr ptrdiff_t TURNS = 4;                 // values added to such a sum while it is in a register
 constexpr ptrdiff_t ROWS = 256;                // positions packed at a time
 constexpr ptrdiff_t CHAIN = 64;                // products added one by one: the error of a sum grows with its length
 constexpr ptrdiff_t PANEL = ROWS + 1;          // one more, or all panels would compete for the same lines of the cache
@@ -110,7 +110,6 @@ struct Tally {
         ptrdiff_t k = 0;
         for (; k + 16 <= number; k += 16) {
             __builtin_prefetch(from + k + AHEAD, 0, 2);
-#pragma GCC unroll 4
             for (int part = 0; part < 16; part += FLOATS) add(load<Ints>(from + k + part));
         }
         for (; k < number; k += FLOATS) {
@@ -174,11 +173,9 @@ double mean_of(double sum, float shift, ptrdiff_t positions) { return (sum - dou
         Doubles parts[LANES / DOUBLES] = {};
         ptrdiff_t position = 0;
         for (; position + LANES <= maps.positions; position += LANES)
-#pragma GCC unroll 4
             for (int part = 0; part < LANES / FLOATS; part++)
                 take(from + position + part * FLOATS, found, parts[2 * part], parts[2 * part + 1]);
         std::memcpy(lanes, parts, sizeof lanes);
-        found.values += position;
         found.add(from + position, maps.positions - position);
         for (int lane = 0; position < maps.positions; position++, lane++) lanes[lane] += from[position];
         means[channel] = mean_of(folded(lanes), shift[channel], maps.positions);
@@ -218,13 +215,13 @@ double mean_of(double sum, float shift, ptrdiff_t positions) { return (sum - dou
         for (ptrdiff_t channel = first; channel < std::min(first + DOUBLES, maps.channels); channel++)
             means[channel] = mean_of(sum[channel - first], shift[channel], maps.positions);
     }
-    found.values = maps.positions * maps.channels;
     return found;
 }
 
 Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double *means, double *sums, ptrdiff_t width) {
     Tally found = maps.channel_stride == 1 ? means_of_rows(maps, image, shift, means, sums, width)
                                            : means_of_runs(maps, image, shift, means);
+    found.values = maps.positions * maps.channels;
     // A sum of doubles keeps what is not finite; looking at each value costs more.
     if (std::all_of(means, means + maps.channels, [](double mean) { return std::isfinite(mean); })) return found.counts();
     Counts counts;
@@ -243,7 +240,6 @@ Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double
 // Row i of the square becomes its column i: blocks of D x D change places, for D = half the width, ..., 2, 1.
 template <int D, size_t... LANE>
 [[gnu::always_inline]] inline void exchange(Floats square[FLOATS], std::index_sequence<LANE...>) {
-#pragma GCC unroll 16
     for (int i = 0; i < FLOATS; i++)
         if (!(i & D)) {
             Floats upper = square[i], lower = square[i + D];
@@ -257,13 +253,11 @@ template <int D, size_t... LANE>
 }
 
 // Panels hold FLOATS or DOUBLES channels each: panel, row, channel. These put FLOATS channels of a row in its place.
-[[gnu::always_inline]] inline void put(float *panels, ptrdiff_t channel, ptrdiff_t row, Floats values,
-                                       const float *shift) {
+inline void put(float *panels, ptrdiff_t channel, ptrdiff_t row, Floats values, const float *shift) {
     values -= load<Floats>(shift + channel);
     std::memcpy(panels + channel * PANEL + row * FLOATS, &values, BYTES);
 }
-[[gnu::always_inline]] inline void put(double *panels, ptrdiff_t channel, ptrdiff_t row, Floats values,
-                                       const float *shift) {
+inline void put(double *panels, ptrdiff_t channel, ptrdiff_t row, Floats values, const float *shift) {
     Wide wide(values), less(load<Floats>(shift + channel));
     Doubles lower = wide.lower - less.lower, upper = wide.upper - less.upper;
     std::memcpy(panels + channel * PANEL + row * DOUBLES, &lower, BYTES);
@@ -334,22 +328,15 @@ void tile(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t 
     T total[HIGH][WIDE][WIDTH] = {};
     for (ptrdiff_t row = 0, stop; row < rows;) {
         V sums[HIGH][WIDE];
-#pragma GCC unroll 16
         for (int i = 0; i < HIGH; i++)
-#pragma GCC unroll 4
             for (int j = 0; j < WIDE; j++) sums[i][j] = V{};
         for (stop = std::min(row + CHAIN, rows); row < stop; row++) {
             V factors[WIDE];
-#pragma GCC unroll 4
             for (int j = 0; j < WIDE; j++) factors[j] = load<V>(right + (j * PANEL + row) * WIDTH);
-#pragma GCC unroll 16
             for (int i = 0; i < HIGH; i++)
-#pragma GCC unroll 4
                 for (int j = 0; j < WIDE; j++) sums[i][j] += left[row * WIDTH + i] * factors[j];
         }
-#pragma GCC unroll 16
         for (int i = 0; i < HIGH; i++)
-#pragma GCC unroll 4
             for (int j = 0; j < WIDE; j++) {
                 V sum = load<V>(total[i][j]) + sums[i][j];
                 std::memcpy(total[i][j], &sum, BYTES);
@@ -396,7 +383,6 @@ void panel_sums(ptrdiff_t rows, ptrdiff_t count, const T *panels, double *sums) 
         V parts[4] = {};  // rows 0, 4, 8, ...; 1, 5, 9, ...; and so on
         ptrdiff_t row = 0;
         for (; row + 4 <= rows; row += 4)
-#pragma GCC unroll 4
             for (int part = 0; part < 4; part++) parts[part] += load<V>(panels + (row + part) * WIDTH);
         for (int part = 0; row < rows; row++, part++) parts[part] += load<V>(panels + row * WIDTH);
         V sum = (parts[0] + parts[2]) + (parts[1] + parts[3]);

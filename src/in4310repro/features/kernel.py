@@ -8,6 +8,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import math
 from pathlib import Path
 
 import torch
@@ -136,6 +137,8 @@ def described() -> str:
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
     """The kernel if it can take these values: float32 in a processor's memory, and nothing that stands for them."""
     plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
+    # It counts the values of an image in 32 bits.
+    plain &= math.prod(values.shape[1:]) < 2**31
     return in_use() if plain and values.dtype == torch.float32 and values.device.type == "cpu" else None
 
 

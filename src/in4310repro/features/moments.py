@@ -44,9 +44,10 @@ def merged(left: Moments, right: Moments) -> Moments:
     step = (right.shift - left.shift) + (right.offset - left.offset)
     weighted = (left.rows * share) * step
     empty = left.rows == 0
+    # Not addr: a product and a sum in one operation have other bits on other numbers of threads.
     return Moments(
         rows=rows,
         shift=torch.where(empty, right.shift, left.shift),
         offset=torch.where(empty, right.offset, left.offset + share * step),
-        scatter=(left.scatter + right.scatter).addr_(weighted, step),
+        scatter=left.scatter + right.scatter + torch.outer(weighted, step),
     )

@@ -123,22 +123,25 @@ class FeatureStatistics:
     def result(self) -> dict[str, FeatureResult]:
         """Statistics by module name, with `#call` if calls are kept and the path (`[0]`) if the output was nested.
 
-        With a pattern or "leaves", modules that never ran have no result.
+        They stand in the order of the names that were given, or of the model. With a pattern or "leaves", modules that
+        never ran have no result.
 
         Raises:
             ValueError: a requested module never ran, or non-finite values were to raise.
         """
         self._check_ran()
         groups: dict[str, list[Stream]] = {}
-        for (name, call, path), stream in sorted(self._streams.items()):
+        place = {name: index for index, name in enumerate(self._modules)}
+        for key in sorted(self._streams, key=lambda key: (place[key[0]], *key[1:])):
+            name, call, path = key
             number = f"#{call}" if self._settings.calls == "keep" else ""
-            groups.setdefault(f"{name}{number}{path}", []).append(stream)
+            groups.setdefault(f"{name}{number}{path}", []).append(self._streams[key])
         results = {}
-        for key, streams in groups.items():
+        for title, streams in groups.items():
             try:
-                results[key] = finished(streams, self._settings)
+                results[title] = finished(streams, self._settings)
             except ValueError as error:
-                raise ValueError(f"module {key!r}: {error}") from error
+                raise ValueError(f"module {title!r}: {error}") from error
         return results
 
     def _check_ran(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -208,24 +210,28 @@ def shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """A bar a module for its non-positive share, and a line a module for its spectrum where there is one."""
+    """A bar a module for its non-positive share, and a line of the same colour for its spectrum where there is one."""
     with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
     height = max(3.8, 0.26 * len(modules) + 1)
     figure = Figure(figsize=(11 if with_spectrum else 6, height), layout="constrained")
     panels = figure.subplots(1, 2 if with_spectrum else 1, squeeze=False)[0]
-    names = list(modules)
-    panels[0].barh(names, [100 * modules[name]["non_positive"] for name in names], color=OURS)
+    few = len(modules) <= len(LINES)
+    # Of many modules the colour tells the depth.
+    shades = LINES if few else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
+    colours = dict(zip(modules, shades, strict=False))
+    panels[0].barh(
+        list(modules), [100 * module["non_positive"] for module in modules.values()], color=list(colours.values())
+    )
     panels[0].set_xlabel("values <= 0, %")
     panels[0].set_xlim(0, 100)
-    panels[0].invert_yaxis()
-    for position, (name, values) in enumerate(with_spectrum.items()):
-        shown = [(place, value) for place, value in enumerate(values, start=1) if value > 1e-10 * values[0]]
-        colour = LINES[position % len(LINES)]
-        panels[1].semilogy([p for p, _ in shown], [v for _, v in shown], "o-", color=colour, label=name, markersize=4)
+    panels[0].set_ylim(len(modules) - 0.4, -0.6)
+    for name, values in with_spectrum.items():
+        shown = np.flatnonzero(np.array(values) > 1e-10 * values[0])
+        panels[1].semilogy(shown + 1, np.array(values)[shown], "o-", color=colours[name], label=name, markersize=4)
     if with_spectrum:
         panels[1].set_xlabel("place")
         panels[1].set_ylabel("eigenvalue")
-        if len(with_spectrum) <= len(LINES):
+        if few:
             panels[1].legend(frameon=False)
     for axes in panels:
         _plain(axes)
