@@ -97,7 +97,7 @@ struct Counts {
 // Counts by the bits of the values, which is right as long as all are finite; whether they are is what it tells too.
 struct Tally {
     Ints positive{}, zeros{}, largest{};  // a comparison that holds is -1
-    int64_t values = 0;
+    int64_t values = 0, padding = 0;      // zeros that fill a vector
 
     [[gnu::always_inline]] void add(Ints bits) {
         Ints magnitude = bits & INT32_MAX;
@@ -105,18 +105,27 @@ struct Tally {
         zeros += magnitude == 0;
         largest = magnitude > largest ? magnitude : largest;
     }
-    [[gnu::always_inline]] void add(const float *from, ptrdiff_t number) {
+    // `end` is where memory ends.
+    [[gnu::always_inline]] void add(const float *from, ptrdiff_t number, const float *end) {
         values += number;
         ptrdiff_t k = 0;
         for (; k + 16 <= number; k += 16) {
             __builtin_prefetch(from + k + AHEAD, 0, 2);
             for (int part = 0; part < 16; part += FLOATS) add(load<Ints>(from + k + part));
         }
-        for (; k < number; k += FLOATS) {
-            Ints bits = Ints{} + (INT32_MIN + 1);  // a negative denormal: neither positive nor zero nor large
-            std::memcpy(&bits, from + k, std::min<ptrdiff_t>(FLOATS, number - k) * sizeof *from);
-            add(bits);
-        }
+        for (; k < number; k += FLOATS) first(from + k, std::min<ptrdiff_t>(FLOATS, number - k), end);
+    }
+    // Counts and gives the first values of a vector. To read on and forget is faster than to copy a few.
+    [[gnu::always_inline]] Floats first(const float *from, ptrdiff_t number, const float *end) {
+        Ints bits{}, lane{};
+        for (int i = 0; i < FLOATS; i++) lane[i] = i;
+        if (end - from < FLOATS)
+            std::memcpy(&bits, from, number * sizeof *from);
+        else
+            bits = load<Ints>(from) & (lane < int32_t(number));
+        add(bits);
+        padding += FLOATS - number;
+        return load<Floats>(&bits);
     }
     bool finite() const {
         bool all = true;
@@ -124,7 +133,7 @@ struct Tally {
         return all;
     }
     Counts counts() const {
-        Counts sum{values};
+        Counts sum{values, -padding};
         for (int lane = 0; lane < FLOATS; lane++) {
             sum.non_positive += positive[lane];
             sum.zeros -= zeros[lane];
@@ -135,11 +144,12 @@ struct Tally {
 
 // Values of one image at some positions; in the order of memory where that is one run.
 [[gnu::always_inline]] inline void tally(const Maps &maps, const float *first, ptrdiff_t positions, Tally &found) {
-    if (maps.channel_stride == 1 && maps.position_stride == maps.channels)
-        return found.add(first, positions * maps.channels);
-    bool rows = maps.channel_stride == 1;
-    ptrdiff_t runs = rows ? positions : maps.channels, step = rows ? maps.position_stride : maps.channel_stride;
-    for (ptrdiff_t run = 0; run < runs; run++) found.add(first + run * step, rows ? maps.channels : positions);
+    bool rows = maps.channel_stride == 1, whole = rows && maps.position_stride == maps.channels;
+    ptrdiff_t runs = whole ? 1 : rows ? positions : maps.channels;
+    ptrdiff_t length = whole ? positions * maps.channels : rows ? maps.channels : positions;
+    ptrdiff_t step = rows ? maps.position_stride : maps.channel_stride;
+    const float *end = first + (runs - 1) * step + length;
+    for (ptrdiff_t run = 0; run < runs; run++) found.add(first + run * step, length, end);
 }
 
 // Lane 0 plus lane 8, and so on: halves are added until one is left.
@@ -155,11 +165,12 @@ template <typename T>
 // The mean less the shift. A double holds the sum of 2^29 floats of one size, and the product: nothing is lost.
 double mean_of(double sum, float shift, ptrdiff_t positions) { return (sum - double(shift) * positions) / positions; }
 
-// Counts some values and adds them to the sums of two vectors.
-[[gnu::always_inline]] inline void take(const float *from, Tally &found, Doubles &lower, Doubles &upper) {
+// Counts FLOATS values, or fewer and zeros, and adds them to the sums of two vectors.
+[[gnu::always_inline]] inline void take(const float *from, ptrdiff_t number, const float *end, Tally &found,
+                                        Doubles &lower, Doubles &upper) {
     __builtin_prefetch(from + AHEAD, 0, 2);
-    found.add(load<Ints>(from));
-    Wide values(load<Floats>(from));
+    if (number >= FLOATS) found.add(load<Ints>(from));
+    Wide values(number >= FLOATS ? load<Floats>(from) : found.first(from, number, end));
     lower += values.lower;
     upper += values.upper;
 }
@@ -167,17 +178,18 @@ double mean_of(double sum, float shift, ptrdiff_t positions) { return (sum - dou
 // Lane l sums positions l, l + 16, l + 32, ... of a channel.
 [[gnu::always_inline]] inline Tally means_of_runs(const Maps &maps, ptrdiff_t image, const float *shift, double *means) {
     Tally found;
+    const float *end = maps.at(image, maps.channels - 1, maps.positions);
     for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
         const float *from = maps.at(image, channel, 0);
         double lanes[LANES];
         Doubles parts[LANES / DOUBLES] = {};
-        ptrdiff_t position = 0;
-        for (; position + LANES <= maps.positions; position += LANES)
+        ptrdiff_t left = maps.positions;
+        for (; left >= LANES; left -= LANES, from += LANES)
             for (int part = 0; part < LANES / FLOATS; part++)
-                take(from + position + part * FLOATS, found, parts[2 * part], parts[2 * part + 1]);
+                take(from + part * FLOATS, FLOATS, end, found, parts[2 * part], parts[2 * part + 1]);
+        for (int part = 0; part < LANES / FLOATS && left > part * FLOATS; part++)
+            take(from + part * FLOATS, left - part * FLOATS, end, found, parts[2 * part], parts[2 * part + 1]);
         std::memcpy(lanes, parts, sizeof lanes);
-        found.add(from + position, maps.positions - position);
-        for (int lane = 0; position < maps.positions; position++, lane++) lanes[lane] += from[position];
         means[channel] = mean_of(folded(lanes), shift[channel], maps.positions);
     }
     return found;
@@ -189,24 +201,23 @@ double mean_of(double sum, float shift, ptrdiff_t positions) { return (sum - dou
                                                   double *sums, ptrdiff_t width) {
     Tally found;
     std::fill_n(sums, LANES * width, 0.0);
-    ptrdiff_t step = LANES * maps.position_stride, whole = maps.channels / FLOATS * FLOATS;
+    ptrdiff_t step = LANES * maps.position_stride;
+    const float *end = maps.at(image, maps.channels, maps.positions - 1);
     for (ptrdiff_t first = 0; first < maps.positions; first += TURNS * LANES)
         for (ptrdiff_t position = first; position < std::min(first + LANES, maps.positions); position++) {
             ptrdiff_t turns = std::min(TURNS, (maps.positions - position + LANES - 1) / LANES);
             const float *from = maps.at(image, 0, position);
             double *to = sums + (position - first) * width;
-            for (ptrdiff_t channel = 0; channel < whole; channel += FLOATS) {
+            auto add = [&](ptrdiff_t channel, ptrdiff_t number) __attribute__((always_inline)) {
                 Doubles lower = load<Doubles>(to + channel), upper = load<Doubles>(to + channel + DOUBLES);
-                for (ptrdiff_t turn = 0; turn < turns; turn++) take(from + turn * step + channel, found, lower, upper);
+                for (ptrdiff_t turn = 0; turn < turns; turn++)
+                    take(from + turn * step + channel, number, end, found, lower, upper);
                 std::memcpy(to + channel, &lower, BYTES);
                 std::memcpy(to + channel + DOUBLES, &upper, BYTES);
-            }
-            if (whole == maps.channels) continue;
-            for (ptrdiff_t turn = 0; turn < turns; turn++) {
-                found.add(from + turn * step + whole, maps.channels - whole);
-                for (ptrdiff_t channel = whole; channel < maps.channels; channel++)
-                    to[channel] += from[turn * step + channel];
-            }
+            };
+            ptrdiff_t channel = 0;
+            for (; channel + FLOATS <= maps.channels; channel += FLOATS) add(channel, FLOATS);
+            if (channel < maps.channels) add(channel, maps.channels - channel);
         }
     for (ptrdiff_t first = 0; first < maps.channels; first += DOUBLES) {
         Doubles lanes[LANES];
@@ -453,7 +464,7 @@ void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) 
         const float *from = values + run * RUN;
         ptrdiff_t length = std::min(RUN, number - run * RUN);
         Tally found;
-        found.add(from, length);
+        found.add(from, length, values + number);
         if (found.finite())
             sum += found.counts();
         else
@@ -465,7 +476,7 @@ void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) 
 // means[image][channel] of the values less the channel's shift, in double; counts as above. 1 if there is no memory.
 int spatial_means(const Maps *maps, const float *shift, int threads, double *means, int64_t *counts) {
     Counts sum;
-    ptrdiff_t width = (maps->channels + DOUBLES - 1) / DOUBLES * DOUBLES;
+    ptrdiff_t width = (maps->channels + FLOATS - 1) / FLOATS * FLOATS;
     Memory memory(threads, LANES * width * sizeof(double));
     if (!memory.all) return 1;
 #pragma omp parallel for num_threads(threads) if (maps->images > 1) reduction(+ : sum)
