@@ -16,7 +16,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from in4310repro.runs import write_file
+from in4310repro.runs import notes_of, refuse_other_config, write_file
 
 KEPT = 2
 DIGITS = 16  # of the sha256, in the name
@@ -72,36 +72,16 @@ def restore(
         if hashlib.sha256(data).hexdigest()[:DIGITS] != file.stem.rsplit("-", 1)[1]:
             warnings.append(f"checkpoint {file} is torn or changed; the one before it is used")
             continue
-        notes = _notes(data)
+        notes = notes_of(data)
         refuse_other_config(json.loads(notes["config"]), config, f"checkpoint {file}")
         _put_back(safetensors.torch.load(data), model, optimizer)
         return Position(**json.loads(notes["position"])), warnings
     return Position(), warnings
 
 
-def refuse_other_config(recorded: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
-    """Raises a ValueError that lists every value in which two configurations differ."""
-    # Through JSON, where tuples are lists.
-    now = json.loads(json.dumps(wanted))
-    apart = [
-        f"{name} {now.get(name)!r} (recorded: {recorded.get(name)!r})"
-        for name in sorted({*recorded, *now})
-        if recorded.get(name) != now.get(name)
-    ]
-    if apart:
-        raise ValueError(f"{what} belongs to another configuration: {'; '.join(apart)}")
-
-
 def _files(folder: Path) -> list[Path]:
     """Checkpoints in order of their positions."""
     return sorted(folder.glob("[0-9]*.safetensors")) if folder.is_dir() else []
-
-
-def _notes(data: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file, whose header is JSON after 8 bytes of length."""
-    length = int.from_bytes(data[:8], "little")
-    notes: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
-    return notes
 
 
 def _put_back(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

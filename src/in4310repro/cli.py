@@ -204,6 +204,7 @@ def features(
     seed: Annotated[int, typer.Option(help="Of the sample and of weights none.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     numerics: Annotated[str, typer.Option(help="auto, native or portable.")] = "native",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a measurement that was cut off.")] = False,
 ) -> None:
     """Statistics of feature maps over a folder of images, on one process or under torchrun."""
     active = _activate(numerics, device)
@@ -234,7 +235,7 @@ def features(
         eigenvalues=eigenvalues,
         seed=seed,
     )
-    found = measure(request, active.device, _progress())
+    found = measure(request, active.device, _progress(), out, active.numeric_class, resume=resume)
     if found is None:
         return
     content = {
@@ -380,7 +381,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         _fail(" ".join(str(error).split()), WRONG_INPUT)
     if code == INTERRUPTED:
-        more = ", and the same command with --resume goes on" if sys.argv[1:2] == ["train"] else ""
+        more = ", and the same command with --resume goes on" if sys.argv[1:2] in (["train"], ["features"]) else ""
         _fail(f"interrupted; what was finished is kept{more}", INTERRUPTED)
     sys.exit(code)
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from in4310repro import evaluation, feature_maps, models, presets
-from in4310repro.checkpoints import refuse_other_config
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import ImageSet, load
@@ -22,7 +21,7 @@ from in4310repro.numerics import Numerics, fingerprint
 from in4310repro.presets import Config
 from in4310repro.progress import SILENT, Progress
 from in4310repro.protocols import Switch, switches
-from in4310repro.runs import Run, tensors_sha256
+from in4310repro.runs import Run, refuse_other_config, tensors_sha256
 from in4310repro.training import Task, fit
 
 

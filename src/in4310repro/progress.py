@@ -1,11 +1,14 @@
-"""How far a long task is: a bar on a terminal, plain lines elsewhere, silence for a library caller."""
+"""How far a long task is: a bar on a terminal, plain lines elsewhere, silence for a caller; and when it is to stop."""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -64,3 +67,23 @@ def _plain_lines(console: Console, title: str, total: int) -> Advance:
         console.print(f"{line}, {detail}" if detail else line, markup=False, highlight=False, soft_wrap=True)
 
     return advance
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Lets a step finish before Ctrl-C, or a scheduler's SIGTERM, counts; a second one counts at once."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        asked.append(number)
+        signal.signal(number, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -63,6 +63,26 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def notes_of(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file, whose header is JSON after 8 bytes of length."""
+    length = int.from_bytes(data[:8], "little")
+    notes: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return notes
+
+
+def refuse_other_config(recorded: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
+    """Raises a ValueError that lists every value in which two configurations differ."""
+    # Through JSON, where tuples are lists.
+    now = json.loads(json.dumps(wanted))
+    apart = [
+        f"{name} {now.get(name)!r} (recorded: {recorded.get(name)!r})"
+        for name in sorted({*recorded, *now})
+        if recorded.get(name) != now.get(name)
+    ]
+    if apart:
+        raise ValueError(f"{what} belongs to another configuration: {'; '.join(apart)}")
+
+
 def json_bytes(value: Any) -> bytes:
     """Readable JSON whose floats read back as they were; nan and infinity are refused."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +16,7 @@ from in4310repro.checkpoints import Position
 from in4310repro.data.images import ImageSet, training_batches
 from in4310repro.evaluation import Row, predict
 from in4310repro.presets import Config, OptimizerSetting
-from in4310repro.progress import SILENT, Progress
+from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.runs import Run, tensors_sha256
 
 
@@ -49,7 +46,7 @@ def fit(task: Task) -> list[Row]:
         ValueError: the loss is no longer finite, or the checkpoint belongs to another configuration.
         KeyboardInterrupt: after the step that the interrupt fell in, and a checkpoint of it.
     """
-    with _interrupts() as interrupted:
+    with interrupts() as interrupted:
         history = _fit(task, interrupted)
         if interrupted():
             raise KeyboardInterrupt
@@ -148,26 +145,6 @@ def steps_an_epoch(images: int, batch_size: int) -> int:
     """Batches an epoch; a last single image joins the batch before it, as in `training_batches`."""
     whole, rest = divmod(images, batch_size)
     return max(whole + (rest > 1), 1)
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Lets a step finish before Ctrl-C, or a scheduler's SIGTERM, counts; a second one counts at once."""
-    asked: list[int] = []
-
-    def note(number: int, _frame: Any) -> None:
-        asked.append(number)
-        signal.signal(number, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _line(setting: OptimizerSetting, row: Row) -> str:

@@ -1,21 +1,27 @@
 """Statistics of a folder from the command line: files, refusals, and one result for any number of processes."""
 
 import csv
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from in4310repro import models
 from in4310repro.data.images import decode, normalised
+from in4310repro.features import folder
 from in4310repro.features.folder import Request, chosen, measure
 from in4310repro.numerics import Numerics
+from in4310repro.runs import notes_of
 
 IMAGES = 70  # more than a block
 
@@ -93,3 +99,79 @@ def test_an_unknown_module_and_too_few_images_are_refused(pictures: Path) -> Non
         measure(request(pictures, modules="conv9"))
     with pytest.raises(ValueError, match="1 asked for; at least 2"):
         measure(request(pictures, images=1))
+
+
+def stopping_at(number: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something happens while an image is read."""
+    read = itertools.count(1)
+
+    def reading(file: Path, side: int) -> NDArray[np.uint8]:
+        if next(read) == number:
+            stop()
+        return decode(file, side)
+
+    monkeypatch.setattr(folder, "decode", reading)
+
+
+def fail(error: type[Exception]) -> None:
+    raise error("000.png is not a readable image")
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+@pytest.mark.parametrize(
+    ("stop", "error", "kept"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGINT), KeyboardInterrupt, "48"),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), KeyboardInterrupt, "48"),
+        (lambda: fail(ValueError), ValueError, "32"),
+        (lambda: fail(MemoryError), MemoryError, "32"),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "no image", "any error"],
+)
+def test_a_measurement_that_was_cut_goes_on_to_the_same_bits(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    samples: str,
+    stop: Callable[[], object],
+    error: type[BaseException],
+    kept: str,
+) -> None:
+    asked = request(pictures, modules="conv1,layer2.1.conv1", samples=samples)
+    whole = measure(asked)
+    out, part = tmp_path / "new" / "found.json", tmp_path / "new" / "found.0of1.part"
+    monkeypatch.setattr(folder, "SECONDS_BETWEEN_PARTS", 0.0)
+    stopping_at(40, stop, monkeypatch)
+    with pytest.raises(error):
+        measure(asked, out=out)
+    assert notes_of(part.read_bytes())["images"] == kept
+    assert measure(asked, out=out, resume=True) == whole
+    assert not part.exists()
+
+
+def test_what_was_measured_is_neither_lost_nor_mixed_with_something_else(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, part = tmp_path / "found.json", tmp_path / "found.0of1.part"
+    with monkeypatch.context() as patched:
+        stopping_at(40, lambda: fail(ValueError), patched)
+        with pytest.raises(ValueError, match="32 images are kept: once it is replaced, --resume goes on"):
+            measure(request(pictures), out=out)
+    held = part.read_bytes()
+    with pytest.raises(ValueError, match=r"found.0of1.part is what an interrupted call measured; --resume goes on"):
+        measure(request(pictures), out=out)
+    with pytest.raises(ValueError, match=r"another configuration: batch_size 8 \(recorded: 16\); precision 'exact'"):
+        measure(request(pictures, batch_size=8, precision="exact"), out=out, resume=True)
+    assert part.read_bytes() == held
+    part.write_bytes(held[:-1])
+    with pytest.raises(ValueError, match=r"found.0of1.part is damaged"):
+        measure(request(pictures), out=out, resume=True)
+
+
+def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_measured(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(folder, "decode", None)
+    with pytest.raises(ValueError, match=r"file takes no files .*; --out needs a folder"):
+        measure(request(pictures), out=tmp_path / "file" / "found.json")

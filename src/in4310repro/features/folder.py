@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import os
 import re
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import safetensors.torch
 from torch import distributed as dist
+from torch import nn
 
 from in4310repro import models
 from in4310repro.data.comparison import sampled
@@ -24,9 +30,11 @@ from in4310repro.features.hooks import ModuleChoice
 from in4310repro.features.result import FeatureResult
 from in4310repro.features.statistics import FeatureStatistics
 from in4310repro.presets import FIVE_MODULES
-from in4310repro.progress import SILENT, Progress
+from in4310repro.progress import SILENT, Progress, interrupts
+from in4310repro.runs import notes_of, refuse_other_config, tensors_sha256, write_file
 
 Samples = Literal["images", "positions", "flat"] | None
+SECONDS_BETWEEN_PARTS = 300.0
 NUMBERS = ("images", "rows", "values", "non_positive", "zeros", "non_finite", "channels", "effective_rank", "clamped")
 
 
@@ -48,13 +56,80 @@ class Request:
     seed: int = 0
 
 
-def measure(request: Request, device: str = "cpu", progress: Progress = SILENT) -> dict[str, Any] | None:
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one process has measured so far, kept in a file from which it can go on; nothing is kept for None."""
+
+    file: Path | None
+    identity: Mapping[str, Any]  # what it is a part of
+
+    def begun(self, statistics: FeatureStatistics, *, resume: bool) -> int:
+        """How many images an earlier call measured; what it kept is put into the statistics.
+
+        Raises:
+            ValueError: the folder cannot be written, or a part is there unasked, is damaged or of something else.
+        """
+        if self.file is None:
+            return 0
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.file.parent):
+                pass
+        except OSError as error:
+            raise ValueError(f"{self.file.parent} takes no files ({error.strerror}); --out needs a folder") from None
+        if not self.file.exists():
+            return 0
+        if not resume:
+            raise ValueError(
+                f"{self.file} is what an interrupted call measured; --resume goes on with it, or remove it"
+            )
+        data = self.file.read_bytes()
+        try:
+            state, notes = safetensors.torch.load(data), notes_of(data)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{self.file} is damaged ({error}); remove it and measure again") from None
+        refuse_other_config(json.loads(notes["identity"]), self.identity, f"{self.file}")
+        statistics.load_state_dict(state)
+        return int(notes["images"])
+
+    def save(self, statistics: FeatureStatistics, images: int) -> None:
+        """Put the file there, or a newer one in its place."""
+        if self.file is not None:
+            notes = {"images": str(images), "identity": json.dumps(self.identity)}
+            write_file(self.file, safetensors.torch.save(statistics.state_dict(), notes))
+
+    def remove(self) -> None:
+        """The statistics are complete."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+
+def measure(
+    request: Request,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+    out: Path | None = None,
+    arithmetic: str = "",
+    *,
+    resume: bool = False,
+) -> dict[str, Any] | None:
     """Statistics as JSON values; None on the ranks of a torchrun that do not report.
 
-    The result is the same to the bit for any number of processes.
+    The result is the same to the bit for any number of processes and of interruptions.
+
+    Args:
+        request: what to measure.
+        device: where.
+        progress: where to say how far it is.
+        out: the file that the result is for. Beside it stands what a process has measured so far when it is
+            interrupted, when it finds a file that is no image, and every few minutes; nothing is kept for None.
+        arithmetic: the numeric class, in which alone a measurement goes on.
+        resume: go on with what stands there.
 
     Raises:
-        ValueError: no such folder, model, weights or module, or fewer than two images.
+        ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a folder
+            that cannot be written, or a part that is there unasked or is of another measurement.
+        KeyboardInterrupt: after the batch that the interrupt fell in.
     """
     root = Path(request.data)
     files = image_files(root)
@@ -63,23 +138,67 @@ def measure(request: Request, device: str = "cpu", progress: Progress = SILENT) 
     kept = [files[index] for index in sampled([str(f.relative_to(root)) for f in files], request.images, request.seed)]
     model = models.build(request.model, 1000, request.seed, request.weights).to(device)
     with ranks(device) as (rank, world_size):
+        start = first_image(len(kept), rank, world_size)
         statistics = FeatureStatistics(
             model,
             chosen(request.modules),
             request.samples,
             request.precision,
             calls=request.calls,
-            first_image=first_image(len(kept), rank, world_size),
+            first_image=start,
         )
-        parts = batches(len(kept), request.batch_size, rank, world_size)
-        with statistics, progress.task(f"feature maps of {root.name}", sum(map(len, parts))) as advance:
-            for part in parts:
-                pixels = np.stack([decode(kept[index], request.image_size) for index in part])
-                model(normalised(pixels).to(device))
-                advance(len(part), "")
+        names = "\n".join(str(file.relative_to(root)) for file in kept)
+        identity = vars(request) | {
+            "data": f"{len(kept)} files, sha256 of their names {hashlib.sha256(names.encode()).hexdigest()}",
+            "weights": tensors_sha256(model.state_dict()),
+            "arithmetic": arithmetic,
+            "processes": world_size,
+        }
+        part = Part(file=out and out.with_suffix(f".{rank}of{world_size}.part"), identity=identity)
+        done = part.begun(statistics, resume=resume)
+        todo = batches(len(kept), request.batch_size, rank, world_size)
+        with statistics, progress.task(f"feature maps of {root.name}", sum(map(len, todo))) as advance:
+            advance(done, "")
+            left = [[kept[index] for index in batch] for batch in todo if batch.start - start >= done]
+            for taken in _passed(model, left, request.image_size, device, part, statistics, done):
+                done += taken
+                advance(taken, "")
         if world_size > 1:
+            # Another process may not get that far.
+            part.save(statistics, done)
             gather(statistics)
+        part.remove()
     return _as_json(request, statistics) if rank == 0 else None
+
+
+def _passed(
+    model: nn.Module,
+    batches: list[list[Path]],
+    side: int,
+    device: str,
+    part: Part,
+    statistics: FeatureStatistics,
+    done: int,
+) -> Iterator[int]:
+    """Pass batches of files through the model, one a turn; keeps the part when something comes between."""
+    saved = time.monotonic()
+    with interrupts() as interrupted:
+        for files in batches:
+            try:
+                pixels = np.stack([decode(file, side) for file in files])
+            except ValueError as error:
+                if part.file is None or not done:
+                    raise
+                part.save(statistics, done)
+                raise ValueError(f"{error}; {done} images are kept: once it is replaced, --resume goes on") from None
+            model(normalised(pixels).to(device))
+            done += len(files)
+            yield len(files)
+            if interrupted() or time.monotonic() - saved > SECONDS_BETWEEN_PARTS:
+                part.save(statistics, done)
+                saved = time.monotonic()
+            if interrupted():
+                raise KeyboardInterrupt
 
 
 def chosen(modules: str) -> ModuleChoice:
