@@ -87,7 +87,7 @@ def test_two_processes_cannot_train_in_one_folder(run: Run) -> None:
         command = [sys.executable, "-c", code.format(way), str(run.folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode != 0
-        assert f"another process trains in {run.folder}" in done.stderr
+        assert f"another process works on {run.folder}" in done.stderr
     assert run.changed_files() == []
 
 

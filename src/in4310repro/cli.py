@@ -208,8 +208,9 @@ def features(
 ) -> None:
     """Statistics of feature maps over a folder of images, on one process or under torchrun."""
     active = _activate(numerics, device)
-    from in4310repro.features.folder import Request, measure, to_csv
+    from in4310repro.features.folder import Request, finish, measure, to_csv
     from in4310repro.features.kernel import described
+    from in4310repro.features.part import beside
     from in4310repro.numerics import fingerprint
     from in4310repro.report import figures
     from in4310repro.runs import json_bytes, write_file
@@ -244,7 +245,8 @@ def features(
         ".png": figures.png(figures.features(found["modules"])),
     }
     for suffix, written in content.items():
-        _print(f"wrote {write_file(out.with_suffix(suffix), written)}")
+        _print(f"wrote {write_file(beside(out, suffix), written)}")
+    finish(out)
 
 
 @app.command()
@@ -381,8 +383,9 @@ def main() -> None:
     except (ValueError, OSError) as error:
         _fail(" ".join(str(error).split()), WRONG_INPUT)
     if code == INTERRUPTED:
-        more = ", and the same command with --resume goes on" if sys.argv[1:2] in (["train"], ["features"]) else ""
-        _fail(f"interrupted; what was finished is kept{more}", INTERRUPTED)
+        resumed = sys.argv[1:2] in (["train"], ["features"])
+        more = "the same command with --resume goes on with what is kept" if resumed else "what was finished is kept"
+        _fail(f"interrupted; {more}", INTERRUPTED)
     sys.exit(code)
 
 

@@ -66,7 +66,7 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
 def notes_of(data: bytes) -> dict[str, str]:
     """The metadata of a safetensors file, whose header is JSON after 8 bytes of length."""
     length = int.from_bytes(data[:8], "little")
-    notes: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    notes: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     return notes
 
 
@@ -130,7 +130,7 @@ class Run:
         Raises:
             ValueError: the folder holds files that are no run, or another process trains in it.
         """
-        _lock(folder)
+        lock(folder)
         if folder.exists() and any(folder.iterdir()):
             if not any((folder / name).is_file() for name in (MANIFEST, "config.json")):
                 raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
@@ -146,7 +146,7 @@ class Run:
         Raises:
             ValueError: another process trains in it, or it is no run.
         """
-        _lock(folder)
+        lock(folder)
         for left in folder.rglob(".*.part"):
             left.unlink()
         return cls.open(folder)
@@ -227,14 +227,14 @@ class Run:
 _LOCKS: dict[Path, IO[str]] = {}
 
 
-def _lock(folder: Path) -> None:
-    """Holds a folder for this process until it ends; the system lets go even of a killed one.
+def lock(place: Path) -> None:
+    """Holds a folder or a file for this process until it ends; the system lets go even of a killed one.
 
     Raises:
         ValueError: another process holds it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f".{folder.name}.lock").absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    path = place.with_name(f".{place.name}.lock").absolute()
     if path in _LOCKS:
         return
     file = path.open("w")
@@ -242,5 +242,5 @@ def _lock(folder: Path) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise ValueError(f"another process trains in {folder}; wait for it, or give another --out") from None
+        raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
     _LOCKS[path] = file

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +22,7 @@ from in4310repro import models
 from in4310repro.data.images import decode, normalised
 from in4310repro.features import folder
 from in4310repro.features.folder import Request, chosen, measure
+from in4310repro.features.part import beside
 from in4310repro.numerics import Numerics
 from in4310repro.runs import notes_of
 
@@ -92,6 +95,8 @@ def test_modules_are_named_listed_or_matched() -> None:
     assert getattr(chosen("/layer1.*/"), "pattern", None) == "layer1.*"
     with pytest.raises(ValueError, match="is no pattern"):
         chosen("/(/")
+    with pytest.raises(ValueError, match="modules is 'conv1,'; NAME,NAME or leaves"):
+        chosen("conv1,")
 
 
 def test_an_unknown_module_and_too_few_images_are_refused(pictures: Path) -> None:
@@ -145,33 +150,101 @@ def test_a_measurement_that_was_cut_goes_on_to_the_same_bits(
     with pytest.raises(error):
         measure(asked, out=out)
     assert notes_of(part.read_bytes())["images"] == kept
+    monkeypatch.setattr(folder, "decode", decode)
     assert measure(asked, out=out, resume=True) == whole
+    # It stays until the result is written, and is all that is needed for it.
+    monkeypatch.setattr(folder, "decode", None)
+    assert measure(asked, out=out, resume=True) == whole
+    folder.finish(out)
     assert not part.exists()
 
 
-def test_what_was_measured_is_neither_lost_nor_mixed_with_something_else(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, part = tmp_path / "found.json", tmp_path / "found.0of1.part"
-    with monkeypatch.context() as patched:
+def cut(asked: Request, out: Path) -> Path:
+    """The part that is left when image 40 cannot be read."""
+    with pytest.MonkeyPatch.context() as patched:
         stopping_at(40, lambda: fail(ValueError), patched)
-        with pytest.raises(ValueError, match="32 images are kept: once it is replaced, --resume goes on"):
-            measure(request(pictures), out=out)
+        with pytest.raises(ValueError, match="32 images are kept, and --resume goes on then"):
+            measure(asked, out=out)
+    return out.with_suffix(".0of1.part")
+
+
+def test_what_was_measured_is_neither_lost_nor_mixed_with_something_else(pictures: Path, tmp_path: Path) -> None:
+    asked, out = request(pictures), tmp_path / "found.json"
+    part = cut(asked, out)
     held = part.read_bytes()
     with pytest.raises(ValueError, match=r"found.0of1.part is what an interrupted call measured; --resume goes on"):
-        measure(request(pictures), out=out)
+        measure(asked, out=out)
     with pytest.raises(ValueError, match=r"another configuration: batch_size 8 \(recorded: 16\); precision 'exact'"):
         measure(request(pictures, batch_size=8, precision="exact"), out=out, resume=True)
+    part.rename(tmp_path / "found.1of2.part")
+    with pytest.raises(ValueError, match=r"found.1of2.part is of another number of processes"):
+        measure(asked, out=out, resume=True)
+    (tmp_path / "found.1of2.part").rename(part)
     assert part.read_bytes() == held
-    part.write_bytes(held[:-1])
+
+
+@pytest.mark.parametrize("place", [9, -2000, -1])
+def test_a_damaged_part_is_refused(pictures: Path, tmp_path: Path, place: int) -> None:
+    asked, out = request(pictures), tmp_path / "found.json"
+    part = cut(asked, out)
+    data = bytearray(part.read_bytes())
+    data[place] ^= 1
+    part.write_bytes(data)
     with pytest.raises(ValueError, match=r"found.0of1.part is damaged"):
-        measure(request(pictures), out=out, resume=True)
+        measure(asked, out=out, resume=True)
+    part.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}))
+    with pytest.raises(ValueError, match=r"found.0of1.part is damaged, or no part of a measurement"):
+        measure(asked, out=out, resume=True)
 
 
+def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measured_cannot_change(
+    pictures: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
+    asked, out = request(copy), tmp_path / "found.json"
+    cut(asked, out)
+    (copy / "039.png").unlink()
+    found = measure(asked, out=out, resume=True)
+    assert found == measure(asked)
+    folder.finish(out)
+    cut(asked, out)
+    (copy / "003.png").write_bytes((copy / "004.png").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"the 32 images of .*found.0of1.part are not the first of the sample any more"
+    ):
+        measure(asked, out=out, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file/found.json", r"file does not take found.0of1.trial .*; --out takes FILE.json"),
+        ("folder", r"folder is a folder; --out takes FILE.json"),
+        ("chart.json", r"chart.png is a folder; --out takes FILE.json"),
+        (f"{'long' * 61}.json", r"does not take .*; --out takes FILE.json"),
+    ],
+)
 def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_measured(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
 ) -> None:
     (tmp_path / "file").write_text("no folder")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "chart.png").mkdir()
     monkeypatch.setattr(folder, "decode", None)
-    with pytest.raises(ValueError, match=r"file takes no files .*; --out needs a folder"):
-        measure(request(pictures), out=tmp_path / "file" / "found.json")
+    with pytest.raises(ValueError, match=message):
+        measure(request(pictures), out=tmp_path / out)
+
+
+def test_two_calls_do_not_measure_for_one_result(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.json"
+    measure(request(pictures, images=2), out=out)
+    command = ["features", "--data", str(pictures), "--weights", "none", "--image-size", "32", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "in4310repro", *command, "--resume"], capture_output=True, text=True, check=False
+    )
+    assert f"another process works on {out}" in done.stderr
+
+
+def test_files_stand_beside_the_name_that_was_given() -> None:
+    names = [beside(Path("a") / name, ".csv").name for name in ("found.json", "found", "run.layer1")]
+    assert names == ["found.csv", "found.csv", "run.layer1.csv"]

@@ -5,7 +5,8 @@ import gc
 import pickle
 import re
 import weakref
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
 from tests.features.conftest import Tangled
+from tests.features.copies import covariance_by_numpy, error_of
 
 
 def traces(network: nn.Module) -> list[object]:
@@ -120,3 +122,65 @@ def test_no_map_outlives_its_layer(tangled: Tangled, images: Tensor) -> None:
         gc.collect()
         assert [reference() for reference in kept] == [None]
     handle.remove()
+
+
+class Failing(nn.Module):
+    """Fails on demand."""
+
+    fails = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.fails:
+            raise MemoryError
+        return images
+
+
+def test_a_pass_that_some_modules_measured_and_others_not_has_no_result(images: Tensor) -> None:
+    model = nn.Sequential(nn.ReLU(), Failing(), nn.Tanh())
+    with FeatureStatistics(model, ["0", "2"], "images") as statistics:
+        model(images)
+        saved = statistics.state_dict()
+        Failing.fails = True
+        with pytest.raises(MemoryError):
+            model(images)
+        Failing.fails = False
+        model(images)
+    for reading in (statistics.result, statistics.state_dict):
+        with pytest.raises(ValueError, match="some modules measured its images and others did not"):
+            reading()
+    again = statistics.fresh()
+    again.load_state_dict(saved)
+    assert again.result()["2"].images == len(images)
+
+
+def test_a_pass_that_failed_before_anything_was_measured_does_no_harm(images: Tensor) -> None:
+    model = nn.Sequential(Failing(), nn.Tanh())
+    with FeatureStatistics(model, ["1"], "images") as statistics:
+        Failing.fails = True
+        with pytest.raises(MemoryError):
+            model(images)
+        Failing.fails = False
+        model(images)
+    assert statistics.result()["1"].images == len(images)
+
+
+@pytest.mark.parametrize("calls", ["pool", "keep"])
+def test_a_module_called_outside_of_its_models_forward_counts_every_batch(
+    images: Tensor, calls: Literal["pool", "keep"]
+) -> None:
+    model = nn.Sequential(nn.Tanh(), nn.Flatten())
+    with FeatureStatistics(model, ["0"], "images", calls=calls) as statistics:
+        for part in torch.split(images, 3):
+            model[0](part)
+    (result,) = statistics.result().values()
+    assert (result.images, result.rows) == (len(images), len(images))
+    assert error_of(result.covariance, covariance_by_numpy(images.tanh(), "images")) <= 1e-6
+
+
+def test_a_second_thread_is_refused(images: Tensor) -> None:
+    model = nn.Sequential(nn.Tanh())
+    with FeatureStatistics(model, ["0"]) as statistics, ThreadPoolExecutor() as pool:
+        model(images)
+        with pytest.raises(ValueError, match="module '0' runs in a second thread"):
+            pool.submit(model, images).result()
+    assert statistics.result()["0"].images == len(images)

@@ -202,3 +202,50 @@ def test_ragged_batches_lose_and_repeat_no_image(tangled: Tangled, images: Tenso
     assert (found.images, found.non_positive_values) == (whole.images, whole.non_positive_values)
     # Floats are not bit-equal across batch sizes: the convolution's own are not.
     torch.testing.assert_close(found.covariance, whole.covariance, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("samples", ["images", "positions", "flat"])
+def test_calls_that_cannot_be_pooled_are_refused_in_the_first_pass(
+    samples: Literal["images", "positions", "flat"],
+) -> None:
+    shared = nn.ReLU()
+    model = nn.Sequential(shared, nn.Conv2d(3, 4, 1), shared)
+    with (
+        FeatureStatistics(model, ["0"], samples),
+        pytest.raises(ValueError, match=r"module '0': .* before; they cannot be pooled: .* apart with calls=.keep"),
+    ):
+        model(torch.ones(2, 3, 4, 4))
+    assert not shared._forward_hooks
+    kept = run(FeatureStatistics(model, ["0"], samples, calls="keep"), model, torch.rand(5, 3, 4, 4)).result()
+    assert list(kept) == ["0#0", "0#1"]
+
+
+@pytest.mark.parametrize("samples", ["images", "positions", "flat"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_modes_that_a_model_runs_in_do_not_enter_the_statistics(
+    images: Tensor, dtype: torch.dtype, samples: Literal["images", "positions", "flat"]
+) -> None:
+    model = nn.Sequential(nn.Tanh())
+    data = images.to(dtype)
+    expected = run(FeatureStatistics(model, ["0"], samples), model, data).result()["0"]
+    torch.set_default_dtype(torch.float16)
+    try:
+        with FeatureStatistics(model, ["0"], samples) as statistics:
+            with torch.inference_mode():
+                model(data[:3])
+            with torch.enable_grad():
+                model(data[3:7].requires_grad_())
+            model(data[7:].detach())
+        found = statistics.result()["0"]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not found.eigenvalues().requires_grad
+    torch.testing.assert_close(found.eigenvalues(), expected.eigenvalues(), rtol=1e-5, atol=1e-9)
+    assert found.non_positive == expected.non_positive
+
+
+def test_only_empty_batches_have_no_result() -> None:
+    model = nn.Sequential(nn.Tanh())
+    statistics = run(FeatureStatistics(model, ["0"], "images"), model, torch.ones(0, 3, 4, 4))
+    with pytest.raises(ValueError, match="module '0': only empty batches passed"):
+        statistics.result()

@@ -164,7 +164,7 @@ def look_at(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor
     It is a float32 value, so that the difference of two is exact.
     """
     step = min(maps.shape[2], max(1, maps[0, 0].numel() // LOOKED_AT))
-    zero = torch.zeros(maps.shape[1], device=maps.device)
+    zero = torch.zeros(maps.shape[1], dtype=torch.float32, device=maps.device)
     mean = spatial_means(widened(maps[:1, :, ::step]), zero, "exact")[0][0].float()
     return torch.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import os
 import re
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import safetensors.torch
+import torch
 from torch import distributed as dist
 from torch import nn
 
@@ -27,11 +25,13 @@ from in4310repro.data.folders import image_files
 from in4310repro.data.images import decode, normalised
 from in4310repro.features.distributed import batches, first_image, gather
 from in4310repro.features.hooks import ModuleChoice
+from in4310repro.features.kernel import described
+from in4310repro.features.part import Part, parts
 from in4310repro.features.result import FeatureResult
 from in4310repro.features.statistics import FeatureStatistics
 from in4310repro.presets import FIVE_MODULES
 from in4310repro.progress import SILENT, Progress, interrupts
-from in4310repro.runs import notes_of, refuse_other_config, tensors_sha256, write_file
+from in4310repro.runs import tensors_sha256
 
 Samples = Literal["images", "positions", "flat"] | None
 SECONDS_BETWEEN_PARTS = 300.0
@@ -56,54 +56,6 @@ class Request:
     seed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What one process has measured so far, kept in a file from which it can go on; nothing is kept for None."""
-
-    file: Path | None
-    identity: Mapping[str, Any]  # what it is a part of
-
-    def begun(self, statistics: FeatureStatistics, *, resume: bool) -> int:
-        """How many images an earlier call measured; what it kept is put into the statistics.
-
-        Raises:
-            ValueError: the folder cannot be written, or a part is there unasked, is damaged or of something else.
-        """
-        if self.file is None:
-            return 0
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.file.parent):
-                pass
-        except OSError as error:
-            raise ValueError(f"{self.file.parent} takes no files ({error.strerror}); --out needs a folder") from None
-        if not self.file.exists():
-            return 0
-        if not resume:
-            raise ValueError(
-                f"{self.file} is what an interrupted call measured; --resume goes on with it, or remove it"
-            )
-        data = self.file.read_bytes()
-        try:
-            state, notes = safetensors.torch.load(data), notes_of(data)
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{self.file} is damaged ({error}); remove it and measure again") from None
-        refuse_other_config(json.loads(notes["identity"]), self.identity, f"{self.file}")
-        statistics.load_state_dict(state)
-        return int(notes["images"])
-
-    def save(self, statistics: FeatureStatistics, images: int) -> None:
-        """Put the file there, or a newer one in its place."""
-        if self.file is not None:
-            notes = {"images": str(images), "identity": json.dumps(self.identity)}
-            write_file(self.file, safetensors.torch.save(statistics.state_dict(), notes))
-
-    def remove(self) -> None:
-        """The statistics are complete."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
-
-
 def measure(
     request: Request,
     device: str = "cpu",
@@ -121,13 +73,13 @@ def measure(
         request: what to measure.
         device: where.
         progress: where to say how far it is.
-        out: the file that the result is for. Beside it stands what a process has measured so far when it is
-            interrupted, when it finds a file that is no image, and every few minutes; nothing is kept for None.
+        out: the file that the result is for. Beside it stands what a process has measured, when it is complete or
+            interrupted, when a file is no image, and every few minutes; it stays until `finish`. None: nothing is kept.
         arithmetic: the numeric class, in which alone a measurement goes on.
         resume: go on with what stands there.
 
     Raises:
-        ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a folder
+        ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a result
             that cannot be written, or a part that is there unasked or is of another measurement.
         KeyboardInterrupt: after the batch that the interrupt fell in.
     """
@@ -147,39 +99,38 @@ def measure(
             calls=request.calls,
             first_image=start,
         )
-        names = "\n".join(str(file.relative_to(root)) for file in kept)
-        identity = vars(request) | {
-            "data": f"{len(kept)} files, sha256 of their names {hashlib.sha256(names.encode()).hexdigest()}",
-            "weights": tensors_sha256(model.state_dict()),
-            "arithmetic": arithmetic,
-            "processes": world_size,
-        }
-        part = Part(file=out and out.with_suffix(f".{rank}of{world_size}.part"), identity=identity)
-        done = part.begun(statistics, resume=resume)
         todo = batches(len(kept), request.batch_size, rank, world_size)
-        with statistics, progress.task(f"feature maps of {root.name}", sum(map(len, todo))) as advance:
-            advance(done, "")
-            left = [[kept[index] for index in batch] for batch in todo if batch.start - start >= done]
-            for taken in _passed(model, left, request.image_size, device, part, statistics, done):
-                done += taken
+        own = [kept[index] for batch in todo for index in batch]
+        part = None
+        if out is not None:
+            # What can differ without another number in the result is left out.
+            identity = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")} | {
+                "weights": tensors_sha256(model.state_dict()),
+                "arithmetic": arithmetic,
+                "kernel": described(),
+                "first_image": start,
+            }
+            part = Part(out, rank, world_size, identity, statistics)
+            if not part.begin(own, resume=resume) and resume:
+                progress.say(f"{part.file} is not there; all its images are measured")
+        left = [batch for batch in todo if batch.start - start >= (part.images if part else 0)]
+        with statistics, progress.task(f"feature maps of {root.name}", sum(map(len, left))) as advance:
+            for taken in _passed(model, [[kept[i] for i in batch] for batch in left], request.image_size, device, part):
                 advance(taken, "")
+        if part:
+            part.save()
         if world_size > 1:
-            # Another process may not get that far.
-            part.save(statistics, done)
             gather(statistics)
-        part.remove()
-    return _as_json(request, statistics) if rank == 0 else None
+        return _as_json(request, statistics) if rank == 0 else None
 
 
-def _passed(
-    model: nn.Module,
-    batches: list[list[Path]],
-    side: int,
-    device: str,
-    part: Part,
-    statistics: FeatureStatistics,
-    done: int,
-) -> Iterator[int]:
+def finish(out: Path) -> None:
+    """The result is written: what was kept for it can go."""
+    for file in parts(out):
+        file.unlink(missing_ok=True)
+
+
+def _passed(model: nn.Module, batches: list[list[Path]], side: int, device: str, part: Part | None) -> Iterator[int]:
     """Pass batches of files through the model, one a turn; keeps the part when something comes between."""
     saved = time.monotonic()
     with interrupts() as interrupted:
@@ -187,16 +138,17 @@ def _passed(
             try:
                 pixels = np.stack([decode(file, side) for file in files])
             except ValueError as error:
-                if part.file is None or not done:
+                if part is None or not part.images:
                     raise
-                part.save(statistics, done)
-                raise ValueError(f"{error}; {done} images are kept: once it is replaced, --resume goes on") from None
+                part.save()
+                raise ValueError(f"{error}; {part.images} images are kept, and --resume goes on then") from None
             model(normalised(pixels).to(device))
-            done += len(files)
+            if part:
+                part.take(files)
+                if interrupted() or time.monotonic() - saved > SECONDS_BETWEEN_PARTS:
+                    part.save()
+                    saved = time.monotonic()
             yield len(files)
-            if interrupted() or time.monotonic() - saved > SECONDS_BETWEEN_PARTS:
-                part.save(statistics, done)
-                saved = time.monotonic()
             if interrupted():
                 raise KeyboardInterrupt
 
@@ -210,7 +162,10 @@ def chosen(modules: str) -> ModuleChoice:
             return re.compile(modules[1:-1])
         except re.error as error:
             raise ValueError(f"modules {modules} is no pattern: {error}") from None
-    return [name.strip() for name in modules.split(",")]
+    names = [name.strip() for name in modules.split(",")]
+    if "" in names:
+        raise ValueError(f"modules is {modules!r}; NAME,NAME or leaves or /PATTERN/ is valid")
+    return names
 
 
 @contextmanager
@@ -219,7 +174,10 @@ def ranks(device: str) -> Iterator[tuple[int, int]]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0, 1
         return
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    if device.startswith("cuda"):
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # One process may have hours of work left when another is done.
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=30))
     try:
         yield dist.get_rank(), dist.get_world_size()
     finally:

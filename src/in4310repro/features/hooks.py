@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -31,6 +32,7 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
         if modules != "leaves":
             raise ValueError(f'modules is {modules!r}; give a list of names, a compiled pattern or "leaves"')
         return {name: module for name, module in model.named_modules() if not any(module.children())}
+    modules = list(modules)
     missing = [name for name in modules if name not in named]
     if missing:
         raise ValueError(f"no module named {missing}; the model has {sorted(named)}")
@@ -65,28 +67,45 @@ def measuring(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@dataclass
+class Passes:
+    """Where the model is: in a forward pass, outside, or out of one that ended in an error."""
+
+    images: int | None = None  # of the pass; None outside, and where no input is a tensor
+    calls: Counter[str] = field(default_factory=Counter)  # of each module in the pass
+    inside: bool = False
+    taken: bool = False  # a module has measured the images of the pass
+    torn: bool = False  # so it had, and then an error came
+
+
 @contextmanager
-def capture(model: nn.Module, modules: Mapping[str, nn.Module], consume: Consumer) -> Iterator[None]:
+def capture(model: nn.Module, modules: Mapping[str, nn.Module], consume: Consumer, passes: Passes) -> Iterator[None]:
     """Hand each output of the modules to `consume`, inside the hook; remove every hook on the way out.
 
-    The call number starts again at 0 with each forward pass of `model`.
+    The call number starts again at 0 with each forward pass of `model`; outside of one it is 0.
     """
-    calls: Counter[str] = Counter()
-    images: list[int | None] = [None]
 
     def begin(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.clear()
-        images[0] = next((int(t.shape[0]) for _, t in tensors((args, kwargs)) if t.ndim), None)
+        passes.calls.clear()
+        passes.images = next((int(t.shape[0]) for _, t in tensors((args, kwargs)) if t.ndim), None)
+        passes.inside, passes.taken = True, False
 
     def end(*_: object) -> None:
-        calls.clear()
-        images[0] = None
+        passes.inside = False
+
+    def after(*_: object) -> None:
+        # Also after an error, which has kept `end` from running.
+        passes.torn |= passes.inside and passes.taken
+        passes.calls.clear()
+        passes.images, passes.inside = None, False
 
     def hook(name: str) -> Hook:
         def consumed(_module: nn.Module, _args: tuple[Any, ...], output: object) -> None:
-            call = calls[name]
-            calls[name] += 1
-            consume(name, call, images[0], output)
+            call = passes.calls[name]
+            if passes.inside:
+                passes.calls[name] += 1
+            consume(name, call, passes.images, output)
+            passes.taken = True
 
         # torch.compile would trace the statistics; disabled, they break its graph and stay exact.
         disable: Callable[[Hook], Hook] = torch.compiler.disable
@@ -96,5 +115,6 @@ def capture(model: nn.Module, modules: Mapping[str, nn.Module], consume: Consume
         placed.callback(model.register_forward_pre_hook(begin, with_kwargs=True).remove)
         for name, module in modules.items():
             placed.callback(module.register_forward_hook(hook(name)).remove)
-        placed.callback(model.register_forward_hook(end, always_call=True).remove)
+        placed.callback(model.register_forward_hook(end).remove)
+        placed.callback(model.register_forward_hook(after, always_call=True).remove)
         yield

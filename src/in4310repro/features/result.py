@@ -99,6 +99,8 @@ def finished(streams: list[Stream], settings: Settings) -> FeatureResult:
     """
     counts = sum((stream.counts for stream in streams), Counts())
     values, non_positive, zeros, non_finite = counts.numbers()
+    if not values:
+        raise ValueError("only empty batches passed; there is nothing to say of no values")
     if non_finite and settings.on_non_finite == "raise":
         raise ValueError(f"{non_finite} of {values} values are not finite")
     moments = pooled_moments([s.samples for s in streams if isinstance(s.samples, BlockMoments)])

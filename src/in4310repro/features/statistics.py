@@ -1,7 +1,9 @@
 """Statistics of the feature maps of any module of any model, taken in while the model runs."""
 
 import copy
+import math
 import re
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
-from in4310repro.features.hooks import ModuleChoice, capture, choose, measuring, tensors
+from in4310repro.features.hooks import ModuleChoice, Passes, capture, choose, measuring, tensors
 from in4310repro.features.result import FeatureResult, finished
 from in4310repro.features.state import joint, split
 from in4310repro.features.stream import Settings, Stream, channel_axis
@@ -76,6 +78,9 @@ class FeatureStatistics:
         if unknown := sorted(self._axes.keys() - self._modules.keys()):
             raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(self._modules)}")
         self._streams: dict[Key, Stream] = {}
+        self._widths: dict[str, int] = {}
+        self._thread: int | None = None
+        self._passes = Passes()
         self._placed: ExitStack | None = None
         self._entered = False
 
@@ -85,7 +90,7 @@ class FeatureStatistics:
         self._entered = True
         with ExitStack() as stack:
             stack.enter_context(measuring(self._model))
-            stack.enter_context(capture(self._model, self._modules, self._consume))
+            stack.enter_context(capture(self._model, self._modules, self._consume, self._passes))
             self._placed = stack.pop_all()
         return self
 
@@ -96,10 +101,21 @@ class FeatureStatistics:
             self._placed.__exit__(kind, error, trace)
 
     def _consume(self, name: str, call: int, images: int | None, output: object) -> None:
+        if self._thread not in (None, threading.get_ident()):
+            raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
+        self._thread = threading.get_ident()
+        if not (torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
+            return self._take(name, call, images, output)
+        # The caller has changed the mode: sums stay usable in every other one.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            return self._take(name, call, images, output)
+
+    def _take(self, name: str, call: int, images: int | None, output: object) -> None:
         for path, values in tensors(output):
             axis = self._axes.get(name, channel_axis(self._modules[name], values.ndim))
             try:
                 number = self._images(values, axis, images)
+                self._agree(name + path, values, axis)
                 stream = self._stream((name, call, path))
                 stream.update(values, axis, number)
             except ValueError as error:
@@ -115,6 +131,18 @@ class FeatureStatistics:
             raise ValueError(f"its output has shape {shape}; axis 0 must be the {images} images of the batch")
         return shape[0] if images is None else images
 
+    def _agree(self, name: str, values: Tensor, axis: int) -> None:
+        samples = self._settings.samples
+        if self._settings.calls == "keep" or samples is None:
+            return
+        width = math.prod(values.shape[1:]) if samples == "flat" else values.shape[axis]
+        if self._widths.setdefault(name, width) != width:
+            what = "values an image" if samples == "flat" else "channels"
+            raise ValueError(
+                f"{width} {what}, and {self._widths[name]} before; they cannot be pooled: measure another module, "
+                'or its calls apart with calls="keep"'
+            )
+
     def _stream(self, key: Key) -> Stream:
         if key not in self._streams:
             self._streams[key] = Stream(self._settings, self._first_image)
@@ -127,8 +155,10 @@ class FeatureStatistics:
         never ran have no result.
 
         Raises:
-            ValueError: a requested module never ran, or non-finite values were to raise.
+            ValueError: a requested module never ran, non-finite values were to raise, or a forward pass was cut by an
+                error, after which nobody knows which modules have measured its images.
         """
+        self._check_whole()
         self._check_ran()
         groups: dict[str, list[Stream]] = {}
         place = {name: index for index, name in enumerate(self._modules)}
@@ -144,6 +174,13 @@ class FeatureStatistics:
                 raise ValueError(f"module {title!r}: {error}") from error
         return results
 
+    def _check_whole(self) -> None:
+        if self._passes.torn:
+            raise ValueError(
+                "a forward pass ended in an error: some modules measured its images and others did not; measure again, "
+                "or go on from a state_dict of before"
+            )
+
     def _check_ran(self) -> None:
         ran = {name for name, _, _ in self._streams}
         silent = [name for name in self._modules if name not in ran]
@@ -151,12 +188,13 @@ class FeatureStatistics:
             why = "only forward passes inside the with block, of the very model that was given, count"
             if hasattr(self._model, "_orig_mod"):
                 why = "code that torch.compile made before calls no hooks: measure the model that was compiled"
-            raise ValueError(f"modules {silent} never ran; {why}")
+            raise ValueError(f"modules {silent} never ran or gave no tensor; {why}")
 
     def fresh(self) -> "FeatureStatistics":
         """Statistics of the same model, modules and settings with nothing measured: for another set of images."""
         new = copy.copy(self)
-        new._streams, new._placed, new._entered = {}, None, False
+        new._streams, new._widths, new._passes = {}, {}, Passes()
+        new._thread, new._placed, new._entered = None, None, False
         return new
 
     def merge(self, other: "FeatureStatistics") -> None:
@@ -171,7 +209,12 @@ class FeatureStatistics:
             self._stream(key).merge(stream)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything measured so far as tensors, for safetensors; reads back from the GPU."""
+        """Everything measured so far as tensors, for safetensors; reads back from the GPU.
+
+        Raises:
+            ValueError: a forward pass ended in an error.
+        """
+        self._check_whole()
         numbers: dict[str, Any] = {"described": self._described(), "streams": []}
         parts: dict[str, Tensor] = {}
         for index, (key, stream) in enumerate(sorted(self._streams.items())):
@@ -192,11 +235,15 @@ class FeatureStatistics:
             raise ValueError(f"{len(self._streams)} modules were measured already; load into new statistics")
         if numbers["described"] != self._described():
             raise ValueError(f"a state of {numbers['described']}, loaded into {self._described()}; they must be equal")
-        for index, saved in enumerate(numbers["streams"]):
-            name, call, path = saved["key"]
-            prefix = f"{index}."
-            own = {key.removeprefix(prefix): value for key, value in parts.items() if key.startswith(prefix)}
-            self._stream((name, call, path)).restore(saved, own)
+        try:
+            for index, saved in enumerate(numbers["streams"]):
+                name, call, path = saved["key"]
+                prefix = f"{index}."
+                own = {key.removeprefix(prefix): value for key, value in parts.items() if key.startswith(prefix)}
+                self._stream((name, call, path)).restore(saved, own)
+        except BaseException:
+            self._streams.clear()
+            raise
 
     def _described(self) -> dict[str, Any]:
         return vars(self._settings) | {"modules": sorted(self._modules), "channel_axis": self._axes}
