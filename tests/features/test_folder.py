@@ -248,3 +248,14 @@ def test_two_calls_do_not_measure_for_one_result(pictures: Path, tmp_path: Path)
 def test_files_stand_beside_the_name_that_was_given() -> None:
     names = [beside(Path("a") / name, ".csv").name for name in ("found.json", "found", "run.layer1")]
     assert names == ["found.csv", "found.csv", "run.layer1.csv"]
+
+
+def test_a_finished_result_removes_its_own_parts_alone(tmp_path: Path) -> None:
+    for name in ("run.0of2.part", "run.1of2.part", "run.1.0of1.part", "run.of.0of1.part", "running.0of1.part"):
+        (tmp_path / name).touch()
+    folder.finish(tmp_path / "run.json")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "run.1.0of1.part",
+        "run.of.0of1.part",
+        "running.0of1.part",
+    ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ def beside(out: Path, ending: str) -> Path:
 
 
 def parts(out: Path) -> list[Path]:
-    """Those of all processes."""
-    return sorted(out.parent.glob(glob.escape(beside(out, "").name) + ".*of*.part"))
+    """Those of all processes, and of no result whose name only begins like this one's."""
+    name = re.compile(re.escape(beside(out, "").name) + r"\.\d+of\d+\.part")
+    return sorted(file for file in out.parent.glob("*.part") if name.fullmatch(file.name))
 
 
 class Part:
