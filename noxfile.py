@@ -81,5 +81,5 @@ def tolerances(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def portability(session: nox.Session) -> None:
-    """Run every stage of the tiny preset on emulated Intel and AMD processors and compare the bits."""
+    """Run every stage on emulated Intel and AMD processors and compare the bits."""
     _python(session, "-m", "tests.portability")

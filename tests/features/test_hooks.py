@@ -150,6 +150,8 @@ def test_a_pass_that_some_modules_measured_and_others_not_has_no_result(images: 
             reading()
     again = statistics.fresh()
     again.load_state_dict(saved)
+    with pytest.raises(ValueError, match="some modules measured its images and others did not"):
+        again.merge(statistics)
     assert again.result()["2"].images == len(images)
 
 

@@ -244,6 +244,15 @@ def test_the_modes_that_a_model_runs_in_do_not_enter_the_statistics(
     assert found.non_positive == expected.non_positive
 
 
+def test_maps_of_another_size_than_those_that_were_loaded_are_refused() -> None:
+    model = nn.Sequential(nn.Tanh())
+    saved = run(FeatureStatistics(model, ["0"], "flat"), model, torch.rand(4, 3, 5, 5)).state_dict()
+    statistics = FeatureStatistics(model, ["0"], "flat")
+    statistics.load_state_dict(saved)
+    with statistics, pytest.raises(ValueError, match="module '0': 48 values an image, and 75 before"):
+        model(torch.rand(4, 3, 4, 4))
+
+
 def test_only_empty_batches_have_no_result() -> None:
     model = nn.Sequential(nn.Tanh())
     statistics = run(FeatureStatistics(model, ["0"], "images"), model, torch.ones(0, 3, 4, 4))

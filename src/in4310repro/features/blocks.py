@@ -51,7 +51,7 @@ class BlockMoments:
     def __init__(self, samples: Literal["images", "positions"], precision: Precision) -> None:
         self._rows = ImageRows if samples == "images" else PositionRows
         self._precision = precision
-        self._channels: int | None = None
+        self.width: int | None = None  # channels
         self._nodes: Nodes = {}
         self._open: tuple[int, ImageRows | PositionRows] | None = None  # block and its sums
 
@@ -78,9 +78,9 @@ class BlockMoments:
         return counts
 
     def _agree(self, channels: int | None) -> None:
-        if None not in (channels, self._channels) and channels != self._channels:
-            raise ValueError(f"{channels} channels, and {self._channels} before; one covariance is of the same ones")
-        self._channels = self._channels or channels
+        if None not in (channels, self.width) and channels != self.width:
+            raise ValueError(f"{channels} channels, and {self.width} before; one covariance is of the same ones")
+        self.width = self.width or channels
 
     def nodes(self) -> Nodes:
         """All nodes, with the block being filled as it stands; itself it stays as it is."""
@@ -96,7 +96,7 @@ class BlockMoments:
         Raises:
             ValueError: the numbers of channels differ.
         """
-        self._agree(other._channels)
+        self._agree(other.width)
         for node, moments in other.nodes().items():
             insert(self._nodes, node, moments)
 

@@ -19,6 +19,11 @@ class FlatMaps:
     def __init__(self) -> None:
         self._batches: dict[int, Tensor] = {}
 
+    @property
+    def width(self) -> int | None:
+        """Values of a map; None before the first."""
+        return next((batch.shape[1] for batch in self._batches.values()), None)
+
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
         """Count and keep a copy of the maps of images first_image, first_image + 1, ....
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,8 +100,7 @@ def measure(
             calls=request.calls,
             first_image=start,
         )
-        todo = batches(len(kept), request.batch_size, rank, world_size)
-        own = [kept[index] for batch in todo for index in batch]
+        todo = [[kept[index] for index in batch] for batch in batches(len(kept), request.batch_size, rank, world_size)]
         part = None
         if out is not None:
             # What can differ without another number in the result is left out.
@@ -111,11 +111,13 @@ def measure(
                 "first_image": start,
             }
             part = Part(out, rank, world_size, identity, statistics)
-            if not part.begin(own, resume=resume) and resume:
+            if not part.begin(list(chain(*todo)), resume=resume) and resume:
                 progress.say(f"{part.file} is not there; all its images are measured")
-        left = [batch for batch in todo if batch.start - start >= (part.images if part else 0)]
-        with statistics, progress.task(f"feature maps of {root.name}", sum(map(len, left))) as advance:
-            for taken in _passed(model, [[kept[i] for i in batch] for batch in left], request.image_size, device, part):
+            # It ends where a batch does.
+            ends = accumulate(map(len, todo))
+            todo = [batch for batch, end in zip(todo, ends, strict=True) if end > part.images]
+        with statistics, progress.task(f"feature maps of {root.name}", sum(map(len, todo))) as advance:
+            for taken in _passed(model, todo, request.image_size, device, part):
                 advance(taken, "")
         if part:
             part.save()

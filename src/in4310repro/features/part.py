@@ -43,7 +43,7 @@ class Part:
         self.file = beside(out, f".{rank}of{world_size}.part")
         self.images = 0
         self._taken = hashlib.sha256()
-        self._identity = json.dumps(identity)
+        self._identity = identity
         self._statistics = statistics
         self._processes = {beside(out, f".{each}of{world_size}.part") for each in range(world_size)}
         self._out = out
@@ -56,6 +56,20 @@ class Part:
             ValueError: the result cannot be written there, another process measures for it, or a part is there unasked,
                 is damaged, or is of something else.
         """
+        self._claim()
+        others = [str(file) for file in parts(self._out) if file not in self._processes]
+        if others:
+            raise ValueError(f"{others[0]} is of another number of processes; go on with as many, or remove it")
+        if not self.file.exists():
+            return False
+        if not resume:
+            raise ValueError(
+                f"{self.file} is what an interrupted call measured; --resume goes on with it, or remove it"
+            )
+        self._restore(files)
+        return True
+
+    def _claim(self) -> None:
         targets = [beside(self._out, ending) for ending in (".json", ".csv", ".png")]
         if folders := [str(file) for file in (self._out, *targets) if file.is_dir()]:
             raise ValueError(f"{folders[0]} is a folder; --out takes FILE.json")
@@ -69,15 +83,8 @@ class Part:
             raise ValueError(
                 f"{trial.parent} does not take {trial.name} ({error.strerror}); --out takes FILE.json"
             ) from None
-        others = [str(file) for file in parts(self._out) if file not in self._processes]
-        if others:
-            raise ValueError(f"{others[0]} is of another number of processes; go on with as many, or remove it")
-        if not self.file.exists():
-            return False
-        if not resume:
-            raise ValueError(
-                f"{self.file} is what an interrupted call measured; --resume goes on with it, or remove it"
-            )
+
+    def _restore(self, files: list[Path]) -> None:
         data = self.file.read_bytes()
         try:
             state, notes = safetensors.torch.load(data), notes_of(data)
@@ -86,7 +93,7 @@ class Part:
             whole = False
         if not whole:
             raise ValueError(f"{self.file} is damaged, or no part of a measurement; remove it and measure again")
-        refuse_other_config(json.loads(notes["identity"]), json.loads(self._identity), f"{self.file}")
+        refuse_other_config(json.loads(notes["identity"]), self._identity, f"{self.file}")
         self.take(files[: int(notes["images"])])
         if self._taken.hexdigest() != notes["taken"]:
             raise ValueError(
@@ -94,7 +101,6 @@ class Part:
                 "and time of change; bring them back, or remove it and measure again"
             )
         self._statistics.load_state_dict(state)
-        return True
 
     def take(self, files: list[Path]) -> None:
         """These files are measured."""
@@ -107,7 +113,8 @@ class Part:
         """Put the file there, or a newer one in its place; nothing while nothing is measured."""
         if self.images:
             state = self._statistics.state_dict()
-            notes = {"images": str(self.images), "taken": self._taken.hexdigest(), "identity": self._identity}
+            notes = {"images": str(self.images), "taken": self._taken.hexdigest()}
+            notes["identity"] = json.dumps(self._identity)
             notes["sha256"] = self._digest(notes, tensors_sha256(state))
             write_file(self.file, safetensors.torch.save(state, notes))
 

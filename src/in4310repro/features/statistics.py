@@ -77,8 +77,11 @@ class FeatureStatistics:
         self._axes = dict(channel_axis or {})
         if unknown := sorted(self._axes.keys() - self._modules.keys()):
             raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(self._modules)}")
+        self._begin()
+
+    def _begin(self) -> None:
+        """All that measuring changes."""
         self._streams: dict[Key, Stream] = {}
-        self._widths: dict[str, int] = {}
         self._thread: int | None = None
         self._passes = Passes()
         self._placed: ExitStack | None = None
@@ -115,7 +118,7 @@ class FeatureStatistics:
             axis = self._axes.get(name, channel_axis(self._modules[name], values.ndim))
             try:
                 number = self._images(values, axis, images)
-                self._agree(name + path, values, axis)
+                self._agree(self._streams.get((name, 0, path)), values, axis)
                 stream = self._stream((name, call, path))
                 stream.update(values, axis, number)
             except ValueError as error:
@@ -131,15 +134,17 @@ class FeatureStatistics:
             raise ValueError(f"its output has shape {shape}; axis 0 must be the {images} images of the batch")
         return shape[0] if images is None else images
 
-    def _agree(self, name: str, values: Tensor, axis: int) -> None:
-        samples = self._settings.samples
-        if self._settings.calls == "keep" or samples is None:
+    def _agree(self, first: Stream | None, values: Tensor, axis: int) -> None:
+        """Nothing, if the calls of a module can be pooled with its first one."""
+        before = None if first is None or first.samples is None else first.samples.width
+        if self._settings.calls == "keep" or before is None:
             return
-        width = math.prod(values.shape[1:]) if samples == "flat" else values.shape[axis]
-        if self._widths.setdefault(name, width) != width:
-            what = "values an image" if samples == "flat" else "channels"
+        flat = self._settings.samples == "flat"
+        width = math.prod(values.shape[1:]) if flat else values.shape[axis]
+        if width != before:
+            what = "values an image" if flat else "channels"
             raise ValueError(
-                f"{width} {what}, and {self._widths[name]} before; they cannot be pooled: measure another module, "
+                f"{width} {what}, and {before} before; they cannot be pooled: measure another module, "
                 'or its calls apart with calls="keep"'
             )
 
@@ -193,18 +198,19 @@ class FeatureStatistics:
     def fresh(self) -> "FeatureStatistics":
         """Statistics of the same model, modules and settings with nothing measured: for another set of images."""
         new = copy.copy(self)
-        new._streams, new._widths, new._passes = {}, {}, Passes()
-        new._thread, new._placed, new._entered = None, None, False
+        new._begin()
         return new
 
     def merge(self, other: "FeatureStatistics") -> None:
         """Add the images that another has measured with the same settings; the order of merges changes no bit.
 
         Raises:
-            ValueError: modules or settings differ, or an image was measured by both.
+            ValueError: modules or settings differ, an image was measured by both, or a forward pass ended in an error.
         """
         if self._described() != other._described():
             raise ValueError(f"merging {other._described()} into {self._described()}; they must be equal")
+        for each in (self, other):
+            each._check_whole()
         for key, stream in sorted(other._streams.items()):
             self._stream(key).merge(stream)
 
