@@ -215,9 +215,8 @@ def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     height = max(3.8, 0.26 * len(modules) + 1)
     figure = Figure(figsize=(11 if with_spectrum else 6, height), layout="constrained")
     panels = figure.subplots(1, 2 if with_spectrum else 1, squeeze=False)[0]
-    few = len(modules) <= len(LINES)
-    # Of many modules the colour tells the depth.
-    shades = LINES if few else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
+    # The bars are the legend of the lines; of many modules the colour tells the depth.
+    shades = LINES if len(modules) <= len(LINES) else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
     colours = dict(zip(modules, shades, strict=False))
     panels[0].barh(
         list(modules), [100 * module["non_positive"] for module in modules.values()], color=list(colours.values())
@@ -227,12 +226,10 @@ def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     panels[0].set_ylim(len(modules) - 0.4, -0.6)
     for name, values in with_spectrum.items():
         shown = np.flatnonzero(np.array(values) > 1e-10 * values[0])
-        panels[1].semilogy(shown + 1, np.array(values)[shown], "o-", color=colours[name], label=name, markersize=4)
+        panels[1].semilogy(shown + 1, np.array(values)[shown], "o-", color=colours[name], markersize=4)
     if with_spectrum:
         panels[1].set_xlabel("place")
         panels[1].set_ylabel("eigenvalue")
-        if few:
-            panels[1].legend(frameon=False)
     for axes in panels:
         _plain(axes)
     return figure
