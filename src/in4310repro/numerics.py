@@ -239,6 +239,8 @@ def fingerprint(numerics: Numerics) -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages}
+        # Its own version also names the build, as 2.15.0+cu132.
+        | {"torch": str(torch.__version__)}
         | {"libjpeg": str(PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg"))},
         "processor": _processor(),
         "capability": torch.backends.cpu.get_cpu_capability(),
