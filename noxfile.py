@@ -1,6 +1,5 @@
-"""One task a session. All share the environment that nox itself runs in: torch is installed once."""
+"""One task per session. All share the environment that nox itself runs in: torch is installed once."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -45,41 +44,38 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def golden(session: nox.Session) -> None:
-    """Write one golden file anew: nox -s golden -- CASE --reason "why it moved"."""
+    """Write one golden file again: nox -s golden -- CASE --reason "why it moved"."""
     _python(session, "-m", "tests.golden_cases")
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Kill 60 trainings at random moments, resume them, and compare every bit."""
-    _python(session, "-m", "tests.soak")
+    _python(session, "-m", "tests.sessions.soak")
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Kernels, then whole pipelines with the error beside each, against installed peers: pip install -e '.[bench]'."""
-    if importlib.util.find_spec("pytest_benchmark"):
-        columns = ("--benchmark-columns=median,iqr,ops", "--benchmark-sort=mean", "--benchmark-warmup=on")
-        # Without the run-time checks of types, which would be timed too.
-        session.run(sys.executable, "-m", "pytest", "tests/kernels.py", "-q", "-o", "addopts=", *columns)
-    else:
-        session.log("no table of kernels: pytest-benchmark is not installed; pip install -e '.[bench]'")
+    columns = ("--benchmark-columns=median,iqr,ops", "--benchmark-sort=mean", "--benchmark-warmup=on")
+    # Without the run-time checks of types, which would be timed too.
+    session.run(sys.executable, "-m", "pytest", "tests/sessions/kernels.py", "-q", "-o", "addopts=", *columns)
     _python(session, "-m", "in4310repro", "bench")
 
 
 @nox.session(default=False)
 def ablation(session: nox.Session) -> None:
-    """Turn on one departure from the assignment at a time and print what each does to each number."""
+    """Turn on one deviation from the assignment at a time and print what each changes."""
     _python(session, "-m", "in4310repro", "ablation")
 
 
 @nox.session(default=False)
 def tolerances(session: nox.Session) -> None:
     """Measure how far the demo's numbers move between numeric classes (half an hour), for the weaker tiers."""
-    _python(session, "-m", "tests.tolerances")
+    _python(session, "-m", "tests.sessions.tolerances")
 
 
 @nox.session(default=False)
 def portability(session: nox.Session) -> None:
     """Run every stage on emulated Intel and AMD processors and compare the bits."""
-    _python(session, "-m", "tests.portability")
+    _python(session, "-m", "tests.sessions.portability")

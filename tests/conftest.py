@@ -65,6 +65,12 @@ def own_run(finished_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def own_records(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny run without its weights, which are nearly all of it: 134 MB."""
+    return Path(shutil.copytree(finished_run, tmp_path / "tiny", ignore=shutil.ignore_patterns("*.safetensors")))
+
+
+@pytest.fixture
 def copied_scenes() -> Callable[[Path], Path]:
     """Copies the tiny preset's scenes to a folder, as a person moves a data set."""
     from in4310repro.data.embedded import embedded_catalogue
@@ -78,14 +84,19 @@ def copied_scenes() -> Callable[[Path], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that no lane is left waiting for them at the end, and none makes a run that another has."""
-    items.sort(key=lambda item: ("[demo_" not in item.name, "test_ablation" not in item.nodeid))
+    """Tests that are marked as long come first, so that no lane waits for them at the end."""
+
+    def length(item: pytest.Item) -> int:
+        marker = item.get_closest_marker("long")
+        return int(marker.args[0]) if marker else 0
+
+    items.sort(key=length, reverse=True)
 
 
 @pytest.fixture
 def golden_tiers(request: pytest.FixtureRequest) -> Callable[[Comparison], None]:
     """Notes at which tier the values of a test were compared, for the summary at the end."""
-    return lambda found: request.node.user_properties.append((TIERS_KEY, dict(found.tiers)))
+    return lambda comparison: request.node.user_properties.append((TIERS_KEY, dict(comparison.tiers)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

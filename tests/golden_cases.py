@@ -20,20 +20,26 @@ import tempfile
 from dataclasses import replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from in4310repro import experiment, feature_maps, models, optimizers
+from in4310repro import experiment, models, optimizers
 from in4310repro.data import scenes
+from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
-from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import load, training_batches
-from in4310repro.data.splits import PARTS, parse_sizes, split, to_csv
+from in4310repro.data.folders import catalogue
+from in4310repro.data.images import load_images
+from in4310repro.data.splits import PARTS, parse_sizes, stratified_split, to_csv
+from in4310repro.feature_maps import of_run
+from in4310repro.files import file_sha256, json_bytes, read_json
 from in4310repro.golden import Case, Claim, update
 from in4310repro.numerics import Numerics, activate
-from in4310repro.presets import PRESETS, Config
-from in4310repro.runs import Run, file_sha256, json_bytes, read_json_file, tensors_sha256
+from in4310repro.presets import PRESETS
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import FeatureMaps
+from in4310repro.runs.selection import best_epoch
+from in4310repro.tensors import tensors_sha256
 
 FOLDER = Path(__file__).parents[1] / "golden"
 COURSE_IMAGES, COURSE_RUNS = "IN4310REPRO_COURSE_IMAGES", "IN4310REPRO_COURSE_RUNS"
@@ -62,8 +68,8 @@ def split_and_order() -> dict[str, Claim]:
     """Who is in which part of the tiny preset, and in which order and with which pixels an epoch shows them."""
     config = PRESETS["tiny"]
     images = embedded_catalogue(config.scenes, config.image_size, config.seed)
-    parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
-    training = load("training", images.root, parts.parts["training"], config.image_size)
+    parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    training = load_images("training", images.root, parts.parts["training"], config.image_size)
     claims = {part: Claim(value=[entry.path for entry in parts.parts[part]]) for part in PARTS}
     for epoch in (0, 1):
         batches = list(training_batches(training, config.batch_size, config.augmentation, config.seed, epoch))
@@ -87,7 +93,7 @@ def whole_run(preset: str, device: str, folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], numerics(device), folder)
-            feature_maps.measure(run, PRESETS[preset], numerics(device))
+            of_run.measure(run, PRESETS[preset], numerics(device))
 
 
 @functools.cache
@@ -118,34 +124,38 @@ def trained(preset: str, device: str = "cpu") -> Path:
 
 def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
     """Hashes of everything that a run computes: they hold in the same numeric class or are not compared."""
-    run = Run.open(trained(preset, device))
+    run = FinishedRun.open(trained(preset, device))
     claims: dict[str, Any] = {}
-    for setting in PRESETS[preset].settings:
-        rows = run.read_json(f"{setting.name}/history.json")
-        claims[f"{setting.name}/weights"] = [row["weights_sha256"] for row in rows]
-        claims[f"{setting.name}/train_loss"] = [row["train_loss"] for row in rows]
-        claims[f"{setting.name}/val_loss"] = [row["val_loss"] for row in rows]
+    for setting, rows in run.histories.items():
+        claims[f"{setting}/weights"] = [row["weights_sha256"] for row in rows]
+        claims[f"{setting}/train_loss"] = [row["train_loss"] for row in rows]
+        claims[f"{setting}/val_loss"] = [row["val_loss"] for row in rows]
     claims["scores"] = file_sha256(run.folder / "scores.npz")
-    claims["features"] = hashlib.sha256(json_bytes(run.read_json("features.json")["sets"])).hexdigest()
+    claims["features"] = hashlib.sha256(json_bytes(measured(run)["sets"])).hexdigest()
     return {name: Claim(value=value, tier="bitwise") for name, value in claims.items()}
 
 
-def headline_numbers(run: Run, config: Config) -> dict[str, Any]:
+def measured(run: FinishedRun) -> FeatureMaps:
+    """The feature maps of a run that has them."""
+    assert run.features is not None, f"{run.folder} has no measured feature maps"
+    return run.features
+
+
+def headline_numbers(run: FinishedRun) -> dict[str, Any]:
     """The numbers of a run that a reader looks at first."""
-    metrics = run.read_json("metrics.json")
     values: dict[str, Any] = {
-        f"test {name}": metrics[name] for name in ("mean_class_accuracy", "mean_average_precision")
+        "test mean_class_accuracy": run.metrics["mean_class_accuracy"],
+        "test mean_average_precision": run.metrics["mean_average_precision"],
     }
-    for setting in config.settings:
-        rows = run.read_json(f"{setting.name}/history.json")
-        values[f"{setting.name} best validation"] = max(row["mean_class_accuracy"] for row in rows)
-    modules = run.read_json("features.json")["sets"][0]["modules"]
+    for setting, rows in run.histories.items():
+        values[f"{setting} best validation"] = best_epoch(rows)["mean_class_accuracy"]
+    modules = measured(run)["sets"][0]["modules"]
     return values | {"non-positive shares": [module["non_positive"] for module in modules.values()]}
 
 
 def weaker_elsewhere(values: dict[str, Any], tier: str) -> dict[str, Claim]:
     """Claims that hold to the bit here, and in another numeric class as far as measured ones moved."""
-    tolerances = read_json_file(TOLERANCES)["numbers"]
+    tolerances = read_json(TOLERANCES)["numbers"]
     return {
         name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()
     }
@@ -153,9 +163,9 @@ def weaker_elsewhere(values: dict[str, Any], tier: str) -> dict[str, Claim]:
 
 def run_numbers(preset: str) -> dict[str, Claim]:
     """The headline numbers of a run, with how far measured ones moved in another numeric class."""
-    run = Run.open(trained(preset))
-    claims = weaker_elsewhere(headline_numbers(run, PRESETS[preset]), "statistical")
-    supports = run.read_json("metrics.json")["supports"]
+    run = FinishedRun.open(trained(preset))
+    claims = weaker_elsewhere(headline_numbers(run), "statistical")
+    supports = run.metrics["supports"]
     return claims | {"images of each part": Claim(value=[sum(counts.values()) for counts in supports.values()])}
 
 
@@ -163,8 +173,8 @@ def first_losses(seed: int) -> dict[str, list[float]]:
     """Loss before and after the first step of each optimizer, with a rate so low that the step stays near the start."""
     config = PRESETS["tiny"]
     images = embedded_catalogue(config.scenes, config.image_size, config.seed)
-    training = load("training", images.root, images.entries, config.image_size)
-    found = {}
+    training = load_images("training", images.root, images.entries, config.image_size)
+    first: dict[str, list[float]] = {}
     for setting in config.settings:
         model = models.build(config.model, 6, seed).train()
         optimizer = optimizers.build(replace(setting, learning_rate=1e-4), model.parameters())
@@ -175,8 +185,8 @@ def first_losses(seed: int) -> dict[str, list[float]]:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(float(loss.detach()))
-        found[f"{setting.name} first losses"] = losses
-    return found
+        first[f"{setting.name} first losses"] = losses
+    return first
 
 
 def first_steps() -> dict[str, Claim]:
@@ -201,6 +211,9 @@ CASES: dict[str, Case] = {
     for case in (scene_pixels, split_and_order, initial_weights, first_steps, tiny_bits, demo_bits, demo_numbers)
 }
 
+# Of the cases that train for long; both of the demo look at one run.
+SECONDS = {"demo_bits": 140, "demo_numbers": 140}
+
 
 def course_folder(name: str) -> Path | None:
     """What a variable of the environment names; nobody's machine has the photographs or these runs by itself."""
@@ -211,7 +224,8 @@ def course_images(folder: Path) -> dict[str, Claim]:
     """Sizes of the classes and of the parts, and hashes of who is in them, of the 17,034 photographs."""
     images = catalogue(folder)
     config = PRESETS["course"]
-    parts = split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    supports = parts.supports()
     contents = "\n".join(f"{entry.sha256} {entry.path}" for entry in images.entries)
     claims = {
         "images/classes": list(images.counts().values()),
@@ -219,14 +233,15 @@ def course_images(folder: Path) -> dict[str, Claim]:
         "images/sha256 of split.csv": hashlib.sha256(to_csv(parts)).hexdigest(),
     }
     for part in PARTS:
-        claims[f"images/{part}"] = list(Catalogue(parts.root, parts.classes, parts.parts[part]).counts().values())
+        claims[f"images/{part}"] = list(supports[part].values())
     return {name: Claim(value=value) for name, value in claims.items()}
 
 
-def course_numbers(corrected: Run, published: list[Run]) -> dict[str, Claim]:
+def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict[str, Claim]:
     """What the two protocols measure on them: the corrected run, and the published one of seed 0 within its spread."""
-    fair = corrected.read_json("metrics.json")
+    fair = corrected.metrics
     claims = {}
+    name: Literal["mean_class_accuracy", "mean_average_precision"]
     for name in ("mean_class_accuracy", "mean_average_precision"):
         chance = 3 * math.sqrt(2 * fair[name] * (1 - fair[name]) / sum(fair["supports"]["test"].values()))
         claims[f"runs/corrected, {name}"] = Claim(
@@ -237,7 +252,7 @@ def course_numbers(corrected: Run, published: list[Run]) -> dict[str, Claim]:
             reason="3 standard errors of the difference of two runs on 3000 images; one seed was run",
         )
         for where in ("seen", "unseen"):
-            each = [metrics["unseen"] if where == "unseen" else metrics for metrics in map(_metrics, published)]
+            each = [run.metrics["unseen"] if where == "unseen" else run.metrics for run in published]
             values = [metrics[name] for metrics in each]
             claims[f"runs/published, {where} images, {name}"] = Claim(
                 value=values[0],
@@ -249,14 +264,9 @@ def course_numbers(corrected: Run, published: list[Run]) -> dict[str, Claim]:
     return claims
 
 
-def _metrics(run: Run) -> dict[str, Any]:
-    found: dict[str, Any] = run.read_json("metrics.json")
-    return found
-
-
-def course_runs(folder: Path) -> tuple[Run, list[Run]]:
+def course_runs(folder: Path) -> tuple[FinishedRun, list[FinishedRun]]:
     """The corrected run and the published ones in a folder, in order of their names."""
-    return Run.open(folder / "corrected"), [Run.open(run) for run in sorted(folder.glob("published*"))]
+    return FinishedRun.open(folder / "corrected"), [FinishedRun.open(run) for run in sorted(folder.glob("published*"))]
 
 
 def course() -> dict[str, Claim]:
@@ -287,7 +297,7 @@ def main() -> None:
     try:
         active = numerics(arguments.device)
         if arguments.case in COURSE_CASES:
-            recorded = course_runs(course_folder(COURSE_RUNS) or Path("runs"))[0].read_json("fingerprint.json")
+            recorded = course_runs(course_folder(COURSE_RUNS) or Path("runs"))[0].fingerprint
             active = replace(active, numeric_class=recorded["numeric_class"])
         elif active.device == "cpu" and active.mode != "portable":
             raise ValueError(f"golden files are written in portable arithmetic: {active.note}")

@@ -1,4 +1,4 @@
-"""The ablation: departures beside the corrected protocol, each moving what it is about and nothing else.
+"""The ablation: deviations beside the corrected protocol, each changing what it is about and nothing else.
 
 What it measures on drawn scenes has the direction of the experiment on the photographs.
 """
@@ -11,21 +11,24 @@ from typing import Any
 import pytest
 
 from in4310repro import ablation
+from in4310repro.deviations import CORRECTED, OF_FEATURES, OF_SCORES, PUBLISHED, Deviation
 from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS, options
-from in4310repro.protocols import CORRECTED, OF_FEATURES, OF_SCORES, PUBLISHED, Switch
+from in4310repro.presets import PRESETS, command_line_options
 
 # The experiment on all photographs, small: three settings, two protocols. Smaller ones are decided by chance.
 CONFIG = replace(
     PRESETS["demo"], scenes=40, split="150/30/60", image_size=32, batch_size=16, epochs=6, feature_images=12
 )
-DEPARTURES = (*OF_SCORES, *OF_FEATURES, PUBLISHED)
+PROTOCOLS = (*sorted(OF_SCORES), *sorted(OF_FEATURES), PUBLISHED)
+
+
+pytestmark = pytest.mark.long(80)
 
 
 @pytest.fixture(scope="module")
 def written(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ablation")
-    ablation.ablation(CONFIG, numerics, folder / "runs", folder, departures=DEPARTURES)
+    ablation.ablation(CONFIG, numerics, folder / "runs", folder, protocols=PROTOCOLS)
     return folder
 
 
@@ -34,23 +37,23 @@ def report(written: Path) -> Any:
     return json.loads((written / "ablation.json").read_text())
 
 
-def moved(report: Any, protocol: str) -> set[str]:
-    """The kinds of numbers that a protocol moves."""
-    corrected, found = report["numbers"][CORRECTED], report["numbers"][protocol]
-    return {name.split(",")[0] for name in corrected if found[name] != corrected[name]}
+def changed(report: Any, protocol: str) -> set[str]:
+    """The kinds of numbers that a protocol changes."""
+    corrected, others = report["numbers"][CORRECTED], report["numbers"][protocol]
+    return {name.split(",")[0] for name in corrected if others[name] != corrected[name]}
 
 
-def test_switches_of_the_features_move_features_alone(report: Any) -> None:
-    assert moved(report, Switch.WHOLE_BATCHES) == {"non-positive share"}
-    assert moved(report, Switch.TRAIN_MODE) == {"largest eigenvalue"}
-    assert moved(report, Switch.KEPT_ACCUMULATOR) == {"largest eigenvalue"}
+def test_deviations_of_the_features_change_features_alone(report: Any) -> None:
+    assert changed(report, Deviation.PADDED_DENOMINATOR) == {"non-positive share"}
+    assert changed(report, Deviation.BATCH_NORM_IN_TRAIN_MODE) == {"largest eigenvalue"}
+    assert changed(report, Deviation.ACCUMULATOR_NOT_RESET) == {"largest eigenvalue"}
 
 
-def test_logits_move_average_precision_alone(report: Any) -> None:
-    assert moved(report, Switch.LOGIT_PRECISION) == {"test mAP"}
+def test_logits_change_average_precision_alone(report: Any) -> None:
+    assert changed(report, Deviation.AP_FROM_LOGITS) == {"test mAP"}
 
 
-def test_only_what_departs_before_the_scores_is_trained(report: Any) -> None:
+def test_only_what_deviates_before_the_scores_is_trained(report: Any) -> None:
     assert set(report["runs"]) == {CORRECTED, PUBLISHED}
 
 
@@ -65,30 +68,30 @@ def test_on_images_that_it_never_read_its_network_is_no_better(report: Any) -> N
     assert numbers[CORRECTED]["accuracy on unseen images"] is None
 
 
-def test_the_page_has_a_row_a_number_a_column_a_protocol_and_its_command(written: Path, report: Any) -> None:
+def test_the_page_has_a_row_per_number_a_column_per_protocol_and_its_command(written: Path, report: Any) -> None:
     text = (written / "ablation.md").read_text()
-    assert f"`nox -s ablation -- {options(CONFIG)} --departures {','.join(DEPARTURES)}`" in text
+    assert f"`nox -s ablation -- {command_line_options(CONFIG)} --deviations {','.join(PROTOCOLS)}`" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == len(report["numbers"][CORRECTED]) + 2
-    assert {row.count(" |") for row in rows[:1] + rows[2:]} == {len(DEPARTURES) + 2}
+    assert {row.count(" |") for row in rows[:1] + rows[2:]} == {len(PROTOCOLS) + 2}
     assert "| test mAP |" in text
 
 
-def test_named_departures_alone_are_run_and_a_finished_training_is_taken_as_it_is(
+def test_only_named_deviations_are_run_and_a_finished_training_is_taken_as_it_is(
     written: Path, report: Any, numerics: Numerics, tmp_path: Path
 ) -> None:
-    ablation.ablation(CONFIG, numerics, written / "runs", tmp_path, departures=[Switch.WHOLE_BATCHES])
+    ablation.ablation(CONFIG, numerics, written / "runs", tmp_path, protocols=[Deviation.PADDED_DENOMINATOR])
     again = json.loads((tmp_path / "ablation.json").read_text())
-    assert again["numbers"] == {name: report["numbers"][name] for name in (CORRECTED, Switch.WHOLE_BATCHES)}
+    assert again["numbers"] == {name: report["numbers"][name] for name in (CORRECTED, Deviation.PADDED_DENOMINATOR)}
     assert again["runs"] == {CORRECTED: report["runs"][CORRECTED]}
-    assert again["command"].endswith("--departures whole-batches")
+    assert again["command"].endswith("--deviations padded-denominator")
 
 
-def test_an_unknown_departure_is_refused_with_the_valid_ones(numerics: Numerics, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no departure 'sum'; valid are one-set, .*published"):
-        ablation.ablation(CONFIG, numerics, tmp_path / "runs", tmp_path, departures=["sum"])
+def test_an_unknown_deviation_is_refused_with_the_valid_ones(numerics: Numerics, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no protocol 'sum'; valid are corrected, published, shared-split"):
+        ablation.ablation(CONFIG, numerics, tmp_path / "runs", tmp_path, protocols=["sum"])
 
 
 def test_a_change_is_signed_and_none_is_a_dot() -> None:
-    assert (ablation.moved(0.5, 0.25), ablation.moved(0.5, 0.5)) == ("-0.2500", ".")
-    assert (ablation.moved(None, 0.5), ablation.moved(0.5, None)) == ("0.5000", "-")
+    assert (ablation.change(0.5, 0.25), ablation.change(0.5, 0.5)) == ("-0.2500", ".")
+    assert (ablation.change(None, 0.5), ablation.change(0.5, None)) == ("0.5000", "-")

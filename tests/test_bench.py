@@ -1,4 +1,4 @@
-"""The benchmark in small: what it writes, what it says of tools that are missing, and that its errors are errors."""
+"""The benchmark at a small size: its files, its list of tools that are missing, and that its errors are errors."""
 
 import json
 from pathlib import Path
@@ -8,24 +8,32 @@ import pytest
 import torch
 from torch import nn
 
-from in4310repro.bench import pipelines
+from in4310repro.bench import arithmetic
+from in4310repro.bench import contenders as contenders_module
+from in4310repro.bench.contenders import contenders, feature_statistics, peer
+from in4310repro.bench.errors import reference, relative_error
+from in4310repro.bench.features import BenchmarkOptions, benchmark, peak_memory
+from in4310repro.bench.measurement import measure
 from in4310repro.bench.peers import PEERS, PlainSums
-from in4310repro.bench.pipelines import contenders, error_of, ours, peer, reference, run
-from in4310repro.bench.report import benchmark, memory
+from in4310repro.bench.records import ArithmeticBenchmark
+from in4310repro.bench.tables import arithmetic_table
+from in4310repro.fingerprint import fingerprint
 from in4310repro.numerics import Numerics
+from in4310repro.presets import PRESETS
 
 
 @pytest.fixture
 def few_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = {"plain float32 sums": PEERS["plain float32 sums"], "absent": ("no-such-distribution", PlainSums)}
-    monkeypatch.setattr(pipelines, "PEERS", kept)
+    peers = {"plain float32 sums": PEERS["plain float32 sums"], "absent": ("no-such-distribution", PlainSums)}
+    monkeypatch.setattr(contenders_module, "PEERS", peers)
 
 
-def test_report_has_a_row_for_every_contender_and_says_what_is_not_installed(
+def test_report_has_a_row_for_every_contender_and_names_what_is_not_installed(
     few_peers: None, tmp_path: Path, numerics: Numerics
 ) -> None:
     del few_peers
-    files = benchmark(tmp_path, numerics, repeats=1, seconds=0.0, images=2, batch_size=1, side=32, many=500)
+    options = BenchmarkOptions(repeats=1, seconds=0.0, images=2, batch_size=1, side=32, memory_images=500)
+    files = benchmark(tmp_path, numerics, options)
     report = json.loads(files[0].read_text())
     for rows in report["layouts"].values():
         named = {row["name"]: row for row in rows}
@@ -40,35 +48,57 @@ def test_errors_of_plain_float32_sums_grow_with_the_mean_and_ours_do_not() -> No
     model = nn.Sequential(nn.Identity())
     batches = list(torch.split(torch.randn(40, 16, 6, 6, generator=torch.Generator().manual_seed(0)) + 100, 8))
     expected = reference(model, batches, ("0",), "positions")["0"]
-    fast = run(ours("ours", ("0",), "positions"), model, batches).covariances["0"]
-    plain = run(peer("plain", "torch", PlainSums, ("0",)), model, batches).covariances["0"]
-    assert error_of(fast, expected) < 1e-6 < 1e-4 < error_of(plain, expected)
+    fast = measure(feature_statistics("ours", ("0",), "positions"), model, batches).covariances["0"]
+    plain = measure(peer("plain", "torch", PlainSums, ("0",)), model, batches).covariances["0"]
+    assert relative_error(fast, expected) < 1e-6 < 1e-4 < relative_error(plain, expected)
 
 
 def test_reference_is_numpys_covariance_of_the_rows() -> None:
     model = nn.Sequential(nn.Identity())
     maps = torch.randn(9, 4, 3, 2, generator=torch.Generator().manual_seed(1))
-    found = reference(model, [maps[:5], maps[5:]], ("0",), "positions")["0"]
+    covariance = reference(model, [maps[:5], maps[5:]], ("0",), "positions")["0"]
     rows = maps.double().permute(1, 0, 2, 3).flatten(start_dim=1).numpy()
-    np.testing.assert_allclose(found, np.cov(rows, bias=True), rtol=1e-12)
+    np.testing.assert_allclose(covariance, np.cov(rows, bias=True), rtol=1e-12)
 
 
 def test_no_hook_stays_behind() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3)).eval()
     for contender in contenders(("0",), ("0",))[:9]:
-        run(contender, model, [torch.randn(3, 3, 8, 8)])
+        measure(contender, model, [torch.randn(3, 3, 8, 8)])
     assert not model[0]._forward_hooks
 
 
-def test_no_repeats_are_refused(tmp_path: Path, numerics: Numerics) -> None:
+def test_no_repeats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="repeats 0, images 64, batch size 32; each must be at least 1"):
-        benchmark(tmp_path, numerics, repeats=0)
+        BenchmarkOptions(repeats=0)
+    with pytest.raises(ValueError, match="repeats 0, steps 12; each must be at least 1"):
+        arithmetic.benchmark(tmp_path, repeats=0)
 
 
 def test_twenty_times_as_many_images_take_the_same_memory() -> None:
-    found = memory(10_000, "cpu")
-    few, many = found["500 images"], found["10000 images"]
+    peaks = peak_memory(10_000, "cpu")
+    few, many = peaks["500 images"], peaks["10000 images"]
     if few is None or many is None:
-        pytest.skip("this system does not tell the peak memory of a process")
+        pytest.skip("this system does not report the peak memory of a process")
     # Storing the maps of 9,500 more images would take 370 MB.
     assert many - few < 10
+
+
+def test_a_training_step_of_the_arithmetic_benchmark_has_the_batch_size_of_the_demo() -> None:
+    demo = PRESETS["demo"]
+    images, labels = arithmetic.training_batch()
+    assert images.shape == (demo.batch_size, 3, demo.image_size, demo.image_size)
+    assert len(labels) == demo.batch_size
+
+
+def test_the_table_of_arithmetic_names_the_batch_size_that_was_recorded(numerics: Numerics) -> None:
+    report = ArithmeticBenchmark(
+        fingerprint=fingerprint(numerics),
+        settings={"repeats": 2, "steps": 3, "image_size": 40, "batch_size": 7},
+        images_per_second={"native": [100.0, 300.0], "portable": [50.0, 60.0]},
+        portable_over_native=[0.5, 0.2],
+    )
+    table = arithmetic_table(report)
+    assert "at 40 px in batches of 7 on" in table
+    assert "| native | 200 images/s | 100 images/s | 300 images/s |" in table
+    assert "| portable / native | 0.35 | 0.20 | 0.50 |" in table

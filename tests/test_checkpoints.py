@@ -13,12 +13,13 @@ import torch
 
 from in4310repro import checkpoints, optimizers, training
 from in4310repro.checkpoints import Position
-from in4310repro.numerics import generator_for
-from in4310repro.presets import to_json
+from in4310repro.config import to_json
 from in4310repro.progress import Progress
-from in4310repro.runs import Run, read_tensor_file
-from tests.soak import WRITES, Soak
-from tests.test_training import TINY, network, task, without_times
+from in4310repro.randomness import generator_for
+from in4310repro.runs.folder import RunFolder
+from in4310repro.tensors import read_tensors
+from tests.sessions.soak import WRITES, Soak, without_speed
+from tests.test_training import TINY, network, task
 
 STEPS = replace(TINY, checkpoint_steps=1)
 
@@ -61,14 +62,14 @@ class _Counting:
 
 def trained(folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any = STEPS) -> tuple[Any, dict[str, Any]]:
     """History and final best weights of a training that is cut off after each number of steps and resumed."""
-    run = Run(folder)
+    run = RunFolder(folder)
     for cut in cuts:
         with pytest.raises(CutOffError):
             training.fit(replace(task(network(0), config, config.settings[position], run), progress=CutAfter(cut)))
     model = network(0)
     history = training.fit(task(model, config, config.settings[position], run))
     best = run.read_tensors(f"{config.settings[position].name}/best.safetensors")
-    return without_times(history), {**{f"last {k}": v for k, v in model.state_dict().items()}, **best}
+    return list(map(without_speed, history)), {**{f"last {k}": v for k, v in model.state_dict().items()}, **best}
 
 
 @functools.cache
@@ -108,16 +109,16 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
 
     def careless(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Any) -> Any:
         fresh = {name: value.clone() for name, value in model.state_dict().items()}
-        found, warnings = restore(folder, model, optimizer, config)
-        if part in vars(found):
-            return dropped(found, part), warnings
-        if found.epoch or found.batch:
+        restored, warnings = restore(folder, model, optimizer, config)
+        if part in vars(restored):
+            return dropped(restored, part), warnings
+        if restored.epoch or restored.batch:
             if part == "optimizer":
                 optimizer.state.clear()
             lost = {"model": ("weight", "bias"), "buffers": ("running_mean", "running_var"), "optimizer": ()}[part]
             kept = {k: v for k, v in model.state_dict().items() if not k.endswith(lost or ("nothing",))}
             model.load_state_dict(fresh | kept)
-        return found, warnings
+        return restored, warnings
 
     monkeypatch.setattr(checkpoints, "restore", careless)
     assert not equal(whole, trained(tmp_path / "cut", position, (8,)))
@@ -126,7 +127,7 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
 @pytest.fixture
 def cut_off(tmp_path: Path) -> Path:
     """A checkpoint folder with two files, of batches 4 and 5 of the first epoch."""
-    cut = replace(task(network(0), STEPS, STEPS.settings[0], Run(tmp_path / "run")), progress=CutAfter(6))
+    cut = replace(task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), progress=CutAfter(6))
     with pytest.raises(CutOffError):
         training.fit(cut)
     return tmp_path / "run" / "adamw" / "checkpoint"
@@ -137,7 +138,7 @@ def test_the_last_two_checkpoints_are_kept(cut_off: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
-def test_a_torn_or_changed_checkpoint_is_passed_over_with_a_warning(damage: str, cut_off: Path, tmp_path: Path) -> None:
+def test_a_corrupt_checkpoint_is_skipped_with_a_warning(damage: str, cut_off: Path, tmp_path: Path) -> None:
     newest = max(cut_off.iterdir())
     data = bytearray(newest.read_bytes())
     if damage == "flipped":
@@ -151,9 +152,9 @@ def test_a_torn_or_changed_checkpoint_is_passed_over_with_a_warning(damage: str,
     assert equal(trained(tmp_path / "whole", 0), trained(tmp_path / "run", 0))
 
 
-def test_a_folder_of_torn_checkpoints_starts_anew(cut_off: Path) -> None:
+def test_a_folder_of_corrupt_checkpoints_starts_from_the_beginning(cut_off: Path) -> None:
     for file in cut_off.iterdir():
-        file.write_bytes(b"torn")
+        file.write_bytes(b"corrupt")
     model = network(0)
     optimizer = optimizers.build(STEPS.settings[0], model.parameters())
     position, warnings = checkpoints.restore(cut_off, model, optimizer, to_json(STEPS))
@@ -162,7 +163,7 @@ def test_a_folder_of_torn_checkpoints_starts_anew(cut_off: Path) -> None:
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_with_the_values_that_differ(cut_off: Path) -> None:
-    other = task(network(0), replace(STEPS, seed=4, epochs=9), STEPS.settings[0], Run(cut_off.parents[1]))
+    other = task(network(0), replace(STEPS, seed=4, epochs=9), STEPS.settings[0], RunFolder(cut_off.parents[1]))
     with pytest.raises(ValueError, match=r"another configuration: epochs 9 \(recorded: 3\); seed 4 \(recorded: 0\)"):
         training.fit(other)
 
@@ -170,7 +171,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_with_the_values_that_d
 def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_resumes_to_the_bit(tmp_path: Path) -> None:
     config = replace(TINY, checkpoint_steps=0)
     press = CutAfter(4, then=lambda: signal.raise_signal(signal.SIGINT))
-    run = Run(tmp_path / "cut")
+    run = RunFolder(tmp_path / "cut")
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         training.fit(replace(task(network(0), config, config.settings[0], run), progress=press))
@@ -181,7 +182,7 @@ def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_resumes_to_the_bit(tmp
 
 
 def test_a_checkpoint_holds_no_pickle(cut_off: Path) -> None:
-    names = set(read_tensor_file(max(cut_off.iterdir())))
+    names = set(read_tensors(max(cut_off.iterdir())))
     assert {"model.0.weight", "model.1.running_mean", "optimizer.0.exp_avg", "optimizer.0.step"} <= names
 
 
@@ -194,7 +195,7 @@ def soak(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None)
 def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, soak: Soak) -> None:
     generator = generator_for(0, "kill", position)
     for _ in range(5):
-        kills, differences = soak.killed_and_resumed(position, generator)
+        kills, differences = soak.kill_and_resume(position, generator)
         assert differences == []
         if kills:
             return
@@ -204,6 +205,6 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, 
 @OPTIMIZERS
 @pytest.mark.parametrize("write", WRITES)
 def test_a_run_killed_in_the_middle_of_a_write_ends_with_the_same_bits(write: str, position: int, soak: Soak) -> None:
-    kills, differences = soak.killed_and_resumed(position, generator_for(0, "torn", position), write)
+    kills, differences = soak.kill_and_resume(position, generator_for(0, "torn", position), write)
     assert differences == []
     assert kills

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from in4310repro import cli, experiment
+from in4310repro.cli.options import Overrides
 from in4310repro.presets import PRESETS
+from in4310repro.runs.folder import RunFolder
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -104,8 +106,8 @@ def test_a_report_without_a_run_is_one_line(call: Call) -> None:
     refused(call, ("report", "--preset", "tiny"), "runs/tiny is no run folder", "in4310repro train")
 
 
-def test_a_report_of_a_run_made_otherwise_names_what_differs(call: Call, own_run: Path) -> None:
-    words = ("report", "--preset", "tiny", "--out", str(own_run), "--epochs", "9")
+def test_a_report_of_a_run_made_otherwise_names_what_differs(call: Call, own_records: Path) -> None:
+    words = ("report", "--preset", "tiny", "--out", str(own_records), "--epochs", "9")
     refused(call, words, "was trained with other settings: epochs 9 (the run has 2)")
 
 
@@ -130,9 +132,9 @@ def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_ru
 
 
 @pytest.mark.parametrize("name", ["config.json", "fingerprint.json"])
-def test_a_run_whose_description_is_damaged_is_a_difference_too(name: str, call: Call, own_run: Path) -> None:
-    (own_run / name).write_text("[]")
-    code, printed, _ = call("verify", str(own_run))
+def test_a_run_whose_description_is_damaged_is_a_difference_too(name: str, call: Call, own_records: Path) -> None:
+    (own_records / name).write_text("[]")
+    code, printed, _ = call("verify", str(own_records))
     assert code == 1
     assert f"{name} is missing or has other bytes" in printed
 
@@ -142,8 +144,8 @@ def test_an_audit_exits_with_1_where_a_printed_mean_is_not_the_mean(call: Call, 
     lines = [f"Accuracy for class {label}: {value!r}" for label, value in enumerate(values, start=1)]
     for mean, code in ((sum(values) / 3, 0), (sum(values) / 3 + 1e-6, 1)):
         (tmp_path / "report.md").write_text("\n".join([*lines, f"Mean accuracy over all classes: {mean}"]))
-        assert call("audit", "report.md", "--out", "found.json")[0] == code
-        assert (tmp_path / "found.json").is_file()
+        assert call("audit", "report.md", "--out", "result.json")[0] == code
+        assert (tmp_path / "result.json").is_file()
     refused(call, ("audit", "nowhere.md"), "nowhere.md")
 
 
@@ -167,10 +169,10 @@ def test_a_run_is_evaluated_on_another_folder(
     call: Call, own_run: Path, tmp_path: Path, copied_scenes: Callable[[Path], Path]
 ) -> None:
     root = copied_scenes(tmp_path / "scenes")
-    code, printed, _ = call("evaluate", str(own_run), "--data", str(root), "--out", "found.json")
+    code, printed, _ = call("evaluate", str(own_run), "--data", str(root), "--out", "result.json")
     assert code == 0
     assert '"images": 48' in printed
-    assert (tmp_path / "found.json").is_file()
+    assert (tmp_path / "result.json").is_file()
 
 
 def test_a_checked_folder_exits_with_0_and_one_with_copies_under_two_labels_with_1(call: Call, tmp_path: Path) -> None:
@@ -178,10 +180,10 @@ def test_a_checked_folder_exits_with_0_and_one_with_copies_under_two_labels_with
     code, text, _ = call("data", "check", "mine")
     assert (code, text.splitlines()[0].split(":")[0]) == (0, "12 images")
     (tmp_path / "mine/sea/copy.bmp").write_bytes(next((tmp_path / "mine/forest").iterdir()).read_bytes())
-    code, text, _ = call("data", "check", "mine", "--out", "found.json")
+    code, text, _ = call("data", "check", "mine", "--out", "result.json")
     assert code == 1
     assert "1 of them with several labels" in text
-    assert (tmp_path / "found.json").is_file()
+    assert (tmp_path / "result.json").is_file()
     refused(call, ("data", "check", "mine", "--split", "nowhere.csv"), "nowhere.csv is not there")
 
 
@@ -189,6 +191,35 @@ def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> 
     assert call("data", "scenes", "mine", "--images", "1", "--image-size", "32")[0] == 0
     assert sorted(file.parent.name for file in (tmp_path / "mine").rglob("*.bmp"))[0] == "buildings"
     refused(call, ("data", "scenes", "mine"), "mine is not empty")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("ablation", "--preset", "tiny", "--deviations", "sum"), ("no protocol 'sum'", "valid are corrected")),
+        (("ablation", "--preset", "tiny", "--deviations", "one-set"), ("'one-set'", "is called shared-split now")),
+        (("ablation", "--preset", "tiny", "--departures", "sum"), ("no option --departures", "--deviations now")),
+        (("published", "nowhere", "nowhere"), ("nowhere is no run folder", "in4310repro train")),
+        (("published", "nowhere"), ("Missing argument",)),
+        (("compare", "nowhere", "nowhere"), ("nowhere is no run folder", "in4310repro train")),
+        (("compare", "nowhere"), ("Missing argument",)),
+        (("train", "--preset", "tiny", "--protocol", "train-mode"), ("is called batch-norm-in-train-mode now",)),
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_one_line(call: Call, words: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    refused(call, words, *parts)
+
+
+def test_a_run_of_another_format_is_refused_by_every_command_that_reads_one(call: Call, own_records: Path) -> None:
+    text = (own_records / "config.json").read_text()
+    RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 2', '"format": 1').encode())
+    run = str(own_records)
+    for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("published", run, run)):
+        refused(call, words, "config.json is of format 1 and this version reads format 2; train the run again")
+    for command in ("report", "train"):
+        more = ("--resume",) if command == "train" else ()
+        refused(call, (command, "--preset", "tiny", "--out", run, *more), "is of format 1 and this version reads")
 
 
 def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
@@ -200,7 +231,11 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "report", "verify", "compare", "evaluate", "features", "audit", "bench", "fingerprint", "data"]
+    "name",
+    [
+        *("train", "report", "verify", "compare", "evaluate", "features", "audit", "bench", "fingerprint", "data"),
+        *("ablation", "published"),
+    ],
 )
 def test_every_command_has_help(name: str, call: Call) -> None:
     code, printed, _ = call(name, "--help")
@@ -211,6 +246,6 @@ def test_every_command_has_help(name: str, call: Call) -> None:
 def test_train_and_report_share_every_option_name(call: Call) -> None:
     for name in ("train", "report"):
         printed = call(name, "--help")[1]
-        for option in (*vars(cli.Overrides)["__annotations__"], "preset", "config", "out"):
+        for option in (*vars(Overrides)["__annotations__"], "preset", "config", "out"):
             assert f"--{option.replace('_', '-')}" in printed
-    assert set(vars(cli.Overrides)["__annotations__"]) <= set(vars(PRESETS["demo"]))
+    assert set(vars(Overrides)["__annotations__"]) <= set(vars(PRESETS["demo"]))

@@ -1,32 +1,33 @@
-"""Two runs compared: equal ones are said to be, others part where they were made to."""
+"""Two runs compared: equal ones are equal, others differ from where they were made to."""
 
 from pathlib import Path
 
 import pytest
 
-from in4310repro.compare import compare
-from in4310repro.runs import Run
+from in4310repro.compare import compare_runs
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
 
 
-def apart(finished_run: Path, own_run: Path) -> list[str]:
-    return compare(Run.open(finished_run), Run.open(own_run))
+def mismatches(finished_run: Path, own_run: Path) -> list[str]:
+    return compare_runs(FinishedRun.open(finished_run), FinishedRun.open(own_run))
 
 
 def test_a_copy_is_equal(finished_run: Path, own_run: Path) -> None:
-    assert apart(finished_run, own_run) == []
+    assert mismatches(finished_run, own_run) == []
 
 
 def test_other_times_and_fingerprints_alone_make_no_difference(finished_run: Path, own_run: Path) -> None:
-    run = Run.open(own_run)
+    run = RunFolder.open(own_run)
     run.write_json("sgd/history.json", [row | {"images_per_second": 1.0} for row in run.read_json("sgd/history.json")])
     run.write_json("fingerprint.json", run.read_json("fingerprint.json") | {"processor": "another"})
-    assert apart(finished_run, own_run) == []
+    assert mismatches(finished_run, own_run) == []
 
 
 def test_the_first_epoch_and_tensor_that_differ_are_named_with_what_could_explain_it(
     finished_run: Path, own_run: Path
 ) -> None:
-    run = Run.open(own_run)
+    run = RunFolder.open(own_run)
     history, tensors = run.read_json("rmsprop/history.json"), run.read_json("rmsprop/tensors.json")
     history[1]["weights_sha256"] = "0" * 64
     tensors[1]["layer3.0.bn1.running_var"] = tensors[1]["fc.weight"] = "0" * 12
@@ -35,17 +36,18 @@ def test_the_first_epoch_and_tensor_that_differ_are_named_with_what_could_explai
     fingerprint = run.read_json("fingerprint.json")
     fingerprint["versions"]["torch"] = "1.0"
     run.write_json("fingerprint.json", fingerprint)
-    found = apart(finished_run, own_run)
-    assert found[0].startswith(
-        "setting rmsprop parts in epoch 2 (weights_sha256); first tensor layer3.0.bn1.running_var, 2 of 122 in all"
+    sentences = mismatches(finished_run, own_run)
+    assert sentences[0].startswith(
+        "setting rmsprop differs from epoch 2 on (weights_sha256); first tensor layer3.0.bn1.running_var, 2 of 122 "
+        "in all"
     )
-    assert any(line.startswith("fingerprint differs: versions.torch") for line in found[1:])
-    assert len(found) == 2
+    assert any(line.startswith("fingerprint differs: versions.torch") for line in sentences[1:])
+    assert len(sentences) == 2
 
 
 @pytest.mark.parametrize("name", ["split", "scores", "order", "epochs", "settings", "weights", "metrics"])
 def test_every_result_counts(name: str, finished_run: Path, own_run: Path) -> None:
-    run = Run.open(own_run)
+    run = RunFolder.open(own_run)
     if name == "split":
         text = (own_run / "split.csv").read_text()
         run.write_bytes("split.csv", text.replace(",test\n", ",training\n", 1).encode())
@@ -75,5 +77,5 @@ def test_every_result_counts(name: str, finished_run: Path, own_run: Path) -> No
         "epochs": "setting adamw has 2 epochs in one run and 1",
         "settings": "setting sgd is in one run only",
     }
-    found = apart(finished_run, own_run)
-    assert found[0].startswith(expected[name])
+    sentences = mismatches(finished_run, own_run)
+    assert sentences[0].startswith(expected[name])

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
+from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import Claim, Comparison, compare
-from in4310repro.numerics import Numerics, fingerprint
+from in4310repro.numerics import Numerics
 from tests.golden_cases import (
     COURSE_IMAGES,
     COURSE_RUNS,
@@ -46,9 +47,9 @@ def test_the_images_are_those_of_the_golden_file(
     if not folder:
         pytest.skip(f"{COURSE_IMAGES} names no folder of the 17,034 photographs")
     versions = fingerprint(numerics)["versions"]
-    found = compare("course", part_of_file("images/"), course_images(folder), numerics, versions)
-    golden_tiers(found)
-    assert found.differences == []
+    comparison = compare("course", part_of_file("images/"), course_images(folder), numerics, versions)
+    golden_tiers(comparison)
+    assert comparison.differences == []
 
 
 def test_runs_on_them_measure_what_the_golden_file_says(
@@ -59,22 +60,22 @@ def test_runs_on_them_measure_what_the_golden_file_says(
         pytest.skip(f"{COURSE_RUNS} names no folder with the runs corrected, published and published-SEED")
     corrected, published = course_runs(folder)
     part = part_of_file("runs/")
-    recorded = corrected.read_json("fingerprint.json")
+    recorded = corrected.fingerprint
     # Bounds are the file's: what runs elsewhere would allow themselves does not enter.
     got = {
         name: Claim(**{trait: part["values"][name][trait] for trait in TRAITS}, value=claim.value)
         for name, claim in course_numbers(corrected, published).items()
     }
-    theirs = replace(numerics, numeric_class=recorded["numeric_class"])
-    found = compare("course", part, got, theirs, recorded["versions"])
-    golden_tiers(found)
-    assert found.differences == []
+    numerics_of_run = replace(numerics, numeric_class=recorded["numeric_class"])
+    comparison = compare("course", part, got, numerics_of_run, recorded["versions"])
+    golden_tiers(comparison)
+    assert comparison.differences == []
 
 
 def test_the_split_is_the_courses(file: dict[str, Any]) -> None:
-    found = values(file)
-    assert found["images/classes"] == [2628, 2745, 2957, 3037, 2784, 2883]
-    parts = {part: found[f"images/{part}"] for part in ("training", "validation", "test")}
+    golden_values = values(file)
+    assert golden_values["images/classes"] == [2628, 2745, 2957, 3037, 2784, 2883]
+    parts = {part: golden_values[f"images/{part}"] for part in ("training", "validation", "test")}
     assert parts == {
         "training": [1856, 1940, 2089, 2145, 1967, 2037],
         "validation": [309, 322, 347, 357, 327, 338],
@@ -85,17 +86,17 @@ def test_the_split_is_the_courses(file: dict[str, Any]) -> None:
 def test_report_page_and_golden_file_hold_the_same_numbers(file: dict[str, Any]) -> None:
     record = json.loads((REPORTS / "course" / "run.json").read_text())
     numbers = json.loads((REPORTS / "published" / "numbers.json").read_text())
-    found = values(file)
+    golden_values = values(file)
     assert record["metrics"]["supports"]["test"] == dict(
-        zip(record["metrics"]["classes"], found["images/test"], strict=True)
+        zip(record["metrics"]["classes"], golden_values["images/test"], strict=True)
     )
-    assert record["files_sha256"]["split.csv"] == found["images/sha256 of split.csv"]
+    assert record["files_sha256"]["split.csv"] == golden_values["images/sha256 of split.csv"]
     assert record["fingerprint"]["numeric_class"] == file["numeric_class"]
     for name in ("mean_class_accuracy", "mean_average_precision"):
-        fair = found[f"runs/corrected, {name}"]
+        fair = golden_values[f"runs/corrected, {name}"]
         assert record["metrics"][name] == numbers["corrected"]["test"][name] == fair
         for where, key in (("seen", "test"), ("unseen", "unseen")):
-            assert numbers["published"][0][key][name] == found[f"runs/published, {where} images, {name}"]
+            assert numbers["published"][0][key][name] == golden_values[f"runs/published, {where} images, {name}"]
 
 
 def test_the_committed_report_is_small_and_shows_no_photographs() -> None:

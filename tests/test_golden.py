@@ -12,19 +12,20 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
+from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import NOT_COMPARED, Claim, compare
-from in4310repro.numerics import KNOWN_PORTABLE_CLASSES, Numerics, fingerprint
-from tests.golden_cases import CASES, COURSE_CASES, FOLDER
+from in4310repro.numerics import KNOWN_PORTABLE_CLASSES, Numerics
+from tests.golden_cases import CASES, COURSE_CASES, FOLDER, SECONDS
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.long(SECONDS.get(case, 0))) for case in CASES])
 def test_a_case_equals_its_golden_file(
     case: str, numerics: Numerics, golden_tiers: Callable[[golden.Comparison], None]
 ) -> None:
-    found = compare(case, golden.read(FOLDER, case), CASES[case](), numerics, fingerprint(numerics)["versions"])
-    golden_tiers(found)
-    assert found.differences == []
-    if set(found.tiers) == {NOT_COMPARED}:
+    comparison = compare(case, golden.read(FOLDER, case), CASES[case](), numerics, fingerprint(numerics)["versions"])
+    golden_tiers(comparison)
+    assert comparison.differences == []
+    if set(comparison.tiers) == {NOT_COMPARED}:
         pytest.skip(f"{case}: another numeric class or other libraries than its golden file's; not compared")
 
 
@@ -58,19 +59,19 @@ def file(numerics: Numerics) -> dict[str, Any]:
 
 
 def test_an_unmoved_case_has_no_differences_and_says_its_tiers(file: dict[str, Any], numerics: Numerics) -> None:
-    found = compare("x", file, claims(), numerics, VERSIONS)
-    assert found.differences == []
-    assert dict(found.tiers) == {"exact": 3, "bitwise": 3}
+    comparison = compare("x", file, claims(), numerics, VERSIONS)
+    assert comparison.differences == []
+    assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
 
 
 def test_another_class_or_library_weakens_the_tier_by_name(file: dict[str, Any], numerics: Numerics) -> None:
     elsewhere = replace(numerics, numeric_class="elsewhere")
-    for found in (
+    for comparison in (
         compare("x", file, claims(), elsewhere, VERSIONS),
         compare("x", file, claims(), numerics, VERSIONS | {"torch": "2.0"}),
     ):
-        assert found.differences == []
-        assert dict(found.tiers) == {"exact": 3, "numerical": 2, NOT_COMPARED: 1}
+        assert comparison.differences == []
+        assert dict(comparison.tiers) == {"exact": 3, "numerical": 2, NOT_COMPARED: 1}
 
 
 def moved(**values: Any) -> dict[str, Claim]:
@@ -78,8 +79,22 @@ def moved(**values: Any) -> dict[str, Claim]:
 
 
 def test_a_moved_value_is_named_with_what_was_expected_and_got(file: dict[str, Any], numerics: Numerics) -> None:
-    found = compare("x", file, moved(count=8), numerics, VERSIONS)
-    assert found.differences == ["x: count expected 7 (exact), got 8"]
+    comparison = compare("x", file, moved(count=8), numerics, VERSIONS)
+    assert comparison.differences == ["x: count expected 7 (exact), got 8"]
+
+
+def test_a_moved_list_shows_how_many_entries_differ_by_how_much_and_the_first_of_them(
+    file: dict[str, Any], numerics: Numerics
+) -> None:
+    many = [float(number) for number in range(100)]
+    expected = claims() | {"losses": replace(claims()["losses"], value=many)}
+    got = claims() | {"losses": replace(claims()["losses"], value=[*many[:90], *(value + 0.5 for value in many[90:])])}
+    file["values"]["losses"] = expected["losses"].to_json()
+    (difference,) = compare("x", file, got, numerics, VERSIONS).differences
+    assert difference == (
+        "x: losses differs in 10 of 100 entries, by up to 0.5 (bitwise): [90] expected 90.0, got 90.5; "
+        "[91] expected 91.0, got 91.5; [92] expected 92.0, got 92.5"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,8 +112,10 @@ def test_the_last_bit_counts_in_the_same_class(values: Any, file: dict[str, Any]
 
 @pytest.mark.parametrize(("by", "differences"), [(9e-4, 0), (1.1e-3, 1), (float("nan"), 1)])
 def test_the_tolerance_counts_elsewhere(by: float, differences: int, file: dict[str, Any], numerics: Numerics) -> None:
-    found = compare("x", file, moved(losses=[0.5, 0.25 + by]), replace(numerics, numeric_class="elsewhere"), VERSIONS)
-    assert len(found.differences) == differences
+    comparison = compare(
+        "x", file, moved(losses=[0.5, 0.25 + by]), replace(numerics, numeric_class="elsewhere"), VERSIONS
+    )
+    assert len(comparison.differences) == differences
 
 
 def without(content: dict[str, Any], *path: str) -> dict[str, Any]:
@@ -125,8 +142,8 @@ def test_a_missing_key_of_either_side_is_a_difference(file: dict[str, Any], nume
 )
 def test_a_changed_trait_is_a_difference(trait: str, value: Any, file: dict[str, Any], numerics: Numerics) -> None:
     file["values"]["losses"][trait] = value
-    found = compare("x", file, claims(), numerics, VERSIONS)
-    assert f"losses expected {trait}" in found.differences[0]
+    comparison = compare("x", file, claims(), numerics, VERSIONS)
+    assert f"losses expected {trait}" in comparison.differences[0]
 
 
 def test_a_file_of_another_case_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
@@ -190,9 +207,9 @@ def test_every_mutation_of_a_golden_file_is_caught_and_named(case: str, numerics
     caught = total = 0
     for key, mutated, shows_elsewhere in mutations(content):
         for where in [here, replace(here, numeric_class="elsewhere")][: 1 + shows_elsewhere]:
-            found = compare(case, mutated, truth, where, content["versions"]).differences
+            differences = compare(case, mutated, truth, where, content["versions"]).differences
             total += 1
-            caught += bool(found) and any(line.startswith(f"{case}: {key}") for line in found)
+            caught += bool(differences) and any(line.startswith(f"{case}: {key}") for line in differences)
     assert total >= 5 * len(content["values"])
     assert caught == total
 

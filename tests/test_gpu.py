@@ -10,28 +10,29 @@ import pytest
 import torch
 
 from in4310repro import golden
-from in4310repro.compare import compare
-from in4310repro.evaluation import verify
+from in4310repro.compare import compare_runs
+from in4310repro.fingerprint import fingerprint
 from in4310repro.metrics import average_precision, class_accuracy
-from in4310repro.numerics import activate, fingerprint
-from in4310repro.runs import Run
+from in4310repro.numerics import activate
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification import verify
 from tests import golden_cases
 from tests.test_metrics import average_precision_by_sklearn, example
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def trained_on_the_card(folder: Path) -> Run:
+def trained_on_the_card(folder: Path) -> FinishedRun:
     """A tiny run in a new process: the cuBLAS workspace is set before CUDA starts."""
     command = [sys.executable, "-m", "in4310repro", "train", "--preset", "tiny", "--out", str(folder)]
     subprocess.run([*command, "--numerics", "native", "--device", "cuda"], check=True, env=dict(os.environ))
-    return Run.open(folder)
+    return FinishedRun.open(folder)
 
 
 def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
-    one, two = trained_on_the_card(tmp_path / "one"), trained_on_the_card(tmp_path / "two")
-    assert compare(one, two) == []
-    assert verify(one, activate("native", "cuda")) == []
+    first, second = trained_on_the_card(tmp_path / "one"), trained_on_the_card(tmp_path / "two")
+    assert compare_runs(first, second) == []
+    assert verify(first.folder, activate("native", "cuda")).differences == []
 
 
 def test_a_tiny_run_equals_the_golden_file_of_this_card(
@@ -42,9 +43,9 @@ def test_a_tiny_run_equals_the_golden_file_of_this_card(
     if not folder.is_dir():
         pytest.skip(f'no golden files of {card.device_name}: nox -s golden -- tiny_bits --device cuda --reason "first"')
     for case, claims in golden_cases.CARD_CASES.items():
-        found = golden.compare(case, golden.read(folder, case), claims(), card, fingerprint(card)["versions"])
-        golden_tiers(found)
-        assert found.differences == []
+        comparison = golden.compare(case, golden.read(folder, case), claims(), card, fingerprint(card)["versions"])
+        golden_tiers(comparison)
+        assert comparison.differences == []
 
 
 def test_the_numeric_class_of_a_card_is_not_that_of_the_processor() -> None:
@@ -53,6 +54,6 @@ def test_the_numeric_class_of_a_card_is_not_that_of_the_processor() -> None:
 
 def test_metrics_on_the_card_agree_with_sklearn() -> None:
     labels, scores = example(0, decimals=1)
-    found = average_precision(labels.cuda(), scores.cuda()).cpu()
-    torch.testing.assert_close(found, average_precision_by_sklearn(labels, scores), rtol=0, atol=1e-12)
+    precision = average_precision(labels.cuda(), scores.cuda()).cpu()
+    torch.testing.assert_close(precision, average_precision_by_sklearn(labels, scores), rtol=0, atol=1e-12)
     assert torch.equal(class_accuracy(labels.cuda(), scores.cuda()).cpu(), class_accuracy(labels, scores))

@@ -33,7 +33,7 @@ def class_accuracy_by_counting(labels: torch.Tensor, scores: torch.Tensor) -> li
     return [correct / images for correct, images in counts.values()]
 
 
-def close(ours: torch.Tensor, oracle: torch.Tensor) -> None:
+def assert_close(ours: torch.Tensor, oracle: torch.Tensor) -> None:
     torch.testing.assert_close(ours, oracle, rtol=0, atol=1e-12)
 
 
@@ -41,33 +41,33 @@ def close(ours: torch.Tensor, oracle: torch.Tensor) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_average_precision_agrees_with_sklearn(seed: int, decimals: int) -> None:
     labels, scores = example(seed, decimals)
-    close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
+    assert_close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
 
 
 def test_average_precision_of_float32_scores_agrees_with_sklearn() -> None:
     labels, scores = example(0)
-    close(average_precision(labels, scores.float()), average_precision_by_sklearn(labels, scores.float()))
+    assert_close(average_precision(labels, scores.float()), average_precision_by_sklearn(labels, scores.float()))
 
 
 def test_average_precision_of_a_constant_score_is_the_class_share() -> None:
     labels, scores = example(1)
     shares = torch.bincount(labels, minlength=CLASSES).double() / len(labels)
-    close(average_precision(labels, torch.full_like(scores, 0.5)), shares)
+    assert_close(average_precision(labels, torch.full_like(scores, 0.5)), shares)
 
 
 def test_average_precision_of_perfect_scores_is_one() -> None:
     labels, _ = example(2)
-    close(average_precision(labels, torch.eye(CLASSES).double()[labels]), torch.ones(CLASSES).double())
+    assert_close(average_precision(labels, torch.eye(CLASSES).double()[labels]), torch.ones(CLASSES).double())
 
 
 def test_average_precision_of_reversed_scores_agrees_with_sklearn() -> None:
     labels, _ = example(3)
     scores = 1 - torch.eye(CLASSES).double()[labels]
-    close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
+    assert_close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
 
 
 def test_average_precision_by_hand() -> None:
-    # Ranked: right, wrong, right -> (1/1 + 2/3) / 2.
+    # Ranked by the score of class 0: correct, incorrect, correct -> (1/1 + 2/3) / 2.
     labels = torch.tensor([0, 1, 0])
     scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
     assert average_precision(labels, scores)[0].item() == pytest.approx((1 + 2 / 3) / 2, abs=1e-15)
@@ -117,7 +117,7 @@ def test_class_accuracy_is_the_recall(seed: int) -> None:
     labels, scores = example(seed)
     assert class_accuracy(labels, scores).tolist() == class_accuracy_by_counting(labels, scores)
     recall = sklearn.metrics.recall_score(labels, scores.argmax(dim=1), average=None)
-    close(class_accuracy(labels, scores), torch.from_numpy(recall))
+    assert_close(class_accuracy(labels, scores), torch.from_numpy(recall))
 
 
 def test_one_vs_rest_accuracy_is_another_number() -> None:

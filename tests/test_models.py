@@ -9,10 +9,10 @@ import torch
 import torchvision
 
 from in4310repro import models
-from in4310repro.presets import MODELS
+from in4310repro.config import MODELS
 
 
-def torchvisions(name: str, classes: int) -> torch.nn.Module:
+def torchvision_model(name: str, classes: int) -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model: torch.nn.Module = getattr(torchvision.models, name)(num_classes=classes)
@@ -21,7 +21,7 @@ def torchvisions(name: str, classes: int) -> torch.nn.Module:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_torchvisions_weights_in_our_network_give_torchvisions_logits(name: str, tmp_path: Path) -> None:
-    theirs = torchvisions(name, 6)
+    theirs = torchvision_model(name, 6)
     safetensors.torch.save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
     ours = models.build(name, 6, seed=0, weights=str(tmp_path / "weights.safetensors")).eval()
     images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
@@ -43,7 +43,7 @@ def test_building_a_network_leaves_torchs_generator_as_it_was() -> None:
 
 
 def test_initial_weights_have_the_spread_that_torchvision_gives_them() -> None:
-    ours, theirs = models.build("resnet18", 6, seed=0).state_dict(), torchvisions("resnet18", 6).state_dict()
+    ours, theirs = models.build("resnet18", 6, seed=0).state_dict(), torchvision_model("resnet18", 6).state_dict()
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert (ours[name].shape, ours[name].dtype) == (value.shape, value.dtype)
@@ -53,12 +53,12 @@ def test_initial_weights_have_the_spread_that_torchvision_gives_them() -> None:
         elif name not in models.HEAD:
             assert torch.equal(ours[name], value)
     assert ours["fc.weight"].abs().max().item() <= 512**-0.5
-    # A uniform draw within b has the deviation b / root(3).
+    # A uniform draw within +-b has the standard deviation b / sqrt(3).
     assert ours["fc.weight"].std().item() == pytest.approx((3 * 512) ** -0.5, rel=0.05)
 
 
 def test_weights_for_another_number_of_classes_get_a_new_head(tmp_path: Path) -> None:
-    theirs = torchvisions("resnet18", 1000)
+    theirs = torchvision_model("resnet18", 1000)
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     loaded = models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth")).state_dict()
     assert torch.equal(loaded["conv1.weight"], theirs.state_dict()["conv1.weight"])
@@ -66,17 +66,19 @@ def test_weights_for_another_number_of_classes_get_a_new_head(tmp_path: Path) ->
 
 
 def test_every_key_that_does_not_fit_is_named(tmp_path: Path) -> None:
-    state = torchvisions("resnet18", 6).state_dict()
+    state = torchvision_model("resnet18", 6).state_dict()
     state["conv1.weight"] = torch.zeros(64, 3, 3, 3)
     state["extra.weight"] = state.pop("bn1.weight")
     safetensors.torch.save_file(state, tmp_path / "wrong.safetensors")
-    with pytest.raises(ValueError, match=r"bn1\.weight is missing; extra\.weight is extra; conv1\.weight is") as caught:
+    with pytest.raises(
+        ValueError, match=r"bn1\.weight is missing; extra\.weight is extra; conv1\.weight has"
+    ) as caught:
         models.build("resnet18", 6, seed=0, weights=str(tmp_path / "wrong.safetensors"))
-    assert "(64, 3, 3, 3) for (64, 3, 7, 7)" in str(caught.value)
+    assert "conv1.weight has shape (64, 3, 3, 3) for (64, 3, 7, 7)" in str(caught.value)
 
 
 def test_weights_of_another_depth_are_refused(tmp_path: Path) -> None:
-    safetensors.torch.save_file(torchvisions("resnet34", 6).state_dict(), tmp_path / "r34.safetensors")
+    safetensors.torch.save_file(torchvision_model("resnet34", 6).state_dict(), tmp_path / "r34.safetensors")
     with pytest.raises(ValueError, match=r"layer1\.2\..* is extra.* more"):
         models.build("resnet18", 6, seed=0, weights=str(tmp_path / "r34.safetensors"))
 
@@ -99,7 +101,7 @@ def test_a_missing_download_says_how_to_get_the_file_and_where_to_put_it(
 def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
-    theirs = torchvisions("resnet18", 1000).state_dict()
+    theirs = torchvision_model("resnet18", 1000).state_dict()
     torch.save(theirs, tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
     loaded = models.build("resnet18", 6, seed=0, weights="imagenet").state_dict()
     assert torch.equal(loaded["layer4.1.conv2.weight"], theirs["layer4.1.conv2.weight"])
@@ -118,7 +120,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
-def test_a_damaged_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
+def test_a_corrupt_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"no weights at all")
     with pytest.raises(ValueError, match=name):
         models.build("resnet18", 6, seed=0, weights=str(tmp_path / name))

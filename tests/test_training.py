@@ -10,26 +10,21 @@ import pytest
 import torch
 
 from in4310repro import training
-from in4310repro.data.images import ImageSet, training_batches
-from in4310repro.evaluation import predict
-from in4310repro.presets import PRESETS, Config, OptimizerSetting
-from in4310repro.runs import Run, tensors_sha256
+from in4310repro.config import Config, OptimizerSetting
+from in4310repro.data.batches import training_batches
+from in4310repro.prediction import predict
+from in4310repro.presets import PRESETS
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import HistoryRow
+from in4310repro.tensors import tensors_sha256
+from tests.builders import image_set
+from tests.sessions.soak import without_speed
 
 TINY = replace(PRESETS["tiny"], epochs=3)
-TIMES = ("images_per_second",)
 
 
-def image_set(count: int, seed: int = 0) -> ImageSet:
-    """Images whose brightness tells their class, so that there is something to learn."""
-    generator = np.random.default_rng(seed)
-    labels = np.arange(count) % 6
-    pixels = (labels[:, None, None, None] * 40 + generator.integers(0, 40, (count, 32, 32, 3))).astype(np.uint8)
-    names = tuple(f"{seed}/{number:03d}.png" for number in range(count))
-    return ImageSet("made up", names, names, labels, pixels)
-
-
-def fitted(folder: Path, setting: OptimizerSetting, config: Config = TINY) -> tuple[list[dict[str, object]], Run]:
-    run = Run.create(folder)
+def fitted(folder: Path, setting: OptimizerSetting, config: Config = TINY) -> tuple[list[HistoryRow], RunFolder]:
+    run = RunFolder.create(folder)
     return training.fit(task(network(config.seed), config, setting, run)), run
 
 
@@ -42,25 +37,21 @@ def network(seed: int) -> torch.nn.Module:
         return torch.nn.Sequential(*layers, *head).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, run: Run) -> training.Task:
+def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, files: RunFolder) -> training.Task:
     return training.Task(
         model=model,
         training=image_set(48),
         validation=image_set(12, seed=1),
         config=config,
         setting=setting,
-        run=run,
+        files=files,
     )
 
 
 @functools.cache
-def once(position: int) -> tuple[list[dict[str, object]], Run]:
+def once(position: int) -> tuple[list[HistoryRow], RunFolder]:
     """The training of a setting, made once and looked at by several tests."""
     return fitted(Path(tempfile.mkdtemp()), TINY.settings[position])
-
-
-def without_times(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 @pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmsprop", "sgd"])
@@ -68,7 +59,7 @@ def test_a_training_repeats_to_the_bit(position: int, tmp_path: Path) -> None:
     setting = TINY.settings[position]
     first, run = once(position)
     second, again = fitted(tmp_path / "two", setting)
-    assert without_times(first) == without_times(second)
+    assert list(map(without_speed, first)) == list(map(without_speed, second))
     name = f"{setting.name}/best.safetensors"
     assert (run.folder / name).read_bytes() == (again.folder / name).read_bytes()
 
@@ -81,7 +72,7 @@ def test_another_seed_is_another_training(tmp_path: Path) -> None:
 
 def test_training_learns() -> None:
     rows, _ = once(0)
-    assert rows[-1]["train_loss"] < rows[0]["train_loss"]  # type: ignore[operator]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
 def test_a_row_holds_what_the_contract_names() -> None:
@@ -103,7 +94,7 @@ def test_a_row_holds_what_the_contract_names() -> None:
 
 def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None:
     rows, run = once(0)
-    best = max(rows, key=lambda row: row["mean_class_accuracy"])  # type: ignore[arg-type,return-value]
+    best = max(rows, key=lambda row: row["mean_class_accuracy"])
     state = run.read_tensors("adamw/best.safetensors")
     assert tensors_sha256(state) == best["weights_sha256"]
     model = network(5)
@@ -116,8 +107,8 @@ def test_a_network_that_was_trained_on_starts_the_next_setting_elsewhere(tmp_pat
     # The mistake of no fresh start, to show that the equal starts of the experiment matter.
     model = network(0)
     briefly = replace(TINY, epochs=1)
-    training.fit(task(model, briefly, TINY.settings[0], Run.create(tmp_path / "a")))
-    carried = training.fit(task(model, briefly, TINY.settings[1], Run.create(tmp_path / "b")))
+    training.fit(task(model, briefly, TINY.settings[0], RunFolder.create(tmp_path / "a")))
+    carried = training.fit(task(model, briefly, TINY.settings[1], RunFolder.create(tmp_path / "b")))
     fresh, _ = once(1)
     assert carried[0]["train_loss"] != fresh[0]["train_loss"]
 
@@ -125,7 +116,7 @@ def test_a_network_that_was_trained_on_starts_the_next_setting_elsewhere(tmp_pat
 def test_the_training_loss_is_the_mean_over_images_and_not_over_batches(tmp_path: Path) -> None:
     still = OptimizerSetting(name="still", optimizer="SGD", learning_rate=1e-30)
     config = replace(TINY, epochs=1, batch_size=20)
-    run = Run.create(tmp_path / "run")
+    run = RunFolder.create(tmp_path / "run")
     model = network(0)
     rows = training.fit(task(model, config, still, run))
     fresh = network(0).train()

@@ -1,22 +1,41 @@
-"""What each departure from the assignment is worth: one switch at a time, then all, beside the corrected protocol."""
+"""ablation(): what each deviation from the assignment changes, one at a time, then all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from in4310repro import experiment, feature_maps, presets
-from in4310repro.numerics import Numerics, fingerprint
-from in4310repro.presets import Config
+from in4310repro import config as configuration
+from in4310repro import deviations, experiment
+from in4310repro.config import Config
+from in4310repro.deviations import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PUBLISHED, Deviation, Deviations
+from in4310repro.evaluation import evaluate
+from in4310repro.feature_maps import of_run
+from in4310repro.files import json_bytes, write_file
+from in4310repro.fingerprint import Fingerprint, fingerprint
+from in4310repro.metrics import ClassMetrics
+from in4310repro.numerics import Numerics
+from in4310repro.presets import command_line_options
 from in4310repro.progress import SILENT, Progress
-from in4310repro.protocols import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PUBLISHED, Switch, label
-from in4310repro.runs import Run, json_bytes, write_file
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import FeatureMaps
+from in4310repro.runs.selection import best_epoch
 
 Numbers = dict[str, float | None]
 RUNS = Path("runs/ablation")
-EACH_THEN_ALL = (*Switch, PUBLISHED)
+EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
+
+
+class AblationReport(TypedDict):
+    """What `ablation.json` holds."""
+
+    command: str
+    config: configuration.Values
+    fingerprint: Fingerprint
+    runs: dict[str, dict[str, str]]  # protocol -> file -> sha256
+    numbers: dict[str, Numbers]  # protocol -> name -> value
 
 
 def ablation(
@@ -26,88 +45,104 @@ def ablation(
     out: Path,
     progress: Progress = SILENT,
     *,
-    departures: Sequence[str] = EACH_THEN_ALL,
+    protocols: Sequence[str] = EACH_THEN_ALL,
 ) -> list[Path]:
-    """Runs every protocol below `runs`, or goes on with what is there; writes ablation.json and ablation.md.
+    """Runs every protocol below `runs`, or resumes what is there; writes ablation.json and ablation.md.
+
+    Args:
+        config: of the corrected run; every other differs from it in its deviations alone.
+        numerics: the arithmetic of this process.
+        runs: where the run folders go, named after their protocols.
+        out: where the two files go.
+        progress: where to show how far it is.
+        protocols: names of deviations, or `published` for all of them.
 
     Raises:
-        ValueError: an unknown departure, or whatever is wrong with the data or the settings.
+        ValueError: an unknown deviation, or whatever is wrong with the data or the settings.
     """
-    for name in departures:
+    for name in protocols:
         if name not in EACH_THEN_ALL:
-            raise ValueError(f"no departure {name!r}; valid are {', '.join(EACH_THEN_ALL)}")
-    found: dict[str, Numbers] = {}
-    finished: dict[str, Run] = {}
-    for protocol in (CORRECTED, *departures):
-        progress.say(f"protocol {protocol}: {label(protocol) or 'as the assignment defines it'}")
-        departing = replace(config, protocol=str(protocol))
-        # Where a switch changes nothing before the test scores, the corrected training is the training.
-        trained = CORRECTED if protocol in (*OF_SCORES, *OF_FEATURES) else protocol
-        if trained not in finished:
-            training = replace(config, protocol=str(trained))
-            finished[trained] = experiment.train(training, numerics, runs / trained, progress, resume=True)
-        run = finished[trained]
-        metrics = run.read_json("metrics.json")
-        if protocol in OF_SCORES:
-            metrics |= experiment.evaluate(run, numerics, progress=progress, protocol=protocol)
-        maps = feature_maps.statistics(run, departing, numerics, progress=progress)
-        found[protocol] = numbers(run, metrics, maps)
-    asked = "" if tuple(departures) == EACH_THEN_ALL else f" --departures {','.join(departures)}"
-    where = f" --runs {runs}" if runs != RUNS and not runs.is_absolute() else ""
-    report = {
-        "command": f"nox -s ablation -- {presets.options(config)}{asked}{where}",
-        "config": presets.to_json(config),
-        "fingerprint": fingerprint(numerics),
-        "runs": {name: run.manifest() for name, run in finished.items()},
-        "numbers": found,
-    }
+            deviations.parse(name)
+            raise ValueError(f"no deviation {name!r}; valid are {', '.join(EACH_THEN_ALL)}")
+    measured: dict[str, Numbers] = {}
+    finished: dict[Deviations, FinishedRun] = {}
+    for protocol in dict.fromkeys((CORRECTED, *protocols)):
+        active = deviations.parse(protocol)
+        progress.message(f"protocol {protocol}: {deviations.label(active) or 'as the assignment defines it'}")
+        # A deviation that changes nothing before the test scores is measured on the corrected training.
+        trained_with = frozenset() if active <= OF_SCORES | OF_FEATURES else active
+        if trained_with not in finished:
+            training, folder = replace(config, protocol=trained_with), runs / deviations.describe(trained_with)
+            finished[trained_with] = experiment.train(training, numerics, folder, progress, resume=True)
+        run = finished[trained_with]
+        metrics: ClassMetrics = run.metrics
+        if active & OF_SCORES and not trained_with:
+            metrics = evaluate(run, numerics, progress=progress, deviations=active)
+        features = of_run.statistics(run, replace(config, protocol=active), numerics, progress=progress)
+        measured[protocol] = headline_numbers(run, metrics, features)
+    report = AblationReport(
+        command=_command(config, runs, protocols),
+        config=configuration.to_json(config),
+        fingerprint=fingerprint(numerics),
+        runs={deviations.describe(trained_with): run.files.manifest() for trained_with, run in finished.items()},
+        numbers=measured,
+    )
     files = {"ablation.json": json_bytes(report), "ablation.md": markdown(report).encode()}
     return [write_file(out / name, data) for name, data in files.items()]
 
 
-def numbers(run: Run, metrics: dict[str, Any], features: dict[str, Any]) -> Numbers:
-    """The numbers of a run that a departure may move, by name."""
-    found: Numbers = {}
-    for setting in presets.from_json(run.read_json("config.json")).settings:
-        rows = run.read_json(f"{setting.name}/history.json")
-        found[f"{setting.name}, best validation accuracy"] = max(row["mean_class_accuracy"] for row in rows)
-    found["test accuracy"] = metrics["mean_class_accuracy"]
-    found["test mAP"] = metrics["mean_average_precision"]
-    found["accuracy on unseen images"] = metrics.get("unseen", {}).get("mean_class_accuracy")
+def _command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
+    options = [command_line_options(config)]
+    if tuple(protocols) != EACH_THEN_ALL:
+        options.append(f"--deviations {','.join(protocols)}")
+    if runs != RUNS and not runs.is_absolute():
+        options.append(f"--runs {runs}")
+    return f"nox -s ablation -- {' '.join(options)}"
+
+
+def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureMaps) -> Numbers:
+    """The numbers of a run that a deviation may change, by name."""
+    numbers: Numbers = {
+        f"{setting}, best validation accuracy": best_epoch(rows)["mean_class_accuracy"]
+        for setting, rows in run.histories.items()
+    }
+    unseen = run.metrics.get("unseen")
+    numbers["test accuracy"] = metrics["mean_class_accuracy"]
+    numbers["test mAP"] = metrics["mean_average_precision"]
+    numbers["accuracy on unseen images"] = unseen["mean_class_accuracy"] if unseen else None
     for name, module in features["sets"][0]["modules"].items():
-        found[f"non-positive share, {name}"] = module["non_positive"]
+        numbers[f"non-positive share, {name}"] = module["non_positive"]
     for images in features["sets"]:
         for name, module in images["modules"].items():
-            found[f"largest eigenvalue, {name}, {images['name']}"] = module["eigenvalues"][0]
-    return found
+            numbers[f"largest eigenvalue, {name}, {images['name']}"] = module["eigenvalues"][0]
+    return numbers
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """A row a number: its value in the corrected protocol, and how far each departure moves it."""
-    found: dict[str, Numbers] = report["numbers"]
-    corrected, others = found[CORRECTED], [name for name in found if name != CORRECTED]
-    config, mark = report["config"], report["fingerprint"]
+def markdown(report: AblationReport) -> str:
+    """A row per number: its value in the corrected protocol, and how far each deviation changes it."""
+    numbers, config, made_by = report["numbers"], report["config"], report["fingerprint"]
+    corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"
     lines = [
-        "# What each departure is worth",
+        "# What each deviation changes",
         "",
-        f"Each column turns on one departure from the assignment, the last one all; a dot is no change. Preset "
+        f"Each column turns on one deviation from the assignment, the last one all; a dot is no change. Preset "
         f"{config['preset']}, {data}, {config['image_size']} px, split {config['split']}, {config['epochs']} epochs, "
-        f"seed {config['seed']}; {mark['numerics']} arithmetic, numeric class {mark['numeric_class']}.",
+        f"seed {config['seed']}; {made_by['numerics']} arithmetic, numeric class {made_by['numeric_class']}.",
         f"Made by `{report['command']}`.",
         "",
-        *(f"* {switch}: {MEANING[switch]}" for switch in Switch),
+        *(f"* {deviation}: {MEANING[deviation]}" for deviation in Deviation),
         "",
         f"| | {CORRECTED} | {' | '.join(others)} |",
-        "| --- |" + " --- |" * len(found),
+        "| --- |" + " --- |" * len(numbers),
     ]
     for name, value in corrected.items():
-        moves = [moved(value, found[protocol][name]) for protocol in others]
-        lines.append(f"| {name} | {'-' if value is None else f'{value:.4f}'} | {' | '.join(moves)} |")
+        changes = [change(value, numbers[protocol][name]) for protocol in others]
+        lines.append(f"| {name} | {'-' if value is None else f'{value:.4f}'} | {' | '.join(changes)} |")
     return "\n".join(lines) + "\n"
 
 
-def moved(before: float | None, after: float | None) -> str:
+def change(before: float | None, after: float | None) -> str:
     """The change of a number; the number itself where there is nothing to compare it with."""
     if after is None:
         return "-"

@@ -1,7 +1,7 @@
-"""Checkpoints: everything that decides how a training goes on, in files that prove themselves.
+"""Checkpoints: everything that decides how a training continues, in files whose names hold their hashes.
 
 Order, augmentation and learning rate are functions of (seed, epoch, image, step), so there is no generator to save.
-A file's name ends with the sha256 of its bytes: a torn or changed one is recognised without a second file.
+A file's name ends with the sha256 of its bytes: a corrupt one is recognised without a second file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from in4310repro.runs import notes_of, refuse_other_config, write_file
+from in4310repro.differences import refuse_other_configuration
+from in4310repro.files import write_file
+from in4310repro.runs.records import HistoryRow, TensorHashes
+from in4310repro.tensors import metadata_of, tensor_bytes
 
 KEPT = 2
 DIGITS = 16  # of the sha256, in the name
@@ -29,8 +32,8 @@ class Position:
     epoch: int = 0  # epochs that are finished
     batch: int = 0  # batches of the next epoch that are done
     loss: float = 0.0  # summed over the images of those batches
-    history: list[dict[str, Any]] = field(default_factory=list)
-    tensors: list[dict[str, str]] = field(default_factory=list)  # sha256 of each, after each epoch
+    history: list[HistoryRow] = field(default_factory=list)
+    tensors: list[TensorHashes] = field(default_factory=list)  # after each epoch
 
 
 def save(
@@ -40,13 +43,11 @@ def save(
     position: Position,
     config: Mapping[str, Any],
 ) -> Path:
-    """Writes a checkpoint whole, then removes all but the last two."""
+    """Writes a checkpoint, then removes all but the last two; returns its file."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    notes = {"position": json.dumps(asdict(position)), "config": json.dumps(config)}
-    data = safetensors.torch.save(stored, notes)
+    data = tensor_bytes(tensors, {"position": json.dumps(asdict(position)), "config": json.dumps(config)})
     name = f"{position.epoch:06d}-{position.batch:08d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.safetensors"
     write_file(folder / name, data)
     for old in _files(folder)[:-KEPT]:
@@ -57,11 +58,10 @@ def save(
 def restore(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]
 ) -> tuple[Position, list[str]]:
-    """Puts the newest whole checkpoint into the network and the optimizer.
+    """Puts the newest intact checkpoint into the network and the optimizer.
 
     Returns:
-        The position to go on from (the start where there is no checkpoint), and a warning for each file that is
-        torn or changed.
+        The position to continue from (the start where there is no checkpoint), and a warning for each corrupt file.
 
     Raises:
         ValueError: the checkpoint belongs to another configuration; names the values that differ.
@@ -70,12 +70,12 @@ def restore(
     for file in reversed(_files(folder)):
         data = file.read_bytes()
         if hashlib.sha256(data).hexdigest()[:DIGITS] != file.stem.rsplit("-", 1)[1]:
-            warnings.append(f"checkpoint {file} is torn or changed; the one before it is used")
+            warnings.append(f"checkpoint {file} is corrupt; the one before it is used")
             continue
-        notes = notes_of(data)
-        refuse_other_config(json.loads(notes["config"]), config, f"checkpoint {file}")
-        _put_back(safetensors.torch.load(data), model, optimizer)
-        return Position(**json.loads(notes["position"])), warnings
+        metadata = metadata_of(data)
+        refuse_other_configuration(json.loads(metadata["config"]), config, f"checkpoint {file}")
+        _load(safetensors.torch.load(data), model, optimizer)
+        return Position(**json.loads(metadata["position"])), warnings
     return Position(), warnings
 
 
@@ -84,19 +84,19 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.safetensors")) if folder.is_dir() else []
 
 
-def _put_back(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _load(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".")
-            states.setdefault(int(index), {})[name] = _as_laid_out(value, parameters[int(index)])
+            states.setdefault(int(index), {})[name] = _in_layout_of(value, parameters[int(index)])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 
-def _as_laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+def _in_layout_of(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """The value in the parameter's memory layout: the fused optimizers walk both in the order of their memory."""
     if value.shape != parameter.shape:
         return value

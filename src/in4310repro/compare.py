@@ -1,83 +1,82 @@
-"""Two runs side by side: equal to the bit, or where they part and what could explain it."""
+"""compare_runs(): two runs equal to the bit, or where they begin to differ and what could explain it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from in4310repro.evaluation import read_scores
-from in4310repro.runs import Run, file_sha256
+from in4310repro.config import to_json
+from in4310repro.differences import differences
+from in4310repro.files import file_sha256
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import HistoryRow
+from in4310repro.verification import changed_files
 
 # Of a history row: how long it took is no result.
-TIMES = ("images_per_second",)
+SPEED = "images_per_second"
 
 
-def compare(one: Run, other: Run) -> list[str]:
-    """In sentences: the first epoch and tensor in which two runs part, and every recorded input that differs.
+def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
+    """In sentences: the first epoch and tensor in which two runs differ, and every recorded input that differs.
 
     Empty when split, losses, weights, buffers and scores are equal to the bit; then the fingerprints may differ.
-
-    Raises:
-        ValueError: one of them holds no finished run.
     """
-    found = [*_results(one, other)]
-    if not found:
+    mismatches = [*_result_mismatches(first, second)]
+    if not mismatches:
         return []
-    inputs = [
-        f"{name[:-5]} differs: {line}"
-        for name in ("config.json", "fingerprint.json")
-        for line in _leaves_apart(one.read_json(name), other.read_json(name))
+    inputs = {
+        "config": (to_json(first.config), to_json(second.config)),
+        "fingerprint": (first.fingerprint, second.fingerprint),
+    }
+    explanations = [
+        f"{name} differs: {each.path} {each.first!r} and {each.second!r}"
+        for name, pair in inputs.items()
+        for each in differences(*pair)
     ]
-    return [*found, *(inputs or ["configuration and fingerprint are equal"])]
+    return [*mismatches, *(explanations or ["configuration and fingerprint are equal"])]
 
 
-def _results(one: Run, other: Run) -> Iterator[str]:
-    if (one.folder / "split.csv").read_bytes() != (other.folder / "split.csv").read_bytes():
+def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
+    if first.split.parts != second.split.parts or first.split.classes != second.split.classes:
         yield "the splits list other images or parts"
-    settings = [[setting["name"] for setting in run.read_json("config.json")["settings"]] for run in (one, other)]
-    for name in dict.fromkeys([*settings[0], *settings[1]]):
-        if name in settings[0] and name in settings[1]:
-            yield from _setting(one, other, name)
+    for name in dict.fromkeys([*first.histories, *second.histories]):
+        if name in first.histories and name in second.histories:
+            yield from _setting_mismatches(first, second, name)
         else:
             yield f"setting {name} is in one run only"
-    ours, theirs = read_scores(one), read_scores(other)
-    if ours.paths != theirs.paths or not np.array_equal(ours.labels, theirs.labels):
+    if first.scores.paths != second.scores.paths or not np.array_equal(first.scores.labels, second.scores.labels):
         yield "the test scores are of other images, in another order or of other classes"
-    elif ours.softmax.shape != theirs.softmax.shape or ours.softmax.tobytes() != theirs.softmax.tobytes():
+    elif (
+        first.scores.softmax.shape != second.scores.softmax.shape
+        or first.scores.softmax.tobytes() != second.scores.softmax.tobytes()
+    ):
         yield "test scores differ"
-    if one.read_json("metrics.json") != other.read_json("metrics.json"):
+    if first.metrics != second.metrics:
         yield "test metrics differ"
-    for run in (one, other):
-        yield from (
-            f"{run.folder / name} is missing or has other bytes than were written" for name in run.changed_files()
-        )
+    for run in (first, second):
+        yield from changed_files(run.files)
 
 
-def _setting(one: Run, other: Run, name: str) -> Iterator[str]:
-    """Where the trainings of one setting part, if they do."""
-    histories = [run.read_json(f"{name}/history.json") for run in (one, other)]
-    tensors = [run.read_json(f"{name}/tensors.json") for run in (one, other)]
-    for ours, theirs, our_tensors, their_tensors in zip(*histories, *tensors, strict=False):
-        if {**ours, **dict.fromkeys(TIMES)} == {**theirs, **dict.fromkeys(TIMES)}:
+def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
+    """Where the trainings of one setting begin to differ, if they do."""
+    rows = (first.histories[name], second.histories[name])
+    tensors = (first.tensors[name], second.tensors[name])
+    for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
+        fields = _different_fields(row, other_row)
+        if not fields:
             continue
-        fields = ", ".join(key for key in ours if key not in TIMES and ours[key] != theirs.get(key))
-        changed = [key for key in our_tensors if our_tensors[key] != their_tensors.get(key)]
-        first = f"; first tensor {changed[0]}, {len(changed)} of {len(our_tensors)} in all" if changed else ""
-        yield f"setting {name} parts in epoch {ours['epoch']} ({fields}){first}"
+        changed = [tensor for tensor in hashes if hashes[tensor] != other_hashes.get(tensor)]
+        detail = f"; first tensor {changed[0]}, {len(changed)} of {len(hashes)} in all" if changed else ""
+        yield f"setting {name} differs from epoch {row['epoch']} on ({', '.join(fields)}){detail}"
         return
-    ours, theirs = (file_sha256(run.folder / name / "best.safetensors") for run in (one, other))
-    if ours != theirs:
+    weights = [file_sha256(run.folder / names.of_setting(name, names.BEST_WEIGHTS)) for run in (first, second)]
+    if weights[0] != weights[1]:
         yield f"setting {name} has other best weights"
-    if len(histories[0]) != len(histories[1]):
-        yield f"setting {name} has {len(histories[0])} epochs in one run and {len(histories[1])} in the other"
+    if len(rows[0]) != len(rows[1]):
+        yield f"setting {name} has {len(rows[0])} epochs in one run and {len(rows[1])} in the other"
 
 
-def _leaves_apart(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
-    """Every entry of two JSON values that is not equal, by its path."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        for key in dict.fromkeys([*ours, *theirs]):
-            yield from _leaves_apart(ours.get(key), theirs.get(key), f"{path}.{key}" if path else key)
-    elif ours != theirs:
-        yield f"{path} {ours!r} and {theirs!r}"
+def _different_fields(row: HistoryRow, other: HistoryRow) -> list[str]:
+    return [each.path for each in differences(row, other) if each.path != SPEED]

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro.numerics import Numerics, fingerprint
-from in4310repro.runs import json_bytes, read_json_file, write_file
+from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.fingerprint import fingerprint
+from in4310repro.numerics import Numerics
 
 TIERS = ("exact", "bitwise", "numerical", "statistical")
 NOT_COMPARED = "not compared"
+SHOWN = 3  # entries of a list that a failure shows
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")
 PROVENANCE = (
     "case",
@@ -87,7 +89,30 @@ class Comparison:
 def compare(
     case: str, golden: Mapping[str, Any], got: Mapping[str, Claim], numerics: Numerics, versions: Mapping[str, str]
 ) -> Comparison:
-    """Holds the values of a case against its golden file; every key of either side is accounted for."""
+    """Compares the values of a case with its golden file; every key of either side is accounted for.
+
+    Args:
+        case: its name, which the file repeats.
+        golden: the content of the file.
+        got: the values that were just computed, by name.
+        numerics: the arithmetic of this process; in another numeric class than the file's, bitwise values are compared
+            at their weaker tier or not at all.
+        versions: of the libraries of this process, likewise.
+
+    Returns:
+        A sentence for each difference, and how many values were compared at which tier.
+
+    Examples:
+        >>> from in4310repro.numerics import Numerics
+        >>> here = Numerics(mode="portable", numeric_class="a", probe={}, threads=2, device="cpu")
+        >>> versions = dict.fromkeys(LIBRARIES, "1.0")
+        >>> content = dict.fromkeys(PROVENANCE, "") | {"case": "count", "numeric_class": "a", "versions": versions}
+        >>> content["values"] = {"images": Claim(value=7).to_json()}
+        >>> compare("count", content, {"images": Claim(value=7)}, here, versions)
+        Comparison(differences=[], tiers=Counter({'exact': 1}))
+        >>> compare("count", content, {"images": Claim(value=8)}, here, versions).differences
+        ['count: images expected 7 (exact), got 8']
+    """
     result = Comparison()
     lost = [key for key in PROVENANCE if key not in golden]
     if lost or golden["case"] != case:
@@ -121,12 +146,25 @@ def _compare_value(
         equal = expected["value"] == got["value"]
         allowed = ""
     else:
-        apart = np.abs(np.asarray(expected["value"], float) - np.asarray(got["value"], float))
+        deviation = np.abs(np.asarray(expected["value"], float) - np.asarray(got["value"], float))
         # Written so that a nan on either side is a difference.
-        equal = bool((apart <= expected["tolerance"]).all())
+        equal = bool((deviation <= expected["tolerance"]).all())
         allowed = f" within {expected['tolerance']:g}"
     if not equal:
-        result.differences.append(f"{name} expected {expected['value']!r}{allowed} ({tier}), got {got['value']!r}")
+        result.differences.append(f"{name} {_mismatch(expected['value'], got['value'], f'{allowed} ({tier})')}")
+
+
+def _mismatch(expected: Any, got: Any, comparison: str) -> str:
+    """One value as it is; of a list the number of entries that differ, the largest difference and the first of them."""
+    if not isinstance(expected, list) or not isinstance(got, list):
+        return f"expected {expected!r}{comparison}, got {got!r}"
+    pairs = list(zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True))
+    # A nan, which equals nothing, counts as an entry that differs.
+    different = [(place, one, other) for place, (one, other) in enumerate(pairs) if one != other]
+    numbers = [abs(one - other) for _, one, other in different if not isinstance(one, str)]
+    largest = f", by up to {max(numbers):.3g}" if numbers else ""
+    rows = "; ".join(f"[{place}] expected {one!r}, got {other!r}" for place, one, other in different[:SHOWN])
+    return f"differs in {len(different)} of {len(pairs)} entries{largest}{comparison}: {rows}"
 
 
 def read(folder: Path, case: str) -> dict[str, Any]:
@@ -135,7 +173,7 @@ def read(folder: Path, case: str) -> dict[str, Any]:
     Raises:
         ValueError: there is none, or it is damaged.
     """
-    golden = read_json_file(folder / f"{case}.json")
+    golden = read_json(folder / f"{case}.json")
     if not isinstance(golden, dict):
         raise ValueError(f"{folder / case}.json holds {type(golden).__name__}; an object is valid")
     return golden

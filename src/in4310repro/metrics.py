@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
+
+
+class ClassMetrics(TypedDict):
+    """Both metrics of each class, in the order of the classes, and their means over the classes; all in [0, 1]."""
+
+    class_accuracy: list[float]
+    average_precision: list[float]
+    mean_class_accuracy: float
+    mean_average_precision: float
 
 
 def class_accuracy(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> Float64[torch.Tensor, " label"]:
-    """Correct images of a class / images of that class (recall), in [0, 1].
+    """Correctly predicted images of each class / images of that class, in [0, 1].
 
-    The predicted class is the one with the highest score, the first of equals.
+    The predicted class is the one with the highest score, the first one of equal scores. This is the recall of each
+    class: `sklearn.metrics.recall_score(labels, predicted, average=None)`.
+
+    Args:
+        labels: the true class of each image, from 0.
+        scores: a score for each image and class; softmax or logits, which have the same maximum.
 
     Raises:
-        ValueError: a class has no image, or a score is not finite.
+        ValueError: a class has no image, a score is not finite, or a label is outside the classes.
+
+    Examples:
+        Two of three images of class 0 are predicted correctly, and the one of class 1:
+
+        >>> labels = torch.tensor([0, 0, 0, 1])
+        >>> scores = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
+        >>> [round(value, 4) for value in class_accuracy(labels, scores).tolist()]
+        [0.6667, 1.0]
     """
     _check(labels, scores)
     correct = scores.argmax(dim=1) == labels
@@ -28,30 +52,47 @@ def average_precision(
 ) -> Float64[torch.Tensor, " label"]:
     """One-vs-rest average precision of each class, in [0, 1].
 
-    AP = sum_n (R_n - R_{n-1}) P_n over distinct scores: tied images share one threshold.
-    Definition of sklearn.metrics.average_precision_score.
+    AP = sum_n (R_n - R_{n-1}) P_n, where P_n and R_n are precision and recall at the n-th distinct score, from the
+    highest: images with equal scores share one threshold. Definition of `sklearn.metrics.average_precision_score`.
+
+    Args:
+        labels: the true class of each image, from 0.
+        scores: a score for each image and class. Softmax and logits rank the images of a class differently.
 
     Raises:
-        ValueError: a class has no image, so its recall is undefined, or a score is not finite.
+        ValueError: a class has no image, so its recall is undefined; a score is not finite; or a label is outside the
+            classes.
+
+    Examples:
+        The images of class 0 have ranks 1 and 3 by its score: (1/1 + 2/3) / 2. That of class 1 has rank 2: 1/2.
+
+        >>> labels = torch.tensor([0, 1, 0])
+        >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+        >>> [round(value, 4) for value in average_precision(labels, scores).tolist()]
+        [0.8333, 0.5]
     """
     _check(labels, scores)
     return torch.stack([_average_precision(labels == label, scores[:, label]) for label in range(scores.shape[1])])
 
 
-def _average_precision(relevant: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+def _average_precision(
+    relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
+) -> Float64[torch.Tensor, ""]:
+    """Average precision of one class: which images belong to it, and the score of each for it."""
     ordered, order = scores.sort(descending=True, stable=True)
     # Counted in integers: CUDA has no deterministic cumulative sum of floats.
-    found = relevant[order].long().cumsum(dim=0)
-    # The last image of each run of equal scores closes a threshold.
-    closes = torch.ones_like(relevant)
-    closes[:-1] = ordered[1:] != ordered[:-1]
-    positions = torch.arange(1, len(scores) + 1, device=scores.device)
-    precision = found[closes].double() / positions[closes].double()
-    gained = torch.diff(found[closes], prepend=found.new_zeros(1)).double()
-    return (gained * precision).sum() / found[-1].double()
+    true_positives = relevant[order].long().cumsum(dim=0)
+    # A threshold lies after the last of the images with equal scores.
+    at_threshold = torch.ones_like(relevant)
+    at_threshold[:-1] = ordered[1:] != ordered[:-1]
+    predicted = torch.arange(1, len(scores) + 1, device=scores.device)
+    precision = true_positives[at_threshold].double() / predicted[at_threshold].double()
+    added = torch.diff(true_positives[at_threshold], prepend=true_positives.new_zeros(1)).double()
+    return (added * precision).sum() / true_positives[-1].double()
 
 
-def _check(labels: torch.Tensor, scores: torch.Tensor) -> None:
+def _check(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> None:
+    """Raises ValueError where a metric would be undefined, or an index would be out of range."""
     if not bool(scores.isfinite().all()):
         image = int((~scores.isfinite()).any(dim=1).nonzero()[0])
         raise ValueError(f"image {image} has the scores {scores[image].tolist()}; finite scores are valid")
@@ -67,10 +108,16 @@ def summary(
     labels: Int64[torch.Tensor, " image"],
     scores: Float[torch.Tensor, "image label"],
     ranked: Float[torch.Tensor, "image label"] | None = None,
-) -> dict[str, object]:
-    """Both metrics of each class and their means, under the names of the result files.
+) -> ClassMetrics:
+    """Both metrics of each class and their means over the classes, under the names of the result files.
 
-    Average precision ranks the scores, or other ones where they are given.
+    Args:
+        labels: the true class of each image, from 0.
+        scores: a score for each image and class.
+        ranked: scores for the average precision alone, such as logits; None ranks `scores`.
+
+    Raises:
+        ValueError: a class has no image, a score is not finite, or a label is outside the classes.
     """
     accuracy = class_accuracy(labels, scores)
     precision = average_precision(labels, scores if ranked is None else ranked)
@@ -80,3 +127,13 @@ def summary(
         "mean_class_accuracy": float(accuracy.mean()),
         "mean_average_precision": float(precision.mean()),
     }
+
+
+def class_metrics(record: ClassMetrics) -> ClassMetrics:
+    """The four metrics alone of a record that may have more fields, such as a row per epoch."""
+    return ClassMetrics(
+        class_accuracy=record["class_accuracy"],
+        average_precision=record["average_precision"],
+        mean_class_accuracy=record["mean_class_accuracy"],
+        mean_average_precision=record["mean_average_precision"],
+    )

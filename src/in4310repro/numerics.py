@@ -1,4 +1,4 @@
-"""Arithmetic that repeats: modes, their proof by probe, and the fingerprint of a process.
+"""Arithmetic modes: how a process is set to compute, and the probe that tests whether it does.
 
 Facts behind the settings: the same ResNet-18 steps, run on Intel and AMD processors, gave equal bits with these
 environment variables, a fixed number of threads and NumPy's PCG64, and other bits without any one of them.
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from in4310repro.randomness import generator_for
 
 if TYPE_CHECKING:
     import torch
@@ -217,66 +217,6 @@ def _probe_of_a_fresh_process() -> dict[str, str]:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     hashes: dict[str, str] = json.loads(done.stdout)
     return hashes
-
-
-def generator_for(seed: int, *names: int | str) -> Any:
-    """A NumPy PCG64 generator that depends on the seed and the names alone.
-
-    Strings enter by their sha256, so that a draw can be tied to an image or a parameter rather than to a position.
-    """
-    import numpy as np
-
-    words = [int(_sha256(name.encode())[:16], 16) if isinstance(name, str) else name for name in names]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
-
-
-def fingerprint(numerics: Numerics) -> dict[str, Any]:
-    """All that could explain another result: libraries, processor, arithmetic, source."""
-    import PIL.features
-    import torch
-
-    packages = ("in4310repro", "torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
-    return {
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages}
-        # Its own version also names the build, as 2.15.0+cu132.
-        | {"torch": str(torch.__version__)}
-        | {"libjpeg": str(PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg"))},
-        "processor": _processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "numerics": numerics.mode,
-        "numeric_class": numerics.numeric_class,
-        "probe": numerics.probe,
-        "threads": numerics.threads,
-        "device": numerics.device,
-        "device_name": numerics.device_name,
-        "git": _git_state(),
-    }
-
-
-def _processor() -> str:
-    """The processor's name as its maker gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def _git_state() -> dict[str, str | bool | None]:
-    """Commit of the source tree and whether it had changes; None where it is not a checkout."""
-    source = Path(__file__).parents[2]
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(source), *words], capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    # An installed package may lie inside somebody else's repository.
-    if git("rev-parse", "--show-toplevel") != str(source.resolve()):
-        return {"commit": None, "dirty": None}
-    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
 
 
 def _sha256(data: bytes) -> str:

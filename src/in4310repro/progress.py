@@ -36,7 +36,7 @@ class Progress:
         else:
             yield _plain_lines(self.console, title, total)
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         """One line, as it is."""
         if self.console is not None:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""fit(): the loop, every epoch validated, the best weights written the moment they are found, resumed to the bit."""
+"""fit(): the training loop, which validates every epoch, writes the best weights at once, and resumes to the bit."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from in4310repro import checkpoints, optimizers, presets
-from in4310repro.checkpoints import Position
-from in4310repro.data.images import ImageSet, training_batches
-from in4310repro.evaluation import Row, predict
-from in4310repro.presets import Config, OptimizerSetting
+from in4310repro import checkpoints, optimizers
+from in4310repro import config as configuration
+from in4310repro.config import Config, OptimizerSetting
+from in4310repro.data.batches import Batch, training_batches, training_ranges
+from in4310repro.data.images import ImageSet
+from in4310repro.prediction import predict
 from in4310repro.progress import SILENT, Progress, interrupts
-from in4310repro.runs import Run, tensors_sha256
+from in4310repro.runs import names
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import HistoryRow
+from in4310repro.tensors import tensors_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,125 +32,135 @@ class Task:
     validation: ImageSet
     config: Config
     setting: OptimizerSetting
-    run: Run
+    files: RunFolder
     device: str = "cpu"
     progress: Progress = SILENT
 
 
-def fit(task: Task) -> list[Row]:
-    """Trains a network and returns its history, a row an epoch.
+def fit(task: Task) -> list[HistoryRow]:
+    """Trains a network and returns its history, a row per epoch.
 
     Writes `SETTING/history.json` and `SETTING/tensors.json` (a hash of every tensor) after each epoch,
     `SETTING/best.safetensors` (parameters and buffers) whenever the mean class accuracy on validation exceeds that of
-    every epoch before, and `SETTING/checkpoint/`. Goes on from a checkpoint that is there; what comes out then equals
+    every epoch before, and `SETTING/checkpoint/`. Resumes from a checkpoint that is there; what comes out then equals
     an undisturbed training to the bit.
 
     Raises:
         ValueError: the loss is no longer finite, or the checkpoint belongs to another configuration.
-        KeyboardInterrupt: after the step that the interrupt fell in, and a checkpoint of it.
+        KeyboardInterrupt: after the step that the interrupt came in, and a checkpoint of it.
     """
     with interrupts() as interrupted:
-        history = _fit(task, interrupted)
+        history = _Training(task, interrupted).run()
         if interrupted():
             raise KeyboardInterrupt
         return history
 
 
-def _fit(task: Task, interrupted: Callable[[], bool]) -> list[Row]:
-    model, setting, run = task.model.to(task.device), task.setting, task.run
-    optimizer = optimizers.build(setting, model.parameters())
-    folder = run.folder / setting.name / "checkpoint"
-    config = presets.to_json(task.config)
-    position, warnings = checkpoints.restore(folder, model, optimizer, config)
-    for warning in warnings:
-        task.progress.say(warning)
+class _Training:
+    """The training of one setting: the network, its optimizer, and the position that a checkpoint restores."""
 
-    def keep() -> None:
-        checkpoints.save(folder, model, optimizer, position, config)
-        if interrupted():
-            raise KeyboardInterrupt
+    def __init__(self, task: Task, interrupted: Callable[[], bool]) -> None:
+        self._task = task
+        self._interrupted = interrupted
+        self._config_json = configuration.to_json(task.config)
+        self._checkpoints = task.files.folder / task.setting.name / names.CHECKPOINTS
+        self._model = task.model.to(task.device)
+        self._optimizer = optimizers.build(task.setting, self._model.parameters())
+        self._position, warnings = checkpoints.restore(
+            self._checkpoints, self._model, self._optimizer, self._config_json
+        )
+        for warning in warnings:
+            task.progress.message(warning)
 
-    while position.epoch < task.config.epochs:
-        train_loss, speed = _train_epoch(task, optimizer, position, interrupted, keep)
-        scores = predict(model, task.validation, task.config, task.device, epoch=position.epoch + 1)
-        row: Row = {"epoch": position.epoch + 1, "train_loss": train_loss, "val_loss": scores.loss}
-        row |= scores.metrics(task.config.protocol)
-        state = model.state_dict()
-        row |= {"images_per_second": speed, "weights_sha256": tensors_sha256(state)}
+    def run(self) -> list[HistoryRow]:
+        """Every epoch that is left; returns the rows of all."""
+        task, position = self._task, self._position
+        while position.epoch < task.config.epochs:
+            train_loss, speed = self._train_epoch()
+            row = self._validate(train_loss, speed)
+            position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
+            self._write_epoch(row)
+            task.progress.message(_summary(task.setting, row))
+            if position.epoch < task.config.epochs:
+                self._save_checkpoint()
+        return position.history
+
+    def _train_epoch(self) -> tuple[float, float]:
+        """Mean loss over the epoch's images, each at the weights it met, and images per second.
+
+        Starts after the batches that the position counts as done, and advances the position.
+        """
+        task, config, position, images = self._task, self._task.config, self._position, self._task.training
+        loader = training_batches(images, config.batch_size, config.augmentation, config.seed, position.epoch)
+        total = torch.tensor(position.loss, dtype=torch.float64, device=task.device)
+        title = f"{task.setting.name}, epoch {position.epoch + 1} of {config.epochs}"
+        start, images_done, speed = time.perf_counter(), 0, 0.0
+        self._model.train()
+        with task.progress.task(title, len(images)) as advance:
+            advance(min(position.batch * config.batch_size, len(images)), "")
+            for batch in itertools.islice(loader, position.batch, None):
+                loss = self._step(batch)
+                total += loss.double() * len(batch.paths)
+                position.batch += 1
+                images_done += len(batch.paths)
+                speed = images_done / (time.perf_counter() - start)
+                advance(len(batch.paths), f"loss {float(loss):.3f}, {speed:.0f} images/s")
+                due = config.checkpoint_steps and position.batch % config.checkpoint_steps == 0
+                if due or self._interrupted():
+                    position.loss = float(total)
+                    self._save_checkpoint()
+        if not math.isfinite(float(total)):
+            raise ValueError(
+                f"{title}: the training loss is {float(total)}; "
+                f"a learning_rate below {task.setting.learning_rate} may keep it finite"
+            )
+        return float(total) / len(images), speed
+
+    def _step(self, batch: Batch) -> torch.Tensor:
+        """One step of the optimizer; returns the mean loss of the batch."""
+        task, config, position = self._task, self._task.config, self._position
+        steps = len(training_ranges(len(task.training), config.batch_size))
+        step = position.epoch * steps + position.batch
+        factor = optimizers.learning_rate_factor(step, steps * config.epochs, config.schedule, config.warm_up)
+        optimizers.set_learning_rate(self._optimizer, task.setting.learning_rate * factor)
+        self._optimizer.zero_grad()
+        logits = self._model(batch.images.to(task.device))
+        loss = torch.nn.functional.cross_entropy(logits, batch.labels.to(task.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return loss.detach()
+
+    def _validate(self, train_loss: float, speed: float) -> HistoryRow:
+        task, epoch = self._task, self._position.epoch + 1
+        scores = predict(self._model, task.validation, task.config, task.device, epoch=epoch)
+        return HistoryRow(
+            epoch=epoch,
+            train_loss=train_loss,
+            val_loss=scores.loss,
+            **scores.metrics(task.config.protocol),
+            images_per_second=speed,
+            weights_sha256=tensors_sha256(self._model.state_dict()),
+        )
+
+    def _write_epoch(self, row: HistoryRow) -> None:
+        """The weights first, so that a history never has a row whose weights are not there."""
+        files, setting, position = self._task.files, self._task.setting.name, self._position
+        state = self._model.state_dict()
         best = max((earlier["mean_class_accuracy"] for earlier in position.history), default=-1.0)
         if row["mean_class_accuracy"] > best:
-            run.write_tensors(f"{setting.name}/best.safetensors", state)
+            files.write_tensors(names.of_setting(setting, names.BEST_WEIGHTS), state)
         position.history.append(row)
         position.tensors.append({name: tensors_sha256({name: value})[:12] for name, value in state.items()})
-        position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
-        run.write_json(f"{setting.name}/tensors.json", position.tensors)
-        run.write_json(f"{setting.name}/history.json", position.history)
-        task.progress.say(_line(setting, row))
-        if position.epoch < task.config.epochs:
-            keep()
-    return position.history
+        files.write_json(names.of_setting(setting, names.TENSORS), position.tensors)
+        files.write_json(names.of_setting(setting, names.HISTORY), position.history)
+
+    def _save_checkpoint(self) -> None:
+        checkpoints.save(self._checkpoints, self._model, self._optimizer, self._position, self._config_json)
+        if self._interrupted():
+            raise KeyboardInterrupt
 
 
-def _train_epoch(
-    task: Task,
-    optimizer: torch.optim.Optimizer,
-    position: Position,
-    interrupted: Callable[[], bool],
-    keep: Callable[[], None],
-) -> tuple[float, float]:
-    """Mean loss over the epoch's images, each at the weights it met, and images a second.
-
-    Starts after the batches that the position says are done, and moves the position on.
-    """
-    images, config = task.training, task.config
-    loader = training_batches(images, config.batch_size, config.augmentation, config.seed, position.epoch)
-    total = torch.tensor(position.loss, dtype=torch.float64, device=task.device)
-    title = f"{task.setting.name}, epoch {position.epoch + 1} of {config.epochs}"
-    start, seen, speed = time.perf_counter(), 0, 0.0
-    task.model.train()
-    with task.progress.task(title, len(images)) as advance:
-        advance(min(position.batch * config.batch_size, len(images)), "")
-        for batch in itertools.islice(loader, position.batch, None):
-            loss = _step(task, optimizer, position, batch)
-            total += loss.double() * len(batch.paths)
-            position.batch += 1
-            seen += len(batch.paths)
-            speed = seen / (time.perf_counter() - start)
-            advance(len(batch.paths), f"loss {float(loss):.3f}, {speed:.0f} images/s")
-            due = config.checkpoint_steps and position.batch % config.checkpoint_steps == 0
-            if due or interrupted():
-                position.loss = float(total)
-                keep()
-    if not math.isfinite(float(total)):
-        raise ValueError(
-            f"{title}: the training loss is {float(total)}; "
-            f"a learning_rate below {task.setting.learning_rate} may keep it finite"
-        )
-    return float(total) / len(images), speed
-
-
-def _step(task: Task, optimizer: torch.optim.Optimizer, position: Position, batch: Any) -> torch.Tensor:
-    """One step of the optimizer; returns the mean loss of the batch."""
-    config = task.config
-    steps = steps_an_epoch(len(task.training), config.batch_size)
-    step = position.epoch * steps + position.batch
-    factor = optimizers.learning_rate_factor(step, steps * config.epochs, config.schedule, config.warm_up)
-    optimizers.set_learning_rate(optimizer, task.setting.learning_rate * factor)
-    optimizer.zero_grad()
-    logits = task.model(batch.images.to(task.device))
-    loss = torch.nn.functional.cross_entropy(logits, batch.labels.to(task.device))
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.detach()
-
-
-def steps_an_epoch(images: int, batch_size: int) -> int:
-    """Batches an epoch; a last single image joins the batch before it, as in `training_batches`."""
-    whole, rest = divmod(images, batch_size)
-    return max(whole + (rest > 1), 1)
-
-
-def _line(setting: OptimizerSetting, row: Row) -> str:
+def _summary(setting: OptimizerSetting, row: HistoryRow) -> str:
     return (
         f"{setting.name} epoch {row['epoch']}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
         "validation; "

@@ -6,30 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from in4310repro.data import comparison
-
-
-def files(root: Path, *paths: str) -> Path:
-    for number, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 40), (number, 0, 0)).save(root / path)
-    return root
+from tests.builders import write_images
 
 
 @pytest.mark.parametrize("pattern", ["{}.JPEG", "n0{}/1.JPEG", "val/n0{}/1.JPEG"], ids=["flat", "class", "torchvision"])
 def test_imagenet_is_read_in_every_layout(pattern: str, tmp_path: Path) -> None:
-    found = comparison.imagenet(files(tmp_path, *(pattern.format(n) for n in range(9))), 5, 32, 0)
-    assert (found.name, len(found), found.pixels.shape) == ("ImageNet", 5, (5, 32, 32, 3))
+    images = comparison.imagenet(write_images(tmp_path, *(pattern.format(n) for n in range(9))), 5, 32, 0)
+    assert (images.name, len(images), images.pixels.shape) == ("ImageNet", 5, (5, 32, 32, 3))
 
 
 def test_a_training_part_beside_val_is_not_sampled(tmp_path: Path) -> None:
-    found = comparison.imagenet(files(tmp_path, "train/a/1.png", "val/a/1.png", "val/b/1.png"), 9, 32, 0)
-    assert found.paths == ("a/1.png", "b/1.png")
+    images = comparison.imagenet(write_images(tmp_path, "train/a/1.png", "val/a/1.png", "val/b/1.png"), 9, 32, 0)
+    assert images.paths == ("a/1.png", "b/1.png")
 
 
-def cifar_archive(root: Path, images: NDArray[np.uint8]) -> Path:
+def write_cifar_archive(root: Path, images: NDArray[np.uint8]) -> Path:
     folder = root / "cifar-10-batches-py"
     folder.mkdir()
     with (folder / "test_batch").open("wb") as stream:
@@ -39,13 +32,13 @@ def cifar_archive(root: Path, images: NDArray[np.uint8]) -> Path:
 
 def test_torchvisions_archive_of_cifar10_keeps_its_channels_and_rows(tmp_path: Path) -> None:
     originals = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
-    found = comparison.cifar10(cifar_archive(tmp_path, originals), 12, 32, 0)
-    assert np.array_equal(found.pixels, originals)
+    images = comparison.cifar10(write_cifar_archive(tmp_path, originals), 12, 32, 0)
+    assert np.array_equal(images.pixels, originals)
     assert not np.array_equal(originals.transpose(0, 3, 1, 2).reshape(12, 32, 32, 3), originals)
 
 
 def test_class_folders_of_cifar10_are_read_too(tmp_path: Path) -> None:
-    assert len(comparison.cifar10(files(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png"), 200, 32, 0)) == 3
+    assert len(comparison.cifar10(write_images(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png"), 200, 32, 0)) == 3
 
 
 class Trap:
@@ -54,7 +47,7 @@ class Trap:
 
 
 def test_an_archive_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
+    write_cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": Trap()}))
     with pytest.raises(ValueError, match="not CIFAR-10's test_batch"):
         comparison.cifar10(tmp_path, 5, 32, 0)
@@ -62,7 +55,7 @@ def test_an_archive_that_would_run_code_is_refused(tmp_path: Path, capsys: pytes
 
 
 def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:
-    cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
+    write_cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": np.zeros((2, 5))}, protocol=2))
     with pytest.raises(ValueError, match=r"float64 of shape \(2, 5\); uint8 of shape"):
         comparison.cifar10(tmp_path, 5, 32, 0)
@@ -70,21 +63,25 @@ def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_with_too_few_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 1 images for ImageNet; at least 2"):
-        comparison.imagenet(files(tmp_path, "1.png"), 5, 32, 0)
+        comparison.imagenet(write_images(tmp_path, "1.png"), 5, 32, 0)
     with pytest.raises(ValueError, match=r"no folder .*nowhere"):
         comparison.cifar10(tmp_path / "nowhere", 5, 32, 0)
 
 
-def test_a_sample_depends_on_seed_and_names_and_is_exactly_as_large_as_asked() -> None:
+def test_a_sample_depends_on_seed_and_names_and_is_has_exactly_the_requested_size() -> None:
     names = [f"{number}.png" for number in range(500)]
-    assert len(set(comparison.sampled(names, 200, 0))) == 200
-    assert comparison.sampled(names, 200, 0) == comparison.sampled(names, 200, 0) != comparison.sampled(names, 200, 1)
-    kept = {names[position] for position in comparison.sampled(names, 200, 0)}
-    backwards = names[::-1]
-    assert {backwards[position] for position in comparison.sampled(backwards, 200, 0)} == kept
+    assert len(set(comparison.sample_positions(names, 200, 0))) == 200
+    assert (
+        comparison.sample_positions(names, 200, 0)
+        == comparison.sample_positions(names, 200, 0)
+        != comparison.sample_positions(names, 200, 1)
+    )
+    chosen = {names[position] for position in comparison.sample_positions(names, 200, 0)}
+    reversed_names = names[::-1]
+    assert {reversed_names[position] for position in comparison.sample_positions(reversed_names, 200, 0)} == chosen
 
 
-def test_the_embedded_sets_carry_names_of_their_own() -> None:
+def test_the_sets_of_scikit_learn_are_named_after_it() -> None:
     photographs, digits = comparison.photographs(6, 48, 0), comparison.digits(6, 48, 0)
     assert (photographs.name, digits.name) == ("scikit-learn photographs", "scikit-learn digits")
     for images in (photographs, digits):

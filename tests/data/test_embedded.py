@@ -1,4 +1,4 @@
-"""The drawn scenes as files: lossless, drawn once, and not used when somebody changed them."""
+"""The drawn scenes as files: lossless, drawn once, and refused when they were changed."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from in4310repro.data.embedded import embedded_catalogue, write_scenes
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / "cache"))
 
 
@@ -51,7 +51,7 @@ def test_an_interrupted_drawing_leaves_no_folder(monkeypatch: pytest.MonkeyPatch
     assert len(embedded_catalogue(2, 32, 0).entries) == 12
 
 
-def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="mine is not empty"):

@@ -4,23 +4,15 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from in4310repro.data.folders import catalogue, contents_sha256
-
-
-def tree(root: Path, *paths: str) -> Path:
-    """Small images, each of a colour of its own."""
-    for number, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (number, 2 * number, 90)).save(root / path)
-    return root
+from tests.builders import write_images
 
 
 def test_labels_follow_the_sorted_class_names(tmp_path: Path) -> None:
-    found = catalogue(tree(tmp_path, "sea/1.png", "forest/2.png", "forest/1.png", "buildings/9.png"))
-    assert found.classes == ("buildings", "forest", "sea")
-    assert [(entry.path, entry.label) for entry in found.entries] == [
+    images = catalogue(write_images(tmp_path, "sea/1.png", "forest/2.png", "forest/1.png", "buildings/9.png"))
+    assert images.classes == ("buildings", "forest", "sea")
+    assert [(entry.path, entry.label) for entry in images.entries] == [
         ("buildings/9.png", 0),
         ("forest/1.png", 1),
         ("forest/2.png", 1),
@@ -29,45 +21,45 @@ def test_labels_follow_the_sorted_class_names(tmp_path: Path) -> None:
 
 
 def test_an_entry_carries_the_sha256_of_its_file(tmp_path: Path) -> None:
-    entry = catalogue(tree(tmp_path, "a/1.png", "b/1.png")).entries[0]
+    entry = catalogue(write_images(tmp_path, "a/1.png", "b/1.png")).entries[0]
     assert entry.sha256 == hashlib.sha256((tmp_path / "a/1.png").read_bytes()).hexdigest()
 
 
-def test_kaggles_nesting_joins_both_parts_and_leaves_the_unlabelled_out(tmp_path: Path) -> None:
+def test_kaggles_nested_folders_are_joined_and_its_unlabelled_one_is_skipped(tmp_path: Path) -> None:
     paths = [f"seg_train/seg_train/{name}/1.jpg" for name in ("sea", "forest")]
     paths += ["seg_test/seg_test/sea/2.jpg", "seg_test/seg_test/forest/2.jpg", "seg_pred/seg_pred/3.jpg"]
-    found = catalogue(tree(tmp_path, *paths))
-    assert found.counts() == {"forest": 2, "sea": 2}
+    images = catalogue(write_images(tmp_path, *paths))
+    assert images.counts() == {"forest": 2, "sea": 2}
 
 
 def test_paths_are_relative_so_the_tree_can_move(tmp_path: Path) -> None:
-    first = catalogue(tree(tmp_path / "here", "a/1.png", "b/1.png"))
+    first = catalogue(write_images(tmp_path / "here", "a/1.png", "b/1.png"))
     (tmp_path / "here").rename(tmp_path / "there")
     assert contents_sha256(catalogue(tmp_path / "there").entries) == contents_sha256(first.entries)
 
 
 def test_a_changed_byte_changes_the_contents(tmp_path: Path) -> None:
-    before = contents_sha256(catalogue(tree(tmp_path, "a/1.png", "b/1.png")).entries)
+    before = contents_sha256(catalogue(write_images(tmp_path, "a/1.png", "b/1.png")).entries)
     file = tmp_path / "a/1.png"
     file.write_bytes(file.read_bytes() + b"\0")
     assert contents_sha256(catalogue(tmp_path).entries) != before
 
 
-def test_other_files_and_hidden_ones_are_no_images(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.png", "b/1.png", "a/.hidden.png", ".git/x/1.png")
+def test_hidden_files_and_those_without_an_images_suffix_are_skipped(tmp_path: Path) -> None:
+    write_images(tmp_path, "a/1.png", "b/1.png", "a/.hidden.png", ".git/x/1.png")
     (tmp_path / "a/notes.txt").write_text("no image")
     assert len(catalogue(tmp_path).entries) == 2
 
 
 def test_a_linked_class_folder_is_a_class_like_any_other(tmp_path: Path) -> None:
-    tree(tmp_path / "data", "a/1.png", "b/1.png")
-    tree(tmp_path / "elsewhere", "1.png")
+    write_images(tmp_path / "data", "a/1.png", "b/1.png")
+    write_images(tmp_path / "elsewhere", "1.png")
     (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere")
     assert catalogue(tmp_path / "data").counts() == {"a": 1, "b": 1, "c": 1}
 
 
 def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.png", "b/1.png")
+    write_images(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
     with pytest.raises(ValueError, match="again is a link to a folder around it"):
         catalogue(tmp_path)
@@ -75,11 +67,11 @@ def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
 
 def test_a_name_that_breaks_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="characters that cannot be printed; rename it"):
-        catalogue(tree(tmp_path, "a/1\r.png", "b/1.png"))
+        catalogue(write_images(tmp_path, "a/1\r.png", "b/1.png"))
 
 
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.png", "b/1.png")
+    write_images(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "glacier").mkdir()
     with pytest.raises(ValueError, match="glacier has no images"):
         catalogue(tmp_path)
@@ -92,9 +84,9 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_images_outside_class_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"such as 1\.png; ROOT/CLASS/IMAGE is valid"):
-        catalogue(tree(tmp_path, "a/1.png", "b/1.png", "1.png"))
+        catalogue(write_images(tmp_path, "a/1.png", "b/1.png", "1.png"))
 
 
 def test_a_single_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 class folders with images; at least 2"):
-        catalogue(tree(tmp_path, "a/1.png"))
+        catalogue(write_images(tmp_path, "a/1.png"))

@@ -1,4 +1,4 @@
-"""The drawn scenes: a function of their arguments, the same at every size, in arithmetic that cannot vary."""
+"""The drawn scenes: functions of their arguments, the same at every size, with the same bits on every processor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import Float64, TypeCheckError, UInt8
 from in4310repro.data import drawing, scenes
 from in4310repro.data.scenes import CLASSES, draw, pixel_digest
 
-# Rounded once by IEEE 754 wherever they run, or no arithmetic at all.
+# Operations that IEEE 754 rounds once on every processor, or that compute nothing.
 PORTABLE = {
     *("abs", "floor", "maximum", "minimum", "where", "cumsum", "searchsorted"),
     *("arange", "array", "ascontiguousarray", "concatenate", "zeros", "zeros_like"),
@@ -26,22 +26,22 @@ BUILT_IN = {"int", "float", "max", "min", "len", "list", "range", "tuple", "repl
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.RShift, ast.BitAnd, ast.BitOr)
 
 
-def unportable_operations(source: str, own: set[str]) -> set[str]:
-    """Every attribute of np, call and operator of a module that is not on the lists above or its own."""
-    found = set()
+def unportable_operations(source: str, defined: set[str]) -> set[str]:
+    """Attributes of np, calls, operators and imports in a module that are neither listed above nor defined by us."""
+    operations = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "np":
-            found |= {f"np.{node.attr}"} - {f"np.{name}" for name in PORTABLE}
+            operations |= {f"np.{node.attr}"} - {f"np.{name}" for name in PORTABLE}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            found |= {node.func.attr} - METHODS - OTHER_METHODS - PORTABLE - {"sha256"} - own
+            operations |= {node.func.attr} - METHODS - OTHER_METHODS - PORTABLE - {"sha256"} - defined
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            found |= {node.func.id} - BUILT_IN - {"ValueError"} - own
+            operations |= {node.func.id} - BUILT_IN - {"ValueError"} - defined
         elif isinstance(node, ast.BinOp | ast.AugAssign) and not isinstance(node.op, ARITHMETIC):
-            found.add(type(node.op).__name__)
+            operations.add(type(node.op).__name__)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-            found |= {module or "."} - ALLOWED_MODULES
-    return found
+            operations |= {module or "."} - ALLOWED_MODULES
+    return operations
 
 
 ALLOWED_MODULES = {
@@ -85,7 +85,7 @@ def test_no_two_of_many_pictures_are_equal() -> None:
 
 @pytest.mark.parametrize("size", [16, 32, 64, 150])
 @pytest.mark.parametrize("label", CLASSES)
-def test_a_picture_has_the_size_asked_for_and_eight_bits_a_channel(label: str, size: int) -> None:
+def test_a_picture_has_the_requested_size_and_eight_bits_per_channel(label: str, size: int) -> None:
     picture = draw(label, 0, size, 0)
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
@@ -106,7 +106,7 @@ def test_a_picture_of_twice_the_size_shows_the_same_scene(label: str) -> None:
     for image in range(2):
         small, large = draw(label, image, 64, 0).astype(np.float64), halved(draw(label, image, 128, 0))
         assert np.abs(small - large).mean() < 10
-        # A scene of its own for each size would be this far off.
+        # Another scene differs by more.
         assert np.abs(small - halved(draw(label, image + 50, 128, 0))).mean() > 15
 
 
@@ -150,8 +150,8 @@ def test_the_digest_refuses_pixels_of_another_type() -> None:
 @pytest.mark.parametrize("module", [drawing, scenes], ids=lambda module: module.__name__.rpartition(".")[2])
 def test_pixels_come_from_portable_operations_alone(module: ModuleType) -> None:
     sources = [inspect.getsource(each) for each in (drawing, scenes)]
-    own = set().union(*map(functions_of, sources))
-    assert unportable_operations(inspect.getsource(module), own) == set()
+    defined = set().union(*map(functions_of, sources))
+    assert unportable_operations(inspect.getsource(module), defined) == set()
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,5 @@ def test_pixels_come_from_portable_operations_alone(module: ModuleType) -> None:
         ("y = x.astype(np.float32)", "np.float32"),
     ],
 )
-def test_an_operation_that_varies_between_processors_is_found(source: str, operation: str) -> None:
-    assert operation in unportable_operations(source, own=set())
+def test_an_operation_that_varies_between_processors_is_reported(source: str, operation: str) -> None:
+    assert operation in unportable_operations(source, defined=set())

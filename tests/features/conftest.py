@@ -1,4 +1,4 @@
-"""A small network with everything that misleads hooks, and copies of its maps taken by a hook of the tests' own."""
+"""A small network with everything that misleads hooks, and the fixtures of these tests."""
 
 from collections.abc import Iterator
 
@@ -45,8 +45,8 @@ def one_thread() -> Iterator[None]:
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test once with the compiled kernel and once with torch's operations in its place."""
     if request.param == "torch":
-        monkeypatch.setattr(kernel, "in_use", lambda: None)
-    elif kernel.in_use() is None:
+        monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+    elif kernel.active_kernel() is None:
         pytest.skip("no kernel was built: no C++ compiler at installation")
 
 
@@ -64,7 +64,7 @@ def tangled() -> Tangled:
 
 @pytest.fixture
 def images() -> Tensor:
-    """26 images of 14 x 14, each with its own brightness and contrast: the last of 4 batches of 8 has two."""
+    """26 images of 14 x 14, of different brightness and contrast: the last of 4 batches of 8 has two."""
     generator = torch.Generator().manual_seed(4)
     noise = torch.randn(26, 3, 14, 14, generator=generator)
     scale, mean = torch.rand(2, 26, 1, 1, 1, generator=generator)

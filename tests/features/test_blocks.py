@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches
-from in4310repro.features.moments import Moments, merged
+from in4310repro.features.moments import Moments, merge_moments
 from tests.features.copies import error_of
 
 Samples = Literal["images", "positions", "flat"]
@@ -23,7 +23,7 @@ MODEL = nn.Sequential(nn.Conv2d(3, 12, 3, bias=False), nn.ReLU(inplace=True))
 MAPS = torch.randn(IMAGES, 3, 7, 7, generator=torch.Generator().manual_seed(5))
 
 
-def measured(samples: Samples | None, indices: list[range], first_image: int = 0) -> FeatureStatistics:
+def measure(samples: Samples | None, indices: list[range], first_image: int = 0) -> FeatureStatistics:
     with FeatureStatistics(MODEL, ["0", "1"], samples, first_image=first_image) as statistics:
         for batch in indices:
             MODEL(MAPS[batch.start : batch.stop])
@@ -32,20 +32,20 @@ def measured(samples: Samples | None, indices: list[range], first_image: int = 0
 
 def bits(statistics: FeatureStatistics) -> list[object]:
     """Everything in the results; spectra stand for the matrices they come from."""
-    found: list[object] = []
+    values: list[object] = []
     for name, result in statistics.result().items():
-        found += [name, result.images, result.values, result.non_positive, result.zeros, result.rows]
+        values += [name, result.images, result.values, result.non_positive, result.zeros, result.rows]
         if result.moments is not None:
-            found += [result.mean.tolist(), result.covariance.tolist()]
+            values += [result.mean.tolist(), result.covariance.tolist()]
         if result.gram is not None:
-            found += [result.gram.tolist()]
-    return found
+            values += [result.gram.tolist()]
+    return values
 
 
 def shards(samples: Samples | None, number: int) -> list[FeatureStatistics]:
     """One FeatureStatistics a rank, as `number` processes would have them."""
     dealt = [batches(IMAGES, 16, rank, number) for rank in range(number)]
-    return [measured(samples, mine, mine[0].start) for mine in dealt]
+    return [measure(samples, mine, mine[0].start) for mine in dealt]
 
 
 @pytest.mark.parametrize("samples", [None, "images", "positions", "flat"])
@@ -57,7 +57,7 @@ def test_any_number_of_shards_merged_in_any_order_gives_the_bits_of_one_run(
     random.Random(number).shuffle(parts)
     for part in parts[1:]:
         parts[0].merge(part)
-    assert bits(parts[0]) == bits(measured(samples, batches(IMAGES, 16)))
+    assert bits(parts[0]) == bits(measure(samples, batches(IMAGES, 16)))
 
 
 @pytest.mark.parametrize("samples", ["images", "positions"])
@@ -75,12 +75,12 @@ def test_merging_is_associative_to_the_bit(samples: Samples) -> None:
 
 @pytest.mark.parametrize("samples", ["images", "positions"])
 def test_an_empty_partner_changes_nothing_on_either_side(samples: Samples) -> None:
-    whole = measured(samples, batches(IMAGES, 16))
-    before = bits(whole)
-    whole.merge(whole.fresh())
-    empty = whole.fresh()
-    empty.merge(whole)
-    assert bits(whole) == before == bits(empty)
+    complete = measure(samples, batches(IMAGES, 16))
+    before = bits(complete)
+    complete.merge(complete.fresh())
+    empty = complete.fresh()
+    empty.merge(complete)
+    assert bits(complete) == before == bits(empty)
 
 
 @pytest.mark.parametrize("samples", [None, "images", "positions", "flat"])
@@ -90,13 +90,13 @@ def test_a_run_cut_anywhere_and_resumed_from_a_file_gives_the_same_bits(
 ) -> None:
     indices = batches(IMAGES, 16)
     path = tmp_path / "state.safetensors"
-    save_file(measured(samples, indices[:cut]).state_dict(), path)
+    save_file(measure(samples, indices[:cut]).state_dict(), path)
     resumed = FeatureStatistics(MODEL, ["0", "1"], samples)
     resumed.load_state_dict(load_file(path))
     with resumed:
         for batch in indices[cut:]:
             MODEL(MAPS[batch.start : batch.stop])
-    assert bits(resumed) == bits(measured(samples, indices))
+    assert bits(resumed) == bits(measure(samples, indices))
 
 
 def moments_by_hand(rows: Tensor, shift: float) -> Moments:
@@ -112,25 +112,25 @@ def moments_by_hand(rows: Tensor, shift: float) -> Moments:
 def test_merged_moments_are_those_of_all_rows() -> None:
     rows = torch.randn(50, 9, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     rows[:12] += 3
-    found = merged(moments_by_hand(rows[:12], shift=2.0), moments_by_hand(rows[12:], shift=-1.0))
+    merged = merge_moments(moments_by_hand(rows[:12], shift=2.0), moments_by_hand(rows[12:], shift=-1.0))
     expected = np.cov(rows.numpy().T, bias=True) * 50
-    assert error_of(found.scatter, expected) <= 1e-13
-    torch.testing.assert_close(found.mean, rows.mean(dim=0), rtol=1e-13, atol=1e-14)
+    assert error_of(merged.scatter, expected) <= 1e-13
+    torch.testing.assert_close(merged.mean, rows.mean(dim=0), rtol=1e-13, atol=1e-14)
 
 
 def test_an_image_measured_twice_is_refused() -> None:
-    first = measured("images", [range(16)])
+    first = measure("images", [range(16)])
     with pytest.raises(ValueError, match="images 0 to 15 were measured before"):
-        first.merge(measured("images", [range(16, 48)]))
+        first.merge(measure("images", [range(16, 48)]))
 
 
 def test_statistics_of_other_settings_do_not_merge() -> None:
     with pytest.raises(ValueError, match="they must be equal"):
-        measured("images", [range(16)]).merge(measured("positions", [range(16)]))
+        measure("images", [range(16)]).merge(measure("positions", [range(16)]))
 
 
 def test_a_state_of_other_settings_is_refused() -> None:
-    state = measured("images", [range(16)]).state_dict()
+    state = measure("images", [range(16)]).state_dict()
     with pytest.raises(ValueError, match="they must be equal"):
         FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
 
@@ -151,9 +151,9 @@ def test_another_number_of_channels_is_refused_and_what_was_measured_stays(sampl
         statistics.merge(other)
 
 
-@pytest.mark.parametrize("part", ["sums", "products", "number"])
+@pytest.mark.parametrize("part", ["sums", "products", "row_count"])
 def test_a_state_whose_parts_do_not_fit_together_is_refused(part: str) -> None:
-    state = measured("positions", [range(16)]).state_dict()
+    state = measure("positions", [range(16)]).state_dict()
     (key,) = (key for key in state if key.startswith("0.open") and key.endswith(part))
     state[key] = torch.zeros(3, dtype=torch.float64)
     with pytest.raises(ValueError, match=rf"{part} of shape \(3,\); \(.*\) is valid"):
@@ -162,7 +162,7 @@ def test_a_state_whose_parts_do_not_fit_together_is_refused(part: str) -> None:
 
 @pytest.mark.parametrize("samples", ["images", "positions"])
 def test_a_block_saved_with_other_parts_is_refused(samples: Samples) -> None:
-    state = measured(samples, [range(16)]).state_dict()
+    state = measure(samples, [range(16)]).state_dict()
     state["0.open.0.waiting"] = torch.zeros(3)
     with pytest.raises(ValueError, match=r"a block saved with .*'waiting'.*; .* are valid"):
         FeatureStatistics(MODEL, ["0", "1"], samples).load_state_dict(state)
@@ -170,7 +170,7 @@ def test_a_block_saved_with_other_parts_is_refused(samples: Samples) -> None:
 
 @pytest.mark.parametrize("images", [16, 64])
 def test_a_block_saved_without_a_part_is_refused(images: int) -> None:
-    state = measured("images", [range(images)]).state_dict()
+    state = measure("images", [range(images)]).state_dict()
     (key,) = (key for key in state if key.startswith("0.") and key.endswith("shift"))
     del state[key]
     with pytest.raises(ValueError, match=r"a block saved with .*; .*'shift'.* are valid"):
@@ -178,12 +178,12 @@ def test_a_block_saved_without_a_part_is_refused(images: int) -> None:
 
 
 def test_a_dictionary_that_is_no_state_is_refused() -> None:
-    with pytest.raises(ValueError, match="no entry 'numbers'"):
+    with pytest.raises(ValueError, match="no entry 'metadata'"):
         FeatureStatistics(MODEL, ["0"], "images").load_state_dict({"weight": torch.ones(2)})
 
 
 def test_loading_over_a_measurement_is_refused() -> None:
-    statistics = measured("images", [range(16)])
+    statistics = measure("images", [range(16)])
     with pytest.raises(ValueError, match="measured already"):
         statistics.load_state_dict(statistics.state_dict())
 

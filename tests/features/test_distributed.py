@@ -30,7 +30,7 @@ def all_images() -> Tensor:
     return torch.randn(IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
-def measured(rank: int, world_size: int) -> FeatureStatistics:
+def measure(rank: int, world_size: int) -> FeatureStatistics:
     model, images = network(), all_images()
     start = first_image(IMAGES, rank, world_size)
     with FeatureStatistics(model, ["0", "1"], "positions", first_image=start) as statistics:
@@ -40,22 +40,22 @@ def measured(rank: int, world_size: int) -> FeatureStatistics:
 
 
 def numbers(statistics: FeatureStatistics) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     for name, result in statistics.result().items():
         counts = [result.images, result.rows, result.values, result.non_positive_values, result.zeros]
-        found[f"{name}.counts"] = torch.tensor(counts)
-        found[f"{name}.mean"], found[f"{name}.covariance"] = result.mean, result.covariance
-    return found
+        values[f"{name}.counts"] = torch.tensor(counts)
+        values[f"{name}.mean"], values[f"{name}.covariance"] = result.mean, result.covariance
+    return values
 
 
 def rank_main(rank: int, folder: str) -> None:
-    """Four processes measure together, then the first two alone; each result is written by its last rank."""
+    """Four processes measure together, then the first two alone; the last rank of each group writes the result."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=4)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=4)
     for world_size in (4, 2):
         group = dist.new_group(list(range(world_size)))
         if rank < world_size:
-            statistics = measured(rank, world_size)
+            statistics = measure(rank, world_size)
             gather(statistics, group)
             if rank == world_size - 1:
                 save_file(numbers(statistics), f"{folder}/{world_size}.safetensors")
@@ -66,10 +66,10 @@ def test_two_and_four_processes_give_the_bits_of_one(tmp_path: Path) -> None:
     mp: Any = multiprocessing
     mp.spawn(rank_main, args=(str(tmp_path),), nprocs=4)
     together = {n: load_file(tmp_path / f"{n}.safetensors") for n in (2, 4)}
-    alone = numbers(measured(0, 1))
-    for found in together.values():
-        assert found.keys() == alone.keys()
-        assert all(torch.equal(found[key], alone[key]) for key in alone)
+    alone = numbers(measure(0, 1))
+    for gathered in together.values():
+        assert gathered.keys() == alone.keys()
+        assert all(torch.equal(gathered[key], alone[key]) for key in alone)
     assert alone["0.counts"][0] == IMAGES
 
 

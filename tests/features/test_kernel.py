@@ -16,7 +16,15 @@ from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics, kernel
 from in4310repro.features.covariance import means_by_lanes
-from in4310repro.features.kernel import SETS, Kernel, _address, compiled, described, in_use, kernel_for
+from in4310repro.features.kernel import (
+    INSTRUCTION_SETS,
+    Kernel,
+    _address,
+    active_kernel,
+    kernel_description,
+    kernel_for,
+    load_kernel,
+)
 from tests.features.copies import covariance_by_numpy, error_of
 
 
@@ -31,14 +39,14 @@ def runs_here(instruction_set: str) -> bool:
     return flags[instruction_set] <= set(cpuinfo.read_text().split() if cpuinfo.exists() else ())
 
 
-NAMES = [name for name in SETS.values() if runs_here(name) and compiled(name)]
+NAMES = [name for name in INSTRUCTION_SETS.values() if runs_here(name) and load_kernel(name)]
 # A product and a sum are two roundings where the processor has no instruction for both.
 FUSED = [name for name in NAMES if name != "base" or platform.machine().lower() in ("aarch64", "arm64")]
 
-pytestmark = pytest.mark.skipif(in_use() is None, reason="no kernel was built: no C++ compiler at installation")
+pytestmark = pytest.mark.skipif(active_kernel() is None, reason="no kernel was built: no C++ compiler at installation")
 
 Matrix = NDArray[np.float64]
-Found = tuple[tuple[int, ...], tuple[int, ...], Matrix, Matrix, Matrix]
+Outputs = tuple[tuple[int, ...], tuple[int, ...], Matrix, Matrix, Matrix]
 # Segments and slices of the products; panels that images share; channels that fill no vector; one of everything.
 SHAPES = [
     (14, 1030, 9, 9),
@@ -57,7 +65,7 @@ def maps_of(shape: tuple[int, ...]) -> Tensor:
     return values.where(values.abs() > 0.05, 0)
 
 
-def wild(shape: tuple[int, ...]) -> Tensor:
+def values_of_all_sizes(shape: tuple[int, ...]) -> Tensor:
     """Values of all sizes, so that the order of a sum shows in its bits; those of like numbers are often exact."""
     return maps_of(shape) * 10 ** (12 * torch.rand(shape, generator=torch.Generator().manual_seed(1)) - 6)
 
@@ -89,8 +97,8 @@ def shift_of(maps: Tensor) -> Tensor:
     return maps[0].contiguous().mean(dim=(1, 2))
 
 
-def found_by(kernel: Kernel, maps: Tensor, *, exact: bool = False) -> Found:
-    """Everything that the kernel says of some maps."""
+def outputs_of(kernel: Kernel, maps: Tensor, *, exact: bool = False) -> Outputs:
+    """Everything that the kernel computes from some maps."""
     channels = maps.shape[1]
     shift = shift_of(maps)
     sums = torch.zeros(-(-channels // 16) * 16, dtype=torch.float64)
@@ -102,26 +110,26 @@ def found_by(kernel: Kernel, maps: Tensor, *, exact: bool = False) -> Found:
     return counts, others, means.numpy(), sums.numpy(), products.triu().numpy()
 
 
-def bits(found: Found) -> list[object]:
-    return [part if isinstance(part, tuple) else part.tobytes() for part in found]
+def bits(outputs: Outputs) -> list[object]:
+    return [part if isinstance(part, tuple) else part.tobytes() for part in outputs]
 
 
 def kernel_of(name: str) -> Kernel:
-    own = compiled(name)
-    assert own is not None
-    return own
+    loaded = load_kernel(name)
+    assert loaded is not None
+    return loaded
 
 
 @pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_layouts_and_threads_have_the_same_bits(name: str, shape: tuple[int, ...], exact: bool) -> None:
-    values = wild(shape)
-    expected = bits(found_by(kernel_of(name), values, exact=exact))
+    values = values_of_all_sizes(shape)
+    expected = bits(outputs_of(kernel_of(name), values, exact=exact))
     for threads in (1, 3):
         torch.set_num_threads(threads)
         for layout, maps in layouts(values).items():
-            assert bits(found_by(kernel_of(name), maps, exact=exact)) == expected, layout
+            assert bits(outputs_of(kernel_of(name), maps, exact=exact)) == expected, layout
 
 
 @pytest.mark.parametrize("precision", ["fast", "exact"])
@@ -130,9 +138,9 @@ def test_layouts_and_threads_have_the_same_bits(name: str, shape: tuple[int, ...
 def test_statistics_of_layouts_and_threads_have_the_same_bits(
     shape: tuple[int, ...], samples: Literal["images", "positions"], precision: Literal["fast", "exact"]
 ) -> None:
-    found = []
+    outputs = []
     # Made once: the powers in them depend on the number of threads.
-    every = layouts(wild(shape)).values()
+    every = layouts(values_of_all_sizes(shape)).values()
     for threads in (1, 3):
         torch.set_num_threads(threads)
         for maps in every:
@@ -141,31 +149,35 @@ def test_statistics_of_layouts_and_threads_have_the_same_bits(
                 model(maps)
             result = statistics.result()["0"]
             parts = statistics.state_dict() | {"mean": result.mean, "covariance": result.covariance}
-            found.append({name: part.numpy().tobytes() for name, part in parts.items()})
-    assert all(parts == found[0] for parts in found)
+            outputs.append({name: part.numpy().tobytes() for name, part in parts.items()})
+    assert all(parts == outputs[0] for parts in outputs)
 
 
-def test_means_by_torch_depend_on_the_layout() -> None:
-    means = [maps.mean(dim=(2, 3)) for maps in layouts(wild((3, 64, 24, 24))).values()]
-    assert not all(torch.equal(mean, means[0]) for mean in means)
+def test_means_by_torch_depend_on_the_layout_and_those_of_the_kernel_do_not() -> None:
+    kernel, shift = kernel_of(NAMES[0]), torch.zeros(64)
+    views = list(layouts(values_of_all_sizes((3, 64, 24, 24))).values())
+    by_torch = [maps.mean(dim=(2, 3)) for maps in views]
+    by_kernel = [kernel.spatial_means(maps, shift)[0] for maps in views]
+    assert not all(torch.equal(means, by_torch[0]) for means in by_torch)
+    assert all(torch.equal(means, by_kernel[0]) for means in by_kernel)
 
 
 @pytest.mark.skipif(len(FUSED) < 2, reason=f"this processor and this build have {FUSED} to compare")
 @pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_instruction_sets_have_the_same_bits(shape: tuple[int, ...], exact: bool) -> None:
-    one, other = (bits(found_by(kernel_of(name), wild(shape), exact=exact)) for name in FUSED)
+    one, other = (bits(outputs_of(kernel_of(name), values_of_all_sizes(shape), exact=exact)) for name in FUSED)
     assert one == other
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_instruction_set_agrees_with_numpy(shape: tuple[int, ...], name: str) -> None:
-    own = kernel_of(name)
+    loaded = kernel_of(name)
     maps = maps_of(shape)
     values = maps.double().numpy()
     for exact, bound in ((False, 1e-6), (True, 1e-13)):
-        counts, _, means, sums, products = found_by(own, maps, exact=exact)
+        counts, _, means, sums, products = outputs_of(loaded, maps, exact=exact)
         assert counts == (int((values <= 0).sum()), int((values == 0).sum()), 0, 0)
         shift = shift_of(maps).double().numpy()
         rows = np.moveaxis(values, 1, 3).reshape(-1, shape[1]) - shift
@@ -199,7 +211,7 @@ def test_products_of_values_that_were_not_shifted_fail_the_bound() -> None:
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels-last"])
 @pytest.mark.parametrize("bad", [math.nan, -math.nan, math.inf, -math.inf])
 def test_positions_with_a_value_that_is_not_finite_are_left_out(bad: float, channels_last: bool, name: str) -> None:
-    own = kernel_of(name)
+    loaded = kernel_of(name)
     maps = maps_of((4, 20, 15, 15))
     for image, channel, row in ((0, 19, 3), (2, 0, 14), (2, 5, 14)):
         maps[image, channel, row, 7] = bad
@@ -207,31 +219,33 @@ def test_positions_with_a_value_that_is_not_finite_are_left_out(bad: float, chan
     shift = torch.zeros(32)
     shift[:20] = maps[0].nan_to_num(0, 0, 0).mean(dim=(1, 2))
     sums, products = torch.zeros(32, dtype=torch.float64), torch.zeros(32, 32, dtype=torch.float64)
-    counts = own.position_sums(maps, shift, sums, products, exact=True)
+    counts = loaded.position_sums(maps, shift, sums, products, exact=True)
     values = maps.double().numpy()
     assert counts == (int((values <= 0).sum()), int((values == 0).sum()), 3, 2)
-    kept = np.isfinite(np.moveaxis(values, 1, 3).reshape(-1, 20)).all(axis=1)
-    rows = (np.moveaxis(values, 1, 3).reshape(-1, 20) - shift[:20].double().numpy())[kept]
+    finite = np.isfinite(np.moveaxis(values, 1, 3).reshape(-1, 20)).all(axis=1)
+    rows = (np.moveaxis(values, 1, 3).reshape(-1, 20) - shift[:20].double().numpy())[finite]
     np.testing.assert_allclose(products.triu().numpy()[:20, :20], np.triu(rows.T @ rows), rtol=1e-12)
     np.testing.assert_allclose(sums.numpy()[:20], rows.sum(axis=0), rtol=0, atol=1e-10)
-    _, others = own.spatial_means(maps, shift[:20].contiguous())
-    assert others == own.count(maps) == counts[:3]
+    _, others = loaded.spatial_means(maps, shift[:20].contiguous())
+    assert others == loaded.count(maps) == counts[:3]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_spatial_means_have_the_bits_of_torchs_operations(shape: tuple[int, ...]) -> None:
-    own = in_use()
-    assert own is not None
-    maps = wild(shape)
+    loaded = active_kernel()
+    assert loaded is not None
+    maps = values_of_all_sizes(shape)
     shift = shift_of(maps)
-    means, _ = own.spatial_means(maps, shift)
+    means, _ = loaded.spatial_means(maps, shift)
     assert torch.equal(means, means_by_lanes(maps, shift))
 
 
-def test_sums_in_another_order_have_other_bits() -> None:
-    maps = wild((3, 64, 24, 24))
+def test_sums_in_another_order_have_other_bits_than_those_of_the_kernel() -> None:
+    maps, shift = values_of_all_sizes((3, 64, 24, 24)), torch.zeros(64)
     plain = maps.double().flatten(start_dim=2).cumsum(dim=2)[:, :, -1] / 576
-    assert not torch.equal(plain, means_by_lanes(maps, torch.zeros(64)))
+    by_kernel, _ = kernel_of(NAMES[0]).spatial_means(maps, shift)
+    assert torch.equal(by_kernel, means_by_lanes(maps, shift))
+    assert not torch.equal(plain, by_kernel)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -291,14 +305,14 @@ class Wrapped(Tensor):
 
 def test_only_plain_values_in_the_memory_of_a_processor_go_to_the_kernel() -> None:
     values = torch.ones(2, 3)
-    assert kernel_for(values) is kernel_for(nn.Parameter(values)) is in_use()
+    assert kernel_for(values) is kernel_for(nn.Parameter(values)) is active_kernel()
     for other in (values.double(), values.half(), values.to("meta"), values.to_sparse(), values.as_subclass(Wrapped)):
         assert kernel_for(other) is None
 
 
 def test_an_image_of_more_values_than_32_bits_count_does_not_go_to_the_kernel() -> None:
     value = torch.ones(1, 1, 1, 1)
-    assert kernel_for(value.expand(5, 1, 2**15, 2**16 - 1)) is in_use()
+    assert kernel_for(value.expand(5, 1, 2**15, 2**16 - 1)) is active_kernel()
     assert kernel_for(value.expand(1, 1, 2**15, 2**16)) is None
 
 
@@ -310,25 +324,25 @@ def test_a_default_device_does_not_move_the_results() -> None:
 
 
 def test_a_library_from_another_source_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    own = in_use()
-    assert own is not None
+    loaded = active_kernel()
+    assert loaded is not None
     assert (
-        own._library.source().decode()
+        loaded._library.source().decode()
         == hashlib.sha256(Path(kernel.__file__).with_name("kernel.cpp").read_bytes()).hexdigest()
     )
     (tmp_path / "kernel.cpp").write_text("// changed since\n")
-    file = Path(own._library._name)
+    file = Path(loaded._library._name)
     monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))
     with pytest.raises(ValueError, match=r"was compiled from another kernel.cpp: install again, pip install -e \."):
         Kernel(file, "base")
 
 
 def test_a_process_says_what_takes_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = in_use()
-    assert own is not None
-    assert described() == f"compiled, {own.instruction_set}"
-    monkeypatch.setattr(kernel, "in_use", lambda: None)
-    assert described() == "torch's operations: no kernel was built or loads"
+    loaded = active_kernel()
+    assert loaded is not None
+    assert kernel_description() == f"compiled, {loaded.instruction_set}"
+    monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+    assert kernel_description() == "torch's operations: no kernel was built or loads"
 
 
 def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
@@ -338,4 +352,4 @@ def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
     broken.write_bytes(b"\x7fELF and no more")
     spec = importlib.machinery.ModuleSpec("_kernel_base", None, origin=str(broken))
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
-    assert compiled.__wrapped__("base") is None
+    assert load_kernel.__wrapped__("base") is None

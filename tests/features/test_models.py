@@ -20,12 +20,12 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 
 def all_counts_by_copies(network: nn.Module, images: Tensor) -> dict[str, tuple[int, int, int]]:
-    """Calls, values and values <= 0 of each leaf, in one forward pass with hooks of the test's own."""
-    found: dict[str, tuple[int, int, int]] = {}
+    """Calls, values and values <= 0 of each leaf, in one forward pass with plain hooks."""
+    counts: dict[str, tuple[int, int, int]] = {}
 
     def add(name: str, maps: Tensor) -> None:
-        calls, values, non_positive = found.get(name, (0, 0, 0))
-        found[name] = (calls + 1, values + maps.numel(), non_positive + int((maps.numpy() <= 0).sum()))
+        calls, values, non_positive = counts.get(name, (0, 0, 0))
+        counts[name] = (calls + 1, values + maps.numel(), non_positive + int((maps.numpy() <= 0).sum()))
 
     leaves = {name: module for name, module in network.named_modules() if not list(module.children())}
     handles = [
@@ -35,7 +35,7 @@ def all_counts_by_copies(network: nn.Module, images: Tensor) -> dict[str, tuple[
         network(images)
     for handle in handles:
         handle.remove()
-    return found
+    return counts
 
 
 @pytest.mark.parametrize("name", CASES)

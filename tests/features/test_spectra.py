@@ -10,30 +10,30 @@ from in4310repro.features.spectra import spectrum
 
 
 def test_eigenvalues_are_those_on_the_diagonal_in_decreasing_order() -> None:
-    found = spectrum(torch.diag(torch.tensor([1.0, 4.0, 0.0, 2.0], dtype=torch.float64)))
-    assert found.eigenvalues.tolist() == [4.0, 2.0, 1.0, 0.0]
-    assert found.clamped == 0.0
+    result = spectrum(torch.diag(torch.tensor([1.0, 4.0, 0.0, 2.0], dtype=torch.float64)))
+    assert result.eigenvalues.tolist() == [4.0, 2.0, 1.0, 0.0]
+    assert result.clamped == 0.0
 
 
 def test_eigenvalues_agree_with_numpys_singular_values_of_the_rows() -> None:
     rows = torch.randn(30, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     rows = rows - rows.mean(dim=0)
     expected = np.linalg.svd(rows.numpy(), compute_uv=False) ** 2 / 30
-    found = spectrum(rows.T @ rows / 30).eigenvalues
-    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-12, atol=0)
+    result = spectrum(rows.T @ rows / 30).eigenvalues
+    torch.testing.assert_close(result, torch.from_numpy(expected), rtol=1e-12, atol=0)
 
 
 def test_a_negative_eigenvalue_is_clamped_and_reported() -> None:
-    found = spectrum(torch.tensor([[1.0, 0.0], [0.0, -1e-9]], dtype=torch.float64))
-    assert found.eigenvalues.tolist() == [1.0, 0.0]
-    assert found.clamped == pytest.approx(1e-9, rel=1e-12)
+    result = spectrum(torch.tensor([[1.0, 0.0], [0.0, -1e-9]], dtype=torch.float64))
+    assert result.eigenvalues.tolist() == [1.0, 0.0]
+    assert result.clamped == pytest.approx(1e-9, rel=1e-12)
 
 
 def test_trace_share_and_effective_rank_by_hand() -> None:
-    found = spectrum(torch.diag(torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64)))
-    assert found.trace_share(1) == 0.75
+    result = spectrum(torch.diag(torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64)))
+    assert result.trace_share(1) == 0.75
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert found.effective_rank() == pytest.approx(math.exp(entropy), rel=1e-12)
+    assert result.effective_rank() == pytest.approx(math.exp(entropy), rel=1e-12)
 
 
 def test_effective_rank_of_equal_eigenvalues_is_their_number() -> None:
@@ -43,7 +43,7 @@ def test_effective_rank_of_equal_eigenvalues_is_their_number() -> None:
 @pytest.mark.parametrize("k", [0, 4, -1])
 def test_a_number_of_eigenvalues_that_does_not_exist_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match=f"{k} eigenvalues asked for; there are 1 to 3"):
-        spectrum(torch.eye(3, dtype=torch.float64)).first(k)
+        spectrum(torch.eye(3, dtype=torch.float64)).largest(k)
 
 
 def test_shares_of_no_variance_are_refused() -> None:

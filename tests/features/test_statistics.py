@@ -48,16 +48,16 @@ def test_covariances_are_those_of_copies_taken_in_the_hook(
 
 
 @pytest.mark.parametrize("samples", ["images", "positions"])
-def test_calls_kept_apart_are_those_of_the_first_and_second_run(
+def test_separate_calls_are_those_of_the_first_and_second_run(
     tangled: Tangled, images: Tensor, samples: Samples
 ) -> None:
-    found = run(FeatureStatistics(tangled, ["relu"], samples, "exact", calls="keep"), tangled, images).result()
+    results = run(FeatureStatistics(tangled, ["relu"], samples, "exact", calls="keep"), tangled, images).result()
     maps = maps_by_copies(tangled, "relu", torch.split(images, 8))
-    assert list(found) == ["relu#0", "relu#1"]
+    assert list(results) == ["relu#0", "relu#1"]
     for call in (0, 1):
         expected = torch.cat(maps[call::2])
-        assert found[f"relu#{call}"].non_positive_values == int((expected <= 0).sum())
-        assert error_of(found[f"relu#{call}"].covariance, covariance_by_numpy(expected, samples)) <= 1e-9
+        assert results[f"relu#{call}"].non_positive_values == int((expected <= 0).sum())
+        assert error_of(results[f"relu#{call}"].covariance, covariance_by_numpy(expected, samples)) <= 1e-9
 
 
 @pytest.mark.parametrize("samples", ["images", "positions"])
@@ -87,7 +87,7 @@ def test_flat_has_no_covariance(tangled: Tangled, images: Tensor) -> None:
 def test_flat_refuses_more_maps_than_its_limit(
     tangled: Tangled, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("in4310repro.features.flat.LIMIT", 10_000)
+    monkeypatch.setattr("in4310repro.features.flat.MAX_BYTES", 10_000)
     with pytest.raises(ValueError, match=r"keeps every map, \d+ bytes by image \d+; the limit is 10000"):
         run(FeatureStatistics(tangled, ["late"], "flat"), tangled, images)
 
@@ -113,38 +113,38 @@ class Nested(nn.Module):
 
 def test_every_tensor_of_a_nested_output_has_its_own_result(images: Tensor) -> None:
     model = nn.Sequential(Nested())
-    found = run(FeatureStatistics(model, ["0"], "images"), model, images).result()
-    assert list(found) == ["0[logits]", "0[maps][0]"]
-    assert found["0[maps][0]"].non_positive_values == int((images <= 0).sum())
-    assert error_of(found["0[maps][0]"].covariance, covariance_by_numpy(images * 2, "images")) <= 1e-6
+    results = run(FeatureStatistics(model, ["0"], "images"), model, images).result()
+    assert list(results) == ["0[logits]", "0[maps][0]"]
+    assert results["0[maps][0]"].non_positive_values == int((images <= 0).sum())
+    assert error_of(results["0[maps][0]"].covariance, covariance_by_numpy(images * 2, "images")) <= 1e-6
 
 
 def test_tokens_are_positions_and_their_last_axis_channels() -> None:
     tokens = torch.randn(20, 5, 12, generator=torch.Generator().manual_seed(8))
     model = nn.Sequential(nn.LayerNorm(12), nn.GELU())
-    found = run(FeatureStatistics(model, "leaves", "positions"), model, tokens).result()
+    results = run(FeatureStatistics(model, "leaves", "positions"), model, tokens).result()
     with torch.no_grad():
         expected = nn.functional.gelu(nn.functional.layer_norm(tokens, (12,))).transpose(1, 2)
-    assert found["1"].rows == 100
-    assert error_of(found["1"].covariance, covariance_by_numpy(expected, "positions")) <= 1e-6
+    assert results["1"].rows == 100
+    assert error_of(results["1"].covariance, covariance_by_numpy(expected, "positions")) <= 1e-6
 
 
 def test_channels_of_a_1d_convolution_are_on_axis_1_and_others_where_told() -> None:
     signals = torch.randn(30, 4, 16, generator=torch.Generator().manual_seed(9))
     model = nn.Sequential(nn.Conv1d(4, 9, 3), nn.Tanh())
     statistics = FeatureStatistics(model, ["0", "1"], "positions", channel_axis={"1": 1})
-    found = run(statistics, model, signals).result()
-    assert (found["0"].rows, len(found["0"].mean), len(found["1"].mean)) == (30 * 14, 9, 9)
+    results = run(statistics, model, signals).result()
+    assert (results["0"].rows, len(results["0"].mean), len(results["1"].mean)) == (30 * 14, 9, 9)
 
 
 def test_a_pattern_takes_whole_names_only(tangled: Tangled, images: Tensor) -> None:
-    found = run(FeatureStatistics(tangled, re.compile("conv1|.*2")), tangled, images).result()
-    assert list(found) == ["conv1", "bn2"]
+    results = run(FeatureStatistics(tangled, re.compile("conv1|.*2")), tangled, images).result()
+    assert list(results) == ["conv1", "bn2"]
 
 
 def test_leaves_are_all_modules_without_children(tangled: Tangled, images: Tensor) -> None:
-    found = run(FeatureStatistics(tangled, "leaves"), tangled, images).result()
-    assert list(found) == ["late", "conv1", "bn1", "relu", "block.conv1", "bn2", "head"]
+    results = run(FeatureStatistics(tangled, "leaves"), tangled, images).result()
+    assert list(results) == ["late", "conv1", "bn1", "relu", "block.conv1", "bn2", "head"]
 
 
 def test_non_finite_values_raise_at_once_if_asked(tangled: Tangled, images: Tensor) -> None:
@@ -189,19 +189,19 @@ def test_maps_without_values_are_images_without_rows(samples: Samples) -> None:
     model = nn.Sequential(nn.Identity())
     statistics = run(FeatureStatistics(model, ["0"], samples), model, torch.zeros(2, 3, 4, 0))
     (stream,) = statistics._streams.values()
-    assert (stream.images, stream.counts.numbers()) == (2, (0, 0, 0, 0))
+    assert (stream.images, stream.counts.to_ints()) == (2, (0, 0, 0, 0))
 
 
 def test_ragged_batches_lose_and_repeat_no_image(tangled: Tangled, images: Tensor) -> None:
-    whole = run(FeatureStatistics(tangled, ["conv1"], "images"), tangled, images, 26).result()["conv1"]
+    expected = run(FeatureStatistics(tangled, ["conv1"], "images"), tangled, images, 26).result()["conv1"]
     ragged = FeatureStatistics(tangled, ["conv1"], "images")
     with ragged:
         for start, stop in ((0, 1), (1, 12), (12, 12), (12, 19), (19, 26)):
             tangled(images[start:stop])
-    found = ragged.result()["conv1"]
-    assert (found.images, found.non_positive_values) == (whole.images, whole.non_positive_values)
-    # Floats are not bit-equal across batch sizes: the convolution's own are not.
-    torch.testing.assert_close(found.covariance, whole.covariance, rtol=1e-5, atol=1e-9)
+    result = ragged.result()["conv1"]
+    assert (result.images, result.non_positive_values) == (expected.images, expected.non_positive_values)
+    # Floats are not bit-equal across batch sizes: those of the convolution are not.
+    torch.testing.assert_close(result.covariance, expected.covariance, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("samples", ["images", "positions", "flat"])
@@ -212,12 +212,14 @@ def test_calls_that_cannot_be_pooled_are_refused_in_the_first_pass(
     model = nn.Sequential(shared, nn.Conv2d(3, 4, 1), shared)
     with (
         FeatureStatistics(model, ["0"], samples),
-        pytest.raises(ValueError, match=r"module '0': .* before; they cannot be pooled: .* apart with calls=.keep"),
+        pytest.raises(
+            ValueError, match=r"module '0': .* before; they cannot be pooled: .* separately with calls=.keep"
+        ),
     ):
         model(torch.ones(2, 3, 4, 4))
     assert not shared._forward_hooks
-    kept = run(FeatureStatistics(model, ["0"], samples, calls="keep"), model, torch.rand(5, 3, 4, 4)).result()
-    assert list(kept) == ["0#0", "0#1"]
+    results = run(FeatureStatistics(model, ["0"], samples, calls="keep"), model, torch.rand(5, 3, 4, 4)).result()
+    assert list(results) == ["0#0", "0#1"]
 
 
 @pytest.mark.parametrize("samples", ["images", "positions", "flat"])
@@ -236,12 +238,12 @@ def test_the_modes_that_a_model_runs_in_do_not_enter_the_statistics(
             with torch.enable_grad():
                 model(data[3:7].requires_grad_())
             model(data[7:].detach())
-        found = statistics.result()["0"]
+        result = statistics.result()["0"]
     finally:
         torch.set_default_dtype(torch.float32)
-    assert not found.eigenvalues().requires_grad
-    torch.testing.assert_close(found.eigenvalues(), expected.eigenvalues(), rtol=1e-5, atol=1e-9)
-    assert found.non_positive == expected.non_positive
+    assert not result.eigenvalues().requires_grad
+    torch.testing.assert_close(result.eigenvalues(), expected.eigenvalues(), rtol=1e-5, atol=1e-9)
+    assert result.non_positive == expected.non_positive
 
 
 def test_maps_of_another_size_than_those_that_were_loaded_are_refused() -> None:
@@ -249,7 +251,7 @@ def test_maps_of_another_size_than_those_that_were_loaded_are_refused() -> None:
     saved = run(FeatureStatistics(model, ["0"], "flat"), model, torch.rand(4, 3, 5, 5)).state_dict()
     statistics = FeatureStatistics(model, ["0"], "flat")
     statistics.load_state_dict(saved)
-    with statistics, pytest.raises(ValueError, match="module '0': 48 values an image, and 75 before"):
+    with statistics, pytest.raises(ValueError, match="module '0': 48 values per image, and 75 before"):
         model(torch.rand(4, 3, 4, 4))
 
 

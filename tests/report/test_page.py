@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import pytest
 from PIL import Image
 
 from in4310repro.presets import PRESETS
-from in4310repro.report import page, tables
-from in4310repro.runs import Run
+from in4310repro.report import page
+from in4310repro.report.conditions import differences_from_original
+from in4310repro.report.exhibits import exhibits
+from in4310repro.report.original import original
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import RunMetrics
 
 
 @pytest.fixture(scope="module")
 def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    page.write(Run.open(finished_run), folder)
+    page.write(FinishedRun.open(finished_run), folder)
     return folder
 
 
@@ -31,8 +37,7 @@ def test_all_eleven_figures_stand_as_picture_and_numbers(written: Path) -> None:
 
 
 def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(finished_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "figure07.png").write_bytes(b"of a page with photographs")
-    page.write(Run.open(finished_run), tmp_path, photographs=False)
+    page.write(FinishedRun.open(finished_run), tmp_path, photographs=False)
     pictures = {f"figure{number:02d}.png" for number in range(1, 12)}
     assert {file.name for file in tmp_path.glob("*.png")} == pictures - {"figure07.png"}
     markdown, html = (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()
@@ -42,23 +47,43 @@ def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(finished
     assert markdown.count("| glacier | top |") == 10
 
 
+def test_a_report_removes_figures_of_an_earlier_one_and_no_file_of_the_user(written: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "report"))
+    for name in ("figure12.png", "figure_of_mine.png", "figure07-mine.png"):
+        (folder / name).write_bytes(b"mine")
+    listed = json.loads((folder / "run.json").read_text())
+    listed["figures"] += ["../figure99.png", "figure_of_mine.png"]
+    (folder / "run.json").write_text(json.dumps(listed))
+    page._remove_earlier_figures(folder, {"figure07.json"})
+    assert not (folder / "figure07.png").exists()
+    assert (folder / "figure07.json").is_file()
+    for name in ("figure12.png", "figure_of_mine.png", "figure07-mine.png"):
+        assert (folder / name).read_bytes() == b"mine"
+
+
+def test_a_folder_of_pictures_without_a_report_loses_none(tmp_path: Path) -> None:
+    (tmp_path / "figure07.png").write_bytes(b"mine")
+    page._remove_earlier_figures(tmp_path, set())
+    assert (tmp_path / "figure07.png").read_bytes() == b"mine"
+
+
 def test_the_run_can_be_made_again_from_what_stands_beside_its_report(written: Path, finished_run: Path) -> None:
     record = json.loads((written / "run.json").read_text())
-    assert record["files_sha256"] == Run.open(finished_run).manifest()
+    assert record["files_sha256"] == RunFolder.open(finished_run).manifest()
     assert record["command"] == "nox -s train report -- --preset tiny"
     assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 11
 
 
-def test_a_corrected_run_has_no_label_of_a_departure(written: Path, finished_run: Path) -> None:
+def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, finished_run: Path) -> None:
     for text in ((written / "report.md").read_text(), (written / "index.html").read_text()):
-        assert "DEPARTURE" not in text
+        assert "DEVIATION" not in text
         assert "PUBLISHED" not in text
-    assert all("label" not in exhibit.numbers for exhibit in tables.exhibits(Run.open(finished_run)))
+    assert all("label" not in exhibit.numbers for exhibit in exhibits(FinishedRun.open(finished_run)))
 
 
 def test_both_pages_show_every_figure_and_every_table_row(written: Path, finished_run: Path) -> None:
     markdown, html = (written / "report.md").read_text(), (written / "index.html").read_text()
-    for exhibit in tables.exhibits(Run.open(finished_run)):
+    for exhibit in exhibits(FinishedRun.open(finished_run)):
         assert f"![Figure {exhibit.number}]({exhibit.name}.png)" in markdown
         for row in exhibit.table.rows:
             assert f"| {' | '.join(row)} |" in markdown
@@ -89,10 +114,13 @@ def test_the_originals_numbers_stand_beside_ours(written: Path) -> None:
 
 
 def test_the_originals_means_are_the_means_of_its_classes() -> None:
-    for printed in tables.original()["settings"].values():
-        for each in ("class_accuracy", "average_precision"):
-            assert len(printed[each]) == 6
-            assert sum(printed[each]) / 6 == pytest.approx(printed[f"mean_{each}"], abs=1e-15)
+    for printed in original()["settings"].values():
+        for values, mean in (
+            (printed["class_accuracy"], printed["mean_class_accuracy"]),
+            (printed["average_precision"], printed["mean_average_precision"]),
+        ):
+            assert len(values) == 6
+            assert sum(values) / 6 == pytest.approx(mean, abs=1e-15)
 
 
 def test_absent_sets_are_named_for_what_stands_in_for_them(written: Path) -> None:
@@ -120,26 +148,25 @@ def test_figure_7_ranks_ten_images_of_each_class_with_scores_and_true_classes(wr
         assert bottom == sorted(bottom)
 
 
-def test_classes_of_another_data_set_get_no_original_beside_them(own_run: Path) -> None:
-    run = Run.open(own_run)
-    metrics = run.read_json("metrics.json")
-    run.write_json("metrics.json", metrics | {"classes": ["a", "b", "c", "d", "e", "f"]})
-    exhibits = tables.exhibits(run)
-    assert "original" not in exhibits[3].numbers
-    assert list(exhibits[6].numbers["ranked"]) == ["a", "b", "c"]
+def test_classes_of_another_data_set_get_no_original_beside_them(finished_run: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    metrics = RunMetrics(**{**run.metrics, "classes": ["a", "b", "c", "d", "e", "f"]})
+    of_others = exhibits(replace(run, metrics=metrics))
+    assert "original" not in of_others[3].numbers
+    assert list(of_others[6].numbers["ranked"]) == ["a", "b", "c"]
 
 
-def test_a_run_without_features_is_refused(own_run: Path, tmp_path: Path) -> None:
-    (own_run / "features.json").unlink()
-    with pytest.raises(ValueError, match=r"features\.json is not there"):
-        page.write(Run.open(own_run), tmp_path / "report")
+def test_a_run_without_features_is_refused(own_records: Path, tmp_path: Path) -> None:
+    (own_records / "features.json").unlink()
+    with pytest.raises(ValueError, match="has no measured feature maps"):
+        page.write(FinishedRun.open(own_records), tmp_path / "report")
 
 
-def test_departures_name_given_weights_and_networks(finished_run: Path) -> None:
-    metrics = json.loads((finished_run / "metrics.json").read_text())
+def test_conditions_name_given_weights_and_networks(finished_run: Path) -> None:
+    metrics = FinishedRun.open(finished_run).metrics
     course = replace(PRESETS["course"], data="/home/somebody/scenes", model="resnet50")
-    found = "\n".join(tables.departures(course, metrics))
-    assert "images of scenes" in found
-    assert "/home/somebody" not in found
-    assert "ImageNet weights; the original starts" in found
-    assert "resnet50; the original's is resnet18" in found
+    sentences = "\n".join(differences_from_original(course, metrics).values())
+    assert "images of scenes" in sentences
+    assert "/home/somebody" not in sentences
+    assert "ImageNet weights; the original starts" in sentences
+    assert "resnet50; the original's is resnet18" in sentences

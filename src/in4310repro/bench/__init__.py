@@ -1,1 +1,1 @@
-"""Timings of feature statistics, ours and others', with the error beside each."""
+"""Benchmarks: cost and error of feature statistics, ours and other tools', and the cost of portable arithmetic."""

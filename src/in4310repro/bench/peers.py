@@ -1,4 +1,4 @@
-"""Other tools that accumulate a covariance, each behind the same two methods."""
+"""Other tools that accumulate a covariance, each behind the same interface."""
 
 import importlib
 from collections.abc import Callable
@@ -14,23 +14,23 @@ Matrix = NDArray[np.float64]
 
 
 class Peer(Protocol):
-    """Takes rows of one module and gives their covariance, divided by n."""
+    """Accumulates the rows of one module, and computes their covariance."""
 
     def update(self, rows: Tensor) -> None:
-        """Rows, one a position, with their channels."""
+        """Add rows: row x channel, one row per position."""
 
     def covariance(self) -> Matrix:
-        """Channel x channel."""
+        """Channel x channel, divided by the number of rows."""
 
 
 class PlainSums:
-    """E[x x^T] - E[x] E[x]^T in one type: what most scripts do in float32, and torchmetrics in float64."""
+    """E[x x^T] - E[x] E[x]^T in one dtype: what most scripts do in float32, and torchmetrics in float64."""
 
     def __init__(self, _channels: int, dtype: torch.dtype = torch.float32) -> None:
         self._dtype = dtype
         self._rows = 0
-        self._sum: Any = 0
-        self._products: Any = 0
+        self._sum = torch.zeros((), dtype=dtype)
+        self._products = torch.zeros((), dtype=dtype)
 
     def update(self, rows: Tensor) -> None:
         """Add rows."""
@@ -42,17 +42,17 @@ class PlainSums:
     def covariance(self) -> Matrix:
         """Of all rows, divided by their number."""
         mean = self._sum / self._rows
-        return host(self._products / self._rows - torch.outer(mean, mean))
+        return to_numpy(self._products / self._rows - torch.outer(mean, mean))
 
 
 class TorchMetrics:
-    """The sums of torchmetrics' FID, fed with rows in the place of images."""
+    """The sums of torchmetrics' FID, with rows in place of images."""
 
     def __init__(self, channels: int) -> None:
-        rows_as_they_are = nn.Identity()
-        rows_as_they_are.num_features = channels  # type: ignore[assignment]
+        identity = nn.Identity()
+        identity.num_features = channels  # type: ignore[assignment]
         metric = importlib.import_module("torchmetrics.image.fid").FrechetInceptionDistance
-        self._metric = metric(feature=rows_as_they_are)
+        self._metric = metric(feature=identity)
 
     def update(self, rows: Tensor) -> None:
         """Add rows."""
@@ -62,11 +62,11 @@ class TorchMetrics:
         """Of all rows, divided by their number."""
         number = self._metric.real_features_num_samples
         mean = self._metric.real_features_sum / number
-        return host(self._metric.real_features_cov_sum / number - torch.outer(mean, mean))
+        return to_numpy(self._metric.real_features_cov_sum / number - torch.outer(mean, mean))
 
 
 class WelfordTorch:
-    """welford-torch's OnlineCovariance, as it comes: float32."""
+    """welford-torch's OnlineCovariance with its defaults: float32."""
 
     def __init__(self, _channels: int) -> None:
         self._online = importlib.import_module("welford_torch").OnlineCovariance()
@@ -77,7 +77,7 @@ class WelfordTorch:
 
     def covariance(self) -> Matrix:
         """Of all rows, divided by their number."""
-        return host(self._online.cov)
+        return to_numpy(self._online.cov)
 
 
 class TorchLens:
@@ -94,19 +94,19 @@ class TorchLens:
 
     def covariance(self) -> Matrix:
         """Of all rows, divided by their number."""
-        return host(self._running.result()) * ((self._rows - 1) / self._rows)
+        return to_numpy(self._running.result()) * ((self._rows - 1) / self._rows)
 
 
 class DeepTime:
     """deeptime's Covariance: NumPy, float64."""
 
     def __init__(self, _channels: int) -> None:
-        make = importlib.import_module("deeptime.covariance").Covariance
-        self._estimator = make(compute_c00=True, remove_data_mean=True, bessels_correction=False)
+        estimator_class = importlib.import_module("deeptime.covariance").Covariance
+        self._estimator = estimator_class(compute_c00=True, remove_data_mean=True, bessels_correction=False)
 
     def update(self, rows: Tensor) -> None:
         """Add rows."""
-        self._estimator.partial_fit(host(rows))
+        self._estimator.partial_fit(to_numpy(rows))
 
     def covariance(self) -> Matrix:
         """Of all rows, divided by their number."""
@@ -114,42 +114,42 @@ class DeepTime:
 
 
 class IncrementalPca:
-    """scikit-learn's IncrementalPCA of at most COMPONENTS components, put together to a covariance."""
+    """scikit-learn's IncrementalPCA of at most COMPONENTS components, multiplied out to a covariance."""
 
     def __init__(self, channels: int) -> None:
-        self._most = min(COMPONENTS, channels)
+        self._max_components = min(COMPONENTS, channels)
         self._pca: Any = None
 
     def update(self, rows: Tensor) -> None:
         """Add rows."""
         if self._pca is None:
-            make = importlib.import_module("sklearn.decomposition").IncrementalPCA
-            self._pca = make(n_components=min(self._most, len(rows)))
+            pca_class = importlib.import_module("sklearn.decomposition").IncrementalPCA
+            self._pca = pca_class(n_components=min(self._max_components, len(rows)))
         self._pca.partial_fit(rows.cpu().numpy())
 
     def covariance(self) -> Matrix:
         """Of all rows, divided by their number."""
-        parts = self._pca.components_
+        components = self._pca.components_
         number = self._pca.n_samples_seen_
-        return np.asarray((parts.T * self._pca.explained_variance_) @ parts * ((number - 1) / number))
+        return np.asarray((components.T * self._pca.explained_variance_) @ components * ((number - 1) / number))
 
 
 class StoreEverything:
-    """Every map kept, then numpy.cov."""
+    """Copies of all maps, then numpy.cov."""
 
     def __init__(self, _channels: int) -> None:
-        self._kept: list[Tensor] = []
+        self._copies: list[Tensor] = []
 
     def update(self, rows: Tensor) -> None:
         """Add rows."""
-        self._kept.append(rows.cpu().clone())
+        self._copies.append(rows.cpu().clone())
 
     def covariance(self) -> Matrix:
         """Of all rows, divided by their number."""
-        return np.cov(torch.cat(self._kept).numpy().T, bias=True)
+        return np.cov(torch.cat(self._copies).numpy().T, bias=True)
 
 
-def host(values: Tensor) -> Matrix:
+def to_numpy(values: Tensor) -> Matrix:
     """A float64 array in the host's memory."""
     return np.asarray(values.detach().cpu().double().numpy())
 

@@ -1,1 +1,1 @@
-"""Embedded scenes, image folders, splits, decoding and the loaders."""
+"""Images: drawn scenes, folders, splits, decoding, batches, sets to compare with, and the check of a folder."""

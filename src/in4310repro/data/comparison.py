@@ -1,4 +1,4 @@
-"""Image sets to hold against the run's own: ImageNet and CIFAR-10 folders, and two that scikit-learn ships."""
+"""Image sets to compare with the test images: ImageNet and CIFAR-10 folders, or two sets that scikit-learn ships."""
 
 from __future__ import annotations
 
@@ -9,83 +9,141 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 from PIL import Image
 
+from in4310repro.config import Config
 from in4310repro.data.folders import image_files
-from in4310repro.data.images import ImageSet, decode, square
-from in4310repro.numerics import generator_for
+from in4310repro.data.images import ImageSet, crop_square, decode
+from in4310repro.randomness import generator_for
 
 CIFAR_BATCHES = "cifar-10-batches-py"
+CROP = 192  # width and height of the crops of photographs, pixels
 PHOTOGRAPHS, DIGITS = "scikit-learn photographs", "scikit-learn digits"
 
 
+def comparison_sets(config: Config) -> list[ImageSet]:
+    """Two image sets to compare the test images with, each a sample of `feature_images` images.
+
+    ImageNet and CIFAR-10 where the configuration has their folders, else the photographs and digits that scikit-learn
+    ships; the name of a set says which one it is.
+
+    Args:
+        config: gives the folders, `feature_images`, `image_size` and `seed`.
+
+    Raises:
+        ValueError: a folder that cannot be read.
+    """
+    count, size, seed = config.feature_images, config.image_size, config.seed
+    return [
+        imagenet(Path(config.imagenet), count, size, seed) if config.imagenet else photographs(count, size, seed),
+        cifar10(Path(config.cifar10), count, size, seed) if config.cifar10 else digits(count, size, seed),
+    ]
+
+
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
-    """A sample without replacement, in the order of the set; all images where it has no more than `count`."""
-    kept = sampled(images.paths, count, seed)
+    """A sample without replacement, in the order of the set.
+
+    Args:
+        images: the set.
+        count: number of images of the sample; a set that has fewer is taken as it is.
+        seed: of the draw, which depends on it and the paths alone.
+    """
+    positions = sample_positions(images.paths, count, seed)
     return ImageSet(
         images.name,
-        tuple(images.paths[index] for index in kept),
-        tuple(images.keys[index] for index in kept),
-        images.labels[kept],
-        images.pixels[kept],
+        tuple(images.paths[position] for position in positions),
+        tuple(images.keys[position] for position in positions),
+        images.labels[positions],
+        images.pixels[positions],
     )
 
 
-def sampled(names: Sequence[str], count: int, seed: int) -> list[int]:
-    """Positions of the `count` names that (seed, name) draws lowest, in order."""
+def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
+    """Positions of a sample without replacement of `count` names, in increasing order.
+
+    Each name has a draw of (seed, name), and those with the lowest draws are taken: whether a name is taken does not
+    depend on the order of the names.
+    """
     draws = [(generator_for(seed, "sample", name).random(), position) for position, name in enumerate(names)]
     return sorted(position for _, position in sorted(draws)[:count])
 
 
 def imagenet(folder: Path, count: int, size: int, seed: int) -> ImageSet:
-    """Images of a folder with ImageNet's: torchvision's layout (`val/n01440764/...`), class folders or flat.
+    """A sample of the images of an ImageNet folder.
+
+    Args:
+        folder: in torchvision's layout (`val/n01440764/...`, of which `val` alone is read), class folders or flat.
+        count: number of images of the sample; all where the folder has fewer.
+        size: width and height of the decoded images, pixels.
+        seed: of the sample.
 
     Raises:
-        ValueError: no such folder, or fewer than two images.
+        ValueError: no such folder, fewer than two images, or an image that cannot be read.
     """
     return _from_files("ImageNet", folder / "val" if (folder / "val").is_dir() else folder, count, size, seed)
 
 
 def cifar10(folder: Path, count: int, size: int, seed: int) -> ImageSet:
-    """Test images of CIFAR-10: torchvision's layout (`cifar-10-batches-py`), class folders or flat.
+    """A sample of the test images of CIFAR-10.
+
+    Args:
+        folder: in torchvision's layout (`cifar-10-batches-py`, of which `test_batch` alone is read), class folders or
+            flat.
+        count: number of images of the sample; all where the folder has fewer.
+        size: width and height of the resized images, pixels.
+        seed: of the sample.
 
     Raises:
-        ValueError: no such folder, a damaged archive, or fewer than two images.
+        ValueError: no such folder, a corrupt archive, fewer than two images, or an image that cannot be read.
     """
     packed = folder if folder.name == CIFAR_BATCHES else folder / CIFAR_BATCHES
     if not packed.is_dir():
         return _from_files("CIFAR-10", folder, count, size, seed)
     arrays = _cifar_arrays(packed / "test_batch")
     names = [f"test_batch/{index:05d}" for index in range(len(arrays))]
-    kept = sampled(names, count, seed)
-    return _from_arrays("CIFAR-10", [names[index] for index in kept], [arrays[index] for index in kept], size)
+    positions = sample_positions(names, count, seed)
+    return _from_arrays("CIFAR-10", [names[p] for p in positions], [arrays[p] for p in positions], size)
 
 
 def photographs(count: int, size: int, seed: int) -> ImageSet:
-    """Crops of 192 pixels from the two photographs that scikit-learn ships."""
-    # Here and not above: it takes a second, which only those who have no ImageNet folder need to spend.
+    """Random crops of 192 x 192 pixels from the two photographs that scikit-learn ships, from each in turn.
+
+    Args:
+        count: number of crops.
+        size: width and height of the resized crops, pixels.
+        seed: of their positions.
+    """
+    # Imported here: it takes a second, which is needed only where no ImageNet folder is given.
     import sklearn.datasets
 
     originals = sklearn.datasets.load_sample_images().images
     generator = generator_for(seed, "photographs")
     names, crops = [], []
     for index in range(count):
-        height, width = originals[index % len(originals)].shape[:2]
-        top, left = int(generator.integers(height - 192)), int(generator.integers(width - 192))
-        names.append(f"photograph{index % len(originals)}/{top},{left}")
-        crops.append(originals[index % len(originals)][top : top + 192, left : left + 192])
+        number = index % len(originals)
+        height, width = originals[number].shape[:2]
+        top, left = int(generator.integers(height - CROP)), int(generator.integers(width - CROP))
+        names.append(f"photograph{number}/{top},{left}")
+        crops.append(originals[number][top : top + CROP, left : left + CROP])
     return _from_arrays(PHOTOGRAPHS, names, crops, size)
 
 
 def digits(count: int, size: int, seed: int) -> ImageSet:
-    """Handwritten digits of 8x8 pixels from scikit-learn, enlarged."""
+    """A sample of scikit-learn's 1797 handwritten digits of 8 x 8 pixels in 17 levels of grey.
+
+    Args:
+        count: number of images of the sample.
+        size: width and height of the enlarged images, pixels.
+        seed: of the sample.
+    """
     import sklearn.datasets
 
     grey = (sklearn.datasets.load_digits().images * 255 // 16).astype(np.uint8)
     names = [f"digit/{index:04d}" for index in range(len(grey))]
-    kept = sampled(names, count, seed)
-    return _from_arrays(DIGITS, [names[i] for i in kept], [np.stack([grey[i]] * 3, axis=-1) for i in kept], size)
+    positions = sample_positions(names, count, seed)
+    coloured = [np.stack([grey[position]] * 3, axis=-1) for position in positions]
+    return _from_arrays(DIGITS, [names[position] for position in positions], coloured, size)
 
 
 def _from_files(name: str, folder: Path, count: int, size: int, seed: int) -> ImageSet:
@@ -93,24 +151,28 @@ def _from_files(name: str, folder: Path, count: int, size: int, seed: int) -> Im
     if len(files) < 2:
         raise ValueError(f"{folder} has {len(files)} images for {name}; at least 2 are needed")
     paths = [file.relative_to(folder).as_posix() for file in files]
-    kept = sampled(paths, count, seed)
-    pixels = [decode(folder / paths[index], size) for index in kept]
-    return _image_set(name, [paths[index] for index in kept], np.stack(pixels))
+    chosen = [paths[position] for position in sample_positions(paths, count, seed)]
+    return _image_set(name, chosen, np.stack([decode(folder / path, size) for path in chosen]))
 
 
-def _from_arrays(name: str, names: Sequence[str], arrays: Sequence[NDArray[Any]], size: int) -> ImageSet:
-    pixels = [square(Image.fromarray(np.ascontiguousarray(array)), size) for array in arrays]
-    return _image_set(name, names, np.stack(pixels))
+def _from_arrays(
+    name: str, paths: Sequence[str], arrays: Sequence[UInt8[np.ndarray, "_height _width channel"]], size: int
+) -> ImageSet:
+    pixels = [crop_square(Image.fromarray(np.ascontiguousarray(array)), size) for array in arrays]
+    return _image_set(name, paths, np.stack(pixels))
 
 
-def _image_set(name: str, paths: Sequence[str], pixels: NDArray[Any]) -> ImageSet:
-    """Images whose classes nobody asks for: all have label 0."""
+def _image_set(name: str, paths: Sequence[str], pixels: UInt8[np.ndarray, "image height width channel"]) -> ImageSet:
+    """All images have label 0, since only their feature maps are measured; their keys are hashes of the pixels."""
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
     return ImageSet(name, tuple(paths), keys, np.zeros(len(paths), np.int64), pixels)
 
 
-def _cifar_arrays(file: Path) -> NDArray[Any]:
-    """CIFAR-10's images as image height width channel; the file holds each as 3 planes of 32x32."""
+def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
+    """CIFAR-10's images with the channels last; the file holds each as 3 planes of 32 x 32.
+
+    Format: https://www.cs.toronto.edu/~kriz/cifar.html.
+    """
     try:
         with file.open("rb") as stream:
             data = np.asarray(_ArraysOnly(stream, encoding="bytes").load()[b"data"])
@@ -124,7 +186,7 @@ def _cifar_arrays(file: Path) -> NDArray[Any]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds arrays and plain values; everything else that a pickle could name is refused."""
+    """Builds NumPy arrays and plain values, and refuses every other name in a pickle, which could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module.removeprefix("numpy.").replace("_core", "core"), name) == (

@@ -1,9 +1,9 @@
-"""Drawing on a grid of pixels with arithmetic that every processor does alike.
+"""Drawing on a grid of pixels in arithmetic that has the same bits on every processor.
 
-Only + - * /, comparisons, floor, abs, minimum, maximum, where and indexing touch the pixels, each rounded
-once by IEEE 754, so the bytes cannot depend on the processor. Positions are fractions of the picture
-(x from 0 at the left to 1 at the right, y from 0 at the top to 1 at the bottom): nothing but the grain
-knows the size in pixels, and a larger picture shows the same scene.
+Pixels are computed with + - * /, comparisons, floor, abs, minimum, maximum, where and indexing alone, which
+IEEE 754 rounds once, so the bytes cannot depend on the processor. Positions are fractions of the picture
+(x from 0 at the left to 1 at the right, y from 0 at the top to 1 at the bottom): only the grain depends on
+the size in pixels, and a larger picture shows the same scene.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Picture:
     x: Float64[np.ndarray, "1 width"]
     y: Float64[np.ndarray, "height 1"]
     pixel: float  # side of a pixel, a fraction of the picture
-    zenith: Colour  # the sky above
-    horizon: Colour  # the sky below, and what distance fades to
-    gain: Colour  # the light, as one sees it
-    haze: float  # how fast distance fades
+    zenith: Colour  # of the sky at the top
+    horizon: Colour  # of the sky at the horizon, to which distant objects fade
+    gain: Colour  # of the light: a factor for each channel
+    haze: float  # how much distant objects fade, in [0, 1]
 
 
 def palette(codes: str) -> Colours:
-    """Colours that broadcast over pixels, from hexadecimal codes with spaces between."""
+    """Colours in [0, 1] that broadcast over pixels, from hexadecimal codes separated by spaces."""
     numbers = [int(code, 16) for code in codes.split()]
     return tuple(np.array([n >> 16, n >> 8 & 255, n & 255]).reshape(3, 1, 1) / 255 for n in numbers)
 
@@ -57,12 +57,12 @@ def between(rng: Random, low: Real, high: Real) -> float:
 
 
 def chance(rng: Random, share: Real) -> bool:
-    """True in this share of the calls."""
+    """True with a probability of `share`."""
     return float(rng.random()) < share
 
 
 def pick(rng: Random, choices: Sequence[Choice]) -> Choice:
-    """One of the choices, each as likely as the others."""
+    """One of the choices, with equal probabilities."""
     return choices[int(rng.integers(0, len(choices)))]
 
 
@@ -73,7 +73,7 @@ def tint(rng: Random, colours: Colours, spread: Real) -> Colour:
 
 
 def mix(first: Field, second: Field, share: Field | Real) -> Field:
-    """`share` of the second colour or plane, the rest of the first."""
+    """Weighted mean of two colours or planes: `share` of the second, the rest of the first."""
     return first + (second - first) * share
 
 
@@ -89,23 +89,23 @@ def ease(values: Field) -> Field:
 
 
 def fraction(values: Field) -> Field:
-    """The part after the point, in [0, 1)."""
+    """The fractional part, in [0, 1)."""
     return values - np.floor(values)
 
 
 def cover(distance: Plane, pixel: Plane | Real) -> Plane:
-    """Share of a pixel inside a shape whose edge lies `distance` away, positive inside."""
+    """Share of each pixel inside a shape whose edge is `distance` away, positive inside; a pixel is `pixel` wide."""
     return unit(distance / pixel + 0.5)
 
 
 def stripes(position: Plane, width: Plane, pixel: Plane) -> Plane:
-    """Bars in the middle of each unit, `width` of it wide, fading to that share where pixels are too coarse."""
+    """Bars of `width` in the middle of each unit; a constant `width` where pixels are too coarse to show them."""
     sharp = cover(width / 2 - np.abs(fraction(position) - 0.5), pixel)
     return mix(sharp, width, unit(2 * pixel - 0.6))
 
 
 def crop(view: Picture, left: Real, top: Real, right: Real, bottom: Real) -> Picture:
-    """The part of the picture that holds a box and two pixels around it; painting it paints the picture."""
+    """A view of the part of the picture with a box and two pixels around it; painting it paints the picture."""
     columns = _span(left - float(view.x[0, 0]), right - float(view.x[0, 0]), view.pixel, view.x.shape[1])
     rows = _span(top - float(view.y[0, 0]), bottom - float(view.y[0, 0]), view.pixel, view.y.shape[0])
     return replace(view, pixels=view.pixels[:, rows, columns], x=view.x[:, columns], y=view.y[rows])
@@ -117,20 +117,20 @@ def _span(first: float, last: float, pixel: float, count: int) -> slice:
 
 
 def paint(view: Picture, mask: Plane | Real, colour: Colour, distance: Plane | Real = 0.0) -> None:
-    """Lay a colour over the picture where the mask, in [0, 1], covers it, faded by a distance in [0, 1]."""
-    seen = mix(unit(colour), view.horizon, view.haze * distance)
-    view.pixels[...] += (seen - view.pixels) * mask
+    """Paints a colour over the picture with an opacity `mask` in [0, 1], faded by a distance in [0, 1]."""
+    faded = mix(unit(colour), view.horizon, view.haze * distance)
+    view.pixels[...] += (faded - view.pixels) * mask
 
 
 def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour: Colour) -> None:
-    """A filled upright rectangle."""
+    """Paints a rectangle between these edges."""
     part = crop(view, left, top, right, bottom)
     across = cover(np.minimum(part.x - left, right - part.x), view.pixel)
     paint(part, across * cover(np.minimum(part.y - top, bottom - part.y), view.pixel), colour)
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """One of several piles of boxes (half the width, top, bottom, colour), `size` the unit of length."""
+    """Paints one of several piles of boxes (half the width, top, bottom, colour); `size` is the unit of length."""
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 
@@ -198,7 +198,7 @@ PLASTER = np.concatenate(palette("b8a88f 945742 9e9e9e d1b87a 6b808f"), axis=1)[
 
 
 def outdoors(size: int, rng: Random) -> Picture:
-    """A square of `size` pixels a side in one of the weathers above, up to 0.4 of the way to another."""
+    """An empty picture of `size` x `size` pixels in one of the weathers above, mixed with up to 0.4 of another."""
     one, other, share = int(rng.integers(0, 6)), int(rng.integers(0, 6)), between(rng, 0, 0.4)
     zenith = tint(rng, (mix(ZENITH[one], ZENITH[other], share),), 0.12)
     horizon = tint(rng, (mix(HORIZON[one], HORIZON[other], share),), 0.06)
@@ -208,7 +208,7 @@ def outdoors(size: int, rng: Random) -> Picture:
 
 
 def sky(view: Picture, rng: Random, horizon: Real) -> None:
-    """Gradient, clouds and at times the sun."""
+    """Paints a gradient, clouds and sometimes the sun."""
     paint(view, 1.0, mix(view.zenith, view.horizon, ease(view.y / max(horizon, 0.1))))
     if chance(rng, 0.25):
         x, y, radius = between(rng, 0.1, 0.9), horizon * between(rng, 0.2, 0.9), between(rng, 0.02, 0.05)
@@ -265,7 +265,7 @@ def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
 def wall(
     view: Picture, rng: Random, cell: Cell, along: Row, size: Row, eaves: Row, top: Row, foot: Row, shade: Row
 ) -> None:
-    """Fronts with windows on an upright plane, one house a cell (cells below LATTICE).
+    """Fronts with windows on an upright plane, one house per cell (cells below LATTICE).
 
     `along` is the place on the plane in storeys, `size` that of a storey in the picture; `eaves`, `top` and
     `foot` are the heights in the picture of the eaves, the top of the roof and the street.
@@ -289,7 +289,7 @@ def wall(
 
 
 def develop(view: Picture, rng: Random, grain: Random) -> UInt8[np.ndarray, "height width channel"]:
-    """The photograph: light, saturation, contrast, exposure, grain, perhaps mirrored; 8 bits a channel."""
+    """The photograph: light, saturation, contrast, exposure, grain, perhaps mirrored; 8 bits per channel."""
     lit = view.pixels * view.gain
     grey = (lit[0:1] + lit[1:2] + lit[2:3]) / 3
     toned = mix(grey, lit, 0.0 if chance(rng, 0.07) else between(rng, 0.6, 1.2))

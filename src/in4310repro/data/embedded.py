@@ -15,38 +15,52 @@ from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
 from in4310repro.data.images import cache_folder
 from in4310repro.progress import SILENT, Progress
 
-SEAL = ".contents"
+# Holds the sha256 of the scenes as they were drawn; hidden, so that it is no image.
+CONTENTS_FILE = ".contents"
 
 
 def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> Catalogue:
-    """The catalogue of the embedded scenes, which are drawn where the cache lacks them.
+    """The catalogue of the embedded scenes, which are drawn into the cache where it lacks them.
+
+    Args:
+        images_per_class: number of images of each of the six classes.
+        size: width and height, pixels.
+        seed: of the scenes.
+        progress: where to show how many scenes have been drawn.
 
     Raises:
-        ValueError: the cached files are not the ones that were drawn.
+        ValueError: the files in the cache were changed since they were drawn.
     """
     folder = embedded_folder(images_per_class, size, seed)
     if not folder.exists():
-        _draw_whole(folder, images_per_class, size, seed, progress)
+        _draw_into_cache(folder, images_per_class, size, seed, progress)
     drawn = catalogue(folder)
-    if contents_sha256(drawn.entries) != (folder / SEAL).read_text():
+    if contents_sha256(drawn.entries) != (folder / CONTENTS_FILE).read_text():
         raise ValueError(f"{folder} was changed since its scenes were drawn; remove it and they are drawn again")
     return drawn
 
 
 def embedded_folder(images_per_class: int, size: int, seed: int) -> Path:
-    """Where scenes of these arguments and of this version of the drawing code are kept."""
+    """The folder in the cache for scenes of these arguments and this version of the drawing code."""
     sources = "".join(map(inspect.getsource, (scenes, drawing)))
     code = hashlib.sha256(sources.encode()).hexdigest()[:12]
     return cache_folder() / "scenes" / f"{images_per_class}-{size}px-seed{seed}-{code}"
 
 
 def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> None:
-    """Draws `folder/CLASS/NNNN.bmp`.
+    """Draws scenes of every class to `folder/CLASS/NNNN.bmp`.
 
-    BMP, since its bytes are the pixels: those of a PNG depend on the zlib that packed it.
+    The format is BMP, whose bytes depend on the pixels alone: those of a PNG depend on the version of zlib, too.
+
+    Args:
+        folder: a new or empty folder.
+        images_per_class: number of images of each of the six classes.
+        size: width and height, pixels.
+        seed: of the scenes.
+        progress: where to show how many scenes have been drawn.
 
     Raises:
-        ValueError: the folder holds something already.
+        ValueError: the folder is not empty.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; scenes are drawn into a new folder")
@@ -59,13 +73,13 @@ def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, prog
                 advance(1, "")
 
 
-def _draw_whole(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
-    """Draws beside the target and renames, so that other processes see all scenes or none."""
+def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
+    """Draws into a temporary folder and renames it, so that other processes see all scenes or none."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
     write_scenes(temporary, images_per_class, size, seed, progress)
-    (temporary / SEAL).write_text(contents_sha256(catalogue(temporary).entries))
+    (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries))
     try:
         temporary.rename(folder)
     except OSError:
-        # Another process was first; its scenes are the same.
+        # Another process was faster; its scenes are the same.
         shutil.rmtree(temporary)

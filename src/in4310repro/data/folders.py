@@ -1,4 +1,4 @@
-"""Catalogues of class-per-folder image trees: one entry an image, sorted and hashed."""
+"""Catalogues of class-per-folder image trees: one entry per image, sorted and hashed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from in4310repro.files import file_sha256
 from in4310repro.progress import SILENT, Progress
-from in4310repro.runs import file_sha256
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# Kaggle's unlabelled folder: its pictures have no class.
+# Kaggle's folder of images without labels.
 UNLABELLED = ("seg_pred",)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image: its path below the root with forward slashes, its class and the sha256 of its bytes."""
+    """One image: its path below the root with forward slashes, its label and the sha256 of its bytes."""
 
     path: str
     label: int
@@ -35,7 +35,7 @@ class Catalogue:
     entries: tuple[Entry, ...]
 
     def counts(self) -> dict[str, int]:
-        """Images of each class."""
+        """Number of images of each class, by class name; 0 for a class without images."""
         counts = Counter(entry.label for entry in self.entries)
         return {name: counts[label] for label, name in enumerate(self.classes)}
 
@@ -43,16 +43,35 @@ class Catalogue:
 def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
     """Lists and hashes the images of a tree whose innermost folders are named after the classes.
 
-    Wrapping folders may stand around the class folders (Kaggle's `seg_train/seg_train/sea` and
-    `seg_test/seg_test/sea` are both class sea). Files with other endings than an image's are no images.
+    Other folders may stand around the class folders: in Kaggle's `seg_train/seg_train/sea` and `seg_test/seg_test/sea`,
+    both hold class sea. Files without an image's suffix are skipped.
+
+    Args:
+        root: the folder that paths are relative to.
+        progress: where to show how many images have been hashed.
 
     Raises:
-        ValueError: no such folder, images outside class folders, a class folder without images, under two classes.
+        ValueError: no such folder, images outside class folders, a class folder without images, or fewer than two
+            classes.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("sea", "forest"):
+        ...         (Path(folder) / name).mkdir()
+        ...         Image.new("RGB", (8, 8)).save(Path(folder) / name / "1.png")
+        ...     images = catalogue(Path(folder))
+        >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
+        (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
     files = sorted(image_files(root), key=lambda file: file.relative_to(root).as_posix())
-    loose = [file.name for file in files if file.parent == root]
-    if loose:
-        raise ValueError(f"{root} has images outside class folders, such as {loose[0]}; ROOT/CLASS/IMAGE is valid")
+    without_class = [file.name for file in files if file.parent == root]
+    if without_class:
+        raise ValueError(
+            f"{root} has images outside class folders, such as {without_class[0]}; ROOT/CLASS/IMAGE is valid"
+        )
     _refuse_empty_folders(root)
     classes = tuple(sorted({file.parent.name for file in files}))
     if len(classes) < 2:
@@ -67,31 +86,34 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
 
 
 def image_files(root: Path) -> list[Path]:
-    """Files below a folder that end like images, hidden and unlabelled folders left out, in order of their paths.
+    """Files below a folder that have an image's suffix (`SUFFIXES`), sorted.
+
+    Hidden files, hidden folders and folders of images without labels are skipped; links to folders are followed.
 
     Raises:
-        ValueError: there is no such folder.
+        ValueError: no such folder, a link to a folder around it, or a file name that cannot be printed.
     """
     if not root.is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
-    found = []
+    images = []
     for folder, names in _walk(root):
-        found += [folder / name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
-    for file in found:
-        # As text, a control character would break split.csv, and a byte that is no UTF-8 every file.
+        images += [folder / name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
+    for file in images:
+        # A control character would break split.csv, and a byte that is no UTF-8 every text file.
         if not str(file.relative_to(root)).isprintable():
             raise ValueError(f"file name {str(file)!r} has characters that cannot be printed; rename it")
-    return sorted(found)
+    return sorted(images)
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder with its files' names; links to folders are followed, hidden and unlabelled folders left out.
+    """Every folder with the names of its files; hidden folders and those without labels are skipped.
 
     Raises:
         ValueError: a link leads back to a folder around it.
     """
     for name, folders, files in os.walk(root, followlinks=True):
         folder = Path(name)
+        # os.walk would follow such a link for ever.
         if folder != root and folder.resolve() in (parent.resolve() for parent in folder.parents):
             raise ValueError(f"{folder} is a link to a folder around it; remove it")
         folders[:] = [inner for inner in folders if inner[0] != "." and inner not in UNLABELLED]
@@ -99,13 +121,13 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _refuse_empty_folders(root: Path) -> None:
-    """A class folder that yields nothing is a fault of the data, not a class to leave out in silence."""
+    """Raises ValueError for a class folder without images: a missing class must not go unnoticed."""
     for folder, _ in _walk(root):
         if not image_files(folder):
             raise ValueError(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
 
 
 def contents_sha256(entries: tuple[Entry, ...]) -> str:
-    """One sha256 for paths, labels and contents of a list of images."""
+    """One sha256, in lower-case hex, of the paths, labels and contents of a list of images, in its order."""
     lines = (f"{entry.path} {entry.label} {entry.sha256}\n" for entry in entries)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""From image files to batches: decode and resize once, cache by content, augment by (seed, epoch, image)."""
+"""From image files to pixels: decoded and resized once, cached by content."""
 
 from __future__ import annotations
 
@@ -6,29 +6,23 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL
-import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from in4310repro.data.folders import Entry
-from in4310repro.numerics import generator_for
+from in4310repro.files import write_whole
 from in4310repro.progress import SILENT, Progress
-from in4310repro.runs import write_whole
 
-# torchvision's normalisation for its ImageNet weights, of values in [0, 1].
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
-# Raised when decoding or resizing changes, so that no cache made by older code is read.
+# To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
 DECODER = 2
-# What Pillow raises on files that are no images or are cut short.
+# What Pillow raises for files that are no images or are truncated.
 READING_ERRORS = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
@@ -42,11 +36,11 @@ READING_ERRORS = (
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Decoded images and what they are; the four lists run in parallel."""
+    """Decoded images with their paths, keys and labels, in one order."""
 
-    name: str
-    paths: tuple[str, ...]
-    keys: tuple[str, ...]  # sha256 of each file
+    name: str  # for titles and progress
+    paths: tuple[str, ...]  # below the root of the images
+    keys: tuple[str, ...]  # sha256 of each image: what random draws depend on
     labels: Int64[np.ndarray, " image"]
     pixels: UInt8[np.ndarray, "image height width channel"]
 
@@ -54,35 +48,41 @@ class ImageSet:
         return len(self.paths)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a loader yields: normalised images, their labels and paths."""
-
-    images: Float32[torch.Tensor, "image channel height width"]
-    labels: Int64[torch.Tensor, " image"]
-    paths: tuple[str, ...]
-
-
 def decode(file: Path, size: int) -> UInt8[np.ndarray, "height width channel"]:
     """Reads an image file of any mode and shape as a square RGB image.
 
-    The short side is scaled to `size` (bilinear with antialiasing) and the middle is kept, so nothing is distorted.
-    Transparent parts become white, as on a page; 16-bit grey keeps its upper 8 bits. Like torchvision's loader, it
-    does not turn a photograph by its EXIF orientation.
+    The short side is scaled to `size` (bilinear with antialiasing) and the rest of the long side is cropped, half at
+    each end, so nothing is distorted. Transparent parts become white; 16-bit grey is reduced to its upper 8 bits. As
+    in torchvision's loader, the EXIF orientation is ignored.
+
+    Args:
+        file: in any format that Pillow reads.
+        size: width and height of the result, pixels.
 
     Raises:
-        ValueError: the file is no image, or is cut short.
+        ValueError: the file is no image, is truncated, or holds floating-point values.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (60, 40), 200).save(Path(folder) / "grey.png")
+        ...     pixels = decode(Path(folder) / "grey.png", size=32)
+        >>> pixels.shape, pixels[0, 0].tolist()
+        ((32, 32, 3), [200, 200, 200])
     """
     try:
         with Image.open(file) as opened:
             opened.load()
-            return square(_to_rgb(opened), size)
+            return crop_square(_to_rgb(opened), size)
     except READING_ERRORS as error:
         raise ValueError(f"{file} is not a readable image ({error}); replace or remove it") from None
 
 
-def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height width channel"]:
-    """The middle of an RGB image, its short side scaled to `size` pixels."""
+def crop_square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height width channel"]:
+    """The central square of an RGB image, resized to `size` x `size` pixels (bilinear with antialiasing).
+
+    Cropping and resizing are one step, so that pixels at the edges are weighted by their share in the square.
+    """
     width, height = image.size
     short = min(width, height)
     left, top = (width - short) / 2, (height - short) / 2
@@ -92,10 +92,10 @@ def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height width cha
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # Pillow opens 16-bit grey as I;16 or, in older versions, as I.
+        # Pillow opens 16-bit grey as I;16 or, in older versions, as I; its own conversion to RGB clips at 255.
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ValueError("its values are floats, whose white is not known")
+        raise ValueError("its values are floats, and which of them is white is unknown")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), opaque).convert("RGB")
@@ -103,12 +103,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def cache_folder() -> Path:
-    """Where decoded images and embedded scenes are kept: IN4310REPRO_CACHE, else the user's cache folder."""
+    """The folder for decoded images and embedded scenes: IN4310REPRO_CACHE, else one in the user's cache folder."""
     named = os.environ.get("IN4310REPRO_CACHE")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "in4310repro"
 
 
-def load(
+def load_images(
     name: str,
     root: Path,
     entries: Sequence[Entry],
@@ -117,12 +117,35 @@ def load(
     cache: bool = True,
     progress: Progress = SILENT,
 ) -> ImageSet:
-    """Decodes images, or reads them from the cache, which is keyed by their contents and every setting.
+    """Decodes images (see `decode`), or reads their pixels from the cache.
 
-    A cache file appears by a rename, so an interrupted or simultaneous writer leaves a whole file or none.
+    The key of the cache is a hash of the images' contents, their order, the size, and the versions of Pillow and of
+    the decoding. A file in the cache is complete or absent, also after an interruption and with simultaneous writers.
+
+    Args:
+        name: of the set, for titles and progress.
+        root: the folder that the entries' paths are relative to.
+        entries: the images, in the order of the set.
+        size: width and height of the decoded images, pixels.
+        cache: False decodes and writes nothing; the pixels are the same.
+        progress: where to show how many images have been decoded.
+
+    Returns:
+        The images. Pixels from the cache are a read-only memory map: they are loaded when they are used.
 
     Raises:
         ValueError: a file is no image.
+
+    Examples:
+        >>> import tempfile
+        >>> from in4310repro.data.embedded import write_scenes
+        >>> from in4310repro.data.folders import catalogue
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_scenes(Path(folder), images_per_class=2, size=16, seed=0)
+        ...     entries = catalogue(Path(folder)).entries
+        ...     images = load_images("scenes", Path(folder), entries, size=32, cache=False)
+        >>> images.pixels.shape, images.paths[0], images.labels.tolist()
+        ((12, 32, 32, 3), 'buildings/0000.bmp', [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
     """
     settings = [DECODER, PIL.__version__, size, [entry.sha256 for entry in entries]]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
@@ -136,85 +159,14 @@ def load(
                 advance(1, "")
         if cache:
             write_whole(file, lambda stream: np.save(stream, pixels))
-    labels = np.array([entry.label for entry in entries], np.int64)
-    return ImageSet(
-        name, tuple(entry.path for entry in entries), tuple(entry.sha256 for entry in entries), labels, pixels
-    )
+    paths, keys = tuple(entry.path for entry in entries), tuple(entry.sha256 for entry in entries)
+    return ImageSet(name, paths, keys, np.array([entry.label for entry in entries], np.int64), pixels)
 
 
-def _read_cache(file: Path, shape: tuple[int, ...]) -> NDArray[Any] | None:
-    """The cached pixels as a memory map, or None where there are none or they are not whole."""
+def _read_cache(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The cached pixels as a memory map; None where there is no file or it is corrupt."""
     try:
         pixels = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
-
-
-def normalised(
-    pixels: UInt8[np.ndarray, "image height width channel"],
-) -> Float32[torch.Tensor, "image channel height width"]:
-    """(pixel / 255 - mean) / deviation of each channel, in channels_last memory."""
-    images = torch.from_numpy(pixels.astype(np.float32, order="C"))
-    images.div_(255).sub_(torch.tensor(MEAN)).div_(torch.tensor(DEVIATION))
-    return images.permute(0, 3, 1, 2)
-
-
-def batches(images: ImageSet, size: int, flips: Sequence[bool] | None = None) -> Iterator[Batch]:
-    """Every image once, in order, as it is: for evaluation.
-
-    With `flips`, a list of booleans, some are flipped left to right: a departure that can be asked for.
-    """
-    for start in range(0, len(images), size):
-        chosen = range(start, min(start + size, len(images)))
-        pixels = images.pixels[start : start + size]
-        if flips is not None:
-            pixels = np.stack([images.pixels[index][:, :: -1 if flips[index] else 1] for index in chosen])
-        yield _batch(images, chosen, pixels)
-
-
-def training_batches(images: ImageSet, size: int, augmentation: str, seed: int, epoch: int) -> Iterator[Batch]:
-    """Every image once, in the order and with the flips and shifts of (seed, epoch, image).
-
-    Each image has a generator of its own, so neither its neighbours nor the number of images change what is done to
-    it. A last batch of one image joins the batch before: batch norm cannot normalise a single value.
-    """
-    generators = [generator_for(seed, "epoch", epoch, key) for key in images.keys]
-    order = np.argsort([generator.random() for generator in generators], kind="stable")
-    starts = list(range(0, len(order), size))
-    if len(starts) > 1 and len(order) - starts[-1] == 1:
-        starts.pop()
-    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-        chosen = order[start:end]
-        pixels = [augmented(images.pixels[index], generators[index], augmentation) for index in chosen]
-        yield _batch(images, chosen, np.stack(pixels))
-
-
-def augmented(
-    pixels: UInt8[np.ndarray, "height width channel"], generator: Any, augmentation: str
-) -> UInt8[np.ndarray, "height width channel"]:
-    """One image, flipped left to right in half of the cases and shifted by up to 1/16 of its size.
-
-    What a shift uncovers is filled by reflection. The three draws are made for every kind of augmentation.
-    """
-    height, width = pixels.shape[:2]
-    flip, down, right = generator.random(3)
-    if augmentation != "none" and flip < 0.5:
-        pixels = pixels[:, ::-1]
-    if augmentation == "flip-shift":
-        reach = height // 16
-        rows = _shifted(height, int(down * (2 * reach + 1)) - reach)
-        columns = _shifted(width, int(right * (2 * reach + 1)) - reach)
-        pixels = pixels[rows][:, columns]
-    return pixels
-
-
-def _shifted(length: int, shift: int) -> NDArray[Any]:
-    """Positions 0 to length - 1 moved by a shift and reflected at the borders."""
-    positions = np.abs(np.arange(length) + shift)
-    return np.where(positions >= length, 2 * (length - 1) - positions, positions)
-
-
-def _batch(images: ImageSet, chosen: Sequence[int] | NDArray[Any], pixels: NDArray[Any]) -> Batch:
-    labels = torch.from_numpy(images.labels[list(chosen)])
-    return Batch(normalised(pixels), labels, tuple(images.paths[index] for index in chosen))

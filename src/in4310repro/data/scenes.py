@@ -1,6 +1,6 @@
-"""Six classes of drawn landscape and town scenes, to the byte a function of (seed, label, image, size).
+"""Six classes of drawn landscape and town scenes, whose bytes depend on (label, image, size, seed) alone.
 
-Told apart at a glance, but with the doubts of the real classes: facades in buildings and streets, snow and
+Easy to tell apart, but with the ambiguities of the real classes: facades in buildings and streets, snow and
 rock in mountains and glaciers, water in the sea and below the ice.
 """
 
@@ -15,13 +15,13 @@ from jaxtyping import UInt8
 from in4310repro.data import drawing as d
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
-SMALLEST = 16  # pixels a side
+SMALLEST = 16  # width and height, pixels
 FOAM, BLACK, LAMP, SKIN = d.palette("f2f5f5 1a1a1f f26650 997359")
 DEEP, GREENS = d.palette("0d406b 0a6170 3d5461"), d.palette("335c1a 576b1f 42611f 945c1f 8c9194")
 GROUND, PAVING, ASPHALT = d.palette("737375 99948a 47662e"), d.palette("99948c"), d.palette("5c5c61")
 COATS, PAINTS = d.palette("403842 8c3a30 5a6472 b0a58e"), d.palette("a52a22 cccccc 2a2d36 3d5a90")
 
-# Each a pile of boxes, upwards from the foot: half the width, top, bottom, colour.
+# Each is a pile of boxes: half the width, top and bottom above the foot, and colour.
 PEOPLE = [((0.6, 2.4, 0, BLACK), (1, 5, 2.2, coat), (0.6, 6.4, 5.1, SKIN)) for coat in COATS]
 SAIL = ((0.35, 0.9, 0, d.CREAM), (0.2, 1.4, 0.9, d.CREAM), (0.08, 2, 1.4, d.CREAM))
 BOATS = [(*SAIL, (0.7, 0.1, -0.25, hull)) for hull in COATS]
@@ -264,7 +264,7 @@ def street(view: d.Picture, rng: d.Random) -> None:
 
 
 def obstruct(view: d.Picture, rng: d.Random) -> None:
-    """What comes between a camera and any scene: twigs, a walker, black bars."""
+    """Obstacles between the camera and any scene: twigs, a walker, black bars."""
     if d.chance(rng, 0.15):
         reach = d.between(rng, -0.05, 0.3) - view.y - 0.4 * np.abs(view.x - d.between(rng, 0, 1))
         d.paint(view, d.ease((reach + 0.4 * d.clouds(view, rng, 7, 7)) * 14), d.tint(rng, GREENS, 0.4) * 0.6)
@@ -275,7 +275,7 @@ def obstruct(view: d.Picture, rng: d.Random) -> None:
 
 
 def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "height width channel"]:
-    """One picture of a class, from the four arguments alone; at another size the same scene.
+    """The picture number `image` of a class, `size` pixels wide and high; another size shows the same scene.
 
     Raises:
         ValueError: unknown label, a size below SMALLEST, or a negative image or seed.
@@ -286,7 +286,7 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
         raise ValueError(f"size is {size} pixels; it must be at least {SMALLEST}")
     if image < 0 or seed < 0:
         raise ValueError(f"image is {image} and seed is {seed}; neither may be negative")
-    # The first number parts the streams: 0 for the scene, the size (never 0) for the grain.
+    # The first number separates two generators: 0 for the scene, the size (never 0) for the grain.
     seeds = [np.random.SeedSequence([stream, CLASSES.index(label), image, seed]) for stream in (0, size)]
     rng, grain = (np.random.Generator(np.random.PCG64(sequence)) for sequence in seeds)
     view = d.outdoors(size, rng)
@@ -296,5 +296,5 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
 
 
 def pixel_digest(images: Iterable[UInt8[np.ndarray, "_height _width channel"]]) -> str:
-    """sha256 over the pixels of drawn images in order, in lower-case hex."""
+    """sha256 of the pixels of drawn images, one after the other, in lower-case hex."""
     return hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()

@@ -1,4 +1,4 @@
-"""Stratified splits over contents: byte-identical files share a side."""
+"""Splits into training, validation and test: drawn stratified over contents, written and read as a table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.numerics import generator_for
-from in4310repro.runs import file_sha256
+from in4310repro.files import file_sha256
+from in4310repro.randomness import generator_for
 
 PARTS = ("training", "validation", "test")
 COLUMNS = ["path", "class", "sha256", "part"]
@@ -20,15 +20,24 @@ COLUMNS = ["path", "class", "sha256", "part"]
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint lists of images, each sorted by path."""
+    """Three disjoint lists of images, each sorted by path; labels index the classes."""
 
     root: Path
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[Entry, ...]]
 
+    def supports(self) -> dict[str, dict[str, int]]:
+        """Number of images of each class in each part, by part and class name."""
+        return {part: Catalogue(self.root, self.classes, entries).counts() for part, entries in self.parts.items()}
+
 
 def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
-    """Image counts of the three parts from `12034/2000/3000` or from shares such as `0.7/0.12/0.18`.
+    """Numbers of images in training, validation and test.
+
+    Args:
+        text: three counts such as `12034/2000/3000`, or three shares such as `0.7/0.12/0.18`. Shares are rounded for
+            validation and test; training takes the rest.
+        images: the number of images to be split.
 
     Raises:
         ValueError: not three positive numbers, or they do not add up to all images (shares: to 1).
@@ -51,49 +60,69 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
     return training, validation, test
 
 
-def split(catalogue: Catalogue, sizes: tuple[int, int, int], seed: int) -> Split:
-    """Draws the parts so that each has the classes' shares and exactly the asked number of images.
+def stratified_split(catalogue: Catalogue, sizes: tuple[int, int, int], seed: int) -> Split:
+    """Draws the parts so that each has the classes' shares and exactly the requested number of images.
 
-    Class quotas are the shares rounded by largest remainder. Groups of byte-identical files are placed first, each
-    whole, in a part drawn by its share; single images then fill every quota exactly.
+    The number of images of a class in a part is the class's share of the part, rounded by the largest-remainder
+    method. A group of byte-identical files goes into one part, even where its files have different labels: groups are
+    placed first, each in a part drawn in proportion to the sizes, and single images then fill every part exactly.
+    A draw depends on the seed and the sha256 of the file alone, so neither names nor order of the files matter.
+
+    Args:
+        catalogue: the images.
+        sizes: numbers of images in training, validation and test, which add up to all images (see `parse_sizes`).
+        seed: of the draws.
 
     Raises:
         ValueError: a class has too few images or contents for three parts.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from in4310repro.data.folders import Catalogue, Entry
+        >>> entries = [Entry(f"{'cat' if n < 8 else 'dog'}/{n}.png", int(n >= 8), f"hash {n}") for n in range(20)]
+        >>> split = stratified_split(Catalogue(Path("animals"), ("cat", "dog"), tuple(entries)), (10, 5, 5), seed=0)
+        >>> split.supports()["training"], split.supports()["test"]
+        ({'cat': 4, 'dog': 6}, {'cat': 2, 'dog': 3})
     """
-    left = _quotas(catalogue, sizes)
+    remaining = _quotas(catalogue, sizes)
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in catalogue.entries:
         groups[entry.sha256].append(entry)
     draws = {sha256: tuple(generator_for(seed, "split", sha256).random(2)) for sha256 in groups}
-    chosen: dict[str, list[Entry]] = {part: [] for part in PARTS}
+    assigned: dict[str, list[Entry]] = {part: [] for part in PARTS}
+    # Groups before single images, which can fill any gap that the groups leave.
     for sha256 in sorted(groups, key=lambda sha256: (len(groups[sha256]) == 1, draws[sha256], sha256)):
         group = groups[sha256]
-        part = _drawn_part(sizes, draws[sha256][1])
-        if len(group) == 1 or _room(left, part, group) < 0:
-            part = max(PARTS, key=lambda part: _room(left, part, group))
-        if _room(left, part, group) < 0:
+        part = _part_at(draws[sha256][1], sizes)
+        if len(group) == 1 or _remaining_after(remaining, part, group) < 0:
+            part = max(PARTS, key=lambda part: _remaining_after(remaining, part, group))
+        if _remaining_after(remaining, part, group) < 0:
             name = catalogue.classes[group[0].label]
             raise ValueError(f"class {name}: identical files such as {group[0].path} fill more than a part's share")
         for entry in group:
-            left[part][entry.label] -= 1
-            chosen[part].append(entry)
-    parts = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in chosen.items()}
+            remaining[part][entry.label] -= 1
+            assigned[part].append(entry)
+    parts = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in assigned.items()}
     return Split(catalogue.root, catalogue.classes, parts)
 
 
-def _drawn_part(sizes: tuple[int, int, int], draw: float) -> str:
+def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
     """The part into which a uniform draw from [0, 1) falls when the parts lie end to end."""
     position = draw * sum(sizes)
     return PARTS[0] if position < sizes[0] else PARTS[1] if position < sizes[0] + sizes[1] else PARTS[2]
 
 
-def _room(left: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Images of the group's classes that the part still takes after the group; negative where it does not fit."""
+def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
+    """Images of the group's classes that the part still takes after the group; negative where the group is too large.
+
+    With several classes, the smallest of their numbers.
+    """
     labels = [entry.label for entry in group]
-    return min(left[part][label] - labels.count(label) for label in labels)
+    return min(remaining[part][label] - labels.count(label) for label in labels)
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
+    """Number of images of each class in each part; training takes what validation and test leave."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
@@ -110,7 +139,8 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
 
 
 def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int]:
-    """Shares of `size` in proportion to the counts, as integers that add up to `size`."""
+    """Shares of `size` in proportion to the counts, as integers that add up to `size` (Hamilton's method)."""
+    # In integers: rounding errors of floats would decide between equal remainders.
     shares = [count * size // total for count in counts]
     remainders = [count * size % total for count in counts]
     by_remainder = sorted(range(len(counts)), key=lambda label: -remainders[label])
@@ -120,7 +150,7 @@ def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int
 
 
 def to_csv(split: Split) -> bytes:
-    """The split as a table of path, class, sha256 and part, sorted by path."""
+    """The split as a table with the columns path, class, sha256 and part, sorted by path, in UTF-8."""
     rows = [
         [entry.path, split.classes[entry.label], entry.sha256, part]
         for part, entries in split.parts.items()
@@ -131,11 +161,17 @@ def to_csv(split: Split) -> bytes:
     return text.getvalue().encode()
 
 
-def from_csv(file: Path, root: Path, *, check_contents: bool = True) -> Split:
-    """Reads a split back; the images may have moved to another root as long as they have the same bytes.
+def from_csv(file: Path, root: Path) -> Split:
+    """The split that `to_csv` wrote.
+
+    The images are not looked at: see `check_contents`.
+
+    Args:
+        file: the table.
+        root: the folder that the paths are relative to; it may have moved since the split was made.
 
     Raises:
-        ValueError: the table is damaged, or an image is missing or has other bytes.
+        ValueError: the table is missing or corrupt.
     """
     try:
         with file.open(newline="", encoding="utf-8") as lines:
@@ -143,13 +179,10 @@ def from_csv(file: Path, root: Path, *, check_contents: bool = True) -> Split:
     except FileNotFoundError:
         raise ValueError(f"{file} is not there") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is damaged: {error}") from None
+        raise ValueError(f"{file} is corrupt: {error}") from None
     if not rows or any(list(row) != COLUMNS or row["part"] not in PARTS for row in rows):
         raise ValueError(f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid")
     classes = tuple(sorted({row["class"] for row in rows}))
-    if check_contents:
-        for row in rows:
-            _check_image(root, row["path"], row["sha256"])
     parts = {
         part: tuple(
             Entry(row["path"], classes.index(row["class"]), row["sha256"]) for row in rows if row["part"] == part
@@ -159,8 +192,18 @@ def from_csv(file: Path, root: Path, *, check_contents: bool = True) -> Split:
     return Split(root, classes, parts)
 
 
-def _check_image(root: Path, path: str, sha256: str) -> None:
-    if not (root / path).is_file():
-        raise ValueError(f"image {path} of the split is not below {root}; --data names the folder that holds it")
-    if file_sha256(root / path) != sha256:
-        raise ValueError(f"image {root / path} has other bytes than when the split was made")
+def check_contents(split: Split) -> None:
+    """Reads every image of the split and compares its sha256 with the one at the time of the split.
+
+    Raises:
+        ValueError: an image is missing or has other bytes; the message names the first one by path.
+    """
+    # By path and not by part: the first of several mismatches is then the first one in the table.
+    for entry in sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path):
+        file = split.root / entry.path
+        if not file.is_file():
+            raise ValueError(
+                f"image {entry.path} of the split is not below {split.root}; --data names the folder that holds it"
+            )
+        if file_sha256(file) != entry.sha256:
+            raise ValueError(f"image {file} has other bytes than when the split was made")

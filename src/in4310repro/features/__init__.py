@@ -1,5 +1,20 @@
 """What feature maps say: streaming counts, means, covariances and spectra of any module's output."""
 
+from in4310repro.features.blocks import BLOCK
+from in4310repro.features.distributed import batches, first_image, gather
+from in4310repro.features.hooks import ModuleChoice, choose
+from in4310repro.features.kernel import kernel_description
+from in4310repro.features.result import FeatureResult
 from in4310repro.features.statistics import FeatureStatistics
 
-__all__ = ["FeatureStatistics"]
+__all__ = [
+    "BLOCK",
+    "FeatureResult",
+    "FeatureStatistics",
+    "ModuleChoice",
+    "batches",
+    "choose",
+    "first_image",
+    "gather",
+    "kernel_description",
+]

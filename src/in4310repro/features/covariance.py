@@ -1,10 +1,10 @@
-"""From feature maps to the moments of one block: each image's spatial mean, or every position, as a sample.
+"""Moments of the feature maps of one block: each image's spatial mean, or every position, as a sample.
 
-All arithmetic is on data minus a shift, one value a channel, fixed by the block's first image: without it a mean of
-1e4 deviations costs all digits of a float32 product, and half those of a float64 one.
+All arithmetic is on data minus a shift, one value per channel, fixed by the block's first image: without it a mean of
+1e4 standard deviations costs all digits of a float32 product, and half those of a float64 one.
 
-On a processor the compiled kernel takes counts, means and products in one pass over the maps. Where it was not built
-torch's operations do, spatial means with the same bits and products with others, and so they do on a GPU.
+On a CPU the compiled kernel computes counts, means and products in one pass over the maps. Where it was not built, and
+on a GPU, torch's operations do: on a CPU the spatial means have the same bits then, products other last bits.
 """
 
 from collections.abc import Iterator
@@ -17,116 +17,119 @@ from torch import Tensor
 
 from in4310repro.features.kernel import LEADING, kernel_for
 from in4310repro.features.moments import Moments
-from in4310repro.features.sparsity import Counts, count, widened
+from in4310repro.features.sparsity import Counts, count, widen
 
 Precision = Literal["fast", "exact"]
 
-# Rows of one float32 product: longer ones lose digits. On a processor also what is widened at a time.
-LONGEST = 16384
+# Rows of one float32 product: longer ones lose digits. On a CPU also the rows that are widened at a time.
+MAX_PRODUCT_ROWS = 16384
 # Positions of the block's first image that fix its shift; any value near the mean would do.
-LOOKED_AT = 1024
+SHIFT_POSITIONS = 1024
 LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 
 
 class ImageRows:
-    """One row an image, the mean over positions; a block's rows are kept, so that its moments take two passes."""
+    """One row per image, the mean over positions; a block's rows are kept, so that its moments take two passes.
+
+    Only `add` writes its attributes.
+    """
 
     def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
         self._shift = shift
         self._precision = precision
         self._rows: list[Tensor] = []
-        self._finite = True  # known to be; on a GPU nobody looks
+        self._all_finite = True  # False also where it is not known: reading it would wait for the GPU
 
     @classmethod
-    def restored(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
-        """Where `state` left off.
+    def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
+        """Continues where `state` was taken.
 
         Raises:
-            ValueError: it has other parts.
+            ValueError: it has other entries.
         """
-        has_parts(state, "shift", "rows")
+        check_keys(state, "shift", "rows")
         rows = cls(state["shift"].float(), precision)
         rows._rows = [state["rows"]]
-        rows._finite = False
+        rows._all_finite = False
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Append the spatial means minus the shift; rows that are not finite are left out of the moments."""
-        means, counted = spatial_means(widened(maps), self._shift, self._precision)
+        """Append the spatial means minus the shift; rows that are not finite are excluded from the moments."""
+        means, counts = spatial_means(widen(maps), self._shift, self._precision)
         self._rows.append(means)
-        self._finite &= not maps.is_cuda and int(counted.non_finite) == 0
-        return counted
+        self._all_finite &= not maps.is_cuda and int(counts.non_finite) == 0
+        return counts
 
     def moments(self) -> Moments:
         """Moments of the rows so far that hold no non-finite value."""
         rows = torch.cat(self._rows)
-        if self._finite:
-            number, offset = rows.new_full((), len(rows)), rows.mean(dim=0)
+        if self._all_finite:
+            row_count, offset = rows.new_full((), len(rows)), rows.mean(dim=0)
             centred = rows - offset
         else:
-            kept = torch.isfinite(rows).all(dim=1, keepdim=True)
-            rows, number = rows.where(kept, 0), kept.sum(dtype=torch.float64)
-            offset = rows.sum(dim=0) / number.clamp(min=1)
-            centred = (rows - offset).where(kept, 0)
-        return Moments(rows=number, shift=self._shift.double(), offset=offset, scatter=centred.T @ centred)
+            finite = torch.isfinite(rows).all(dim=1, keepdim=True)
+            rows, row_count = rows.where(finite, 0), finite.sum(dtype=torch.float64)
+            offset = rows.sum(dim=0) / row_count.clamp(min=1)
+            centred = (rows - offset).where(finite, 0)
+        return Moments(rows=row_count, shift=self._shift.double(), offset=offset, scatter=centred.T @ centred)
 
     def state(self) -> dict[str, Tensor]:
-        """What `restored` needs to go on to the same bits."""
+        """All that `from_state` needs to continue to the same bits."""
         return {"shift": self._shift, "rows": torch.cat(self._rows)}
 
 
 class PositionRows:
-    """One row a position of each image: products of shifted data, summed in float64.
+    """One row per position of each image: products of shifted data, summed in float64.
 
-    Sums and products are filled up with zeros to a multiple of LEADING channels.
+    Sums and products are padded with zeros to a multiple of LEADING channels. Only `add` writes its attributes.
     """
 
     def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
         self._precision = precision
         self._channels = len(shift)
         self._shift = torch.nn.functional.pad(shift, (0, -len(shift) % LEADING))
-        self._number = shift.new_zeros((), dtype=torch.float64)
+        self._row_count = shift.new_zeros((), dtype=torch.float64)
         self._sums = self._shift.new_zeros(len(self._shift), dtype=torch.float64)
         self._products = self._shift.new_zeros(len(self._shift), len(self._shift), dtype=torch.float64)
 
     @classmethod
-    def restored(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
-        """Where `state` left off.
+    def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
+        """Continues where `state` was taken.
 
         Raises:
-            ValueError: it has other parts, or sums and products of another number of channels than the shift.
+            ValueError: it has other entries, or sums and products of another number of channels than the shift.
         """
-        has_parts(state, "shift", "number", "sums", "products")
+        check_keys(state, "shift", "row_count", "sums", "products")
         rows = cls(state["shift"].float(), precision)
-        for own, saved in ((rows._number, "number"), (rows._sums, "sums"), (rows._products, "products")):
+        for name, target in (("row_count", rows._row_count), ("sums", rows._sums), ("products", rows._products)):
             # The kernel writes where these shapes say.
-            if own.shape != state[saved].shape:
-                raise ValueError(f"{saved} of shape {tuple(state[saved].shape)}; {tuple(own.shape)} is valid")
-            own.copy_(state[saved])
+            if target.shape != state[name].shape:
+                raise ValueError(f"{name} of shape {tuple(state[name].shape)}; {tuple(target.shape)} is valid")
+            target.copy_(state[name])
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Add sums and products; positions with a non-finite value are left out."""
-        maps = widened(maps)
+        """Add sums and products; positions with a non-finite value are excluded."""
+        maps = widen(maps)
         rows = maps.shape[0] * maps.shape[2] * maps.shape[3]
         if kernel := kernel_for(maps):
             exact = self._precision == "exact"
-            *counts, left_out = kernel.position_sums(maps, self._shift, self._sums, self._products, exact=exact)
-            self._number += rows - left_out
-            return Counts(maps.numel(), *counts)
-        self._number += rows
-        counted = count(maps)
-        finite = not maps.is_cuda and int(counted.non_finite) == 0
-        for part in pieces(maps):
-            self._add(part, finite=finite)
-        return counted
+            *kernel_counts, excluded = kernel.position_sums(maps, self._shift, self._sums, self._products, exact=exact)
+            self._row_count += rows - excluded
+            return Counts(maps.numel(), *kernel_counts)
+        self._row_count += rows
+        counts = count(maps)
+        all_finite = not maps.is_cuda and int(counts.non_finite) == 0
+        for part in split_images(maps):
+            self._add(part, all_finite=all_finite)
+        return counts
 
-    def _add(self, maps: Float[Tensor, "image channel height width"], *, finite: bool) -> None:
-        rows = maps.to(working_type(maps, self._precision)) - self._shift[: self._channels, None, None]
-        if not finite:
-            kept = torch.isfinite(rows).all(dim=1, keepdim=True)
-            self._number -= (~kept).sum()
-            rows = rows.where(kept, 0)
+    def _add(self, maps: Float[Tensor, "image channel height width"], *, all_finite: bool) -> None:
+        rows = maps.to(working_dtype(maps, self._precision)) - self._shift[: self._channels, None, None]
+        if not all_finite:
+            finite = torch.isfinite(rows).all(dim=1, keepdim=True)
+            self._row_count -= (~finite).sum()
+            rows = rows.where(finite, 0)
         matrix = rows.movedim(1, 0).reshape(self._channels, -1)
         with full_float32(maps.device.type):
             products = matrix @ matrix.T
@@ -136,74 +139,74 @@ class PositionRows:
     def moments(self) -> Moments:
         """Moments of the rows so far: scatter = products - sums sums^T / n, mean = shift + sums / n."""
         sums, products = self._sums[: self._channels], self._products[: self._channels, : self._channels]
-        offset = sums / self._number.clamp(min=1)
-        # What the kernel leaves below the diagonal depends on the instruction set.
+        offset = sums / self._row_count.clamp(min=1)
+        # The values that the kernel leaves below the diagonal depend on the instruction set.
         scatter = (products - torch.outer(sums, offset)).triu_()
         shift = self._shift[: self._channels].double()
-        return Moments(rows=self._number.clone(), shift=shift, offset=offset, scatter=scatter)
+        return Moments(rows=self._row_count.clone(), shift=shift, offset=offset, scatter=scatter)
 
     def state(self) -> dict[str, Tensor]:
-        """What `restored` needs to go on to the same bits."""
+        """All that `from_state` needs to continue to the same bits."""
         shift = self._shift[: self._channels]
-        return {"shift": shift, "number": self._number, "sums": self._sums, "products": self._products.triu()}
+        return {"shift": shift, "row_count": self._row_count, "sums": self._sums, "products": self._products.triu()}
 
 
-def has_parts(state: dict[str, Tensor], *names: str) -> None:
-    """Nothing, if a saved block has exactly these parts.
+def check_keys(state: dict[str, Tensor], *names: str) -> None:
+    """Check that a saved block has exactly these entries.
 
     Raises:
-        ValueError: it has not: another version saved it, or it is damaged.
+        ValueError: it has others: another version saved it, or it is corrupt.
     """
     if state.keys() != set(names):
         raise ValueError(f"a block saved with {sorted(state)}; {sorted(names)} are valid")
 
 
-def look_at(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
-    """Mean of each channel over some positions of the first image; 0 where it is not finite.
+def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
+    """The shift of a block: the mean of each channel over some positions of its first image; 0 where not finite.
 
-    It is a float32 value, so that the difference of two is exact.
+    A float32 value, so that the difference of two shifts is exact in float64.
     """
-    step = min(maps.shape[2], max(1, maps[0, 0].numel() // LOOKED_AT))
+    step = min(maps.shape[2], max(1, maps[0, 0].numel() // SHIFT_POSITIONS))
     zero = torch.zeros(maps.shape[1], dtype=torch.float32, device=maps.device)
-    mean = spatial_means(widened(maps[:1, :, ::step]), zero, "exact")[0][0].float()
+    mean = spatial_means(widen(maps[:1, :, ::step]), zero, "exact")[0][0].float()
     return torch.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def spatial_means(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> tuple[Float64[Tensor, "image channel"], Counts]:
-    """Means over positions less the shift, on a processor the same bits whatever takes them; and counts."""
+    """Means over positions minus the shift, and counts; on a CPU with the same bits from the kernel and from torch."""
     if kernel := kernel_for(maps):
-        means, counts = kernel.spatial_means(maps, shift)
-        return means, Counts(maps.numel(), *counts)
+        means, kernel_counts = kernel.spatial_means(maps, shift)
+        return means, Counts(maps.numel(), *kernel_counts)
     if not maps.is_cuda:
         return means_by_lanes(maps, shift), count(maps)
-    shifted = maps.to(working_type(maps, precision)) - shift[:, None, None]
+    shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel(), count(maps)
 
 
-def working_type(maps: Float[Tensor, "..."], precision: Precision) -> torch.dtype:
-    """float64 for "exact" and for float64 maps, float32 otherwise: nothing is ever narrowed."""
+def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dtype:
+    """float64 for "exact" and for float64 maps, float32 otherwise: no value is ever narrowed."""
     return torch.float64 if precision == "exact" or maps.dtype == torch.float64 else torch.float32
 
 
-def pieces(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:
+def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:
     """The maps, a few images at a time."""
-    return torch.split(maps, max(1, LONGEST // max(1, maps[0, 0].numel())))
+    return torch.split(maps, max(1, MAX_PRODUCT_ROWS // max(1, maps[0, 0].numel())))
 
 
 def means_by_lanes(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
 ) -> Float64[Tensor, "image channel"]:
-    """Means over positions less the shift, summed as the kernel does: lane l sums positions l, l + 16, ... in order.
+    """Means over positions minus the shift, summed as the kernel does: lane l sums positions l, l + 16, ... in order.
 
     Then the upper half of the lanes is added to the lower one until one is left.
     """
     positions = maps[0, 0].numel()
     sums = []
-    for part in pieces(maps):
+    for part in split_images(maps):
         values = torch.nn.functional.pad(part.double().flatten(start_dim=2), (0, -positions % LANES))
-        # A cumulative sum is the one sum of torch's whose order is known.
+        # cumsum is torch's only sum whose order is known.
         lanes = values.reshape(*values.shape[:2], -1, LANES).cumsum(dim=2)[:, :, -1]
         while lanes.shape[2] > 1:
             lower, upper = lanes.chunk(2, dim=2)
@@ -215,7 +218,7 @@ def means_by_lanes(
 
 @contextmanager
 def full_float32(device: str) -> Iterator[None]:
-    """No TF32, bfloat16 or autocast inside products, whatever the caller has set; what he set is back afterwards."""
+    """No TF32, bfloat16 or autocast inside products; afterwards the caller's settings are restored."""
     backends: Any = torch.backends  # its typing lacks the precision of products
     settings = (backends.cuda.matmul, backends.mkldnn.matmul)
     before = [setting.fp32_precision for setting in settings]

@@ -1,11 +1,4 @@
-"""Feature statistics over several processes: who measures which images, and how the parts come together.
-
-mine = batches(len(images), batch_size, rank, world_size)
-with FeatureStatistics(model, modules, first_image=first_image(...)) as statistics:
-    for indices in mine:
-        model(load(indices))
-gather(statistics)  # now the same on every rank, to the bit, for any number of ranks
-"""
+"""Feature statistics over several processes: which rank measures which images, and how their results are merged."""
 
 import torch
 from safetensors.torch import load, save
@@ -16,8 +9,8 @@ from in4310repro.features.blocks import BLOCK
 from in4310repro.features.statistics import FeatureStatistics
 
 
-def blocks_of(images: int, rank: int, world_size: int) -> range:
-    """The consecutive blocks that one rank measures; their numbers differ by at most one between ranks.
+def block_range(images: int, rank: int, world_size: int) -> range:
+    """The consecutive blocks that one rank measures; two ranks differ by at most one block.
 
     Raises:
         ValueError: a rank that is not in 0..world_size-1.
@@ -29,8 +22,12 @@ def blocks_of(images: int, rank: int, world_size: int) -> range:
 
 
 def first_image(images: int, rank: int, world_size: int) -> int:
-    """Index of the first image that a rank measures, for FeatureStatistics."""
-    return blocks_of(images, rank, world_size).start * BLOCK
+    """Index of the first image that a rank measures: the argument `first_image` of FeatureStatistics.
+
+    Raises:
+        ValueError: a rank that is not in 0..world_size-1.
+    """
+    return block_range(images, rank, world_size).start * BLOCK
 
 
 def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) -> list[range]:
@@ -40,39 +37,67 @@ def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) ->
 
     Raises:
         ValueError: fewer than one image, a batch size below 1, or a rank that does not exist.
+
+    Examples:
+        >>> batches(150, 40)
+        [range(0, 40), range(40, 64), range(64, 104), range(104, 128), range(128, 150)]
+        >>> batches(150, 40, rank=1, world_size=2)
+        [range(64, 104), range(104, 128), range(128, 150)]
     """
     if images < 1 or batch_size < 1:
         raise ValueError(f"{images} images in batches of {batch_size}; both must be at least 1")
-    found = []
-    for block in blocks_of(images, rank, world_size):
+    ranges = []
+    for block in block_range(images, rank, world_size):
         stop = min((block + 1) * BLOCK, images)
-        found += [range(i, min(i + batch_size, stop)) for i in range(block * BLOCK, stop, batch_size)]
-    return found
+        ranges += [range(i, min(i + batch_size, stop)) for i in range(block * BLOCK, stop, batch_size)]
+    return ranges
 
 
 def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None) -> None:
-    """Merge the statistics of all ranks of the group into those of each.
+    """Merge the statistics of all ranks of the group into those of each, in place.
+
+    A collective operation: every rank of the group must call it, after its `with` block.
 
     Raises:
         ValueError: settings differ between ranks, or two ranks measured the same image.
+
+    Examples:
+        The work of each rank. Here two ranks take turns in one process, and `merge` replaces `gather(statistics)`,
+        after which every rank has the statistics of all images, to the same bits for any number of ranks.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from in4310repro.features import FeatureStatistics, batches, first_image
+        >>> images = torch.linspace(-1, 1, 100 * 3 * 4 * 4).reshape(100, 3, 4, 4)
+        >>> model = nn.Sequential(nn.ReLU())
+        >>> shards = []
+        >>> for rank in range(2):
+        ...     start = first_image(len(images), rank, world_size=2)
+        ...     with FeatureStatistics(model, ["0"], first_image=start) as statistics:
+        ...         for batch in batches(len(images), 32, rank, world_size=2):
+        ...             outputs = model(images[batch.start : batch.stop])
+        ...     shards.append(statistics)
+        >>> shards[0].merge(shards[1])
+        >>> shards[0].result()["0"].images, shards[0].result()["0"].non_positive
+        (100, 0.5)
     """
-    own = dist.get_rank(group)
-    for rank, state in enumerate(exchanged(save(statistics.state_dict()), group)):
-        if rank != own:
+    this_rank = dist.get_rank(group)
+    for rank, state in enumerate(all_gather_bytes(save(statistics.state_dict()), group)):
+        if rank != this_rank:
             other = statistics.fresh()
             other.load_state_dict(load(state))
             statistics.merge(other)
 
 
-def exchanged(text: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
-    """The bytes of every rank, in the order of the ranks; tensors, so that nothing is unpickled."""
+def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
+    """The bytes of every rank, in the order of the ranks; sent as tensors, so that nothing is unpickled."""
     device = torch.device("cuda") if dist.get_backend(group) == "nccl" else torch.device("cpu")
-    length = torch.tensor([len(text)], device=device)
+    length = torch.tensor([len(data)], device=device)
     lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size(group))]
     dist.all_gather(lengths, length, group=group)
     longest = max(int(each) for each in lengths)
     padded = torch.zeros(longest, dtype=torch.uint8, device=device)
-    padded[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    texts: list[Tensor] = [torch.zeros_like(padded) for _ in lengths]
-    dist.all_gather(texts, padded, group=group)
-    return [bytes(each[: int(n)].cpu().numpy().tobytes()) for each, n in zip(texts, lengths, strict=True)]
+    padded[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    gathered: list[Tensor] = [torch.zeros_like(padded) for _ in lengths]
+    dist.all_gather(gathered, padded, group=group)
+    return [bytes(each[: int(n)].cpu().numpy().tobytes()) for each, n in zip(gathered, lengths, strict=True)]

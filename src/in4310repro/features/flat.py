@@ -9,31 +9,31 @@ from torch import Tensor
 
 from in4310repro.features.sparsity import Counts, count
 
-LIMIT = 4 << 30  # bytes
-COLUMNS = 1 << 15  # values of each map multiplied at a time
+MAX_BYTES = 4 << 30  # bytes
+COLUMN_CHUNK = 1 << 15  # values of each map in one product
 
 
 class FlatMaps:
-    """The maps of all images by the index of the first image of their batch."""
+    """The maps of all images, by the index of the first image of their batch; only its methods write them."""
 
     def __init__(self) -> None:
         self._batches: dict[int, Tensor] = {}
 
     @property
-    def width(self) -> int | None:
-        """Values of a map; None before the first."""
+    def row_width(self) -> int | None:
+        """Values of a flattened map; None before the first."""
         return next((batch.shape[1] for batch in self._batches.values()), None)
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Count and keep a copy of the maps of images first_image, first_image + 1, ....
+        """Keep a copy of the maps of images first_image, first_image + 1, ...; counts of their values.
 
         Raises:
-            ValueError: the copies would take more memory than LIMIT.
+            ValueError: the copies would take more memory than MAX_BYTES.
         """
-        kept = sum(batch.nbytes for batch in self._batches.values()) + maps.nbytes
-        if kept > LIMIT:
+        total = sum(batch.nbytes for batch in self._batches.values()) + maps.nbytes
+        if total > MAX_BYTES:
             raise ValueError(
-                f'samples="flat" keeps every map, {kept} bytes by image {first_image}; the limit is {LIMIT}'
+                f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is {MAX_BYTES}'
             )
         self._batches[first_image] = maps.flatten(start_dim=1).clone()
         return count(maps)
@@ -47,23 +47,23 @@ class FlatMaps:
         return torch.cat([self._batches[first] for first in sorted(self._batches)])
 
     def state(self) -> dict[str, Tensor]:
-        """The maps."""
+        """The maps of each batch by the index of its first image."""
         return {f"{first}": batch for first, batch in self._batches.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._batches = {int(first): batch for first, batch in state.items()}
 
 
-def gram(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "kept kept"]:
+def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite finite"]:
     """(x_i - mean) . (x_j - mean) of the rows without a non-finite value, in float64.
 
     Its eigenvalues are the non-zero ones of the scatter matrix of the rows, which would have value x value entries.
     """
-    kept = maps[maps.isfinite().all(dim=1)]
-    products = maps.new_zeros(len(kept), len(kept), dtype=torch.float64)
-    for part in torch.split(kept, COLUMNS, dim=1):
-        # Minus the first row: a mean of 1e6 deviations would cost the digits of the sum.
+    finite = maps[maps.isfinite().all(dim=1)]
+    products = maps.new_zeros(len(finite), len(finite), dtype=torch.float64)
+    for part in torch.split(finite, COLUMN_CHUNK, dim=1):
+        # Minus the first row: a mean of 1e6 standard deviations would cost the digits of the sum.
         shifted = part.double() - part[:1].double()
         centred = shifted - shifted.mean(dim=0)
         products += centred @ centred.T

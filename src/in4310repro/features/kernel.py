@@ -1,4 +1,4 @@
-"""The compiled pass over float32 maps on a processor (kernel.cpp); where it was not built, torch's operations stand in.
+"""The compiled pass over float32 maps on a CPU (kernel.cpp); where it was not built, torch's operations replace it.
 
 setup.py compiles it once for each instruction set; all that have a fused product and sum give the same bits. A missing
 compiler fails no installation.
@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor, nn
 
-LEADING = 16  # rows of a matrix of products are filled up to a multiple
-SETS = {"AVX512": "avx512", "AVX2": "avx2", "base": "base"}  # by torch's names of them, the widest first
+LEADING = 16  # the rows of a matrix of products are padded to a multiple of it
+INSTRUCTION_SETS = {"AVX512": "avx512", "AVX2": "avx2", "base": "base"}  # by torch's names of them, the widest first
 
 
 class Maps(ctypes.Structure):
-    """Where the values are, as kernel.cpp has it; strides in values."""
+    """Address, shape and strides of maps, as in kernel.cpp; strides in values."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -45,7 +45,7 @@ class Kernel:
             raise ValueError(f"{file} was compiled from another {source.name}: install again, pip install -e .")
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
-        """Counts of values that lie one after the other, in any order."""
+        """Counts of values that are adjacent in memory, in any order."""
         counts = (ctypes.c_int64 * 3)()
         address, number = ctypes.c_void_p(values.data_ptr()), ctypes.c_ssize_t(values.numel())
         self._library.count(address, number, torch.get_num_threads(), counts)
@@ -54,13 +54,13 @@ class Kernel:
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
-        """Means over positions of the values less the shift in float64, and counts."""
-        maps, where = _located(maps)
+        """Means over positions of the values minus the shift in float64, and counts."""
+        maps, layout = _locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = (ctypes.c_int64 * 3)()
-        self._checked(
+        self._check_status(
             self._library.spatial_means(
-                ctypes.byref(where),
+                ctypes.byref(layout),
                 _address(shift, torch.float32, maps.shape[1]),
                 torch.get_num_threads(),
                 _address(means, torch.float64, *maps.shape[:2]),
@@ -78,17 +78,17 @@ class Kernel:
         *,
         exact: bool,
     ) -> tuple[int, ...]:
-        """Add x to `sums` and the upper triangle of x x^T to `products`, x the values of a position less the shift.
+        """Add x to `sums` and the upper triangle of x x^T to `products`, x the values of a position minus the shift.
 
         Returns:
-            The counts, and the number of positions left out for a value that is not finite.
+            The counts, and the number of positions excluded for a value that is not finite.
         """
-        maps, where = _located(maps)
+        maps, layout = _locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
         counts = (ctypes.c_int64 * 4)()
-        self._checked(
+        self._check_status(
             self._library.position_sums(
-                ctypes.byref(where),
+                ctypes.byref(layout),
                 _address(shift, torch.float32, leading),
                 int(exact),
                 torch.get_num_threads(),
@@ -100,75 +100,75 @@ class Kernel:
         )
         return tuple(counts)
 
-    def _checked(self, status: int) -> None:
+    def _check_status(self, status: int) -> None:
         if status:
             raise MemoryError("no working memory for the statistics of feature maps")
 
 
 @functools.cache
-def compiled(instruction_set: str) -> Kernel | None:
+def load_kernel(instruction_set: str) -> Kernel | None:
     """The kernel of "avx512", "avx2" or "base"; None if it was not built or does not load.
 
     Raises:
         ValueError: it was built from another source.
     """
-    found = importlib.util.find_spec(f"in4310repro.features._kernel_{instruction_set}")
+    spec = importlib.util.find_spec(f"in4310repro.features._kernel_{instruction_set}")
     try:
-        return Kernel(Path(found.origin), instruction_set) if found and found.origin else None
+        return Kernel(Path(spec.origin), instruction_set) if spec and spec.origin else None
     except OSError:
         return None
 
 
 @functools.cache
-def in_use() -> Kernel | None:
-    """The kernel of the widest instruction set that was built and that torch uses too."""
+def active_kernel() -> Kernel | None:
+    """The kernel of the widest instruction set that was built and that torch uses as well."""
     capability = torch.backends.cpu.get_cpu_capability()
-    names = list(SETS)
-    usable = names[names.index(capability if capability in SETS else "base") :]
-    return next(filter(None, (compiled(SETS[name]) for name in usable)), None)
+    names = list(INSTRUCTION_SETS)
+    usable = names[names.index(capability if capability in INSTRUCTION_SETS else "base") :]
+    return next(filter(None, (load_kernel(INSTRUCTION_SETS[name]) for name in usable)), None)
 
 
-def described() -> str:
-    """What takes the statistics on this processor, for a fingerprint."""
-    kernel = in_use()
+def kernel_description() -> str:
+    """The kernel that computes the statistics on this processor, for a fingerprint."""
+    kernel = active_kernel()
     return f"compiled, {kernel.instruction_set}" if kernel else "torch's operations: no kernel was built or loads"
 
 
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
-    """The kernel if it can take these values: float32 in a processor's memory, and nothing that stands for them."""
+    """The kernel if it can read these values: a plain strided float32 tensor in the memory of a CPU."""
     plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
     # It counts the values of an image in 32 bits.
     plain &= math.prod(values.shape[1:]) < 2**31
-    return in_use() if plain and values.dtype == torch.float32 and values.device.type == "cpu" else None
+    return active_kernel() if plain and values.dtype == torch.float32 and values.device.type == "cpu" else None
 
 
-def _located(
+def _locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """The maps or a copy of them, whose channels or whose positions lie one after the other, and where they are."""
+    """The maps or a copy of them, whose channels or whose positions are adjacent in memory, and its layout."""
     images, channels, height, width = maps.shape
     image, channel, row, position = maps.stride()
     # An axis with one index has no step of its own.
     if width == 1:
         position = row
     elif height > 1 and row != width * position:
-        return _located(maps.contiguous())
+        return _locate(maps.contiguous())
     if channels == 1 and position != 1:
         channel = 1
     if height * width == 1 and channel != 1:
         position = 1
     if 1 not in (channel, position) or maps.is_neg():
-        return _located(maps.resolve_neg().contiguous())
+        return _locate(maps.resolve_neg().contiguous())
     return maps, Maps(maps.data_ptr(), images, channels, height * width, image, channel, position)
 
 
 def _address(values: Tensor, dtype: torch.dtype, *shape: int) -> ctypes.c_void_p:
-    """Where the values are, for code that believes what it is told of them.
+    """Address of the values for compiled code, which checks nothing itself.
 
     Raises:
-        ValueError: they are something else than it will be told.
+        ValueError: they are not contiguous values of this type and shape on a CPU.
     """
     if (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, shape) or not values.is_contiguous():
-        what = f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
-        raise ValueError(f"{what}, in steps of {values.stride()}; {dtype} of shape {shape} on the CPU is valid")
+        description = f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
+        raise ValueError(f"{description}, in steps of {values.stride()}; {dtype} of shape {shape} on the CPU is valid")
     return ctypes.c_void_p(values.data_ptr())

@@ -1,4 +1,4 @@
-"""Count, mean and scatter of rows, and how two of them become one."""
+"""Number, mean and scatter matrix of rows of data, and the formula that merges two of them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from torch import Tensor
 class Moments:
     """Moments of some rows; the mean is kept as shift + offset, so that a large mean costs no digits."""
 
-    rows: Float64[Tensor, ""]
+    rows: Float64[Tensor, ""]  # their number
     shift: Float64[Tensor, " channel"]
     offset: Float64[Tensor, " channel"]
     # The sum over rows of (x - mean)(x - mean)^T; only its upper triangle means anything.
@@ -32,22 +32,22 @@ class Moments:
         )
 
 
-def merged(left: Moments, right: Moments) -> Moments:
+def merge_moments(left: Moments, right: Moments) -> Moments:
     """Moments of the rows of both; either may be empty.
 
     scatter = S_l + S_r + (n_l n_r / n) d d^T, d = mean_r - mean_l.
     Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
     """
     rows = left.rows + right.rows
-    share = right.rows / rows.clamp(min=1)
+    right_share = right.rows / rows.clamp(min=1)
     # The shifts are nearby float32 values: their difference is exact, that of the means would not be.
-    step = (right.shift - left.shift) + (right.offset - left.offset)
-    weighted = (left.rows * share) * step
+    mean_difference = (right.shift - left.shift) + (right.offset - left.offset)
+    weighted = (left.rows * right_share) * mean_difference
     empty = left.rows == 0
     # Not addr: a product and a sum in one operation have other bits on other numbers of threads.
     return Moments(
         rows=rows,
         shift=torch.where(empty, right.shift, left.shift),
-        offset=torch.where(empty, right.offset, left.offset + share * step),
-        scatter=left.scatter + right.scatter + torch.outer(weighted, step),
+        offset=torch.where(empty, right.offset, left.offset + right_share * mean_difference),
+        scatter=left.scatter + right.scatter + torch.outer(weighted, mean_difference),
     )

@@ -1,4 +1,4 @@
-"""What a finished measurement says about one module."""
+"""The result of a measurement for one module: counts, moments, covariance and spectrum of its output."""
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from in4310repro.features.blocks import BlockMoments, total
-from in4310repro.features.flat import FlatMaps, gram
-from in4310repro.features.moments import Moments, merged
+from in4310repro.features.blocks import BlockMoments, merge_nodes
+from in4310repro.features.flat import FlatMaps, gram_matrix
+from in4310repro.features.moments import Moments, merge_moments
 from in4310repro.features.sparsity import Counts
 from in4310repro.features.spectra import Spectrum, spectrum
 from in4310repro.features.stream import Settings, Stream
@@ -19,8 +19,23 @@ from in4310repro.features.stream import Settings, Stream
 class FeatureResult:
     """Counts and moments of one module's output.
 
-    `rows` are the samples of mean and covariance: images, or images x positions, times the calls that are pooled.
-    Samples that held a non-finite value are left out of them and counted in `rows_left_out`.
+    `rows` counts the samples of mean and covariance: images, or images x positions, times the calls that are pooled.
+    Samples that held a non-finite value are excluded from them and counted in `rows_left_out`.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from in4310repro.features import FeatureStatistics
+        >>> model = nn.Sequential(nn.Identity())
+        >>> with FeatureStatistics(model, ["0"], samples="positions") as statistics:
+        ...     outputs = model(torch.tensor([[[[-3.0, 3.0]], [[0.0, 4.0]]]]))  # one image, 2 channels, 1 x 2 positions
+        >>> result = statistics.result()["0"]
+        >>> result.rows, result.values, result.non_positive
+        (2, 4, 0.5)
+        >>> result.mean.tolist(), result.covariance.tolist()
+        ([0.0, 2.0], [[9.0, 6.0], [6.0, 4.0]])
+        >>> round(result.spectrum.trace_share(1), 6)
+        1.0
     """
 
     images: int
@@ -29,10 +44,10 @@ class FeatureResult:
     values: int
     non_positive_values: int
     zeros: int
-    non_finite: int
-    correction: int
-    moments: Moments | None
-    gram: Float64[Tensor, "row row"] | None
+    non_finite: int  # values
+    correction: int  # the covariance divides by rows - correction
+    moments: Moments | None  # None for samples=None and "flat"
+    gram: Float64[Tensor, "row row"] | None  # of the centred, flattened maps; for "flat" alone
 
     @property
     def non_positive(self) -> float:
@@ -41,12 +56,12 @@ class FeatureResult:
 
     @property
     def mean(self) -> Float64[Tensor, " channel"]:
-        """Mean of each channel.
+        """Mean of each channel over the rows.
 
         Raises:
             ValueError: only counts were asked for.
         """
-        return self._moments().mean
+        return self._require_moments().mean
 
     @property
     def covariance(self) -> Float64[Tensor, "channel channel"]:
@@ -55,8 +70,8 @@ class FeatureResult:
         Raises:
             ValueError: only counts were asked for, or there are no more rows than the correction.
         """
-        upper = self._moments().scatter.triu()
-        return self._divided(upper + upper.triu(1).T)
+        upper = self._require_moments().scatter.triu()
+        return self._normalize(upper + upper.triu(1).T)
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -67,7 +82,7 @@ class FeatureResult:
         Raises:
             ValueError: there is no covariance.
         """
-        return spectrum(self.covariance if self.gram is None else self._divided(self.gram))
+        return spectrum(self.covariance if self.gram is None else self._normalize(self.gram))
 
     def eigenvalues(self, k: int | None = None) -> Float64[Tensor, " k"]:
         """The k largest eigenvalues of the covariance in decreasing order; all of them for None.
@@ -75,9 +90,9 @@ class FeatureResult:
         Raises:
             ValueError: k is not in 1..channels, or there is no covariance.
         """
-        return self.spectrum.first(k)
+        return self.spectrum.largest(k)
 
-    def _moments(self) -> Moments:
+    def _require_moments(self) -> Moments:
         if self.moments is None:
             raise ValueError(
                 'mean and covariance need samples="images" or "positions"; None counts only, '
@@ -85,42 +100,42 @@ class FeatureResult:
             )
         return self.moments
 
-    def _divided(self, scatter: Tensor) -> Tensor:
+    def _normalize(self, scatter: Tensor) -> Tensor:
         if self.rows <= self.correction:
             raise ValueError(f"{self.rows} rows give no covariance with correction {self.correction}")
         return scatter / (self.rows - self.correction)
 
 
-def finished(streams: list[Stream], settings: Settings) -> FeatureResult:
-    """The result of one stream, or of the calls of one module pooled; waits for the GPU.
+def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
+    """Result of one stream, or of the pooled calls of one module; waits for the GPU.
 
     Raises:
-        ValueError: a value is not finite and those are to raise, or the calls differ in their number of channels.
+        ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.
     """
     counts = sum((stream.counts for stream in streams), Counts())
-    values, non_positive, zeros, non_finite = counts.numbers()
+    values, non_positive, zeros, non_finite = counts.to_ints()
     if not values:
-        raise ValueError("only empty batches passed; there is nothing to say of no values")
+        raise ValueError("only empty batches passed; statistics of no values are undefined")
     if non_finite and settings.on_non_finite == "raise":
         raise ValueError(f"{non_finite} of {values} values are not finite")
-    moments = pooled_moments([s.samples for s in streams if isinstance(s.samples, BlockMoments)])
-    flat = pooled_gram([s.samples for s in streams if isinstance(s.samples, FlatMaps)])
-    rows = int(moments.rows) if moments is not None else 0 if flat is None else len(flat)
+    moments = pool_moments([s.accumulator for s in streams if isinstance(s.accumulator, BlockMoments)])
+    gram = pool_gram([s.accumulator for s in streams if isinstance(s.accumulator, FlatMaps)])
+    rows = int(moments.rows) if moments is not None else 0 if gram is None else len(gram)
     return FeatureResult(
         images=max(stream.images for stream in streams),
         rows=rows,
-        rows_left_out=sum(stream.seen for stream in streams) - rows,
+        rows_left_out=sum(stream.sample_count for stream in streams) - rows,
         values=values,
         non_positive_values=non_positive,
         zeros=zeros,
         non_finite=non_finite,
         correction=settings.correction,
         moments=moments,
-        gram=flat,
+        gram=gram,
     )
 
 
-def pooled_moments(calls: list[BlockMoments]) -> Moments | None:
+def pool_moments(calls: list[BlockMoments]) -> Moments | None:
     """Moments over the rows of all calls, in the order of the calls; None without any.
 
     Raises:
@@ -128,13 +143,13 @@ def pooled_moments(calls: list[BlockMoments]) -> Moments | None:
     """
     if not calls:
         return None
-    totals = [total(call.nodes()).to("cpu") for call in calls]
+    totals = [merge_nodes(call.nodes()).to("cpu") for call in calls]
     channels = sorted({len(moments.shift) for moments in totals})
     if len(channels) > 1:
         raise ValueError(f'its calls have {channels} channels and cannot be pooled; measure them with calls="keep"')
-    return reduce(merged, totals)
+    return reduce(merge_moments, totals)
 
 
-def pooled_gram(calls: list[FlatMaps]) -> Float64[Tensor, "row row"] | None:
+def pool_gram(calls: list[FlatMaps]) -> Float64[Tensor, "row row"] | None:
     """Gram matrix over the maps of all calls, in the order of the calls; None without any."""
-    return gram(torch.cat([call.maps() for call in calls])).cpu() if calls else None
+    return gram_matrix(torch.cat([call.maps() for call in calls])).cpu() if calls else None

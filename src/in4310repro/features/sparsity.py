@@ -1,4 +1,4 @@
-"""Counts of feature-map values: all, non-positive, exactly zero, not finite."""
+"""Counts of feature-map values: all, non-positive (the sparsity of the report), exactly zero, not finite."""
 
 from dataclasses import dataclass
 
@@ -26,26 +26,26 @@ class Counts:
             self.non_finite + other.non_finite,
         )
 
-    def numbers(self) -> tuple[int, int, int, int]:
-        """The four counts on the host; waits for the GPU."""
+    def to_ints(self) -> tuple[int, int, int, int]:
+        """The four counts as Python integers; waits for the GPU."""
         return int(self.values), int(self.non_positive), int(self.zeros), int(self.non_finite)
 
 
 def count(maps: Float[Tensor, "..."]) -> Counts:
     """Counts over a tensor; -inf is non-positive, nan neither positive nor non-positive."""
-    maps = widened(maps)
+    maps = widen(maps)
     if kernel := kernel_for(maps):
-        return Counts(maps.numel(), *kernel.count(dense(maps)))
-    counts = [kind.sum() for kind in (maps <= 0, maps == 0, ~maps.isfinite())]
+        return Counts(maps.numel(), *kernel.count(make_dense(maps)))
+    counts = [mask.sum() for mask in (maps <= 0, maps == 0, ~maps.isfinite())]
     return Counts(maps.numel(), *(counts if maps.is_cuda else map(int, counts)))
 
 
-def widened(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def widen(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The maps in float32, or in float64 if that is what they are."""
     return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
-def dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The maps where they fill their memory in one of the usual orders, else a copy."""
-    whole = maps.is_contiguous() or (maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last))
-    return maps if whole and not maps.is_neg() else maps.resolve_neg().contiguous()
+def make_dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The maps where they fill their memory contiguously or channels-last, else a contiguous copy."""
+    is_dense = maps.is_contiguous() or (maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last))
+    return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

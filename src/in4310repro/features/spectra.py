@@ -1,4 +1,4 @@
-"""Eigenvalues of a covariance matrix and what is read off them."""
+"""Eigenvalues of a covariance matrix, and the trace share and effective rank computed from them."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues in decreasing order, none below 0, and the size of the largest one that rounding had put below."""
+    """Eigenvalues in decreasing order, negative ones set to 0."""
 
     eigenvalues: Float64[Tensor, " channel"]
-    clamped: float
+    clamped: float  # magnitude of the most negative eigenvalue, which rounding had put below 0
 
-    def first(self, k: int | None = None) -> Float64[Tensor, " k"]:
+    def largest(self, k: int | None = None) -> Float64[Tensor, " k"]:
         """The k largest eigenvalues; all of them for None.
 
         Raises:
@@ -31,7 +31,7 @@ class Spectrum:
         Raises:
             ValueError: k is not in 1..channels, or the total variance is 0, so that a share is undefined.
         """
-        return float(self.first(k).sum() / self._trace())
+        return float(self.largest(k).sum() / self._trace())
 
     def effective_rank(self) -> float:
         """Exp of the entropy of the eigenvalues divided by their sum, in [1, channels].

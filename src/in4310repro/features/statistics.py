@@ -1,4 +1,4 @@
-"""Statistics of the feature maps of any module of any model, taken in while the model runs."""
+"""Statistics of the feature maps of any module of any model, computed in hooks while the model runs."""
 
 import copy
 import math
@@ -7,45 +7,65 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
-from in4310repro.features.hooks import ModuleChoice, Passes, capture, choose, measuring, tensors
-from in4310repro.features.result import FeatureResult, finished
-from in4310repro.features.state import joint, split
-from in4310repro.features.stream import Settings, Stream, channel_axis
+from in4310repro.features.hooks import (
+    ForwardPass,
+    ModuleChoice,
+    capture_outputs,
+    choose,
+    evaluation_mode,
+    iterate_tensors,
+)
+from in4310repro.features.result import FeatureResult, finalize
+from in4310repro.features.state import StateMetadata, pack, tensors_of_stream, unpack
+from in4310repro.features.stream import Settings, Stream, default_channel_axis
 
-Key = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
+StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
 
 
 class FeatureStatistics:
     """Counts, mean, covariance and spectrum of module outputs over every image that passes through a model.
 
     Inside the `with` block the model is in evaluation mode and no gradients are recorded; hooks consume each output
-    before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is as it was.
+    before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is unchanged.
 
     Args:
         model: the model that the caller will run, with images on the first axis of its first tensor.
         modules: exact names; a compiled pattern that whole names must match; or "leaves", all modules without children.
-        samples: "images": one sample an image, the mean over positions. "positions": every position is a sample.
-            "flat": the flattened maps, whose spectrum alone is computed and for which every map is kept.
+        samples: "images": one sample per image, the mean over positions. "positions": every position is a sample.
+            "flat": the flattened maps are samples; only the spectrum is computed, and every map is kept.
             None: counts only.
         precision: "fast": float32 products of shifted data, float64 sums of them. "exact": float64 throughout.
         correction: the covariance divides by rows - correction.
         calls: a module that runs several times in a forward pass has its calls pooled under its name ("pool"), or each
             under `name#0`, `name#1`, ... ("keep").
-        on_non_finite: "count" leaves samples with nan or inf out and says how many; "raise" refuses them at once, on a
+        on_non_finite: "count" excludes samples with nan or inf and counts them; "raise" raises ValueError at once, on a
             GPU in `result()`.
-        first_image: index of the first image that will pass, a multiple of 64; for parts that are merged later.
+        first_image: index of the first image that will pass, a multiple of 64; for shards that are merged later.
         channel_axis: the axis of the channels, for modules where the rule is wrong. The rule: the last axis of tokens
             (image, token, channel), nn.Linear and nn.LayerNorm; axis 1 of everything else.
 
     Raises:
-        ValueError: a name, pattern or value that does not exist. Nothing has been attached to the model then.
+        ValueError: a name, pattern or value that does not exist. No hook has been placed then.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Identity(), nn.ReLU())
+        >>> images = torch.arange(-8.0, 8.0).reshape(4, 1, 2, 2)  # 4 images, 1 channel, 2 x 2 positions
+        >>> with FeatureStatistics(model, ["0", "1"], samples="images") as statistics:
+        ...     for batch in torch.split(images, 2):
+        ...         outputs = model(batch)
+        >>> {name: result.non_positive for name, result in statistics.result().items()}
+        {'0': 0.5625, '1': 0.5625}
+        >>> statistics.result()["0"].covariance.tolist()  # of the means -6.5, -2.5, 1.5, 5.5
+        [[20.0]]
     """
 
     def __init__(
@@ -74,17 +94,17 @@ class FeatureStatistics:
         self._modules = choose(getattr(model, "_orig_mod", model), modules)
         self._all_must_run = not isinstance(modules, str | re.Pattern)
         self._first_image = first_image
-        self._axes = dict(channel_axis or {})
-        if unknown := sorted(self._axes.keys() - self._modules.keys()):
+        self._channel_axes = dict(channel_axis or {})
+        if unknown := sorted(self._channel_axes.keys() - self._modules.keys()):
             raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(self._modules)}")
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        """All that measuring changes."""
-        self._streams: dict[Key, Stream] = {}
+    def _reset(self) -> None:
+        """Set every attribute that measuring changes; all others are written by __init__ alone."""
+        self._streams: dict[StreamKey, Stream] = {}
         self._thread: int | None = None
-        self._passes = Passes()
-        self._placed: ExitStack | None = None
+        self._forward = ForwardPass()
+        self._hooks: ExitStack | None = None
         self._entered = False
 
     def __enter__(self) -> "FeatureStatistics":
@@ -92,39 +112,39 @@ class FeatureStatistics:
             raise ValueError("these statistics were entered before; make new ones for another set of images")
         self._entered = True
         with ExitStack() as stack:
-            stack.enter_context(measuring(self._model))
-            stack.enter_context(capture(self._model, self._modules, self._consume, self._passes))
-            self._placed = stack.pop_all()
+            stack.enter_context(evaluation_mode(self._model))
+            stack.enter_context(capture_outputs(self._model, self._modules, self._consume, self._forward))
+            self._hooks = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._placed is not None:
-            self._placed.__exit__(kind, error, trace)
+        if self._hooks is not None:
+            self._hooks.__exit__(kind, error, trace)
 
     def _consume(self, name: str, call: int, images: int | None, output: object) -> None:
+        """The Consumer of `capture_outputs`: checks the thread and the autograd mode, then measures."""
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()
         if not (torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
-            return self._take(name, call, images, output)
-        # The caller has changed the mode: sums stay usable in every other one.
+            return self._measure(name, call, images, output)
+        # The caller has changed the mode: tensors made here must stay usable in every other mode.
         with torch.inference_mode(mode=False), torch.no_grad():
-            return self._take(name, call, images, output)
+            return self._measure(name, call, images, output)
 
-    def _take(self, name: str, call: int, images: int | None, output: object) -> None:
-        for path, values in tensors(output):
-            axis = self._axes.get(name, channel_axis(self._modules[name], values.ndim))
+    def _measure(self, name: str, call: int, images: int | None, output: object) -> None:
+        for path, values in iterate_tensors(output):
+            axis = self._channel_axes.get(name, default_channel_axis(self._modules[name], values.ndim))
             try:
-                number = self._images(values, axis, images)
-                self._agree(self._streams.get((name, 0, path)), values, axis)
-                stream = self._stream((name, call, path))
-                stream.update(values, axis, number)
+                image_count = self._count_images(values, axis, images)
+                self._check_poolable(self._streams.get((name, 0, path)), values, axis)
+                self._stream((name, call, path)).update(values, axis, image_count)
             except ValueError as error:
                 raise ValueError(f"module {name!r}{path}: {error}") from error
 
-    def _images(self, values: Tensor, axis: int, images: int | None) -> int:
+    def _count_images(self, values: Tensor, axis: int, images: int | None) -> int:
         shape = tuple(values.shape)
         if not values.is_floating_point():
             raise ValueError(f"its output is {values.dtype}; statistics are of floating-point values")
@@ -134,21 +154,22 @@ class FeatureStatistics:
             raise ValueError(f"its output has shape {shape}; axis 0 must be the {images} images of the batch")
         return shape[0] if images is None else images
 
-    def _agree(self, first: Stream | None, values: Tensor, axis: int) -> None:
-        """Nothing, if the calls of a module can be pooled with its first one."""
-        before = None if first is None or first.samples is None else first.samples.width
-        if self._settings.calls == "keep" or before is None:
+    def _check_poolable(self, first: Stream | None, values: Tensor, axis: int) -> None:
+        """Raise ValueError unless this output can be pooled with those of the module's first call."""
+        first_width = None if first is None or first.accumulator is None else first.accumulator.row_width
+        if self._settings.calls == "keep" or first_width is None:
             return
         flat = self._settings.samples == "flat"
         width = math.prod(values.shape[1:]) if flat else values.shape[axis]
-        if width != before:
-            what = "values an image" if flat else "channels"
+        if width != first_width:
+            unit = "values per image" if flat else "channels"
             raise ValueError(
-                f"{width} {what}, and {before} before; they cannot be pooled: measure another module, "
-                'or its calls apart with calls="keep"'
+                f"{width} {unit}, and {first_width} before; they cannot be pooled: measure another module, "
+                'or its calls separately with calls="keep"'
             )
 
-    def _stream(self, key: Key) -> Stream:
+    def _stream(self, key: StreamKey) -> Stream:
+        """The stream of a key, made on first use."""
         if key not in self._streams:
             self._streams[key] = Stream(self._settings, self._first_image)
         return self._streams[key]
@@ -160,57 +181,57 @@ class FeatureStatistics:
         never ran have no result.
 
         Raises:
-            ValueError: a requested module never ran, non-finite values were to raise, or a forward pass was cut by an
-                error, after which nobody knows which modules have measured its images.
+            ValueError: a requested module never ran, there are non-finite values and `on_non_finite` is "raise", or an
+                error aborted a forward pass after some modules had measured its images and others had not.
         """
-        self._check_whole()
+        self._check_not_aborted()
         self._check_ran()
         groups: dict[str, list[Stream]] = {}
-        place = {name: index for index, name in enumerate(self._modules)}
-        for key in sorted(self._streams, key=lambda key: (place[key[0]], *key[1:])):
+        position = {name: index for index, name in enumerate(self._modules)}
+        for key in sorted(self._streams, key=lambda key: (position[key[0]], *key[1:])):
             name, call, path = key
             number = f"#{call}" if self._settings.calls == "keep" else ""
             groups.setdefault(f"{name}{number}{path}", []).append(self._streams[key])
         results = {}
         for title, streams in groups.items():
             try:
-                results[title] = finished(streams, self._settings)
+                results[title] = finalize(streams, self._settings)
             except ValueError as error:
                 raise ValueError(f"module {title!r}: {error}") from error
         return results
 
-    def _check_whole(self) -> None:
-        if self._passes.torn:
+    def _check_not_aborted(self) -> None:
+        if self._forward.aborted:
             raise ValueError(
-                "a forward pass ended in an error: some modules measured its images and others did not; measure again, "
-                "or go on from a state_dict of before"
+                "a forward pass was aborted: some modules measured its images and others did not; measure again, "
+                "or continue from an earlier state_dict"
             )
 
     def _check_ran(self) -> None:
         ran = {name for name, _, _ in self._streams}
-        silent = [name for name in self._modules if name not in ran]
-        if silent and (self._all_must_run or not ran):
-            why = "only forward passes inside the with block, of the very model that was given, count"
+        missing = [name for name in self._modules if name not in ran]
+        if missing and (self._all_must_run or not ran):
+            reason = "only forward passes inside the with block, of the very model that was given, count"
             if hasattr(self._model, "_orig_mod"):
-                why = "code that torch.compile made before calls no hooks: measure the model that was compiled"
-            raise ValueError(f"modules {silent} never ran or gave no tensor; {why}")
+                reason = "code that torch.compile made before calls no hooks: measure the model that was compiled"
+            raise ValueError(f"modules {missing} never ran or gave no tensor; {reason}")
 
     def fresh(self) -> "FeatureStatistics":
         """Statistics of the same model, modules and settings with nothing measured: for another set of images."""
         new = copy.copy(self)
-        new._begin()
+        new._reset()
         return new
 
     def merge(self, other: "FeatureStatistics") -> None:
         """Add the images that another has measured with the same settings; the order of merges changes no bit.
 
         Raises:
-            ValueError: modules or settings differ, an image was measured by both, or a forward pass ended in an error.
+            ValueError: modules or settings differ, an image was measured by both, or a forward pass was aborted.
         """
-        if self._described() != other._described():
-            raise ValueError(f"merging {other._described()} into {self._described()}; they must be equal")
-        for each in (self, other):
-            each._check_whole()
+        if self._describe() != other._describe():
+            raise ValueError(f"merging {other._describe()} into {self._describe()}; they must be equal")
+        for statistics in (self, other):
+            statistics._check_not_aborted()
         for key, stream in sorted(other._streams.items()):
             self._stream(key).merge(stream)
 
@@ -218,38 +239,37 @@ class FeatureStatistics:
         """Everything measured so far as tensors, for safetensors; reads back from the GPU.
 
         Raises:
-            ValueError: a forward pass ended in an error.
+            ValueError: a forward pass was aborted.
         """
-        self._check_whole()
-        numbers: dict[str, Any] = {"described": self._described(), "streams": []}
-        parts: dict[str, Tensor] = {}
-        for index, (key, stream) in enumerate(sorted(self._streams.items())):
-            numbers["streams"].append({"key": list(key)} | stream.numbers())
-            if stream.samples is not None:
-                parts |= {f"{index}.{name}": value for name, value in stream.samples.state().items()}
-        return joint(numbers, parts)
+        self._check_not_aborted()
+        metadata: StateMetadata = {"settings": self._describe(), "streams": []}
+        tensors: dict[str, Tensor] = {}
+        for index, ((module, call, path), stream) in enumerate(sorted(self._streams.items())):
+            metadata["streams"].append({"module": module, "call": call, "path": path, "state": stream.state()})
+            if stream.accumulator is not None:
+                tensors |= {f"{index}.{name}": value for name, value in stream.accumulator.state().items()}
+        return pack(metadata, tensors)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where `state` left off: the same batches from there give the same bits as without the break.
+        """Continue where `state` was taken: the same batches from there give the same bits as without interruption.
 
         Raises:
-            ValueError: something was measured already, or modules or settings differ.
+            ValueError: something was measured already, modules or settings differ, or the state is corrupt.
         """
         device = next(self._model.parameters(), torch.empty(0)).device
-        numbers, parts = split(state, device)
+        metadata, tensors = unpack(state, device)
         if self._streams:
             raise ValueError(f"{len(self._streams)} modules were measured already; load into new statistics")
-        if numbers["described"] != self._described():
-            raise ValueError(f"a state of {numbers['described']}, loaded into {self._described()}; they must be equal")
+        if metadata["settings"] != self._describe():
+            raise ValueError(f"a state of {metadata['settings']}, loaded into {self._describe()}; they must be equal")
         try:
-            for index, saved in enumerate(numbers["streams"]):
-                name, call, path = saved["key"]
-                prefix = f"{index}."
-                own = {key.removeprefix(prefix): value for key, value in parts.items() if key.startswith(prefix)}
-                self._stream((name, call, path)).restore(saved, own)
+            for index, entry in enumerate(metadata["streams"]):
+                stream = self._stream((entry["module"], entry["call"], entry["path"]))
+                stream.restore(entry["state"], tensors_of_stream(tensors, index))
         except BaseException:
             self._streams.clear()
             raise
 
-    def _described(self) -> dict[str, Any]:
-        return vars(self._settings) | {"modules": sorted(self._modules), "channel_axis": self._axes}
+    def _describe(self) -> dict[str, object]:
+        """All that must be equal for two statistics to merge."""
+        return vars(self._settings) | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}

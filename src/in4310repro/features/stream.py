@@ -1,8 +1,8 @@
-"""The running statistics of one tensor of one call of one module."""
+"""Running statistics of one output tensor of one call of one module, and the settings that they follow."""
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from in4310repro.features.covariance import Precision
 from in4310repro.features.flat import FlatMaps
 from in4310repro.features.sparsity import Counts, count
 
-VALID: dict[str, tuple[object, ...]] = {
+VALID_VALUES: dict[str, tuple[object, ...]] = {
     "samples": (None, "images", "positions", "flat"),
     "precision": ("fast", "exact"),
     "calls": ("pool", "keep"),
@@ -36,48 +36,60 @@ class Settings:
     correction: Literal[0, 1]
 
     def __post_init__(self) -> None:
-        for field, valid in VALID.items():
+        for field, valid in VALID_VALUES.items():
             if (value := getattr(self, field)) not in valid:
                 raise ValueError(f"{field} is {value!r}; it can be {', '.join(map(repr, valid))}")
 
 
+class StreamState(TypedDict):
+    """The state of a stream except for its tensors, as JSON values."""
+
+    counts: list[int]  # the fields of Counts
+    sample_count: int
+    image_ranges: list[list[int]]  # start and stop of each
+    next_image: int
+
+
 class Stream:
-    """Counts of all images so far, and their samples; images are numbered from `first_image` on."""
+    """Counts and samples of all images so far; images are numbered from `first_image` on.
+
+    The attributes are for reading; `update`, `merge` and `restore` write them.
+    """
 
     def __init__(self, settings: Settings, first_image: int) -> None:
         self.counts = Counts()
-        self.seen = 0  # samples, finite or not
-        self.measured: list[range] = []
-        self.samples: BlockMoments | FlatMaps | None = None
+        self.sample_count = 0  # finite or not
+        self.image_ranges: list[range] = []
+        self.accumulator: BlockMoments | FlatMaps | None = None
         if settings.samples == "flat":
-            self.samples = FlatMaps()
+            self.accumulator = FlatMaps()
         elif settings.samples is not None:
-            self.samples = BlockMoments(settings.samples, settings.precision)
+            self.accumulator = BlockMoments(settings.samples, settings.precision)
         self._settings = settings
         self._next_image = first_image
 
     @property
     def images(self) -> int:
         """Number of images so far."""
-        return sum(map(len, self.measured))
+        return sum(map(len, self.image_ranges))
 
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
-        """Take in one output, channels on `axis`; images on axis 0 unless only counts are taken.
+        """Measure one output with channels on `axis`, and images on axis 0 unless only counts are taken.
 
         Raises:
-            ValueError: a non-finite value where those are to raise, or images that were measured already.
+            ValueError: a non-finite value where `on_non_finite` is "raise", or images that were measured already.
         """
-        measured = continued(self.measured, range(self._next_image, self._next_image + images))
-        if self.samples is None:
+        image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
+        if self.accumulator is None:
             counts = count(output)
         else:
-            maps = image_maps(output, axis)
-            counts = self.samples.add(self._next_image, maps) if maps.numel() else Counts()
-            self.seen += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
+            maps = view_as_maps(output, axis)
+            counts = self.accumulator.add(self._next_image, maps) if maps.numel() else Counts()
+            self.sample_count += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
         self.counts += counts
         if self._settings.on_non_finite == "raise" and not output.is_cuda and counts.non_finite:
             raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
-        self.measured = measured
+        self.image_ranges = image_ranges
         self._next_image += images
 
     def merge(self, other: "Stream") -> None:
@@ -86,79 +98,83 @@ class Stream:
         Raises:
             ValueError: both measured the same images, or maps of different numbers of channels.
         """
-        measured = joined(self.measured, other.measured)
-        if isinstance(self.samples, BlockMoments) and isinstance(other.samples, BlockMoments):
-            self.samples.merge(other.samples)
-        if isinstance(self.samples, FlatMaps) and isinstance(other.samples, FlatMaps):
-            self.samples.merge(other.samples)
-        self.measured = measured
+        image_ranges = join_ranges(self.image_ranges, other.image_ranges)
+        if isinstance(self.accumulator, BlockMoments) and isinstance(other.accumulator, BlockMoments):
+            self.accumulator.merge(other.accumulator)
+        if isinstance(self.accumulator, FlatMaps) and isinstance(other.accumulator, FlatMaps):
+            self.accumulator.merge(other.accumulator)
+        self.image_ranges = image_ranges
         self.counts += other.counts
-        self.seen += other.seen
+        self.sample_count += other.sample_count
 
-    def numbers(self) -> dict[str, Any]:
-        """The state that is not tensors."""
+    def state(self) -> StreamState:
+        """The state without the tensors, which are the accumulator's `state`; waits for the GPU."""
         return {
-            "counts": self.counts.numbers(),
-            "seen": self.seen,
-            "measured": [[images.start, images.stop] for images in self.measured],
+            "counts": list(self.counts.to_ints()),
+            "sample_count": self.sample_count,
+            "image_ranges": [[images.start, images.stop] for images in self.image_ranges],
             "next_image": self._next_image,
         }
 
-    def restore(self, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Go on from a saved state, to the same bits."""
-        self.counts = Counts(*numbers["counts"])
-        self.seen = numbers["seen"]
-        self.measured = [range(start, stop) for start, stop in numbers["measured"]]
-        self._next_image = numbers["next_image"]
-        if self.samples is not None:
-            self.samples.restore(tensors)
+    def restore(self, state: StreamState, tensors: dict[str, Tensor]) -> None:
+        """Continue from a saved state, to the same bits.
+
+        Raises:
+            ValueError: the tensors do not fit together.
+        """
+        self.counts = Counts(*state["counts"])
+        self.sample_count = state["sample_count"]
+        self.image_ranges = [range(start, stop) for start, stop in state["image_ranges"]]
+        self._next_image = state["next_image"]
+        if self.accumulator is not None:
+            self.accumulator.restore(tensors)
 
 
-LINES = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
+ONE_DIMENSIONAL = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
 
 
-def channel_axis(module: nn.Module, ndim: int) -> int:
+def default_channel_axis(module: nn.Module, ndim: int) -> int:
     """Axis of the channels in an output of `ndim` axes: the last for tokens, linear layers and layer norms, else 1."""
     # Exactly nn.LayerNorm: torchvision's LayerNorm2d derives from it and keeps channels on axis 1.
     if type(module) in (nn.Linear, nn.LayerNorm):
         return ndim - 1
-    return 2 if ndim == 3 and not isinstance(module, LINES) else 1
+    return 2 if ndim == 3 and not isinstance(module, ONE_DIMENSIONAL) else 1
 
 
-def image_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
+def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
     """A view with four axes, channels on the second; an output without positions has one."""
     maps = output if axis == 1 else output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 
 
-def continued(measured: list[range], images: range) -> list[range]:
-    """`measured` and `images`; mostly these follow on the last ones.
+def append_range(ranges: list[range], images: range) -> list[range]:
+    """`ranges` joined with `images`, which mostly continue the last range.
 
     Raises:
         ValueError: an index is in both.
     """
-    if measured and measured[-1].stop == images.start:
-        return [*measured[:-1], range(measured[-1].start, images.stop)]
-    return joined(measured, [images])
+    if ranges and ranges[-1].stop == images.start:
+        return [*ranges[:-1], range(ranges[-1].start, images.stop)]
+    return join_ranges(ranges, [images])
 
 
-def joined(first: list[range], second: list[range]) -> list[range]:
-    """Ranges of image indices of both, in order, neighbours united.
+def join_ranges(first: list[range], second: list[range]) -> list[range]:
+    """The image indices of both as sorted ranges; adjacent ranges become one.
 
     Raises:
         ValueError: an index is in both.
     """
-    united: list[range] = []
+    joined: list[range] = []
     for images in sorted(filter(len, [*first, *second]), key=lambda images: images.start):
-        last = united[-1] if united else range(-1, -1)
+        last = joined[-1] if joined else range(-1, -1)
         if images.start < last.stop:
-            again = range(images.start, min(images.stop, last.stop))
+            overlap = range(images.start, min(images.stop, last.stop))
             raise ValueError(
-                f"images {again.start} to {again.stop - 1} were measured before; each counts once: "
-                "give each part the first_image of its own"
+                f"images {overlap.start} to {overlap.stop - 1} were measured before; each counts once: "
+                "give each part its own first_image"
             )
         if images.start == last.stop:
-            united[-1] = range(last.start, images.stop)
+            joined[-1] = range(last.start, images.stop)
         else:
-            united.append(images)
-    return united
+            joined.append(images)
+    return joined

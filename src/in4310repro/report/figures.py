@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from matplotlib import colormaps
@@ -22,7 +22,7 @@ PIXELS = 96  # of an image in figure 7
 def draw(number: int, numbers: Mapping[str, Any], root: Path) -> Figure:
     """The figure with this number in the original; `root` is where figure 7 finds its images.
 
-    A label in the numbers, of a protocol that departs from the assignment, stands above it.
+    A label in the numbers, of a protocol with deviations from the assignment, stands above it.
     """
     figure = ranking(numbers, root) if number == 7 else _of_numbers(number, numbers)
     if "label" in numbers:
@@ -70,7 +70,7 @@ def _bars(axes: Axes, numbers: Mapping[str, Any], each: str, mean: str, title: s
 
 def losses(numbers: Mapping[str, Any]) -> Figure:
     """Training and validation loss over the epochs."""
-    figure, axes = _single("cross-entropy an image", "epoch")
+    figure, axes = _single("cross-entropy per image", "epoch")
     for colour, (name, label) in zip(LINES, (("train_loss", "training"), ("val_loss", "validation")), strict=False):
         axes.plot(numbers["epoch"], numbers[name], "o-", color=colour, label=label, markersize=4)
     axes.set_ylim(bottom=0)
@@ -131,7 +131,14 @@ def spectra(numbers: Mapping[str, Any]) -> Figure:
     return _finished(figure, axes, range(1, longest + 1))
 
 
-def four_ways(numbers: Mapping[str, Any]) -> Figure:
+class AccuracyBars(TypedDict):
+    """Class accuracies and their mean, for each way of measuring a row per run."""
+
+    classes: list[str]
+    bars: dict[str, list[list[float]]]
+
+
+def accuracy_by_protocol(numbers: AccuracyBars) -> Figure:
     """Class accuracies, measured in several ways: the mean over the runs, and a line from the lowest to the highest."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     axes = figure.subplots()
@@ -142,13 +149,13 @@ def four_ways(numbers: Mapping[str, Any]) -> Figure:
     ):
         columns = list(zip(*rows, strict=True))
         means = [sum(column) / len(column) for column in columns]
-        apart = [
+        spread = [
             [m - min(c) for m, c in zip(means, columns, strict=True)],
             [max(c) - m for m, c in zip(means, columns, strict=True)],
         ]
         places = [place + shift * width for place in range(len(names))]
         axes.bar(
-            places, means, width, color=colour, label=label, yerr=apart if len(rows) > 1 else None, ecolor="#333333"
+            places, means, width, color=colour, label=label, yerr=spread if len(rows) > 1 else None, ecolor="#333333"
         )
         axes.text(places[-1], 0.5, f"{means[-1]:.4f}", ha="center", va="center", rotation=90, color="white", fontsize=9)
     axes.set_xticks([place + 1.5 * width for place in range(len(names))], names)
@@ -192,7 +199,7 @@ def settings(numbers: Mapping[str, Any]) -> Figure:
 
 
 def shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Percent of values that are not positive in each module, a colour a way of counting."""
+    """Percent of values that are not positive in each module, a colour for each way of counting."""
     figure, axes = _single("values <= 0, %", "")
     names = list(next(iter(numbers.values())))
     for shift, (colour, (label, values)) in enumerate(zip((ORIGINAL, LINES[1], OURS), numbers.items(), strict=True)):
@@ -210,7 +217,7 @@ def shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """A bar a module for its non-positive share, and a line of the same colour for its spectrum where there is one."""
+    """A bar per module for its non-positive share, and a line of the same colour for its spectrum where known."""
     with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
     height = max(3.8, 0.26 * len(modules) + 1)
     figure = Figure(figsize=(11 if with_spectrum else 6, height), layout="constrained")

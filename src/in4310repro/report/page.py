@@ -1,79 +1,116 @@
-"""Writes a report: the figures and their numbers, a Markdown page, and one self-contained HTML page."""
+"""The report of a run: figures with their numbers, a Markdown page, and one self-contained HTML page."""
 
 from __future__ import annotations
 
 import base64
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import jinja2
 
-from in4310repro import presets, protocols
-from in4310repro.evaluation import data_root
-from in4310repro.report import figures, tables
-from in4310repro.runs import Run, json_bytes, write_file
+from in4310repro import config as configuration
+from in4310repro import deviations
+from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.fingerprint import Fingerprint
+from in4310repro.presets import command_line_options
+from in4310repro.report import figures
+from in4310repro.report.conditions import differences_from_original
+from in4310repro.report.exhibits import Exhibit, exhibits
+from in4310repro.report.original import original
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.records import RunMetrics
+
+RECORD = "run.json"
+FIGURE = re.compile(r"figure\d\d\.(png|json)")
+RANKING = 7  # the figure that shows photographs
 
 
-def write(run: Run, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
+class RunRecord(TypedDict):
+    """What a reader needs to make a run again and to see that it is the same."""
+
+    command: str
+    config: configuration.Values
+    fingerprint: Fingerprint
+    metrics: RunMetrics
+    files_sha256: dict[str, str]  # of the run folder
+
+
+class ReportRecord(RunRecord):
+    """What `run.json` holds."""
+
+    figures: list[str]  # files of this report, which the next one may remove
+
+
+def write(run: FinishedRun, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
     """Writes `report.md`, `index.html`, a PNG and a JSON file for each figure, and `run.json`; returns the two pages.
 
-    Without photographs figure 7 is its table alone, so that the folder can be published where the images may not.
+    Args:
+        run: with its feature maps measured.
+        folder: where the report goes; figures that an earlier report wrote and this one lacks are removed.
+        data: where the run's images are now, if they moved.
+        photographs: draw the images of figure 7. Without them it is a table alone, so that the folder can be published
+            where the images may not.
 
     Raises:
-        ValueError: the run is not finished, its features are not measured, or an image is missing.
+        ValueError: the feature maps are not measured, or an image is missing.
     """
-    config = presets.from_json(run.read_json("config.json"))
-    exhibits = tables.exhibits(run)
-    root = data_root(config, data)
-    pictures: dict[str, bytes] = {}
-    for exhibit in exhibits:
-        if exhibit.number == 7 and not photographs:
-            continue
-        figure = figures.draw(exhibit.number, exhibit.numbers, root)
-        pictures[exhibit.name] = figures.png(figure)
-    made = record(run)
-    context = _context(made, config, exhibits) | {"drawn": set(pictures)}
-    files = {f"{name}.png": picture for name, picture in pictures.items()}
-    files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in exhibits}
-    files["run.json"] = json_bytes(made)
-    files["report.md"] = rendered("report.md.jinja", context).encode()
+    all_exhibits = exhibits(run)
+    root = image_root(run.config, data)
+    pictures = {
+        exhibit.name: figures.png(figures.draw(exhibit.number, exhibit.numbers, root))
+        for exhibit in all_exhibits
+        if photographs or exhibit.number != RANKING
+    }
     embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
-    files["index.html"] = rendered("index.html.jinja", context | {"pictures": embedded}).encode()
-    for old in {*folder.glob("figure*.*")} - {folder / name for name in files}:
-        old.unlink()
+    files = {f"{name}.png": picture for name, picture in pictures.items()}
+    files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
+    run_record = ReportRecord(**record(run), figures=sorted(files))
+    context = _context(run, run_record, all_exhibits) | {"drawn": set(pictures)}
+    files[RECORD] = json_bytes(run_record)
+    files["report.md"] = render("report.md.jinja", context).encode()
+    files["index.html"] = render("index.html.jinja", context | {"pictures": embedded}).encode()
+    _remove_earlier_figures(folder, set(files))
     for name, content in files.items():
         write_file(folder / name, content)
     return [folder / "report.md", folder / "index.html"]
 
 
-def record(run: Run) -> dict[str, Any]:
-    """What a reader needs to make a run again and to see that it is the same: command, settings, results, hashes."""
-    config = presets.from_json(run.read_json("config.json"))
+def _remove_earlier_figures(folder: Path, written: set[str]) -> None:
+    """Removes what an earlier report lists as its own figures and this one does not write; nothing of a user's."""
+    earlier = read_json(folder / RECORD).get("figures", []) if (folder / RECORD).is_file() else []
+    for name in earlier:
+        if FIGURE.fullmatch(name) and name not in written:
+            (folder / name).unlink(missing_ok=True)
+
+
+def record(run: FinishedRun) -> RunRecord:
+    """Command, settings, results and the hashes of a run's files."""
+    return RunRecord(
+        command=f"nox -s train report -- {command_line_options(run.config)}",
+        config=configuration.to_json(run.config),
+        fingerprint=run.fingerprint,
+        metrics=run.metrics,
+        files_sha256=run.files.manifest(),
+    )
+
+
+def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit]) -> dict[str, object]:
     return {
-        "command": f"nox -s train report -- {presets.options(config)}",
-        "config": presets.to_json(config),
-        "fingerprint": run.read_json("fingerprint.json"),
-        "metrics": run.read_json("metrics.json"),
-        "files_sha256": run.manifest(),
+        "config": run.config,
+        "command": run_record["command"],
+        "label": deviations.label(run.config.protocol),
+        "metrics": run.metrics,
+        "original": original(),
+        "exhibits": all_exhibits,
+        "conditions": differences_from_original(run.config, run.metrics),
+        "fingerprint": run.fingerprint,
+        "test_images": sum(run.metrics["supports"]["test"].values()),
     }
 
 
-def _context(made: dict[str, Any], config: presets.Config, exhibits: list[tables.Exhibit]) -> dict[str, Any]:
-    metrics = made["metrics"]
-    return {
-        "config": config,
-        "command": made["command"],
-        "label": protocols.label(config.protocol),
-        "metrics": metrics,
-        "original": tables.original(),
-        "exhibits": exhibits,
-        "departures": tables.departures(config, metrics),
-        "fingerprint": made["fingerprint"],
-        "test_images": sum(metrics["supports"]["test"].values()),
-    }
-
-
-def rendered(template: str, context: dict[str, Any]) -> str:
+def render(template: str, context: Mapping[str, object]) -> str:
     """A page; a name that the template uses and the context lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.report"),

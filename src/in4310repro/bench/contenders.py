@@ -1,0 +1,142 @@
+"""What the benchmark compares: the bare forward pass, our feature statistics, and other tools in a hook."""
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from in4310repro.bench.peers import PEERS, Matrix, Peer, to_numpy
+from in4310repro.features import FeatureStatistics
+
+Covariances = dict[str, Matrix]  # by module, channel x channel
+Finish = Callable[[], Covariances]
+Samples = Literal["images", "positions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """Something that runs along with forward passes; `start` places its hooks, `finish` returns its covariances."""
+
+    name: str
+    samples: Samples | None  # of its covariances; None without any
+    modules: tuple[str, ...]  # empty: all leaf modules, or none for the bare pass
+    start: Callable[[nn.Module, tuple[str, ...]], AbstractContextManager[Finish]]
+    needs: str = "torch"  # the distribution that has to be installed
+
+    @property
+    def version(self) -> str | None:
+        """Version of the distribution; None if it is not installed."""
+        try:
+            return importlib.metadata.version(self.needs)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+
+def bare() -> Contender:
+    """The forward passes alone."""
+
+    @contextmanager
+    def start(_model: nn.Module, _modules: tuple[str, ...]) -> Iterator[Finish]:
+        yield dict
+
+    return Contender(name="bare forward", samples=None, modules=(), start=start)
+
+
+def feature_statistics(
+    name: str, modules: tuple[str, ...], samples: Samples | None, precision: Literal["fast", "exact"] = "fast"
+) -> Contender:
+    """FeatureStatistics of the modules, of all leaf modules for an empty tuple; counts alone for samples=None."""
+
+    @contextmanager
+    def start(model: nn.Module, modules: tuple[str, ...]) -> Iterator[Finish]:
+        def finish() -> Covariances:
+            results = statistics.result()
+            return {name: to_numpy(result.covariance) for name, result in results.items()} if samples else {}
+
+        with FeatureStatistics(model, modules or "leaves", samples, precision) as statistics:
+            yield finish
+
+    return Contender(name=name, samples=samples, modules=modules, start=start)
+
+
+@contextmanager
+def output_hooks(model: nn.Module, consumers: dict[str, Callable[[Tensor], object]]) -> Iterator[None]:
+    """Call each consumer with every output of the module of its name, inside a forward hook."""
+    handles = [
+        model.get_submodule(name).register_forward_hook(lambda *call, name=name: (consumers[name](call[2]), None)[1])
+        for name in consumers
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def plain_count(name: str, modules: tuple[str, ...]) -> Contender:
+    """What most scripts do: (x <= 0).sum() in a hook, summed over batches; of all leaf modules for an empty tuple."""
+
+    @contextmanager
+    def start(model: nn.Module, modules: tuple[str, ...]) -> Iterator[Finish]:
+        leaves = [name for name, module in model.named_modules() if not any(module.children())]
+        counts = dict.fromkeys(modules or leaves, torch.zeros(()))
+
+        def make_consumer(name: str) -> Callable[[Tensor], object]:
+            def add(maps: Tensor) -> None:
+                counts[name] = counts[name] + (maps <= 0).sum()
+
+            return add
+
+        with output_hooks(model, {name: make_consumer(name) for name in counts}):
+            yield dict
+
+    return Contender(name=name, samples=None, modules=modules, start=start)
+
+
+def peer(name: str, needs: str, make: Callable[[int], Peer], modules: tuple[str, ...]) -> Contender:
+    """Another tool, which gets every position as a row inside a hook.
+
+    Args:
+        name: in the tables.
+        needs: the distribution that has to be installed.
+        make: makes the tool for a number of channels.
+        modules: names; each has a separate instance of the tool.
+    """
+
+    @contextmanager
+    def start(model: nn.Module, modules: tuple[str, ...]) -> Iterator[Finish]:
+        peers: dict[str, Peer] = {}
+
+        def make_consumer(name: str) -> Callable[[Tensor], object]:
+            def update(maps: Tensor) -> None:
+                rows = maps.movedim(1, -1).reshape(-1, maps.shape[1])
+                if name not in peers:
+                    peers[name] = make(maps.shape[1])
+                peers[name].update(rows)
+
+            return update
+
+        with output_hooks(model, {name: make_consumer(name) for name in modules}):
+            yield lambda: {name: tool.covariance() for name, tool in peers.items()}
+
+    return Contender(name=name, samples="positions", modules=modules, start=start, needs=needs)
+
+
+def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Contender]:
+    """All contenders, the bare pass first; `five` are the modules of the `images` covariance."""
+    number = len(convolutions)
+    return [
+        bare(),
+        feature_statistics(f"counts, {number} convolutions", convolutions, None),
+        plain_count(f"(x <= 0).sum(), {number} convolutions", convolutions),
+        feature_statistics("counts, all leaf modules", (), None),
+        plain_count("(x <= 0).sum(), all leaf modules", ()),
+        feature_statistics(f"counts and `images` covariance, {len(five)} modules", five, "images"),
+        feature_statistics("`positions` fast", convolutions, "positions"),
+        feature_statistics("`positions` exact", convolutions, "positions", "exact"),
+        *(peer(name, needs, make, convolutions) for name, (needs, make) in PEERS.items()),
+    ]

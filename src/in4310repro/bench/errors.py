@@ -1,0 +1,53 @@
+"""Errors of covariances and eigenvalues against NumPy in float64 on copies of the maps."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from in4310repro.bench.contenders import Covariances, Samples, output_hooks
+from in4310repro.bench.peers import Matrix, to_numpy
+
+EIGENVALUES = 8  # the largest, whose errors count
+
+
+def reference(model: nn.Module, batches: list[Tensor], modules: tuple[str, ...], samples: Samples) -> Covariances:
+    """`numpy.cov` with bias of each module's maps in float64, channels as variables.
+
+    The first value of each channel is subtracted before: a large mean would otherwise cost NumPy its digits.
+    """
+    copies: dict[str, list[Tensor]] = {name: [] for name in modules}
+
+    def make_consumer(name: str) -> Callable[[Tensor], object]:
+        return lambda maps: copies[name].append(maps.detach().cpu().clone())
+
+    with torch.no_grad(), output_hooks(model, {name: make_consumer(name) for name in modules}):
+        for batch in batches:
+            model(batch)
+    covariances = {}
+    for name in modules:
+        maps = torch.cat(copies.pop(name)).flatten(start_dim=2).double().numpy()
+        maps = maps - maps[0, :, 0][:, None]
+        rows = maps.mean(axis=2) if samples == "images" else np.moveaxis(maps, 1, 2).reshape(-1, maps.shape[1])
+        covariances[name] = np.cov(rows.T, bias=True)
+    return covariances
+
+
+def worst_error(measured: Covariances, expected: Covariances) -> float:
+    """The largest `relative_error` over all modules."""
+    return max(relative_error(measured[name], expected[name]) for name in expected)
+
+
+def relative_error(measured: Matrix, expected: Matrix) -> float:
+    """The larger of the covariance's relative error (Frobenius norm) and those of its largest eigenvalues."""
+    expected_values, values = (_eigenvalues(matrix)[:EIGENVALUES] for matrix in (expected, measured))
+    # Eigenvalues that are 0 but for rounding have no relative error.
+    nonzero = expected_values > 1e-9 * expected_values[0]
+    frobenius = np.linalg.norm(measured - expected) / np.linalg.norm(expected)
+    return float(max(frobenius, np.max(np.abs(values - expected_values)[nonzero] / expected_values[nonzero])))
+
+
+def _eigenvalues(matrix: Matrix) -> Matrix:
+    """In decreasing order; by torch, whose thread pool is the forward pass's: NumPy's own would compete with it."""
+    return to_numpy(torch.linalg.eigvalsh(torch.from_numpy(matrix)).flip(0))

@@ -1,0 +1,93 @@
+"""One timed pass of a contender: seconds, peak memory and covariances."""
+
+import ctypes
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from in4310repro.bench.contenders import Contender, Covariances
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One pass of a contender over all batches."""
+
+    seconds: float  # of the forward passes, hooks included
+    finish_seconds: float  # from the last forward pass to the covariances
+    peak_bytes: int | None  # above what was in use before; None where the system does not report it
+    covariances: Covariances
+
+
+def measure(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Measurement:
+    """One timed pass without gradients; an untimed batch first allocates the working memory.
+
+    Args:
+        contender: what runs along.
+        model: in evaluation mode.
+        batches: images, all on the model's device.
+    """
+    device = batches[0].device
+    bytes_before = reset_peak(device)
+    with torch.no_grad():
+        model(batches[0])
+    with torch.no_grad(), contender.start(model, contender.modules) as finish:
+        start = Timestamp(device)
+        for batch in batches:
+            model(batch)
+        forward_end = Timestamp(device)
+        covariances = finish()
+        finish_end = Timestamp(device)
+    bytes_at_peak = peak_bytes(device)
+    return Measurement(
+        seconds=forward_end.seconds_since(start),
+        finish_seconds=finish_end.seconds_since(forward_end),
+        peak_bytes=None if bytes_at_peak is None or bytes_before is None else bytes_at_peak - bytes_before,
+        covariances=covariances,
+    )
+
+
+class Timestamp:
+    """The time now: on the host's clock, or as an event in a GPU's stream, which stops nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event: torch.cuda.Event | None = None
+        if device.type == "cuda":
+            self._event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            self._event.record(torch.cuda.current_stream(device))
+        self._seconds = time.perf_counter()
+
+    def seconds_since(self, earlier: "Timestamp") -> float:
+        """Seconds between two timestamps of one device; waits for a GPU."""
+        if self._event is None or earlier._event is None:
+            return self._seconds - earlier._seconds
+        self._event.synchronize()
+        return float(earlier._event.elapsed_time(self._event)) / 1e3
+
+
+def reset_peak(device: torch.device) -> int | None:
+    """Reset the peak of memory use; bytes in use now. None where the system does not report them."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    try:
+        # Memory that was freed but not returned to the system would hide what the next pass allocates.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _status_bytes("VmRSS")
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """Highest memory use since `reset_peak`, in bytes; None where the system does not report it."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status_bytes("VmHWM")
+
+
+def _status_bytes(field: str) -> int | None:
+    """A size in Linux's status file of this process."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), None)

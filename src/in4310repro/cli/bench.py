@@ -1,0 +1,28 @@
+"""The command `bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from in4310repro.cli.console import activate_arithmetic, print_line, progress
+from in4310repro.cli.options import Device
+
+
+def bench(
+    out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/bench"),
+    device: Annotated[str, typer.Option(help=Device)] = "cpu",
+    repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1)] = 5,
+) -> None:
+    """Time feature statistics against installed peers, with the error beside each, and portable arithmetic."""
+    active = activate_arithmetic("native", device)
+    from in4310repro.bench import arithmetic
+    from in4310repro.bench.features import BenchmarkOptions, benchmark
+
+    written = benchmark(out, active, BenchmarkOptions(repeats=repeats), progress())
+    if active.device == "cpu":
+        written += arithmetic.benchmark(out, progress=progress())
+    for file in written:
+        print_line(f"wrote {file}")

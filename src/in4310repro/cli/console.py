@@ -1,0 +1,50 @@
+"""What every command shares: exit codes, printed lines, progress, and the arithmetic of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from in4310repro.numerics import Numerics, activate
+from in4310repro.progress import Progress
+
+DIFFERENCE, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def print_line(line: str) -> None:
+    """One line on standard output, as it is."""
+    Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
+    """Prints the result of a check, and writes it where asked; ends with exit code 1 where something is wrong."""
+    from in4310repro.files import json_bytes, write_file
+
+    print_line(text)
+    if out:
+        print_line(f"wrote {write_file(out, json_bytes(content))}")
+    if wrong:
+        raise typer.Exit(DIFFERENCE)
+
+
+def progress() -> Progress:
+    """Progress on standard error."""
+    return Progress(Console(stderr=True))
+
+
+def activate_arithmetic(mode: str, device: str) -> Numerics:
+    """Sets the arithmetic of this process; a note, such as why portable is not reached, is printed."""
+    numerics = activate(mode, device)
+    if numerics.note:
+        progress().message(numerics.note)
+    return numerics
+
+
+def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:
+    """The arithmetic that a run was made with, unless another is asked for."""
+    recorded_device = "cpu" if fingerprint["device"] == "cpu" else "auto"
+    return activate_arithmetic(mode or fingerprint["numerics"], device or recorded_device)

@@ -1,0 +1,81 @@
+"""The commands that write pages: `report`, `ablation`, `published`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from in4310repro import presets
+from in4310repro.cli.console import activate_arithmetic, activate_as_recorded, print_line, progress
+from in4310repro.cli.options import ConfigFile, Out, Preset, RunPath, with_overrides
+from in4310repro.config import changed_for_report, read_toml
+
+
+@with_overrides
+def report(
+    preset: Preset = "demo",
+    config: ConfigFile = None,
+    out: Out = None,
+    reports: Annotated[Path, typer.Option(help="Where reports/PRESET goes.")] = Path("reports"),
+    photographs: Annotated[bool, typer.Option(help="Draw the images of figure 7, else only list them.")] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="No effect: train and report take the same options.")
+    ] = False,
+    overrides: Any = None,
+) -> None:
+    """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers."""
+    del resume
+    from in4310repro.runs.finished import FinishedRun
+
+    run = FinishedRun.open(out or Path("runs") / preset)
+    presets.configure(preset, config, overrides)
+    overrides = (read_toml(config) if config else {}) | overrides
+    configuration = changed_for_report(run.config, overrides, run.folder)
+    numerics = activate_as_recorded(run.fingerprint, overrides.get("numerics"), overrides.get("device"))
+    from in4310repro.feature_maps import of_run
+    from in4310repro.report import page
+
+    measured = of_run.measure(run, configuration, numerics, overrides.get("data"), progress())
+    folder = reports / run.config.preset
+    for file in page.write(measured, folder, overrides.get("data"), photographs=photographs):
+        print_line(f"wrote {file}")
+
+
+@with_overrides
+def ablation(
+    preset: Preset = "demo",
+    config: ConfigFile = None,
+    out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/ablation"),
+    runs: Annotated[Path, typer.Option(help="Where the run folders go, named after protocols.")] = Path(
+        "runs/ablation"
+    ),
+    deviations: Annotated[str | None, typer.Option(help="Names joined by commas; default: each, then all.")] = None,
+    overrides: Any = None,
+) -> None:
+    """Turn on one deviation from the assignment at a time and print what it changes."""
+    configuration = presets.configure(preset, config, overrides)
+    numerics = activate_arithmetic(configuration.numerics, configuration.device)
+    from in4310repro.ablation import EACH_THEN_ALL, ablation
+
+    protocols = tuple(deviations.split(",")) if deviations else EACH_THEN_ALL
+    for file in ablation(configuration, numerics, runs, out, progress(), protocols=protocols):
+        if file.suffix == ".md":
+            print_line(file.read_text())
+        print_line(f"wrote {file}")
+
+
+def published(
+    corrected: RunPath,
+    published: Annotated[list[Path], typer.Argument(help="Runs of --protocol published, a seed each.")],
+    ablation: Annotated[list[Path] | None, typer.Option(help="An ablation.json; may be given several times.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where published.md goes.")] = Path("reports"),
+) -> None:
+    """Compare the published protocol with the corrected one and with what is printed, on one page."""
+    from in4310repro.report import published_page
+    from in4310repro.runs.finished import FinishedRun
+
+    runs = [FinishedRun.open(folder) for folder in published]
+    for file in published_page.write(FinishedRun.open(corrected), runs, ablation or [], reports):
+        print_line(f"wrote {file}")

@@ -1,0 +1,82 @@
+"""The commands that read a run: `verify`, `compare`, `evaluate`; and `fingerprint`, which a run records."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from in4310repro.cli.console import DIFFERENCE, activate_arithmetic, activate_as_recorded, print_line, progress
+from in4310repro.cli.options import Data, Device, JsonOut, RunPath, choices
+
+OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
+
+
+def verify(run: RunPath, data: Data = None, numerics: OfRun = None) -> None:
+    """Predict a run's test set again and compare with its saved scores; exit code 1 on a difference."""
+    from in4310repro.runs import names
+    from in4310repro.runs.folder import RunFolder
+    from in4310repro.verification import changed_essentials
+
+    files = RunFolder.open(run)
+    differences, tier = changed_essentials(files), ""
+    if not differences:
+        active = activate_as_recorded(files.read_json(names.FINGERPRINT), numerics, None)
+        from in4310repro import verification
+
+        verified = verification.verify(run, active, data, progress())
+        differences = verified.differences
+        tolerance = f"within {verification.SCORE_TOLERANCE:g}, in another numeric class"
+        tier = "bit for bit" if verified.bitwise else tolerance
+    for difference in differences:
+        print_line(f"difference: {difference}")
+    if differences:
+        raise typer.Exit(DIFFERENCE)
+    print_line(f"{run}: every test score was predicted again, {tier}; no file of the run has changed")
+
+
+def compare(first: RunPath, second: RunPath) -> None:
+    """Say whether two runs are equal to the bit and, if not, where they begin to differ; exit code 1 if not."""
+    from in4310repro.compare import compare_runs
+    from in4310repro.runs.finished import FinishedRun
+
+    mismatches = compare_runs(FinishedRun.open(first), FinishedRun.open(second))
+    for mismatch in mismatches:
+        print_line(mismatch)
+    if mismatches:
+        raise typer.Exit(DIFFERENCE)
+    print_line(f"{first} and {second} are equal to the bit: split, losses, weights, buffers and scores")
+
+
+def evaluate(
+    run: RunPath,
+    data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the run's test set.")] = None,
+    out: JsonOut = None,
+    device: Annotated[str | None, typer.Option(help=Device)] = None,
+    numerics: OfRun = None,
+) -> None:
+    """Measure a run's selected network on its test set, or on every image of another folder."""
+    from in4310repro.runs.finished import FinishedRun
+
+    finished = FinishedRun.open(run)
+    active = activate_as_recorded(finished.fingerprint, numerics, device)
+    from in4310repro import evaluation
+    from in4310repro.files import json_bytes, write_file
+
+    measured = evaluation.evaluate(finished, active, data, progress())
+    print_line(json.dumps(measured, indent=1))
+    if out:
+        write_file(out, json_bytes(measured))
+
+
+def fingerprint(
+    numerics: Annotated[str, typer.Option(help=choices("numerics"))] = "auto",
+    device: Annotated[str, typer.Option(help=Device)] = "auto",
+) -> None:
+    """Print all that could explain another result: libraries, processor, arithmetic, source."""
+    active = activate_arithmetic(numerics, device)
+    from in4310repro.features import kernel_description
+    from in4310repro.fingerprint import fingerprint
+
+    print_line(json.dumps(fingerprint(active) | {"feature_kernel": kernel_description()}, indent=1))

@@ -1,0 +1,34 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from in4310repro import presets
+from in4310repro.cli.console import activate_arithmetic, print_line, progress
+from in4310repro.cli.options import ConfigFile, Out, Preset, with_overrides
+
+
+@with_overrides
+def train(
+    preset: Preset = "demo",
+    config: ConfigFile = None,
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    overrides: Any = None,
+) -> None:
+    """Train three settings, select on validation, score the test set once."""
+    configuration = presets.configure(preset, config, overrides)
+    numerics = activate_arithmetic(configuration.numerics, configuration.device)
+    # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
+    from in4310repro import experiment
+
+    run = experiment.train(configuration, numerics, out or Path("runs") / preset, progress(), resume=resume)
+    metrics = run.metrics
+    print_line(
+        f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}, mean class accuracy on test "
+        f"{metrics['mean_class_accuracy']:.4f}, mAP {metrics['mean_average_precision']:.4f}"
+    )

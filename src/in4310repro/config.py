@@ -1,0 +1,257 @@
+"""The configuration of a run: everything that changes its numbers, read, checked and compared."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from in4310repro import deviations
+from in4310repro.deviations import Deviations
+from in4310repro.differences import differences
+from in4310repro.numerics import MODES
+
+Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
+FORMAT = 2  # of config.json; it rises when a run of before can no longer be read
+MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+# The valid values of every option that takes one of a few.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model": MODELS,
+    "optimizer": ("AdamW", "RMSprop", "SGD"),
+    "augmentation": ("none", "flip", "flip-shift"),
+    "schedule": ("constant", "cosine"),
+    "numerics": MODES,
+    "precision": ("fast", "exact"),
+    "samples": ("images", "positions", "flat", "none"),
+    "calls": ("pool", "keep"),
+}
+# What a value of each annotated type may be; ranges and choices are checked afterwards.
+ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    str | None: (str, type(None)),
+    Literal["fast", "exact"]: (str,),
+    Deviations: (str, list),
+}
+MINIMUM = {
+    "scenes": 0,
+    "image_size": 32,
+    "batch_size": 2,
+    "evaluation_batch_size": 1,
+    "epochs": 1,
+    "seed": 0,
+    "checkpoint_steps": 0,
+    "feature_images": 2,
+}
+# Settings that have no option of their own on the command line.
+ONLY_IN_FILES = (
+    "evaluation_batch_size",
+    "augmentation",
+    "schedule",
+    "warm_up",
+    "checkpoint_steps",
+    "settings",
+    "modules",
+    "feature_images",
+)
+# What a report may choose again: where things lie and what is computed after the training.
+FREE_IN_REPORTS = ("data", "device", "numerics", "precision", "imagenet", "cifar10")
+FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSetting:
+    """One of the three compared ways to train."""
+
+    name: str
+    optimizer: str
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.0  # SGD alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that changes a run."""
+
+    preset: str
+    data: str | None = None  # folder of class folders; None draws the embedded scenes
+    scenes: int = 0  # embedded scenes of each class
+    model: str = "resnet18"
+    weights: str = "none"  # none, imagenet or a file
+    image_size: int = 224  # pixels
+    batch_size: int = 16  # images
+    evaluation_batch_size: int = 64  # images
+    epochs: int = 20
+    split: str = "12034/2000/3000"  # training/validation/test, as counts or fractions
+    seed: int = 0
+    device: str = "auto"
+    numerics: str = "auto"
+    precision: Literal["fast", "exact"] = "exact"
+    protocol: Deviations = frozenset()  # empty: the corrected protocol
+    augmentation: str = "flip"
+    schedule: str = "constant"
+    warm_up: float = 0.0  # share of the steps
+    checkpoint_steps: int = 200  # between checkpoints within an epoch; 0: only at the ends of epochs
+    settings: tuple[OptimizerSetting, ...] = ()
+    modules: tuple[str, ...] = FIVE_MODULES
+    feature_images: int = 200
+    imagenet: str | None = None
+    cifar10: str | None = None
+
+
+def check_choice(name: str, value: str) -> str:
+    """The value itself.
+
+    Raises:
+        ValueError: it is none of the valid values of the option.
+    """
+    if value not in CHOICES[name]:
+        raise ValueError(f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
+    return value
+
+
+def from_json(value: Any, source: str) -> Config:
+    """The configuration that `to_json` wrote.
+
+    Raises:
+        ValueError: another format, an unknown key, or a value outside its range; each names the source.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
+        raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
+    check_format(value, source)
+    return change(Config(preset=value["preset"]), {name: v for name, v in value.items() if name != "format"}, source)
+
+
+def check_format(value: Any, source: str) -> None:
+    """Nothing, where a configuration is of the format that this version reads.
+
+    Raises:
+        ValueError: it is of another one.
+    """
+    if isinstance(value, Mapping) and value.get("format", 1) != FORMAT:
+        raise ValueError(
+            f"{source} is of format {value.get('format', 1)} and this version reads format {FORMAT}; train the run "
+            "again, or read it with the version that made it"
+        )
+
+
+def to_json(config: Config) -> Values:
+    """The configuration as JSON values, which `from_json` reads; a protocol is the sorted list of its deviations."""
+    values = asdict(config)
+    values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+    return {"format": FORMAT} | values | {"protocol": sorted(map(str, config.protocol))}
+
+
+def read_toml(file: Path) -> Values:
+    """The settings in a TOML file.
+
+    Raises:
+        ValueError: no such file, no TOML, or it names a preset, which the command line does.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no file {file}; --config takes a TOML file of settings") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not TOML: {error}") from None
+    if "preset" in values:
+        raise ValueError(f"{file} names preset {values['preset']!r}; --preset does that")
+    return values
+
+
+def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+    """The configuration with some of its values replaced, as a TOML file, JSON or the command line gives them.
+
+    Raises:
+        ValueError: an unknown name or a value of another type, which names the source; a value outside its range.
+    """
+    values = _convert(Config, changes, source)
+    if "settings" in values:
+        values["settings"] = tuple(_optimizer_setting(entry, source) for entry in values["settings"])
+    if "protocol" in values:
+        values["protocol"] = deviations.parse(values["protocol"])
+    return validate(replace(config, **values))
+
+
+def changed_for_report(recorded: Config, overrides: Mapping[str, Any], folder: Path) -> Config:
+    """The configuration of a run with what a report may choose again.
+
+    Raises:
+        ValueError: an override that the training would have needed and that the run was not made with.
+    """
+    trained_with = {name: value for name, value in overrides.items() if name not in FREE_IN_REPORTS}
+    requested = change(recorded, trained_with, "options")
+    listed = [
+        f"{each.path} {each.second} (the run has {each.first})"
+        for each in differences(to_json(recorded), to_json(requested))
+    ]
+    if listed:
+        raise ValueError(
+            f"{folder} was trained with other settings: {'; '.join(listed)}; train again or leave them out"
+        )
+    chosen = {name: overrides[name] for name in ("precision", "imagenet", "cifar10") if name in overrides}
+    return change(recorded, chosen, "options")
+
+
+def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{source}: settings are tables such as [[settings]] name, optimizer; got {entry!r}")
+    missing = [name for name in ("name", "optimizer") if name not in entry]
+    if missing:
+        raise ValueError(f"{source}: a setting lacks {', '.join(missing)}; it has {sorted(entry)}")
+    return OptimizerSetting(**_convert(OptimizerSetting, entry, source))
+
+
+def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
+    """The values as the record's fields take them: lists as tuples, whole numbers as floats where floats stand.
+
+    Raises:
+        ValueError: an unknown name, or a value of another type.
+    """
+    types = get_type_hints(record)
+    converted: Values = {}
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f"{source}: no setting {name!r}; valid are {', '.join(sorted(types))}")
+        accepted = ACCEPTED_TYPES.get(types[name], (list, tuple))
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            expected = " or ".join(kind.__name__ for kind in accepted)
+            raise ValueError(f"{source}: {name} is {value!r}; it takes {expected}")
+        if value == "" or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ValueError(f"{source}: no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
+        convert: Any = float if types[name] is float else tuple if isinstance(value, list) else type(value)
+        converted[name] = None if value is None else convert(value)
+    return converted
+
+
+def validate(config: Config) -> Config:
+    """The configuration itself, when every value is in its range.
+
+    Raises:
+        ValueError: names the value and the valid ones.
+    """
+    for name, minimum in MINIMUM.items():
+        if getattr(config, name) < minimum:
+            raise ValueError(f"{name} is {getattr(config, name)}; it is at least {minimum}")
+    if not 0 <= config.warm_up < 1:
+        raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
+    _validate_settings(config.settings)
+    return config
+
+
+def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
+    names = [setting.name for setting in settings]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"settings are named {names}; at least one is needed, each with a name of its own")
+    for setting in settings:
+        if not setting.name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"setting {setting.name!r} names a folder: letters, digits, - and _ are valid")
+        if setting.learning_rate <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
+            raise ValueError(f"{setting}: learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid")

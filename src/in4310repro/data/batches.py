@@ -1,0 +1,130 @@
+"""From pixels to batches: in order for evaluation, drawn and augmented by (seed, epoch, image) for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from numpy.typing import NDArray
+
+from in4310repro.data.images import ImageSet
+from in4310repro.randomness import generator_for
+
+# Of red, green and blue in [0, 1]: torchvision's normalisation for its ImageNet weights.
+MEAN = (0.485, 0.456, 0.406)
+
+STANDARD_DEVIATION = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a loader yields: normalised images (see `normalize`), their labels and paths."""
+
+    images: Float32[torch.Tensor, "image channel height width"]
+    labels: Int64[torch.Tensor, " image"]
+    paths: tuple[str, ...]
+
+
+def normalize(
+    pixels: UInt8[np.ndarray, "image height width channel"],
+) -> Float32[torch.Tensor, "image channel height width"]:
+    """(pixel / 255 - MEAN) / STANDARD_DEVIATION of each channel, in channels_last memory."""
+    images = torch.from_numpy(pixels.astype(np.float32, order="C"))
+    images.div_(255).sub_(torch.tensor(MEAN)).div_(torch.tensor(STANDARD_DEVIATION))
+    return images.permute(0, 3, 1, 2)
+
+
+def evaluation_batches(images: ImageSet, size: int, flips: Sequence[bool] | None = None) -> Iterator[Batch]:
+    """Batches for evaluation: every image once, in order, without augmentation.
+
+    Args:
+        images: the set.
+        size: images per batch; the last batch may be smaller.
+        flips: for each image, whether it is flipped left to right (the deviation random-flip-at-test).
+    """
+    for start in range(0, len(images), size):
+        positions = range(start, min(start + size, len(images)))
+        pixels = images.pixels[start : start + size]
+        if flips is not None:
+            pixels = np.stack([images.pixels[index][:, :: -1 if flips[index] else 1] for index in positions])
+        yield _batch(images, positions, pixels)
+
+
+def training_ranges(images: int, size: int) -> list[range]:
+    """Ranges of positions in the order of an epoch, one range per batch.
+
+    A single image that is left for the last batch joins the batch before it: batch norm cannot normalise one value.
+
+    Args:
+        images: images per epoch.
+        size: images per batch.
+
+    Examples:
+        >>> training_ranges(9, 4)
+        [range(0, 4), range(4, 9)]
+    """
+    starts = list(range(0, images, size))
+    if len(starts) > 1 and images - starts[-1] == 1:
+        starts.pop()
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], images], strict=True)]
+
+
+def training_batches(images: ImageSet, size: int, augmentation: str, seed: int, epoch: int) -> Iterator[Batch]:
+    """Batches for one epoch of training: every image once, in a random order, augmented.
+
+    Each image has a generator of (seed, epoch, key of the image). How an image is augmented depends neither on the
+    batch size nor on the other images.
+
+    Args:
+        images: the set.
+        size: images per batch; the last one may have fewer, or one more (see `training_ranges`).
+        augmentation: `none`, `flip` or `flip-shift` (see `augment`).
+        seed: of the run.
+        epoch: from 0.
+    """
+    generators = [generator_for(seed, "epoch", epoch, key) for key in images.keys]
+    order = np.argsort([generator.random() for generator in generators], kind="stable")
+    for positions in training_ranges(len(images), size):
+        indices = order[positions.start : positions.stop]
+        pixels = [augment(images.pixels[index], generators[index], augmentation) for index in indices]
+        yield _batch(images, indices, np.stack(pixels))
+
+
+def augment(
+    pixels: UInt8[np.ndarray, "height width channel"], generator: np.random.Generator, augmentation: str
+) -> UInt8[np.ndarray, "height width channel"]:
+    """Flips an image left to right with probability 1/2, and shifts it by up to 1/16 of its height and width.
+
+    What a shift uncovers is filled by reflection at the border.
+
+    Args:
+        pixels: the image.
+        generator: of this image in this epoch.
+        augmentation: `none`; `flip`, which does not shift; or `flip-shift`.
+    """
+    height, width = pixels.shape[:2]
+    # Three draws for every kind of augmentation, so that `flip` and `flip-shift` flip the same images.
+    flip, down, right = generator.random(3)
+    if augmentation != "none" and flip < 0.5:
+        pixels = pixels[:, ::-1]
+    if augmentation == "flip-shift":
+        reach = height // 16
+        rows = _shift_positions(height, int(down * (2 * reach + 1)) - reach)
+        columns = _shift_positions(width, int(right * (2 * reach + 1)) - reach)
+        pixels = pixels[rows][:, columns]
+    return pixels
+
+
+def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
+    """Positions 0 to length - 1 moved by a shift and reflected at the borders."""
+    positions = np.abs(np.arange(length) + shift)
+    return np.where(positions >= length, 2 * (length - 1) - positions, positions)
+
+
+def _batch(images: ImageSet, indices: Sequence[int] | NDArray[np.int64], pixels: NDArray[np.uint8]) -> Batch:
+    """The images at some indices of a set, with pixels that may have been augmented."""
+    labels = torch.from_numpy(images.labels[list(indices)])
+    return Batch(normalize(pixels), labels, tuple(images.paths[index] for index in indices))

@@ -1,0 +1,170 @@
+"""Feature maps of a run's network on three image sets: sparsity (share of values <= 0) and covariance spectra."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from in4310repro import models
+from in4310repro.config import Config
+from in4310repro.data.batches import evaluation_batches
+from in4310repro.data.comparison import comparison_sets, subset
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_images
+from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, kernel_description
+from in4310repro.fingerprint import Fingerprint, fingerprint
+from in4310repro.numerics import Numerics
+from in4310repro.progress import SILENT, Progress
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.tensors import tensors_sha256
+
+EIGENVALUES = 15
+
+
+def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
+    """The run's test images and two sets to compare them with, each a sample of the configured size.
+
+    Args:
+        run: gives the test images.
+        config: gives image size, sample size, seed and the folders of the other sets.
+        data: where the run's images are now, if they moved.
+        progress: where to report progress.
+
+    Raises:
+        ValueError: a folder or an image that cannot be read, or images that are not the run's.
+    """
+    split = run.split_below(data)
+    test = load_images("test", split.root, split.parts["test"], config.image_size, progress=progress)
+    return [subset(test, config.feature_images, config.seed), *comparison_sets(config)]
+
+
+def measure(
+    run: FinishedRun, config: Config, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
+) -> FinishedRun:
+    """Measures the feature maps of a run and writes features.json to its folder; the arguments are `statistics`'.
+
+    Returns:
+        The run with its feature maps.
+
+    Raises:
+        ValueError: as in `statistics`.
+    """
+    features = statistics(run, config, numerics, data, progress)
+    run.files.write_json(names.FEATURES, features)
+    return replace(run, features=features)
+
+
+def statistics(
+    run: FinishedRun, config: Config, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
+) -> FeatureMaps:
+    """Non-positive shares and covariance spectra of the modules on three image sets.
+
+    The network has the weights that training started from; where those were random, it is the selected one.
+
+    Args:
+        run: gives the network and the test images.
+        config: gives modules, sample size, precision, comparison folders and deviations.
+        numerics: the arithmetic of this process.
+        data: where the run's images are now, if they moved.
+        progress: where to report progress.
+
+    Raises:
+        ValueError: an unknown module, image sets that cannot be read, or other weights than training started from.
+    """
+    if config.weights == "none":
+        model = run.selected_network()
+        network = f"{config.model} as trained here by setting {run.metrics['setting']}"
+    else:
+        model = models.build(config.model, len(run.classes), config.seed, config.weights)
+        if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
+            raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
+        network = f"{config.model} with {config.weights} weights, not fine-tuned"
+    current: Fingerprint = fingerprint(numerics)
+    current["feature_kernel"] = kernel_description()
+    sets = image_sets(run, config, data, progress)
+    return FeatureMaps(
+        network=network,
+        spectra_mode="train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol else "eval",
+        precision=config.precision,
+        fingerprint=current,
+        sets=_measure_sets(model.to(numerics.device), sets, config, progress),
+    )
+
+
+def _measure_sets(
+    model: torch.nn.Module, sets: Sequence[ImageSet], config: Config, progress: Progress
+) -> list[ImageSetFeatures]:
+    """Statistics of each image set, with the deviations of the configuration."""
+    records: list[ImageSetFeatures] = []
+    accumulated: FeatureStatistics | None = None
+    first_image = 0
+    for images in sets:
+        feature_statistics = _pass_through(model, images, config, config.evaluation_batch_size, first_image, progress)
+        sparsity = feature_statistics.result()
+        if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol:
+            train_mode = with_batch_statistics(model)
+            feature_statistics = _pass_through(train_mode, images, config, PUBLISHED_BATCH_SIZE, first_image, progress)
+        if accumulated:
+            feature_statistics.merge(accumulated)
+        if Deviation.ACCUMULATOR_NOT_RESET in config.protocol:
+            accumulated = feature_statistics
+            # The next set begins with a new block, so that no image has the index of another.
+            first_image += math.ceil(len(images) / BLOCK) * BLOCK
+        records.append(_set_record(images, sparsity, feature_statistics.result(), config))
+    return records
+
+
+def _set_record(
+    images: ImageSet, sparsity: Mapping[str, FeatureResult], spectra: Mapping[str, FeatureResult], config: Config
+) -> ImageSetFeatures:
+    """The record of one image set, its sparsity and spectra from results by module."""
+    padded = Deviation.PADDED_DENOMINATOR in config.protocol
+    divisor = padded_images(len(images)) / len(images) if padded else 1.0
+    modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in config.modules}
+    record = ImageSetFeatures(name=images.name, images=len(images), modules=modules)
+    pooled_images = next(iter(spectra.values())).images
+    if pooled_images > len(images):
+        record["pooled_images"] = pooled_images
+    return record
+
+
+def _pass_through(
+    model: torch.nn.Module, images: ImageSet, config: Config, batch_size: int, first_image: int, progress: Progress
+) -> FeatureStatistics:
+    """Statistics of one image set, in eval mode."""
+    device = next(model.parameters()).device
+    with (
+        torch.inference_mode(),
+        progress.task(f"feature maps of {images.name}", len(images)) as advance,
+        FeatureStatistics(
+            model, list(config.modules), "images", precision=config.precision, first_image=first_image
+        ) as statistics,
+    ):
+        for batch in evaluation_batches(images, batch_size):
+            model(batch.images.to(device))
+            advance(len(batch.paths), "")
+    return statistics
+
+
+def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy whose batch norms use each batch's own mean and variance, as in train mode, also in eval mode."""
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean = module.running_var = None
+    return copied
+
+
+def _module_record(sparsity: FeatureResult, spectra: FeatureResult, divisor: float) -> ModuleFeatures:
+    return ModuleFeatures(
+        non_positive=float(sparsity.non_positive) / divisor,
+        non_finite=int(sparsity.non_finite),
+        channels=len(sparsity.mean),
+        eigenvalues=[float(value) for value in spectra.eigenvalues(EIGENVALUES)],
+    )

@@ -1,0 +1,143 @@
+"""Partial results: the statistics that one process has so far, in a file from which the same command continues."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+
+from in4310repro.differences import refuse_other_configuration
+from in4310repro.features import FeatureStatistics
+from in4310repro.files import write_file
+from in4310repro.locks import lock
+from in4310repro.tensors import metadata_of, tensors_sha256
+
+
+def with_ending(out: Path, ending: str) -> Path:
+    """The file beside a result with another ending: FILE.csv for FILE.json or FILE and the ending ".csv"."""
+    return out.with_name(out.name.removesuffix(".json") + ending)
+
+
+def partial_results(out: Path) -> list[Path]:
+    """The partial results of all processes for one result, not those of another result that begins with its name."""
+    name = re.compile(re.escape(with_ending(out, "").name) + r"\.\d+of\d+\.part")
+    return sorted(file for file in out.parent.glob("*.part") if name.fullmatch(file.name))
+
+
+def remove_partial_results(out: Path) -> None:
+    """Removes the partial results of a result, once it is written."""
+    for file in partial_results(out):
+        file.unlink(missing_ok=True)
+
+
+class PartialResult:
+    """The file with the statistics of one process; `file` and `images` are for reading, its methods write them.
+
+    Args:
+        out: the file of the result.
+        rank: of the process.
+        world_size: number of processes.
+        identity: what must be equal for the measurement to be continued; JSON values.
+        statistics: what is saved, and continued by `begin`.
+    """
+
+    def __init__(
+        self, out: Path, rank: int, world_size: int, identity: Mapping[str, object], statistics: FeatureStatistics
+    ) -> None:
+        self.file = with_ending(out, f".{rank}of{world_size}.part")
+        self.images = 0  # measured so far
+        self._files_digest = hashlib.sha256()
+        self._identity = identity
+        self._statistics = statistics
+        self._all_ranks = {with_ending(out, f".{each}of{world_size}.part") for each in range(world_size)}
+        self._out = out
+        self._is_first_rank = rank == 0
+
+    def begin(self, files: list[Path], *, resume: bool) -> bool:
+        """Loads what an earlier call measured of these files into the statistics, if there is a partial result.
+
+        Args:
+            files: those that this rank measures, in order.
+            resume: whether to continue from a partial result.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            ValueError: the result cannot be written there, another process measures for it, or a partial result is
+                there without `resume`, is corrupt, or is of another measurement.
+        """
+        self._claim()
+        others = [str(file) for file in partial_results(self._out) if file not in self._all_ranks]
+        if others:
+            raise ValueError(f"{others[0]} is of another number of processes; continue with as many, or remove it")
+        if not self.file.exists():
+            return False
+        if not resume:
+            raise ValueError(
+                f"{self.file} is the partial result of an interrupted call; --resume continues from it, or remove it"
+            )
+        self._restore(files)
+        return True
+
+    def _claim(self) -> None:
+        """Check that the result can be written, and lock it against other commands."""
+        targets = [with_ending(self._out, ending) for ending in (".json", ".csv", ".png")]
+        if folders := [str(file) for file in (self._out, *targets) if file.is_dir()]:
+            raise ValueError(f"{folders[0]} is a folder; --out takes FILE.json")
+        trial = self.file.with_suffix(".trial")
+        try:
+            # By `write_file`, whose temporary names are longer than the result's.
+            write_file(trial, b"").unlink()
+            if self._is_first_rank:
+                lock(targets[0])
+        except OSError as error:
+            raise ValueError(
+                f"{trial.parent} does not take {trial.name} ({error.strerror}); --out takes FILE.json"
+            ) from None
+
+    def _restore(self, files: list[Path]) -> None:
+        """Load the file, after all checks that it continues this measurement."""
+        data = self.file.read_bytes()
+        try:
+            state, metadata = safetensors.torch.load(data), metadata_of(data)
+            intact = metadata["sha256"] == self._digest(metadata, tensors_sha256(state))
+        except (safetensors.SafetensorError, KeyError):
+            intact = False
+        if not intact:
+            raise ValueError(f"{self.file} is corrupt, or no partial result; remove it and measure again")
+        refuse_other_configuration(json.loads(metadata["identity"]), self._identity, f"{self.file}")
+        self.add(files[: int(metadata["images"])])
+        if self._files_digest.hexdigest() != metadata["files_sha256"]:
+            raise ValueError(
+                f"the {metadata['images']} images of {self.file} are no longer the first of the sample, by name, size "
+                "and modification time; restore them, or remove it and measure again"
+            )
+        self._statistics.load_state_dict(state)
+
+    def add(self, files: list[Path]) -> None:
+        """Record that these files, which follow the ones before, are measured."""
+        for file in files:
+            status = file.stat()
+            self._files_digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        self.images += len(files)
+
+    def save(self) -> None:
+        """Writes the file, or replaces it; does nothing while nothing is measured."""
+        if self.images:
+            state = self._statistics.state_dict()
+            metadata = {"images": str(self.images), "files_sha256": self._files_digest.hexdigest()}
+            metadata["identity"] = json.dumps(self._identity)
+            metadata["sha256"] = self._digest(metadata, tensors_sha256(state))
+            write_file(self.file, safetensors.torch.save(state, metadata))
+
+    @staticmethod
+    def _digest(metadata: Mapping[str, str], tensors: str) -> str:
+        """The sha256 of the metadata and of the tensors' own hash."""
+        return hashlib.sha256(
+            "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
+        ).hexdigest()

@@ -1,0 +1,49 @@
+"""What to measure on the images of a folder: the options of a measurement, and how the command line names modules."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from in4310repro.config import FIVE_MODULES
+from in4310repro.features import ModuleChoice
+
+Samples = Literal["images", "positions", "flat"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to measure on which images with which network; samples, precision and calls as in FeatureStatistics."""
+
+    data: str  # folder
+    model: str = "resnet18"
+    weights: str = "imagenet"
+    modules: str = ",".join(FIVE_MODULES)  # as `parse_modules` reads it
+    samples: Samples = "images"
+    precision: Literal["fast", "exact"] = "fast"
+    calls: Literal["pool", "keep"] = "pool"
+    images: int = 200  # in the sample; all, if there are fewer
+    image_size: int = 224  # side, pixels
+    batch_size: int = 16  # images
+    eigenvalues: int = 15  # how many are listed, the largest first
+    seed: int = 0  # of the sample, and of the weights where they are "none"
+
+
+def parse_modules(modules: str) -> ModuleChoice:
+    """Modules as the command line names them: `NAME,NAME`, `leaves`, or `/PATTERN/` for whole names.
+
+    Raises:
+        ValueError: an empty name, or a pattern that is no regular expression.
+    """
+    if modules == "leaves":
+        return "leaves"
+    if len(modules) > 2 and modules[0] == modules[-1] == "/":
+        try:
+            return re.compile(modules[1:-1])
+        except re.error as error:
+            raise ValueError(f"modules {modules} is no regular expression: {error}") from None
+    names = [name.strip() for name in modules.split(",")]
+    if "" in names:
+        raise ValueError(f"modules is {modules!r}; NAME,NAME or leaves or /PATTERN/ is valid")
+    return names

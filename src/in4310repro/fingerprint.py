@@ -1,0 +1,84 @@
+"""The fingerprint of a process: all that could explain another result."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+from in4310repro.numerics import Numerics
+
+
+class GitState(TypedDict):
+    """The source tree; None where the package does not lie in a checkout of its own."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Fingerprint(TypedDict):
+    """Libraries, processor, arithmetic and source of a process."""
+
+    versions: dict[str, str]
+    processor: str
+    capability: str  # the instruction set that torch uses
+    numerics: str  # the mode
+    numeric_class: str
+    probe: dict[str, str]
+    threads: int
+    device: str
+    device_name: str
+    git: GitState
+    initial_weights_sha256: NotRequired[str]  # of a run
+    feature_kernel: NotRequired[str]  # where feature maps were measured
+
+
+def fingerprint(numerics: Numerics) -> Fingerprint:
+    """All that could explain another result: libraries, processor, arithmetic, source."""
+    import PIL.features
+    import torch
+
+    packages = ("in4310repro", "torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages}
+        # Its own version also names the build, as 2.15.0+cu132.
+        | {"torch": str(torch.__version__)}
+        | {"libjpeg": str(PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg"))},
+        "processor": _processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "numerics": numerics.mode,
+        "numeric_class": numerics.numeric_class,
+        "probe": numerics.probe,
+        "threads": numerics.threads,
+        "device": numerics.device,
+        "device_name": numerics.device_name,
+        "git": _git_state(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name as its maker gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _git_state() -> GitState:
+    """Commit of the source tree and whether it had changes; None where it is not a checkout."""
+    source = Path(__file__).parents[2]
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(source), *words], capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # An installed package may lie inside somebody else's repository.
+    if git("rev-parse", "--show-toplevel") != str(source.resolve()):
+        return {"commit": None, "dirty": None}
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}

@@ -1,0 +1,66 @@
+"""predict(): softmax scores of every image of a set."""
+
+from __future__ import annotations
+
+import torch
+
+from in4310repro.config import Config
+from in4310repro.data.batches import evaluation_batches
+from in4310repro.data.images import ImageSet
+from in4310repro.deviations import Deviation
+from in4310repro.progress import SILENT, Progress
+from in4310repro.randomness import generator_for
+from in4310repro.scores import Scores
+
+
+def predict(
+    model: torch.nn.Module,
+    images: ImageSet,
+    config: Config,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+    *,
+    epoch: int = 0,
+) -> Scores:
+    """Softmax scores of every image, in eval mode and without gradients; the model's mode is put back.
+
+    The loss is the cross-entropy summed over images in float64 and divided by their number.
+
+    Args:
+        model: the network, on the device.
+        images: the images, in the order of the scores.
+        config: gives the batch size and the deviations.
+        device: where the network is.
+        progress: where to show how far it is.
+        epoch: matters only with random-flip-at-test, where each evaluation flips other images.
+
+    Examples:
+        >>> import numpy as np
+        >>> from in4310repro.presets import PRESETS
+        >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
+        >>> scores = predict(model, images, PRESETS["tiny"])
+        >>> scores.softmax.shape, scores.paths, bool(np.allclose(scores.softmax.sum(axis=1), 1))
+        ((2, 2), ('a', 'b'), True)
+    """
+    training = model.training
+    model.eval()
+    flips = None
+    if Deviation.RANDOM_FLIP_AT_TEST in config.protocol:
+        flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
+    outputs: list[torch.Tensor] = []
+    paths: list[str] = []
+    loss = 0.0
+    try:
+        with torch.inference_mode(), progress.task(f"predicting {images.name}", len(images)) as advance:
+            for batch in evaluation_batches(images, config.evaluation_batch_size, flips):
+                logits = model(batch.images.to(device))
+                cross_entropy = torch.nn.functional.cross_entropy(logits, batch.labels.to(device), reduction="none")
+                outputs.append(torch.stack([logits.softmax(dim=1), logits]).cpu())
+                loss += float(cross_entropy.double().sum())
+                paths.extend(batch.paths)
+                advance(len(batch.paths), "")
+    finally:
+        model.train(training)
+    softmax, raw = torch.cat(outputs, dim=1).numpy()
+    return Scores(tuple(paths), images.labels, softmax, loss / len(images), raw)

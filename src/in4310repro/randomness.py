@@ -1,0 +1,32 @@
+"""Random generators that depend on a seed and names alone, not on earlier draws."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+
+def generator_for(seed: int, *names: int | str) -> Any:
+    """A random generator that depends on the seed and the names alone.
+
+    A draw can thus belong to an image or a parameter rather than to a position in a sequence of draws. NumPy's
+    generators have the same bits on every processor; torch's have not.
+
+    Args:
+        seed: not negative.
+        names: integers, which are not negative, or strings, which enter as the first 64 bits of their sha256.
+
+    Returns:
+        A `numpy.random.Generator` of the kind PCG64. Any, since NumPy is not imported here.
+
+    Examples:
+        >>> generator_for(0, "split", "a.png").random() == generator_for(0, "split", "a.png").random()
+        True
+        >>> generator_for(0, "split", "a.png").random() == generator_for(0, "split", "b.png").random()
+        False
+    """
+    # Imported here, since --help needs no NumPy.
+    import numpy as np
+
+    integers = [int(hashlib.sha256(n.encode()).hexdigest()[:16], 16) if isinstance(n, str) else n for n in names]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *integers])))

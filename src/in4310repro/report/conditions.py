@@ -1,0 +1,47 @@
+"""In what a run differs from the published one, in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from in4310repro import deviations
+from in4310repro.config import Config
+from in4310repro.presets import PRESETS
+from in4310repro.runs.records import RunMetrics
+
+
+def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, str]:
+    """A sentence for each condition of a run beside the original's, by subject."""
+    course = PRESETS["course"]
+    training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
+    pictures = f"images of {Path(config.data).name}" if config.data else "drawn scenes that the package generates"
+    rates = ", ".join(f"{setting.optimizer} {setting.learning_rate:g}" for setting in config.settings)
+    conditions = {
+        "Data": f"{training} training, {validation} validation and {test} test {pictures}; the course's split of "
+        "17,034 photographs is 12034, 2000 and 3000.",
+        "Weights": f"{_weights(config.weights)}; the original starts from ImageNet weights.",
+        "Size": f"{config.image_size} pixels; the original's is {course.image_size}.",
+        "Training": f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate "
+        f"({rates}), augmentation {config.augmentation}; the original trains {course.epochs} epochs in batches of "
+        f"{course.batch_size} at 1e-3.",
+        "Protocol": f"{_protocol(config.protocol)}. The counts behind the original's accuracies show equal class sizes "
+        "for its validation and its test set.",
+    }
+    if len(config.settings) > 3:
+        conditions["Settings"] = f"{len(config.settings)}; figures 1 to 3 show the first three, figure 6 shows all."
+    if config.model != course.model:
+        conditions["Network"] = f"{config.model}; the original's is {course.model}."
+    return conditions
+
+
+def _protocol(active: deviations.Deviations) -> str:
+    return deviations.meanings(active) or (
+        "three disjoint image sets (identical files share a side), equal initial weights for every setting, the test "
+        "set opened once"
+    )
+
+
+def _weights(weights: str) -> str:
+    if weights == "none":
+        return "from scratch"
+    return "ImageNet weights" if weights == "imagenet" else f"those of {weights}"

@@ -1,0 +1,124 @@
+"""The numbers of the page of the published protocol: a summary of each run, beside what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NotRequired, TypedDict
+
+from in4310repro.config import to_json
+from in4310repro.deviations import Deviation, describe, padded_images
+from in4310repro.differences import differences
+from in4310repro.metrics import ClassMetrics, class_metrics
+from in4310repro.report.original import Original, original
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import best_epoch
+
+
+class SettingSummary(ClassMetrics):
+    """A setting at its best epoch on validation."""
+
+    epoch: int
+    curve: list[float]  # mean class accuracy after each epoch
+
+
+class UnseenSummary(ClassMetrics):
+    """The selected network on the images that the published protocol never reads."""
+
+    images: int
+
+
+class RunSummary(TypedDict):
+    """Each setting at its best epoch, and the selected network on the test set."""
+
+    seed: int
+    settings: dict[str, SettingSummary]
+    selected: str
+    supports: dict[str, int]  # class -> images of the test set
+    test: ClassMetrics
+    unseen: NotRequired[UnseenSummary]  # only of the published protocol
+
+
+def summarize(run: FinishedRun) -> RunSummary:
+    """What the page says of a run."""
+    settings = {
+        name: SettingSummary(
+            epoch=best_epoch(rows)["epoch"],
+            **class_metrics(best_epoch(rows)),
+            curve=[row["mean_class_accuracy"] for row in rows],
+        )
+        for name, rows in run.histories.items()
+    }
+    summary = RunSummary(
+        seed=run.config.seed,
+        settings=settings,
+        selected=run.metrics["setting"],
+        supports=run.metrics["supports"]["test"],
+        test=class_metrics(run.metrics),
+    )
+    if unseen := run.metrics.get("unseen"):
+        summary["unseen"] = UnseenSummary(images=unseen["images"], **class_metrics(unseen))
+    return summary
+
+
+def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]) -> None:
+    """Refuses runs that differ in more than protocol and seed.
+
+    Raises:
+        ValueError: names the run and the difference.
+    """
+    if not published:
+        raise ValueError("no run of the published protocol; `in4310repro train --protocol published` makes one")
+    for run in (corrected, *published):
+        protocol = frozenset() if run is corrected else frozenset(Deviation)
+        if run.config.protocol != protocol:
+            raise ValueError(
+                f"{run.folder} is of protocol {describe(run.config.protocol)}; {describe(protocol)} is needed in its "
+                "place"
+            )
+        expected = replace(corrected.config, protocol=protocol, seed=run.config.seed)
+        if mismatches := list(differences(to_json(run.config), to_json(expected))):
+            first = mismatches[0]
+            raise ValueError(
+                f"{run.folder} differs from {corrected.folder} in more than protocol and seed: {first.path} "
+                f"{first.second} (the run has {first.first})"
+            )
+        if run.classes != original()["classes"]:
+            raise ValueError(f"{run.folder} has other classes than the report: {run.classes}")
+    seeds = [run.config.seed for run in published]
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"the published runs have the seeds {seeds}; one of each is valid")
+
+
+def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
+    """Percent of values that are not positive: as printed, with 208 counted images corrected, and measured here.
+
+    Raises:
+        ValueError: the run's feature maps are not measured.
+    """
+    if run.features is None:
+        raise ValueError(f"{run.folder} has no measured feature maps; `in4310repro report` measures them")
+    printed = original()["non_positive_percent"]
+    factor = padded_images(200) / 200
+    modules = run.features["sets"][0]["modules"]
+    return {
+        "as printed": printed,
+        "printed x 208/200": {name: value * factor for name, value in printed.items()},
+        "ours": {name: 100 * modules[name]["non_positive"] for name in printed},
+    }
+
+
+def printed_as_toml(printed: Original) -> str:
+    """The printed values as strings, since their decimals are information, as a file to audit."""
+    lines = ["# What the published report prints, for `in4310repro audit`."]
+    for name, values in printed["settings"].items():
+        title = "test" if name == "test" else f"validation of {name}"
+        lines += ["", "[[table]]", f'name = "{title}"']
+        columns = (
+            ("accuracy", values["class_accuracy"], values["mean_class_accuracy"]),
+            ("average_precision", values["average_precision"], values["mean_average_precision"]),
+        )
+        for key, numbers, mean in columns:
+            cells = [f'{label} = "{value}"' for label, value in zip(printed["classes"], numbers, strict=True)]
+            lines += [f"{key} = {{ {', '.join(cells)} }}", f'mean_{key} = "{mean}"']
+    return "\n".join(lines) + "\n"

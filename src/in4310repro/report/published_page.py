@@ -1,0 +1,220 @@
+"""The page on how the published numbers may have come about: the audit of what is printed, and the experiment.
+
+The hypothesis is that of `deviations`. It is compared with what is printed in predictions that could each have failed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from in4310repro import config as configuration
+from in4310repro.ablation import AblationReport
+from in4310repro.ablation import change as describe_change
+from in4310repro.audit.examine import Audit, audit
+from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
+from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.metrics import ClassMetrics
+from in4310repro.presets import command_line_options
+from in4310repro.report import figures, page
+from in4310repro.report.conditions import differences_from_original
+from in4310repro.report.original import original
+from in4310repro.report.page import RunRecord
+from in4310repro.report.predictions import Prediction, predictions, span
+from in4310repro.report.published_numbers import (
+    RunSummary,
+    non_positive_percent,
+    printed_as_toml,
+    refuse_incomparable,
+    summarize,
+)
+from in4310repro.runs.finished import FinishedRun
+
+
+class PublishedNumbers(TypedDict):
+    """What `published/numbers.json` holds."""
+
+    classes: list[str]
+    printed: dict[str, ClassMetrics]
+    corrected: RunSummary
+    published: list[RunSummary]
+    non_positive_percent: dict[str, dict[str, float]]
+    audit: dict[str, Any]  # as the audit's `to_json` gives it
+    predictions: list[Prediction]
+    runs: dict[str, RunRecord]  # the corrected run first
+
+
+def write(
+    corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
+) -> list[Path]:
+    """Writes `published.md`, and `published/` with its figures, numbers and the printed values as a file to audit.
+
+    Args:
+        corrected: a finished run as the assignment defines it, with its feature maps measured.
+        published: finished runs of the published protocol that differ from it in nothing else but their seeds.
+        ablations: files `ablation.json`.
+        reports: where the page goes.
+
+    Raises:
+        ValueError: a run is not of these protocols, or the runs cannot be compared.
+    """
+    refuse_incomparable(corrected, published)
+    printed = write_file(reports / "published" / "original.toml", printed_as_toml(original()).encode())
+    printed_audit = audit(printed)
+    summaries = [summarize(run) for run in published]
+    numbers = PublishedNumbers(
+        classes=original()["classes"],
+        printed=original()["settings"],
+        corrected=summarize(corrected),
+        published=summaries,
+        non_positive_percent=non_positive_percent(corrected),
+        audit=printed_audit.to_json(),
+        predictions=predictions(summarize(corrected), summaries),
+        runs={_name(run): page.record(run) for run in (corrected, *published)},
+    )
+    reported_ablations: list[AblationReport] = [read_json(file) for file in ablations]
+    return [printed, *write_page(numbers, printed_audit, reported_ablations, reports)]
+
+
+def write_page(
+    numbers: PublishedNumbers, printed_audit: Audit, ablations: Sequence[AblationReport], reports: Path
+) -> list[Path]:
+    """Draws and writes the page from its numbers alone."""
+    bars = _accuracy_bars(numbers)
+    drawn = {
+        "accuracy": figures.accuracy_by_protocol(bars),
+        "settings": figures.settings(numbers),
+        "non_positive": figures.shares(numbers["non_positive_percent"]),
+    }
+    files = {f"published/{name}.png": figures.png(figure) for name, figure in drawn.items()}
+    files["published/numbers.json"] = json_bytes(numbers)
+    context = _context(numbers, bars, ablations, reports) | {"audit": printed_audit}
+    files["published.md"] = page.render("published.md.jinja", context).encode()
+    return [write_file(reports / name, content) for name, content in files.items()]
+
+
+def _name(run: FinishedRun) -> str:
+    """The run's folder as it was given; only its last part where all of it would name somebody's machine."""
+    return run.folder.name if run.folder.is_absolute() else run.folder.as_posix()
+
+
+def _accuracy_bars(numbers: PublishedNumbers) -> figures.AccuracyBars:
+    """The main figure: for each way of measuring, the accuracies of the classes and their mean, a row per run."""
+
+    def rows(measured: Sequence[ClassMetrics]) -> list[list[float]]:
+        return [[*values["class_accuracy"], values["mean_class_accuracy"]] for values in measured]
+
+    published = numbers["published"]
+    return {
+        "classes": numbers["classes"],
+        "bars": {
+            "as printed": rows([numbers["printed"]["test"]]),
+            "published protocol, seen images": rows([run["test"] for run in published]),
+            "the same networks, unseen images": rows([run["unseen"] for run in published]),
+            "corrected protocol": rows([numbers["corrected"]["test"]]),
+        },
+    }
+
+
+def _context(
+    numbers: PublishedNumbers, bars: figures.AccuracyBars, ablations: Sequence[AblationReport], reports: Path
+) -> dict[str, object]:
+    names = [*numbers["classes"], "mean"]
+    runs = numbers["runs"]
+    corrected = next(iter(runs.values()))
+    config = configuration.from_json(corrected["config"], "the corrected run")
+    conditions = differences_from_original(config, corrected["metrics"])
+    published = numbers["published"]
+    fair = numbers["corrected"]["test"]["mean_class_accuracy"]
+    return {
+        "numbers": numbers,
+        "predictions": numbers["predictions"],
+        "supported": all(prediction["holds"] for prediction in numbers["predictions"][:2]),
+        "span": span,
+        "seen": [run["test"]["mean_class_accuracy"] for run in published],
+        "unseen": [run["unseen"]["mean_class_accuracy"] for run in published],
+        "unseen_images": published[0]["unseen"]["images"],
+        "accuracy_rows": [
+            (name, *(span([row[place] for row in rows]) for rows in bars["bars"].values()))
+            for place, name in enumerate(names)
+        ],
+        "bars": list(bars["bars"]),
+        "setting_rows": _setting_rows(numbers),
+        "conditions": {subject: sentence for subject, sentence in conditions.items() if subject != "Protocol"},
+        "ablations": [_ablation_table(report) for report in ablations],
+        "meaning": MEANING,
+        "batch": PUBLISHED_BATCH_SIZE,
+        "commands": [_command(record, name) for name, record in runs.items()],
+        "page_command": f"in4310repro published {' '.join(runs)}",
+        "first": _first_setting(numbers),
+        "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
+        "fingerprint": corrected["fingerprint"],
+        "folder": reports.name,
+    }
+
+
+def _command(record: RunRecord, name: str) -> str:
+    config = configuration.from_json(record["config"], name)
+    return f"in4310repro train {command_line_options(config)} --out {name}"
+
+
+def _first_setting(numbers: PublishedNumbers) -> dict[str, str]:
+    """The first setting starts from the same weights in either protocol: it gains by shared split and flips alone."""
+    name = next(iter(numbers["corrected"]["settings"]))
+    fair = numbers["corrected"]["settings"][name]["mean_class_accuracy"]
+    gains = [run["settings"][name]["mean_class_accuracy"] - fair for run in numbers["published"]]
+    rest = [
+        max(s["mean_class_accuracy"] for s in run["settings"].values()) - fair - gain
+        for run, gain in zip(numbers["published"], gains, strict=True)
+    ]
+    return {"name": name, "shared_split": span(gains), "warm_start": span(rest)}
+
+
+def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
+    """Each setting's best epoch: mean class accuracy and mAP as printed, published protocol, corrected."""
+    rows: list[tuple[str, ...]] = []
+    for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
+        printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]
+        published = [run["settings"][name] for run in numbers["published"]]
+        rows.append(
+            (
+                name,
+                f"{printed['mean_class_accuracy']:.4f}",
+                span([best["mean_class_accuracy"] for best in published]),
+                f"{corrected['mean_class_accuracy']:.4f}",
+                f"{printed['mean_average_precision']:.4f}",
+                span([best["mean_average_precision"] for best in published]),
+                f"{corrected['mean_average_precision']:.4f}",
+            )
+        )
+    return rows
+
+
+def _ablation_table(report: AblationReport) -> dict[str, object]:
+    """An ablation as a row per deviation: how far each changes what a reader looks at first."""
+    base = report["numbers"][CORRECTED]
+    config = configuration.from_json(report["config"], "an ablation")
+    return {
+        "data": "The photographs" if config.data else "Drawn scenes",
+        "config": config,
+        "command": report["command"],
+        "corrected": {name: base[name] for name in ("test accuracy", "test mAP")},
+        "rows": [(name, *_changes(base, numbers)) for name, numbers in report["numbers"].items() if name != CORRECTED],
+    }
+
+
+def _changes(base: Mapping[str, float | None], numbers: Mapping[str, float | None]) -> tuple[str, ...]:
+    unseen = numbers["accuracy on unseen images"]
+    pairs = {name: (before, after) for name, before in base.items() if before is not None and (after := numbers[name])}
+    shares = [after - before for name, (before, after) in pairs.items() if name.startswith("non-positive share")]
+    ratios = [after / before for name, (before, after) in pairs.items() if name.startswith("largest eigenvalue")]
+    share = 100 * sum(shares) / len(shares)
+    return (
+        describe_change(base["test accuracy"], numbers["test accuracy"]),
+        describe_change(base["test mAP"], numbers["test mAP"]),
+        "-" if unseen is None else f"{unseen:.4f}",
+        "." if share == 0 else f"{share:+.2f}",
+        "." if set(ratios) == {1.0} else f"{min(ratios):.2f} to {max(ratios):.2f}",
+    )

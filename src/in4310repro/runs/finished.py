@@ -1,0 +1,109 @@
+"""A finished run as one frozen object: read once, checked once, passed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from in4310repro import config as configuration
+from in4310repro import models
+from in4310repro.config import Config
+from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data.splits import Split, check_contents, from_csv
+from in4310repro.fingerprint import Fingerprint
+from in4310repro.runs import names
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import FeatureMaps, HistoryRow, RunMetrics, TensorHashes
+from in4310repro.scores import Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """Everything that a finished run holds but its weights, which are read on request."""
+
+    files: RunFolder
+    config: Config
+    fingerprint: Fingerprint
+    split: Split
+    histories: Mapping[str, list[HistoryRow]]  # by setting, in the order of their training
+    tensors: Mapping[str, list[TensorHashes]]  # by setting, after each epoch
+    metrics: RunMetrics
+    scores: Scores  # of the test set, without logits
+    features: FeatureMaps | None  # None until they are measured
+
+    @classmethod
+    def open(cls, folder: Path) -> FinishedRun:
+        """Reads a run folder.
+
+        Raises:
+            ValueError: the folder is no run, the run is not finished, or a file is missing, damaged or of another
+                format.
+        """
+        files = RunFolder.open(folder)
+        if not (folder / names.METRICS).is_file():
+            raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
+        config = configuration.from_json(files.read_json(names.CONFIG), f"{folder / names.CONFIG}")
+        metrics: RunMetrics = files.read_json(names.METRICS)
+        features = files.read_json(names.FEATURES) if (folder / names.FEATURES).is_file() else None
+        settings = [setting.name for setting in config.settings]
+        return cls(
+            files=files,
+            config=config,
+            fingerprint=files.read_json(names.FINGERPRINT),
+            split=from_csv(folder / names.SPLIT, Path(config.data or ".")),
+            histories={name: files.read_json(names.of_setting(name, names.HISTORY)) for name in settings},
+            tensors={name: files.read_json(names.of_setting(name, names.TENSORS)) for name in settings},
+            metrics=metrics,
+            scores=_read_scores(files, float(metrics["loss"])),
+            features=features,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies."""
+        return self.files.folder
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, in the order of labels and scores."""
+        return self.metrics["classes"]
+
+    def selected_network(self) -> torch.nn.Module:
+        """The network of the selected setting with its best weights, on the CPU.
+
+        Raises:
+            ValueError: the weights are missing, damaged or of another network.
+        """
+        name = names.of_setting(self.metrics["setting"], names.BEST_WEIGHTS)
+        state = self.files.read_tensors(name)
+        return models.from_state(self.config.model, len(self.classes), state, f"{self.folder / name}")
+
+    def split_below(self, data: str | None) -> Split:
+        """The split with its images where they are now.
+
+        Args:
+            data: the folder that holds them; None: where the configuration says, or the embedded scenes.
+
+        Raises:
+            ValueError: an image is missing or has other bytes than when the split was made.
+        """
+        split = replace(self.split, root=image_root(self.config, data))
+        check_contents(split)
+        return split
+
+
+def image_root(config: Config, data: str | None) -> Path:
+    """Where a run's images lie: the folder given now, that of the configuration, or the embedded scenes."""
+    place = data or config.data
+    return Path(place) if place else embedded_catalogue(config.scenes, config.image_size, config.seed).root
+
+
+def _read_scores(files: RunFolder, loss: float) -> Scores:
+    arrays = files.read_arrays(names.SCORES)
+    missing = {"paths", "labels", "softmax"} - set(arrays)
+    if missing:
+        raise ValueError(f"{files.folder / names.SCORES} lacks {', '.join(sorted(missing))}")
+    return Scores(tuple(map(str, arrays["paths"])), arrays["labels"], arrays["softmax"], loss)

@@ -1,0 +1,73 @@
+"""Scores of images: the softmax of each, what is measured from them, and the images at both ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
+
+from in4310repro import metrics
+from in4310repro.deviations import Deviation, Deviations
+from in4310repro.metrics import ClassMetrics
+
+
+class RankedImage(TypedDict):
+    """One image at an end of the ranking by a class's score."""
+
+    path: str
+    score: float  # softmax score of the class, in [0, 1]
+    label: int  # the true class
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Softmax of each image, keyed by its path, and the mean cross-entropy; logits only where just computed."""
+
+    paths: tuple[str, ...]
+    labels: Int64[np.ndarray, " image"]
+    softmax: Float32[np.ndarray, "image label"]
+    loss: float
+    logits: Float32[np.ndarray, "image label"] | None = None
+
+    def metrics(self, deviations: Deviations = frozenset()) -> ClassMetrics:
+        """Both metrics of each class and their means; with ap-from-logits, average precision ranks the logits.
+
+        Raises:
+            ValueError: a class has no image, or logits are needed and were not kept.
+        """
+        ranked = self.softmax
+        if Deviation.AP_FROM_LOGITS in deviations:
+            if self.logits is None:
+                raise ValueError("scores that were read from a file have no logits; predict again")
+            ranked = self.logits
+        return metrics.summary(*map(torch.from_numpy, (self.labels, self.softmax, ranked)))
+
+
+def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
+    """The images with the highest and the lowest softmax score of a class, each list from its extreme inwards.
+
+    Args:
+        scores: of all images.
+        label: the class.
+        count: images in each list, at most.
+
+    Examples:
+        >>> softmax = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
+        >>> ends = top_and_bottom(Scores(("a", "b", "c"), np.array([0, 1, 1]), softmax, loss=0.4), label=1, count=1)
+        >>> ends["top"][0]["path"], ends["bottom"][0]["path"]
+        ('b', 'a')
+    """
+    # By path where scores are equal, so that the list has one order.
+    order = np.lexsort((np.array(scores.paths), -scores.softmax[:, label]))
+
+    def listed(positions: NDArray[np.intp]) -> list[RankedImage]:
+        return [
+            {"path": scores.paths[i], "score": float(scores.softmax[i, label]), "label": int(scores.labels[i])}
+            for i in positions
+        ]
+
+    return {"top": listed(order[:count]), "bottom": listed(order[::-1][:count])}

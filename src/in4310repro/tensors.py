@@ -1,0 +1,50 @@
+"""Tensors as bytes: one hash for a set of them, and safetensors files with their metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, dtypes, shapes and bytes, in order of the names; memory layout and device do not enter."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The content of a safetensors file with these tensors, from any device and in any memory layout."""
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return bytes(safetensors.torch.save(stored, dict(metadata) if metadata else None))
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in a safetensors file.
+
+    Raises:
+        ValueError: the file is not there or is damaged.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not there")
+    try:
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load(path.read_bytes())
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
+    return tensors
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file, whose header is JSON after 8 bytes of length."""
+    length = int.from_bytes(data[:8], "little")
+    metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return metadata

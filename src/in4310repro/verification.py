@@ -1,0 +1,152 @@
+"""verify(): reloads weights and images, predicts the test set again, and compares with the saved scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from in4310repro import config as configuration
+from in4310repro.config import Config
+from in4310repro.data.images import load_images
+from in4310repro.data.splits import Split
+from in4310repro.files import file_sha256
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict
+from in4310repro.progress import SILENT, Progress
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.folder import RunFolder
+from in4310repro.scores import Scores
+
+# Softmax of equal weights moved by at most 1e-7 over batch sizes and layouts (measured); ten times that is allowed.
+SCORE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The differences as sentences, and how firmly the scores were compared."""
+
+    differences: list[str]
+    bitwise: bool = False  # else within SCORE_TOLERANCE, in another numeric class than the run's
+
+
+def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: Progress = SILENT) -> Verification:
+    """Predicts the test set of a run again and compares it with the saved scores.
+
+    The images are decoded again, so that the cache is tested too. Files of the run whose bytes changed are differences
+    even where the scores survive.
+
+    Raises:
+        ValueError: the folder is no run, or the run is not finished.
+    """
+    files = RunFolder.open(folder)
+    if not (folder / names.METRICS).is_file():
+        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
+    differences = changed_files(files)
+    try:
+        run = FinishedRun.open(folder)
+        missing = sorted(_required(run.config) - files.manifest().keys())
+        differences += [f"{folder} has no manifest entry for {name}" for name in missing]
+        split = replace(run.split, root=image_root(run.config, data))
+        differences += _changed_test_images(split)
+        predicted = _predict_test_set(run, split, numerics, progress)
+    except (ValueError, KeyError, TypeError) as error:
+        # What can no longer be read is a difference too, and says so itself.
+        return Verification(differences=[*differences, f"{folder} cannot be read completely: {error}"])
+    bitwise = run.fingerprint["numeric_class"] == numerics.numeric_class
+    differences += score_differences(run.scores, predicted, bitwise=bitwise)
+    return Verification(differences=differences, bitwise=bitwise)
+
+
+def changed_essentials(files: RunFolder) -> list[str]:
+    """A sentence for each changed file without which nothing can be predicted again.
+
+    Raises:
+        ValueError: the configuration is unchanged and of another format.
+    """
+    essential = {names.MANIFEST, names.CONFIG, names.FINGERPRINT}
+    changed = [_changed(files, name) for name in files.changed_files() if name in essential]
+    if not changed:
+        configuration.check_format(files.read_json(names.CONFIG), f"{files.folder / names.CONFIG}")
+    return changed
+
+
+def changed_files(files: RunFolder) -> list[str]:
+    """A sentence for each file of a run that is missing or changed."""
+    return [_changed(files, name) for name in files.changed_files()]
+
+
+def _changed(files: RunFolder, name: str) -> str:
+    return f"{files.folder / name} is missing or has other bytes than were written"
+
+
+def score_differences(saved: Scores, predicted: Scores, *, bitwise: bool) -> list[str]:
+    """What differs between two sets of scores of the same images, as sentences; empty when nothing does.
+
+    Args:
+        saved: the scores of the run.
+        predicted: those that were just computed.
+        bitwise: equal float32 bits are required; otherwise scores may differ by `SCORE_TOLERANCE` and no prediction
+            may change.
+    """
+    if saved.paths != predicted.paths:
+        lost = sorted(set(saved.paths) ^ set(predicted.paths))[:1] or ["their order"]
+        return [f"the scores are of other images than the test set, such as {lost[0]}"]
+    differences = []
+    if not np.array_equal(saved.labels, predicted.labels):
+        image = int(np.flatnonzero(saved.labels != predicted.labels)[0])
+        differences.append(
+            f"{saved.paths[image]} has label {saved.labels[image]} in the scores, {predicted.labels[image]} now"
+        )
+    if saved.softmax.shape != predicted.softmax.shape or saved.softmax.dtype != predicted.softmax.dtype:
+        return [*differences, f"scores are {saved.softmax.dtype} {saved.softmax.shape}, now {predicted.softmax.shape}"]
+    return differences + _value_differences(saved, predicted, 0.0 if bitwise else SCORE_TOLERANCE)
+
+
+def _value_differences(saved: Scores, predicted: Scores, tolerance: float) -> list[str]:
+    deviation = np.abs(saved.softmax.astype(np.float64) - predicted.softmax)
+    # Also true for nan, which is neither within the tolerance nor beyond it.
+    wrong = ~(deviation <= tolerance) | (np.isnan(saved.softmax) != np.isnan(predicted.softmax))
+    differences = []
+    if wrong.any():
+        image, label = np.unravel_index(np.nanargmax(np.where(np.isnan(deviation), np.inf, deviation)), wrong.shape)
+        worst = f"{saved.softmax[image, label]:.9g} saved, {predicted.softmax[image, label]:.9g} now"
+        differences.append(
+            f"{int(wrong.any(axis=1).sum())} of {len(saved.paths)} images have other scores (tolerance {tolerance:g}); "
+            f"the worst is {saved.paths[image]}, class {label}: {worst}"
+        )
+    changed = np.flatnonzero(saved.softmax.argmax(axis=1) != predicted.softmax.argmax(axis=1))
+    if len(changed):
+        differences.append(f"{len(changed)} predictions changed, the first is that of {saved.paths[changed[0]]}")
+    return differences
+
+
+def _required(config: Config) -> set[str]:
+    """Files that every finished run has."""
+    of_settings = {
+        names.of_setting(setting.name, name)
+        for setting in config.settings
+        for name in (names.HISTORY, names.BEST_WEIGHTS)
+    }
+    return of_settings | {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
+
+
+def _changed_test_images(split: Split) -> list[str]:
+    differences = []
+    for entry in split.parts["test"]:
+        file = split.root / entry.path
+        if not file.is_file():
+            raise ValueError(
+                f"test image {entry.path} is not below {split.root}; --data names the folder that holds it"
+            )
+        if file_sha256(file) != entry.sha256:
+            differences.append(f"test image {file} has other bytes than when the run was made")
+    return differences
+
+
+def _predict_test_set(run: FinishedRun, split: Split, numerics: Numerics, progress: Progress) -> Scores:
+    entries, size = split.parts["test"], run.config.image_size
+    images = load_images("test", split.root, entries, size, cache=False, progress=progress)
+    return predict(run.selected_network().to(numerics.device), images, run.config, numerics.device, progress)

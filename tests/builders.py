@@ -1,0 +1,42 @@
+"""Image sets and folders of images that several tests share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from in4310repro.data.images import ImageSet
+from in4310repro.scores import Scores
+
+
+def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
+    """Images of six classes in turn whose brightness tells the class, so that there is something to learn."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 6
+    noise = generator.integers(0, 40, (count, size, size, 3))
+    pixels = (labels[:, None, None, None] * 40 + noise).astype(np.uint8)
+    names = tuple(f"{seed}/{number:03d}.png" for number in range(count))
+    return ImageSet("synthetic", names, names, labels, pixels)
+
+
+def write_images(root: Path, *paths: str, size: int = 8) -> Path:
+    """Writes an image of a single colour to each path below the root, no two of a call alike; returns the root."""
+    for number, path in enumerate(paths):
+        # Steps of 16, so that JPEG keeps the colours apart.
+        colour = (number % 16 * 16, number // 16 % 16 * 16, number // 256)
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (size, size), colour).save(root / path)
+    return root
+
+
+def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -> Path:
+    """Writes `root/CLASS/0.png` and on, so many of each class, no two alike; returns the root."""
+    return write_images(root, *(f"{name}/{n}.png" for name, count in counts.items() for n in range(count)), size=size)
+
+
+def made_up_scores(count: int = 40) -> Scores:
+    """Random softmax scores and labels of six classes, of images 000.png, 001.png, ..."""
+    softmax = np.random.default_rng(0).dirichlet(np.ones(6), count).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, 6, count)
+    return Scores(tuple(f"{number:03d}.png" for number in range(count)), labels, softmax, 1.0)

@@ -1,0 +1,264 @@
+"""Statistics of a folder: files, refusals, partial results, and one result for any number of processes."""
+
+import csv
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from in4310repro import models
+from in4310repro.data.batches import normalize
+from in4310repro.data.images import decode
+from in4310repro.feature_maps import of_folder
+from in4310repro.feature_maps.of_folder import measure
+from in4310repro.feature_maps.partial import remove_partial_results, with_ending
+from in4310repro.feature_maps.request import Request, parse_modules
+from in4310repro.numerics import Numerics
+from in4310repro.tensors import metadata_of
+
+IMAGES = 70  # more than a block
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    for number in range(IMAGES):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{number:03d}.png")
+    return root
+
+
+def request(pictures: Path, **changes: object) -> Request:
+    settings: dict[str, object] = {"data": str(pictures), "weights": "none", "images": IMAGES, "image_size": 32}
+    return Request(**settings | changes)  # type: ignore[arg-type]
+
+
+def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
+    result = measure(request(pictures, precision="exact", modules="conv1"))
+    assert result is not None
+    model = models.build("resnet18", 1000, 0).eval()
+    pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
+    with torch.no_grad():
+        maps = model.conv1(normalize(pixels)).double().numpy()  # type: ignore[operator]
+    ours = result["modules"]["conv1"]
+    assert ours["non_positive"] == pytest.approx((maps <= 0).mean(), abs=1e-5)
+    oracle = np.linalg.eigvalsh(np.cov(maps.mean(axis=(2, 3)), rowvar=False, bias=True))[::-1][:15]
+    np.testing.assert_allclose(ours["eigenvalues"], oracle, rtol=0, atol=1e-5 * oracle[0])
+    assert ours["images"] == IMAGES
+
+
+def command(pictures: Path, out: Path, *launcher: str) -> None:
+    words = ["features", "--data", str(pictures), "--weights", "none", "--image-size", "32", "--images", str(IMAGES)]
+    words += ["--modules", "conv1,layer2.1.conv1", "--samples", "positions", "--numerics", "auto", "--device", "cpu"]
+    words += ["--out", str(out)]
+    subprocess.run(
+        [sys.executable, *launcher, "-m", "in4310repro", *words], check=True, capture_output=True, env=dict(os.environ)
+    )
+
+
+def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_path: Path, numerics: Numerics) -> None:
+    torch.set_num_threads(numerics.threads)
+    one = measure(request(pictures, modules="conv1,layer2.1.conv1", samples="positions"))
+    command(pictures, tmp_path / "two.json", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    two = json.loads((tmp_path / "two.json").read_text())
+    assert one is not None
+    assert json.loads(json.dumps(one["modules"])) == two["modules"]
+    assert two["modules"]["conv1"]["images"] == IMAGES
+    rows = list(csv.DictReader((tmp_path / "two.csv").read_text().splitlines()))
+    assert [row["module"] for row in rows] == ["conv1", "layer2.1.conv1"]
+    assert float(rows[0]["eigenvalue_1"]) == two["modules"]["conv1"]["eigenvalues"][0]
+    with Image.open(tmp_path / "two.png") as chart:
+        assert chart.width > 500
+
+
+def test_counts_alone_have_no_spectrum(pictures: Path) -> None:
+    result = measure(request(pictures, samples=None, modules="leaves", calls="keep", images=4))
+    assert result is not None
+    assert {"layer1.0.relu#0", "layer1.0.relu#1"} <= set(result["modules"])
+    assert "eigenvalues" not in result["modules"]["conv1#0"]
+    assert list(result["modules"])[:4] == ["conv1#0", "bn1#0", "relu#0", "maxpool#0"]
+
+
+def test_modules_are_named_listed_or_matched() -> None:
+    assert parse_modules("conv1, fc") == ["conv1", "fc"]
+    assert parse_modules("leaves") == "leaves"
+    assert getattr(parse_modules("/layer1.*/"), "pattern", None) == "layer1.*"
+    with pytest.raises(ValueError, match="is no regular expression"):
+        parse_modules("/(/")
+    with pytest.raises(ValueError, match="modules is 'conv1,'; NAME,NAME or leaves"):
+        parse_modules("conv1,")
+
+
+def test_an_unknown_module_and_too_few_images_are_refused(pictures: Path) -> None:
+    with pytest.raises(ValueError, match="no module named"):
+        measure(request(pictures, modules="conv9"))
+    with pytest.raises(ValueError, match="1 requested; at least 2"):
+        measure(request(pictures, images=1))
+
+
+def stop_at(number: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call `stop` while image `number` is read, counted from 1."""
+    counter = itertools.count(1)
+
+    def decode_or_stop(file: Path, side: int) -> NDArray[np.uint8]:
+        if next(counter) == number:
+            stop()
+        return decode(file, side)
+
+    monkeypatch.setattr(of_folder, "decode", decode_or_stop)
+
+
+def fail(error: type[Exception]) -> None:
+    raise error("000.png is not a readable image")
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+@pytest.mark.parametrize(
+    ("stop", "error", "saved_images"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGINT), KeyboardInterrupt, "48"),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), KeyboardInterrupt, "48"),
+        (lambda: fail(ValueError), ValueError, "32"),
+        (lambda: fail(MemoryError), MemoryError, "32"),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "unreadable-image", "any-error"],
+)
+def test_an_interrupted_measurement_continues_to_the_same_bits(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    samples: str,
+    stop: Callable[[], object],
+    error: type[BaseException],
+    saved_images: str,
+) -> None:
+    options = request(pictures, modules="conv1,layer2.1.conv1", samples=samples)
+    expected = measure(options)
+    out, part = tmp_path / "new" / "result.json", tmp_path / "new" / "result.0of1.part"
+    monkeypatch.setattr(of_folder, "SECONDS_BETWEEN_SAVES", 0.0)
+    stop_at(40, stop, monkeypatch)
+    with pytest.raises(error):
+        measure(options, out=out)
+    assert metadata_of(part.read_bytes())["images"] == saved_images
+    monkeypatch.setattr(of_folder, "decode", decode)
+    assert measure(options, out=out, resume=True) == expected
+    # It stays until the result is written, and is all that is needed for it.
+    monkeypatch.setattr(of_folder, "decode", None)
+    assert measure(options, out=out, resume=True) == expected
+    remove_partial_results(out)
+    assert not part.exists()
+
+
+def interrupt(options: Request, out: Path) -> Path:
+    """The partial result that is left when image 40 cannot be read."""
+    with pytest.MonkeyPatch.context() as patched:
+        stop_at(40, lambda: fail(ValueError), patched)
+        with pytest.raises(ValueError, match="32 images are saved, and --resume continues after them"):
+            measure(options, out=out)
+    return out.with_suffix(".0of1.part")
+
+
+def test_a_partial_result_is_neither_overwritten_nor_continued_by_another_measurement(
+    pictures: Path, tmp_path: Path
+) -> None:
+    options, out = request(pictures), tmp_path / "result.json"
+    part = interrupt(options, out)
+    content = part.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"result.0of1.part is the partial result of an interrupted call; --resume continues"
+    ):
+        measure(options, out=out)
+    with pytest.raises(ValueError, match=r"another configuration: batch_size 8 \(recorded: 16\); precision 'exact'"):
+        measure(request(pictures, batch_size=8, precision="exact"), out=out, resume=True)
+    part.rename(tmp_path / "result.1of2.part")
+    with pytest.raises(ValueError, match=r"result.1of2.part is of another number of processes"):
+        measure(options, out=out, resume=True)
+    (tmp_path / "result.1of2.part").rename(part)
+    assert part.read_bytes() == content
+
+
+@pytest.mark.parametrize("place", [9, -2000, -1])
+def test_a_corrupt_partial_result_is_refused(pictures: Path, tmp_path: Path, place: int) -> None:
+    options, out = request(pictures), tmp_path / "result.json"
+    part = interrupt(options, out)
+    data = bytearray(part.read_bytes())
+    data[place] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(ValueError, match=r"result.0of1.part is corrupt"):
+        measure(options, out=out, resume=True)
+    part.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}))
+    with pytest.raises(ValueError, match=r"result.0of1.part is corrupt, or no partial result"):
+        measure(options, out=out, resume=True)
+
+
+def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measured_cannot_change(
+    pictures: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
+    options, out = request(copy), tmp_path / "result.json"
+    interrupt(options, out)
+    (copy / "039.png").unlink()
+    assert measure(options, out=out, resume=True) == measure(options)
+    remove_partial_results(out)
+    interrupt(options, out)
+    (copy / "003.png").write_bytes((copy / "004.png").read_bytes())
+    with pytest.raises(ValueError, match=r"the 32 images of .*result.0of1.part are no longer the first of the sample"):
+        measure(options, out=out, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file/result.json", r"file does not take result.0of1.trial .*; --out takes FILE.json"),
+        ("folder", r"folder is a folder; --out takes FILE.json"),
+        ("chart.json", r"chart.png is a folder; --out takes FILE.json"),
+        (f"{'long' * 61}.json", r"does not take .*; --out takes FILE.json"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_measured(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "chart.png").mkdir()
+    monkeypatch.setattr(of_folder, "decode", None)
+    with pytest.raises(ValueError, match=message):
+        measure(request(pictures), out=tmp_path / out)
+
+
+def test_two_commands_do_not_measure_for_one_result(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    measure(request(pictures, images=2), out=out)
+    command = ["features", "--data", str(pictures), "--weights", "none", "--image-size", "32", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "in4310repro", *command, "--resume"], capture_output=True, text=True, check=False
+    )
+    assert f"another process works on {out}" in done.stderr
+
+
+def test_files_stand_beside_the_name_that_was_given() -> None:
+    names = [with_ending(Path("a") / name, ".csv").name for name in ("result.json", "result", "run.layer1")]
+    assert names == ["result.csv", "result.csv", "run.layer1.csv"]
+
+
+def test_only_the_partial_results_of_the_result_itself_are_removed(tmp_path: Path) -> None:
+    for name in ("run.0of2.part", "run.1of2.part", "run.1.0of1.part", "run.of.0of1.part", "running.0of1.part"):
+        (tmp_path / name).touch()
+    remove_partial_results(tmp_path / "run.json")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "run.1.0of1.part",
+        "run.of.0of1.part",
+        "running.0of1.part",
+    ]

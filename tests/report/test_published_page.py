@@ -1,0 +1,137 @@
+"""The page about the published numbers: what it holds comes from runs, and it refuses runs that prove nothing."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.audit import examine
+from in4310repro.config import to_json
+from in4310repro.deviations import PUBLISHED, parse
+from in4310repro.presets import PRESETS
+from in4310repro.report import published_page
+from in4310repro.report.original import original
+from in4310repro.report.predictions import _two_looks, predictions
+from in4310repro.report.published_numbers import non_positive_percent, printed_as_toml, summarize
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+
+
+@pytest.fixture
+def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
+    """A corrected run, and copies of it that say they are of the published protocol, each with a seed of its own."""
+    made = []
+    for place, name in enumerate(("corrected", "published-0", "published-1")):
+        # The page reads no weights.
+        folder = shutil.copytree(finished_run, tmp_path / name, ignore=shutil.ignore_patterns("*.safetensors"))
+        if place:
+            run = RunFolder(folder)
+            metrics = run.read_json("metrics.json")
+            metrics["mean_class_accuracy"] = 0.97 + place / 100
+            unseen = metrics | {"images": 36, "mean_class_accuracy": 0.125}
+            run.write_json("metrics.json", metrics | {"unseen": unseen})
+            run.write_json("config.json", to_json(replace(PRESETS["tiny"], protocol=parse(PUBLISHED), seed=place)))
+        made.append(FinishedRun.open(folder))
+    return made
+
+
+def numbers_of(folder: Path) -> Any:
+    return json.loads((folder / "published" / "numbers.json").read_text())
+
+
+def test_the_page_says_the_numbers_of_the_runs_and_of_the_report(runs: list[FinishedRun], tmp_path: Path) -> None:
+    written = published_page.write(runs[0], runs[1:], [], tmp_path / "reports")
+    assert {file.name for file in written} == {
+        *("published.md", "numbers.json", "original.toml"),
+        *("accuracy.png", "settings.png", "non_positive.png"),
+    }
+    text, numbers = (tmp_path / "reports" / "published.md").read_text(), numbers_of(tmp_path / "reports")
+    assert "0.9882" in text
+    assert "0.9800 to 0.9900" in text
+    assert "| mean | 0.9882 | 0.9800 to 0.9900 | 0.1250 |" in text
+    assert "| 461 | 475 | 395 | 474 | 490 | 330 | 2625 | 375 |" in text
+    assert numbers["corrected"]["test"]["mean_class_accuracy"] == runs[0].metrics["mean_class_accuracy"]
+    for run in runs:
+        assert numbers["runs"][run.folder.name]["files_sha256"] == run.files.manifest()
+    assert "--out published-0" in text
+
+
+def test_every_picture_on_the_page_is_there(runs: list[FinishedRun], tmp_path: Path) -> None:
+    published_page.write(runs[0], runs[1:], [], tmp_path)
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "published.md").read_text())
+    assert len(pictures) == 3
+    assert all((tmp_path / picture).is_file() for picture in pictures)
+
+
+def test_the_printed_values_as_toml_are_audited_to_the_known_counts(tmp_path: Path) -> None:
+    file = tmp_path / "original.toml"
+    file.write_text(printed_as_toml(original()))
+    audit = examine.audit(file)
+    assert audit.inconsistencies == ()
+    assert list(audit.sizes[0].taken.values()) == [463, 483, 521, 535, 490, 508]
+    assert [table.totals[0] for table in audit.counted if table.totals] == [2625, 2937, 2972, 2964]
+
+
+def test_the_printed_shares_are_corrected_for_208_counted_images(runs: list[FinishedRun]) -> None:
+    shares = non_positive_percent(runs[0])
+    assert list(shares["as printed"].values()) == [47.0, 65.2, 69.0, 63.9, 74.3]
+    assert [round(share, 1) for share in shares["printed x 208/200"].values()] == [48.9, 67.8, 71.8, 66.5, 77.3]
+    measured = runs[0].features
+    assert measured is not None
+    assert shares["ours"]["conv1"] == 100 * measured["sets"][0]["modules"]["conv1"]["non_positive"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "unseen", "holds"), [(0.98, 0.2, (True, True)), (0.95, 0.2, (False, True)), (0.98, 0.9, (True, False))]
+)
+def test_a_prediction_that_the_runs_do_not_show_does_not_hold(
+    runs: list[FinishedRun], seen: float, unseen: float, holds: tuple[bool, bool]
+) -> None:
+    summaries = [summarize(run) for run in runs]
+    for summary in summaries[1:]:
+        summary["test"]["mean_class_accuracy"] = seen
+        summary["unseen"]["mean_class_accuracy"] = unseen
+    summaries[0]["test"]["mean_class_accuracy"] = 0.8
+    assert tuple(prediction["holds"] for prediction in predictions(summaries[0], summaries[1:])[:2]) == holds
+
+
+def test_the_two_looks_of_the_original_share_three_counts_and_differ_by_eight_images() -> None:
+    printed = original()["settings"]
+    supports = dict(zip(original()["classes"], (463, 483, 521, 535, 490, 508), strict=True))
+    assert _two_looks(printed["sgd"], printed["test"], supports) == (3, -8)
+
+
+def test_runs_that_cannot_be_compared_are_refused(runs: list[FinishedRun], tmp_path: Path) -> None:
+    fair, first, second = runs
+    for refused, message in (
+        ((fair, []), "no run of the published protocol"),
+        ((fair, [FinishedRun.open(fair.folder)]), "is of protocol corrected; published is needed"),
+        ((first, [second]), "is of protocol published; corrected is needed"),
+        ((fair, [first, FinishedRun.open(first.folder)]), r"the seeds \[1, 1\]; one of each"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            published_page.write(*refused, [], tmp_path / "reports")
+    longer = replace(first, config=replace(first.config, epochs=7))
+    with pytest.raises(ValueError, match=r"in more than protocol and seed: epochs 2 \(the run has 7\)"):
+        published_page.write(fair, [longer], [], tmp_path / "reports")
+
+
+def test_an_ablation_becomes_rows_of_deviations(runs: list[FinishedRun], tmp_path: Path) -> None:
+    base = {"test accuracy": 0.5, "test mAP": 0.6, "accuracy on unseen images": None}
+    base |= {"non-positive share, conv1": 0.5, "largest eigenvalue, conv1, test": 2.0}
+    changed = base | {"test accuracy": 0.75, "accuracy on unseen images": 0.25}
+    changed |= {"non-positive share, conv1": 0.48, "largest eigenvalue, conv1, test": 3.0}
+    report = {
+        "command": "nox -s ablation",
+        "config": to_json(PRESETS["tiny"]),
+        "numbers": {"corrected": base, "warm-start": base, "shared-split": changed},
+    }
+    (tmp_path / "ablation.json").write_text(json.dumps(report))
+    published_page.write(runs[0], runs[1:], [tmp_path / "ablation.json"], tmp_path)
+    text = (tmp_path / "published.md").read_text()
+    assert "| shared-split | +0.2500 | . | 0.2500 | -2.00 | 1.50 to 1.50 |" in text
+    assert "| warm-start | . | . | - | . | . |" in text

@@ -1,0 +1,136 @@
+"""The run folder: files are whole or absent, and a changed byte is found."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pytest
+import torch
+
+from in4310repro.files import write_whole
+from in4310repro.runs.folder import RunFolder
+from in4310repro.tensors import tensors_sha256
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    made = RunFolder.create(tmp_path / "run")
+    made.write_json("config.json", {"preset": "tiny"})
+    made.write_json("sgd/history.json", [{"loss": 0.1}])
+    made.write_tensors("sgd/best.safetensors", {"weight": torch.arange(6.0).reshape(2, 3)})
+    made.write_arrays("scores.npz", paths=np.array(["a/1.png"]), softmax=np.array([[0.25, 0.75]], np.float32))
+    return made
+
+
+def test_what_was_written_reads_back_as_it_was(run: RunFolder) -> None:
+    assert run.read_json("sgd/history.json") == [{"loss": 0.1}]
+    assert torch.equal(run.read_tensors("sgd/best.safetensors")["weight"], torch.arange(6.0).reshape(2, 3))
+    assert run.read_arrays("scores.npz")["softmax"].tolist() == [[0.25, 0.75]]
+
+
+def test_an_unchanged_run_has_no_changed_files(run: RunFolder) -> None:
+    assert run.changed_files() == []
+
+
+@pytest.mark.parametrize("name", ["config.json", "sgd/best.safetensors", "scores.npz"])
+@pytest.mark.parametrize("position", [0, 20, -1])
+def test_one_flipped_bit_anywhere_is_found(name: str, position: int, run: RunFolder) -> None:
+    file = run.folder / name
+    data = bytearray(file.read_bytes())
+    data[position] ^= 1
+    file.write_bytes(bytes(data))
+    assert run.changed_files() == [name]
+
+
+def test_a_missing_file_is_found(run: RunFolder) -> None:
+    (run.folder / "scores.npz").unlink()
+    assert run.changed_files() == ["scores.npz"]
+
+
+def test_equal_arrays_make_equal_bytes(run: RunFolder, tmp_path: Path) -> None:
+    again = RunFolder.create(tmp_path / "again")
+    again.write_arrays("scores.npz", paths=np.array(["a/1.png"]), softmax=np.array([[0.25, 0.75]], np.float32))
+    assert (again.folder / "scores.npz").read_bytes() == (run.folder / "scores.npz").read_bytes()
+
+
+def test_an_interrupted_write_leaves_the_file_as_it_was(run: RunFolder) -> None:
+    def interrupted(stream: IO[bytes]) -> None:
+        stream.write(b"half of it")
+        raise KeyboardInterrupt
+
+    before = (run.folder / "config.json").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(run.folder / "config.json", interrupted)
+    assert (run.folder / "config.json").read_bytes() == before
+    assert not [file for file in run.folder.iterdir() if file.name.endswith(".part")]
+
+
+def test_a_new_run_moves_the_one_before_aside(run: RunFolder) -> None:
+    for number in (1, 2):
+        RunFolder.create(run.folder).write_json("config.json", {"preset": str(number)})
+    assert RunFolder.open(run.folder).read_json("config.json") == {"preset": "2"}
+    assert RunFolder.open(run.folder.with_name("run.1")).read_json("config.json") == {"preset": "tiny"}
+    assert RunFolder.open(run.folder.with_name("run.2")).read_json("config.json") == {"preset": "1"}
+
+
+def test_a_folder_with_a_persons_files_is_never_moved(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("mine")
+    with pytest.raises(ValueError, match="thesis holds files that are no run"):
+        RunFolder.create(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.tex").is_file()
+
+
+def test_two_processes_cannot_train_in_one_folder(run: RunFolder) -> None:
+    code = (
+        "import sys; from pathlib import Path; from in4310repro.runs.folder import RunFolder; "
+        "RunFolder.{}(Path(sys.argv[1]))"
+    )
+    for way in ("create", "reopen"):
+        command = [sys.executable, "-c", code.format(way), str(run.folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert f"another process works on {run.folder}" in done.stderr
+    assert run.changed_files() == []
+
+
+def test_a_run_without_a_manifest_is_not_taken_for_unchanged(run: RunFolder) -> None:
+    (run.folder / "manifest.json").unlink()
+    assert run.changed_files() == ["manifest.json"]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is no run folder: it has no config\.json"):
+        RunFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{not json", b"\xff\xfe"])
+def test_a_missing_or_damaged_file_is_named(content: bytes | None, run: RunFolder) -> None:
+    for name, read in (
+        ("config.json", run.read_json),
+        ("scores.npz", run.read_arrays),
+        ("sgd/best.safetensors", run.read_tensors),
+    ):
+        file = run.folder / name
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            read(name)
+
+
+def test_nan_is_not_written_as_json(run: RunFolder) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.write_json("metrics.json", {"loss": float("nan")})
+
+
+def test_the_hash_of_tensors_sees_names_bits_and_shapes_and_not_the_layout() -> None:
+    value = torch.arange(48.0).reshape(1, 3, 4, 4)
+    known = tensors_sha256({"w": value, "b": torch.zeros(2)})
+    same = {"b": torch.zeros(2), "w": value.to(memory_format=torch.channels_last)}
+    assert tensors_sha256(same) == known
+    for other in ({"v": value}, {"w": value.reshape(3, 1, 4, 4)}, {"w": value.double()}, {"w": -value}):
+        assert tensors_sha256({"b": torch.zeros(2)} | other) != known
+    assert tensors_sha256({"w": torch.zeros(1)}) != tensors_sha256({"w": -torch.zeros(1)})

@@ -1,0 +1,170 @@
+"""Kills training processes, resumes them, and compares every file with an undisturbed run.
+
+Most die at a random moment, some in the middle of a write. `nox -s soak` kills 20 per optimizer; the tests kill three.
+A fork server with torch loaded starts a process in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from in4310repro.compare import SPEED
+from in4310repro.config import Config
+from in4310repro.files import file_sha256, read_json
+from in4310repro.presets import PRESETS
+from in4310repro.randomness import generator_for
+from in4310repro.runs.folder import RunFolder
+
+# Where a process dies in the middle of a write: in checkpoints, and in the scores.
+WRITES = ("checkpoint", "scores.npz")
+
+
+def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -> None:
+    """What a killed process runs: the command `in4310repro train --resume`, without the command line."""
+    from in4310repro import experiment
+    from in4310repro.numerics import activate
+
+    if target:
+        die_in_a_write(*target)
+    experiment.train(config, activate("auto", "cpu"), folder, resume=True)
+
+
+def die_in_a_write(word: str, number: int) -> None:
+    """Has this process killed when half of the numbered file whose path holds the word is written."""
+    replace, writes_to_go = Path.replace, [number]
+
+    def die_or_replace(self: Path, target: Path) -> Path:
+        writes_to_go[0] -= word in str(target)
+        if writes_to_go[0] == 0:
+            os.truncate(self, self.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(self, target)
+
+    Path.replace = die_or_replace  # type: ignore[method-assign, assignment]
+
+
+def config_of(position: int) -> Config:
+    """The tiny preset with one setting, two steps per epoch and a checkpoint after each."""
+    tiny = PRESETS["tiny"]
+    return replace(tiny, settings=(tiny.settings[position],), split="16/12/20", checkpoint_steps=1)
+
+
+class Soak:
+    """Undisturbed runs to compare with, and the fork server that all processes come from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["in4310repro.experiment"])
+        self.seconds: dict[int, float] = {}
+
+    def start(self, position: int, folder: Path, target: tuple[str, int] | None = None) -> ForkServerProcess:
+        """Starts a process that trains, or resumes, the run in the folder."""
+        process = self.context.Process(target=train, args=(config_of(position), folder, target))
+        process.start()
+        return process
+
+    def undisturbed(self, position: int) -> Path:
+        """The run that nobody killed, made once; its duration is noted."""
+        folder = self.folder / f"undisturbed-{position}"
+        if not self.seconds:
+            # The first process waits for the fork server to import torch.
+            ready = self.context.Process(target=time.monotonic)
+            ready.start()
+            ready.join()
+        if position not in self.seconds:
+            start = time.monotonic()
+            process = self.start(position, folder)
+            process.join()
+            if process.exitcode != 0:
+                raise RuntimeError(f"an undisturbed run ended with exit code {process.exitcode}")
+            self.seconds[position] = time.monotonic() - start
+        return folder
+
+    def kill_and_resume(self, position: int, generator: Any, write: str = "") -> tuple[int, list[str]]:
+        """Kills a run in a drawn moment or write, its resumption once in three times too, and lets it end.
+
+        Returns:
+            How many processes were killed before they had ended, and the names of files that differ.
+        """
+        undisturbed = self.undisturbed(position)
+        folder = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+        kills = int(self._kill(position, folder, generator, write))
+        if generator.random() < 1 / 3:
+            kills += self._kill(position, folder, generator)
+        last = self.start(position, folder)
+        last.join()
+        mismatches = [f"exit code {last.exitcode}"] if last.exitcode else differing_files(undisturbed, folder)
+        shutil.rmtree(folder)
+        return kills, mismatches
+
+    def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
+        """Resumes the run in the folder and kills the process; whether it was killed before it had ended."""
+        # A run writes five checkpoints, one per step and one between its epochs, and its scores once.
+        target = (write, 1 + int(generator.integers(5 if write == "checkpoint" else 1))) if write else None
+        process = self.start(position, folder, target)
+        process.join(timeout=None if target else float(generator.random()) * self.seconds[position])
+        process.kill()
+        process.join()
+        return process.exitcode == -signal.SIGKILL
+
+
+def differing_files(first: Path, second: Path) -> list[str]:
+    """Files of two runs that differ in more than times."""
+    names = {file.relative_to(run).as_posix() for run in (first, second) for file in run.rglob("*") if file.is_file()}
+    mismatches = [f"{name}, changed after its manifest entry" for name in RunFolder.open(second).changed_files()]
+    if RunFolder.open(first).manifest().keys() != RunFolder.open(second).manifest().keys():
+        mismatches.append("manifest.json")
+    for name in sorted(names - {"manifest.json"}):
+        one, two = first / name, second / name
+        if not (one.is_file() and two.is_file()):
+            mismatches.append(f"{name} is in one run only")
+        elif name.endswith("history.json"):
+            if [without_speed(row) for row in read_json(one)] != [without_speed(row) for row in read_json(two)]:
+                mismatches.append(name)
+        elif file_sha256(one) != file_sha256(two):
+            mismatches.append(name)
+    return mismatches
+
+
+def without_speed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A history row but for how long it took."""
+    return {name: value for name, value in row.items() if name != SPEED}
+
+
+def main() -> None:
+    """20 kills per optimizer; exit code 1 where one of them changed a result."""
+    equal = total = 0
+    with tempfile.TemporaryDirectory() as folder:
+        soak = Soak(Path(folder))
+        for position, setting in enumerate(PRESETS["tiny"].settings):
+            for number in range(20):
+                # Ten in any moment, five in a checkpoint, five in the scores.
+                write = "" if number % 2 else WRITES[number // 2 % 2]
+                generator = generator_for(1, "soak", position, number)
+                kills, mismatches = 0, list[str]()
+                # Where the process ended before its moment came, another one is drawn.
+                while not kills and not mismatches:
+                    kills, mismatches = soak.kill_and_resume(position, generator, write)
+                total += 1
+                equal += not mismatches
+                where = f"in {write}" if write else "at a random moment"
+                sys.stdout.write(f"{setting.name} {number}: {kills} killed {where}, {mismatches or 'equal'}\n")
+                sys.stdout.flush()
+    sys.stdout.write(f"survived / equal: {equal} / {total}\n")
+    sys.exit(equal != total)
+
+
+if __name__ == "__main__":
+    main()

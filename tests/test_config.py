@@ -1,0 +1,157 @@
+"""Presets, TOML files and overrides: what is valid, and the message where a value is not."""
+
+import inspect
+import tomllib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from in4310repro.cli.options import Overrides
+from in4310repro.config import (
+    CHOICES,
+    FORMAT,
+    ONLY_IN_FILES,
+    Config,
+    OptimizerSetting,
+    changed_for_report,
+    from_json,
+    to_json,
+)
+from in4310repro.features import FeatureStatistics
+from in4310repro.features.covariance import Precision
+from in4310repro.files import json_bytes, read_json
+from in4310repro.presets import PRESETS, command_line_options, configure
+
+
+def test_the_course_preset_is_the_assignment() -> None:
+    course = PRESETS["course"]
+    assert (course.model, course.weights, course.image_size) == ("resnet18", "imagenet", 224)
+    assert (course.batch_size, course.epochs, course.split) == (16, 20, "12034/2000/3000")
+    rates = {setting.optimizer: setting.learning_rate for setting in course.settings}
+    assert rates == {"AdamW": 1e-3, "RMSprop": 1e-3, "SGD": 1e-3}
+    assert course.feature_images == 200
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_reads_back_from_json_as_it_was(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(json_bytes(to_json(PRESETS[name])))
+    assert from_json(read_json(tmp_path / "config.json"), "config.json") == PRESETS[name]
+
+
+def test_a_protocol_is_the_sorted_list_of_its_deviations(tmp_path: Path) -> None:
+    config = configure("tiny", None, {"protocol": "warm-start,shared-split"})
+    assert to_json(config)["protocol"] == ["shared-split", "warm-start"]
+    assert from_json(to_json(config), "config.json") == config
+    (tmp_path / "mine.toml").write_text('protocol = ["shared-split", "warm-start"]')
+    assert configure("tiny", tmp_path / "mine.toml", {}).protocol == config.protocol
+
+
+@pytest.mark.parametrize("number", [None, 1, FORMAT + 1])
+def test_a_configuration_of_another_format_is_refused_in_one_sentence(number: int | None) -> None:
+    content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "format"}
+    with pytest.raises(
+        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads format 2"
+    ):
+        from_json(content if number is None else content | {"format": number}, "a/config.json")
+
+
+@pytest.mark.parametrize("content", [[], {}, {"format": 2}, {"format": 2, "preset": 3}, None])
+def test_what_is_no_configuration_is_refused(content: Any) -> None:
+    with pytest.raises(ValueError, match="holds no configuration"):
+        from_json(content, "config.json")
+
+
+def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('epochs = 7\nseed = 3\n[[settings]]\nname = "mine"\noptimizer = "SGD"\nlearning_rate = 1\n')
+    config = configure("demo", file, {"seed": 5, "data": None})
+    assert (config.epochs, config.seed, config.image_size) == (7, 5, PRESETS["demo"].image_size)
+    assert config.settings == (OptimizerSetting(name="mine", optimizer="SGD", learning_rate=1.0),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 7", "no setting 'epoch'; valid are augmentation, batch_size"),
+        ('epochs = "7"', "epochs is '7'; it takes int"),
+        ("epochs = true", "epochs is True; it takes int"),
+        ("epochs = 0", "epochs is 0; it is at least 1"),
+        ("warm_up = 1.5", "warm_up is 1.5; it is a share"),
+        ("settings = []", "at least one is needed"),
+        ('settings = ["sgd"]', "settings are tables such as"),
+        ('[[settings]]\nname = "a"', "a setting lacks optimizer"),
+        ('[[settings]]\nname = "a"\noptimizer = "Adagrad"', "no optimizer 'Adagrad'; valid are AdamW, RMSprop, SGD"),
+        ('[[settings]]\nname = "../a"\noptimizer = "SGD"', "setting '../a' names a folder"),
+        ('[[settings]]\nname = "a"\noptimizer = "SGD"\nlearning_rate = -1', "learning_rate > 0"),
+        ('model = "vgg"', "no model 'vgg'; valid are resnet18"),
+        ('precision = "half"', "no precision 'half'; valid are fast, exact"),
+        ("epochs =", "is not TOML"),
+        ('data = ""', "data is ''; a value is needed"),
+        ("warm_up = nan", "warm_up is nan; a value is needed"),
+        ('preset = "tiny"', "names preset 'tiny'; --preset does that"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_valid_ones(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        configure("demo", tmp_path / "wrong.toml", {})
+
+
+def test_an_unknown_preset_or_file_is_refused() -> None:
+    with pytest.raises(ValueError, match="no preset 'dmo'; valid are demo, course, tiny"):
+        configure("dmo", None, {})
+    with pytest.raises(ValueError, match=r"no file nowhere\.toml"):
+        configure("demo", Path("nowhere.toml"), {})
+
+
+def test_options_make_the_configuration_of_its_preset_again() -> None:
+    given: dict[str, Any] = {"data": "scenes", "image_size": 64, "protocol": "published", "seed": 2}
+    config = configure("course", None, given)
+    words = command_line_options(config).split()
+    assert words[:2] == ["--preset", "course"]
+    read = {
+        name.removeprefix("--").replace("-", "_"): value for name, value in zip(words[2::2], words[3::2], strict=True)
+    }
+    assert read == {name: str(value) for name, value in given.items()}
+    assert command_line_options(PRESETS["demo"]) == "--preset demo"
+
+
+def test_options_name_what_a_file_must_set_and_no_folder_of_this_machine() -> None:
+    config = replace(PRESETS["tiny"], schedule="constant", data="/home/somebody/scenes")
+    assert command_line_options(config) == "--preset tiny --data scenes --config FILE (with schedule)"
+
+
+def test_every_setting_has_an_option_or_is_known_to_need_a_file() -> None:
+    assert {*inspect.get_annotations(Overrides), *ONLY_IN_FILES, "preset"} == {field.name for field in fields(Config)}
+
+
+def test_what_a_run_was_not_made_with_is_listed() -> None:
+    demo = PRESETS["demo"]
+    with pytest.raises(ValueError, match=rf"with other settings: epochs 20 \(the run has {demo.epochs}\); train"):
+        changed_for_report(demo, {"epochs": 20, "seed": 0}, Path("runs/demo"))
+
+
+def test_what_a_run_was_made_with_can_be_given_again_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'modules = ["conv1"]\n[[settings]]\nname = "mine"\noptimizer = "SGD"\nlearning_rate = 1\n'
+    )
+    config = configure("demo", tmp_path / "mine.toml", {})
+    given = tomllib.loads((tmp_path / "mine.toml").read_text())
+    assert changed_for_report(config, given, tmp_path) == config
+
+
+def test_a_report_may_choose_places_and_precision_anew() -> None:
+    demo = PRESETS["demo"]
+    changed = changed_for_report(demo, {"precision": "fast", "imagenet": "a", "numerics": "native"}, Path("runs/demo"))
+    assert changed == replace(demo, precision="fast", imagenet="a")
+
+
+def test_the_choices_are_those_of_the_feature_statistics() -> None:
+    assert CHOICES["precision"] == get_args(Precision)
+    parameters = get_type_hints(FeatureStatistics.__init__)
+    assert CHOICES["calls"] == get_args(parameters["calls"])
+    samples, none = get_args(parameters["samples"])
+    assert CHOICES["samples"] == (*get_args(samples), "none")
+    assert none is type(None)

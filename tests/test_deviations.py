@@ -1,0 +1,275 @@
+"""Deviations from the assignment: each does what it says, is off by default, and is never unlabelled."""
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from sklearn.metrics import average_precision_score
+
+from in4310repro import experiment, models
+from in4310repro.config import Config
+from in4310repro.data.batches import evaluation_batches
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.splits import from_csv
+from in4310repro.deviations import (
+    CORRECTED,
+    FORMER_NAMES,
+    MEANING,
+    PUBLISHED,
+    Deviation,
+    describe,
+    label,
+    padded_images,
+    parse,
+)
+from in4310repro.feature_maps import of_run
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict
+from in4310repro.presets import PRESETS, configure
+from in4310repro.report import figures, page
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import FeatureMaps
+from in4310repro.training import Task, fit
+from in4310repro.verification import verify
+from tests.sessions.soak import differing_files
+
+TINY = PRESETS["tiny"]
+EVERY = frozenset(Deviation)
+
+
+def with_deviations(*deviations: Deviation) -> Config:
+    return replace(TINY, protocol=frozenset(deviations))
+
+
+def test_every_preset_is_corrected_and_corrected_has_no_deviation() -> None:
+    assert {config.protocol for config in PRESETS.values()} == {parse(CORRECTED)}
+    assert (parse(CORRECTED), label(parse(CORRECTED))) == (frozenset(), "")
+
+
+def test_published_is_every_deviation_and_each_has_a_name_and_a_label() -> None:
+    assert parse(PUBLISHED) == EVERY == frozenset(MEANING)
+    pair = {Deviation.SHARED_SPLIT, Deviation.WARM_START}
+    assert parse("shared-split, warm-start") == parse(["warm-start", "shared-split"]) == pair
+    for deviation in Deviation:
+        assert MEANING[deviation] in label(frozenset({deviation}))
+    assert label(parse(",".join(Deviation))) == label(EVERY)
+
+
+def test_a_protocol_is_described_as_the_command_line_takes_it() -> None:
+    for protocol in (CORRECTED, PUBLISHED, "shared-split", "shared-split,warm-start"):
+        assert describe(parse(protocol)) == protocol
+
+
+@pytest.mark.parametrize("former", FORMER_NAMES)
+def test_a_former_name_is_refused_with_the_new_one(former: str) -> None:
+    with pytest.raises(ValueError, match=f"no protocol '{former}'; this deviation is called {FORMER_NAMES[former]}"):
+        parse(f"warm-start,{former}")
+
+
+@pytest.mark.parametrize("wrong", ["", "publish", "shared-split,", "shared_split"])
+def test_an_unknown_protocol_is_refused_with_the_valid_ones(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"no protocol|a value is needed") as caught:
+        configure("tiny", None, {"protocol": wrong})
+    assert not wrong or "valid are corrected, published, shared-split" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def published(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A whole tiny run with every deviation, feature maps included."""
+    config = replace(TINY, protocol=EVERY)
+    run = experiment.train(config, numerics, tmp_path_factory.mktemp("published") / "run")
+    return of_run.measure(run, config, numerics)
+
+
+def test_the_images_that_were_never_read_are_measured_separately(published: FinishedRun) -> None:
+    metrics = published.metrics
+    assert metrics["unseen"]["images"] == 36
+    # Training and selection read the test part: its supports are those of the validation rows too.
+    assert metrics["supports"]["test"] == dict.fromkeys(metrics["classes"], 2)
+
+
+def test_a_published_run_is_predicted_again_to_the_bit(published: FinishedRun, numerics: Numerics) -> None:
+    verified = verify(published.folder, numerics)
+    assert verified.differences == []
+    assert verified.bitwise
+
+
+def test_everything_drawn_and_printed_carries_the_label(
+    published: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+    draw = figures.draw
+
+    def watched(number: int, numbers: Mapping[str, Any], root: Path) -> Figure:
+        figure = draw(number, numbers, root)
+        titles.append(figure.get_suptitle())
+        return figure
+
+    monkeypatch.setattr(figures, "draw", watched)
+    page.write(published, tmp_path)
+    assert titles == [label(EVERY)] * 11
+    for name in ("report.md", "index.html"):
+        assert label(EVERY) in (tmp_path / name).read_text()
+    assert "took no part in training" not in (tmp_path / "report.md").read_text()
+    for number in range(1, 12):
+        assert json.loads((tmp_path / f"figure{number:02d}.json").read_text())["label"] == label(EVERY)
+
+
+def starts(config: Config, numerics: Numerics, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    """What each setting is given; a setting leaves its number in every weight."""
+    tasks: list[Task] = []
+
+    def watched(task: Task) -> list[object]:
+        tasks.append(replace(task, model=copy.deepcopy(task.model)))
+        with torch.no_grad():
+            for parameter in task.model.parameters():
+                parameter.fill_(len(tasks))
+        if len(tasks) == 3:
+            raise RuntimeError("seen enough")
+        return []
+
+    monkeypatch.setattr(experiment, "fit", watched)
+    monkeypatch.setattr(experiment, "_trained_history", lambda *_: [])
+    with pytest.raises(RuntimeError, match="seen enough"):
+        experiment.train(config, numerics, folder)
+    return tasks
+
+
+def test_with_a_warm_start_a_setting_begins_with_the_network_of_the_one_before(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = starts(with_deviations(Deviation.WARM_START), numerics, tmp_path / "run", monkeypatch)
+    assert not any(bool((value == 1).all()) for value in first.model.conv1.parameters())  # type: ignore[union-attr]
+    for number, task in ((1, second), (2, third)):
+        assert all(bool((value == number).all()) for value in task.model.parameters())
+
+
+def test_with_a_shared_split_the_loaders_read_the_test_part(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in starts(with_deviations(Deviation.SHARED_SPLIT), numerics, tmp_path / "run", monkeypatch):
+        assert task.training.paths == task.validation.paths
+        parts = from_csv(tmp_path / "run" / "split.csv", tmp_path).parts
+        assert task.training.paths == tuple(entry.path for entry in parts["test"])
+
+
+def test_a_run_with_warm_starts_resumes_to_the_same_bits(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(with_deviations(Deviation.WARM_START), settings=TINY.settings[:2], epochs=1, split="16/12/20")
+    experiment.train(config, numerics, tmp_path / "undisturbed")
+
+    def cut(task: Task) -> object:
+        if task.setting == config.settings[1]:
+            raise KeyboardInterrupt
+        return fit(task)
+
+    monkeypatch.setattr(experiment, "fit", cut)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(config, numerics, tmp_path / "cut")
+    monkeypatch.setattr(experiment, "fit", fit)
+    experiment.train(config, numerics, tmp_path / "cut", resume=True)
+    assert differing_files(tmp_path / "undisturbed", tmp_path / "cut") == []
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    return models.build("resnet18", 6, seed=0)
+
+
+@pytest.fixture
+def test_images(finished_run: Path) -> Callable[[], ImageSet]:
+    split = FinishedRun.open(finished_run).split_below(None)
+    return lambda: load_images("test", split.root, split.parts["test"], TINY.image_size)
+
+
+def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
+    network: torch.nn.Module, test_images: Callable[[], ImageSet]
+) -> None:
+    images, config = test_images(), with_deviations(Deviation.RANDOM_FLIP_AT_TEST)
+    plain = predict(network, images, TINY).softmax
+    first, again, later = (predict(network, images, config, epoch=epoch).softmax for epoch in (1, 1, 2))
+    assert np.array_equal(first, again)
+    moved = (first != plain).any(axis=1)
+    assert 0 < moved.sum() < len(moved)
+    assert not np.array_equal(first, later)
+    (batch,) = evaluation_batches(images, 12, [True] * 12)
+    (straight,) = evaluation_batches(images, 12)
+    assert torch.equal(batch.images, straight.images.flip(3))
+
+
+def test_average_precision_of_logits_is_sklearns_of_logits(
+    network: torch.nn.Module, test_images: Callable[[], ImageSet]
+) -> None:
+    scores = predict(network, test_images(), TINY)
+    assert scores.logits is not None
+    oracle = [average_precision_score(scores.labels == c, scores.logits[:, c]) for c in range(6)]
+    departed = scores.metrics(frozenset({Deviation.AP_FROM_LOGITS}))
+    np.testing.assert_allclose(departed["average_precision"], oracle, atol=1e-12)
+    assert departed["class_accuracy"] == scores.metrics()["class_accuracy"]
+    assert departed["average_precision"] != scores.metrics()["average_precision"]
+
+
+def shares(features: FeatureMaps) -> list[float]:
+    return [module["non_positive"] for module in features["sets"][0]["modules"].values()]
+
+
+def spectra(features: FeatureMaps, position: int) -> list[list[float]]:
+    return [module["eigenvalues"] for module in features["sets"][position]["modules"].values()]
+
+
+def test_shares_with_a_padded_denominator_are_those_of_200_divided_by_208(
+    finished_run: Path, numerics: Numerics
+) -> None:
+    assert padded_images(200) == 208
+    run = FinishedRun.open(finished_run)
+    corrected = of_run.statistics(run, TINY, numerics)
+    departed = of_run.statistics(run, with_deviations(Deviation.PADDED_DENOMINATOR), numerics)
+    # 12 images are one batch of 16.
+    np.testing.assert_allclose(shares(departed), np.array(shares(corrected)) * 12 / 16, rtol=1e-14)
+    assert spectra(departed, 2) == spectra(corrected, 2)
+
+
+def test_train_mode_normalises_by_the_batch_and_changes_the_spectra_alone(
+    finished_run: Path, numerics: Numerics, network: torch.nn.Module
+) -> None:
+    inputs = torch.randn(5, 3, 32, 32)
+    with torch.no_grad():
+        expected = copy.deepcopy(network).train()(inputs)
+        assert torch.equal(of_run.with_batch_statistics(network).eval()(inputs), expected)
+        assert not torch.equal(network.eval()(inputs), expected)
+    run = FinishedRun.open(finished_run)
+    corrected = of_run.statistics(run, TINY, numerics)
+    departed = of_run.statistics(run, with_deviations(Deviation.BATCH_NORM_IN_TRAIN_MODE), numerics)
+    assert shares(departed) == shares(corrected)
+    # conv1 stands before the first batch norm.
+    assert spectra(departed, 0)[0] == spectra(corrected, 0)[0]
+    assert spectra(departed, 0)[1] != spectra(corrected, 0)[1]
+
+
+def test_an_accumulator_that_is_not_reset_pools_the_sets_before(finished_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    departed = of_run.statistics(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), numerics)
+    corrected = of_run.statistics(run, TINY, numerics)
+    assert spectra(departed, 0) == spectra(corrected, 0)
+    assert shares(departed) == shares(corrected)
+    sets = of_run.image_sets(run, TINY, None)
+    model = models.build("resnet18", 6, 0)
+    model.load_state_dict(run.files.read_tensors(f"{run.metrics['setting']}/best.safetensors"))
+    means = []
+    with torch.no_grad():
+        for images in sets:
+            (batch,) = evaluation_batches(images, len(images))
+            means.append(model.conv1(batch.images).double().mean(dim=(2, 3)).numpy())  # type: ignore[operator]
+    for position in (1, 2):
+        pooled = np.concatenate(means[: position + 1])
+        oracle = np.linalg.eigvalsh(np.cov(pooled.T, bias=True))[::-1][:15]
+        np.testing.assert_allclose(spectra(departed, position)[0], oracle, rtol=0, atol=1e-5 * oracle[0])
+        assert departed["sets"][position]["pooled_images"] == len(pooled)
