@@ -69,6 +69,12 @@ def ablation(session: nox.Session) -> None:
     _python(session, "-m", "in4310repro", "ablation")
 
 
+@nox.session(name="audit-validation", default=False)
+def audit_validation(session: nox.Session) -> None:
+    """Audit 2,000 consistent reports and as many with planted errors; write the table in docs/audit.md (minutes)."""
+    _python(session, "-m", "tests.audit.validation")
+
+
 @nox.session(default=False)
 def tolerances(session: nox.Session) -> None:
     """Measure how far the demo's numbers move between numeric classes (half an hour), for the weaker tiers."""

@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from in4310repro.audit.oddities import at_least, equal_counts, high_level, same_count, scientific, upper_tail
-from in4310repro.audit.sizes import Counted
+from in4310repro.audit.verdicts import Counted
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ CEILINGS = {"best": Fraction("0.9635"), "honest": Fraction("0.929")}
 
 def test_the_originals_equal_counts_have_the_probability_of_the_derivation() -> None:
     (oddity,) = equal_counts([THIRD, FOURTH])
-    assert (oddity.where, oddity.probability) == ("Figure 3 and Figure 4", "0.037")
+    assert (oddity.tables, oddity.probability) == (("Figure 3", "Figure 4"), "0.037")
 
 
 def test_counts_that_are_equal_without_an_error_are_not_odd() -> None:
@@ -76,7 +76,7 @@ def test_counts_that_are_equal_without_an_error_are_not_odd() -> None:
 
 def test_the_originals_level_has_the_tails_of_the_derivation() -> None:
     (oddity,) = high_level([THIRD, FOURTH], CEILINGS)
-    assert oddity.where == "Figure 3, Figure 4"
+    assert oddity.tables == ("Figure 3", "Figure 4")
     assert "Figure 4: P(>= 2964 of 3000) is 1.1e-16 at 0.9635, 2.7e-53 at 0.929" in oddity.evidence
 
 

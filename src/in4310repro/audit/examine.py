@@ -1,198 +1,149 @@
-"""The audit: reads printed numbers, recovers counts, and says what is proven, what is odd, and what was not seen."""
+"""The audit: reads printed numbers and says what is impossible, what is so unless a condition holds, what is odd."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-from in4310repro.audit import checks, oddities
-from in4310repro.audit.checks import Finding, Mean
-from in4310repro.audit.counts import Explanation, explain
-from in4310repro.audit.oddities import CEILINGS, Oddity
-from in4310repro.audit.power import Power, power
-from in4310repro.audit.reading import ACCURACY, METRICS, Table, read
-from in4310repro.audit.sizes import Counted, Sizes, class_sizes, in_whole_images
+from in4310repro.audit.claims import Claim, finding
+from in4310repro.audit.confusion import unlike_matrix
+from in4310repro.audit.counting import image_sets, in_whole_images
+from in4310repro.audit.document import Document, Measure
+from in4310repro.audit.floor import below_floor
+from in4310repro.audit.lonely import without_size
+from in4310repro.audit.means import wrong_means
+from in4310repro.audit.oddities import oddities
+from in4310repro.audit.power import power_of
+from in4310repro.audit.readers import read
+from in4310repro.audit.scores import wrong_scores
+from in4310repro.audit.shares import not_of_counts, other_than_counted, out_of_range
+from in4310repro.audit.sheets import Sheet, sheets
+from in4310repro.audit.totals import other_totals
+from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Options, Rank
+from in4310repro.audit.weights import groups, unexplained
 
-BOUND = 2000  # images of a class
-IMAGES = 3000  # images of the course's test set
-SHOWN = 5  # sizes of each accuracy that the JSON lists
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audit:
-    """All that an audit found; the report is proven inconsistent if `inconsistencies` has something in it."""
-
-    tables: tuple[Table, ...]
-    bound: int
-    images: int
-    explanation: Explanation
-    sizes: tuple[Sizes, ...]
-    counted: tuple[Counted, ...]
-    means: tuple[Mean, ...]
-    power: Power | None  # None without accuracies
-    inconsistencies: tuple[Finding, ...]
-    oddities: tuple[Oddity, ...]
-    remarks: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The audit as JSON; numbers that a float cannot hold are strings."""
-        return {
-            "bound": self.bound,
-            "images": self.images,
-            "conventions": [self.explanation.convention, *self.explanation.equals],
-            "sizes": [{**vars(sizes), "identified": sizes.identified} for sizes in self.sizes],
-            "counts": [_counts_json(table) for table in self.counted],
-            "fractions": _fractions_json(self.tables, self.explanation),
-            "means": [_mean_json(mean) for mean in self.means],
-            "power": self.power and vars(self.power),
-            "inconsistencies": [vars(finding) for finding in self.inconsistencies],
-            "oddities": [vars(oddity) for oddity in self.oddities],
-            "remarks": list(self.remarks),
-        }
+LARGEST = {"images": 1_000_000_000, "bound": 200_000, "folds": 1000}
+CHECKS = (out_of_range, other_than_counted, not_of_counts, other_totals, wrong_scores, unlike_matrix, below_floor)
 
 
 def audit(
-    source: str | Path, *, bound: int = BOUND, images: int = IMAGES, ceilings: Mapping[str, Fraction] = CEILINGS
+    source: str | Path,
+    *,
+    images: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+    bound: int | None = None,
+    folds: int | None = None,
+    ceilings: Mapping[str, Fraction] | None = None,
+    power: bool = True,
 ) -> Audit:
     """Audits the printed numbers of a report.
 
     Args:
-        source: the report's text, or a file: Markdown or text, or TOML with the values as strings.
-        bound: largest class size that is considered.
-        images: images of a table. Decimals cannot tell 486/490 from 243/245: of the sizes that fit, those that sum to
-            this are taken if there is one such choice, and the smallest otherwise. Nothing is proven by it.
-        ceilings: accuracies, by what they are, above which a result is odd.
+        source: the report's text, or a file.
+        images: images of a set. Decimals cannot tell 486/490 from 243/245: of the sizes that fit, those that sum to
+            this are taken if there is one such choice. Nothing is called impossible by that.
+        sizes: images of each class, for tables that do not print them.
+        bound: the largest class size that is searched; as the decimals allow, if not given.
+        folds: folds or runs that the values are means over.
+        ceilings: accuracies, by what they are, above which a result is odd; those of the scenes, if not given, and for
+            the scenes alone.
+        power: whether errors are planted in the report to see which of them are detected.
 
     Raises:
         ValueError: the source cannot be read as a report, or an argument is out of range.
     """
-    _check(bound, images, ceilings)
-    tables = read(source)
-    accuracies = {table.name: row for table in tables if (row := table.columns[ACCURACY].values)}
-    explanation = explain(accuracies, bound)
-    sizes = class_sizes(accuracies, explanation, bound, images)
-    known = {name: group.taken for group in sizes if group.complete for name in group.tables}
-    counted = tuple(in_whole_images(accuracies, explanation, sizes))
-    means = tuple(checks.means(tables))
-    proven = (
-        *checks.out_of_range(tables),
-        *checks.no_fraction(tables, explanation, bound),
-        *checks.wrong_means(means),
-        *checks.below_floor(tables, known),
-    )
+    options = Options(images=images, sizes=sizes or {}, bound=bound, folds=folds, ceilings=ceilings or {})
+    _check(options)
+    document = read(source)
+    result = conclude(document, options)
+    if not power:
+        return result
+    return Audit(**(vars(result) | {"power": power_of(document, options, accuse)}))
+
+
+def conclude(document: Document, options: Options) -> Audit:
+    """All conclusions from a document that has been read, power aside."""
+    all_sheets = sheets(document, options)
+    accusations, means = accuse(all_sheets)
+    sets = image_sets(all_sheets, options)
+    counted = tuple(in_whole_images(all_sheets, sets))
+    found = (*accusations, *without_size(all_sheets, options), *oddities(all_sheets, counted, options))
     return Audit(
-        tables=tables,
-        bound=bound,
-        images=images,
-        explanation=explanation,
-        sizes=sizes,
+        document=document,
+        options=options,
+        findings=tuple(sorted(found, key=lambda each: list(Rank).index(each.rank))),
+        sizes=sets,
         counted=counted,
         means=means,
-        power=power([value for row in accuracies.values() for value in row.values()], bound) if accuracies else None,
-        inconsistencies=proven,
-        oddities=(
-            *oddities.equal_counts(counted),
-            *oddities.high_level(counted, ceilings),
-            *oddities.low_precision(tables, known),
-        ),
-        remarks=tuple(_remarks(tables, sizes, bound, images)),
+        power=None,
+        remarks=tuple(_remarks(all_sheets, sets, options)),
     )
 
 
-def _check(bound: int, images: int, ceilings: Mapping[str, Fraction]) -> None:
-    for name, value, most in (("bound", bound, 20_000), ("images", images, 200_000)):
-        if not 1 <= value <= most:
-            raise ValueError(f"{name} {value}; 1 to {most} is valid")
-    for name, level in ceilings.items():
+def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
+    """Findings of the first two ranks that need no search for sizes, and the summaries that were compared."""
+    findings: list[Finding] = []
+    means: list[MeanCheck] = []
+    for sheet in all_sheets:
+        claims: list[Claim | None] = [claim for check in CHECKS for claim in check(sheet)]
+        for claim, mean in wrong_means(sheet):
+            claims.append(claim)
+            means.append(mean)
+        findings += [finding(claim, sheet) for claim in claims if claim]
+    for group in groups(all_sheets):
+        findings += [finding(claim, sheet) for claim, sheet in unexplained(group)]
+    return tuple(findings), tuple(means)
+
+
+def _check(options: Options) -> None:
+    for name, largest in LARGEST.items():
+        value = getattr(options, name)
+        if value is not None and not 1 <= value <= largest:
+            raise ValueError(f"{name} {value}; 1 to {largest} is valid")
+    for name, size in options.sizes.items():
+        if not 0 <= size <= LARGEST["images"]:
+            raise ValueError(f"size {size} of class {name}; 0 to {LARGEST['images']} images are valid")
+    for name, level in options.ceilings.items():
         if not 0 < level < 1:
             raise ValueError(f"ceiling {float(level)} ({name}); more than 0 and less than 1 is valid")
 
 
-def _remarks(tables: Sequence[Table], sizes: Sequence[Sizes], bound: int, images: int) -> Iterator[str]:
+def _remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
     """What could not be checked, and what the counts rest on."""
-    for table in tables:
-        for metric in METRICS:
-            column = table.columns[metric]
-            if column.values and not column.mean:
-                yield f"{table.name}: no mean {metric} is printed, so none was checked"
-            if column.mean and not column.values:
-                yield f"{table.name}: mean {metric} was not checked: no value of a class is printed"
-    if not sizes:
-        yield "no class accuracy is printed: no counts, and average precision was held to [0, 1] alone"
-    if len(sizes) > 1:
-        yield (
-            f"class sizes differ between {' and '.join(', '.join(group.tables) for group in sizes)}: no sizes up to "
-            f"{bound} fit all; the tables are of different images, or a digit is wrong"
-        )
-    for group in sizes:
-        yield from _remarks_on_sizes(group, bound, images)
+    for measure in Measure:
+        tables = [
+            sheet for sheet in all_sheets if len(sheet.classes.get(measure, {})) > 1 and _is_lonely(sheet, measure)
+        ]
+        if tables and measure is not Measure.OTHER:
+            yield f"{_listed(tables)}: no mean {measure} is printed, so none was checked"
+    searched = {name for group in sets if group.origin == "search" for name in group.tables}
+    unsized = [s for s in all_sheets if Measure.ACCURACY in s.classes and not s.sized and s.name not in searched]
+    if unsized:
+        yield f"{_listed(unsized)}: class sizes are not printed, and the decimals do not tell them: no counts"
+    for group in sets:
+        known = set(group.identified)
+        unknown = [name for name in group.taken if name not in known]
+        names = ", ".join(group.tables)
+        if unknown:
+            yield (
+                f"{names}: the size of {len(unknown)} of {len(group.taken)} classes is not known: random digits would "
+                "fit as well; their counts, all totals, and oddities that need these are left out"
+            )
+        elif group.origin == "search" and options.images is None and group.taken == group.smallest:
+            yield f"{names}: the smallest class sizes that fit are taken; each may be a multiple of it"
+        elif group.origin == "search" and options.images not in (None, sum(group.taken.values())):
+            yield (
+                f"{names}: among the class sizes that fit there is not exactly one choice that sums to "
+                f"{options.images}; the smallest are taken, and each may be a multiple"
+            )
 
 
-def _remarks_on_sizes(group: Sizes, bound: int, images: int) -> Iterator[str]:
-    names = ", ".join(group.tables)
-    unknown = [label for label in group.taken if label not in group.identified]
-    if unknown:
-        yield (
-            f"{names}: size of class {', '.join(unknown)} not known: digits drawn at random would allow up to "
-            f"{max(group.chance.values()):.2g} of the sizes to {bound}; their counts, all totals, and oddities that "
-            "need these are left out"
-        )
-    elif sum(group.taken.values()) != images:
-        yield (
-            f"{names}: among the class sizes that fit there is not exactly one choice that sums to {images}; the "
-            "smallest are taken, and each may be a multiple"
-        )
+def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
+    return measure not in {cell.value.measure for cell in sheet.summaries}
 
 
-def _counts_json(table: Counted) -> dict[str, Any]:
-    totals = table.totals
-    return {
-        "table": table.name,
-        "sizes": dict(table.sizes),
-        "correct": {label: _ends(count) for label, count in table.correct.items()},
-        "images": table.images if totals else None,
-        "correct_images": _ends(totals),
-        "errors": totals and _ends(range(table.images - totals[-1], table.images - totals[0] + 1)),
-        "accuracy": totals and [totals[0] / table.images, totals[-1] / table.images],
-    }
-
-
-def _ends(counts: range | None) -> int | list[int] | None:
-    """One count as itself, several as the first and the last."""
-    if not counts:
-        return None
-    return counts[0] if len(counts) == 1 else [counts[0], counts[-1]]
-
-
-def _fractions_json(tables: Sequence[Table], explanation: Explanation) -> list[dict[str, Any]]:
-    """For each accuracy how many class sizes allow it, and the smallest of them with their counts."""
-    return [
-        {
-            "table": table.name,
-            "class": label,
-            "printed": printed.text,
-            "convention": reading.convention if reading.sizes else None,
-            "sizes": len(reading.sizes),
-            "smallest": [
-                {"of": size, "correct": _ends(reading.counts(printed, size))} for size in reading.sizes[:SHOWN]
-            ],
-        }
-        for table in tables
-        for label, printed in table.columns[ACCURACY].values.items()
-        for reading in [explanation.readings[table.name][label]]
-    ]
-
-
-def _mean_json(mean: Mean) -> dict[str, Any]:
-    return {
-        "table": mean.table,
-        "metric": mean.metric,
-        "printed": mean.printed.text,
-        "apart": float(mean.apart),
-        "allowed": float(mean.allowed),
-        "agrees": mean.agrees,
-        "last_bit": mean.last_bit,
-    }
+def _listed(tables: Sequence[Sheet]) -> str:
+    """The names of some tables, of many the first."""
+    names = [sheet.name for sheet in tables]
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"

@@ -5,21 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
-from in4310repro.audit.checks import least_average_precision, ranked
-from in4310repro.audit.reading import Table
-from in4310repro.audit.sizes import Counted
+from in4310repro.audit.data_sets import SCENES, is_scenes
+from in4310repro.audit.floor import least_average_precision, ranked
+from in4310repro.audit.sheets import Sheet
+from in4310repro.audit.verdicts import Counted, Finding, Options, Rank
 
+LARGEST = 20_000  # images; exact probabilities of more take long
 # What is less probable than this is listed.
 UNLIKELY = Fraction(1, 20)
-# Accuracies on the scenes: of the best entry to the public competition, and of an honest ResNet-18.
-CEILINGS: Mapping[str, Fraction] = {
-    "best single submission of the public competition": Fraction("0.9635"),
-    "an honest result": Fraction("0.929"),
-}
+CEILINGS = SCENES.ceilings
 INDEPENDENCE = (
     "the two tables are of different images; errors fall independently; each class errs at its rate over both tables. "
     "Of the same images, or of one network, equal counts are no surprise. Every pair of tables of one set of class "
@@ -28,16 +26,17 @@ INDEPENDENCE = (
 BINOMIAL = "images are independent, and each is classified correctly with the probability of the ceiling"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Oddity:
-    """Something unlikely under stated assumptions; nothing is proven by it."""
-
-    kind: str
-    where: str
-    says: str
-    probability: str  # in decimals, for it can be smaller than any float
-    assumes: str
-    evidence: tuple[str, ...] = ()
+def oddities(sheets: Sequence[Sheet], counted: Sequence[Counted], options: Options) -> Iterator[Finding]:
+    """All that is unlikely about the tables of a report."""
+    yield from equal_counts(counted)
+    if options.ceilings:
+        yield from high_level(counted, options.ceilings)
+    else:
+        scenes = [table for table in counted if is_scenes(tuple(table.sizes), tuple(table.sizes.values()))]
+        yield from high_level(scenes, CEILINGS)
+    sizes = {table.name: table.sizes for table in counted if all(table.correct.values())}
+    for sheet in sheets:
+        yield from low_precision(sheet if sheet.sizes else replace(sheet, sizes=sizes.get(sheet.name, {})))
 
 
 def scientific(probability: Fraction) -> str:
@@ -73,29 +72,30 @@ def at_least(number: int, probabilities: Sequence[float]) -> float:
     return math.fsum(happened[number:])
 
 
-def equal_counts(tables: Sequence[Counted]) -> Iterator[Oddity]:
+def equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
     """Pairs of tables that have more classes with the same count than independent errors make likely."""
     for one, other in itertools.combinations(tables, 2):
-        if one.sizes != other.sizes or not _settled(one) or not _settled(other):
+        if one.sizes != other.sizes or not _is_settled(one) or not _is_settled(other):
             continue
         pairs = {label: (_count(one, label), _count(other, label)) for label in one.sizes}
         equal = sum(a == b for a, b in pairs.values())
-        if not equal:
+        if not equal or max(one.sizes.values()) > LARGEST:
             continue
         rates = {label: 1 - (a + b) / (2 * one.sizes[label]) for label, (a, b) in pairs.items()}
         by_class = [same_count(one.sizes[label], rate) for label, rate in rates.items()]
         probability = at_least(equal, by_class)
         if probability < UNLIKELY:
-            yield Oddity(
+            yield Finding(
                 kind="equal counts",
-                where=f"{one.name} and {other.name}",
-                says=f"{equal} of {len(pairs)} classes have the same number of correct images",
+                rank=Rank.ODD,
+                tables=(one.name, other.name),
+                message=f"{equal} of {len(pairs)} classes have the same number of correct images",
                 probability=scientific(Fraction(probability)),
-                assumes=INDEPENDENCE,
+                assumptions=INDEPENDENCE,
             )
 
 
-def _settled(table: Counted) -> bool:
+def _is_settled(table: Counted) -> bool:
     return all(count is not None and len(count) == 1 for count in table.correct.values())
 
 
@@ -104,8 +104,8 @@ def _count(table: Counted, label: str) -> int:
     return count[0] if count else 0
 
 
-def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Oddity]:
-    """Tables whose overall accuracy is above every ceiling, and unlikely if a ceiling were the truth; as one oddity.
+def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
+    """Tables whose overall accuracy is above every ceiling, and unlikely if a ceiling were the truth; as one finding.
 
     Where the decimals allow several counts, the fewest is taken.
     """
@@ -113,7 +113,7 @@ def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> I
     evidence = []
     for table in tables:
         fewest = table.totals[0] if table.totals else 0
-        if not ceilings or fewest <= max(ceilings.values()) * table.images:
+        if not ceilings or fewest <= max(ceilings.values()) * table.images or table.images > LARGEST:
             continue
         by_level = {level: upper_tail(fewest, table.images, level) for level in ceilings.values()}
         if max(by_level.values()) < UNLIKELY:
@@ -122,25 +122,29 @@ def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> I
             evidence.append(f"{table.name}: P(>= {fewest} of {table.images}) is {chances}")
     if tails:
         named = " and ".join(f"{float(level):.4g} ({name})" for name, level in ceilings.items())
-        yield Oddity(
+        yield Finding(
             kind="level",
-            where=", ".join(tails),
-            says=f"accuracy above {named}",
+            rank=Rank.ODD,
+            tables=tuple(tails),
+            message=f"accuracy above {named}",
             probability=f"at most {scientific(max(tails.values()))} each",
-            assumes=BINOMIAL,
+            assumptions=BINOMIAL,
             evidence=tuple(evidence),
         )
 
 
-def low_precision(tables: Sequence[Table], sizes: Mapping[str, Mapping[str, int]]) -> Iterator[Oddity]:
+def low_precision(sheet: Sheet) -> Iterator[Finding]:
     """Average precisions that are possible, yet below the class share, which one score for all images gets."""
-    for table, label, printed, positives, negatives in ranked(tables, sizes):
+    for label, cell, positives, negatives in ranked(sheet):
         share = Fraction(positives, positives + negatives)
-        if least_average_precision(positives, negatives) <= printed.value + printed.unit < share:
-            yield Oddity(
+        if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:
+            yield Finding(
                 kind="below class share",
-                where=f"{table}, {printed.where}",
-                says=f"average precision of class {label} is {printed.text}, its share of images {float(share):.4f}",
+                rank=Rank.ODD,
+                tables=(sheet.name,),
+                message=f"average precision of class {label} is {cell.value.printed.text}, its share of images "
+                f"{float(share):.4f}",
+                values=(cell.value,),
                 probability="not computed",
-                assumes="the scores are meant to rank the class first",
+                assumptions="the scores are meant to rank the class first",
             )

@@ -1,70 +1,97 @@
-"""An audit as text to read: the verdict, the counts, then what is proven, what is odd, and what was not seen."""
+"""An audit as text to read: the verdict, the findings by rank, images and counts, means, power, what was not seen."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from in4310repro.audit.examine import Audit
-from in4310repro.audit.reading import PRECISION
-from in4310repro.audit.sizes import Counted
+from in4310repro.audit.verdicts import Audit, Counted, Finding, Rank
 
 WIDTH = 120
-# Less than this share of random strings refused is no power worth the name.
-POWERLESS = 0.005
+# Class columns that fit on a screen; of wider tables totals alone are printed.
+COLUMNS = 12
+# Lines of a finding's values; of more, the first and the number of the others.
+VALUES = 14
+HEADINGS = {
+    Rank.IMPOSSIBLE: "Impossible",
+    Rank.UNLESS: "Impossible unless",
+    Rank.ODD: "Odd",
+}
 
 
 def render(audit: Audit) -> str:
     """The whole audit as lines of at most 120 characters, table rows aside."""
-    values = sum(len(column.values) for table in audit.tables for column in table.columns.values())
     sections = [
-        [f"{len(audit.tables)} tables, {values} class values, {len(audit.means)} means checked", *_verdict(audit)],
+        list(_verdict(audit)),
+        *([*_finding(number, finding)] for number, finding in enumerate(audit.findings, start=1)),
         list(_counts(audit)),
         list(_means(audit)),
         list(_power(audit)),
-        list(_proven(audit)),
-        list(_odd(audit)),
+        [f"Not understood: line {each.line}: {each.text.strip()[:80]} ({each.why})." for each in audit.document.unread],
         [f"Remark: {remark}." for remark in audit.remarks],
     ]
     return "\n\n".join("\n".join(map(_wrapped, section)) for section in sections if section)
 
 
+def summary(audit: Audit) -> str:
+    """One line for one file of several."""
+    numbers = [f"{len(audit.of_rank(rank))} {rank.value}" for rank in Rank]
+    tables = audit.document.tables
+    values = sum(value.class_name is not None for table in tables for value in table.values)
+    return f"{audit.document.source}: {', '.join(numbers)}; {len(tables)} tables, {values} class values"
+
+
 def _wrapped(line: str) -> str:
     # The columns of a row stand apart by two spaces; a sentence has none.
-    return line if "  " in line.strip() else textwrap.fill(line, WIDTH, subsequent_indent="    ")
+    indent = line[: len(line) - len(line.lstrip())]
+    return line if "  " in line.strip() else textwrap.fill(line, WIDTH, subsequent_indent=f"{indent}    ")
 
 
 def _verdict(audit: Audit) -> Iterator[str]:
-    wrong, odd = len(audit.inconsistencies), len(audit.oddities)
-    yield f"Proven: {wrong or 'no'} arithmetical {'inconsistencies' if wrong > 1 else 'inconsistency'}."
-    yield f"Odd, which proves nothing: {odd}."
+    yield summary(audit)
+    if audit.exit_code == 2:
+        yield "Nothing was understood, so nothing was checked."
+    elif not audit.inconsistencies:
+        yield "Nothing impossible: no printed number contradicts another. That does not make them right."
+
+
+def _finding(number: int, finding: Finding) -> Iterator[str]:
+    yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
+    yield from (f"   unless {condition}." for condition in finding.conditions)
+    for value in finding.values[:VALUES]:
+        of = value.class_name if value.class_name is not None else value.label or "all"
+        yield f"   line {value.printed.line}: {value.measure} of {of}: {value.printed.text}"
+    if len(finding.values) > VALUES:
+        yield f"   and {len(finding.values) - VALUES} more values on lines {finding.lines[0]} to {finding.lines[-1]}"
+    if finding.rank is not Rank.ODD:
+        yield from (f"   Besides: {text}." for text in finding.inputs[:VALUES])
+        yield from (f"   Read: {text}." for text in finding.readings)
+        yield from (f"   Excluded: {text}." for text in finding.excluded)
+    if finding.probability:
+        yield f"   Probability {finding.probability}."
+    yield from (f"   {line}." for line in finding.evidence)
+    if finding.assumptions:
+        yield f"   Assumed: {finding.assumptions}."
 
 
 def _counts(audit: Audit) -> Iterator[str]:
-    if not audit.counted:
-        return
-    explanation = audit.explanation
-    apart = explanation.cost[0]
-    also = f"; {', '.join(explanation.equals)} would do as well" if explanation.equals else ""
-    also += f"; {apart} of them not printed so" if apart else ""
-    yield f"Accuracies as k/n with n <= {audit.bound}, printed as {explanation.convention}{also}."
+    origins = {"printed": "as printed", "given": "as given", "search": "from the decimals"}
     for group in audit.sizes:
-        smallest, taken = list(group.smallest.values()), list(group.taken.values())
-        yield f"Smallest class sizes that fit {', '.join(group.tables)}: {_listed(smallest)}, together {sum(smallest)}."
-        if taken != smallest:
-            yield f"The only ones that fit and sum to {audit.images} images: {_listed(taken)}."
-    labels = list(audit.counted[0].sizes)
-    rows = [["correct images of", *labels, "all", "of", "errors", "accuracy"]]
-    yield from _aligned([*rows, *(_row(table, labels) for table in audit.counted)])
+        known = set(group.identified)
+        if known and len(group.taken) <= COLUMNS:
+            listed = " ".join(str(size) if name in known else "?" for name, size in group.taken.items())
+            yield f"Images of each class, {origins[group.origin]}, in {', '.join(group.tables)}: {listed}."
+    wide = [table for table in audit.counted if any(table.correct.values())]
+    for names in dict.fromkeys(tuple(table.sizes) for table in wide):
+        tables = [table for table in wide if tuple(table.sizes) == names]
+        labels = names if len(names) <= COLUMNS else ()
+        yield from _aligned([["correct images of", *labels, "all", "of"], *(_row(table, labels) for table in tables)])
 
 
 def _row(table: Counted, labels: Sequence[str]) -> list[str]:
-    totals, images = table.totals, table.images
+    totals = table.totals
     cells = [table.name, *(_span(table.correct[label]) for label in labels), _span(totals)]
-    if not totals:
-        return [*cells, "?", "?", "?"]
-    errors = range(images - totals[-1], images - totals[0] + 1)
-    return [*cells, str(images), _span(errors), f"{totals[0] / images:.4f}"]
+    return [*cells, str(table.images) if totals else "?"]
 
 
 def _span(counts: range | None) -> str:
@@ -79,10 +106,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))])
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return " ".join(map(str, numbers))
-
-
 def _means(audit: Audit) -> Iterator[str]:
     if audit.means:
         agreeing, bitwise = sum(mean.agrees for mean in audit.means), sum(mean.last_bit for mean in audit.means)
@@ -93,38 +116,15 @@ def _means(audit: Audit) -> Iterator[str]:
 
 
 def _power(audit: Audit) -> Iterator[str]:
-    if audit.power:
-        yield _power_of_counts(audit.power.decimals, audit.power.refused, audit.power.exact, audit.bound)
-    if audit.means:
-        loosest = max(float(mean.allowed) for mean in audit.means)
-        yield f"Power of means: one is refused when it is off by more than its rounding, {loosest:.1e} at the loosest."
-    if any(table.columns[PRECISION].values for table in audit.tables):
-        yield (
-            "Power for average precision: none by counts, as it is no k/n with a known n; only through its mean (a "
-            "digit moves that by a sixth with six classes), its range and its floor."
-        )
-
-
-def _power_of_counts(decimals: int, refused: float, exact: bool, bound: int) -> str:
-    if refused < POWERLESS and exact:
-        return (
-            f"Power of counts: none at {decimals} decimals. {1 - refused:.1%} of all such numbers are some k/n with "
-            f"n <= {bound}, so no accuracy can be refused by itself."
-        )
-    share = f"{100 * refused:.10g} %" if exact else f"at least {100 * refused:.10g} %"
-    return (
-        f"Power of counts at {decimals} decimals: {share} of random numbers are no k/n with n <= {bound} and would be "
-        "called inconsistent."
-    )
-
-
-def _proven(audit: Audit) -> Iterator[str]:
-    for finding in audit.inconsistencies:
-        yield f"Inconsistent ({finding.kind}): {finding.where}: {finding.says}."
-
-
-def _odd(audit: Audit) -> Iterator[str]:
-    for oddity in audit.oddities:
-        yield f"Odd ({oddity.kind}): {oddity.where}: {oddity.says}; probability {oddity.probability}."
-        yield from (f"  {line}." for line in oddity.evidence)
-        yield f"  Assumed: {oddity.assumes}."
+    if not audit.power:
+        return
+    yield f"Power, by errors planted in this report one at a time (seed {audit.power.seed}):"
+    rows = [["error", "tried", "impossible", "impossible unless"]]
+    for each in audit.power.detections:
+        shares = [
+            f"{100 * count / each.tried:.0f} %" if each.tried else "-" for count in (each.impossible, each.unless)
+        ]
+        rows.append([each.kind, str(each.tried), *shares])
+    yield from _aligned(rows)
+    if audit.power.remark:
+        yield f"{audit.power.remark}."

@@ -6,10 +6,9 @@ import sys
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from in4310repro.cli import audit, bench, data, features, reports, runs, training
-from in4310repro.cli.console import INTERRUPTED, WRONG_INPUT
+from in4310repro.cli.console import INTERRUPTED, WRONG_INPUT, print_error
 
 # Typer brings its own copy of click, or the click package, by version; this is the base class of either.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -65,5 +64,5 @@ def _usage_message(message: str) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    Console(stderr=True).print(f"in4310repro: {message}", markup=False, highlight=False, soft_wrap=True)
+    print_error(message)
     sys.exit(code)

@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import print_findings
-from in4310repro.cli.options import JsonOut
+from in4310repro.cli.console import WRONG_INPUT, print_error, print_line
 
 
 def audit(
-    file: Annotated[Path, typer.Argument(help="A report as Markdown or text, or its values as strings in TOML.")],
-    images: Annotated[int, typer.Option(help="Images of a set, if the report does not say.", min=1)] = 3000,
-    out: JsonOut = None,
+    files: Annotated[list[Path], typer.Argument(help="Reports: text, Markdown, LaTeX, HTML, CSV, JSON, TOML or PDF.")],
+    images: Annotated[int | None, typer.Option(help="Images of a set, if the report does not say.", min=1)] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Images of each class: sea=510,forest=474, or a JSON or CSV file.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Folds or runs that values are means over.", min=1)] = None,
+    bound: Annotated[int | None, typer.Option(help="Largest class size that is searched.", min=1)] = None,
+    ceiling: Annotated[list[str] | None, typer.Option(help="Accuracy above which a result is odd: 0.995.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print what is recognised and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code tells.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Page (.html) or findings (.json) of one file.")] = None,
 ) -> None:
-    """Take printed numbers apart: the counts behind them, whether they agree, what is odd; exit code 1 if not."""
-    from in4310repro.audit import examine, page
+    """Look for printed numbers that contradict each other; exit code 1 if something is impossible, 2 if unread."""
+    from in4310repro.audit import command
+    from in4310repro.audit.verdicts import Options
 
-    audited = examine.audit(file, images=images)
-    print_findings(page.render(audited), audited.to_json(), out, wrong=bool(audited.inconsistencies))
+    command.check_out(out, files)
+    if show:
+        _show_recognised(files)
+        return
+    options = Options(
+        images=images,
+        sizes=command.sizes_of(sizes),
+        bound=bound,
+        folds=folds,
+        ceilings=command.ceilings_of(ceiling or []),
+    )
+    outcomes = [command.outcome(file, options) for file in files]
+    written = [command.write(each.audit, out) for each in outcomes if each.audit and out]
+    if not quiet:
+        for line in (*command.lines(outcomes), *(f"wrote {path}" for path in written)):
+            print_line(line)
+        for each in outcomes:
+            if each.error:
+                print_error(each.error)
+    if code := command.exit_code(outcomes):
+        raise typer.Exit(code)
+
+
+def _show_recognised(files: Sequence[Path]) -> None:
+    """Prints what is recognised in each file; ends with exit code 2 where one cannot be read."""
+    from in4310repro.audit import command
+
+    listings = [command.listing(file) for file in files]
+    for each in listings:
+        if isinstance(each, str):
+            print_line(each)
+        else:
+            print_error(each.error)
+    if not all(isinstance(each, str) for each in listings):
+        raise typer.Exit(WRONG_INPUT)

@@ -20,6 +20,11 @@ def print_line(line: str) -> None:
     Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def print_error(message: str) -> None:
+    """One line on standard error, with the name of the program before it."""
+    Console(stderr=True).print(f"in4310repro: {message}", markup=False, highlight=False, soft_wrap=True)
+
+
 def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
     """Prints the result of a check, and writes it where asked; ends with exit code 1 where something is wrong."""
     from in4310repro.files import json_bytes, write_file

@@ -13,7 +13,8 @@ from typing import Any, TypedDict
 from in4310repro import config as configuration
 from in4310repro.ablation import AblationReport
 from in4310repro.ablation import change as describe_change
-from in4310repro.audit.examine import Audit, audit
+from in4310repro.audit.examine import audit
+from in4310repro.audit.verdicts import Audit
 from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics

@@ -1,0 +1,95 @@
+"""What a check claims, and the rank that it gets: a claim with a condition accuses nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from in4310repro.audit.document import Value
+from in4310repro.audit.intervals import Cell, Rounding
+from in4310repro.audit.sheets import Sheet
+from in4310repro.audit.verdicts import Finding, Rank
+
+CONDITIONS = {
+    Rounding.TWICE: "the numbers were rounded twice",
+    Rounding.TRUNCATED: "the numbers are truncated, cut off instead of rounded",
+}
+FORMATS = "rounded half to even, rounded half up, rounded twice, and truncated"
+ROUNDED = "rounded half to even or half up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Numbers of one table that do not fit, before it is judged what could excuse them."""
+
+    kind: str
+    message: str
+    cells: tuple[Cell, ...]
+    conditions: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    needs_all: bool = False  # it holds for all classes together, so that one more could change it
+    needs_counts: bool = False  # it holds for whole images, so that a mean over folds could change it
+
+
+# Whether numbers fit where the parts are printed by the first and the summary by the second way of rounding.
+Fit = Callable[[Rounding, Rounding], bool]
+
+
+def conditions_of(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
+    """None if the numbers fit when rounded; else the other ways of rounding that explain them, if there are any.
+
+    A report is taken to round in one way; where a summary has other decimals than its parts, or where percentages have
+    no decimals, the two were printed by different commands and may differ.
+    """
+    ways = [(Rounding.ROUNDED, Rounding.ROUNDED)]
+    if fits(*ways[0]):
+        return None
+    others = [(way, way) for way in CONDITIONS]
+    if summary is not None and _printed_apart(list(parts), summary):
+        others += [(Rounding.TRUNCATED, Rounding.TWICE), (Rounding.TWICE, Rounding.TRUNCATED)]
+    explaining = [way for way in others if fits(*way)]
+    return tuple(dict.fromkeys(CONDITIONS[Rounding.TRUNCATED if Rounding.TRUNCATED in w else w[0]] for w in explaining))
+
+
+def _printed_apart(parts: Sequence[Cell], summary: Cell) -> bool:
+    whole_percent = summary.value.printed.percent and summary.value.printed.decimals <= 2
+    return whole_percent or any(part.unit != summary.unit for part in parts)
+
+
+def finding(claim: Claim, sheet: Sheet) -> Finding:
+    """The claim with the conditions of its table, and so its rank."""
+    conditions = [*claim.conditions]
+    # What would explain the numbers is not excluded.
+    excused = any(text in CONDITIONS.values() for text in conditions)
+    if claim.needs_all:
+        conditions += sheet.gaps
+    if claim.needs_counts:
+        conditions += sheet.averaged
+    values: list[Value] = [cell.value for cell in claim.cells]
+    return Finding(
+        kind=claim.kind,
+        rank=Rank.UNLESS if conditions else Rank.IMPOSSIBLE,
+        tables=(sheet.name,),
+        message=claim.message,
+        conditions=tuple(dict.fromkeys(conditions)),
+        values=tuple(values),
+        inputs=claim.inputs,
+        readings=claim.readings or (_as_read(claim.cells),),
+        excluded=tuple(ROUNDED if text == FORMATS and excused else text for text in claim.excluded or (FORMATS,)),
+    )
+
+
+def _as_read(cells: Sequence[Cell]) -> str:
+    """How the numbers were taken."""
+    if any(cell.ambiguous for cell in cells):
+        return "as percentages; those of at most one also as shares"
+    if all(cell.value.printed.percent for cell in cells):
+        return "as percentages"
+    return "as percentages and shares" if any(cell.value.printed.percent for cell in cells) else "as shares of one"
+
+
+def size_inputs(sheet: Sheet, names: Iterable[str]) -> tuple[str, ...]:
+    """The class sizes that a claim uses, and where they are from."""
+    return tuple(f"{sheet.sizes[name]} images of {name}, {sheet.origin}" for name in names if name in sheet.sizes)

@@ -1,0 +1,147 @@
+"""The audit of files as a command: options as they are typed, one outcome a file, one exit code for all."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from in4310repro.audit import html, page
+from in4310repro.audit.examine import audit
+from in4310repro.audit.readers import read, show
+from in4310repro.audit.verdicts import Audit, Options
+from in4310repro.files import json_bytes, write_file
+
+ENDINGS = (".html", ".json")
+IMPOSSIBLE, UNREAD = 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one file."""
+
+    path: Path
+    audit: Audit | None = None
+    error: str = ""  # why it could not be read
+
+    @property
+    def exit_code(self) -> int:
+        """1 if something is impossible, 2 if it could not be read, else 0."""
+        return self.audit.exit_code if self.audit else UNREAD
+
+
+def outcome(path: Path, options: Options) -> Outcome:
+    """The audit of one file; a file that cannot be read is an outcome, too."""
+    try:
+        result = audit(
+            path,
+            images=options.images,
+            sizes=options.sizes,
+            bound=options.bound,
+            folds=options.folds,
+            ceilings=options.ceilings or None,
+        )
+    except ValueError as error:
+        return Outcome(path=path, error=" ".join(str(error).split()))
+    return Outcome(path=path, audit=result)
+
+
+def listing(path: Path) -> Outcome | str:
+    """What is recognised in a file, as text."""
+    try:
+        return show(read(path))
+    except ValueError as error:
+        return Outcome(path=path, error=" ".join(str(error).split()))
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """1 if anything is impossible, else 2 if any file could not be read, else 0."""
+    codes = {each.exit_code for each in outcomes}
+    return next((code for code in (IMPOSSIBLE, UNREAD) if code in codes), 0)
+
+
+def lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """The whole audit of one file, one line for each of several; errors are left out."""
+    render = page.render if len(outcomes) == 1 else page.summary
+    return [render(each.audit) for each in outcomes if each.audit]
+
+
+def check_out(out: Path | None, files: Sequence[Path]) -> None:
+    """Refuses an output that cannot be written.
+
+    Raises:
+        ValueError: an unknown ending, or one output for several files.
+    """
+    if out is None:
+        return
+    if out.suffix.lower() not in ENDINGS:
+        raise ValueError(f"--out {out} ends in {out.suffix or 'nothing'}; {' and '.join(ENDINGS)} are valid")
+    if len(files) > 1:
+        raise ValueError(f"--out {out} is for one file and {len(files)} are given; one file with --out is valid")
+
+
+def write(result: Audit, out: Path) -> Path:
+    """Writes the page or the JSON, as the ending says."""
+    if out.suffix.lower() == ".html":
+        html.write(result, out)
+        return out
+    return write_file(out, json_bytes(result.to_json()))
+
+
+def sizes_of(given: str | None) -> Mapping[str, int]:
+    """Images of each class: `sea=510,forest=474`, or a JSON or CSV file with a class and a number each.
+
+    Raises:
+        ValueError: a size that is no whole number, or a file that cannot be read.
+    """
+    if not given:
+        return {}
+    path = Path(given)
+    if path.suffix.lower() in (".json", ".csv"):
+        pairs = _sizes_of_file(path)
+    else:
+        pairs = [(name.strip(), size.strip()) for name, _, size in (part.rpartition("=") for part in given.split(","))]
+    sizes = {}
+    for name, size in pairs:
+        plain = str(size).replace("_", "")
+        if not name or not plain.isdecimal():
+            raise ValueError(f"--sizes {given}: {name}={size} is no class with its images; sea=510,forest=474 is valid")
+        sizes[name] = int(plain)
+    return sizes
+
+
+def _sizes_of_file(path: Path) -> list[tuple[str, Any]]:
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            return list(dict(json.loads(content)).items())
+    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+        raise ValueError(f"--sizes {path}: {error}; a file with a class and its images each is valid") from error
+    rows = [row for row in csv.reader(content.splitlines()) if len(row) >= 2]
+    # A heading has no number.
+    return [(row[0].strip(), row[1].strip()) for row in rows if row[1].strip().isdecimal() or row is not rows[0]]
+
+
+def ceilings_of(given: Sequence[str]) -> Mapping[str, Fraction]:
+    """Accuracies above which a result is odd: `0.995`, `99.5%`, or with what they are, `best known=0.9979`.
+
+    Raises:
+        ValueError: no number, or none between 0 and 1.
+    """
+    ceilings = {}
+    for entry in given:
+        name, _, number = entry.rpartition("=")
+        number = number.strip()
+        try:
+            level = Fraction(Decimal(number.rstrip("% "))) / (100 if number.endswith("%") else 1)
+        except (InvalidOperation, ValueError, OverflowError) as error:
+            raise ValueError(f"--ceiling {entry} is no number; 0.995 and 99.5% are valid") from error
+        if not 0 < level < 1:
+            raise ValueError(f"--ceiling {entry}; more than 0 and less than 1 is valid")
+        ceilings[name.strip() or f"the ceiling {number}"] = level
+    return ceilings

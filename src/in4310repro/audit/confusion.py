@@ -1,0 +1,122 @@
+"""Confusion matrices held against what is printed beside them, with rows as true classes and as predicted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from in4310repro.audit.claims import FORMATS, Claim, conditions_of
+from in4310repro.audit.document import Average, ConfusionMatrix, Measure
+from in4310repro.audit.intervals import Cell, Rounding
+from in4310repro.audit.scores import harmonic
+from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+
+ORIENTATIONS = ("rows are the true classes", "rows are the predicted classes")
+Counts = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a matrix of counts gives, by class in its order; None where it is undefined."""
+
+    sizes: tuple[int, ...]
+    by_measure: Mapping[Measure, tuple[Fraction | None, ...]]
+    accuracy: Fraction
+
+
+def scores_of(counts: Counts) -> Scores:
+    """Recall, precision, F1 and accuracy of a matrix whose rows are the true classes."""
+    right = [row[place] for place, row in enumerate(counts)]
+    sizes = [sum(row) for row in counts]
+    predicted = [sum(column) for column in zip(*counts, strict=True)]
+    recall = tuple(Fraction(k, n) if n else None for k, n in zip(right, sizes, strict=True))
+    precision = tuple(Fraction(k, n) if n else None for k, n in zip(right, predicted, strict=True))
+    f1 = tuple(harmonic(p or Fraction(0), r or Fraction(0)) for p, r in zip(precision, recall, strict=True))
+    return Scores(
+        sizes=tuple(sizes),
+        by_measure={Measure.RECALL: recall, Measure.PRECISION: precision, Measure.F1: f1},
+        accuracy=Fraction(sum(right), max(1, sum(sizes))),
+    )
+
+
+def unlike_matrix(sheet: Sheet) -> Iterator[Claim]:
+    """Class values that are not those of the matrix printed with them, in neither orientation.
+
+    Only a matrix whose sums are the printed class sizes, in the printed order, is taken to be of the same images.
+    """
+    counts = counts_of(sheet.table.matrix) if sheet.table.matrix else None
+    names = list(sheet.sizes)
+    printed = {name for measure in SCORES for name in sheet.classes.get(measure, {})}
+    if counts is None or len(names) != len(counts) or printed != set(names):
+        return
+    sizes = tuple(sheet.sizes.values())
+    ways = {o: scores for o, scores in zip(ORIENTATIONS, _both(counts), strict=True) if scores.sizes == sizes}
+    if not ways:
+        return
+    wrong = {o: list(_unlike(sheet, scores, names, o)) for o, scores in ways.items()}
+    if all(wrong.values()):
+        for claim in min(wrong.values(), key=len):
+            yield replace(claim, conditions=(*claim.conditions, *_other_order(sheet, names)))
+
+
+def _other_order(sheet: Sheet, names: Sequence[str]) -> Iterator[str]:
+    """Sizes tell the order of the classes where no two are equal; else names have to."""
+    matrix = sheet.table.matrix
+    same = matrix and tuple(map(str.casefold, matrix.classes)) == tuple(map(str.casefold, names))
+    if not same and len(set(sheet.sizes.values())) < len(names):
+        yield "the matrix has its classes in another order"
+
+
+def counts_of(matrix: ConfusionMatrix) -> Counts | None:
+    """The matrix in whole images; None for shares."""
+    cells = [[printed.value for printed in row] for row in matrix.rows]
+    square = all(len(row) == len(cells) for row in cells)
+    if matrix.shares or not square or any(value.denominator > 1 or value < 0 for row in cells for value in row):
+        return None
+    return [[int(value) for value in row] for row in cells]
+
+
+def _both(counts: Counts) -> tuple[Scores, Scores]:
+    return scores_of(counts), scores_of([list(column) for column in zip(*counts, strict=True)])
+
+
+def _unlike(sheet: Sheet, scores: Scores, names: Sequence[str], orientation: str) -> Iterator[Claim]:
+    for measure, exact in scores.by_measure.items():
+        column = sheet.classes.get(measure, {})
+        error = half_error(column.values())
+        for name, value in zip(names, exact, strict=True):
+            if name in column and value is not None:
+                claim = _claim(sheet, column[name], value, error, orientation)
+                if claim:
+                    yield claim
+    for cell in sheet.summaries:
+        if cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL:
+            claim = _claim(sheet, cell, scores.accuracy, Fraction(0), orientation)
+            if claim:
+                yield claim
+
+
+def _claim(sheet: Sheet, cell: Cell, exact: Fraction, error: Fraction, orientation: str) -> Claim | None:
+    def fits(way: Rounding, _: Rounding) -> bool:
+        interval = interval_of(cell, way).widened(error)
+        return interval.low <= exact <= interval.high
+
+    conditions = conditions_of(fits)
+    if conditions is None:
+        return None
+    value = cell.value
+    subject = f"of {value.class_name}" if value.class_name is not None else "over all classes"
+    matrix = sheet.table.matrix
+    line = matrix.rows[0][0].line if matrix else 0
+    return Claim(
+        kind="confusion matrix",
+        message=f"{value.measure} {subject} is printed as {value.printed.text}; the confusion matrix gives "
+        f"{exact.numerator}/{exact.denominator} = {float(exact):.6g}",
+        cells=(cell,),
+        conditions=conditions,
+        inputs=(f"the confusion matrix from line {line}, whose sums are the class sizes",),
+        readings=(orientation,),
+        excluded=("the other orientation of the matrix", FORMATS),
+        needs_counts=True,
+    )

@@ -1,0 +1,58 @@
+"""Tables in whole images: with the sizes that are printed or given, or with those that the decimals tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from in4310repro.audit.intervals import Cell, Rounding, is_half
+from in4310repro.audit.search import narrowed, search
+from in4310repro.audit.shares import counted_columns, counts
+from in4310repro.audit.sheets import Sheet
+from in4310repro.audit.verdicts import Counted, ImageSet, Options
+
+
+def image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
+    """Images of each class: printed and given ones as they are, others by search."""
+    return (*_known(sheets), *search(sheets, options))
+
+
+def _known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
+    groups: dict[tuple[tuple[str, int], ...], list[Sheet]] = {}
+    for sheet in sheets:
+        if sheet.sizes:
+            groups.setdefault(tuple(sheet.sizes.items()), []).append(sheet)
+    for group in groups.values():
+        sizes = group[0].sizes
+        yield ImageSet(
+            tables=tuple(sheet.name for sheet in group),
+            smallest=sizes,
+            taken=sizes,
+            chance=dict.fromkeys(sizes, 0.0),
+            origin=group[0].origin,
+        )
+
+
+def in_whole_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
+    """The tables as counts, those with accuracies or recalls of classes whose sizes are known."""
+    set_of = {name: group for group in sets for name in group.tables}
+    for sheet in sheets:
+        column = next(counted_columns(sheet), {})
+        group = set_of.get(sheet.name)
+        if not column or group is None or sheet.averaged:
+            continue
+        known = set(group.identified)
+        sizes = {name: group.taken[name] for name in column if name in group.taken}
+        cells = narrowed(column) if group.origin == "search" else column
+        correct = {name: _count(cells[name], size if name in known else None, column) for name, size in sizes.items()}
+        if sizes:
+            yield Counted(name=sheet.name, sizes=sizes, correct=correct)
+
+
+def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
+    """The counts that a cell allows, by the first way of rounding that allows any."""
+    if size is None or cell.ambiguous or cell.value.spread:
+        return None
+    if cell.value.count and cell.value.count[1] == size:
+        return range(cell.value.count[0], cell.value.count[0] + 1)
+    half = is_half([each.value.printed for each in column.values()])
+    return next((found for way in Rounding if (found := counts(cell, size, way, half))), None)

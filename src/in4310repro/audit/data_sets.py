@@ -1,0 +1,39 @@
+"""Image sets that are known beforehand: the course's scenes, their class sizes, and how accurate a result can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """One published data set."""
+
+    name: str
+    classes: tuple[str, ...]
+    sizes: Mapping[str, tuple[int, ...]]  # by part, in the order of the classes
+    ceilings: Mapping[str, Fraction]  # accuracies, by what they are, above which a result is odd
+
+
+# Accuracies on the scenes: of the best entry to the public competition, and of an honest ResNet-18.
+SCENES = DataSet(
+    name="scenes",
+    classes=("buildings", "forest", "glacier", "mountain", "sea", "street"),
+    sizes={"test": (463, 483, 521, 535, 490, 508), "validation": (309, 322, 347, 357, 327, 338)},
+    ceilings={
+        "best single submission of the public competition": Fraction("0.9635"),
+        "an honest result": Fraction("0.929"),
+    },
+)
+
+
+def declared(classes: int) -> list[tuple[int, ...]]:
+    """The known class sizes of sets with so many classes."""
+    return [sizes for sizes in SCENES.sizes.values() if len(sizes) == classes]
+
+
+def is_scenes(names: tuple[str, ...], sizes: tuple[int, ...]) -> bool:
+    """Whether classes are those of the scenes, by their names or by the images of each."""
+    return tuple(sorted(name.casefold() for name in names)) == SCENES.classes or sizes in SCENES.sizes.values()

@@ -1,0 +1,114 @@
+"""What a report prints, before anything is concluded from it: readers fill these records, checks read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+
+
+class Measure(StrEnum):
+    """What a printed value measures."""
+
+    ACCURACY = "accuracy"  # of a class: the share of its images that are right, which is also its recall
+    AVERAGE_PRECISION = "average precision"
+    PRECISION = "precision"
+    RECALL = "recall"
+    F1 = "F1"
+    BALANCED_ACCURACY = "balanced accuracy"
+    KAPPA = "kappa"
+    OTHER = "other"  # recognised, and no check uses it: IoU, AUC, loss
+
+
+class Average(StrEnum):
+    """How a summary row was averaged, as far as its label says."""
+
+    MACRO = "macro"  # the plain mean of the classes that have images: macro avg, mAP, mean class accuracy
+    WEIGHTED = "weighted"  # weighted by images
+    MICRO = "micro"  # over all decisions at once
+    OVERALL = "overall"  # the share of all images that are right: overall, total, test accuracy
+    UNNAMED = "unnamed"  # mean, average: any weighting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """A number as it was printed: the fraction digits / 10**decimals, percent already divided by 100."""
+
+    text: str
+    line: int  # from 1
+    digits: int
+    decimals: int
+    percent: bool  # a percent sign, or a percentage by its heading
+
+    @property
+    def value(self) -> Fraction:
+        """The number that the text says, percent divided by 100."""
+        return Fraction(self.digits, 10**self.decimals)
+
+    @property
+    def shown(self) -> Fraction:
+        """The number before the percent sign, where there is one."""
+        return self.value * (100 if self.percent else 1)
+
+    @property
+    def unit(self) -> Fraction:
+        """One in the last printed place."""
+        return Fraction(1, 10**self.decimals)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One measured value: of a class, or a summary over classes."""
+
+    measure: Measure
+    printed: Printed
+    class_name: str | None = None  # None: a summary
+    average: Average | None = None  # of a summary
+    count: tuple[int, int] | None = None  # printed beside it: 286 of 300
+    spread: Printed | None = None  # printed after plus-minus: a mean over runs, and no share of whole images
+    label: str = ""  # as printed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusionMatrix:
+    """Counts or shares of images by true and predicted class, in printed order."""
+
+    classes: tuple[str, ...]
+    rows: tuple[tuple[Printed, ...], ...]
+    shares: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The values of one network on one image set; a printed table with several networks or sets gives several."""
+
+    name: str
+    values: tuple[Value, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class where printed: support, samples
+    total: int | None = None  # images of the whole set where printed
+    image_set: str | None = None  # val, test, ... where the text names it
+    matrix: ConfusionMatrix | None = None
+    partial: bool = False  # the text leaves classes out: the weakest five, a row of dots
+    whole_images: bool = True  # False: values of boxes or pixels, whose counts no number of images bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unread:
+    """A line that looks like a measurement and was not understood."""
+
+    line: int
+    text: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """All that was read from one source."""
+
+    source: str
+    lines: tuple[str, ...]
+    tables: tuple[Table, ...]
+    unread: tuple[Unread, ...] = ()
+    formats: tuple[str, ...] = ()  # names of the readers that recognised something
+    folds: int | None = None  # folds or runs that the text mentions

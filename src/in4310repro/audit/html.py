@@ -1,0 +1,115 @@
+"""An audit as one offline page: the text beside the findings, each value marked by its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from in4310repro.audit.document import Value
+from in4310repro.audit.marking import passages, visible
+from in4310repro.audit.verdicts import Audit, Counted, Detection, Rank
+from in4310repro.files import write_file
+
+MEANINGS = {
+    Rank.IMPOSSIBLE: "No arithmetic, rounding or averaging that is known here gives these numbers, whatever the sizes.",
+    Rank.UNLESS: "The numbers do not fit unless the named condition holds. That is no accusation.",
+    Rank.ODD: "Possible, and unlikely under the stated assumptions. That proves nothing.",
+}
+HEADINGS = {
+    Rank.IMPOSSIBLE: "Impossible",
+    Rank.UNLESS: "Impossible unless",
+    Rank.ODD: "Odd",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountRow:
+    """One table in whole images, as text."""
+
+    name: str
+    cells: tuple[tuple[str, str], ...]  # class, "457 of 463"
+    total: str
+
+
+def write(audit: Audit, path: Path) -> None:
+    """Writes the page, whole or not at all."""
+    write_file(path, render(audit).encode())
+
+
+def render(audit: Audit) -> str:
+    """The page: nothing is loaded from elsewhere, no script runs, and names from the report are text only."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("in4310repro.audit"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["visible"] = visible
+    return environment.get_template("audit.html.jinja").render(_context(audit))
+
+
+def _context(audit: Audit) -> dict[str, Any]:
+    tables = audit.document.tables
+    return {
+        "audit": audit,
+        "source": audit.document.source,
+        "passages": passages(audit),
+        "ranks": [(rank, HEADINGS[rank], MEANINGS[rank], len(audit.of_rank(rank))) for rank in Rank],
+        "headings": HEADINGS,
+        "described": _described,
+        "class_values": sum(value.class_name is not None for table in tables for value in table.values),
+        "matrices": sum(table.matrix is not None for table in tables),
+        "counts": [_count_row(counted) for counted in audit.counted],
+        "number": _number,
+        "share": _share,
+        "signed": _signed,
+        "verdict": _verdict(audit),
+    }
+
+
+def _verdict(audit: Audit) -> str:
+    """The result in one sentence."""
+    if audit.exit_code == 2:
+        return "Nothing in this text was understood, so nothing was checked."
+    if audit.inconsistencies:
+        return f"{_number(len(audit.inconsistencies), 'finding')} that nothing known here explains."
+    conditions = len(audit.of_rank(Rank.UNLESS))
+    if conditions:
+        return f"Nothing impossible; {_number(conditions, 'finding')} that a condition would explain."
+    return "Nothing in these numbers contradicts itself."
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _described(value: Value) -> str:
+    """What a value is of."""
+    if value.class_name is not None:
+        return f"{value.measure} of {value.class_name}"
+    return f"{value.label or value.average or 'summary'} ({value.measure})"
+
+
+def _count_row(counted: Counted) -> CountRow:
+    cells = [(name, f"{_span(counted.correct.get(name))} of {size}") for name, size in counted.sizes.items()]
+    return CountRow(name=counted.name, cells=tuple(cells), total=f"{_span(counted.totals)} of {counted.images}")
+
+
+def _span(counts: Sequence[int] | None) -> str:
+    if not counts:
+        return "?"
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _share(detection: Detection, count: int) -> str:
+    return f"{100 * count / detection.tried:.0f} %" if detection.tried else "none tried"
+
+
+def _signed(difference: Fraction) -> str:
+    return f"{float(difference):+.2g}"

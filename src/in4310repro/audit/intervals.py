@@ -1,0 +1,137 @@
+"""From a printed number to the interval of numbers that it can stand for, and to the fractions in an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, floor
+
+import numpy as np
+
+from in4310repro.audit.document import Printed, Value
+
+# Unit roundoff of float64, float32 and float16.
+ROUNDOFF64, ROUNDOFF32, ROUNDOFF16 = Fraction(1, 2**53), Fraction(1, 2**24), Fraction(1, 2**11)
+# k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n are each within two roundoffs of the share; two more are allowed for.
+ROUNDOFFS = 4
+# In half precision the same expressions stay within 1.5 roundoffs, apart from k (1/n), which `half_precision` computes.
+HALF_ROUNDOFFS = Fraction(3, 2)
+# Rounded again and again, each time to one decimal less: 1/2 + 1/20 + 1/200 + ...
+TWICE = Fraction(5, 9)
+# Decimals of a share from which it can be a double in full.
+FULL = 15
+
+
+class Rounding(StrEnum):
+    """How a number was cut to its printed decimals."""
+
+    ROUNDED = "rounded"  # half-even or half-up
+    TRUNCATED = "truncated"
+    TWICE = "rounded twice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """All numbers from low to high, both included."""
+
+    low: Fraction
+    high: Fraction
+
+    def meets(self, other: Interval) -> bool:
+        """Whether they have a number in common."""
+        return self.low <= other.high and other.low <= self.high
+
+    def widened(self, by: Fraction) -> Interval:
+        """The interval with so much more on either side."""
+        return Interval(low=self.low - by, high=self.high + by)
+
+    def __str__(self) -> str:
+        return f"{float(self.low):.6g} to {float(self.high):.6g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A printed value as a share, percent signs and percentages without one resolved."""
+
+    value: Value
+    share: Fraction
+    unit: Fraction  # one in the last place that was rounded to, as a share
+    ambiguous: bool = False  # 0.95 beside percentages: a share or a percentage
+    error: Fraction = ROUNDOFFS * ROUNDOFF32  # of the arithmetic behind it
+
+    def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
+        """Shares that are printed like this, computed with at most such an error."""
+        if rounding is Rounding.TRUNCATED:
+            low, high = self.share, self.share + self.unit
+        else:
+            half = self.unit * (TWICE if rounding is Rounding.TWICE else Fraction(1, 2))
+            low, high = self.share - half, self.share + half
+        return Interval(low=(low / 100 if self.ambiguous else low) - error, high=high + error)
+
+    def hull(self, error: Fraction = Fraction(0)) -> Interval:
+        """Shares that are printed like this in any way of rounding."""
+        rounded, truncated = self.interval(Rounding.TWICE, error), self.interval(Rounding.TRUNCATED, error)
+        return Interval(low=rounded.low, high=truncated.high)
+
+
+@lru_cache(maxsize=100_000)
+def on_grid(printed: Printed, kind: type[np.floating]) -> bool:
+    """Whether a number of this precision, as a share or times 100, is printed so by rounding or truncation."""
+    hundred = Fraction(100 if printed.percent else 1)
+    for scale in {Fraction(1), hundred}:
+        # Times 100 in double precision: two roundoffs at most.
+        target, unit = printed.value * scale, printed.unit * scale + 4 * ROUNDOFF64 * scale
+        nearest = kind(float(target))
+        for number in (nearest, np.nextafter(nearest, kind(np.inf)), np.nextafter(nearest, kind(-np.inf))):
+            if np.isfinite(number) and -unit * TWICE <= Fraction(float(number)) - target <= unit:
+                return True
+    return False
+
+
+def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
+    """Error of shares computed alike: that of float32 where every one can be a float32, else of float64."""
+    single = all(on_grid(each, np.float32) for each in printed)
+    return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
+
+
+def is_half(printed: Iterable[Printed]) -> bool:
+    """Whether every number can have been computed in half precision, as far as its digits show."""
+    return all(on_grid(each, np.float16) for each in printed)
+
+
+def counts_within(interval: Interval, images: int) -> range:
+    """All k with k/n in the interval, from 0 to n."""
+    return range(max(0, ceil(interval.low * images)), min(images, floor(interval.high * images)) + 1)
+
+
+def smallest_size(interval: Interval) -> int:
+    """The least n for which some k/n lies in the interval: the denominator of its simplest fraction.
+
+    The Stern-Brocot tree by continued fractions: Graham, Knuth and Patashnik, Concrete Mathematics, 4.5.
+    """
+    low, high = max(interval.low, Fraction(0)), interval.high
+    previous, current = 1, 0
+    while ceil(low) > high:
+        whole = floor(low)
+        low, high = 1 / (high - whole), 1 / (low - whole)
+        previous, current = current, whole * current + previous
+    return ceil(low) * current + previous
+
+
+def half_precision(images: int, count: int) -> tuple[float, ...]:
+    """The share k/n by the expressions that people write, in half precision; infinities left out."""
+    with np.errstate(all="ignore"):
+        k, n, one, hundred = np.float16(count), np.float16(images), np.float16(1), np.float16(100)
+        e = np.float16(images - count)
+        shares = (np.float16(count / images), k / n, one - e / n, k * (one / n))
+        percents = (
+            hundred * (k / n),
+            hundred * k / n,
+            hundred - hundred * (e / n),
+            hundred * np.float16(count / images),
+        )
+        numbers = [*(float(share) for share in shares), *(float(percent) / 100 for percent in percents)]
+    return tuple(number for number in numbers if np.isfinite(number))

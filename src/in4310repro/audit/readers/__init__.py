@@ -1,0 +1,6 @@
+"""Readers of printed results, each format a file: `read` tries them all, `show` lists what was recognised."""
+
+from in4310repro.audit.readers.listing import show
+from in4310repro.audit.readers.reading import read
+
+__all__ = ["read", "show"]

@@ -1,0 +1,125 @@
+"""Tables set with spaces: sklearn's classification_report, YOLO's validation, anything under a line of measures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from in4310repro.audit.readers.grid import Grid, grid, numeric
+from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.numbers import ALIKE, count, missing
+from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.words import CLASS, SIZE, heading
+
+# Progress bars that stand behind the header of YOLO's table.
+BAR = re.compile(r"(?<=[\w.)]): +\d{1,3}%.*$")
+BRACKETS = re.compile(r"\b(?:Box|Mask|Pose)\(|\)(?=\s|$)")
+COMMENT = re.compile(r"^\s*(?:#|//|>|\*) ")  # a report pasted below a program
+# What a header has at least: looked for first, as a log has thousands of lines.
+HEADING = re.compile(r"precis|recall|f1|f-|acc|\bap\b|map|class|categ|\bR\b|support|prec|sens", re.IGNORECASE)
+ENDS_IN_NUMBER = re.compile(r"(?:^|[ :=])[\d.,]{1,30} ?%?\s{0,20}$")
+WIDEST = 40  # columns
+
+
+def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
+    """The tables: a header of at least two known columns, and rows that end with as many numbers."""
+    start = 0
+    while start < len(lines):
+        names = _header(lines[start]) if start + 1 not in skipped else None
+        rows, end = _rows(lines, start + 1, names, skipped) if names else ([], start + 1)
+        if names and rows:
+            # Weka prints the names of the classes last.
+            names = ["class", *names[:-1]] if _last(names) else names
+            header = names if len(names) == len(rows[0][1]) else ["class", *names]
+            reader = "classification_report" if {"precision", "support"} <= set(names) else "aligned table"
+            title = title_above(lines, start, end)
+            yield grid([(start + 1, header), *rows], reader, header=1, title=title)
+        start = max(end, start + 1)
+
+
+def _header(line: str) -> list[str] | None:
+    """The names of the columns, if a line is a header: no numbers, at least two measures or class and one."""
+    if len(line) > LINE or not HEADING.search(line) or ENDS_IN_NUMBER.search(line):
+        return None
+    text = BRACKETS.sub(" ", BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip()))
+    single = text.split()
+    if "|" in text or text.endswith(":") or not 2 <= len(single) <= WIDEST or sum(map(numeric, single)) > 1:
+        return None
+    names = [name for name in re.split(r" {2,}", text.strip()) if name]
+    # `mAP50 mAP50-95` is two columns with one space between.
+    names = max((names, single), key=lambda each: sum(map(_is_measure, each)))
+    is_class = CLASS.fullmatch(names[0].lower()) is not None
+    known = sum(map(_known, names)) + is_class
+    is_header = (
+        known >= 2 and (is_class or 2 * known >= len(names)) and len(names) >= 2 and not any(map(numeric, names))
+    )
+    return names if is_header else None
+
+
+def _is_measure(name: str) -> bool:
+    of = heading(name)
+    return of.measure is not None and not of.rest
+
+
+def _known(name: str) -> bool:
+    return _is_measure(name) or SIZE.fullmatch(name.lower()) is not None
+
+
+def _last(names: Sequence[str]) -> bool:
+    return names[-1].lower() == "class"
+
+
+def _rows(
+    lines: Sequence[str], start: int, names: Sequence[str], skipped: frozenset[int]
+) -> tuple[list[tuple[int, list[str]]], int]:
+    """The rows below a header, and the index of the line after the last."""
+    width = len(names) - (CLASS.fullmatch(names[0].lower()) is not None or _last(names))
+    rows: list[tuple[int, list[str]]] = []
+    end = start
+    for index in range(start, len(lines)):
+        text = COMMENT.sub("", lines[index].translate(ALIKE)[: LINE + 1]).rstrip(" #")
+        if not text.strip() or re.fullmatch(r"[-=_─ ]+", text[:LINE]):
+            continue
+        cells = (
+            _cells(text, width, names, COMMENT.sub("", lines[start - 1].translate(ALIKE)))
+            if len(text) <= LINE and index + 1 not in skipped
+            else None
+        )
+        if cells is None:
+            break
+        rows.append((index + 1, cells))
+        end = index + 1
+    return rows, end
+
+
+def _placed(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
+    """The few values of a summary row in the columns whose headings end nearest."""
+    ends = [match.end() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
+    cells = [""] * width
+    position = len(text)
+    for value in reversed(values):
+        position = text.rindex(value, 0, position)
+        end = position + len(value)
+        nearest = min(range(len(ends)), key=lambda index: abs(ends[index] - end))
+        cells[nearest] = value
+    return cells
+
+
+def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
+    """Name and values of a row, cut from the right; the report's accuracy row has two values alone."""
+    words = text.split()
+    if _last(names) and len(words) > width and all(numeric(word) or missing(word) for word in words[:width]):
+        return [" ".join(words[width:]), *words[:width]]
+    values: list[str] = []
+    while words and len(values) < width and (numeric(words[-1]) or missing(words[-1])):
+        values.insert(0, words.pop())
+    name = " ".join(words)
+    if len(values) == width:
+        return [name, *values]
+    if values and heading(name).summary:
+        return [name, *_placed(text, values, width, header)]
+    short = name.lower() == "accuracy" and values and SIZE.fullmatch(names[-1].lower()) and len(values) <= 2
+    if short:
+        support = values[-1] if len(values) == 2 and count(values[-1]) is not None else ""
+        return [name, *[""] * (width - 2), values[0], support]
+    return None

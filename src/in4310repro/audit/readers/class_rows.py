@@ -1,0 +1,136 @@
+"""Tables with a class in each row: networks and image sets side by side, sizes, counts, summary rows, sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from in4310repro.audit.document import Measure, Unread, Value
+from in4310repro.audit.readers.drafts import Draft, names_before
+from in4310repro.audit.readers.grid import Grid, Row, bare, numeric
+from in4310repro.audit.readers.numbers import Measured, count, measured, missing, out_of
+from in4310repro.audit.readers.pieces import value_of
+from in4310repro.audit.readers.roles import Columns, average_of, is_skipped, is_summary
+from in4310repro.audit.readers.words import Heading, heading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row as it is read: what stands before its values."""
+
+    row: Row
+    label: str
+    summary: bool
+    size: int | None  # images
+    correct: int | None  # images
+
+
+def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
+    """One draft for each network, image set and section, and the cells that are no values.
+
+    Raises:
+        ValueError: a row with values and without a name.
+    """
+    elsewhere = measure_elsewhere(table, columns) or Measure.OTHER
+    any_measure = any(of.measure for _, of in columns.values)
+    used = [(i, of) for i, of in columns.values if of.measure or not any_measure]
+    keys = _keys(table, used)
+    drafts: dict[tuple[str, ...], Draft] = {}
+    unread: list[Unread] = []
+    for section, line in _lines(table, columns, used):
+        for column, of in used:
+            network, image_set = keys[column]
+            name = " ".join(filter(None, (*section[:-1], network)))
+            draft = drafts.setdefault((*section, network, image_set or ""), Draft(network=name, image_set=image_set))
+            unread += _add(draft, line, column, of, of.measure or elsewhere)
+    return list(drafts.values()), unread
+
+
+def measure_elsewhere(table: Grid, columns: Columns) -> Measure | None:
+    """The measure of columns that are networks: of the corner, of the title, or of a summary row such as mAP."""
+    for text in (table.names[columns.label], table.title):
+        if heading(text).measure:
+            return heading(text).measure
+    labels = [row.cells[columns.label] for row in table.body]
+    named = [heading(label).measure for index, label in enumerate(labels) if is_summary(labels, index)]
+    return next((measure for measure in named if measure), None)
+
+
+def _lines(
+    table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
+) -> Iterator[tuple[tuple[str, ...], Line]]:
+    """The rows with values, each with its section; a row with a name alone, or the first class again, begins one."""
+    labels = [row.cells[columns.label] for row in table.body]
+    groups = names_before(table, columns)
+    section, first, repeats = "", "", 0
+    for index, row in enumerate(table.body):
+        label = labels[index]
+        if not any(row.cells[column] for column in (*columns.sizes, *[column for column, _ in columns.values])):
+            section, first, repeats = label or section, "", 0
+            continue
+        if not label and any(numeric(bare(row.cells[column])) for column, _ in used):
+            raise ValueError(f"line {row.lines[0]}: a row with values and an empty class name; a name is valid")
+        repeats += bool(first) and label == first and not any(groups[index])
+        first = first or label
+        if not is_skipped(label):
+            # YOLO prints images, then instances: the last is what the values are of.
+            cells = [row.cells[column] for column in reversed(columns.sizes)]
+            counted = next((pair for cell in cells if (pair := out_of(cell))), None)
+            sizes = [count(cell) for cell in cells] + ([counted[1]] if counted else [])
+            yield (
+                (section, *groups[index], str(repeats)),
+                Line(
+                    row=row,
+                    label=label,
+                    summary=is_summary(labels, index),
+                    size=next((size for size in sizes if size is not None), None),
+                    correct=count(row.cells[columns.correct])
+                    if columns.correct is not None
+                    else (counted or [None])[0],
+                ),
+            )
+
+
+def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -> Iterator[Unread]:
+    """Adds one cell, its size and its count to a draft; a cell with digits that are no value is named."""
+    if line.summary:
+        draft.total = draft.total or line.size
+    elif line.size is not None:
+        draft.sizes[line.label] = line.size
+    text = bare(line.row.cells[column])
+    cell = measured(text, line.row.lines[column])
+    if cell is None:
+        if not missing(text) and any(character.isdigit() for character in text):
+            why = f"no value in the row {line.label!r}"
+            yield Unread(line=line.row.lines[column], text=line.row.cells[column], why=why)
+        return
+    value = _value(line, cell, of, measure)
+    if value is not None:
+        draft.add(value)
+    if cell.images and not line.summary:
+        draft.sizes.setdefault(line.label, cell.images)
+
+
+def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value | None:
+    label = f"{line.label} {of.text}".strip()
+    if line.summary:
+        read, average = average_of(line.label, measure, of.average)
+        return value_of(read, cell, label, average=average)
+    value = value_of(measure, cell, label, class_name=line.label)
+    if value and line.correct is not None and line.size and measure in (Measure.ACCURACY, Measure.RECALL):
+        return replace(value, count=value.count or (line.correct, line.size))
+    return value
+
+
+def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
+    """The network and image set of each column; columns of one measure that differ in neither are kept apart."""
+    title_set = heading(table.title).image_set
+    keys: dict[int, tuple[str, str | None]] = {}
+    measures: set[tuple[Measure | None, str, str | None]] = set()
+    for column, of in used:
+        network, image_set = of.rest, of.image_set or title_set
+        if (of.measure, network, image_set) in measures:
+            network = of.text
+        measures.add((of.measure, network, image_set))
+        keys[column] = (network, image_set)
+    return keys

@@ -1,0 +1,82 @@
+"""Tables with separators: comma, semicolon or tab, wide by class or long, alone in a file or among other lines."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+
+from in4310repro.audit.readers.grid import Grid, grid, numeric
+from in4310repro.audit.readers.numbers import missing
+from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.words import CLASS, heading
+
+SEPARATORS = (";", "\t", ",")
+LONGEST = 100_000  # characters of a line
+CORNER = re.compile(r"^(?:true|pred|actual|confusion)", re.IGNORECASE)  # of a confusion matrix
+LONGEST_NAME = 60  # characters
+# What is behind a decimal comma, or a line with a label and a value, is no heading.
+NO_NAME = re.compile(r"^\d+ ?%?$|: | = |=\d")
+READER = "delimited table"
+
+
+def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
+    """The tables: a header that names a measure, and lines with as many cells."""
+    start = 0
+    while start < len(lines):
+        end = start + 1
+        for separator in SEPARATORS if start + 1 not in skipped else ():
+            header = _cells(lines[start], separator)
+            if not _is_header(header):
+                continue
+            rows, stop = _rows(lines, start + 1, separator, len(header), skipped)
+            if rows:
+                title = title_above(lines, start, stop)
+                yield grid([(start + 1, header), *rows], READER, header=1, title=title)
+                end = stop
+                break
+        start = end
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether cells are names, among them a measure, or classes after the word for them."""
+    if len(cells) < 2 or any(numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
+        return False
+    measures = sum(heading(cell).measure is not None for cell in cells)
+    return (
+        measures > 0
+        or CORNER.search(cells[0]) is not None
+        or CLASS.fullmatch(cells[0].lower()) is not None
+        or (cells[0] == "" and len(cells) > 2)
+    )
+
+
+def _is_long(cell: str) -> bool:
+    return len(cell) > LONGEST_NAME
+
+
+def _rows(
+    lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
+) -> tuple[list[tuple[int, list[str]]], int]:
+    """The rows below the header with as many cells, most of them with a number, and where they end."""
+    rows = []
+    end = start
+    for index in range(start, len(lines)):
+        if index + 1 in skipped or separator not in lines[index]:
+            break
+        cells = _cells(lines[index], separator)
+        if len(cells) != width or not any(numeric(cell) or missing(cell) for cell in cells[1:]):
+            break
+        rows.append((index + 1, cells))
+        end = index + 1
+    return rows, end
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    if len(line) > LONGEST or separator not in line:
+        return []
+    try:
+        (cells,) = csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        return []
+    return [cell.strip() for cell in cells]

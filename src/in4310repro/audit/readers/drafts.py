@@ -1,0 +1,44 @@
+"""A table while its grid is read: the values, sizes and names gathered so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from in4310repro.audit.document import Average, Measure, Value
+from in4310repro.audit.readers.grid import Grid
+from in4310repro.audit.readers.roles import Columns
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A table while it is read."""
+
+    network: str
+    image_set: str | None
+    values: list[Value] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    total: int | None = None
+    best: bool = False
+
+    def add(self, value: Value) -> None:
+        """Adds a value, unless pandas has printed the same summary into several columns of its row."""
+        same = (value.measure, value.average, value.printed.text)
+        given = ((each.measure, each.average, each.printed.text) for each in self.values if each.class_name is None)
+        if value.class_name is not None or same not in given:
+            self.values.append(value)
+
+
+def names_before(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
+    """The names before the label column of each row, blank cells filled from above."""
+    filled = ("",) * len(columns.groups)
+    names = []
+    for row in table.body:
+        cells = [row.cells[column] for column in columns.groups]
+        filled = tuple(cell or above for cell, above in zip(cells, filled, strict=True))
+        names.append(filled)
+    return names
+
+
+def default_average(measure: Measure) -> Average | None:
+    """The average of a value over all classes whose label names none: a bare precision is often that of one class."""
+    return Average.OVERALL if measure is Measure.ACCURACY else None

@@ -1,0 +1,58 @@
+"""The text of a file, whatever its encoding; one clear error for what is no readable file."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from in4310repro.audit.readers.pdf import text_of_pdf
+
+LARGEST = 100_000_000  # bytes
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file: UTF-8 or UTF-16 with or without their marks, Latin-1 as the last resort, or a PDF's.
+
+    Raises:
+        ValueError: no such file, a folder or device, an empty or binary file, or a PDF that cannot be read.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {what}; a text, table, JSON, TOML or PDF file is valid")
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{path} has {path.stat().st_size} bytes; up to {LARGEST} are valid")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    if content.startswith(b"%PDF-"):
+        return text_of_pdf(path)
+    text = decoded(content)
+    if not text.strip():
+        raise ValueError(f"{path} is empty; a file with printed results is valid")
+    if _binary(text):
+        raise ValueError(f"{path} is no text: it has control characters; UTF-8, UTF-16 and Latin-1 text are valid")
+    return text
+
+
+def decoded(content: bytes) -> str:
+    """The text of bytes."""
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace")
+    # Latin letters in UTF-16 without a mark: every second byte is zero.
+    if len(content) >= 4 and content[:1000:2].count(0) * 3 > len(content[:1000:2]):
+        return content.decode("utf-16-be", errors="replace")
+    if len(content) >= 4 and content[1:1000:2].count(0) * 3 > len(content[1:1000:2]):
+        return content.decode("utf-16-le", errors="replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _binary(text: str) -> bool:
+    """Whether more than one in a hundred characters is a control character that no text has."""
+    head = text[:20_000]
+    return sum(ord(character) < 32 and character not in "\t\n\r\f\v\x1b\b" for character in head) * 100 > len(head)

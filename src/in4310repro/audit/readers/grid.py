@@ -1,0 +1,181 @@
+"""A table as rows of cells, whatever it was printed in: its header made one line, its cells clean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from in4310repro.audit.readers.numbers import measured, missing
+from in4310repro.audit.readers.words import CLASS, heading, strip_marks
+
+# Marks of the best value, footnotes and arrows around a number.
+# An approximate ~95 % stays as it is, and is no value.
+DECORATION = re.compile(r"^[\s↑↓*†‡§]+|[^\w%)\].]+$|\^\{?[a-z*†‡]\}?$")
+LARGEST = 200_000  # cells; more is a data file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row; in a grid whose rows and columns were exchanged its cells come from several lines."""
+
+    cells: tuple[str, ...]
+    lines: tuple[int, ...]  # of each cell
+
+    def part(self, start: int, stop: int) -> Row:
+        """The cells from start to stop as a row."""
+        return Row(cells=self.cells[start:stop], lines=self.lines[start:stop])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A printed table. `header` rows stand first; with several, the upper ones name groups of columns."""
+
+    rows: tuple[Row, ...]
+    header: int
+    reader: str
+    title: str = ""  # the caption, or the heading above
+    flipped: bool = False  # rows and columns have been exchanged
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The heading of each column, upper levels first."""
+        levels = [row.cells for row in self.rows[: self.header]]
+        return tuple(" ".join(dict.fromkeys(part for part in parts if part)) for parts in zip(*levels, strict=True))
+
+    @property
+    def body(self) -> tuple[Row, ...]:
+        """The rows below the header."""
+        return self.rows[self.header :]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return len(self.rows[0].cells) if self.rows else 0
+
+    def column(self, index: int) -> list[str]:
+        """The cells of a column below the header."""
+        return [row.cells[index] for row in self.body]
+
+
+def grid(rows: Sequence[tuple[int, Sequence[str]]], reader: str, *, header: int | None = None, title: str = "") -> Grid:
+    """A grid of equally long rows of clean cells; without `header`, rows without numbers at the top are the header."""
+    rows = [(line, [strip_marks(cell) for cell in cells]) for line, cells in rows]
+    rows = [(line, cells) for line, cells in rows if any(cells)]
+    width = max((len(cells) for _, cells in rows), default=0)
+    full = tuple(Row(cells=(*cells, *[""] * (width - len(cells))), lines=(line,) * width) for line, cells in rows)
+    count = _header_rows(full, header or 0)
+    made = Grid(rows=full, header=count, reader=reader, title=title)
+    return _unfolded(_one_header(_without_empty_columns(made)))
+
+
+def numeric(cell: str) -> bool:
+    """Whether a cell is a number, with what may stand beside it."""
+    return measured(bare(cell), 0) is not None
+
+
+def bare(cell: str) -> str:
+    """A cell without arrows and footnote marks."""
+    return DECORATION.sub("", DECORATION.sub("", cell)) if not missing(cell) else cell
+
+
+def flip(table: Grid, corner: str) -> Grid:
+    """Rows and columns exchanged; each cell keeps its line, and `corner` becomes the heading of the row names."""
+    header = Row(cells=(corner, *table.names[1:]), lines=table.rows[0].lines)
+    columns = zip(*[zip(row.cells, row.lines, strict=True) for row in (header, *table.body)], strict=True)
+    rows = tuple(Row(cells=tuple(c for c, _ in column), lines=tuple(n for _, n in column)) for column in columns)
+    return replace(table, rows=rows, header=1, flipped=not table.flipped)
+
+
+def with_labels(table: Grid) -> Grid:
+    """A grid without names of rows, with an empty column for them."""
+    rows = tuple(Row(cells=("", *row.cells), lines=(row.lines[0], *row.lines)) for row in table.rows)
+    return replace(table, rows=rows)
+
+
+def _header_rows(rows: Sequence[Row], given: int) -> int:
+    """How many rows are headers: the given ones, and rows below without any number and with several names."""
+    count = given or int(len(rows) > 1 and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
+    for row in rows[count:-1]:
+        cells = [cell for cell in row.cells[1:] if cell]
+        few = len(cells) < min(2, len(row.cells) - 1) and (count or row.cells[0])
+        if (
+            few
+            or any(numeric(cell) or missing(cell) for cell in cells)
+            or (count and not _continues(row, rows[count - 1]))
+        ):
+            break
+        count += 1
+    return count
+
+
+def _continues(row: Row, above: Row) -> bool:
+    """Whether a row can be a second header: it names no row of its own."""
+    first = row.cells[0]
+    return first in ("", above.cells[0]) or heading(first).measure is not None or bool(CLASS.fullmatch(first.lower()))
+
+
+def _without_empty_columns(table: Grid) -> Grid:
+    kept = [index for index in range(table.width) if any(row.cells[index] for row in table.rows)]
+    rows = tuple(
+        Row(cells=tuple(row.cells[index] for index in kept), lines=tuple(row.lines[index] for index in kept))
+        for row in table.rows
+    )
+    return replace(table, rows=rows)
+
+
+def _one_header(table: Grid) -> Grid:
+    """Several header rows made one: a name of an upper row stands over all columns up to the next name."""
+    if table.header < 2:
+        return table
+    upper, *lower = [list(row.cells) for row in table.rows[: table.header]]
+    lower = [_shifted(row, table.width) for row in lower]
+    levels = [_spread(upper, lower[0]), *lower[:-1], lower[-1]]
+    levels = [
+        levels[0],
+        *[_spread(level, levels[-1]) if index < len(lower) - 1 else level for index, level in enumerate(lower)],
+    ]
+    names = [" ".join(dict.fromkeys(part for part in parts if part)) for parts in zip(*levels, strict=True)]
+    header = Row(cells=tuple(names), lines=table.rows[table.header - 1].lines)
+    return replace(table, rows=(header, *table.body), header=1)
+
+
+def _shifted(cells: list[str], width: int) -> list[str]:
+    """A second header row that lost the cell under a first one that spans two rows begins with a measure: moved."""
+    if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
+        return ["", *cells[:-1]][:width]
+    return cells
+
+
+def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
+    """The upper names over the columns that they span, by their places or by the period of the names below."""
+    names = [name for name in upper[1:] if name]
+    columns = len([name for name in lower[1:] if name])
+    packed = names and upper[1 : 1 + len(names)] == names and columns > len(names) and columns % len(names) == 0
+    if packed and lower[0] == "":
+        span = columns // len(names)
+        below = [heading(name).text.lower() for name in lower[1 : 1 + columns]]
+        if all(below[start : start + span] == below[:span] for start in range(0, columns, span)):
+            spread = [upper[0], *[name for name in names for _ in range(span)]]
+            return spread + [""] * (len(upper) - len(spread))
+    filled, last = [upper[0]], ""
+    for name, under in zip(upper[1:], lower[1:], strict=True):
+        last = name or last
+        filled.append(last if under else name)
+    return filled
+
+
+def _unfolded(table: Grid) -> Grid:
+    """A table that repeats its columns side by side (category, AP, category, AP) as one that is as long as needed."""
+    if not table.header:
+        return table
+    names = [name.lower() for name in table.names]
+    repeats = names.count(names[0]) if names and CLASS.fullmatch(names[0]) else 1
+    if repeats < 2 or len(names) % repeats or names != names[: len(names) // repeats] * repeats:
+        return table
+    span = len(names) // repeats
+    rows = [row.part(0, span) for row in table.rows[: table.header]]
+    for row in table.body:
+        parts = [row.part(start, start + span) for start in range(0, len(names), span)]
+        rows += [part for part in parts if any(cell and not missing(cell) for cell in part.cells)]
+    return replace(table, rows=tuple(rows))

@@ -1,0 +1,116 @@
+"""Reads a grid: classes in rows or in columns, several networks side by side, sizes, counts and summary rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from in4310repro.audit.document import Table, Unread
+from in4310repro.audit.readers.class_rows import class_tables, measure_elsewhere
+from in4310repro.audit.readers.drafts import Draft
+from in4310repro.audit.readers.grid import Grid, flip, numeric, with_labels
+from in4310repro.audit.readers.labels import CLASSWISE
+from in4310repro.audit.readers.matrices import matrix_of_grid
+from in4310repro.audit.readers.network_rows import summary_tables, wide_tables
+from in4310repro.audit.readers.pieces import Piece, Result, scaled, sizes_of
+from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
+from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SPREADS, heading
+
+DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
+# Columns of detectors and of segmentation: values of boxes or pixels.
+BOXES = re.compile(r"\b(?:gts?|dets?|detections|instances|boxe?s?|m?iou|dice|pixels?)\b")
+
+
+def read_grid(table: Grid) -> Result:
+    """The tables that a grid holds; empty where it holds no measured values of classes or networks.
+
+    Raises:
+        ValueError: a class without a name.
+    """
+    matrix = matrix_of_grid(table)
+    if matrix is not None:
+        return Result(pieces=(matrix,), lines=_lines(table))
+    columns = columns_of(table) if table.header and table.body else None
+    if columns is None and table.header and table.body and all(numeric(cell) for cell in table.body[0].cells if cell):
+        table = with_labels(table)
+        columns = columns_of(table)
+    if columns is None or not columns.values:
+        return Result()
+    kind = kind_of(table, columns)
+    if not table.flipped:
+        turned = _turned(table, columns, kind)
+        if turned is not None:
+            return read_grid(turned)
+    if kind is not Kind.CLASSES and not table.flipped and _wide(columns):
+        return _result(table, list(wide_tables(table, columns)), [])
+    if kind is Kind.EPOCHS:
+        return Result(lines=_lines(table))
+    if kind is Kind.CLASSES or (kind is Kind.UNKNOWN and _rows_are_classes(table, columns)):
+        return _result(table, *class_tables(table, columns))
+    return _result(table, list(summary_tables(table, columns)), [])
+
+
+def _turned(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
+    """The grid with rows and columns exchanged, if its columns are classes or its rows are measures."""
+    if _wide(columns) and kind is not Kind.CLASSES:
+        return None
+    corner = table.names[columns.label]
+    if kind is Kind.METRICS:
+        return flip(table, "class" if CLASS.fullmatch(corner.lower()) or _classes_across(table, columns) else "")
+    if kind is Kind.CLASSES or not _classes_across(table, columns):
+        return None
+    at_corner = heading(corner).measure and not heading(table.title).measure
+    return flip(replace(table, title=corner) if at_corner else table, "class")
+
+
+def _wide(columns: Columns) -> bool:
+    """Whether columns name a measure and a class each: Acc_sea, AP forest."""
+    named = {
+        of.rest.lower() for _, of in columns.values if of.measure and of.rest and not NETWORK_NAME.fullmatch(of.rest)
+    }
+    named = {name for name in named if not SPREADS.fullmatch(name)}
+    return len(named) >= 2 and not all(BEST.fullmatch(name) for name in named)
+
+
+def _classes_across(table: Grid, columns: Columns) -> bool:
+    """Whether the columns are classes: names without a measure, and a mean beside them or a title that says so."""
+    plain = [of for _, of in columns.values if not of.measure and of.rest]
+    if len(plain) < 2 or len(plain) * 2 < len(columns.values) or any(NETWORK_NAME.fullmatch(of.rest) for of in plain):
+        return False
+    return any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
+
+
+def _rows_are_classes(table: Grid, columns: Columns) -> bool:
+    measured_columns = any(of.measure for _, of in columns.values)
+    return evidence_of_classes(table, columns) and (measured_columns or measure_elsewhere(table, columns) is not None)
+
+
+def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> Result:
+    lines = _lines(table)
+    labels = {row.cells[0].strip() for row in table.body}
+    partial = PARTIAL.search(f"{table.title} {table.names[0]}".lower()) is not None or bool(labels & DOTS)
+    whole = not any(BOXES.search(name.lower()) or heading(name).threshold for name in table.names)
+    pieces = []
+    for draft in drafts:
+        if not draft.values:
+            continue
+        values = scaled(draft.values)
+        name = " · ".join(filter(None, (table.title[:80], draft.network, draft.image_set or "")))
+        made = Table(
+            name=name or f"the table from line {min(lines)}",
+            values=values,
+            sizes=sizes_of(values, draft.sizes),
+            total=draft.total,
+            image_set=draft.image_set,
+            partial=partial,
+            whole_images=whole,
+        )
+        has_classes = any(value.class_name is not None for value in values)
+        joins = not partial if has_classes else not (draft.best or draft.network)
+        pieces.append(Piece(table=made, first=min(lines), last=max(lines), reader=table.reader, joins=joins))
+    return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines)
+
+
+def _lines(table: Grid) -> frozenset[int]:
+    return frozenset(line for row in table.rows for line in row.lines)

@@ -1,0 +1,135 @@
+"""Puts together overall values, confusion matrices and the tables of the classes that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from in4310repro.audit.document import ConfusionMatrix, Measure, Value
+from in4310repro.audit.readers.matrices import transposed
+from in4310repro.audit.readers.passes import CAPTION
+from in4310repro.audit.readers.pieces import Piece, has_classes
+
+NEAR = 12  # lines between an overall value and the table that it is of
+MATRIX_NEAR = 30  # lines between a report and its confusion matrix
+BESIDE = 4  # lines: so near, a value without an image set is of the table's set
+# Recall of a class is its accuracy, so the overall accuracy is of a table with either.
+OF_IMAGES = {
+    Measure.ACCURACY,
+    Measure.RECALL,
+    Measure.PRECISION,
+    Measure.F1,
+    Measure.BALANCED_ACCURACY,
+    Measure.KAPPA,
+}
+
+
+def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
+    """The pieces, each matrix and each summary that stands next to one table of classes made part of it."""
+    matrices = [piece for piece in pieces if piece.table.matrix and not piece.table.values]
+    tables = [piece for piece in pieces if has_classes(piece.table) and piece not in matrices]
+    tables = _with_matrices(tables, matrices)
+    rest = []
+    for loose in sorted((p for p in pieces if not has_classes(p.table)), key=lambda piece: piece.first):
+        fitting = sorted(
+            (_distance(loose, piece), index) for index, piece in enumerate(tables) if _fits(loose, piece, lines)
+        )
+        # At the same distance from two tables nothing says whose it is.
+        if fitting and (len(fitting) == 1 or fitting[0][0] < fitting[1][0]):
+            tables[fitting[0][1]] = _with_summary(tables[fitting[0][1]], loose)
+        else:
+            rest.append(loose)
+    return [*tables, *rest]
+
+
+def _with_matrices(tables: list[Piece], matrices: Sequence[Piece]) -> list[Piece]:
+    """The tables with the matrices that are theirs, and the matrices that are nobody's as tables of their own."""
+    tables = list(tables)
+    alone = []
+    for piece in matrices:
+        near = sorted(
+            (_distance(piece, table), index)
+            for index, table in enumerate(tables)
+            if _distance(piece, table) <= MATRIX_NEAR and table.table.matrix is None
+        )
+        matched = next(((index, m) for _, index in near[:2] if (m := _matched(piece, tables[index])) is not None), None)
+        if matched is None:
+            alone.append(piece)
+            continue
+        index, matrix = matched
+        tables[index] = replace(tables[index], table=replace(tables[index].table, matrix=matrix), last=piece.last)
+    return [*tables, *alone]
+
+
+def _matched(piece: Piece, other: Piece) -> ConfusionMatrix | None:
+    """The matrix with the names and orientation of a table, if it can be of the same images.
+
+    It can if it has as many classes, and at least half of its row sums (or column sums: then it is turned) are sizes
+    of the table; where no sizes are printed, the names must be the same.
+    """
+    matrix = piece.table.matrix
+    classes = list(dict.fromkeys(value.class_name for value in other.table.values if value.class_name is not None))
+    if matrix is None or len(classes) != len(matrix.classes):
+        return None
+    named = matrix.classes == tuple(classes)
+    unnamed = matrix.classes == tuple(str(index) for index in range(len(classes)))
+    if not named and not unnamed:
+        return matrix if set(matrix.classes) == set(classes) and not other.table.sizes else None
+    renamed = replace(matrix, classes=tuple(classes))
+    sizes = [other.table.sizes.get(name) for name in classes]
+    if matrix.shares or None in sizes:
+        return renamed
+    agreeing = _agreement(renamed, sizes)
+    turned = _agreement(transposed(renamed), sizes)
+    if max(agreeing, turned) * 2 < len(classes):
+        return None
+    return transposed(renamed) if turned > agreeing else renamed
+
+
+def _agreement(matrix: ConfusionMatrix, sizes: Sequence[int | None]) -> int:
+    return sum(sum(cell.value for cell in row) == size for row, size in zip(matrix.rows, sizes, strict=True))
+
+
+def _distance(one: Piece, other: Piece) -> int:
+    return max(one.first - other.last, other.first - one.last, 0)
+
+
+def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
+    """Whether a summary can be of a table: near, no heading between, of the same set, of a measure that it has."""
+    if not (loose.joins and piece.joins) or _distance(loose, piece) > NEAR:
+        return False
+    between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
+    if any(line.startswith("#") or CAPTION.fullmatch(line[:200]) for line in between):
+        return False
+    of, table = loose.table.image_set, piece.table.image_set
+    if of != table and not (of == "test" and table is None) and not (of is None and _distance(loose, piece) <= BESIDE):
+        return False
+    return all(_same_measure(value.measure, piece) and not _given(value, piece) for value in loose.table.values)
+
+
+def _same_measure(measure: Measure, piece: Piece) -> bool:
+    measures = {value.measure for value in piece.table.values}
+    if measure is Measure.OTHER:
+        return True
+    return measure in measures or (measure in OF_IMAGES and bool(measures & OF_IMAGES)) or bool(piece.table.matrix)
+
+
+def _given(value: Value, piece: Piece) -> bool:
+    """Whether the table has another value for that summary: then nothing says which is whose."""
+    for other in piece.table.values:
+        same = other.class_name is None and other.measure is value.measure and other.average is value.average
+        if same and abs(other.printed.value - value.printed.value) > max(other.printed.unit, value.printed.unit):
+            return True
+    return False
+
+
+def _with_summary(piece: Piece, loose: Piece) -> Piece:
+    table, other = piece.table, loose.table
+    counted = next((value.count[1] for value in other.values if value.count), None)
+    table = replace(
+        table,
+        values=(*table.values, *other.values),
+        total=table.total or other.total or counted,
+        image_set=table.image_set or other.image_set,
+    )
+    return replace(piece, table=table, first=min(piece.first, loose.first), last=max(piece.last, loose.last))

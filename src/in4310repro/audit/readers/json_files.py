@@ -1,0 +1,249 @@
+"""JSON: classification_report's output_dict, values by class, parallel lists, records, confusion matrices."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from in4310repro.audit.document import Measure, Table, Value
+from in4310repro.audit.readers.grid import Grid, Row
+from in4310repro.audit.readers.grids import read_grid
+from in4310repro.audit.readers.matrices import READER as MATRIX
+from in4310repro.audit.readers.matrices import matrix_of_lists
+from in4310repro.audit.readers.numbers import count, measured
+from in4310repro.audit.readers.pieces import Piece, has_classes, scaled, value_of
+from in4310repro.audit.readers.subjects import subject
+from in4310repro.audit.readers.words import SIZE, heading
+
+READER = "JSON"
+# Strings are passed over, numbers counted: json tells no lines.
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?\d[\d.eE+-]*|NaN|-?Infinity)', re.DOTALL)
+NAMES = re.compile(r"(?:class|label|categor|target)\w*")
+NUMPY = re.compile(r"np\.\w{1,10}\(([^()]{1,60})\)")
+WIDE = 3  # keys such as acc_sea that make a table
+NESTED = 30  # objects within objects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numeral:
+    """A number as it is written, and its line."""
+
+    text: str
+    line: int
+
+
+@dataclass(kw_only=True)
+class Gathered:
+    """The values of one object and of the objects of measures within it."""
+
+    values: list[Value] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    matrix: Any = None
+
+
+def read_json(text: str, name: str) -> list[Piece] | None:
+    """The tables of a JSON text; None where it is no JSON.
+
+    Args:
+        text: the whole text.
+        name: the name of the file, which may say what {"sea": 0.9} measures.
+    """
+    if text.lstrip("\ufeff \r\n\t")[:1] not in ("{", "["):
+        return None
+    content = _loaded(text)
+    # A dictionary as Python prints it.
+    content = _loaded(NUMPY.sub(r"\1", text).replace("'", '"')) if content is None else content
+    if content is None:
+        return None
+    pieces: list[Piece] = []
+    _walk(content, (), pieces, heading(re.sub(r"\.\w+$", "", name.rpartition("/")[2])).measure)
+    return pieces
+
+
+def _loaded(text: str) -> Any:
+    """The content with numbers as Numerals; None for what is no JSON."""
+    lines = _Lines(text)
+    try:
+        return json.loads(text.lstrip("\ufeff"), parse_float=lines, parse_int=lines, parse_constant=lines)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+class _Lines:
+    """Gives each number its line: json calls it for one after the other, in the order of the text."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = TOKEN.finditer(text)
+        self.text, self.position, self.line = text, 0, 1
+
+    def __call__(self, number: str) -> Numeral:
+        for token in self.tokens:
+            if token["number"]:
+                self.line += self.text.count("\n", self.position, token.start())
+                self.position = token.start()
+                break
+        return Numeral(text=number, line=self.line)
+
+
+def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
+    """Turns an object into tables, then looks into those within it that are no measures."""
+    if len(path) > NESTED:
+        return
+    table = _as_grid(node, " ".join(path))
+    if table is not None:
+        found = [replace(piece, reader=READER) for piece in read_grid(table).pieces]
+        if any(has_classes(piece.table) for piece in found):
+            pieces += found
+            return
+    if isinstance(node, Mapping):
+        gathered = Gathered()
+        rest = [key for key, value in node.items() if not _gather(key, value, gathered, measure)]
+        told = measure or heading(" ".join(path)).measure or (Measure.OTHER if not path else None)
+        if not gathered.values and not gathered.matrix and _flat(node) and told:
+            _by_class(node, told, gathered)
+        _finish(gathered, path, pieces)
+        for key in rest:
+            _walk(node[key], (*path, key), pieces, heading(key).measure or measure)
+    elif isinstance(node, list):
+        for index, each in enumerate(node):
+            if isinstance(each, Mapping):
+                _walk(each, (*path, str(index + 1)), pieces, measure)
+
+
+def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> bool:
+    """Takes a key that names a measure, sizes, classes or a matrix; False for others."""
+    of = heading(key)
+    if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
+        gathered.names = value
+    elif "confusion" in key.lower() and isinstance(value, list):
+        gathered.matrix = value
+    elif isinstance(value, Numeral):
+        return _summary(key, value, gathered, measure)
+    elif SIZE.fullmatch(of.text.lower().replace("_", " ")) and _flat(value):
+        sizes = {name: count(number.text) for name, number in value.items() if isinstance(number, Numeral)}
+        gathered.sizes.update({name: size for name, size in sizes.items() if size is not None})
+    elif of.measure and not of.rest and of.average is None and (_flat(value) or _numbers(value)):
+        names = value if isinstance(value, Mapping) else dict(zip(_names(gathered, len(value)), value, strict=True))
+        _by_class(names, of.measure, gathered)
+    else:
+        return False
+    return True
+
+
+def _names(gathered: Gathered, length: int) -> Sequence[str]:
+    return gathered.names if len(gathered.names) == length else [str(index) for index in range(length)]
+
+
+def _flat(node: Any) -> bool:
+    """Whether an object holds numbers alone, at least two."""
+    return (
+        isinstance(node, Mapping) and len(node) > 1 and all(isinstance(v, Numeral) or v is None for v in node.values())
+    )
+
+
+def _numbers(node: Any) -> bool:
+    return isinstance(node, list) and len(node) > 1 and all(isinstance(each, Numeral) for each in node)
+
+
+def _by_class(node: Mapping[str, Any], measure: Measure, gathered: Gathered) -> None:
+    for name, number in node.items():
+        if not isinstance(number, Numeral):
+            continue
+        if not name.strip():
+            raise ValueError(f"line {number.line}: {measure} of an empty class name; a name is valid")
+        of = subject(name, measure)
+        cell = measured(number.text, number.line)
+        summary = of is not None and of.class_name is None
+        value = cell and value_of(
+            of.measure if summary and of else measure,
+            cell,
+            name,
+            class_name=None if summary else name,
+            average=of.average if summary and of else None,
+        )
+        if value:
+            gathered.values.append(value)
+
+
+def _summary(key: str, number: Numeral, gathered: Gathered, measure: Measure | None) -> bool:
+    of, cell = subject(key, measure if heading(key).summary else None), measured(number.text, number.line)
+    if of is None or cell is None or of.network or not of.clear:
+        return False
+    value = value_of(of.measure, cell, key, class_name=of.class_name, average=of.average)
+    if value:
+        gathered.values.append(value)
+    return value is not None
+
+
+def _finish(gathered: Gathered, path: tuple[str, ...], pieces: list[Piece]) -> None:
+    matrix = matrix_of_lists(_texts(gathered.matrix), gathered.names) if gathered.matrix else None
+    if not gathered.values and not matrix:
+        return
+    lines = [value.printed.line for value in gathered.values] or [1]
+    table = Table(
+        name=" · ".join(path) or "the values",
+        values=scaled(gathered.values),
+        sizes=gathered.sizes,
+        image_set=next((found for part in path if (found := heading(part).image_set)), None),
+        matrix=matrix,
+    )
+    reader = READER if gathered.values else MATRIX
+    pieces.append(Piece(table=table, first=min(lines), last=max(lines), reader=reader, joins=False))
+
+
+def _texts(node: Any) -> list[list[tuple[str, int]]]:
+    rows = [row for row in node if isinstance(row, list)]
+    return [[(cell.text, cell.line) for cell in row if isinstance(cell, Numeral)] for row in rows]
+
+
+def _as_grid(node: Any, title: str) -> Grid | None:
+    """Objects by class (a report as a dictionary), and records, as a grid."""
+    if isinstance(node, Mapping):
+        if _flat(node) and len([key for key in node if (of := heading(key)).measure and of.rest]) >= WIDE:
+            keys = list(node)
+            row = Row(cells=tuple(_text(node[key]) for key in keys), lines=_lines(node, keys))
+            header = Row(cells=tuple(keys), lines=row.lines)
+            return Grid(rows=(header, row), header=1, reader=READER, title=title)
+        inner = [value for value in node.values() if isinstance(value, Mapping)]
+        if len(inner) < 2 or not all(_flat(each) and _measures(each) for each in inner):
+            return None
+        keys = list(dict.fromkeys(key for each in inner for key in each))
+        rows = [_row(name, each, keys) for name, each in node.items() if isinstance(each, Mapping | Numeral)]
+        names = ["class", *keys]
+    elif isinstance(node, list) and len(node) > 1 and all(isinstance(each, Mapping) and each for each in node):
+        keys = list(dict.fromkeys(key for each in node for key in each))
+        rows = [Row(cells=tuple(_text(each.get(k)) for k in keys), lines=_lines(each, keys)) for each in node]
+        names = keys
+    else:
+        return None
+    return Grid(
+        rows=(Row(cells=tuple(names), lines=(rows[0].lines[0],) * len(names)), *rows),
+        header=1,
+        reader=READER,
+        title=title,
+    )
+
+
+def _measures(node: Mapping[str, Any]) -> bool:
+    return any(heading(key).measure and not heading(key).rest for key in node)
+
+
+def _row(name: str, node: Any, keys: Sequence[str]) -> Row:
+    """A row of a report; a number by itself, the accuracy, stands in the first column."""
+    if isinstance(node, Numeral):
+        return Row(cells=(name, node.text, *[""] * (len(keys) - 1)), lines=(node.line,) * (len(keys) + 1))
+    lines = _lines(node, keys)
+    return Row(cells=(name, *[_text(node.get(key)) for key in keys]), lines=(lines[0], *lines))
+
+
+def _lines(node: Mapping[str, Any], keys: Sequence[str]) -> tuple[int, ...]:
+    known = [value.line for value in node.values() if isinstance(value, Numeral)] or [1]
+    return tuple(value.line if isinstance(value := node.get(key), Numeral) else known[0] for key in keys)
+
+
+def _text(value: Any) -> str:
+    return value.text if isinstance(value, Numeral) else value if isinstance(value, str) else ""

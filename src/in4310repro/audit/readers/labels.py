@@ -1,0 +1,199 @@
+"""Label lines: `Accuracy of plane : 83 %`, `AP for bus = 0.79<br />`, several on one line, or names under a heading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from in4310repro.audit.document import Measure, Unread
+from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, measured
+from in4310repro.audit.readers.subjects import Subject, pure, subject
+from in4310repro.audit.readers.words import CLASS, SPREADS, heading, strip_marks
+
+BULLET = re.compile(r"^(?:(?:[-*+•>]|#{1,6}|//|\d{1,3}[.)]) )+")
+# 2024-05-11 10:53:25,019 - mmseg - INFO - ...
+STAMP = re.compile(
+    r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\] ]{0,12}\]?"
+    r"(?: ?[-|:]? ?[\w.]{0,40} ?[-|:]? ?\[?(?:INFO|DEBUG|WARNING)\]?)?[ :|-]*"
+    r"|^\[?(?:INFO|DEBUG)\]?[ :][^ ]{0,40}:? ?"
+)
+# A label, a separator, a value; spaces have been made single, and wider gaps two.
+SEPARATOR = r"(?: ?(?::=|[:=]|->|→|⇒|\|) {0,2}| {1,2}(?:is|was)(?: ?[:=])? | {1,2}[-\u2013—]{1,3}>? |  )"
+VALUE = (
+    rf"(?:{COUNT} ?(?:/|of|out of) ?{COUNT}(?: {{0,2}}[(\[] ?{NUMBER} ?%? ?[)\]])?"
+    rf"|{NUMBER}(?: ?%)?(?: ?{SPREAD} ?{NUMBER}(?: ?%)?)?(?: {{0,2}}[(\[][^()\[\]]{{1,60}}[)\]])?)"
+)
+PAIR = re.compile(rf"{SEPARATOR}(?P<value>{VALUE})(?![\w%/]|[.,]\d)")
+# `Accuracy of plane 83%`, `plane 0.912`: one space alone, where nothing follows.
+SPACED = re.compile(rf"(?P<label>.{{1,100}}?) (?P<value>(?:{NUMBER} ?%|\d?[.,]\d{{1,60}}|\d{{2}}[.,]\d{{1,60}}))")
+LEFT_OUT = re.compile(r".{1,60} (?:nan|n/a|-+)", re.IGNORECASE)  # `precision nan`: a score that is undefined
+NAMED = re.compile(r"(?:class|name|category|label)(?:[ _](?:name|id))? ?[=:] ?(.{1,60})", re.IGNORECASE)
+# What a line must have to be looked at as a measurement that was not understood.
+MEASURING = re.compile(
+    r"\b(?:(?:for|of) class\b|accurac|precision|recall|sensitivity|f1\b|f1-|\bap\b|map\b|kappa)", re.IGNORECASE
+)
+GIVEN = re.compile(
+    r"(?:[:=|]|\bis\b| [-\u2013] |  ) ?[^\w\s]{0,3}\d|\b(?:accuracy|precision|recall|f1(?:[- ]score)?|ap) \d?[.,]\d",
+    re.IGNORECASE,
+)
+CODE = re.compile(
+    r"[{}]|==|\bdef |\bimport |print\(|\w\(\w*[\"']|f\"|%\.?\d?[df]|https?://|!\[|\w=\w+,|\bfrom \w+ import"
+)
+DIGIT = re.compile(r"\d")
+COCO = re.compile(r"@ ?\[ ?IoU")  # Average Precision (AP) @[ IoU=0.50:0.95 | area= all | maxDets=100 ] = 0.503
+WORDS = 12  # of a measurement; more are a sentence
+SENTENCE = 16  # words of a line with one or two values: more are a sentence
+CLASSWISE = re.compile(
+    r"\b(?:per|each|every|by|individual|single|different)[ -]?(?:the )?(?:class|categor|label)"
+    r"|\bper[ -](?!epoch|batch|image|pixel|sample|step|frame|run|fold|seed)\w+"
+    r" (?:accuracy|acc\b|ap\b|f1|recall|precision)"
+    r"|class[ -]?wise|categor(?:y|ies)"
+    r"|\bclass(?:es|'s|s')?[ -](?:accurac|acc\b|aps?\b|average prec|f1|recall|precision)|\bclasses\b",
+    re.IGNORECASE,
+)
+RULE = re.compile(r"[\s=\-_*~`#+|:.]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineValue:
+    """A value of a label line."""
+
+    subject: Subject
+    cell: Measured
+    line: int
+    label: str
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The heading above: names alone are read with its measure, until a line that fits no more."""
+
+    measure: Measure | None = None
+    heading: bool = False  # False: inferred from the class values above, for `Mean: 0.9`
+    values: int = 0
+    misses: int = field(default=0)
+
+
+def read_labels(lines: Sequence[str], skipped: frozenset[int]) -> tuple[list[LineValue], list[Unread]]:
+    """The values of all label lines, and the lines that look like measurements and are none that is known."""
+    values: list[LineValue] = []
+    unread: list[Unread] = []
+    context = Context()
+    for number, raw in enumerate(lines, start=1):
+        if number in skipped or len(raw) > LINE:
+            context = Context()
+            continue
+        line = clean(raw)
+        if not line or line.startswith("{") or RULE.fullmatch(line) or COCO.search(line):
+            continue
+        found = list(_values(line, number, context))
+        values += found
+        if not found and _opens(line):
+            context = Context(measure=heading(line).measure or Measure.OTHER, heading=True)
+        elif found:
+            classes = [value.subject for value in found if value.subject.class_name is not None]
+            measure = context.measure if context.heading or not classes else classes[-1].measure
+            context = replace(context, measure=measure, values=context.values + len(found), misses=0)
+        else:
+            context = replace(context, misses=context.misses + 1)
+            context = Context() if context.values or context.misses > 2 else context
+            unread += _unread(line, raw, number)
+    return values, unread
+
+
+def clean(raw: str) -> str:
+    """The line without bullets, time stamps, marks and the break at its end; gaps of more than one space are two."""
+    line = re.sub(r" {2,}", "  ", raw.translate(ALIKE).replace("\t", "  ")).strip()
+    line = BULLET.sub("", re.sub(r"<br ?/?>|\\\\$|\\$", "", line)).strip()
+    line = BULLET.sub("", STAMP.sub("", line))
+    return re.sub(r"\*\*|__(?=\W|$)|`", "", line).strip().rstrip(",;").strip()
+
+
+def _opens(line: str) -> bool:
+    """Whether a line is a heading over class values, such as `Accuracy of each class:`."""
+    if len(line) > 90 or not CLASSWISE.search(line):
+        return False
+    return line.rstrip("- ").endswith(":") or heading(line).measure is not None
+
+
+def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
+    """The values of one line; a name that the line gives first is that of all its values."""
+    pairs = _pairs(line)
+    spaced = SPACED.fullmatch(line) if not PAIR.search(line) and DIGIT.search(line) else None
+    if spaced and (context.heading or subject(spaced["label"])) and "," not in spaced["label"]:
+        yield from _value(spaced["label"], spaced["value"], number, context, None)
+    if not pairs:
+        yield from _spaced_list(line, number)
+    alone = len(pairs) == 1 and not re.search(r"\w", line[pairs[0].end() :])
+    start, name, measure = 0, None, context.measure
+    for pair in pairs:
+        *before, label = re.split(r"[,;|]", line[start : pair.start()].strip(" |,;"))
+        start = pair.end()
+        name = next((given[1] for part in before if (given := NAMED.fullmatch(part.strip()))), name)
+        if CLASS.fullmatch(label.strip().lower()) and re.fullmatch(r"\w+", pair["value"].strip()):
+            name = pair["value"].strip()
+            continue
+        label, name, measure = _prefix(label.strip(), name, measure)
+        # A name alone is read with the measure of the heading above, or of its own line.
+        below = alone or not context.heading or measure is not context.measure
+        yield from _value(label, pair["value"], number, replace(context, measure=measure if below else None), name)
+
+
+def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
+    """The values of `Sea: precision 0.91, recall 0.88`."""
+    name, _, rest = line.rpartition(":")
+    parts = [part.strip() for part in rest.split(",")] if "," in rest else []
+    items = [SPACED.fullmatch(part) for part in parts if not LEFT_OUT.fullmatch(part)]
+    # One letter before several scores is the name of a class: f is not F1 there.
+    named = len(name.strip()) == 1 or not pure(name)
+    if len(parts) > 1 and items and all(item and pure(item["label"]) for item in items) and named:
+        for item in items:
+            if item:
+                yield from _value(item["label"], item["value"], number, Context(), name.strip() or None)
+
+
+def _pairs(line: str) -> list[re.Match[str]]:
+    """The labels with values of a line; none in a sentence, or where nothing says which of two values counts."""
+    pairs = list(PAIR.finditer(line)) if DIGIT.search(line) else []
+    touching = [before for before, after in pairwise(pairs) if before.end() == after.start()]
+    sentence = len(line.split()) > SENTENCE and len(pairs) < 3
+    if sentence or any(not before["value"].strip().isdigit() for before in touching):
+        return []
+    # `Accuracy of    0 : 0.91`: the first number is the name of a class.
+    return [pair for pair in pairs if pair not in touching]
+
+
+def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str, str | None, Measure | None]:
+    """Splits `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
+    parts = re.split(r" ?: | - ", label, maxsplit=1)
+    if len(parts) == 2 and parts[0] and parts[1]:
+        if pure(parts[1]) and not heading(parts[0]).summary and not pure(parts[0]):
+            given = re.sub(r"^(?:class|category|label) ", "", parts[0], flags=re.IGNORECASE)
+            return parts[1], given, measure
+        if pure(parts[0]) and CLASSWISE.search(parts[0]) and not pure(parts[1]):
+            return parts[1], name, pure(parts[0])
+    return label, name, measure
+
+
+def _value(label: str, text: str, number: int, context: Context, name: str | None) -> Iterator[LineValue]:
+    cell = measured(text, number)
+    if cell is None or not label or SPREADS.fullmatch(label.lower()) or len(label) > 110:
+        return
+    of = subject(label)
+    if of is None and context.measure and (context.heading or (heading(label).summary and context.values > 1)):
+        of = subject(label, context.measure)
+    if of is None:
+        return
+    if name is not None and of.class_name is None and pure(label):
+        of = replace(of, class_name=name.strip(" :\"'"), average=None)
+    yield LineValue(subject=of, cell=cell, line=number, label=strip_marks(label))
+
+
+def _unread(line: str, raw: str, number: int) -> Iterator[Unread]:
+    """The line, if it looks like a measurement: a measure, a number, few words, no code."""
+    looks = MEASURING.search(line) and GIVEN.search(line)
+    if looks and len(line.split()) <= WORDS and not CODE.search(line) and not re.search(r"\bloss|iou\b", line, re.I):
+        yield Unread(line=number, text=raw.strip()[:LINE], why="looks like a measurement in a form that is not known")

@@ -1,0 +1,143 @@
+"""LaTeX tables: tabular with multirow and multicolumn, rules of booktabs, bold numbers and escaped percent signs."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from in4310repro.audit.readers.grid import Grid, grid
+from in4310repro.audit.readers.words import strip_marks
+
+READER = "LaTeX table"
+BEGIN = re.compile(r"\\begin\{(tabular[xy*]?|longtable|tabulary|array|tblr)\}")
+CAPTION = re.compile(r"\\caption(?:\[[^\]]{0,200}\])?\{")
+RULES = re.compile(
+    r"\\(?:hline|toprule|midrule|bottomrule|hdashline|specialrule(?:\{[^{}]*\}){0,3}|addlinespace(?:\[[^\]]*\])?"
+    r"|c?midrule(?:\[[^\]]*\])?(?:\([^)]*\))?\{[^{}]*\}|cline\{[^{}]*\}|noalign\{[^{}]*\}|rowcolor(?:\[[^\]]*\])?\{[^{}]*\}"
+    r"|endhead|endfirsthead|endfoot|endlastfoot|Xhline\{[^{}]*\})"
+)
+SPAN = re.compile(r"\\multicolumn\{(\d{1,3})\}\{[^{}]*\}\{(.*)\}\s*", re.DOTALL)
+ROWS = re.compile(
+    r"\\multirow(?:\[[^\]]*\])?\{(-?\d{1,3}|\*)\}(?:\[[^\]]*\])?\{[^{}]*\}(?:\[[^\]]*\])?\{(.*)\}\s*", re.DOTALL
+)
+# Commands whose argument is the text: \textbf{...}, \emph{...}, \underline{...}.
+WRAPPERS = re.compile(
+    r"\\(?:textbf|textit|emph|underline|texttt|textsc|textrm|textsf|mathbf|mathrm|text|mbox|bm|uline|makecell|shortstack"
+    r"|thead|textsuperscript|scriptsize|num|SI)(?:\[[^\]]*\])?\{([^{}]*)\}"
+)
+COLOURS = re.compile(
+    r"\\(?:cellcolor|textcolor|color|rotatebox|cite\w?|ref|label|footnotemark|tnote)(?:\[[^\]]*\])?\{[^{}]*\}"
+)
+SWITCHES = re.compile(
+    r"\\(?:bf|it|em|tiny|small|footnotesize|scriptsize|bfseries|itshape|centering|quad|qquad|,|;|!)(?![a-zA-Z])"
+)
+DEPTH = 6  # nested commands that are unwrapped
+INNER = 100  # environments within a table
+
+
+def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
+    """The tables of a LaTeX source, each with its caption."""
+    ends = [index for index, line in enumerate(lines) if "\\end{" in line]
+    for start, line in enumerate(lines):
+        begin = BEGIN.search(line[:20_000]) if ends else None
+        if not begin or start + 1 in skipped:
+            continue
+        mark = f"\\end{{{begin[1]}}}"
+        after = ends[bisect_left(ends, start) :][:INNER]
+        stop = next((index for index in after if mark in lines[index]), None)
+        if stop is None:
+            continue
+        first = _after_columns(line[begin.end() :])
+        rows = list(_rows([first, *lines[start + 1 : stop + 1]], start + 1, mark))
+        if rows:
+            yield grid(_filled(rows), READER, title=_caption(lines, start, stop))
+
+
+def _after_columns(text: str) -> str:
+    """What follows the column specification."""
+    while text.lstrip()[:1] in ("{", "["):
+        text = text.lstrip()
+        text = text[_closing(text) + 1 :]
+    return text
+
+
+def _closing(text: str) -> int:
+    """The index of the bracket that closes the one at the start, or the last index."""
+    pair = {"{": "}", "[": "]"}[text[0]]
+    depth = 0
+    for index, character in enumerate(text):
+        depth += (character == text[0]) - (character == pair)
+        if depth == 0:
+            return index
+    return len(text) - 1
+
+
+def _rows(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows between the double backslashes, each with the line that it ends on."""
+    text, number = "", first
+    for number, line in enumerate(lines, start=first):
+        code = re.sub(r"(?<!\\)%.*", "", line[:20_000]).replace(mark, "\\\\")
+        *ended, rest = re.split(r"\\\\(?:\[[^\]]*\])?|\\tabularnewline", code)
+        for part in ended:
+            cells = _cells(f"{text} {part}")
+            text = ""
+            if any(cells):
+                yield number, cells
+        text = f"{text} {rest}"[-20_000:]
+
+
+def _cells(row: str) -> list[str]:
+    cells: list[str] = []
+    for cell in re.split(r"(?<!\\)&", RULES.sub(" ", row)):
+        span = SPAN.fullmatch(cell.strip())
+        cells += [_plain(span[2] if span else cell), *[""] * (int(span[1]) - 1 if span else 0)]
+    return cells
+
+
+def _plain(cell: str) -> str:
+    """The text of a cell; a cell over several rows keeps its span, as the rows below need it."""
+    text = SWITCHES.sub(" ", COLOURS.sub(" ", cell))
+    rows = ROWS.fullmatch(text.strip())
+    if rows:
+        return f"\x01{rows[1]}\x01{_plain(rows[2])}"
+    for _ in range(DEPTH):
+        text, hits = WRAPPERS.subn(r" \1 ", text)
+        if not hits:
+            break
+    text = re.sub(r"_\{?\s*\\pm\s*|\^\{?\s*\\pm\s*|\\pm", " ± ", text)
+    text = (
+        re.sub(r"_\{?\s*±", " ±", text).replace("\\%", "%").replace("\\&", "&").replace("\\_", "_").replace("\\#", "#")
+    )
+    text = text.replace("\\kappa", " kappa ")
+    text = re.sub(r"\\(?:times|checkmark|uparrow|downarrow|dagger|ddagger|ast)\b", " ", text)
+    return strip_marks(re.sub(r"[${}~]", " ", text))
+
+
+def _filled(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """The names over several rows written into each of them."""
+    open_names: dict[int, tuple[int, str]] = {}
+    filled = []
+    for line, cells in rows:
+        cells = list(cells)
+        for index, cell in enumerate(cells):
+            if cell.startswith("\x01"):
+                _, span, name = cell.split("\x01", 2)
+                open_names[index] = (abs(int(span)) - 1 if span != "*" else 0, name)
+                cells[index] = name
+            elif not cell and open_names.get(index, (0, ""))[0] > 0:
+                left, name = open_names[index]
+                # A header cell over two rows is named once: its second row holds the names of columns alone.
+                cells[index] = name
+                open_names[index] = (left - 1, name)
+        filled.append((line, cells))
+    return filled
+
+
+def _caption(lines: Sequence[str], start: int, stop: int) -> str:
+    for index in [*range(max(0, start - 8), start), *range(stop, min(len(lines), stop + 6))]:
+        match = CAPTION.search(lines[index][:20_000])
+        if match:
+            text = lines[index][match.end() - 1 :]
+            return _plain(text[1 : _closing(text)])[:160]
+    return ""

@@ -1,0 +1,92 @@
+"""Values listed on one line: `Per-class accuracy: [0.91 0.88]`, `{'sea': 0.91, 'ice': 0.88}`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from in4310repro.audit.document import Table
+from in4310repro.audit.readers.labels import CLASSWISE
+from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.numbers import NUMBER, measured
+from in4310repro.audit.readers.pieces import Piece, Result, scaled, value_of
+from in4310repro.audit.readers.subjects import pure
+from in4310repro.audit.readers.words import heading, strip_marks
+
+READER = "listed values"
+LIST = re.compile(
+    rf"(?P<label>[^\[{{]{{1,100}}?)(?: ?[:=] ?| )(?:\w{{1,10}}[.\w]{{0,10}}\()?[\[(]+ ?"
+    rf"(?P<values>{NUMBER}(?:(?:, ?| +){NUMBER}){{1,999}}),? ?[\])]+"
+)
+NAMED = re.compile(r"(?P<label>[^\[{]{0,100}?)(?: ?[:=] ?| )?\{(?P<items>[^{}]{5,1900})\}")
+# Per-class accuracy: sea 91.2%, ice 88.3%
+PAIR = re.compile(rf"(?P<name>.{{1,60}}?) (?P<value>{NUMBER} ?%?)")
+ITEM = re.compile(rf"[\"']?(?P<name>[^\"':,]{{1,60}})[\"']? ?: ?(?:np\.float\d\d\()?(?P<value>{NUMBER} ?%?)\)?")
+
+
+def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
+    """The lists whose label is a measure, with or without the names of the classes."""
+    pieces: list[Piece] = []
+    for number, line in enumerate(lines, start=1):
+        if number in skipped or len(line) > LINE or not any(mark in line for mark in "[{,"):
+            continue
+        piece = _named(line, number, lines) or _unnamed(line, number) or _inline(line, number)
+        if piece and pieces and _continues(pieces[-1], piece):
+            table = pieces[-1].table
+            pieces[-1] = replace(
+                pieces[-1], last=number, table=replace(table, values=(*table.values, *piece.table.values))
+            )
+        elif piece:
+            pieces.append(piece)
+    taken = frozenset(line for piece in pieces for line in range(piece.first, piece.last + 1))
+    return Result(pieces=tuple(pieces), lines=taken)
+
+
+def _continues(before: Piece, after: Piece) -> bool:
+    """Whether two lists are of the same classes, on lines one below the other, and of different measures."""
+    names = [[value.class_name for value in piece.table.values] for piece in (before, after)]
+    measures = [{value.measure for value in piece.table.values} for piece in (before, after)]
+    return after.first == before.last + 1 and set(names[0]) == set(names[1]) and not measures[0] & measures[1]
+
+
+def _unnamed(line: str, number: int) -> Piece | None:
+    match = LIST.fullmatch(strip_marks(line))
+    if not match:
+        return None
+    texts = re.findall(NUMBER, match["values"])
+    return _piece(match["label"], enumerate(texts), number)
+
+
+def _named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
+    match = NAMED.fullmatch(" ".join(line.split()))
+    items = [ITEM.fullmatch(part.strip()) for part in match["items"].split(",")] if match else []
+    if not match or len(items) < 2 or None in items:
+        return None
+    above = lines[number - 2] if number > 1 else ""
+    label = match["label"] or above
+    return _piece(label, ((item["name"].strip(), item["value"]) for item in items if item), number)
+
+
+def _inline(line: str, number: int) -> Piece | None:
+    label, colon, rest = strip_marks(line).partition(":")
+    items = [PAIR.fullmatch(part.strip()) for part in re.split(r"[,;]", rest)] if colon else []
+    if len(items) < 2 or None in items or not CLASSWISE.search(label):
+        return None
+    return _piece(label, ((item["name"], item["value"]) for item in items if item), number)
+
+
+def _piece(label: str, items: Iterator[tuple[object, str]], number: int) -> Piece | None:
+    label = strip_marks(label).strip(" :=")
+    measure = pure(label)
+    if measure is None:
+        return None
+    values = []
+    for name, text in items:
+        cell = measured(text, number)
+        of = heading(str(name))
+        value = value_of(measure, cell, label, class_name=str(name)) if cell else None
+        if value:
+            values.append(replace(value, class_name=None, average=of.average) if of.summary else value)
+    table = Table(name=label, values=scaled(values), image_set=heading(label).image_set)
+    return Piece(table=table, first=number, last=number, reader=READER)

@@ -1,0 +1,62 @@
+"""Markdown tables, with or without outer pipes, and tables drawn with lines of plus signs or box characters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from in4310repro.audit.readers.grid import Grid, grid
+from in4310repro.audit.readers.titles import title_above
+
+# |---|:-:|, ---|---, +-----+-----+, ├────┼────┤: below the header, and between the rows of drawn tables.
+RULE = re.compile(r"[\s|+:=\-─━═╇╪┼┿╞╡├┤┌┬┐└┴┘┏┳┓┡┩╔╦╗╚╩╝╠╬╣╒╤╕╘╧╛╭╮╰╯│┃]{3,}")
+BARS = str.maketrans("│┃║", "|||")
+ESCAPED = "\x00"  # in place of \| while a row is cut
+
+
+def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
+    """The tables: runs of lines with bars, one of which is the line below the header."""
+    start = 0
+    while start < len(lines):
+        end = start
+        while end < len(lines) and end + 1 not in skipped and _barred(lines[end]):
+            end += 1
+        if end - start >= 3:
+            yield from _grids(lines, start, end)
+        start = max(end, start + 1)
+
+
+def _barred(line: str) -> bool:
+    return any(bar in line for bar in "|│┃║") or _is_rule(line)
+
+
+def _is_rule(line: str) -> bool:
+    return RULE.fullmatch(line.strip()[:4000]) is not None and any(dash in line for dash in "-─━═=")
+
+
+def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
+    """The tables of a run: where a second header follows in the same run, a second table begins."""
+    rules = [index for index in range(start, end) if _is_rule(lines[index])]
+    rows = [index for index in range(start, end) if index not in rules and _cells(lines[index])]
+    first = [index for index in rules if any(row < index for row in rows)]
+    if not first or not rows:
+        return
+    drawn = lines[start].strip()[:1] in tuple("+┌┏╔╒╭") or len(rules) > 2
+    starts = [rows[0]] if drawn else [max((r for r in rows if r < rule), default=rows[0]) for rule in first]
+    starts[0] = rows[0]
+    for number, begin in enumerate(starts):
+        stop = starts[number + 1] if number + 1 < len(starts) else end
+        inside = [index for index in rows if begin <= index < stop]
+        header = sum(index < first[number] for index in inside)
+        cells = [(index + 1, _cells(lines[index])) for index in inside]
+        yield grid(cells, "Markdown table", header=header, title=title_above(lines, begin, stop))
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a row; bars at its ends are its frame."""
+    text = line.translate(BARS).replace("\\|", ESCAPED).strip().lstrip(">").strip()
+    if text.startswith("|"):
+        text = text[1:]
+    if text.endswith("|"):
+        text = text[:-1]
+    return [cell.replace(ESCAPED, "|").strip() for cell in text.split("|")]

@@ -1,0 +1,186 @@
+"""Confusion matrices: as numpy prints them, with names at the top and side, or as rows of numbers below a heading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import takewhile
+
+from in4310repro.audit.document import ConfusionMatrix, Printed, Table
+from in4310repro.audit.readers.grid import Grid
+from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.numbers import ALIKE, NUMBER, parse
+from in4310repro.audit.readers.pieces import Piece, Result
+from in4310repro.audit.readers.titles import title_above
+
+READER = "confusion matrix"
+ROWS = 1000
+OPEN = re.compile(r"\[ {0,4}\[")
+CONFUSION = re.compile(r"confusion|\bmatrix\b", re.IGNORECASE)
+OF_MATRIX = re.compile(
+    r"^(?:pred\w*|true|actual|labell?ed)(?: as)?[ _:.]*|[ _:.]*\(?(?:pred\w*|true|actual|real)\)?$", re.IGNORECASE
+)
+OF_ROW = re.compile(r"\[class: ([^\]]{1,60})\]")
+CORNER = ("prediction", "reference", "predicted", "pred", "actual", "true")
+TOTALS = ("all", "total", "sum")
+NAMED_ROW = re.compile(r"\s*(\d[\d ]*?) *\| *\w+ *= *(\S.*?)\s*")
+VALUE = re.compile(rf"{NUMBER} ?%?")
+# `Predicted \ Actual`: what comes first names the rows, unless an arrow says otherwise.
+PREDICTED_ROWS = re.compile(r"pred\w*\s*[\\/|]+\s*(?:actual|true|gt|ground|label|real)", re.IGNORECASE)
+
+
+def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
+    """The matrices that no other reader takes."""
+    pieces: list[Piece] = []
+    start = 0
+    while start < len(lines):
+        found = None
+        if start + 1 not in skipped and len(lines[start]) <= 100 * LINE:
+            found = next((made for reader in FORMS if (made := reader(lines, start)) is not None), None)
+        if found:
+            matrix, end = found
+            pieces.append(_piece(matrix, start + 1, end, title_above(lines, start, end)))
+            start = end
+        else:
+            start += 1
+    taken = frozenset(line for piece in pieces for line in range(piece.first, piece.last + 1))
+    return Result(pieces=tuple(pieces), lines=taken)
+
+
+def matrix_of_grid(table: Grid) -> Piece | None:
+    """The matrix of a grid whose rows and columns have the same names, with totals beside them or without."""
+    if not table.header:
+        return None
+    names = [name.strip().lower() for name in table.names[1:]]
+    labels = [row.cells[0].strip().lower() for row in table.body]
+    size = next((n for n in range(min(len(names), len(labels)), 1, -1) if _same(names[:n], labels[:n])), 0)
+    if size < 2 or size < len(labels) - 1 or size < len(names) - 2:
+        return None
+    rows = [_numbers(list(row.cells[1 : size + 1]), row.lines[0]) for row in table.body[:size]]
+    made = _matrix(rows, [_bare_name(row.cells[0].strip()) for row in table.body[:size]])
+    if made is None:
+        return None
+    if PREDICTED_ROWS.search(table.names[0]):
+        made = transposed(made)
+    lines = [line for row in table.rows for line in row.lines]
+    return _piece(made, min(lines), max(lines), table.title)
+
+
+def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[str]) -> ConfusionMatrix | None:
+    """The matrix of rows of texts with their lines."""
+    parsed = [_numbers([text for text, _ in row], row[0][1] if row else 1) for row in rows]
+    return _matrix(parsed, names if len(names) == len(rows) else [])
+
+
+def transposed(matrix: ConfusionMatrix) -> ConfusionMatrix:
+    """The matrix with the true classes in its rows."""
+    return ConfusionMatrix(classes=matrix.classes, rows=tuple(zip(*matrix.rows, strict=True)), shares=matrix.shares)
+
+
+def _same(names: Sequence[str], labels: Sequence[str]) -> bool:
+    return all(_bare_name(a) == _bare_name(b) != "" for a, b in zip(names, labels, strict=True))
+
+
+def _bare_name(name: str) -> str:
+    """The class in `Predicted as sea` and `sea (true)`."""
+    return OF_MATRIX.sub("", name)
+
+
+def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+    """A matrix in square brackets: numpy's, a list's, a tensor's."""
+    opening = OPEN.search(lines[start][:LINE])
+    if not opening:
+        return None
+    rows: list[tuple[Printed, ...] | None] = []
+    names: list[str] = []
+    for index in range(start, min(len(lines), start + ROWS)):
+        text = lines[index][opening.end() - 1 :] if index == start else lines[index]
+        # Torch7 writes the accuracy and [class: name] behind each row.
+        names += OF_ROW.findall(text[:LINE])
+        parts = [part for part in re.findall(r"\[([^\[\]]*)\]?", OF_ROW.sub("", text[: 100 * LINE])) if part.strip()]
+        rows += [_numbers(part.replace(",", " ").split(), index + 1) for part in parts]
+        if re.search(r"\] {0,4}\]", text):
+            matrix = _matrix(rows, names if len(names) == len(rows) else [])
+            return (matrix, index + 1) if matrix else None
+        if not parts or None in rows or len(rows) > len(rows[0] or ()):
+            return None
+    return None
+
+
+def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+    """A matrix with the names of the classes in the line above and before each row, with totals or without: pandas."""
+    names = [name for name in lines[start][:LINE].split() if name.lower() not in CORNER]
+    if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and names[:2] not in (["0", "1"], ["1", "2"])):
+        return None
+    totals = names[-1].lower() in TOTALS
+    rows, end = [], start + 1
+    names = names[:-1] if totals else names
+    if end < len(lines) and [word.lower() for word in lines[end].split()] in (["actual"], ["true"]):
+        end += 1
+    for index, name in enumerate(names, start=end):
+        words = lines[index][:LINE].split() if index < len(lines) else []
+        if len(words) != len(names) + 1 + totals or words[0] != name:
+            return None
+        rows.append(_numbers(words[1 : len(names) + 1], index + 1))
+    matrix = _matrix(rows, names)
+    if matrix and lines[start].split()[0].lower() == "prediction":
+        matrix = transposed(matrix)  # R prints predictions in rows
+    return (matrix, end + len(names) + totals) if matrix else None
+
+
+def _classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+    """Weka's matrix: letters above, and `| a = name` behind each row."""
+    if "classified as" not in lines[start][:LINE]:
+        return None
+    found = [NAMED_ROW.fullmatch(line[:LINE]) for line in lines[start + 1 : start + 1 + ROWS]]
+    named = list(takewhile(lambda match: match is not None, found))
+    rows = [_numbers(match[1].split(), start + 2 + index) for index, match in enumerate(named) if match]
+    matrix = _matrix(rows, [match[2] for match in named if match])
+    return (matrix, start + 1 + len(named)) if matrix else None
+
+
+def _bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+    """Rows of numbers alone, below a line that says what they are."""
+    words = lines[start][:LINE].split()
+    above = [line for line in lines[max(0, start - 3) : start] if line.strip()]
+    if len(words) < 2 or not above or not CONFUSION.search(above[-1][:LINE]):
+        return None
+    rows = [_numbers(lines[i][:LINE].split(), i + 1) for i in range(start, min(len(lines), start + len(words)))]
+    matrix = _matrix(rows, [])
+    return (matrix, start + len(words)) if matrix else None
+
+
+def _numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
+    plain = [word.translate(ALIKE).strip() for word in words]
+    return tuple(parse(word, line) for word in plain) if all(VALUE.fullmatch(word) for word in plain) else None
+
+
+def _matrix(rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str]) -> ConfusionMatrix | None:
+    """A matrix, if the rows are square and hold counts, or shares that sum to one in rows, columns or in all."""
+    if len(rows) < 2 or any(row is None or len(row) != len(rows) for row in rows):
+        return None
+    full = tuple(row for row in rows if row is not None)
+    values = [[printed.value for printed in row] for row in full]
+    whole = all(value.denominator == 1 and value >= 0 for row in values for value in row)
+    if not whole and not _shares(values):
+        return None
+    classes = tuple(names) or tuple(str(index) for index in range(len(full)))
+    return ConfusionMatrix(classes=classes, rows=full, shares=not whole)
+
+
+def _shares(values: Sequence[Sequence[Fraction]]) -> bool:
+    sums = [sum(row, Fraction(0)) for row in values]
+    allowed = Fraction(len(values), 50)
+    return all(0 <= value <= 100 for row in values for value in row) and (
+        all(abs(total - 1) <= allowed or abs(total - 100) <= 100 * allowed for total in sums if total)
+        or abs(sum(sums, Fraction(0)) - 1) <= allowed
+    )
+
+
+FORMS = (_bracketed, _classified_as, _labelled, _bare)
+
+
+def _piece(matrix: ConfusionMatrix, first: int, last: int, title: str) -> Piece:
+    name = title or f"the confusion matrix from line {first}"
+    return Piece(table=Table(name=name, values=(), matrix=matrix), first=first, last=last, reader=READER)

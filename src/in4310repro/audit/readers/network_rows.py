@@ -1,0 +1,73 @@
+"""Tables with a network in each row: classes in the headings (Acc_sea, AP_sea), or values over all classes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.readers.drafts import Draft, default_average, names_before
+from in4310repro.audit.readers.grid import Grid, Row, bare
+from in4310repro.audit.readers.numbers import measured
+from in4310repro.audit.readers.pieces import value_of
+from in4310repro.audit.readers.roles import Columns
+from in4310repro.audit.readers.words import BEST, SPREADS, Heading, heading
+
+# The name of a column of values in a table of metrics; it names no network.
+NO_NETWORK = ("value", "values", "score", "result", "our result")
+
+
+def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
+    """A draft for each row: classes stand in the headings."""
+    groups = names_before(table, columns)
+    for index, row in enumerate(table.body):
+        names = [name for name in (*groups[index], row.cells[columns.label]) if name]
+        sets = {name: of.image_set for name in names if not (of := heading(name)).rest and of.image_set}
+        draft = Draft(
+            network=" ".join(name for name in names if name not in sets), image_set=next(iter(sets.values()), None)
+        )
+        for column, of in columns.values:
+            cell = measured(bare(row.cells[column]), row.lines[column])
+            if cell is None or of.measure is None or SPREADS.fullmatch(of.rest.lower()):
+                continue
+            average = None if of.rest else of.average or default_average(of.measure)
+            value = value_of(of.measure, cell, of.text, class_name=of.rest or None, average=average)
+            if value is not None:
+                draft.values.append(value)
+        yield draft
+
+
+def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
+    """Drafts for each row of a table of networks: values over all classes, those of the best epoch apart."""
+    title_set = heading(table.title).image_set
+    groups = names_before(table, columns)
+    for index, row in enumerate(table.body):
+        name = " ".join(filter(None, (*groups[index], row.cells[columns.label])))
+        network = "" if name.lower() in NO_NETWORK else name
+        drafts: dict[tuple[str | None, bool, str], Draft] = {}
+        for column, of in columns.values:
+            best = BEST.search(of.text.lower()) is not None
+            rest = " ".join(filter(None, (BEST.sub("", of.rest.lower()).strip(), _other_threshold(of))))
+            image_set = of.image_set or heading(name).image_set or title_set
+            draft = drafts.setdefault(
+                (image_set, best, rest), Draft(network=f"{network} {rest}".strip(), image_set=image_set, best=best)
+            )
+            _add(draft, row, column, of, columns)
+        yield from drafts.values()
+
+
+def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> None:
+    cell = measured(bare(row.cells[column]), row.lines[column])
+    if cell is None or of.measure is None:
+        return
+    # AP beside AP50 without classes is a detector's mean AP.
+    thresholds = {each.threshold for _, each in columns.values if each.measure is Measure.AVERAGE_PRECISION}
+    coco = of.measure is Measure.AVERAGE_PRECISION and len(thresholds) > 1
+    average = of.average or (Average.MACRO if coco else default_average(of.measure))
+    value = value_of(of.measure, cell, of.text, average=average)
+    if value is not None:
+        draft.values.append(value)
+
+
+def _other_threshold(of: Heading) -> str:
+    """The heading, if it is an AP at one IoU among several: no mean of the APs beside it."""
+    return of.text if of.measure is Measure.AVERAGE_PRECISION and of.threshold else ""

@@ -1,0 +1,135 @@
+"""Numbers as people print them: decimals kept, commas and percent signs understood, k/n and plus-minus beside them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from in4310repro.audit.document import Printed
+
+# Spaces that no reader sees the difference of, the minus sign, the full-width percent sign: one character for one.
+ALIKE = str.maketrans({**dict.fromkeys("\u00a0\u2007\u2009\u202f\u2002\u2003\t", " "), "\u2212": "-", "\uff05": "%"})
+# A measured value: .93, 1., 93,2 and 9.9e-01 are numbers; the comma is a decimal one, as no share has thousands.
+NUMBER = r"[-+]?(?:\d{1,20}(?:[.,]\d{0,60})?|[.,]\d{1,60})(?:[eE][-+]?\d{1,2})?"
+# A number of images: 2421, 2,421, 2'421, 2 421, 365.0.
+COUNT = r"(?:\d{1,3}(?:[,'\u2019 ]\d{3}){1,4}|\d{1,12})(?:\.0{1,6})?"
+# 2.421 is a number of images, too, where a column says that it holds such numbers.
+_DOTTED = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){1,4}")
+SPREAD = r"(?:±|\+/-|\+-|\\pm)"
+_VALUE = re.compile(rf"({NUMBER}) ?(%?)")
+_COUNT = re.compile(COUNT)
+# 286/300, 286 of 300, 286 out of 300.
+_OUT_OF = re.compile(rf"({COUNT}) ?(?:/|of|out of) ?({COUNT})(?: \w{{1,20}})?")
+# 95.3% ± 0.4 (286/300): a value, perhaps its spread, perhaps a remark in brackets.
+MEASURED = re.compile(
+    rf"(?P<value>{NUMBER} ?%?)(?: ?{SPREAD} ?(?P<spread>{NUMBER}) ?%?)?(?: ?[(\[](?P<remark>[^()\[\]]{{1,60}})[)\]])?"
+)
+# 286/300 (95.3%) or 286/300 alone.
+COUNTED = re.compile(
+    rf"(?P<count>{COUNT} ?(?:/|of|out of) ?{COUNT})(?: ?(?:=|[(\[]) ?(?P<value>{NUMBER} ?%?) ?[)\]]?)?"
+)
+_IMAGES = re.compile(rf"(?:n|N) ?= ?({COUNT})|({COUNT}) (?:\w+ ){{0,3}}?(?:images|samples|instances|examples|pictures)")
+_DEVIATION = re.compile(rf"(?:{SPREAD}|std:?|sd:?|\u03c3 ?=)? ?({NUMBER}) ?%?")
+MISSING = frozenset(
+    ("", "-", "--", "---", "\u2013", "—", "n/a", "na", "n.a.", "nan", "none", "null", "/", "x", "\u00d7", "?")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A cell of a table, or the right side of a line: a value and what stands beside it."""
+
+    printed: Printed | None  # None: a count alone
+    count: tuple[int, int] | None = None
+    spread: Printed | None = None
+    images: int | None = None
+
+
+def parse(text: str, line: int) -> Printed:
+    """A printed number, such as 0.9882, 98.82 % or 98,82 %.
+
+    Raises:
+        ValueError: the text is no decimal number.
+    """
+    match = _VALUE.fullmatch(text.translate(ALIKE).strip())
+    if not match:
+        raise ValueError(f"line {line}: {text.strip()!r} is no number; 0.9882 and 98.82 % are valid")
+    mantissa, _, exponent = match[1].lower().replace(",", ".").partition("e")
+    decimals = max(0, len(mantissa.partition(".")[2]) - int(exponent or 0))
+    # int() and Fraction() refuse a bare leading or trailing point differently; a zero on either side changes nothing.
+    whole, _, fraction = mantissa.partition(".")
+    value = Fraction(f"{whole if whole.lstrip('+-') else whole + '0'}.{fraction or '0'}") * _power(int(exponent or 0))
+    percent = bool(match[2])
+    return Printed(
+        text=match[0].strip(),
+        line=line,
+        digits=int(value * 10**decimals),
+        decimals=decimals + 2 * percent,
+        percent=percent,
+    )
+
+
+def measured(text: str, line: int) -> Measured | None:
+    """The value of a cell with the count or spread beside it; None where the cell is no measured value.
+
+    A number in brackets with decimals is the spread over runs, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
+    """
+    plain = " ".join(text.translate(ALIKE).split())
+    counted = COUNTED.fullmatch(plain)
+    if counted:
+        return Measured(
+            printed=parse(counted["value"], line) if counted["value"] else None, count=out_of(counted["count"])
+        )
+    match = MEASURED.fullmatch(plain)
+    # 0765456 has lost its point; +1.2 is a difference.
+    if not match or re.match(r"\+|-?0\d", match["value"]):
+        return None
+    remark = match["remark"] or ""
+    deviation = None if re.match(r"[-+]\d", remark) else _DEVIATION.fullmatch(remark)
+    spread = match["spread"] or (deviation[1] if deviation and re.search("[.,]", deviation[1]) else None)
+    return Measured(
+        printed=parse(match["value"], line),
+        count=out_of(remark),
+        spread=parse(spread, line) if spread else None,
+        images=images(remark),
+    )
+
+
+def count(text: str) -> int | None:
+    """A number of images, with or without separators between thousands."""
+    plain = text.translate(ALIKE).strip()
+    if _DOTTED.fullmatch(plain) and not plain.endswith(".000"):
+        return int(plain.replace(".", ""))
+    return int(re.sub(r"\.0+$|[,'\u2019 ]", "", plain)) if _COUNT.fullmatch(plain) else None
+
+
+def out_of(text: str) -> tuple[int, int] | None:
+    """Two numbers, k and n, of 286/300, 286 of 300 and 286 out of 300."""
+    match = _OUT_OF.fullmatch(text.translate(ALIKE).strip())
+    first, second = (count(match[1]), count(match[2])) if match else (None, None)
+    return None if first is None or second is None else (first, second)
+
+
+def images(text: str) -> int | None:
+    """The number of images that a remark names: n=300, 500 real radar samples."""
+    match = _IMAGES.search(text.translate(ALIKE)[:400])
+    return count(match[1] or match[2]) if match else None
+
+
+def missing(text: str) -> bool:
+    """Whether a cell says that there is no value."""
+    return text.translate(ALIKE).strip().lower() in MISSING
+
+
+def in_percent(printed: Printed) -> Printed:
+    """The number as a percentage whose sign stands elsewhere: in a heading, or nowhere."""
+    if printed.percent:
+        return printed
+    return Printed(
+        text=printed.text, line=printed.line, digits=printed.digits, decimals=printed.decimals + 2, percent=True
+    )
+
+
+def _power(exponent: int) -> Fraction:
+    return Fraction(10) ** exponent

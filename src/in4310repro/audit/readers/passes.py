@@ -1,0 +1,237 @@
+"""Groups the values of label lines into tables: one for each time that a program went through the classes."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from in4310repro.audit.document import Average, Measure, Table, Unread, Value
+from in4310repro.audit.readers.labels import LineValue
+from in4310repro.audit.readers.pieces import Piece, scaled, sizes_of, value_of
+from in4310repro.audit.readers.words import heading, strip_marks
+
+READER = "label lines"
+# `Figure 3`, `Table 2: as drawn`: a caption closes the values above it and names them.
+CAPTION = re.compile(r"[#*\s]*((?:figure|fig\.|table|tab\.)\s+\d{1,4})\s*(?:[.:].*)?[*\s]*", re.IGNORECASE)
+NEAR = 12  # lines between a summary and the class values that it is of
+FOLLOWING = 4  # lines between values and their caption
+FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; fewer may be anything
+
+
+@dataclass(kw_only=True)
+class Pass:
+    """The values of one pass over the classes."""
+
+    values: list[LineValue] = field(default_factory=list)
+    by_class: dict[tuple[Measure, str | None, str], LineValue] = field(default_factory=dict)
+    image_set: str | None = None
+    name: str = ""
+
+    def add(self, value: LineValue) -> None:
+        """Adds a value; the first of a class counts where the class is looked up."""
+        self.values.append(value)
+        self.by_class.setdefault(_key(value), value)
+        self.image_set = self.image_set or value.subject.image_set
+
+    def distance(self, line: int) -> int:
+        """Lines from a line to the nearest class value."""
+        return min(abs(line - value.line) for value in self.values)
+
+
+def tables_of_lines(values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int]) -> list[Piece]:
+    """One table for each pass over the classes with the summaries next to it; other summaries are tables alone."""
+    values = [
+        value for value in _settled(values) if value.subject.measure is not Measure.OTHER or value.subject.class_name
+    ]
+    classes = [value for value in values if value.subject.class_name is not None]
+    passes = _last_of_log(_passes(classes, lines), running)
+    loose = [value for value in values if value.subject.class_name is None and not _join(value, passes, lines)]
+    pieces = [_piece(each.values, each.name, each.image_set) for each in passes]
+    return pieces + [_loose(value) for value in _final(loose, running)]
+
+
+def _settled(values: Sequence[LineValue]) -> list[LineValue]:
+    """Decides what `plane accuracy` is: a class where at least three such lines stand together, else a network."""
+    known = {value.subject.class_name for value in values if value.subject.clear}
+    lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
+    settled = []
+    for value in values:
+        of, places = value.subject, lists[value.subject.measure]
+        near = bisect_right(places, value.line + NEAR) - bisect_left(places, value.line - NEAR)
+        if of.clear or of.class_name in known or near >= FORMS:
+            settled.append(value)
+        else:
+            image_set = heading(of.class_name or "").image_set
+            network = "" if image_set else of.class_name or ""
+            of = replace(of, class_name=None, network=network, image_set=image_set or of.image_set)
+            settled.append(replace(value, subject=replace(of, average=Average.UNNAMED)))
+    return settled
+
+
+def _places(values: Sequence[LineValue], measure: Measure) -> list[int]:
+    """The lines of class values of a measure, each class once within a list."""
+    return sorted(v.line for v in values if v.subject.measure is measure and v.subject.class_name is not None)
+
+
+def _passes(values: Sequence[LineValue], lines: Sequence[str]) -> list[Pass]:
+    """The values in order, a new pass wherever a class comes again, a caption or another image set comes between."""
+    passes: list[Pass] = []
+    for value in values:
+        current = passes[-1] if passes else None
+        if current is None or _parts(current, value, lines):
+            current = Pass()
+            passes.append(current)
+        if _key(value) not in current.by_class:
+            current.add(value)
+    for each in passes:
+        each.name = each.name or _caption(each, lines)
+    return _merged(passes)
+
+
+def _key(value: LineValue) -> tuple[Measure, str | None, str]:
+    return value.subject.measure, value.subject.class_name, value.subject.threshold
+
+
+def _parts(current: Pass, value: LineValue, lines: Sequence[str]) -> bool:
+    """Whether a value belongs to the next pass."""
+    last = current.values[-1].line
+    if any(CAPTION.fullmatch(line) for line in lines[last : value.line - 1]):
+        return True
+    if value.subject.image_set and current.image_set not in (None, value.subject.image_set):
+        return True
+    earlier = current.by_class.get(_key(value))
+    return earlier is not None and (_text(earlier) != _text(value) or value.line - last > 1)
+
+
+def _text(value: LineValue) -> str:
+    return value.cell.printed.text if value.cell.printed else ""
+
+
+def _caption(current: Pass, lines: Sequence[str]) -> str:
+    """The caption after the values, or the one right above them."""
+    last, first = current.values[-1].line, current.values[0].line
+    for line in [*lines[last : last + FOLLOWING], *reversed(lines[max(0, first - 1 - FOLLOWING) : first - 1])]:
+        match = CAPTION.fullmatch(line[:200])
+        if match:
+            return match[1]
+    return ""
+
+
+def _merged(passes: Sequence[Pass]) -> list[Pass]:
+    """Joins what a class printed twice has cut: no program went through the classes again, one name is wrong."""
+    merged: list[Pass] = []
+    for each in passes:
+        before = merged[-1] if merged else None
+        first = {value.subject.class_name for value in each.values}
+        cut = (
+            before is not None
+            and each.values[0].line - before.values[-1].line <= 1
+            and not (before.name or each.name)
+            and not {value.subject.class_name for value in before.values} <= first
+            and len(first & {value.subject.class_name for value in before.values}) <= 1
+        )
+        if before is not None and cut:
+            for value in each.values:
+                before.add(value)
+        else:
+            merged.append(each)
+    return merged
+
+
+def repeated(values: Sequence[Value]) -> Iterator[Unread]:
+    """A class with two different values in one table: one of them is of another class, and nothing says which."""
+    given: dict[tuple[Measure, str], Value] = {}
+    for value in values:
+        if value.class_name is None:
+            continue
+        other = given.setdefault((value.measure, value.class_name), value)
+        if other.printed.text != value.printed.text:
+            why = f"{value.measure} of class {value.class_name} stands in line {other.printed.line}, too"
+            yield Unread(line=value.printed.line, text=value.printed.text, why=why)
+
+
+def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
+    """Without the passes that a log prints after each epoch: of three or more with running lines between, the last."""
+    groups: list[list[Pass]] = []
+    for each in passes:
+        first = each.values[0].line
+        apart = not groups or running & set(range(groups[-1][-1].values[-1].line + 1, first))
+        groups.append([each]) if apart else groups[-1].append(each)
+    return passes if len(groups) < FORMS else groups[-1]
+
+
+def _join(value: LineValue, passes: Sequence[Pass], lines: Sequence[str]) -> bool:
+    """Adds a summary to the nearest pass that it can be of."""
+    of = value.subject
+    if of.best or of.network:
+        return False
+    fitting = [each for each in passes if _fits(value, each, lines)]
+    # Of two at the same distance the one above: people print means below their values.
+    fitting.sort(key=lambda each: (each.distance(value.line), each.values[0].line > value.line))
+    if not fitting:
+        return False
+    fitting[0].add(value)
+    return True
+
+
+def _fits(value: LineValue, current: Pass, lines: Sequence[str]) -> bool:
+    of = value.subject
+    if current.distance(value.line) > NEAR or not any(of.measure is each.subject.measure for each in current.values):
+        return False
+    if of.image_set and of.image_set != current.image_set and not (of.image_set == "test" and not current.image_set):
+        return False
+    classes = [each.line for each in current.values if each.subject.class_name is not None]
+    nearest = min(classes, key=lambda line: abs(line - value.line))
+    between = lines[min(nearest, value.line) : max(nearest, value.line) - 1]
+    if any(CAPTION.fullmatch(line[:200]) or line.startswith("#") for line in between):
+        return False
+    key = (of.measure, of.average, of.threshold)
+    return all(
+        (each.subject.measure, each.subject.average, each.subject.threshold) != key
+        for each in current.values
+        if each.subject.class_name is None
+    ) and _same_threshold(value, current)
+
+
+def _same_threshold(value: LineValue, current: Pass) -> bool:
+    """Whether a mean AP can be that of the classes: means at two thresholds cannot both be, and the first is taken."""
+    of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
+    return all(threshold in ("", value.subject.threshold) for threshold in of)
+
+
+def _final(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
+    """Without the values that a log repeats under one label: they are running values."""
+    repeated = Counter(value.label for value in loose)
+    yield from (value for value in loose if not (running and repeated[value.label] >= FORMS))
+
+
+def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Piece:
+    measures = [_as_value(value) for value in sorted(values, key=lambda value: value.line)]
+    read = scaled([value for value in measures if value is not None])
+    sizes = {v.subject.class_name: v.cell.images for v in values if v.subject.class_name and v.cell.images}
+    of_all = [v for v in values if v.subject.class_name is None]
+    totals = [v.subject.images or v.cell.images or (v.cell.count or (0, 0))[1] for v in of_all]
+    first, last = min(value.line for value in values), max(value.line for value in values)
+    table = Table(
+        name=name or f"the table from line {first}",
+        values=read,
+        sizes=sizes_of(read, {key: size for key, size in sizes.items() if size}),
+        total=next((total for total in totals if total), None),
+        image_set=image_set,
+    )
+    return Piece(table=table, first=first, last=last, reader=READER)
+
+
+def _loose(value: LineValue) -> Piece:
+    piece = _piece(
+        [value], value.subject.network or f"line {value.line}: {strip_marks(value.label)}", value.subject.image_set
+    )
+    return replace(piece, joins=not (value.subject.best or value.subject.network))
+
+
+def _as_value(value: LineValue) -> Value | None:
+    of = value.subject
+    return value_of(of.measure, value.cell, value.label, class_name=of.class_name, average=of.average)

@@ -1,0 +1,25 @@
+"""The text of a PDF, by pypdf, which the extra `audit` brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def text_of_pdf(path: Path) -> str:
+    """The text of all pages, set as on the page, so that columns stay columns.
+
+    Raises:
+        ValueError: pypdf is not installed, or the file is damaged or has no text.
+    """
+    try:
+        import pypdf
+    except ImportError as error:
+        raise ValueError(f"{path} is a PDF; reading it needs pypdf: pip install 'in4310repro[audit]'") from error
+    try:
+        pages = [page.extract_text(extraction_mode="layout") for page in pypdf.PdfReader(path).pages]
+    except Exception as error:  # of many kinds for damaged files
+        raise ValueError(f"{path} is a PDF that cannot be read: {error}") from error
+    text = "\n".join(pages)
+    if not text.strip():
+        raise ValueError(f"{path} is a PDF without text: its pages are images; a PDF with text is valid")
+    return text

@@ -1,0 +1,97 @@
+"""What a reader hands on: tables with their place in the text, and lines that were not understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from in4310repro.audit.document import Average, Measure, Table, Unread, Value
+from in4310repro.audit.readers.numbers import Measured, in_percent
+
+# Measures of boxes and pixels, or none of a share: no percentage is inferred for a loss.
+UNSCALED = (Measure.OTHER,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A table and the lines that it was read from."""
+
+    table: Table
+    first: int
+    last: int
+    reader: str
+    joins: bool = True  # False: a value of the best epoch, or of another network, that belongs to no table near it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """All that one reader made of a text."""
+
+    pieces: tuple[Piece, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    lines: frozenset[int] = frozenset()  # from 1: those that the reader has dealt with
+
+
+def value_of(
+    measure: Measure, cell: Measured, label: str, *, class_name: str | None = None, average: Average | None = None
+) -> Value | None:
+    """The value of a cell; None where the cell holds a count alone."""
+    if cell.printed is None:
+        return None
+    return Value(
+        measure=measure,
+        printed=cell.printed,
+        class_name=class_name,
+        average=average,
+        count=cell.count,
+        spread=cell.spread,
+        label=label,
+    )
+
+
+def scaled(values: Sequence[Value]) -> tuple[Value, ...]:
+    """The values, with percentages that carry no sign made percentages.
+
+    The class values of a measure are percentages if most are above 1; a summary is one if it is above 1 itself, as
+    people print `mean 0.93` below percentages.
+    """
+    mostly = {measure: _mostly_percent(values, measure) for measure in {value.measure for value in values}}
+    return tuple(_scale(value, mostly[value.measure]) for value in values)
+
+
+def _mostly_percent(values: Iterable[Value], measure: Measure) -> bool:
+    plain = [v for v in values if v.measure is measure and v.class_name is not None and not v.printed.percent]
+    return 2 * sum(value.printed.value > 1 for value in plain) > len(plain)
+
+
+def _scale(value: Value, mostly: bool) -> Value:
+    number = value.printed.value
+    of_class = value.class_name is not None and mostly
+    if value.measure in UNSCALED or value.printed.percent or not (of_class or number >= 2 or (mostly and number > 1)):
+        return value
+    spread = in_percent(value.spread) if value.spread else None
+    return replace(value, printed=in_percent(value.printed), spread=spread)
+
+
+def sizes_of(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
+    """The class sizes, those of counts such as 286/300 with them."""
+    counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
+    return {**counted, **sizes}
+
+
+def has_classes(table: Table) -> bool:
+    """Whether a table has values of classes or a confusion matrix, and is no summary alone."""
+    return table.matrix is not None or any(value.class_name is not None for value in table.values)
+
+
+def named(tables: Sequence[Table]) -> Iterator[Table]:
+    """The tables, each with a name of its own: a second one of a name gets a number."""
+    given: dict[str, int] = {}
+    for table in tables:
+        given[table.name] = given.get(table.name, 0) + 1
+        name = table.name if given[table.name] == 1 else f"{table.name} ({given[table.name]})"
+        while name != table.name and name in given:
+            given[table.name] += 1
+            name = f"{table.name} ({given[table.name]})"
+        given.setdefault(name, 1)
+        yield replace(table, name=name)

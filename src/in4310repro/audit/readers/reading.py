@@ -1,0 +1,104 @@
+"""Reads a whole source: every reader takes its lines, what is left goes to the next, the pieces are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from in4310repro.audit.document import Document, Unread
+from in4310repro.audit.readers.aligned import aligned_grids
+from in4310repro.audit.readers.delimited import delimited_grids
+from in4310repro.audit.readers.files import text_of
+from in4310repro.audit.readers.grid import Grid
+from in4310repro.audit.readers.grids import read_grid
+from in4310repro.audit.readers.joining import join
+from in4310repro.audit.readers.json_files import read_json
+from in4310repro.audit.readers.labels import read_labels
+from in4310repro.audit.readers.latex import latex_grids
+from in4310repro.audit.readers.listed import read_listed
+from in4310repro.audit.readers.logs import running
+from in4310repro.audit.readers.markdown import markdown_grids
+from in4310repro.audit.readers.matrices import read_matrices
+from in4310repro.audit.readers.passes import repeated, tables_of_lines
+from in4310repro.audit.readers.pieces import Piece, named
+from in4310repro.audit.readers.prose import folds
+from in4310repro.audit.readers.toml_files import read_toml
+from in4310repro.audit.readers.web import html_grids
+
+VALID = (
+    "lines such as 'Accuracy of sea: 83 %', Markdown, LaTeX and CSV tables with classes, classification reports, "
+    "confusion matrices, and JSON or TOML files are valid"
+)
+# Each finds the tables of one format; the order is that of certainty.
+GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
+    html_grids,
+    latex_grids,
+    markdown_grids,
+    aligned_grids,
+    delimited_grids,
+)
+
+
+def read(source: str | Path) -> Document:
+    """All that is recognised in a report's text, or in a file.
+
+    Raises:
+        ValueError: an unreadable file, broken TOML, a class without a name or with two values in one table, or
+            nothing at all that was understood.
+    """
+    name = "the text" if isinstance(source, str) else str(source)
+    text = source if isinstance(source, str) else text_of(source)
+    try:
+        if isinstance(source, Path) and source.suffix.lower() == ".toml":
+            return _document(name, lines_of(text), read_toml(text), [])
+        return read_text(text, name)
+    except ValueError as error:
+        raise ValueError(str(error) if isinstance(source, str) else f"{source}: {error}") from error
+
+
+def read_text(text: str, name: str) -> Document:
+    """The document of a text."""
+    lines = lines_of(text)
+    of_json = read_json(text, name)
+    if of_json:
+        return _document(name, lines, of_json, [])
+    pieces: list[Piece] = []
+    unread: list[Unread] = []
+    taken: frozenset[int] = frozenset()
+    in_log = running(lines)
+    for grids in GRIDS:
+        for table in list(grids(lines, taken)):
+            result = read_grid(table)
+            pieces += result.pieces
+            unread += result.unread
+            taken |= result.lines
+    for reader in (read_matrices, read_listed):
+        result = reader(lines, taken | in_log)
+        pieces += result.pieces
+        taken |= result.lines
+    values, more = read_labels(lines, taken | in_log)
+    pieces += tables_of_lines(values, lines, in_log)
+    return _document(name, lines, join(pieces, lines), [*unread, *more])
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    """The lines as an editor counts them; of what a progress bar wrote over itself, what is seen at the end."""
+    if "\n" not in text:
+        return tuple(text.split("\r"))
+    return tuple(line.rstrip("\r").rpartition("\r")[2] for line in text.removeprefix("\ufeff").split("\n"))
+
+
+def _document(name: str, lines: tuple[str, ...], pieces: Sequence[Piece], unread: Sequence[Unread]) -> Document:
+    pieces = sorted(pieces, key=lambda piece: piece.first)
+    unread = [*unread, *[each for piece in pieces for each in repeated(piece.table.values)]]
+    if not any(piece.table.values or piece.table.matrix for piece in pieces):
+        reason = f"; line {unread[0].line}, {unread[0].text[:80]!r}: {unread[0].why}" if unread else ""
+        raise ValueError(f"no printed result was understood{reason}; {VALID}")
+    return Document(
+        source=name,
+        lines=lines,
+        tables=tuple(named([piece.table for piece in pieces])),
+        unread=tuple(sorted(unread, key=lambda each: each.line)),
+        formats=tuple(dict.fromkeys(piece.reader for piece in pieces)),
+        folds=folds(lines),
+    )

@@ -1,0 +1,210 @@
+"""What the rows and columns of a grid are: classes, networks, measures, numbers of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.readers.grid import Grid, bare, numeric
+from in4310repro.audit.readers.labels import CLASSWISE
+from in4310repro.audit.readers.numbers import count, measured, missing, out_of
+from in4310repro.audit.readers.words import (
+    CLASS,
+    CORRECT,
+    FOLD,
+    NETWORK,
+    NETWORK_NAME,
+    SIZE,
+    SPREADS,
+    Heading,
+    heading,
+)
+
+EPOCH = re.compile(r"(?:#? ?)?(?:epochs?|iter(?:ation)?s?|steps?)(?: ?(?:no\.?|number|#))?")
+INDEX = re.compile(r"#|no\.?|idx|index|s\.?no\.?|id|nr\.?|rank")
+GOAL = re.compile(r"target|goal|threshold|status|required|expected")
+CODES = 2  # letters of a class code such as AA; a longer word that means a mean is no class
+AT_THE_END = 5  # rows in which summaries stand
+
+
+class Kind(StrEnum):
+    """What the entries of the label column are."""
+
+    CLASSES = "classes"
+    NETWORKS = "networks"
+    METRICS = "metrics"
+    EPOCHS = "epochs"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of a grid by what they hold."""
+
+    label: int  # the names of classes or networks
+    groups: tuple[int, ...]  # further names before it: a network, a data set, an image set
+    values: tuple[tuple[int, Heading], ...]  # of measures, or of networks where the measure stands elsewhere
+    sizes: tuple[int, ...] = ()
+    correct: int | None = None
+
+
+def kind_of(table: Grid, columns: Columns) -> Kind:
+    """What the rows are, by the heading of the label column, the rows' names, and the title."""
+    name = table.names[columns.label].lower().strip(" :#") if table.header else ""
+    labels = [row.cells[columns.label] for row in table.body]
+    if EPOCH.fullmatch(name):
+        return Kind.EPOCHS
+    every = all(heading(label).measure for label in labels if label)
+    if _mostly_measures(labels, columns) and (every or not CLASS.fullmatch(name)):
+        return Kind.METRICS
+    if any(FOLD.fullmatch(label.lower()) for label in labels):
+        return Kind.NETWORKS
+    if CLASS.fullmatch(name) and not re.search(r"\b(?:model|network|data ?set)", name):
+        return Kind.CLASSES
+    beside = any(NETWORK.fullmatch(table.names[column].lower()) for column in columns.groups)
+    if (
+        beside
+        or NETWORK.fullmatch(name)
+        or sum(NETWORK_NAME.fullmatch(label) is not None for label in labels) * 2 > len(labels)
+    ):
+        return Kind.NETWORKS
+    return Kind.UNKNOWN
+
+
+def _mostly_measures(labels: Sequence[str], columns: Columns) -> bool:
+    named = [heading(label) for label in labels if label]
+    # Averages such as accuracy stand among the columns where classes do.
+    of_columns = [
+        of for _, of in columns.values if of.measure and not of.average and of.measure is not Measure.ACCURACY
+    ]
+    measures = sum(each.measure is not None for each in named)
+    return 2 * measures > len(named) and 2 * len(of_columns) <= len(columns.values)
+
+
+def evidence_of_classes(table: Grid, columns: Columns) -> bool:
+    """Whether rows without a telling heading are classes: sizes beside them, a summary below, a title that says so."""
+    labels = [row.cells[columns.label] for row in table.body]
+    summaries = any(is_summary(labels, index) for index in range(len(labels)))
+    return bool(columns.sizes) or summaries or CLASSWISE.search(table.title) is not None
+
+
+def is_summary(labels: Sequence[str], index: int) -> bool:
+    """Whether a row is a mean or total over the others and no class."""
+    of = heading(labels[index])
+    short = len(of.text) <= CODES and of.text.isalpha()
+    at_end = index >= len(labels) - AT_THE_END or index == 0
+    if short:
+        return (of.summary or of.measure is Measure.KAPPA) and at_end and not _codes(labels)
+    pure = of.measure in (Measure.ACCURACY, Measure.KAPPA, Measure.BALANCED_ACCURACY) and not of.rest
+    return of.summary or (pure and at_end)
+
+
+def _codes(labels: Sequence[str]) -> bool:
+    """Whether most names are codes of two letters, so that AA and OA are codes, too."""
+    return 2 * sum(len(label) <= CODES and label.isalpha() for label in labels) > len(labels)
+
+
+def is_skipped(label: str) -> bool:
+    """Whether a row or column is a spread, a difference or another measure: std, min, delta, loss."""
+    of = heading(label)
+    return SPREADS.fullmatch(label.lower()) is not None or (
+        of.measure is Measure.OTHER and not of.rest and not of.average
+    )
+
+
+def columns_of(table: Grid) -> Columns | None:
+    """Sorts the columns; None where no column has numbers or none has names."""
+    names, filled = table.names, [[c for c in table.column(i) if not missing(c)] for i in range(table.width)]
+    shares = [sum(map(numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
+    numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
+    texts = [index for index in range(table.width) if index not in numbers]
+    leading = [
+        index
+        for index in texts
+        if not GOAL.search(names[index].lower())
+        and all(
+            index < number or names[number] == "" or INDEX.fullmatch(names[number].lower()) for number in numbers[:1]
+        )
+    ]
+    whole = [i for i in numbers if all(count(cell) is not None or not numeric(cell) for cell in filled[i])]
+    label = _label_column(names, leading, numbers, whole)
+    if label is None:
+        return None
+    groups = tuple(index for index in leading if index != label)
+    rest = [i for i in numbers if i != label and not (INDEX.fullmatch(names[i].lower()) and i < max(label, 1))]
+    named = [i for i in rest if SIZE.fullmatch(_plain(names[i])) or _images_of_set(names[i], filled[i])]
+    sizes = [i for i in named if _counts(table, label, i) and heading(names[i]).image_set != "train"]
+    correct = next((index for index in rest if CORRECT.fullmatch(_plain(names[index]))), None)
+    numbers = [i for i in rest if i not in named and i != correct and not any(c.startswith("+") for c in filled[i])]
+    # Without a measure among the headings they are networks or classes, whatever they are called.
+    some = any(heading(names[i]).measure for i in numbers)
+    numbers = [i for i in numbers if heading(names[i]).measure or not _above_percent(filled[i])]
+    values = [(i, heading(names[i])) for i in numbers if not (some and _other(names[i])) and not is_skipped(names[i])]
+    return Columns(label=label, groups=groups, values=tuple(values), sizes=tuple(sizes), correct=correct)
+
+
+def _images_of_set(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column named Train or Test holds numbers of images: whole, and one above what a percentage can be."""
+    of = heading(name)
+    whole = all(count(cell) is not None for cell in cells)
+    return of.image_set is not None and not of.measure and not of.rest and whole and _above_percent(cells)
+
+
+def _above_percent(cells: Sequence[str]) -> bool:
+    """Whether a cell is a number above 100: no accuracy, whatever the heading means."""
+    found = [measured(bare(cell), 0) for cell in cells]
+    return any(each is not None and each.printed is not None and each.printed.value > 100 for each in found)
+
+
+def _counts(table: Grid, label: int, column: int) -> bool:
+    """Whether a column holds whole numbers; pandas writes the accuracy into it, too."""
+    rows = [row for row in table.body if not heading(row.cells[label]).measure and not missing(row.cells[column])]
+    return bool(rows) and all(count(row.cells[column]) is not None or out_of(row.cells[column]) for row in rows)
+
+
+def _label_column(
+    names: Sequence[str], leading: Sequence[int], numbers: Sequence[int], whole: Sequence[int]
+) -> int | None:
+    """The column of the names: one that is called so, the last one of texts, or a first one of whole numbers."""
+    named = [index for index in [*leading, *numbers[:2]] if CLASS.fullmatch(_plain(names[index]))]
+    texts = [index for index in named if index in leading] or named
+    if texts:
+        return texts[-1]
+    if leading:
+        return leading[-1]
+    plain = [index for index in numbers[:1] if not heading(names[index]).measure and index in whole]
+    return plain[0] if plain and len(numbers) > 1 else None
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.sub(r"[_-]", " ", name.lower()).split()).strip(" :")
+
+
+def _other(name: str) -> bool:
+    """Whether a column holds what no check uses: parameters, times, detections."""
+    return re.fullmatch(
+        r"(?:.{0,20}\b(?:params?|parameters|flops|gflops|fps|time|size|memory|epochs?|dets|detections|tp|fp|fn|tn|images"
+        r"|labels|train\w*|lr|depth|layers|threshold|latency|ms|seconds|loss|target|goal|expected|required|weight|share)\b.{0,20}|#.{0,20})",
+        _plain(name),
+    ) is not None and heading(name).measure in (None, Measure.OTHER)
+
+
+def average_of(label: str, measure: Measure, column: Average | None) -> tuple[Measure, Average | None]:
+    """The measure and the average of a summary row in a column of `measure`."""
+    of = heading(label)
+    if of.samples or (of.measure is Measure.OTHER and measure is not Measure.OTHER):
+        return Measure.OTHER, of.average
+    if of.measure in (Measure.KAPPA, Measure.BALANCED_ACCURACY):
+        return of.measure, None
+    if of.measure is Measure.ACCURACY and of.average in (Average.MACRO, Average.WEIGHTED, Average.MICRO):
+        # `Overall accuracy / macro avg`: one row for both.
+        return (measure, of.average) if measure in (Measure.ACCURACY, Measure.RECALL) else (measure, Average.UNNAMED)
+    if of.measure is Measure.ACCURACY:
+        return Measure.ACCURACY, of.average or Average.OVERALL
+    if of.average is Average.OVERALL and measure not in (Measure.ACCURACY, Measure.RECALL):
+        return measure, Average.UNNAMED
+    # The row `all` below mAP50 is the mean that the heading names.
+    return measure, column if column and of.average is Average.UNNAMED else of.average

@@ -1,0 +1,35 @@
+"""The title of a table: the caption, heading or bold line right above it, or the caption right below."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from in4310repro.audit.readers.words import strip_marks
+
+ABOVE = 6  # lines in which a title is looked for
+CAPTION = re.compile(r"(?:figure|fig\.|table|tab\.)\s+[\dIVXLA-Z.]{1,6}\s*[.:]", re.IGNORECASE)
+# What makes a line a title and no sentence: `### ...`, `**...**`, a colon at its end, `Table 3: ...`.
+TITLE = re.compile(r"\s*(?:#{1,6}\s.*|\*\*.*\*\*:?|__.*__:?|.*:\s*-?|=+ .* =+|[-*] .*:|<h\d>.*|`[^`]*`)\s*")
+VALUE = re.compile(r"[:=] ?\**[\d.,]+ ?%?(?: \(.*\))?\**\W*$")  # a line with a value is a result and no title
+LONGEST = 160
+
+
+def title_above(lines: Sequence[str], first: int, end: int) -> str:
+    """The title of what stands on the lines from index `first` up to `end`, which is not included."""
+    for line in lines[end : end + 2]:
+        if CAPTION.match(strip_marks(line)[:LONGEST]):
+            return strip_marks(line)[:LONGEST]
+    blanks = 0
+    for line in reversed(lines[max(0, first - ABOVE) : first]):
+        text = line.strip()
+        if not re.search(r"\w", text[:500]):
+            blanks += 1
+            continue
+        if "|" in text or "&" in text or VALUE.search(text):
+            return ""
+        plain = strip_marks(re.sub(r"^[#>\s*-]+(?=\s)", "", text[:500])).strip("=:- #*")
+        if len(text) <= LONGEST and (TITLE.fullmatch(text) or CAPTION.match(plain) or (blanks < 2 and len(text) < 70)):
+            return plain
+        return plain[:LONGEST] if CAPTION.match(plain) else ""
+    return ""

@@ -1,0 +1,111 @@
+"""TOML files: [[table]] sections with values as strings, whose decimals are information."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from in4310repro.audit.document import Average, Measure, Table, Value
+from in4310repro.audit.readers.numbers import measured
+from in4310repro.audit.readers.pieces import Piece, scaled
+
+READER = "TOML"
+# The key of the class values, and that of their plain mean.
+KEYS = {
+    Measure.ACCURACY: ("accuracy", "mean_accuracy"),
+    Measure.AVERAGE_PRECISION: ("average_precision", "mean_average_precision"),
+    Measure.PRECISION: ("precision", "mean_precision"),
+    Measure.RECALL: ("recall", "mean_recall"),
+    Measure.F1: ("f1", "mean_f1"),
+}
+OTHERS = ("name", "image_set", "overall_accuracy", "sizes", "total")
+
+
+def read_toml(text: str) -> list[Piece]:
+    """One table for each section.
+
+    Raises:
+        ValueError: broken TOML, an unknown key, or a value that is no string.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"not valid TOML: {error}") from error
+    sections = content.pop("table", [])
+    if content or not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
+        given = sorted(content) or "table"
+        raise ValueError(f"unknown TOML keys {given}; [[table]] sections with keys and strings are valid")
+    lines = text.splitlines()
+    return [_piece(section, number, lines) for number, section in enumerate(sections, start=1)]
+
+
+def _piece(section: Mapping[str, Any], number: int, lines: Sequence[str]) -> Piece:
+    name = str(section.get("name", f"table {number}"))
+    valid = [*OTHERS, *[key for keys in KEYS.values() for key in keys]]
+    unknown = sorted(set(section) - set(valid))
+    if unknown:
+        raise ValueError(f"{name}: unknown key {', '.join(unknown)}; valid are {', '.join(valid)}")
+    values: list[Value] = []
+    for measure, (key, mean) in KEYS.items():
+        values += [_value(measure, text, name, lines, class_name=c) for c, text in _by_class(section, key, name)]
+        if mean in section:
+            values.append(_value(measure, section[mean], name, lines, average=Average.MACRO))
+    if "overall_accuracy" in section:
+        overall = section["overall_accuracy"]
+        values.append(_value(Measure.ACCURACY, overall, name, lines, average=Average.OVERALL))
+    table = Table(
+        name=name,
+        values=scaled(values),
+        sizes=_sizes(section, name),
+        total=_whole(section.get("total"), name, "total") if "total" in section else None,
+        image_set=str(section["image_set"]) if "image_set" in section else None,
+    )
+    places = [value.printed.line for value in values] or [1]
+    return Piece(table=table, first=min(places), last=max(places), reader=READER)
+
+
+def _by_class(section: Mapping[str, Any], key: str, name: str) -> list[tuple[str, Any]]:
+    values = section.get(key, [])
+    if not isinstance(values, list | dict):
+        raise ValueError(f"{name}: {key} is {values!r}; a list of strings, or strings by class, are valid")
+    named = list(values.items()) if isinstance(values, dict) else [(str(i), v) for i, v in enumerate(values, start=1)]
+    if any(not str(label).strip() for label, _ in named):
+        raise ValueError(f"{name}: {key} has an empty class name; a name is valid")
+    return named
+
+
+def _value(
+    measure: Measure,
+    text: Any,
+    name: str,
+    lines: Sequence[str],
+    *,
+    class_name: str | None = None,
+    average: Average | None = None,
+) -> Value:
+    if not isinstance(text, str):
+        raise ValueError(f'{name}: {measure} {text!r} is no string; write "0.9882": its decimals are information')
+    line = next((number for number, each in enumerate(lines, start=1) if f'"{text}"' in each), 1)
+    cell = measured(text, line)
+    if cell is None or cell.printed is None:
+        raise ValueError(f"{name}: {measure} {text!r} is no number; 0.9882 and 98.82 % are valid")
+    return Value(
+        measure=measure,
+        printed=cell.printed,
+        class_name=class_name,
+        average=average,
+        count=cell.count,
+        spread=cell.spread,
+        label=f"{measure} {class_name or 'mean'}",
+    )
+
+
+def _sizes(section: Mapping[str, Any], name: str) -> dict[str, int]:
+    return {label: _whole(size, name, f"size of class {label}") for label, size in _by_class(section, "sizes", name)}
+
+
+def _whole(value: Any, name: str, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name}: {what} is {value!r}; a whole number is valid")
+    return value

@@ -1,0 +1,247 @@
+"""What the words of a heading or label mean: the measure, how it was averaged, the image set; the rest is a name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from in4310repro.audit.document import Average, Measure
+
+LONGEST = 200  # characters of a label; what is longer is prose
+
+# Each pattern is searched in the lower-cased label, `_` and `-` as spaces; the first measure that matches counts.
+THRESHOLD = r"(?: ?@? ?[\[(]?(?:iou ?=? ?)?[01]?\.?\d{1,2}(?: ?[:\- ] ?0?\.?\d{2,3}){0,2}[\])]?)?(?![\w.])"
+MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
+    (measure, average, re.compile(pattern))
+    for measure, average, pattern in (
+        (Measure.OTHER, None, r"\b(?:au ?prc?|pr auc|auc pr|aucpr)\b"),
+        (
+            Measure.AVERAGE_PRECISION,
+            Average.MACRO,
+            rf"\bmean average precision(?: scores?)?(?: ?[\[(]?\bm?ap\b{THRESHOLD}[\])]?)?",
+        ),
+        (Measure.AVERAGE_PRECISION, Average.MACRO, rf"\b(?:mean ap|m ?ap){THRESHOLD}"),
+        (Measure.AVERAGE_PRECISION, None, rf"\baverage precision(?: scores?)?(?: ?[\[(]?\bap\b{THRESHOLD}[\])]?)?"),
+        (Measure.OTHER, None, r"\bap ?(?:s|m|l|small|medium|large)\b|\bar ?(?:@ ?)?\d{0,3}\b"),
+        (Measure.AVERAGE_PRECISION, None, rf"\bap{THRESHOLD}(?: scores?)?"),
+        (Measure.BALANCED_ACCURACY, None, r"\b(?:balanced acc(?:uracy|\b)|b ?acc\b|uar\b)"),
+        (
+            Measure.KAPPA,
+            None,
+            r"(?:\b(?:cohen'?s? )?kappa\b|κ)(?: ?[\u00d7x*]? ?100)?(?: (?:coefficient|score|index|statistic|value))?",
+        ),
+        (Measure.OTHER, None, r"\b(?:acc(?:uracy)? ?[/ ] ?)?(?:top|acc|prec) ?@? ?(?:[2-9]|10)(?: acc(?:uracy)?)?\b"),
+        (Measure.ACCURACY, None, r"\b(?:acc(?:uracy)? ?[/ ] ?)?top ?1(?: acc(?:uracy)?)?\b|\b(?:acc|prec) ?@ ?1\b"),
+        (Measure.RECALL, None, r"\bproducer'?s?'? acc(?:uracy)?\b"),
+        (Measure.PRECISION, None, r"\buser'?s?'? acc(?:uracy)?\b"),
+        (Measure.ACCURACY, Average.OVERALL, r"\b(?:pixel acc(?:uracy)?|aacc|oa|global correct)\b"),
+        (Measure.ACCURACY, Average.MACRO, r"\b(?:macc|mca|aa|average row correct)\b"),
+        (Measure.OTHER, None, r"\b(?:average rowucol correct|neg pred value|prevalence|detection rate)\b"),
+        (Measure.PRECISION, None, r"\bpos pred value\b"),
+        (
+            Measure.ACCURACY,
+            None,
+            r"\baccurac(?:y|ies)\b|\baccs?\b\.?|\b(?:recognition|classification) rate\b"
+            r"|\bgenauigkeit\b|\bacur[aá]cia\b|\bexactitude?\b|准确率|正解率",
+        ),
+        (Measure.PRECISION, Average.MACRO, r"\bm ?precision\b"),
+        (Measure.RECALL, Average.MACRO, r"\bm ?recall\b"),
+        (Measure.F1, Average.MACRO, r"\bm(?:f1|fscore)\b"),
+        (Measure.OTHER, None, r"\b(?:f2|f0\.5|dice|m?dsc|m?dice)\b"),
+        (Measure.F1, None, r"\bf ?1(?: ?(?:scores?|measures?|scr))?\b|\bf ?(?:scores?|measures?)\b"),
+        (Measure.PRECISION, None, r"\bpreciss?ions?\b|\bprec\b\.?|\bpre\b\.?|\bppv\b|\bpn\b"),
+        (Measure.RECALL, None, r"\brecalls?\b|\brec\b\.?|\brc\b|\bsensitivity\b|\bsens?\b\.?|\btpr\b"),
+        (Measure.OTHER, Average.MACRO, r"\bmiou\b"),
+        (
+            Measure.OTHER,
+            None,
+            r"\b(?:tp rate|fp rate|roc area|prc area|iou|jaccard|auc|auroc|roc|mcc"
+            r"|specificity|spec?|(?:log ?)?loss|npv|fpr|fnr|errors?|geo|iba)\b",
+        ),
+    )
+)
+# A heading of one letter, as detectors print; in a longer text it is a word.
+LETTERS = {"p": Measure.PRECISION, "r": Measure.RECALL, "f": Measure.F1, "f1": Measure.F1}
+SAMPLES = re.compile(r"\bsamples? (?:avg|average)\b")  # over images, each with several labels: no mean of classes
+AVERAGES: tuple[tuple[Average, re.Pattern[str]], ...] = tuple(
+    (average, re.compile(pattern))
+    for average, pattern in (
+        (
+            Average.MACRO,
+            r"\bmacro(?: (?:avg\.?|averaged?|mean))?(?!\w)"
+            r"|\b(?:mean|average|avg\.?) (?:over|of|across|for|on)(?: all| the| \d{1,5}){0,2} (?:classes|categories)\b"
+            r"|\b(?:mean|average|avg\.?) (?:per )?(?:class|category)\b(?:es)?"
+            r"|\b(?:mean|average|avg\.?) (?=per (?:class|category)\b)"
+            r"|\b(?:class|category) (?:mean|average|avg\b\.?)|\bper class (?:mean|average|avg\b\.?)"
+            r"|\bover all(?: \d{1,5})? (?:classes|categories)\b",
+        ),
+        (Average.WEIGHTED, r"\b(?:frequency )?weighted(?: (?:avg\.?|averaged?|mean))?(?!\w)|\bw(?:td)?\.? avg\b\.?"),
+        (Average.MICRO, r"\bmicro(?: (?:avg\.?|averaged?))?(?!\w)"),
+        (Average.OVERALL, r"\b(?:overall|total|global|in total)\b"),
+        (
+            Average.UNNAMED,
+            r"\b(?:mean|averaged?|avg|ave)\b\.?|\ball(?: (?:combined|classes|categories|labels))?\b",
+        ),
+    )
+)
+SETS = {
+    "train": re.compile(r"\btrain(?:ing)?\b(?: ?(?:set|split|data(?:set)?|images?))?"),
+    "val": re.compile(r"\bval(?:id(?:ation)?)?\b(?: ?(?:set|split|data(?:set)?|images?))?|\bdev(?: set)?\b"),
+    "test": re.compile(r"\btest(?:ing)?\b(?: ?(?:set|split|data(?:set)?|images?))?"),
+}
+PERCENT = re.compile(
+    r"[\[(] ?(?:in )?(?:%|percent(?:age)?|pct\.?) ?[\])]|\bin (?:%|percent)|%|\bpercent(?:age)?\b|\bpct\b"
+)
+BEST = re.compile(r"\b(?:best|highest|max(?:imum)?|peak|final epoch|previous|old)\b")
+FILLER = re.compile(
+    r"\b(?:the|scores?|values?|results?|per|each|by|for|of|on|in|over|a|is|our|your|model(?:'s)?|final|my|and|set|split"
+    r"|classes|class|class ?wise|categor(?:y|ies)|label|wise|evaluation|eval|rates?|average)\b"
+    r"|[↑↓@#:=,.;()\[\]{}/|*→>-]"
+)
+# Columns that say how many images there are of a class.
+SIZE = re.compile(
+    r"(?:#|no\.?|num(?:ber)?|n|count|total)?(?: ?of)? ?(?:test(?:ing)?|val(?:idation)?|eval(?:uation)?|total|true)? ?"
+    r"(?:images?|imgs?|samples?|instances?|examples?|supports?|soporte|suporte|sup"
+    r"|gts?|npos|counts?|size|total|n|pixels?|support count|"
+    r"ground truths?|objects?|labels|anzahl|nombre|n[uú]mero|quantidade)(?: ?(?:count|size|\(n\)))?"
+)
+CORRECT = re.compile(
+    r"(?:#|no\.?|num(?:ber)?)?(?: ?of)? ?(?:correct(?:ly)?(?: (?:classified|predicted|predictions?))?|hits)"
+)
+CLASS = re.compile(
+    r"(?:the )?(?:class(?:es)?|categor(?:y|ies)|labels?)(?: ?(?:name|label|id|index|no\.?|number|type)s?)?"
+    r"|clases?|categor[ií]as?|classes?|classe|kategorien?|klassen?|klasse|класс|类别|類別|分类|クラス|클래스"
+    r"|(?:name|type|species|emotion|disease|digit|object|gesture|activity|expression|breed|character|letter|sign"
+    r"|land ?cover|crop|genus|variety|diagnosis|lesion|scene|weather|group|item|product|genre)s?"
+    r"(?: ?(?:class|name|type|label|category))?|(?:\w{1,20} )?(?:class(?:es)?|categor(?:y|ies)|type|label)s?(?: name)?"
+)
+NETWORK = re.compile(
+    r".{0,40}\b(?:models?|methods?|networks?|nets?|backbones?|approach(?:es)?|classifiers?|algorithms?|architectures?"
+    r"|experiments?|runs?|config(?:uration)?s?|settings?|seeds?|folds?|epochs?|data ?sets?|splits?|sets?|optimizers?|lr"
+    r"|variants?|detectors?|systems?|teams?|authors?|papers?|works?|references?|years?|versions?|strategy|stage|phase"
+    r"|iterations?|steps?|partition|subset|trials?|features?|parameters?|thresholds?|prompts?)\b.{0,20}"
+)
+# Names that are networks and no classes: "ResNet-50 accuracy".
+NETWORK_NAME = re.compile(
+    r".{0,20}\b(?:(?:se-?)?resne?x?t|wrn|wide|vgg|densenet|mobilenet|efficientnet|inception|alexnet|googlenet|lenet|vit|swin"
+    r"|deit|convnext|xception|nasnet|squeezenet|shufflenet|cnn|rcnn|r-cnn|dnn|mlp|rnn|lstm|gru|bert|roberta|gpt|clip|yolo"
+    r"|ssd|retinanet|fcos|detr|unet|u-net|deeplab|fcn|pspnet|segformer|svm|svc|knn|k-nn|random forest|decision tree"
+    r"|logistic|regression|naive bayes|xgboost|lightgbm|catboost|gbm|adaboost|mlp|ann|ensemble|baseline|ours|proposed"
+    r"|model|network|classifier|adam|sgd|rmsprop|human|sota|state of the art)"
+    r"(?:[-_ ]?v?\d.{0,20}|[-_ ].{0,30}|\b.{0,3})",
+    re.IGNORECASE,
+)
+SPREADS = re.compile(
+    r"(?:std\.?|sd|standard dev(?:iation)?|st\.? ?dev\.?|min(?:imum)?|max(?:imum)?|median|variance"
+    r"|\u03c3|Δ|delta|diff(?:erence)?|gain|improvement|change)(?: .{0,20})?"
+)
+FOLD = re.compile(
+    r"(?:k-?)?(?:fold|run|seed|trial|split|round|repeat|cv)[ _#:-]{0,2}\d{1,4}(?: .{0,20})?|\d{1,2}(?:st|nd|rd|th) fold"
+)
+MARKS = re.compile(
+    r"\*\*|__|`|~~|\\textbf|\\emph|</?\w{1,10}[^<>]{0,200}>|<br ?/?>|!?\[(?=[^\[\]]{0,200}\]\()|\]\([^()\s]{0,300}\)"
+)
+# Markdown's single stars and underscores around a whole text.
+AROUND = re.compile(r"^[*_]{1,3}(.{1,200}?)[*_]{1,3}$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """What the words of a heading or label say, and the rest of it, which may name a class or a network."""
+
+    text: str
+    measure: Measure | None
+    average: Average | None
+    image_set: str | None
+    percent: bool
+    threshold: str  # 50 of AP50: columns of one measure with several thresholds are several tables
+    samples: bool  # the average over samples of multi-label reports
+    rest: str
+
+    @property
+    def summary(self) -> bool:
+        """Whether the words name a summary over classes and nothing else: no class is called so."""
+        return not self.rest and (self.average is not None or self.samples)
+
+
+def strip_marks(text: str) -> str:
+    """The text without Markdown and HTML marks, its spaces single."""
+    plain = MARKS.sub(" ", text[:2000]) if any(mark in text for mark in "*_`~\\<[") else text
+    plain = " ".join(plain.replace("\u00a0", " ").split()).strip()
+    around = AROUND.match(plain)
+    return (around[1] if around else plain).strip()
+
+
+def heading(text: str) -> Heading:
+    """Takes a heading or label apart."""
+    text = strip_marks(text)[:LONGEST]
+    lowered = re.sub(r"[_\u2013—-]", " ", text.lower())
+    # Some letters have two characters in lower case; the rest is cut out of the text by position.
+    lowered = lowered if len(lowered) == len(text) else "".join(c.lower()[:1] or " " for c in text)
+    percent, lowered = _take(PERCENT, lowered)
+    samples, lowered = _take(SAMPLES, lowered)
+    measure, average, threshold, lowered = _measure(lowered)
+    for each, pattern in AVERAGES:
+        hit, lowered = _take(pattern, lowered)
+        # `avg / total` is sklearn's weighted mean, and anything elsewhere.
+        mixed = hit and each is Average.UNNAMED and average is Average.OVERALL and measure is None
+        average = each if mixed else average or (each if hit else None)
+    image_set = None
+    for name, pattern in SETS.items():
+        hit, lowered = _take(pattern, lowered)
+        image_set = image_set or (name if hit else None)
+    left = FILLER.sub(lambda match: " " * len(match[0]), lowered)
+    return Heading(
+        text=text,
+        measure=measure,
+        average=average,
+        image_set=image_set,
+        percent=percent,
+        threshold=threshold,
+        samples=samples,
+        rest=_rest(text, left),
+    )
+
+
+def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
+    """The measure, the average that its name says (mAP, OA), its threshold, and what is left of the label."""
+    whole = " ".join(FILLER.sub(" ", lowered).split())
+    if whole in LETTERS:
+        return LETTERS[whole], None, "", " " * len(lowered)
+    for measure, average, pattern in MEASURES:
+        match = pattern.search(lowered)
+        if match:
+            threshold = _threshold(match[0]) if measure is Measure.AVERAGE_PRECISION else ""
+            left = lowered[: match.start()] + " " * len(match[0]) + lowered[match.end() :]
+            if measure is Measure.OTHER:
+                threshold = match[0].strip()
+            return measure, average, threshold, left
+    return None, None, "", lowered
+
+
+def _rest(text: str, left: str) -> str:
+    """What is left of a text, from the first to the last word, with a bracket that the last one opens."""
+    words = [match.span() for match in re.finditer(r"\S+", left)]
+    rest = text[words[0][0] : words[-1][1]].strip() if words else ""
+    if rest.count("(") > rest.count(")"):
+        rest += text[words[-1][1] :].partition(")")[0] + ")"
+    return rest
+
+
+def _threshold(text: str) -> str:
+    """The IoU of a box that counts, in percent: 50 of AP50, mAP@.5 and mAP@0.50, 50:95 of mAP50-95."""
+    numbers = re.findall(r"\d*\.?\d+", text)
+    return ":".join(str(round(100 * float(number))) if "." in number else number for number in numbers)
+
+
+def _take(pattern: re.Pattern[str], text: str) -> tuple[bool, str]:
+    """Whether the pattern occurs, and the text with spaces in its place."""
+    replaced, hits = pattern.subn(lambda match: " " * len(match[0]), text)
+    return bool(hits), replaced
+
+
+# Titles of lists that leave classes out.
+PARTIAL = re.compile(
+    r"\b(?:weakest|worst|hardest|bottom|lowest|strongest|easiest)\b"
+    r"|\b(?:best|top|highest|selected|some|example)(?:[- ]\d{1,3}|[- ]performing){0,2} (?:classes|categories|labels)"
+)

@@ -1,0 +1,134 @@
+"""Precision, recall and F1 of one class: F1 between those of the other two, and all three from whole counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.document import Measure
+from in4310repro.audit.intervals import Cell, Interval, Rounding, counts_within
+from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+
+# Counts of right images that are tried one by one; where more are possible the printed decimals tell nothing.
+TRIED = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Right images of a class, from the fewest to the most, and for each how many images can be predicted as it."""
+
+    correct: range
+    predicted: Mapping[int, range]
+
+
+def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
+    """F1 = 2 P R / (P + R), zero where both are."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else Fraction(0)
+
+
+def f1_interval(precision: Interval, recall: Interval) -> Interval:
+    """F1 of all precisions and recalls in two intervals; it rises with either."""
+    zero = Fraction(0)
+    return Interval(
+        low=harmonic(max(zero, precision.low), max(zero, recall.low)),
+        high=harmonic(max(zero, precision.high), max(zero, recall.high)),
+    )
+
+
+def wrong_scores(sheet: Sheet) -> Iterator[Claim]:
+    """Classes whose F1 is not that of their precision and recall, or whose scores no counts give together."""
+    rows = {measure: sheet.classes.get(measure, {}) for measure in SCORES}
+    error = max((half_error(column.values()) for column in rows.values()), default=Fraction(0))
+    for name in dict.fromkeys(name for column in rows.values() for name in column):
+        row = {measure: rows[measure][name] for measure in SCORES if name in rows[measure]}
+        claim = _wrong_f1(sheet, name, row, error) or _no_counts(sheet, name, row, error)
+        if claim:
+            yield claim
+
+
+def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
+    """Whether F1 is another than precision and recall give."""
+    if len(row) < len(SCORES):
+        return None
+
+    def fits(way: Rounding, _: Rounding) -> bool:
+        precision, recall, f1 = (interval_of(row[measure], way).widened(error) for measure in SCORES)
+        # Where nothing is right, F1 is zero or undefined, and people print either.
+        return f1_interval(precision, recall).meets(f1) or min(precision.low, recall.low) <= 0
+
+    conditions = conditions_of(fits, list(row.values()))
+    if conditions is None:
+        return None
+    if not sheet.sizes.get(name):
+        conditions += ("the scores are means over batches, whose number of images is not known",)
+    expected = harmonic(row[Measure.PRECISION].share, row[Measure.RECALL].share)
+    texts = {measure: cell.value.printed.text for measure, cell in row.items()}
+    return Claim(
+        kind="F1",
+        message=f"F1 of {name} is printed as {texts[Measure.F1]}; precision {texts[Measure.PRECISION]} and recall "
+        f"{texts[Measure.RECALL]} give {float(expected):.5g}",
+        cells=tuple(row.values()),
+        conditions=conditions,
+        readings=("F1 = 2 P R / (P + R)",),
+        needs_counts=True,
+    )
+
+
+def _no_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
+    """Whether no whole numbers of right and of predicted images give the printed scores."""
+    size = sheet.sizes.get(name)
+    if not size or len(row) < 2 or not sheet.table.whole_images or error:
+        return None
+    conditions = conditions_of(lambda way, _: predictions(row, size, way) is not None, list(row.values()))
+    if conditions is None:
+        return None
+    scores = ", ".join(f"{measure} {cell.value.printed.text}" for measure, cell in row.items())
+    return Claim(
+        kind="counts of scores",
+        message=f"no whole numbers of right and of predicted images give {scores} of {name} with {size} images",
+        cells=tuple(row.values()),
+        conditions=conditions,
+        inputs=size_inputs(sheet, [name]),
+        readings=("recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)",),
+        excluded=(f"every number of right images of {size} with every number of predicted ones", FORMATS),
+        needs_counts=True,
+    )
+
+
+def predictions(row: Mapping[Measure, Cell], size: int, rounding: Rounding) -> Predictions | None:
+    """All counts that give the scores of a class; None if there are none.
+
+    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p).
+    """
+    intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
+    recall = intervals.get(Measure.RECALL)
+    correct = counts_within(recall, size) if recall else range(size + 1)
+    if len(correct) > TRIED:
+        return Predictions(correct=correct, predicted={})
+    predicted = {k: _predicted(k, size, intervals) for k in correct}
+    fitting = {k: counts for k, counts in predicted.items() if counts}
+    return Predictions(correct=range(min(fitting), max(fitting) + 1), predicted=fitting) if fitting else None
+
+
+def _predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
+    """Numbers of predicted images that go with so many right ones; without a bound above, up to the largest float."""
+    low, high = correct, 2**53
+    for measure, interval in intervals.items():
+        if measure is Measure.RECALL:
+            continue
+        if correct == 0:
+            # Nothing predicted: precision and F1 are printed as zero, or as one where that was asked for.
+            if interval.low > 0 and not interval.high >= 1:
+                return range(0)
+            continue
+        rest = size if measure is Measure.F1 else 0
+        factor = 2 if measure is Measure.F1 else 1
+        if interval.high <= 0:
+            return range(0)
+        low = max(low, ceil(factor * correct / interval.high) - rest)
+        if interval.low > 0:
+            high = min(high, floor(factor * correct / interval.low) - rest)
+    return range(low, high + 1)

@@ -1,0 +1,150 @@
+"""Single values: within zero and one, some k of n where n is known, and equal to the counts printed beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import ceil, floor
+
+from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.document import Measure
+from in4310repro.audit.intervals import Cell, Interval, Rounding, counts_within, half_precision, is_half
+from in4310repro.audit.sheets import EXCESS, NO_VALUE, SCORES, Sheet, interval_of
+
+SHARES = (Measure.ACCURACY, Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, *SCORES)
+ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float32 and float16"
+
+
+def out_of_range(sheet: Sheet) -> Iterator[Claim]:
+    """Shares below zero or above one."""
+    cells = [cell for column in sheet.classes.values() for cell in column.values()]
+    for cell in (*cells, *sheet.summaries):
+        value = cell.value
+        if value.measure not in SHARES or value.printed.value == NO_VALUE:
+            continue
+        if value.printed.value + cell.unit >= -EXCESS and value.printed.value <= 1 + EXCESS:
+            continue
+        yield Claim(
+            kind="range",
+            message=f"{_name(cell)} is printed as {value.printed.text}, which is no share between 0 and 1",
+            cells=(cell,),
+            conditions=tuple(_other_numbers(cell)),
+            excluded=("a share", "a percentage"),
+        )
+
+
+def _other_numbers(cell: Cell) -> Iterator[str]:
+    """What a number outside zero and one can be, if it is no share."""
+    if cell.value.printed.value < 0:
+        if cell.value.measure is Measure.BALANCED_ACCURACY:
+            yield "it is adjusted for chance, which can be below zero"
+        return
+    if not cell.value.printed.percent and cell.share <= 100:
+        yield f"{cell.value.printed.text} is a percentage without its sign"
+    elif "%" not in cell.value.printed.text:
+        yield f"{cell.value.printed.text} is a count or in another unit"
+
+
+def not_of_counts(sheet: Sheet) -> Iterator[Claim]:
+    """Accuracies and recalls that are no k/n of the known number of images."""
+    for column in counted_columns(sheet):
+        half = is_half([cell.value.printed for cell in column.values()])
+        for name, cell in column.items():
+            size = sheet.sizes.get(name)
+            claim = _no_count(cell, size, size_inputs(sheet, [name]), half=half) if size else None
+            if claim and not cell.value.spread:
+                yield claim
+
+
+def _no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> Claim | None:
+    """What is claimed of a value that no number of so many images gives."""
+    conditions = conditions_of(lambda way, _: bool(counts(cell, size, way, half)))
+    if conditions is None:
+        return None
+    return Claim(
+        kind="count",
+        message=f"{_name(cell)} is printed as {cell.value.printed.text}, and no number of {size} images gives "
+        f"that{_neighbours(cell, size)}",
+        cells=(cell,),
+        conditions=conditions,
+        inputs=inputs,
+        excluded=(ARITHMETIC, FORMATS),
+        needs_counts=True,
+    )
+
+
+def counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
+    """The columns whose values are shares of a class's own images.
+
+    Beside precision, recall or F1 a column of accuracies may be that of each class against the rest, (TP + TN) / all.
+    """
+    if not sheet.table.whole_images:
+        return
+    if Measure.RECALL in sheet.classes:
+        yield dict(sheet.classes[Measure.RECALL])
+    elif Measure.ACCURACY in sheet.classes and not any(score in sheet.classes for score in SCORES):
+        yield dict(sheet.classes[Measure.ACCURACY])
+
+
+def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
+    """All k with k/n printed like this; where the column can be half precision, as that computes it."""
+    interval = interval_of(cell, rounding)
+    found = counts_within(interval, size)
+    if found or not half:
+        return found
+    center, reach = cell.share * size, size / Fraction(1024) + 2
+    near = range(max(0, floor(center - reach)), min(size, ceil(center + reach)) + 1)
+    fitting = [k for k in near if any(_holds(interval, number) for number in half_precision(size, k))]
+    return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
+
+
+def _holds(interval: Interval, number: float) -> bool:
+    return interval.low <= Fraction(number) <= interval.high
+
+
+def _neighbours(cell: Cell, size: int) -> str:
+    if cell.ambiguous:
+        return ""
+    below = floor(cell.share * size)
+    texts = [f"{k}/{size} = {k / size:.6g}" for k in (below, below + 1) if 0 <= k <= size]
+    return f" ({', '.join(texts)})"
+
+
+def other_than_counted(sheet: Sheet) -> Iterator[Claim]:
+    """Values that are not the count printed beside them."""
+    for cell in (*[c for column in sheet.classes.values() for c in column.values()], *sheet.summaries):
+        if cell.value.count is None or cell.value.count[1] <= 0:
+            continue
+        claim = _other_count(cell, *cell.value.count)
+        if claim:
+            yield claim
+
+
+def _other_count(cell: Cell, correct: int, images: int) -> Claim | None:
+    """What is claimed of a value that is not the count beside it."""
+    conditions = conditions_of(lambda way, _: _is(cell, correct, images, way))
+    if conditions is None:
+        return None
+    return Claim(
+        kind="count beside",
+        message=f"{_name(cell)} is printed as {cell.value.printed.text} beside {correct} of {images}, which is "
+        f"{float(Fraction(correct, images)):.6g}",
+        cells=(cell,),
+        conditions=conditions,
+        inputs=(f"{correct} of {images}, printed beside it",),
+        excluded=(ARITHMETIC, FORMATS),
+    )
+
+
+def _is(cell: Cell, correct: int, images: int, rounding: Rounding) -> bool:
+    interval = interval_of(cell, rounding)
+    if interval.low <= Fraction(correct, images) <= interval.high:
+        return True
+    return is_half([cell.value.printed]) and any(_holds(interval, x) for x in half_precision(images, correct))
+
+
+def _name(cell: Cell) -> str:
+    value = cell.value
+    return (
+        f"{value.measure} of {value.class_name}" if value.class_name is not None else f"{value.label or value.measure}"
+    )

@@ -1,0 +1,165 @@
+"""A table as cells ready for arithmetic: shares with units, class sizes and where they are from, what is left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from in4310repro.audit.document import Document, Measure, Printed, Table, Value
+from in4310repro.audit.gaps import gaps_of
+from in4310repro.audit.intervals import (
+    ROUNDOFF16,
+    ROUNDOFF32,
+    ROUNDOFF64,
+    ROUNDOFFS,
+    Cell,
+    Interval,
+    Rounding,
+    is_half,
+    on_grid,
+)
+from in4310repro.audit.units import ALMOST_FULL, rounded_to, significant_decimals
+from in4310repro.audit.verdicts import Options
+
+# Below so many decimals the error of float32 is small beside the printed unit, and is allowed for without a test.
+VISIBLE_FLOAT32 = 7
+# Decimals of a share from which a number in half precision can be told from others: its steps are 5e-4.
+VISIBLE_FLOAT16 = 4
+# Float sums of shares that are one may end this far above one.
+EXCESS = Fraction(1, 2**20)
+# COCO prints -1 where a class has no objects.
+NO_VALUE = -1
+SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """One table, ready for the checks."""
+
+    table: Table
+    classes: Mapping[Measure, Mapping[str, Cell]]  # by measure and class
+    summaries: tuple[Cell, ...]
+    sizes: Mapping[str, int]  # images of each class; empty where not known
+    origin: str  # of the sizes: "printed" or "given"
+    total: int | None  # images of the whole set
+    folds: int | None
+    gaps: tuple[str, ...]  # why the printed classes may not be all: conditions of every verdict that needs them all
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.table.name
+
+    @property
+    def sized(self) -> bool:
+        """Whether the size of every printed class is known."""
+        names = {name for cells in self.classes.values() for name in cells}
+        return bool(names) and names <= set(self.sizes)
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """Why a value may be a mean over folds or runs and no share of whole images."""
+        spread = any(value.spread for value in self.table.values)
+        if self.folds or spread:
+            return (f"the values are means over {self.folds or 'several'} folds or runs",)
+        return ()
+
+
+def sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
+    """All tables of a document."""
+    return tuple(sheet(table, document, options) for table in document.tables)
+
+
+def sheet(table: Table, document: Document, options: Options) -> Sheet:
+    """One table of a document."""
+    cells = {id(value): cell for value, cell in zip(table.values, cells_of(table.values), strict=True)}
+    classes: dict[Measure, dict[str, Cell]] = {}
+    for value in table.values:
+        if value.class_name is not None and value.printed.value != NO_VALUE:
+            classes.setdefault(value.measure, {}).setdefault(value.class_name, cells[id(value)])
+    sizes, origin = _sizes(table, options)
+    return Sheet(
+        table=table,
+        classes=classes,
+        summaries=tuple(cells[id(value)] for value in table.values if value.class_name is None),
+        sizes=sizes,
+        origin=origin,
+        total=table.total or (sum(sizes.values()) if sizes and _covers(table, sizes) else None),
+        folds=options.folds or document.folds,
+        gaps=tuple(gaps_of(table, sizes, document)),
+    )
+
+
+def _covers(table: Table, sizes: Mapping[str, int]) -> bool:
+    return {value.class_name for value in table.values if value.class_name is not None} <= set(sizes)
+
+
+def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
+    """Printed sizes, else those given for classes of these names."""
+    if table.sizes:
+        return table.sizes, "printed"
+    given = {name.strip().casefold(): size for name, size in options.sizes.items()}
+    names = dict.fromkeys(value.class_name for value in table.values if value.class_name is not None)
+    return {n: given[n.strip().casefold()] for n in names if n and n.strip().casefold() in given}, "given"
+
+
+def cells_of(values: Sequence[Value]) -> list[Cell]:
+    """The values as shares."""
+    percentages = {value.measure for value in values if value.printed.percent or value.printed.value > 1}
+    units = _units(values)
+    double = {value.measure for value in values if _is_double(value.printed)}
+    return [
+        replace(_cell(value, value.measure in percentages, unit), error=_error(value.printed, value.measure in double))
+        for value, unit in zip(values, units, strict=True)
+    ]
+
+
+def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
+    printed = value.printed
+    # A percentage that is at most one may be a share, a share among percentages a percentage, and what is above one.
+    small = 0 < printed.shown <= 1 and (printed.percent or among_percentages)
+    ambiguous = small or (not printed.percent and 1 + EXCESS < printed.value <= 100)
+    if ambiguous:
+        scale = 100 if printed.percent else 1
+        return Cell(value=value, share=printed.value * scale, unit=unit * scale, ambiguous=True)
+    return Cell(value=value, share=printed.value, unit=unit)
+
+
+def _units(values: Sequence[Value]) -> list[Fraction]:
+    """What one in the last place is worth: among doubles in full a short number has lost its zeros."""
+    units = rounded_to([value.printed for value in values], [value.measure for value in values])
+    full = [unit for unit in units if unit <= Fraction(1, 10**ALMOST_FULL)]
+    if 2 * len(full) <= len(values):
+        return units
+    least = min(units)
+    return [least if value.printed.value else value.printed.unit for value in values]
+
+
+def _is_double(printed: Printed) -> bool:
+    """Whether the digits of a number show that it was not computed in float32."""
+    return printed.decimals >= VISIBLE_FLOAT32 and not on_grid(printed, np.float32)
+
+
+def _error(printed: Printed, among_doubles: bool) -> Fraction:
+    """Error of one share: that of float32 where it can be one, else of float64.
+
+    Few digits, such as 0.5 or 1.0, fit either; beside doubles they are doubles.
+    """
+    short = significant_decimals(printed) < VISIBLE_FLOAT32
+    double = among_doubles if short else _is_double(printed)
+    return ROUNDOFFS * (ROUNDOFF64 if double else ROUNDOFF32)
+
+
+def half_error(cells: Iterable[Cell]) -> Fraction:
+    """Error of numbers computed alike in half precision, where all of them are seen to be; else none."""
+    printed = [cell.value.printed for cell in cells]
+    seen = printed and min(each.decimals for each in printed) >= VISIBLE_FLOAT16
+    return 2 * ROUNDOFF16 if seen and is_half(printed) else Fraction(0)
+
+
+def interval_of(cell: Cell, rounding: Rounding) -> Interval:
+    """The shares that a cell can stand for."""
+    return cell.interval(rounding, cell.error)

@@ -1,0 +1,29 @@
+"""Counts over all images held against the counts of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from in4310repro.audit.claims import Claim
+from in4310repro.audit.sheets import Sheet
+
+
+def other_totals(sheet: Sheet) -> Iterator[Claim]:
+    """Summaries whose count of right images is not the sum of those of the classes, where the images add up."""
+    for measure, column in sheet.classes.items():
+        counts = [cell.value.count for cell in column.values() if cell.value.count]
+        if len(counts) < max(2, len(column)):
+            continue
+        right, images = (sum(count[end] for count in counts) for end in (0, 1))
+        for cell in sheet.summaries:
+            count = cell.value.count
+            if cell.value.measure is measure and count and count[1] == images and count[0] != right:
+                yield Claim(
+                    kind="total",
+                    message=f"{cell.value.label or measure} is printed with {count[0]} of {images} images right; "
+                    f"the classes have {right}",
+                    cells=(cell, *column.values()),
+                    inputs=tuple(f"{k} of {n}" for k, n in counts if n),
+                    readings=("counts of right images beside each class",),
+                    needs_all=True,
+                )

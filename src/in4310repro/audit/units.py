@@ -1,0 +1,55 @@
+"""The unit that a printed number was rounded to, which is coarser than its last place where zeros were filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from in4310repro.audit.document import Measure, Printed
+from in4310repro.audit.intervals import FULL, ROUNDOFF64
+
+# A double in full ends in zeros, which are not printed, one time in ten; three are allowed for.
+ALMOST_FULL = FULL - 3
+# A share is not rounded to fewer decimals than this before it is printed with more.
+COARSEST = 2
+# A double that is so close to a number of at most so many decimals was rounded to them and multiplied by 100.
+SHORT, CLOSE = 8, 8 * ROUNDOFF64
+
+
+def rounded_to(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
+    """The unit of each number, as a share.
+
+    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999 and stands for 94.5 to 95.5. This is taken to
+    be so where a number ends in two zeros or is a short decimal in full, and where all of one measure end in zeros.
+    """
+    pairs = list(zip(column, measures, strict=True))
+    common = {measure: _common([p for p, m in pairs if m is measure]) for measure in set(measures)}
+    return [_unit(printed, common[measure]) for printed, measure in pairs]
+
+
+def _unit(printed: Printed, common: int | None) -> Fraction:
+    decimals = significant_decimals(printed)
+    if common is not None and decimals <= common:
+        return max(printed.unit, Fraction(1, 10**common))
+    if printed.value in (0, 1) or printed.decimals - decimals < 2:
+        return printed.unit
+    return Fraction(1, 10 ** max(min(COARSEST, printed.decimals), decimals))
+
+
+def significant_decimals(printed: Printed) -> int:
+    """Decimals of the share without the zeros at its end; of a double next to a short decimal, those of the latter."""
+    if printed.decimals >= ALMOST_FULL:
+        for decimals in range(SHORT + 1):
+            if abs(printed.value - round(printed.value, decimals)) <= CLOSE:
+                return decimals
+    text = str(abs(printed.digits))
+    return printed.decimals - (len(text) - len(text.rstrip("0"))) if printed.digits else 0
+
+
+def _common(column: Sequence[Printed]) -> int | None:
+    """The decimals of a column of at least two numbers that all end in zeros; None where they do not."""
+    telling = [printed for printed in column if printed.value not in (0, 1)]
+    most = max(COARSEST, *map(significant_decimals, telling), COARSEST)
+    if len(telling) < 2 or any(printed.decimals <= most for printed in telling):
+        return None
+    return most

@@ -1,0 +1,176 @@
+"""What an audit concludes: findings in three ranks, class sizes, counts, means and power."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from in4310repro.audit.document import Document, Measure, Value
+
+
+class Rank(StrEnum):
+    """How much a finding says."""
+
+    IMPOSSIBLE = "impossible"  # no arithmetic, rounding or averaging that is known here gives these numbers
+    UNLESS = "impossible unless"  # the condition is named
+    ODD = "odd"  # possible, and unlikely under stated assumptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that does not fit, with all that it rests on."""
+
+    kind: str  # such as "mean", "weighted mean", "count", "range", "level"
+    rank: Rank
+    tables: tuple[str, ...]
+    message: str  # one sentence without a full stop
+    conditions: tuple[str, ...] = ()  # of rank UNLESS: each one alone would explain the numbers
+    values: tuple[Value, ...] = ()  # the printed values that it uses, each with its line
+    inputs: tuple[str, ...] = ()  # what it uses besides: sizes, counts and totals, and where they are from
+    readings: tuple[str, ...] = ()  # how the values were read
+    excluded: tuple[str, ...] = ()  # other explanations that were tried and do not give the numbers
+    probability: str | None = None  # of rank ODD; in decimals, for it can be smaller than any float
+    assumptions: str | None = None  # of rank ODD
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """Lines of the values, each once, in order."""
+        return tuple(sorted({value.printed.line for value in self.values}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images of each class in the tables that share them."""
+
+    tables: tuple[str, ...]
+    smallest: Mapping[str, int]  # the smallest sizes that fit the decimals
+    taken: Mapping[str, int]  # those that are used
+    chance: Mapping[str, float]  # sizes of the class that random digits would be expected to allow
+    origin: str  # "printed", "given" or "search"
+
+    @property
+    def identified(self) -> tuple[str, ...]:
+        """Classes whose size is printed, given, or told by the decimals."""
+        return tuple(name for name, expected in self.chance.items() if expected <= 0.01)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the size of every class is known."""
+        return len(self.identified) == len(self.taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """One table in whole images; by class, None where the size is not known or no count gives the number."""
+
+    name: str
+    sizes: Mapping[str, int]
+    correct: Mapping[str, range | None]  # one count, or all that the decimals allow
+
+    @property
+    def images(self) -> int:
+        """Images of all classes."""
+        return sum(self.sizes.values())
+
+    @property
+    def totals(self) -> range | None:
+        """Correct images of all classes, from the fewest to the most; None if a class is unknown."""
+        counts = [count for count in self.correct.values() if count]
+        if len(counts) < len(self.correct):
+            return None
+        return range(sum(count[0] for count in counts), sum(count[-1] for count in counts) + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanCheck:
+    """A printed summary beside the mean of its printed parts."""
+
+    table: str
+    measure: Measure
+    value: Value  # the summary
+    parts: tuple[Value, ...]
+    difference: Fraction  # printed summary less the plain mean of the printed parts
+    allowed: Fraction  # what rounding explains
+    agrees: bool  # with the plain mean, or with the average that `reading` names
+    reading: str  # "plain mean", "weighted by images", "some weights", ...
+    last_bit: bool = False  # the parts, summed from left to right as doubles and divided, give the printed double
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """How many simulated errors of one kind in the audited report were called impossible, or impossible unless."""
+
+    kind: str  # such as "first decimal replaced", "two digits swapped", "value copied to the wrong row"
+    tried: int
+    impossible: int
+    unless: int  # of rank "impossible unless" at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """What the audit of this very report can detect, by simulation."""
+
+    detections: tuple[Detection, ...]
+    seed: int
+    remark: str = ""  # such as: without class sizes two decimals tell nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the caller gave besides the report."""
+
+    images: int | None = None  # images of a set
+    sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class
+    bound: int | None = None  # the largest class size that is searched; None: chosen from the decimals
+    folds: int | None = None
+    ceilings: Mapping[str, Fraction] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """All that an audit concluded; `findings` stand in order of rank."""
+
+    document: Document
+    options: Options
+    findings: tuple[Finding, ...]
+    sizes: tuple[ImageSet, ...]
+    counted: tuple[Counted, ...]
+    means: tuple[MeanCheck, ...]
+    power: Power | None  # None where it was not asked for or nothing can be checked
+    remarks: tuple[str, ...]
+
+    def of_rank(self, rank: Rank) -> tuple[Finding, ...]:
+        """The findings of one rank."""
+        return tuple(finding for finding in self.findings if finding.rank is rank)
+
+    @property
+    def inconsistencies(self) -> tuple[Finding, ...]:
+        """The findings that are impossible."""
+        return self.of_rank(Rank.IMPOSSIBLE)
+
+    @property
+    def oddities(self) -> tuple[Finding, ...]:
+        """The findings that are odd."""
+        return self.of_rank(Rank.ODD)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if something is impossible, else 2 if nothing was understood, else 0."""
+        if self.inconsistencies:
+            return 1
+        return 0 if any(table.values or table.matrix for table in self.document.tables) else 2
+
+    def rank_of(self, value: Value) -> Rank | None:
+        """The worst rank of a printed value, None where nothing is found about it."""
+        ranks = [finding.rank for finding in self.findings if any(value is used for used in finding.values)]
+        return min(ranks, key=list(Rank).index, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The audit as JSON, by the schema in `to_json.py`."""
+        from in4310repro.audit.to_json import audit_json
+
+        return audit_json(self)

@@ -1,0 +1,250 @@
+"""Means whose weights nothing tells: one set of weights must explain all columns of a table (a linear programme)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from scipy.optimize import linprog
+
+from in4310repro.audit.batches import BATCH, batch_means
+from in4310repro.audit.claims import FORMATS, Claim, conditions_of
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.intervals import Cell, Interval, Rounding
+from in4310repro.audit.means import Summary, readings_of, summaries
+from in4310repro.audit.scores import f1_interval
+from in4310repro.audit.sheets import Sheet, half_error, interval_of
+
+# Beyond the tolerance of the solver, 1e-7, and the error of numbers in float32.
+SLACK = Fraction(1, 10**6)
+ANY = (Average.UNNAMED, Average.OVERALL, Average.MICRO, Average.WEIGHTED)
+Row = tuple[list[float], float]  # coefficients of the weights, and what their sum is at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One summary with its parts, and the sheet that both are of."""
+
+    sheet: Sheet
+    summary: Summary
+
+    @property
+    def average(self) -> Average | None:
+        """How the label says that it was averaged."""
+        return self.summary.average
+
+
+def unexplained(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
+    """Claims on the tables of one printed table: means that no weights explain."""
+    columns = [
+        Column(sheet=sheet, summary=summary) for sheet in group for summary in summaries(sheet) if _free(summary, sheet)
+    ]
+    for average in ANY:
+        same = [column for column in columns if column.average is average]
+        for joint in _jointly(average, same):
+            claim = _claim(joint)
+            if claim:
+                yield claim, joint[0].sheet
+
+
+def _free(summary: Summary, sheet: Sheet) -> bool:
+    """Whether a summary is a mean of its parts by weights that nothing else tells; micro AP is no mean of APs."""
+    if summary.average not in ANY or (
+        summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
+    ):
+        return False
+    return not list(readings_of(summary, sheet))
+
+
+def _jointly(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
+    """The columns that one set of weights must explain: all of a row of means; each by itself where networks differ."""
+    if average in (Average.UNNAMED, Average.WEIGHTED):
+        names = [tuple(column.summary.parts) for column in columns]
+        for classes in dict.fromkeys(names):
+            yield [column for column, own in zip(columns, names, strict=True) if own == classes]
+    else:
+        yield from ([column] for column in columns)
+
+
+def _claim(columns: Sequence[Column]) -> Claim | None:
+    cells = [cell for column in columns for cell in (column.summary.cell, *column.summary.parts.values())]
+
+    def fits(parts: Rounding, whole: Rounding) -> bool:
+        return any(explain(columns, parts, whole) for explain in (plain, weighted, without_f1, micro))
+
+    summary = columns[0].summary.cell
+    conditions = conditions_of(fits, [c for column in columns for c in column.summary.parts.values()], summary)
+    if conditions is None:
+        return None
+    batches = _batches(columns)
+    if batches == "":
+        return None
+    texts = ", ".join(f"{c.summary.cell.value.measure} {c.summary.cell.value.printed.text}" for c in columns[:12])
+    label = summary.value.label or str(summary.value.measure)
+    many = len(columns) > 1
+    return Claim(
+        kind="weights" if many else "mean",
+        message=f"no weights of the {len(columns[0].summary.parts)} classes give {texts} ({label})"
+        + (" at once" if many else "; it lies outside its parts"),
+        cells=tuple(cells),
+        conditions=(*conditions, *([batches] if batches else [])),
+        readings=(f"{label}: a mean of the classes with any weights, the same in every column",),
+        excluded=(
+            "the plain mean",
+            "one set of weights for all columns, by linear programming",
+            "micro averages of precision, recall and F1",
+            FORMATS,
+        ),
+        needs_all=True,
+    )
+
+
+def _batches(columns: Sequence[Column]) -> str | None:
+    """The condition that one overall accuracy is a mean over batches; empty if that explains it, None if it cannot."""
+    column = columns[0]
+    if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
+        return None
+    images = column.sheet.total
+    if images is None:
+        return "the value is a mean over batches, or of other images than its parts"
+    ways = [Rounding.TWICE, Rounding.TRUNCATED]
+    for way in ways:
+        intervals = [interval_of(cell, way) for cell in column.summary.parts.values()]
+        hull = Interval(low=min(i.low for i in intervals), high=max(i.high for i in intervals))
+        if batch_means(hull, images).meets(interval_of(column.summary.cell, way)):
+            return f"the value is a mean over batches of up to {BATCH} images"
+    return None
+
+
+def plain(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+    """Whether every summary is the plain mean of its parts."""
+    for column in columns:
+        intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
+        mean = Interval(
+            low=sum((each.low for each in intervals), Fraction(0)) / len(intervals),
+            high=sum((each.high for each in intervals), Fraction(0)) / len(intervals),
+        )
+        if not mean.meets(_printed(column, whole)):
+            return False
+    return True
+
+
+def weighted(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+    """Whether one set of weights gives every summary."""
+    return _feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
+
+
+def without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+    """Whether each F1 is that of the mean precision and recall beside it, and one set of weights gives the rest."""
+    rest = []
+    for column in columns:
+        others = {other.summary.measure: _printed(other, whole) for other in columns if other.sheet is column.sheet}
+        if column.summary.measure is Measure.F1 and {Measure.PRECISION, Measure.RECALL} <= set(others):
+            f1 = f1_interval(others[Measure.PRECISION], others[Measure.RECALL])
+            if f1.meets(_printed(column, whole)):
+                continue
+        rest.append(column)
+    return len(rest) < len(columns) and weighted(rest, parts, whole)
+
+
+def micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+    """Whether all are micro averages: precision weighted by predictions, which follow from sizes, recall, precision.
+
+    With w_i = n_i / n: sum w_i R_i (1 - P / P_i) = 0 for the micro precision P, sum w_i R_i = R for the micro recall,
+    sum w_i (2 R_i - F (1 + R_i / P_i)) = 0 for the micro F1.
+    """
+    rows: list[Row] = []
+    for column in columns:
+        measure = column.summary.measure
+        if measure in (Measure.PRECISION, Measure.F1):
+            of_sheet = column.sheet.classes
+            if not {Measure.PRECISION, Measure.RECALL} <= set(of_sheet):
+                return False
+            rows += _micro_rows(column, parts, whole)
+        else:
+            rows += _mean_rows(column, parts, whole)
+    return any(c.summary.measure in (Measure.PRECISION, Measure.F1) for c in columns) and _feasible(rows)
+
+
+def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
+    """Two inequalities of the weights that a micro average implies, each with the parts that suit it best."""
+    printed = _printed(column, whole)
+    precisions, recalls = (column.sheet.classes[m] for m in (Measure.PRECISION, Measure.RECALL))
+    lows: list[float] = []
+    highs: list[float] = []
+    for name in column.summary.parts:
+        ends = _micro_ends(column.summary.measure, printed, precisions.get(name), recalls.get(name), parts)
+        lows.append(ends[0])
+        highs.append(-ends[1])
+    return [(lows, 0.0), (highs, 0.0)]
+
+
+def _micro_ends(
+    measure: Measure, printed: Interval, precision: Cell | None, recall: Cell | None, way: Rounding
+) -> tuple[float, float]:
+    """The least and the greatest coefficient of a class in the equation of a micro average."""
+    if precision is None or recall is None:
+        return -1e3, 1e3
+    of_precision, of_recall = interval_of(precision, way), interval_of(recall, way)
+    if of_precision.low <= 0:
+        return -1e3, 1e3
+
+    def coefficient(p: Fraction, r: Fraction, mean: Fraction) -> Fraction:
+        return r * (1 - mean / p) if measure is Measure.PRECISION else 2 * r - mean * (1 + r / p)
+
+    values = [
+        coefficient(p, r, mean)
+        for p in (of_precision.low, of_precision.high)
+        for r in (of_recall.low, of_recall.high)
+        for mean in (printed.low, printed.high)
+    ]
+    return float(min(values)), float(max(values))
+
+
+def _mean_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
+    """Sum over i of w_i low_i <= high and of w_i high_i >= low."""
+    printed = _printed(column, whole)
+    intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
+    lows, highs = [float(each.low) for each in intervals], [-float(each.high) for each in intervals]
+    return [(lows, float(printed.high)), (highs, -float(printed.low))]
+
+
+def _printed(column: Column, way: Rounding) -> Interval:
+    cells = [*column.summary.parts.values(), column.summary.cell]
+    return interval_of(column.summary.cell, way).widened(SLACK + half_error(cells))
+
+
+def _feasible(rows: Sequence[Row]) -> bool:
+    """Whether nonnegative weights that sum to one meet all inequalities; where the solver fails, they may."""
+    if not rows:
+        return True
+    coefficients = np.array([row[0] for row in rows])
+    limits = np.array([row[1] for row in rows])
+    classes = coefficients.shape[1]
+    result = linprog(
+        np.zeros(classes), A_ub=coefficients, b_ub=limits, A_eq=np.ones((1, classes)), b_eq=[1.0], bounds=(0, 1)
+    )
+    return int(result.status) != 2
+
+
+def groups(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
+    """Tables that were printed side by side: of the same classes, on the same lines."""
+    made: list[list[Sheet]] = []
+    for sheet in all_sheets:
+        for group in made:
+            if _names(group[0]) == _names(sheet) and _lines(group[0]) & _lines(sheet):
+                group.append(sheet)
+                break
+        else:
+            made.append([sheet])
+    return made
+
+
+def _names(sheet: Sheet) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value.class_name for value in sheet.table.values if value.class_name is not None))
+
+
+def _lines(sheet: Sheet) -> set[int]:
+    return {value.printed.line for value in sheet.table.values if value.class_name is not None}

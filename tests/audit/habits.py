@@ -1,0 +1,31 @@
+"""All printing habits by name, and reports drawn from them: consistent by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tests.audit import habits_of_accuracy, habits_of_programs, habits_of_reports, habits_of_scores, habits_of_tables
+from tests.audit.habits_of_accuracy import Habit
+from tests.audit.reports import Report
+
+HABITS: dict[str, Habit] = {
+    **habits_of_accuracy.HABITS,
+    **habits_of_tables.HABITS,
+    **habits_of_reports.HABITS,
+    **habits_of_scores.HABITS,
+    **habits_of_programs.HABITS,
+}
+
+
+def report(habit: str, seed: int) -> Report:
+    """One consistent report in one habit; the same seed gives the same text."""
+    return HABITS[habit](np.random.default_rng([seed, *habit.encode()]))
+
+
+def reports(count: int, first_seed: int = 0) -> Iterator[Report]:
+    """Consistent reports, all habits in turn."""
+    names = list(HABITS)
+    for number in range(count):
+        yield report(names[number % len(names)], first_seed + number // len(names))

@@ -1,0 +1,224 @@
+"""Habits of programs and languages: number formats, printed objects, log prefixes, tables by method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from tests.audit import layouts
+from tests.audit.habits_of_accuracy import Habit, macro, overall, printed_lines, sizes_of, values_of
+from tests.audit.printings import PRINTINGS, Printing, fixed, mean_in_float32, percentage, share
+from tests.audit.reports import Report, mark, report_of
+from tests.audit.simulation import OBJECTS, SCENES, ordinary, simulate
+
+
+def written(name: str, compute: Callable[[int, int], float], write: Callable[[float], str]) -> Habit:
+    """Lines of accuracies in one number format."""
+    return printed_lines(name, Printing(compute=compute, write=write))
+
+
+def without_zero(value: float) -> str:
+    """.933, as R and SPSS print it."""
+    text = f"{value:.3f}"
+    return text.removeprefix("0") if text.startswith("0") else text
+
+
+def mean_in_percent(generator: np.random.Generator) -> Report:
+    """Class accuracies as shares, their mean as a percentage."""
+    outcome = ordinary(generator)
+    values = values_of(outcome, PRINTINGS["share to 4 decimals"])
+    text = layouts.lines(generator, values, macro(outcome, PRINTINGS["percent to 2 decimals"]))
+    return report_of("shares and a mean in percent", text, sizes=sizes_of(outcome))
+
+
+def shorter_mean(generator: np.random.Generator) -> Report:
+    """Class accuracies with four decimals, their mean with one of percent."""
+    outcome = ordinary(generator)
+    values = values_of(outcome, PRINTINGS["percent to 2 decimals"])
+    text = layouts.lines(generator, values, macro(outcome, PRINTINGS["percent to 0 decimals"]))
+    return report_of("a mean with fewer decimals", text, sizes=sizes_of(outcome))
+
+
+def longer_mean(generator: np.random.Generator) -> Report:
+    """Class accuracies without decimals, their mean in full."""
+    outcome = ordinary(generator)
+    values = values_of(outcome, PRINTINGS["percent cut by %d"])
+    text = layouts.lines(generator, values, macro(outcome, PRINTINGS["repr of 100 k/n with a sign"]))
+    return report_of("a mean in full over whole percentages", text, sizes=sizes_of(outcome))
+
+
+def log_prefix(generator: np.random.Generator) -> Report:
+    """The time and the level before each line."""
+    outcome = ordinary(generator)
+    printing = PRINTINGS["percent to 2 decimals"]
+    text = layouts.lines(generator, values_of(outcome, printing), macro(outcome, printing))
+    lines = [f"2024-03-0{1 + i % 9} 12:0{i % 10}:31,20{i % 10} - INFO - {x}" for i, x in enumerate(text.splitlines())]
+    return report_of("lines of a logger", "\n".join(lines) + "\n", suffix=".log", sizes=sizes_of(outcome))
+
+
+def fold_lines(generator: np.random.Generator) -> Report:
+    """The accuracy of each fold, mean and deviation: folds are no classes."""
+    accuracies = [int(generator.integers(70, 99)) / 120 + 0.1 for _ in range(5)]
+    rows = [f"Fold {number}: {value:.4f}" for number, value in enumerate(accuracies, start=1)]
+    tail = mark(f"{np.mean(accuracies):.4f}", "mean", "fold", "mean")
+    text = "\n".join([*rows, f"Mean accuracy: {tail} +/- {np.std(accuracies):.4f}"]) + "\n"
+    return report_of("accuracies of folds", text)
+
+
+def by_method(name: str, write: Callable[[list[list[str]]], str], suffix: str) -> Habit:
+    """A row for each method, a column for each class, the mean last: the table of VOC papers."""
+
+    def habit(generator: np.random.Generator) -> Report:
+        heading = ["Method", *OBJECTS, "mAP"]
+        rows = [heading]
+        for method in ("Fast R-CNN", "SSD300", "Ours"):
+            scores = generator.uniform(0.3, 0.95, size=len(OBJECTS))
+            cells = [
+                mark(f"{100 * s:.1f}", "class", "ap", f"{method} {n}") for n, s in zip(OBJECTS, scores, strict=True)
+            ]
+            rows.append([method, *cells, mark(f"{100 * scores.mean():.1f}", "mean", "ap", method)])
+        return report_of(name, "Average precision on the test images (%).\n\n" + write(rows), suffix=suffix)
+
+    return habit
+
+
+def bold_cells(generator: np.random.Generator) -> Report:
+    """Best values in bold, arrows in the heading."""
+    outcome = ordinary(generator)
+    printing = Printing(compute=percentage, write=fixed(1))
+    values = values_of(outcome, printing)
+    best = max(values, key=lambda name: float(values[name]))
+    cells = [["Class", "Accuracy (%) ↑", "Images"]]
+    for name, value in values.items():
+        cell = mark(value, "class", "accuracy", name)
+        size = mark(str(sizes_of(outcome)[name]), "size", "images", name)
+        cells.append([name, f"**{cell}**" if name == best else cell, size])
+    cells.append(["**Mean**", f"**{mark(macro(outcome, printing), 'mean', 'accuracy', 'mean')}**", ""])
+    return report_of("bold cells", layouts.markdown(cells), suffix=".md", sizes=sizes_of(outcome), sizes_printed=True)
+
+
+def numpy_array(generator: np.random.Generator) -> Report:
+    """print(accuracies) of an array, without names."""
+    outcome = ordinary(generator)
+    shares = np.array([k / n for k, n in zip(outcome.correct, outcome.sizes, strict=True)])
+    mean = mark(f"{shares.mean()}", "mean", "accuracy", "mean")
+    text = f"Per-class accuracy: {np.array2string(shares)}\nMean class accuracy: {mean}\n"
+    return report_of("a printed array", text, sizes=sizes_of(outcome))
+
+
+def torch_tensor(generator: np.random.Generator) -> Report:
+    """print(accuracies) of a tensor: four decimals."""
+    outcome = ordinary(generator)
+    shares = torch.tensor([k / n for k, n in zip(outcome.correct, outcome.sizes, strict=True)])
+    mean = mark(f"{mean_in_float32(shares.tolist())}", "mean", "accuracy", "mean")
+    return report_of("a printed tensor", f"class accuracy: {shares}\nmean class accuracy: {mean}\n")
+
+
+def plain_json(generator: np.random.Generator) -> Report:
+    """A program's own JSON: accuracies by class, and their mean."""
+    outcome = ordinary(generator)
+    shares = {n: k / s for n, k, s in zip(outcome.names, outcome.correct, outcome.sizes, strict=True)}
+    content = {
+        "epoch": 20,
+        "class_accuracy": shares,
+        "mean_class_accuracy": sum(shares.values()) / len(shares),
+        "accuracy": sum(outcome.correct) / outcome.images,
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    for name, value in shares.items():
+        text = text.replace(f'"{name}": {value!r}', f'"{name}": {mark(repr(value), "class", "accuracy", name)}', 1)
+    return report_of("a program's JSON", text, suffix=".json", sizes=sizes_of(outcome))
+
+
+def matrix_turned(generator: np.random.Generator) -> Report:
+    """A matrix whose rows are predicted classes, as it says, with recalls."""
+    outcome = ordinary(generator)
+    turned = zip(outcome.names, outcome.matrix.T, strict=True)
+    cells = [["Predicted \\ True", *outcome.names], *([n, *map(str, row)] for n, row in turned)]
+    values = {n: f"{100 * k / s:.1f} %" for n, k, s in zip(outcome.names, outcome.correct, outcome.sizes, strict=True)}
+    text = "Confusion matrix (rows: predicted, columns: true)\n\n" + layouts.markdown(cells) + "\n"
+    return report_of(
+        "matrix with predicted rows",
+        text + layouts.lines(generator, values, None),
+        suffix=".md",
+        sizes=sizes_of(outcome),
+    )
+
+
+def one_against_rest(generator: np.random.Generator) -> Report:
+    """Accuracy of each class against the rest, (TP + TN) / all, beside precision and recall."""
+    outcome = ordinary(generator)
+    matrix, total = outcome.matrix, outcome.images
+    columns: dict[str, dict[str, str]] = {"Accuracy": {}, "Precision": {}, "Recall": {}, "Support": {}}
+    for number, name in enumerate(outcome.names):
+        hits, size, predicted = matrix[number, number], matrix[number].sum(), matrix[:, number].sum()
+        columns["Accuracy"][name] = f"{(total - size - predicted + 2 * hits) / total:.4f}"
+        columns["Precision"][name] = f"{hits / max(predicted, 1):.4f}"
+        columns["Recall"][name] = f"{hits / size:.4f}"
+        columns["Support"][name] = str(size)
+    text = layouts.markdown(layouts.grid(columns))
+    return report_of("accuracy against the rest", text, suffix=".md", sizes=sizes_of(outcome), sizes_printed=True)
+
+
+def weakest(generator: np.random.Generator) -> Report:
+    """The mean of forty classes, and the five weakest of them."""
+    names = tuple(f"class {number:02d}" for number in range(40))
+    outcome = simulate(generator, names, [int(n) for n in generator.integers(30, 80, size=40)])
+    printing = PRINTINGS["percent to 1 decimals"]
+    values = values_of(outcome, printing)
+    worst = sorted(values, key=lambda name: float(values[name].rstrip(" %")))[:5]
+    rows = [["Weakest classes", "Accuracy"], *([n, mark(values[n], "class", "accuracy", n)] for n in worst)]
+    head = f"Mean class accuracy: {mark(macro(outcome, printing), 'mean', 'accuracy', 'mean')}\n\n"
+    return report_of("the weakest classes alone", head + layouts.markdown(rows), suffix=".md")
+
+
+def two_sets_in_columns(generator: np.random.Generator) -> Report:
+    """Validation and test accuracies side by side, with mean and overall below."""
+    printing = Printing(compute=percentage, write=fixed(1))
+    columns = {}
+    for heading in ("Val accuracy (%)", "Test accuracy (%)"):
+        outcome = simulate(generator, SCENES, [int(n) for n in generator.integers(100, 500, size=6)])
+        means = {"Mean": macro(outcome, printing), "Overall": overall(outcome, printing)}
+        columns[heading] = values_of(outcome, printing) | means
+    return report_of("validation and test in columns", layouts.markdown(layouts.grid(columns)), suffix=".md")
+
+
+def frame(generator: np.random.Generator) -> Report:
+    """print(frame) of pandas: an index, right-aligned columns, six decimals."""
+    outcome = ordinary(generator)
+    values = values_of(outcome, PRINTINGS["share to 6 decimals"])
+    width = max(map(len, values))
+    rows = [" " * width + "  support  accuracy"]
+    for name, value in values.items():
+        size = mark(str(sizes_of(outcome)[name]), "size", "support", name, 9)
+        rows.append(name.ljust(width) + size + mark(value, "class", "accuracy", name, 10))
+    return report_of("a printed frame", "\n".join(rows) + "\n", sizes=sizes_of(outcome), sizes_printed=True)
+
+
+HABITS: dict[str, Habit] = {
+    "three significant digits": written("three significant digits", percentage, lambda v: f"{v:.3g} %"),
+    "%g": written("%g", share, lambda v: f"{v:g}"),
+    "exponents, 4 decimals": written("exponents, 4 decimals", share, lambda v: f"{v:.4e}"),
+    "np.savetxt": written("np.savetxt", share, lambda v: f"{v:.18e}"),
+    "no zero before the point": written("no zero before the point", share, without_zero),
+    "hard space before the sign": written("hard space before the sign", percentage, lambda v: f"{v:.1f}\u00a0%"),
+    "shares and a mean in percent": mean_in_percent,
+    "a mean with fewer decimals": shorter_mean,
+    "a mean in full over whole percentages": longer_mean,
+    "lines of a logger": log_prefix,
+    "accuracies of folds": fold_lines,
+    "by method in Markdown": by_method("by method in Markdown", layouts.markdown, ".md"),
+    "by method in LaTeX": by_method("by method in LaTeX", layouts.latex, ".tex"),
+    "bold cells": bold_cells,
+    "a printed array": numpy_array,
+    "a printed tensor": torch_tensor,
+    "a program's JSON": plain_json,
+    "matrix with predicted rows": matrix_turned,
+    "accuracy against the rest": one_against_rest,
+    "the weakest classes alone": weakest,
+    "validation and test in columns": two_sets_in_columns,
+    "a printed frame": frame,
+}

@@ -1,0 +1,117 @@
+"""Where the numbers of a report stand: lines, tables in either direction, CSV, LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tests.audit.reports import mark, visible_length
+
+CLASS_LINES = (
+    "Accuracy of {name:>12s} : {value}",
+    "Accuracy for class {name}: {value}",
+    "Accuracy for class: {name:5s} is {value}",
+    "Test Accuracy of {name}: {value}",
+    "- {name} accuracy: {value}",
+    "Class {name} accuracy = {value}",
+)
+MACRO_LINES = (
+    "Mean class accuracy: {value}",
+    "Mean accuracy over all classes: {value}",
+    "Average per-class accuracy = {value}",
+    "Macro accuracy: {value}",
+)
+ANY_MEAN_LINES = ("Mean: {value}", "Average accuracy: {value}", "Average: {value}")
+OVERALL_LINES = (
+    "Overall accuracy: {value}",
+    "Test accuracy: {value}",
+    "Accuracy of the network: {value}",
+    "Total: {value}",
+)
+AP_LINES = (
+    "AP for {name} = {value}",
+    "Average precision of {name}: {value}",
+    "AP for class {name}: {value}",
+    "{name} AP: {value}",
+    "ap for {name} is {value}",
+)
+MAP_LINES = ("Mean AP = {value}", "mAP: {value}", "Mean average precision: {value}", "mAP = {value}")
+
+
+def pick(generator: np.random.Generator, options: Sequence[str]) -> str:
+    """One of the options."""
+    return options[int(generator.integers(len(options)))]
+
+
+def line(template: str, value: str, role: str, column: str, name: str = "") -> str:
+    """One line with its value marked."""
+    return template.format(name=name, value=mark(value, role, column, name or "mean"))
+
+
+def lines(
+    generator: np.random.Generator,
+    values: Mapping[str, str],
+    mean: str | None,
+    column: str = "accuracy",
+    class_lines: Sequence[str] = CLASS_LINES,
+    mean_lines: Sequence[str] = MACRO_LINES,
+) -> str:
+    """A line for each class, then one for the mean."""
+    template = pick(generator, class_lines)
+    rows = [line(template, value, "class", column, name) for name, value in values.items()]
+    return "\n".join([*rows, *([line(pick(generator, mean_lines), mean, "mean", column)] if mean else [])]) + "\n"
+
+
+Columns = Mapping[str, Mapping[str, str]]  # heading -> row name -> printed
+SUMMARIES = ("macro avg", "weighted avg", "mean", "overall", "map")
+
+
+def role_of(column: str, row: str) -> str:
+    """What a cell of a table is."""
+    if any(word in column.lower() for word in ("support", "samples", "images", "total", "gts")):
+        return "size"
+    return "mean" if any(word in row.lower() for word in SUMMARIES) else "class"
+
+
+def grid(columns: Columns, corner: str = "Class") -> list[list[str]]:
+    """Heading and rows, values marked."""
+    rows = list(dict.fromkeys(row for values in columns.values() for row in values))
+    body = [
+        [
+            row,
+            *(mark(v, role_of(c, row), c, row) if (v := values.get(row, "")) else "" for c, values in columns.items()),
+        ]
+        for row in rows
+    ]
+    return [[corner, *columns], *body]
+
+
+def turned(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Rows as columns."""
+    return [list(row) for row in zip(*cells, strict=True)]
+
+
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rows = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([rows[0], "|" + "---|" * len(cells[0]), *rows[1:]]) + "\n"
+
+
+def latex(cells: Sequence[Sequence[str]]) -> str:
+    """A LaTeX table with rules."""
+    rows = [" & ".join(cell.replace("%", r"\%").replace("_", r"\_") for cell in row) + r" \\" for row in cells]
+    body = [r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
+    return "\n".join([r"\begin{tabular}{l" + "c" * (len(cells[0]) - 1) + "}", *body, r"\end{tabular}"]) + "\n"
+
+
+def csv(cells: Sequence[Sequence[str]], separator: str = ",") -> str:
+    """A file of separated values."""
+    return "\n".join(separator.join(row) for row in cells) + "\n"
+
+
+def columns_of_text(cells: Sequence[Sequence[str]]) -> str:
+    """Columns apart by spaces, without rules."""
+    return (
+        "\n".join("  ".join(cell + " " * (22 - visible_length(cell)) for cell in row).rstrip() for row in cells) + "\n"
+    )

@@ -1,0 +1,148 @@
+"""Errors that people make when they type or assemble a report, planted one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tests.audit.reports import NUMBER, Cell, Report, decimals_of, is_percent, number, share_decimals
+
+Plant = Callable[[Report, np.random.Generator], Report | None]
+
+
+def with_value(report: Report, cell: Cell, text: str) -> Report:
+    """The report with one value replaced; cells behind it move."""
+    shift = len(text) - len(cell.text)
+    cells = tuple(
+        replace(other, text=text)
+        if other is cell
+        else replace(other, start=other.start + shift * (other.start > cell.start))
+        for other in report.cells
+    )
+    before, after = report.text[: cell.start], report.text[cell.start + len(cell.text) :]
+    return replace(report, text=before + text + after, cells=cells)
+
+
+def one(generator: np.random.Generator, cells: Sequence[Cell]) -> Cell | None:
+    """One of the cells."""
+    return cells[int(generator.integers(len(cells)))] if cells else None
+
+
+def of_classes(report: Report) -> list[Cell]:
+    """Class values with a decimal digit."""
+    return [cell for cell in report.of_role("class") if share_decimals(cell.text)]
+
+
+def possible(text: str, like: str) -> bool:
+    """Whether a value is still a share or percentage: nobody leaves 1.7 standing."""
+    return number(text) <= (100 if is_percent(like) else 1)
+
+
+def replaced(position: int) -> Plant:
+    """One decimal of a class value, taken as a share, replaced: 1 is the tens of a percentage, -1 the last."""
+
+    def plant(report: Report, generator: np.random.Generator) -> Report | None:
+        cell = one(generator, [c for c in of_classes(report) if share_decimals(c.text) >= abs(position)])
+        if cell is None:
+            return None
+        places = [place for place, letter in enumerate(cell.text) if letter.isdigit()]
+        from_right = 0 if position < 0 else share_decimals(cell.text) - position
+        if from_right >= len(places):
+            return None
+        place = places[-1 - from_right]
+        digits = [digit for digit in "0123456789" if digit != cell.text[place]]
+        texts = [cell.text[:place] + digit + cell.text[place + 1 :] for digit in digits]
+        return with_value(report, cell, str(generator.choice([t for t in texts if possible(t, cell.text)] or texts)))
+
+    return plant
+
+
+def swapped(report: Report, generator: np.random.Generator) -> Report | None:
+    """Two neighbouring different digits of a class value swapped."""
+    cell = one(generator, of_classes(report))
+    if cell is None:
+        return None
+    places = [
+        m.start() for m in re.finditer(r"\d(?=\d)", cell.text) if cell.text[m.start()] != cell.text[m.start() + 1]
+    ]
+    texts = [cell.text[:p] + cell.text[p + 1] + cell.text[p] + cell.text[p + 2 :] for p in places]
+    texts = [text for text in texts if possible(text, cell.text)]
+    return with_value(report, cell, str(generator.choice(texts))) if texts else None
+
+
+def wrong_row(report: Report, generator: np.random.Generator) -> Report | None:
+    """The value of another class in this row."""
+    cell = one(generator, report.of_role("class"))
+    others = [c.text for c in report.of_role("class") if cell and c.column == cell.column and c.text != cell.text]
+    return with_value(report, cell, str(generator.choice(others))) if cell and others else None
+
+
+def means_with_parts(report: Report) -> list[tuple[Cell, list[Cell]]]:
+    """Summaries that are a plain mean of printed class values, with these."""
+    found = []
+    for mean in report.of_role("mean"):
+        parts = [cell for cell in report.of_role("class") if cell.column == mean.column]
+        close = 3 * 10.0 ** -min(decimals_of(mean.text), 6)
+        if len(parts) >= 3 and abs(np.mean([number(part.text) for part in parts]) - number(mean.text)) <= close:
+            found.append((mean, parts))
+    return found
+
+
+def like(value: float, text: str) -> str:
+    """A value printed as another one is."""
+    match = NUMBER.search(text)
+    assert match
+    written = f"{value:.{decimals_of(text)}f}"
+    return text[: match.start()] + (written.replace(".", ",") if "," in match[0] else written) + text[match.end() :]
+
+
+def class_dropped(report: Report, generator: np.random.Generator) -> Report | None:
+    """The mean of all classes but one."""
+    means = means_with_parts(report)
+    if not means:
+        return None
+    mean, parts = means[int(generator.integers(len(means)))]
+    values = [number(part.text) for part in parts]
+    values.pop(int(generator.integers(len(values))))
+    text = like(float(np.mean(values)), mean.text)
+    return with_value(report, mean, text) if text != mean.text else None
+
+
+def other_mean(report: Report, generator: np.random.Generator) -> Report | None:
+    """The mean of another network, a few points away."""
+    means = means_with_parts(report)
+    if not means:
+        return None
+    mean, parts = means[int(generator.integers(len(means)))]
+    values = [number(part.text) for part in parts]
+    span = 100 if max(values) > 1 else 1
+    text = like(number(mean.text) + span * float(generator.choice([-1, 1]) * generator.uniform(0.01, 0.05)), mean.text)
+    return with_value(report, mean, text) if text != mean.text and possible(text, mean.text) else None
+
+
+def other_count(report: Report, generator: np.random.Generator) -> Report | None:
+    """A count of correct images that is not its percentage."""
+    cell = one(generator, report.of_role("count"))
+    if cell is None:
+        return None
+    sizes = {c.row: int(number(c.text)) for c in report.of_role("size")}
+    size, count = sizes[cell.row], int(cell.text)
+    step = max(1, size // 50)
+    changed = count - step if count >= step else count + step
+    return with_value(report, cell, str(changed))
+
+
+KINDS: dict[str, Plant] = {
+    "first decimal replaced": replaced(1),
+    "second decimal replaced": replaced(2),
+    "third decimal replaced": replaced(3),
+    "last decimal replaced": replaced(-1),
+    "two digits swapped": swapped,
+    "value copied to the wrong row": wrong_row,
+    "wrong class dropped from a mean": class_dropped,
+    "mean of other numbers": other_mean,
+    "count and percentage disagree": other_count,
+}

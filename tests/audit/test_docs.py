@@ -1,0 +1,84 @@
+"""docs/audit.md against the product: its JSON schema, its options, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from in4310repro.audit.examine import audit
+from in4310repro.audit.verdicts import Rank
+from in4310repro.cli.application import app
+from tests.audit.habits import report
+from tests.audit.test_html import made_up
+
+PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+PRINTED = Path(__file__).parent / "printed"
+SAMPLES = ("chart_types_weighted.txt", "radar_accuracy_and_samples.txt", "two_classes_report_and_matrix.txt")
+
+
+def documented() -> set[str]:
+    """The paths in the first column of the schema's table."""
+    section = PAGE.partition("## JSON")[2].partition("\n## ")[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE))
+
+
+def paths(value: Any, path: str = "") -> Iterator[str]:
+    """Every path of a JSON value: keys joined by points, [] for the items of a list."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            # Class names are keys; a point in one would be read as a step.
+            name = key.replace(".", "_")
+            yield f"{path}.{name}".lstrip(".")
+            yield from paths(item, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            if not isinstance(item, dict):
+                yield f"{path}[]"
+            yield from paths(item, f"{path}[]")
+
+
+def known(path: str, patterns: set[str]) -> str | None:
+    """The documented path that this one is, `*` standing for any key."""
+    for pattern in sorted(patterns, key=len, reverse=True):
+        if re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]*"), path):
+            return pattern
+    return None
+
+
+@pytest.fixture(scope="module")
+def outputs() -> list[Any]:
+    results = [audit(PRINTED / name, power=False) for name in (*SAMPLES, "voc_ap_hand_typed.txt")]
+    counted, seeds = report("percent with counts", 3), report("mean and deviation over seeds", 0)
+    results.append(audit(counted.text, sizes=counted.sizes, ceilings={"these": Fraction(1, 2)}, power=False))
+    beside = "Accuracy of sea: 50.0% (286/300)\nAccuracy of street: 70.0% (210/300)\n"
+    results += [audit(seeds.text, power=False), audit(beside, power=False), made_up()]
+    return [json.loads(json.dumps(result.to_json(), allow_nan=False)) for result in results]
+
+
+def test_every_field_of_the_json_is_documented(outputs: list[Any]) -> None:
+    fields = documented()
+    assert sorted({path for output in outputs for path in paths(output) if not known(path, fields)}) == []
+
+
+def test_every_documented_field_is_in_some_output(outputs: list[Any]) -> None:
+    fields = documented()
+    met = {known(path, fields) for output in outputs for path in paths(output)}
+    assert sorted(fields - met) == []
+
+
+def test_the_page_defines_each_rank() -> None:
+    assert all(f"| **{rank.value}** |" in PAGE for rank in Rank)
+
+
+def test_the_options_are_those_of_the_command() -> None:
+    section = PAGE.partition("## Options")[2].partition("\n## ")[0]
+    documented_options = set(re.findall(r"^\| `(--[a-z]+)", section, flags=re.MULTILINE))
+    parameters = typer.main.get_command(app).commands["audit"].params  # type: ignore[attr-defined]
+    assert documented_options == {name for parameter in parameters for name in parameter.opts if name.startswith("--")}

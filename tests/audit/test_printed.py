@@ -1,0 +1,67 @@
+"""Real printed results: each is read as it is, and judged by what is true of it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.audit.examine import audit
+from in4310repro.audit.verdicts import Audit, Rank
+
+FOLDER = Path(__file__).parent / "printed"
+SHARED = Path("/work/shared/data/printed_results")
+ENTRIES: list[dict[str, Any]] = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+
+
+def named(entries: list[dict[str, Any]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("entry", entries, ids=[entry["file"] for entry in entries])
+
+
+@cache
+def judged(path: Path) -> Audit:
+    return audit(path, power=False)
+
+
+@named(ENTRIES)
+def test_a_printed_result_is_judged_as_it_is(entry: dict[str, Any]) -> None:
+    result = judged(FOLDER / entry["file"])
+    assert [finding.message for finding in result.inconsistencies] == [] or entry["exit_code"] == 1
+    assert result.exit_code == entry["exit_code"], entry["reason"]
+
+
+@named(ENTRIES)
+def test_a_printed_result_is_read_whole(entry: dict[str, Any]) -> None:
+    tables = judged(FOLDER / entry["file"]).document.tables
+    names = [{value.class_name for value in table.values if value.class_name is not None} for table in tables]
+    assert max(map(len, names), default=0) >= entry["classes"] * bool(entry["values"])
+    assert sum(value.class_name is not None for table in tables for value in table.values) >= entry["values"]
+
+
+@named([entry for entry in ENTRIES if entry["expected"].startswith("consistent only if")])
+def test_the_condition_of_a_conditional_result_is_printed(entry: dict[str, Any]) -> None:
+    conditions = [
+        text for finding in judged(FOLDER / entry["file"]).of_rank(Rank.UNLESS) for text in finding.conditions
+    ]
+    word = "truncat" if "truncated" in entry["expected"] else "class"
+    assert any(word in text for text in conditions), conditions
+
+
+def test_the_manifest_and_the_folder_agree() -> None:
+    assert sorted(entry["file"] for entry in ENTRIES) == sorted(path.name for path in FOLDER.glob("*.txt"))
+    assert len(ENTRIES) >= 20
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the twelve shared results are not on this machine")
+def test_the_shared_results_give_their_exit_codes() -> None:
+    entries = json.loads((SHARED / "manifest.json").read_text(encoding="utf-8")) if SHARED.is_dir() else []
+    wrong = {
+        entry["file"]: (result.exit_code, [finding.message for finding in result.inconsistencies])
+        for entry in entries
+        for result in [judged(SHARED / entry["file"])]
+        if result.exit_code != entry["exit_code"]
+    }
+    assert wrong == {}

@@ -1,0 +1,92 @@
+"""The validation's result as Markdown, and its place in docs/audit.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- validation: begin -->", "<!-- validation: end -->"
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """What was measured, in words and two tables."""
+    good = result["consistent"]
+    lines = [
+        f"{good['reports']:,} consistent reports in {result['habits']} printing habits, {good['audits']:,} audits with "
+        "the class sizes given once more where they are not printed: "
+        f"**{good['false_accusations']} false accusations**, {good['refused']} refused, "
+        f"{good['impossible_unless']} with a finding under a condition, {good['odd']} odd; "
+        f"{good['class_values_read']:,} of {good['class_values']:,} class values read, "
+        f"{good['lines_not_understood']} lines not understood.",
+        "",
+        f"mlscorecheck applies to {good['compared_with_mlscorecheck']:,} of these, where sizes are known, and accuses "
+        f"{good['false_accusations_by_mlscorecheck']}; the audit accuses {good['false_accusations_there']} of these.",
+        "",
+        "Called impossible, in percent of the planted errors (in brackets: with those called impossible unless a "
+        "condition holds):",
+        "",
+        *_detection(result["detection"]),
+        "",
+        "Class sizes known, errors that mlscorecheck can see at all (those in class values):",
+        "",
+        *_compared(result["detection"]),
+    ]
+    return "\n".join(lines)
+
+
+def _detection(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    groups = list(dict.fromkeys(row["decimals"] for row in rows))
+    groups.sort(key=lambda name: int(name.split()[0]))
+    yield "| error | class sizes | tried | " + " | ".join(f"{group} decimals" for group in groups) + " |"
+    yield "|---|---|---:|" + "---:|" * len(groups)
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        for sizes in ("unknown", "known"):
+            cells = {row["decimals"]: row for row in rows if (row["kind"], row["sizes"]) == (kind, sizes)}
+            if cells:
+                tried = sum(row["tried"] for row in cells.values())
+                yield (
+                    f"| {kind} | {sizes} | {tried} | " + " | ".join(_cell(cells.get(group)) for group in groups) + " |"
+                )
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if not row:
+        return ""
+    share = 100 * row["impossible"] / row["tried"]
+    both = 100 * (row["impossible"] + row["impossible_unless"]) / row["tried"]
+    return f"{share:.0f}" + (f" ({both:.0f})" if round(both) != round(share) else "")
+
+
+def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| error | tried | audit | mlscorecheck |"
+    yield "|---|---:|---:|---:|"
+    totals: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row["compared"]:
+            totals.setdefault(row["kind"], Counter()).update(
+                {key: row[key] for key in ("compared", "impossible_of_compared", "mlscorecheck")}
+            )
+    for kind, counts in totals.items():
+        audit, other = (100 * counts[key] / counts["compared"] for key in ("impossible_of_compared", "mlscorecheck"))
+        yield f"| {kind} | {counts['compared']} | {audit:.0f} % | {other:.0f} % |"
+
+
+def update(page: Path, result: Mapping[str, Any]) -> None:
+    """Puts the table between the page's marks."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(replaced(text, table(result)), encoding="utf-8")
+
+
+def replaced(text: str, new: str) -> str:
+    """The page with what stands between the marks replaced.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    before, mark, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"no {BEGIN} and {END} in the page")
+    return f"{before}{BEGIN}\n{new}\n{END}{after}"
