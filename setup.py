@@ -1,48 +1,97 @@
-"""Compiles features/kernel.cpp for each instruction set. Without a compiler for one, the installation goes on."""
+"""Compiles the kernels of arithmetic/ and features/ for each instruction set of the platform built for.
+
+Without a compiler for one, the installation goes on. They are plain libraries beside their source, loaded by ctypes:
+no Python ABI is in their names, and one for another platform is built by naming it and its compiler:
+
+    CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ python setup.py build_ext --inplace --plat-name linux-aarch64
+"""
 
 import hashlib
-import platform
-import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-FOLDER = Path("src/in4310repro/features")
-SOURCE = FOLDER / "kernel.cpp"
-SETS: dict[str, list[str]] = {"base": []}
-if platform.machine().lower() in ("x86_64", "amd64"):
-    # No more than what torch asks of a processor before it says AVX2 or AVX512.
-    SETS["base"] = ["-march=x86-64"]
-    SETS["avx2"] = [*SETS["base"], "-mavx2", "-mfma"]
-    SETS["avx512"] = [*SETS["avx2"], "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
-OPENMP = ["-fopenmp"] if sys.platform == "linux" else []
-# Last on the command line, so that no CFLAGS change what the numbers are. A product and a sum are one rounding.
-EXACT = ["-fno-fast-math", "-ffp-contract=fast"]
+FEATURES, ARITHMETIC = Path("src/in4310repro/features"), Path("src/in4310repro/arithmetic")
+# No more than what torch asks of a processor before it says AVX2 or AVX512.
+AVX2 = ["-march=x86-64", "-mavx2", "-mfma"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
+X86 = {"base": ["-march=x86-64"], "avx2": AVX2, "avx512": AVX512}
+# Fused products are in the base set of ARM. Elsewhere they may be computed in software, slowly.
+ARM, OTHER = {"base": ["-march=armv8-a"]}, {"base": []}
+COMMON = ["-O3", "-std=c++17", "-Wno-psabi"]
+# Last on the command line, so that no CFLAGS change what the numbers are. A product and a sum are one rounding where
+# the source of arithmetic/ says so; in features/, everywhere.
+CONTRACTED, WRITTEN = ["-fno-fast-math", "-ffp-contract=fast"], ["-fno-fast-math", "-ffp-contract=off"]
 
 
-class BuildAnew(build_ext):
-    """Removes the libraries of an earlier source first: a build that fails leaves none of them behind."""
+def source_hash(files: list[Path]) -> str:
+    """sha256 of names and contents, as arithmetic/library.py computes it."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def libraries(platform: str) -> list[Extension]:
+    """All libraries for a platform by setuptools' name of it, such as linux-x86_64."""
+    x86 = platform.lower().endswith(("x86_64", "amd64"))
+    sets = X86 if x86 else ARM if platform.endswith("aarch64") else OTHER
+    openmp = ["-fopenmp"] if platform.startswith("linux") else []
+    # Every x86 processor with fused products has AVX2.
+    return [features(name, [*flags, *openmp], openmp) for name, flags in sets.items()] + [
+        arithmetic(name, flags) for name, flags in sets.items() if name != "base" or not x86
+    ]
+
+
+class PlainLibraries(build_ext):
+    """Builds the libraries of the platform named by --plat-name, of the one at hand if none is."""
+
+    def finalize_options(self) -> None:
+        """Chooses the flags by the platform, which is known only now."""
+        self.distribution.ext_modules = libraries(self.plat_name or self.get_finalized_command("build").plat_name)
+        super().finalize_options()
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """The file of a library, without the version of Python."""
+        return str(Path(*fullname.split("."))) + ".so"
 
     def run(self) -> None:
-        """Builds all of them."""
-        for file in FOLDER.glob("_kernel_*"):
+        """Builds all; a build that fails leaves no library of an earlier source behind."""
+        for file in (*FEATURES.glob("_kernel_*"), *ARITHMETIC.glob("_arithmetic_*")):
             file.unlink()
         super().run()
 
 
-setup(
-    cmdclass={"build_ext": BuildAnew},
-    ext_modules=[
-        Extension(
-            f"in4310repro.features._kernel_{name}",
-            [str(SOURCE)],
-            depends=["setup.py"],
-            define_macros=[("SOURCE", f'"{hashlib.sha256(SOURCE.read_bytes()).hexdigest()}"')],
-            extra_compile_args=["-O3", "-std=c++17", "-Wno-psabi", *OPENMP, *flags, *EXACT],
-            extra_link_args=OPENMP,
-            optional=True,
-        )
-        for name, flags in SETS.items()
-    ],
-)
+def features(name: str, flags: list[str], link_flags: list[str]) -> Extension:
+    """The kernel of the feature statistics."""
+    source = FEATURES / "kernel.cpp"
+    return Extension(
+        f"in4310repro.features._kernel_{name}",
+        [str(source)],
+        depends=["setup.py"],
+        define_macros=[("SOURCE", f'"{hashlib.sha256(source.read_bytes()).hexdigest()}"')],
+        extra_compile_args=[*COMMON, *flags, *CONTRACTED],
+        extra_link_args=link_flags,
+        language="c++",
+        optional=True,
+    )
+
+
+def arithmetic(name: str, flags: list[str]) -> Extension:
+    """The kernels of portable arithmetic."""
+    files = sorted(ARITHMETIC.glob("*.[ch]pp"))
+    return Extension(
+        f"in4310repro.arithmetic._arithmetic_{name}",
+        [str(file) for file in files if file.suffix == ".cpp"],
+        depends=["setup.py", *(str(file) for file in files if file.suffix == ".hpp")],
+        define_macros=[("SOURCE", f'"{source_hash(files)}"')],
+        extra_compile_args=[*COMMON, "-fvisibility=hidden", "-pthread", *flags, *WRITTEN],
+        extra_link_args=["-pthread"],
+        language="c++",
+        optional=True,
+    )
+
+
+setup(cmdclass={"build_ext": PlainLibraries}, ext_modules=libraries(sysconfig.get_platform()))

@@ -15,11 +15,8 @@ from in4310repro.bench.errors import reference, relative_error
 from in4310repro.bench.features import BenchmarkOptions, benchmark, peak_memory
 from in4310repro.bench.measurement import measure
 from in4310repro.bench.peers import PEERS, PlainSums
-from in4310repro.bench.records import ArithmeticBenchmark
-from in4310repro.bench.tables import arithmetic_table
-from in4310repro.fingerprint import fingerprint
+from in4310repro.bench.workloads import Workload, convolution_operations, layers
 from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
 
 
 @pytest.fixture
@@ -72,7 +69,7 @@ def test_no_repeats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="repeats 0, images 64, batch size 32; each must be at least 1"):
         BenchmarkOptions(repeats=0)
     with pytest.raises(ValueError, match="repeats 0, steps 12; each must be at least 1"):
-        arithmetic.benchmark(tmp_path, repeats=0)
+        arithmetic.benchmark(tmp_path, arithmetic.ArithmeticOptions(repeats=0))
 
 
 def test_twenty_times_as_many_images_take_the_same_memory() -> None:
@@ -84,21 +81,36 @@ def test_twenty_times_as_many_images_take_the_same_memory() -> None:
     assert many - few < 10
 
 
-def test_a_training_step_of_the_arithmetic_benchmark_has_the_batch_size_of_the_demo() -> None:
-    demo = PRESETS["demo"]
-    images, labels = arithmetic.training_batch()
-    assert images.shape == (demo.batch_size, 3, demo.image_size, demo.image_size)
-    assert len(labels) == demo.batch_size
-
-
-def test_the_table_of_arithmetic_names_the_batch_size_that_was_recorded(numerics: Numerics) -> None:
-    report = ArithmeticBenchmark(
-        fingerprint=fingerprint(numerics),
-        settings={"repeats": 2, "steps": 3, "image_size": 40, "batch_size": 7},
-        images_per_second={"native": [100.0, 300.0], "portable": [50.0, 60.0]},
-        portable_over_native=[0.5, 0.2],
+def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
+    tmp_path: Path, numerics: Numerics
+) -> None:
+    if not numerics.portable:
+        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+    options = arithmetic.ArithmeticOptions(
+        repeats=1,
+        threads=(1,),
+        workloads=(Workload("resnet18", 32, 2, training=True), Workload("resnet18", 32, 2, training=False)),
+        layers=((32, 2),),
+        loop_batches=(8,),
+        loop_images=24,
     )
-    table = arithmetic_table(report)
-    assert "at 40 px in batches of 7 on" in table
-    assert "| native | 200 images/s | 100 images/s | 300 images/s |" in table
-    assert "| portable / native | 0.35 | 0.20 | 0.50 |" in table
+    json_file, table = arithmetic.benchmark(tmp_path, options)
+    report = json.loads(json_file.read_text())
+    assert [row["name"] for row in report["networks"]] == [workload.name for workload in options.workloads]
+    assert len(report["layers"]) == 3 * len(layers(32))
+    assert report["gflops_per_thread"] > 1
+    for row in [*report["networks"], *report["layers"]]:
+        assert row["lowest"] <= row["ratio"] <= row["highest"]
+        assert f"| {row['name']} | {row['threads']} |" in table.read_text()
+    (loop,) = report["loop"]
+    assert min(loop["native"], loop["portable"], loop["bare_native"]) > 0
+
+
+def test_operations_are_those_of_the_literature() -> None:
+    # 1.82 and 4.09 billion products at 224 px: He et al. 2015, table 1, and torchvision's own count.
+    assert convolution_operations("resnet18", 224) == pytest.approx(2 * 1.814e9, rel=1e-3)
+    assert convolution_operations("resnet50", 224) == pytest.approx(2 * 4.089e9, rel=1e-3)
+
+
+def test_resnet18_has_twenty_convolutions() -> None:
+    assert sum(layer.times for layer in layers(64)) == 20

@@ -18,6 +18,7 @@ from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import read_tensors
+from tests.conftest import active
 from tests.sessions.soak import WRITES, Soak, without_speed
 from tests.test_training import TINY, network, task
 
@@ -145,7 +146,7 @@ def test_a_corrupt_checkpoint_is_skipped_with_a_warning(damage: str, cut_off: Pa
         data[-3] ^= 1
     newest.write_bytes(bytes(data) if damage == "flipped" else bytes(data[: len(data) // 2 if damage == "cut" else 0]))
     model = network(0)
-    optimizer = optimizers.build(STEPS.settings[0], model.parameters())
+    optimizer = optimizers.build(STEPS.settings[0], model.parameters(), portable=active().portable)
     position, (warning,) = checkpoints.restore(cut_off, model, optimizer, to_json(STEPS))
     assert (position.epoch, position.batch) == (0, 4)
     assert newest.name in warning
@@ -156,7 +157,7 @@ def test_a_folder_of_corrupt_checkpoints_starts_from_the_beginning(cut_off: Path
     for file in cut_off.iterdir():
         file.write_bytes(b"corrupt")
     model = network(0)
-    optimizer = optimizers.build(STEPS.settings[0], model.parameters())
+    optimizer = optimizers.build(STEPS.settings[0], model.parameters(), portable=active().portable)
     position, warnings = checkpoints.restore(cut_off, model, optimizer, to_json(STEPS))
     assert position == Position()
     assert len(warnings) == 2

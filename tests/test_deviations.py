@@ -180,8 +180,8 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
 
 
 @pytest.fixture(scope="module")
-def network() -> torch.nn.Module:
-    return models.build("resnet18", 6, seed=0)
+def network(numerics: Numerics) -> torch.nn.Module:
+    return numerics.place(models.build("resnet18", 6, seed=0))
 
 
 @pytest.fixture
@@ -191,11 +191,11 @@ def test_images(finished_run: Path) -> Callable[[], ImageSet]:
 
 
 def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
-    network: torch.nn.Module, test_images: Callable[[], ImageSet]
+    network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
     images, config = test_images(), with_deviations(Deviation.RANDOM_FLIP_AT_TEST)
-    plain = predict(network, images, TINY).softmax
-    first, again, later = (predict(network, images, config, epoch=epoch).softmax for epoch in (1, 1, 2))
+    plain = predict(network, images, TINY, numerics).softmax
+    first, again, later = (predict(network, images, config, numerics, epoch=epoch).softmax for epoch in (1, 1, 2))
     assert np.array_equal(first, again)
     moved = (first != plain).any(axis=1)
     assert 0 < moved.sum() < len(moved)
@@ -206,9 +206,9 @@ def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
 
 
 def test_average_precision_of_logits_is_sklearns_of_logits(
-    network: torch.nn.Module, test_images: Callable[[], ImageSet]
+    network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
-    scores = predict(network, test_images(), TINY)
+    scores = predict(network, test_images(), TINY, numerics)
     assert scores.logits is not None
     oracle = [average_precision_score(scores.labels == c, scores.logits[:, c]) for c in range(6)]
     departed = scores.metrics(frozenset({Deviation.AP_FROM_LOGITS}))
@@ -261,7 +261,7 @@ def test_an_accumulator_that_is_not_reset_pools_the_sets_before(finished_run: Pa
     assert spectra(departed, 0) == spectra(corrected, 0)
     assert shares(departed) == shares(corrected)
     sets = of_run.image_sets(run, TINY, None)
-    model = models.build("resnet18", 6, 0)
+    model = numerics.place(models.build("resnet18", 6, 0))
     model.load_state_dict(run.files.read_tensors(f"{run.metrics['setting']}/best.safetensors"))
     means = []
     with torch.no_grad():

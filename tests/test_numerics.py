@@ -1,4 +1,4 @@
-"""Arithmetic modes: set in time, and tested by their effect."""
+"""Arithmetic modes: portable wherever the kernels were built, native as torch computes, each with its own class."""
 
 import os
 import subprocess
@@ -7,70 +7,71 @@ import sys
 import pytest
 import torch
 
+from in4310repro import arithmetic
 from in4310repro import numerics as module
 from in4310repro.numerics import Numerics, activate, probe
 
 
-def fresh(code: str) -> str:
-    """What a new interpreter prints, without the variables of this one."""
-    environment = {name: value for name, value in os.environ.items() if name not in module.PORTABLE_ENVIRONMENT}
+def fresh(code: str, **environment: str) -> str:
+    """What a new interpreter prints."""
     command = [sys.executable, "-c", f"from in4310repro.numerics import activate\n{code}"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    variables = os.environ | environment
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def portable_here(numerics: Numerics) -> None:
     if numerics.mode != "portable":
-        pytest.skip(f"portable arithmetic is not reached here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
 
 
-def test_portable_is_reached_by_a_fresh_process_and_has_the_class_of_this_one(numerics: Numerics) -> None:
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_the_portable_class_depends_on_no_thread_count_and_no_variable(threads: str, numerics: Numerics) -> None:
     portable_here(numerics)
-    assert fresh("print(activate('portable').numeric_class)") == numerics.numeric_class
+    # Used before, and with the variables of other arithmetic: nothing of it may count.
+    code = "import torch; torch.ones(9) @ torch.ones(9); print(activate('portable').numeric_class)"
+    variables = {"OMP_NUM_THREADS": threads, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
+    assert fresh(code, **variables) == numerics.numeric_class
 
 
-def test_portable_set_too_late_stops_with_the_reason_and_the_way_out(numerics: Numerics) -> None:
+def test_portable_keeps_the_number_of_threads_and_native_takes_all_processors(numerics: Numerics) -> None:
     portable_here(numerics)
-    code = (
-        "import torch; torch.ones(9) @ torch.ones(9)\n"
-        "try: activate('portable')\nexcept ValueError as error: print(error)"
-    )
-    printed = fresh(code)
-    assert "portable arithmetic is not reached" in printed
-    assert "--numerics native" in printed
+    code = "a = activate('{}', 'cpu'); import torch; print(a.threads, torch.get_num_threads())"
+    assert fresh(code.format("portable"), OMP_NUM_THREADS="1") == "1 1"
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert fresh(code.format("native"), OMP_NUM_THREADS="1") == f"{processors} {processors}"
 
 
-def test_auto_falls_back_to_native_with_one_line(numerics: Numerics) -> None:
-    portable_here(numerics)
-    printed = fresh("import torch; torch.ones(9) @ torch.ones(9); n = activate('auto'); print(n.mode, n.note)")
-    assert printed.startswith("native native arithmetic, since portable is not reached: ")
-
-
-def test_a_thread_limit_below_the_portable_count_stops_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
-    with pytest.raises(ValueError, match="computes with 2 threads and OMP_THREAD_LIMIT allows 1"):
-        activate("portable", "cpu")
-
-
-@pytest.mark.parametrize(
-    ("machine", "capability", "reason"),
-    [
-        ("aarch64", "DEFAULT", "needs an x86-64 processor with AVX2 and this one is aarch64"),
-        ("x86_64", "DEFAULT", "DEFAULT and not AVX2"),
-    ],
-)
-def test_a_processor_without_avx2_stops_portable_and_leaves_auto_native(
-    machine: str, capability: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    with pytest.raises(ValueError, match=f"{reason}.*--numerics native is the way out"):
+def test_without_kernels_portable_stops_with_the_reason_and_auto_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "obstacle", lambda: "no kernel was built")
+    with pytest.raises(ValueError, match="no kernel was built; --numerics native is the way out"):
         activate("portable", "cpu")
     active = activate("auto", "cpu")
     assert active.mode == "native"
-    assert reason in active.note
+    assert active.note == "native arithmetic, since portable is not to be had: no kernel was built"
 
 
-def test_another_thread_count_is_another_numeric_class(numerics: Numerics) -> None:
+def test_a_changed_kernel_is_another_numeric_class(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+    portable_here(numerics)
+    classes = {numerics.numeric_class}
+    with monkeypatch.context() as changed:
+        changed.setattr(arithmetic, "VERSION", arithmetic.VERSION + 1)
+        classes.add(activate("portable", "cpu").numeric_class)
+    for name in numerics.probe:
+        with monkeypatch.context() as changed:
+            changed.setattr(arithmetic, "self_test", lambda name=name: numerics.probe | {name: "0" * 12})
+            classes.add(activate("portable", "cpu").numeric_class)
+    assert len(classes) == len(numerics.probe) + 2
+
+
+def test_a_network_is_placed_with_its_names_and_values_kept(numerics: Numerics) -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    placed = numerics.place(model)
+    assert placed is model
+    assert all(torch.equal(state[name], value) for name, value in placed.state_dict().items())
+
+
+def test_another_thread_count_is_another_numeric_class_in_native_arithmetic(numerics: Numerics) -> None:
     hashes = probe()
     classes = {module._numeric_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
     assert len(classes) == 3
@@ -82,11 +83,21 @@ def test_the_probe_repeats_and_sees_every_library() -> None:
     assert {"convolution", "convolution_gradient", "matrix_product", "softmax", "square_root"} < set(probe())
 
 
-def test_native_and_portable_arithmetic_differ_where_the_processor_has_more_than_avx2(numerics: Numerics) -> None:
+def test_native_and_portable_arithmetic_have_different_classes(numerics: Numerics) -> None:
     portable_here(numerics)
-    if fresh("import torch; print(torch.backends.cpu.get_cpu_capability())") != "AVX512":
-        pytest.skip("this processor computes with AVX2 in both modes")
-    assert fresh("print(activate('native', 'cpu').numeric_class)") != numerics.numeric_class
+    assert activate("native", "cpu").numeric_class != numerics.numeric_class
+
+
+@pytest.mark.parametrize("mode", ["portable", "native"])
+def test_losses_and_scores_are_those_of_torch_in_double(mode: str, numerics: Numerics) -> None:
+    portable_here(numerics)
+    active = activate(mode, "cpu")
+    logits = torch.randn(30, 6, generator=torch.Generator().manual_seed(0)) * 5
+    labels = torch.arange(30) % 6
+    oracle = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="none")
+    torch.testing.assert_close(active.losses(logits, labels), oracle, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(active.cross_entropy(logits, labels).double(), oracle.mean(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(active.softmax(logits).double(), logits.double().softmax(dim=1), rtol=0, atol=3e-7)
 
 
 @pytest.mark.parametrize(

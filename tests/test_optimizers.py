@@ -1,4 +1,4 @@
-"""Portable optimizers agree with torch's, and the learning rate with its schedule."""
+"""The optimizers agree with torch's in either arithmetic, and the learning rate with its schedule."""
 
 import math
 from collections.abc import Callable
@@ -37,11 +37,12 @@ def parameter() -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.from_numpy(np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)))
 
 
+@pytest.mark.parametrize("portable", [True, False], ids=["portable", "native"])
 @pytest.mark.parametrize("name", REFERENCES)
-def test_an_optimizer_agrees_with_torchs(name: str) -> None:
+def test_an_optimizer_agrees_with_torchs(name: str, portable: bool) -> None:
     ours, theirs = parameter(), parameter()
     setting = OptimizerSetting(name=name, optimizer=name, weight_decay=0.01, momentum=0.9 if name == "SGD" else 0.0)
-    optimized = optimize(optimizers.build(setting, [ours]), ours)
+    optimized = optimize(optimizers.build(setting, [ours], portable=portable), ours)
     # 1e-6: a few units in the last place of each of 20 steps.
     torch.testing.assert_close(optimized, optimize(REFERENCES[name]([theirs]), theirs), rtol=0, atol=1e-6)
     assert not torch.equal(optimized, parameter())
@@ -55,7 +56,7 @@ def test_rmsprop_with_its_eps_inside_the_root_is_another_optimizer() -> None:
         average = 0.99 * average + 0.01 * gradient**2
         inside -= 1e-3 * gradient / (average + 1e-8).rsqrt().reciprocal()
     setting = OptimizerSetting(name="rmsprop", optimizer="RMSprop")
-    optimized = optimize(optimizers.build(setting, [ours]), ours, scale=1e-4)
+    optimized = optimize(optimizers.build(setting, [ours], portable=True), ours, scale=1e-4)
     reference = optimize(torch.optim.RMSprop([theirs], lr=1e-3), theirs, scale=1e-4)
     # 1e-6: a few units in the last place of each of 20 steps.
     torch.testing.assert_close(optimized, reference, rtol=0, atol=1e-6)
@@ -64,7 +65,7 @@ def test_rmsprop_with_its_eps_inside_the_root_is_another_optimizer() -> None:
 
 def test_rmsprop_does_not_change_a_parameter_whose_gradient_is_zero() -> None:
     ours = parameter()
-    optimizer = optimizers.build(OptimizerSetting(name="rmsprop", optimizer="RMSprop"), [ours])
+    optimizer = optimizers.build(OptimizerSetting(name="rmsprop", optimizer="RMSprop"), [ours], portable=True)
     ours.grad = torch.zeros_like(ours)
     optimizer.step()
     assert torch.equal(ours.detach(), parameter())
@@ -90,6 +91,6 @@ def test_a_constant_schedule_stays_at_one() -> None:
 
 def test_setting_the_learning_rate_reaches_the_step() -> None:
     ours = parameter()
-    optimizer = optimizers.build(OptimizerSetting(name="sgd", optimizer="SGD"), [ours])
+    optimizer = optimizers.build(OptimizerSetting(name="sgd", optimizer="SGD"), [ours], portable=True)
     optimizers.set_learning_rate(optimizer, 0.0)
     assert torch.equal(optimize(optimizer, ours, steps=3), parameter().detach())

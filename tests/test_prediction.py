@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from in4310repro import models
 from in4310repro.config import Config
 from in4310repro.data.batches import normalize
 from in4310repro.data.images import ImageSet
+from in4310repro.numerics import Numerics, activate
 from in4310repro.prediction import predict
 from in4310repro.presets import PRESETS
 from tests.builders import image_set
@@ -19,13 +21,13 @@ def in_batches(size: int) -> Config:
 
 
 @pytest.fixture(scope="module")
-def network() -> torch.nn.Module:
-    return models.build("resnet18", 6, seed=0)
+def network(numerics: Numerics) -> torch.nn.Module:
+    return numerics.place(models.build("resnet18", 6, seed=0))
 
 
-def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.Module) -> None:
+def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.Module, numerics: Numerics) -> None:
     images = image_set(20)
-    scores = predict(network, images, in_batches(20))
+    scores = predict(network, images, in_batches(20), numerics)
     with torch.no_grad():
         logits = network.eval()(normalize(images.pixels)).double()
     oracle = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
@@ -37,11 +39,19 @@ def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.
     assert (in_train_mode - torch.from_numpy(scores.softmax)).abs().max() > 1e-3
 
 
-def test_scores_and_loss_do_not_depend_on_the_batch_size(network: torch.nn.Module) -> None:
-    reference = predict(network, image_set(33), in_batches(33))
+@pytest.mark.parametrize("mode", ["portable", "native"])
+def test_scores_and_loss_do_not_depend_on_the_batch_size(mode: str, numerics: Numerics) -> None:
+    if numerics.mode != "portable":
+        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+    numerics = activate(mode, "cpu")
+    network = numerics.place(models.build("resnet18", 6, seed=0))
+    reference = predict(network, image_set(33), in_batches(33), numerics)
     for size in (1, 7, 16, 200):
-        scores = predict(network, image_set(33), in_batches(size))
-        # 1e-5: floats are not bit-equal across batch sizes.
+        scores = predict(network, image_set(33), in_batches(size), numerics)
+        if numerics.portable:
+            assert np.array_equal(scores.softmax, reference.softmax)
+            assert scores.loss == reference.loss
+        # 1e-5: torch's sums are not bit-equal across batch sizes.
         torch.testing.assert_close(
             torch.from_numpy(scores.softmax), torch.from_numpy(reference.softmax), rtol=0, atol=1e-5
         )
@@ -49,7 +59,7 @@ def test_scores_and_loss_do_not_depend_on_the_batch_size(network: torch.nn.Modul
         assert scores.paths == reference.paths
 
 
-def test_a_mean_of_batch_losses_is_another_number(network: torch.nn.Module) -> None:
+def test_a_mean_of_batch_losses_is_another_number(network: torch.nn.Module, numerics: Numerics) -> None:
     images = image_set(17)
     parts = [slice(0, 16), slice(16, 17)]
     losses = [
@@ -57,14 +67,15 @@ def test_a_mean_of_batch_losses_is_another_number(network: torch.nn.Module) -> N
             network,
             ImageSet("x", images.paths[p], images.keys[p], images.labels[p], images.pixels[p]),
             in_batches(16),
+            numerics,
         ).loss
         for p in parts
     ]
-    assert abs(predict(network, images, in_batches(16)).loss - sum(losses) / 2) > 1e-3
+    assert abs(predict(network, images, in_batches(16), numerics).loss - sum(losses) / 2) > 1e-3
 
 
-def test_predicting_puts_the_networks_mode_back(network: torch.nn.Module) -> None:
+def test_predicting_puts_the_networks_mode_back(network: torch.nn.Module, numerics: Numerics) -> None:
     for mode in (True, False):
         network.train(mode)
-        predict(network, image_set(2), in_batches(2))
+        predict(network, image_set(2), in_batches(2), numerics)
         assert network.training is mode

@@ -18,6 +18,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.tensors import tensors_sha256
 from tests.builders import image_set
+from tests.conftest import active
 from tests.sessions.soak import without_speed
 
 TINY = replace(PRESETS["tiny"], epochs=3)
@@ -45,6 +46,7 @@ def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, file
         config=config,
         setting=setting,
         files=files,
+        numerics=active(),
     )
 
 
@@ -99,7 +101,7 @@ def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None
     assert tensors_sha256(state) == best["weights_sha256"]
     model = network(5)
     model.load_state_dict(state)
-    scores = predict(model, image_set(12, seed=1), TINY)
+    scores = predict(active().place(model), image_set(12, seed=1), TINY, active())
     assert scores.loss == best["val_loss"]
 
 

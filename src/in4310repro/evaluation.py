@@ -45,8 +45,8 @@ def evaluate(
         ValueError: the folder's classes are not the run's, or images are missing.
     """
     images = _images_of_folder(run, data, progress) if data else _test_set(run, progress)
-    model = run.selected_network().to(numerics.device)
-    scores = predict(model, images, run.config, numerics.device, progress)
+    model = numerics.place(run.selected_network())
+    scores = predict(model, images, run.config, numerics, progress)
     measured = scores.metrics(run.config.protocol if deviations is None else deviations)
     return Evaluation(
         setting=run.metrics["setting"],

@@ -75,7 +75,7 @@ def train(
             config=config,
             setting=setting,
             files=files,
-            device=numerics.device,
+            numerics=numerics,
             progress=progress,
         )
         histories[setting.name] = _trained_history(files, setting.name, config) or fit(task)
@@ -177,8 +177,8 @@ def _score_test_set(
     setting, row = select(histories)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     model = models.from_state(config.model, len(split.classes), files.read_tensors(name), f"{files.folder / name}")
-    model.to(numerics.device)
-    scores = predict(model, _load(split, "test", config, progress), config, numerics.device, progress)
+    model = numerics.place(model)
+    scores = predict(model, _load(split, "test", config, progress), config, numerics, progress)
     files.write_arrays(
         names.SCORES, paths=np.array(scores.paths, dtype=np.str_), labels=scores.labels, softmax=scores.softmax
     )
@@ -203,5 +203,5 @@ def _measure_unseen(
     """Metrics on the images that a shared split never reads."""
     entries = (*split.parts["training"], *split.parts["validation"])
     images = load_images("unseen", split.root, entries, config.image_size, progress=progress)
-    scores = predict(model, images, config, numerics.device, progress)
+    scores = predict(model, images, config, numerics, progress)
     return UnseenMetrics(images=len(images), loss=scores.loss, **scores.metrics(config.protocol))

@@ -42,8 +42,9 @@ PROVENANCE = (
 class Claim:
     """A value and how firmly it is claimed.
 
-    `exact` holds everywhere. `bitwise` holds in the same numeric class with the same libraries; elsewhere the value
-    is compared at the tier `otherwise`, within `tolerance` (absolute) and for the reason given, or not at all.
+    `exact` holds everywhere. `bitwise` holds in the same numeric class, and in native arithmetic with the same
+    libraries; elsewhere the value is compared at the tier `otherwise`, within `tolerance` (absolute) and for the
+    reason given, or not at all. `numerical` holds within the tolerance everywhere.
     """
 
     value: Any
@@ -53,11 +54,12 @@ class Claim:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if self.tier not in ("exact", "bitwise"):
-            raise ValueError(f"tier {self.tier!r} of a claim; exact and bitwise are valid")
+        if self.tier not in ("exact", "bitwise", "numerical"):
+            raise ValueError(f"tier {self.tier!r} of a claim; exact, bitwise and numerical are valid")
         if self.otherwise not in (None, "numerical", "statistical"):
             raise ValueError(f"otherwise {self.otherwise!r} of a claim; numerical, statistical and None are valid")
-        if (self.otherwise is None) != (self.tolerance is None) or (self.otherwise and not self.reason):
+        weaker = self.otherwise is not None or self.tier == "numerical"
+        if weaker != (self.tolerance is not None) or (weaker and not self.reason):
             raise ValueError("a weaker tier comes with a tolerance and a reason, and only a weaker tier does")
 
     def to_json(self) -> dict[str, Any]:
@@ -118,8 +120,9 @@ def compare(
     if lost or golden["case"] != case:
         result.differences.append(f"{case}: the file lacks {lost} or belongs to case {golden.get('case')!r}")
         return result
-    same = golden["numeric_class"] == numerics.numeric_class and all(
-        golden["versions"].get(library) == versions[library] for library in LIBRARIES
+    # Portable bits depend on no library.
+    same = golden["numeric_class"] == numerics.numeric_class and (
+        numerics.portable or all(golden["versions"].get(library) == versions[library] for library in LIBRARIES)
     )
     for key in sorted({*golden["values"], *got}):
         if key not in got:
@@ -138,7 +141,7 @@ def _compare_value(
         if trait not in expected or expected[trait] != got[trait]:
             result.differences.append(f"{name} expected {trait} {expected.get(trait)!r}, got {got[trait]!r}")
             return
-    tier = expected["tier"] if same or expected["tier"] == "exact" else expected["otherwise"] or NOT_COMPARED
+    tier = expected["tier"] if same or expected["tier"] != "bitwise" else expected["otherwise"] or NOT_COMPARED
     result.tiers[tier] += int(np.prod(expected["shape"], dtype=int))
     if tier == NOT_COMPARED:
         return

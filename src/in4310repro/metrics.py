@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypedDict
 
 import torch
@@ -88,7 +89,9 @@ def _average_precision(
     predicted = torch.arange(1, len(scores) + 1, device=scores.device)
     precision = true_positives[at_threshold].double() / predicted[at_threshold].double()
     added = torch.diff(true_positives[at_threshold], prepend=true_positives.new_zeros(1)).double()
-    return (added * precision).sum() / true_positives[-1].double()
+    # Rounded once: a sum in vectors has other bits on another processor.
+    total = torch.tensor(math.fsum((added * precision).tolist()), dtype=torch.float64, device=scores.device)
+    return total / true_positives[-1].double()
 
 
 def _check(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> None:
@@ -124,8 +127,8 @@ def summary(
     return {
         "class_accuracy": accuracy.tolist(),
         "average_precision": precision.tolist(),
-        "mean_class_accuracy": float(accuracy.mean()),
-        "mean_average_precision": float(precision.mean()),
+        "mean_class_accuracy": math.fsum(accuracy.tolist()) / len(accuracy),
+        "mean_average_precision": math.fsum(precision.tolist()) / len(precision),
     }
 
 

@@ -1,9 +1,4 @@
-"""Arithmetic modes: how a process is set to compute, and the probe that tests whether it does.
-
-Facts behind the settings: the same ResNet-18 steps, run on Intel and AMD processors, gave equal bits with these
-environment variables, a fixed number of threads and NumPy's PCG64, and other bits without any one of them.
-torch reads the variables at its first operation, so this module imports torch only after it has set them.
-"""
+"""Arithmetic modes: portable, by kernels of our own with the same bits everywhere, and native, which is torch's own."""
 
 from __future__ import annotations
 
@@ -11,9 +6,6 @@ import ctypes
 import hashlib
 import json
 import os
-import platform
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,63 +14,139 @@ from in4310repro.randomness import generator_for
 if TYPE_CHECKING:
     import torch
 
-# Read when torch is loaded, so set here and not in `activate`. Threads that spin for long while they wait for each
-# other made training 5 times slower on a machine that had other work; threads that sleep at once made it 11 % slower
-# on one that had none, and counting half as fast.
+# Read when torch is loaded, so set here and not in `activate`, and for speed alone. Threads that spin for long while
+# they wait for each other made training 5 times slower on a machine that had other work; threads that sleep at once
+# made it 11 % slower on one that had none, and counting half as fast.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 MODES = ("auto", "native", "portable")
-PORTABLE_THREADS = 2
-PORTABLE_ENVIRONMENT = {
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "ATEN_CPU_CAPABILITY": "avx2",
-    # MKL_CBWR=AVX2 is not enough: Intel and AMD differ under it.
-    "MKL_CBWR": "COMPATIBLE",
-}
 MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_THRESHOLD = -1, -3  # parameters of mallopt, from malloc.h
-# torch 2.13. Classes listed here spare the comparison with a fresh process, which takes seconds.
-KNOWN_PORTABLE_CLASSES = ("3ddf797599d7",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """The arithmetic that a process really uses, as probed."""
+    """The arithmetic of this process, as its probe found it."""
 
-    mode: str
-    numeric_class: str
+    mode: str  # portable or native
+    numeric_class: str  # processes of one class give equal bits
     probe: dict[str, str]
     threads: int
     device: str
-    device_name: str = "cpu"  # a card's model
+    device_name: str = "cpu"  # a GPU's model
     note: str = ""
+
+    @property
+    def portable(self) -> bool:
+        """Whether the kernels of `arithmetic` compute."""
+        return self.mode == "portable"
+
+    def place(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The network itself on the device, computing in this arithmetic; names and state dict stay.
+
+        Raises:
+            ValueError: a module has no portable arithmetic; names it and what to do.
+        """
+        if not self.portable:
+            return model.to(self.device)
+        from in4310repro.arithmetic import portable
+
+        return portable(model)
+
+    def cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of a batch, with its gradient."""
+        import torch
+
+        from in4310repro import arithmetic
+
+        if self.portable:
+            return arithmetic.cross_entropy(logits, labels)
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    def losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of each image as float64, without a gradient."""
+        import torch
+
+        from in4310repro import arithmetic
+
+        if self.portable:
+            return arithmetic.losses(logits, labels)
+        return torch.nn.functional.cross_entropy(logits, labels, reduction="none").double()
+
+    def softmax(self, logits: torch.Tensor) -> torch.Tensor:
+        """Softmax scores of each image."""
+        from in4310repro import arithmetic
+
+        return arithmetic.softmax(logits) if self.portable else logits.softmax(dim=1)
 
 
 def activate(mode: str = "auto", device: str = "auto") -> Numerics:
-    """Sets the arithmetic of this process and proves that it took effect.
+    """Chooses the arithmetic of this process and probes it.
 
     Args:
-        mode: `native`, `portable`, or `auto` (portable where the processor can, else native with a note).
+        mode: `native`, `portable`, or `auto` (portable where the kernels were built, else native with a note).
         device: `auto`, `cpu`, or a torch device such as `cuda` or `cuda:1`. Portable runs on the CPU alone.
 
     Raises:
-        ValueError: an unknown mode or device, or portable arithmetic that this process cannot reach.
+        ValueError: an unknown mode or device, or portable arithmetic that is not to be had here.
     """
     if mode not in MODES:
         raise ValueError(f"no numerics mode {mode!r}; valid are {', '.join(MODES)}")
     if mode == "native":
-        return _activate_native(device)
+        return _native(device)
     obstacle = _portable_obstacle(device)
     if not obstacle:
-        return _describe("portable", "cpu")
+        return _portable()
     if mode == "portable":
-        raise ValueError(f"portable arithmetic is not reached: {obstacle}; --numerics native is the way out")
-    return _activate_native(device, note=f"native arithmetic, since portable is not reached: {obstacle}")
+        raise ValueError(f"portable arithmetic is not to be had: {obstacle}; --numerics native is the way out")
+    return _native(device, note=f"native arithmetic, since portable is not to be had: {obstacle}")
 
 
-def _activate_native(device: str, note: str = "") -> Numerics:
+def _portable_obstacle(device: str) -> str:
+    """Why this process cannot compute in portable arithmetic; empty where it can."""
+    if device not in ("auto", "cpu"):
+        return f"it runs on the CPU and the device asked for is {device!r}"
+    from in4310repro import arithmetic
+
+    return arithmetic.obstacle()
+
+
+def _portable() -> Numerics:
+    import torch
+
+    from in4310repro import arithmetic
+
+    _deterministic()
+    hashes = arithmetic.self_test()
+    content = json.dumps([arithmetic.VERSION, hashes]).encode()
+    return Numerics(
+        mode="portable",
+        numeric_class=_sha256(content)[:12],
+        probe=hashes,
+        threads=torch.get_num_threads(),
+        device="cpu",
+    )
+
+
+def _native(device: str, note: str = "") -> Numerics:
+    import torch
+
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return _describe("native", _resolve_device(device), note)
+    device = _resolve_device(device)
+    threads = _processors()
+    torch.set_num_threads(threads)
+    _deterministic()
+    hashes = probe(device)
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    return Numerics(
+        mode="native",
+        numeric_class=_numeric_class(hashes, threads, name),
+        probe=hashes,
+        threads=threads,
+        device=device,
+        device_name=name,
+        note=note,
+    )
 
 
 def _resolve_device(device: str) -> str:
@@ -97,36 +165,10 @@ def _resolve_device(device: str) -> str:
     return device
 
 
-def _portable_obstacle(device: str) -> str:
-    """Why this process cannot compute in portable arithmetic; empty where it does."""
-    if device not in ("auto", "cpu"):
-        return f"it runs on the CPU and the device asked for is {device!r}"
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return f"it needs an x86-64 processor with AVX2 and this one is {platform.machine()}"
-    limit = os.environ.get("OMP_THREAD_LIMIT", "")
-    if limit.isdigit() and int(limit) < PORTABLE_THREADS:
-        return f"it computes with {PORTABLE_THREADS} threads and OMP_THREAD_LIMIT allows {limit}"
-    os.environ.update(PORTABLE_ENVIRONMENT)
-    import torch
-
-    _deterministic(PORTABLE_THREADS)
-    capability = torch.backends.cpu.get_cpu_capability()
-    if capability != "AVX2":
-        return f"torch computes with {capability} and not AVX2 (no such processor, or set after the first operation)"
-    if not torch.backends.mkldnn.is_available() or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
-        return f"torch {torch.__version__} is built without oneDNN or MKL"
-    if _numeric_class(probe(), PORTABLE_THREADS, "cpu") in KNOWN_PORTABLE_CLASSES:
-        return ""
-    if probe() != _probe_of_a_fresh_process():
-        return "a fresh process computes other bits (a library was in use before the variables were set)"
-    return ""
-
-
-def _deterministic(threads: int) -> None:
+def _deterministic() -> None:
     import torch
 
     _keep_freed_memory()
-    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory costs 10-15 % and hides nothing here: no kernel in use reads before it writes.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -145,24 +187,6 @@ def _keep_freed_memory() -> None:
         library.mallopt(MALLOPT_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _describe(mode: str, device: str, note: str = "") -> Numerics:
-    import torch
-
-    threads = PORTABLE_THREADS if mode == "portable" else _processors()
-    _deterministic(threads)
-    hashes = probe(device)
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-    return Numerics(
-        mode=mode,
-        numeric_class=_numeric_class(hashes, threads, name),
-        probe=hashes,
-        threads=threads,
-        device=device,
-        device_name=name,
-        note=note,
-    )
-
-
 def _processors() -> int:
     """Processors that this process may use; macOS and Windows know only how many there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -173,7 +197,7 @@ def _numeric_class(hashes: dict[str, str], threads: int, device_name: str) -> st
 
 
 def probe(device: str = "cpu") -> dict[str, str]:
-    """Hashes of small computations, one for each library that changes bits: 12 hex digits each."""
+    """Hashes of small computations by torch's own kernels, one for each library that changes bits: 12 digits each."""
     import torch
     from PIL import Image
 
@@ -205,18 +229,6 @@ def probe(device: str = "cpu") -> dict[str, str]:
     hashes = {name: _sha256(value.contiguous().cpu().numpy().tobytes())[:12] for name, value in results.items()}
     resized = photograph.resize((32, 32), Image.Resampling.BILINEAR)
     return hashes | {"resize": _sha256(resized.tobytes())[:12]}
-
-
-def _probe_of_a_fresh_process() -> dict[str, str]:
-    """The same hashes from a new interpreter whose environment was right from the start."""
-    code = (
-        "import json, torch; from in4310repro import numerics; "
-        f"torch.set_num_threads({PORTABLE_THREADS}); print(json.dumps(numerics.probe()))"
-    )
-    environment = os.environ | PORTABLE_ENVIRONMENT
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    hashes: dict[str, str] = json.loads(done.stdout)
-    return hashes
 
 
 def _sha256(data: bytes) -> str:

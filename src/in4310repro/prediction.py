@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from in4310repro.config import Config
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Deviation
+from in4310repro.numerics import Numerics
 from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
@@ -17,29 +20,31 @@ def predict(
     model: torch.nn.Module,
     images: ImageSet,
     config: Config,
-    device: str = "cpu",
+    numerics: Numerics,
     progress: Progress = SILENT,
     *,
     epoch: int = 0,
 ) -> Scores:
     """Softmax scores of every image, in eval mode and without gradients; the model's mode is put back.
 
-    The loss is the cross-entropy summed over images in float64 and divided by their number.
+    The loss is the mean over images of their cross-entropy, summed without rounding in between, so that it does not
+    depend on the batches.
 
     Args:
-        model: the network, on the device.
+        model: the network, placed by `numerics`.
         images: the images, in the order of the scores.
         config: gives the batch size and the deviations.
-        device: where the network is.
+        numerics: the arithmetic of this process, and its device.
         progress: where to show how far it is.
         epoch: matters only with random-flip-at-test, where each evaluation flips other images.
 
     Examples:
         >>> import numpy as np
+        >>> from in4310repro.numerics import activate
         >>> from in4310repro.presets import PRESETS
         >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
-        >>> scores = predict(model, images, PRESETS["tiny"])
+        >>> scores = predict(model, images, PRESETS["tiny"], activate("native", "cpu"))
         >>> scores.softmax.shape, scores.paths, bool(np.allclose(scores.softmax.sum(axis=1), 1))
         ((2, 2), ('a', 'b'), True)
     """
@@ -50,17 +55,16 @@ def predict(
         flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
     outputs: list[torch.Tensor] = []
     paths: list[str] = []
-    loss = 0.0
+    losses: list[float] = []
     try:
         with torch.inference_mode(), progress.task(f"predicting {images.name}", len(images)) as advance:
             for batch in evaluation_batches(images, config.evaluation_batch_size, flips):
-                logits = model(batch.images.to(device))
-                cross_entropy = torch.nn.functional.cross_entropy(logits, batch.labels.to(device), reduction="none")
-                outputs.append(torch.stack([logits.softmax(dim=1), logits]).cpu())
-                loss += float(cross_entropy.double().sum())
+                logits = model(batch.images.to(numerics.device))
+                outputs.append(torch.stack([numerics.softmax(logits), logits]).cpu())
+                losses += numerics.losses(logits, batch.labels.to(numerics.device)).tolist()
                 paths.extend(batch.paths)
                 advance(len(batch.paths), "")
     finally:
         model.train(training)
     softmax, raw = torch.cat(outputs, dim=1).numpy()
-    return Scores(tuple(paths), images.labels, softmax, loss / len(images), raw)
+    return Scores(tuple(paths), images.labels, softmax, math.fsum(losses) / len(images), raw)

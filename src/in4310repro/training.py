@@ -15,6 +15,7 @@ from in4310repro import config as configuration
 from in4310repro.config import Config, OptimizerSetting
 from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
+from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.runs import names
@@ -33,7 +34,7 @@ class Task:
     config: Config
     setting: OptimizerSetting
     files: RunFolder
-    device: str = "cpu"
+    numerics: Numerics
     progress: Progress = SILENT
 
 
@@ -64,8 +65,8 @@ class _Training:
         self._interrupted = interrupted
         self._config_json = configuration.to_json(task.config)
         self._checkpoints = task.files.folder / task.setting.name / names.CHECKPOINTS
-        self._model = task.model.to(task.device)
-        self._optimizer = optimizers.build(task.setting, self._model.parameters())
+        self._model = task.numerics.place(task.model)
+        self._optimizer = optimizers.build(task.setting, self._model.parameters(), portable=task.numerics.portable)
         self._position, warnings = checkpoints.restore(
             self._checkpoints, self._model, self._optimizer, self._config_json
         )
@@ -92,7 +93,7 @@ class _Training:
         """
         task, config, position, images = self._task, self._task.config, self._position, self._task.training
         loader = training_batches(images, config.batch_size, config.augmentation, config.seed, position.epoch)
-        total = torch.tensor(position.loss, dtype=torch.float64, device=task.device)
+        total = torch.tensor(position.loss, dtype=torch.float64, device=task.numerics.device)
         title = f"{task.setting.name}, epoch {position.epoch + 1} of {config.epochs}"
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self._model.train()
@@ -124,15 +125,15 @@ class _Training:
         factor = optimizers.learning_rate_factor(step, steps * config.epochs, config.schedule, config.warm_up)
         optimizers.set_learning_rate(self._optimizer, task.setting.learning_rate * factor)
         self._optimizer.zero_grad()
-        logits = self._model(batch.images.to(task.device))
-        loss = torch.nn.functional.cross_entropy(logits, batch.labels.to(task.device))
+        logits = self._model(batch.images.to(task.numerics.device))
+        loss = task.numerics.cross_entropy(logits, batch.labels.to(task.numerics.device))
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return loss.detach()
 
     def _validate(self, train_loss: float, speed: float) -> HistoryRow:
         task, epoch = self._task, self._position.epoch + 1
-        scores = predict(self._model, task.validation, task.config, task.device, epoch=epoch)
+        scores = predict(self._model, task.validation, task.config, task.numerics, epoch=epoch)
         return HistoryRow(
             epoch=epoch,
             train_loss=train_loss,

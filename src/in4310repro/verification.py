@@ -149,4 +149,4 @@ def _changed_test_images(split: Split) -> list[str]:
 def _predict_test_set(run: FinishedRun, split: Split, numerics: Numerics, progress: Progress) -> Scores:
     entries, size = split.parts["test"], run.config.image_size
     images = load_images("test", split.root, entries, size, cache=False, progress=progress)
-    return predict(run.selected_network().to(numerics.device), images, run.config, numerics.device, progress)
+    return predict(numerics.place(run.selected_network()), images, run.config, numerics, progress)

@@ -27,6 +27,7 @@ from in4310repro.feature_maps.partial import remove_partial_results, with_ending
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.numerics import Numerics
 from in4310repro.tensors import metadata_of
+from tests.conftest import active
 
 IMAGES = 70  # more than a block
 
@@ -46,7 +47,7 @@ def request(pictures: Path, **changes: object) -> Request:
 
 
 def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
-    result = measure(request(pictures, precision="exact", modules="conv1"))
+    result = measure(request(pictures, precision="exact", modules="conv1"), active())
     assert result is not None
     model = models.build("resnet18", 1000, 0).eval()
     pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
@@ -70,7 +71,7 @@ def command(pictures: Path, out: Path, *launcher: str) -> None:
 
 def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_path: Path, numerics: Numerics) -> None:
     torch.set_num_threads(numerics.threads)
-    one = measure(request(pictures, modules="conv1,layer2.1.conv1", samples="positions"))
+    one = measure(request(pictures, modules="conv1,layer2.1.conv1", samples="positions"), active())
     command(pictures, tmp_path / "two.json", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     two = json.loads((tmp_path / "two.json").read_text())
     assert one is not None
@@ -84,7 +85,7 @@ def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_
 
 
 def test_counts_alone_have_no_spectrum(pictures: Path) -> None:
-    result = measure(request(pictures, samples=None, modules="leaves", calls="keep", images=4))
+    result = measure(request(pictures, samples=None, modules="leaves", calls="keep", images=4), active())
     assert result is not None
     assert {"layer1.0.relu#0", "layer1.0.relu#1"} <= set(result["modules"])
     assert "eigenvalues" not in result["modules"]["conv1#0"]
@@ -103,9 +104,9 @@ def test_modules_are_named_listed_or_matched() -> None:
 
 def test_an_unknown_module_and_too_few_images_are_refused(pictures: Path) -> None:
     with pytest.raises(ValueError, match="no module named"):
-        measure(request(pictures, modules="conv9"))
+        measure(request(pictures, modules="conv9"), active())
     with pytest.raises(ValueError, match="1 requested; at least 2"):
-        measure(request(pictures, images=1))
+        measure(request(pictures, images=1), active())
 
 
 def stop_at(number: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,18 +146,18 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     saved_images: str,
 ) -> None:
     options = request(pictures, modules="conv1,layer2.1.conv1", samples=samples)
-    expected = measure(options)
+    expected = measure(options, active())
     out, part = tmp_path / "new" / "result.json", tmp_path / "new" / "result.0of1.part"
     monkeypatch.setattr(of_folder, "SECONDS_BETWEEN_SAVES", 0.0)
     stop_at(40, stop, monkeypatch)
     with pytest.raises(error):
-        measure(options, out=out)
+        measure(options, active(), out=out)
     assert metadata_of(part.read_bytes())["images"] == saved_images
     monkeypatch.setattr(of_folder, "decode", decode)
-    assert measure(options, out=out, resume=True) == expected
+    assert measure(options, active(), out=out, resume=True) == expected
     # It stays until the result is written, and is all that is needed for it.
     monkeypatch.setattr(of_folder, "decode", None)
-    assert measure(options, out=out, resume=True) == expected
+    assert measure(options, active(), out=out, resume=True) == expected
     remove_partial_results(out)
     assert not part.exists()
 
@@ -166,7 +167,7 @@ def interrupt(options: Request, out: Path) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         stop_at(40, lambda: fail(ValueError), patched)
         with pytest.raises(ValueError, match="32 images are saved, and --resume continues after them"):
-            measure(options, out=out)
+            measure(options, active(), out=out)
     return out.with_suffix(".0of1.part")
 
 
@@ -179,12 +180,12 @@ def test_a_partial_result_is_neither_overwritten_nor_continued_by_another_measur
     with pytest.raises(
         ValueError, match=r"result.0of1.part is the partial result of an interrupted call; --resume continues"
     ):
-        measure(options, out=out)
+        measure(options, active(), out=out)
     with pytest.raises(ValueError, match=r"another configuration: batch_size 8 \(recorded: 16\); precision 'exact'"):
-        measure(request(pictures, batch_size=8, precision="exact"), out=out, resume=True)
+        measure(request(pictures, batch_size=8, precision="exact"), active(), out=out, resume=True)
     part.rename(tmp_path / "result.1of2.part")
     with pytest.raises(ValueError, match=r"result.1of2.part is of another number of processes"):
-        measure(options, out=out, resume=True)
+        measure(options, active(), out=out, resume=True)
     (tmp_path / "result.1of2.part").rename(part)
     assert part.read_bytes() == content
 
@@ -197,10 +198,10 @@ def test_a_corrupt_partial_result_is_refused(pictures: Path, tmp_path: Path, pla
     data[place] ^= 1
     part.write_bytes(data)
     with pytest.raises(ValueError, match=r"result.0of1.part is corrupt"):
-        measure(options, out=out, resume=True)
+        measure(options, active(), out=out, resume=True)
     part.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}))
     with pytest.raises(ValueError, match=r"result.0of1.part is corrupt, or no partial result"):
-        measure(options, out=out, resume=True)
+        measure(options, active(), out=out, resume=True)
 
 
 def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measured_cannot_change(
@@ -210,12 +211,12 @@ def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measur
     options, out = request(copy), tmp_path / "result.json"
     interrupt(options, out)
     (copy / "039.png").unlink()
-    assert measure(options, out=out, resume=True) == measure(options)
+    assert measure(options, active(), out=out, resume=True) == measure(options, active())
     remove_partial_results(out)
     interrupt(options, out)
     (copy / "003.png").write_bytes((copy / "004.png").read_bytes())
     with pytest.raises(ValueError, match=r"the 32 images of .*result.0of1.part are no longer the first of the sample"):
-        measure(options, out=out, resume=True)
+        measure(options, active(), out=out, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -235,12 +236,12 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_meas
     (tmp_path / "chart.png").mkdir()
     monkeypatch.setattr(of_folder, "decode", None)
     with pytest.raises(ValueError, match=message):
-        measure(request(pictures), out=tmp_path / out)
+        measure(request(pictures), active(), out=tmp_path / out)
 
 
 def test_two_commands_do_not_measure_for_one_result(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    measure(request(pictures, images=2), out=out)
+    measure(request(pictures, images=2), active(), out=out)
     command = ["features", "--data", str(pictures), "--weights", "none", "--image-size", "32", "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-m", "in4310repro", *command, "--resume"], capture_output=True, text=True, check=False

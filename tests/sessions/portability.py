@@ -1,12 +1,14 @@
-"""Every stage on other processors, emulated: a hash of what each makes, in one table.
+"""Every stage on other processors and with other numbers of threads: a hash of what each makes, in one table.
 
-`nox -s portability` runs the stages here and under qemu-x86_64 (Debian package qemu-user) as four Intel and AMD
-processors, and names the first stage and tensor that differ. A control must differ: RMSprop with torch's own square
-root, whose bits depend on the processor.
+`nox -s portability` runs the stages here with 1, 2, 3 and 16 threads, under qemu-x86_64 as Intel and AMD processors,
+and under qemu-aarch64 as an ARM processor (Debian package qemu-user; tests/sessions/arm64.py prepares the rest), and
+names the first stage and tensor that differ. Eigenvalues are LAPACK's and compared within 1e-12 of the largest. A
+control must differ: torch's own gradient of convolution weights.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -16,13 +18,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from in4310repro import experiment, models, optimizers
+from in4310repro import experiment, models
 from in4310repro.data import scenes
 from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
@@ -34,19 +35,24 @@ from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.tensors import tensors_sha256
+from tests.sessions import arm64
 
-PROCESSORS = ("Haswell-v4", "Skylake-Client-v4", "EPYC-Rome-v2", "EPYC-Milan-v2")
-CONTROL = "control: RMSprop with torch.sqrt"
+X86 = ("Haswell-v4", "Skylake-Client-v4", "EPYC-Rome-v2", "EPYC-Milan-v2")
+ARM = "arm64"
+HERE = "here"
+THREADS = (1, 2, 3, 16)
+EIGENVALUES, TOLERANCE = "eigenvalues", 1e-12  # of the largest
+CONTROL = "control: torch's weight gradient"
 STAGES = "--stages"
-# Half as many images as in the preset: emulated, a training step takes half a second an image.
-TINY = replace(PRESETS["tiny"], scenes=4, split="12/6/6", batch_size=6, evaluation_batch_size=6, feature_images=6)
-Stage = tuple[str, dict[str, str]]
+TINY = PRESETS["tiny"]
+Stage = tuple[str, dict[str, Any]]
+Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 
 
 def stages(folder: Path) -> Iterator[Stage]:
     """Every stage of the chain with hashes of what it makes, in the order in which one feeds the next."""
     numerics = activate("portable", "cpu")
-    yield "probe", numerics.probe
+    yield "kernels", numerics.probe
     drawn = {label: scenes.pixel_digest(scenes.draw(label, i, 32, 0) for i in range(4)) for label in scenes.CLASSES}
     yield "scenes", drawn
     yield "decoding and resizing", _decoded(folder)
@@ -59,8 +65,9 @@ def stages(folder: Path) -> Iterator[Stage]:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)
     yield "test scores", {"scores.npz": file_sha256(run.folder / "scores.npz")}
-    yield "feature statistics", _features(run, numerics)
-    yield CONTROL, _control(training)
+    yield "metrics", {name: repr(value) for name, value in run.metrics.items()}
+    yield from _features(run, numerics)
+    yield CONTROL, _control()
 
 
 def _decoded(folder: Path) -> dict[str, str]:
@@ -93,85 +100,122 @@ def _losses(run: FinishedRun, setting: str) -> dict[str, str]:
     return {f"epoch {row['epoch']}": f"{row['train_loss'].hex()} {row['val_loss'].hex()}" for row in rows}
 
 
-def _features(run: FinishedRun, numerics: Numerics) -> dict[str, str]:
+def _features(run: FinishedRun, numerics: Numerics) -> Iterator[Stage]:
     features = of_run.statistics(run, TINY, numerics)
-    return {
-        f"{images['name']}, {module}": json.dumps(values)
+    modules = {
+        f"{images['name']}, {name}": dict(module)
         for images in features["sets"]
-        for module, values in images["modules"].items()
+        for name, module in images["modules"].items()
     }
+    yield EIGENVALUES, {name: module.pop("eigenvalues") for name, module in modules.items()}
+    yield "feature statistics", {name: json.dumps(module) for name, module in modules.items()}
 
 
-def _control(training: ImageSet) -> dict[str, str]:
-    """An epoch with torch's unfused optimizer, which takes torch.sqrt of float32."""
-    model = models.build("resnet18", 6, 0).train()
-    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, foreach=False)
-    for batch in training_batches(training, TINY.batch_size, TINY.augmentation, TINY.seed, 0):
-        optimizers.set_learning_rate(optimizer, 1e-3)
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(batch.images), batch.labels).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    drawn = torch.from_numpy(generator_for(0, "square root").random(4096, dtype=np.float32))
-    return {"torch.sqrt": tensors_sha256({"roots": drawn.sqrt()})} | _tensors(model.state_dict())
+def _control() -> dict[str, str]:
+    """The gradient of a convolution's weights by torch, whose bits depend on the processor."""
+    generator = generator_for(0, "control")
+    maps, weights = (
+        torch.from_numpy(generator.standard_normal(shape, dtype="float32"))
+        for shape in ((8, 64, 16, 16), (64, 64, 3, 3))
+    )
+    weights.requires_grad_()
+    result = torch.nn.functional.conv2d(maps.contiguous(memory_format=torch.channels_last), weights, padding=1)
+    (gradient,) = torch.autograd.grad(result.square().sum(), weights)
+    return {"gradient": tensors_sha256({"gradient": gradient})}
 
 
-def run_stages(processor: str | None) -> dict[str, dict[str, str]]:
-    """All stages on this processor, or on an emulated one."""
-    emulator = ["qemu-x86_64", "-cpu", processor] if processor else []
-    with tempfile.TemporaryDirectory() as folder:
-        command = [*emulator, sys.executable, "-m", "tests.sessions.portability", STAGES, folder]
-        environment = os.environ | {"IN4310REPRO_CACHE": f"{folder}/cache"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+@functools.cache
+def arm_python() -> arm64.EmulatedPython | str:
+    """The emulated Python of arm64, or the reason why there is none."""
+    return arm64.emulated_python()
+
+
+def run_stages(place: str) -> Hashes:
+    """All stages: here with a number of threads, or on an emulated processor."""
+    environment = dict(os.environ)
+    folder, command = Path(__file__).parents[2], [sys.executable]
+    if place.startswith(HERE):
+        environment["OMP_NUM_THREADS"] = place.split()[1]
+    elif place == ARM:
+        emulated = arm_python()
+        if isinstance(emulated, str):
+            sys.exit(f"portability: {emulated}")
+        folder, command, environment = emulated.folder, emulated.command(), dict(emulated.environment)
+    else:
+        command = ["qemu-x86_64", "-cpu", place, sys.executable]
+    with tempfile.TemporaryDirectory() as scratch:
+        environment["IN4310REPRO_CACHE"] = f"{scratch}/cache"
+        words = [*command, "-m", "tests.sessions.portability", STAGES, scratch]
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"portability: {processor or 'this processor'} ended with {done.returncode}: {done.stderr[-2000:]}")
-    hashes: dict[str, dict[str, str]] = json.loads(done.stdout)
+        sys.exit(f"portability: {place} ended with {done.returncode}: {done.stderr[-2000:]}")
+    hashes: Hashes = json.loads(done.stdout)
     return hashes
 
 
-def first_difference(here: dict[str, dict[str, str]], there: dict[str, dict[str, str]]) -> str | None:
-    """The first stage but the control, and its first entry, in which two processors differ."""
-    for stage, values in here.items():
+def first_difference(expected: Hashes, got: Hashes) -> str | None:
+    """The first stage but the control, and its first entry, in which two places differ."""
+    for stage, values in expected.items():
         for name, value in values.items():
-            if stage != CONTROL and there[stage].get(name) != value:
+            equal = _close(value, got[stage].get(name)) if stage == EIGENVALUES else got[stage].get(name) == value
+            if stage != CONTROL and not equal:
                 return f"{stage}, {name}"
     return None
 
 
-def table(hashes_by_processor: dict[str, dict[str, dict[str, str]]]) -> str:
-    """Stages by processors, 8 hex digits each."""
-    stages = list(next(iter(hashes_by_processor.values())))
-    width = max(map(len, stages))
-    lines = [" " * width + "".join(f"  {name:>17}" for name in hashes_by_processor)]
-    for stage in stages:
-        hashes = [
-            hashlib.sha256(json.dumps(values[stage], sort_keys=True).encode()).hexdigest()[:8]
-            for values in hashes_by_processor.values()
+def _close(expected: list[float], got: list[float] | None) -> bool:
+    if got is None or len(got) != len(expected):
+        return False
+    return all(abs(a - b) <= TOLERANCE * expected[0] for a, b in zip(expected, got, strict=True))
+
+
+def table(by_place: dict[str, Hashes]) -> str:
+    """Stages by places, 8 hex digits each; for eigenvalues the largest difference from the first place."""
+    first = next(iter(by_place.values()))
+    width = max(map(len, first))
+    lines = [" " * width + "".join(f"  {name:>17}" for name in by_place)]
+    for stage in first:
+        cells = [
+            _largest_difference(first[stage], hashes[stage])
+            if stage == EIGENVALUES
+            else hashlib.sha256(json.dumps(hashes[stage], sort_keys=True).encode()).hexdigest()[:8]
+            for hashes in by_place.values()
         ]
-        lines.append(f"{stage:<{width}}" + "".join(f"  {digits:>17}" for digits in hashes))
+        lines.append(f"{stage:<{width}}" + "".join(f"  {cell:>17}" for cell in cells))
     return "\n".join(lines)
 
 
+def _largest_difference(expected: dict[str, list[float]], got: dict[str, list[float]]) -> str:
+    largest = max(
+        abs(a - b) / values[0] for name, values in expected.items() for a, b in zip(values, got[name], strict=True)
+    )
+    return f"{largest:.0e}"
+
+
 def main() -> None:
-    """The table of the processors named (default: all four); exit code 1 if a stage differs or the control does not."""
+    """The table of the places named (default: all); exit code 1 if a stage differs or the control does not."""
     if sys.argv[1:2] == [STAGES]:
         json.dump(dict(stages(Path(sys.argv[2]))), sys.stdout)
         return
-    processors = sys.argv[1:] or PROCESSORS
-    if not set(processors) <= set(PROCESSORS):
-        sys.exit(f"portability: no processors {' '.join(processors)}; valid are {' '.join(PROCESSORS)}")
+    emulated = sys.argv[1:] or [*X86, ARM]
+    if not set(emulated) <= {*X86, ARM}:
+        sys.exit(f"portability: no processors {' '.join(emulated)}; valid are {' '.join([*X86, ARM])}")
     if shutil.which("qemu-x86_64") is None:
         sys.exit("portability: qemu-x86_64 is not installed; on Debian and Ubuntu: apt-get install qemu-user")
-    by_processor: dict[str, dict[str, dict[str, str]]] = {"this processor": run_stages(None)}
-    sys.stderr.write(f"emulating {', '.join(processors)}: some minutes\n")
+    if ARM in emulated and isinstance(reason := arm_python(), str):
+        sys.stdout.write(f"arm64 is skipped: {reason}\n")
+        emulated = [name for name in emulated if name != ARM]
+    by_place = {f"{HERE} {threads}": run_stages(f"{HERE} {threads}") for threads in THREADS}
+    sys.stderr.write(f"emulating {', '.join(emulated)}: some minutes\n")
     with ThreadPoolExecutor(max_workers=2) as pool:
-        by_processor |= dict(zip(processors, pool.map(run_stages, processors), strict=True))
-    sys.stdout.write(table(by_processor) + "\n")
-    here = by_processor.pop("this processor")
-    differences = {processor: first_difference(here, there) for processor, there in by_processor.items()}
-    for processor, difference in differences.items():
+        by_place |= dict(zip(emulated, pool.map(run_stages, emulated), strict=True))
+    sys.stdout.write(table(by_place) + "\n")
+    expected = by_place[f"{HERE} {THREADS[0]}"]
+    differences = {place: first_difference(expected, hashes) for place, hashes in by_place.items()}
+    for place, difference in differences.items():
         if difference:
-            sys.stdout.write(f"{processor} differs first in {difference}\n")
-    controlled = any(there[CONTROL] != here[CONTROL] for there in by_processor.values())
+            sys.stdout.write(f"{place} differs first in {difference}\n")
+    controlled = any(hashes[CONTROL] != expected[CONTROL] for hashes in by_place.values())
     sys.stdout.write(f"the control {'differs, as it must' if controlled else 'does not differ, as it must'}\n")
     sys.exit(any(differences.values()) or not controlled)
 

@@ -38,7 +38,7 @@ def measure(mode: str, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = experiment.train(config, numerics, Path(folder) / "run")
         run = of_run.measure(run, config, numerics)
-        numbers = headline_numbers(run) | first_losses(seed)
+        numbers = headline_numbers(run) | first_losses(seed, numerics)
     sys.stdout.write(json.dumps({"numeric_class": numerics.numeric_class, "numbers": numbers}) + "\n")
 
 

@@ -1,104 +1,182 @@
-"""The benchmark of portable arithmetic: the same training steps in both modes, by turns, each in a separate process."""
+"""The benchmark of arithmetic: portable beside native, in turns in one process, and the loop beside a bare one."""
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from in4310repro.bench.records import ArithmeticBenchmark, ArithmeticBenchmarkSettings
+import torch
+
+from in4310repro import experiment
+from in4310repro.arithmetic.peak import fused_operations
+from in4310repro.bench.records import ArithmeticBenchmark, LoopRow, PairedRow
 from in4310repro.bench.tables import arithmetic_table
+from in4310repro.bench.workloads import KERNELS, SGD, Workload, layers, prepare_layer
 from in4310repro.files import json_bytes, write_file
 from in4310repro.fingerprint import fingerprint
-from in4310repro.numerics import activate
+from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 from in4310repro.progress import SILENT, Progress
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-MODES = ("native", "portable")
-PRESET = PRESETS["demo"]
-CLASSES = 6
-
-
-def images_per_second(mode: str, steps: int) -> float:
-    """Median speed of training steps of the demo's network, images and optimizer, in this process.
-
-    Args:
-        mode: "native" or "portable"; it is activated for the whole process.
-        steps: how many are timed, after two that warm up.
-    """
-    activate(mode, "cpu")
-    # After the arithmetic is set: these compute with torch.
-    import torch
-
-    from in4310repro import models, optimizers
-
-    model = models.build(PRESET.model, CLASSES, PRESET.seed).train()
-    optimizer = optimizers.build(PRESET.settings[0], model.parameters())
-    images, labels = training_batch()
-    seconds = []
-    for _ in range(steps + 2):
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        seconds.append(time.perf_counter() - start)
-    return len(images) / statistics.median(seconds[2:])
+WORKLOADS = tuple(
+    Workload(model, image_size, batch_size, training)
+    for model, image_size, batch_size in (("resnet18", 64, 32), ("resnet18", 224, 16), ("resnet50", 224, 8))
+    for training in (True, False)
+)
+LAYERS = ((64, 32), (224, 8))  # image size in pixels, images in a batch
+LOOP_BATCHES = (32, 64)
 
 
-def training_batch() -> tuple[Tensor, Tensor]:
-    """Images (image channel height width, channels last) and labels of one training step of the demo's size."""
-    import torch
+@dataclass(frozen=True, kw_only=True)
+class ArithmeticOptions:
+    """How much is timed."""
 
-    size, side = PRESET.batch_size, PRESET.image_size
-    images = torch.linspace(-2, 2, size * 3 * side**2).reshape(size, 3, side, side)
-    return images.contiguous(memory_format=torch.channels_last), torch.arange(size) % CLASSES
+    repeats: int = 7  # pairs of each row, native and portable one after the other
+    threads: tuple[int, ...] = (1, 2)
+    workloads: tuple[Workload, ...] = WORKLOADS
+    layers: tuple[tuple[int, int], ...] = LAYERS
+    loop_batches: tuple[int, ...] = LOOP_BATCHES
+    loop_images: int = 1920
 
 
-def benchmark(out: Path, repeats: int = 5, steps: int = 12, progress: Progress = SILENT) -> list[Path]:
-    """Times both modes in turns, each in a separate process; writes arithmetic.json and arithmetic.md.
+def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Progress = SILENT) -> list[Path]:
+    """Times portable beside native arithmetic; writes arithmetic.json and arithmetic.md, and returns them.
 
-    The ratio is the median over pairs that ran one after the other, since a shared machine changes its speed.
-
-    Args:
-        out: the folder of the files.
-        repeats: pairs of processes.
-        steps: timed training steps of each process.
-        progress: where to report progress.
-
-    Returns:
-        The files that were written.
+    A ratio is the median over pairs that ran one after the other, since a shared machine changes its speed.
 
     Raises:
-        ValueError: fewer than one repeat or step.
+        ValueError: fewer than one repeat, or portable arithmetic is not to be had.
     """
-    if min(repeats, steps) < 1:
-        raise ValueError(f"repeats {repeats}, steps {steps}; each must be at least 1")
-    speeds: dict[str, list[float]] = {mode: [] for mode in MODES}
-    with progress.task("bench, arithmetic", repeats * len(MODES)) as advance:
-        for _ in range(repeats):
-            for mode in MODES:
-                command = [sys.executable, "-m", "in4310repro.bench.arithmetic", mode, str(steps)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                speeds[mode].append(float(json.loads(done.stdout)))
-                advance(1, f"{mode} {speeds[mode][-1]:.0f} images/s")
+    options = options or ArithmeticOptions()
+    if options.repeats < 1:
+        raise ValueError(f"repeats {options.repeats}; at least 1 is valid")
+    modes = (activate("native", "cpu"), activate("portable", "cpu"))
     report = ArithmeticBenchmark(
-        fingerprint=fingerprint(activate("native", "cpu")),
-        settings=ArithmeticBenchmarkSettings(
-            repeats=repeats, steps=steps, image_size=PRESET.image_size, batch_size=PRESET.batch_size
-        ),
-        images_per_second=speeds,
-        portable_over_native=[portable / native for native, portable in zip(*speeds.values(), strict=True)],
+        fingerprint=fingerprint(modes[0]),
+        repeats=options.repeats,
+        gflops_per_thread=peak_gflops(),
+        networks=list(_network_rows(options, modes, progress)),
+        layers=list(_layer_rows(options, modes, progress)),
+        loop=list(_loop_rows(options, modes, progress)),
     )
     files = {"arithmetic.json": json_bytes(report), "arithmetic.md": arithmetic_table(report).encode()}
     return [write_file(out / name, data) for name, data in files.items()]
 
 
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(images_per_second(sys.argv[1], int(sys.argv[2]))))
+def peak_gflops(seconds: float = 0.2) -> float:
+    """Fused products and sums of float32 per second and thread, in units of 1e9 operations: the machine's peak."""
+    rounds = 1 << 12
+    rates = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        operations = fused_operations(rounds)
+        taken = time.perf_counter() - start
+        rates.append(operations / taken / 1e9)
+        rounds = rounds * 2 if taken < 0.02 else rounds
+    return max(rates)
+
+
+def _network_rows(
+    options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress
+) -> Iterator[PairedRow]:
+    with progress.task("bench, networks", len(options.workloads) * len(options.threads)) as advance:
+        for workload in options.workloads:
+            for threads in options.threads:
+                with torch_threads(threads):
+                    works = tuple(workload.prepare(mode) for mode in modes)
+                    row = _paired(workload.name, threads, works, options.repeats, workload.operations())
+                advance(1, f"{row['name']}: {row['ratio']:.2f}")
+                yield row
+
+
+def _layer_rows(
+    options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress
+) -> Iterator[PairedRow]:
+    rows = [(size, batch, layer) for size, batch in options.layers for layer in layers(size)]
+    with progress.task("bench, layers", len(rows) * len(KERNELS)) as advance:
+        for size, batch, layer in rows:
+            for kernel in KERNELS:
+                name = f"{size} px, {batch} images: {layer.name}, {kernel}"
+                with torch_threads(options.threads[-1]):
+                    works = tuple(prepare_layer(layer, batch, kernel, mode) for mode in modes)
+                    yield _paired(name, options.threads[-1], works, options.repeats, 0.0)
+                advance(1, "")
+
+
+def _paired(
+    name: str, threads: int, works: tuple[Callable[[], None], ...], repeats: int, operations: float
+) -> PairedRow:
+    """Native, then portable, `repeats` times after one round that warms up."""
+    seconds: list[list[float]] = [[], []]
+    for _ in range(repeats + 1):
+        for times, work in zip(seconds, works, strict=True):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+    native, portable = (times[1:] for times in seconds)
+    ratios = [theirs / ours for ours, theirs in zip(native, portable, strict=True)]
+    return PairedRow(
+        name=name,
+        threads=threads,
+        native_ms=1000 * statistics.median(native),
+        portable_ms=1000 * statistics.median(portable),
+        ratio=statistics.median(ratios),
+        lowest=min(ratios),
+        highest=max(ratios),
+        gflops=operations / statistics.median(portable) / 1e9,
+    )
+
+
+def _loop_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress) -> Iterator[LoopRow]:
+    """Images per second of whole trainings as `history.json` says, beside bare loops on one batch in memory."""
+    with progress.task("bench, training loop", len(options.loop_batches)) as advance:
+        for batch_size in options.loop_batches:
+            native, portable = (run_speed(mode, batch_size, options.loop_images) for mode in modes)
+            bare = Workload("resnet18", 64, batch_size, training=True).prepare(modes[0])
+            seconds = []
+            for _ in range(2 * options.repeats):
+                start = time.perf_counter()
+                bare()
+                seconds.append(time.perf_counter() - start)
+            yield LoopRow(
+                batch_size=batch_size,
+                native=native,
+                portable=portable,
+                bare_native=batch_size / statistics.median(seconds[1:]),
+            )
+            advance(1, f"{portable:.0f} and {native:.0f} images/s")
+
+
+def run_speed(numerics: Numerics, batch_size: int, images: int) -> float:
+    """Images per second of the second epoch of a run with SGD on drawn scenes of 64 pixels."""
+    each = -(-(images + 60) // 6)
+    config = replace(
+        PRESETS["demo"],
+        scenes=each,
+        split=f"{6 * each - 60}/30/30",
+        batch_size=batch_size,
+        epochs=2,
+        settings=(SGD,),
+        augmentation="flip",
+        checkpoint_steps=0,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = experiment.train(config, numerics, Path(folder) / "run")
+    return run.histories[SGD.name][-1]["images_per_second"]
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """So many threads in torch's operations and in ours."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

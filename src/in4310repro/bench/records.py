@@ -43,19 +43,34 @@ class FeatureBenchmark(TypedDict):
     layouts: dict[str, list[ContenderRow]]
 
 
-class ArithmeticBenchmarkSettings(TypedDict):
-    """The options of a benchmark of portable arithmetic, as recorded."""
+class PairedRow(TypedDict):
+    """Native beside portable arithmetic, in turns."""
 
-    repeats: int
-    steps: int
-    image_size: int  # pixels
-    batch_size: int  # images
+    name: str
+    threads: int
+    native_ms: float
+    portable_ms: float
+    ratio: float  # portable over native, the median over pairs
+    lowest: float
+    highest: float
+    gflops: float  # of the convolutions and the head, in portable arithmetic; 0 where they are not counted
+
+
+class LoopRow(TypedDict):
+    """Images per second of whole trainings, and of stock torch on one batch in memory."""
+
+    batch_size: int
+    native: float
+    portable: float
+    bare_native: float
 
 
 class ArithmeticBenchmark(TypedDict):
-    """Training speed in both arithmetic modes: arithmetic.json."""
+    """Speed in both arithmetic modes: arithmetic.json."""
 
     fingerprint: Fingerprint
-    settings: ArithmeticBenchmarkSettings
-    images_per_second: dict[str, list[float]]  # mode -> one value per repeat
-    portable_over_native: list[float]
+    repeats: int
+    gflops_per_thread: float  # the rate of fused products that one thread reaches
+    networks: list[PairedRow]
+    layers: list[PairedRow]
+    loop: list[LoopRow]

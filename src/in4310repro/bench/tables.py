@@ -1,8 +1,6 @@
 """The Markdown tables of both benchmarks, from their records."""
 
-import statistics
-
-from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark
+from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow
 
 
 def feature_tables(report: FeatureBenchmark) -> str:
@@ -60,24 +58,45 @@ def _contender_table(rows: list[ContenderRow]) -> list[str]:
 
 def arithmetic_table(report: ArithmeticBenchmark) -> str:
     """The content of arithmetic.md."""
-    environment, settings = report["fingerprint"], report["settings"]
-    rows = [*report["images_per_second"].items(), ("portable / native", report["portable_over_native"])]
+    environment = report["fingerprint"]
+    peak = report["gflops_per_thread"]
     lines = [
-        "# What portable arithmetic costs",
+        "# Portable arithmetic beside torch's own",
         "",
-        f"Training steps of ResNet-18 at {settings['image_size']} px in batches of {settings['batch_size']} on "
-        f"{environment['processor']} ({environment['capability']}), {environment['threads']} threads, "
-        f"torch {environment['versions']['torch']}; the modes in turns.",
+        f"On {environment['processor']} ({environment['capability']}), torch {environment['versions']['torch']}. Each "
+        f"ratio is portable / native, the median over {report['repeats']} pairs that ran one after the other, with the "
+        f"lowest and the highest. One thread reaches {peak:.0f} GFLOP/s of fused products in a loop; the last column "
+        "is the share of that which the convolutions and the head take in portable arithmetic.",
         "",
-        "| | median | lowest | highest |",
-        "| --- | --- | --- | --- |",
+        "| | threads | native, ms | portable, ms | ratio | share of the peak |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, values in rows:
-        unit = "" if "/" in name else " images/s"
-        digits = 2 if "/" in name else 0
-        cells = (statistics.median(values), min(values), max(values))
-        lines.append(f"| {name} | " + " | ".join(f"{cell:.{digits}f}{unit}" for cell in cells) + " |")
+    for row in report["networks"]:
+        share = row["gflops"] / peak / row["threads"]
+        lines.append(f"{_paired_cells(row)} {share:.0%} |")
+    lines += [
+        "",
+        "## Trainings",
+        "",
+        "Images per second of a run with SGD at 64 px, as its `history.json` says, and of a bare loop of stock torch "
+        "on one batch in memory.",
+        "",
+        "| batch | native | portable | portable / native | bare loop | native / bare | portable / bare |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for loop in report["loop"]:
+        native, portable, bare = loop["native"], loop["portable"], loop["bare_native"]
+        cells = f"{native:.0f} | {portable:.0f} | {portable / native:.2f} | {bare:.0f} | {native / bare:.2f}"
+        lines.append(f"| {loop['batch_size']} | {cells} | {portable / bare:.2f} |")
+    lines += ["", "## Convolutions of ResNet-18 beside oneDNN", "", "| | threads | native, ms | portable, ms | ratio |"]
+    lines += ["| --- | --- | --- | --- | --- |", *map(_paired_cells, report["layers"])]
     return "\n".join([*lines, ""])
+
+
+def _paired_cells(row: PairedRow) -> str:
+    times = f"{row['native_ms']:.2f} | {row['portable_ms']:.2f}"
+    ratio = f"{row['ratio']:.2f} [{row['lowest']:.2f}, {row['highest']:.2f}]"
+    return f"| {row['name']} | {row['threads']} | {times} | {ratio} |"
 
 
 def _format(value: float | None, form: str) -> str:

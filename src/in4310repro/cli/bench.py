@@ -16,13 +16,13 @@ def bench(
     device: Annotated[str, typer.Option(help=Device)] = "cpu",
     repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1)] = 5,
 ) -> None:
-    """Time feature statistics against installed peers, with the error beside each, and portable arithmetic."""
+    """Time feature statistics against installed peers, with their errors, and portable beside native arithmetic."""
     active = activate_arithmetic("native", device)
     from in4310repro.bench import arithmetic
     from in4310repro.bench.features import BenchmarkOptions, benchmark
 
     written = benchmark(out, active, BenchmarkOptions(repeats=repeats), progress())
     if active.device == "cpu":
-        written += arithmetic.benchmark(out, progress=progress())
+        written += arithmetic.benchmark(out, arithmetic.ArithmeticOptions(repeats=repeats), progress())
     for file in written:
         print_line(f"wrote {file}")

@@ -57,7 +57,7 @@ def features(
         eigenvalues=eigenvalues,
         seed=seed,
     )
-    result = measure(request, active.device, progress(), out, active.numeric_class, resume=resume)
+    result = measure(request, active, progress(), out, resume=resume)
     if result is None:
         return
     made_by = fingerprint(active) | {"feature_kernel": kernel_description()}

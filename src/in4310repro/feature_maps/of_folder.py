@@ -24,6 +24,7 @@ from in4310repro.feature_maps.partial import PartialResult
 from in4310repro.feature_maps.records import FolderResult, folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
+from in4310repro.numerics import Numerics
 from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.tensors import tensors_sha256
 
@@ -32,10 +33,9 @@ SECONDS_BETWEEN_SAVES = 300.0
 
 def measure(
     request: Request,
-    device: str = "cpu",
+    numerics: Numerics,
     progress: Progress = SILENT,
     out: Path | None = None,
-    arithmetic: str = "",
     *,
     resume: bool = False,
 ) -> FolderResult | None:
@@ -45,12 +45,11 @@ def measure(
 
     Args:
         request: what to measure.
-        device: "cpu", "cuda" or "cuda:INDEX".
+        numerics: the arithmetic of this process; a measurement continues only in the same numeric class.
         progress: where to report progress.
         out: the file that the result is for. Beside it each process saves what it has measured: at the end, when it is
             interrupted, when a file cannot be decoded, and every few minutes. Those files stay until
             `remove_partial_results`. None: nothing is saved.
-        arithmetic: the numeric class; a measurement continues only in the same one.
         resume: continue from the saved file.
 
     Raises:
@@ -59,8 +58,9 @@ def measure(
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)
-    model = models.build(request.model, 1000, request.seed, request.weights).to(device)
-    with process_group(device) as (rank, world_size):
+    model = models.build(request.model, 1000, request.seed, request.weights)
+    model = numerics.place(model)
+    with process_group(numerics.device) as (rank, world_size):
         start = first_image(len(files), rank, world_size)
         statistics = FeatureStatistics(
             model,
@@ -74,14 +74,14 @@ def measure(
         file_batches = [[files[index] for index in batch] for batch in index_batches]
         partial = None
         if out is not None:
-            identity = describe_measurement(request, model, arithmetic, start)
+            identity = describe_measurement(request, model, numerics.numeric_class, start)
             partial = PartialResult(out, rank, world_size, identity, statistics)
             file_batches = _begin(partial, file_batches, progress, resume=resume)
         with (
             statistics,
             progress.task(f"feature maps of {Path(request.data).name}", sum(map(len, file_batches))) as advance,
         ):
-            for images in _pass_through(model, file_batches, request.image_size, device, partial):
+            for images in _pass_through(model, file_batches, request.image_size, numerics.device, partial):
                 advance(images, "")
         if partial:
             partial.save()

@@ -93,7 +93,7 @@ def statistics(
         spectra_mode="train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol else "eval",
         precision=config.precision,
         fingerprint=current,
-        sets=_measure_sets(model.to(numerics.device), sets, config, progress),
+        sets=_measure_sets(numerics.place(model), sets, config, progress),
     )
 
 

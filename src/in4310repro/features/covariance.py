@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from in4310repro.features.kernel import LEADING, kernel_for
+from in4310repro.features.kernel import LEADING, column_sums, kernel_for, self_product
 from in4310repro.features.moments import Moments
 from in4310repro.features.sparsity import Counts, count, widen
 
@@ -64,14 +64,14 @@ class ImageRows:
         """Moments of the rows so far that hold no non-finite value."""
         rows = torch.cat(self._rows)
         if self._all_finite:
-            row_count, offset = rows.new_full((), len(rows)), rows.mean(dim=0)
+            row_count, offset = rows.new_full((), len(rows)), column_sums(rows) / len(rows)
             centred = rows - offset
         else:
             finite = torch.isfinite(rows).all(dim=1, keepdim=True)
             rows, row_count = rows.where(finite, 0), finite.sum(dtype=torch.float64)
-            offset = rows.sum(dim=0) / row_count.clamp(min=1)
+            offset = column_sums(rows) / row_count.clamp(min=1)
             centred = (rows - offset).where(finite, 0)
-        return Moments(rows=row_count, shift=self._shift.double(), offset=offset, scatter=centred.T @ centred)
+        return Moments(rows=row_count, shift=self._shift.double(), offset=offset, scatter=self_product(centred))
 
     def state(self) -> dict[str, Tensor]:
         """All that `from_state` needs to continue to the same bits."""

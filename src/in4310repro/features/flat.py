@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from in4310repro.features.kernel import column_sums, self_product
 from in4310repro.features.sparsity import Counts, count
 
 MAX_BYTES = 4 << 30  # bytes
@@ -65,6 +66,6 @@ def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite fin
     for part in torch.split(finite, COLUMN_CHUNK, dim=1):
         # Minus the first row: a mean of 1e6 standard deviations would cost the digits of the sum.
         shifted = part.double() - part[:1].double()
-        centred = shifted - shifted.mean(dim=0)
-        products += centred @ centred.T
+        centred = shifted - column_sums(shifted) / len(shifted)
+        products += self_product(centred.T)
     return products

@@ -7,7 +7,6 @@ compiler fails no installation.
 import ctypes
 import functools
 import hashlib
-import importlib.util
 import math
 from pathlib import Path
 
@@ -15,8 +14,10 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor, nn
 
+from in4310repro import arithmetic
+
 LEADING = 16  # the rows of a matrix of products are padded to a multiple of it
-INSTRUCTION_SETS = {"AVX512": "avx512", "AVX2": "avx2", "base": "base"}  # by torch's names of them, the widest first
+INSTRUCTION_SETS = ("avx512", "avx2", "base")  # the widest first
 
 
 class Maps(ctypes.Structure):
@@ -112,20 +113,32 @@ def load_kernel(instruction_set: str) -> Kernel | None:
     Raises:
         ValueError: it was built from another source.
     """
-    spec = importlib.util.find_spec(f"in4310repro.features._kernel_{instruction_set}")
+    file = Path(__file__).with_name(f"_kernel_{instruction_set}.so")
     try:
-        return Kernel(Path(spec.origin), instruction_set) if spec and spec.origin else None
+        return Kernel(file, instruction_set) if file.exists() else None
     except OSError:
         return None
 
 
 @functools.cache
 def active_kernel() -> Kernel | None:
-    """The kernel of the widest instruction set that was built and that torch uses as well."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    names = list(INSTRUCTION_SETS)
-    usable = names[names.index(capability if capability in INSTRUCTION_SETS else "base") :]
-    return next(filter(None, (load_kernel(INSTRUCTION_SETS[name]) for name in usable)), None)
+    """The kernel of the widest instruction set that was built and that the processor has."""
+    widest = arithmetic.instruction_set() or "base"
+    usable = INSTRUCTION_SETS[INSTRUCTION_SETS.index(widest) :]
+    return next(filter(None, map(load_kernel, usable)), None)
+
+
+def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
+    """The sum of the rows, one after the other: torch's own sum depends on the width of the processor's vectors."""
+    # CUDA has no deterministic cumulative sum of floats; there a sum repeats on the same GPU.
+    return rows.cumsum(dim=0)[-1] if rows.device.type == "cpu" else rows.sum(dim=0)
+
+
+def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "column column"]:
+    """centred^T centred: by the kernel of `arithmetic` on a CPU, whose bits depend on no library, else by torch."""
+    if centred.device.type == "cpu" and active_kernel():
+        return arithmetic.product(centred)
+    return centred.T @ centred
 
 
 def kernel_description() -> str:

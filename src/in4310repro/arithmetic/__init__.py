@@ -1,0 +1,28 @@
+"""Training and inference in float32 with the same bits on x86 and ARM, for any number of threads.
+
+    from in4310repro.arithmetic import AdamW, cross_entropy, portable
+    model = portable(torchvision.models.resnet18())
+
+It knows nothing of runs and imports nothing of the rest of the package. docs/arithmetic.md has every formula.
+"""
+
+from in4310repro.arithmetic.functions import cross_entropy, losses, softmax
+from in4310repro.arithmetic.matrices import product
+from in4310repro.arithmetic.modules import portable
+from in4310repro.arithmetic.self_test import VERSION, instruction_set, obstacle, self_test
+from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
+
+__all__ = [
+    "SGD",
+    "VERSION",
+    "AdamW",
+    "RMSprop",
+    "cross_entropy",
+    "instruction_set",
+    "losses",
+    "obstacle",
+    "portable",
+    "product",
+    "self_test",
+    "softmax",
+]

@@ -1,0 +1,295 @@
+// Convolution of float32 maps in channels_last memory, and its gradient by the maps.
+//
+// Each result is a sum over kernel row, kernel column and channel, in segments of 128 steps: a chain of fused products
+// each, the first from the bias or zero, the others from zero and added to it in order. Taps outside of the map take no
+// part. docs/arithmetic.md has the formulas.
+
+#include "convolution.hpp"
+#include "transpose.hpp"
+
+using namespace arithmetic;
+
+namespace {
+
+constexpr ptrdiff_t STEPS = 128;  // of a segment; its weights stay in the cache while positions pass
+constexpr ptrdiff_t POSITIONS = 96;
+
+// A convolution whose results lie on a grid: position (row, column) looks at the map from (top + row stride_y, left +
+// column stride_x) on, which may lie outside.
+struct Pass {
+    const float *maps;
+    ptrdiff_t images, height, width, channels;
+    ptrdiff_t rows, columns, stride_y, stride_x, top, left;
+    ptrdiff_t kernel_height, kernel_width, groups, group_channels, group_outputs;
+    float *result;
+    ptrdiff_t image_step, row_step, column_step;  // of the grid in the result, in values
+    const float *bias;
+
+    ptrdiff_t chain() const { return kernel_height * kernel_width * group_channels; }
+    ptrdiff_t blocks() const { return (group_outputs + BLOCK - 1) / BLOCK; }
+    const float *from(ptrdiff_t image, ptrdiff_t y, ptrdiff_t x) const {
+        return maps + ((image * height + y) * width + x) * channels;
+    }
+    float *to(ptrdiff_t image, ptrdiff_t row, ptrdiff_t column) const {
+        return result + image * image_step + row * row_step + column * column_step;
+    }
+};
+
+// Products of values side by side in memory: where they begin behind a position's first, at which step of the chain.
+struct Run {
+    ptrdiff_t offset, step, length;
+};
+
+// Positions with the same taps, and the runs of their segments.
+struct Region {
+    Span y, x;
+    std::vector<std::vector<Run>> segments;
+
+    Region(const Pass &pass, const Span &y, const Span &x) : y(y), x(x), segments(1) {
+        ptrdiff_t last = -1, taps = pass.groups == 1 && x.taps ? x.taps : 1;
+        for (ptrdiff_t row = 0; row < y.taps; row++)
+            for (ptrdiff_t column = 0; column < x.taps; column += taps) {
+                ptrdiff_t offset = (row * pass.width + column) * pass.channels, length = taps * pass.group_channels;
+                ptrdiff_t step = ((y.tap + row) * pass.kernel_width + x.tap + column) * pass.group_channels;
+                while (length) {
+                    ptrdiff_t segment = step / STEPS, part = std::min((segment + 1) * STEPS - step, length);
+                    if (last >= 0 && segment != last) segments.emplace_back();
+                    segments.back().push_back({offset, step, part});
+                    offset += part, step += part, length -= part, last = segment;
+                }
+            }
+    }
+    ptrdiff_t positions(const Pass &pass) const { return pass.images * y.number * x.number; }
+};
+
+struct Position {
+    const float *from;
+    float *to;
+};
+
+Position position(const Pass &pass, const Region &region, ptrdiff_t index) {
+    ptrdiff_t column = index % region.x.number + region.x.begin, rest = index / region.x.number;
+    ptrdiff_t row = rest % region.y.number + region.y.begin, image = rest / region.y.number;
+    ptrdiff_t y = pass.top + row * pass.stride_y + region.y.tap, x = pass.left + column * pass.stride_x + region.x.tap;
+    return {pass.from(image, y, x), pass.to(image, row, column)};
+}
+
+// What is computed at a time: some positions of a region, one block of outputs.
+struct Piece {
+    ptrdiff_t region, first, number;
+};
+
+// Continues the chains of P positions and V vectors of outputs by the products of a run.
+template <int P, int V>
+[[gnu::always_inline]] inline void continue_chains(Floats (&sums)[P][V], const float *const *from, const Run &run,
+                                                   const float *weights) {
+    const float *rows[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) rows[p] = from[p] + run.offset;
+    weights += run.step * V * FLOATS;
+    for (ptrdiff_t k = 0; k < run.length; k++, weights += V * FLOATS) {
+        Floats w[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) w[v] = load<Floats>(weights + v * FLOATS);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++) {
+            Floats x = broadcast(rows[p][k]);
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) sums[p][v] = fma(x, w[v], sums[p][v]);
+        }
+    }
+}
+
+// One segment of P positions and one block of outputs: V vectors, the last with `lanes` values.
+template <int P, int V>
+void tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdiff_t lanes, const float *weights,
+          const std::vector<Run> &runs, bool first, const float *bias) {
+    const float *from[P];
+    Floats sums[P][V];
+    auto get = [=](const float *at, int v) {
+        return v < V - 1 || lanes == FLOATS ? load<Floats>(at + v * FLOATS) : load<Floats>(at + v * FLOATS, lanes);
+    };
+    for (int p = 0; p < P; p++) {
+        from[p] = positions[p].from + channel;
+        for (int v = 0; v < V; v++) sums[p][v] = first && bias ? get(bias + output, v) : Floats{};
+    }
+    for (const Run &run : runs) continue_chains<P, V>(sums, from, run, weights);
+    for (int p = 0; p < P; p++)
+        for (int v = 0; v < V; v++) {
+            float *at = positions[p].to + output + v * FLOATS;
+            if (!first) sums[p][v] = get(positions[p].to + output, v) + sums[p][v];
+            v < V - 1 || lanes == FLOATS ? store(at, sums[p][v]) : store(at, sums[p][v], lanes);
+        }
+}
+
+template <int V>
+void compute(const Region &region, const Position *positions, ptrdiff_t number, ptrdiff_t channel, ptrdiff_t output,
+             ptrdiff_t lanes, const float *weights, const float *bias) {
+    for (const auto &runs : region.segments) {
+        bool first = &runs == &region.segments[0];
+        ptrdiff_t p = 0;
+        for (; p + TILE <= number; p += TILE)
+            tile<TILE, V>(positions + p, channel, output, lanes, weights, runs, first, bias);
+        for (; p + 2 <= number; p += 2) tile<2, V>(positions + p, channel, output, lanes, weights, runs, first, bias);
+        for (; p < number; p++) tile<1, V>(positions + p, channel, output, lanes, weights, runs, first, bias);
+    }
+}
+
+std::vector<Piece> pieces_of(const Pass &pass, const std::vector<Region> &regions, ptrdiff_t threads) {
+    ptrdiff_t all = pass.images * pass.rows * pass.columns, number = POSITIONS;
+    while (number > 4 * TILE && pass.groups * pass.blocks() * (all / number + 1) < 8 * threads) number /= 2;
+    std::vector<Piece> pieces;
+    for (size_t region = 0; region < regions.size(); region++)
+        for (ptrdiff_t first = 0, end = regions[region].positions(pass); first < end; first += number)
+            pieces.push_back({ptrdiff_t(region), first, std::min(number, end - first)});
+    return pieces;
+}
+
+// Weights packed as [group][block of outputs][step of the chain][output]; a last block has as many vectors as it needs.
+void run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
+    std::vector<Region> regions;
+    for (const Span &y : spans(pass.rows, pass.top, pass.stride_y, pass.kernel_height, pass.height))
+        for (const Span &x : spans(pass.columns, pass.left, pass.stride_x, pass.kernel_width, pass.width))
+            regions.emplace_back(pass, y, x);
+    std::vector<Piece> pieces = pieces_of(pass, regions, threads);
+    parallel(int(threads), pass.groups * pass.blocks() * ptrdiff_t(pieces.size()), [&](ptrdiff_t item, int) {
+        ptrdiff_t block = item / ptrdiff_t(pieces.size()), group = block / pass.blocks();
+        ptrdiff_t inner = block % pass.blocks() * BLOCK, wide = std::min<ptrdiff_t>(BLOCK, pass.group_outputs - inner);
+        const Piece &piece = pieces[size_t(item) % pieces.size()];
+        const Region &region = regions[size_t(piece.region)];
+        Position positions[POSITIONS];
+        for (ptrdiff_t p = 0; p < piece.number; p++) positions[p] = position(pass, region, piece.first + p);
+        ptrdiff_t vectors = (wide + FLOATS - 1) / FLOATS, lanes = wide - (vectors - 1) * FLOATS;
+        auto go = [&](auto number) {
+            compute<decltype(number)::value>(region, positions, piece.number, group * pass.group_channels,
+                                             group * pass.group_outputs + inner, lanes,
+                                             weights + block * BLOCK * pass.chain(), pass.bias);
+        };
+        switch (vectors) {
+            case 1: go(std::integral_constant<int, 1>{}); break;
+            case 2: go(std::integral_constant<int, 2>{}); break;
+            case 3: go(std::integral_constant<int, std::min(3, VECTORS)>{}); break;
+            default: go(std::integral_constant<int, VECTORS>{});
+        }
+    });
+}
+
+// Packs with element(group, output, step) in steps of 16, so that what is read and written stays in the first cache.
+template <typename F>
+void pack(ptrdiff_t threads, const Pass &pass, float *to, F &&element) {
+    constexpr ptrdiff_t SIDE = 16;
+    ptrdiff_t chain = pass.chain(), pieces = (chain + STEPS - 1) / STEPS;
+    parallel(int(threads), pass.groups * pass.blocks() * pieces, [&](ptrdiff_t item, int) {
+        ptrdiff_t block = item / pieces, group = block / pass.blocks(), output = block % pass.blocks() * BLOCK;
+        ptrdiff_t number = std::min<ptrdiff_t>(BLOCK, pass.group_outputs - output);
+        ptrdiff_t width = (number + FLOATS - 1) / FLOATS * FLOATS;
+        float *panel = to + block * BLOCK * chain;
+        ptrdiff_t begin = item % pieces * STEPS, end = std::min(chain, begin + STEPS);
+        for (ptrdiff_t k = begin; k < end; k += SIDE)
+            element(group, output, number, k, std::min(k + SIDE, end), panel, width);
+    });
+}
+
+// Channels are lanes. Weights are [tap][channel].
+void depthwise_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
+    parallel(int(threads), pass.images * pass.rows, [&](ptrdiff_t item, int) {
+        ptrdiff_t image = item / pass.rows, row = item % pass.rows;
+        Span y = span_of(row, pass.top, pass.stride_y, pass.kernel_height, pass.height);
+        for (ptrdiff_t column = 0; column < pass.columns; column++) {
+            Span x = span_of(column, pass.left, pass.stride_x, pass.kernel_width, pass.width);
+            const float *from = pass.from(image, pass.top + row * pass.stride_y + y.tap, pass.left + column * pass.stride_x + x.tap);
+            float *to = pass.to(image, row, column);
+            for (ptrdiff_t channel = 0; channel < pass.groups; channel += FLOATS) {
+                ptrdiff_t lanes = std::min<ptrdiff_t>(FLOATS, pass.groups - channel);
+                auto get = [=](const float *at) { return lanes == FLOATS ? load<Floats>(at) : load<Floats>(at, lanes); };
+                Floats sum = pass.bias ? get(pass.bias + channel) : Floats{};
+                for (ptrdiff_t a = 0; a < y.taps; a++)
+                    for (ptrdiff_t b = 0; b < x.taps; b++)
+                        sum = fma(get(from + (a * pass.width + b) * pass.channels + channel),
+                                  get(weights + ((y.tap + a) * pass.kernel_width + x.tap + b) * pass.groups + channel), sum);
+                lanes == FLOATS ? store(to + channel, sum) : store(to + channel, sum, lanes);
+            }
+        }
+    });
+}
+
+}  // namespace
+
+// Weights [output][kernel row][kernel column][channel of the group].
+EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *maps, const float *weights,
+                         const float *bias, float *result) {
+    const Shape &s = *shape;
+    if (!s.valid()) return NONSENSE;
+    ptrdiff_t rows = s.rows(), columns = s.columns();
+    Pass pass{maps, s.images, s.height, s.width, s.channels, rows, columns, s.stride_y, s.stride_x, -s.padding_y,
+              -s.padding_x, s.kernel_height, s.kernel_width, s.groups, s.group_channels(), s.group_outputs(), result,
+              rows * columns * s.outputs, columns * s.outputs, s.outputs, bias};
+    ptrdiff_t chain = pass.chain();
+    float *packed = scratch<float, 1>(pass.groups * pass.blocks() * BLOCK * chain);
+    if (!packed) return NO_MEMORY;
+    if (s.depthwise()) {
+        for (ptrdiff_t tap = 0; tap < chain; tap++)
+            for (ptrdiff_t channel = 0; channel < s.groups; channel++)
+                packed[tap * s.groups + channel] = weights[channel * chain + tap];
+        depthwise_pass(threads, pass, packed);
+        return DONE;
+    }
+    pack(threads, pass, packed, [&](ptrdiff_t group, ptrdiff_t output, ptrdiff_t number, ptrdiff_t begin, ptrdiff_t end,
+                                    float *panel, ptrdiff_t width) {
+        if (number < width)
+            std::fill(panel + begin * width, panel + end * width, 0.0f);
+        const float *from = weights + (group * pass.group_outputs + output) * chain;
+        transpose(from + begin, chain, number, end - begin, panel + begin * width, width);
+    });
+    run_pass(threads, pass, packed);
+    return DONE;
+}
+
+// The gradient by the maps. Row y of the maps met kernel rows k with k = y + padding modulo stride, kernel row k from
+// result row (y + padding - k) / stride: for each remainder a convolution of the gradient with a part of the kernel,
+// its rows and columns in the order of the gradient's.
+EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const float *gradient, const float *weights,
+                                  float *result) {
+    const Shape &s = *shape;
+    if (!s.valid()) return NONSENSE;
+    ptrdiff_t rows = s.rows(), columns = s.columns(), inner = s.group_channels(), outer = s.group_outputs();
+    ptrdiff_t blocks = (inner + BLOCK - 1) / BLOCK;
+    float *packed = scratch<float, 1>(s.groups * blocks * BLOCK * s.kernel_height * s.kernel_width * outer);
+    if (!packed) return NO_MEMORY;
+    for (ptrdiff_t y = 0; y < std::min(s.stride_y, s.height); y++)
+        for (ptrdiff_t x = 0; x < std::min(s.stride_x, s.width); x++) {
+            ptrdiff_t k_y = (y + s.padding_y) % s.stride_y, k_x = (x + s.padding_x) % s.stride_x;
+            ptrdiff_t high = k_y < s.kernel_height ? (s.kernel_height - 1 - k_y) / s.stride_y + 1 : 0;
+            ptrdiff_t wide = k_x < s.kernel_width ? (s.kernel_width - 1 - k_x) / s.stride_x + 1 : 0;
+            ptrdiff_t grid_rows = (s.height - 1 - y) / s.stride_y + 1, grid_columns = (s.width - 1 - x) / s.stride_x + 1;
+            Pass pass{gradient, s.images, rows, columns, s.outputs, grid_rows, grid_columns, 1, 1,
+                      (y + s.padding_y) / s.stride_y - (high - 1), (x + s.padding_x) / s.stride_x - (wide - 1), high, wide,
+                      s.groups, outer, inner,
+                      result + (y * s.width + x) * s.channels, s.height * s.width * s.channels,
+                      s.stride_y * s.width * s.channels, s.stride_x * s.channels, nullptr};
+            // Step (a, b, output) of the chain: kernel row k_y + (high - 1 - a) stride, likewise its column.
+            auto tap = [&](ptrdiff_t a, ptrdiff_t b) {
+                return (k_y + (high - 1 - a) * s.stride_y) * s.kernel_width + k_x + (wide - 1 - b) * s.stride_x;
+            };
+            ptrdiff_t taps = s.kernel_height * s.kernel_width;
+            if (s.depthwise()) {
+                for (ptrdiff_t a = 0; a < high; a++)
+                    for (ptrdiff_t b = 0; b < wide; b++)
+                        for (ptrdiff_t channel = 0; channel < s.groups; channel++)
+                            packed[(a * wide + b) * s.groups + channel] = weights[channel * taps + tap(a, b)];
+                depthwise_pass(threads, pass, packed);
+                continue;
+            }
+            pack(threads, pass, packed, [&](ptrdiff_t group, ptrdiff_t channel, ptrdiff_t number, ptrdiff_t begin,
+                                            ptrdiff_t end, float *panel, ptrdiff_t width) {
+                for (ptrdiff_t k = begin; k < end; k++) {
+                    ptrdiff_t output = group * outer + k % outer, at = k / outer;
+                    const float *from = weights + (output * taps + tap(at / wide, at % wide)) * inner + channel;
+                    std::copy_n(from, number, panel + k * width);
+                    std::fill(panel + k * width + number, panel + (k + 1) * width, 0.0f);
+                }
+            });
+            run_pass(threads, pass, packed);
+        }
+    return DONE;
+}

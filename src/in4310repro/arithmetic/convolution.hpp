@@ -1,0 +1,70 @@
+// Geometry of a convolution in channels_last memory, and working memory that stays between calls.
+
+#pragma once
+
+#include "leaves.hpp"
+#include "threads.hpp"
+#include "vectors.hpp"
+
+#include <vector>
+
+namespace arithmetic {
+
+// Vectors of output channels and positions (or input channels) of a register tile: 24 sums of 32 registers, 12 of 16.
+constexpr int VECTORS = REGISTERS == 32 ? 4 : 2, TILE = 6, BLOCK = VECTORS * FLOATS;
+
+// As library.py passes it: integers only.
+struct Shape {
+    ptrdiff_t images, channels, height, width, outputs, kernel_height, kernel_width, stride_y, stride_x, padding_y,
+        padding_x, groups;
+
+    ptrdiff_t rows() const { return (height + 2 * padding_y - kernel_height) / stride_y + 1; }
+    ptrdiff_t columns() const { return (width + 2 * padding_x - kernel_width) / stride_x + 1; }
+    ptrdiff_t group_channels() const { return channels / groups; }
+    ptrdiff_t group_outputs() const { return outputs / groups; }
+    bool depthwise() const { return groups > 1 && group_channels() == 1 && group_outputs() == 1; }
+    bool valid() const {
+        return images > 0 && channels > 0 && height > 0 && width > 0 && outputs > 0 && kernel_height > 0 &&
+               kernel_width > 0 && stride_y > 0 && stride_x > 0 && padding_y >= 0 && padding_x >= 0 && groups > 0 &&
+               channels % groups == 0 && outputs % groups == 0 && height + 2 * padding_y >= kernel_height &&
+               width + 2 * padding_x >= kernel_width;
+    }
+};
+
+// Memory of the calling thread for a purpose, kept for the next call: fresh pages cost more than what is done in them.
+template <typename T, int PURPOSE>
+T *scratch(ptrdiff_t number) {
+    static thread_local Memory<T> *memory = nullptr;
+    static thread_local ptrdiff_t size = 0;
+    if (number > size || !memory) {
+        delete memory;
+        memory = new Memory<T>(number);
+        size = *memory ? number : 0;
+    }
+    return *memory;
+}
+
+// Rows (or columns) of results next to each other that have the same taps inside of the map.
+struct Span {
+    ptrdiff_t begin, number, tap, taps;
+};
+
+// Of result `at`, which looks at the map from top + at stride on.
+inline Span span_of(ptrdiff_t at, ptrdiff_t top, ptrdiff_t stride, ptrdiff_t kernel, ptrdiff_t size) {
+    ptrdiff_t start = top + at * stride, tap = std::max<ptrdiff_t>(0, -start);
+    return {at, 1, tap, std::max<ptrdiff_t>(0, std::min(kernel, size - start) - tap)};
+}
+
+inline std::vector<Span> spans(ptrdiff_t number, ptrdiff_t top, ptrdiff_t stride, ptrdiff_t kernel, ptrdiff_t size) {
+    std::vector<Span> found;
+    for (ptrdiff_t at = 0; at < number; at++) {
+        Span span = span_of(at, top, stride, kernel, size);
+        if (found.empty() || found.back().tap != span.tap || found.back().taps != span.taps)
+            found.push_back(span);
+        else
+            found.back().number++;
+    }
+    return found;
+}
+
+}  // namespace arithmetic

@@ -1,0 +1,126 @@
+"""Convolution with its gradients, on the compiled kernels. Formulas in docs/arithmetic.md."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from in4310repro.arithmetic import buffers, library
+
+Pair = tuple[int, int]
+Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
+
+
+class Shape(ctypes.Structure):
+    """Of convolution.hpp."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_ssize_t)
+        for name in (
+            *("images", "channels", "height", "width", "outputs", "kernel_height", "kernel_width"),
+            *("stride_y", "stride_x", "padding_y", "padding_x", "groups"),
+        )
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, padding: Pair, groups: int) -> Shape:
+    """The geometry, once it is known to make sense.
+
+    Raises:
+        ValueError: sizes that do not fit each other.
+    """
+    if len(sizes) != 4 or len(weight) != 4 or 0 in sizes or 0 in weight:
+        raise ValueError(f"maps {sizes}, weight {weight}; valid are four sizes from 1 each")
+    if groups < 1 or sizes[1] != weight[1] * groups or weight[0] % groups:
+        raise ValueError(
+            f"maps of {sizes[1]} channels, weight {weight}, {groups} groups; valid are channels = {weight[1]} x groups "
+            "and outputs divisible by groups"
+        )
+    if min(stride) < 1 or min(padding) < 0:
+        raise ValueError(f"stride {stride}, padding {padding}; valid are strides from 1 and paddings from 0")
+    shape = Shape(*sizes, weight[0], *weight[2:], *stride, *padding, groups)
+    if sizes[2] + 2 * padding[0] < weight[2] or sizes[3] + 2 * padding[1] < weight[3]:
+        raise ValueError(f"a kernel {weight[2:]} over maps {sizes[2:]} with padding {padding}; it must fit into them")
+    return shape
+
+
+def _result_sizes(shape: Shape) -> tuple[int, int, int, int]:
+    rows = (shape.height + 2 * shape.padding_y - shape.kernel_height) // shape.stride_y + 1
+    columns = (shape.width + 2 * shape.padding_x - shape.kernel_width) // shape.stride_x + 1
+    return shape.images, shape.outputs, rows, columns
+
+
+def convolution(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    groups: int = 1,
+) -> Tensor:
+    """As torch.nn.functional.conv2d: maps [image, channel, height, width], in channels_last memory.
+
+    Args:
+        maps: float32 [image, channel, height, width].
+        weight: float32 [output, channel of its group, kernel height, kernel width].
+        bias: float32 [output] or None.
+        stride: of rows and columns.
+        padding: rows of zeros above and below, columns left and right.
+        groups: channels and outputs are split into as many.
+
+    Raises:
+        ValueError: other dtypes or shapes.
+    """
+    shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
+    library.checked("maps", maps, torch.float32, maps.shape)
+    library.checked("weight", weight, torch.float32, weight.shape)
+    if bias is not None:
+        library.checked("bias", bias, torch.float32, (weight.shape[0],))
+        bias = bias.contiguous()
+    if torch.is_grad_enabled():
+        result: Tensor = _Convolution.apply(maps, weight, bias, shape)  # type: ignore[no-untyped-call]
+        return result
+    return _forward(_rows(maps), _rows(weight), bias, shape)
+
+
+def _rows(values: Tensor) -> Tensor:
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def _forward(maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
+    result = buffers.maps(_result_sizes(shape))
+    library.library().call("convolution", shape, maps, weight, bias, result)
+    return result
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
+        maps = _rows(maps)
+        ctx.save_for_backward(maps, weight)
+        ctx.shape = shape
+        return _forward(maps, _rows(weight), bias, shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        maps, weight = ctx.saved_tensors
+        shape, kernels, gradient = ctx.shape, library.library(), _rows(gradient)
+        of_maps = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_maps = buffers.maps(maps.shape)
+            kernels.call("convolution_backward", shape, gradient, _rows(weight), of_maps)
+        if ctx.needs_input_grad[1]:
+            of_weight = buffers.maps(weight.shape)
+            kernels.call("weight_gradient", shape, maps, gradient, of_weight)
+        if ctx.needs_input_grad[2]:
+            of_bias = torch.empty(shape.outputs, dtype=torch.float32, device="cpu")
+            positions = gradient.shape[2] * gradient.shape[3]
+            kernels.call("bias_gradient", shape.images, positions, shape.outputs, gradient, of_bias)
+        return of_maps, of_weight, of_bias, None

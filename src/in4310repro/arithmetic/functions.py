@@ -1,0 +1,221 @@
+"""Differentiable functions on the compiled kernels: batch norm alone and fused, cross-entropy, softmax.
+
+Maps are float32 [image, channel, height, width]; results lie in channels_last memory. Formulas in docs/arithmetic.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from in4310repro.arithmetic import buffers, library
+
+ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}  # of enum Form in normalisation.hpp
+SUM_RELU = 3
+
+
+def batch_norm(
+    maps: Tensor,
+    running_mean: Tensor | None,
+    running_variance: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *,
+    training: bool,
+    momentum: float = 0.1,
+    epsilon: float = 1e-5,
+    activation: str = "none",
+    other: Tensor | None = None,
+) -> Tensor:
+    """activation(batch_norm(maps) + other), as torch.nn.functional.batch_norm and what follows it, in one pass.
+
+    Args:
+        maps: float32 [image, channel, height, width].
+        running_mean: float32 [channel]; moved by `momentum` in training, used in evaluation.
+        running_variance: likewise.
+        weight: float32 [channel]; 1 if None.
+        bias: float32 [channel]; 0 if None.
+        training: statistics of the batch, otherwise the running ones.
+        momentum: what the batch counts in the running statistics.
+        epsilon: added to the variance.
+        activation: "none", "relu" or "relu6".
+        other: a second map of the same shape; with "relu" only.
+
+    Raises:
+        ValueError: other dtypes or shapes, another activation, or a single value per channel in training.
+    """
+    shape = maps_shape("maps", maps)
+    for name, value in (
+        ("running mean", running_mean),
+        ("variance", running_variance),
+        ("weight", weight),
+        ("bias", bias),
+    ):
+        if value is not None:
+            library.checked(name, value, torch.float32, (shape[1],))
+    if training and shape[0] * shape[2] * shape[3] < 2:
+        raise ValueError(f"one value per channel in maps of shape {shape}: a variance takes 2 or more")
+    if not training and (running_mean is None or running_variance is None):
+        raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"no activation {activation!r}; valid are {', '.join(ACTIVATIONS)}")
+    if other is not None:
+        if activation != "relu":
+            raise ValueError(f"a second map with activation {activation!r}; valid is relu")
+        library.checked("second map", other, torch.float32, shape)
+    weight, bias = (None if value is None else value.contiguous() for value in (weight, bias))
+    form = ACTIVATIONS[activation] if other is None else SUM_RELU
+    settings = (running_mean, running_variance, training, momentum, epsilon, form)
+    if torch.is_grad_enabled():
+        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, *settings)  # type: ignore[no-untyped-call]
+        return result
+    return _normalise(maps.contiguous(memory_format=torch.channels_last), weight, bias, other, *settings)[0]
+
+
+def _normalise(
+    maps: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    other: Tensor | None,
+    running_mean: Tensor | None,
+    running_variance: Tensor | None,
+    training: bool,
+    momentum: float,
+    epsilon: float,
+    form: int,
+) -> tuple[Tensor, Tensor]:
+    """The result, and mean and 1 / deviation of each channel [2, channel], float64."""
+    images, channels, height, width = maps.shape
+    sizes = (images, height * width, channels, form)
+    result = buffers.maps(maps.shape)
+    statistics = torch.empty((2, channels), dtype=torch.float64, device="cpu")
+    other = None if other is None else other.contiguous(memory_format=torch.channels_last)
+    tensors = (maps, weight, bias, running_mean, running_variance, other, result, statistics)
+    if training:
+        library.library().call("normalise", *sizes, float(momentum), float(epsilon), *tensors)
+    else:
+        library.library().call("normalise_by", *sizes, float(epsilon), *tensors)
+    return result, statistics
+
+
+class _BatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, *settings: Any
+    ) -> Tensor:
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        result, statistics = _normalise(maps, weight, bias, other, *settings)
+        *_, ctx.training, _, _, ctx.form = settings
+        # Where a second map was added, only the result knows what the activation let through.
+        ctx.save_for_backward(maps, weight, bias, result if ctx.form == SUM_RELU else None, statistics)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        maps, weight, bias, result, statistics = ctx.saved_tensors
+        images, channels, height, width = maps.shape
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_maps = buffers.maps(maps.shape)
+        of_other = buffers.maps(maps.shape) if ctx.form == SUM_RELU else None
+        of_weight, of_bias = _empty(channels), _empty(channels)
+        sizes = (images, height * width, channels, ctx.form, int(not ctx.training))
+        tensors = (gradient, maps, result, weight, bias, statistics, of_maps, of_other, of_weight, of_bias)
+        library.library().call("normalise_backward", *sizes, *tensors)
+        wanted = (of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other)
+        return (*wanted, *[None] * 6)
+
+
+def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean over images of log(sum of exp(scores)) - score of the label; a scalar.
+
+    Args:
+        scores: float32 [image, class].
+        labels: int64 [image], from 0 to classes - 1.
+
+    Raises:
+        ValueError: no image, a label out of range, other dtypes or shapes.
+    """
+    _scores_and_labels(scores, labels)
+    if torch.is_grad_enabled() and scores.requires_grad:
+        result: Tensor = _CrossEntropy.apply(scores, labels)  # type: ignore[no-untyped-call]
+        return result
+    return _cross_entropy(scores, labels, None)
+
+
+def _cross_entropy(scores: Tensor, labels: Tensor, gradient: Tensor | None) -> Tensor:
+    loss = _empty()
+    scores, labels = scores.contiguous(), labels.contiguous()
+    library.library().call("cross_entropy", *scores.shape, scores, labels, loss, gradient)
+    return loss
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, labels: Tensor) -> Tensor:
+        gradient = _empty(*scores.shape)
+        loss = _cross_entropy(scores, labels, gradient)
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (of_scores,) = ctx.saved_tensors
+        return of_scores * gradient, None
+
+
+def losses(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each image, float64 [image]; without a gradient. Arguments as of cross_entropy."""
+    images, classes = _scores_and_labels(scores, labels)
+    result = torch.empty(images, dtype=torch.float64, device="cpu")
+    tensors = (scores.detach().contiguous(), labels.contiguous(), result, None)
+    library.library().call("losses", images, classes, *tensors)
+    return result
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """exp(score) / sum of exp(scores) of each image, float32 [image, class]; without a gradient."""
+    images, classes = _scores_shape(scores)
+    result = _empty(images, classes)
+    library.library().call("softmax", images, classes, scores.detach().contiguous(), result)
+    return result
+
+
+def _empty(*sizes: int) -> Tensor:
+    """Uninitialised float32, whatever torch's default dtype and device are."""
+    return torch.empty(sizes, dtype=torch.float32, device="cpu")
+
+
+def maps_shape(what: str, maps: Tensor) -> tuple[int, int, int, int]:
+    """The shape of float32 maps that are not empty.
+
+    Raises:
+        ValueError: they are anything else.
+    """
+    if maps.dtype != torch.float32 or maps.ndim != 4 or maps.device.type != "cpu" or not maps.numel():
+        found = f"{maps.dtype} of shape {tuple(maps.shape)} on {maps.device}"
+        raise ValueError(
+            f"{what}: {found}; valid is torch.float32 [image, channel, height, width] on the CPU, not empty"
+        )
+    images, channels, height, width = maps.shape
+    return images, channels, height, width
+
+
+def _scores_shape(scores: Tensor) -> tuple[int, int]:
+    if scores.dtype != torch.float32 or scores.ndim != 2 or scores.device.type != "cpu" or not scores.numel():
+        found = f"{scores.dtype} of shape {tuple(scores.shape)} on {scores.device}"
+        raise ValueError(f"scores: {found}; valid is torch.float32 [image, class] on the CPU, not empty")
+    images, classes = scores.shape
+    return images, classes
+
+
+def _scores_and_labels(scores: Tensor, labels: Tensor) -> tuple[int, int]:
+    images, classes = _scores_shape(scores)
+    library.checked("labels", labels, torch.int64, (images,))
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}; valid are 0 to {classes - 1}")
+    return images, classes

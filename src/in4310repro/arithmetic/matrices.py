@@ -1,0 +1,87 @@
+"""Linear layer with its gradients and a product in float64, on the compiled kernels. Formulas in docs/arithmetic.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from in4310repro.arithmetic import buffers, convolutions, library
+
+
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Rows weight^T + bias, as torch.nn.functional.linear.
+
+    Args:
+        rows: float32 [image, feature].
+        weight: float32 [output, feature].
+        bias: float32 [output] or None.
+
+    Returns:
+        float32 [image, output].
+
+    Raises:
+        ValueError: other dtypes or shapes.
+    """
+    if rows.ndim != 2 or weight.ndim != 2 or rows.shape[1] != weight.shape[1] or not rows.numel() * weight.numel():
+        shapes = f"rows {tuple(rows.shape)}, weight {tuple(weight.shape)}"
+        raise ValueError(f"{shapes}; valid are [image, feature] and [output, feature], none of them 0")
+    library.checked("rows", rows, torch.float32, rows.shape)
+    library.checked("weight", weight, torch.float32, weight.shape)
+    if bias is not None:
+        library.checked("bias", bias, torch.float32, weight.shape[:1])
+    if torch.is_grad_enabled():
+        result: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+        return result
+    return _linear(rows.contiguous(), weight.contiguous(), bias)
+
+
+def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    result = torch.empty((len(rows), len(weight)), dtype=torch.float32, device="cpu")
+    bias = None if bias is None else bias.contiguous()
+    library.library().call("linear", *rows.shape, len(weight), rows, weight, bias, result)
+    return result
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows, weight = rows.contiguous(), weight.contiguous()
+        ctx.save_for_backward(rows, weight)
+        return _linear(rows, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        rows, weight = ctx.saved_tensors
+        gradient, kernels, (images, features) = gradient.contiguous(), library.library(), rows.shape
+        of_rows = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_rows = torch.empty((images, features), dtype=torch.float32, device="cpu")
+            kernels.call("linear_rows_gradient", images, features, len(weight), gradient, weight, of_rows)
+        if ctx.needs_input_grad[1]:
+            of_weight = buffers.like(weight)
+            shape = convolutions.Shape(images, features, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 1)
+            kernels.call("weight_gradient", shape, rows, gradient, of_weight)
+        if ctx.needs_input_grad[2]:
+            of_bias = torch.empty(len(weight), dtype=torch.float32, device="cpu")
+            kernels.call("bias_gradient", images, 1, len(weight), gradient, of_bias)
+        return of_rows, of_weight, of_bias
+
+
+def product(centred: Tensor) -> Tensor:
+    """centred^T centred: float64 [row, column] -> float64 [column, column], symmetric to the bit.
+
+    The rows are cut into segments of 32: an element is a chain over segments, each a chain of fused products from zero.
+
+    Raises:
+        ValueError: another dtype, a shape without columns or of other than two sizes.
+    """
+    if centred.ndim != 2 or not centred.shape[1]:
+        raise ValueError(f"a product of {tuple(centred.shape)}; valid is [row, column] with a column or more")
+    values = library.rows("rows of a product", centred, centred.shape, torch.float64)
+    result = torch.empty((centred.shape[1], centred.shape[1]), dtype=torch.float64, device="cpu")
+    library.library().call("product", *centred.shape, values, result)
+    return result

@@ -1,0 +1,129 @@
+"""Pooling and the sum of two gradients, on the compiled kernels. Formulas in docs/arithmetic.md.
+
+Maps are float32 [image, channel, height, width]; results lie in channels_last memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from in4310repro.arithmetic import buffers, library
+from in4310repro.arithmetic.functions import maps_shape
+
+Pair = tuple[int, int]
+
+
+def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """As torch.nn.functional.adaptive_avg_pool2d; maps [image, channel, height, width] become [.., .., *size]."""
+    maps_shape("maps", maps)
+    if min(size) < 1:
+        raise ValueError(f"a map cannot be pooled to {size}; valid are two numbers from 1")
+    if torch.is_grad_enabled():
+        result: Tensor = _AveragePool.apply(maps, size)  # type: ignore[no-untyped-call]
+        return result
+    return _average_pool(maps, size)
+
+
+def _average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    images, channels, height, width = maps.shape
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    result = buffers.maps((images, channels, *size))
+    library.library().call("average_pool", images, channels, height, width, *size, maps, result)
+    return result
+
+
+class _AveragePool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        ctx.shape, ctx.size = maps.shape, size
+        return _average_pool(maps, size)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        result = buffers.maps(ctx.shape)
+        library.library().call("average_pool_backward", *ctx.shape, *ctx.size, gradient, result)
+        return result, None
+
+
+def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: bool = False) -> Tensor:
+    """As torch.nn.functional.max_pool2d, to the bit; maps [image, channel, height, width].
+
+    Raises:
+        ValueError: a padding above half the kernel, or a kernel that does not fit.
+    """
+    maps_shape("maps", maps)
+    sides = zip(maps.shape[2:], kernel, stride, padding, strict=True)
+    rows, columns = (_windows(*side, round_up) for side in sides)
+    sizes = (*maps.shape, rows, columns, *kernel, *stride, *padding)
+    if torch.is_grad_enabled():
+        result: Tensor = _MaxPool.apply(maps, sizes)  # type: ignore[no-untyped-call]
+        return result
+    return _max_pool(maps, sizes, None)
+
+
+def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
+    """How many windows a side has; the last begins inside of the map or its padding before it."""
+    if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
+        raise ValueError(
+            f"a window of {kernel}, stride {stride}, padding {padding} on {size}; it must fit, padding <= half"
+        )
+    room = size + 2 * padding - kernel
+    windows = -(-room // stride) + 1 if round_up else room // stride + 1
+    return windows - (round_up and (windows - 1) * stride >= size + padding)
+
+
+def _max_pool(maps: Tensor, sizes: tuple[int, ...], places: Tensor | None) -> Tensor:
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    result = buffers.maps((*sizes[:2], *sizes[4:6]))
+    library.library().call("max_pool", *sizes, maps, result, places)
+    return result
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        # Numbers of 32 bits, kept as floats that are never computed with.
+        places = buffers.maps((*sizes[:2], *sizes[4:6]))
+        ctx.sizes = sizes
+        ctx.save_for_backward(places)
+        return _max_pool(maps, sizes, places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        result = buffers.maps(ctx.sizes[:4])
+        library.library().call("max_pool_backward", *ctx.sizes, gradient, places, result)
+        return result, None
+
+
+def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The maps twice; the gradients of the two are added here and not by autograd, to the same bits."""
+    if not (torch.is_grad_enabled() and maps.requires_grad):
+        return maps, maps
+    first, second = _Fork.apply(maps)  # type: ignore[no-untyped-call]
+    return first, second
+
+
+class _Fork(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        return maps.view_as(maps), maps.view_as(maps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(_ctx: Any, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+        if first is None or second is None:
+            return second if first is None else first
+        first, second = (value.contiguous(memory_format=torch.channels_last) for value in (first, second))
+        result = buffers.maps(first.shape)
+        library.library().call("add", first.numel(), first, second, result)
+        return result

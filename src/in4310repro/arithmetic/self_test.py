@@ -1,0 +1,130 @@
+"""Whether the kernels compute what they must: a hash of each one's result on fixed inputs, and their version."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from in4310repro.arithmetic import library
+from in4310repro.arithmetic.convolutions import convolution
+from in4310repro.arithmetic.functions import batch_norm, cross_entropy, losses, softmax
+from in4310repro.arithmetic.matrices import linear, product
+from in4310repro.arithmetic.pooling import adaptive_average_pool, max_pool
+from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
+
+# Rises whenever a bit of any kernel's result changes.
+VERSION = 1
+
+
+def obstacle() -> str:
+    """Why the kernels cannot be used, in one clause; empty where they can."""
+    try:
+        library.library()
+    except (RuntimeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def instruction_set() -> str | None:
+    """The instruction set of the library in use; None where none can be used."""
+    found = library.available()
+    return found.instruction_set if found else None
+
+
+def self_test() -> dict[str, str]:
+    """Name of a kernel -> 12 hex digits of the sha256 of its results, gradients included.
+
+    Equal on every processor and for any number of threads. The inputs come from integer arithmetic.
+    """
+    return {name: _sha256(compute()) for name, compute in KERNELS.items()}
+
+
+def values(*shape: int, seed: int = 1) -> Tensor:
+    """Numbers in [-1, 1) by a linear congruential generator (Numerical Recipes' constants), exact in float32."""
+    states, state = [], seed
+    for _ in range(math.prod(shape)):
+        state = (1664525 * state + 1013904223) % 2**32
+        states.append((state >> 8) / 2**23 - 1)
+    return torch.tensor(states, dtype=torch.float64).float().reshape(shape)
+
+
+def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """The result and its gradients by all inputs, for a gradient that is not constant."""
+    leaves = [value.clone().requires_grad_() for value in inputs]
+    with torch.enable_grad():
+        result = function(*leaves)
+        result.backward(values(*result.shape, seed=9) if result.ndim else None)  # type: ignore[no-untyped-call]
+    return [result.detach(), *[leaf.grad for leaf in leaves if leaf.grad is not None]]
+
+
+def _convolution(stride: int, groups: int) -> list[Tensor]:
+    inputs = values(9, 6, 7, 6), values(12, 6 // groups, 3, 3, seed=2), values(12, seed=3)
+    return _with_gradients(
+        lambda maps, weight, bias: convolution(maps, weight, bias, (stride, stride), (1, 1), groups), *inputs
+    )
+
+
+def _depthwise() -> list[Tensor]:
+    inputs = values(9, 6, 7, 6), values(6, 1, 3, 3, seed=2)
+    return _with_gradients(lambda maps, weight: convolution(maps, weight, None, (2, 2), (1, 1), 6), *inputs)
+
+
+def _batch_norm(activation: str = "none", add: bool = False, training: bool = True) -> list[Tensor]:
+    running = torch.zeros(6), torch.ones(6)
+
+    def normalised(maps: Tensor, weight: Tensor, bias: Tensor, *other: Tensor) -> Tensor:
+        second = other[0] if other else None
+        return batch_norm(maps, *running, weight, bias, training=training, activation=activation, other=second)
+
+    others = [values(9, 6, 7, 6, seed=4)] if add else []
+    return [
+        *_with_gradients(normalised, values(9, 6, 7, 6), 8 * values(6, seed=2), values(6, seed=3), *others),
+        *running,
+    ]
+
+
+def _steps(kind: type[torch.optim.Optimizer], **settings: float) -> list[Tensor]:
+    parameter = torch.nn.Parameter(values(50))
+    optimizer = kind([parameter], **settings)  # type: ignore[arg-type]
+    for step in range(3):
+        parameter.grad = values(50, seed=step + 5)
+        optimizer.step()
+    return [parameter.detach()]
+
+
+KERNELS: dict[str, Callable[[], list[Tensor]]] = {
+    "convolution": lambda: _convolution(1, 1),
+    "convolution, stride 2": lambda: _convolution(2, 1),
+    "convolution, groups": lambda: _convolution(1, 3),
+    "convolution, depth-wise": _depthwise,
+    "linear": lambda: _with_gradients(linear, values(9, 20), values(5, 20, seed=2), values(5, seed=3)),
+    "batch norm": _batch_norm,
+    "batch norm, ReLU": lambda: _batch_norm("relu"),
+    "batch norm, ReLU6": lambda: _batch_norm("relu6"),
+    "batch norm, sum, ReLU": lambda: _batch_norm("relu", add=True),
+    "batch norm, evaluation": lambda: _batch_norm(training=False),
+    "average pooling": lambda: _with_gradients(lambda maps: adaptive_average_pool(maps, (2, 3)), values(9, 6, 7, 6)),
+    "maximum pooling": lambda: _with_gradients(lambda maps: max_pool(maps, (3, 3), (2, 2), (1, 1)), values(9, 6, 7, 6)),
+    "cross-entropy": lambda: _with_gradients(lambda scores: cross_entropy(scores, _labels()), values(9, 6)),
+    "losses": lambda: [losses(values(9, 6), _labels())],
+    "softmax": lambda: [softmax(values(9, 6))],
+    "AdamW": lambda: _steps(AdamW, lr=1e-2, weight_decay=0.1),
+    "RMSprop": lambda: _steps(RMSprop, lr=1e-2, weight_decay=0.1),
+    "SGD": lambda: _steps(SGD, lr=1e-2, momentum=0.9, weight_decay=0.1),
+    "product": lambda: [product(values(70, 9).double())],
+}
+
+
+def _labels() -> Tensor:
+    return torch.arange(9) % 6
+
+
+def _sha256(results: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for result in results:
+        digest.update(result.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

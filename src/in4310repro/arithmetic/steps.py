@@ -1,0 +1,164 @@
+"""AdamW, RMSprop and SGD whose step is one pass over all parameters by a compiled kernel.
+
+They are torch's optimizers in groups, state and state dict; only step() differs. Formulas in docs/arithmetic.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from in4310repro.arithmetic import library
+
+Group = dict[str, Any]
+Parameters = Iterable[Tensor] | Iterable[Group]
+
+
+class AdamW(torch.optim.AdamW):
+    """Loshchilov and Hutter 2019; state: step, exp_avg, exp_avg_sq."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient; takes no closure."""
+        _refuse("AdamW", closure, self.param_groups, ("amsgrad", "maximize"))
+        for group in self.param_groups:
+            parameters, states = _states(self, group, ("exp_avg", "exp_avg_sq"))
+            for step, members in _by_step(states).items():
+                _adamw([parameters[i] for i in members], [states[i] for i in members], group, step)
+
+
+def _adamw(parameters: list[Tensor], states: list[dict[str, Tensor]], group: Group, step: int) -> None:
+    beta1, beta2 = group["betas"]
+    rate = group["lr"] / (1 - power(beta1, step))
+    scale = 1 / math.sqrt(1 - power(beta2, step))
+    numbers = (1 - group["lr"] * group["weight_decay"], 1 - beta1, beta2, 1 - beta2, rate, scale, group["eps"])
+    _call("adamw", numbers, parameters, [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")])
+
+
+class RMSprop(torch.optim.RMSprop):
+    """Tieleman and Hinton 2012; state: step, square_avg."""
+
+    def __init__(
+        self, parameters: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0
+    ) -> None:
+        super().__init__(parameters, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient; takes no closure."""
+        _refuse("RMSprop", closure, self.param_groups, ("momentum", "centered", "maximize"))
+        for group in self.param_groups:
+            parameters, states = _states(self, group, ("square_avg",))
+            numbers = (group["weight_decay"], group["alpha"], 1 - group["alpha"], group["lr"], group["eps"])
+            _call("rmsprop", numbers, parameters, [[state["square_avg"] for state in states]])
+
+
+class SGD(torch.optim.SGD):
+    """Stochastic gradient descent, with momentum as torch.optim.SGD has it; state: momentum_buffer."""
+
+    def __init__(self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0, weight_decay: float = 0) -> None:
+        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient; takes no closure."""
+        _refuse("SGD", closure, self.param_groups, ("dampening", "nesterov", "maximize"))
+        for group in self.param_groups:
+            names = ("momentum_buffer",) if group["momentum"] else ()
+            parameters, states = _states(self, group, names, counts=False)
+            buffers = [[state["momentum_buffer"] for state in states]] if names else []
+            _call("sgd", (group["weight_decay"], group["momentum"], group["lr"]), parameters, buffers, tables=3)
+
+
+def power(base: float, exponent: int) -> float:
+    """1 x base x base x ..., a running product: libm's pow differs between systems."""
+    start, value = _reached.get(base, (0, 1.0))
+    if start > exponent:
+        start, value = 0, 1.0
+    for _ in range(start, exponent):
+        value *= base
+    _reached[base] = (exponent, value)
+    return value
+
+
+# Exponent and power that a base has come to: the next step asks for the next power.
+_reached: dict[float, tuple[int, float]] = {}
+
+
+def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[str]) -> None:
+    if closure is not None:
+        raise ValueError(f"{name}.step takes no closure in portable arithmetic; call it without")
+    for option in options:
+        if wrong := [group[option] for group in groups if group.get(option)]:
+            raise ValueError(f"{name} with {option}={wrong[0]} has no portable kernel; valid is {option}=0 or False")
+
+
+def _states(
+    optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
+) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """The parameters of a group that have a gradient, and their states, made where there are none and counted up."""
+    parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+    states = [optimizer.state[parameter] for parameter in parameters]
+    for parameter, state in zip(parameters, states, strict=True):
+        if counts and "step" not in state:
+            state["step"] = torch.tensor(0.0)
+        for name in names:
+            if state.get(name) is None:
+                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            elif state[name].stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter).copy_(state[name])
+    if counts and states:
+        torch._foreach_add_([state["step"] for state in states], 1)
+    return parameters, states
+
+
+def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
+    """Places of the parameters that made as many steps."""
+    places: dict[int, list[int]] = {}
+    for place, state in enumerate(states):
+        places.setdefault(int(state["step"].item()), []).append(place)
+    return places
+
+
+def _call(
+    function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: list[list[Tensor]], tables: int = 0
+) -> None:
+    """Calls the kernel with tables of addresses: of parameters, gradients and states, up to `tables` with nulls."""
+    gradients = [_gradient(parameter) for parameter in parameters]
+    sizes = torch.tensor([parameter.numel() for parameter in parameters], dtype=torch.int64)
+    lists = [parameters, gradients, *states]
+    addresses = [torch.tensor([value.data_ptr() for value in values], dtype=torch.int64) for values in lists]
+    nulls = [None] * (tables - len(addresses))
+    library.library().call(function, len(parameters), *map(float, numbers), sizes, *addresses, *nulls)
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    """The gradient in the parameter's layout.
+
+    Raises:
+        ValueError: a parameter or gradient that is not float32 on the CPU.
+    """
+    library.checked("a parameter", parameter, torch.float32, parameter.shape)
+    if not (parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)):
+        raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
+    gradient = parameter.grad
+    if gradient is None:
+        raise ValueError("a parameter without a gradient")
+    library.checked("a gradient", gradient, torch.float32, parameter.shape)
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)

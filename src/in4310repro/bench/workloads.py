@@ -1,0 +1,140 @@
+"""What the benchmark of arithmetic times: training steps and inference of whole networks, layers, and the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from in4310repro import models, optimizers
+from in4310repro.config import OptimizerSetting
+from in4310repro.numerics import Numerics
+
+CLASSES = 6
+SGD = OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-3, momentum=0.9)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network on one batch that stays in memory."""
+
+    model: str
+    image_size: int  # pixels
+    batch_size: int  # images
+    training: bool  # a step with SGD, otherwise inference
+
+    @property
+    def name(self) -> str:
+        """As the table has it."""
+        what = "training step" if self.training else "inference"
+        return f"{self.model}, {self.image_size} px, {self.batch_size} images, {what}"
+
+    def prepare(self, numerics: Numerics) -> Callable[[], None]:
+        """The work as a function without arguments, in the arithmetic of `numerics`."""
+        model = numerics.place(models.build(self.model, CLASSES, seed=0))
+        images = torch.linspace(-2, 2, self.batch_size * 3 * self.image_size**2)
+        images = images.reshape(self.batch_size, 3, self.image_size, self.image_size)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.arange(self.batch_size) % CLASSES
+        if not self.training:
+            return lambda: _infer(model.eval(), images)
+        optimizer = optimizers.build(SGD, model.train().parameters(), portable=numerics.portable)
+        return lambda: _step(model, optimizer, images, labels, numerics)
+
+    def operations(self) -> float:
+        """Floating-point operations of the convolutions and the head: two for each product that is summed."""
+        forward = convolution_operations(self.model, self.image_size) * self.batch_size
+        # Gradients of maps and of weights cost a forward pass each.
+        return 3 * forward if self.training else forward
+
+
+def _infer(model: nn.Module, images: Tensor) -> None:
+    with torch.inference_mode():
+        model(images)
+
+
+def _step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, numerics: Numerics
+) -> None:
+    optimizer.zero_grad()
+    numerics.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def convolution_operations(name: str, image_size: int) -> float:
+    """Operations of a network's convolutions and linear layers for one image."""
+    total = 0.0
+
+    def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, Tensor)  # noqa: S101 - for the type checker
+        total += 2.0 * weight[0].numel() * output.numel()
+
+    with torch.device("meta"):
+        model = getattr(torchvision.models, name)(weights=None).eval()
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(count)
+        model(torch.empty(1, 3, image_size, image_size))
+    return total
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of ResNet-18, and how often the network has it."""
+
+    channels: int
+    outputs: int
+    kernel: int
+    stride: int
+    size: int  # of its maps, pixels
+    times: int
+
+    @property
+    def name(self) -> str:
+        """As the table has it."""
+        return f"{self.kernel}x{self.kernel}, {self.channels} to {self.outputs}, stride {self.stride}, {self.size} px"
+
+
+def layers(image_size: int) -> list[Layer]:
+    """The distinct convolutions of ResNet-18, in order."""
+    counts: dict[tuple[int, int, int, int, int], int] = {}
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)  # noqa: S101 - for the type checker
+        shape = (module.in_channels, module.out_channels, module.kernel_size[0], module.stride[0], inputs[0].shape[2])
+        counts[shape] = counts.get(shape, 0) + 1
+
+    with torch.device("meta"):
+        model = torchvision.models.resnet18(weights=None)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(note)
+        model(torch.empty(2, 3, image_size, image_size))
+    return [Layer(*shape, times) for shape, times in counts.items()]
+
+
+KERNELS = ("forward", "gradient of the maps", "gradient of the weights")
+
+
+def prepare_layer(layer: Layer, batch_size: int, kernel: str, numerics: Numerics) -> Callable[[], None]:
+    """One of the three kernels of a convolution as a function without arguments."""
+    module = nn.Conv2d(layer.channels, layer.outputs, layer.kernel, layer.stride, padding=layer.kernel // 2, bias=False)
+    convolution = numerics.place(nn.Sequential(module))
+    maps = torch.randn(batch_size, layer.channels, layer.size, layer.size, generator=torch.Generator().manual_seed(0))
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    if kernel == KERNELS[0]:
+        return lambda: _infer(convolution, maps)
+    wanted = maps.requires_grad_() if kernel == KERNELS[1] else module.weight
+    module.weight.requires_grad_(wanted is module.weight)
+    result = convolution(maps)
+    gradient = torch.ones_like(result)
+
+    def backward() -> None:
+        torch.autograd.grad(result, wanted, gradient, retain_graph=True)
+
+    return backward

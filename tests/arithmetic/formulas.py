@@ -1,0 +1,116 @@
+"""Arithmetic of docs/arithmetic.md in NumPy, slow and plain; one computation by every library and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from in4310repro.arithmetic import library
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+THREADS = (1, 2, 3, 16)
+
+
+def fused(left: Floats, right: Floats, addend: Floats) -> Floats:
+    """left * right + addend of float32, rounded once.
+
+    The product is exact in double; their sum is rounded to odd, after which a second rounding does no harm (Boldo and
+    Melquiond 2008).
+    """
+    product, addend64 = left.astype(np.float64) * right.astype(np.float64), addend.astype(np.float64)
+    total = product + addend64
+    part = total - product
+    error = (product - (total - part)) + (addend64 - part)
+    even = total.view(np.int64) % 2 == 0
+    toward = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
+    return np.where((error != 0) & even, toward, total).astype(np.float32)
+
+
+def fused_double(left: float, right: float, addend: float) -> float:
+    """left * right + addend of finite float64, rounded once."""
+    return float(Fraction(float(left)) * Fraction(float(right)) + Fraction(float(addend)))
+
+
+def chain(rows: Doubles) -> Doubles:
+    """Rows added one after the other to zero."""
+    total = np.zeros(rows.shape[1:], rows.dtype)
+    for row in rows:
+        total = total + row
+    return total
+
+
+def tree(leaves: list[Doubles]) -> Doubles:
+    """Leaves split at the largest power of two below their number; left plus right."""
+    if len(leaves) == 1:
+        return leaves[0]
+    left = 1
+    while 2 * left < len(leaves):
+        left *= 2
+    return np.asarray(tree(leaves[:left]) + tree(leaves[left:]))
+
+
+def batch_sum(values: Doubles) -> Doubles:
+    """The sum over [image, position, channel] as a batch is summed; [channel]."""
+    leaves = []
+    for first in range(0, len(values), 8):
+        rows = values[first : first + 8].reshape(-1, values.shape[2])
+        segments = [chain(rows[at : at + 256]) for at in range(0, len(rows), 256)]
+        total = segments[0]
+        for segment in segments[1:]:
+            total = total + segment
+        leaves.append(total)
+    return tree(leaves)
+
+
+def rows_of(maps: Tensor) -> Floats:
+    """[image, channel, height, width] as [image, position, channel]."""
+    return np.asarray(maps.detach().permute(0, 2, 3, 1).flatten(1, 2).contiguous().numpy())
+
+
+def maps_of(rows: Floats, like: Tensor) -> Tensor:
+    """The inverse of rows_of."""
+    images, channels, height, width = like.shape
+    return torch.from_numpy(rows.reshape(images, height, width, channels)).permute(0, 3, 1, 2)
+
+
+def libraries() -> list[library.Library]:
+    """Those of all instruction sets that this processor has."""
+    found = [library.compiled(name) for name in library.SETS]
+    return [each for each in found if each is not None and each.usable]
+
+
+@contextmanager
+def computing(kernels: library.Library, threads: int) -> Iterator[None]:
+    """The library and number of threads that compute inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(library, "library", lambda: kernels)
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def assert_same_bits_everywhere(compute: Callable[[], list[Tensor]]) -> None:
+    """Every instruction set and number of threads gives equal tensors."""
+    reference = compute()
+    for kernels in libraries():
+        for threads in THREADS:
+            with computing(kernels, threads):
+                for place, (value, expected) in enumerate(zip(compute(), reference, strict=True)):
+                    where = f"result {place}, {kernels.instruction_set}, {threads} threads"
+                    assert torch.equal(value.nan_to_num(nan=7.25), expected.nan_to_num(nan=7.25)), where
+
+
+def root_mean_square(error: Tensor) -> float:
+    return float(error.double().square().mean().sqrt())

@@ -1,0 +1,98 @@
+"""Compilers have no freedom: GCC and clang, at every level of optimisation, give the bits of the installed library."""
+
+from __future__ import annotations
+
+import platform
+import runpy
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.arithmetic import library
+from in4310repro.arithmetic.self_test import self_test
+from tests.arithmetic.formulas import computing
+
+ROOT = Path(__file__).parents[2]
+SMALLEST = "avx2" if platform.machine().lower() in ("x86_64", "amd64") else "base"
+
+pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="an installed package has no setup.py")
+
+
+@pytest.fixture
+def extensions(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Any]]:
+    """What setup.py would build for a platform."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("setuptools.setup", lambda **_options: None)
+    libraries: Callable[[str], list[Any]] = runpy.run_path("setup.py")["libraries"]
+    return libraries
+
+
+def built(compiler: str, level: str, extension: Any, folder: Path) -> Path:
+    """The library as setup.py has it, but for the compiler and the level."""
+    flags = [level if flag == "-O3" else flag for flag in extension.extra_compile_args]
+    assert level in flags
+    macros = [f"-D{name}={value}" for name, value in extension.define_macros]
+    file = folder / "built.so"
+    words = [compiler, "-shared", "-fPIC", *flags, *macros, *extension.sources, *extension.extra_link_args]
+    subprocess.run([*words, "-o", str(file)], cwd=ROOT, check=True, capture_output=True)
+    return file
+
+
+# The installed one is built with -O3.
+@pytest.mark.parametrize("level", ["-O1", "-O2"])
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_every_compiler_and_level_gives_the_same_bits(
+    compiler: str, level: str, extensions: Callable[[str], list[Any]], tmp_path: Path
+) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler} here")
+    names = {extension.name: extension for extension in extensions(sysconfig.get_platform())}
+    extension = names[f"in4310repro.arithmetic._arithmetic_{SMALLEST}"]
+    reference = self_test()
+    kernels = library.Library(built(compiler, level, extension, tmp_path), SMALLEST)
+    for threads in (1, 3):
+        with computing(kernels, threads):
+            assert self_test() == reference
+
+
+def test_contraction_is_off_behind_all_other_flags(extensions: Callable[[str], list[Any]]) -> None:
+    arithmetic = [each for each in extensions("linux-x86_64") if ".arithmetic." in each.name]
+    assert [each.name.rpartition("_")[2] for each in arithmetic] == ["avx2", "avx512"]
+    assert all(each.extra_compile_args[-2:] == ["-fno-fast-math", "-ffp-contract=off"] for each in arithmetic)
+
+
+@pytest.mark.parametrize("name", ["linux-aarch64", "macosx-11.0-arm64", "win-arm64"])
+def test_other_platforms_get_their_base_set_and_no_flag_of_x86(
+    name: str, extensions: Callable[[str], list[Any]]
+) -> None:
+    found = extensions(name)
+    assert {each.name for each in found} == {
+        "in4310repro.arithmetic._arithmetic_base",
+        "in4310repro.features._kernel_base",
+    }
+    assert not any("x86" in flag or "avx" in flag for each in found for flag in each.extra_compile_args)
+
+
+def test_the_files_of_libraries_name_no_version_of_python() -> None:
+    files = list(Path(library.__file__).parent.glob("_arithmetic_*"))
+    assert {file.name for file in files} == {f"_arithmetic_{name}.so" for name in library.built()}
+
+
+def test_a_library_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(library.__file__).with_name(f"_arithmetic_{SMALLEST}.so")
+    monkeypatch.setattr(library, "source_hash", lambda: "of a file that changed since")
+    with pytest.raises(ValueError, match=r"was compiled from other sources: install again, pip install -e \."):
+        library.Library(file, SMALLEST)
+
+
+def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / f"_arithmetic_{SMALLEST}.so").write_bytes(b"\x7fELF and no more")
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    assert library.compiled.__wrapped__(SMALLEST) is None

@@ -1,0 +1,127 @@
+"""Linear layer and its gradients: bits of the formula, errors, instruction sets and threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from in4310repro.arithmetic.matrices import linear
+from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, batch_sum, fused, root_mean_square
+from tests.arithmetic.test_weight_gradient import add_tree
+
+Sizes = tuple[int, int, int]  # images, features, outputs
+SIZES = [(1, 1, 1), (2, 7, 3), (9, 33, 17), (17, 20, 65), (41, 5, 10), (300, 3, 2)]
+NAMES = ["rows weight^T + bias", "gradient of rows", "gradient of weight", "gradient of bias"]
+
+
+def draw(sizes: Sizes, seed: int = 0) -> list[Tensor]:
+    """Rows, weight, bias and a gradient of the result."""
+    images, features, outputs = sizes
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((images, features), (outputs, features), (outputs,), (images, outputs))
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def computed(drawn: list[Tensor], function=linear) -> list[Tensor]:  # type: ignore[no-untyped-def]
+    """The result and the gradients of rows, weight and bias."""
+    leaves = [value.clone().requires_grad_() for value in drawn[:3]]
+    result = function(*leaves)
+    return [result.detach(), *torch.autograd.grad(result, leaves, drawn[3])]
+
+
+def products(left: Floats, right: Floats, start: Floats) -> Floats:
+    """left right^T from `start`: a chain over the columns in float64, where each product is exact."""
+    total = np.broadcast_to(start, (len(left), len(right))).astype(np.float64)
+    for column in range(left.shape[1]):
+        total = total + left[:, column, None].astype(np.float64) * right[None, :, column].astype(np.float64)
+    return total.astype(np.float32)
+
+
+def leaf_sum(left: Floats, right: Floats) -> Floats:
+    """left^T right, a chain of fused products over up to eight rows."""
+    total = np.zeros((left.shape[1], right.shape[1]), np.float32)
+    for i, j in zip(left, right, strict=True):
+        total = fused(i[:, None], j[None], total)
+    return total
+
+
+def formula(drawn: list[Tensor]) -> list[Tensor]:
+    rows, weight, bias, gradient = (value.numpy() for value in drawn)
+    zero = np.zeros((1, 1), np.float32)
+    leaves = [leaf_sum(gradient[at : at + 8], rows[at : at + 8]) for at in range(0, len(rows), 8)]
+    of_bias = batch_sum(gradient[:, None].astype(np.float64)).astype(np.float32)
+    results = products(rows, weight, bias), products(gradient, weight.T, zero), add_tree(leaves), of_bias
+    return [torch.from_numpy(result) for result in results]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_linear_has_the_bits_of_the_formula(sizes: Sizes) -> None:
+    drawn = draw(sizes)
+    for name, ours, expected in zip(NAMES, computed(drawn), formula(drawn), strict=True):
+        assert torch.equal(ours, expected), name
+
+
+def test_chains_follow_the_order_of_features_and_outputs() -> None:
+    """One is lost beside 2^60, in float64 too, unless -2^60 has come before it."""
+    big = 2.0**60
+    for values, expected in (((big, 1.0, -big), 0.0), ((big, -big, 1.0), 1.0), ((1.0, big, -big), 0.0)):
+        assert linear(torch.tensor([values]), torch.ones(1, 3)).tolist() == [[expected]]
+        rows = torch.zeros((1, 1), requires_grad=True)
+        (of_rows,) = torch.autograd.grad(linear(rows, torch.ones(3, 1)), rows, torch.tensor([values]))
+        assert of_rows.tolist() == [[expected]]
+
+
+def test_the_chain_starts_with_the_bias() -> None:
+    big = 2.0**60
+    assert linear(torch.tensor([[1.0, -big]]), torch.ones(1, 2), torch.tensor([big])).tolist() == [[0.0]]
+
+
+def test_images_in_another_order_give_other_bits() -> None:
+    rows, weight, bias, gradient = draw((17, 20, 65))
+    ours = computed([rows, weight, bias, gradient])
+    assert not torch.equal(ours[2], formula([rows.flip(0), weight, bias, gradient.flip(0)])[2])
+
+
+@pytest.mark.parametrize("sizes", [*SIZES, (32, 512, 10), (8, 1280, 70)], ids=str)
+def test_linear_has_equal_bits_on_every_instruction_set_and_number_of_threads(sizes: Sizes) -> None:
+    drawn = draw(sizes)
+    assert_same_bits_everywhere(lambda: computed(drawn))
+
+
+@pytest.mark.parametrize("sizes", [(32, 512, 10), (32, 512, 64), (64, 512, 365), (17, 33, 65)], ids=str)
+def test_errors_of_linear_are_at_or_below_torchs(sizes: Sizes) -> None:
+    drawn = draw(sizes)
+    by_torch = torch.nn.functional.linear
+    theirs, exact = computed(drawn, by_torch), computed([value.double() for value in drawn], by_torch)
+    for name, ours, their, truth in zip(NAMES, computed(drawn), theirs, exact, strict=True):
+        assert root_mean_square(ours - truth) <= root_mean_square(their - truth), name
+
+
+def test_an_image_has_the_same_result_in_any_batch() -> None:
+    rows, weight, bias, _ = draw((17, 20, 65))
+    together = linear(rows, weight, bias)
+    for image in range(17):
+        assert torch.equal(linear(rows[image : image + 1], weight, bias)[0], together[image])
+
+
+def test_linear_without_bias_and_with_other_strides() -> None:
+    rows, weight, _, _ = draw((9, 33, 17))
+    expected = linear(rows, weight, torch.zeros(17))
+    assert torch.equal(linear(rows, weight), expected)
+    assert torch.equal(linear(rows.T.contiguous().T, weight.T.contiguous().T), expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "weight"),
+    [
+        (torch.ones(3), torch.ones(2, 3)),
+        (torch.ones(4, 2), torch.ones(2, 3)),
+        (torch.ones(0, 3), torch.ones(2, 3)),
+        (torch.ones(4, 3).double(), torch.ones(2, 3)),
+    ],
+)
+def test_linear_refuses_other_shapes_and_dtypes(rows: Tensor, weight: Tensor) -> None:
+    with pytest.raises(ValueError, match="valid"):
+        linear(rows, weight)

@@ -1,0 +1,223 @@
+"""portable(model): torchvision's networks with the same names, states and hooks, and equal bits of whole steps."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import statistics
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from in4310repro.arithmetic import SGD, cross_entropy, portable
+from tests.arithmetic.formulas import assert_same_bits_everywhere, root_mean_square
+
+SHALLOW = ["resnet18", "resnet50", "vgg11", "vgg11_bn", "mobilenet_v2"]
+NETWORKS = [*SHALLOW, "resnet34", "resnet101", "resnet152", "vgg16", "vgg16_bn"]
+
+
+def network(name: str) -> nn.Module:
+    """torchvision's network for 6 classes, He-initialised; VGG with a small head."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        model: nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=6)
+        if name.startswith("vgg"):
+            model.classifier = nn.Sequential(nn.Linear(25088, 16), nn.ReLU(True), nn.Linear(16, 6))
+        if name == "mobilenet_v2":
+            model.classifier[0].p = 0.0  # type: ignore[index, union-attr]
+    model.to_empty(device="cpu")
+    for place, value in model.state_dict().items():
+        spread = (2 / value[0].numel()) ** 0.5 if value.ndim > 1 else 0
+        start = 1 if place.endswith(("running_var", "weight")) and value.ndim == 1 else 0
+        drawn = torch.randn(value.shape, generator=generator) * spread + start
+        value.copy_(drawn.to(value.dtype))
+    return model
+
+
+def batch(images: int = 8, side: int = 32) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randn(images, 3, side, side, generator=generator)
+    return values, torch.randint(0, 6, (images,), generator=generator)
+
+
+def trained(model: nn.Module, images: Tensor, labels: Tensor, steps: int = 2) -> list[Tensor]:
+    """Losses, parameters and buffers after steps of SGD."""
+    model.train()
+    optimizer, losses = SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4), []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.detach())
+    return [*losses, *[value.detach().clone() for value in model.state_dict().values()]]
+
+
+def sha256(tensors: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for value in tensors:
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def errors(model: nn.Module, exact: nn.Module) -> list[float]:
+    """Root mean square error of scores and of each gradient, as a share of what is exact."""
+    images, labels = batch(4)
+    truth, scores = exact(images.double()), model(images)
+    torch.nn.functional.cross_entropy(truth, labels).backward()  # type: ignore[no-untyped-call]
+    torch.nn.functional.cross_entropy(scores, labels).backward()  # type: ignore[no-untyped-call]
+    pairs = [(scores.detach(), truth.detach())]
+    pairs += [(ours.grad, theirs.grad) for ours, theirs in zip(model.parameters(), exact.parameters(), strict=True)]
+    return [root_mean_square(ours - theirs) / max(root_mean_square(theirs), 1e-9) for ours, theirs in pairs]
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("name", SHALLOW)
+def test_scores_and_gradients_of_a_network_are_as_near_to_double_as_torchs(name: str, training: bool) -> None:
+    exact = network(name).double().train(training)
+    ours = errors(portable(network(name)).train(training), exact)
+    exact.zero_grad()
+    theirs = errors(network(name).train(training), exact)
+    assert ours[0] <= 1.2 * theirs[0] + 1e-7
+    # A ReLU on the other side of zero throws either one off by chance, most of all in deep networks and small batches.
+    assert statistics.median(ours) <= 5 * statistics.median(theirs)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scores_of_every_network_agree_with_double(name: str) -> None:
+    images, _ = batch(2)
+    with torch.no_grad():
+        exact = network(name).double().eval()(images.double())
+        scores = portable(network(name)).eval()(images)
+    # Up to 152 layers of rounding.
+    assert root_mean_square(scores - exact) <= 2e-5 * root_mean_square(exact)
+
+
+def test_two_training_steps_have_equal_bits_on_every_instruction_set_and_number_of_threads() -> None:
+    assert_same_bits_everywhere(lambda: trained(portable(network("resnet18")), *batch(17)))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg11_bn", "mobilenet_v2"])
+def test_a_training_step_of_other_networks_has_equal_bits_everywhere(name: str) -> None:
+    assert_same_bits_everywhere(lambda: trained(portable(network(name)), *batch(3), steps=1))
+
+
+def test_the_layout_of_the_images_does_not_move_a_bit() -> None:
+    images, labels = batch()
+    layouts = [images, images.contiguous(memory_format=torch.channels_last)]
+    hashes = {sha256(trained(portable(network("resnet18")), layout, labels)) for layout in layouts}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenet_v2"])
+def test_scores_do_not_depend_on_the_images_beside(name: str) -> None:
+    model = portable(network(name)).eval()
+    images, _ = batch(64)
+    with torch.no_grad():
+        together = model(images)
+        for size in (1, 7, 16):
+            parts = [model(images[first : first + size]) for first in range(0, 64, size)]
+            assert torch.equal(torch.cat(parts), together), size
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn", "mobilenet_v2"])
+def test_hooks_see_the_output_of_every_module_and_move_no_bit(name: str) -> None:
+    model, watched = portable(network(name)), portable(network(name))
+    seen: dict[str, Tensor] = {}
+
+    def keep(place: str) -> Callable[[nn.Module, object, Tensor], None]:
+        # Cloned: ReLU and the sum overwrite it in place.
+        return lambda _module, _inputs, output: seen.__setitem__(place, output.detach().clone())
+
+    for place, module in watched.named_modules():
+        module.register_forward_hook(keep(place))
+    assert sha256(trained(model, *batch())) == sha256(trained(watched, *batch()))
+    # A ReLU is called more than once; its last output counts.
+    assert set(seen) == {place for place, _ in watched.named_modules()}
+    assert any((value < 0).any() for place, value in seen.items() if "bn1" in place or place.endswith("1"))
+
+
+def test_a_hook_on_one_batch_norm_sees_torchs_values() -> None:
+    seen: list[Tensor] = []
+    for model in (network("resnet18"), portable(network("resnet18"))):
+        handle = model.get_submodule("layer2.0.bn1").register_forward_hook(
+            lambda _module, _inputs, output: seen.append(output.detach().clone())
+        )
+        model.train()(batch()[0])
+        handle.remove()
+    torch.testing.assert_close(seen[1], seen[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_names_states_and_copies_stay(name: str) -> None:
+    model, plain = network(name), network(name)
+    assert portable(model) is model
+    assert [name for name, _ in model.named_modules()] == [name for name, _ in plain.named_modules()]
+    assert list(model.state_dict()) == list(plain.state_dict())
+    assert all(isinstance(ours, type(theirs)) for ours, theirs in zip(model.modules(), plain.modules(), strict=True))
+    plain.load_state_dict(model.state_dict())
+    assert portable(portable(model)) is model
+
+
+def test_a_prepared_model_can_be_copied_and_saved() -> None:
+    model = portable(network("resnet18"))
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    expected = sha256(trained(copy.deepcopy(model), *batch()))
+    assert sha256(trained(torch.load(file, weights_only=False), *batch())) == expected
+    assert sha256(trained(model, *batch())) == expected
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.3, None])
+@pytest.mark.parametrize("track", [True, False])
+def test_running_statistics_move_as_torchs(momentum: float | None, track: bool) -> None:
+    plain = nn.BatchNorm2d(6, momentum=momentum, track_running_stats=track)
+    model = portable(copy.deepcopy(plain))
+    for seed in range(3):
+        images = torch.randn(5, 6, 4, 3, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(model.train()(images), plain.train()(images), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model.eval()(images), plain.eval()(images), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=1e-6, atol=1e-7)
+
+
+def test_frozen_batch_norm_gives_torchs_gradients() -> None:
+    images = torch.randn(5, 6, 4, 3, generator=torch.Generator().manual_seed(0))
+    plain = nn.Sequential(nn.BatchNorm2d(6), nn.ReLU()).eval()
+    model = portable(copy.deepcopy(plain))
+    for module in (plain, model):
+        module(images).square().sum().backward()
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), r"1 \(GELU\).*there are kernels for Conv2d"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2)), r"0 \(Conv2d with dilation"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding_mode="reflect")), "padding_mode='reflect'; valid is 'zeros'"),
+        (nn.Sequential(nn.Conv2d(3, 4, 2, padding="same")), "even kernel"),
+        (nn.Sequential(nn.BatchNorm1d(3)), "BatchNorm1d"),
+        (nn.Sequential(nn.Linear(3, 4, dtype=torch.float64)), "valid is torch.float32 on the CPU"),
+        (torchvision.models.vit_b_16(num_classes=2), "MultiheadAttention"),
+        (nn.GELU(), r"the model \(GELU\)"),
+    ],
+    ids=["gelu", "dilation", "padding mode", "even same", "batch norm 1d", "double", "transformer", "alone"],
+)
+def test_modules_without_portable_arithmetic_are_refused_by_name(module: nn.Module, message: str) -> None:
+    kinds = [type(each) for each in module.modules()]
+    with pytest.raises(ValueError, match=message):
+        portable(module)
+    assert [type(each) for each in module.modules()] == kinds
+
+
+def test_dropout_computes_in_evaluation_and_is_refused_in_training() -> None:
+    model = portable(nn.Sequential(nn.Dropout(0.5)))
+    assert torch.equal(model.eval()(torch.ones(3)), torch.ones(3))
+    with pytest.raises(ValueError, match=r"p=0\.5 has no portable arithmetic in training"):
+        model.train()(torch.ones(3))

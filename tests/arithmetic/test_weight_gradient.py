@@ -1,0 +1,262 @@
+"""Gradients of convolution weights: bits of the formula, errors, instruction sets and threads, taps outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from in4310repro.arithmetic.convolutions import convolution
+from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, root_mean_square, rows_of
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Sizes of a convolution."""
+
+    images: int
+    channels: int
+    size: Pair
+    outputs: int
+    kernel: Pair = (3, 3)
+    stride: Pair = (1, 1)
+    padding: Pair = (1, 1)
+    groups: int = 1
+
+    def __str__(self) -> str:
+        return "-".join(
+            "x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in vars(self).values()
+        )
+
+    @property
+    def result(self) -> Pair:
+        height, width = (
+            (size + 2 * padding - kernel) // stride + 1
+            for size, padding, kernel, stride in zip(self.size, self.padding, self.kernel, self.stride, strict=True)
+        )
+        return height, width
+
+    def draw(self, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Maps and a gradient of the result, in channels_last memory."""
+        generator = torch.Generator().manual_seed(seed)
+        maps = torch.randn((self.images, self.channels, *self.size), generator=generator)
+        gradient = torch.randn((self.images, self.outputs, *self.result), generator=generator)
+        return maps.to(memory_format=torch.channels_last), gradient.to(memory_format=torch.channels_last)
+
+
+FORMULA = [
+    Case(17, 3, (7, 6), 5, (1, 1), (1, 1), (0, 0)),  # three leaves; more than a segment
+    Case(3, 3, (5, 6), 18),  # few channels: two taps at a time
+    Case(9, 1, (4, 7), 2, (2, 5), (1, 2), (1, 2)),
+    Case(9, 7, (4, 3), 17, (3, 3), (2, 2)),  # odd channels
+    Case(2, 2, (7, 5), 4, (7, 7), (2, 2), (3, 3)),
+    Case(5, 4, (1, 1), 3),  # most taps are nowhere inside
+    Case(41, 2, (2, 2), 3, (2, 3), (1, 2), (0, 1)),  # six leaves
+    Case(1, 13, (5, 1), 33, (1, 1), (3, 3), (0, 0)),
+    Case(10, 6, (5, 5), 4, groups=2),
+    Case(10, 3, (5, 4), 12, groups=3),
+    Case(9, 19, (5, 4), 19, (3, 3), (2, 1), groups=19),  # depth-wise, with a last vector that overlaps
+    Case(9, 5, (7, 6), 5, groups=5),  # depth-wise, less than a vector, more than a segment
+]
+ERRORS = [
+    Case(16, 3, (64, 64), 64, (7, 7), (2, 2), (3, 3)),
+    Case(16, 64, (16, 16), 64),
+    Case(16, 64, (16, 16), 128, (3, 3), (2, 2)),
+    Case(16, 64, (16, 16), 128, (1, 1), (2, 2), (0, 0)),
+    Case(16, 128, (16, 16), 128, (1, 1), (1, 1), (0, 0)),
+    Case(32, 256, (4, 4), 256),
+    Case(32, 512, (2, 2), 512),
+    Case(16, 96, (16, 16), 96, groups=96),
+    Case(16, 64, (16, 16), 64, groups=16),
+]
+
+
+def weight_gradient(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
+    weight = torch.zeros((case.outputs, case.channels // case.groups, *case.kernel), requires_grad=True)
+    result = convolution(maps, weight, None, case.stride, case.padding, case.groups)
+    return torch.autograd.grad(result, weight, gradient)[0]
+
+
+def add_tree(leaves: list[Floats]) -> Floats:
+    """Of formulas.py, for float32."""
+    if len(leaves) == 1:
+        return leaves[0]
+    left = 1
+    while 2 * left < len(leaves):
+        left *= 2
+    return add_tree(leaves[:left]) + add_tree(leaves[left:])
+
+
+def by_torch(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
+    weight = torch.zeros(
+        (case.outputs, case.channels // case.groups, *case.kernel), dtype=maps.dtype, requires_grad=True
+    )
+    result = torch.nn.functional.conv2d(maps, weight, None, case.stride, case.padding, 1, case.groups)
+    return torch.autograd.grad(result, weight, gradient)[0]
+
+
+def chain_of(leaves: list[Floats]) -> Floats:
+    """Left plus right, from the left."""
+    total = leaves[0]
+    for leaf in leaves[1:]:
+        total = total + leaf
+    return total
+
+
+def fused_chain(products: list[tuple[Floats | None, Floats]], total: Floats) -> Floats:
+    for left, right in products:
+        total = total if left is None else fused(left, right, total)
+    return total
+
+
+@dataclass(frozen=True)
+class Order:
+    """Positions of a part and of a segment, images of a leaf, and how leaves are added."""
+
+    part: int = 32
+    segment: int = 256
+    leaf: int = 8
+    add: Callable[[list[Floats]], Floats] = add_tree
+
+
+OTHER_ORDERS = {
+    "longer parts": Order(part=64),
+    "longer segments": Order(segment=512),
+    "larger leaves": Order(leaf=16),
+    "a chain of leaves": Order(add=chain_of),
+}
+
+
+def formula(case: Case, maps: Tensor, gradient: Tensor, order: Order | None = None) -> Tensor:
+    """The sums as docs/arithmetic.md writes them, tap by tap."""
+    order = order or Order()
+    inner, outer = case.channels // case.groups, case.outputs // case.groups
+    result = np.zeros((case.groups, outer, inner, *case.kernel), np.float32)
+    values, gradients = maps.permute(0, 2, 3, 1).numpy(), rows_of(gradient)
+    for y, x in np.ndindex(*case.kernel):
+        leaves = []
+        for first in range(0, case.images, order.leaf):
+            products = []  # at each position; None where the tap is outside
+            for image, row, column in np.ndindex(min(order.leaf, case.images - first), *case.result):
+                a, b = row * case.stride[0] + y - case.padding[0], column * case.stride[1] + x - case.padding[1]
+                inside = 0 <= a < case.size[0] and 0 <= b < case.size[1]
+                left = values[first + image, a, b].reshape(case.groups, 1, inner) if inside else None
+                right = gradients[first + image, row * case.result[1] + column].reshape(case.groups, outer, 1)
+                products.append((left, right))
+            segments = [products[at : at + order.segment] for at in range(0, len(products), order.segment)]
+            parts = [[part[at : at + order.part] for at in range(0, len(part), order.part)] for part in segments]
+            zero = np.zeros((case.groups, outer, inner), np.float32)
+            leaves.append(chain_of([chain_of([fused_chain(part, zero) for part in segment]) for segment in parts]))
+        result[:, :, :, y, x] = order.add(leaves)
+    return torch.from_numpy(result.reshape(case.outputs, inner, *case.kernel))
+
+
+@pytest.mark.parametrize("case", FORMULA, ids=str)
+def test_weight_gradient_has_the_bits_of_the_formula(case: Case) -> None:
+    maps, gradient = case.draw()
+    assert torch.equal(weight_gradient(case, maps, gradient), formula(case, maps, gradient))
+
+
+@pytest.mark.parametrize("name", OTHER_ORDERS)
+def test_sums_in_another_order_have_other_bits(name: str) -> None:
+    case = Case(33, 3, (7, 6), 5, (1, 1), (1, 1), (0, 0))
+    maps, gradient = case.draw()
+    ours = weight_gradient(case, maps, gradient)
+    assert torch.equal(ours, formula(case, maps, gradient))
+    assert not torch.equal(ours, formula(case, maps, gradient, OTHER_ORDERS[name]))
+
+
+@pytest.mark.parametrize("case", [*FORMULA, *ERRORS[1:7:2]], ids=str)
+def test_weight_gradient_has_equal_bits_on_every_instruction_set_and_number_of_threads(case: Case) -> None:
+    maps, gradient = case.draw()
+    assert_same_bits(case, maps, gradient)
+
+
+@pytest.mark.parametrize("case", ERRORS, ids=str)
+def test_errors_of_weight_gradients_are_at_or_below_torchs(case: Case) -> None:
+    maps, gradient = case.draw()
+    exact, theirs = by_torch(case, maps.double(), gradient.double()), by_torch(case, maps, gradient)
+    ours = weight_gradient(case, maps, gradient)
+    assert root_mean_square(ours - exact) <= root_mean_square(theirs - exact)
+
+
+def assert_same_bits(case: Case, maps: Tensor, gradient: Tensor) -> None:
+    assert_same_bits_everywhere(lambda: [weight_gradient(case, maps, gradient)])
+
+
+def random_case(generator: np.random.Generator) -> Case:
+    def pick(*values: int) -> int:
+        return int(generator.choice(values))
+
+    groups = pick(1, 1, 1, 2, 3, 8)
+    channels, outputs = groups * pick(1, 2, 3, 5, 6, 7, 13, 20), groups * pick(1, 2, 3, 5, 16, 17, 30, 64, 70)
+    if generator.random() < 0.15:
+        groups = channels = outputs = pick(5, 16, 33, 70)
+    kernel = pick(1, 2, 3, 3, 5, 7), pick(1, 2, 3, 3, 4, 5)
+    padding = pick(*range(kernel[0] + 1)), pick(*range(kernel[1] + 1))
+    low = max(1, kernel[0] - 2 * padding[0]), max(1, kernel[1] - 2 * padding[1])
+    size = int(generator.integers(low[0], 12)), int(generator.integers(low[1], 18))
+    stride = pick(1, 2, 3), pick(1, 2, 3)
+    return Case(pick(1, 2, 7, 8, 9, 17, 25, 33), channels, size, outputs, kernel, stride, padding, groups)
+
+
+def test_200_random_weight_gradients_agree_with_double_and_have_equal_bits_on_every_instruction_set() -> None:
+    generator = np.random.default_rng(0)
+    ours_sum = theirs_sum = 0.0
+    for number in range(200):
+        case = random_case(generator)
+        maps, gradient = case.draw(number)
+        exact, theirs = by_torch(case, maps.double(), gradient.double()), by_torch(case, maps, gradient)
+        ours = weight_gradient(case, maps, gradient)
+        scale = max(root_mean_square(exact), 1e-30)
+        error = root_mean_square(ours - exact) / scale
+        assert error < 4e-7, case
+        ours_sum, theirs_sum = ours_sum + error, theirs_sum + root_mean_square(theirs - exact) / scale
+        if number % 4 == 0:
+            assert_same_bits(case, maps, gradient)
+    assert ours_sum <= theirs_sum
+
+
+@pytest.mark.parametrize(
+    "case", [Case(9, 5, (4, 6), 18), Case(3, 3, (4, 6), 18), Case(9, 19, (4, 6), 19, groups=19)], ids=str
+)
+def test_positions_whose_tap_is_outside_add_nothing(case: Case) -> None:
+    """An infinite gradient at the upper left corner reaches the taps that are inside of the map there, and no other."""
+    maps, gradient = case.draw()
+    gradient[0, :, 0, 0] = float("inf")
+    finite = weight_gradient(case, maps, gradient).isfinite().all(dim=0).all(dim=0)
+    assert finite.tolist() == [[True, True, True], [True, False, False], [True, False, False]]
+
+
+def test_gradients_and_maps_in_any_layout_give_the_same_bits() -> None:
+    case = Case(9, 7, (6, 5), 20)
+    maps, gradient = case.draw()
+    expected = weight_gradient(case, maps, gradient)
+    assert torch.equal(weight_gradient(case, maps.contiguous(), gradient.contiguous()), expected)
+
+
+def test_a_batch_is_the_tree_of_its_leaves() -> None:
+    """16 images are two leaves: their gradients added."""
+    case = Case(16, 7, (6, 5), 20)
+    maps, gradient = case.draw()
+    half = Case(8, 7, (6, 5), 20)
+    left, right = (weight_gradient(half, maps[at : at + 8], gradient[at : at + 8]) for at in (0, 8))
+    assert torch.equal(weight_gradient(case, maps, gradient), left + right)
+
+
+def test_denormal_results_stay() -> None:
+    case = Case(1, 1, (1, 1), 1, (1, 1), (1, 1), (0, 0))
+    maps, gradient = torch.full((1, 1, 1, 1), 1e-30), torch.full((1, 1, 1, 1), 1e-12)
+    before = torch.set_flush_denormal(True)
+    try:
+        result = weight_gradient(case, maps, gradient)
+    finally:
+        torch.set_flush_denormal(False)
+    assert before
+    assert 0 < result.view(torch.int32).item() < 1 << 23

@@ -1,0 +1,215 @@
+"""An arm64 Python with torch, run by an emulator: what another kind of processor computes, without one.
+
+    python -m tests.sessions.arm64                  prepares it
+    python -m tests.sessions.arm64 -m pytest ...    prepares it and runs it with these arguments
+
+It lies outside of the project, in `arm64` of the package's cache folder or where IN4310REPRO_ARM64 says: a root with
+Debian's Python (packages of arm64 unpacked; nothing is installed on the machine and no rights are needed), a folder
+with wheels from PyPI, and a copy of the project with its kernels built for arm64. What is there is not fetched again;
+what was interrupted goes on. apt and pip check the signatures and hashes of what they download.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from in4310repro.data.images import cache_folder
+
+# By qemu's names: Arm's first server core with NEON alone, and one with vectors of 256 bits (SVE).
+PROCESSORS = ("neoverse-n1", "neoverse-v1")
+DEBIAN_PACKAGES = ("python3", "libstdc++6", "libgomp1")
+# The last wheels of arm64 that need no CUDA.
+TORCH = ("torch==2.9.1", "torchvision==0.24.1")
+# Wheels in the versions that this Python has: what the package and torch import.
+SHARED = (
+    *("filelock", "fsspec", "jaxtyping", "jinja2", "markdown-it-py", "markupsafe", "mdurl", "mpmath", "networkx"),
+    *("numpy", "pillow", "pygments", "rich", "safetensors", "scikit-learn", "sympy", "typing-extensions"),
+    *("wadler-lindig",),
+)
+WHEEL_PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+TOOLS = {
+    "qemu-aarch64": "qemu-user",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
+}
+PROJECT = Path(__file__).parents[2]
+
+
+class UnavailableError(Exception):
+    """What the arm64 Python lacks, and how to get it."""
+
+
+@dataclass(frozen=True)
+class EmulatedPython:
+    """The arm64 Python: run `[*command(processor), ...]` in `folder` with `environment`."""
+
+    root: Path
+    folder: Path  # a copy of the project, its kernels built for arm64
+    environment: dict[str, str]
+
+    def command(self, processor: str = PROCESSORS[0]) -> list[str]:
+        """What to write before the arguments of Python."""
+        return ["qemu-aarch64", "-cpu", processor, "-L", str(self.root), str(self.root / "usr/bin/python3")]
+
+
+def emulated_python() -> EmulatedPython | str:
+    """The arm64 Python, prepared where it is not yet; or the reason why there is none."""
+    try:
+        return prepared(cache())
+    except UnavailableError as error:
+        return str(error)
+
+
+def cache() -> Path:
+    """The folder that keeps it."""
+    named = os.environ.get("IN4310REPRO_ARM64")
+    return (Path(named) if named else cache_folder() / "arm64").resolve()
+
+
+def prepared(folder: Path) -> EmulatedPython:
+    """The arm64 Python in this folder.
+
+    Raises:
+        UnavailableError: names what is missing and the command that gets it.
+    """
+    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    if missing:
+        raise UnavailableError(
+            f"{', '.join(missing)} not installed; on Debian and Ubuntu: apt-get install {' '.join(missing)}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / "root"
+    if not root.exists():
+        _unpack_debian(folder, root)
+    site = folder / "site"
+    version = next((root / "usr/bin").glob("python3.*")).name.removeprefix("python")
+    wanted = "\n".join([version, *_requirements()])
+    if not (site / ".complete").is_file() or (site / ".complete").read_text() != wanted:
+        _unpack_wheels(folder, site, version)
+        (site / ".complete").write_text(wanted)
+    tree = _built(folder / "project")
+    # A core of this processor that is named for OpenBLAS is none of the other's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (tree / "src", tree, site)))
+    return EmulatedPython(root, tree, environment)
+
+
+def _unpack_debian(folder: Path, root: Path) -> None:
+    """Download Debian's packages for arm64 and unpack them, by an apt that knows nothing of this machine's packages."""
+    if shutil.which("apt-get") is None:
+        raise UnavailableError(
+            "apt-get is missing: the arm64 Python is made of Debian's packages; use Debian or Ubuntu"
+        )
+    state = folder / "apt"
+    for part in ("lists/partial", "archives/partial"):
+        (state / part).mkdir(parents=True, exist_ok=True)
+    (state / "status").touch()
+    settings = {
+        "Dir::State": state,
+        "Dir::State::status": state / "status",
+        "Dir::Cache": state,
+        "APT::Architecture": "arm64",
+        "APT::Architectures": "arm64",
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        # Otherwise a list that cannot be fetched is a warning.
+        "APT::Update::Error-Mode": "any",
+    }
+    apt = ["apt-get", "-q", "-y", *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]
+    hint = "Debian's packages of arm64 cannot be had; apt's sources must name a server of Debian's, or Ubuntu's ports"
+    _run([*apt, "update"], hint)
+    _run([*apt, "--download-only", "install", *DEBIAN_PACKAGES], hint)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        new = Path(temporary) / "root"
+        for name in ("bin", "lib"):
+            (new / "usr" / name).mkdir(parents=True)
+            (new / name).symlink_to(f"usr/{name}")
+        for package in sorted((state / "archives").glob("*.deb")):
+            _run(["dpkg-deb", "-x", str(package), str(new)], f"{package} is damaged; remove it and try again")
+        new.rename(root)
+    shutil.rmtree(state)
+
+
+def _requirements() -> list[str]:
+    try:
+        return [*TORCH, *(f"{name}=={importlib.metadata.version(name)}" for name in SHARED)]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UnavailableError(f"{error.name} is not installed; pip install -e '.[dev]'") from None
+
+
+def _unpack_wheels(folder: Path, site: Path, version: str) -> None:
+    """Download the wheels for arm64 and this version of Python and unpack them."""
+    platforms = [word for name in WHEEL_PLATFORMS for word in ("--platform", f"{name}_aarch64")]
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        new = Path(temporary) / "site"
+        target = ["--target", str(new), "--python-version", version, "--only-binary=:all:", *platforms]
+        # Without dependencies: pip would take those of this processor.
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", *target]
+        _run([*install, *_requirements()], "wheels of arm64 cannot be had; pip needs PyPI or a mirror of it")
+        shutil.rmtree(site, ignore_errors=True)
+        new.rename(site)
+
+
+def _built(tree: Path) -> Path:
+    """A copy of the project as it is now, with its kernels built for arm64."""
+    for name in ("src", "tests"):
+        ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
+        shutil.rmtree(tree / name, ignore_errors=True)
+        shutil.copytree(PROJECT / name, tree / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(PROJECT / name, tree / name)
+    compilers = {"CC": "aarch64-linux-gnu-gcc", "CXX": "aarch64-linux-gnu-g++"}
+    words = ["egg_info", "build_ext", "--inplace", "--plat-name", "linux-aarch64"]
+    _run([sys.executable, "setup.py", "-q", *words], "the kernels cannot be built for arm64", tree, compilers)
+    # A kernel that cannot be built fails no installation, so its file has to be looked for.
+    built = {path.parent.name for path in tree.glob("src/**/*.so")}
+    if missing := {path.parent.name for path in tree.glob("src/**/*.cpp")} - built:
+        raise UnavailableError(
+            f"no kernel of {', '.join(sorted(missing))} was built; see: (cd {tree}; {_shown(words)})"
+        )
+    return tree
+
+
+def _shown(words: Sequence[str]) -> str:
+    return f"CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ {sys.executable} setup.py {' '.join(words)}"
+
+
+def _run(command: list[str], hint: str, folder: Path | None = None, environment: dict[str, str] | None = None) -> None:
+    variables = os.environ | (environment or {})
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise UnavailableError(f"{hint} ({command[0]}: {''.join(last)})")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file() or file.is_symlink())
+
+
+def main() -> None:
+    """Prepare it, tell what is where; run it if there are arguments."""
+    start = time.perf_counter()
+    python = emulated_python()
+    if isinstance(python, str):
+        sys.exit(f"arm64: {python}")
+    folder = cache()
+    sys.stderr.write(f"arm64: {folder}, ready after {time.perf_counter() - start:.0f} s\n")
+    if words := sys.argv[1:]:
+        sys.exit(subprocess.run([*python.command(), *words], cwd=python.folder, env=python.environment).returncode)
+    for part in ("root", "site", "project"):
+        sys.stderr.write(f"{part}: {_size(folder / part) / 1e6:.0f} MB\n")
+    code = "import platform, torch; print(platform.machine(), torch.__version__)"
+    subprocess.run([*python.command(), "-c", code], env=python.environment, check=True)
+
+
+if __name__ == "__main__":
+    main()
