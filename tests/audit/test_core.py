@@ -1,0 +1,158 @@
+"""The parts of the core against oracles: scores by brute force, matrices by scikit-learn, batches, sizes, power."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+from in4310repro.audit.batches import batch_means
+from in4310repro.audit.confusion import scores_of
+from in4310repro.audit.document import Measure
+from in4310repro.audit.examine import audit
+from in4310repro.audit.floor import least_average_precision
+from in4310repro.audit.intervals import Interval, smallest_size
+from in4310repro.audit.search import only_choice
+from in4310repro.audit.verdicts import Rank
+
+HEAD = "| Class | Precision | Recall | F1 | Support |\n|---|---|---|---|---|\n"
+
+
+def scores_by_brute_force(size: int, predicted: int) -> set[tuple[str, str, str]]:
+    """All printed precisions, recalls and F1 of a class of so many images, with up to so many predictions."""
+    texts = set()
+    for right, chosen in itertools.product(range(1, size + 1), range(1, predicted + 1)):
+        if right <= chosen:
+            precision, recall = right / chosen, right / size
+            texts.add((f"{precision:.2f}", f"{recall:.2f}", f"{2 * right / (size + chosen):.2f}"))
+    return texts
+
+
+def test_scores_of_whole_counts_are_accused_exactly_where_brute_force_finds_none() -> None:
+    size, possible = 27, scores_by_brute_force(27, 600)
+    truncated = 0.0101
+    for precision, recall, f1 in [*sorted(possible)[::97], ("0.76", "0.52", "0.62"), ("0.90", "0.52", "0.80")]:
+        text = f"{HEAD}| sea | {precision} | {recall} | {f1} | {size} |\n| town | 1.00 | 1.00 | 1.00 | 10 |"
+        accused = bool(audit(text, power=False).inconsistencies)
+        near = any(
+            all(
+                0 <= float(a) - float(b) + truncated <= 2 * truncated
+                for a, b in zip(other, (precision, recall, f1), strict=True)
+            )
+            for other in possible
+        )
+        assert not (accused and (precision, recall, f1) in possible)
+        assert accused or near
+
+
+def test_the_scores_of_a_matrix_are_those_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    truth, guess = generator.integers(0, 4, 300), generator.integers(0, 4, 300)
+    counts = [[int(((truth == i) & (guess == j)).sum()) for j in range(4)] for i in range(4)]
+    scores = scores_of(counts)
+    precision, recall, f1, support = precision_recall_fscore_support(truth, guess)
+    for measure, expected in ((Measure.PRECISION, precision), (Measure.RECALL, recall), (Measure.F1, f1)):
+        assert [float(value or 0) for value in scores.by_measure[measure]] == pytest.approx(expected, rel=1e-12)
+    assert scores.sizes == tuple(support)
+    # The wrong twin, with rows as predictions, has precision and recall exchanged.
+    twin = scores_of([list(column) for column in zip(*counts, strict=True)])
+    assert twin.by_measure[Measure.RECALL] == scores.by_measure[Measure.PRECISION] != scores.by_measure[Measure.RECALL]
+
+
+def test_a_mean_over_batches_lies_in_its_bounds_and_the_bounds_are_reached() -> None:
+    generator = np.random.default_rng(1)
+    images, right = 530, 400
+    exact = Fraction(right, images)
+    bounds = batch_means(Interval(low=exact, high=exact), images)
+    for batch in (2, 16, 64, 100, 128, 500, 512, 529):
+        for _ in range(20):
+            hits = generator.permutation(np.arange(images) < right)
+            mean = np.mean([hits[start : start + batch].mean() for start in range(0, images, batch)])
+            assert float(bounds.low) - 1e-9 <= mean <= float(bounds.high) + 1e-9
+    # 529 images with 399 right, and a last batch of one that is right.
+    assert float(bounds.high) == pytest.approx((399 / 529 + 1) / 2, abs=1e-9)
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(1, 1), (1, 5), (2, 3), (3, 3), (4, 2)])
+def test_the_floor_is_the_least_average_precision_of_all_rankings(positives: int, negatives: int) -> None:
+    images = positives + negatives
+    worst = min(
+        average_precision_score([place in chosen for place in range(images)], range(images))
+        for chosen in itertools.combinations(range(images), positives)
+    )
+    assert float(least_average_precision(positives, negatives)) == pytest.approx(worst, rel=1e-9)
+
+
+def test_the_smallest_size_is_that_of_trying_all() -> None:
+    generator = np.random.default_rng(2)
+    for _ in range(300):
+        low = Fraction(int(generator.integers(0, 999)), 1000)
+        high = low + Fraction(int(generator.integers(1, 40)), 10_000)
+        tried = next(n for n in range(1, 2000) if any(low <= Fraction(k, n) <= high for k in (-(-low * n // 1),)))
+        assert smallest_size(Interval(low=low, high=high)) == tried
+
+
+def test_one_choice_of_sizes_is_found_and_two_are_not_one() -> None:
+    assert only_choice([(3, 6), (5, 10)], 11) == (6, 5)
+    assert only_choice([(3, 6), (3, 6)], 9) is None
+    assert only_choice([(3, 6), (5, 10)], 12) is None
+
+
+def alternating(decimals: int, sizes: tuple[int, int]) -> str:
+    """Four tables of two classes, of one image set and the other in turn."""
+    generator = np.random.default_rng(9)
+    blocks = []
+    for number in range(4):
+        size = sizes[number % 2]
+        # Prime to the size, so that no smaller one fits by itself.
+        shares = [k / size for k in generator.choice([k for k in range(size) if np.gcd(k, size) == 1], 2)]
+        rows = [f"Accuracy for class {c}: {share:.{decimals}f}" for c, share in enumerate(shares)]
+        blocks.append("\n".join([*rows, f"Figure {number + 1}\n"]))
+    return "\n".join(blocks)
+
+
+def test_tables_that_alternate_between_two_image_sets_are_told_apart() -> None:
+    groups = {group.tables: set(group.taken.values()) for group in audit(alternating(6, (300, 552)), power=False).sizes}
+    assert groups == {("Figure 1", "Figure 3"): {300}, ("Figure 2", "Figure 4"): {552}}
+    # Of one set there is one group.
+    assert [group.tables for group in audit(alternating(6, (300, 300)), power=False).sizes] == [
+        ("Figure 1", "Figure 2", "Figure 3", "Figure 4")
+    ]
+
+
+def test_power_is_that_of_the_report_and_repeats() -> None:
+    text = "AP for sea = 0.5200\nAP for town = 0.6100\nAP for wood = 0.7300\nmAP = 0.6200"
+    first, again = audit(text).power, audit(text).power
+    assert first == again
+    assert first is not None
+    shares = {each.kind: each.impossible / each.tried for each in first.detections}
+    assert shares["first decimal replaced"] == 1
+    # A last decimal moves the mean by a third of what its rounding explains at most.
+    assert shares["last decimal replaced"] < 1
+    # Without its mean nothing can be found.
+    alone = audit(text.rpartition("\n")[0]).power
+    assert alone is not None
+    assert all(each.impossible == 0 for each in alone.detections)
+
+
+def test_a_matrix_that_gives_other_recalls_is_found() -> None:
+    report = (
+        "              precision    recall  f1-score   support\n\n"
+        "         sea       0.80      0.67      0.73        12\n"
+        "        town       0.64      0.78      0.70         9\n\n"
+        "    accuracy                           0.71        21\n"
+    )
+    matrix = "\n[[8 4]\n [{a} {b}]]\n"
+    good = report + matrix.format(a=2, b=7)
+    assert audit(good, power=False).inconsistencies == ()
+    wrong = report + matrix.format(a=4, b=5)
+    assert "confusion matrix" in [finding.kind for finding in audit(wrong, power=False).inconsistencies]
+
+
+def test_a_count_beside_a_percentage_has_to_be_it() -> None:
+    assert audit("Accuracy of sea: 95.3% (286/300)\nAccuracy of town: 70.0% (210/300)", power=False).findings == ()
+    (finding,) = audit("Accuracy of sea: 93.3% (286/300)\nAccuracy of town: 70.0% (210/300)", power=False).findings
+    assert (finding.kind, finding.rank) == ("count beside", Rank.IMPOSSIBLE)
