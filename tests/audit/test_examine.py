@@ -221,3 +221,9 @@ def test_the_scenes_are_known_by_their_names() -> None:
     rows = [f"Accuracy for class {c}: {(n - 1) / n:.4f}" for c, n in zip(names, SUPPORTS, strict=True)]
     result = audit("\n".join(rows), sizes=dict(zip(names, SUPPORTS, strict=True)), power=False)
     assert [oddity.kind for oddity in result.oddities] == ["level"]
+
+
+@pytest.mark.parametrize("number", ["9.9e99", "1e-300", "2700", "-1"])
+def test_a_number_that_is_no_share_is_an_accusation_of_no_mean(number: str) -> None:
+    text = f"Accuracy for class 1: {number}\nAccuracy for class 2: 0.9330453872680664\nMean accuracy: 0.5"
+    assert [finding for finding in audit(text, power=False).inconsistencies if finding.kind == "mean"] == []

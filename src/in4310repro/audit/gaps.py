@@ -26,6 +26,10 @@ def gaps_of(table: Table, sizes: Mapping[str, int], document: Document) -> Itera
     twice = sorted({str(name) for (_, name), times in names.items() if times > 1})
     if twice:
         yield f"a class is printed twice: {', '.join(twice[:5])}"
+    for value in table.values:
+        # What is far above one may be a count that stands where a share is expected.
+        if value.class_name is not None and value.printed.value > 2 and "%" not in value.printed.text:
+            yield f"{value.printed.text} of {value.class_name} is no share"
     yield from _lines(table, document)
 
 

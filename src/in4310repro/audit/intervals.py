@@ -84,7 +84,8 @@ def on_grid(printed: Printed, kind: type[np.floating]) -> bool:
     for scale in {Fraction(1), hundred}:
         # Times 100 in double precision: two roundoffs at most.
         target, unit = printed.value * scale, printed.unit * scale + 4 * ROUNDOFF64 * scale
-        nearest = kind(float(target))
+        with np.errstate(over="ignore"):
+            nearest = kind(float(target))
         for number in (nearest, np.nextafter(nearest, kind(np.inf)), np.nextafter(nearest, kind(-np.inf))):
             if np.isfinite(number) and -unit * TWICE <= Fraction(float(number)) - target <= unit:
                 return True
