@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support
 
 from in4310repro.audit.batches import batch_means
 from in4310repro.audit.confusion import scores_of
@@ -57,6 +57,8 @@ def test_the_scores_of_a_matrix_are_those_of_scikit_learn() -> None:
     for measure, expected in ((Measure.PRECISION, precision), (Measure.RECALL, recall), (Measure.F1, f1)):
         assert [float(value or 0) for value in scores.by_measure[measure]] == pytest.approx(expected, rel=1e-12)
     assert scores.sizes == tuple(support)
+    assert scores.kappa is not None
+    assert float(scores.kappa) == pytest.approx(cohen_kappa_score(truth, guess), rel=1e-12)
     # The wrong twin, with rows as predictions, has precision and recall exchanged.
     twin = scores_of([list(column) for column in zip(*counts, strict=True)])
     assert twin.by_measure[Measure.RECALL] == scores.by_measure[Measure.PRECISION] != scores.by_measure[Measure.RECALL]
@@ -150,6 +152,26 @@ def test_a_matrix_that_gives_other_recalls_is_found() -> None:
     assert audit(good, power=False).inconsistencies == ()
     wrong = report + matrix.format(a=4, b=5)
     assert "confusion matrix" in [finding.kind for finding in audit(wrong, power=False).inconsistencies]
+
+
+@pytest.mark.parametrize(("printed", "findings"), [("0.4324", 0), ("0.4325", 1), ("0.7143", 1)])
+def test_a_kappa_that_is_not_that_of_the_matrix_is_impossible_unless_it_is_a_weighted_one(
+    printed: str, findings: int
+) -> None:
+    text = (
+        "              precision    recall  f1-score   support\n\n"
+        "         sea       0.80      0.67      0.73        12\n"
+        "        town       0.64      0.78      0.70         9\n\n"
+        "    accuracy                           0.71        21\n"
+        "\n[[8 4]\n [2 7]]\n\n"
+        f"Cohen's kappa: {printed}\n"
+    )
+    audited = audit(text, power=False)
+    found = [finding for finding in audited.findings if "kappa" in finding.message]
+    assert len(found) == findings
+    assert audited.inconsistencies == ()
+    for finding in found:
+        assert "the kappa weights its disagreements" in finding.conditions
 
 
 def test_a_count_beside_a_percentage_has_to_be_it() -> None:

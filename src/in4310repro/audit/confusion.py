@@ -23,10 +23,15 @@ class Scores:
     sizes: tuple[int, ...]
     by_measure: Mapping[Measure, tuple[Fraction | None, ...]]
     accuracy: Fraction
+    kappa: Fraction | None  # Cohen's; None where agreement by chance is certain
 
 
 def scores_of(counts: Counts) -> Scores:
-    """Recall, precision, F1 and accuracy of a matrix whose rows are the true classes."""
+    """Recall, precision, F1, accuracy and Cohen's kappa of a matrix whose rows are the true classes.
+
+    kappa = (p - e) / (1 - e), p the share of the diagonal, e = sum over classes of row sum x column sum / n^2: Cohen,
+    "A coefficient of agreement for nominal scales" (1960).
+    """
     right = [row[place] for place, row in enumerate(counts)]
     sizes = [sum(row) for row in counts]
     predicted = [sum(column) for column in zip(*counts, strict=True)]
@@ -37,7 +42,14 @@ def scores_of(counts: Counts) -> Scores:
         sizes=tuple(sizes),
         by_measure={Measure.RECALL: recall, Measure.PRECISION: precision, Measure.F1: f1},
         accuracy=Fraction(sum(right), max(1, sum(sizes))),
+        kappa=_kappa(right, sizes, predicted),
     )
+
+
+def _kappa(right: Sequence[int], sizes: Sequence[int], predicted: Sequence[int]) -> Fraction | None:
+    images = sum(sizes)
+    chance = sum(n * p for n, p in zip(sizes, predicted, strict=True))
+    return Fraction(images * sum(right) - chance, images**2 - chance) if images**2 > chance else None
 
 
 def unlike_matrix(sheet: Sheet) -> Iterator[Claim]:
@@ -91,10 +103,12 @@ def _unlike(sheet: Sheet, scores: Scores, names: Sequence[str], orientation: str
                 if claim:
                     yield claim
     for cell in sheet.summaries:
-        if cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL:
-            claim = _claim(sheet, cell, scores.accuracy, Fraction(0), orientation)
-            if claim:
-                yield claim
+        overall = cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL
+        exact = scores.accuracy if overall else scores.kappa if cell.value.measure is Measure.KAPPA else None
+        if exact is not None and (claim := _claim(sheet, cell, exact, Fraction(0), orientation)):
+            # Weights by the distance of classes are in use too, and seldom said.
+            weighted = () if overall else ("the kappa weights its disagreements",)
+            yield replace(claim, conditions=(*claim.conditions, *weighted))
 
 
 def _claim(sheet: Sheet, cell: Cell, exact: Fraction, error: Fraction, orientation: str) -> Claim | None:
