@@ -197,9 +197,9 @@ def maps_shape(what: str, maps: Tensor) -> tuple[int, int, int, int]:
         ValueError: they are anything else.
     """
     if maps.dtype != torch.float32 or maps.ndim != 4 or maps.device.type != "cpu" or not maps.numel():
-        found = f"{maps.dtype} of shape {tuple(maps.shape)} on {maps.device}"
+        given = f"{maps.dtype} of shape {tuple(maps.shape)} on {maps.device}"
         raise ValueError(
-            f"{what}: {found}; valid is torch.float32 [image, channel, height, width] on the CPU, not empty"
+            f"{what}: {given}; valid is torch.float32 [image, channel, height, width] on the CPU, not empty"
         )
     images, channels, height, width = maps.shape
     return images, channels, height, width
@@ -207,8 +207,8 @@ def maps_shape(what: str, maps: Tensor) -> tuple[int, int, int, int]:
 
 def _scores_shape(scores: Tensor) -> tuple[int, int]:
     if scores.dtype != torch.float32 or scores.ndim != 2 or scores.device.type != "cpu" or not scores.numel():
-        found = f"{scores.dtype} of shape {tuple(scores.shape)} on {scores.device}"
-        raise ValueError(f"scores: {found}; valid is torch.float32 [image, class] on the CPU, not empty")
+        given = f"{scores.dtype} of shape {tuple(scores.shape)} on {scores.device}"
+        raise ValueError(f"scores: {given}; valid is torch.float32 [image, class] on the CPU, not empty")
     images, classes = scores.shape
     return images, classes
 

@@ -113,8 +113,8 @@ def library() -> Library:
     Raises:
         RuntimeError: none was built for this processor.
     """
-    if found := available():
-        return found
+    if usable := available():
+        return usable
     raise RuntimeError(
         "no kernel was built for this processor (a C++ compiler and fused products are needed: pip install -e .); "
         f"there are {', '.join(built()) or 'none'}"
@@ -133,8 +133,8 @@ def checked(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int])
         ValueError: they have another dtype, shape or device.
     """
     if (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
-        found = f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
-        raise ValueError(f"{what}: {found}; valid is {dtype} of shape {tuple(shape)} on the CPU")
+        given = f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
+        raise ValueError(f"{what}: {given}; valid is {dtype} of shape {tuple(shape)} on the CPU")
     return values.detach().resolve_neg()
 
 

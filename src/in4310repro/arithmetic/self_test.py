@@ -31,8 +31,8 @@ def obstacle() -> str:
 
 def instruction_set() -> str | None:
     """The instruction set of the library in use; None where none can be used."""
-    found = library.available()
-    return found.instruction_set if found else None
+    usable = library.available()
+    return usable.instruction_set if usable else None
 
 
 def self_test() -> dict[str, str]:

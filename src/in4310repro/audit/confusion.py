@@ -104,8 +104,8 @@ def _unlike(sheet: Sheet, scores: Scores, names: Sequence[str], orientation: str
                     yield claim
     for cell in sheet.summaries:
         overall = cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL
-        exact = scores.accuracy if overall else scores.kappa if cell.value.measure is Measure.KAPPA else None
-        if exact is not None and (claim := _claim(sheet, cell, exact, Fraction(0), orientation)):
+        expected = scores.accuracy if overall else scores.kappa if cell.value.measure is Measure.KAPPA else None
+        if expected is not None and (claim := _claim(sheet, cell, expected, Fraction(0), orientation)):
             # Weights by the distance of classes are in use too, and seldom said.
             weighted = () if overall else ("the kappa weights its disagreements",)
             yield replace(claim, conditions=(*claim.conditions, *weighted))

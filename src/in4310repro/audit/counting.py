@@ -55,4 +55,4 @@ def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | 
     if cell.value.count and cell.value.count[1] == size:
         return range(cell.value.count[0], cell.value.count[0] + 1)
     half = is_half([each.value.printed for each in column.values()])
-    return next((found for way in Rounding if (found := counts(cell, size, way, half))), None)
+    return next((fitting for way in Rounding if (fitting := counts(cell, size, way, half))), None)

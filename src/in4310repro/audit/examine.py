@@ -68,11 +68,11 @@ def conclude(document: Document, options: Options) -> Audit:
     accusations, means = accuse(all_sheets)
     sets = image_sets(all_sheets, options)
     counted = tuple(in_whole_images(all_sheets, sets))
-    found = (*accusations, *without_size(all_sheets, options), *oddities(all_sheets, counted, options))
+    concluded = (*accusations, *without_size(all_sheets, options), *oddities(all_sheets, counted, options))
     return Audit(
         document=document,
         options=options,
-        findings=tuple(sorted(found, key=lambda each: list(Rank).index(each.rank))),
+        findings=tuple(sorted(concluded, key=lambda each: list(Rank).index(each.rank))),
         sizes=sets,
         counted=counted,
         means=means,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -54,7 +53,7 @@ def render(audit: Audit) -> str:
     return environment.get_template("audit.html.jinja").render(_context(audit))
 
 
-def _context(audit: Audit) -> dict[str, Any]:
+def _context(audit: Audit) -> dict[str, object]:
     tables = audit.document.tables
     return {
         "audit": audit,

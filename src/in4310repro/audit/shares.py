@@ -89,9 +89,9 @@ def counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
 def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
     """All k with k/n printed like this; where the column can be half precision, as that computes it."""
     interval = interval_of(cell, rounding)
-    found = counts_within(interval, size)
-    if found or not half:
-        return found
+    whole = counts_within(interval, size)
+    if whole or not half:
+        return whole
     center, reach = cell.share * size, size / Fraction(1024) + 2
     near = range(max(0, floor(center - reach)), min(size, ceil(center + reach)) + 1)
     fitting = [k for k in near if any(_holds(interval, number) for number in half_precision(size, k))]

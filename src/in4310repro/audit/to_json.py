@@ -10,10 +10,12 @@ from typing import Any
 from in4310repro.audit.document import Value
 from in4310repro.audit.verdicts import Audit, Counted, Finding, ImageSet, MeanCheck
 
+Json = dict[str, Any]  # an object of JSON
+
 VERSION = 1
 
 
-def audit_json(audit: Audit) -> dict[str, Any]:
+def audit_json(audit: Audit) -> Json:
     """The whole audit."""
     document = audit.document
     return {
@@ -56,7 +58,7 @@ def audit_json(audit: Audit) -> dict[str, Any]:
     }
 
 
-def _value(value: Value) -> dict[str, Any]:
+def _value(value: Value) -> Json:
     return {
         "measure": value.measure.value,
         "class": value.class_name,
@@ -70,7 +72,7 @@ def _value(value: Value) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> Json:
     return {
         "kind": finding.kind,
         "rank": finding.rank.value,
@@ -88,7 +90,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _sizes(group: ImageSet) -> dict[str, Any]:
+def _sizes(group: ImageSet) -> Json:
     return {
         "tables": list(group.tables),
         "origin": group.origin,
@@ -99,7 +101,7 @@ def _sizes(group: ImageSet) -> dict[str, Any]:
     }
 
 
-def _counts(table: Counted) -> dict[str, Any]:
+def _counts(table: Counted) -> Json:
     totals = table.totals
     return {
         "table": table.name,
@@ -117,7 +119,7 @@ def _ends(counts: range | None) -> list[int] | None:
     return [counts[0], counts[-1]] if counts else None
 
 
-def _mean(mean: MeanCheck) -> dict[str, Any]:
+def _mean(mean: MeanCheck) -> Json:
     return {
         "table": mean.table,
         "measure": mean.measure.value,
