@@ -31,8 +31,9 @@ DEBIAN_PACKAGES = ("python3", "libstdc++6", "libgomp1")
 TORCH = ("torch==2.9.1", "torchvision==0.24.1")
 # Wheels in the versions that this Python has: what the package and torch import.
 SHARED = (
-    *("filelock", "fsspec", "jaxtyping", "jinja2", "markdown-it-py", "markupsafe", "mdurl", "mpmath", "networkx"),
-    *("numpy", "pillow", "pygments", "rich", "safetensors", "scikit-learn", "sympy", "typing-extensions"),
+    *("cloudpickle", "filelock", "fsspec", "jaxtyping", "jinja2", "joblib", "markdown-it-py", "markupsafe", "mdurl"),
+    *("mpmath", "narwhals", "networkx", "numpy", "pillow", "pygments", "rich", "safetensors", "scikit-learn", "scipy"),
+    *("sympy", "threadpoolctl", "typing-extensions"),
     *("wadler-lindig",),
 )
 WHEEL_PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
