@@ -66,12 +66,12 @@ class PlainLibraries(build_ext):
 
 def features(name: str, flags: list[str], link_flags: list[str]) -> Extension:
     """The kernel of the feature statistics."""
-    source = FEATURES / "kernel.cpp"
+    source, headers = FEATURES / "kernel.cpp", sorted(ARITHMETIC.glob("*.hpp"))
     return Extension(
         f"in4310repro.features._kernel_{name}",
         [str(source)],
-        depends=["setup.py"],
-        define_macros=[("SOURCE", f'"{hashlib.sha256(source.read_bytes()).hexdigest()}"')],
+        depends=["setup.py", *map(str, headers)],
+        define_macros=[("SOURCE", f'"{source_hash([source, *headers])}"')],
         extra_compile_args=[*COMMON, *flags, *CONTRACTED],
         extra_link_args=link_flags,
         language="c++",

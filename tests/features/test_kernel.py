@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from in4310repro.arithmetic import library
 from in4310repro.features import FeatureStatistics, kernel
 from in4310repro.features.covariance import means_by_lanes
 from in4310repro.features.kernel import (
-    INSTRUCTION_SETS,
     Kernel,
     _address,
     active_kernel,
@@ -27,7 +27,7 @@ from tests.features.copies import covariance_by_numpy, error_of
 
 
 def runs_here(instruction_set: str) -> bool:
-    """Of the processor and not of torch, which the tests hold at AVX2 for portable arithmetic."""
+    """By the flags of the processor: torch may be told to use less."""
     flags = {
         "base": set(),
         "avx2": {"avx2", "fma"},
@@ -37,7 +37,7 @@ def runs_here(instruction_set: str) -> bool:
     return flags[instruction_set] <= set(cpuinfo.read_text().split() if cpuinfo.exists() else ())
 
 
-NAMES = [name for name in INSTRUCTION_SETS if runs_here(name) and load_kernel(name)]
+NAMES = [name for name in library.SETS if runs_here(name) and load_kernel(name)]
 # A product and a sum are two roundings where the processor has no instruction for both.
 FUSED = [name for name in NAMES if name != "base" or platform.machine().lower() in ("aarch64", "arm64")]
 
@@ -324,10 +324,10 @@ def test_a_default_device_does_not_move_the_results() -> None:
 def test_a_library_from_another_source_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded = active_kernel()
     assert loaded is not None
-    assert (
-        loaded._library.source().decode()
-        == hashlib.sha256(Path(kernel.__file__).with_name("kernel.cpp").read_bytes()).hexdigest()
-    )
+    headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
+    files = [Path(kernel.__file__).with_name("kernel.cpp"), *headers]
+    named = b"".join(file.name.encode() + b"\0" + file.read_bytes() for file in files)
+    assert loaded._library.source().decode() == hashlib.sha256(named).hexdigest()
     (tmp_path / "kernel.cpp").write_text("// changed since\n")
     file = Path(loaded._library._name)
     monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))

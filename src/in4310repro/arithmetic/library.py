@@ -7,8 +7,9 @@ version of Python. The widest one that the processor can run is taken.
 import ctypes
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 SETS = ("avx512", "avx2", "base")  # the widest first
 NO_MEMORY = 1  # of enum Status in vectors.hpp
 
+T = TypeVar("T")
 Argument = Tensor | ctypes.Structure | int | float | None
 
 
@@ -24,11 +26,8 @@ class Library:
 
     def __init__(self, file: Path, instruction_set: str) -> None:
         self.instruction_set = instruction_set
-        self._library = ctypes.CDLL(str(file))
-        self._library.source.restype = ctypes.c_char_p
+        self._library = load(file, source_hash(), "other sources")
         self._library.usable.restype = ctypes.c_ssize_t
-        if self._library.source().decode() != source_hash():
-            raise ValueError(f"{file.name} was compiled from other sources: install again, pip install -e .")
 
     @property
     def usable(self) -> bool:
@@ -78,12 +77,38 @@ def _is_channels_last(value: Tensor) -> bool:
 
 @functools.cache
 def source_hash() -> str:
-    """sha256 of the names and contents of all C++ files of the room, as setup.py computes it."""
-    folder = Path(__file__).parent
+    """The hash of all C++ files of the room."""
+    return hash_of(sorted(Path(__file__).parent.glob("*.[ch]pp")))
+
+
+def hash_of(files: Iterable[Path]) -> str:
+    """sha256 of names and contents, as setup.py computes it."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.[ch]pp")):
+    for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
+
+
+def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
+    """A compiled library.
+
+    Raises:
+        OSError: it does not load.
+        ValueError: it was compiled from sources of another hash than those of now.
+    """
+    loaded = ctypes.CDLL(str(file))
+    loaded.source.restype = ctypes.c_char_p
+    if loaded.source().decode() != sources_now:
+        raise ValueError(f"{file.name} was compiled from {others}: install again, pip install -e .")
+    return loaded
+
+
+def if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
+    """The functions of a library; None if it was not built or does not load."""
+    try:
+        return kind(file, instruction_set) if file.exists() else None
+    except OSError:
+        return None
 
 
 @functools.cache
@@ -93,11 +118,7 @@ def compiled(instruction_set: str) -> Library | None:
     Raises:
         ValueError: it was built from other sources.
     """
-    file = Path(__file__).with_name(f"_arithmetic_{instruction_set}.so")
-    try:
-        return Library(file, instruction_set) if file.exists() else None
-    except OSError:
-        return None
+    return if_built(Library, Path(__file__).with_name(f"_arithmetic_{instruction_set}.so"), instruction_set)
 
 
 @functools.cache

@@ -26,6 +26,9 @@ template <int D, size_t... LANE>
         }
     if constexpr (D > 1) exchange<D / 2>(square, std::index_sequence<LANE...>{});
 }
+[[gnu::always_inline]] inline void transpose(Floats square[FLOATS]) {
+    exchange<FLOATS / 2>(square, std::make_index_sequence<FLOATS>{});
+}
 
 // to[j * to_step + i] = from[i * from_step + j] for i below `rows` and j below `columns`.
 inline void transpose(const float *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, float *to,
@@ -36,7 +39,7 @@ inline void transpose(const float *from, ptrdiff_t from_step, ptrdiff_t rows, pt
             Floats square[FLOATS];
 #pragma GCC unroll 16
             for (int k = 0; k < FLOATS; k++) square[k] = load<Floats>(from + (i + k) * from_step + j);
-            exchange<FLOATS / 2>(square, std::make_index_sequence<FLOATS>{});
+            transpose(square);
 #pragma GCC unroll 16
             for (int k = 0; k < FLOATS; k++) store(to + (j + k) * to_step + i, square[k]);
         }

@@ -6,35 +6,30 @@
 // the shape of a tile.
 // setup.py compiles this file once for each instruction set; kernel.py picks one.
 
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <utility>
+#include "../arithmetic/transpose.hpp"
+
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
 
+using arithmetic::BYTES, arithmetic::DOUBLES, arithmetic::FLOATS;
+using arithmetic::Doubles, arithmetic::Floats, arithmetic::Ints;
+using arithmetic::load, arithmetic::transpose;
+
 namespace {
 
-// Bytes of a vector; columns of a register tile in vectors, and its rows by the number of columns. Tiles fill the
-// registers with sums: 16 to 24 of 32, or 12 of 16.
+// Columns of a register tile in vectors, and its rows by the number of columns. Tiles fill the registers with sums: 16
+// to 24 of 32, or 12 of 16.
 #if defined(__AVX512F__)
-constexpr int BYTES = 64, COLUMNS = 4, HEIGHT[] = {0, 16, 8, 8, 4};
+constexpr int COLUMNS = 4, HEIGHT[] = {0, 16, 8, 8, 4};
 #elif defined(__AVX2__)
-constexpr int BYTES = 32, COLUMNS = 3, HEIGHT[] = {0, 8, 4, 4};
+constexpr int COLUMNS = 3, HEIGHT[] = {0, 8, 4, 4};
 #else
-constexpr int BYTES = 16, COLUMNS = 2, HEIGHT[] = {0, 4, 4};
+constexpr int COLUMNS = 2, HEIGHT[] = {0, 4, 4};
 #endif
 
-typedef float Floats __attribute__((vector_size(BYTES)));
-typedef double Doubles __attribute__((vector_size(BYTES)));
 typedef double Pair __attribute__((vector_size(2 * BYTES)));
-typedef int32_t Ints __attribute__((vector_size(BYTES)));
 
-constexpr int FLOATS = BYTES / 4, DOUBLES = BYTES / 8;
 constexpr int32_t INFINITE = 0x7f800000;       // bits of the infinite float; those of nan are above
 constexpr int LANES = 16;                      // partial sums of a spatial mean
 constexpr ptrdiff_t TURNS = 4;                 // values added to such a sum while it is in a register
@@ -57,13 +52,6 @@ struct Maps {
         return data + image * image_stride + channel * channel_stride + position * position_stride;
     }
 };
-
-template <typename V>
-[[gnu::always_inline]] inline V load(const void *from) {
-    V values;
-    std::memcpy(&values, from, sizeof values);
-    return values;
-}
 
 struct Wide {
     Doubles lower, upper;
@@ -240,27 +228,6 @@ Counts image_means(const Maps &maps, ptrdiff_t image, const float *shift, double
         for (ptrdiff_t position = 0; position < maps.positions; position++)
             counts += *maps.at(image, channel, position);
     return counts;
-}
-
-#if defined(__clang__)
-#define SHUFFLED __builtin_shufflevector
-#else  // which gcc has from 12 on
-#define SHUFFLED(first, second, ...) __builtin_shuffle(first, second, Ints{__VA_ARGS__})
-#endif
-
-// Row i of the square becomes its column i: blocks of D x D change places, for D = half the width, ..., 2, 1.
-template <int D, size_t... LANE>
-[[gnu::always_inline]] inline void exchange(Floats square[FLOATS], std::index_sequence<LANE...>) {
-    for (int i = 0; i < FLOATS; i++)
-        if (!(i & D)) {
-            Floats upper = square[i], lower = square[i + D];
-            square[i] = SHUFFLED(upper, lower, (LANE & D ? int(LANE) - D + FLOATS : int(LANE))...);
-            square[i + D] = SHUFFLED(upper, lower, (LANE & D ? int(LANE) + FLOATS : int(LANE) + D)...);
-        }
-    if constexpr (D > 1) exchange<D / 2>(square, std::index_sequence<LANE...>{});
-}
-[[gnu::always_inline]] inline void transpose(Floats square[FLOATS]) {
-    exchange<FLOATS / 2>(square, std::make_index_sequence<FLOATS>{});
 }
 
 // Panels hold FLOATS or DOUBLES channels each: panel, row, channel. These put FLOATS channels of a row in its place.

@@ -6,7 +6,6 @@ compiler fails no installation.
 
 import ctypes
 import functools
-import hashlib
 import math
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
+from in4310repro.arithmetic import library
 
 LEADING = 16  # the rows of a matrix of products are padded to a multiple of it
-INSTRUCTION_SETS = ("avx512", "avx2", "base")  # the widest first
 
 
 class Maps(ctypes.Structure):
@@ -39,11 +38,9 @@ class Kernel:
 
     def __init__(self, file: Path, instruction_set: str) -> None:
         self.instruction_set = instruction_set
-        self._library = ctypes.CDLL(str(file))
-        self._library.source.restype = ctypes.c_char_p
-        source = Path(__file__).with_name("kernel.cpp")
-        if self._library.source().decode() != hashlib.sha256(source.read_bytes()).hexdigest():
-            raise ValueError(f"{file} was compiled from another {source.name}: install again, pip install -e .")
+        headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
+        sources = library.hash_of([Path(__file__).with_name("kernel.cpp"), *headers])
+        self._library = library.load(file, sources, "another kernel.cpp")
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
         """Counts of values that are adjacent in memory, in any order."""
@@ -113,18 +110,14 @@ def load_kernel(instruction_set: str) -> Kernel | None:
     Raises:
         ValueError: it was built from another source.
     """
-    file = Path(__file__).with_name(f"_kernel_{instruction_set}.so")
-    try:
-        return Kernel(file, instruction_set) if file.exists() else None
-    except OSError:
-        return None
+    return library.if_built(Kernel, Path(__file__).with_name(f"_kernel_{instruction_set}.so"), instruction_set)
 
 
 @functools.cache
 def active_kernel() -> Kernel | None:
     """The kernel of the widest instruction set that was built and that the processor has."""
     widest = arithmetic.instruction_set() or "base"
-    usable = INSTRUCTION_SETS[INSTRUCTION_SETS.index(widest) :]
+    usable = library.SETS[library.SETS.index(widest) :]
     return next(filter(None, map(load_kernel, usable)), None)
 
 
