@@ -112,6 +112,20 @@ ptrdiff_t waiting(ptrdiff_t leaves) {
     return number;
 }
 
+// Where the sums of a part wait in levels[waiting sum][size]; add_to adds those that waited for them.
+template <typename AddTo>
+[[gnu::always_inline]] inline float *place_of(const Part &part, float *levels, ptrdiff_t size, const AddTo &add_to) {
+    float *to = levels + waiting(part.leaf) * size;
+    if (!part.begins) add_to(to + size);
+    if (!part.ends)
+        to += size;
+    else if (!part.first)
+        add_to(to);
+    if (part.ends && part.last)
+        for (ptrdiff_t leaf = part.leaf; leaf & 1; leaf >>= 1) add_to(to -= size);
+    return to;
+}
+
 // Continues sums[column][vector] by a run; A columns at the left tap, B at the right one.
 template <int A, int B, int V, Inside INSIDE>
 [[gnu::always_inline]] inline void follow(const Run &run, ptrdiff_t map_step, ptrdiff_t step, Floats (&sums)[A + B][V]) {
@@ -147,20 +161,13 @@ void tile(const Chunk &chunk, ptrdiff_t column, ptrdiff_t map_step, ptrdiff_t st
             else
                 follow<A, B, V, RIGHT>(run, map_step, step, sums);
         }
-        float *to = levels + waiting(part.leaf) * SIZE;
         auto add_to = [&](const float *left) __attribute__((always_inline)) {
 #pragma GCC unroll 8
             for (int c = 0; c < A + B; c++)
 #pragma GCC unroll 4
                 for (int v = 0; v < V; v++) sums[c][v] = load<Floats>(left + (c * V + v) * FLOATS) + sums[c][v];
         };
-        if (!part.begins) add_to(to + SIZE);
-        if (!part.ends)
-            to += SIZE;
-        else if (!part.first)
-            add_to(to);
-        if (part.ends && part.last)
-            for (ptrdiff_t leaf = part.leaf; leaf & 1; leaf >>= 1) add_to(to -= SIZE);
+        float *to = place_of(part, levels, SIZE, add_to);
 #pragma GCC unroll 8
         for (int c = 0; c < A + B; c++)
 #pragma GCC unroll 4
@@ -306,18 +313,11 @@ void depthwise_tile(const Chunk &chunk, ptrdiff_t channel, ptrdiff_t last, ptrdi
                     sums[v] = arithmetic::fma(load_lanes(x + from, lanes), load_lanes(g + from, lanes), sums[v]);
                 }
         }
-        float *to = levels + waiting(part.leaf) * SIZE;
         auto add_to = [&](const float *left) __attribute__((always_inline)) {
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) sums[v] = load<Floats>(left + v * FLOATS) + sums[v];
         };
-        if (!part.begins) add_to(to + SIZE);
-        if (!part.ends)
-            to += SIZE;
-        else if (!part.first)
-            add_to(to);
-        if (part.ends && part.last)
-            for (ptrdiff_t leaf = part.leaf; leaf & 1; leaf >>= 1) add_to(to -= SIZE);
+        float *to = place_of(part, levels, SIZE, add_to);
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) store(to + v * FLOATS, sums[v]);
     }
