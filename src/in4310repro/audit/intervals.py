@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -50,6 +50,17 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{float(self.low):.6g} to {float(self.high):.6g}"
+
+
+def span_of(intervals: Sequence[Interval]) -> Interval:
+    """From the least to the greatest number of some intervals."""
+    return Interval(low=min(each.low for each in intervals), high=max(each.high for each in intervals))
+
+
+def mean_of(intervals: Sequence[Interval], number: int) -> Interval:
+    """The sums of a number from each interval, divided by `number`."""
+    low, high = (sum(ends, Fraction(0)) / number for ends in ([i.low for i in intervals], [i.high for i in intervals]))
+    return Interval(low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from in4310repro.audit.batches import BATCH, batch_means
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFF64, Cell, Interval, Rounding
+from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFF64, Cell, Interval, Rounding, mean_of, span_of
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.shares import counted_columns, counts
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
@@ -139,20 +139,11 @@ def _any_weights(summary: Summary) -> Iterator[Reading]:
     """From the least to the greatest of the parts: what `weights.py` looks at more closely."""
     parts = summary.parts.values()
 
-    def between(way: Rounding) -> Interval:
-        intervals = [interval_of(part, way) for part in parts]
-        return Interval(low=min(each.low for each in intervals), high=max(each.high for each in intervals))
-
-    yield _reading("some weights", between)
+    yield _reading("some weights", lambda way: span_of([interval_of(part, way) for part in parts]))
 
 
 def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) -> Interval:
-    intervals = [interval_of(part, way) for part in parts]
-    mean = Interval(
-        low=sum((each.low for each in intervals), Fraction(0)) / number,
-        high=sum((each.high for each in intervals), Fraction(0)) / number,
-    )
-    return mean.widened(_sum_error(summary))
+    return mean_of([interval_of(part, way) for part in parts], number).widened(_sum_error(summary))
 
 
 def _sum_error(summary: Summary) -> Fraction:

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from in4310repro.audit.batches import BATCH, batch_means
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import Cell, Interval, Rounding
+from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of, span_of
 from in4310repro.audit.means import Summary, readings_of, summaries
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
@@ -112,8 +112,7 @@ def _batches(columns: Sequence[Column]) -> str | None:
     ways = [Rounding.TWICE, Rounding.TRUNCATED]
     for way in ways:
         intervals = [interval_of(cell, way) for cell in column.summary.parts.values()]
-        hull = Interval(low=min(i.low for i in intervals), high=max(i.high for i in intervals))
-        if batch_means(hull, images).meets(interval_of(column.summary.cell, way)):
+        if batch_means(span_of(intervals), images).meets(interval_of(column.summary.cell, way)):
             return f"the value is a mean over batches of up to {BATCH} images"
     return None
 
@@ -122,11 +121,7 @@ def plain(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Whether every summary is the plain mean of its parts."""
     for column in columns:
         intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
-        mean = Interval(
-            low=sum((each.low for each in intervals), Fraction(0)) / len(intervals),
-            high=sum((each.high for each in intervals), Fraction(0)) / len(intervals),
-        )
-        if not mean.meets(_printed(column, whole)):
+        if not mean_of(intervals, len(intervals)).meets(_printed(column, whole)):
             return False
     return True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from in4310repro.audit.document import Average, Measure, Table, Value
 from in4310repro.audit.readers.numbers import measured
-from in4310repro.audit.readers.pieces import Piece, scaled
+from in4310repro.audit.readers.pieces import Piece, scaled, value_of
 
 READER = "TOML"
 # The key of the class values, and that of their plain mean.
@@ -88,17 +88,11 @@ def _value(
         raise ValueError(f'{name}: {measure} {text!r} is no string; write "0.9882": its decimals are information')
     line = next((number for number, each in enumerate(lines, start=1) if f'"{text}"' in each), 1)
     cell = measured(text, line)
-    if cell is None or cell.printed is None:
+    label = f"{measure} {class_name or 'mean'}"
+    value = None if cell is None else value_of(measure, cell, label, class_name=class_name, average=average)
+    if value is None:
         raise ValueError(f"{name}: {measure} {text!r} is no number; 0.9882 and 98.82 % are valid")
-    return Value(
-        measure=measure,
-        printed=cell.printed,
-        class_name=class_name,
-        average=average,
-        count=cell.count,
-        spread=cell.spread,
-        label=f"{measure} {class_name or 'mean'}",
-    )
+    return value
 
 
 def _sizes(section: Mapping[str, Any], name: str) -> dict[str, int]:
