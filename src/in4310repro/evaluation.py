@@ -44,7 +44,7 @@ def evaluate(
     Raises:
         ValueError: the folder's classes are not the run's, or images are missing.
     """
-    images = _images_of_folder(run, data, progress) if data else _test_set(run, progress)
+    images = _images_of_folder(run, data, progress) if data else run.test_images(None, progress)
     model = numerics.place(run.selected_network())
     scores = predict(model, images, run.config, numerics, progress)
     measured = scores.metrics(run.config.protocol if deviations is None else deviations)
@@ -56,11 +56,6 @@ def evaluate(
         loss=scores.loss,
         **measured,
     )
-
-
-def _test_set(run: FinishedRun, progress: Progress) -> ImageSet:
-    split = run.split_below(None)
-    return load_images("test", split.root, split.parts["test"], run.config.image_size, progress=progress)
 
 
 def _images_of_folder(run: FinishedRun, data: str, progress: Progress) -> ImageSet:

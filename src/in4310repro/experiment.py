@@ -80,7 +80,7 @@ def train(
         )
         histories[setting.name] = _trained_history(files, setting.name, config) or fit(task)
         _close_setting(task)
-    _score_test_set(files, config, split, histories, numerics, progress)
+    _score_test_set(files, config, split, sets["test"], histories, numerics, progress)
     return FinishedRun.open(folder)
 
 
@@ -169,6 +169,7 @@ def _score_test_set(
     files: RunFolder,
     config: Config,
     split: Split,
+    images: ImageSet,
     histories: Mapping[str, list[HistoryRow]],
     numerics: Numerics,
     progress: Progress,
@@ -178,7 +179,7 @@ def _score_test_set(
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     model = models.from_state(config.model, len(split.classes), files.read_tensors(name), f"{files.folder / name}")
     model = numerics.place(model)
-    scores = predict(model, _load(split, "test", config, progress), config, numerics, progress)
+    scores = predict(model, images, config, numerics, progress)
     files.write_arrays(
         names.SCORES, paths=np.array(scores.paths, dtype=np.str_), labels=scores.labels, softmax=scores.softmax
     )

@@ -16,7 +16,7 @@ from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
-from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.finished import FinishedRun, finished_files, image_root
 from in4310repro.runs.folder import RunFolder
 from in4310repro.scores import Scores
 
@@ -41,9 +41,7 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     Raises:
         ValueError: the folder is no run, or the run is not finished.
     """
-    files = RunFolder.open(folder)
-    if not (folder / names.METRICS).is_file():
-        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
+    files = finished_files(folder)
     differences = changed_files(files)
     try:
         run = FinishedRun.open(folder)

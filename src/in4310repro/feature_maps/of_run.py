@@ -13,7 +13,7 @@ from in4310repro import models
 from in4310repro.config import Config
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import comparison_sets, subset
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import ImageSet
 from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_images
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, kernel_description
 from in4310repro.fingerprint import Fingerprint, fingerprint
@@ -32,16 +32,14 @@ def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Pro
 
     Args:
         run: gives the test images.
-        config: gives image size, sample size, seed and the folders of the other sets.
+        config: gives sample size, seed and the folders of the other sets.
         data: where the run's images are now, if they moved.
         progress: where to report progress.
 
     Raises:
         ValueError: a folder or an image that cannot be read, or images that are not the run's.
     """
-    split = run.split_below(data)
-    test = load_images("test", split.root, split.parts["test"], config.image_size, progress=progress)
-    return [subset(test, config.feature_images, config.seed), *comparison_sets(config)]
+    return [subset(run.test_images(data, progress), config.feature_images, config.seed), *comparison_sets(config)]
 
 
 def measure(

@@ -12,8 +12,10 @@ from in4310repro import config as configuration
 from in4310repro import models
 from in4310repro.config import Config
 from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.fingerprint import Fingerprint
+from in4310repro.progress import Progress
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import FeatureMaps, HistoryRow, RunMetrics, TensorHashes
@@ -42,9 +44,7 @@ class FinishedRun:
             ValueError: the folder is no run, the run is not finished, or a file is missing, damaged or of another
                 format.
         """
-        files = RunFolder.open(folder)
-        if not (folder / names.METRICS).is_file():
-            raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
+        files = finished_files(folder)
         config = configuration.from_json(files.read_json(names.CONFIG), f"{folder / names.CONFIG}")
         metrics: RunMetrics = files.read_json(names.METRICS)
         features = files.read_json(names.FEATURES) if (folder / names.FEATURES).is_file() else None
@@ -81,6 +81,11 @@ class FinishedRun:
         state = self.files.read_tensors(name)
         return models.from_state(self.config.model, len(self.classes), state, f"{self.folder / name}")
 
+    def test_images(self, data: str | None, progress: Progress) -> ImageSet:
+        """The test images, where they are now; raises as `split_below`."""
+        split = self.split_below(data)
+        return load_images("test", split.root, split.parts["test"], self.config.image_size, progress=progress)
+
     def split_below(self, data: str | None) -> Split:
         """The split with its images where they are now.
 
@@ -93,6 +98,18 @@ class FinishedRun:
         split = replace(self.split, root=image_root(self.config, data))
         check_contents(split)
         return split
+
+
+def finished_files(folder: Path) -> RunFolder:
+    """The folder of a finished run, whatever its files hold.
+
+    Raises:
+        ValueError: the folder is no run, or the run is not finished.
+    """
+    files = RunFolder.open(folder)
+    if not (folder / names.METRICS).is_file():
+        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
+    return files
 
 
 def image_root(config: Config, data: str | None) -> Path:
