@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from in4310repro.arithmetic import library
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Numbers = TypeVar("Numbers", Floats, Doubles)
 
 THREADS = (1, 2, 3, 16)
 
@@ -48,14 +50,15 @@ def chain(rows: Doubles) -> Doubles:
     return total
 
 
-def tree(leaves: list[Doubles]) -> Doubles:
+def tree(leaves: list[Numbers]) -> Numbers:
     """Leaves split at the largest power of two below their number; left plus right."""
     if len(leaves) == 1:
         return leaves[0]
     left = 1
     while 2 * left < len(leaves):
         left *= 2
-    return np.asarray(tree(leaves[:left]) + tree(leaves[left:]))
+    added: Numbers = tree(leaves[:left]) + tree(leaves[left:])
+    return added
 
 
 def batch_sum(values: Doubles) -> Doubles:

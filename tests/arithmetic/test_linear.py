@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic.matrices import linear
-from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, batch_sum, fused, root_mean_square
-from tests.arithmetic.test_weight_gradient import add_tree
+from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, batch_sum, fused, root_mean_square, tree
 
 Sizes = tuple[int, int, int]  # images, features, outputs
 SIZES = [(1, 1, 1), (2, 7, 3), (9, 33, 17), (17, 20, 65), (41, 5, 10), (300, 3, 2)]
@@ -52,7 +51,7 @@ def formula(drawn: list[Tensor]) -> list[Tensor]:
     zero = np.zeros((1, 1), np.float32)
     leaves = [leaf_sum(gradient[at : at + 8], rows[at : at + 8]) for at in range(0, len(rows), 8)]
     of_bias = batch_sum(gradient[:, None].astype(np.float64)).astype(np.float32)
-    results = products(rows, weight, bias), products(gradient, weight.T, zero), add_tree(leaves), of_bias
+    results = products(rows, weight, bias), products(gradient, weight.T, zero), tree(leaves), of_bias
     return [torch.from_numpy(result) for result in results]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic.convolutions import convolution
-from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, root_mean_square, rows_of
+from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, root_mean_square, rows_of, tree
 
 Pair = tuple[int, int]
 
@@ -83,16 +83,6 @@ def weight_gradient(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
     return torch.autograd.grad(result, weight, gradient)[0]
 
 
-def add_tree(leaves: list[Floats]) -> Floats:
-    """Of formulas.py, for float32."""
-    if len(leaves) == 1:
-        return leaves[0]
-    left = 1
-    while 2 * left < len(leaves):
-        left *= 2
-    return add_tree(leaves[:left]) + add_tree(leaves[left:])
-
-
 def by_torch(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
     weight = torch.zeros(
         (case.outputs, case.channels // case.groups, *case.kernel), dtype=maps.dtype, requires_grad=True
@@ -122,7 +112,7 @@ class Order:
     part: int = 32
     segment: int = 256
     leaf: int = 8
-    add: Callable[[list[Floats]], Floats] = add_tree
+    add: Callable[[list[Floats]], Floats] = tree
 
 
 OTHER_ORDERS = {

@@ -26,28 +26,16 @@ def without_zero(value: float) -> str:
     return text.removeprefix("0") if text.startswith("0") else text
 
 
-def mean_in_percent(generator: np.random.Generator) -> Report:
-    """Class accuracies as shares, their mean as a percentage."""
-    outcome = ordinary(generator)
-    values = values_of(outcome, PRINTINGS["share to 4 decimals"])
-    text = layouts.lines(generator, values, macro(outcome, PRINTINGS["percent to 2 decimals"]))
-    return report_of("shares and a mean in percent", text, sizes=sizes_of(outcome))
+def mean_printed_otherwise(name: str, classes: str, mean: str) -> Habit:
+    """Class accuracies in one of PRINTINGS, their mean in another."""
 
+    def habit(generator: np.random.Generator) -> Report:
+        outcome = ordinary(generator)
+        values = values_of(outcome, PRINTINGS[classes])
+        text = layouts.lines(generator, values, macro(outcome, PRINTINGS[mean]))
+        return report_of(name, text, sizes=sizes_of(outcome))
 
-def shorter_mean(generator: np.random.Generator) -> Report:
-    """Class accuracies with four decimals, their mean with one of percent."""
-    outcome = ordinary(generator)
-    values = values_of(outcome, PRINTINGS["percent to 2 decimals"])
-    text = layouts.lines(generator, values, macro(outcome, PRINTINGS["percent to 0 decimals"]))
-    return report_of("a mean with fewer decimals", text, sizes=sizes_of(outcome))
-
-
-def longer_mean(generator: np.random.Generator) -> Report:
-    """Class accuracies without decimals, their mean in full."""
-    outcome = ordinary(generator)
-    values = values_of(outcome, PRINTINGS["percent cut by %d"])
-    text = layouts.lines(generator, values, macro(outcome, PRINTINGS["repr of 100 k/n with a sign"]))
-    return report_of("a mean in full over whole percentages", text, sizes=sizes_of(outcome))
+    return habit
 
 
 def log_prefix(generator: np.random.Generator) -> Report:
@@ -205,9 +193,15 @@ HABITS: dict[str, Habit] = {
     "np.savetxt": written("np.savetxt", share, lambda v: f"{v:.18e}"),
     "no zero before the point": written("no zero before the point", share, without_zero),
     "hard space before the sign": written("hard space before the sign", percentage, lambda v: f"{v:.1f}\u00a0%"),
-    "shares and a mean in percent": mean_in_percent,
-    "a mean with fewer decimals": shorter_mean,
-    "a mean in full over whole percentages": longer_mean,
+    "shares and a mean in percent": mean_printed_otherwise(
+        "shares and a mean in percent", "share to 4 decimals", "percent to 2 decimals"
+    ),
+    "a mean with fewer decimals": mean_printed_otherwise(
+        "a mean with fewer decimals", "percent to 2 decimals", "percent to 0 decimals"
+    ),
+    "a mean in full over whole percentages": mean_printed_otherwise(
+        "a mean in full over whole percentages", "percent cut by %d", "repr of 100 k/n with a sign"
+    ),
     "lines of a logger": log_prefix,
     "accuracies of folds": fold_lines,
     "by method in Markdown": by_method("by method in Markdown", layouts.markdown, ".md"),
