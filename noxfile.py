@@ -30,7 +30,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Oracles, golden files, determinism."""
+    """Oracles, golden files, determinism; what takes minutes by itself with: nox -s tests -- -m slow."""
     _python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import os
 import shutil
@@ -27,9 +28,24 @@ TIERS_KEY = "golden tiers"
 active = functools.cache(functools.partial(activate, "auto", "cpu"))
 
 
+# What our modules import. While jaxtyping's hook imports one of ours, Python finds no bytecode of what that one imports
+# and compiles it again, which takes a lane ten seconds.
+IMPORTED = (
+    "imagehash",
+    "matplotlib.pyplot",
+    "rich.progress",
+    "scipy.optimize",
+    "sklearn.metrics",
+    "torchvision",
+    "typer",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Sets the arithmetic before anything computes; a process that only hands tests out needs none."""
     if not config.getoption("numprocesses", None):
+        for name in IMPORTED:
+            importlib.import_module(name)
         active()
 
 

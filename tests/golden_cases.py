@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import replace
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures
 from in4310repro.runs.selection import best_epoch
 from in4310repro.tensors import tensors_sha256
+from tests.processes import METHOD
 
 FOLDER = Path(__file__).parents[1] / "golden"
 COURSE_IMAGES, COURSE_RUNS = "IN4310REPRO_COURSE_IMAGES", "IN4310REPRO_COURSE_RUNS"
@@ -104,10 +105,11 @@ def _own_folder() -> Path:
 
 
 @functools.cache
-def begun(preset: str, device: str = "cpu") -> tuple[Path, SpawnProcess]:
+def begun(preset: str, device: str = "cpu") -> tuple[Path, BaseProcess]:
     """The folder of a whole run of a preset, and the process that makes it beside this one."""
     folder = (SHARED or _own_folder()) / f"{preset}-{device}"
-    process = multiprocessing.get_context("spawn").Process(target=whole_run, args=(preset, device, folder), daemon=True)
+    context: Any = multiprocessing.get_context("spawn" if device == "cuda" else METHOD)
+    process = context.Process(target=whole_run, args=(preset, device, folder), daemon=True)
     process.start()
     return folder, process
 
@@ -233,8 +235,8 @@ CASES: dict[str, Case] = {
     for case in (scene_pixels, split_and_order, initial_weights, first_steps, tiny_bits, demo_bits, demo_numbers)
 }
 
-# Of the cases that train for long; both of the demo look at one run.
-SECONDS = {"demo_bits": 140, "demo_numbers": 140}
+# Both look at one training that takes minutes.
+SLOW = ("demo_bits", "demo_numbers")
 
 
 def course_folder(name: str) -> Path | None:

@@ -11,14 +11,42 @@ from typing import Any
 
 import pytest
 
-from in4310repro import golden
+from in4310repro import experiment, golden
+from in4310repro.files import read_json
 from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import NOT_COMPARED, Claim, compare
 from in4310repro.numerics import Numerics
-from tests.golden_cases import CASES, COURSE_CASES, FOLDER, SECONDS
+from in4310repro.presets import PRESETS
+from in4310repro.progress import Progress
+from tests.golden_cases import CASES, COURSE_CASES, FOLDER, SLOW
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.long(SECONDS.get(case, 0))) for case in CASES])
+class EpochDoneError(Exception):
+    """Ends a training that has gone far enough."""
+
+
+class OneEpoch(Progress):
+    def message(self, line: str) -> None:
+        if " epoch 1: " in line:
+            raise EpochDoneError
+
+
+def test_the_first_epoch_of_the_demo_has_the_bits_of_its_golden_file(numerics: Numerics, tmp_path: Path) -> None:
+    if not numerics.portable:
+        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+    with pytest.raises(EpochDoneError):
+        experiment.train(PRESETS["demo"], numerics, tmp_path / "demo", OneEpoch())
+    (row,) = read_json(tmp_path / "demo" / "adamw" / "history.json")
+    values = golden.read(FOLDER, "demo_bits")["values"]
+    first = {name: values[f"adamw/{name}"]["value"][0] for name in ("weights", "train_loss", "val_loss")}
+    assert first == {"weights": row["weights_sha256"], "train_loss": row["train_loss"], "val_loss": row["val_loss"]}
+
+
+def marked(case: str) -> Any:
+    return pytest.param(case, marks=(pytest.mark.slow, pytest.mark.long(140)) if case in SLOW else ())
+
+
+@pytest.mark.parametrize("case", [marked(case) for case in CASES])
 def test_a_case_equals_its_golden_file(
     case: str, numerics: Numerics, golden_tiers: Callable[[golden.Comparison], None]
 ) -> None:

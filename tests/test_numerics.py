@@ -19,26 +19,32 @@ def fresh(code: str, **environment: str) -> str:
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def portable_here(numerics: Numerics) -> None:
     if numerics.mode != "portable":
         pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
-def test_the_portable_class_depends_on_no_thread_count_and_no_variable(threads: str, numerics: Numerics) -> None:
+def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_it_nor_a_variable(
+    threads: str, numerics: Numerics
+) -> None:
     portable_here(numerics)
     # Used before, and with the variables of other arithmetic: nothing of it may count.
-    code = "import torch; torch.ones(9) @ torch.ones(9); print(activate('portable').numeric_class)"
+    code = (
+        "import torch; torch.ones(9) @ torch.ones(9); a = activate('portable', 'cpu')\n"
+        "print(a.numeric_class, a.threads, torch.get_num_threads())"
+    )
     variables = {"OMP_NUM_THREADS": threads, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
-    assert fresh(code, **variables) == numerics.numeric_class
+    assert fresh(code, **variables) == " ".join([numerics.numeric_class, *2 * [str(min(int(threads), processors()))]])
 
 
-def test_portable_keeps_the_number_of_threads_and_native_takes_all_processors(numerics: Numerics) -> None:
-    portable_here(numerics)
-    code = "a = activate('{}', 'cpu'); import torch; print(a.threads, torch.get_num_threads())"
-    assert fresh(code.format("portable"), OMP_NUM_THREADS="1") == "1 1"
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert fresh(code.format("native"), OMP_NUM_THREADS="1") == f"{processors} {processors}"
+def test_native_takes_all_processors() -> None:
+    code = "a = activate('native', 'cpu'); import torch; print(a.threads, torch.get_num_threads())"
+    assert fresh(code, OMP_NUM_THREADS="1") == f"{processors()} {processors()}"
 
 
 def test_without_kernels_portable_stops_with_the_reason_and_auto_is_native(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def built(compiler: str, level: str, extension: Any, folder: Path) -> Path:
 
 
 # The installed one is built with -O3.
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["-O1", "-O2"])
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 def test_every_compiler_and_level_gives_the_same_bits(

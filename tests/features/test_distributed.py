@@ -13,6 +13,7 @@ from in4310repro.features import FeatureStatistics
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches, first_image, gather
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
+from tests.processes import METHOD
 
 IMAGES = 6 * BLOCK + 21
 
@@ -64,7 +65,7 @@ def rank_main(rank: int, folder: str) -> None:
 
 def test_two_and_four_processes_give_the_bits_of_one(tmp_path: Path) -> None:
     mp: Any = multiprocessing
-    mp.spawn(rank_main, args=(str(tmp_path),), nprocs=4)
+    mp.start_processes(rank_main, args=(str(tmp_path),), nprocs=4, start_method=METHOD)
     together = {n: load_file(tmp_path / f"{n}.safetensors") for n in (2, 4)}
     alone = numbers(measure(0, 1))
     for gathered in together.values():

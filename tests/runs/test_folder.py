@@ -1,7 +1,7 @@
 """The run folder: files are whole or absent, and a changed byte is found."""
 
-import subprocess
-import sys
+import re
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +12,7 @@ import torch
 from in4310repro.files import write_whole
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import tensors_sha256
+from tests.processes import held_by_another_process
 
 
 @pytest.fixture
@@ -83,17 +84,13 @@ def test_a_folder_with_a_persons_files_is_never_moved(tmp_path: Path) -> None:
     assert (tmp_path / "thesis" / "chapter.tex").is_file()
 
 
-def test_two_processes_cannot_train_in_one_folder(run: RunFolder) -> None:
-    code = (
-        "import sys; from pathlib import Path; from in4310repro.runs.folder import RunFolder; "
-        "RunFolder.{}(Path(sys.argv[1]))"
-    )
-    for way in ("create", "reopen"):
-        command = [sys.executable, "-c", code.format(way), str(run.folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode != 0
-        assert f"another process works on {run.folder}" in done.stderr
-    assert run.changed_files() == []
+def test_two_processes_cannot_train_in_one_folder(run: RunFolder, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run.folder, tmp_path / "shared"))
+    with held_by_another_process(folder):
+        for begin in (RunFolder.create, RunFolder.reopen):
+            with pytest.raises(ValueError, match=f"another process works on {re.escape(str(folder))}"):
+                begin(folder)
+    assert RunFolder.open(folder).changed_files() == []
 
 
 def test_a_run_without_a_manifest_is_not_taken_for_unchanged(run: RunFolder) -> None:

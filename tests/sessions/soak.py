@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from in4310repro.files import file_sha256, read_json
 from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
 from in4310repro.runs.folder import RunFolder
+from tests.processes import METHOD
 
 # Where a process dies in the middle of a write: in checkpoints, and in the scores.
 WRITES = ("checkpoint", "scores.npz")
@@ -65,15 +66,14 @@ class Soak:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["in4310repro.experiment"])
+        self.context: Any = multiprocessing.get_context(METHOD)
         self.seconds: dict[int, float] = {}
 
-    def start(self, position: int, folder: Path, target: tuple[str, int] | None = None) -> ForkServerProcess:
+    def start(self, position: int, folder: Path, target: tuple[str, int] | None = None) -> BaseProcess:
         """Starts a process that trains, or resumes, the run in the folder."""
         process = self.context.Process(target=train, args=(config_of(position), folder, target))
         process.start()
-        return process
+        return process  # type: ignore[no-any-return]
 
     def undisturbed(self, position: int) -> Path:
         """The run that nobody killed, made once; its duration is noted."""

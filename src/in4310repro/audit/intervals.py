@@ -119,6 +119,7 @@ def counts_within(interval: Interval, images: int) -> range:
     return range(max(0, ceil(interval.low * images)), min(images, floor(interval.high * images)) + 1)
 
 
+@lru_cache(maxsize=100_000)
 def smallest_size(interval: Interval) -> int:
     """The least n for which some k/n lies in the interval: the denominator of its simplest fraction.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from in4310repro.audit.document import Measure, Printed
 from in4310repro.audit.intervals import FULL, ROUNDOFF64
@@ -36,6 +37,7 @@ def _unit(printed: Printed, common: int | None) -> Fraction:
     return Fraction(1, 10 ** max(min(COARSEST, printed.decimals), decimals))
 
 
+@lru_cache(maxsize=100_000)
 def significant_decimals(printed: Printed) -> int:
     """Decimals of the share without the zeros at its end; of a double next to a short decimal, those of the latter."""
     if printed.decimals >= ALMOST_FULL:
