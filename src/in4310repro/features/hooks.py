@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from in4310repro.features.inputs import HINT, ImageCounter, check_output, checked_count, count_images, is_certain
 
 ModuleChoice = Sequence[str] | re.Pattern[str] | Literal["leaves"]
 Hook = Callable[[nn.Module, tuple[object, ...], object], None]
@@ -31,7 +33,7 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
     if isinstance(modules, str):
         if modules != "leaves":
             raise ValueError(f'modules is {modules!r}; give a list of names, a compiled pattern or "leaves"')
-        return {name: module for name, module in model.named_modules() if not any(module.children())}
+        return dict(_leaves(model))
     modules = list(modules)
     missing = [name for name in modules if name not in named]
     if missing:
@@ -42,16 +44,36 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
     return {name: named[name] for name in modules}
 
 
-def iterate_tensors(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor inside nested tuples, lists and mappings, each with its path: "", "[0]", "[hidden][1]"."""
-    if isinstance(output, Tensor):
-        yield path, output
-    elif isinstance(output, Mapping):
-        for key, value in output.items():
-            yield from iterate_tensors(value, f"{path}[{key}]")
-    elif isinstance(output, tuple | list):
-        for position, value in enumerate(output):
-            yield from iterate_tensors(value, f"{path}[{position}]")
+def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Modules without children; of a quantised one, whose children are its packed weights, the module itself."""
+    quantised: str | None = None
+    for name, module in model.named_modules():
+        if quantised is not None and name.startswith(quantised):
+            continue
+        quantised = f"{name}." if _is_quantised(module) and name else None
+        if quantised or not any(module.children()):
+            yield name, module
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized"))
+
+
+def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+    """Check that the modules are run by Python, where hooks are called.
+
+    Raises:
+        ValueError: one runs in a program that was scripted, traced or exported, or is the model that was.
+    """
+    for name, module in {"": model, **modules}.items():
+        # A traced model is called by Python itself, and runs what is inside of it elsewhere.
+        scripted = isinstance(module, torch.jit.ScriptModule) and not isinstance(module, torch.jit.TopLevelTracedModule)
+        if scripted or any(kind.__module__.startswith("torch.export") for kind in type(module).__mro__):
+            hint = "measure the model that it was made of" + (f", or leave_out={[name]}" if name else "")
+            raise ValueError(
+                f"module {name!r} is part of a program that torch.jit or torch.export made ({type(module).__name__}), "
+                f"which calls no hooks; {hint}"
+            )
 
 
 @contextmanager
@@ -71,20 +93,30 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 class ForwardPass:
     """State of the model's current forward pass; only its methods, which are hooks, write it; others read `aborted`."""
 
-    batch_size: int | None = None  # images; None outside of a pass, and where no input is a tensor
+    count: ImageCounter | None = None  # of the caller; None: the rule of `count_images`
+    batch_size: int | None = None  # images; None outside of a pass
     calls: Counter[str] = field(default_factory=Counter)  # of each module so far in the pass
+    certain: bool = True  # the output of the model does not have to agree with the batch size
     running: bool = False
     measured: bool = False  # at least one module has measured the images of the pass
     aborted: bool = False  # a pass ended in an error after a module had measured its images
 
-    def begin(self, _module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    def begin(self, model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         """Before the model's forward."""
-        self.calls.clear()
-        self.batch_size = next((int(t.shape[0]) for _, t in iterate_tensors((args, kwargs)) if t.ndim), None)
+        # Ctrl-C skips every hook after it.
+        self.clean_up()
+        if self.count is None:
+            if getattr(model, "batch_first", True) is False:
+                raise ValueError(f"batch_first of the model is False, and axis 0 of its input no images; {HINT}")
+            self.batch_size, self.certain = count_images(args, kwargs), is_certain(args, kwargs)
+        else:
+            self.batch_size, self.certain = checked_count(self.count(*args, **kwargs)), True
         self.running, self.measured = True, False
 
-    def end(self, *_: object) -> None:
+    def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
         """After the model's forward, unless it raised."""
+        if self.batch_size is not None and not self.certain:
+            check_output(self.batch_size, output)
         self.running = False
 
     def clean_up(self, *_: object) -> None:

@@ -4,7 +4,7 @@ import copy
 import math
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Literal
@@ -18,13 +18,17 @@ from in4310repro.features.hooks import (
     ForwardPass,
     ModuleChoice,
     capture_outputs,
+    check_calls_hooks,
     choose,
     evaluation_mode,
-    iterate_tensors,
 )
+from in4310repro.features.inputs import ImageCounter
+from in4310repro.features.nesting import iterate_values
+from in4310repro.features.outputs import default_channel_axis, is_unbatched, plain_tensor, rows_are_no_images
 from in4310repro.features.result import FeatureResult, finalize
+from in4310repro.features.selection import LeaveOut
 from in4310repro.features.state import StateMetadata, pack, tensors_of_stream, unpack
-from in4310repro.features.stream import Settings, Stream, default_channel_axis
+from in4310repro.features.stream import Settings, Stream
 
 StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
 
@@ -36,7 +40,10 @@ class FeatureStatistics:
     before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is unchanged.
 
     Args:
-        model: the model that the caller will run, with images on the first axis of its first tensor.
+        model: the model that the caller will run. Its images are counted in the first argument that holds a tensor: on
+            axis 0 of a tensor; the entries of a list of tensors with three axes, or of mappings, as detection has them;
+            in other nested arguments the number that all of their parts have. In a nested argument the number has to be
+            that of the model's output too, or the pass is refused.
         modules: exact names; a compiled pattern that whole names must match; or "leaves", all modules without children.
         samples: "images": one sample per image, the mean over positions. "positions": every position is a sample.
             "flat": the flattened maps are samples; only the spectrum is computed, and every map is kept.
@@ -49,10 +56,17 @@ class FeatureStatistics:
             GPU in `result()`.
         first_image: index of the first image that will pass, a multiple of 64; for shards that are merged later.
         channel_axis: the axis of the channels, for modules where the rule is wrong. The rule: the last axis of tokens
-            (image, token, channel), nn.Linear and nn.LayerNorm; axis 1 of everything else.
+            (image, token, channel), linear layers (with `out_features`), nn.LayerNorm, nn.RMSNorm and nn.Embedding;
+            axis 1 of everything else.
+        leave_out: what is not measured: names of modules, with all inside of them, or of parts of outputs such as
+            `pool[1]`; or a compiled pattern that such whole names must match. For outputs that are no dense floating-point tensors, and, unless
+            `samples` is None, for those whose axis 0 is not the images: both are refused.
+        count_images: a function that gets the arguments of the model and returns their number of images, where the rule
+            is wrong or refuses.
 
     Raises:
-        ValueError: a name, pattern or value that does not exist. No hook has been placed then.
+        ValueError: a name, pattern or value that does not exist, or a model that calls no hooks because torch.jit or
+            torch.export made it. No hook has been placed then.
 
     Examples:
         >>> import torch
@@ -79,6 +93,8 @@ class FeatureStatistics:
         on_non_finite: Literal["count", "raise"] = "count",
         first_image: int = 0,
         channel_axis: Mapping[str, int] | None = None,
+        leave_out: Sequence[str] | re.Pattern[str] = (),
+        count_images: ImageCounter | None = None,
     ) -> None:
         self._settings = Settings(
             samples=samples,
@@ -91,7 +107,11 @@ class FeatureStatistics:
             raise ValueError(f"first_image is {first_image}; it can be 0 or a multiple of {BLOCK}")
         self._model = model
         # A compiled model wraps the one whose names the caller knows.
-        self._modules = choose(getattr(model, "_orig_mod", model), modules)
+        original = getattr(model, "_orig_mod", model)
+        self._modules, self._leave_out = choose(original, modules), LeaveOut(leave_out)
+        self._leave_out.drop_modules(self._modules)
+        check_calls_hooks(original, self._modules)
+        self._count_images = count_images
         self._all_must_run = not isinstance(modules, str | re.Pattern)
         self._first_image = first_image
         self._channel_axes = dict(channel_axis or {})
@@ -103,7 +123,7 @@ class FeatureStatistics:
         """Set every attribute that measuring changes; all others are written by __init__ alone."""
         self._streams: dict[StreamKey, Stream] = {}
         self._thread: int | None = None
-        self._forward = ForwardPass()
+        self._forward = ForwardPass(self._count_images)
         self._hooks: ExitStack | None = None
         self._entered = False
 
@@ -135,38 +155,66 @@ class FeatureStatistics:
             return self._measure(name, call, images, output)
 
     def _measure(self, name: str, call: int, images: int | None, output: object) -> None:
-        for path, values in iterate_tensors(output):
-            axis = self._channel_axes.get(name, default_channel_axis(self._modules[name], values.ndim))
+        found = False
+        for path, value in iterate_values(output):
+            found = True
+            if path and self._leave_out.includes(f"{name}{path}"):
+                continue
             try:
-                image_count = self._count_images(values, axis, images)
-                self._check_poolable(self._streams.get((name, 0, path)), values, axis)
+                values = plain_tensor(value)
+                axis = self._channel_axes.get(name, default_channel_axis(self._modules[name], values.ndim))
+                image_count = self._check_axes(name, path, values, axis, images)
+                self._check_width(name, call, path, values, axis)
+            except ValueError as error:
+                title = [f"{name}{path}"]
+                raise ValueError(f"module {name!r}{path}: {error}; leave_out={title} leaves it out") from error
+            try:
                 self._stream((name, call, path)).update(values, axis, image_count)
             except ValueError as error:
                 raise ValueError(f"module {name!r}{path}: {error}") from error
+        if not found and output not in ((), [], {}):
+            text = f"its output is of type {type(output).__name__} and holds no tensor"
+            raise ValueError(f"module {name!r}: {text}; leave_out={[name]} leaves it out")
 
-    def _count_images(self, values: Tensor, axis: int, images: int | None) -> int:
-        shape = tuple(values.shape)
-        if not values.is_floating_point():
-            raise ValueError(f"its output is {values.dtype}; statistics are of floating-point values")
-        if not shape or (self._settings.samples is not None and not 0 < axis < len(shape)):
-            raise ValueError(f"its output has shape {shape}; axis 0 must be images and axis {axis} channels")
-        if self._settings.samples is not None and images not in (None, shape[0]):
-            raise ValueError(f"its output has shape {shape}; axis 0 must be the {images} images of the batch")
-        return shape[0] if images is None else images
+    def _check_axes(self, name: str, path: str, values: Tensor, axis: int, images: int | None) -> int:
+        """The number of images, where the axes of an output are what the samples need."""
+        shape, module = tuple(values.shape), self._modules[name]
+        unbatched = is_unbatched(module, len(shape))
+        if self._settings.samples is None:
+            if unbatched and self._count_images is None:
+                raise ValueError(
+                    f"its output has shape {shape}, of one image without a batch axis: add it, image[None]"
+                )
+            return images if images is not None else shape[0] if shape else 1
+        if reason := "those of one image" if unbatched else rows_are_no_images(module, path):
+            raise ValueError(f"its output has shape {shape}, and axis 0 is {reason}; samples=None counts its values")
+        if len(shape) < 2:
+            raise ValueError(f"its output has shape {shape}, without channels; samples=None counts its values")
+        if not 0 < axis < len(shape):
+            raise ValueError(
+                f"its output has shape {shape}; axis 0 must be images and axis {axis} channels: channel_axis can be "
+                f"{{{name!r}: 1}} to {{{name!r}: {len(shape) - 1}}}"
+            )
+        if images not in (None, shape[0]):
+            raise ValueError(
+                f"its output has shape {shape}; axis 0 must be the {images} images of the batch; samples=None counts "
+                "its values"
+            )
+        return shape[0]
 
-    def _check_poolable(self, first: Stream | None, values: Tensor, axis: int) -> None:
-        """Raise ValueError unless this output can be pooled with those of the module's first call."""
+    def _check_width(self, name: str, call: int, path: str, values: Tensor, axis: int) -> None:
+        """Raise ValueError unless the rows of this output fit to those before."""
+        pooled = self._settings.calls == "pool"
+        first = self._streams.get((name, 0 if pooled else call, path))
         first_width = None if first is None or first.accumulator is None else first.accumulator.row_width
-        if self._settings.calls == "keep" or first_width is None:
+        if first_width is None:
             return
         flat = self._settings.samples == "flat"
         width = math.prod(values.shape[1:]) if flat else values.shape[axis]
         if width != first_width:
             unit = "values per image" if flat else "channels"
-            raise ValueError(
-                f"{width} {unit}, and {first_width} before; they cannot be pooled: measure another module, "
-                'or its calls separately with calls="keep"'
-            )
+            hint = "measure another module" + (', or its calls separately with calls="keep"' if pooled else "")
+            raise ValueError(f"{width} {unit}, and {first_width} before; they cannot be pooled: {hint}")
 
     def _stream(self, key: StreamKey) -> Stream:
         """The stream of a key, made on first use."""
@@ -201,7 +249,7 @@ class FeatureStatistics:
         return results
 
     def _check_not_aborted(self) -> None:
-        if self._forward.aborted:
+        if self._forward.aborted or (self._forward.running and self._forward.measured):
             raise ValueError(
                 "a forward pass was aborted: some modules measured its images and others did not; measure again, "
                 "or continue from an earlier state_dict"
@@ -212,7 +260,11 @@ class FeatureStatistics:
         missing = [name for name in self._modules if name not in ran]
         if missing and (self._all_must_run or not ran):
             reason = "only forward passes inside the with block, of the very model that was given, count"
-            if hasattr(self._model, "_orig_mod"):
+            if isinstance(self._model, torch.fx.GraphModule):
+                reason = (
+                    "a graph of torch.fx calls its innermost modules alone: name those, or measure the model itself"
+                )
+            elif hasattr(self._model, "_orig_mod") or self._model._compiled_call_impl is not None:
                 reason = "code that torch.compile made before calls no hooks: measure the model that was compiled"
             raise ValueError(f"modules {missing} never ran or gave no tensor; {reason}")
 
@@ -272,4 +324,5 @@ class FeatureStatistics:
 
     def _describe(self) -> dict[str, object]:
         """All that must be equal for two statistics to merge."""
-        return vars(self._settings) | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
+        described = vars(self._settings) | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
+        return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})

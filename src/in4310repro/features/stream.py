@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
@@ -128,17 +128,6 @@ class Stream:
         self._next_image = state["next_image"]
         if self.accumulator is not None:
             self.accumulator.restore(tensors)
-
-
-ONE_DIMENSIONAL = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
-
-
-def default_channel_axis(module: nn.Module, ndim: int) -> int:
-    """Axis of the channels in an output of `ndim` axes: the last for tokens, linear layers and layer norms, else 1."""
-    # Exactly nn.LayerNorm: torchvision's LayerNorm2d derives from it and keeps channels on axis 1.
-    if type(module) in (nn.Linear, nn.LayerNorm):
-        return ndim - 1
-    return 2 if ndim == 3 and not isinstance(module, ONE_DIMENSIONAL) else 1
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:

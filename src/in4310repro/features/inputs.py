@@ -1,0 +1,79 @@
+"""How many images a model is given, by one rule."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from in4310repro.features.nesting import children, iterate_values
+
+ImageCounter = Callable[..., int]
+HINT = "say how many there are: count_images=FUNCTION, which gets the arguments of the model and returns their number"
+
+
+def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
+    """Number of images in the first argument that holds a tensor; keyword arguments are one mapping after the others.
+
+    * A tensor: its axis 0. A packed sequence: its sequences.
+    * A list or tuple of tensors with three axes, or of mappings: each is one image, as in torchvision's detection.
+    * Another list or tuple, a mapping, a dataclass: the number that all of its parts have.
+
+    Raises:
+        ValueError: there is no tensor, or the parts of an argument have different numbers.
+    """
+    for argument in (*args, kwargs):
+        if (count := _count(argument)) is not None:
+            return count
+    raise ValueError(f"no input of the model is a tensor or holds one, so that nothing tells its images; {HINT}")
+
+
+def checked_count(count: object) -> int:
+    """What a function of the caller has counted.
+
+    Raises:
+        ValueError: it is no number of images.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ValueError(f"count_images gave {count!r}; it has to give the number of images, an int from 0")
+    return count
+
+
+def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+    """Whether the first argument with images is a tensor alone; else the output of the model has to agree."""
+    first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
+    return isinstance(first, Tensor | PackedSequence)
+
+
+def check_output(images: int, output: object) -> None:
+    """Check the images counted in a nested input against the output of the model.
+
+    Raises:
+        ValueError: it is no list of so many entries, and holds no tensor of so many rows.
+    """
+    numbers = {int(value.size(0)) for _, value in iterate_values(output) if isinstance(value, Tensor) and value.dim()}
+    if isinstance(output, list | tuple):
+        numbers.add(len(output))
+    if images not in numbers:
+        raise ValueError(
+            f"the nested input of the model looks like {images} images, and its output like {sorted(numbers)}; {HINT}"
+        )
+
+
+def _count(argument: object) -> int | None:
+    """Images in one argument; None where it holds no tensor with an axis."""
+    if isinstance(argument, Tensor):
+        return int(argument.size(0)) if argument.dim() else None
+    if isinstance(argument, PackedSequence):
+        return int(argument.batch_sizes[0])
+    parts = [part for _, part in children(argument) or []]
+    plain_list = isinstance(argument, list | tuple) and not hasattr(argument, "_fields")
+    if parts and plain_list and all(_is_one_image(part) for part in parts):
+        return len(parts)
+    counts = {count for part in parts if (count := _count(part)) is not None}
+    if len(counts) > 1:
+        raise ValueError(f"the parts of the model's nested input look like {sorted(counts)} images; {HINT}")
+    return next(iter(counts), None)
+
+
+def _is_one_image(part: object) -> bool:
+    return isinstance(part, Mapping) or (isinstance(part, Tensor) and part.dim() == 3)

@@ -1,0 +1,66 @@
+"""Which outputs of which modules can be measured, and where their channels are; the others are refused with a reason."""
+
+import re
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+ONE_DIMENSIONAL = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
+# Channels come last whatever the number of axes; layers of `out_features` are linear ones, quantised or adapted.
+CHANNELS_LAST = (nn.Embedding, nn.RMSNorm)
+# Layers whose images have so many axes besides their channels, by the names of torch's classes.
+SPATIAL = re.compile(r"Conv([123])d|ConvTranspose([123])d|(?:Max|Avg|LP)Pool([123])d|BatchNorm([23])d")
+WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
+
+
+def default_channel_axis(module: nn.Module, ndim: int) -> int:
+    """Axis of the channels in an output of `ndim` axes: the last for tokens, linear layers and layer norms, else 1."""
+    # Exactly nn.LayerNorm: torchvision's LayerNorm2d derives from it and keeps channels on axis 1.
+    if type(module) is nn.LayerNorm or isinstance(module, CHANNELS_LAST) or hasattr(module, "out_features"):
+        return ndim - 1
+    return 2 if ndim == 3 and not isinstance(module, ONE_DIMENSIONAL) else 1
+
+
+def plain_tensor(output: object) -> Tensor:
+    """The output as a plain tensor that the kernel can read: subclasses are seen as what they hold, without a copy.
+
+    Raises:
+        ValueError: it is no tensor of floating-point values in memory of its own.
+    """
+    if isinstance(output, PackedSequence):
+        raise ValueError("its output is a packed sequence, whose rows are no images")
+    if not isinstance(output, Tensor):
+        raise ValueError(f"its output is of type {type(output).__name__}, in which statistics find no tensors")
+    if output.is_nested:
+        raise ValueError("its output is a nested tensor, whose images have different shapes")
+    if type(output).__torch_dispatch__ is not WITHOUT_STORAGE:
+        raise ValueError(f"its output is of type {type(output).__name__}, which holds no plain values")
+    if output.layout != torch.strided or output.device.type == "meta":
+        raise ValueError(f"its output is {output.layout} on {output.device}; statistics are of dense values in memory")
+    if not output.is_floating_point():
+        raise ValueError(f"its output is {output.dtype}; statistics are of floating-point values")
+    if type(output) in (Tensor, nn.Parameter):
+        return output
+    with torch._C.DisableTorchFunctionSubclass():
+        return output.as_subclass(Tensor)
+
+
+def is_unbatched(module: nn.Module, ndim: int) -> bool:
+    """Whether an output of so many axes is that of one image without an axis for images."""
+    names = (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__)
+    return any(name is not None and ndim == 1 + int(name[name.lastindex or 0]) for name in names)
+
+
+def rows_are_no_images(module: nn.Module, path: str) -> str | None:
+    """What axis 0 of an output is by the definition of the module, where that is not images; else None."""
+    # Of torch.ao too, whose quantised ones do not derive from RNNBase.
+    recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
+    if recurrent and path.startswith("[1]"):
+        return "the layers of a hidden state"
+    sequence = recurrent or (isinstance(module, nn.MultiheadAttention) and path == "[0]")
+    return (
+        "the steps of the sequence (batch_first is False)"
+        if sequence and not getattr(module, "batch_first", True)
+        else None
+    )
