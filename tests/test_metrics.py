@@ -1,10 +1,16 @@
 """Class accuracy and average precision against scikit-learn, by hand, and against known wrong ways."""
 
+import importlib.util
+import math
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import pytest
 import sklearn.metrics
 import torch
 
+from in4310repro import metrics
 from in4310repro.metrics import average_precision, class_accuracy, summary
 
 CLASSES = 6
@@ -163,3 +169,56 @@ def test_a_label_outside_the_classes_is_refused() -> None:
     labels[0] = 6
     with pytest.raises(ValueError, match="labels reach from 0 to 6; 0 to 5 are valid"):
         class_accuracy(labels, scores)
+
+
+@pytest.fixture(scope="module")
+def unchecked() -> ModuleType:
+    """The module as a user imports it: without the run-time checks of types that tests add."""
+    spec = importlib.util.spec_from_file_location("unchecked_metrics", metrics.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+LABELS, SCORES = torch.tensor([0, 1, 1]), torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+MISFITS: dict[str, tuple[object, object, str]] = {
+    "fewer labels than images": (LABELS[:2], SCORES, "there are 2 labels and scores of 3 images"),
+    "more labels than images": (LABELS, SCORES[:2], "there are 3 labels and scores of 2 images"),
+    "labels in a column": (LABELS[:, None], SCORES, r"labels has shape \(3, 1\) of torch.int64"),
+    "one-hot labels": (torch.eye(2)[LABELS], SCORES, r"labels has shape \(3, 2\) of torch.float32"),
+    "probabilities as labels": (SCORES[:, 0], SCORES, r"labels has shape \(3,\) of torch.float32; one integer"),
+    "truth values as labels": (LABELS == 1, SCORES, r"labels has shape \(3,\) of torch.bool"),
+    "one label": (torch.tensor(1), SCORES, r"labels has shape \(\)"),
+    "predicted classes as scores": (LABELS, LABELS, r"scores has shape \(3,\) of torch.int64"),
+    "the score of one class alone": (LABELS, SCORES[:, 1], r"scores has shape \(3,\) of torch.float32"),
+    "scores of patches": (LABELS, SCORES[:, :, None], r"scores has shape \(3, 2, 1\)"),
+    "counts as scores": (LABELS, SCORES.long(), r"scores has shape \(3, 2\) of torch.int64"),
+    "no images": (LABELS[:0], SCORES[:0], r"scores has shape \(0, 2\); at least one image and one class"),
+    "no classes": (LABELS, SCORES[:, :0], r"scores has shape \(3, 0\)"),
+    "swapped": (SCORES, LABELS, r"labels has shape \(3, 2\) of torch.float32"),
+    "arrays": (LABELS.numpy(), SCORES, "labels is of type ndarray"),
+    "lists": (LABELS, SCORES.tolist(), "scores is of type list"),
+    "a negative label": (LABELS - 1, SCORES, "labels reach from -1 to 0; 0 to 1 are valid"),
+    "labels from 1": (LABELS + 1, SCORES, "labels reach from 1 to 2; 0 to 1 are valid"),
+    "a score that is nan": (LABELS, SCORES.log() * 0 + math.nan, "image 0 has the scores"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_labels_and_scores_that_do_not_fit_are_refused_by_every_metric(unchecked: Any, case: str) -> None:
+    labels, scores, message = MISFITS[case]
+    for metric in (unchecked.class_accuracy, unchecked.average_precision, unchecked.summary):
+        with pytest.raises(ValueError, match=message):
+            metric(labels, scores)
+
+
+def test_ranked_scores_of_another_shape_than_the_scores_are_refused(unchecked: Any) -> None:
+    with pytest.raises(ValueError, match=r"ranked has shape \(3, 1\), and scores \(3, 2\)"):
+        unchecked.summary(LABELS, SCORES, SCORES[:, :1])
+
+
+def test_labels_of_fewer_bits_give_the_same_accuracies(unchecked: Any) -> None:
+    expected = unchecked.class_accuracy(LABELS, SCORES)
+    assert torch.equal(unchecked.class_accuracy(LABELS.to(torch.int32), SCORES), expected)

@@ -31,7 +31,8 @@ def class_accuracy(
         scores: a score for each image and class; softmax or logits, which have the same maximum.
 
     Raises:
-        ValueError: a class has no image, a score is not finite, or a label is outside the classes.
+        ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels and scores
+            are not one integer and one row for each image.
 
     Examples:
         Two of three images of class 0 are predicted correctly, and the one of class 1:
@@ -61,8 +62,8 @@ def average_precision(
         scores: a score for each image and class. Softmax and logits rank the images of a class differently.
 
     Raises:
-        ValueError: a class has no image, so its recall is undefined; a score is not finite; or a label is outside the
-            classes.
+        ValueError: a class has no image, so its recall is undefined; a score is not finite; a label is outside the
+            classes; or labels and scores are not one integer and one row for each image.
 
     Examples:
         The images of class 0 have ranks 1 and 3 by its score: (1/1 + 2/3) / 2. That of class 1 has rank 2: 1/2.
@@ -95,7 +96,8 @@ def _average_precision(
 
 
 def _check(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> None:
-    """Raises ValueError where a metric would be undefined, or an index would be out of range."""
+    """Raises ValueError for other shapes or types, where a metric would be undefined, or an index out of range."""
+    _check_shapes(labels, scores)
     if not bool(scores.isfinite().all()):
         image = int((~scores.isfinite()).any(dim=1).nonzero()[0])
         raise ValueError(f"image {image} has the scores {scores[image].tolist()}; finite scores are valid")
@@ -105,6 +107,23 @@ def _check(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "i
     empty = [label for label, count in enumerate(torch.bincount(labels, minlength=classes).tolist()) if count == 0]
     if empty:
         raise ValueError(f"class {empty[0]} has no image, so its recall is undefined")
+
+
+def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
+    """Raises ValueError unless there is one integer label and one row of floating-point scores for each image."""
+    for name, value in (("labels", labels), ("scores", scores)):
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{name} is of type {type(value).__name__}; a torch.Tensor is valid")
+    if labels.ndim != 1 or labels.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
+        described = f"labels has shape {tuple(labels.shape)} of {labels.dtype}"
+        raise ValueError(f"{described}; one integer for each image is valid, the index of its class")
+    if scores.ndim != 2 or not scores.is_floating_point():
+        described = f"scores has shape {tuple(scores.shape)} of {scores.dtype}"
+        raise ValueError(f"{described}; floating-point values of shape (images, classes) are valid")
+    if len(labels) != len(scores):
+        raise ValueError(f"there are {len(labels)} labels and scores of {len(scores)} images; as many are valid")
+    if scores.numel() == 0:
+        raise ValueError(f"scores has shape {tuple(scores.shape)}; at least one image and one class are needed")
 
 
 def summary(
@@ -120,8 +139,11 @@ def summary(
         ranked: scores for the average precision alone, such as logits; None ranks `scores`.
 
     Raises:
-        ValueError: a class has no image, a score is not finite, or a label is outside the classes.
+        ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels, scores and
+            ranked scores do not fit to each other.
     """
+    if ranked is not None and ranked.shape != scores.shape:
+        raise ValueError(f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; the same is valid")
     accuracy = class_accuracy(labels, scores)
     precision = average_precision(labels, scores if ranked is None else ranked)
     return {

@@ -25,6 +25,8 @@ Precision = Literal["fast", "exact"]
 MAX_PRODUCT_ROWS = 16384
 # Positions of the block's first image that fix its shift; any value near the mean would do.
 SHIFT_POSITIONS = 1024
+# Products of two channels whose largest magnitudes lie between these bounds, and their sums, lose nothing as float32.
+SMALL, LARGE = 2.0**-50, 2.0**50
 LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 
 
@@ -125,16 +127,21 @@ class PositionRows:
         return counts
 
     def _add(self, maps: Float[Tensor, "image channel height width"], *, all_finite: bool) -> None:
-        rows = maps.to(working_dtype(maps, self._precision)) - self._shift[: self._channels, None, None]
+        shift = self._shift[: self._channels, None, None]
+        rows = maps.to(working_dtype(maps, self._precision)) - shift
+        if all_finite and not bool(rows.isfinite().all()):
+            # The difference of two finite float32 values can be infinite.
+            rows = maps.double() - shift
         if not all_finite:
-            finite = torch.isfinite(rows).all(dim=1, keepdim=True)
+            finite = torch.isfinite(maps).all(dim=1, keepdim=True)
             self._row_count -= (~finite).sum()
             rows = rows.where(finite, 0)
+        rows, units = scale(rows)
         matrix = rows.movedim(1, 0).reshape(self._channels, -1)
         with full_float32(maps.device.type):
             products = matrix @ matrix.T
-        self._sums[: self._channels] += rows.sum(dim=(0, 2, 3))
-        self._products[: self._channels, : self._channels] += products
+        self._sums[: self._channels] += rows.sum(dim=(0, 2, 3)) * units
+        self._products[: self._channels, : self._channels] += products * torch.outer(units, units)
 
     def moments(self) -> Moments:
         """Moments of the rows so far: scatter = products - sums sums^T / n, mean = shift + sums / n."""
@@ -188,6 +195,23 @@ def spatial_means(
 def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dtype:
     """float64 for "exact" and for float64 maps, float32 otherwise: no value is ever narrowed."""
     return torch.float64 if precision == "exact" or maps.dtype == torch.float64 else torch.float32
+
+
+def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Float64[Tensor, " channel"]]:
+    """The rows, each channel divided by a power of two, and those powers.
+
+    They are 1 but where a float32 product would lose digits, as in kernel.cpp, and change no digit themselves.
+    """
+    peak = rows.abs().amax(dim=(0, 2, 3)) if rows.numel() else rows.new_zeros(rows.shape[1])
+    outside = (peak != 0) & ((peak < SMALL) | (peak > LARGE))
+    if rows.dtype != torch.float32 or not (rows.is_cuda or bool(outside.any())):
+        return rows, torch.ones_like(peak, dtype=torch.float64)
+    exponents = torch.where(outside, torch.frexp(peak).exponent, 0).double()
+    # Half of the exponent at a time: a float32 holds no 2^149.
+    half = (exponents / 2).round()
+    for part in (half, exponents - half):
+        rows = rows * torch.exp2(-part).float()[:, None, None]
+    return rows, torch.exp2(exponents)
 
 
 def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:

@@ -36,6 +36,8 @@ constexpr ptrdiff_t TURNS = 4;                 // values added to such a sum whi
 constexpr ptrdiff_t ROWS = 256;                // positions packed at a time
 constexpr ptrdiff_t CHAIN = 64;                // products added one by one: the error of a sum grows with its length
 constexpr ptrdiff_t PANEL = ROWS + 1;          // one more, or all panels would compete for the same lines of the cache
+// Products of two channels whose largest values lie between these bounds, and sums of them, are floats without loss.
+constexpr int32_t SMALL = (127 - 50) << 23, LARGE = (127 + 50) << 23;  // bits of 2^-50 and 2^50
 constexpr ptrdiff_t RUN = 1 << 16;             // values that a thread counts at a time
 constexpr ptrdiff_t AHEAD = 8192;              // values to fetch into the second cache; the processor looks less far
 // How products are shared out: segments have 512 positions or more, and what they add up takes 64 MB at most; slices
@@ -299,9 +301,13 @@ Counts cleared(const Maps &maps, ptrdiff_t first, ptrdiff_t rows, T *panels) {
     return counts;
 }
 
-// out[i][j] += sum over rows of left[i] right[j], for HIGH channels of one panel and WIDE whole panels.
+// out[i][j] += sum over rows of left[i] right[j], for HIGH channels of one panel and WIDE whole panels. Where channels
+// were scaled, by what their sums are multiplied: of row i and column j.
+struct Units {
+    const double *row, *column;  // null where none was
+};
 template <typename V, int HIGH, int WIDE, typename T>
-void tile(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t leading) {
+void tile(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t leading, Units units) {
     constexpr int WIDTH = BYTES / sizeof(T);
     T total[HIGH][WIDE][WIDTH] = {};
     for (ptrdiff_t row = 0, stop; row < rows;) {
@@ -320,52 +326,125 @@ void tile(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t 
                 std::memcpy(total[i][j], &sum, BYTES);
             }
     }
+    if (units.row) {
+        for (int i = 0; i < HIGH; i++)
+            for (int k = 0; k < WIDE * WIDTH; k++)
+                out[i * leading + k] += total[i][k / WIDTH][k % WIDTH] * (units.row[i] * units.column[k]);
+        return;
+    }
     for (int i = 0; i < HIGH; i++)
         for (int j = 0; j < WIDE; j++)
             for (int lane = 0; lane < WIDTH; lane++) out[i * leading + j * WIDTH + lane] += total[i][j][lane];
 }
 
 template <typename V, int WIDE, typename T>
-void strip(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t leading) {
+void strip(ptrdiff_t rows, const T *left, const T *right, double *out, ptrdiff_t leading, Units units) {
     constexpr int WIDTH = BYTES / sizeof(T), HIGH = std::min(HEIGHT[WIDE], WIDTH);
-    for (int i = 0; i < WIDTH; i += HIGH) tile<V, HIGH, WIDE>(rows, left + i, right, out + i * leading, leading);
+    for (int i = 0; i < WIDTH; i += HIGH) {
+        tile<V, HIGH, WIDE>(rows, left + i, right, out + i * leading, leading, units);
+        if (units.row) units.row += HIGH;
+    }
 }
 
 // A slice of the upper triangle, by panels: a group of columns stays in the cache for all rows above it.
 template <typename V, typename T>
 void products(ptrdiff_t rows, ptrdiff_t count, const T *panels, double *out, ptrdiff_t leading, ptrdiff_t slice,
-              ptrdiff_t slices) {
+              ptrdiff_t slices, const double *units) {
     constexpr int WIDTH = BYTES / sizeof(T);
     for (ptrdiff_t group = slice * COLUMNS; group < count; group += slices * COLUMNS)
         for (ptrdiff_t i = 0, stop = std::min(group + COLUMNS, count); i < stop; i++) {
             ptrdiff_t j = std::max(i, group);
             const T *left = panels + i * PANEL * WIDTH, *right = panels + j * PANEL * WIDTH;
             double *corner = out + (i * leading + j) * WIDTH;
+            Units own = units ? Units{units + i * WIDTH, units + j * WIDTH} : Units{};
             switch (stop - j) {
-                case 1: strip<V, 1>(rows, left, right, corner, leading); break;
-                case 2: strip<V, 2>(rows, left, right, corner, leading); break;
+                case 1: strip<V, 1>(rows, left, right, corner, leading, own); break;
+                case 2: strip<V, 2>(rows, left, right, corner, leading, own); break;
 #if defined(__AVX2__)
-                case 3: strip<V, 3>(rows, left, right, corner, leading); break;
+                case 3: strip<V, 3>(rows, left, right, corner, leading, own); break;
 #endif
 #if defined(__AVX512F__)
-                case 4: strip<V, 4>(rows, left, right, corner, leading); break;
+                case 4: strip<V, 4>(rows, left, right, corner, leading, own); break;
 #endif
             }
         }
 }
 
+// The sum of a panel's rows; `outside` gets the lanes whose largest magnitude is out of bounds.
 template <typename V, typename T>
-void panel_sums(ptrdiff_t rows, ptrdiff_t count, const T *panels, double *sums) {
+[[gnu::always_inline]] inline V panel_sum(ptrdiff_t rows, const T *panel, Ints &outside) {
     constexpr int WIDTH = BYTES / sizeof(T);
-    for (ptrdiff_t panel = 0; panel < count; panel++, panels += PANEL * WIDTH) {
-        V parts[4] = {};  // rows 0, 4, 8, ...; 1, 5, 9, ...; and so on
-        ptrdiff_t row = 0;
-        for (; row + 4 <= rows; row += 4)
-            for (int part = 0; part < 4; part++) parts[part] += load<V>(panels + (row + part) * WIDTH);
-        for (int part = 0; row < rows; row++, part++) parts[part] += load<V>(panels + row * WIDTH);
-        V sum = (parts[0] + parts[2]) + (parts[1] + parts[3]);
-        for (int lane = 0; lane < WIDTH; lane++) sums[panel * WIDTH + lane] += sum[lane];
+    V parts[4] = {};  // rows 0, 4, 8, ...; 1, 5, 9, ...; and so on
+    Ints peak{};      // the order of magnitudes is that of their bits
+    auto add = [&](ptrdiff_t row, int part) __attribute__((always_inline)) {
+        V values = load<V>(panel + row * WIDTH);
+        parts[part] += values;
+        if constexpr (sizeof(T) == sizeof(float)) {
+            Ints magnitude = load<Ints>(&values) & INT32_MAX;
+            peak = magnitude > peak ? magnitude : peak;
+        }
+    };
+    ptrdiff_t row = 0;
+    for (; row + 4 <= rows; row += 4)
+#pragma GCC unroll 4
+        for (int part = 0; part < 4; part++) add(row + part, part);
+    for (int part = 0; row < rows; row++, part++) add(row, part);
+    outside |= ((peak > 0) & (peak < SMALL)) | (peak > LARGE);
+    return (parts[0] + parts[2]) + (parts[1] + parts[3]);
+}
+
+inline bool in_bounds(float magnitude) {
+    int32_t bits;
+    std::memcpy(&bits, &magnitude, sizeof bits);
+    return bits == 0 || (bits >= SMALL && bits <= LARGE);
+}
+
+// Multiplies the channels of a panel whose values are out of bounds by a power of two; units: by what their sums are to
+// be multiplied. Rows that are left out stay zero; a difference that is none is zero, and no other one is.
+template <typename T>
+void rescale(const Maps &maps, ptrdiff_t first, ptrdiff_t rows, const float *shift, T *panels, ptrdiff_t panel,
+             double *units) {
+    constexpr int WIDTH = BYTES / sizeof(T);
+    for (ptrdiff_t lane = 0, channel; lane < WIDTH && (channel = panel * WIDTH + lane) < maps.channels; lane++) {
+        T *values = panels + panel * PANEL * WIDTH + lane, peak = 0;
+        for (ptrdiff_t row = 0; row < rows; row++) peak = std::max(peak, std::abs(values[row * WIDTH]));
+        if (in_bounds(peak)) continue;
+        // The difference of two floats may be infinite; that of their fourths is not.
+        int exponent = std::isinf(peak) ? 128 : std::ilogb(peak);
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            if (values[row * WIDTH] == 0) continue;
+            float value = *maps.at((first + row) / maps.positions, channel, (first + row) % maps.positions);
+            values[row * WIDTH] = float(std::ldexp(double(value) - double(shift[channel]), -exponent));
+        }
+        units[channel] = std::ldexp(1.0, exponent);
     }
+}
+
+// Adds the sums of all panels, unless there is nowhere to add them; true where a channel was scaled.
+// `own` is working memory.
+template <typename V, typename T>
+bool panel_sums(const Maps &maps, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t count, const float *shift, T *panels,
+                double *units, T *own, double *sums) {
+    constexpr int WIDTH = BYTES / sizeof(T);
+    auto sum_up = [&] {
+        Ints outside{};
+        for (ptrdiff_t panel = 0; panel < count; panel++) {
+            V sum = panel_sum<V>(rows, panels + panel * PANEL * WIDTH, outside);
+            std::memcpy(own + panel * WIDTH, &sum, BYTES);
+        }
+        int any = 0;
+        for (int lane = 0; lane < FLOATS; lane++) any |= outside[lane];
+        return any != 0;
+    };
+    bool scaled = sum_up();
+    if (scaled) {
+        std::fill_n(units, count * WIDTH, 1.0);
+        for (ptrdiff_t panel = 0; panel < count; panel++) rescale(maps, first, rows, shift, panels, panel, units);
+        sum_up();
+    }
+    for (ptrdiff_t channel = 0; sums && channel < count * WIDTH; channel++)
+        sums[channel] += scaled ? own[channel] * units[channel] : double(own[channel]);
+    return scaled;
 }
 
 // Adds a slice of the products of rows first..stop-1 of all (image, position), and with slice 0 their sums.
@@ -374,6 +453,8 @@ Counts segment(const Maps &maps, const float *shift, ptrdiff_t first, ptrdiff_t 
                double *out, ptrdiff_t leading, ptrdiff_t slice, ptrdiff_t slices) {
     constexpr int WIDTH = BYTES / sizeof(T);
     T *panels = static_cast<T *>(memory);
+    double *units = reinterpret_cast<double *>(panels + leading * PANEL);
+    T *own = reinterpret_cast<T *>(units + leading);
     ptrdiff_t count = (maps.channels + FLOATS - 1) / FLOATS * FLOATS / WIDTH;
     Counts counts;
     for (ptrdiff_t rows; first < stop; first += rows) {
@@ -387,8 +468,8 @@ Counts segment(const Maps &maps, const float *shift, ptrdiff_t first, ptrdiff_t 
             (maps.channel_stride == 1 ? pack_rows<T> : pack_runs<T>)(maps, from, part, shift, panels, row);
         }
         counts += found.finite() ? found.counts() : cleared(maps, first, rows, panels);
-        if (slice == 0) panel_sums<V>(rows, count, panels, sums);
-        products<V>(rows, count, panels, out, leading, slice, slices);
+        bool scaled = panel_sums<V>(maps, first, rows, count, shift, panels, units, own, slice ? nullptr : sums);
+        products<V>(rows, count, panels, out, leading, slice, slices, scaled ? units : nullptr);
     }
     return slice == 0 ? counts : Counts{};
 }
@@ -455,7 +536,7 @@ int spatial_means(const Maps *maps, const float *shift, int threads, double *mea
 
 // Adds to sums[channel] and to the upper triangle of products[channel][channel] over all positions of all images;
 // `leading` is the length of their rows, a multiple of 16, and `shift` has as many values. exact: in double, else the
-// products of up to 256 positions in float. counts: as above, and positions left out for a value that is not finite.
+// products of up to 256 positions in float, of channels that are too large or small for it times a power of two. counts: as above, and positions left out for a value that is not finite.
 // What is below the triangle is nobody's. 1 if there is no memory; then nothing was added.
 int position_sums(const Maps *maps, const float *shift, int exact, int threads, double *sums, double *products,
                   ptrdiff_t leading, int64_t *counts) {
@@ -466,7 +547,8 @@ int position_sums(const Maps *maps, const float *shift, int exact, int threads, 
     while (segments < SEGMENTS && 2 * segments * POSITIONS <= rows && (2 * segments - 1) * bytes <= BUFFERED)
         segments *= 2;
     // The first segment adds to what is there, each other one to a part of its own; the parts are added in order.
-    Memory buffers(segments - 1, bytes), memory(threads, leading * PANEL * (exact ? sizeof(double) : sizeof(float)));
+    Memory buffers(segments - 1, bytes);
+    Memory memory(threads, leading * ((PANEL + 1) * (exact ? sizeof(double) : sizeof(float)) + sizeof(double)));
     if (!memory.all || (segments > 1 && !buffers.all)) return 1;
     double *parts = reinterpret_cast<double *>(buffers.all);
 #pragma omp parallel num_threads(threads) if (segments * slices > 1) reduction(+ : sum)

@@ -1,4 +1,4 @@
-"""Which outputs of which modules can be measured, and where their channels are; the others are refused with a reason."""
+"""Which outputs of which modules can be measured, and where their channels are; others are refused with a reason."""
 
 import re
 

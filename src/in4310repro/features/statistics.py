@@ -59,8 +59,8 @@ class FeatureStatistics:
             (image, token, channel), linear layers (with `out_features`), nn.LayerNorm, nn.RMSNorm and nn.Embedding;
             axis 1 of everything else.
         leave_out: what is not measured: names of modules, with all inside of them, or of parts of outputs such as
-            `pool[1]`; or a compiled pattern that such whole names must match. For outputs that are no dense floating-point tensors, and, unless
-            `samples` is None, for those whose axis 0 is not the images: both are refused.
+            `pool[1]`; or a compiled pattern that such whole names must match. For outputs that are no dense tensors of
+            floating-point values, and, unless `samples` is None, those whose axis 0 is not images: they are refused.
         count_images: a function that gets the arguments of the model and returns their number of images, where the rule
             is wrong or refuses.
 
