@@ -3,6 +3,7 @@
 import re
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -11,6 +12,8 @@ ONE_DIMENSIONAL = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.MaxPool1d, 
 CHANNELS_LAST = (nn.Embedding, nn.RMSNorm)
 # Layers whose images have so many axes besides their channels, by the names of torch's classes.
 SPATIAL = re.compile(r"Conv([123])d|ConvTranspose([123])d|(?:Max|Avg|LP)Pool([123])d|BatchNorm([23])d")
+# Magnitudes of float64 values: the shift is a float32 number, and no deviation of like numbers has a square of 0.
+RANGE = (1e-120, torch.finfo(torch.float32).max)
 WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
 
 
@@ -64,3 +67,21 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
         if sequence and not getattr(module, "batch_first", True)
         else None
     )
+
+
+def check_range(maps: Float[Tensor, "image channel height width"]) -> None:
+    """Check that squares of float64 values are float64 numbers with all their digits; of other types they always are.
+
+    Raises:
+        ValueError: the largest finite magnitude in a channel is outside of RANGE, and not 0.
+    """
+    if maps.dtype != torch.float64 or not maps.numel():
+        return
+    peak = torch.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0).abs().amax(dim=(0, 2, 3))
+    outside = (peak != 0) & ((peak < RANGE[0]) | (peak > RANGE[1]))
+    if bool(outside.any()):
+        channel = int(outside.nonzero()[0])
+        raise ValueError(
+            f"the largest magnitude in channel {channel} is {float(peak[channel]):.3g}, in float64; "
+            f"{RANGE[0]:g} to {RANGE[1]:g} is valid: scale them, or count them with samples=None"
+        )

@@ -10,6 +10,7 @@ from torch import Tensor
 from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
 from in4310repro.features.flat import FlatMaps
+from in4310repro.features.outputs import check_range
 from in4310repro.features.sparsity import Counts, count
 
 VALID_VALUES: dict[str, tuple[object, ...]] = {
@@ -77,13 +78,14 @@ class Stream:
         """Measure one output with channels on `axis`, and images on axis 0 unless only counts are taken.
 
         Raises:
-            ValueError: a non-finite value where `on_non_finite` is "raise", or images that were measured already.
+            ValueError: float64 values that are out of range, a non-finite value where `on_non_finite` is "raise", or images that were measured already.
         """
         image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
         if self.accumulator is None:
             counts = count(output)
         else:
             maps = view_as_maps(output, axis)
+            check_range(maps)
             counts = self.accumulator.add(self._next_image, maps) if maps.numel() else Counts()
             self.sample_count += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
         self.counts += counts
