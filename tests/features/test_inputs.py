@@ -43,7 +43,7 @@ class Sized:
 
 PICTURES = [torch.ones(3, 8, 8), torch.ones(3, 8, 8)]
 FIVE = torch.ones(5, 3, 8, 8)
-stacked: Callable[..., object] = lambda inner, pictures: [maps for maps in inner(torch.stack(pictures))]  # noqa: E731
+stacked: Callable[..., object] = lambda inner, pictures: list(inner(torch.stack(pictures)))  # noqa: E731
 
 COUNTED: dict[str, tuple[Callable[..., object], tuple[object, ...], dict[str, object], int]] = {
     "a tensor": (lambda inner, x: inner(x), (FIVE,), {}, 5),
@@ -144,7 +144,7 @@ def test_a_number_of_images_that_is_not_certain_is_refused_and_can_be_told(case:
         pytest.raises(ValueError, match=f"{message}.*count_images=FUNCTION"),
     ):
         model(*args, **kwargs)
-    with pytest.raises(ValueError, match="never ran|was aborted"):
+    with pytest.raises(ValueError, match=r"never ran|was aborted"):
         refused.result()
     with FeatureStatistics(model, ["inner"], count_images=lambda *_, **__: 7) as statistics:
         model(*args, **kwargs)
@@ -163,7 +163,10 @@ def test_a_function_that_gives_no_number_of_images_is_refused(count: Any) -> Non
 
 def test_a_model_whose_input_begins_with_time_is_refused_unless_told() -> None:
     model = nn.GRU(4, 6)
-    with FeatureStatistics(model, [""]), pytest.raises(ValueError, match="batch_first of the model is False.*count_im"):
+    with (
+        FeatureStatistics(model, [""]),
+        pytest.raises(ValueError, match=r"batch_first of the model is False.*count_im"),
+    ):
         model(torch.ones(7, 2, 4))
     with FeatureStatistics(model, [""], count_images=lambda steps: steps.shape[1]) as statistics:
         model(torch.ones(7, 2, 4))

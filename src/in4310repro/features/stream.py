@@ -78,7 +78,8 @@ class Stream:
         """Measure one output with channels on `axis`, and images on axis 0 unless only counts are taken.
 
         Raises:
-            ValueError: float64 values that are out of range, a non-finite value where `on_non_finite` is "raise", or images that were measured already.
+            ValueError: float64 values out of range, a non-finite value where `on_non_finite` is "raise", or images that
+                were measured already.
         """
         image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
         if self.accumulator is None:
