@@ -1,14 +1,14 @@
 """The check of a folder: it reports planted faults, and nothing else."""
 
 import csv
+import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from in4310repro.data import check, scenes
-from in4310repro.data.check import near_duplicates
+from in4310repro.data.images import decode, read_rgb
 from in4310repro.data.splits import COLUMNS
 from in4310repro.files import file_sha256
 
@@ -51,7 +51,7 @@ def test_a_recompressed_brighter_image_is_a_near_duplicate_and_no_error(folder: 
     with Image.open(folder / "street/2.png") as image:
         image.resize((80, 80)).point(lambda value: min(255, value + 12)).save(folder / "sea/other.jpg", quality=60)
     findings = check.check(folder)
-    assert findings.near_duplicates == [("sea/other.jpg", "street/2.png")] == findings.near_duplicate_conflicts
+    assert findings.near_duplicates == [["sea/other.jpg", "street/2.png"]] == findings.near_duplicate_conflicts
     assert not findings.wrong
 
 
@@ -69,11 +69,48 @@ def test_truncated_images_and_other_files_are_named_and_the_rest_is_checked(fold
     assert "sea/truncated.jpg" in check.render(findings)
 
 
-def write_split(folder: Path, parts: dict[str, str]) -> Path:
+@pytest.mark.parametrize("mode", ["F", "I", "LAB", "CMYK", "LA", "P", "1", "I;16"])
+def test_an_image_is_unreadable_for_the_check_exactly_where_training_refuses_it(mode: str, folder: Path) -> None:
+    Image.new(mode, (40, 40)).save(folder / "sea/other.tif")
+    findings = check.check(folder)
+    if mode in ("F", "I", "LAB"):
+        with pytest.raises(ValueError, match=re.escape(findings.unreadable["sea/other.tif"])):
+            decode(folder / "sea/other.tif", 32)
+    else:
+        assert decode(folder / "sea/other.tif", 32).shape == (32, 32, 3)
+        assert findings.modes[mode] == 1
+    assert findings.wrong == bool(findings.unreadable) == (mode in ("F", "I", "LAB"))
+
+
+def test_many_copies_are_read_once_and_make_one_short_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        copy_file(folder, "sea/0.png", f"sea/copy{number:02d}.png")
+        Image.fromarray(scenes.draw("sea", 0, 96, 0) // 16 * 16 + number % 16).save(folder / f"forest/n{number}.png")
+    calls: list[bytes] = []
+
+    def counted(content: bytes) -> tuple[Image.Image, str]:
+        calls.append(content)
+        return read_rgb(content)
+
+    monkeypatch.setattr(check, "read_rgb", counted)
+    findings = check.check(folder)
+    assert len(calls) == 9 + 16
+    assert [len(group) for group in findings.near_duplicates] == [101]
+    assert max(map(len, findings.identical)) == 51
+    assert "forest/n17.png and 91 more" in check.render(findings)
+
+
+PATHS = tuple(f"{name}/{number}.png" for name in CLASSES for number in range(3))
+PARTS_OF = dict(zip(PATHS, ["training", "validation", "test"] * 3, strict=True))
+
+
+def write_split(folder: Path, parts: dict[str, str], *rows: list[str]) -> Path:
+    """A split of these paths, with further rows of path, class and part at its end."""
     file = folder.parent / "split.csv"
-    rows = [[path, path.split("/")[0], file_sha256(folder / path), part] for path, part in parts.items()]
+    listed = [[path, path.split("/")[0], part] for path, part in parts.items()] + list(rows)
     with file.open("w", newline="") as lines:
-        csv.writer(lines).writerows([COLUMNS, *rows])
+        contents = ((path, name, file_sha256(folder / path), part) for path, name, part in listed)
+        csv.writer(lines).writerows([COLUMNS, *contents])
     return file
 
 
@@ -81,19 +118,18 @@ def test_a_split_with_copies_or_near_duplicates_in_two_parts_leaks(folder: Path)
     copy_file(folder, "sea/0.png", "sea/again.png")
     with Image.open(folder / "street/2.png") as image:
         image.save(folder / "street/other.jpg", quality=70)
-    parts = {file.relative_to(folder).as_posix(): "training" for file in sorted(folder.glob("*/*"))}
+    parts = PARTS_OF | {"sea/again.png": "training", "street/other.jpg": "test"}
     assert not check.check(folder, write_split(folder, parts)).wrong
     parts |= {"sea/again.png": "test", "street/other.jpg": "validation"}
     findings = check.check(folder, write_split(folder, parts))
-    assert findings.leaks == [["sea/0.png", "sea/again.png"]]
-    assert findings.near_duplicate_leaks == [("street/2.png", "street/other.jpg")]
+    assert findings.leaks == [{"training": ["sea/0.png"], "test": ["sea/again.png"]}]
+    assert findings.near_duplicate_leaks == [{"test": ["street/2.png"], "validation": ["street/other.jpg"]}]
     assert findings.wrong
+    assert "training: sea/0.png; test: sea/again.png" in check.render(findings)
 
 
 def test_a_split_of_other_images_is_a_difference(folder: Path) -> None:
-    parts = {file.relative_to(folder).as_posix(): "training" for file in sorted(folder.glob("*/*"))}
-    parts |= {"sea/0.png": "test", "sea/1.png": "validation"}
-    file = write_split(folder, parts)
+    file = write_split(folder, PARTS_OF)
     copy_file(folder, "street/0.png", "street/new.png")
     (folder / "forest/0.png").unlink()
     (folder / "forest/1.png").write_bytes((folder / "forest/1.png").read_bytes() + b"x")
@@ -104,28 +140,43 @@ def test_a_split_of_other_images_is_a_difference(folder: Path) -> None:
     ]
 
 
-def differing_bits_by_integers(first_bits: np.ndarray, second_bits: np.ndarray) -> int:
-    """The number of bits in which two hashes differ."""
-    first, second = (int("".join("01"[int(bit)] for bit in bits), 2) for bits in (first_bits, second_bits))
-    return (first ^ second).bit_count()
+def test_a_path_in_two_parts_is_a_difference(folder: Path) -> None:
+    findings = check.check(folder, write_split(folder, PARTS_OF, ["sea/0.png", "sea", "test"]))
+    assert findings.split_differences == ["sea/0.png is in several parts of the split: training, test"]
+    assert findings.wrong
 
 
-@pytest.mark.parametrize("rows", [1, 7, 2048])
-def test_near_duplicates_are_pairs_whose_hashes_differ_in_few_bits(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "BLOCK_ROWS", rows)
-    generator = np.random.default_rng(0)
-    hashes = [generator.random(64) < 0.5 for _ in range(20)]
-    for flips in range(check.NEAR_DUPLICATE_BITS + 3):
-        hashes.append(hashes[flips] ^ (np.arange(64) < flips))
-    names = [f"{number:02d}" for number in range(len(hashes))]
-    oracle = [
-        (names[i], names[j])
-        for i in range(len(hashes))
-        for j in range(i + 1, len(hashes))
-        if differing_bits_by_integers(hashes[i], hashes[j]) <= check.NEAR_DUPLICATE_BITS
+def test_a_path_that_is_listed_twice_in_one_part_is_a_difference(folder: Path) -> None:
+    findings = check.check(folder, write_split(folder, PARTS_OF, ["sea/0.png", "sea", "training"]))
+    assert findings.split_differences == ["sea/0.png is listed 2 times in the training part"]
+
+
+def test_swapped_classes_are_differences(folder: Path) -> None:
+    others = {path: part for path, part in PARTS_OF.items() if path not in ("sea/0.png", "forest/2.png")}
+    swapped = [["sea/0.png", "forest", "training"], ["forest/2.png", "sea", "test"]]
+    findings = check.check(folder, write_split(folder, others, *swapped))
+    assert findings.split_differences == [
+        "forest/2.png has class sea in the split and forest in the folder",
+        "sea/0.png has class forest in the split and sea in the folder",
     ]
-    assert near_duplicates(names, hashes) == oracle
-    assert len(oracle) == check.NEAR_DUPLICATE_BITS + 1
-    # Another threshold gives other pairs.
-    monkeypatch.setattr(check, "NEAR_DUPLICATE_BITS", check.NEAR_DUPLICATE_BITS + 1)
-    assert near_duplicates(names, hashes) != oracle
+    assert findings.wrong
+
+
+def test_the_sha256_of_another_image_is_a_difference_that_names_it(folder: Path) -> None:
+    file = write_split(folder, PARTS_OF)
+    hashes = file_sha256(folder / "sea/0.png"), file_sha256(folder / "street/0.png")
+    file.write_text(file.read_text().replace(*hashes))
+    assert check.check(folder, file).split_differences == [
+        "sea/0.png has other bytes than in the split, which has the sha256 of street/0.png"
+    ]
+
+
+def test_a_part_without_images_is_a_difference(folder: Path) -> None:
+    parts = {path: "training" if part == "test" else part for path, part in PARTS_OF.items()}
+    findings = check.check(folder, write_split(folder, parts))
+    assert findings.split_differences == ["the split has no image in its test part"]
+
+
+def test_an_unknown_part_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape("split.csv")):
+        check.check(folder, write_split(folder, PARTS_OF | {"sea/0.png": "dev"}))

@@ -1,8 +1,13 @@
 """Decoding and its cache: square RGB pixels, whatever the file was."""
 
+import contextlib
+import io
 import os
+import re
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +15,14 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as transforms
 from PIL import Image
+from rich.console import Console
 
 from in4310repro.data import images as module
+from in4310repro.data import pixel_cache
+from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, cache_folder, decode, load_images
+from in4310repro.progress import SILENT, Progress
 from tests.builders import write_images
 
 
@@ -90,6 +99,67 @@ def test_transparent_parts_become_white(mode: str, tmp_path: Path) -> None:
     assert (decode(tmp_path / "1.png", 32) == 255).all()
 
 
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("F", "tif"), ("I", "tif"), ("LAB", "tif"), ("F", "ppm")], ids=lambda value: str(value)
+)
+def test_a_mode_without_certain_colours_is_refused_with_the_valid_ones(mode: str, suffix: str, tmp_path: Path) -> None:
+    Image.new(mode, (8, 8)).save(tmp_path / f"1.{suffix}")
+    with pytest.raises(ValueError, match=rf"1\.{suffix} is not .* mode {mode} .*; valid are grey of 8 or 16 bits"):
+        decode(tmp_path / f"1.{suffix}", 8)
+
+
+GREY_16 = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])
+def test_16_bit_grey_keeps_its_upper_8_bits(suffix: str, tmp_path: Path) -> None:
+    Image.fromarray(GREY_16).save(tmp_path / f"1.{suffix}")
+    assert np.array_equal(decode(tmp_path / f"1.{suffix}", 8)[..., 0], GREY_16 // 256)
+
+
+@pytest.mark.parametrize(("tag", "value"), [(258, 12), (262, 0)], ids=["12 bits", "white is zero"])
+def test_16_bit_tiff_on_another_scale_is_refused(tag: int, value: int, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(GREY_16).save(buffer, "TIFF")
+    content = bytearray(buffer.getvalue())
+    # An entry of a directory: tag, type (3 is short), number of values, value.
+    entry = content.index(struct.pack("<HHI", tag, 3, 1))
+    content[entry + 8 : entry + 10] = struct.pack("<H", value)
+    (tmp_path / "1.tif").write_bytes(content)
+    with pytest.raises(ValueError, match=r"mode I;16 has no certain RGB values"):
+        decode(tmp_path / "1.tif", 8)
+
+
+def test_an_animation_is_its_first_picture(tmp_path: Path) -> None:
+    colours = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    for suffix in ("gif", "png", "webp", "tif"):
+        file = tmp_path / f"1.{suffix}"
+        colours[0].save(file, save_all=True, append_images=colours[1:], lossless=True)
+        with Image.open(file) as opened:
+            assert opened.n_frames == 2  # type: ignore[attr-defined]  # of animations
+        assert (decode(file, 8) == (255, 0, 0)).all()
+
+
+def test_a_format_that_another_program_would_draw_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
+    with pytest.raises(ValueError, match=r"bytes are none of BMP, GIF, JPEG"):
+        decode(tmp_path / "1.png", 8)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "tif", "webp", "ppm"])
+def test_a_damaged_image_is_read_or_refused(suffix: str, tmp_path: Path) -> None:
+    picture(24, 24).save(tmp_path / f"1.{suffix}")
+    intact = (tmp_path / f"1.{suffix}").read_bytes()
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        content = bytearray(intact)
+        for position in generator.integers(0, min(len(content), 200), 3):
+            content[position] = generator.integers(256)
+        (tmp_path / f"2.{suffix}").write_bytes(content)
+        with contextlib.suppress(ValueError):
+            decode(tmp_path / f"2.{suffix}", 8)
+
+
 def test_a_text_file_named_jpg_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("no picture")
     with pytest.raises(ValueError, match=r"notes\.jpg is not a readable image"):
@@ -111,8 +181,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_images(tmp_path / "images", *(f"{'ab'[n % 2]}/{n}.png" for n in range(12)), size=20)
 
 
-def load(folder: Path, size: int = 32, *, cache: bool = True) -> ImageSet:
-    return load_images("images", folder, catalogue(folder).entries, size, cache=cache)
+def load(folder: Path, size: int = 32, *, cache: bool = True, progress: Progress = SILENT) -> ImageSet:
+    return load_images("images", folder, catalogue(folder).entries, size, cache=cache, progress=progress)
 
 
 def test_the_cache_holds_the_decoded_pixels(folder: Path) -> None:
@@ -147,12 +217,83 @@ def test_a_corrupt_cache_file_is_replaced(length: int, folder: Path) -> None:
     assert np.array_equal(load(folder).pixels, decoded.pixels)
 
 
+RECORD = 32 * 32 * 3 + 32  # pixels and sha256, bytes
+
+
+def change_byte(content: bytearray, position: int) -> None:
+    content[position] ^= 1
+
+
+def exchange_two_records(content: bytearray) -> None:
+    content[:RECORD], content[RECORD : 2 * RECORD] = content[RECORD : 2 * RECORD], content[:RECORD]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: change_byte(content, 0),
+        lambda content: change_byte(content, 7 * RECORD + 100),
+        lambda content: change_byte(content, 5 * RECORD - 1),
+        lambda content: change_byte(content, -1),
+        exchange_two_records,
+        lambda content: content.append(0),
+        lambda content: content.__setitem__(slice(None), bytes(len(content))),
+    ],
+    ids=["first pixel", "a pixel", "a hash", "last hash", "exchanged", "longer", "zeros"],
+)
+def test_a_cache_with_any_changed_byte_is_decoded_again_with_a_message(
+    damage: Callable[[bytearray], None], folder: Path
+) -> None:
+    load(folder)
+    (file,) = (cache_folder() / "pixels").iterdir()
+    intact, content = file.read_bytes(), bytearray(file.read_bytes())
+    damage(content)
+    file.write_bytes(content)
+    printed = io.StringIO()
+    images = load(folder, progress=Progress(Console(file=printed, width=500)))
+    assert np.array_equal(images.pixels, load(folder, cache=False).pixels)
+    assert f"{file} is damaged; its images are decoded again" in printed.getvalue()
+    assert file.read_bytes() == intact
+
+
+def test_the_cache_of_other_images_is_not_taken(folder: Path) -> None:
+    load(folder)
+    (other,) = (cache_folder() / "pixels").iterdir()
+    Image.new("RGB", (20, 20), "red").save(folder / "a/0.png")
+    load(folder)
+    (file,) = set((cache_folder() / "pixels").iterdir()) - {other}
+    file.write_bytes(other.read_bytes())
+    assert np.array_equal(load(folder).pixels, load(folder, cache=False).pixels)
+
+
+def test_a_cache_that_is_changed_while_it_is_used_is_refused(folder: Path) -> None:
+    load(folder)
+    images = load(folder)
+    assert images.cached
+    with images.cached.file.open("r+b") as stream:
+        stream.seek(8 * RECORD)
+        stream.write(bytes([images.pixels[8, 0, 0, 0] ^ 1]))
+    with pytest.raises(ValueError, match=re.escape("was changed while it was in use (image 8); start again")):
+        list(evaluation_batches(images, 5))
+    with pytest.raises(ValueError, match="was changed while it was in use"):
+        list(training_batches(images, 5, "flip", seed=0, epoch=0))
+    assert np.array_equal(load(folder).pixels, load(folder, cache=False).pixels)
+
+
+def test_an_image_that_changed_since_it_was_hashed_is_not_cached(folder: Path) -> None:
+    entries = catalogue(folder).entries
+    Image.new("RGB", (20, 20), "red").save(folder / "a/4.png")
+    with pytest.raises(ValueError, match=r"4\.png was changed while it was read"):
+        load_images("images", folder, entries, 32)
+    assert not (cache_folder() / "pixels").exists()
+
+
 def test_an_interrupted_write_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", interrupted)
+        patch.setattr(pixel_cache, "_sha256", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load(folder)
     assert list((cache_folder() / "pixels").iterdir()) == []

@@ -47,9 +47,10 @@ def evaluation_batches(images: ImageSet, size: int, flips: Sequence[bool] | None
     """
     for start in range(0, len(images), size):
         positions = range(start, min(start + size, len(images)))
-        pixels = images.pixels[start : start + size]
+        pixels = images.take(positions)
         if flips is not None:
-            pixels = np.stack([images.pixels[index][:, :: -1 if flips[index] else 1] for index in positions])
+            flipped = np.array(flips[positions.start : positions.stop])[:, None, None, None]
+            pixels = np.where(flipped, pixels[:, :, ::-1], pixels)
         yield _batch(images, positions, pixels)
 
 
@@ -88,9 +89,10 @@ def training_batches(images: ImageSet, size: int, augmentation: str, seed: int, 
     generators = [generator_for(seed, "epoch", epoch, key) for key in images.keys]
     order = np.argsort([generator.random() for generator in generators], kind="stable")
     for positions in training_ranges(len(images), size):
-        indices = order[positions.start : positions.stop]
-        pixels = [augment(images.pixels[index], generators[index], augmentation) for index in indices]
-        yield _batch(images, indices, np.stack(pixels))
+        indices = order[positions.start : positions.stop].tolist()
+        pixels = zip(images.take(indices), indices, strict=True)
+        augmented = [augment(image, generators[index], augmentation) for image, index in pixels]
+        yield _batch(images, indices, np.stack(augmented))
 
 
 def augment(
@@ -124,7 +126,7 @@ def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
     return np.where(positions >= length, 2 * (length - 1) - positions, positions)
 
 
-def _batch(images: ImageSet, indices: Sequence[int] | NDArray[np.int64], pixels: NDArray[np.uint8]) -> Batch:
+def _batch(images: ImageSet, indices: Sequence[int], pixels: NDArray[np.uint8]) -> Batch:
     """The images at some indices of a set, with pixels that may have been augmented."""
     labels = torch.from_numpy(images.labels[list(indices)])
     return Batch(normalize(pixels), labels, tuple(images.paths[index] for index in indices))

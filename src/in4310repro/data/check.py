@@ -7,27 +7,19 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 
 import imagehash
-import numpy as np
-from jaxtyping import Bool
-from PIL import Image
 
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import READING_ERRORS
-from in4310repro.data.splits import from_csv
+from in4310repro.data.images import read_rgb
+from in4310repro.data.near_duplicates import near_duplicate_groups
+from in4310repro.data.splits import Split, from_csv
 from in4310repro.progress import SILENT, Progress
 
-# Bits of 64 in which the perceptual hashes of near-duplicates may differ. Of the course's 17,034 images, pairs that
-# differ in up to 6 bits show the same picture (recompressed, tinted, the next frame of a film); the first pairs of
-# different pictures differ in 8.
-NEAR_DUPLICATE_BITS = 6
-BLOCK_ROWS = 2048  # hashes compared with all others at a time: bounds the memory for the distances
-PRINTED_EXAMPLES = 10  # of each kind of finding
+PRINTED_EXAMPLES = 10  # of each kind of finding, and of the files in each group
 
-Pair = tuple[str, str]
+Group = list[str]  # paths, in their order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +31,13 @@ class Findings:
     not_square: int  # images
     modes: dict[str, int]  # Pillow's mode -> number of images, the most frequent first
     unreadable: dict[str, str]  # path -> reason
-    identical: list[list[str]]  # groups of files with equal bytes
-    conflicts: list[list[str]]  # groups of identical files with several labels
-    near_duplicates: list[Pair]  # pairs with similar perceptual hashes and different bytes
-    near_duplicate_conflicts: list[Pair]  # near-duplicates with two labels
-    leaks: list[list[str]]  # groups of identical files in several parts of the split
-    near_duplicate_leaks: list[Pair]  # near-duplicates in two parts of the split
-    split_differences: list[str]  # images that the split and the folder do not share, as sentences
+    identical: list[Group]  # files with equal bytes
+    conflicts: list[Group]  # groups of identical files with several labels
+    near_duplicates: list[Group]  # files that similar perceptual hashes link, of at least two contents
+    near_duplicate_conflicts: list[Group]  # groups of near-duplicates with several labels
+    leaks: list[dict[str, Group]]  # groups of identical files in several parts of the split, by part
+    near_duplicate_leaks: list[dict[str, Group]]  # groups of near-duplicates in several parts of the split, by part
+    split_differences: list[str]  # in what the split contradicts the folder or itself, as sentences
 
     @property
     def wrong(self) -> bool:
@@ -61,14 +53,16 @@ class Findings:
 class _ReadImage:
     size: tuple[int, int]  # width, height, pixels
     mode: str
-    bits: Bool[np.ndarray, " 64"]
+    hash: int  # of 64 bits
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
     """Reads every image of a class-per-folder tree, and compares the tree with a split where one is given.
 
-    Near-duplicates are pairs whose 64-bit perceptual hashes (`imagehash.phash`: the lowest frequencies of the cosine
-    transform, each above or below their median) differ in at most `NEAR_DUPLICATE_BITS` bits.
+    An image is unreadable where training would refuse it (see `images.read_rgb`). Near-duplicates are grouped by the
+    64-bit perceptual hashes of their pixels (`imagehash.phash`: the lowest frequencies of the cosine transform, each
+    above or below their median; see `near_duplicate_groups`). Time and memory grow with the number of images, however
+    many of them are alike.
 
     Args:
         root: the folder of class folders.
@@ -79,16 +73,12 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
         ValueError: the tree has no class folders, or the split is corrupt.
     """
     images = catalogue(root, progress)
-    parts = _parts(split, root) if split else {}
+    listed = from_csv(split, root) if split else None
     readable, unreadable = _read(images, progress)
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
-    identical = _identical_groups(images)
-    copies = {pair for paths in identical for pair in combinations(paths, 2)}
-    # Copies have equal hashes; they are reported as identical and not a second time.
-    pairs = near_duplicates(list(readable), [image.bits for image in readable.values()])
-    pairs = [pair for pair in pairs if pair not in copies]
+    identical, near_duplicates = _identical_groups(images), _near_duplicate_groups(images, readable)
     sizes = Counter(image.size for image in readable.values())
-    part_of = {path: part for path, (part, _) in parts.items()}
+    part_of = {entry.path: part for part, entries in listed.parts.items() for entry in entries} if listed else {}
     return Findings(
         images=images.counts(),
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
@@ -96,85 +86,108 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
         modes=dict(Counter(image.mode for image in readable.values()).most_common()),
         unreadable=unreadable,
         identical=identical,
-        conflicts=[paths for paths in identical if _differ(labels, paths)],
-        near_duplicates=pairs,
-        near_duplicate_conflicts=[pair for pair in pairs if _differ(labels, pair)],
-        leaks=[paths for paths in identical if _differ(part_of, paths)],
-        near_duplicate_leaks=[pair for pair in pairs if _differ(part_of, pair)],
-        split_differences=_split_differences(images, parts) if split else [],
+        conflicts=[paths for paths in identical if len(_by_value(labels, paths)) > 1],
+        near_duplicates=near_duplicates,
+        near_duplicate_conflicts=[paths for paths in near_duplicates if len(_by_value(labels, paths)) > 1],
+        leaks=_leaks(identical, part_of),
+        near_duplicate_leaks=_leaks(near_duplicates, part_of),
+        split_differences=_contradictions(listed) + _differences(images, listed) if listed else [],
     )
 
 
-def _differ(values: Mapping[str, str], paths: Sequence[str]) -> bool:
-    """Whether the paths have more than one label or part; those of no part do not count."""
-    return len({values[path] for path in paths if path in values}) > 1
+def _by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Group]:
+    """The paths by their label or part; those of no part are left out."""
+    groups: dict[str, Group] = defaultdict(list)
+    for path in paths:
+        if path in values:
+            groups[values[path]].append(path)
+    return dict(groups)
 
 
-def _identical_groups(images: Catalogue) -> list[list[str]]:
+def _leaks(groups: Sequence[Group], part_of: Mapping[str, str]) -> list[dict[str, Group]]:
+    by_part = (_by_value(part_of, paths) for paths in groups)
+    return [parts for parts in by_part if len(parts) > 1]
+
+
+def _identical_groups(images: Catalogue) -> list[Group]:
     """Paths of files with equal bytes, for each content that several files have."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for entry in images.entries:
-        groups[entry.sha256].append(entry.path)
-    return [paths for paths in groups.values() if len(paths) > 1]
+    by_content = _by_value({entry.path: entry.sha256 for entry in images.entries}, [e.path for e in images.entries])
+    return [paths for paths in by_content.values() if len(paths) > 1]
+
+
+def _near_duplicate_groups(images: Catalogue, readable: Mapping[str, _ReadImage]) -> list[Group]:
+    """Groups of near-duplicates; those of one content alone are reported as identical and not a second time."""
+    contents = {entry.path: entry.sha256 for entry in images.entries}
+    paths = list(readable)
+    groups = near_duplicate_groups([image.hash for image in readable.values()])
+    named = [[paths[position] for position in group] for group in groups]
+    return [group for group in named if len({contents[path] for path in group}) > 1]
 
 
 def _read(images: Catalogue, progress: Progress) -> tuple[dict[str, _ReadImage], dict[str, str]]:
     """The readable images by path, and the reason why each unreadable one is not, by path."""
-    readable, unreadable = {}, {}
 
     def read(path: str) -> _ReadImage | str:
         try:
-            with Image.open(images.root / path) as image:
-                # Image.open reads the header alone; a truncated file fails only here.
-                image.load()
-                return _ReadImage(image.size, image.mode, imagehash.phash(image).hash.ravel())
-        except READING_ERRORS as error:
-            return " ".join(str(error).split())
+            image, mode = read_rgb((images.root / path).read_bytes())
+        except (OSError, ValueError) as error:
+            return str(error)
+        return _ReadImage(image.size, mode, int(str(imagehash.phash(image)), 16))
 
-    paths = [entry.path for entry in images.entries]
+    # Each content once: a folder may hold thousands of copies.
+    paths = {entry.sha256: entry.path for entry in images.entries}
     # Threads and not processes: Pillow decodes without holding the interpreter's lock.
     with progress.task("reading images", len(paths)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
-        for path, outcome in zip(paths, threads.map(read, paths), strict=True):
-            if isinstance(outcome, str):
-                unreadable[path] = outcome
-            else:
-                readable[path] = outcome
+        outcomes = {}
+        for content, outcome in zip(paths, threads.map(read, paths.values()), strict=True):
+            outcomes[content] = outcome
             advance(1, "")
-    return readable, unreadable
+    by_path = {entry.path: outcomes[entry.sha256] for entry in images.entries}
+    readable = {path: outcome for path, outcome in by_path.items() if isinstance(outcome, _ReadImage)}
+    return readable, {path: outcome for path, outcome in by_path.items() if isinstance(outcome, str)}
 
 
-def near_duplicates(paths: Sequence[str], bits: Sequence[Bool[np.ndarray, " bit"]]) -> list[Pair]:
-    """Pairs of images whose hashes differ in at most `NEAR_DUPLICATE_BITS` bits, in the order of the paths.
-
-    With bits as -1 and 1, the product of two hashes is their length minus twice the number of bits that differ. The
-    products are exact in float32.
-
-    Args:
-        paths: the images.
-        bits: the hash of each image; all have the same length.
-    """
-    signs = np.array(bits, np.float32).reshape(len(bits), -1) * 2 - 1
-    pairs = []
-    for start in range(0, len(signs), BLOCK_ROWS):
-        distances = (signs.shape[1] - signs[start : start + BLOCK_ROWS] @ signs[start:].T) / 2
-        close = np.argwhere(distances <= NEAR_DUPLICATE_BITS)
-        pairs += [(paths[start + i], paths[start + j]) for i, j in close if i < j]
-    return pairs
-
-
-def _parts(split: Path, root: Path) -> dict[str, tuple[str, str]]:
-    """Part and sha256 of each image of a split, by path."""
-    parts = from_csv(split, root).parts
-    return {entry.path: (part, entry.sha256) for part, entries in parts.items() for entry in entries}
+def _contradictions(split: Split) -> list[str]:
+    """What is wrong with a split whatever the folder holds, as sentences."""
+    parts_of: dict[str, Counter[str]] = defaultdict(Counter)
+    for part, entries in split.parts.items():
+        for entry in entries:
+            parts_of[entry.path][part] += 1
+    empty = [f"the split has no image in its {part} part" for part, entries in split.parts.items() if not entries]
+    several = [
+        f"{path} is in several parts of the split: {', '.join(counts)}"
+        for path, counts in sorted(parts_of.items())
+        if len(counts) > 1
+    ]
+    repeated = [
+        f"{path} is listed {count} times in the {part} part"
+        for path, counts in sorted(parts_of.items())
+        for part, count in counts.items()
+        if count > 1
+    ]
+    return empty + several + repeated
 
 
-def _split_differences(images: Catalogue, parts: dict[str, tuple[str, str]]) -> list[str]:
-    hashes = {entry.path: entry.sha256 for entry in images.entries}
-    missing = [f"{path} is in the split and not in the folder" for path in sorted(parts.keys() - hashes.keys())]
-    added = [f"{path} is in the folder and not in the split" for path in sorted(hashes.keys() - parts.keys())]
-    common = sorted(hashes.keys() & parts.keys())
-    changed = [f"{path} has other bytes than in the split" for path in common if hashes[path] != parts[path][1]]
-    return missing + added + changed
+def _differences(images: Catalogue, split: Split) -> list[str]:
+    """What the split says otherwise than the folder, as sentences."""
+    folder = {entry.path: entry for entry in images.entries}
+    contents = {entry.sha256: entry.path for entry in images.entries}
+    listed = sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path)
+    paths = {entry.path for entry in listed}
+    missing = [f"{path} is in the split and not in the folder" for path in sorted(paths - folder.keys())]
+    added = [f"{path} is in the folder and not in the split" for path in sorted(folder.keys() - paths)]
+    changed, relabelled = [], []
+    for entry in listed:
+        now = folder.get(entry.path, entry)
+        if entry.sha256 != now.sha256:
+            owner = f", which has the sha256 of {contents[entry.sha256]}" if entry.sha256 in contents else ""
+            changed.append(f"{entry.path} has other bytes than in the split{owner}")
+        label = split.classes[entry.label]
+        if entry.path in folder and label != images.classes[now.label]:
+            relabelled.append(
+                f"{entry.path} has class {label} in the split and {images.classes[now.label]} in the folder"
+            )
+    return missing + added + changed + relabelled
 
 
 def render(findings: Findings) -> str:
@@ -188,17 +201,29 @@ def render(findings: Findings) -> str:
         f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items())}",
     ]
     lines += _listed("unreadable", [f"{path} ({reason})" for path, reason in findings.unreadable.items()])
-    for title, groups, sign in (
-        ("groups of byte-identical files", findings.identical, " = "),
-        ("of them with several labels", findings.conflicts, " = "),
-        ("of them in several parts of the split", findings.leaks, " = "),
-        ("other pairs that are near-duplicates", findings.near_duplicates, " ~ "),
-        ("of them with two labels", findings.near_duplicate_conflicts, " ~ "),
-        ("of them in two parts of the split", findings.near_duplicate_leaks, " ~ "),
+    for title, groups, conflicts, leaks, sign in (
+        ("groups of byte-identical files", findings.identical, findings.conflicts, findings.leaks, " = "),
+        (
+            "groups of near-duplicates",
+            findings.near_duplicates,
+            findings.near_duplicate_conflicts,
+            findings.near_duplicate_leaks,
+            " ~ ",
+        ),
     ):
-        lines += _listed(title, [sign.join(paths) for paths in groups])
+        lines += _listed(title, [_joined(paths, sign) for paths in groups])
+        lines += _listed("of them with several labels", [_joined(paths, sign) for paths in conflicts])
+        lines += _listed(
+            "of them in several parts of the split",
+            ["; ".join(f"{part}: {_joined(paths, sign)}" for part, paths in parts.items()) for parts in leaks],
+        )
     lines += _listed("differences from the split", findings.split_differences)
     return "\n".join(lines)
+
+
+def _joined(paths: Sequence[str], sign: str) -> str:
+    more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
+    return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
 def _listed(title: str, examples: list[str]) -> list[str]:

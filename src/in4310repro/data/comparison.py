@@ -55,7 +55,7 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
         tuple(images.paths[position] for position in positions),
         tuple(images.keys[position] for position in positions),
         images.labels[positions],
-        images.pixels[positions],
+        images.take(positions),
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +16,18 @@ from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from in4310repro.data import pixel_cache
 from in4310repro.data.folders import Entry
-from in4310repro.files import write_whole
+from in4310repro.data.pixel_cache import CachedPixels
 from in4310repro.progress import SILENT, Progress
 
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
-DECODER = 2
-# What Pillow raises for files that are no images or are truncated.
-READING_ERRORS = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-)
+DECODER = 3
+# Pillow would hand some other formats to other programs, such as EPS to Ghostscript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+OPAQUE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
+TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF's tags, and a value of the second
 
 
 @dataclass(frozen=True)
@@ -43,24 +39,36 @@ class ImageSet:
     keys: tuple[str, ...]  # sha256 of each image: what random draws depend on
     labels: Int64[np.ndarray, " image"]
     pixels: UInt8[np.ndarray, "image height width channel"]
+    cached: CachedPixels | None = None  # the file that the pixels are a memory map of
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
+        """A copy of the pixels of some images.
 
-def decode(file: Path, size: int) -> UInt8[np.ndarray, "height width channel"]:
-    """Reads an image file of any mode and shape as a square RGB image.
+        Raises:
+            ValueError: the pixels are in the cache, and were changed there since they were loaded.
+        """
+        pixels = self.pixels[list(positions)]
+        if self.cached is not None:
+            self.cached.check(positions, pixels)
+        return pixels
+
+
+def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray, "height width channel"]:
+    """Reads an image file as a square RGB image.
 
     The short side is scaled to `size` (bilinear with antialiasing) and the rest of the long side is cropped, half at
-    each end, so nothing is distorted. Transparent parts become white; 16-bit grey is reduced to its upper 8 bits. As
-    in torchvision's loader, the EXIF orientation is ignored.
+    each end, so nothing is distorted. See `read_rgb` for what becomes of modes, transparency and animations.
 
     Args:
-        file: in any format that Pillow reads.
+        file: the image.
         size: width and height of the result, pixels.
+        sha256: of the file's bytes, in hex; others are refused. None: whatever the file holds.
 
     Raises:
-        ValueError: the file is no image, is truncated, or holds floating-point values.
+        ValueError: the file is no image that can be read, or has other bytes.
 
     Examples:
         >>> import tempfile
@@ -71,11 +79,37 @@ def decode(file: Path, size: int) -> UInt8[np.ndarray, "height width channel"]:
         ((32, 32, 3), [200, 200, 200])
     """
     try:
-        with Image.open(file) as opened:
-            opened.load()
-            return crop_square(_to_rgb(opened), size)
-    except READING_ERRORS as error:
+        content = file.read_bytes()
+        image, _ = read_rgb(content)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file} is not a readable image ({error}); replace or remove it") from None
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"image {file} was changed while it was read; start again")
+    return crop_square(image, size)
+
+
+def read_rgb(content: bytes) -> tuple[Image.Image, str]:
+    """The picture in an image file as 8-bit RGB, and the mode that it had; training and `data check` both read it here.
+
+    Transparent parts become white, 16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation
+    or a file of several pages is its first picture. As in torchvision's loader, the EXIF orientation is ignored.
+
+    Raises:
+        ValueError: the bytes are no image, are truncated, claim more pixels than Pillow allows, or hold values of
+            which it is unknown what white is: floats, 32-bit integers, and others than `OPAQUE_MODES` and
+            `TRANSPARENT_MODES`.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            opened.load()
+            if 0 in opened.size:
+                raise ValueError(f"it has {opened.width} x {opened.height} pixels")
+            return _to_rgb(opened), opened.mode
+    except UnidentifiedImageError:
+        raise ValueError(f"its {len(content)} bytes are none of {', '.join(FORMATS)}") from None
+    # Pillow's readers raise whatever a broken file makes them stumble on: struct.error, IndexError, zlib.error, ...
+    except Exception as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def crop_square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height width channel"]:
@@ -91,15 +125,35 @@ def crop_square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height widt
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # Pillow opens 16-bit grey as I;16 or, in older versions, as I; its own conversion to RGB clips at 255.
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("its values are floats, and which of them is white is unknown")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        opaque = image.convert("RGBA")
+    if _is_16_bit_grey(image):
+        values = np.asarray(image)
+        if "transparency" in image.info:
+            values = np.where(values == image.info["transparency"], 65535, values)
+        # Pillow's own conversion to RGB clips at 255.
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode not in OPAQUE_MODES + TRANSPARENT_MODES:
+        raise ValueError(
+            f"a {image.format} file of mode {image.mode} has no certain RGB values; valid are grey of 8 or 16 bits, "
+            "palettes, RGB, CMYK and YCbCr, so save it as RGB"
+        )
+    if "transparency" in image.info or image.mode in TRANSPARENT_MODES:
+        # Pillow converts La to LA alone.
+        opaque = image.convert("LA" if image.mode == "La" else image.mode).convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), opaque).convert("RGB")
     return image.convert("RGB")
+
+
+def _is_16_bit_grey(image: Image.Image) -> bool:
+    """Whether the values are grey from 0, black, to 65535, white."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]  # which only TIFF files have
+        return (
+            image.mode.startswith("I;16")
+            and tags.get(BITS_PER_SAMPLE) == (16,)
+            and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO
+        )
+    # Older versions of Pillow open 16-bit PNG as I, and all open PPM with more than 8 bits so, scaled to 65535.
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def cache_folder() -> Path:
@@ -121,20 +175,22 @@ def load_images(
 
     The key of the cache is a hash of the images' contents, their order, the size, and the versions of Pillow and of
     the decoding. A file in the cache is complete or absent, also after an interruption and with simultaneous writers.
+    It is checked as a whole here and image by image when batches are made (see `pixel_cache`); a damaged one is
+    replaced, with a message.
 
     Args:
         name: of the set, for titles and progress.
         root: the folder that the entries' paths are relative to.
         entries: the images, in the order of the set.
         size: width and height of the decoded images, pixels.
-        cache: False decodes and writes nothing; the pixels are the same.
+        cache: False decodes whatever the files hold now, and reads and writes no cache.
         progress: where to show how many images have been decoded.
 
     Returns:
         The images. Pixels from the cache are a read-only memory map: they are loaded when they are used.
 
     Raises:
-        ValueError: a file is no image.
+        ValueError: a file is no image, or has other bytes than its entry says.
 
     Examples:
         >>> import tempfile
@@ -149,24 +205,36 @@ def load_images(
     """
     settings = [DECODER, PIL.__version__, size, [entry.sha256 for entry in entries]]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-    file = cache_folder() / "pixels" / f"{key[:32]}.npy"
-    pixels = _read_cache(file, (len(entries), size, size, 3)) if cache else None
-    if pixels is None:
-        pixels = np.empty((len(entries), size, size, 3), np.uint8)
-        with progress.task(f"decoding {name}", len(entries)) as advance:
-            for index, entry in enumerate(entries):
-                pixels[index] = decode(root / entry.path, size)
-                advance(1, "")
+    file = cache_folder() / "pixels" / f"{key[:32]}.pixels"
+    cached = _read_cache(file, key, name, len(entries), size, progress) if cache else None
+    if cached:
+        pixels = cached.pixels
+    else:
+        pixels = _decode_all(name, root, entries, size, check=cache, progress=progress)
         if cache:
-            write_whole(file, lambda stream: np.save(stream, pixels))
+            pixel_cache.write(file, key, pixels)
     paths, keys = tuple(entry.path for entry in entries), tuple(entry.sha256 for entry in entries)
-    return ImageSet(name, paths, keys, np.array([entry.label for entry in entries], np.int64), pixels)
+    return ImageSet(name, paths, keys, np.array([entry.label for entry in entries], np.int64), pixels, cached)
 
 
-def _read_cache(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The cached pixels as a memory map; None where there is no file or it is corrupt."""
-    try:
-        pixels = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+def _decode_all(
+    name: str, root: Path, entries: Sequence[Entry], size: int, *, check: bool, progress: Progress
+) -> NDArray[np.uint8]:
+    pixels = np.empty((len(entries), size, size, 3), np.uint8)
+    with progress.task(f"decoding {name}", len(entries)) as advance:
+        for index, entry in enumerate(entries):
+            # Checked where they are cached: the cache would keep an image that changed since it was hashed.
+            pixels[index] = decode(root / entry.path, size, entry.sha256 if check else None)
+            advance(1, "")
+    return pixels
+
+
+def _read_cache(file: Path, key: str, name: str, images: int, size: int, progress: Progress) -> CachedPixels | None:
+    """The cached pixels; None where there is no file or it is damaged, which is said."""
+    if not file.is_file():
         return None
-    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+    with progress.task(f"checking the cached pixels of {name}", images) as advance:
+        cached = pixel_cache.read(file, key, images, size, advance)
+    if cached is None:
+        progress.message(f"{file} is damaged; its images are decoded again")
+    return cached

@@ -1,0 +1,81 @@
+"""Groups of near-duplicates: those that all pairs would give, without comparing all pairs."""
+
+import numpy as np
+import pytest
+
+from in4310repro.data import near_duplicates as module
+from in4310repro.data.near_duplicates import near_duplicate_groups
+
+
+def differing_bits_by_text(first: int, second: int) -> int:
+    """The number of bits in which two hashes differ."""
+    return sum(a != b for a, b in zip(f"{first:064b}", f"{second:064b}", strict=True))
+
+
+def groups_by_all_pairs(hashes: list[int], bits: int) -> list[list[int]]:
+    """Connected components of the graph of close pairs, of two images or more."""
+    label = list(range(len(hashes)))
+    for i in range(len(hashes)):
+        for j in range(i):
+            if differing_bits_by_text(hashes[i], hashes[j]) <= bits:
+                label = [label[j] if value == label[i] else value for value in label]
+    groups: dict[int, list[int]] = {}
+    for position, value in enumerate(label):
+        groups.setdefault(value, []).append(position)
+    return sorted(group for group in groups.values() if len(group) > 1)
+
+
+def random_hashes(count: int, seed: int) -> list[int]:
+    return [int(value) for value in np.random.default_rng(seed).integers(0, 2**64, count, dtype=np.uint64)]
+
+
+def flipped(value: int, count: int, generator: np.random.Generator) -> int:
+    """The hash with so many of its bits flipped."""
+    for bit in generator.choice(64, count, replace=False):
+        value ^= 1 << int(bit)
+    return value
+
+
+@pytest.mark.parametrize("seed", range(7))
+def test_groups_link_images_whose_hashes_differ_in_few_bits(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, hashes = np.random.default_rng(seed), random_hashes(20, seed)
+    for count in range(module.NEAR_DUPLICATE_BITS + 3):
+        hashes.append(flipped(hashes[count], count, generator))
+    # A chain, whose ends are far from each other.
+    hashes.append(flipped(hashes[19], 5, generator))
+    hashes.append(flipped(hashes[-1], 5, generator))
+    oracle = groups_by_all_pairs(hashes, module.NEAR_DUPLICATE_BITS)
+    assert near_duplicate_groups(hashes) == oracle
+    assert len(oracle) == module.NEAR_DUPLICATE_BITS + 2
+    # Another threshold gives other groups.
+    monkeypatch.setattr(module, "NEAR_DUPLICATE_BITS", module.NEAR_DUPLICATE_BITS + 1)
+    assert near_duplicate_groups(hashes) == groups_by_all_pairs(hashes, module.NEAR_DUPLICATE_BITS) != oracle
+
+
+class Counted(int):
+    """A hash that counts its comparisons."""
+
+    comparisons = 0
+
+    def __xor__(self, other: int) -> int:
+        Counted.comparisons += 1
+        return int(self) ^ int(other)
+
+
+def comparisons(hashes: list[int]) -> int:
+    Counted.comparisons = 0
+    near_duplicate_groups([Counted(value) for value in hashes])
+    return Counted.comparisons
+
+
+def alike(count: int) -> list[int]:
+    """Different hashes, each within 6 bits of all others."""
+    generator = np.random.default_rng(0)
+    return [flipped(0, 3, generator) for _ in range(count)]
+
+
+@pytest.mark.parametrize("hashes", [alike, lambda count: [7] * count, lambda count: random_hashes(count, 0)])
+def test_comparisons_grow_with_the_images_and_not_with_their_pairs(hashes: object) -> None:
+    assert callable(hashes)
+    assert comparisons(hashes(500)) <= 8 * 500
+    assert comparisons(hashes(2000)) <= 8 * 2000
