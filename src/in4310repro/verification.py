@@ -9,6 +9,7 @@ import numpy as np
 
 from in4310repro import config as configuration
 from in4310repro.config import Config
+from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split
 from in4310repro.files import file_sha256
@@ -35,8 +36,8 @@ class Verification:
 def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: Progress = SILENT) -> Verification:
     """Predicts the test set of a run again and compares it with the saved scores.
 
-    The images are decoded again, so that the cache is tested too. Files of the run whose bytes changed are differences
-    even where the scores survive.
+    The images are decoded again, and drawn scenes are drawn again, so that no cache can hide anything. Files of the run
+    whose bytes changed are differences even where the scores survive.
 
     Raises:
         ValueError: the folder is no run, or the run is not finished.
@@ -49,6 +50,9 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
         differences += [f"{folder} has no manifest entry for {name}" for name in missing]
         split = replace(run.split, root=image_root(run.config, data))
         differences += _changed_test_images(split)
+        if not (data or run.config.data):
+            config = run.config
+            differences += differences_from_drawn(split, config.scenes, config.image_size, config.seed, progress)
         predicted = _predict_test_set(run, split, numerics, progress)
     except (ValueError, KeyError, TypeError) as error:
         # What can no longer be read is a difference too, and says so itself.

@@ -1,5 +1,7 @@
 """The drawn scenes as files: lossless, drawn once, and refused when they were changed."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,10 @@ import pytest
 from PIL import Image
 
 from in4310repro.data import embedded, scenes
-from in4310repro.data.embedded import embedded_catalogue, write_scenes
+from in4310repro.data.embedded import CONTENTS_FILE, differences_from_drawn, embedded_catalogue, write_scenes
+from in4310repro.data.folders import Entry, catalogue, contents_sha256
+from in4310repro.data.splits import Split, stratified_split
+from in4310repro.files import file_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +38,66 @@ def test_a_changed_scene_is_refused() -> None:
     Image.new("RGB", (32, 32)).save(root / "sea" / "0001.bmp")
     with pytest.raises(ValueError, match="was changed since its scenes were drawn; remove it"):
         embedded_catalogue(2, 32, 0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda root: (root / CONTENTS_FILE).unlink(),
+        lambda root: (root / CONTENTS_FILE).write_bytes(b"\xff"),
+        lambda root: (root / "sea/0000.bmp").unlink(),
+        lambda root: [file.unlink() for file in (root / "sea").iterdir()],
+        lambda root: (root / "sea/more.bmp").write_bytes((root / "sea/0000.bmp").read_bytes()),
+        lambda root: (root / "sea/0000.bmp").rename(root / "forest/more.bmp"),
+    ],
+    ids=["no seal", "seal of other bytes", "missing", "no class", "added", "moved"],
+)
+def test_any_other_change_of_the_cache_is_refused_in_the_same_words(damage: Callable[[Path], object]) -> None:
+    damage(embedded_catalogue(2, 32, 0).root)
+    with pytest.raises(ValueError, match="was changed since its scenes were drawn; remove it"):
+        embedded_catalogue(2, 32, 0)
+
+
+def drawn_split() -> Split:
+    return stratified_split(embedded_catalogue(3, 32, 0), (6, 6, 6), 0)
+
+
+def changed(split: Split, part: str, **values: object) -> Split:
+    """The split whose first entry of a part has other values."""
+    first, *others = split.parts[part]
+    return replace(split, parts={**split.parts, part: (replace(first, **values), *others)})  # type: ignore[arg-type]
+
+
+def test_a_split_of_drawn_scenes_is_found_so_without_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = drawn_split()
+    monkeypatch.delenv("IN4310REPRO_CACHE")
+    monkeypatch.setattr(embedded, "embedded_folder", None)
+    assert differences_from_drawn(split, 3, 32, 0) == []
+
+
+@pytest.mark.parametrize("part", ["training", "validation", "test"])
+def test_a_scene_that_was_changed_in_the_cache_with_its_seal_is_a_difference(part: str) -> None:
+    path = drawn_split().parts[part][0].path
+    root = embedded_catalogue(3, 32, 0).root
+    Image.new("RGB", (32, 32)).save(root / path)
+    (root / CONTENTS_FILE).write_text(contents_sha256(catalogue(root).entries))
+    forged = {
+        name: tuple(Entry(e.path, e.label, file_sha256(root / e.path)) for e in entries)
+        for name, entries in drawn_split().parts.items()
+    }
+    differences = differences_from_drawn(replace(drawn_split(), parts=forged), 3, 32, 0)
+    assert differences == [f"the split has no {path} that is the scene drawn now"]
+
+
+def test_another_class_path_number_or_seed_is_a_difference() -> None:
+    split = drawn_split()
+    first = split.parts["test"][0]
+    for other in (changed(split, "test", label=5 - first.label), changed(split, "test", path="sea/9999.bmp")):
+        assert differences_from_drawn(other, 3, 32, 0) == [f"the split has no {first.path} that is the scene drawn now"]
+    assert len(differences_from_drawn(split, 3, 32, 1)) == 18
+    assert differences_from_drawn(split, 10**12, 32, 0) == [
+        "the split has 18 images; 1000000000000 scenes of each of 6 classes are drawn"
+    ]
 
 
 def test_an_interrupted_drawing_leaves_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:

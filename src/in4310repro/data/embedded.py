@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import shutil
 import uuid
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from in4310repro.data import drawing, scenes
 from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
 from in4310repro.data.images import cache_folder
+from in4310repro.data.splits import Split
 from in4310repro.progress import SILENT, Progress
 
 # Holds the sha256 of the scenes as they were drawn; hidden, so that it is no image.
@@ -22,6 +24,9 @@ CONTENTS_FILE = ".contents"
 def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> Catalogue:
     """The catalogue of the embedded scenes, which are drawn into the cache where it lacks them.
 
+    The sha256 of their contents lies beside them, so whoever changes scenes on purpose can replace it too:
+    `differences_from_drawn` draws them again.
+
     Args:
         images_per_class: number of images of each of the six classes.
         size: width and height, pixels.
@@ -29,15 +34,49 @@ def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Pr
         progress: where to show how many scenes have been drawn.
 
     Raises:
-        ValueError: the files in the cache were changed since they were drawn.
+        ValueError: the files in the cache, or their sha256, were changed since they were drawn.
     """
     folder = embedded_folder(images_per_class, size, seed)
     if not folder.exists():
         _draw_into_cache(folder, images_per_class, size, seed, progress)
-    drawn = catalogue(folder)
-    if contents_sha256(drawn.entries) != (folder / CONTENTS_FILE).read_text():
+    try:
+        drawn = catalogue(folder)
+        intact = contents_sha256(drawn.entries) == (folder / CONTENTS_FILE).read_text()
+    except (OSError, ValueError):
+        intact = False
+    if not intact:
         raise ValueError(f"{folder} was changed since its scenes were drawn; remove it and they are drawn again")
     return drawn
+
+
+def differences_from_drawn(
+    split: Split, images_per_class: int, size: int, seed: int, progress: Progress = SILENT
+) -> list[str]:
+    """What a split of the embedded scenes says otherwise than the scenes that are drawn now, as sentences.
+
+    Every scene is drawn again in memory; the cache is not read. What is equal has the sha256 of its drawn file.
+
+    Args:
+        split: of all scenes.
+        images_per_class: number of images of each of the six classes.
+        size: width and height, pixels.
+        seed: of the scenes.
+        progress: where to show how many scenes have been drawn.
+    """
+    entries = [entry for part in split.parts.values() for entry in part]
+    # Before anything is drawn: a configuration may claim any number.
+    if len(entries) != images_per_class * len(scenes.CLASSES):
+        return [f"the split has {len(entries)} images; {images_per_class} scenes of each of 6 classes are drawn"]
+    listed = {entry.path: (split.classes[entry.label], entry.sha256) for entry in entries}
+    differences = []
+    with progress.task("drawing scenes again", len(entries)) as advance:
+        for label in scenes.CLASSES:
+            for index in range(images_per_class):
+                drawn = hashlib.sha256(_bmp(label, index, size, seed)).hexdigest()
+                if listed.get(_path(label, index)) != (label, drawn):
+                    differences.append(f"the split has no {_path(label, index)} that is the scene drawn now")
+                advance(1, "")
+    return differences
 
 
 def embedded_folder(images_per_class: int, size: int, seed: int) -> Path:
@@ -68,9 +107,19 @@ def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, prog
         for label in scenes.CLASSES:
             (folder / label).mkdir(parents=True, exist_ok=True)
             for index in range(images_per_class):
-                pixels = scenes.draw(label, index, size, seed)
-                Image.fromarray(pixels).save(folder / label / f"{index:04d}.bmp")
+                (folder / _path(label, index)).write_bytes(_bmp(label, index, size, seed))
                 advance(1, "")
+
+
+def _path(label: str, index: int) -> str:
+    return f"{label}/{index:04d}.bmp"
+
+
+def _bmp(label: str, index: int, size: int, seed: int) -> bytes:
+    """A scene as a file."""
+    stream = io.BytesIO()
+    Image.fromarray(scenes.draw(label, index, size, seed)).save(stream, "BMP")
+    return stream.getvalue()
 
 
 def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
