@@ -3,6 +3,7 @@
 import csv
 import re
 from pathlib import Path
+from typing import IO
 
 import pytest
 from PIL import Image
@@ -86,11 +87,11 @@ def test_many_copies_are_read_once_and_make_one_short_line(folder: Path, monkeyp
     for number in range(50):
         copy_file(folder, "sea/0.png", f"sea/copy{number:02d}.png")
         Image.fromarray(scenes.draw("sea", 0, 96, 0) // 16 * 16 + number % 16).save(folder / f"forest/n{number}.png")
-    calls: list[bytes] = []
+    calls: list[object] = []
 
-    def counted(content: bytes) -> tuple[Image.Image, str]:
-        calls.append(content)
-        return read_rgb(content)
+    def counted(stream: IO[bytes]) -> tuple[Image.Image, str]:
+        calls.append(stream)
+        return read_rgb(stream)
 
     monkeypatch.setattr(check, "read_rgb", counted)
     findings = check.check(folder)

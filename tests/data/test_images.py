@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,9 +141,19 @@ def test_an_animation_is_its_first_picture(tmp_path: Path) -> None:
         assert (decode(file, 8) == (255, 0, 0)).all()
 
 
+def test_an_image_that_claims_more_pixels_than_pillow_allows_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    picture(8, 8).save(tmp_path / "1.png")
+    content = bytearray((tmp_path / "1.png").read_bytes())
+    content[16:24] = struct.pack(">II", 30000, 30000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "1.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"1\.png is not a readable image .*900000000 pixels"):
+        decode(tmp_path / "1.png", 8)
+
+
 def test_a_format_that_another_program_would_draw_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
-    with pytest.raises(ValueError, match=r"bytes are none of BMP, GIF, JPEG"):
+    with pytest.raises(ValueError, match=r"it is none of BMP, GIF, JPEG"):
         decode(tmp_path / "1.png", 8)
 
 
@@ -190,6 +201,15 @@ def test_the_cache_holds_the_decoded_pixels(folder: Path) -> None:
     for _ in range(2):
         assert np.array_equal(load(folder).pixels, decoded.pixels)
     assert len(list((cache_folder() / "pixels").iterdir())) == 1
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+def test_tiff_files_of_every_kind_are_cached(compression: str, folder: Path) -> None:
+    for number in range(2):
+        pages = [picture(20 + number, 20), picture(20, 20)]
+        pages[0].save(folder / f"a/{number}.tif", compression=compression, save_all=True, append_images=pages[1:])
+    load(folder)
+    assert np.array_equal(load(folder).pixels, load(folder, cache=False).pixels)
 
 
 def test_the_cache_is_read_and_not_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def check(
     split: Annotated[Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts.")] = None,
     out: JsonOut = None,
 ) -> None:
-    """Look for unreadable images, copies, conflicting labels and leaks; exit code 1 if something is wrong."""
+    """Look for unreadable images, copies, conflicting labels, leaks and wrong rows; exit code 1 for any."""
     from in4310repro.data import check
 
     findings = check.check(folder, split, progress())

@@ -129,7 +129,8 @@ def _read(images: Catalogue, progress: Progress) -> tuple[dict[str, _ReadImage],
 
     def read(path: str) -> _ReadImage | str:
         try:
-            image, mode = read_rgb((images.root / path).read_bytes())
+            with (images.root / path).open("rb") as stream:
+                image, mode = read_rgb(stream)
         except (OSError, ValueError) as error:
             return str(error)
         return _ReadImage(image.size, mode, int(str(imagehash.phash(image)), 16))

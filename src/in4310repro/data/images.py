@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import PIL
@@ -79,20 +79,23 @@ def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray
         ((32, 32, 3), [200, 200, 200])
     """
     try:
-        content = file.read_bytes()
-        image, _ = read_rgb(content)
+        with file.open("rb") as stream:
+            image, _ = read_rgb(stream)
+            stream.seek(0)
+            changed = sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is not a readable image ({error}); replace or remove it") from None
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+    if changed:
         raise ValueError(f"image {file} was changed while it was read; start again")
     return crop_square(image, size)
 
 
-def read_rgb(content: bytes) -> tuple[Image.Image, str]:
-    """The picture in an image file as 8-bit RGB, and the mode that it had; training and `data check` both read it here.
+def read_rgb(stream: IO[bytes]) -> tuple[Image.Image, str]:
+    """The picture in an open image file as 8-bit RGB, and the mode that it had.
 
-    Transparent parts become white, 16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation
-    or a file of several pages is its first picture. As in torchvision's loader, the EXIF orientation is ignored.
+    Training and `data check` both read images here, so that they never disagree. Transparent parts become
+    white, 16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation or a file of several pages
+    is its first picture. As in torchvision's loader, the EXIF orientation is ignored.
 
     Raises:
         ValueError: the bytes are no image, are truncated, claim more pixels than Pillow allows, or hold values of
@@ -100,13 +103,13 @@ def read_rgb(content: bytes) -> tuple[Image.Image, str]:
             `TRANSPARENT_MODES`.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        with Image.open(stream, formats=FORMATS) as opened:
             opened.load()
             if 0 in opened.size:
                 raise ValueError(f"it has {opened.width} x {opened.height} pixels")
             return _to_rgb(opened), opened.mode
     except UnidentifiedImageError:
-        raise ValueError(f"its {len(content)} bytes are none of {', '.join(FORMATS)}") from None
+        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
     # Pillow's readers raise whatever a broken file makes them stumble on: struct.error, IndexError, zlib.error, ...
     except Exception as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
