@@ -48,11 +48,11 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
         run = FinishedRun.open(folder)
         missing = sorted(_required(run.config) - files.manifest().keys())
         differences += [f"{folder} has no manifest entry for {name}" for name in missing]
+        if not run.config.data:
+            drawn = (run.config.scenes, run.config.image_size, run.config.seed)
+            differences += differences_from_drawn(run.split, *drawn, progress)
         split = replace(run.split, root=image_root(run.config, data))
         differences += _changed_test_images(split)
-        if not (data or run.config.data):
-            config = run.config
-            differences += differences_from_drawn(split, config.scenes, config.image_size, config.seed, progress)
         predicted = _predict_test_set(run, split, numerics, progress)
     except (ValueError, KeyError, TypeError) as error:
         # What can no longer be read is a difference too, and says so itself.

@@ -61,6 +61,28 @@ def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:
         comparison.cifar10(tmp_path, 5, 32, 0)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_archive_is_read_or_refused_by_name(seed: int, tmp_path: Path) -> None:
+    file = write_cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8)) / "cifar-10-batches-py/test_batch"
+    intact, generator = file.read_bytes(), np.random.default_rng(seed)
+    refusals = 0
+    for _ in range(100):
+        content = bytearray(intact)
+        content[generator.integers(200)] = generator.integers(256)
+        file.write_bytes(content)
+        try:
+            comparison.cifar10(tmp_path, 2, 32, 0)
+        except ValueError:
+            refusals += 1
+    assert refusals > 10
+
+
+def test_an_archive_of_one_image_is_refused(tmp_path: Path) -> None:
+    write_cifar_archive(tmp_path, np.zeros((1, 32, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"test_batch holds uint8 of shape \(1, 3072\).*2 images or more"):
+        comparison.cifar10(tmp_path, 5, 32, 0)
+
+
 def test_a_folder_with_too_few_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 1 images for ImageNet; at least 2"):
         comparison.imagenet(write_images(tmp_path, "1.png"), 5, 32, 0)

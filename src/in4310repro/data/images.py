@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import PIL
+import PIL.features
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -176,10 +176,10 @@ def load_images(
 ) -> ImageSet:
     """Decodes images (see `decode`), or reads their pixels from the cache.
 
-    The key of the cache is a hash of the images' contents, their order, the size, and the versions of Pillow and of
-    the decoding. A file in the cache is complete or absent, also after an interruption and with simultaneous writers.
-    It is checked as a whole here and image by image when batches are made (see `pixel_cache`); a damaged one is
-    replaced, with a message.
+    The key of the cache is a hash of the images' contents, their order, the size, and the versions of Pillow, of the
+    libraries that decode with losses, and of the decoding here. A file in the cache is complete or absent, also after
+    an interruption and with simultaneous writers. It is checked as a whole here and image by image when batches are
+    made (see `pixel_cache`); a damaged one is replaced, with a message.
 
     Args:
         name: of the set, for titles and progress.
@@ -206,7 +206,8 @@ def load_images(
         >>> images.pixels.shape, images.paths[0], images.labels.tolist()
         ((12, 32, 32, 3), 'buildings/0000.bmp', [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
     """
-    settings = [DECODER, PIL.__version__, size, [entry.sha256 for entry in entries]]
+    libraries = [PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")]
+    settings = [DECODER, PIL.__version__, libraries, size, [entry.sha256 for entry in entries]]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     file = cache_folder() / "pixels" / f"{key[:32]}.pixels"
     cached = _read_cache(file, key, name, len(entries), size, progress) if cache else None
