@@ -196,6 +196,22 @@ def load(folder: Path, size: int = 32, *, cache: bool = True, progress: Progress
     return load_images("images", folder, catalogue(folder).entries, size, cache=cache, progress=progress)
 
 
+def test_the_cache_lies_where_a_variable_says_or_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("IN4310REPRO_CACHE", "mine")
+    assert cache_folder() == Path("mine")
+    monkeypatch.delenv("IN4310REPRO_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == Path.home() / ".cache/in4310repro"
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(ValueError, match="no home folder for the cache; IN4310REPRO_CACHE names"):
+        cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    assert cache_folder() == Path("caches/in4310repro")
+
+
 def test_the_cache_holds_the_decoded_pixels(folder: Path) -> None:
     decoded = load(folder, cache=False)
     for _ in range(2):

@@ -160,9 +160,19 @@ def _is_16_bit_grey(image: Image.Image) -> bool:
 
 
 def cache_folder() -> Path:
-    """The folder for decoded images and embedded scenes: IN4310REPRO_CACHE, else one in the user's cache folder."""
-    named = os.environ.get("IN4310REPRO_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "in4310repro"
+    """The folder for decoded images and embedded scenes: IN4310REPRO_CACHE, else one in the user's cache folder.
+
+    Raises:
+        ValueError: the user has no home folder, and no variable names another.
+    """
+    if named := os.environ.get("IN4310REPRO_CACHE"):
+        return Path(named)
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "in4310repro"
+    try:
+        return Path.home() / ".cache" / "in4310repro"
+    except RuntimeError:
+        raise ValueError("no home folder for the cache; IN4310REPRO_CACHE names another folder") from None
 
 
 def load_images(
