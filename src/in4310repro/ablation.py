@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
 from in4310repro import config as configuration
-from in4310repro import deviations, experiment
+from in4310repro import deviations, experiment, text
 from in4310repro.config import Config
 from in4310repro.deviations import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PUBLISHED, Deviation, Deviations
 from in4310repro.evaluation import evaluate
@@ -17,7 +18,7 @@ from in4310repro.files import json_bytes, write_file
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.metrics import ClassMetrics
 from in4310repro.numerics import Numerics
-from in4310repro.presets import command_line_options
+from in4310repro.presets import command_line_options, publishable, publishable_place
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps
@@ -32,7 +33,7 @@ class AblationReport(TypedDict):
     """What `ablation.json` holds."""
 
     command: str
-    config: configuration.Values
+    config: configuration.Values  # with names in place of paths
     fingerprint: Fingerprint
     runs: dict[str, dict[str, str]]  # protocol -> file -> sha256
     numbers: dict[str, Numbers]  # protocol -> name -> value
@@ -82,7 +83,7 @@ def ablation(
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(
         command=_command(config, runs, protocols),
-        config=configuration.to_json(config),
+        config=configuration.to_json(publishable(config)),
         fingerprint=fingerprint(numerics),
         runs={deviations.describe(trained_with): run.files.manifest() for trained_with, run in finished.items()},
         numbers=measured,
@@ -94,9 +95,9 @@ def ablation(
 def _command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
-        options.append(f"--deviations {','.join(protocols)}")
+        options.append(f"--deviations {shlex.quote(','.join(protocols))}")
     if runs != RUNS and not runs.is_absolute():
-        options.append(f"--runs {runs}")
+        options.append(f"--runs {shlex.quote(publishable_place(runs.as_posix()))}")
     return f"nox -s ablation -- {' '.join(options)}"
 
 
@@ -126,19 +127,22 @@ def markdown(report: AblationReport) -> str:
     lines = [
         "# What each deviation changes",
         "",
-        f"Each column turns on one deviation from the assignment, the last one all; a dot is no change. Preset "
-        f"{config['preset']}, {data}, {config['image_size']} px, split {config['split']}, {config['epochs']} epochs, "
-        f"seed {config['seed']}; {made_by['numerics']} arithmetic, numeric class {made_by['numeric_class']}.",
-        f"Made by `{report['command']}`.",
+        text.markdown(
+            f"Each column turns on one deviation from the assignment, the last one all; a dot is no change. Preset "
+            f"{config['preset']}, {data}, {config['image_size']} px, split {config['split']}, {config['epochs']} "
+            f"epochs, seed {config['seed']}; {made_by['numerics']} arithmetic, numeric class "
+            f"{made_by['numeric_class']}."
+        ),
+        f"Made by {text.code(report['command'])}.",
         "",
         *(f"* {deviation}: {MEANING[deviation]}" for deviation in Deviation),
         "",
-        f"| | {CORRECTED} | {' | '.join(others)} |",
+        f"| | {CORRECTED} | {text.cells(others)} |",
         "| --- |" + " --- |" * len(numbers),
     ]
     for name, value in corrected.items():
         changes = [change(value, numbers[protocol][name]) for protocol in others]
-        lines.append(f"| {name} | {'-' if value is None else f'{value:.4f}'} | {' | '.join(changes)} |")
+        lines.append(f"| {text.cells([name, '-' if value is None else f'{value:.4f}', *changes])} |")
     return "\n".join(lines) + "\n"
 
 

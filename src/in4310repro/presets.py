@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
-from pathlib import Path
+from dataclasses import fields, replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from in4310repro import deviations
 from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml
+
+# What of a configuration names a folder or a file.
+PLACES = ("data", "weights", "imagenet", "cifar10")
+NO_PLACES = (None, "none", "imagenet")
+# What stands for a place whose last name cannot be published either.
+UNNAMED = "PATH"
 
 
 def three_settings(adamw: float, rmsprop: float, sgd: float) -> tuple[OptimizerSetting, ...]:
@@ -69,11 +76,12 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
 def command_line_options(config: Config) -> str:
     """The options that make this configuration of its preset, as a person types them.
 
-    What only a file can set is named after `--config FILE`. A folder's name stands for its absolute path, which would
-    be another one elsewhere.
+    What only a file can set is named after `--config FILE`. Places are those of `publishable`; a POSIX shell reads
+    every value as one word.
     """
+    config = publishable(config)
     base = PRESETS.get(config.preset, Config(preset=config.preset))
-    words, in_file = [f"--preset {config.preset}"], []
+    words, in_file = [f"--preset {shlex.quote(config.preset)}"], []
     for name in (field.name for field in fields(Config)):
         value = getattr(config, name)
         if value == getattr(base, name):
@@ -83,9 +91,31 @@ def command_line_options(config: Config) -> str:
             continue
         if isinstance(value, frozenset):
             value = deviations.describe(value)
-        if isinstance(value, str) and Path(value).is_absolute():
-            value = Path(value).name
         words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
     if in_file:
         words.append(f"--config FILE (with {', '.join(in_file)})")
     return " ".join(words)
+
+
+def publishable(config: Config) -> Config:
+    """The configuration with nothing of a machine in it: see `publishable_place`; a run's own files keep the paths."""
+    places = {name: getattr(config, name) for name in PLACES}
+    return replace(
+        config, **{name: publishable_place(place) for name, place in places.items() if place not in NO_PLACES}
+    )
+
+
+def publishable_place(place: str) -> str:
+    """A relative path as it is; of one that is absolute or leads upwards, on any system, the last name.
+
+    The name of the home folder, which is mostly its user's, and names that cannot be printed become `PATH`.
+
+    Examples:
+        >>> publishable_place("photos/scenes"), publishable_place("/home/ada/scenes"), publishable_place("../scenes")
+        ('photos/scenes', 'scenes', 'scenes')
+    """
+    # It knows the separators and drives of all systems.
+    path, user = PureWindowsPath(place), Path(os.environ.get("HOME") or os.environ.get("USERPROFILE", "")).name
+    if path.anchor or ".." in path.parts or user in path.parts:
+        place = path.name
+    return place if place not in ("", "..", user) and place.isprintable() else UNNAMED

@@ -13,6 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
+
+from in4310repro.text import visible
 
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 5.0
@@ -27,27 +30,34 @@ class Progress:
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
         """Yields a function that takes the items done since its last call and a detail such as `loss 0.41`."""
+        title = visible(title)
         if self.console is None:
             yield lambda _done, _detail: None
         elif self.console.is_terminal:
             with _bars(self.console) as bars:
                 bar = bars.add_task(title, total=total, detail="")
-                yield lambda done, detail: bars.update(bar, advance=done, detail=detail)
+                yield lambda done, detail: bars.update(bar, advance=done, detail=visible(detail))
         else:
             yield _plain_lines(self.console, title, total)
 
     def message(self, line: str) -> None:
         """One line, as it is."""
         if self.console is not None:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_plain(self.console, visible(line))
 
 
 SILENT = Progress()
 
 
+def print_plain(console: Console, text: str) -> None:
+    """Text as it is: `[red]` is no colour and `:sea:` no picture in it; what the encoding lacks becomes an escape."""
+    printable = text.encode(console.encoding, "backslashreplace").decode(console.encoding)
+    console.print(Text(printable), soft_wrap=True)
+
+
 def _bars(console: Console) -> Bars:
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Bars(*columns, TextColumn("{task.fields[detail]}"), console=console)
+    title, detail = (TextColumn(field, markup=False) for field in ("{task.description}", "{task.fields[detail]}"))
+    return Bars(title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), detail, console=console)
 
 
 def _plain_lines(console: Console, title: str, total: int) -> Advance:
@@ -64,7 +74,7 @@ def _plain_lines(console: Console, title: str, total: int) -> Advance:
         shown = now
         left = (now - start) / max(finished, 1) * (total - finished)
         line = f"{title}: {finished}/{total}, {left:.0f} s left"
-        console.print(f"{line}, {detail}" if detail else line, markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, f"{line}, {visible(detail)}" if detail else line)
 
     return advance
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from in4310repro.audit.verdicts import Audit, Counted, Finding, Rank
+from in4310repro.text import visible
 
 WIDTH = 120
 # Class columns that fit on a screen; of wider tables totals alone are printed.
@@ -38,10 +39,12 @@ def summary(audit: Audit) -> str:
     numbers = [f"{len(audit.of_rank(rank))} {rank.value}" for rank in Rank]
     tables = audit.document.tables
     values = sum(value.class_name is not None for table in tables for value in table.values)
-    return f"{audit.document.source}: {', '.join(numbers)}; {len(tables)} tables, {values} class values"
+    return visible(f"{audit.document.source}: {', '.join(numbers)}; {len(tables)} tables, {values} class values")
 
 
 def _wrapped(line: str) -> str:
+    # A name of a JSON or TOML file may hold breaks of lines.
+    line = visible(line)
     # The columns of a row stand apart by two spaces; a sentence has none.
     indent = line[: len(line) - len(line.lstrip())]
     return line if "  " in line.strip() else textwrap.fill(line, WIDTH, subsequent_indent=f"{indent}    ")

@@ -1,6 +1,7 @@
 """The Markdown tables of both benchmarks, from their records."""
 
 from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow
+from in4310repro.text import markdown
 
 
 def feature_tables(report: FeatureBenchmark) -> str:
@@ -10,7 +11,7 @@ def feature_tables(report: FeatureBenchmark) -> str:
     lines = [
         "# Feature statistics: cost and error",
         "",
-        f"{environment['processor']}, {environment['threads']} threads, {environment['device']}, "
+        f"{markdown(environment['processor'])}, {environment['threads']} threads, {environment['device']}, "
         f"{environment['numerics']} arithmetic; {versions}. "
         f"Feature statistics on the CPU: {environment.get('feature_kernel')}.",
         f"ResNet-18 at {settings['side']} px, {settings['images']} images in batches of {settings['batch_size']}, "
@@ -63,10 +64,11 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
     lines = [
         "# Portable arithmetic beside torch's own",
         "",
-        f"On {environment['processor']} ({environment['capability']}), torch {environment['versions']['torch']}. Each "
-        f"ratio is portable / native, the median over {report['repeats']} pairs that ran one after the other, with the "
-        f"lowest and the highest. One thread reaches {peak:.0f} GFLOP/s of fused products in a loop; the last column "
-        "is the share of that which the convolutions and the head take in portable arithmetic.",
+        f"On {markdown(environment['processor'])} ({environment['capability']}), torch "
+        f"{environment['versions']['torch']}. Each ratio is portable / native, the median over {report['repeats']} "
+        f"pairs that ran one after the other, with the lowest and the highest. One thread reaches {peak:.0f} GFLOP/s "
+        "of fused products in a loop; the last column is the share of that which the convolutions and the head take in "
+        "portable arithmetic.",
         "",
         "| | threads | native, ms | portable, ms | ratio | share of the peak |",
         "| --- | --- | --- | --- | --- | --- |",

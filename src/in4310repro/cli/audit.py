@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import WRONG_INPUT, print_error, print_line
+from in4310repro.cli.console import WRONG_INPUT, print_error, print_line, print_text
 
 
 def audit(
@@ -42,8 +42,10 @@ def audit(
     outcomes = [command.outcome(file, options) for file in files]
     written = [command.write(each.audit, out) for each in outcomes if each.audit and out]
     if not quiet:
-        for line in (*command.lines(outcomes), *(f"wrote {path}" for path in written)):
-            print_line(line)
+        for text in command.lines(outcomes):
+            print_text(text)
+        for path in written:
+            print_line(f"wrote {path}")
         for each in outcomes:
             if each.error:
                 print_error(each.error)
@@ -58,7 +60,7 @@ def _show_recognised(files: Sequence[Path]) -> None:
     listings = [command.listing(file) for file in files]
     for each in listings:
         if isinstance(each, str):
-            print_line(each)
+            print_text(each)
         else:
             print_error(each.error)
     if not all(isinstance(each, str) for each in listings):

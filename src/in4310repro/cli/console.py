@@ -10,26 +10,32 @@ import typer
 from rich.console import Console
 
 from in4310repro.numerics import Numerics, activate
-from in4310repro.progress import Progress
+from in4310repro.progress import Progress, print_plain
+from in4310repro.text import visible
 
 DIFFERENCE, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def print_line(line: str) -> None:
-    """One line on standard output, as it is."""
-    Console().print(line, markup=False, highlight=False, soft_wrap=True)
+    """One line on standard output; what cannot be seen in it, a break of the line too, is shown as an escape."""
+    print_plain(Console(), visible(line))
+
+
+def print_text(text: str) -> None:
+    """Lines on standard output, each as `print_line` prints one."""
+    print_plain(Console(), "\n".join(map(visible, text.split("\n"))))
 
 
 def print_error(message: str) -> None:
     """One line on standard error, with the name of the program before it."""
-    Console(stderr=True).print(f"in4310repro: {message}", markup=False, highlight=False, soft_wrap=True)
+    print_plain(Console(stderr=True), visible(f"in4310repro: {message}"))
 
 
 def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
     """Prints the result of a check, and writes it where asked; ends with exit code 1 where something is wrong."""
     from in4310repro.files import json_bytes, write_file
 
-    print_line(text)
+    print_text(text)
     if out:
         print_line(f"wrote {write_file(out, json_bytes(content))}")
     if wrong:

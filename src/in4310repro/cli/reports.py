@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from in4310repro import presets
-from in4310repro.cli.console import activate_arithmetic, activate_as_recorded, print_line, progress
+from in4310repro.cli.console import activate_arithmetic, activate_as_recorded, print_line, print_text, progress
 from in4310repro.cli.options import ConfigFile, Out, Preset, RunPath, with_overrides
 from in4310repro.config import changed_for_report, read_toml
 
@@ -62,7 +62,7 @@ def ablation(
     protocols = tuple(deviations.split(",")) if deviations else EACH_THEN_ALL
     for file in ablation(configuration, numerics, runs, out, progress(), protocols=protocols):
         if file.suffix == ".md":
-            print_line(file.read_text())
+            print_text(file.read_text(encoding="utf-8"))
         print_line(f"wrote {file}")
 
 

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import DIFFERENCE, activate_arithmetic, activate_as_recorded, print_line, progress
+from in4310repro.cli.console import (
+    DIFFERENCE,
+    activate_arithmetic,
+    activate_as_recorded,
+    print_line,
+    print_text,
+    progress,
+)
 from in4310repro.cli.options import Data, Device, JsonOut, RunPath, choices
 
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
@@ -65,7 +72,7 @@ def evaluate(
     from in4310repro.files import json_bytes, write_file
 
     measured = evaluation.evaluate(finished, active, data, progress())
-    print_line(json.dumps(measured, indent=1))
+    print_text(json.dumps(measured, indent=1))
     if out:
         write_file(out, json_bytes(measured))
 
@@ -79,4 +86,4 @@ def fingerprint(
     from in4310repro.features import kernel_description
     from in4310repro.fingerprint import fingerprint
 
-    print_line(json.dumps(fingerprint(active) | {"feature_kernel": kernel_description()}, indent=1))
+    print_text(json.dumps(fingerprint(active) | {"feature_kernel": kernel_description()}, indent=1))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
         progress: where to show how many images have been hashed.
 
     Raises:
-        ValueError: no such folder, images outside class folders, a class folder without images, or fewer than two
-            classes.
+        ValueError: no such folder, images outside class folders, a class folder without images, fewer than two
+            classes, or two names that differ by Unicode normalisation alone. `Sea` and `sea` are two classes.
 
     Examples:
         >>> import tempfile
@@ -74,6 +75,8 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
         )
     _refuse_empty_folders(root)
     classes = tuple(sorted({file.parent.name for file in files}))
+    _refuse_equal_names("class folders", classes)
+    _refuse_equal_names("files", (file.relative_to(root).as_posix() for file in files))
     if len(classes) < 2:
         raise ValueError(f"{root} has {len(classes)} class folders with images; at least 2 are needed")
     with progress.task("hashing images", len(files)) as advance:
@@ -91,8 +94,10 @@ def image_files(root: Path) -> list[Path]:
     Hidden files, hidden folders and folders of images without labels are skipped; links to folders are followed.
 
     Raises:
-        ValueError: no such folder, a link to a folder around it, or a file name that cannot be printed.
+        ValueError: no such folder, a link to a folder around it, or a name that cannot be printed.
     """
+    if not _is_utf8(str(root)):
+        raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
     if not root.is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
     images = []
@@ -125,6 +130,25 @@ def _refuse_empty_folders(root: Path) -> None:
     for folder, _ in _walk(root):
         if not image_files(folder):
             raise ValueError(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether the bytes of a name are text; those that are not come as halves of surrogate pairs."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _refuse_equal_names(kind: str, names: Iterable[str]) -> None:
+    """Raises ValueError for two names that look alike and are one on some systems: e with an accent as one sign or two.
+
+    `Sea` and `sea` pass: letters tell classes apart, and a system that takes them for one never shows both.
+    """
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise ValueError(
+                f"{kind} {ascii(other)} and {ascii(name)} differ by Unicode normalisation alone; rename one of them"
+            )
 
 
 def contents_sha256(entries: tuple[Entry, ...]) -> str:

@@ -18,6 +18,7 @@ from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_image
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, kernel_description
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
+from in4310repro.presets import publishable
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -82,7 +83,7 @@ def statistics(
         model = models.build(config.model, len(run.classes), config.seed, config.weights)
         if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
             raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
-        network = f"{config.model} with {config.weights} weights, not fine-tuned"
+        network = f"{config.model} with {publishable(config).weights} weights, not fine-tuned"
     current: Fingerprint = fingerprint(numerics)
     current["feature_kernel"] = kernel_description()
     sets = image_sets(run, config, data, progress)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from in4310repro import deviations
 from in4310repro.config import Config
-from in4310repro.presets import PRESETS
+from in4310repro.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
 
 
 def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, str]:
     """A sentence for each condition of a run beside the original's, by subject."""
-    course = PRESETS["course"]
+    config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = f"images of {Path(config.data).name}" if config.data else "drawn scenes that the package generates"
     rates = ", ".join(f"{setting.optimizer} {setting.learning_rate:g}" for setting in config.settings)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -11,12 +13,15 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from in4310repro.data.images import decode
+from in4310repro.text import escape, visible
 
 OURS, ORIGINAL, WRONG = "#1f6f8b", "#c9b28f", "#b3261e"
 LINES = ("#1f6f8b", "#d1783c", "#5b8c5a", "#8a5a9e", "#444444")
 PIXELS = 96  # of an image in figure 7
+LONGEST_NAME = 24  # letters that are drawn of it
 
 
 def draw(number: int, numbers: Mapping[str, Any], root: Path) -> Figure:
@@ -54,7 +59,7 @@ def class_metrics(numbers: Mapping[str, Any]) -> Figure:
 
 
 def _bars(axes: Axes, numbers: Mapping[str, Any], each: str, mean: str, title: str) -> None:
-    names = [*numbers["classes"], "mean"]
+    names = [*map(drawn_name, numbers["classes"]), "mean"]
     width = 0.4 if "original" in numbers else 0.7
     for shift, who, colour in ((0, "ours", OURS), (1, "original", ORIGINAL)):
         if who in numbers:
@@ -80,9 +85,9 @@ def losses(numbers: Mapping[str, Any]) -> Figure:
 def accuracies(numbers: Mapping[str, Any]) -> Figure:
     """Mean class accuracy of every setting over the epochs; the selected one is drawn bold."""
     figure, axes = _single("mean class accuracy", "epoch")
-    for colour, (name, values) in zip(LINES, numbers["mean_class_accuracy"].items(), strict=False):
+    for colour, (name, values) in zip(cycle(LINES), numbers["mean_class_accuracy"].items(), strict=False):
         width = 2.5 if name == numbers["selected"] else 1.2
-        axes.plot(numbers["epoch"], values, "o-", color=colour, label=name, linewidth=width, markersize=4)
+        axes.plot(numbers["epoch"], values, "o-", color=colour, label=drawn_name(name), linewidth=width, markersize=4)
     axes.set_ylim(0, 1)
     return _finished(figure, axes, numbers["epoch"])
 
@@ -91,16 +96,19 @@ def ranking(numbers: Mapping[str, Any], root: Path) -> Figure:
     """Rows of ten images: the top and the bottom of each ranked class."""
     rows = [(name, side, images) for name, sides in numbers["ranked"].items() for side, images in sides.items()]
     columns = max(len(images) for _, _, images in rows)
-    figure = Figure(figsize=(1.15 * columns + 0.6, 1.5 * len(rows)), layout="constrained")
+    classes = [drawn_name(name, 16) for name in numbers["classes"]]
+    # Names that are wider than an image would leave no room for it.
+    width = max(1.15, 0.12 * max(map(len, classes)))
+    figure = Figure(figsize=(width * columns + 0.6, 1.5 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes_row, (name, side, images) in zip(grid, rows, strict=True):
-        axes_row[0].set_ylabel(f"{name}\n{side}", fontsize=9)
+        axes_row[0].set_ylabel(f"{drawn_name(name, 16)}\n{side}", fontsize=9)
         for axes, image in zip(axes_row, images, strict=False):
-            true = numbers["classes"][image["label"]]
             axes.imshow(decode(root / image["path"], PIXELS))
             score = image["score"]
             axes.set_title(f"{score:.2f}" if score >= 0.01 else f"{score:.0e}", fontsize=8, pad=2)
-            axes.set_xlabel(true, fontsize=8, labelpad=1, color="black" if true == name else WRONG)
+            right = numbers["classes"][image["label"]] == name
+            axes.set_xlabel(classes[image["label"]], fontsize=8, labelpad=1, color="black" if right else WRONG)
         for axes in axes_row:
             axes.set_xticks([])
             axes.set_yticks([])
@@ -114,7 +122,7 @@ def sparsity(numbers: Mapping[str, Any]) -> Figure:
     axes.bar(range(len(names)), list(numbers["ours"].values()), 0.4, color=OURS, label="ours")
     printed = [(place, numbers["original"][name]) for place, name in enumerate(names) if name in numbers["original"]]
     axes.bar([p + 0.4 for p, _ in printed], [v for _, v in printed], 0.4, color=ORIGINAL, label="original")
-    axes.set_xticks([place + 0.2 for place in range(len(names))], names)
+    axes.set_xticks([place + 0.2 for place in range(len(names))], [drawn_name(name) for name in names])
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, ncols=2, loc="upper left")
     return figure
@@ -123,10 +131,11 @@ def sparsity(numbers: Mapping[str, Any]) -> Figure:
 def spectra(numbers: Mapping[str, Any]) -> Figure:
     """Eigenvalues of the five modules in decreasing order, on a logarithmic axis."""
     figure, axes = _single("eigenvalue", "place")
-    for colour, (name, values) in zip(LINES, numbers["eigenvalues"].items(), strict=False):
+    for colour, (name, values) in zip(cycle(LINES), numbers["eigenvalues"].items(), strict=False):
         # A logarithmic axis has no zero, and what rounding leaves of one would stretch it by ten decades.
         shown = [(place, value) for place, value in enumerate(values, start=1) if value > 1e-10 * values[0]]
-        axes.semilogy([p for p, _ in shown], [v for _, v in shown], "o-", color=colour, label=name, markersize=4)
+        places, eigenvalues = [place for place, _ in shown], [value for _, value in shown]
+        axes.semilogy(places, eigenvalues, "o-", color=colour, label=drawn_name(name), markersize=4)
     longest = max(map(len, numbers["eigenvalues"].values()))
     return _finished(figure, axes, range(1, longest + 1))
 
@@ -142,7 +151,7 @@ def accuracy_by_protocol(numbers: AccuracyBars) -> Figure:
     """Class accuracies, measured in several ways: the mean over the runs, and a line from the lowest to the highest."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     axes = figure.subplots()
-    names = [*numbers["classes"], "mean"]
+    names = [*map(drawn_name, numbers["classes"]), "mean"]
     width = 0.8 / len(numbers["bars"])
     for shift, (colour, (label, rows)) in enumerate(
         zip((ORIGINAL, WRONG, LINES[1], OURS), numbers["bars"].items(), strict=True)
@@ -190,7 +199,7 @@ def settings(numbers: Mapping[str, Any]) -> Figure:
             linewidth=3,
             label="as printed" if not position else None,
         )
-        axes.text(start + 1, 0.02, name, fontsize=9)
+        axes.text(start + 1, 0.02, drawn_name(name), fontsize=9)
         start += length
         axes.axvline(start + 0.5, color="#dddddd", linewidth=0.8)
     axes.set_ylim(0, 1.03)
@@ -210,7 +219,7 @@ def shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
             color=colour,
             label=label,
         )
-    axes.set_xticks([place + 0.27 for place in range(len(names))], names)
+    axes.set_xticks([place + 0.27 for place in range(len(names))], [drawn_name(name) for name in names])
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, ncols=3, loc="upper left")
     return figure
@@ -225,9 +234,9 @@ def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     # The bars are the legend of the lines; of many modules the colour tells the depth.
     shades = LINES if len(modules) <= len(LINES) else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
     colours = dict(zip(modules, shades, strict=False))
-    panels[0].barh(
-        list(modules), [100 * module["non_positive"] for module in modules.values()], color=list(colours.values())
-    )
+    places = range(len(modules))
+    panels[0].barh(places, [100 * module["non_positive"] for module in modules.values()], color=list(colours.values()))
+    panels[0].set_yticks(places, [drawn_name(name, 40) for name in modules])
     panels[0].set_xlabel("values <= 0, %")
     panels[0].set_xlim(0, 100)
     panels[0].set_ylim(len(modules) - 0.4, -0.6)
@@ -240,6 +249,21 @@ def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     for axes in panels:
         _plain(axes)
     return figure
+
+
+def drawn_name(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name as text to draw: no formula, no sign that the font lacks, its middle left out where it is long."""
+    drawn = "".join(letter if ord(letter) in _letters() else escape(letter) for letter in visible(name))
+    if len(drawn) > longest:
+        drawn = f"{drawn[: longest - 8]}\N{HORIZONTAL ELLIPSIS}{drawn[-7:]}"
+    # A legend leaves out what begins with an underscore, and dollars make a formula.
+    return (" " if drawn.startswith("_") else "") + drawn.replace("$", r"\$")
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """The letters that matplotlib's font has."""
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def png(figure: Figure) -> bytes:

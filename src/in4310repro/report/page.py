@@ -14,13 +14,14 @@ from in4310repro import config as configuration
 from in4310repro import deviations
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint
-from in4310repro.presets import command_line_options
+from in4310repro.presets import command_line_options, publishable
 from in4310repro.report import figures
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.exhibits import Exhibit, exhibits
 from in4310repro.report.original import original
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import RunMetrics
+from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
 
 RECORD = "run.json"
 FIGURE = re.compile(r"figure\d\d\.(png|json)")
@@ -31,7 +32,7 @@ class RunRecord(TypedDict):
     """What a reader needs to make a run again and to see that it is the same."""
 
     command: str
-    config: configuration.Values
+    config: configuration.Values  # with names in place of paths
     fingerprint: Fingerprint
     metrics: RunMetrics
     files_sha256: dict[str, str]  # of the run folder
@@ -89,7 +90,7 @@ def record(run: FinishedRun) -> RunRecord:
     """Command, settings, results and the hashes of a run's files."""
     return RunRecord(
         command=f"nox -s train report -- {command_line_options(run.config)}",
-        config=configuration.to_json(run.config),
+        config=configuration.to_json(publishable(run.config)),
         fingerprint=run.fingerprint,
         metrics=run.metrics,
         files_sha256=run.files.manifest(),
@@ -111,13 +112,28 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit
 
 
 def render(template: str, context: Mapping[str, object]) -> str:
-    """A page; a name that the template uses and the context lacks is an error."""
+    """A page whose values are text, of HTML or of Markdown; a name that the context lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.report"),
-        autoescape=jinja2.select_autoescape(["html", "html.jinja"]),
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
+        finalize=_visible_in_html if template.endswith(".html.jinja") else _as_markdown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"cells": cells, "code": code, "verbatim": verbatim, "rule": _rule}
     return environment.get_template(template).render(context)
+
+
+def _visible_in_html(value: object) -> object:
+    return visible(value) if isinstance(value, str) else value
+
+
+def _as_markdown(value: object) -> Markdown:
+    return value if isinstance(value, Markdown) else markdown(str(value))
+
+
+def _rule(columns: int) -> Markdown:
+    """What stands below the heading of a Markdown table, after its first bar."""
+    return Markdown(" --- |" * columns)

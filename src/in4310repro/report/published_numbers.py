@@ -85,6 +85,12 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
             )
         if run.classes != original()["classes"]:
             raise ValueError(f"{run.folder} has other classes than the report: {run.classes}")
+    optimizers = [setting.optimizer.lower() for setting in corrected.config.settings]
+    if optimizers != original()["optimizers"]:
+        raise ValueError(
+            f"{corrected.folder} has settings of {', '.join(optimizers)}; those of the report are of "
+            f"{', '.join(original()['optimizers'])}, in this order"
+        )
     seeds = [run.config.seed for run in published]
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"the published runs have the seeds {seeds}; one of each is valid")
@@ -94,13 +100,15 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
     """Percent of values that are not positive: as printed, with 208 counted images corrected, and measured here.
 
     Raises:
-        ValueError: the run's feature maps are not measured.
+        ValueError: the feature maps of a printed module are not measured.
     """
     if run.features is None:
         raise ValueError(f"{run.folder} has no measured feature maps; `in4310repro report` measures them")
     printed = original()["non_positive_percent"]
     factor = padded_images(200) / 200
     modules = run.features["sets"][0]["modules"]
+    if missing := [name for name in printed if name not in modules]:
+        raise ValueError(f"{run.folder} has no measured feature maps of {', '.join(missing)}; the report prints theirs")
     return {
         "as printed": printed,
         "printed x 208/200": {name: value * factor for name, value in printed.items()},

@@ -6,6 +6,7 @@ The hypothesis is that of `deviations`. It is compared with what is printed in p
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -18,7 +19,7 @@ from in4310repro.audit.verdicts import Audit
 from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics
-from in4310repro.presets import command_line_options
+from in4310repro.presets import command_line_options, publishable_place
 from in4310repro.report import figures, page
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.original import original
@@ -32,6 +33,8 @@ from in4310repro.report.published_numbers import (
     summarize,
 )
 from in4310repro.runs.finished import FinishedRun
+
+PRINTED = "published/original.toml"  # the printed values, as a file to audit
 
 
 class PublishedNumbers(TypedDict):
@@ -62,7 +65,11 @@ def write(
         ValueError: a run is not of these protocols, or the runs cannot be compared.
     """
     refuse_incomparable(corrected, published)
-    printed = write_file(reports / "published" / "original.toml", printed_as_toml(original()).encode())
+    records = {_name(run): page.record(run) for run in (corrected, *published)}
+    if len(records) <= len(published):
+        names = ", ".join(_name(run) for run in (corrected, *published))
+        raise ValueError(f"the runs would be published as {names}; give each a name of its own")
+    printed = write_file(reports / PRINTED, printed_as_toml(original()).encode())
     printed_audit = audit(printed)
     summaries = [summarize(run) for run in published]
     numbers = PublishedNumbers(
@@ -73,7 +80,7 @@ def write(
         non_positive_percent=non_positive_percent(corrected),
         audit=printed_audit.to_json(),
         predictions=predictions(summarize(corrected), summaries),
-        runs={_name(run): page.record(run) for run in (corrected, *published)},
+        runs=records,
     )
     reported_ablations: list[AblationReport] = [read_json(file) for file in ablations]
     return [printed, *write_page(numbers, printed_audit, reported_ablations, reports)]
@@ -98,7 +105,7 @@ def write_page(
 
 def _name(run: FinishedRun) -> str:
     """The run's folder as it was given; only its last part where all of it would name somebody's machine."""
-    return run.folder.name if run.folder.is_absolute() else run.folder.as_posix()
+    return publishable_place(run.folder.as_posix())
 
 
 def _accuracy_bars(numbers: PublishedNumbers) -> figures.AccuracyBars:
@@ -148,17 +155,17 @@ def _context(
         "meaning": MEANING,
         "batch": PUBLISHED_BATCH_SIZE,
         "commands": [_command(record, name) for name, record in runs.items()],
-        "page_command": f"in4310repro published {' '.join(runs)}",
+        "page_command": shlex.join(["in4310repro", "published", *runs]),
         "first": _first_setting(numbers),
         "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
         "fingerprint": corrected["fingerprint"],
-        "folder": reports.name,
+        "audit_command": shlex.join(["in4310repro", "audit", f"{publishable_place(reports.as_posix())}/{PRINTED}"]),
     }
 
 
 def _command(record: RunRecord, name: str) -> str:
     config = configuration.from_json(record["config"], name)
-    return f"in4310repro train {command_line_options(config)} --out {name}"
+    return f"in4310repro train {command_line_options(config)} --out {shlex.quote(name)}"
 
 
 def _first_setting(numbers: PublishedNumbers) -> dict[str, str]:

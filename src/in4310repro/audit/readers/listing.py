@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from in4310repro.audit.document import Document, Table, Value
+from in4310repro.text import visible
 
 SHOWN = 12  # class values of a measure that are printed; of more, the first and the last
 
@@ -20,7 +21,8 @@ def show(document: Document) -> str:
     if document.unread:
         lines.append("not understood:")
         lines += [f"  line {each.line}: {each.text[:100]} ({each.why})" for each in document.unread]
-    return "\n".join(lines)
+    # A name of a JSON or TOML file may hold breaks of lines.
+    return "\n".join(map(visible, lines))
 
 
 def _table(table: Table) -> Iterator[str]:

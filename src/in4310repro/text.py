@@ -1,0 +1,76 @@
+"""Names that somebody else chose, as text: nothing in them acts on a terminal, on a Markdown page or in a command."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+# Controls (ESC among them), signs of direction and joining, halves of surrogate pairs, separators of lines.
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# What means something in CommonMark, in GitHub's tables, strike-through and formulas, and what GitHub makes a link of.
+SPECIAL = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+# What begins a heading, a list, a quotation or a line that makes a heading of the one above; a number begins none.
+START_OF_BLOCK = re.compile(r"^(?:[#>]|[-+=](?![\d.]|$)|\d{1,9}(?=[.)](?:\s|$)))")
+OUTER_SPACE = re.compile(r"^ +| +$")
+
+
+class Markdown(str):
+    """Text that is Markdown already."""
+
+    __slots__ = ()
+
+
+def visible(text: str) -> str:
+    r"""The text in one line, with what cannot be seen written as an escape.
+
+    Examples:
+        >>> print(visible("a\x1b[31m\u202eb\n"))
+        a\x1b[31m\u202eb\n
+    """
+    if text.isprintable():
+        return text
+    return "".join(escape(letter) if unicodedata.category(letter) in INVISIBLE else letter for letter in text)
+
+
+def escape(letter: str) -> str:
+    r"""A letter by its number, as Python writes it: `\n`, `\xe9`, `\u6d77`."""
+    return ascii(letter)[1:-1]
+
+
+def markdown(text: str) -> Markdown:
+    r"""The text as Markdown that shows exactly it, also in the cell of a table.
+
+    Examples:
+        >>> print(markdown("a|b"), markdown("<img src=x>"), markdown("[x](y)"), markdown("layer1.0 <= 0.5"))
+        a\|b &lt;img src=x> \[x\](y) layer1.0 <= 0.5
+    """
+    escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
+    escaped = START_OF_BLOCK.sub(lambda start: _escape_start(start.group()), escaped)
+    # Not by a backslash, which some renderers leave in front of a tag that works.
+    escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
+    escaped = re.sub("<(?=[A-Za-z/!?])", "&lt;", escaped)
+    return Markdown(OUTER_SPACE.sub(lambda spaces: "&#32;" * len(spaces.group()), escaped))
+
+
+def _escape_start(start: str) -> str:
+    return f"{start}\\" if start.isdecimal() else f"\\{start}"
+
+
+def cells(row: Iterable[object]) -> Markdown:
+    """The cells of a table's row, between its first and its last bar."""
+    return Markdown(" | ".join(markdown(str(cell)) for cell in row))
+
+
+def code(text: str) -> Markdown:
+    """The text as Markdown's inline code, between more backticks than it has in a row."""
+    shown = visible(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    # One space at each end is no part of the code.
+    space = " " if shown[:1] in " `" or shown[-1:] in " `" else ""
+    return Markdown(f"{fence}{space}{shown}{space}{fence}")
+
+
+def verbatim(text: str) -> Markdown:
+    """The text as a line of a fenced block."""
+    return Markdown(visible(text))
