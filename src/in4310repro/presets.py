@@ -12,9 +12,6 @@ from typing import Any
 from in4310repro import deviations
 from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml
 
-# What of a configuration names a folder or a file.
-PLACES = ("data", "weights", "imagenet", "cifar10")
-NO_PLACES = (None, "none", "imagenet")
 # What stands for a place whose last name cannot be published either.
 UNNAMED = "PATH"
 
@@ -99,9 +96,12 @@ def command_line_options(config: Config) -> str:
 
 def publishable(config: Config) -> Config:
     """The configuration with nothing of a machine in it: see `publishable_place`; a run's own files keep the paths."""
-    places = {name: getattr(config, name) for name in PLACES}
     return replace(
-        config, **{name: publishable_place(place) for name, place in places.items() if place not in NO_PLACES}
+        config,
+        data=config.data and publishable_place(config.data),
+        weights=config.weights if config.weights in ("none", "imagenet") else publishable_place(config.weights),
+        imagenet=config.imagenet and publishable_place(config.imagenet),
+        cifar10=config.cifar10 and publishable_place(config.cifar10),
     )
 
 

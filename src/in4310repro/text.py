@@ -10,8 +10,8 @@ from collections.abc import Iterable
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 # What means something in CommonMark, in GitHub's tables, strike-through and formulas, and what GitHub makes a link of.
 SPECIAL = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
-# What begins a heading, a list, a quotation or a line that makes a heading of the one above; a number begins none.
-START_OF_BLOCK = re.compile(r"^(?:[#>]|[-+=](?![\d.]|$)|\d{1,9}(?=[.)](?:\s|$)))")
+# What begins a heading, a list, a quotation, a rule or an underline; a number with a sign begins none.
+START_OF_BLOCK = re.compile(r"^(?:[#>]|[-+=](?![\w.])|\d{1,9}(?=[.)](?:\s|$)))")
 OUTER_SPACE = re.compile(r"^ +| +$")
 
 
@@ -45,21 +45,25 @@ def markdown(text: str) -> Markdown:
         >>> print(markdown("a|b"), markdown("<img src=x>"), markdown("[x](y)"), markdown("layer1.0 <= 0.5"))
         a\|b &lt;img src=x> \[x\](y) layer1.0 <= 0.5
     """
-    escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
-    escaped = START_OF_BLOCK.sub(lambda start: _escape_start(start.group()), escaped)
-    # Not by a backslash, which some renderers leave in front of a tag that works.
-    escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
-    escaped = re.sub("<(?=[A-Za-z/!?])", "&lt;", escaped)
-    return Markdown(OUTER_SPACE.sub(lambda spaces: "&#32;" * len(spaces.group()), escaped))
+    return Markdown(START_OF_BLOCK.sub(lambda start: _escape_start(start.group()), _inline(text)))
 
 
 def _escape_start(start: str) -> str:
     return f"{start}\\" if start.isdecimal() else f"\\{start}"
 
 
+def _inline(text: str) -> str:
+    """The text as Markdown that shows exactly it where no block begins."""
+    escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
+    # Not by a backslash, which some renderers leave in front of a tag that works.
+    escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
+    escaped = re.sub("<(?=[A-Za-z/!?])", "&lt;", escaped)
+    return OUTER_SPACE.sub(lambda spaces: "&#32;" * len(spaces.group()), escaped)
+
+
 def cells(row: Iterable[object]) -> Markdown:
     """The cells of a table's row, between its first and its last bar."""
-    return Markdown(" | ".join(markdown(str(cell)) for cell in row))
+    return Markdown(" | ".join(_inline(str(cell)) for cell in row))
 
 
 def code(text: str) -> Markdown:

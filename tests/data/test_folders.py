@@ -1,6 +1,8 @@
 """Catalogues: any class-per-folder tree, sorted and hashed, with its faults named."""
 
 import hashlib
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,42 @@ def test_images_outside_class_folders_are_refused(tmp_path: Path) -> None:
 def test_a_single_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 class folders with images; at least 2"):
         catalogue(write_images(tmp_path, "a/1.png"))
+
+
+@pytest.mark.parametrize(
+    ("composed", "decomposed"),
+    [("caf\u00e9", "cafe\u0301"), ("\u00c5", "\u212b"), ("\ud55c", "\u1112\u1161\u11ab")],
+    ids=ascii,
+)
+def test_two_names_that_differ_by_normalisation_alone_are_refused_as_classes_and_as_files(
+    composed: str, decomposed: str, tmp_path: Path
+) -> None:
+    for paths, kind in (
+        ((f"{composed}/1.png", f"{decomposed}/2.png", "b/1.png"), "class folders"),
+        ((f"a/{composed}.png", f"a/{decomposed}.png", "b/1.png"), "files"),
+        ((f"{composed}/a/1.png", f"{decomposed}/a/1.png", "b/1.png"), "files"),
+    ):
+        root = write_images(tmp_path / kind / paths[0], *paths)
+        if len({file.relative_to(root) for file in root.rglob("*.png")}) < len(paths):
+            pytest.skip("this file system takes both names for one")
+        with pytest.raises(ValueError, match=rf"^{kind} .* differ by Unicode normalisation alone") as refused:
+            catalogue(root)
+        assert ascii(composed)[1:-1] in str(refused.value)
+        assert ascii(decomposed)[1:-1] in str(refused.value)
+
+
+def test_names_that_differ_in_case_are_two_classes(tmp_path: Path) -> None:
+    root = write_images(tmp_path, "A/1.png", "a/1.png")
+    if len(list(root.iterdir())) < 2:
+        pytest.skip("this file system takes both names for one")
+    assert catalogue(root).classes == ("A", "a")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_no_text_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    raw = os.fsdecode(b"caf\xe9")
+    write_images(tmp_path, "plain/a/1.png", "plain/b/1.png", f"file/a/{raw}.png", f"class/{raw}/1.png", "class/b/1.png")
+    (tmp_path / raw).mkdir()
+    for root, kind in ((tmp_path / raw, "folder"), (tmp_path / "file", "file"), (tmp_path / "class", "file")):
+        with pytest.raises(ValueError, match=rf"{kind} name '.*caf\\udce9.*; rename it$"):
+            catalogue(root)

@@ -146,9 +146,7 @@ def _refuse_equal_names(kind: str, names: Iterable[str]) -> None:
     for name in names:
         other = first.setdefault(unicodedata.normalize("NFC", name), name)
         if other != name:
-            raise ValueError(
-                f"{kind} {ascii(other)} and {ascii(name)} differ by Unicode normalisation alone; rename one of them"
-            )
+            raise ValueError(f"{kind} {other!a} and {name!a} differ by Unicode normalisation alone; rename one of them")
 
 
 def contents_sha256(entries: tuple[Entry, ...]) -> str:

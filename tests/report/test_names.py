@@ -1,0 +1,228 @@
+"""A data set with hostile names, trained, reported and ablated once: names are text, and nothing private is published.
+
+The commands are those of nox's own sessions, with one TOML file for both.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+import noxfile
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from in4310repro import cli, models
+from in4310repro.files import read_json
+from in4310repro.report import figures
+from in4310repro.tensors import tensor_bytes
+from in4310repro.text import visible
+from tests.builders import write_class_folders, write_images
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no such names are possible there")
+
+CLASSES = (
+    *("a|b", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "`code`", "$x$", "_under", "# a", "*a*"),
+    *("[red]x", "&lt;b", "  lead ", "\u6d77\U0001f30a", ":skull:", "W" * 100, "don't; touch x", "---", "\\|"),
+)
+FOLDER = "my photos; touch x"
+USER = "ada-lovelace"
+SETTINGS = """
+modules = ["conv1", "layer1.0.relu", "fc"]
+feature_images = 4
+[[settings]]
+name = "_mine"
+optimizer = "SGD"
+learning_rate = 1
+[[settings]]
+name = "\u6d77"
+optimizer = "AdamW"
+"""
+
+
+@dataclass
+class Session:
+    """What a nox session hands to its function; commands run in this process."""
+
+    posargs: Sequence[str]
+
+    def run(self, *words: str, **_limits: object) -> None:
+        interpreter, option, program, *arguments = words
+        assert (interpreter, option, program) == (sys.executable, "-m", "in4310repro")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [program, *arguments])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        assert not ended.value.code
+
+
+@dataclass(frozen=True)
+class Published:
+    """The folders of a made-up user."""
+
+    home: Path
+    run: Path
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "work" / "reports"
+
+    @property
+    def report(self) -> Path:
+        return self.reports / "tiny"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    home = tmp_path_factory.mktemp("machine") / "home" / USER
+    place = Published(home, home / "work" / "runs" / "corrected")
+    write_class_folders(home / FOLDER, dict.fromkeys(CLASSES, 3))
+    for name in ("imagenet", "cifar10"):
+        write_images(home / name, *(f"{number}.png" for number in range(3)), size=32)
+    weights = models.build("resnet18", 1000, 0).state_dict()
+    (home / "weights.safetensors").write_bytes(tensor_bytes(weights))
+    place.reports.parent.mkdir()
+    (place.reports.parent / "mine.toml").write_text(SETTINGS, encoding="utf-8")
+    options = ["--preset", "tiny", "--config", "mine.toml", "--epochs", "1", "--split", "/".join(["17"] * 3)]
+    for name in ("imagenet", "cifar10"):
+        options += [f"--{name}", str(home / name)]
+    options += ["--data", str(home / FOLDER), "--weights", str(home / "weights.safetensors")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.reports.parent)
+        patch.setenv("HOME", str(home))
+        patch.setenv("USERPROFILE", str(home))
+        noxfile.train(Session([*options, "--out", str(place.run)]))
+        noxfile.report(Session([*options, "--out", str(place.run)]))
+        noxfile.ablation(Session([*options, "--deviations", "padded-denominator", "--runs", "runs"]))
+    return place
+
+
+OWN_FILES = re.compile(r"(figure\d\d\.(png|json)|run\.json)")
+INLINE = {"text", "softbreak", "code_inline", "strong_open", "strong_close", "image", "link_open", "link_close"}
+
+
+def rows_of(file: Path) -> list[list[str]]:
+    """The rows of all tables of a Markdown page, on which nothing is a link but those to the report's own files."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(file.read_text(encoding="utf-8"))
+    assert "html_block" not in {token.type for token in tokens}
+    rows: list[list[str]] = []
+    for token in tokens:
+        if token.type == "tr_open":
+            rows.append([])
+        children = token.children or []
+        assert {child.type for child in children} <= INLINE
+        targets = [target for child in children for name, target in child.attrs.items() if name in ("src", "href")]
+        assert all(OWN_FILES.fullmatch(str(target)) for target in targets)
+        if token.type == "inline" and token.level > 3:
+            rows[-1].append("".join(child.content for child in children))
+    return rows
+
+
+class Page(HTMLParser):
+    """The tags of a page, the addresses in it, and the text of its cells."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.handlers: set[str] = set()
+        self.cells: list[str] = []
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.handlers |= {name for name, _ in attrs if name.startswith("on")}
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cells:
+            self.cells[-1] += data
+
+
+def test_every_class_is_a_row_of_the_markdown_page_under_its_name(published: Published) -> None:
+    rows = rows_of(published.report / "report.md")
+    assert {row[0] for row in rows if len(row) == 5} == {"class", "mean", *map(visible, CLASSES)}
+    assert {len(row) for row in rows} == {3, 4, 5, 6}
+
+
+def test_every_class_is_a_cell_of_the_html_page_under_its_name_and_no_tag(published: Published) -> None:
+    page = Page(published.report / "index.html")
+    assert set(CLASSES) <= set(page.cells)
+    assert not page.tags & {"script", "iframe", "object", "form", "svg"}
+    assert not page.handlers
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)
+
+
+def test_settings_and_modules_of_a_file_are_trained_and_reported(published: Published) -> None:
+    assert read_json(published.report / "figure06.json")["selected"] in ("_mine", "\u6d77")
+    assert list(read_json(published.report / "figure08.json")["ours"]) == ["conv1", "layer1.0.relu", "fc"]
+    rows = rows_of(published.reports / "ablation" / "ablation.md")
+    assert rows[0] == ["", "corrected", "padded-denominator"]
+    assert "_mine, best validation accuracy" in {row[0] for row in rows}
+
+
+def test_every_class_is_an_axis_label_and_every_setting_in_the_legend(published: Published) -> None:
+    figure = figures.draw(1, read_json(published.report / "figure01.json"), published.home / FOLDER)
+    labels = [label.get_text().replace("\\$", "$").strip() for label in figure.axes[0].get_xticklabels()]
+    short = [name.strip() for name in CLASSES if name.isascii() and len(name) <= figures.LONGEST_NAME]
+    assert set(short) <= set(labels)
+    assert len(labels) == len(CLASSES) + 1
+    legend = figures.draw(6, read_json(published.report / "figure06.json"), published.home).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [" _mine", "\\u6d77"]
+
+
+def test_the_command_of_a_report_has_each_value_as_one_word(published: Published) -> None:
+    words = shlex.split(read_json(published.report / "run.json")["command"])
+    assert words[words.index("--data") + 1] == FOLDER
+    assert words[words.index("--weights") + 1] == "weights.safetensors"
+
+
+def test_the_run_itself_keeps_the_paths_that_it_was_made_from(published: Published) -> None:
+    assert read_json(published.run / "config.json")["data"] == str(published.home / FOLDER)
+    assert read_json(published.report / "run.json")["config"]["data"] == FOLDER
+    assert read_json(published.reports / "ablation" / "ablation.json")["config"]["cifar10"] == "cifar10"
+
+
+def test_no_published_file_names_the_home_the_user_the_host_or_a_path_of_the_machine(published: Published) -> None:
+    files = [file for file in published.reports.rglob("*") if file.is_file()]
+    # Ten figures, since there are two settings.
+    assert len(files) == 10 + 10 + 3 + 2
+    for file in files:
+        assert private_parts(file, (USER, str(published.home.parent), str(Path.cwd()))) == []
+
+
+def test_no_file_that_the_project_publishes_names_a_path_of_a_machine() -> None:
+    root = Path(noxfile.__file__).parent
+    files = [file for folder in ("reports", "golden", "docs") for file in (root / folder).rglob("*") if file.is_file()]
+    assert len(files) > 40
+    for file in files:
+        assert private_parts(file, (str(root),)) == []
+
+
+PLACES = re.compile(r"(?<![\w.])/(home|Users|root|tmp|var|mnt|private|opt|work)/|[A-Z]:\\|file://")
+HOST = re.compile(rf"(?<![\w-]){re.escape(platform.node())}(?![\w-])" if len(platform.node()) > 3 else "(?!)")
+
+
+def private_parts(file: Path, names: tuple[str, ...]) -> list[str]:
+    """What a file says of the machine that made it, as it stands, as JSON writes it, or in an address."""
+    data = file.read_bytes()
+    if file.suffix == ".png":
+        with Image.open(file) as picture:
+            assert set(picture.info) <= {"dpi"}
+        return [name for name in names if name.encode() in data]
+    text = re.sub(r"data:image/png;base64,[\w+/=]+", "", data.decode())
+    written = {form for name in names for form in (name, json.dumps(name)[1:-1], quote(name))}
+    places = [match.group() for match in PLACES.finditer(text)]
+    return [*(form for form in written if form in text), *places, *HOST.findall(text)]
