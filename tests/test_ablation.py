@@ -4,6 +4,7 @@ What it measures on drawn scenes has the direction of the experiment on the phot
 """
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from in4310repro import ablation
+from in4310repro.config import to_json
 from in4310repro.deviations import CORRECTED, OF_FEATURES, OF_SCORES, PUBLISHED, Deviation
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS, command_line_options
@@ -102,3 +104,29 @@ def test_an_unknown_deviation_is_refused_with_the_valid_ones(numerics: Numerics,
 def test_a_change_is_signed_and_none_is_a_dot() -> None:
     assert (ablation.change(0.5, 0.25), ablation.change(0.5, 0.5)) == ("-0.2500", ".")
     assert (ablation.change(None, 0.5), ablation.change(0.5, None)) == ("0.5000", "-")
+
+
+def test_the_command_of_an_ablation_has_each_value_as_one_word_and_no_path_of_the_machine() -> None:
+    config = replace(CONFIG, data="/home/ada/my photos; touch x")
+    for runs, published in (("my runs; touch x", "my runs; touch x"), ("../ada/runs", "runs")):
+        words = shlex.split(ablation._command(config, Path(runs), ["padded-denominator"]))
+        assert words[words.index("--runs") + 1] == published
+        assert words[words.index("--data") + 1] == "my photos; touch x"
+    assert "--runs" not in ablation._command(config, Path("/home/ada/runs"), ["padded-denominator"])
+
+
+def test_names_in_the_tables_of_an_ablation_are_text() -> None:
+    numbers: dict[str, ablation.Numbers] = {
+        protocol: {"a|b": 0.5, "<img src=x>": 0.25, "[x](y)": None} for protocol in (CORRECTED, "`x`|y")
+    }
+    report: Any = {
+        "command": "nox -s ablation -- `x`",
+        "config": to_json(CONFIG) | {"preset": "<b>", "split": "[x](y)"},
+        "fingerprint": {"numerics": "*x*", "numeric_class": "_y_"},
+        "numbers": numbers,
+    }
+    page = ablation.markdown(report)
+    for raw in ("<img", "<b>", "[x](y)", "*x*", "_y_", "| a|b |"):
+        assert raw not in page
+    for text in (r"| a\|b |", "&lt;img src=x>", r"\[x\](y)", r"| \`x\`\|y |", "`` nox -s ablation -- `x` ``"):
+        assert text in page

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from in4310repro.cli.options import with_overrides
 from in4310repro.config import changed_for_report, from_json, read_toml, to_json
-from in4310repro.presets import PRESETS, command_line_options, configure, publishable, publishable_place
+from in4310repro.presets import PRESETS, command_line_options, configure, publishable
+from in4310repro.text import publishable_place
 
 TINY = PRESETS["tiny"]
 HOME = "/home/ada-l"

@@ -18,7 +18,7 @@ from in4310repro.files import json_bytes, write_file
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.metrics import ClassMetrics
 from in4310repro.numerics import Numerics
-from in4310repro.presets import command_line_options, publishable, publishable_place
+from in4310repro.presets import command_line_options, publishable
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps
@@ -97,7 +97,7 @@ def _command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
     if runs != RUNS and not runs.is_absolute():
-        options.append(f"--runs {shlex.quote(publishable_place(runs.as_posix()))}")
+        options.append(f"--runs {shlex.quote(text.publishable_place(runs.as_posix()))}")
     return f"nox -s ablation -- {' '.join(options)}"
 
 

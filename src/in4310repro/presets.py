@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from in4310repro import deviations
 from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml
-
-# What stands for a place whose last name cannot be published either.
-UNNAMED = "PATH"
+from in4310repro.text import publishable_place
 
 
 def three_settings(adamw: float, rmsprop: float, sgd: float) -> tuple[OptimizerSetting, ...]:
@@ -103,19 +100,3 @@ def publishable(config: Config) -> Config:
         imagenet=config.imagenet and publishable_place(config.imagenet),
         cifar10=config.cifar10 and publishable_place(config.cifar10),
     )
-
-
-def publishable_place(place: str) -> str:
-    """A relative path as it is; of one that is absolute or leads upwards, on any system, the last name.
-
-    The name of the home folder, which is mostly its user's, and names that cannot be printed become `PATH`.
-
-    Examples:
-        >>> publishable_place("photos/scenes"), publishable_place("/home/ada/scenes"), publishable_place("../scenes")
-        ('photos/scenes', 'scenes', 'scenes')
-    """
-    # It knows the separators and drives of all systems.
-    path, user = PureWindowsPath(place), Path(os.environ.get("HOME") or os.environ.get("USERPROFILE", "")).name
-    if path.anchor or ".." in path.parts or user in path.parts:
-        place = path.name
-    return place if place not in ("", "..", user) and place.isprintable() else UNNAMED

@@ -1,10 +1,12 @@
-"""Names that somebody else chose, as text: nothing in them acts on a terminal, on a Markdown page or in a command."""
+"""Names that others chose, as text: nothing in them acts on a terminal or a page, and nothing private is published."""
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path, PureWindowsPath
 
 # Controls (ESC among them), signs of direction and joining, halves of surrogate pairs, separators of lines.
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -13,6 +15,8 @@ SPECIAL = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 # What begins a heading, a list, a quotation, a rule or an underline; a number with a sign begins none.
 START_OF_BLOCK = re.compile(r"^(?:[#>]|[-+=](?![\w.])|\d{1,9}(?=[.)](?:\s|$)))")
 OUTER_SPACE = re.compile(r"^ +| +$")
+# What stands for a place whose last name cannot be published either.
+UNNAMED = "PATH"
 
 
 class Markdown(str):
@@ -78,3 +82,19 @@ def code(text: str) -> Markdown:
 def verbatim(text: str) -> Markdown:
     """The text as a line of a fenced block."""
     return Markdown(visible(text))
+
+
+def publishable_place(place: str) -> str:
+    """A relative path as it is; of one that is absolute or leads upwards, on any system, the last name.
+
+    The name of the home folder, which is mostly its user's, and names that cannot be printed become `PATH`.
+
+    Examples:
+        >>> publishable_place("photos/scenes"), publishable_place("/home/ada/scenes"), publishable_place("../scenes")
+        ('photos/scenes', 'scenes', 'scenes')
+    """
+    # It knows the separators and drives of all systems.
+    path, user = PureWindowsPath(place), Path(os.environ.get("HOME") or os.environ.get("USERPROFILE", "")).name
+    if path.anchor or ".." in path.parts or user in path.parts:
+        place = path.name
+    return place if place not in ("", "..", user) and place.isprintable() else UNNAMED

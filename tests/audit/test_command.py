@@ -106,3 +106,28 @@ def test_show_lists_what_is_recognised_and_names_what_is_not(tmp_path: Path) -> 
     missing = command.listing(tmp_path / "nowhere.md")
     assert isinstance(missing, Outcome)
     assert missing.exit_code == 2
+
+
+def test_names_in_a_report_are_text_in_what_is_printed(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    names = ("sea\n1. Impossible (x): forged", "for\x1b[31mest", "\u202eabc", "[red]a")
+    file.write_text(
+        json.dumps({"accuracy": dict(zip(names, (0.51, 0.5, 0.75, 0.25), strict=True)), "mean accuracy": 0.9})
+    )
+    printed = (*command.lines([command.outcome(file, Options())]), command.listing(file))
+    for text in map(str, printed):
+        assert all(letter.isprintable() or letter == "\n" for letter in text)
+        assert "sea\\n1. Impossible (x): forged" in text
+        assert "for\\x1b[31mest" in text
+        assert "\\u202eabc" in text
+
+
+def test_pages_and_findings_of_an_audit_hold_the_name_of_the_file_and_not_where_it_lies(tmp_path: Path) -> None:
+    file = tmp_path / "report.md"
+    file.write_text("Accuracy of sea: 0.5\nAccuracy of forest: 0.25\n")
+    outcome = command.outcome(file, Options())
+    assert outcome.audit is not None
+    for name in ("audit.html", "audit.json"):
+        written = command.write(outcome.audit, tmp_path / name).read_text(encoding="utf-8")
+        assert "report.md" in written
+        assert str(tmp_path) not in written

@@ -135,3 +135,45 @@ def test_an_ablation_becomes_rows_of_deviations(runs: list[FinishedRun], tmp_pat
     text = (tmp_path / "published.md").read_text()
     assert "| shared-split | +0.2500 | . | 0.2500 | -2.00 | 1.50 to 1.50 |" in text
     assert "| warm-start | . | . | - | . | . |" in text
+
+
+def test_the_page_holds_no_path_of_the_machine_and_its_commands_are_quoted(
+    runs: list[FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home" / "ada-lovelace"
+    monkeypatch.setenv("HOME", str(home))
+    moved = []
+    for run in runs:
+        folder = run.folder.rename(tmp_path / f"{run.folder.name}; touch x")
+        places = {name: str(home / f"my {name}") for name in ("data", "weights", "imagenet", "cifar10")}
+        files = RunFolder(folder)
+        files.write_json("config.json", to_json(replace(run.config, **places)))
+        moved.append(FinishedRun.open(folder))
+    published_page.write(moved[0], moved[1:], [], tmp_path / "reports")
+    for file in (tmp_path / "reports").rglob("*.*"):
+        assert b"ada-lovelace" not in file.read_bytes()
+        assert str(tmp_path).encode() not in file.read_bytes()
+    text = (tmp_path / "reports" / "published.md").read_text()
+    assert "in4310repro published 'corrected; touch x' 'published-0; touch x' 'published-1; touch x'" in text
+    assert "--data 'my data' --weights 'my weights'" in text
+    assert "--out 'corrected; touch x'" in text
+
+
+def test_runs_whose_published_names_are_one_are_refused(runs: list[FinishedRun], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = runs[1].folder.rename(tmp_path / "other" / "corrected")
+    with pytest.raises(ValueError, match="published as corrected, corrected; give each a name of its own"):
+        published_page.write(runs[0], [FinishedRun.open(other)], [], tmp_path / "reports")
+
+
+def test_runs_of_other_settings_or_modules_than_the_reports_are_refused(
+    runs: list[FinishedRun], tmp_path: Path
+) -> None:
+    other = [replace(run, config=replace(run.config, settings=run.config.settings[:2])) for run in runs]
+    with pytest.raises(ValueError, match="has settings of adamw, rmsprop; those of the report are of adamw, rmsprop"):
+        published_page.write(other[0], other[1:], [], tmp_path / "reports")
+    features = json.loads(json.dumps(runs[0].features))
+    for images in features["sets"]:
+        del images["modules"]["conv1"]
+    with pytest.raises(ValueError, match="has no measured feature maps of conv1; the report prints theirs"):
+        non_positive_percent(replace(runs[0], features=features))

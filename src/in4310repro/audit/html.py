@@ -13,6 +13,7 @@ from in4310repro.audit.document import Value
 from in4310repro.audit.marking import passages, visible
 from in4310repro.audit.verdicts import Audit, Counted, Detection, Rank
 from in4310repro.files import write_file
+from in4310repro.text import publishable_place
 
 MEANINGS = {
     Rank.IMPOSSIBLE: "No arithmetic, rounding or averaging that is known here gives these numbers, whatever the sizes.",
@@ -57,7 +58,7 @@ def _context(audit: Audit) -> dict[str, object]:
     tables = audit.document.tables
     return {
         "audit": audit,
-        "source": audit.document.source,
+        "source": publishable_place(audit.document.source),
         "passages": passages(audit),
         "ranks": [(rank, HEADINGS[rank], MEANINGS[rank], len(audit.of_rank(rank))) for rank in Rank],
         "headings": HEADINGS,

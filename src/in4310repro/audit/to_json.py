@@ -9,6 +9,7 @@ from typing import Any
 
 from in4310repro.audit.document import Value
 from in4310repro.audit.verdicts import Audit, Counted, Finding, ImageSet, MeanCheck
+from in4310repro.text import publishable_place
 
 Json = dict[str, Any]  # an object of JSON
 
@@ -20,7 +21,7 @@ def audit_json(audit: Audit) -> Json:
     document = audit.document
     return {
         "schema": VERSION,
-        "source": document.source,
+        "source": publishable_place(document.source),
         "exit_code": audit.exit_code,
         "formats": list(document.formats),
         "options": {

@@ -19,7 +19,7 @@ from in4310repro.audit.verdicts import Audit
 from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics
-from in4310repro.presets import command_line_options, publishable_place
+from in4310repro.presets import command_line_options
 from in4310repro.report import figures, page
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.original import original
@@ -33,6 +33,7 @@ from in4310repro.report.published_numbers import (
     summarize,
 )
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.text import publishable_place
 
 PRINTED = "published/original.toml"  # the printed values, as a file to audit
 
