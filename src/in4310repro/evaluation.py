@@ -12,13 +12,14 @@ from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.text import publishable_place
 
 
 class Evaluation(ClassMetrics):
     """What was measured, of which setting's network, on how many images."""
 
     setting: str
-    data: str  # the folder, or "test set"
+    data: str  # the name of the folder, or "test set"
     images: int
     classes: list[str]
     loss: float
@@ -50,7 +51,7 @@ def evaluate(
     measured = scores.metrics(run.config.protocol if deviations is None else deviations)
     return Evaluation(
         setting=run.metrics["setting"],
-        data=data or "test set",
+        data=publishable_place(data) if data else "test set",
         images=len(images),
         classes=run.classes,
         loss=scores.loss,

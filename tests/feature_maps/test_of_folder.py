@@ -25,6 +25,7 @@ from in4310repro.data.images import decode
 from in4310repro.feature_maps import of_folder
 from in4310repro.feature_maps.of_folder import measure
 from in4310repro.feature_maps.partial import remove_partial_results, with_ending
+from in4310repro.feature_maps.records import folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.numerics import Numerics
 from in4310repro.tensors import metadata_of
@@ -267,3 +268,8 @@ def test_only_the_partial_results_of_the_result_itself_are_removed(tmp_path: Pat
         "run.of.0of1.part",
         "running.0of1.part",
     ]
+
+
+def test_a_result_names_its_folder_and_its_weights_and_not_where_they_lie(tmp_path: Path) -> None:
+    made = folder_result(request(tmp_path / "photos", weights=str(tmp_path / "mine.pth")), {})
+    assert (made["request"]["data"], made["request"]["weights"]) == ("photos", "mine.pth")

@@ -10,6 +10,7 @@ from typing import NotRequired, TypedDict
 
 from in4310repro.feature_maps.request import Request
 from in4310repro.features import FeatureResult
+from in4310repro.text import publishable_place
 
 CSV_FIELDS = (
     "images",
@@ -41,7 +42,7 @@ class FolderModule(TypedDict):
 
 
 class FolderResult(TypedDict):
-    """The request, and the statistics of each module."""
+    """The request, with names in place of paths, and the statistics of each module."""
 
     request: dict[str, object]
     modules: dict[str, FolderModule]
@@ -50,7 +51,8 @@ class FolderResult(TypedDict):
 def folder_result(request: Request, results: Mapping[str, FeatureResult]) -> FolderResult:
     """The results of all modules as one record."""
     modules = {name: _module_record(result, request) for name, result in results.items()}
-    return FolderResult(request=asdict(request), modules=modules)
+    places = {"data": publishable_place(request.data), "weights": publishable_place(request.weights)}
+    return FolderResult(request=asdict(request) | places, modules=modules)
 
 
 def _module_record(result: FeatureResult, request: Request) -> FolderModule:
