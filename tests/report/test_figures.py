@@ -1,6 +1,7 @@
 """Figures draw whatever classes, settings and modules are called, and every one of them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -31,14 +32,14 @@ def legend_of(figure: Figure) -> list[str]:
 def test_a_figure_of_a_run_draws_every_name(number: int, tmp_path: Path) -> None:
     root = write_images(tmp_path, *(f"{place}.png" for place in range(len(NAMES))))
     images = [{"path": f"{place}.png", "label": place, "score": 0.5} for place in range(len(NAMES))]
-    numbers = {
+    numbers: dict[int, dict[str, Any]] = {
         1: {"classes": NAMES, "ours": METRICS},
         6: {"epoch": [1, 2], "mean_class_accuracy": {name: [0.5, 0.6] for name in NAMES}, "selected": NAMES[0]},
         7: {"classes": NAMES, "ranked": {NAMES[0]: {"top": images[:12], "bottom": images[10:]}}},
         8: {"ours": dict.fromkeys(NAMES, 50.0), "original": {}},
         9: {"eigenvalues": {name: [2.0, 1.0] for name in NAMES}},
-    }[number]
-    figure = figures.draw(number, numbers, root)
+    }
+    figure = figures.draw(number, numbers[number], root)
     # A warning, such as of a sign that the font lacks, is an error here.
     assert figures.png(figure)
     if number in (6, 9):

@@ -145,7 +145,7 @@ def test_the_page_holds_no_path_of_the_machine_and_its_commands_are_quoted(
     moved = []
     for run in runs:
         folder = run.folder.rename(tmp_path / f"{run.folder.name}; touch x")
-        places = {name: str(home / f"my {name}") for name in ("data", "weights", "imagenet", "cifar10")}
+        places: dict[str, Any] = {name: str(home / f"my {name}") for name in ("data", "weights", "imagenet", "cifar10")}
         files = RunFolder(folder)
         files.write_json("config.json", to_json(replace(run.config, **places)))
         moved.append(FinishedRun.open(folder))
