@@ -174,7 +174,7 @@ def test_conditions_name_given_weights_and_networks(finished_run: Path) -> None:
 
 def test_controls_and_signs_of_direction_in_a_strangers_run_are_shown_on_both_pages(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
-    hostile = ["a\u202eb", "\x1b[31mc", "d\ne", "\u2066f", "\x9bg", "h\u200f"]
+    hostile = ["a\u202eb", "\x1b[31mc", "d\ne", "\u2066f", "\x9bg", "\ud800h"]
     run = replace(run, metrics=RunMetrics(**{**run.metrics, "classes": hostile}))
     context = page._context(run, page.record(run), exhibits(run)) | {"drawn": set(), "pictures": {}}
     for template in ("report.md.jinja", "index.html.jinja"):
