@@ -14,7 +14,9 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
     """A sentence for each condition of a run beside the original's, by subject."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
-    pictures = f"images of {Path(config.data).name or config.data}" if config.data else "drawn scenes that the package generates"
+    pictures = "drawn scenes that the package generates"
+    if config.data:
+        pictures = f"images of {Path(config.data).name or config.data}"
     rates = ", ".join(f"{setting.optimizer} {setting.learning_rate:g}" for setting in config.settings)
     conditions = {
         "Data": f"{training} training, {validation} validation and {test} test {pictures}; the course's split of "
