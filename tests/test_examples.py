@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro import deviations, golden, metrics, models, prediction, randomness, scores
+from in4310repro import deviations, golden, metrics, models, prediction, randomness, scores, text
 from in4310repro.data import batches as loaders
 from in4310repro.data import folders, images, splits
 from in4310repro.features import FeatureResult, FeatureStatistics, batches, gather
@@ -29,6 +29,9 @@ NAMES: tuple[Any, ...] = (
     golden.compare,
     deviations.parse,
     randomness.generator_for,
+    text.visible,
+    text.markdown,
+    text.publishable_place,
 )
 
 
