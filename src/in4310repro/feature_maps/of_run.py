@@ -25,7 +25,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
 from in4310repro.tensors import tensors_sha256
 
-EIGENVALUES = 15
+EIGENVALUES = 15  # of a module that has so many channels
 
 
 def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
@@ -165,5 +165,5 @@ def _module_record(sparsity: FeatureResult, spectra: FeatureResult, divisor: flo
         non_positive=float(sparsity.non_positive) / divisor,
         non_finite=int(sparsity.non_finite),
         channels=len(sparsity.mean),
-        eigenvalues=[float(value) for value in spectra.eigenvalues(EIGENVALUES)],
+        eigenvalues=[float(value) for value in spectra.eigenvalues(min(EIGENVALUES, len(spectra.mean)))],
     )
