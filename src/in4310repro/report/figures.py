@@ -256,8 +256,8 @@ def drawn_name(name: str, longest: int = LONGEST_NAME) -> str:
     drawn = "".join(letter if ord(letter) in _letters() else escape(letter) for letter in visible(name))
     if len(drawn) > longest:
         drawn = f"{drawn[: longest - 8]}\N{HORIZONTAL ELLIPSIS}{drawn[-7:]}"
-    # A legend leaves out what begins with an underscore, and dollars make a formula.
-    return (" " if drawn.startswith("_") else "") + drawn.replace("$", r"\$")
+    # A legend leaves out what is empty or begins with an underscore, and dollars make a formula.
+    return (" " if not drawn or drawn.startswith("_") else "") + drawn.replace("$", r"\$")
 
 
 @functools.cache
