@@ -37,13 +37,13 @@ def test_a_figure_of_a_run_draws_every_name(number: int, tmp_path: Path) -> None
         6: {"epoch": [1, 2], "mean_class_accuracy": {name: [0.5, 0.6] for name in NAMES}, "selected": NAMES[0]},
         7: {"classes": NAMES, "ranked": {NAMES[0]: {"top": images[:12], "bottom": images[10:]}}},
         8: {"ours": dict.fromkeys(NAMES, 50.0), "original": {}},
-        9: {"eigenvalues": {name: [2.0, 1.0] for name in NAMES}},
+        9: {"eigenvalues": {f"{name}{twice}": [2.0, 1.0] for name in NAMES for twice in ("", "x")}},
     }
     figure = figures.draw(number, numbers[number], root)
     # A warning, such as of a sign that the font lacks, is an error here.
     assert figures.png(figure)
     if number in (6, 9):
-        assert len(legend_of(figure)) == len(figure.axes[0].lines) == len(NAMES)
+        assert len(legend_of(figure)) == len(figure.axes[0].lines) == len(NAMES) * (2 if number == 9 else 1)
     if number in (1, 8):
         assert len(figure.axes[0].get_xticklabels()) == len(NAMES) + (number == 1)
 

@@ -284,7 +284,9 @@ def _single(vertical: str, horizontal: str) -> tuple[Figure, Axes]:
 
 def _finished(figure: Figure, axes: Axes, ticks: Any) -> Figure:
     axes.set_xticks(list(ticks))
-    axes.legend(frameon=False)
+    legend = axes.legend(frameon=False)
+    # A legend that is higher than the figure would leave no room for the axes.
+    figure.set_figheight(max(figure.get_figheight(), 0.22 * len(legend.get_texts()) + 1))
     return figure
 
 
