@@ -64,6 +64,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def zoo(session: nox.Session) -> None:
+    """Measure all leaves of 59 models of torchvision and timm beside NumPy (minutes): pip install -e '.[bench]'."""
+    _python(session, "-m", "tests.sessions.zoo")
+
+
+@nox.session(default=False)
 def ablation(session: nox.Session) -> None:
     """Turn on one deviation from the assignment at a time and print what each changes."""
     _python(session, "-m", "in4310repro", "ablation")

@@ -9,6 +9,7 @@ from torchvision import models
 
 from in4310repro.features import FeatureStatistics
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
+from tests.sessions import zoo
 
 CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "resnet18": (models.resnet18, "layer2.0.downsample.0"),
@@ -110,3 +111,34 @@ def test_a_channels_last_model_under_autocast_gives_the_statistics_of_its_bfloat
     assert maps.dtype == torch.bfloat16
     expected = covariance_by_numpy(maps, "positions")
     assert error_of(statistics.result()["layer1.0.conv1"].covariance, expected) <= 1e-6
+
+
+# Lists of pictures, modules called on several levels, windows, channels last, branches, clips; all of torchvision.
+ZOO = {
+    "detection/fasterrcnn_mobilenet_v3_large_320_fpn": 7,
+    "swin_v2_t": 36,
+    "maxvit_t": 0,
+    "convnext_tiny": 0,
+    "shufflenet_v2_x0_5": 0,
+    "googlenet": 0,
+    "segmentation/lraspp_mobilenet_v3_large": 0,
+    "video/mc3_18": 0,
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_leaves_of_other_models_are_measured_right_or_refused(name: str) -> None:
+    with torch.random.fork_rng():
+        comparison = zoo.compare(name)
+    assert comparison.deviation <= 1e-12
+    assert comparison.covariances > len(comparison.refusals) == ZOO[name]
+    for refused, sentence in comparison.refusals.items():
+        assert f"leave_out=['{refused.partition(': ')[2]}']" in sentence
+
+
+def test_the_zoo_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    written: list[str] = []
+    assert zoo.main(written.append) == 2
+    assert written == ["timm is not installed, and 27 of the 59 models are its: pip install -e '.[bench]'\n"]
+    assert len(zoo.CASES) == 59

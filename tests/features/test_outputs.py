@@ -37,7 +37,7 @@ class Wrapper(Tensor):
 
     @staticmethod
     def __new__(cls) -> "Wrapper":
-        made: Wrapper = torch.Tensor._make_wrapper_subclass(cls, (2, 3))  # type: ignore[attr-defined]
+        made: Wrapper = torch.Tensor._make_wrapper_subclass(cls, (2, 3))
         return made
 
     @classmethod
@@ -219,17 +219,19 @@ def test_statistics_that_leave_out_something_else_do_not_merge() -> None:
 def made_by(program: str) -> tuple[nn.Module, nn.Module]:
     """A model, and what torch makes of it."""
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    jit: Any = torch.jit
+    quantization: Any = torch.ao.quantization
     with warnings.catch_warnings():
         # Most of these ways to make programs are deprecated, and used.
         warnings.simplefilter("ignore")
         makers: dict[str, Callable[[], Any]] = {
-            "scripted": lambda: torch.jit.script(model),
-            "traced": lambda: torch.jit.trace(model, torch.ones(2, 8)),
-            "frozen": lambda: torch.jit.freeze(torch.jit.script(model)),
+            "scripted": lambda: jit.script(model),
+            "traced": lambda: jit.trace(model, torch.ones(2, 8)),
+            "frozen": lambda: jit.freeze(jit.script(model)),
             "exported": lambda: torch.export.export(model, (torch.ones(2, 8),)).module(),
-            "with a scripted layer": lambda: nn.Sequential(torch.jit.script(model[0]), nn.ReLU()),
+            "with a scripted layer": lambda: nn.Sequential(jit.script(model[0]), nn.ReLU()),
             "symbolic": lambda: torch.fx.symbolic_trace(nn.Sequential(model, nn.ReLU())),
-            "quantised": lambda: torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8),
+            "quantised": lambda: quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8),
         }
         return model, makers[program]()
 

@@ -41,7 +41,8 @@ def covariance_in_long_doubles(maps: Tensor, samples: Samples) -> NDArray[Any]:
     rows = rows.reshape(len(rows), -1, CHANNELS)
     rows = rows.mean(axis=1) if samples == "images" else rows.reshape(-1, CHANNELS)
     rows = rows - rows.mean(axis=0)
-    return rows.T @ rows / len(rows)
+    covariance: NDArray[Any] = rows.T @ rows / len(rows)
+    return covariance
 
 
 def error_of_the_worst_entry(covariance: Tensor, expected: NDArray[Any]) -> float:

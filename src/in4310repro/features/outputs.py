@@ -17,12 +17,16 @@ RANGE = (1e-120, torch.finfo(torch.float32).max)
 WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
 
 
-def default_channel_axis(module: nn.Module, ndim: int) -> int:
-    """Axis of the channels in an output of `ndim` axes: the last for tokens, linear layers and layer norms, else 1."""
-    # Exactly nn.LayerNorm: torchvision's LayerNorm2d derives from it and keeps channels on axis 1.
-    if type(module) is nn.LayerNorm or isinstance(module, CHANNELS_LAST) or hasattr(module, "out_features"):
-        return ndim - 1
-    return 2 if ndim == 3 and not isinstance(module, ONE_DIMENSIONAL) else 1
+def default_channel_axis(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """Axis of the channels in an output: the last for tokens, linear layers and layer norms, else 1."""
+    last = len(shape) - 1
+    if isinstance(module, nn.LayerNorm) and shape and module.normalized_shape[-1] != shape[last]:
+        return 1
+    # torchvision's and timm's LayerNorm2d derive from nn.LayerNorm and keep channels on axis 1.
+    norm_of_last = isinstance(module, nn.LayerNorm) and not type(module).__name__.endswith("2d")
+    if norm_of_last or isinstance(module, CHANNELS_LAST) or hasattr(module, "out_features"):
+        return last
+    return 2 if len(shape) == 3 and not isinstance(module, ONE_DIMENSIONAL) else 1
 
 
 def plain_tensor(output: object) -> Tensor:

@@ -162,7 +162,7 @@ class FeatureStatistics:
                 continue
             try:
                 values = plain_tensor(value)
-                axis = self._channel_axes.get(name, default_channel_axis(self._modules[name], values.ndim))
+                axis = self._channel_axes.get(name, default_channel_axis(self._modules[name], tuple(values.shape)))
                 image_count = self._check_axes(name, path, values, axis, images)
                 self._check_width(name, call, path, values, axis)
             except ValueError as error:

@@ -1,0 +1,284 @@
+"""All leaves of 59 models of torchvision and timm: measured and compared with NumPy, or refused with a reason.
+
+    nox -s zoo
+
+Weights are random and images small. Counts of every leaf are compared exactly; covariances with every position as a
+sample, of at most WIDEST channels, with NumPy's in float64. What is refused is left out by the name that the error
+gives, as a user would, until the rest is measured. An unlisted difference is an error.
+"""
+
+import importlib.util
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision import models
+
+from in4310repro.features import FeatureStatistics
+
+WIDEST = 768  # channels of a covariance
+BOUND = 1e-9  # of its error, relative to its largest entry
+IMAGES = 2
+Inputs = Tensor | list[Tensor]
+# Models by their name with the side of their images; of timm after "timm/", of detection with a list of images.
+TORCHVISION = {
+    "alexnet": 64,
+    "convnext_tiny": 32,
+    "densenet121": 32,
+    "efficientnet_b0": 32,
+    "efficientnet_v2_s": 32,
+    "googlenet": 64,
+    "inception_v3": 80,
+    "maxvit_t": 64,
+    "mnasnet0_5": 32,
+    "mobilenet_v2": 32,
+    "mobilenet_v3_small": 32,
+    "regnet_y_400mf": 32,
+    "resnet18": 32,
+    "resnext50_32x4d": 32,
+    "shufflenet_v2_x0_5": 32,
+    "squeezenet1_1": 32,
+    "swin_t": 32,
+    "swin_v2_t": 32,
+    "vgg11_bn": 32,
+    "vit_b_32": 32,
+    "wide_resnet50_2": 32,
+    "segmentation/deeplabv3_mobilenet_v3_large": 32,
+    "segmentation/fcn_resnet50": 32,
+    "segmentation/lraspp_mobilenet_v3_large": 32,
+    "video/mc3_18": 32,
+    "video/r2plus1d_18": 32,
+    "detection/fasterrcnn_mobilenet_v3_large_320_fpn": 64,
+    "detection/keypointrcnn_resnet50_fpn": 64,
+    "detection/maskrcnn_resnet50_fpn": 64,
+    "detection/retinanet_resnet50_fpn": 64,
+    "detection/fcos_resnet50_fpn": 64,
+    "detection/ssdlite320_mobilenet_v3_large": 64,
+}
+TIMM = {
+    "beit_base_patch16_224": 224,
+    "cait_xxs24_224": 224,
+    "coat_lite_tiny": 224,
+    "convnextv2_atto": 32,
+    "crossvit_9_240": 240,
+    "davit_tiny": 224,
+    "edgenext_xx_small": 64,
+    "efficientformer_l1": 224,
+    "efficientvit_b0": 64,
+    "focalnet_tiny_srf": 64,
+    "gcvit_xxtiny": 224,
+    "ghostnet_050": 32,
+    "gmlp_ti16_224": 224,
+    "hrnet_w18_small": 64,
+    "levit_128s": 224,
+    "maxvit_rmlp_pico_rw_256": 256,
+    "mixer_s32_224": 224,
+    "mobilevit_xxs": 64,
+    "nfnet_l0": 64,
+    "pit_ti_224": 224,
+    "poolformer_s12": 64,
+    "pvt_v2_b0": 64,
+    "repvgg_a0": 32,
+    "res2net50_26w_4s": 32,
+    "swinv2_cr_tiny_224": 224,
+    "vit_tiny_patch16_224": 224,
+    "xcit_nano_12_p16_224": 224,
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"init_weights": False},
+    "inception_v3": {"init_weights": False},
+    "vit_b_32": {"image_size": 32},
+}
+# maxvit_t, whose windows of 7 positions need images of 224, with windows of 2.
+MAXVIT: dict[str, Any] = {
+    "input_size": (64, 64),
+    "stem_channels": 64,
+    "partition_size": 2,
+    "block_channels": [64, 128, 256, 512],
+    "block_layers": [2, 2, 5, 2],
+    "head_dim": 32,
+    "stochastic_depth_prob": 0.2,
+}
+CASES = TORCHVISION | {f"timm/{name}": side for name, side in TIMM.items()}
+
+
+@dataclass
+class Comparison:
+    """What was measured of one model."""
+
+    counted: int = 0  # outputs of leaves, by module and call
+    covariances: int = 0
+    refusals: dict[str, str] = field(default_factory=dict)  # what was left out, and the sentence that refused it
+    deviation: float = 0.0  # largest of a covariance, relative to its largest entry
+
+
+def make(name: str) -> tuple[nn.Module, Inputs]:
+    """The model in evaluation mode with random weights, and images for it."""
+    side = CASES[name]
+    torch.manual_seed(0)
+    folder, _, short = name.rpartition("/")
+    options: dict[str, Any] = {}
+    if folder == "timm":
+        import timm
+
+        network: nn.Module = timm.create_model(short, pretrained=False)
+        return network.eval(), torch.randn(IMAGES, 3, side, side)
+    if folder in ("detection", "segmentation"):
+        options = {"weights_backbone": None}
+    if folder == "detection" and not short.startswith("ssd"):
+        options |= {"min_size": side, "max_size": side}
+    options |= OPTIONS.get(short, {})
+    network = models.MaxVit(**MAXVIT) if short == "maxvit_t" else models.get_model(short, weights=None, **options)
+    network.eval()
+    if folder == "detection":
+        return network, [torch.rand(3, side, side - 8 * index) for index in range(IMAGES)]
+    shape = (IMAGES, 3, 4, side, side) if folder == "video" else (IMAGES, 3, side, side)
+    return network, torch.randn(shape)
+
+
+def compare(name: str) -> Comparison:
+    """Measure all leaves of a model and compare them with copies of their outputs.
+
+    Raises:
+        AssertionError: a number differs.
+    """
+    network, images = make(name)
+    comparison = Comparison()
+    copies = outputs_by_copies(network, images)
+    counts, _ = measure(network, images, None, [], comparison)
+    for title, result in counts.items():
+        values = copies[title][1]
+        assert (result.images, result.values) == (IMAGES, values.size), title
+        assert result.non_positive_values == int((values <= 0).sum()), title
+    comparison.counted = len(counts)
+    wide = sorted({key.partition("#")[0] for key, (axis, values) in copies.items() if width(axis, values) > WIDEST})
+    # Refused are the same as with positions, which cost more.
+    _, left_out = measure(network, images, "images", wide, comparison)
+    results, _ = measure(network, images, "positions", left_out, comparison)
+    for title, result in results.items():
+        axis, values = copies[title]
+        expected = covariance_by_numpy(values, axis)
+        scale = max(float(np.abs(expected).max()), float(np.square(values).mean()) * 1e-12, 1e-300)
+        deviation = float(np.abs(result.covariance.numpy() - expected).max()) / scale
+        assert deviation <= BOUND, f"{title}: {deviation}"
+        comparison.deviation = max(comparison.deviation, deviation)
+    comparison.covariances = len(results)
+    return comparison
+
+
+def measure(
+    network: nn.Module,
+    images: Inputs,
+    samples: Literal["images", "positions"] | None,
+    leave_out: list[str],
+    comparison: Comparison,
+) -> tuple[dict[str, Any], list[str]]:
+    """Results of all leaves but those that are refused, which are left out one after the other."""
+    while True:
+        torch.manual_seed(1)
+        try:
+            with FeatureStatistics(
+                network, "leaves", samples, "exact", calls="keep", leave_out=leave_out
+            ) as statistics:
+                network(images)
+            return statistics.result(), leave_out
+        except ValueError as error:
+            hint = re.search(r"leave_out=\['([^']+)'\]", str(error))
+            if hint is None or hint[1] in leave_out:
+                raise
+            comparison.refusals[f"{samples}: {hint[1]}"] = str(error)
+            leave_out = [*leave_out, hint[1]]
+
+
+def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[int, NDArray[Any]]]:
+    """Each tensor of each output of each leaf in float64, with the axis of its channels."""
+    copies: dict[str, tuple[int, NDArray[Any]]] = {}
+    calls: Counter[str] = Counter()
+
+    def keep(name: str, module: nn.Module, output: object) -> None:
+        title = f"{name}#{calls[name]}"
+        calls[name] += 1
+        for path, tensor in tensors_in(output):
+            copies[title + path] = (axis_of_channels(module, tensor), tensor.double().numpy().copy())
+
+    handles = [
+        module.register_forward_hook(lambda module, _, output, name=name: keep(name, module, output))
+        for name, module in network.named_modules()
+        if not list(module.children())
+    ]
+    torch.manual_seed(1)
+    with torch.no_grad():
+        network(images)
+    for handle in handles:
+        handle.remove()
+    return copies
+
+
+def tensors_in(output: object) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(output, Tensor):
+        yield "", output
+    parts = (
+        output.items() if isinstance(output, dict) else enumerate(output) if isinstance(output, list | tuple) else ()
+    )
+    for key, part in parts:
+        for path, tensor in tensors_in(part):
+            yield f"[{key}]{path}", tensor
+
+
+def axis_of_channels(module: nn.Module, output: Tensor) -> int:
+    """By the name of the layer: the documented rule in other words."""
+    kind = type(module).__name__
+    if kind in ("Linear", "NonDynamicallyQuantizableLinear", "LayerNorm", "RMSNorm"):
+        return output.ndim - 1
+    return 2 if output.ndim == 3 and not kind.endswith("1d") else 1
+
+
+def width(axis: int, values: NDArray[Any]) -> int:
+    return values.shape[axis] if 0 < axis < values.ndim else 0
+
+
+def covariance_by_numpy(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    rows = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+    rows = rows - rows.mean(axis=0)
+    covariance: NDArray[Any] = rows.T @ rows / len(rows)
+    return covariance
+
+
+def main(write: Callable[[str], object] = sys.stdout.write) -> int:
+    """Print one row for each model, and each reason of a refusal once; 1 if a model differs, 2 without timm."""
+    if importlib.util.find_spec("timm") is None:
+        write("timm is not installed, and 27 of the 59 models are its: pip install -e '.[bench]'\n")
+        return 2
+    write("| model | outputs counted | covariances | refused | largest deviation |\n|---|---|---|---|---|\n")
+    reasons: dict[str, Counter[str]] = {}
+    totals, failed = Counter[str](), 0
+    for name in CASES:
+        try:
+            found = compare(name)
+        except AssertionError as error:
+            failed += 1
+            write(f"| {name} | DIFFERS: {error} | | | |\n")
+            continue
+        row = f"{found.counted} | {found.covariances} | {len(found.refusals)} | {found.deviation:.0e}"
+        write(f"| {name} | {row} |\n")
+        totals.update(counted=found.counted, covariances=found.covariances, refused=len(found.refusals))
+        for sentence in found.refusals.values():
+            reason = re.sub(r"\(?\b\d[\d, ]*\)?", "N", sentence.partition(": ")[2].partition("; leave_out")[0])
+            reasons.setdefault(reason, Counter())[sentence] += 1
+    write(f"| {len(CASES)} models | {totals['counted']} | {totals['covariances']} | {totals['refused']} | |\n\n")
+    for sentences in reasons.values():
+        write(f"* {sentences.total()} times, the first: {next(iter(sentences))}\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    raise SystemExit(main())
