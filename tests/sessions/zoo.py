@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision import models
 
-from in4310repro.features import FeatureStatistics
+from in4310repro.features import FeatureResult, FeatureStatistics
 
 WIDEST = 768  # channels of a covariance
 BOUND = 1e-9  # of its error, relative to its largest entry
@@ -144,25 +144,22 @@ def make(name: str) -> tuple[nn.Module, Inputs]:
     return network, torch.randn(shape)
 
 
-def compare(name: str) -> Comparison:
+def compare(network: nn.Module, images: Inputs) -> Comparison:
     """Measure all leaves of a model and compare them with copies of their outputs.
 
     Raises:
         AssertionError: a number differs.
     """
-    network, images = make(name)
     comparison = Comparison()
     copies = outputs_by_copies(network, images)
-    counts, _ = measure(network, images, None, [], comparison)
+    counts = measure(network, images, None, [], comparison)
     for title, result in counts.items():
         values = copies[title][1]
         assert (result.images, result.values) == (IMAGES, values.size), title
         assert result.non_positive_values == int((values <= 0).sum()), title
     comparison.counted = len(counts)
     wide = sorted({key.partition("#")[0] for key, (axis, values) in copies.items() if width(axis, values) > WIDEST})
-    # Refused are the same as with positions, which cost more.
-    _, left_out = measure(network, images, "images", wide, comparison)
-    results, _ = measure(network, images, "positions", left_out, comparison)
+    results = measure(network, images, "positions", wide, comparison)
     for title, result in results.items():
         axis, values = copies[title]
         expected = covariance_by_numpy(values, axis)
@@ -177,25 +174,28 @@ def compare(name: str) -> Comparison:
 def measure(
     network: nn.Module,
     images: Inputs,
-    samples: Literal["images", "positions"] | None,
+    samples: Literal["positions"] | None,
     leave_out: list[str],
     comparison: Comparison,
-) -> tuple[dict[str, Any], list[str]]:
+) -> dict[str, FeatureResult]:
     """Results of all leaves but those that are refused, which are left out one after the other."""
+    trial: Literal["images", "positions"] | None = samples
     while True:
         torch.manual_seed(1)
         try:
-            with FeatureStatistics(
-                network, "leaves", samples, "exact", calls="keep", leave_out=leave_out
-            ) as statistics:
+            with FeatureStatistics(network, "leaves", trial, "exact", calls="keep", leave_out=leave_out) as statistics:
                 network(images)
-            return statistics.result(), leave_out
+            if trial == samples:
+                return statistics.result()
+            trial = samples
         except ValueError as error:
             hint = re.search(r"leave_out=\['([^']+)'\]", str(error))
             if hint is None or hint[1] in leave_out:
                 raise
             comparison.refusals[f"{samples}: {hint[1]}"] = str(error)
             leave_out = [*leave_out, hint[1]]
+            # The same are refused with images as samples, which cost less.
+            trial = "images" if samples else None
 
 
 def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[int, NDArray[Any]]]:
@@ -262,7 +262,7 @@ def main(write: Callable[[str], object] = sys.stdout.write) -> int:
     totals, failed = Counter[str](), 0
     for name in CASES:
         try:
-            found = compare(name)
+            found = compare(*make(name))
         except AssertionError as error:
             failed += 1
             write(f"| {name} | DIFFERS: {error} | | | |\n")
