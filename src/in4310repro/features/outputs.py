@@ -73,6 +73,40 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
     )
 
 
+def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
+    """Images of an output whose values are counted; `images` is None outside of a forward pass.
+
+    Raises:
+        ValueError: it is of one image without a batch axis, and the caller has not told their number.
+    """
+    shape = tuple(values.shape)
+    if is_unbatched(module, len(shape)) and not told:
+        raise ValueError(f"its output has shape {shape}, of one image without a batch axis: add it, image[None]")
+    return images if images is not None else shape[0] if shape else 1
+
+
+def images_of_samples(name: str, module: nn.Module, path: str, values: Tensor, axis: int, images: int | None) -> int:
+    """Images on axis 0 of an output that is cut into samples; `images` is None outside of a forward pass.
+
+    Raises:
+        ValueError: they are not there, or the channels not on `axis`.
+    """
+    shape = tuple(values.shape)
+    if is_unbatched(module, len(shape)):
+        raise ValueError(f"its output has shape {shape}, of one image without a batch axis: add it, image[None]")
+    counted = "samples=None counts its values"
+    if reason := rows_are_no_images(module, path):
+        raise ValueError(f"its output has shape {shape}, and axis 0 is {reason}; {counted}")
+    if len(shape) < 2:
+        raise ValueError(f"its output has shape {shape}, without channels; {counted}")
+    if not 0 < axis < len(shape):
+        valid = f"channel_axis can be {{{name!r}: 1}} to {{{name!r}: {len(shape) - 1}}}"
+        raise ValueError(f"its output has shape {shape}; axis 0 must be images and axis {axis} channels: {valid}")
+    if images not in (None, shape[0]):
+        raise ValueError(f"its output has shape {shape}; axis 0 must be the {images} images of the batch; {counted}")
+    return shape[0]
+
+
 def check_range(maps: Float[Tensor, "image channel height width"]) -> None:
     """Check that squares of float64 values are float64 numbers with all their digits; of other types they always are.
 

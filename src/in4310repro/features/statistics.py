@@ -1,7 +1,6 @@
 """Statistics of the feature maps of any module of any model, computed in hooks while the model runs."""
 
 import copy
-import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from in4310repro.features.hooks import (
 )
 from in4310repro.features.inputs import ImageCounter
 from in4310repro.features.nesting import iterate_values
-from in4310repro.features.outputs import default_channel_axis, is_unbatched, plain_tensor, rows_are_no_images
+from in4310repro.features.outputs import default_channel_axis, images_of_samples, images_of_values, plain_tensor
 from in4310repro.features.result import FeatureResult, finalize
 from in4310repro.features.selection import LeaveOut
 from in4310repro.features.state import StateMetadata, pack, tensors_of_stream, unpack
@@ -155,16 +154,22 @@ class FeatureStatistics:
             return self._measure(name, call, images, output)
 
     def _measure(self, name: str, call: int, images: int | None, output: object) -> None:
-        found = False
+        found, module = False, self._modules[name]
         for path, value in iterate_values(output):
             found = True
             if path and self._leave_out.includes(f"{name}{path}"):
                 continue
             try:
                 values = plain_tensor(value)
-                axis = self._channel_axes.get(name, default_channel_axis(self._modules[name], tuple(values.shape)))
-                image_count = self._check_axes(name, path, values, axis, images)
-                self._check_width(name, call, path, values, axis)
+                axis = self._channel_axes.get(name, default_channel_axis(module, tuple(values.shape)))
+                if self._settings.samples is None:
+                    image_count = images_of_values(module, values, images, told=self._count_images is not None)
+                else:
+                    image_count = images_of_samples(name, module, path, values, axis, images)
+                # Pooled calls are those of the first.
+                first_call = 0 if self._settings.calls == "pool" else call
+                if first := self._streams.get((name, first_call, path)):
+                    first.check_width(values, axis)
             except ValueError as error:
                 title = [f"{name}{path}"]
                 raise ValueError(f"module {name!r}{path}: {error}; leave_out={title} leaves it out") from error
@@ -175,46 +180,6 @@ class FeatureStatistics:
         if not found and output not in ((), [], {}):
             text = f"its output is of type {type(output).__name__} and holds no tensor"
             raise ValueError(f"module {name!r}: {text}; leave_out={[name]} leaves it out")
-
-    def _check_axes(self, name: str, path: str, values: Tensor, axis: int, images: int | None) -> int:
-        """The number of images, where the axes of an output are what the samples need."""
-        shape, module = tuple(values.shape), self._modules[name]
-        unbatched = is_unbatched(module, len(shape))
-        if self._settings.samples is None:
-            if unbatched and self._count_images is None:
-                raise ValueError(
-                    f"its output has shape {shape}, of one image without a batch axis: add it, image[None]"
-                )
-            return images if images is not None else shape[0] if shape else 1
-        if reason := "those of one image" if unbatched else rows_are_no_images(module, path):
-            raise ValueError(f"its output has shape {shape}, and axis 0 is {reason}; samples=None counts its values")
-        if len(shape) < 2:
-            raise ValueError(f"its output has shape {shape}, without channels; samples=None counts its values")
-        if not 0 < axis < len(shape):
-            raise ValueError(
-                f"its output has shape {shape}; axis 0 must be images and axis {axis} channels: channel_axis can be "
-                f"{{{name!r}: 1}} to {{{name!r}: {len(shape) - 1}}}"
-            )
-        if images not in (None, shape[0]):
-            raise ValueError(
-                f"its output has shape {shape}; axis 0 must be the {images} images of the batch; samples=None counts "
-                "its values"
-            )
-        return shape[0]
-
-    def _check_width(self, name: str, call: int, path: str, values: Tensor, axis: int) -> None:
-        """Raise ValueError unless the rows of this output fit to those before."""
-        pooled = self._settings.calls == "pool"
-        first = self._streams.get((name, 0 if pooled else call, path))
-        first_width = None if first is None or first.accumulator is None else first.accumulator.row_width
-        if first_width is None:
-            return
-        flat = self._settings.samples == "flat"
-        width = math.prod(values.shape[1:]) if flat else values.shape[axis]
-        if width != first_width:
-            unit = "values per image" if flat else "channels"
-            hint = "measure another module" + (', or its calls separately with calls="keep"' if pooled else "")
-            raise ValueError(f"{width} {unit}, and {first_width} before; they cannot be pooled: {hint}")
 
     def _stream(self, key: StreamKey) -> Stream:
         """The stream of a key, made on first use."""

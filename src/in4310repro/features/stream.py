@@ -74,6 +74,22 @@ class Stream:
         """Number of images so far."""
         return sum(map(len, self.image_ranges))
 
+    def check_width(self, output: Float[Tensor, "..."], axis: int) -> None:
+        """Check that the rows of an output fit to those before.
+
+        Raises:
+            ValueError: they have more or fewer channels, or values of an image.
+        """
+        before = None if self.accumulator is None else self.accumulator.row_width
+        flat = self._settings.samples == "flat"
+        width = math.prod(output.shape[1:]) if flat else output.shape[axis] if before is not None else None
+        if before not in (None, width):
+            unit = "values per image" if flat else "channels"
+            hint = ', or its calls separately with calls="keep"' if self._settings.calls == "pool" else ""
+            raise ValueError(
+                f"{width} {unit}, and {before} before; they cannot be pooled: measure another module{hint}"
+            )
+
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
         """Measure one output with channels on `axis`, and images on axis 0 unless only counts are taken.
 
