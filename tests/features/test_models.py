@@ -116,7 +116,7 @@ def test_a_channels_last_model_under_autocast_gives_the_statistics_of_its_bfloat
 
 def small_swin() -> nn.Module:
     """Windows in the axis of the images, channels last, and tables of biases that have no images."""
-    return models.SwinTransformer(
+    network: nn.Module = models.SwinTransformer(
         patch_size=[4, 4],
         embed_dim=24,
         depths=[2, 1],
@@ -125,12 +125,14 @@ def small_swin() -> nn.Module:
         block=swin_transformer.SwinTransformerBlockV2,
         downsample_layer=swin_transformer.PatchMergingV2,
     )
+    return network
 
 
 def small_maxvit() -> nn.Module:
     """Windows and grids, convolutions and tokens."""
     options = zoo.MAXVIT | {"stem_channels": 16, "block_channels": [32, 64], "block_layers": [1, 1]}
-    return models.MaxVit(**options)
+    network: nn.Module = models.MaxVit(**options)
+    return network
 
 
 # Models of the zoo, or small ones of a kind, and how many of their outputs are refused: no tensors, or no images.

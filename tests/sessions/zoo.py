@@ -79,7 +79,7 @@ TIMM = {
     "gmlp_ti16_224": 224,
     "hrnet_w18_small": 64,
     "levit_128s": 224,
-    "maxvit_rmlp_pico_rw_256": 256,
+    "maxvit_rmlp_pico_rw_256": 64,
     "mixer_s32_224": 224,
     "mobilevit_xxs": 64,
     "nfnet_l0": 64,
@@ -88,7 +88,7 @@ TIMM = {
     "pvt_v2_b0": 64,
     "repvgg_a0": 32,
     "res2net50_26w_4s": 32,
-    "swinv2_cr_tiny_224": 224,
+    "swinv2_cr_tiny_224": 64,
     "vit_tiny_patch16_224": 224,
     "xcit_nano_12_p16_224": 224,
 }
@@ -96,6 +96,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "googlenet": {"init_weights": False},
     "inception_v3": {"init_weights": False},
     "vit_b_32": {"image_size": 32},
+    "maxvit_rmlp_pico_rw_256": {"img_size": 64},
+    "swinv2_cr_tiny_224": {"img_size": 64, "window_size": 2},
 }
 # maxvit_t, whose windows of 7 positions need images of 224, with windows of 2.
 MAXVIT: dict[str, Any] = {
@@ -129,7 +131,7 @@ def make(name: str) -> tuple[nn.Module, Inputs]:
     if folder == "timm":
         import timm
 
-        network: nn.Module = timm.create_model(short, pretrained=False)
+        network: nn.Module = timm.create_model(short, pretrained=False, **OPTIONS.get(short, {}))
         return network.eval(), torch.randn(IMAGES, 3, side, side)
     if folder in ("detection", "segmentation"):
         options = {"weights_backbone": None}
