@@ -186,6 +186,37 @@ def test_one_image_without_a_batch_axis_is_refused(
         model(torch.ones(3, 8, 8))
 
 
+class Twice(nn.Module):
+    """A model that calls itself, as some do for mirrored images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Tanh()
+
+    def forward(self, images: Tensor, mirror: bool = True) -> Tensor:
+        mirrored = self(images.flip(3), mirror=False) if mirror else torch.zeros(())
+        result: Tensor = self.inner(images) + mirrored
+        return result
+
+
+def test_a_model_that_calls_itself_is_refused() -> None:
+    model = Twice()
+    with (
+        FeatureStatistics(model, ["inner"], calls="keep") as _,
+        pytest.raises(ValueError, match="began a forward pass inside of another one"),
+    ):
+        model(FIVE)
+
+
+def test_parts_of_a_batch_are_counted_as_the_batch() -> None:
+    model = Calling(lambda inner, images: torch.cat([inner(images[:2]), inner(images[2:])]))
+    with FeatureStatistics(model, ["inner"]) as statistics:
+        model(FIVE)
+    assert statistics.result()["inner"].images == 5
+    with FeatureStatistics(model, ["inner"], "images"), pytest.raises(ValueError, match="must be the 5 images"):
+        model(FIVE)
+
+
 def test_an_interrupt_inside_a_pass_leaves_no_result_as_an_error_does() -> None:
     def interrupted(inner: nn.Module, images: Tensor) -> Tensor:
         inner(images)
@@ -193,8 +224,11 @@ def test_an_interrupt_inside_a_pass_leaves_no_result_as_an_error_does() -> None:
 
     model = Calling(interrupted)
     with FeatureStatistics(model, ["inner"]) as statistics:
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                model(FIVE)
-            with pytest.raises(ValueError, match="a forward pass was aborted"):
-                statistics.result()
+        with pytest.raises(KeyboardInterrupt):
+            model(FIVE)
+        with pytest.raises(ValueError, match="a forward pass was aborted"):
+            statistics.result()
+        with pytest.raises(ValueError, match="or after one that was interrupted"):
+            model(FIVE)
+        with pytest.raises(ValueError, match="a forward pass was aborted"):
+            statistics.result()

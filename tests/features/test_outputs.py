@@ -125,6 +125,12 @@ def test_rows_that_are_no_images_are_refused_as_samples_and_counted_as_values(ca
     assert result.non_positive_values == int((output <= 0).sum())
 
 
+def test_a_tensor_inside_of_vmap_is_refused() -> None:
+    model = nn.Sequential(nn.Tanh())
+    with FeatureStatistics(model, ["0"]), pytest.raises(ValueError, match=r"'0': its output is inside of .*vmap"):
+        torch.vmap(model)(IMAGES)
+
+
 class Attention(nn.Module):
     """Attention whose tokens come first, as many as there are images."""
 

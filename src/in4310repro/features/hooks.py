@@ -103,8 +103,12 @@ class ForwardPass:
 
     def begin(self, model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         """Before the model's forward."""
-        # Ctrl-C skips every hook after it.
-        self.clean_up()
+        if self.running:
+            # Ctrl-C skips every hook after it.
+            raise ValueError(
+                "the model began a forward pass inside of another one, or after one that was interrupted; "
+                "images would count twice: measure a part that does not call itself, or anew"
+            )
         if self.count is None:
             if getattr(model, "batch_first", True) is False:
                 raise ValueError(f"batch_first of the model is False, and axis 0 of its input no images; {HINT}")

@@ -39,6 +39,8 @@ def plain_tensor(output: object) -> Tensor:
         raise ValueError("its output is a packed sequence, whose rows are no images")
     if not isinstance(output, Tensor):
         raise ValueError(f"its output is of type {type(output).__name__}, in which statistics find no tensors")
+    if torch._C._functorch.is_functorch_wrapped_tensor(output):
+        raise ValueError("its output is inside of torch.func or vmap, and shows its values to no hook")
     if output.is_nested:
         raise ValueError("its output is a nested tensor, whose images have different shapes")
     if type(output).__torch_dispatch__ is not WITHOUT_STORAGE:
