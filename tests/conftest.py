@@ -7,12 +7,14 @@ import importlib
 import itertools
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from in4310repro import cli
 from in4310repro.golden import NOT_COMPARED, TIERS, Comparison
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
@@ -23,6 +25,7 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     LANES, PROCESSORS = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, PROCESSORS[int(worker.removeprefix("gw")) % len(PROCESSORS) :: LANES])
 TIERS_KEY = "golden tiers"
+Call = Callable[..., tuple[int, str, str]]
 
 
 active = functools.cache(functools.partial(activate, "auto", "cpu"))
@@ -97,6 +100,36 @@ def copied_scenes() -> Callable[[Path], Path]:
         return Path(shutil.copytree(embedded_catalogue(tiny.scenes, tiny.image_size, tiny.seed).root, folder))
 
     return copy
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Runs a command in an empty folder; returns its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["in4310repro", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
+    """One line on standard error, with these parts in it, and exit code 2."""
+    code, _, error = call(*words)
+    assert code == 2
+    # Progress may stand above it.
+    (line,) = (line for line in error.splitlines() if ", 0 s left" not in line)
+    assert line.startswith("in4310repro: ")
+    for part in parts:
+        assert part in line
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import fcntl
 import functools
 import hashlib
 import itertools
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock
 
 from in4310repro import experiment, models, optimizers
 from in4310repro.data import scenes
@@ -90,8 +90,7 @@ def initial_weights() -> dict[str, Claim]:
 
 def whole_run(preset: str, device: str, folder: Path) -> None:
     """A training with its feature statistics, as a process of its own runs it; the first of several makes it."""
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder.with_suffix(".lock")):
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], numerics(device), folder)
             of_run.measure(run, PRESETS[preset], numerics(device))

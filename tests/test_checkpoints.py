@@ -1,6 +1,7 @@
 """Exact resume: a training that was cut off anywhere ends with the bits of one that was not."""
 
 import functools
+import hashlib
 import signal
 import tempfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from in4310repro import checkpoints, optimizers, training
@@ -159,6 +161,17 @@ def test_a_corrupt_checkpoint_is_skipped_with_a_warning(damage: str, cut_off: Pa
     assert (position.epoch, position.batch) == (0, 4)
     assert newest.name in warning
     assert equal(trained(tmp_path / "whole", 0), trained(tmp_path / "run", 0))
+
+
+@pytest.mark.parametrize("metadata", [None, {"config": "{}"}, {"config": "{}", "position": "[]"}], ids=str)
+def test_a_file_that_is_no_checkpoint_is_refused_by_name_whatever_its_hash(
+    metadata: dict[str, str] | None, cut_off: Path
+) -> None:
+    data = safetensors.torch.save({"x": torch.zeros(1)}, metadata)
+    (cut_off / f"9-{hashlib.sha256(data).hexdigest()[:16]}.safetensors").write_bytes(data)
+    (cut_off / "99.safetensors").write_bytes(data)
+    with pytest.raises(ValueError, match=r"9-.* is no checkpoint of this training .*; remove it"):
+        trained(cut_off.parents[1], 0)
 
 
 def test_a_folder_of_corrupt_checkpoints_starts_from_the_beginning(cut_off: Path) -> None:

@@ -1,37 +1,16 @@
 """The command line: one line and exit code 2 for wrong input, 1 for a difference, 130 for an interrupt."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from in4310repro import cli, experiment
+from in4310repro import experiment
 from in4310repro.cli.options import Overrides
 from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Runs a command in an empty folder; returns its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["in4310repro", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+from tests.conftest import Call, refused
 
 
 def pictures(root: Path, counts: dict[str, int]) -> Path:
@@ -40,16 +19,6 @@ def pictures(root: Path, counts: dict[str, int]) -> Path:
         for number in range(count):
             Image.new("RGB", (32, 32), (number, number, len(name))).save(root / name / f"{number}.png")
     return root
-
-
-def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
-    code, _, error = call(*words)
-    assert code == 2
-    # Progress may stand above it.
-    (line,) = (line for line in error.splitlines() if ", 0 s left" not in line)
-    assert line.startswith("in4310repro: ")
-    for part in parts:
-        assert part in line
 
 
 def test_a_wrong_path_is_one_line(call: Call) -> None:

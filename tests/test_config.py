@@ -91,12 +91,43 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
         ('data = ""', "data is ''; a value is needed"),
         ("warm_up = nan", "warm_up is nan; a value is needed"),
         ('preset = "tiny"', "names preset 'tiny'; --preset does that"),
+        (
+            "epochs = 1" + 20 * "0",
+            "epochs is 1" + 20 * "0" + r"; up to 1000000 are valid; .* they take 3\.17e\+12 years",
+        ),
+        ("image_size = 100000", r"image_size is 100000; up to 16384 are valid; a step takes \d+ GiB of memory"),
+        (
+            "batch_size = 1_000_000_000",
+            r"batch_size is 1000000000; up to 1048576 are valid; a step takes .* GiB of memory",
+        ),
+        ("scenes = 1_000_000_000_000", r"scenes is 1000000000000; up to 10000000 are valid; they take .* GiB"),
+        ("seed = 1" + 4000 * "0", r"seed is 1\.00e\+4000; up to 9223372036854775807 are valid"),
+        ("seed = 1" + 5000 * "0", "is not TOML: a number has too many digits$"),
+        ("warm_up = 1" + 400 * "0", r"warm_up is 1\.00e\+400; 1e\+30 is the largest valid number"),
+        ("modules = " + 5000 * "[", "is not TOML: it is nested too deep"),
+        ("modules = []", r"modules is \[\]; names such as conv1 are valid, at least one"),
+        ("modules = [1]", r"modules is \[1\]; names such as conv1 are valid"),
+        ("modules = [[]]", r"modules is \[\[\]\]; names such as conv1 are valid"),
+        (r'data = "a\u0000b"', "it has a character that no name has"),
+        (
+            '[[settings]]\nname = "-"\noptimizer = "SGD"',
+            "setting '-' names a folder: a letter from a to z or a digit is",
+        ),
+        ('[[settings]]\nname = "_a"\noptimizer = "SGD"', "up to 63 letters, digits, - and _ after it"),
+        ('[[settings]]\nname = "\u00b2"\noptimizer = "SGD"', "names a folder"),
+        (f'[[settings]]\nname = "{"a" * 300}"\noptimizer = "SGD"', "names a folder"),
     ],
+    ids=lambda value: value[:40],
 )
 def test_a_wrong_value_is_refused_with_the_valid_ones(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         configure("demo", tmp_path / "wrong.toml", {})
+
+
+def test_a_file_that_begins_with_windows_mark_of_utf8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = 7", encoding="utf-8-sig")
+    assert configure("demo", tmp_path / "mine.toml", {}).epochs == 7
 
 
 def test_an_unknown_preset_or_file_is_refused() -> None:

@@ -1,5 +1,10 @@
 """Networks: torchvision's architecture at all depths, weights checked by key and shape."""
 
+import functools
+import io
+import math
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +110,100 @@ def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monke
     torch.save(theirs, tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
     loaded = models.build("resnet18", 6, seed=0, weights="imagenet").state_dict()
     assert torch.equal(loaded["layer4.1.conv2.weight"], theirs["layer4.1.conv2.weight"])
+
+
+def state_with(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, torch.Tensor]:
+    state = models.build("resnet18", 6, seed=0).state_dict()
+    return state | {name: change(state[name].clone())}
+
+
+def filled(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda weight: torch.cat([torch.full_like(weight[:1], value), weight[1:]])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("bn1.weight", filled(math.nan), "1 of 64 values of bn1.weight are nan or infinite"),
+        ("bn1.weight", filled(-math.inf), "1 of 64 values of bn1.weight are nan or infinite"),
+        ("bn1.bias", lambda weight: weight.double() + 1e300, "64 of 64 values of bn1.bias are too large for float32"),
+        ("bn1.running_var", filled(-1.0), "bn1.running_var has values below 0, which no variance is"),
+        ("conv1.weight", torch.zeros_like, "all values of conv1.weight are 0, as in a file that was not written"),
+        ("conv1.weight", lambda weight: weight.to_sparse(), "conv1.weight is a sparse, quantized or nested tensor"),
+        ("conv1.weight", lambda weight: weight.to(torch.complex64), "conv1.weight holds complex64; floating-point"),
+        ("conv1.weight", lambda weight: weight.to("meta"), "conv1.weight has a shape and no values"),
+        ("conv1.weight", lambda weight: weight.to(torch.int8), "conv1.weight holds int8; floating-point numbers are"),
+        ("conv1.weight", lambda weight: weight > 0, "conv1.weight holds bool; floating-point numbers are valid"),
+        (
+            "bn1.num_batches_tracked",
+            lambda count: count.float(),
+            "num_batches_tracked holds float32; whole numbers are",
+        ),
+    ],
+)
+def test_weights_that_no_network_computes_with_say_so(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor], words: str, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        torch.save(state_with(name, change), tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=rf"weights\.pth: .*{words}"):
+        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_weights_of_another_width_are_converted_to_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in torchvision_model("resnet18", 6).state_dict().items()
+    }
+    torch.save(state, tmp_path / "weights.pth")
+    loaded = models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth")).state_dict()
+    assert torch.equal(loaded["conv1.weight"], state["conv1.weight"].float())
+
+
+def saved(content: object) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def changed_in_the_middle(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(64) + data[middle + 64 :]
+
+
+WEIGHTS = saved({"conv1.weight": torch.arange(1.0, 4000.0)})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (WEIGHTS[: len(WEIGHTS) // 2], "holds no weights that can be read: it is cut off or damaged"),
+        (changed_in_the_middle(WEIGHTS), "is damaged: .* has other bytes than were written"),
+        (b"no weights\n", "holds no weights that can be read: it is no file that torch.save writes"),
+        (b"", "holds no weights that can be read: it is no file that torch.save writes"),
+        (saved({}), "holds no tensors"),
+        (saved([torch.ones(3)]), "is no state dict, a dictionary of tensors by name: it holds list"),
+        (saved({"state_dict": {}, "epoch": 3}), "is no state dict, .*: it holds keys state_dict, epoch"),
+        (saved({1: torch.ones(3)}), "is no state dict, .*: it holds keys 1"),
+        (
+            saved(functools.partial(print)),
+            "holds no weights that can be read: it holds Python objects, which could run code",
+        ),
+    ],
+    ids=["cut", "changed", "text", "nothing", "no-tensors", "list", "nested", "numbers", "objects"],
+)
+def test_what_is_no_state_dict_is_refused_without_torchs_advice(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"weights\.pth {words}") as caught:
+        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth"))
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_header_that_claims_more_than_the_file_has_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ValueError, match=r"weights\.safetensors is not a complete safetensors file"):
+        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.safetensors"))
 
 
 class Trap:

@@ -16,7 +16,7 @@ def fresh(code: str, **environment: str) -> str:
     """What a new interpreter prints."""
     command = [sys.executable, "-c", f"from in4310repro.numerics import activate\n{code}"]
     variables = os.environ | environment
-    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
 def processors() -> int:
@@ -45,6 +45,44 @@ def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_i
 def test_native_takes_all_processors() -> None:
     code = "a = activate('native', 'cpu'); import torch; print(a.threads, torch.get_num_threads())"
     assert fresh(code, OMP_NUM_THREADS="1") == f"{processors()} {processors()}"
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-3", "2.5", "1,x"])
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OMP_THREAD_LIMIT"])
+def test_a_number_of_threads_that_is_none_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name} is '{value}'; a number of threads is valid, 1 or more"):
+        activate("auto", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "threads"),
+    [
+        ("OMP_THREAD_LIMIT", "1", 1),
+        ("OMP_THREAD_LIMIT", "64", None),
+        ("OMP_DYNAMIC", "true", 1),
+        ("OMP_DYNAMIC", "false", None),
+        ("OMP_MAX_ACTIVE_LEVELS", "0", 1),
+    ],
+)
+def test_native_arithmetic_takes_no_more_threads_than_openmp_is_sure_to_start(
+    name: str, value: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    before = torch.get_num_threads()
+    try:
+        assert activate("native", "cpu").threads == (threads or module._processors())
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.process
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one thread never waits for another")
+def test_native_arithmetic_does_not_wait_for_threads_that_openmp_may_not_start() -> None:
+    # On all processors, also beside other tests. The probe has a backward pass.
+    everywhere = "import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, range(os.cpu_count())); "
+    printed = fresh(everywhere + "a = activate('native', 'cpu'); print(a.threads, a.note)", OMP_THREAD_LIMIT="1")
+    assert printed == "1 OpenMP is limited by the environment: threads 1"
 
 
 def test_without_kernels_portable_stops_with_the_reason_and_auto_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +155,13 @@ def test_losses_and_scores_are_those_of_torch_in_double(mode: str, numerics: Num
 def test_wrong_modes_and_devices_are_refused(mode: str, device: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         activate(mode, device)
+
+
+def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="device 'cuda:2' was asked for; cuda:0 to cuda:1 are valid"):
+        activate("native", "cuda:2")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")

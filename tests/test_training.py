@@ -138,6 +138,22 @@ def test_the_schedule_reaches_the_optimizer(tmp_path: Path) -> None:
     assert constant[0]["weights_sha256"] != cosine[0]["weights_sha256"]
 
 
+def test_a_loss_that_is_not_finite_before_the_first_step_blames_the_weights(tmp_path: Path) -> None:
+    model = network(0)
+    torch.nn.init.constant_(model[0].weight, 1e38)  # type: ignore[index]
+    with pytest.raises(ValueError, match=r"loss is nan; it is so before the first step, so the initial weights are"):
+        training.fit(task(model, TINY, TINY.settings[0], RunFolder.create(tmp_path / "run")))
+
+
+def test_weights_that_the_last_step_of_an_epoch_spoils_are_found_on_validation(tmp_path: Path) -> None:
+    wild = OptimizerSetting(name="wild", optimizer="SGD", learning_rate=1e30)
+    config = replace(TINY, batch_size=48, warm_up=0.0)
+    with pytest.raises(
+        ValueError, match=r"wild, epoch 1 of 3: the validation loss is (nan|inf); a learning_rate below"
+    ):
+        fitted(tmp_path / "run", wild, config)
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_written(tmp_path: Path) -> None:
     wild = OptimizerSetting(name="wild", optimizer="SGD", learning_rate=1e30)
     with pytest.raises(ValueError, match=r"wild, epoch 1 of 3: the training loss is (nan|inf); a learning_rate below"):

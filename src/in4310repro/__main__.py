@@ -1,5 +1,23 @@
-"""`python -m in4310repro` is the command `in4310repro`."""
+"""The process of a command: `python -m in4310repro`, and the command `in4310repro`."""
 
-from in4310repro.cli import main
+import os
 
-main()
+from in4310repro import signals
+
+
+def main() -> None:
+    """Runs the command that the arguments name, and ends the process with its exit code."""
+    signals.take_over_process()
+    from in4310repro import cli
+
+    try:
+        cli.main()
+    except SystemExit as stop:
+        if stop.code == signals.INTERRUPTED:
+            # Python would wait for threads, and end itself with SIGINT where the interrupt came amid an `eval`.
+            os._exit(signals.INTERRUPTED)
+        raise
+
+
+if __name__ == "__main__":
+    main()

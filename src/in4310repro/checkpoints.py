@@ -17,11 +17,13 @@ import safetensors.torch
 import torch
 
 from in4310repro.differences import refuse_other_configuration
-from in4310repro.files import write_file
+from in4310repro.files import read_bytes, write_file
 from in4310repro.runs.records import HistoryRow, TensorHashes
 from in4310repro.tensors import metadata_of, tensor_bytes
 
 KEPT = 2
+# What the content of a file that `save` did not write can raise.
+UNUSABLE = (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
 DIGITS = 16  # of the sha256, in the name
 
 
@@ -68,15 +70,28 @@ def restore(
     """
     warnings = []
     for file in reversed(_files(folder)):
-        data = file.read_bytes()
-        if hashlib.sha256(data).hexdigest()[:DIGITS] != file.stem.rsplit("-", 1)[1]:
+        data = read_bytes(file)
+        if hashlib.sha256(data).hexdigest()[:DIGITS] != file.stem.rpartition("-")[2]:
             warnings.append(f"checkpoint {file} is corrupt; the one before it is used")
             continue
-        metadata = metadata_of(data)
-        refuse_other_configuration(json.loads(metadata["config"]), config, f"checkpoint {file}")
-        _load(safetensors.torch.load(data), model, optimizer)
-        return Position(**json.loads(metadata["position"])), warnings
+        try:
+            metadata = metadata_of(data)
+            begun_with, position = json.loads(metadata["config"]), Position(**json.loads(metadata["position"]))
+        except UNUSABLE as error:
+            raise _unusable(file, error) from None
+        refuse_other_configuration(begun_with, config, f"checkpoint {file}")
+        try:
+            _load(safetensors.torch.load(data), model, optimizer)
+        except UNUSABLE as error:
+            raise _unusable(file, error) from None
+        return position, warnings
     return Position(), warnings
+
+
+def _unusable(file: Path, error: Exception) -> ValueError:
+    """The error of a file that is as it was written, by something else than `save`."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return ValueError(f"{file} is no checkpoint of this training ({what}); remove it, and the one before it is used")
 
 
 def _files(folder: Path) -> list[Path]:

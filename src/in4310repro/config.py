@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from in4310repro import deviations
+from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, in_gib
 from in4310repro.deviations import Deviations
 from in4310repro.differences import differences
+from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
 from in4310repro.numerics import MODES
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 FORMAT = 2  # of config.json; it rises when a run of before can no longer be read
+SECONDS_PER_YEAR = 31_557_600
+LARGEST_FLOAT = 1e30
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # The valid values of every option that takes one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -37,16 +43,18 @@ ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
     Literal["fast", "exact"]: (str,),
     Deviations: (str, list),
 }
-MINIMUM = {
-    "scenes": 0,
-    "image_size": 32,
-    "batch_size": 2,
-    "evaluation_batch_size": 1,
-    "epochs": 1,
-    "seed": 0,
-    "checkpoint_steps": 0,
-    "feature_images": 2,
+# The lowest and the highest valid value; what this machine's memory allows may be less (see `capacity`).
+RANGES = {
+    "scenes": (0, 10**7),
+    "image_size": (32, 2**14),
+    "batch_size": (2, 2**20),
+    "evaluation_batch_size": (1, 2**20),
+    "epochs": (1, 10**6),
+    "seed": (0, 2**63 - 1),
+    "checkpoint_steps": (0, 2**63 - 1),
+    "feature_images": (2, 10**7),
 }
+SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # Settings that have no option of their own on the command line.
 ONLY_IN_FILES = (
     "evaluation_batch_size",
@@ -154,11 +162,14 @@ def read_toml(file: Path) -> Values:
         ValueError: no such file, no TOML, or it names a preset, which the command line does.
     """
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = read_bytes(file, LARGEST_TEXT)
     except FileNotFoundError:
         raise ValueError(f"no file {file}; --config takes a TOML file of settings") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not TOML: {error}") from None
+    try:
+        # A mark of the encoding, as Windows' editor writes it, is no part of the text.
+        values = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is not TOML: {without_advice(error)}") from None
     if "preset" in values:
         raise ValueError(f"{file} names preset {values['preset']!r}; --preset does that")
     return values
@@ -173,6 +184,8 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     values = _convert(Config, changes, source)
     if "settings" in values:
         values["settings"] = tuple(_optimizer_setting(entry, source) for entry in values["settings"])
+    if "modules" in values and not (values["modules"] and all(isinstance(name, str) for name in values["modules"])):
+        raise ValueError(f"{source}: modules is {list(values['modules'])}; names such as conv1 are valid, at least one")
     if "protocol" in values:
         values["protocol"] = deviations.parse(values["protocol"])
     return validate(replace(config, **values))
@@ -222,8 +235,14 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
         if not isinstance(value, accepted) or isinstance(value, bool):
             expected = " or ".join(kind.__name__ for kind in accepted)
             raise ValueError(f"{source}: {name} is {value!r}; it takes {expected}")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"{source}: {name} is {value!r}; it has a character that no name has")
         if value == "" or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
+        if types[name] is float and isinstance(value, int | float) and abs(value) > LARGEST_FLOAT:
+            raise ValueError(
+                f"{source}: {name} is {brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number"
+            )
         if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"{source}: no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
         convert: Any = float if types[name] is float else tuple if isinstance(value, list) else type(value)
@@ -237,13 +256,34 @@ def validate(config: Config) -> Config:
     Raises:
         ValueError: names the value and the valid ones.
     """
-    for name, minimum in MINIMUM.items():
-        if getattr(config, name) < minimum:
-            raise ValueError(f"{name} is {getattr(config, name)}; it is at least {minimum}")
+    for name, (lowest, highest) in RANGES.items():
+        value = getattr(config, name)
+        if value < lowest:
+            raise ValueError(f"{name} is {_shown(value)}; it is at least {lowest}")
+        if value > highest:
+            raise ValueError(f"{name} is {_shown(value)}; up to {highest} are valid{_cost(name, value, config)}")
     if not 0 <= config.warm_up < 1:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
     _validate_settings(config.settings)
     return config
+
+
+def _shown(value: int) -> str:
+    return str(value) if abs(value) < 10**30 else brief(Decimal(value))
+
+
+def _cost(name: str, value: int, config: Config) -> str:
+    """What a value beyond its range would take, as a clause."""
+    pixels = config.image_size**2
+    if name == "epochs":
+        return f"; at a second each they take {brief(Decimal(value) / SECONDS_PER_YEAR)} years"
+    if name in ("image_size", "batch_size"):
+        return f"; a step takes {in_gib(config.batch_size * pixels * TRAINING_BYTES)} of memory"
+    if name == "evaluation_batch_size":
+        return f"; a batch takes {in_gib(value * pixels * EVALUATION_BYTES)} of memory"
+    if name == "scenes":
+        return f"; they take {in_gib(value * 6 * 3 * pixels)}"
+    return ""
 
 
 def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
@@ -251,7 +291,10 @@ def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
     if not names or len(set(names)) != len(names):
         raise ValueError(f"settings are named {names}; at least one is needed, each with a name of its own")
     for setting in settings:
-        if not setting.name.replace("-", "").replace("_", "").isalnum():
-            raise ValueError(f"setting {setting.name!r} names a folder: letters, digits, - and _ are valid")
+        if not SETTING_NAME.fullmatch(setting.name):
+            raise ValueError(
+                f"setting {setting.name!r} names a folder: a letter from a to z or a digit is valid, and up to 63 "
+                "letters, digits, - and _ after it"
+            )
         if setting.learning_rate <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
             raise ValueError(f"{setting}: learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid")

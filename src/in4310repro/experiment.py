@@ -11,15 +11,18 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import models
+from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.config import Config
 from in4310repro.data.comparison import comparison_sets
-from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import ImageSet, cache_folder, load_images
+from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
 from in4310repro.deviations import Deviation, Deviations
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.features import choose
+from in4310repro.files import read_bytes
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
@@ -50,6 +53,7 @@ def train(
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs.
     """
+    _refuse_too_large(config, numerics.device)
     if config.imagenet or config.cifar10:
         comparison_sets(config)
     images = _catalogue(config, progress)
@@ -82,6 +86,22 @@ def train(
         _close_setting(task)
     _score_test_set(files, config, split, sets["test"], histories, numerics, progress)
     return FinishedRun.open(folder)
+
+
+def _refuse_too_large(config: Config, device: str) -> None:
+    """Raises ValueError for sizes that this machine cannot hold, before anything is read or drawn."""
+    pixels = config.image_size**2
+    if device == "cpu":
+        size = f"image_size {config.image_size} takes"
+        refuse_beyond_memory(f"batch_size {config.batch_size} at {size}", config.batch_size * pixels * TRAINING_BYTES)
+        need = config.evaluation_batch_size * pixels * EVALUATION_BYTES
+        refuse_beyond_memory(f"evaluation_batch_size {config.evaluation_batch_size} at {size}", need)
+    if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
+        need = config.scenes * len(CLASSES) * pixels * 3
+        what = f"{config.scenes} scenes of each class at image_size {config.image_size}"
+        refuse_beyond_memory(f"{what}, decoded, take", need)
+        # The files, and their decoded pixels.
+        refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
 
 
 def _catalogue(config: Config, progress: Progress) -> Catalogue:
@@ -123,7 +143,7 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
     recorded = files.read_json(names.CONFIG)
     configuration.check_format(recorded, f"{folder / names.CONFIG}")
     refuse_other_configuration(recorded, configuration.to_json(config), f"{folder}")
-    if (folder / names.SPLIT).read_bytes() != to_csv(split):
+    if read_bytes(folder / names.SPLIT) != to_csv(split):
         raise ValueError(
             f"{folder} was begun with other images than {split.root} holds now; its {names.SPLIT} lists them"
         )

@@ -1,17 +1,112 @@
-"""Files that are written whole or not at all, their hashes, and JSON."""
+"""Files that are written whole or not at all, files that are read only if they are regular, hashes, and JSON."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
+import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
+LARGEST_TEXT = 2**28  # bytes of a file of JSON, TOML or CSV
+LARGEST = 2**32  # bytes of any file that is read whole
+REASONS = {
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EMFILE: "too many files are open; a higher `ulimit -n` allows more",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOENT: "it is not there",
+    errno.ENOTDIR: "a part of the path is no folder",
+    errno.EISDIR: "it is a folder",
+    errno.EEXIST: "there is a file in the place of a folder",
+    errno.ELOOP: "its links lead in a circle",
+    errno.EIO: "the disk reports an error",
+    errno.EFBIG: "the file would be larger than the disk or a limit (`ulimit -f`) allows",
+} | ({errno.EDQUOT: "the quota of the disk is used up"} if hasattr(errno, "EDQUOT") else {})
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in words and without the file."""
+    return REASONS.get(error.errno or 0) or error.strerror or str(error)
+
+
+def describe(error: OSError) -> str:
+    """The error as a sentence that names its file, where it has one."""
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason(error)}"
+    # Of `write_whole`, a sentence already.
+    if error.strerror and error.errno is not None and error.strerror != os.strerror(error.errno):
+        return error.strerror
+    return reason(error)
+
+
+@contextmanager
+def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]:
+    """A file, opened for reading; what is no regular file is refused without waiting for it.
+
+    Args:
+        path: a file, or a link to one.
+        largest: bytes that it may have.
+
+    Raises:
+        ValueError: a folder, named pipe, socket or device, or too large a file.
+        OSError: it is not there, or cannot be opened.
+    """
+    # Before it is opened too: to open a device can have an effect, and a socket cannot be opened.
+    _refuse_irregular(path, path.stat())
+    # A pipe that took the file's place since would wait for its writer.
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        _refuse_irregular(path, status)
+        if status.st_size > largest:
+            raise ValueError(f"{path} has {status.st_size} bytes; up to {largest} are valid")
+        yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _refuse_irregular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "no regular file")
+        raise ValueError(f"{path} is {kind}; a regular file is needed")
+
+
+def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a regular file; raises as `open_regular`."""
+    with open_regular(path, largest) as file:
+        return file.read()
+
+
+def read_text(path: Path) -> str:
+    """The content of a regular file of UTF-8.
+
+    Raises:
+        ValueError: as `open_regular`, and where a byte is no UTF-8 (UnicodeDecodeError).
+        OSError: it is not there, or cannot be opened.
+    """
+    return read_bytes(path, LARGEST_TEXT).decode()
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
     """Creates or replaces a file in one step.
 
     The content goes to a temporary file beside the target, is synced, and then renamed: a reader, or a process that is
@@ -20,29 +115,56 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Args:
         path: the file; its folder is made where it is missing.
         write: puts the content into a binary stream.
+        size: of the content, bytes, for the message where the disk is full.
+
+    Raises:
+        ValueError: the path is empty, a folder, named pipe, socket or device.
+        OSError: it cannot be written; names the file and, on a full disk, what is needed and free.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.name:
+        raise ValueError(f"{path} is a folder; the name of a file is needed")
     # A name of its own for each writer, so that two processes do not write into one temporary file.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    with naming(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _refuse_irregular(path, path.stat())
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, size: int | None = None) -> Iterator[None]:
+    """Where a file is written: an OSError becomes one that names it and, on a full disk, the bytes needed and free."""
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, f"{path} cannot be written: {reason(error)}{_need(error, path, size)}") from None
+
+
+def _need(error: OSError, path: Path, size: int | None) -> str:
+    """How many bytes a file takes and how many are free, for an error of a full disk."""
+    # NumPy's has no number.
+    if size is None or error.errno not in (None, errno.ENOSPC):
+        return ""
+    return f"; it takes {size} bytes and {shutil.disk_usage(path.parent).free} are free"
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Creates or replaces a file with these bytes in one step; returns its path."""
-    write_whole(path, lambda file: file.write(data))
+    """Creates or replaces a file with these bytes in one step; returns its path. Raises as `write_whole`."""
+    write_whole(path, lambda file: file.write(data), len(data))
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Lower-case hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Lower-case hex sha256 of a file's bytes; raises as `open_regular`."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -59,11 +181,20 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        ValueError: the file is not there or holds no JSON.
+        ValueError: the file is not there, is no regular file or holds no JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        content = read_bytes(path, LARGEST_TEXT)
     except FileNotFoundError:
         raise ValueError(f"{path} is not there") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from None
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a JSON file: {without_advice(error)}") from None
+
+
+def without_advice(error: Exception) -> str:
+    """What a parser found wrong with a text, without Python's advice to raise its own limits."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    return "a number has too many digits" if "integer string conversion" in str(error) else str(error)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
-from typing import IO
 
-_HELD: dict[Path, IO[str]] = {}
+from filelock import FileLock, Timeout
+
+_HELD: dict[Path, FileLock] = {}
 
 
 def lock(place: Path) -> None:
@@ -14,15 +14,17 @@ def lock(place: Path) -> None:
 
     Raises:
         ValueError: another process holds it.
+        OSError: no lock can be written there.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     path = place.with_name(f".{place.name}.lock").absolute()
     if path in _HELD:
         return
-    file = path.open("w")
+    # FileLock would take a folder that cannot be written for one that is held.
+    path.touch()
+    held = FileLock(path)
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
+        held.acquire(blocking=False)
+    except Timeout:
         raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
-    _HELD[path] = file
+    _HELD[path] = held

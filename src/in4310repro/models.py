@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import pickle
 import urllib.error
+import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 import torchvision.models
 
 from in4310repro.config import check_choice
+from in4310repro.files import open_regular
 from in4310repro.randomness import generator_for
 from in4310repro.tensors import read_tensors
 
@@ -31,7 +36,7 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
 
     Raises:
         ValueError: an unknown name, weights that are missing or unreadable, or keys or shapes that differ from the
-            network's.
+            network's, and values that no network computes with.
 
     Examples:
         >>> model = build("resnet18", classes=6, seed=0)
@@ -61,7 +66,7 @@ def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.M
     model = _build_on_meta(name, classes)
     expected = model.state_dict()
     _refuse_mismatches(_shapes(expected), _shapes(state), list(expected), source)
-    return _fill(model, state)
+    return _fill(model, {name: _converted(name, value, expected[name].dtype, source) for name, value in state.items()})
 
 
 def _build_on_meta(name: str, classes: int) -> torch.nn.Module:
@@ -114,15 +119,50 @@ def merge_weights(initial: State, loaded: State, source: str) -> State:
         source: where they come from, for the error message.
 
     Raises:
-        ValueError: a key is missing, extra or of another shape; the message names up to eight of them.
+        ValueError: a key is missing, extra or of another shape (the message names up to eight of them), or a value is
+            not finite, sparse, complex or otherwise none that a network computes with.
     """
+    if not loaded:
+        raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
     expected, given = _shapes(initial), _shapes(loaded)
     new_head = all(name in given and given[name][1:] == expected[name][1:] for name in HEAD)
     needed = [name for name in expected if not (new_head and name in HEAD and given[name] != expected[name])]
     # Counters of batches are no weights, and files of old torch versions lack them.
     needed = [name for name in needed if name in given or not name.endswith("num_batches_tracked")]
     _refuse_mismatches(expected, given, needed, source)
-    return initial | {name: loaded[name].to(initial[name].dtype) for name in needed}
+    values = {name: _converted(name, loaded[name], initial[name].dtype, source) for name in needed}
+    return initial | values
+
+
+def _converted(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
+    """A weight or buffer of a file as the network takes it: floats of any width become float32.
+
+    Raises:
+        ValueError: a value that no network can compute with.
+    """
+    if value.layout != torch.strided or value.is_quantized or value.is_nested:
+        raise ValueError(f"{source}: {name} is a sparse, quantized or nested tensor; dense values are valid")
+    if value.device.type == "meta":
+        raise ValueError(f"{source}: {name} has a shape and no values (device meta); save the weights themselves")
+    if value.is_floating_point() != dtype.is_floating_point or value.is_complex() or value.dtype == torch.bool:
+        kind = "floating-point" if dtype.is_floating_point else "whole"
+        raise ValueError(f"{source}: {name} holds {str(value.dtype).removeprefix('torch.')}; {kind} numbers are valid")
+    converted = value.to(dtype)
+    if dtype.is_floating_point:
+        _refuse_values(name, value, converted, source)
+    return converted
+
+
+def _refuse_values(name: str, value: torch.Tensor, converted: torch.Tensor, source: str) -> None:
+    wrong = int((~converted.isfinite()).sum())
+    if wrong and bool(value.double().isfinite().all()):
+        raise ValueError(f"{source}: {wrong} of {value.numel()} values of {name} are too large for float32")
+    if wrong:
+        raise ValueError(f"{source}: {wrong} of {value.numel()} values of {name} are nan or infinite")
+    if name.endswith("running_var") and bool((converted < 0).any()):
+        raise ValueError(f"{source}: {name} has values below 0, which no variance is")
+    if converted.ndim > 1 and not converted.any():
+        raise ValueError(f"{source}: all values of {name} are 0, as in a file that was not written completely")
 
 
 def _shapes(state: State) -> dict[str, tuple[int, ...]]:
@@ -157,7 +197,7 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
     if weights == "imagenet":
         return _read_imagenet(name)
     file = Path(weights)
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file")
     if file.suffix == ".safetensors":
         return read_tensors(file), str(file)
@@ -181,11 +221,40 @@ def _read_imagenet(name: str) -> tuple[State, str]:
 
 def _read_pickled(file: Path) -> State:
     """A .pth state dict, read by torch's restricted unpickler, which builds tensors and runs no code."""
-    try:
-        loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch.load raises a dozen kinds of exception for a corrupt file.
-        raise ValueError(f"{file} holds no weights that can be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise ValueError(f"{file} is no state dict: a dictionary of tensors is valid")
-    return loaded
+    with open_regular(file) as stream:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                loaded: Any = torch.load(stream, map_location="cpu", weights_only=True)
+            damaged = _damaged_member(stream)
+        except Exception as error:
+            # torch.load raises a dozen kinds of exception for a corrupt file, and some advise to run its code.
+            raise ValueError(f"{file} holds no weights that can be read: {_why_unreadable(stream, error)}") from None
+    if damaged:
+        raise ValueError(f"{file} is damaged: {damaged} has other bytes than were written")
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
+    ):
+        held = f"keys {', '.join(map(str, loaded))[:80]}" if isinstance(loaded, Mapping) else type(loaded).__name__
+        raise ValueError(f"{file} is no state dict, a dictionary of tensors by name: it holds {held}")
+    return dict(loaded)
+
+
+def _why_unreadable(stream: IO[bytes], error: Exception) -> str:
+    """Why torch.load read nothing, in a clause."""
+    stream.seek(0)
+    start = stream.read(4)
+    if "TorchScript" in str(error) or "torch.jit" in str(error):
+        return "it is a TorchScript archive; a state dict is valid"
+    if start != b"PK\3\4" and start[:1] != b"\x80":
+        return "it is no file that torch.save writes"
+    if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+        return "it holds Python objects, which could run code; a state dict of tensors alone is valid"
+    return "it is cut off or damaged"
+
+
+def _damaged_member(stream: IO[bytes]) -> str | None:
+    """The first part of a zip archive whose checksum is wrong, which torch does not look at; None in older formats."""
+    if not zipfile.is_zipfile(stream):
+        return None
+    with zipfile.ZipFile(stream) as archive:
+        return archive.testzip()

@@ -17,6 +17,8 @@ from rich.text import Text
 
 from in4310repro.text import visible
 
+from in4310repro import signals
+
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -81,17 +83,18 @@ def _plain_lines(console: Console, title: str, total: int) -> Advance:
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Lets a step finish before Ctrl-C, or a scheduler's SIGTERM, counts; a second one counts at once."""
+    """Lets a step finish before a signal such as Ctrl-C (see `signals`) counts; a second one counts at once."""
     asked: list[int] = []
 
     def note(number: int, _frame: Any) -> None:
         asked.append(number)
+        signals.handled.append(number)
         signal.signal(number, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in signals.stopping_signals()}
     try:
         yield lambda: bool(asked)
     finally:

@@ -11,6 +11,8 @@ import safetensors
 import safetensors.torch
 import torch
 
+from in4310repro.files import read_bytes
+
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     """sha256 over names, dtypes, shapes and bytes, in order of the names; memory layout and device do not enter."""
@@ -32,12 +34,14 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors in a safetensors file.
 
     Raises:
-        ValueError: the file is not there or is damaged.
+        ValueError: the file is not there, is no regular file or is damaged.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} is not there")
     try:
-        tensors: dict[str, torch.Tensor] = safetensors.torch.load(path.read_bytes())
+        content = read_bytes(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there") from None
+    try:
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
     return tensors

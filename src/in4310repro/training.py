@@ -94,13 +94,14 @@ class _Training:
         task, config, position, images = self._task, self._task.config, self._position, self._task.training
         loader = training_batches(images, config.batch_size, config.augmentation, config.seed, position.epoch)
         total = torch.tensor(position.loss, dtype=torch.float64, device=task.numerics.device)
-        title = f"{task.setting.name}, epoch {position.epoch + 1} of {config.epochs}"
+        title = _title(task, position.epoch)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self._model.train()
         with task.progress.task(title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
             for batch in itertools.islice(loader, position.batch, None):
                 loss = self._step(batch)
+                self._refuse_non_finite("training", float(loss))
                 total += loss.double() * len(batch.paths)
                 position.batch += 1
                 images_done += len(batch.paths)
@@ -110,12 +111,18 @@ class _Training:
                 if due or self._interrupted():
                     position.loss = float(total)
                     self._save_checkpoint()
-        if not math.isfinite(float(total)):
-            raise ValueError(
-                f"{title}: the training loss is {float(total)}; "
-                f"a learning_rate below {task.setting.learning_rate} may keep it finite"
-            )
         return float(total) / len(images), speed
+
+    def _refuse_non_finite(self, name: str, loss: float) -> None:
+        """Raises ValueError for a loss that is not finite, with what can have made it so."""
+        if math.isfinite(loss):
+            return
+        task, position = self._task, self._position
+        advice = f"a learning_rate below {task.setting.learning_rate} may keep it finite"
+        if name == "training" and not position.epoch and not position.batch:
+            advice = "it is so before the first step, so the initial weights are at fault and not the learning_rate"
+        title = _title(task, position.epoch)
+        raise ValueError(f"{title}: the {name} loss is {loss}; {advice}")
 
     def _step(self, batch: Batch) -> torch.Tensor:
         """One step of the optimizer; returns the mean loss of the batch."""
@@ -134,6 +141,7 @@ class _Training:
     def _validate(self, train_loss: float, speed: float) -> HistoryRow:
         task, epoch = self._task, self._position.epoch + 1
         scores = predict(self._model, task.validation, task.config, task.numerics, epoch=epoch)
+        self._refuse_non_finite("validation", scores.loss)
         return HistoryRow(
             epoch=epoch,
             train_loss=train_loss,
@@ -159,6 +167,10 @@ class _Training:
         checkpoints.save(self._checkpoints, self._model, self._optimizer, self._position, self._config_json)
         if self._interrupted():
             raise KeyboardInterrupt
+
+
+def _title(task: Task, epoch: int) -> str:
+    return f"{task.setting.name}, epoch {epoch + 1} of {task.config.epochs}"
 
 
 def _summary(setting: OptimizerSetting, row: HistoryRow) -> str:

@@ -15,7 +15,7 @@ from in4310repro.audit import html, page
 from in4310repro.audit.examine import audit
 from in4310repro.audit.readers import read, show
 from in4310repro.audit.verdicts import Audit, Options
-from in4310repro.files import json_bytes, write_file
+from in4310repro.files import LARGEST_TEXT, json_bytes, read_bytes, reason, without_advice, write_file
 
 ENDINGS = (".html", ".json")
 IMPOSSIBLE, UNREAD = 1, 2
@@ -117,11 +117,12 @@ def sizes_of(given: str | None) -> Mapping[str, int]:
 
 def _sizes_of_file(path: Path) -> list[tuple[str, Any]]:
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_bytes(path, LARGEST_TEXT).decode("utf-8-sig")
         if path.suffix.lower() == ".json":
             return list(dict(json.loads(content)).items())
-    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
-        raise ValueError(f"--sizes {path}: {error}; a file with a class and its images each is valid") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        why = reason(error) if isinstance(error, OSError) else without_advice(error)
+        raise ValueError(f"--sizes {path}: {why}; a file with a class and its images each is valid") from error
     rows = [row for row in csv.reader(content.splitlines()) if len(row) >= 2]
     # A heading has no number.
     return [(row[0].strip(), row[1].strip()) for row in rows if row[1].strip().isdecimal() or row is not rows[0]]

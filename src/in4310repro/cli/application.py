@@ -1,19 +1,28 @@
-"""The application of all commands, and main(), which turns errors into one line and an exit code."""
+"""The application of all commands, and run(), which turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import typer
 
 from in4310repro.cli import audit, bench, data, features, reports, runs, training
-from in4310repro.cli.console import INTERRUPTED, WRONG_INPUT, print_error
+from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, print_error
+from in4310repro.files import describe
 
 # Typer brings its own copy of click, or the click package, by version; this is the base class of either.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 FORMER_OPTIONS = {"--departures": "--deviations"}
 RESUMABLE = ("train", "features")
+LONGEST_LINE = 500  # characters of an error's own text
+# What torch says where it raises a RuntimeError: on the CPU, and of a GPU's memory.
+OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,22 +47,79 @@ for command in (
 app.add_typer(data.app, name="data")
 
 
-def main() -> None:
-    """Runs a command; wrong input becomes one line and exit code 2, an interrupt exit code 130."""
+def run(interrupted: Callable[[], bool]) -> NoReturn:
+    """Runs a command and raises SystemExit: 2 for wrong input, 70 for an error of this program, 130 for an interrupt.
+
+    Each of them comes with one line on standard error.
+
+    Args:
+        interrupted: whether a signal has come, whatever a library made of its KeyboardInterrupt.
+    """
+    message = ""
     try:
         # Without standalone mode a command's exit code comes back as the value.
-        code = app(standalone_mode=False)
-    except USAGE_ERROR as error:
-        _fail(_usage_message(error.format_message()), WRONG_INPUT)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except (ValueError, OSError) as error:
-        _fail(" ".join(str(error).split()), WRONG_INPUT)
-    if code == INTERRUPTED:
+        code = app(standalone_mode=False) or 0
+        # Buffered lines that cannot be written are an error now, and not when the interpreter ends.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BaseException as error:
+        code, message = (INTERRUPTED, "") if interrupted() else _ending(error)
+        _discard_output()
+    if code == INTERRUPTED and not message:
         resumable = sys.argv[1:2] and sys.argv[1] in RESUMABLE
-        hint = "the same command with --resume continues" if resumable else "what was finished is kept"
-        _fail(f"interrupted; {hint}", INTERRUPTED)
+        message = (
+            f"interrupted; {'the same command with --resume continues' if resumable else 'what was finished is kept'}"
+        )
+    if message:
+        # There is no one left to tell where standard error is closed or full.
+        with contextlib.suppress(OSError, ValueError):
+            print_error(message)
     sys.exit(code)
+
+
+def _ending(error: BaseException) -> tuple[int, str]:
+    """Exit code and line for what ended a command."""
+    if isinstance(error, USAGE_ERROR):
+        return WRONG_INPUT, _usage_message(error.format_message())
+    if isinstance(error, typer.Abort) and isinstance(error.__cause__, EOFError):
+        # Typer takes it for the end of standard input, which no command reads.
+        return _internal(error.__cause__)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return INTERRUPTED, ""
+    if any(isinstance(each, BrokenPipeError) for each in (error, error.__context__)):
+        return INTERRUPTED, "interrupted: what reads the output has closed it"
+    if isinstance(error, OSError):
+        return WRONG_INPUT, " ".join(describe(error).split())
+    if isinstance(error, ValueError):
+        return WRONG_INPUT, " ".join(str(error).split())
+    return _internal(error)
+
+
+def _internal(error: BaseException) -> tuple[int, str]:
+    """An error of this program: what it is and where its traceback stands."""
+    text = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST_LINE]
+    memory = isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY)
+    what = (
+        f"memory ran out ({text}); smaller images or batches take less" if memory else f"error in the program: {text}"
+    )
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="in4310repro-", suffix=".log", encoding="utf-8", errors="backslashreplace", delete=False
+        ) as file:
+            file.write("".join(traceback.format_exception(error)))
+    except (OSError, MemoryError, RecursionError) as unwritten:
+        return INTERNAL, f"{what}; its traceback could not be written ({' '.join(str(unwritten).split())})"
+    return INTERNAL, f"{what}; its traceback is in {file.name}"
+
+
+def _discard_output() -> None:
+    """Drops what standard output still holds, where it cannot be written: Python would try again at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_message(message: str) -> str:
@@ -61,8 +127,3 @@ def _usage_message(message: str) -> str:
         if former in message:
             return f"no option {former}; it is called {current} now"
     return message
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print_error(message)
-    sys.exit(code)

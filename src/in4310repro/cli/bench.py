@@ -14,7 +14,7 @@ from in4310repro.cli.options import Device
 def bench(
     out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/bench"),
     device: Annotated[str, typer.Option(help=Device)] = "cpu",
-    repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1)] = 5,
+    repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1, max=1000)] = 5,
 ) -> None:
     """Time feature statistics against installed peers, with their errors, and portable beside native arithmetic."""
     active = activate_arithmetic("native", device)

@@ -9,11 +9,12 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from in4310repro import signals
 from in4310repro.numerics import Numerics, activate
 from in4310repro.progress import Progress, print_plain
 from in4310repro.text import visible
 
-DIFFERENCE, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
 
 def print_line(line: str) -> None:

@@ -16,13 +16,17 @@ app = typer.Typer(no_args_is_help=True, help="Image folders: check one, draw the
 @app.command()
 def scenes(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
-    images: Annotated[int, typer.Option(help="Images of each class.", min=1)] = 100,
-    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=16)] = 64,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    images: Annotated[int, typer.Option(help="Images of each class.", min=1, max=10**7)] = 100,
+    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=16, max=2**14)] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Draw the embedded scenes into class folders."""
+    from in4310repro.capacity import refuse_beyond_disk
     from in4310repro.data.embedded import write_scenes
+    from in4310repro.data.scenes import CLASSES
 
+    need = images * len(CLASSES) * image_size**2 * 3
+    refuse_beyond_disk(f"{images} images of each class at --image-size {image_size} take", need, folder)
     write_scenes(folder, images, image_size, seed, progress())
     print_line(f"wrote {folder}")
 

@@ -22,16 +22,17 @@ def features(
     precision: Annotated[str, typer.Option(help=choices("precision"))] = "fast",
     calls: Annotated[str, typer.Option(help="pool or keep the calls of a module that runs several times.")] = "pool",
     images: Annotated[int, typer.Option(help="Images in the sample; all, if there are fewer.")] = 200,
-    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=32)] = 224,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=32, max=2**14)] = 224,
+    batch_size: Annotated[int, typer.Option(min=1, max=2**20)] = 16,
     eigenvalues: Annotated[int, typer.Option(help="How many are written, the largest first.", min=1)] = 15,
-    seed: Annotated[int, typer.Option(help="Of the sample and of weights none.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the sample and of weights none.", min=0, max=2**63 - 1)] = 0,
     device: Annotated[str, typer.Option(help=Device)] = "auto",
     numerics: Annotated[str, typer.Option(help=choices("numerics"))] = "native",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a measurement that was interrupted.")] = False,
 ) -> None:
     """Statistics of feature maps over a folder of images, on one process or under torchrun."""
     active = activate_arithmetic(numerics, device)
+    from in4310repro import capacity
     from in4310repro.feature_maps.of_folder import measure
     from in4310repro.feature_maps.partial import remove_partial_results, with_ending
     from in4310repro.feature_maps.records import to_csv
@@ -57,6 +58,9 @@ def features(
         eigenvalues=eigenvalues,
         seed=seed,
     )
+    if active.device == "cpu":
+        need = batch_size * image_size**2 * capacity.EVALUATION_BYTES
+        capacity.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)
     result = measure(request, active, progress(), out, resume=resume)
     if result is None:
         return

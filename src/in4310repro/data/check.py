@@ -15,6 +15,7 @@ from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import read_rgb
 from in4310repro.data.near_duplicates import near_duplicate_groups
 from in4310repro.data.splits import Split, from_csv
+from in4310repro.files import open_regular, reason
 from in4310repro.progress import SILENT, Progress
 
 PRINTED_EXAMPLES = 10  # of each kind of finding, and of the files in each group
@@ -129,10 +130,10 @@ def _read(images: Catalogue, progress: Progress) -> tuple[dict[str, _ReadImage],
 
     def read(path: str) -> _ReadImage | str:
         try:
-            with (images.root / path).open("rb") as stream:
+            with open_regular(images.root / path) as stream:
                 image, mode = read_rgb(stream)
         except (OSError, ValueError) as error:
-            return str(error)
+            return reason(error) if isinstance(error, OSError) else str(error)
         return _ReadImage(image.size, mode, int(str(imagehash.phash(image)), 16))
 
     # Each content once: a folder may hold thousands of copies.

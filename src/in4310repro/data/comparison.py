@@ -15,6 +15,7 @@ from PIL import Image
 from in4310repro.config import Config
 from in4310repro.data.folders import image_files
 from in4310repro.data.images import ImageSet, crop_square, decode
+from in4310repro.files import open_regular
 from in4310repro.randomness import generator_for
 
 CIFAR_BATCHES = "cifar-10-batches-py"
@@ -174,7 +175,7 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
     Format: https://www.cs.toronto.edu/~kriz/cifar.html.
     """
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             data = np.asarray(_ArraysOnly(stream, encoding="bytes").load()[b"data"])
     except FileNotFoundError:
         raise ValueError(f"{file} is not there; {CIFAR_BATCHES} holds test_batch") from None

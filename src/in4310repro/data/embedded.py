@@ -15,6 +15,7 @@ from in4310repro.data import drawing, scenes
 from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
 from in4310repro.data.images import cache_folder
 from in4310repro.data.splits import Split
+from in4310repro.files import naming
 from in4310repro.progress import SILENT, Progress
 
 # Holds the sha256 of the scenes as they were drawn; hidden, so that it is no image.
@@ -107,7 +108,9 @@ def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, prog
         for label in scenes.CLASSES:
             (folder / label).mkdir(parents=True, exist_ok=True)
             for index in range(images_per_class):
-                (folder / _path(label, index)).write_bytes(_bmp(label, index, size, seed))
+                file, content = folder / _path(label, index), _bmp(label, index, size, seed)
+                with naming(file, len(content)):
+                    file.write_bytes(content)
                 advance(1, "")
 
 

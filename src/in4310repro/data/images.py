@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from in4310repro.data import pixel_cache
 from in4310repro.data.folders import Entry
 from in4310repro.data.pixel_cache import CachedPixels
+from in4310repro.files import open_regular, reason
 from in4310repro.progress import SILENT, Progress
 
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
@@ -79,12 +80,13 @@ def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray
         ((32, 32, 3), [200, 200, 200])
     """
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             image, _ = read_rgb(stream)
             stream.seek(0)
             changed = sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file} is not a readable image ({error}); replace or remove it") from None
+        why = reason(error) if isinstance(error, OSError) else error
+        raise ValueError(f"{file} is not a readable image ({why}); replace or remove it") from None
     if changed:
         raise ValueError(f"image {file} was changed while it was read; start again")
     return crop_square(image, size)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.files import file_sha256
+from in4310repro.files import file_sha256, read_text
 from in4310repro.randomness import generator_for
 
 PARTS = ("training", "validation", "test")
@@ -174,8 +174,7 @@ def from_csv(file: Path, root: Path) -> Split:
         ValueError: the table is missing or corrupt.
     """
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines, strict=True))
+        rows = list(csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True))
     except FileNotFoundError:
         raise ValueError(f"{file} is not there") from None
     except (csv.Error, UnicodeDecodeError) as error:

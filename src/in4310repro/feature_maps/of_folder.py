@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,14 +153,36 @@ def _pass_through(
                 raise KeyboardInterrupt
 
 
+def _set_by_torchrun(name: str, valid: range) -> int:
+    """A number that torchrun puts into the environment.
+
+    Raises:
+        ValueError: there is none, or another one than is valid.
+    """
+    value = os.environ.get(name, "")
+    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) not in valid:
+        raise ValueError(
+            f"{name} is {value!r}; torchrun sets it to a number from {valid[0]} to {valid[-1]}, and without WORLD_SIZE "
+            "there is one process"
+        )
+    return int(value)
+
+
 @contextmanager
 def process_group(device: str) -> Iterator[tuple[int, int]]:
     """Rank and number of processes under torchrun; (0, 1) without it."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    world_size = _set_by_torchrun("WORLD_SIZE", range(1, 10**6)) if "WORLD_SIZE" in os.environ else 1
+    if world_size == 1:
         yield 0, 1
         return
+    _set_by_torchrun("RANK", range(world_size))
+    _set_by_torchrun("MASTER_PORT", range(1, 2**16))
+    if "MASTER_ADDR" not in os.environ:
+        raise ValueError(
+            f"WORLD_SIZE is {world_size} without MASTER_ADDR; torchrun sets both, one process needs neither"
+        )
     if device.startswith("cuda"):
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(_set_by_torchrun("LOCAL_RANK", range(torch.cuda.device_count())))
     # One process may have hours of work left when another has finished.
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=30))
     try:

@@ -12,7 +12,7 @@ import safetensors.torch
 
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.features import FeatureStatistics
-from in4310repro.files import write_file
+from in4310repro.files import read_bytes, reason, write_file
 from in4310repro.locks import lock
 from in4310repro.tensors import metadata_of, tensors_sha256
 
@@ -97,12 +97,12 @@ class PartialResult:
                 lock(targets[0])
         except OSError as error:
             raise ValueError(
-                f"{trial.parent} does not take {trial.name} ({error.strerror}); --out takes FILE.json"
+                f"{trial.parent} does not take {trial.name} ({reason(error)}); --out takes FILE.json"
             ) from None
 
     def _restore(self, files: list[Path]) -> None:
         """Load the file, after all checks that it continues this measurement."""
-        data = self.file.read_bytes()
+        data = read_bytes(self.file)
         try:
             state, metadata = safetensors.torch.load(data), metadata_of(data)
             intact = metadata["sha256"] == self._digest(metadata, tensors_sha256(state))

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from in4310repro.audit.readers.pdf import text_of_pdf
+from in4310repro.files import read_bytes, reason
 
 LARGEST = 100_000_000  # bytes
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -21,11 +22,9 @@ def text_of(path: Path) -> str:
         what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
         raise ValueError(f"{path} {what}; a text, table, JSON, TOML or PDF file is valid")
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"{path} has {path.stat().st_size} bytes; up to {LARGEST} are valid")
-        content = path.read_bytes()
+        content = read_bytes(path, LARGEST)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+        raise ValueError(f"{path} cannot be read: {reason(error)}") from error
     if content.startswith(b"%PDF-"):
         return text_of_pdf(path)
     text = decoded(content)

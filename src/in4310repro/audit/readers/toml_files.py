@@ -9,6 +9,7 @@ from typing import Any
 from in4310repro.audit.document import Average, Measure, Table, Value
 from in4310repro.audit.readers.numbers import measured
 from in4310repro.audit.readers.pieces import Piece, scaled, value_of
+from in4310repro.files import without_advice
 
 READER = "TOML"
 # The key of the class values, and that of their plain mean.
@@ -30,8 +31,8 @@ def read_toml(text: str) -> list[Piece]:
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"not valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid TOML: {without_advice(error)}") from error
     sections = content.pop("table", [])
     if content or not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
         given = sorted(content) or "table"

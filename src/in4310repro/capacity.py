@@ -1,0 +1,62 @@
+"""What this machine can hold: memory and disk, and a refusal of what is beyond them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from decimal import Decimal
+from pathlib import Path
+
+# Bytes that each pixel of a batch's images takes at least, in the smallest network: feature maps and their gradients in
+# training (measured: 620), and two feature maps at a time without gradients.
+TRAINING_BYTES, EVALUATION_BYTES = 400, 100
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def memory() -> int | None:
+    """Bytes of this machine's memory, or of its container's; None where the system does not tell."""
+    try:
+        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        return min(installed, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):
+        return installed
+
+
+def refuse_beyond_memory(what: str, need: int) -> None:
+    """Nothing, where this machine's memory may be enough.
+
+    Args:
+        what: is to be held, with its verb, for the message: `batch_size 16 takes`.
+        need: bytes.
+
+    Raises:
+        ValueError: it is less than what is needed.
+    """
+    held = memory()
+    if held is not None and need > held:
+        raise ValueError(f"{what} at least {in_gib(need)} of memory, and this machine has {in_gib(held)}")
+
+
+def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
+    """Nothing, where the disk of a folder, which need not be there yet, has that many bytes free.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        raise ValueError(f"{what} {in_gib(need)} below {folder}, where {in_gib(free)} are free")
+
+
+def in_gib(count: int) -> str:
+    """Bytes as text, of any size."""
+    return f"{brief(Decimal(count) / 2**30)} GiB"
+
+
+def brief(value: Decimal) -> str:
+    """A number in three digits, of any size."""
+    return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"

@@ -1,0 +1,137 @@
+"""The signals that ask a process to stop: whenever they come, one line and exit code 130."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+INTERRUPTED = 130
+PATIENCE = 20.0  # seconds
+LINE = "in4310repro: interrupted; what was finished is kept\n"
+
+
+# Of the signals that Python has told us of.
+handled: list[int] = []
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """Ctrl-C, a scheduler's SIGTERM, a closed terminal, and Ctrl-Break; without a hang-up that `nohup` ignores."""
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGBREAK")]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
+    return [number for number in numbers if number is not None]
+
+
+def leave(*_of_signal: object) -> NoReturn:
+    """Ends the process at once: one line, and no code of anyone in between."""
+    with contextlib.suppress(OSError):
+        os.write(2, LINE.encode())
+    os._exit(INTERRUPTED)
+
+
+def take_over_process() -> None:
+    """For a process that runs one command and nothing else: signals count from now until its very end.
+
+    Until a command begins and after it has ended they end the process at once. A KeyboardInterrupt that Python would
+    only print, since it came in a destructor, does the same.
+    """
+    for number in stopping_signals():
+        signal.signal(number, leave)
+    # Without a descriptor or a thread to spare the handlers alone have to do.
+    with contextlib.suppress(OSError, RuntimeError):
+        _watch_for_calls_that_never_return()
+    # Registered first, so that it is called last: what remains then is not Python's to interrupt.
+    atexit.register(_ignore)
+    sys.excepthook = _leaving_on_interrupt(sys.excepthook, lambda arguments: arguments[0])
+    sys.unraisablehook = _leaving_on_interrupt(sys.unraisablehook, lambda arguments: arguments[0].exc_type)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _watch_for_calls_that_never_return() -> None:
+    """Ends the process where Python cannot: while it waits in a library, such as for another process, it hears nothing.
+
+    It has `PATIENCE` to come back from the call, or until the next signal.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        # The thread keeps both ends open.
+        received = 0
+        while writer:
+            received += len(reader.recv(1))
+            reader.settimeout(PATIENCE)
+            with contextlib.suppress(TimeoutError):
+                received += len(reader.recv(1))
+            reader.settimeout(None)
+            if len(handled) < received:
+                leave()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _ignore() -> None:
+    for number in stopping_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], Any]) -> Callable[..., None]:
+    def call(*arguments: Any) -> None:
+        if issubclass(kind_of(arguments), KeyboardInterrupt):
+            leave()
+        hook(*arguments)
+
+    return call
+
+
+@contextmanager
+def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
+    """Makes every stopping signal a KeyboardInterrupt; a second one, or one amid an import, ends the process at once.
+
+    Extension modules turn a KeyboardInterrupt amid their import into errors that blame the installation.
+
+    Yields:
+        Whether a signal has come.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if received or _imports(frame):
+            leave()
+        received.append(number)
+        handled.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        before = {number: signal.signal(number, interrupt) for number in stopping_signals()}
+    except ValueError:
+        # Not the main thread, which alone receives signals.
+        before = {}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

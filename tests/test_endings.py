@@ -1,0 +1,192 @@
+"""How a command ends when something goes wrong: one line, and an exit code that says whose error it is."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from in4310repro import experiment
+from in4310repro.signals import stopping_signals
+from tests.conftest import Call
+
+BEGUN = """
+from in4310repro import signals
+from in4310repro.__main__ import main
+take_over = signals.take_over_process
+signals.take_over_process = lambda: (take_over(), print("begun", flush=True))
+main()
+"""
+COMMAND = (sys.executable, "-m", "in4310repro")
+
+
+def raising(error: BaseException) -> object:
+    def raise_it(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("sea"),
+        RuntimeError("two\nlines"),
+        RecursionError(),
+        EOFError(),
+        AssertionError(),
+        SystemExit("a library ends"),
+        GeneratorExit(),
+        ZeroDivisionError("division by zero"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_ours_ends_with_70_and_names_the_file_with_its_traceback(
+    error: BaseException, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "train", raising(error))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, _, printed = call("train", "--preset", "tiny")
+    assert code == 70
+    (line,) = printed.strip().splitlines()
+    match = re.fullmatch(
+        rf"in4310repro: error in the program: {type(error).__name__}.*; its traceback is in (.*)", line
+    )
+    assert match
+    assert "raise_it" in Path(match[1]).read_text()
+
+
+def test_an_error_of_ours_is_one_line_where_no_traceback_can_be_written(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "train", raising(KeyError("sea")))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    code, _, printed = call("train", "--preset", "tiny")
+    assert code == 70
+    (line,) = printed.splitlines()
+    assert "KeyError: 'sea'; its traceback could not be written" in line
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("Unable to allocate 9 TiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
+    ids=["numpy", "torch"],
+)
+def test_memory_that_runs_out_says_what_helps(
+    error: Exception, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "train", raising(error))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, _, printed = call("train", "--preset", "tiny")
+    assert code == 70
+    assert "memory ran out" in printed
+    assert "smaller images or batches take less" in printed
+
+
+def test_a_full_disk_anywhere_is_a_sentence_without_its_number(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, words in (
+        (OSError(28, "No space left on device"), "no space is left on the disk"),
+        (OSError(24, "Too many open files", "a.png"), "a.png: too many files are open; a higher `ulimit -n` allows"),
+        (PermissionError(13, "Permission denied", "b"), "b: permission is denied"),
+    ):
+        monkeypatch.setattr(experiment, "train", raising(error))
+        code, _, printed = call("train", "--preset", "tiny")
+        assert code == 2
+        assert words in printed
+        assert "Errno" not in printed
+
+
+def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_arguments: object, **_options: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise ImportError("the installation is broken") from None
+
+    monkeypatch.setattr(experiment, "train", train)
+    before = [signal.getsignal(number) for number in stopping_signals()]
+    code, _, printed = call("train", "--preset", "tiny")
+    assert code == 130
+    assert printed == "in4310repro: interrupted; the same command with --resume continues\n"
+    assert [signal.getsignal(number) for number in stopping_signals()] == before
+
+
+@pytest.mark.parametrize("number", stopping_signals(), ids=lambda number: number.name)
+def test_every_stopping_signal_ends_with_130(
+    number: signal.Signals, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "train", lambda *_arguments, **_options: signal.raise_signal(number))
+    code, _, printed = call("train", "--preset", "tiny")
+    assert code == 130
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_closed_pipe_is_no_difference(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "train", raising(BrokenPipeError(32, "Broken pipe")))
+    code, _, printed = call("train", "--preset", "tiny")
+    assert code == 130
+    assert "what reads the output has closed it" in printed
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:
+    _, error = process.communicate(timeout=60)
+    return process.returncode, error.splitlines()
+
+
+@pytest.mark.process
+@pytest.mark.skipif(os.name != "posix", reason="signals to another process")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_at_any_moment_of_the_start_or_end_is_one_line_and_130(number: signal.Signals) -> None:
+    outcomes = []
+    # A command that imports much, computes little and ends; Python's own start, before ours, is not to be caught.
+    words = (sys.executable, "-c", BEGUN, "fingerprint", "--device", "cpu")
+    for delay in (0.0, 0.05, 0.2, 0.5, 1.0, 1.5):
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(delay)
+        process.send_signal(number)
+        outcomes.append(ended(process))
+    for code, lines in outcomes:
+        assert code in (0, 130)
+        assert lines == ["in4310repro: interrupted; what was finished is kept"] * (code == 130)
+    assert outcomes[0][0] == 130
+
+
+NEVER_RETURNS = """
+import ctypes
+from in4310repro import signals
+signals.PATIENCE = 0.2
+signals.take_over_process()
+mutex, library = ctypes.create_string_buffer(128), ctypes.CDLL(None)
+library.pthread_mutex_lock(mutex)
+print("begun", flush=True)
+library.pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="a call that never returns, of Linux's C library")
+def test_a_signal_amid_a_call_that_never_returns_ends_the_process_too() -> None:
+    process = subprocess.Popen(
+        (sys.executable, "-c", NEVER_RETURNS), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == (130, ["in4310repro: interrupted; what was finished is kept"])
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_output_that_cannot_be_written_is_an_error_and_no_success() -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen((*COMMAND, "--help"), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended(process) == (2, ["in4310repro: no space is left on the disk"])
