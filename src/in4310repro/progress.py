@@ -15,9 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from in4310repro.text import visible
-
 from in4310repro import signals
+from in4310repro.text import visible
 
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 5.0

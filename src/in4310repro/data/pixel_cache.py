@@ -84,7 +84,7 @@ def write(file: Path, key: str, pixels: UInt8[np.ndarray, "image height width ch
         for position, image in enumerate(pixels):
             stream.write(image.tobytes() + _sha256(key, position, image))
 
-    write_whole(file, write_records)
+    write_whole(file, write_records, pixels.nbytes)
 
 
 def _record(size: int) -> np.dtype[np.void]:
