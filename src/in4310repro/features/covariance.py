@@ -206,12 +206,9 @@ def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Fl
     outside = (peak != 0) & ((peak < SMALL) | (peak > LARGE))
     if rows.dtype != torch.float32 or not (rows.is_cuda or bool(outside.any())):
         return rows, torch.ones_like(peak, dtype=torch.float64)
-    exponents = torch.where(outside, torch.frexp(peak).exponent, 0).double()
-    # Half of the exponent at a time: a float32 holds no 2^149.
-    half = (exponents / 2).round()
-    for part in (half, exponents - half):
-        rows = rows * torch.exp2(-part).float()[:, None, None]
-    return rows, torch.exp2(exponents)
+    # 2^120 brings every float32 within the bounds, and is one itself.
+    exponents = torch.where(outside, torch.frexp(peak).exponent, 0).clamp(-120, 120).double()
+    return rows * torch.exp2(-exponents).float()[:, None, None], torch.exp2(exponents)
 
 
 def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:
