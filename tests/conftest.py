@@ -90,6 +90,14 @@ def own_records(finished_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def linked_run(own_records: Path, finished_run: Path) -> Path:
+    """The tiny run, copied, its weights as hard links: `RunFolder` may replace them, no test may write into them."""
+    for weights in finished_run.glob("*/*.safetensors"):
+        os.link(weights, own_records / weights.relative_to(finished_run))
+    return own_records
+
+
+@pytest.fixture
 def copied_scenes() -> Callable[[Path], Path]:
     """Copies the tiny preset's scenes to a folder, as a person moves a data set."""
     from in4310repro.data.embedded import embedded_catalogue

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import signal
 import tempfile
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from in4310repro.config import to_json
 from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
 from in4310repro.runs.folder import RunFolder
-from in4310repro.tensors import read_tensors
+from in4310repro.tensors import read_tensors, tensor_bytes
 from tests.conftest import active
 from tests.sessions.soak import WRITES, Soak, without_speed
 from tests.test_training import TINY, network, task
@@ -230,3 +231,35 @@ def test_a_run_killed_in_the_middle_of_a_write_ends_with_the_same_bits(write: st
     kills, differences = soak.kill_and_resume(position, generator_for(0, "torn", position), write)
     assert differences == []
     assert kills
+
+
+POSITION = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tensors", "words"),
+    [
+        ({"config": "{}"}, {}, "holds no training ('position')"),
+        ({"config": "[" * 100_000, "position": "{}"}, {}, "holds no training"),
+        ({"config": "{}", "position": "[]"}, {}, "its value is []; it should be a valid dictionary"),
+        ({"config": "{}", "position": json.dumps(POSITION | {"epoch": -1})}, {}, "epoch is -1"),
+        ({"config": "{}", "position": json.dumps(POSITION | {"history": [{}]})}, {}, "lacks history.0."),
+        ({"config": "{}", "position": json.dumps(POSITION)}, {}, "is of another network ('model.weight')"),
+        ({"config": "{}", "position": json.dumps(POSITION)}, {"model.weight": torch.zeros(3)}, "is of another network"),
+        (
+            {"config": "{}", "position": json.dumps(POSITION)},
+            {"model.weight": torch.zeros(1, 2), "optimizer.7.momentum_buffer": torch.zeros(1, 2)},
+            "is of another network",
+        ),
+    ],
+)
+def test_a_checkpoint_whose_hash_is_right_and_that_no_training_wrote_is_refused(
+    metadata: dict[str, str], tensors: dict[str, torch.Tensor], words: str, tmp_path: Path
+) -> None:
+    data = tensor_bytes(tensors, metadata)
+    name = f"000001-00000000-{hashlib.sha256(data).hexdigest()[: checkpoints.DIGITS]}.safetensors"
+    (tmp_path / name).write_bytes(data)
+    model = torch.nn.Linear(2, 1, bias=False)
+    with pytest.raises(ValueError, match=f"checkpoint .*{name}") as raised:
+        checkpoints.restore(tmp_path, model, torch.optim.SGD(model.parameters()), {})
+    assert words in str(raised.value)

@@ -1,10 +1,12 @@
 """Two runs compared: equal ones are equal, others differ from where they were made to."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from in4310repro.compare import compare_runs
+from in4310repro.files import json_bytes
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 
@@ -45,37 +47,79 @@ def test_the_first_epoch_and_tensor_that_differ_are_named_with_what_could_explai
     assert len(sentences) == 2
 
 
-@pytest.mark.parametrize("name", ["split", "scores", "order", "epochs", "settings", "weights", "metrics"])
+@pytest.mark.parametrize("name", ["split", "order", "epochs"])
+def test_every_result_of_another_length_or_order_counts(name: str, finished_run: Path) -> None:
+    first = FinishedRun.open(finished_run)
+    parts, scores, histories = first.split.parts, first.scores, first.histories
+    other = {
+        "split": replace(first, split=replace(first.split, parts={**parts, "test": parts["test"][1:]})),
+        "order": replace(first, scores=replace(scores, paths=scores.paths[::-1])),
+        "epochs": replace(first, histories={**histories, "adamw": histories["adamw"][:1]}),
+    }
+    expected = {
+        "split": "the splits list other images",
+        "order": "the test scores are of other images",
+        "epochs": "setting adamw has 2 epochs in one run and 1",
+    }
+    assert compare_runs(first, other[name])[0].startswith(expected[name])
+
+
+@pytest.mark.parametrize("name", ["scores", "settings", "weights", "metrics"])
 def test_every_result_counts(name: str, finished_run: Path, own_run: Path) -> None:
     run = RunFolder.open(own_run)
-    if name == "split":
-        text = (own_run / "split.csv").read_text()
-        run.write_bytes("split.csv", text.replace(",test\n", ",training\n", 1).encode())
-    elif name == "scores":
+    if name == "scores":
         arrays = run.read_arrays("scores.npz")
         arrays["softmax"][0, 0] += 1e-7
         run.write_arrays("scores.npz", **arrays)
-    elif name == "order":
-        arrays = run.read_arrays("scores.npz")
-        run.write_arrays("scores.npz", **arrays | {"paths": arrays["paths"][::-1]})
     elif name == "weights":
         file = own_run / "sgd" / "best.safetensors"
         file.write_bytes(file.read_bytes()[:-1] + b"x")
     elif name == "metrics":
         run.write_json("metrics.json", run.read_json("metrics.json") | {"mean_class_accuracy": 0.99})
-    elif name == "epochs":
-        run.write_json("adamw/history.json", run.read_json("adamw/history.json")[:1])
     else:
         config = run.read_json("config.json")
         run.write_json("config.json", config | {"settings": config["settings"][:2]})
     expected = {
-        "split": "the splits list other images",
         "scores": "test scores differ",
-        "order": "the test scores are of other images",
         "weights": "setting sgd has other best weights",
         "metrics": "test metrics differ",
-        "epochs": "setting adamw has 2 epochs in one run and 1",
         "settings": "setting sgd is in one run only",
     }
     sentences = mismatches(finished_run, own_run)
     assert sentences[0].startswith(expected[name])
+
+
+def test_the_weights_themselves_are_compared_where_history_and_hashes_agree(
+    finished_run: Path, linked_run: Path
+) -> None:
+    run = RunFolder.open(linked_run)
+    state = run.read_tensors("sgd/best.safetensors")
+    state["layer1.0.bn1.running_mean"][0] += 1
+    run.write_tensors("sgd/best.safetensors", state)
+    sentences = mismatches(finished_run, linked_run)
+    assert sentences[0].startswith("setting sgd has other best weights; first tensor layer1.0.bn1.running_mean, 1 in")
+
+
+def test_hashes_that_are_not_of_the_weights_are_a_difference(finished_run: Path, linked_run: Path) -> None:
+    run = RunFolder.open(linked_run)
+    zeros = [dict.fromkeys(row, "0" * 12) for row in run.read_json("sgd/tensors.json")]
+    run.write_json("sgd/tensors.json", zeros)
+    assert mismatches(finished_run, linked_run)[0].startswith("setting sgd differs from epoch 1 on (tensors.json)")
+    assert "sgd/tensors.json has other hashes than the best weights: conv1.weight, 122 in all" in "".join(
+        mismatches(linked_run, linked_run)
+    )
+
+
+def test_a_changed_loss_is_a_difference_whatever_the_hashes_are(finished_run: Path, linked_run: Path) -> None:
+    run = RunFolder.open(linked_run)
+    history = run.read_json("sgd/history.json")
+    history[0]["val_loss"] += 1e-9
+    run.write_json("sgd/history.json", history)
+    assert mismatches(finished_run, linked_run)[0].startswith("setting sgd differs from epoch 1 on (val_loss)")
+
+
+def test_a_file_that_the_manifest_omits_is_a_difference(finished_run: Path, linked_run: Path) -> None:
+    manifest = RunFolder.open(linked_run).manifest()
+    del manifest["sgd/tensors.json"]
+    (linked_run / "manifest.json").write_bytes(json_bytes(manifest))
+    assert f"{linked_run} has no manifest entry for sgd/tensors.json" in mismatches(finished_run, linked_run)

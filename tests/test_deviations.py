@@ -107,8 +107,8 @@ def test_everything_drawn_and_printed_carries_the_label(
     titles = []
     draw = figures.draw
 
-    def watched(number: int, numbers: Mapping[str, Any], root: Path) -> Figure:
-        figure = draw(number, numbers, root)
+    def watched(number: int, numbers: Mapping[str, Any], photographs: Mapping[str, figures.Photograph]) -> Figure:
+        figure = draw(number, numbers, photographs)
         titles.append(figure.get_suptitle())
         return figure
 

@@ -1,5 +1,6 @@
 """The reproduction routine with everything that must make it fail."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +148,22 @@ def test_a_missing_test_image_is_named(
     root = copied_scenes(tmp_path / "scenes")
     path = FinishedRun.open(finished_run).scores.paths[3]
     (root / path).unlink()
-    assert any(path in difference for difference in verify(finished_run, numerics, str(root)).differences)
+    with pytest.raises(ValueError, match=re.escape(path)):
+        verify(finished_run, numerics, str(root))
+
+
+def test_damage_is_a_difference_even_where_the_images_are_not_there(own_records: Path, numerics: Numerics) -> None:
+    (own_records / "features.json").unlink()
+    assert any("features.json" in line for line in verify(own_records, numerics, str(own_records)).differences)
+
+
+def test_other_weights_than_the_metrics_name_are_a_difference(linked_run: Path, numerics: Numerics) -> None:
+    run = RunFolder.open(linked_run)
+    name = f"{setting_of(linked_run)}/best.safetensors"
+    state = run.read_tensors(name)
+    state["bn1.num_batches_tracked"] += 1
+    run.write_tensors(name, state)
+    assert "weights_sha256 of other weights" in verify(linked_run, numerics).differences[0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from in4310repro import config as configuration
 from in4310repro import deviations, experiment, text
@@ -14,17 +15,21 @@ from in4310repro.config import Config
 from in4310repro.deviations import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PUBLISHED, Deviation, Deviations
 from in4310repro.evaluation import evaluate
 from in4310repro.feature_maps import of_run
-from in4310repro.files import json_bytes, write_file
+from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.metrics import ClassMetrics
 from in4310repro.numerics import Numerics
 from in4310repro.presets import command_line_options, publishable
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import FeatureMaps
+from in4310repro.runs.records import FeatureMaps, Manifest
 from in4310repro.runs.selection import best_epoch
+from in4310repro.schema import Text, check
 
-Numbers = dict[str, float | None]
+Numbers = dict[Text, float | None]
+UNSEEN = "accuracy on unseen images"  # None without shared-split
+# How the names of some numbers begin.
+SHARE, EIGENVALUE = "non-positive share", "largest eigenvalue"
 RUNS = Path("runs/ablation")
 EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
 
@@ -32,11 +37,11 @@ EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
 class AblationReport(TypedDict):
     """What `ablation.json` holds."""
 
-    command: str
+    command: Text
     config: configuration.Values  # with names in place of paths
     fingerprint: Fingerprint
-    runs: dict[str, dict[str, str]]  # protocol -> file -> sha256
-    numbers: dict[str, Numbers]  # protocol -> name -> value
+    runs: dict[Text, Manifest]  # protocol -> file -> sha256
+    numbers: dict[Text, Numbers]  # protocol -> name -> value
 
 
 def ablation(
@@ -110,13 +115,35 @@ def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureM
     unseen = run.metrics.get("unseen")
     numbers["test accuracy"] = metrics["mean_class_accuracy"]
     numbers["test mAP"] = metrics["mean_average_precision"]
-    numbers["accuracy on unseen images"] = unseen["mean_class_accuracy"] if unseen else None
+    numbers[UNSEEN] = unseen["mean_class_accuracy"] if unseen else None
     for name, module in features["sets"][0]["modules"].items():
-        numbers[f"non-positive share, {name}"] = module["non_positive"]
+        numbers[f"{SHARE}, {name}"] = module["non_positive"]
     for images in features["sets"]:
         for name, module in images["modules"].items():
-            numbers[f"largest eigenvalue, {name}, {images['name']}"] = module["eigenvalues"][0]
+            numbers[f"{EIGENVALUE}, {name}, {images['name']}"] = module["eigenvalues"][0]
     return numbers
+
+
+def read_report(file: Path) -> AblationReport:
+    """An `ablation.json`, checked.
+
+    Raises:
+        ValueError: the file is not there, or a key or number of it is missing or wrong.
+    """
+    report: AblationReport = check(read_json(file), AblationReport, f"{file}")
+    configuration.from_json(report["config"], f"{file}: config")
+    corrected = report["numbers"].get(CORRECTED, {})
+    for protocol, numbers in report["numbers"].items():
+        if numbers.keys() != corrected.keys() or UNSEEN not in numbers:
+            raise ValueError(f"{file}: numbers.{protocol} has other names than numbers.{CORRECTED}, or lacks {UNSEEN}")
+        for name, value in numbers.items():
+            # A change is divided by an eigenvalue.
+            if name != UNSEEN and (value is None or (value == 0 and name.startswith(EIGENVALUE))):
+                raise ValueError(f"{file}: numbers.{protocol}.{name} is {value}; a number is needed")
+    for prefix in ("test accuracy", "test mAP", SHARE, EIGENVALUE):
+        if not any(name.startswith(prefix) for name in corrected):
+            raise ValueError(f"{file}: numbers.{CORRECTED} lacks {prefix}")
+    return report
 
 
 def markdown(report: AblationReport) -> str:

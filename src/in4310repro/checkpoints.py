@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
+from typing_extensions import TypedDict
 
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes, write_file
 from in4310repro.runs.records import HistoryRow, TensorHashes
+from in4310repro.schema import Count, check
 from in4310repro.tensors import metadata_of, tensor_bytes
 
 KEPT = 2
@@ -36,6 +39,16 @@ class Position:
     loss: float = 0.0  # summed over the images of those batches
     history: list[HistoryRow] = field(default_factory=list)
     tensors: list[TensorHashes] = field(default_factory=list)  # after each epoch
+
+
+class PositionRecord(TypedDict):
+    """A position as a checkpoint holds it."""
+
+    epoch: Count
+    batch: Count
+    loss: float
+    history: list[HistoryRow]
+    tensors: list[TensorHashes]
 
 
 def save(
@@ -66,7 +79,8 @@ def restore(
         The position to continue from (the start where there is no checkpoint), and a warning for each corrupt file.
 
     Raises:
-        ValueError: the checkpoint belongs to another configuration; names the values that differ.
+        ValueError: the checkpoint belongs to another configuration, names the values that differ; or its name has the
+            right hash, and no training wrote what it holds.
     """
     warnings = []
     for file in reversed(_files(folder)):
@@ -75,16 +89,17 @@ def restore(
             warnings.append(f"checkpoint {file} is corrupt; the one before it is used")
             continue
         try:
-            metadata = metadata_of(data)
-            begun_with, position = json.loads(metadata["config"]), Position(**json.loads(metadata["position"]))
+            tensors, metadata = safetensors.torch.load(data), metadata_of(data)
+            begun_with, position = json.loads(metadata["config"]), json.loads(metadata["position"])
         except UNUSABLE as error:
             raise _unusable(file, error) from None
         refuse_other_configuration(begun_with, config, f"checkpoint {file}")
+        check(position, PositionRecord, f"checkpoint {file}")
         try:
-            _load(safetensors.torch.load(data), model, optimizer)
+            _load(tensors, model, optimizer)
         except UNUSABLE as error:
             raise _unusable(file, error) from None
-        return position, warnings
+        return Position(**position), warnings
     return Position(), warnings
 
 

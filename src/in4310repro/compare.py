@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from in4310repro.config import to_json
 from in4310repro.differences import differences
-from in4310repro.files import file_sha256
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import HistoryRow
-from in4310repro.verification import changed_files
+from in4310repro.runs.selection import best_epoch
+from in4310repro.tensors import tensors_sha256
+from in4310repro.verification import changed_files, wrong_in_manifest
 
 # Of a history row: how long it took is no result.
 SPEED = "images_per_second"
+# What is equal where there is no mismatch; feature maps are not compared.
+COMPARED = (
+    "split, losses and metrics of each epoch with the hashes of its weights and buffers, best weights and buffers of "
+    "each setting, test scores and metrics"
+)
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
     """In sentences: the first epoch and tensor in which two runs differ, and every recorded input that differs.
 
-    Empty when split, losses, weights, buffers and scores are equal to the bit; then the fingerprints may differ.
+    Empty when all that `COMPARED` lists is equal to the bit; then the fingerprints may differ. The tensors of
+    `best.safetensors` themselves are compared, and with the hashes that history and `tensors.json` have of them.
+
+    Raises:
+        ValueError: weights are missing or damaged.
     """
     mismatches = [*_result_mismatches(first, second)]
     if not mismatches:
@@ -57,6 +67,7 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
         yield "test metrics differ"
     for run in (first, second):
         yield from changed_files(run.files)
+        yield from wrong_in_manifest(run)
 
 
 def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
@@ -65,17 +76,32 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     tensors = (first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
         fields = _different_fields(row, other_row)
-        if not fields:
-            continue
-        changed = [tensor for tensor in hashes if hashes[tensor] != other_hashes.get(tensor)]
-        detail = f"; first tensor {changed[0]}, {len(changed)} of {len(hashes)} in all" if changed else ""
-        yield f"setting {name} differs from epoch {row['epoch']} on ({', '.join(fields)}){detail}"
-        return
-    weights = [file_sha256(run.folder / names.of_setting(name, names.BEST_WEIGHTS)) for run in (first, second)]
-    if weights[0] != weights[1]:
-        yield f"setting {name} has other best weights"
+        changed = _different_tensors(hashes, other_hashes)
+        if fields or changed:
+            detail = f"; first tensor {changed[0]}, {len(changed)} of {len(hashes)} in all" if changed else ""
+            fields = fields or [names.TENSORS]
+            yield f"setting {name} differs from epoch {row['epoch']} on ({', '.join(fields)}){detail}"
+            return
+    saved = [_hashes(run, name) for run in (first, second)]
+    if changed := _different_tensors(*saved):
+        yield f"setting {name} has other best weights; first tensor {changed[0]}, {len(changed)} in all"
     if len(rows[0]) != len(rows[1]):
         yield f"setting {name} has {len(rows[0])} epochs in one run and {len(rows[1])} in the other"
+    for run, hashes in zip((first, second), saved, strict=True):
+        recorded = run.tensors[name][best_epoch(run.histories[name])["epoch"] - 1]
+        if changed := _different_tensors(recorded, {tensor: digits[:12] for tensor, digits in hashes.items()}):
+            file = run.folder / names.of_setting(name, names.TENSORS)
+            yield f"{file} has other hashes than the best weights: {changed[0]}, {len(changed)} in all"
+
+
+def _hashes(run: FinishedRun, setting: str) -> dict[str, str]:
+    """The sha256 of each tensor in the best weights of a setting."""
+    state = run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS))
+    return {name: tensors_sha256({name: value}) for name, value in state.items()}
+
+
+def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    return [name for name in dict.fromkeys([*hashes, *other]) if hashes.get(name) != other.get(name)]
 
 
 def _different_fields(row: HistoryRow, other: HistoryRow) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +17,7 @@ from in4310repro.deviations import Deviations
 from in4310repro.differences import differences
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
 from in4310repro.numerics import MODES
+from in4310repro.paths import folder_name
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 FORMAT = 2  # of config.json; it rises when a run of before can no longer be read
@@ -54,7 +55,6 @@ RANGES = {
     "checkpoint_steps": (0, 2**63 - 1),
     "feature_images": (2, 10**7),
 }
-SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # Settings that have no option of their own on the command line.
 ONLY_IN_FILES = (
     "evaluation_batch_size",
@@ -68,6 +68,8 @@ ONLY_IN_FILES = (
 )
 # What a report may choose again: where things lie and what is computed after the training.
 FREE_IN_REPORTS = ("data", "device", "numerics", "precision", "imagenet", "cifar10")
+# Lists whose entries are names.
+LISTS_OF_NAMES = ("modules", "protocol")
 FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 
 
@@ -132,7 +134,10 @@ def from_json(value: Any, source: str) -> Config:
     if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
         raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
     check_format(value, source)
-    return change(Config(preset=value["preset"]), {name: v for name, v in value.items() if name != "format"}, source)
+    try:
+        return change(Config(preset=value["preset"]), {n: v for n, v in value.items() if n != "format"}, source)
+    except ValueError as error:
+        raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from None
 
 
 def check_format(value: Any, source: str) -> None:
@@ -230,24 +235,31 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
     converted: Values = {}
     for name, value in values.items():
         if name not in types:
-            raise ValueError(f"{source}: no setting {name!r}; valid are {', '.join(sorted(types))}")
+            raise ValueError(f"{source}: no setting {name[:100]!r}; valid are {', '.join(sorted(types))}")
         accepted = ACCEPTED_TYPES.get(types[name], (list, tuple))
         if not isinstance(value, accepted) or isinstance(value, bool):
             expected = " or ".join(kind.__name__ for kind in accepted)
-            raise ValueError(f"{source}: {name} is {value!r}; it takes {expected}")
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"{source}: {name} is {value!r}; it has a character that no name has")
+            raise ValueError(f"{source}: {name} is {reprlib.repr(value)}; it takes {expected}")
         if value == "" or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
         if types[name] is float and isinstance(value, int | float) and abs(value) > LARGEST_FLOAT:
             raise ValueError(
                 f"{source}: {name} is {brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number"
             )
+        if name in LISTS_OF_NAMES and not isinstance(value, str):
+            _refuse_other_than_names(name, value, source)
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"{source}: {name} is {value[:100]!r}; a text without the character 0 is valid")
         if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"{source}: no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
         convert: Any = float if types[name] is float else tuple if isinstance(value, list) else type(value)
         converted[name] = None if value is None else convert(value)
     return converted
+
+
+def _refuse_other_than_names(name: str, values: Any, source: str) -> None:
+    if not all(isinstance(value, str) and value.isprintable() and value for value in values):
+        raise ValueError(f"{source}: {name} is {reprlib.repr(values)}; a list of names is valid")
 
 
 def validate(config: Config) -> Config:
@@ -256,12 +268,15 @@ def validate(config: Config) -> Config:
     Raises:
         ValueError: names the value and the valid ones.
     """
+    folder_name(config.preset, "preset")
     for name, (lowest, highest) in RANGES.items():
         value = getattr(config, name)
         if value < lowest:
             raise ValueError(f"{name} is {_shown(value)}; it is at least {lowest}")
         if value > highest:
             raise ValueError(f"{name} is {_shown(value)}; up to {highest} are valid{_cost(name, value, config)}")
+    if not config.modules:
+        raise ValueError("modules is empty; at least one module is needed")
     if not 0 <= config.warm_up < 1:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
     _validate_settings(config.settings)
@@ -288,13 +303,10 @@ def _cost(name: str, value: int, config: Config) -> str:
 
 def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
     names = [setting.name for setting in settings]
-    if not names or len(set(names)) != len(names):
+    # Without case, which some file systems do not keep apart.
+    if not names or len({name.casefold() for name in names}) != len(names):
         raise ValueError(f"settings are named {names}; at least one is needed, each with a name of its own")
     for setting in settings:
-        if not SETTING_NAME.fullmatch(setting.name):
-            raise ValueError(
-                f"setting {setting.name!r} names a folder: a letter from a to z or a digit is valid, and up to 63 "
-                "letters, digits, - and _ after it"
-            )
+        folder_name(setting.name, "setting")
         if setting.learning_rate <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
             raise ValueError(f"{setting}: learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid")

@@ -141,13 +141,13 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
         return None
     files = RunFolder.reopen(folder)
     recorded = files.read_json(names.CONFIG)
-    configuration.check_format(recorded, f"{folder / names.CONFIG}")
+    configuration.from_json(recorded, f"{folder / names.CONFIG}")
     refuse_other_configuration(recorded, configuration.to_json(config), f"{folder}")
-    if read_bytes(folder / names.SPLIT) != to_csv(split):
+    if read_bytes(files.file(names.SPLIT)) != to_csv(split):
         raise ValueError(
             f"{folder} was begun with other images than {split.root} holds now; its {names.SPLIT} lists them"
         )
-    begun_with = files.read_json(names.FINGERPRINT)
+    begun_with: Fingerprint = files.read_record(names.FINGERPRINT, Fingerprint)
     for name in ("numeric_class", "versions", "initial_weights_sha256"):
         if begun_with.get(name) != current.get(name):
             raise ValueError(
@@ -172,7 +172,7 @@ def _trained_history(files: RunFolder, setting: str, config: Config) -> list[His
     changed = any(name.startswith(names.of_setting(setting, "")) for name in files.changed_files())
     if changed or not files.manifest().keys() >= needed:
         return []
-    history: list[HistoryRow] = files.read_json(names.of_setting(setting, names.HISTORY))
+    history: list[HistoryRow] = files.read_record(names.of_setting(setting, names.HISTORY), list[HistoryRow])
     return history if len(history) == config.epochs else []
 
 

@@ -6,33 +6,37 @@ import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Annotated, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from in4310repro.numerics import Numerics
+from in4310repro.schema import PositiveCount, Sha256, Text
 
 
 class GitState(TypedDict):
     """The source tree; None where the package does not lie in a checkout of its own."""
 
-    commit: str | None
+    commit: Text | None
     dirty: bool | None
 
 
 class Fingerprint(TypedDict):
     """Libraries, processor, arithmetic and source of a process."""
 
-    versions: dict[str, str]
-    processor: str
-    capability: str  # the instruction set that torch uses
-    numerics: str  # the mode
-    numeric_class: str
-    probe: dict[str, str]
-    threads: int
-    device: str
-    device_name: str
+    versions: dict[Text, Text]
+    processor: Text
+    capability: Text  # the instruction set that torch uses
+    numerics: Annotated[str, Field(pattern="^(native|portable)$")]
+    numeric_class: Text
+    probe: dict[Text, Text]
+    threads: PositiveCount
+    device: Text
+    device_name: Text
     git: GitState
-    initial_weights_sha256: NotRequired[str]  # of a run
-    feature_kernel: NotRequired[str]  # where feature maps were measured
+    initial_weights_sha256: NotRequired[Sha256]  # of a run
+    feature_kernel: NotRequired[Text]  # where feature maps were measured
 
 
 def fingerprint(numerics: Numerics) -> Fingerprint:

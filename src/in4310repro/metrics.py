@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TypedDict
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
+from typing_extensions import TypedDict
+
+from in4310repro.schema import Share
 
 
 class ClassMetrics(TypedDict):
     """Both metrics of each class, in the order of the classes, and their means over the classes; all in [0, 1]."""
 
-    class_accuracy: list[float]
-    average_precision: list[float]
-    mean_class_accuracy: float
-    mean_average_precision: float
+    class_accuracy: list[Share]
+    average_precision: list[Share]
+    mean_class_accuracy: Share
+    mean_average_precision: Share
 
 
 def class_accuracy(

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from in4310repro import config as configuration
-from in4310repro.config import Config
 from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split
+from in4310repro.deviations import Deviation
 from in4310repro.files import file_sha256
+from in4310repro.fingerprint import Fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.progress import SILENT, Progress
@@ -20,6 +22,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, finished_files, image_root
 from in4310repro.runs.folder import RunFolder
 from in4310repro.scores import Scores
+from in4310repro.tensors import tensors_sha256
 
 # Softmax of equal weights moved by at most 1e-7 over batch sizes and layouts (measured); ten times that is allowed.
 SCORE_TOLERANCE = 1e-6
@@ -40,47 +43,89 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     whose bytes changed are differences even where the scores survive.
 
     Raises:
-        ValueError: the folder is no run, or the run is not finished.
+        ValueError: the folder is no run, the run is not finished, or an image of an intact run is not there.
     """
-    files = finished_files(folder)
-    differences = changed_files(files)
+    differences = changed_files(recorded_files(folder))
     try:
         run = FinishedRun.open(folder)
-        missing = sorted(_required(run.config) - files.manifest().keys())
-        differences += [f"{folder} has no manifest entry for {name}" for name in missing]
-        if not run.config.data:
-            drawn = (run.config.scenes, run.config.image_size, run.config.seed)
-            differences += differences_from_drawn(run.split, *drawn, progress)
-        split = replace(run.split, root=image_root(run.config, data))
-        differences += _changed_test_images(split)
-        predicted = _predict_test_set(run, split, numerics, progress)
-    except (ValueError, KeyError, TypeError) as error:
+        differences += wrong_in_manifest(run)
+        model = run.selected_network()
+    except (ValueError, OSError) as error:
         # What can no longer be read is a difference too, and says so itself.
         return Verification(differences=[*differences, f"{folder} cannot be read completely: {error}"])
+    if not run.config.data:
+        drawn = (run.config.scenes, run.config.image_size, run.config.seed)
+        differences += differences_from_drawn(run.split, *drawn, progress)
+    try:
+        split = replace(run.split, root=image_root(run.config, data))
+        _refuse_missing_test_images(split)
+    except ValueError as error:
+        # No fault of the run; what is known by then is said all the same.
+        if not differences:
+            raise
+        return Verification(differences=[*differences, f"{error}"])
+    differences += _changed_test_images(split)
+    try:
+        predicted = _predict_test_set(model, run, split, numerics, progress)
+    except ValueError as error:
+        return Verification(differences=[*differences, f"the test set cannot be predicted again: {error}"])
     bitwise = run.fingerprint["numeric_class"] == numerics.numeric_class
     differences += score_differences(run.scores, predicted, bitwise=bitwise)
+    if tensors_sha256(model.state_dict()) != run.metrics["weights_sha256"]:
+        differences.append(f"{folder / names.METRICS} has the weights_sha256 of other weights than were saved")
     return Verification(differences=differences, bitwise=bitwise)
 
 
+def recorded_files(folder: Path) -> RunFolder:
+    """The folder of a finished run, by its files or by the manifest that lists them.
+
+    Raises:
+        ValueError: the folder is no run, or the run is not finished.
+    """
+    files = RunFolder(folder)
+    try:
+        listed = files.manifest().keys()
+    except ValueError:
+        # A damaged manifest is a difference, where the run is there.
+        return RunFolder.open(folder)
+    if {names.CONFIG, names.METRICS} <= listed:
+        return files
+    return finished_files(folder)
+
+
 def changed_essentials(files: RunFolder) -> list[str]:
-    """A sentence for each changed file without which nothing can be predicted again.
+    """A sentence for each fault of the files without which nothing can be predicted again.
 
     Raises:
         ValueError: the configuration is unchanged and of another format.
     """
-    essential = {names.MANIFEST, names.CONFIG, names.FINGERPRINT}
-    changed = [_changed(files, name) for name in files.changed_files() if name in essential]
-    if not changed:
-        configuration.check_format(files.read_json(names.CONFIG), f"{files.folder / names.CONFIG}")
-    return changed
+    changed = changed_files(files)
+    essential = [f"{files.folder / name}" for name in (names.MANIFEST, names.CONFIG, names.FINGERPRINT)]
+    if any(sentence.startswith(tuple(essential)) for sentence in changed):
+        return changed
+    try:
+        files.read_record(names.FINGERPRINT, Fingerprint)
+        recorded = files.read_json(names.CONFIG)
+    except (ValueError, OSError) as error:
+        return [*changed, str(error)]
+    configuration.check_format(recorded, f"{files.folder / names.CONFIG}")
+    return []
 
 
 def changed_files(files: RunFolder) -> list[str]:
-    """A sentence for each file of a run that is missing or changed."""
-    return [_changed(files, name) for name in files.changed_files()]
+    """A sentence for each file of a run that is missing, changed or a link to elsewhere, or for a damaged manifest."""
+    try:
+        return [_changed(files, name) for name in files.changed_files()]
+    except (ValueError, OSError) as error:
+        return [str(error)]
 
 
 def _changed(files: RunFolder, name: str) -> str:
+    if (files.folder / name).exists():
+        try:
+            files.file(name)
+        except ValueError as error:
+            return str(error)
     return f"{files.folder / name} is missing or has other bytes than were written"
 
 
@@ -125,30 +170,43 @@ def _value_differences(saved: Scores, predicted: Scores, tolerance: float) -> li
     return differences
 
 
-def _required(config: Config) -> set[str]:
-    """Files that every finished run has."""
-    of_settings = {
-        names.of_setting(setting.name, name)
-        for setting in config.settings
-        for name in (names.HISTORY, names.BEST_WEIGHTS)
-    }
-    return of_settings | {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
+def wrong_in_manifest(run: FinishedRun) -> list[str]:
+    """A sentence for each file of the run that the manifest omits, and for each entry that is no file of a run."""
+    of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
+    if Deviation.WARM_START in run.config.protocol:
+        of_settings.add(names.LAST_WEIGHTS)
+    needed = {names.of_setting(setting.name, name) for setting in run.config.settings for name in of_settings}
+    needed |= {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
+    if run.features is not None:
+        needed.add(names.FEATURES)
+    listed = run.files.manifest().keys()
+    omitted = [f"{run.folder} has no manifest entry for {name}" for name in sorted(needed - listed)]
+    return omitted + [
+        f"{run.folder / names.MANIFEST} lists {name}, which is no file of this run"
+        for name in sorted(listed - needed - {names.FEATURES})
+    ]
 
 
-def _changed_test_images(split: Split) -> list[str]:
-    differences = []
+def _refuse_missing_test_images(split: Split) -> None:
     for entry in split.parts["test"]:
-        file = split.root / entry.path
-        if not file.is_file():
+        if not (split.root / entry.path).is_file():
             raise ValueError(
                 f"test image {entry.path} is not below {split.root}; --data names the folder that holds it"
             )
-        if file_sha256(file) != entry.sha256:
-            differences.append(f"test image {file} has other bytes than when the run was made")
-    return differences
 
 
-def _predict_test_set(run: FinishedRun, split: Split, numerics: Numerics, progress: Progress) -> Scores:
+def _changed_test_images(split: Split) -> list[str]:
+    files = {split.root / entry.path: entry.sha256 for entry in split.parts["test"]}
+    return [
+        f"test image {file} has other bytes than when the run was made"
+        for file, sha256 in files.items()
+        if file_sha256(file) != sha256
+    ]
+
+
+def _predict_test_set(
+    model: torch.nn.Module, run: FinishedRun, split: Split, numerics: Numerics, progress: Progress
+) -> Scores:
     entries, size = split.parts["test"], run.config.image_size
     images = load_images("test", split.root, entries, size, cache=False, progress=progress)
-    return predict(numerics.place(run.selected_network()), images, run.config, numerics, progress)
+    return predict(numerics.place(model), images, run.config, numerics, progress)

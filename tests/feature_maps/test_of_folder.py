@@ -24,11 +24,11 @@ from in4310repro.data.batches import normalize
 from in4310repro.data.images import decode
 from in4310repro.feature_maps import of_folder
 from in4310repro.feature_maps.of_folder import measure, process_group
-from in4310repro.feature_maps.partial import remove_partial_results, with_ending
+from in4310repro.feature_maps.partial import PartialResult, remove_partial_results, with_ending
 from in4310repro.feature_maps.records import folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.numerics import Numerics
-from in4310repro.tensors import metadata_of
+from in4310repro.tensors import metadata_of, tensors_sha256
 from tests.conftest import active
 from tests.processes import held_by_another_process
 
@@ -207,6 +207,18 @@ def test_a_corrupt_partial_result_is_refused(pictures: Path, tmp_path: Path, pla
     part.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}))
     with pytest.raises(ValueError, match=r"result.0of1.part is corrupt, or no partial result"):
         measure(options, active(), out=out, resume=True)
+
+
+def test_a_partial_result_that_is_sealed_and_holds_no_statistics_is_refused(pictures: Path, tmp_path: Path) -> None:
+    options, out = request(pictures), tmp_path / "result.json"
+    part = interrupt(options, out)
+    metadata = metadata_of(part.read_bytes())
+    for forged, words in ((metadata | {"images": "many"}, "is corrupt"), (metadata, "holds no statistics")):
+        state = {"metadata": torch.tensor(list(b"[]"), dtype=torch.uint8)}
+        forged["sha256"] = PartialResult._digest(forged, tensors_sha256(state))
+        part.write_bytes(safetensors.torch.save(state, forged))
+        with pytest.raises(ValueError, match=rf"result\.0of1\.part {words}"):
+            measure(options, active(), out=out, resume=True)
 
 
 def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measured_cannot_change(

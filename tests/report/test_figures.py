@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from in4310repro.files import file_sha256
 from in4310repro.report import figures
 from tests.builders import write_images
 
@@ -31,7 +32,9 @@ def legend_of(figure: Figure) -> list[str]:
 @pytest.mark.parametrize("number", [1, 6, 7, 8, 9])
 def test_a_figure_of_a_run_draws_every_name(number: int, tmp_path: Path) -> None:
     root = write_images(tmp_path, *(f"{place}.png" for place in range(len(NAMES))))
-    images = [{"path": f"{place}.png", "label": place, "score": 0.5} for place in range(len(NAMES))]
+    images: list[dict[str, Any]] = [
+        {"path": f"{place}.png", "label": place, "score": 0.5} for place in range(len(NAMES))
+    ]
     numbers: dict[int, dict[str, Any]] = {
         1: {"classes": NAMES, "ours": METRICS},
         6: {"epoch": [1, 2], "mean_class_accuracy": {name: [0.5, 0.6] for name in NAMES}, "selected": NAMES[0]},
@@ -39,7 +42,10 @@ def test_a_figure_of_a_run_draws_every_name(number: int, tmp_path: Path) -> None
         8: {"ours": dict.fromkeys(NAMES, 50.0), "original": {}},
         9: {"eigenvalues": {f"{name}{twice}": [2.0, 1.0] for name in NAMES for twice in ("", "x")}},
     }
-    figure = figures.draw(number, numbers[number], root)
+    photographs = {
+        image["path"]: figures.Photograph(root / image["path"], file_sha256(root / image["path"])) for image in images
+    }
+    figure = figures.draw(number, numbers[number], photographs)
     # A warning, such as of a sign that the font lacks, is an error here.
     assert figures.png(figure)
     if number in (6, 9):

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from in4310repro.ablation import read_report
 from in4310repro.audit import examine
 from in4310repro.config import to_json
 from in4310repro.deviations import PUBLISHED, parse
+from in4310repro.metrics import class_metrics
 from in4310repro.presets import PRESETS
 from in4310repro.report import published_page
 from in4310repro.report.original import original
@@ -32,7 +34,7 @@ def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
             run = RunFolder(folder)
             metrics = run.read_json("metrics.json")
             metrics["mean_class_accuracy"] = 0.97 + place / 100
-            unseen = metrics | {"images": 36, "mean_class_accuracy": 0.125}
+            unseen = class_metrics(metrics) | {"images": 36, "loss": metrics["loss"], "mean_class_accuracy": 0.125}
             run.write_json("metrics.json", metrics | {"unseen": unseen})
             run.write_json("config.json", to_json(replace(PRESETS["tiny"], protocol=parse(PUBLISHED), seed=place)))
         made.append(FinishedRun.open(folder))
@@ -128,6 +130,8 @@ def test_an_ablation_becomes_rows_of_deviations(runs: list[FinishedRun], tmp_pat
     report = {
         "command": "nox -s ablation",
         "config": to_json(PRESETS["tiny"]),
+        "fingerprint": runs[0].fingerprint,
+        "runs": {},
         "numbers": {"corrected": base, "warm-start": base, "shared-split": changed},
     }
     (tmp_path / "ablation.json").write_text(json.dumps(report))
@@ -177,3 +181,39 @@ def test_runs_of_other_settings_or_modules_than_the_reports_are_refused(
         del images["modules"]["conv1"]
     with pytest.raises(ValueError, match="has no measured feature maps of conv1; the report prints theirs"):
         non_positive_percent(replace(runs[0], features=features))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("numbers",), [], "numbers is []"),
+        (("numbers", "corrected"), {}, "has other names than numbers.corrected, or lacks"),
+        (("numbers", "shared-split", "test mAP"), None, "numbers.shared-split.test mAP is None; a number is needed"),
+        (("numbers", "corrected", "test accuracy"), "high", "numbers.corrected.test accuracy is 'high'"),
+        (("config", "preset"), "../victim", "config: preset '../victim' names a folder"),
+        (("fingerprint",), {}, "lacks fingerprint.versions"),
+    ],
+)
+def test_an_ablation_that_is_none_is_refused(
+    place: tuple[str, ...], value: Any, words: str, finished_run: Path, tmp_path: Path
+) -> None:
+    numbers = {"test accuracy": 0.5, "test mAP": 0.6, "accuracy on unseen images": None}
+    numbers |= {"non-positive share, conv1": 0.5, "largest eigenvalue, conv1, test": 2.0}
+    report: Any = {
+        "command": "nox -s ablation",
+        "config": to_json(PRESETS["tiny"]),
+        "fingerprint": json.loads((finished_run / "fingerprint.json").read_text()),
+        "runs": {},
+        "numbers": {"corrected": numbers, "shared-split": dict(numbers)},
+    }
+    file = tmp_path / "ablation.json"
+    file.write_text(json.dumps(report))
+    assert read_report(file) == report
+    inner = report
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    file.write_text(json.dumps(report))
+    with pytest.raises(ValueError, match=r"ablation\.json") as raised:
+        read_report(file)
+    assert words in str(raised.value)

@@ -22,14 +22,14 @@ OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; de
 
 def verify(run: RunPath, data: Data = None, numerics: OfRun = None) -> None:
     """Predict a run's test set again and compare with its saved scores; exit code 1 on a difference."""
+    from in4310repro.fingerprint import Fingerprint
     from in4310repro.runs import names
-    from in4310repro.runs.folder import RunFolder
-    from in4310repro.verification import changed_essentials
+    from in4310repro.verification import changed_essentials, recorded_files
 
-    files = RunFolder.open(run)
+    files = recorded_files(run)
     differences, tier = changed_essentials(files), ""
     if not differences:
-        active = activate_as_recorded(files.read_json(names.FINGERPRINT), numerics, None)
+        active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), numerics, None)
         from in4310repro import verification
 
         verified = verification.verify(run, active, data, progress())
@@ -45,7 +45,7 @@ def verify(run: RunPath, data: Data = None, numerics: OfRun = None) -> None:
 
 def compare(first: RunPath, second: RunPath) -> None:
     """Say whether two runs are equal to the bit and, if not, where they begin to differ; exit code 1 if not."""
-    from in4310repro.compare import compare_runs
+    from in4310repro.compare import COMPARED, compare_runs
     from in4310repro.runs.finished import FinishedRun
 
     mismatches = compare_runs(FinishedRun.open(first), FinishedRun.open(second))
@@ -53,7 +53,7 @@ def compare(first: RunPath, second: RunPath) -> None:
         print_line(mismatch)
     if mismatches:
         raise typer.Exit(DIFFERENCE)
-    print_line(f"{first} and {second} are equal to the bit: split, losses, weights, buffers and scores")
+    print_line(f"{first} and {second} are equal to the bit: {COMPARED}")
 
 
 def evaluate(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from in4310repro.files import file_sha256
+from in4310repro.paths import relative_path
 from in4310repro.progress import SILENT, Progress
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -107,6 +108,10 @@ def image_files(root: Path) -> list[Path]:
         # A control character would break split.csv, and a byte that is no UTF-8 every text file.
         if not str(file.relative_to(root)).isprintable():
             raise ValueError(f"file name {str(file)!r} has characters that cannot be printed; rename it")
+        try:
+            relative_path(file.relative_to(root).as_posix())
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}; rename it") from None
     return sorted(images)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from pathlib import Path
 
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.files import file_sha256, read_text
+from in4310repro.paths import relative_path
 from in4310repro.randomness import generator_for
 
 PARTS = ("training", "validation", "test")
 COLUMNS = ["path", "class", "sha256", "part"]
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def from_csv(file: Path, root: Path) -> Split:
         root: the folder that the paths are relative to; it may have moved since the split was made.
 
     Raises:
-        ValueError: the table is missing or corrupt.
+        ValueError: the table is missing or corrupt, or holds a path that is not below the root, or a hash that is none.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True))
@@ -181,14 +184,26 @@ def from_csv(file: Path, root: Path) -> Split:
         raise ValueError(f"{file} is corrupt: {error}") from None
     if not rows or any(list(row) != COLUMNS or row["part"] not in PARTS for row in rows):
         raise ValueError(f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid")
+    for line, row in enumerate(rows, start=2):
+        _check_row(row, f"{file}: row {line}")
     classes = tuple(sorted({row["class"] for row in rows}))
+    labels = {name: label for label, name in enumerate(classes)}
     parts = {
-        part: tuple(
-            Entry(row["path"], classes.index(row["class"]), row["sha256"]) for row in rows if row["part"] == part
-        )
+        part: tuple(Entry(row["path"], labels[row["class"]], row["sha256"]) for row in rows if row["part"] == part)
         for part in PARTS
     }
     return Split(root, classes, parts)
+
+
+def _check_row(row: Mapping[str, str], source: str) -> None:
+    try:
+        relative_path(row["path"])
+    except ValueError as error:
+        raise ValueError(f"{source}: path {error}") from None
+    if not row["class"] or "/" in row["class"] or not row["class"].isprintable():
+        raise ValueError(f"{source}: class {row['class'][:100]!r} is not the name of a folder")
+    if not SHA256.fullmatch(row["sha256"]):
+        raise ValueError(f"{source}: sha256 {row['sha256'][:100]!r} is not 64 hex digits in lower case")
 
 
 def check_contents(split: Split) -> None:

@@ -106,18 +106,22 @@ class PartialResult:
         try:
             state, metadata = safetensors.torch.load(data), metadata_of(data)
             intact = metadata["sha256"] == self._digest(metadata, tensors_sha256(state))
-        except (safetensors.SafetensorError, KeyError):
+            identity, images = json.loads(metadata["identity"]), int(metadata["images"])
+        except (safetensors.SafetensorError, KeyError, ValueError, RecursionError):
             intact = False
         if not intact:
             raise ValueError(f"{self.file} is corrupt, or no partial result; remove it and measure again")
-        refuse_other_configuration(json.loads(metadata["identity"]), self._identity, f"{self.file}")
-        self.add(files[: int(metadata["images"])])
+        refuse_other_configuration(identity, self._identity, f"{self.file}")
+        self.add(files[:images])
         if self._files_digest.hexdigest() != metadata["files_sha256"]:
             raise ValueError(
                 f"the {metadata['images']} images of {self.file} are no longer the first of the sample, by name, size "
                 "and modification time; restore them, or remove it and measure again"
             )
-        self._statistics.load_state_dict(state)
+        try:
+            self._statistics.load_state_dict(state)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+            raise ValueError(f"{self.file} holds no statistics of these modules ({error}); remove it") from None
 
     def add(self, files: list[Path]) -> None:
         """Record that these files, which follow the ones before, are measured."""

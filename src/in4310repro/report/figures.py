@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,6 +15,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from numpy.typing import NDArray
 
 from in4310repro.data.images import decode
 from in4310repro.text import escape, visible
@@ -24,12 +26,20 @@ PIXELS = 96  # of an image in figure 7
 LONGEST_NAME = 24  # letters that are drawn of it
 
 
-def draw(number: int, numbers: Mapping[str, Any], root: Path) -> Figure:
-    """The figure with this number in the original; `root` is where figure 7 finds its images.
+@dataclass(frozen=True)
+class Photograph:
+    """An image that figure 7 may show: its file, and the sha256 that the bytes must have."""
+
+    file: Path
+    sha256: str
+
+
+def draw(number: int, numbers: Mapping[str, Any], photographs: Mapping[str, Photograph]) -> Figure:
+    """The figure with this number in the original; figure 7 finds its images, by path, in `photographs`.
 
     A label in the numbers, of a protocol with deviations from the assignment, stands above it.
     """
-    figure = ranking(numbers, root) if number == 7 else _of_numbers(number, numbers)
+    figure = ranking(numbers, photographs) if number == 7 else _of_numbers(number, numbers)
     if "label" in numbers:
         figure.suptitle(numbers["label"], color=WRONG, fontsize=10, wrap=True)
     return figure
@@ -92,8 +102,12 @@ def accuracies(numbers: Mapping[str, Any]) -> Figure:
     return _finished(figure, axes, numbers["epoch"])
 
 
-def ranking(numbers: Mapping[str, Any], root: Path) -> Figure:
-    """Rows of ten images: the top and the bottom of each ranked class."""
+def ranking(numbers: Mapping[str, Any], photographs: Mapping[str, Photograph]) -> Figure:
+    """Rows of ten images: the top and the bottom of each ranked class.
+
+    Raises:
+        ValueError: an image is none of the photographs, is not there, or has other bytes than its sha256 says.
+    """
     rows = [(name, side, images) for name, sides in numbers["ranked"].items() for side, images in sides.items()]
     columns = max(len(images) for _, _, images in rows)
     classes = [drawn_name(name, 16) for name in numbers["classes"]]
@@ -104,7 +118,7 @@ def ranking(numbers: Mapping[str, Any], root: Path) -> Figure:
     for axes_row, (name, side, images) in zip(grid, rows, strict=True):
         axes_row[0].set_ylabel(f"{drawn_name(name, 16)}\n{side}", fontsize=9)
         for axes, image in zip(axes_row, images, strict=False):
-            axes.imshow(decode(root / image["path"], PIXELS))
+            axes.imshow(_pixels(photographs, image["path"]))
             score = image["score"]
             axes.set_title(f"{score:.2f}" if score >= 0.01 else f"{score:.0e}", fontsize=8, pad=2)
             right = numbers["classes"][image["label"]] == name
@@ -113,6 +127,12 @@ def ranking(numbers: Mapping[str, Any], root: Path) -> Figure:
             axes.set_xticks([])
             axes.set_yticks([])
     return figure
+
+
+def _pixels(photographs: Mapping[str, Photograph], path: str) -> NDArray[np.uint8]:
+    if path not in photographs:
+        raise ValueError(f"image {path} is not in the split of the run; figure 7 shows no other")
+    return decode(photographs[path].file, PIXELS, photographs[path].sha256)
 
 
 def sparsity(numbers: Mapping[str, Any]) -> Figure:

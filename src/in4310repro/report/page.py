@@ -18,13 +18,14 @@ from in4310repro.presets import command_line_options, publishable
 from in4310repro.report import figures
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.exhibits import Exhibit, exhibits
+from in4310repro.report.figures import Photograph
 from in4310repro.report.original import original
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import RunMetrics
 from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
 
 RECORD = "run.json"
-FIGURE = re.compile(r"figure\d\d\.(png|json)")
+FIGURE = re.compile(r"figure[0-9][0-9]\.(png|json)")
 RANKING = 7  # the figure that shows photographs
 
 
@@ -59,8 +60,10 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     """
     all_exhibits = exhibits(run)
     root = image_root(run.config, data)
+    # What stands in the split, and nothing else, may be embedded.
+    photographs_by_path = {entry.path: Photograph(root / entry.path, entry.sha256) for entry in run.split.parts["test"]}
     pictures = {
-        exhibit.name: figures.png(figures.draw(exhibit.number, exhibit.numbers, root))
+        exhibit.name: figures.png(figures.draw(exhibit.number, exhibit.numbers, photographs_by_path))
         for exhibit in all_exhibits
         if photographs or exhibit.number != RANKING
     }
@@ -80,10 +83,25 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 
 def _remove_earlier_figures(folder: Path, written: set[str]) -> None:
     """Removes what an earlier report lists as its own figures and this one does not write; nothing of a user's."""
-    earlier = read_json(folder / RECORD).get("figures", []) if (folder / RECORD).is_file() else []
-    for name in earlier:
-        if FIGURE.fullmatch(name) and name not in written:
-            (folder / name).unlink(missing_ok=True)
+    for name in _earlier_figures(folder / RECORD):
+        # A report writes no links.
+        if name not in written and (folder / name).is_file() and not (folder / name).is_symlink():
+            (folder / name).unlink()
+
+
+def _earlier_figures(record_file: Path) -> list[str]:
+    """Names of the figures that an earlier report lists as its own; none where the file is no record of a report."""
+    if not record_file.is_file():
+        return []
+    try:
+        listed = read_json(record_file)["figures"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return (
+        [name for name in listed if isinstance(name, str) and FIGURE.fullmatch(name)]
+        if isinstance(listed, list)
+        else []
+    )
 
 
 def record(run: FinishedRun) -> RunRecord:

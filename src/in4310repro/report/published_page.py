@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from in4310repro import config as configuration
-from in4310repro.ablation import AblationReport
+from in4310repro.ablation import AblationReport, read_report
 from in4310repro.ablation import change as describe_change
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
 from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
-from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.files import json_bytes, write_file
 from in4310repro.metrics import ClassMetrics
 from in4310repro.presets import command_line_options
 from in4310repro.report import figures, page
@@ -83,7 +83,7 @@ def write(
         predictions=predictions(summarize(corrected), summaries),
         runs=records,
     )
-    reported_ablations: list[AblationReport] = [read_json(file) for file in ablations]
+    reported_ablations: list[AblationReport] = [read_report(file) for file in ablations]
     return [printed, *write_page(numbers, printed_audit, reported_ablations, reports)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from in4310repro import config as configuration
@@ -17,9 +18,17 @@ from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.progress import Progress
 from in4310repro.runs import names
+from in4310repro.runs.consistency import refuse_contradictions
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import FeatureMaps, HistoryRow, RunMetrics, TensorHashes
 from in4310repro.scores import Scores
+
+# dtype and number of axes of each array in scores.npz.
+SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
+    "paths": (np.str_, 1),
+    "labels": (np.int64, 1),
+    "softmax": (np.float32, 2),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +55,23 @@ class FinishedRun:
         """
         files = finished_files(folder)
         config = configuration.from_json(files.read_json(names.CONFIG), f"{folder / names.CONFIG}")
-        metrics: RunMetrics = files.read_json(names.METRICS)
-        features = files.read_json(names.FEATURES) if (folder / names.FEATURES).is_file() else None
         settings = [setting.name for setting in config.settings]
-        return cls(
+        metrics: RunMetrics = files.read_record(names.METRICS, RunMetrics)
+        measured = (folder / names.FEATURES).exists()
+        files.manifest()
+        run = cls(
             files=files,
             config=config,
-            fingerprint=files.read_json(names.FINGERPRINT),
-            split=from_csv(folder / names.SPLIT, Path(config.data or ".")),
-            histories={name: files.read_json(names.of_setting(name, names.HISTORY)) for name in settings},
-            tensors={name: files.read_json(names.of_setting(name, names.TENSORS)) for name in settings},
+            fingerprint=files.read_record(names.FINGERPRINT, Fingerprint),
+            split=from_csv(files.file(names.SPLIT), Path(config.data or ".")),
+            histories={n: files.read_record(names.of_setting(n, names.HISTORY), list[HistoryRow]) for n in settings},
+            tensors={n: files.read_record(names.of_setting(n, names.TENSORS), list[TensorHashes]) for n in settings},
             metrics=metrics,
-            scores=_read_scores(files, float(metrics["loss"])),
-            features=features,
+            scores=_read_scores(files, metrics["loss"]),
+            features=files.read_record(names.FEATURES, FeatureMaps) if measured else None,
         )
+        refuse_contradictions(folder, config, run.split, run.histories, run.tensors, metrics, run.scores, run.features)
+        return run
 
     @property
     def folder(self) -> Path:
@@ -107,7 +119,7 @@ def finished_files(folder: Path) -> RunFolder:
         ValueError: the folder is no run, or the run is not finished.
     """
     files = RunFolder.open(folder)
-    if not (folder / names.METRICS).is_file():
+    if not (folder / names.METRICS).exists():
         raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
     return files
 
@@ -119,8 +131,16 @@ def image_root(config: Config, data: str | None) -> Path:
 
 
 def _read_scores(files: RunFolder, loss: float) -> Scores:
-    arrays = files.read_arrays(names.SCORES)
-    missing = {"paths", "labels", "softmax"} - set(arrays)
-    if missing:
-        raise ValueError(f"{files.folder / names.SCORES} lacks {', '.join(sorted(missing))}")
+    arrays, file = files.read_arrays(names.SCORES), files.folder / names.SCORES
+    if arrays.keys() != SCORE_ARRAYS.keys():
+        raise ValueError(f"{file} has {sorted(arrays)[:5]}; {', '.join(SCORE_ARRAYS)} are valid")
+    for name, (dtype, axes) in SCORE_ARRAYS.items():
+        array = arrays[name]
+        if array.ndim != axes or not (array.dtype.kind == "U" if dtype is np.str_ else array.dtype == dtype):
+            raise ValueError(
+                f"{file}: {name} is {array.dtype} of shape {array.shape}; {dtype.__name__} with {axes} axes is valid"
+            )
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{file}: paths, labels and softmax are of {lengths} images; each image is in all of them")
     return Scores(tuple(map(str, arrays["paths"])), arrays["labels"], arrays["softmax"], loss)

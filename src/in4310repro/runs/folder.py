@@ -6,26 +6,28 @@ A changed byte is then found without knowing what the file means.
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from in4310repro.files import file_sha256, json_bytes, read_json, write_file
 from in4310repro.locks import lock
+from in4310repro.paths import inside, refuse_link_out, regular_file
+from in4310repro.runs.arrays import array_bytes, read_arrays
 from in4310repro.runs.names import CONFIG, MANIFEST
+from in4310repro.runs.records import Manifest
+from in4310repro.schema import check
 from in4310repro.tensors import read_tensors, tensor_bytes
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of results and the manifest with the sha256 of each."""
+    """A folder of results and the manifest with the sha256 of each; no link in it leads to a file outside of it."""
 
     folder: Path
 
@@ -50,9 +52,12 @@ class RunFolder:
         """A run folder to resume in; what a killed writer left unfinished is removed.
 
         Raises:
-            ValueError: another process trains in it, or it is no run.
+            ValueError: another process trains in it, it is no run, or a link in it leads out of it.
         """
         lock(folder)
+        for place, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                refuse_link_out(Path(place) / name, folder)
         for unfinished in folder.rglob(".*.part"):
             unfinished.unlink()
         return cls.open(folder)
@@ -69,10 +74,14 @@ class RunFolder:
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Writes a file and its manifest entry."""
-        write_file(self.folder / name, data)
+        """Writes a file and its manifest entry.
+
+        Raises:
+            ValueError: a link leads out of the folder, or the manifest is damaged.
+        """
         manifest = self.manifest() | {name: hashlib.sha256(data).hexdigest()}
-        write_file(self.folder / MANIFEST, json_bytes(dict(sorted(manifest.items()))))
+        write_file(inside(self.folder, name), data)
+        write_file(inside(self.folder, MANIFEST), json_bytes(dict(sorted(manifest.items()))))
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file."""
@@ -84,46 +93,54 @@ class RunFolder:
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Writes an npz file; equal arrays make equal bytes."""
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        self.write_bytes(name, buffer.getvalue())
+        self.write_bytes(name, array_bytes(arrays))
 
-    def read_json(self, name: str) -> Any:
-        """The value in a JSON file of the run."""
-        return read_json(self.folder / name)
-
-    def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
-        """The tensors in a safetensors file of the run."""
-        return read_tensors(self.folder / name)
-
-    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays in an npz file of the run.
+    def file(self, name: str) -> Path:
+        """The path of a file of the run, to be read.
 
         Raises:
-            ValueError: the file is not there or is damaged.
+            ValueError: it is not there, is no regular file, or a link leads out of the folder.
         """
-        try:
-            with np.load(self.folder / name, allow_pickle=False) as file:
-                return dict(file)
-        except FileNotFoundError:
-            raise ValueError(f"{self.folder / name} is not there") from None
-        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
-            raise ValueError(f"{self.folder / name} is damaged: {error}") from None
+        return regular_file(self.folder, name)
+
+    def read_json(self, name: str) -> Any:
+        """The value in a JSON file of the run, whatever it is; raises as `file`, or where it is no JSON."""
+        return read_json(self.file(name))
+
+    def read_record(self, name: str, kind: Any) -> Any:
+        """The value in a JSON file of the run, of a kind; raises as `read_json`, or names the key that is wrong."""
+        return check(self.read_json(name), kind, f"{self.folder / name}")
+
+    def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors in a safetensors file of the run; raises as `file`, or where it is damaged."""
+        return read_tensors(self.file(name))
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays in an npz file of the run; raises as `file`, or where it is damaged."""
+        return read_arrays(self.file(name))
 
     def changed_files(self) -> list[str]:
-        """Names of files that are missing or have other bytes than were written; the manifest's own without one."""
-        if not (self.folder / MANIFEST).is_file():
-            return [MANIFEST]
-        return [
-            name
-            for name, sha256 in self.manifest().items()
-            if not (self.folder / name).is_file() or file_sha256(self.folder / name) != sha256
-        ]
+        """Names of files that are missing or have other bytes than were written; the manifest's own without one.
 
-    def manifest(self) -> dict[str, str]:
-        """The sha256 of each file that the run wrote, by name."""
-        path = self.folder / MANIFEST
-        manifest = read_json(path) if path.exists() else {}
-        if not isinstance(manifest, dict):
-            raise ValueError(f"{path} is damaged: it holds {type(manifest).__name__} and not an object")
+        Raises:
+            ValueError: the manifest is damaged.
+        """
+        if not (self.folder / MANIFEST).exists():
+            return [MANIFEST]
+        return [name for name, sha256 in self.manifest().items() if self._sha256(name) != sha256]
+
+    def _sha256(self, name: str) -> str | None:
+        """The hash of a file; None where there is none to be read."""
+        try:
+            return file_sha256(self.file(name))
+        except (ValueError, OSError):
+            return None
+
+    def manifest(self) -> Manifest:
+        """The sha256 of each file that the run wrote, by name; empty where there is no manifest.
+
+        Raises:
+            ValueError: the manifest is damaged.
+        """
+        manifest: Manifest = self.read_record(MANIFEST, Manifest) if (self.folder / MANIFEST).exists() else {}
         return manifest

@@ -2,68 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import ClassMetrics
+from in4310repro.schema import Count, NonNegative, PositiveCount, RelativePath, Sha256, Share, ShortHash, Text
 
-Supports = dict[str, dict[str, int]]  # part -> class -> images
-TensorHashes = dict[str, str]  # tensor -> the first 12 hex digits of its sha256
+Manifest = dict[RelativePath, Sha256]
+Supports = dict[Text, dict[Text, Count]]  # part -> class -> images
+TensorHashes = dict[Text, ShortHash]  # tensor -> the first 12 hex digits of its sha256
 
 
 class HistoryRow(ClassMetrics):
     """One epoch of a setting, measured on validation after its last step."""
 
-    epoch: int  # from 1
-    train_loss: float  # mean cross-entropy per image, while the weights move
-    val_loss: float  # mean cross-entropy per image
-    images_per_second: float
-    weights_sha256: str
+    epoch: PositiveCount
+    train_loss: NonNegative  # mean cross-entropy per image, while the weights move
+    val_loss: NonNegative  # mean cross-entropy per image
+    images_per_second: NonNegative
+    weights_sha256: Sha256
 
 
 class UnseenMetrics(ClassMetrics):
     """The selected network on the images that a shared split never reads."""
 
-    images: int
-    loss: float
+    images: PositiveCount
+    loss: NonNegative
 
 
 class RunMetrics(ClassMetrics):
     """The selected network on the test set."""
 
-    setting: str
-    epoch: int
-    validation_mean_class_accuracy: float
-    weights_sha256: str
-    classes: list[str]
+    setting: Text
+    epoch: PositiveCount
+    validation_mean_class_accuracy: Share
+    weights_sha256: Sha256
+    classes: list[Text]
     supports: Supports
-    loss: float
+    loss: NonNegative
     unseen: NotRequired[UnseenMetrics]  # with the deviation shared-split
 
 
 class ModuleFeatures(TypedDict):
     """One module's feature maps on one image set."""
 
-    non_positive: float  # share of values <= 0, in [0, 1]
-    non_finite: int
-    channels: int
-    eigenvalues: list[float]  # of the covariance of spatial means, the largest first
+    non_positive: Share  # of values <= 0
+    non_finite: Count
+    channels: PositiveCount
+    eigenvalues: Annotated[
+        list[NonNegative], Field(min_length=1)
+    ]  # of the covariance of spatial means, the largest first
 
 
 class ImageSetFeatures(TypedDict):
     """The feature maps of one image set."""
 
-    name: str
-    images: int
-    modules: dict[str, ModuleFeatures]
-    pooled_images: NotRequired[int]  # with the deviation accumulator-not-reset: this set and those before it
+    name: Text
+    images: PositiveCount
+    modules: dict[Text, ModuleFeatures]
+    pooled_images: NotRequired[PositiveCount]  # with the deviation accumulator-not-reset: this set and those before it
 
 
 class FeatureMaps(TypedDict):
     """What the feature maps of a run's network say about the image sets."""
 
-    network: str
+    network: Text
     spectra_mode: Literal["eval", "train"]
-    precision: str
+    precision: Literal["fast", "exact"]
     fingerprint: Fingerprint
-    sets: list[ImageSetFeatures]
+    sets: Annotated[list[ImageSetFeatures], Field(min_length=3, max_length=3)]

@@ -1,0 +1,84 @@
+"""Names and paths that come from outside, checked as text: what they name lies below the folder that they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path, PureWindowsPath
+
+LONGEST_NAME = 60  # characters; file systems take 255 bytes
+
+
+def relative_path(path: str) -> str:
+    """The path itself, when it is relative on every system and stands as it is printed: `FOLDER/FILE`.
+
+    Raises:
+        ValueError: it is empty, has a root, a drive, `.`, `..`, a backslash or a character that cannot be printed.
+
+    Examples:
+        >>> relative_path("sea/1.png")
+        'sea/1.png'
+        >>> relative_path("sea/../../1.png")
+        Traceback (most recent call last):
+        ValueError: 'sea/../../1.png' is not valid: FOLDER/FILE is, relative, without .., drive or backslash
+    """
+    strays = any(part in ("", ".", "..") for part in path.split("/"))
+    if strays or "\\" in path or PureWindowsPath(path).drive or not path.isprintable():
+        raise ValueError(f"{path[:100]!r} is not valid: FOLDER/FILE is, relative, without .., drive or backslash")
+    return path
+
+
+def folder_name(name: str, what: str) -> str:
+    """The name itself, when a folder can be called so on every system.
+
+    Args:
+        name: of a preset or a setting.
+        what: it names, for the error message.
+
+    Raises:
+        ValueError: it has other characters than letters, digits, - and _, none of the first two, or too many.
+    """
+    if not name.replace("-", "").replace("_", "").isalnum() or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"{what} {name[:100]!r} names a folder: up to {LONGEST_NAME} letters and digits are valid, with - and _ "
+            "beside them"
+        )
+    return name
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The place of a file below a folder, whether it is there or not.
+
+    Raises:
+        ValueError: the name is no relative path, or a link leads out of the folder.
+    """
+    path = folder / relative_path(name)
+    refuse_link_out(path, folder)
+    return path
+
+
+def refuse_link_out(path: Path, folder: Path) -> None:
+    """Nothing, where a path below a folder stays in it when its links are followed.
+
+    Raises:
+        ValueError: a link leads out of the folder.
+    """
+    try:
+        stays = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        # Links in a circle.
+        stays = False
+    if not stays:
+        raise ValueError(f"{path} is a link that leads out of {folder}; put the file itself there")
+
+
+def regular_file(folder: Path, name: str) -> Path:
+    """A file below a folder, to be read.
+
+    Raises:
+        ValueError: as `inside`, or it is not there or no regular file.
+    """
+    path = inside(folder, name)
+    if not path.exists():
+        raise ValueError(f"{path} is not there")
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file")
+    return path

@@ -1,0 +1,147 @@
+"""Whether the files of a finished run agree with each other: classes, images, epochs, settings, selection."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from in4310repro.config import Config
+from in4310repro.data.splits import Split, parse_sizes
+from in4310repro.deviations import Deviation
+from in4310repro.metrics import ClassMetrics
+from in4310repro.runs import names
+from in4310repro.runs.records import FeatureMaps, HistoryRow, RunMetrics, TensorHashes
+from in4310repro.runs.selection import select
+from in4310repro.scores import Scores
+
+# Softmax of float32 adds up to 1 within 1e-6 for some thousand classes.
+SOFTMAX_TOLERANCE = 1e-4
+
+
+def refuse_contradictions(
+    folder: Path,
+    config: Config,
+    split: Split,
+    histories: Mapping[str, Sequence[HistoryRow]],
+    tensors: Mapping[str, Sequence[TensorHashes]],
+    metrics: RunMetrics,
+    scores: Scores,
+    features: FeatureMaps | None,
+) -> None:
+    """Nothing, where each file says what the others say.
+
+    Raises:
+        ValueError: the first contradiction: the file, its key, and the value that is needed.
+    """
+    _refuse(folder / names.SPLIT, _wrong_in_split(split, config))
+    for name, rows in histories.items():
+        _refuse(folder / name / names.HISTORY, _wrong_in_history(rows, config.epochs, len(split.classes)))
+        _refuse(folder / name / names.TENSORS, _wrong_in_tensors(tensors[name], config.epochs))
+    _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
+    _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
+    if features is not None:
+        _refuse(folder / names.FEATURES, _wrong_in_features(features, config))
+
+
+def _refuse(file: Path, faults: Iterator[str]) -> None:
+    for fault in faults:
+        raise ValueError(f"{file}: {fault}")
+
+
+def _wrong_in_split(split: Split, config: Config) -> Iterator[str]:
+    entries = [entry for part in split.parts.values() for entry in part]
+    path, times = Counter(entry.path for entry in entries).most_common(1)[0]
+    if times > 1:
+        yield f"path {path} stands in {times} rows; one is valid"
+    for entry in entries:
+        if split.classes[entry.label] != PurePosixPath(entry.path).parent.name:
+            yield f"class {split.classes[entry.label]} of {entry.path} is not the folder of the image"
+    if len(split.classes) < 2:
+        yield f"class is {split.classes[0]} everywhere; at least 2 classes are needed"
+    if not config.data and len(entries) != config.scenes * len(split.classes):
+        yield f"it has {len(entries)} images; scenes {config.scenes} of {names.CONFIG} are of each class"
+    sizes = tuple(map(len, split.parts.values()))
+    try:
+        needed = parse_sizes(config.split, len(entries))
+    except ValueError as error:
+        yield f"{names.CONFIG} does not fit: {error}"
+    else:
+        if sizes != needed or not all(sizes):
+            yield f"part has {sizes} images; split {config.split!r} of {names.CONFIG} needs {needed}"
+
+
+def _wrong_in_history(rows: Sequence[HistoryRow], epochs: int, classes: int) -> Iterator[str]:
+    if len(rows) != epochs:
+        yield f"it has {len(rows)} rows; epochs is {epochs} in {names.CONFIG}"
+    for number, row in enumerate(rows, start=1):
+        if row["epoch"] != number:
+            yield f"epoch of row {number} is {row['epoch']}; {number} is needed"
+        for fault in _wrong_lengths(row, classes):
+            yield f"epoch {number}: {fault}"
+
+
+def _wrong_lengths(record: ClassMetrics, classes: int) -> Iterator[str]:
+    for key in ("class_accuracy", "average_precision"):
+        values: list[float] = record[key]
+        if len(values) != classes:
+            yield f"{key} has {len(values)} values; {names.SPLIT} has {classes} classes"
+
+
+def _wrong_in_tensors(rows: Sequence[TensorHashes], epochs: int) -> Iterator[str]:
+    if len(rows) != epochs:
+        yield f"it has {len(rows)} rows; epochs is {epochs} in {names.CONFIG}"
+    for number, row in enumerate(rows, start=1):
+        if not row or row.keys() != rows[0].keys():
+            yield f"row {number} has {len(row)} tensors; each row has those of the network"
+
+
+def _wrong_in_metrics(
+    metrics: RunMetrics, config: Config, split: Split, histories: Mapping[str, Sequence[HistoryRow]]
+) -> Iterator[str]:
+    setting, row = select(histories)
+    needed = {
+        "classes": list(split.classes),
+        "supports": split.supports(),
+        "setting": setting,
+        "epoch": row["epoch"],
+        "validation_mean_class_accuracy": row["mean_class_accuracy"],
+        "weights_sha256": row["weights_sha256"],
+    }
+    for key, value in needed.items():
+        if metrics[key] != value:  # type: ignore[literal-required]
+            source = names.SPLIT if key in ("classes", "supports") else names.HISTORY
+            yield f"{key} is {metrics[key]}; by {source} it is {value}"  # type: ignore[literal-required]
+    yield from _wrong_lengths(metrics, len(split.classes))
+    unseen = metrics.get("unseen")
+    if (unseen is not None) != (Deviation.SHARED_SPLIT in config.protocol):
+        yield f"unseen is of a protocol with {Deviation.SHARED_SPLIT}, and of no other"
+    if unseen is not None:
+        for fault in _wrong_lengths(unseen, len(split.classes)):
+            yield f"unseen: {fault}"
+
+
+def _wrong_in_scores(scores: Scores, split: Split) -> Iterator[str]:
+    entries = split.parts["test"]
+    shape = (len(entries), len(split.classes))
+    if scores.paths != tuple(entry.path for entry in entries):
+        yield f"paths are not those of the test part of {names.SPLIT}, in its order"
+    elif scores.labels.tolist() != [entry.label for entry in entries]:
+        yield f"labels are not those of the classes in {names.SPLIT}"
+    elif scores.softmax.shape != shape:
+        yield f"softmax is of shape {scores.softmax.shape}; {shape} is needed"
+    else:
+        # Also false for nan.
+        sums = scores.softmax.astype(np.float64).sum(axis=1)
+        good = (scores.softmax >= 0).all(axis=1) & (abs(sums - 1) <= SOFTMAX_TOLERANCE)
+        if not good.all():
+            image = int(np.flatnonzero(~good)[0])
+            yield f"softmax of {scores.paths[image]} adds up to {sums[image]:g}; shares that add up to 1 are needed"
+
+
+def _wrong_in_features(features: FeatureMaps, config: Config) -> Iterator[str]:
+    for place, images in enumerate(features["sets"]):
+        if images["modules"].keys() != set(config.modules):
+            yield f"sets.{place}.modules are {sorted(images['modules'])}; {names.CONFIG} has {sorted(config.modules)}"
