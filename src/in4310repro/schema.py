@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import reprlib
 from typing import Annotated, Any
 
@@ -72,5 +73,5 @@ def _sentence(fault: str, place: tuple[int | str, ...], message: str, value: Any
         return f"{source} lacks {key}"
     if fault == "extra_forbidden":
         return f"{source} has {key}, which does not belong there"
-    needed = message.removeprefix("Value error, ").replace("Input should", "it should", 1)
+    needed = re.sub(r"^\w+ should", "it should", message.removeprefix("Value error, "))
     return f"{source}: {key or 'its value'} is {_SHORT.repr(value)}; {needed}"
