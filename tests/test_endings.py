@@ -83,8 +83,9 @@ def test_memory_that_runs_out_says_what_helps(
     monkeypatch.setattr(experiment, "train", raising(error))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code, _, printed = call("train", "--preset", "tiny")
-    assert code == 70
+    assert code == 2
     assert "memory ran out" in printed
+    assert list(tmp_path.iterdir()) == []
     assert "smaller images or batches take less" in printed
 
 

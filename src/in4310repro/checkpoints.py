@@ -106,7 +106,7 @@ def restore(
 def _unusable(file: Path, error: Exception) -> ValueError:
     """The error of a file that is as it was written, by something else than `save`."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return ValueError(f"{file} is no checkpoint of this training ({what}); remove it, and the one before it is used")
+    return ValueError(f"checkpoint {file} is none of this training ({what}); remove it, and the one before it is used")
 
 
 def _files(folder: Path) -> list[Path]:

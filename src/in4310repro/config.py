@@ -189,8 +189,6 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     values = _convert(Config, changes, source)
     if "settings" in values:
         values["settings"] = tuple(_optimizer_setting(entry, source) for entry in values["settings"])
-    if "modules" in values and not (values["modules"] and all(isinstance(name, str) for name in values["modules"])):
-        raise ValueError(f"{source}: modules is {list(values['modules'])}; names such as conv1 are valid, at least one")
     if "protocol" in values:
         values["protocol"] = deviations.parse(values["protocol"])
     return validate(replace(config, **values))
@@ -276,7 +274,7 @@ def validate(config: Config) -> Config:
         if value > highest:
             raise ValueError(f"{name} is {_shown(value)}; up to {highest} are valid{_cost(name, value, config)}")
     if not config.modules:
-        raise ValueError("modules is empty; at least one module is needed")
+        raise ValueError("modules is []; at least one name such as conv1 is needed")
     if not 0 <= config.warm_up < 1:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
     _validate_settings(config.settings)
@@ -303,9 +301,11 @@ def _cost(name: str, value: int, config: Config) -> str:
 
 def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
     names = [setting.name for setting in settings]
-    # Without case, which some file systems do not keep apart.
+    # In any case of letters, which some file systems do not tell apart.
     if not names or len({name.casefold() for name in names}) != len(names):
-        raise ValueError(f"settings are named {names}; at least one is needed, each with a name of its own")
+        raise ValueError(
+            f"settings are named {names}; at least one is needed, each with a name of its own in any case of letters"
+        )
     for setting in settings:
         folder_name(setting.name, "setting")
         if setting.learning_rate <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PureWindowsPath
 
 LONGEST_NAME = 60  # characters; file systems take 255 bytes
+DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 
 
 def relative_path(path: str) -> str:
@@ -34,12 +35,14 @@ def folder_name(name: str, what: str) -> str:
         what: it names, for the error message.
 
     Raises:
-        ValueError: it has other characters than letters, digits, - and _, none of the first two, or too many.
+        ValueError: it has other characters than letters, digits, - and _, none of the first two, or too
+            many, or is a device of Windows.
     """
-    if not name.replace("-", "").replace("_", "").isalnum() or len(name) > LONGEST_NAME:
+    letters = name.replace("-", "").replace("_", "")
+    if not letters.isalnum() or len(name) > LONGEST_NAME or name.upper() in DEVICES_OF_WINDOWS:
         raise ValueError(
             f"{what} {name[:100]!r} names a folder: up to {LONGEST_NAME} letters and digits are valid, with - and _ "
-            "beside them"
+            "beside them, but for the names of Windows' devices"
         )
     return name
 

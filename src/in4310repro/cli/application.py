@@ -98,10 +98,10 @@ def _ending(error: BaseException) -> tuple[int, str]:
 def _internal(error: BaseException) -> tuple[int, str]:
     """An error of this program: what it is and where its traceback stands."""
     text = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST_LINE]
-    memory = isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY)
-    what = (
-        f"memory ran out ({text}); smaller images or batches take less" if memory else f"error in the program: {text}"
-    )
+    if isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY):
+        # No error of ours, and nothing that a traceback would explain.
+        return WRONG_INPUT, f"memory ran out ({text}); smaller images or batches take less"
+    what = f"error in the program: {text}"
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="in4310repro-", suffix=".log", encoding="utf-8", errors="backslashreplace", delete=False
