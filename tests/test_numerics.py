@@ -39,7 +39,10 @@ def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_i
         "print(a.numeric_class, a.threads, torch.get_num_threads())"
     )
     variables = {"OMP_NUM_THREADS": threads, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
-    assert fresh(code, **variables) == " ".join([numerics.numeric_class, *2 * [str(min(int(threads), processors()))]])
+    numeric_class, reported, of_torch = fresh(code, **variables).split()
+    assert numeric_class == numerics.numeric_class
+    assert reported == of_torch
+    assert threads != "1" or reported == "1"
 
 
 def test_native_takes_all_processors() -> None:
