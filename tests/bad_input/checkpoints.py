@@ -1,0 +1,190 @@
+"""Rows: runs that were interrupted, and are resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from in4310repro.tensors import tensor_bytes
+from tests.bad_input.row import rows_of
+from tests.bad_input.sandbox import Sandbox
+
+row = rows_of("checkpoints")
+
+RESUME = "train --preset tiny --resume"
+RUN = "runs/tiny"
+INTACT = "the run, which the right command still ends"
+# What the last step of a training writes.
+ENDED = ("work/runs/tiny/*",)
+Make = Callable[[Sandbox], object]
+
+
+def interrupted(box: Sandbox) -> None:
+    """A run whose test set is not scored yet."""
+    folder = box.run()
+    for name in ("metrics.json", "scores.npz", "features.json"):
+        (folder / name).unlink()
+    box.seal()
+
+
+def still_ends(box: Sandbox) -> None:
+    """The command as it should have been typed ends the run."""
+    outcome = box.call(RESUME.split())
+    assert outcome.code == 0, outcome.err
+    assert (box.work / RUN / "metrics.json").is_file()
+
+
+def with_json(name: str, change: Callable[[Any], Any], *, seal: bool = True) -> Make:
+    def make(box: Sandbox) -> None:
+        interrupted(box)
+        box.edit_json(f"{RUN}/{name}", change)
+        if seal:
+            box.seal()
+
+    return make
+
+
+def with_text(name: str, content: str) -> Make:
+    def make(box: Sandbox) -> None:
+        interrupted(box)
+        box.write(f"{RUN}/{name}", content)
+
+    return make
+
+
+def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] | None = None) -> Make:
+    """A run whose last setting has this checkpoint, with the right hash in its name."""
+
+    def make(box: Sandbox) -> None:
+        interrupted(box)
+        shutil.rmtree(box.work / RUN / "sgd")
+        data = tensor_bytes(tensors or {"model.fc.bias": torch.zeros(6)}, metadata)
+        name = f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+        box.write(f"{RUN}/sgd/checkpoint/{name}", data)
+
+    return make
+
+
+POSITION = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
+
+ROWS = [
+    row("the seed is another", f"{RESUME} --seed 1", 2, "seed", make=interrupted, intact=INTACT, afterwards=still_ends),
+    row(
+        "the number of epochs is another",
+        f"{RESUME} --epochs 3",
+        2,
+        "epochs",
+        make=interrupted,
+        intact=INTACT,
+        afterwards=still_ends,
+    ),
+    row(
+        "the images are others",
+        f"{RESUME} --data photos --split 10/4/4",
+        2,
+        "runs/tiny",
+        make=lambda box: (interrupted(box), box.photos()),
+        intact=INTACT,
+        afterwards=still_ends,
+    ),
+    row(
+        "the split was changed",
+        RESUME,
+        2,
+        "split.csv",
+        make=lambda box: (interrupted(box), box.replace(f"{RUN}/split.csv", ",test", ",training")),
+    ),
+    row(
+        "the split is missing",
+        RESUME,
+        2,
+        "split.csv",
+        make=lambda box: (interrupted(box), (box.work / RUN / "split.csv").unlink()),
+    ),
+    row(
+        "the arithmetic was another",
+        RESUME,
+        2,
+        "numeric_class",
+        "abc",
+        make=with_json("fingerprint.json", lambda value: value.update(numeric_class="abc")),
+    ),
+    row(
+        "the library was another",
+        RESUME,
+        2,
+        "versions",
+        make=with_json("fingerprint.json", lambda value: value["versions"].update(torch="1.0")),
+    ),
+    row("the fingerprint is a list", RESUME, 2, "fingerprint.json", make=with_json("fingerprint.json", lambda _: [1])),
+    row(
+        "the fingerprint is missing",
+        RESUME,
+        2,
+        "fingerprint.json",
+        make=lambda box: (interrupted(box), (box.work / RUN / "fingerprint.json").unlink()),
+    ),
+    row("the configuration is a list", RESUME, 2, "config.json", make=with_json("config.json", lambda _: [1])),
+    row("the configuration is no JSON", RESUME, 2, "config.json", make=with_text("config.json", "{")),
+    row(
+        "the configuration is of another format",
+        RESUME,
+        2,
+        "config.json",
+        "format",
+        make=with_json("config.json", lambda value: value.update(format=99)),
+    ),
+    row("the manifest is a list", RESUME, 2, "manifest.json", make=with_text("manifest.json", "[]")),
+    row("the manifest is no JSON", RESUME, 2, "manifest.json", make=with_text("manifest.json", "{")),
+    row(
+        "the manifest names a file outside",
+        RESUME,
+        2,
+        "manifest.json",
+        "../../../victim/secret.png",
+        make=with_json(
+            "manifest.json", lambda value: value.update({"../../../victim/secret.png": "0" * 64}), seal=False
+        ),
+    ),
+    row(
+        "a sealed history is an empty object",
+        RESUME,
+        2,
+        "adamw/history.json",
+        make=with_json("adamw/history.json", lambda _: {}),
+    ),
+    row(
+        "a sealed history has an empty row",
+        RESUME,
+        2,
+        "adamw/history.json",
+        make=with_json("adamw/history.json", lambda value: [value[0], {}]),
+    ),
+    row(
+        "a checkpoint is of another configuration",
+        RESUME,
+        2,
+        "checkpoint",
+        "seed",
+        make=with_checkpoint({"config": json.dumps({"seed": 7}), "position": json.dumps(POSITION)}),
+    ),
+    row(
+        "a checkpoint with the right hash has no position",
+        RESUME,
+        2,
+        "checkpoint",
+        make=lambda box: with_checkpoint({"config": "{}"})(box),
+    ),
+    row(
+        "a checkpoint with the right hash has nested metadata",
+        RESUME,
+        2,
+        "checkpoint",
+        make=with_checkpoint({"config": "[" * 3000, "position": "{}"}),
+    ),
+]

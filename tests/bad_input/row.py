@@ -1,0 +1,125 @@
+"""One row of the table of bad input: how it is made, what is typed, what must be said, and what must be left alone."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from tests.bad_input.sandbox import Outcome, Sandbox, changes, snapshot
+
+# Held while a command works on a folder, and written by no one else.
+LOCKS = ("work/*.lock",)
+# What is done to a process, which can be asked what it has printed on standard error so far.
+Act = Callable[["subprocess.Popen[bytes]", Callable[[], str]], None]
+PATIENCE = 100.0  # seconds for a process, on a busy machine
+
+
+def nothing(_box: Sandbox) -> None:
+    """Nothing has to be made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Bad input and what a command must make of it."""
+
+    group: str
+    name: str  # a sentence
+    command: str  # as typed
+    code: int
+    words: tuple[str, ...]  # in the sentence that is printed
+    make: Callable[[Sandbox], object] = nothing
+    # Paths below the sandbox that the command may write, as patterns; everything else must be as it was.
+    written: tuple[str, ...] = ()
+    intact: str = "every file"
+    afterwards: Callable[[Sandbox], None] = field(default=nothing)
+    act: Act | None = None  # a process of its own, and what is done to it
+
+    @property
+    def process(self) -> bool:
+        """Whether the command needs a process of its own."""
+        return self.act is not None
+
+
+def rows_of(group: str) -> Callable[..., Row]:
+    """Makes the rows of a group: name, command, exit code, then the key words of the sentence."""
+
+    def row(
+        name: str,
+        command: str,
+        code: int,
+        *words: str,
+        make: Callable[[Sandbox], object] = nothing,
+        written: tuple[str, ...] = (),
+        intact: str = "every file",
+        afterwards: Callable[[Sandbox], None] = nothing,
+        act: Act | None = None,
+    ) -> Row:
+        return Row(
+            group=group,
+            name=name,
+            command=command,
+            code=code,
+            words=words,
+            make=make,
+            written=written,
+            intact=intact,
+            afterwards=afterwards,
+            act=act,
+        )
+
+    return row
+
+
+def faults(row: Row, box: Sandbox) -> list[str]:
+    """In sentences, what a command did otherwise than the row says; empty where all is well."""
+    row.make(box)
+    before = snapshot(box.root)
+    outcome = run(row, box)
+    changed = changes(before, snapshot(box.root))
+    found = [f"printed {line!r}" for line in outcome.stray]
+    if outcome.code != row.code:
+        found.append(f"exit code {outcome.code} and not {row.code}")
+    if row.code not in (0, 1) and len(outcome.sentences) != 1:
+        found.append(f"{len(outcome.sentences)} sentences and not one")
+    said = "\n".join(outcome.sentences) if row.code not in (0, 1) else outcome.out + outcome.err
+    found += [f"does not say {word!r}" for word in row.words if word not in said]
+    allowed = (*row.written, *LOCKS)
+    found += [f"changed {path}" for path in changed if not any(fnmatchcase(path, pattern) for pattern in allowed)]
+    if not found:
+        row.afterwards(box)
+    return [*found, f"it printed: {(outcome.err + outcome.out).strip()[-1500:]}"] if found else []
+
+
+def run(row: Row, box: Sandbox) -> Outcome:
+    """The command, in this process or in one of its own."""
+    return in_own_process(row, box) if row.act else in_this_process(row, box)
+
+
+def in_own_process(row: Row, box: Sandbox) -> Outcome:
+    """The command as a process that something is done to."""
+    assert row.act
+    environment = os.environ | {name: value for name, value in box.environment.items() if value is not None}
+    # The names of modules as they are imported tell how far a start is.
+    words = [sys.executable, "-X", "importtime", "-m", "in4310repro", *shlex.split(row.command)]
+    out, err = (box.root.with_name(f"{box.root.name}.{name}") for name in ("out", "err"))
+    with out.open("wb") as out_file, err.open("wb") as err_file:
+        process = subprocess.Popen(words, cwd=box.work, env=environment, stdout=out_file, stderr=err_file)
+        try:
+            row.act(process, lambda: err.read_text(errors="replace"))
+            code: int | None = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            process.kill()
+            process.wait()
+    return Outcome(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
+
+
+def in_this_process(row: Row, box: Sandbox) -> Outcome:
+    """The command through the command line's own entry."""
+    return box.call(shlex.split(row.command))

@@ -1,0 +1,227 @@
+"""Commands in one process inside a folder that holds everything they may touch, and what they printed and changed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from in4310repro import cli
+
+LIMIT = 20.0  # seconds, after which a command hangs
+HASHED = 1 << 20  # bytes; of larger files, size and time of change tell
+PROGRAM = "in4310repro: "
+SEED = 0
+
+
+class HangError(BaseException):
+    """A command ran longer than `LIMIT`; no handler of the product catches it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code, None where an exception or a time limit ended it, and what it printed."""
+
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the program says of an error."""
+        return [line for line in self.err.splitlines() if line.startswith(PROGRAM)]
+
+    @property
+    def stray(self) -> list[str]:
+        """Lines on standard error that no user should see."""
+        marks = ("Traceback (most recent call last)", "Warning:", "Exception ignored")
+        return [line for line in (*self.err.splitlines(), *self.out.splitlines()) if any(m in line for m in marks)]
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises HangError after so many seconds, where the system has timers."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        raise HangError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | None]) -> Iterator[None]:
+    """The process as a shell would start it: working folder, command line and environment; put back afterwards."""
+    here, arguments, before = Path.cwd(), sys.argv, dict(os.environ)
+    os.chdir(folder)
+    sys.argv = ["in4310repro", *words]
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        sys.argv = arguments
+        os.chdir(here)
+
+
+def call(words: Sequence[str], folder: Path, environment: Mapping[str, str | None] | None = None) -> Outcome:
+    """A command as typed in a folder, run in this process."""
+    out, err, code = io.StringIO(), io.StringIO(), None
+    place = _place(folder, words, {"COLUMNS": "200"} | dict(environment or {}))
+    with place, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        try:
+            with time_limit(LIMIT):
+                cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        except HangError:
+            err.write(f"no end after {LIMIT:g} s\n")
+        except BaseException:
+            err.write(traceback.format_exc())
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
+    """What stands below a folder: kind and content of each file by path, links as links."""
+    found: dict[str, tuple[object, ...]] = {}
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder) / name
+            status = path.lstat()
+            key = os.fsencode(path.relative_to(root).as_posix()).decode(errors="backslashreplace")
+            if path.is_symlink():
+                found[key] = ("link", str(path.readlink()))
+            elif path.is_file() and status.st_size <= HASHED:
+                found[key] = ("file", hashlib.sha256(path.read_bytes()).hexdigest())
+            else:
+                found[key] = (status.st_mode, status.st_size if path.is_file() else 0)
+                found[key] += (status.st_mtime_ns,) if path.is_file() else ()
+    return found
+
+
+def changes(before: Mapping[str, tuple[object, ...]], after: Mapping[str, tuple[object, ...]]) -> list[str]:
+    """Paths that appeared, vanished or have another content."""
+    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A second name for a large file, or a copy where the file system has no such names."""
+    try:
+        if Path(source).stat().st_size < HASHED:
+            raise OSError(errno.EXDEV, "small")
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+class Sandbox:
+    """A folder that holds all that a command may touch: `work`, where it runs, a home, and the files of others.
+
+    What a row of the table needs beyond these is made on request; every maker returns the path that it made.
+    """
+
+    def __init__(self, root: Path, finished_run: Path) -> None:
+        self.root, self.work, self.finished_run = root, root / "work", finished_run
+        self.environment: dict[str, str | None] = {
+            "HOME": str(root / "home"),
+            "TORCH_HOME": str(root / "home/torch"),
+            "TMPDIR": str(root / "temporary"),
+        }
+        self.undo = contextlib.ExitStack()
+        for name in ("work", "home", "temporary", "victim"):
+            (root / name).mkdir(parents=True)
+        (root / "victim/index.html").write_text("not ours")
+        (root / "victim/run.json").write_text('{"figures": ["figure01.png"]}')
+        for name in ("figure01.png", "secret.png"):
+            Image.new("RGB", (8, 8), "red").save(root / "victim" / name)
+
+    def call(self, words: Sequence[str]) -> Outcome:
+        """A command in the working folder; temporary files go into the sandbox too."""
+        before, tempfile.tempdir = tempfile.tempdir, str(self.root / "temporary")
+        try:
+            with self.undo:
+                return call(words, self.work, self.environment)
+        finally:
+            tempfile.tempdir = before
+
+    def run(self, path: str = "runs/tiny", *, weights: bool = True) -> Path:
+        """A copy of the finished tiny run; its weights are second names of one file each, so replace them whole."""
+        ignore = None if weights else shutil.ignore_patterns("*.safetensors")
+        copy = shutil.copytree(self.finished_run, self.work / path, copy_function=link_or_copy, ignore=ignore)
+        return Path(copy)
+
+    def photos(self, path: str = "photos", classes: Sequence[str] = ("cat", "dog"), images: int = 9) -> Path:
+        """A folder of class folders with small pictures, no two alike."""
+        root = self.work / path
+        generator = np.random.default_rng(SEED)
+        for name in classes:
+            (root / name).mkdir(parents=True, exist_ok=True)
+            for number in range(images):
+                pixels = generator.integers(0, 255, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(root / name / f"{number}.png")
+        return root
+
+    def write(self, path: str, content: str | bytes) -> Path:
+        """A file in the working folder; a second name of another file is given up first."""
+        file = self.work / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return file
+
+    def edit_json(self, path: str, change: Callable[[Any], Any]) -> Path:
+        """A JSON file with its value changed in place, or replaced by what the change returns."""
+        value = json.loads((self.work / path).read_text())
+        returned = change(value)
+        return self.write(path, json.dumps(value if returned is None else returned, indent=1))
+
+    def replace(self, path: str, old: str, new: str) -> Path:
+        """A text file in which the first place of a text holds another."""
+        text = (self.work / path).read_text()
+        assert old in text, f"{path} has no {old!r}"
+        return self.write(path, text.replace(old, new, 1))
+
+    def seal(self, run: str = "runs/tiny") -> None:
+        """Writes the manifest of a run again, as one who forges it would."""
+        folder = self.work / run
+        manifest = {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in json.loads((folder / "manifest.json").read_text())
+            if (folder / name).is_file()
+        }
+        self.write(f"{run}/manifest.json", json.dumps(manifest, indent=1))
+
+    def patch(self, target: object, name: str, value: object) -> None:
+        """Replaces an attribute until the command has ended."""
+        before = getattr(target, name)
+        setattr(target, name, value)
+        self.undo.callback(setattr, target, name, before)

@@ -1,0 +1,148 @@
+"""Rows: splits, as tables that are checked and as sizes that are typed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+from tests.bad_input.row import rows_of
+from tests.bad_input.sandbox import Sandbox
+
+row = rows_of("splits")
+
+CHECK = "data check photos --split split.csv"
+HEADING = "path,class,sha256,part"
+
+
+def rows(box: Sandbox) -> list[list[str]]:
+    """The rows of a correct split of a folder, made beside it."""
+    root = box.photos()
+    files = sorted(file for file in root.rglob("*.png"))
+    parts = ["training"] * 5 + ["validation", "validation", "test", "test"]
+    return [
+        [file.relative_to(root).as_posix(), file.parent.name, hashlib.sha256(file.read_bytes()).hexdigest(), part]
+        for file, part in zip(files, parts * 2, strict=True)
+    ]
+
+
+def table(change: Callable[[list[list[str]]], object], heading: str = HEADING) -> Callable[[Sandbox], object]:
+    """A split in which something is changed."""
+
+    def make(box: Sandbox) -> None:
+        lines = rows(box)
+        change(lines)
+        box.write("split.csv", "\n".join([heading, *map(",".join, lines)]) + "\n")
+
+    return make
+
+
+def cell(row_number: int, column: int, value: str) -> Callable[[Sandbox], object]:
+    def change(lines: list[list[str]]) -> None:
+        lines[row_number][column] = value
+
+    return table(change)
+
+
+def text(content: str | bytes) -> Callable[[Sandbox], object]:
+    """A file in the place of the split."""
+
+    def make(box: Sandbox) -> None:
+        box.photos()
+        box.write("split.csv", content)
+
+    return make
+
+
+def swapped_classes(lines: list[list[str]]) -> None:
+    for line in lines:
+        line[1] = {"cat": "dog", "dog": "cat"}[line[1]]
+
+
+def fifo(box: Sandbox) -> None:
+    box.photos()
+    os.mkfifo(box.work / "split.csv")
+
+
+def device(box: Sandbox) -> None:
+    box.photos()
+    (box.work / "split.csv").symlink_to("/dev/zero")
+
+
+def folder(box: Sandbox) -> None:
+    box.photos()
+    (box.work / "split.csv").mkdir()
+
+
+def sizes(text_of_sizes: str) -> str:
+    return f"train --preset tiny --split '{text_of_sizes}'"
+
+
+ROWS = [
+    row("the split is not there", CHECK, 2, "split.csv", make=lambda box: box.photos()),
+    row("the split is empty", CHECK, 2, "split.csv", make=text("")),
+    row("the split is a heading alone", CHECK, 2, "split.csv", make=text(f"{HEADING}\n")),
+    row("the split is JSON", CHECK, 2, "split.csv", make=text('{"path": 1}')),
+    row("the split is no UTF-8", CHECK, 2, "split.csv", make=text(b"path,class\n\xff\xfe")),
+    row("the split has a byte 0", CHECK, 2, "split.csv", make=cell(0, 0, "cat/\0.png")),
+    row("the split is a folder", CHECK, 2, "split.csv", make=folder),
+    row("the split is a FIFO", CHECK, 2, "split.csv", make=fifo),
+    row("the split is a link to a device", CHECK, 2, "split.csv", make=device),
+    row(
+        "the split has other columns",
+        CHECK,
+        2,
+        "split.csv",
+        "path,class,sha256,part",
+        make=table(len, "path,label,sha256,part"),
+    ),
+    row(
+        "the split lacks a column",
+        CHECK,
+        2,
+        "split.csv",
+        make=table(lambda lines: [line.pop() for line in lines], "path,class,sha256"),
+    ),
+    row("a row of the split is short", CHECK, 2, "split.csv", make=table(lambda lines: lines[3].pop())),
+    row("a row of the split is long", CHECK, 2, "split.csv", make=table(lambda lines: lines[3].append("more"))),
+    row("the split has a quotation mark without end", CHECK, 2, "split.csv", make=cell(4, 0, '"cat/4.png')),
+    row("a field of the split is 200,000 characters long", CHECK, 2, "split.csv", make=cell(4, 0, "x" * 200_000)),
+    row("the split names an unknown part", CHECK, 2, "split.csv", "training", make=cell(2, 3, "train")),
+    row("the split names an absolute path", CHECK, 2, "split.csv", "/etc/passwd", make=cell(0, 0, "/etc/passwd")),
+    row(
+        "the split names a path that leads out",
+        CHECK,
+        2,
+        "split.csv",
+        "..",
+        make=cell(0, 0, "cat/../../victim/secret.png"),
+    ),
+    row("the split names a path of another system", CHECK, 2, "split.csv", make=cell(0, 0, "..\\victim\\secret.png")),
+    row("the split names a drive", CHECK, 2, "split.csv", make=cell(0, 0, "C:/secret.png")),
+    row("a hash in the split is no hash", CHECK, 2, "split.csv", "sha256", make=cell(0, 2, "abc")),
+    row("a class in the split is empty", CHECK, 2, "split.csv", make=cell(0, 1, "")),
+    row(
+        "a path stands in two parts",
+        CHECK,
+        1,
+        "cat/0.png",
+        "training",
+        "test",
+        make=table(lambda lines: lines.append([*lines[0][:3], "test"])),
+    ),
+    row("a path stands in a part twice", CHECK, 1, "cat/0.png", make=table(lambda lines: lines.append(lines[0]))),
+    row("the classes of a split are swapped", CHECK, 1, "cat/0.png", "dog", make=table(swapped_classes)),
+    row("an image has other bytes than in the split", CHECK, 1, "cat/0.png has other bytes", make=cell(0, 2, "0" * 64)),
+    row("an image of the split is missing", CHECK, 1, "cat/x.png is in the split", make=cell(0, 0, "cat/x.png")),
+    row("an image is in no part", CHECK, 1, "cat/0.png is in the folder", make=table(lambda lines: lines.pop(0))),
+    row("sizes are words", sizes("a/b/c"), 2, "a/b/c", "48 images"),
+    row("there are two sizes", sizes("24/24"), 2, "24/24", "three"),
+    row("a size is 0", sizes("24/24/0"), 2, "24/24/0", "positive"),
+    row("a size is negative", sizes("36/24/-12"), 2, "36/24/-12"),
+    row("a size is no number", sizes("nan/24/12"), 2, "nan/24/12"),
+    row("a size is infinite", sizes("inf/24/12"), 2, "inf/24/12"),
+    row("a size is beyond every float", sizes("1e999/24/12"), 2, "1e999/24/12"),
+    row("sizes do not add up to the images", sizes("24/12/13"), 2, "49", "48 images"),
+    row("shares do not add up to 1", sizes("0.5/0.3/0.3"), 2, "1.1", "not to 1"),
+    row("a share is too small for every class", sizes("0.9/0.05/0.05"), 2, "enlarge"),
+]

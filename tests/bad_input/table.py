@@ -1,0 +1,66 @@
+"""All rows, and the table of them in docs/bad-input.md: python -m tests.bad_input.table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.bad_input import checkpoints, command_line, environment, images, run_folders, settings, signals, splits
+from tests.bad_input import weights as weight_files
+from tests.bad_input.row import Row
+
+PAGE = Path(__file__).parents[2] / "docs/bad-input.md"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
+SHOWN = 70  # characters of a command
+
+MODULES = (images, splits, settings, command_line, weight_files, checkpoints, run_folders, environment, signals)
+ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
+
+
+def table(rows: list[Row]) -> str:
+    """A table of every group, with the number of its rows."""
+    counts = Counter(row.group for row in rows)
+    codes = Counter(row.code for row in rows)
+    listed = ", ".join(f"{number} end with {code}" for code, number in sorted(codes.items()))
+    return "\n".join([f"{len(rows)} rows; {listed}.", *(line for g in counts for line in _group(g, rows))])
+
+
+def _group(group: str, rows: list[Row]) -> Iterator[str]:
+    yield from ("", f"### {group[0].upper()}{group[1:]}", "")
+    yield "| bad input | command | exit code | the sentence names | unchanged afterwards |"
+    yield "|---|---|---:|---|---|"
+    for row in rows:
+        if row.group == group:
+            words = ", ".join(f"`{_cell(word)}`" for word in row.words)
+            yield f"| {_cell(row.name)} | `{_cell(row.command)}` | {row.code} | {words} | {_cell(row.intact)} |"
+
+
+def _cell(text: str) -> str:
+    """A text for a cell: what cannot be printed is escaped, what is long is cut."""
+    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|")
+    return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
+
+
+def replaced(page: str, name: str, content: str) -> str:
+    """The page with what stands between two marks replaced.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin, end = BEGIN.format(name), END.format(name)
+    before, mark, rest = page.partition(begin)
+    _, closing, after = rest.partition(end)
+    if not mark or not closing:
+        raise ValueError(f"no {begin} and {end} in the page")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def update(name: str, content: str) -> None:
+    """Puts a part of the page between its marks."""
+    page = replaced(PAGE.read_text(encoding="utf-8"), name, content)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    update("table", table(ROWS))

@@ -1,0 +1,81 @@
+"""Every row of the table of bad input: exit code, sentence, and what must be as it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from in4310repro import cli
+from tests.bad_input import table
+from tests.bad_input.row import Row, faults
+from tests.bad_input.sandbox import Sandbox
+
+LEAST = 150
+MOST_PROCESSES = 25
+
+
+def identifier(row: Row) -> str:
+    return f"{row.group}: {row.name}".replace(" ", "-")
+
+
+@pytest.fixture
+def box(tmp_path: Path, finished_run: Path) -> Sandbox:
+    return Sandbox(tmp_path / "box", finished_run)
+
+
+def marked(row: Row) -> object:
+    return pytest.param(row, id=identifier(row), marks=[pytest.mark.process] if row.process else [])
+
+
+@pytest.mark.parametrize("row", map(marked, table.ROWS))
+def test_bad_input_is_refused_in_a_sentence_and_nothing_else_is_touched(row: Row, box: Sandbox) -> None:
+    assert faults(row, box) == []
+
+
+def test_the_table_has_its_rows_and_few_need_a_process() -> None:
+    assert len(table.ROWS) >= LEAST
+    assert sum(row.process for row in table.ROWS) <= MOST_PROCESSES
+    assert [name for name, number in Counter(map(identifier, table.ROWS)).items() if number > 1] == []
+
+
+def test_the_page_shows_the_table() -> None:
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert table.replaced(page, "table", table.table(table.ROWS)) == page
+
+
+ROW = Row(group="", name="", command="train --preset big", code=2, words=("'big'",))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        (replace(ROW, code=1), "exit code 2 and not 1"),
+        (replace(ROW, words=("small",)), "does not say 'small'"),
+        (replace(ROW, code=0, words=()), "exit code 2 and not 0"),
+    ],
+)
+def test_a_row_that_is_wrong_fails(wrong: Row, fault: str, box: Sandbox) -> None:
+    assert fault in faults(wrong, box)
+
+
+def test_a_command_that_writes_elsewhere_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "main", lambda: (box.root / "victim/index.html").write_text("ours now"))
+    assert "changed victim/index.html" in faults(ROW, box)
+
+
+def test_a_traceback_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "main", lambda: {}["key"])
+    assert any("Traceback" in fault for fault in faults(ROW, box))
+
+
+def test_a_command_that_hangs_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+
+    if not hasattr(signal, "setitimer"):
+        pytest.skip("this system has no timers")
+    monkeypatch.setattr("tests.bad_input.sandbox.LIMIT", 0.1)
+    monkeypatch.setattr(cli, "main", lambda: signal.pause())
+    assert "exit code None and not 2" in faults(ROW, box)

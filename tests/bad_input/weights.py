@@ -1,0 +1,275 @@
+"""Rows: files of initial weights."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from in4310repro import models
+from in4310repro.tensors import tensor_bytes
+from tests.bad_input.row import rows_of
+from tests.bad_input.sandbox import Sandbox
+
+row = rows_of("weights")
+
+SAFE, PICKLED = "train --preset tiny --weights w.safetensors", "train --preset tiny --weights w.pth"
+Make = Callable[[Sandbox], object]
+
+
+@functools.cache
+def state() -> dict[str, torch.Tensor]:
+    """Weights that fit; to be read, not changed."""
+    return dict(models.build("resnet18", 6, seed=1).state_dict())
+
+
+def safetensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Make:
+    """A file in which something is changed."""
+
+    def make(box: Sandbox) -> None:
+        tensors = dict(state())
+        change(tensors)
+        box.write("w.safetensors", tensor_bytes(tensors))
+
+    return make
+
+
+def value(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Make:
+    def replace(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[name] = change(tensors[name].clone())
+
+    return safetensors(replace)
+
+
+def poisoned(number: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    def change(tensor: torch.Tensor) -> torch.Tensor:
+        tensor.view(-1)[3] = number
+        return tensor
+
+    return change
+
+
+def raw(name: str, content: bytes) -> Make:
+    return lambda box: box.write(name, content)
+
+
+def pickled(content: Callable[[], Any]) -> Make:
+    """What torch.save makes of a value."""
+
+    def make(box: Sandbox) -> None:
+        buffer = io.BytesIO()
+        torch.save(content(), buffer)
+        box.write("w.pth", buffer.getvalue())
+
+    return make
+
+
+def one(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Make:
+    return pickled(lambda: state() | {name: change(state()[name])})
+
+
+def half_written(name: str, share: float) -> Make:
+    def make(box: Sandbox) -> None:
+        if name == "w.pth":
+            pickled(state)(box)
+        else:
+            safetensors(len)(box)
+        data = (box.work / name).read_bytes()
+        box.write(name, data[: int(len(data) * share)])
+
+    return make
+
+
+class Code:
+    """Unpickled, it would write a file."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch ran",)
+
+
+def header(text: str, claimed: int | None = None) -> bytes:
+    data = text.encode()
+    return (len(data) if claimed is None else claimed).to_bytes(8, "little") + data
+
+
+def archive_of_code() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps({"conv1.weight": Code()}))
+        file.writestr("archive/version", "3")
+    return buffer.getvalue()
+
+
+def beyond(box: Sandbox) -> None:
+    tensor = {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}
+    box.write("w.safetensors", header(json.dumps({"conv1.weight": tensor})))
+
+
+def device(box: Sandbox) -> None:
+    (box.work / "w.safetensors").symlink_to("/dev/zero")
+
+
+def quantised(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+ROWS = [
+    row("the file is not there", SAFE, 2, "w.safetensors", ".pth"),
+    row("the file is a folder", SAFE, 2, "w.safetensors", make=lambda box: (box.work / "w.safetensors").mkdir()),
+    row("the file is a FIFO", SAFE, 2, "w.safetensors", make=lambda box: os.mkfifo(box.work / "w.safetensors")),
+    row("the pickled file is a FIFO", PICKLED, 2, "w.pth", make=lambda box: os.mkfifo(box.work / "w.pth")),
+    row("the file is a link to a device", SAFE, 2, "w.safetensors", make=device),
+    row("the name is empty", "train --preset tiny --weights ''", 2, "weights"),
+    row("the file is empty", SAFE, 2, "w.safetensors", make=raw("w.safetensors", b"")),
+    row("the pickled file is empty", PICKLED, 2, "w.pth", make=raw("w.pth", b"")),
+    row("the file is a text", SAFE, 2, "w.safetensors", make=raw("w.safetensors", b"no weights at all")),
+    row("the pickled file is a text", PICKLED, 2, "w.pth", make=raw("w.pth", b"no weights at all")),
+    row("the header claims 2^60 bytes", SAFE, 2, "w.safetensors", make=raw("w.safetensors", header("{}", 1 << 60))),
+    row("the header is no JSON", SAFE, 2, "w.safetensors", make=raw("w.safetensors", header("{{{"))),
+    row("the header is a list", SAFE, 2, "w.safetensors", make=raw("w.safetensors", header("[]"))),
+    row("the header holds nothing", SAFE, 2, "w.safetensors", make=raw("w.safetensors", header("{}"))),
+    row("the header claims 10^12 values", SAFE, 2, "w.safetensors", make=beyond),
+    row("the file was written by half", SAFE, 2, "w.safetensors", make=half_written("w.safetensors", 0.5)),
+    row("the last byte is missing", SAFE, 2, "w.safetensors", make=half_written("w.safetensors", 1 - 1e-8)),
+    row("the pickled file was written by half", PICKLED, 2, "w.pth", make=half_written("w.pth", 0.5)),
+    row(
+        "a tensor is missing",
+        SAFE,
+        2,
+        "w.safetensors",
+        "bn1.weight is missing",
+        make=safetensors(lambda tensors: tensors.pop("bn1.weight")),
+    ),
+    row(
+        "a tensor is extra",
+        SAFE,
+        2,
+        "w.safetensors",
+        "more is extra",
+        make=safetensors(lambda tensors: tensors.update(more=torch.zeros(2))),
+    ),
+    row(
+        "a tensor has another shape",
+        SAFE,
+        2,
+        "conv1.weight has shape",
+        make=value("conv1.weight", lambda tensor: tensor[:32]),
+    ),
+    row("a tensor is empty", SAFE, 2, "conv1.weight", make=value("conv1.weight", lambda tensor: tensor[:0])),
+    row(
+        "a weight is no number",
+        SAFE,
+        2,
+        "w.safetensors",
+        "layer1.0.conv1.weight",
+        "nan",
+        make=value("layer1.0.conv1.weight", poisoned(float("nan"))),
+    ),
+    row(
+        "a weight is infinite",
+        SAFE,
+        2,
+        "w.safetensors",
+        "layer1.0.conv1.weight",
+        "inf",
+        make=value("layer1.0.conv1.weight", poisoned(float("inf"))),
+    ),
+    row(
+        "a running variance is no number",
+        SAFE,
+        2,
+        "w.safetensors",
+        "bn1.running_var",
+        make=value("bn1.running_var", poisoned(float("nan"))),
+    ),
+    row(
+        "a tensor is complex",
+        PICKLED,
+        2,
+        "w.pth",
+        "conv1.weight",
+        "complex",
+        make=one("conv1.weight", lambda tensor: tensor.to(torch.complex64)),
+    ),
+    row(
+        "a tensor is sparse",
+        PICKLED,
+        2,
+        "w.pth",
+        "conv1.weight",
+        "sparse",
+        make=one("conv1.weight", lambda tensor: tensor.to_sparse()),
+    ),
+    row(
+        "a tensor has no memory",
+        PICKLED,
+        2,
+        "w.pth",
+        "conv1.weight",
+        "meta",
+        make=one("conv1.weight", lambda tensor: tensor.to("meta")),
+    ),
+    row("a tensor is quantised", PICKLED, 2, "w.pth", "conv1.weight", make=one("conv1.weight", quantised)),
+    row(
+        "a pickled weight is no number",
+        PICKLED,
+        2,
+        "w.pth",
+        "conv1.weight",
+        "nan",
+        make=one("conv1.weight", lambda tensor: poisoned(float("nan"))(tensor.clone())),
+    ),
+    row("a pickled file holds a list", PICKLED, 2, "w.pth", "state dict", make=pickled(lambda: [torch.zeros(2)])),
+    row("a pickled file holds an empty dictionary", PICKLED, 2, "w.pth", make=pickled(dict)),
+    row("a pickled file has keys that are numbers", PICKLED, 2, "w.pth", make=pickled(lambda: {1: torch.zeros(2)})),
+    row(
+        "a pickled file holds a whole training",
+        PICKLED,
+        2,
+        "w.pth",
+        "state dict",
+        make=pickled(lambda: {"epoch": 3, "state_dict": {"a": torch.zeros(2)}}),
+    ),
+    row(
+        "a pickle holds code",
+        PICKLED,
+        2,
+        "w.pth",
+        intact="every file: the code does not run",
+        make=raw("w.pth", pickle.dumps({"conv1.weight": Code()})),
+    ),
+    row(
+        "an archive of torch holds code",
+        PICKLED,
+        2,
+        "w.pth",
+        intact="every file: the code does not run",
+        make=raw("w.pth", archive_of_code()),
+    ),
+    row(
+        "a measured network's weights are a text",
+        "features --data photos --weights w.pth --out maps.json",
+        2,
+        "w.pth",
+        make=lambda box: (box.photos(), box.write("w.pth", "no weights")),
+    ),
+    row(
+        "ImageNet's weights cannot be downloaded",
+        "train --preset tiny --weights imagenet",
+        2,
+        "--weights none",
+        written=("home/torch*",),
+        make=lambda box: box.patch(torch.hub, "download_url_to_file", refuse_download),
+    ),
+]
+
+
+def refuse_download(*_arguments: object, **_options: object) -> None:
+    raise OSError("no network")

@@ -1,0 +1,238 @@
+"""One case of the fuzz: a file that is damaged, the command that reads it, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from in4310repro import deviations, experiment
+from in4310repro.config import to_json
+from in4310repro.feature_maps import of_run
+from in4310repro.presets import PRESETS
+from in4310repro.report import figures
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import HistoryRow
+from in4310repro.training import Task
+from tests.bad_input import splits
+from tests.bad_input.sandbox import Outcome, Sandbox, changes, link_or_copy, snapshot
+from tests.fuzzing import damages
+from tests.fuzzing.printed import ENDINGS, printed
+
+RUN, OTHER = "runs/tiny", "runs/other"
+CODES = (0, 1, 2)
+LOCKS = ("work/*.lock",)
+# How often each command reads a damaged run.
+COMMANDS = ("verify",) * 8 + ("compare",) * 5 + ("evaluate",) * 3 + ("published",) * 3 + ("report",)
+WORDS = {
+    "verify": ("verify", RUN),
+    "compare": ("compare", OTHER, RUN),
+    "evaluate": ("evaluate", RUN),
+    "published": ("published", RUN, OTHER),
+    "report": ("report", "--preset", "tiny"),
+}
+# What a command was told to write.
+WRITTEN = {
+    "report": ("work/reports", "work/reports/*", f"work/{RUN}/features.json", f"work/{RUN}/manifest.json"),
+    "published": ("work/reports", "work/reports/*"),
+    "train": ("work/runs", "work/runs/*"),
+    "audit": ("work/page.html",),
+}
+# Of 20 cases: 11 damaged runs, 3 settings, 2 splits, 4 printed results.
+KINDS = ("run",) * 11 + ("TOML",) * 3 + ("split",) * 2 + ("printed",) * 4
+SETTINGS: dict[str, Any] = {
+    name: value for name, value in to_json(PRESETS["tiny"]).items() if name not in ("format", "preset", "protocol")
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What was damaged, what read it, what it answered, and what is wrong with that."""
+
+    number: int
+    kind: str  # of file
+    command: str
+    outcome: Outcome
+    faults: tuple[str, ...]
+
+    @property
+    def ending(self) -> str:
+        """How the command ended, for the table."""
+        names = {0: "accepted", 1: "difference", 2: "refused"}
+        return "fault" if self.faults else names.get(self.outcome.code or 0, "fault")
+
+
+@dataclass(frozen=True)
+class Bases:
+    """What is damaged: a run of one setting, and one of each protocol without weights."""
+
+    one_setting: Path
+    corrected: Path
+    published: Path
+
+
+def _write_json(folder: Path, name: str, value: Any) -> None:
+    (folder / name).unlink()
+    (folder / name).write_text(json.dumps(value, indent=1) + "\n")
+
+
+def seal(folder: Path) -> None:
+    """Writes the manifest of the files that are there."""
+    names = [name for name in json.loads((folder / "manifest.json").read_text()) if (folder / name).is_file()]
+    _write_json(folder, "manifest.json", {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names})
+
+
+def make_bases(finished_run: Path, folder: Path) -> Bases:
+    """Three runs out of the tiny one, each as the program itself would have left it."""
+    bases = Bases(folder / "one", folder / "corrected", folder / "published")
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    config = json.loads((finished_run / "config.json").read_text())
+    others = [setting["name"] for setting in config["settings"] if setting["name"] != metrics["setting"]]
+    shutil.copytree(finished_run, bases.one_setting, copy_function=link_or_copy, ignore=shutil.ignore_patterns(*others))
+    kept = [setting for setting in config["settings"] if setting["name"] == metrics["setting"]]
+    _write_json(bases.one_setting, "config.json", config | {"settings": kept})
+    for each in (bases.corrected, bases.published):
+        shutil.copytree(finished_run, each, ignore=shutil.ignore_patterns("*.safetensors"))
+    _write_json(bases.published, "config.json", config | {"protocol": sorted(deviations.parse("published"))})
+    of_classes = ("class_accuracy", "average_precision", "mean_class_accuracy", "mean_average_precision", "loss")
+    unseen = {"images": 36} | {name: metrics[name] for name in of_classes}
+    _write_json(bases.published, "metrics.json", metrics | {"unseen": unseen})
+    for run in (bases.one_setting, bases.corrected, bases.published):
+        seal(run)
+    return bases
+
+
+def damaged(name: str, data: bytes, generator: Generator) -> bytes:
+    """A file of a run, damaged in the way of its kind."""
+    damage = {
+        ".json": damages.damaged_json_text,
+        ".csv": damages.damaged_table,
+        ".npz": damages.damaged_arrays,
+        ".safetensors": damages.damaged_tensors,
+    }[Path(name).suffix]
+    return damage(data, generator)
+
+
+def run_case(number: int, bases: Bases, root: Path) -> Case:
+    """Damages one file, runs one command on it, and lists what is wrong with the answer."""
+    kind = KINDS[number % len(KINDS)]
+    generator = np.random.default_rng([2024, number])
+    box = Sandbox(root / str(number), bases.one_setting)
+    try:
+        file, words, intact = _MAKERS[kind](box, bases, number, generator)
+        before = snapshot(box.root)
+        outcome = box.call(words)
+        changed = changes(before, snapshot(box.root))
+        allowed = (*WRITTEN.get(words[0], ()), *LOCKS)
+        faults = [f"printed {line!r}" for line in outcome.stray]
+        if outcome.code not in CODES:
+            faults.append(f"exit code {outcome.code}")
+        if outcome.code == 2 and len(outcome.sentences) != 1:
+            faults.append(f"{len(outcome.sentences)} sentences")
+        faults += [f"changed {path}" for path in changed if not any(fnmatchcase(path, each) for each in allowed)]
+        if words[0] == "verify" and not intact and outcome.code == 0:
+            faults.append("calls a damaged run intact")
+        return Case(number=number, kind=file, command=" ".join(words), outcome=outcome, faults=tuple(faults))
+    finally:
+        shutil.rmtree(box.root)
+
+
+Made = tuple[str, list[str], bool]  # kind of file, command, whether the manifest agrees with the files
+
+
+def _damaged_run(box: Sandbox, bases: Bases, number: int, generator: Generator) -> Made:
+    # Numbered without the other kinds, so that every command comes up.
+    ordinal = number // len(KINDS) * KINDS.count("run") + number % len(KINDS)
+    command = COMMANDS[ordinal % len(COMMANDS)]
+    with_weights = command != "published"
+    base = bases.one_setting if with_weights else bases.corrected
+    run = Path(shutil.copytree(base, box.work / RUN, copy_function=link_or_copy))
+    if command in ("compare", "published"):
+        other = bases.one_setting if with_weights else bases.published
+        shutil.copytree(other, box.work / OTHER, copy_function=link_or_copy)
+    names = sorted(file.relative_to(run).as_posix() for file in run.rglob("*") if file.is_file())
+    name = damages.pick(generator, names)
+    original = (run / name).read_bytes()
+    chance = generator.random()
+    if chance < 0.04:
+        (run / name).unlink()
+        new = b""
+    else:
+        new = damaged(name, original, generator)
+        box.write(f"{RUN}/{name}", new)
+    # Half of the damages are entered in the manifest, as one who forges a run would do.
+    sealed = name != "manifest.json" and chance > 0.5 and not name.endswith(".safetensors")
+    if sealed:
+        seal(run)
+    harmless = new == original or (name == "manifest.json" and _same_manifest(original, new))
+    return f"run: {Path(name).name}", list(WORDS[command]), sealed or (harmless and (run / name).is_file())
+
+
+def _same_manifest(original: bytes, new: bytes) -> bool:
+    """Whether a damaged manifest still promises nothing else than the files hold."""
+    try:
+        return bool(json.loads(original).items() >= json.loads(new).items())
+    except (ValueError, AttributeError, RecursionError):
+        return False
+
+
+def _damaged_settings(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
+    box.write("mine.toml", damages.damaged_toml(SETTINGS, generator))
+    return (
+        "TOML",
+        ["train", "--preset", "tiny", "--config", "mine.toml", *(["--resume"] if number % 7 == 0 else [])],
+        True,
+    )
+
+
+def _damaged_split(box: Sandbox, _bases: Bases, _number: int, generator: Generator) -> Made:
+    splits.table(len)(box)
+    box.write("split.csv", damages.damaged_table((box.work / "split.csv").read_bytes(), generator))
+    return "split", ["data", "check", "photos", "--split", "split.csv"], True
+
+
+def _damaged_print(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
+    ending = ENDINGS[number // len(KINDS) % len(ENDINGS)]
+    data = printed(ending, number)
+    if ending == "json" and generator.random() < 0.6:
+        data = damages.damaged_json_text(data, generator)
+    elif ending == "csv" and generator.random() < 0.6:
+        data = damages.damaged_table(data, generator)
+    else:
+        data = damages.damaged_print(data, generator)
+    box.write(f"report.{ending}", data)
+    more = (["--show"], ["--show"], [], ["--out", "page.html"])[number % 4]
+    return f"printed: .{ending}", ["audit", f"report.{ending}", *more], True
+
+
+_MAKERS = {"run": _damaged_run, "TOML": _damaged_settings, "split": _damaged_split, "printed": _damaged_print}
+
+
+@contextlib.contextmanager
+def without_long_work(*, drawing: bool) -> Iterator[None]:
+    """A training ends where its first step would begin; a report draws nothing and measures nothing, if so asked."""
+    fit, measure, png = experiment.fit, of_run.measure, figures.png
+
+    def begin(_task: Task) -> list[HistoryRow]:
+        raise SystemExit(0)
+
+    def as_recorded(run: FinishedRun, *_how: object) -> FinishedRun:
+        return run
+
+    experiment.fit = begin
+    if not drawing:
+        of_run.measure = as_recorded  # type: ignore[assignment]
+        figures.png = lambda *_arguments: b""  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        experiment.fit, of_run.measure, figures.png = fit, measure, png

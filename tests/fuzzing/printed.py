@@ -1,0 +1,54 @@
+"""One made-up result as people print it, in every format that `audit` reads; and reports from the audit's habits."""
+
+from __future__ import annotations
+
+import json
+
+from tests.audit import habits
+
+CLASSES = {"buildings": (12, 17), "forest": (30, 31), "glacier": (21, 28), "sea": (9, 20)}
+HABITS = tuple(habits.HABITS)
+
+
+def _rows() -> list[tuple[str, int, int, str]]:
+    return [(name, good, all_, f"{good / all_:.4f}") for name, (good, all_) in CLASSES.items()]
+
+
+def _markdown() -> str:
+    lines = [f"| {name} | {good} | {images} | {accuracy} |" for name, good, images, accuracy in _rows()]
+    return "\n".join(["# Results", "", "| class | correct | images | accuracy |", "|---|---|---|---|", *lines, ""])
+
+
+def _csv() -> str:
+    return "\n".join(["class,correct,images,accuracy", *(",".join(map(str, row)) for row in _rows()), ""])
+
+
+def _json() -> str:
+    return json.dumps({"classes": {name: {"accuracy": float(a), "support": n} for name, _, n, a in _rows()}}, indent=1)
+
+
+def _toml() -> str:
+    return "".join(f"[{name}]\naccuracy = {accuracy}\nsupport = {images}\n" for name, _, images, accuracy in _rows())
+
+
+def _latex() -> str:
+    lines = [f"{name} & {good} & {images} & {accuracy} \\\\" for name, good, images, accuracy in _rows()]
+    head = "\\begin{tabular}{lrrr}\nclass & correct & images & accuracy \\\\ \\hline"
+    return "\n".join([head, *lines, "\\end{tabular}", ""])
+
+
+def _html() -> str:
+    cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in _rows())
+    head = "<html><body><table><tr><th>class</th><th>correct</th><th>images</th><th>accuracy</th></tr>"
+    return "\n".join([head, *(f"<tr>{each}</tr>" for each in cells), "</table></body></html>", ""])
+
+
+FORMATS = {"md": _markdown, "csv": _csv, "json": _json, "toml": _toml, "tex": _latex, "html": _html}
+ENDINGS = ("txt", *FORMATS)
+
+
+def printed(ending: str, number: int) -> bytes:
+    """A consistent result as a file with this ending; texts are in all the habits of printing, by number."""
+    if ending == "txt":
+        return habits.report(HABITS[number % len(HABITS)], number).text.encode()
+    return FORMATS[ending]().encode()

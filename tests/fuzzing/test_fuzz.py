@@ -1,0 +1,96 @@
+"""200 damaged files, and mistakes that the fuzz must find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro import cli, verification
+from in4310repro.runs.folder import RunFolder
+from tests.bad_input import table
+from tests.fuzzing import cases
+from tests.fuzzing.cases import Bases, run_case
+from tests.sessions.fuzz import FIRST
+
+CASES, BATCH = 200, 20
+
+
+@pytest.fixture(scope="module")
+def bases(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bases]:
+    made = cases.make_bases(finished_run, tmp_path_factory.mktemp("bases"))
+    with cases.without_long_work(drawing=False):
+        yield made
+
+
+@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+def test_damaged_files_never_end_in_a_traceback_a_hang_or_a_changed_file(
+    first: int, bases: Bases, tmp_path: Path
+) -> None:
+    done = [run_case(number, bases, tmp_path) for number in range(first, first + BATCH)]
+    assert [
+        (case.number, case.kind, case.command, *case.faults, case.outcome.err) for case in done if case.faults
+    ] == []
+
+
+def test_the_cases_of_the_suite_are_not_those_of_the_session() -> None:
+    assert CASES <= FIRST
+
+
+def first_of(bases: Bases, root: Path, command: str, code: int, kind: str = "") -> int:
+    """The first case that a command ends with this code."""
+    for number in range(FIRST):
+        if cases.KINDS[number % len(cases.KINDS)] == "run":
+            case = run_case(number, bases, root)
+            if case.command.startswith(command) and case.outcome.code == code and kind in case.kind:
+                return number
+    raise AssertionError(f"no case of {command} ends with {code}")
+
+
+@pytest.mark.parametrize("command", cases.WORDS)
+def test_what_is_damaged_is_accepted_undamaged(
+    command: str, bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases, "damaged", lambda _name, data, _generator: data)
+    monkeypatch.setattr(cases, "COMMANDS", (command,))
+    case = run_case(1, bases, tmp_path)
+    assert (case.outcome.code, case.outcome.err, case.faults) == (0, case.outcome.err, ())
+
+
+def test_a_verification_that_ignores_the_manifest_is_found(
+    bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunFolder, "changed_files", lambda _self: [])
+    monkeypatch.setattr(cases, "COMMANDS", ("verify",))
+    monkeypatch.setattr(cases, "damaged", appended)
+    faults = [fault for number in range(1, 12) for fault in run_case(number, bases, tmp_path).faults]
+    assert "calls a damaged run intact" in faults
+
+
+def appended(name: str, data: bytes, _generator: Any) -> bytes:
+    """A damage that only a hash can find."""
+    return data + b"\n" if name.endswith(".json") else data
+
+
+def test_a_reader_that_fails_on_a_missing_key_is_found(
+    bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "verify", lambda *_arguments: {}["key"])
+    monkeypatch.setattr(cases, "COMMANDS", ("verify",))
+    monkeypatch.setattr(cases, "damaged", lambda _name, data, _generator: data)
+    assert run_case(1, bases, tmp_path).faults
+
+
+def test_a_command_that_writes_elsewhere_is_found(
+    bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "main", lambda: Path("../victim/index.html").write_text("ours now"))
+    assert any("changed victim/index.html" in fault for fault in run_case(1, bases, tmp_path).faults)
+
+
+def test_the_page_has_the_counts_of_2000_cases() -> None:
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert "2,000 damaged files" in page
+    assert "; 0 faults." in page

@@ -1,0 +1,52 @@
+"""Damages 2,000 run folders, TOML files, splits and printed results, and runs a command on each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from in4310repro import experiment
+from in4310repro.feature_maps import of_run
+from in4310repro.numerics import activate
+from in4310repro.presets import PRESETS
+from tests.bad_input import table
+from tests.fuzzing import cases, page
+
+# The suite's cases are those before.
+FIRST = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="nox -s fuzz --", description=__doc__)
+    parser.add_argument("--cases", type=int, default=2000, help="how many; the page is written for 2,000")
+    parser.add_argument("--first", type=int, default=FIRST, help="number of the first case: its seed")
+    arguments = parser.parse_args()
+    numerics = activate("auto", "cpu")
+    start, done = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        folder = Path(name)
+        run = experiment.train(PRESETS["tiny"], numerics, folder / "tiny")
+        of_run.measure(run, PRESETS["tiny"], numerics)
+        bases = cases.make_bases(folder / "tiny", folder)
+        with cases.without_long_work(drawing=True):
+            for number in range(arguments.first, arguments.first + arguments.cases):
+                case = cases.run_case(number, bases, folder)
+                done.append(case)
+                if case.faults:
+                    sys.stdout.write(f"case {number}, {case.kind}, `{case.command}`: {'; '.join(case.faults)}\n")
+                    sys.stdout.write(f"{case.outcome.err[-2000:]}\n")
+                elif len(done) % 100 == 0:
+                    sys.stdout.write(f"{len(done)} of {arguments.cases} cases, {time.monotonic() - start:.0f} s\n")
+                sys.stdout.flush()
+    text = page.table(done, time.monotonic() - start)
+    sys.stdout.write(f"{text}\n")
+    if arguments.cases == 2000 and arguments.first == FIRST:
+        table.update("fuzz", text)
+    sys.exit(any(case.faults for case in done))
+
+
+if __name__ == "__main__":
+    main()
