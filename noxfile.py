@@ -1,6 +1,7 @@
 """One task per session. All share the environment that nox itself runs in: torch is installed once."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import nox
@@ -52,6 +53,22 @@ def golden(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Kill 60 trainings at random moments, resume them, and compare every bit."""
     _python(session, "-m", "tests.sessions.soak")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Damage 2,000 run folders, TOML files, splits and printed results; write the counts in docs/bad-input.md."""
+    _python(session, "-m", "tests.sessions.fuzz")
+
+
+@nox.session(default=False)
+def advisories(session: nox.Session) -> None:
+    """Ask PyPI for known vulnerabilities of everything that is installed beside this project (pip-audit --strict)."""
+    # Pinned and by public version: --strict refuses a project in editable mode and torch's versions such as 2.13.0+cpu.
+    versions = {each.name: each.version.partition("+")[0] for each in metadata.distributions()}
+    pinned = Path(session.create_tmp()) / "installed.txt"
+    pinned.write_text("".join(f"{n}=={v}\n" for n, v in sorted(versions.items()) if n != "in4310repro"))
+    _python(session, "-m", "pip_audit", "--strict", "--no-deps", "--disable-pip", "--requirement", str(pinned))
 
 
 @nox.session(default=False)

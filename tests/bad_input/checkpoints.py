@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from in4310repro.tensors import tensor_bytes
-from tests.bad_input.row import rows_of
-from tests.bad_input.sandbox import Sandbox
+from tests.bad_input.row import each_of, rows_of
+from tests.bad_input.sandbox import Sandbox, seal
 
 row = rows_of("checkpoints")
 
@@ -26,10 +26,10 @@ Make = Callable[[Sandbox], object]
 
 def interrupted(box: Sandbox) -> None:
     """A run whose test set is not scored yet."""
-    folder = box.run()
+    folder = box.whole_run()
     for name in ("metrics.json", "scores.npz", "features.json"):
         (folder / name).unlink()
-    box.seal()
+    seal(folder, "config.json")
 
 
 def still_ends(box: Sandbox) -> None:
@@ -39,12 +39,12 @@ def still_ends(box: Sandbox) -> None:
     assert (box.work / RUN / "metrics.json").is_file()
 
 
-def with_json(name: str, change: Callable[[Any], Any], *, seal: bool = True) -> Make:
+def with_json(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> Make:
     def make(box: Sandbox) -> None:
         interrupted(box)
         box.edit_json(f"{RUN}/{name}", change)
-        if seal:
-            box.seal()
+        if sealed:
+            seal(box.work / RUN, name)
 
     return make
 
@@ -55,6 +55,10 @@ def with_text(name: str, content: str) -> Make:
         box.write(f"{RUN}/{name}", content)
 
     return make
+
+
+def without(name: str) -> Make:
+    return each_of(interrupted, lambda box: (box.work / RUN / name).unlink())
 
 
 def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] | None = None) -> Make:
@@ -88,7 +92,7 @@ ROWS = [
         f"{RESUME} --data photos --split 10/4/4",
         2,
         "runs/tiny",
-        make=lambda box: (interrupted(box), box.photos()),
+        make=each_of(interrupted, Sandbox.photos),
         intact=INTACT,
         afterwards=still_ends,
     ),
@@ -97,14 +101,14 @@ ROWS = [
         RESUME,
         2,
         "split.csv",
-        make=lambda box: (interrupted(box), box.replace(f"{RUN}/split.csv", ",test", ",training")),
+        make=each_of(interrupted, lambda box: box.replace(f"{RUN}/split.csv", ",test", ",training")),
     ),
     row(
         "the split is missing",
         RESUME,
         2,
         "split.csv",
-        make=lambda box: (interrupted(box), (box.work / RUN / "split.csv").unlink()),
+        make=without("split.csv"),
     ),
     row(
         "the arithmetic was another",
@@ -127,7 +131,7 @@ ROWS = [
         RESUME,
         2,
         "fingerprint.json",
-        make=lambda box: (interrupted(box), (box.work / RUN / "fingerprint.json").unlink()),
+        make=without("fingerprint.json"),
     ),
     row("the configuration is a list", RESUME, 2, "config.json", make=with_json("config.json", lambda _: [1])),
     row("the configuration is no JSON", RESUME, 2, "config.json", make=with_text("config.json", "{")),
@@ -148,7 +152,7 @@ ROWS = [
         "manifest.json",
         "../../../victim/secret.png",
         make=with_json(
-            "manifest.json", lambda value: value.update({"../../../victim/secret.png": "0" * 64}), seal=False
+            "manifest.json", lambda value: value.update({"../../../victim/secret.png": "0" * 64}), sealed=False
         ),
     ),
     row(
@@ -172,13 +176,15 @@ ROWS = [
         "checkpoint",
         "seed",
         make=with_checkpoint({"config": json.dumps({"seed": 7}), "position": json.dumps(POSITION)}),
+        written=ENDED,
     ),
     row(
         "a checkpoint with the right hash has no position",
         RESUME,
         2,
         "checkpoint",
-        make=lambda box: with_checkpoint({"config": "{}"})(box),
+        make=with_checkpoint({"config": "{}"}),
+        written=ENDED,
     ),
     row(
         "a checkpoint with the right hash has nested metadata",
@@ -186,5 +192,6 @@ ROWS = [
         2,
         "checkpoint",
         make=with_checkpoint({"config": "[" * 3000, "position": "{}"}),
+        written=ENDED,
     ),
 ]

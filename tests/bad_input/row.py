@@ -45,6 +45,16 @@ class Row:
         return self.act is not None
 
 
+def each_of(*makers: Callable[[Sandbox], object]) -> Callable[[Sandbox], None]:
+    """One maker of several."""
+
+    def make(box: Sandbox) -> None:
+        for each in makers:
+            each(box)
+
+    return make
+
+
 def rows_of(group: str) -> Callable[..., Row]:
     """Makes the rows of a group: name, command, exit code, then the key words of the sentence."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.bad_input.row import rows_of
-from tests.bad_input.sandbox import Sandbox
+from tests.bad_input.sandbox import Sandbox, seal
 
 row = rows_of("run folders")
 
@@ -24,15 +24,15 @@ PUBLISHED = f"published {RUN} {RUN}"
 Make = Callable[[Sandbox], object]
 
 
-def changed(name: str, change: Callable[[Any], Any], *, seal: bool = True) -> Make:
+def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> Make:
     """Two equal runs, in one of which a JSON file is changed and, unless said otherwise, entered in the manifest."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)
         box.run(OTHER)
         box.edit_json(f"{RUN}/{name}", change)
-        if seal:
-            box.seal(RUN)
+        if sealed:
+            seal(box.work / RUN, name)
 
     return make
 
@@ -63,13 +63,13 @@ def become(value: object) -> Callable[[Any], Any]:
     return lambda _content: value
 
 
-def raw(name: str, content: bytes, *, seal: bool = True) -> Make:
+def raw(name: str, content: bytes, *, sealed: bool = True) -> Make:
     def make(box: Sandbox) -> None:
         box.run(RUN)
         box.run(OTHER)
         box.write(f"{RUN}/{name}", content)
-        if seal:
-            box.seal(RUN)
+        if sealed:
+            seal(box.work / RUN, name)
 
     return make
 
@@ -95,7 +95,7 @@ def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
         buffer = io.BytesIO()
         np.savez(buffer, **content)
         box.write(f"{RUN}/scores.npz", buffer.getvalue())
-        box.seal(RUN)
+        seal(box.work / RUN, "scores.npz")
 
     return make
 
@@ -111,7 +111,7 @@ def claim(box: Sandbox) -> None:
         for name in ("paths", "labels", "softmax"):
             file.writestr(f"{name}.npy", header.getvalue())
     box.write(f"{RUN}/scores.npz", buffer.getvalue())
-    box.seal(RUN)
+    seal(box.work / RUN, "scores.npz")
 
 
 def bomb(box: Sandbox) -> None:
@@ -124,7 +124,7 @@ def bomb(box: Sandbox) -> None:
         for name in ("paths", "labels", "softmax"):
             file.writestr(f"{name}.npy", header.getvalue() + bytes(4 * 10**7))
     box.write(f"{RUN}/scores.npz", buffer.getvalue())
-    box.seal(RUN)
+    seal(box.work / RUN, "scores.npz")
 
 
 def objects(content: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def objects(content: dict[str, Any]) -> None:
 
 
 def entry(name: str, value: object) -> Make:
-    return changed("manifest.json", put_name(name, value), seal=False)
+    return changed("manifest.json", put_name(name, value), sealed=False)
 
 
 def put_name(name: str, value: object) -> Callable[[Any], None]:
@@ -147,7 +147,7 @@ def split_line(old: str, new: str) -> Make:
         box.run(RUN)
         box.run(OTHER)
         box.replace(f"{RUN}/split.csv", old, new)
-        box.seal(RUN)
+        seal(box.work / RUN, "split.csv")
 
     return make
 
@@ -185,11 +185,11 @@ def fifo(name: str) -> Make:
     return make
 
 
-def flipped(name: str, place: float) -> Make:
+def flipped(name: str, place: float, *, whole: bool = False) -> Make:
     """One bit of a file, so far into it, is the other one; the manifest is as it was."""
 
     def make(box: Sandbox) -> None:
-        folder = box.run(RUN)
+        folder = box.whole_run(RUN) if whole else box.run(RUN)
         box.run(OTHER)
         data = bytearray((folder / name).read_bytes())
         data[int(place * len(data))] ^= 1
@@ -248,7 +248,7 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
      ("metrics.json", "class_accuracy")),
     ("an accuracy is a text", changed("metrics.json", put("mean_class_accuracy", "high")),
      ("metrics.json", "mean_class_accuracy")),
-    ("the loss is no number", raw("metrics.json", b'{"setting": "adamw", "loss": NaN}'), ("metrics.json",)),
+    ("the loss is no number", raw("metrics.json", b'{"setting": "chosen", "loss": NaN}'), ("metrics.json",)),
     ("the loss is true", changed("metrics.json", put("loss", True)), ("metrics.json", "loss")),
     ("the selected setting is unknown", changed("metrics.json", put("setting", "nadam")), ("metrics.json", "setting")),
     ("the selected setting leads out", changed("metrics.json", put("setting", "../../victim")),
@@ -256,17 +256,18 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
     ("the selected epoch is beyond the last", changed("metrics.json", put("epoch", 99)), ("metrics.json", "epoch")),
     ("a support is negative", changed("metrics.json", put("supports/test/sea", -1)), ("metrics.json", "supports")),
     ("the supports are a list", changed("metrics.json", put("supports", [])), ("metrics.json", "supports")),
-    ("a history is a list of nothing", changed("adamw/history.json", become([{}])), ("adamw/history.json",)),
-    ("a history is empty", changed("adamw/history.json", become([])), ("adamw/history.json",)),
-    ("a history lacks an epoch", changed("adamw/history.json", lambda rows: rows[:1]), ("adamw/history.json",)),
-    ("an epoch is counted wrongly", changed("sgd/history.json", put("0/epoch", 7)), ("sgd/history.json", "epoch")),
-    ("a training loss is an object", changed("sgd/history.json", put("1/train_loss", {})),
-     ("sgd/history.json", "train_loss")),
-    ("a history has five classes", changed("sgd/history.json", drop("0/class_accuracy/5")),
-     ("sgd/history.json", "class_accuracy")),
-    ("tensor hashes are emptied", changed("adamw/tensors.json", become([])), ("adamw/tensors.json",)),
-    ("tensor hashes are numbers", changed("adamw/tensors.json", put("0", {"conv1.weight": 1})),
-     ("adamw/tensors.json",)),
+    ("a history is a list of nothing", changed("chosen/history.json", become([{}])), ("chosen/history.json",)),
+    ("a history is empty", changed("chosen/history.json", become([])), ("chosen/history.json",)),
+    ("a history lacks an epoch", changed("chosen/history.json", lambda rows: rows[:1]), ("chosen/history.json",)),
+    ("an epoch is counted wrongly", changed("chosen/history.json", put("0/epoch", 7)),
+     ("chosen/history.json", "epoch")),
+    ("a training loss is an object", changed("chosen/history.json", put("1/train_loss", {})),
+     ("chosen/history.json", "train_loss")),
+    ("a history has five classes", changed("chosen/history.json", drop("0/class_accuracy/5")),
+     ("chosen/history.json", "class_accuracy")),
+    ("tensor hashes are emptied", changed("chosen/tensors.json", become([])), ("chosen/tensors.json",)),
+    ("tensor hashes are numbers", changed("chosen/tensors.json", put("0", {"conv1.weight": 1})),
+     ("chosen/tensors.json",)),
     ("a JSON file is nested 100,000 deep", raw("metrics.json", DEEP), ("metrics.json",)),
     ("a JSON file has a number of 5,000 digits", raw("metrics.json", b'{"epoch": ' + b"9" * 5000 + b"}"),
      ("metrics.json",)),
@@ -298,12 +299,12 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
     ("the manifest is nested", entry("config.json", {"sha256": ["0" * 64]}), ("manifest.json",)),
     ("the manifest names a file outside", entry("../../../victim/secret.png", "0" * 64), ("manifest.json",)),
     ("the manifest names an absolute path", entry("/etc/passwd", "0" * 64), ("manifest.json",)),
-    ("the manifest is a list", changed("manifest.json", become([]), seal=False), ("manifest.json",)),
+    ("the manifest is a list", changed("manifest.json", become([]), sealed=False), ("manifest.json",)),
     ("a file of the run is a link that leads out", linked("metrics.json", "victim/m.json"), ("metrics.json", "link")),
-    ("a folder of the run is a link that leads out", linked("sgd", "victim/sgd"), ("sgd", "link")),
+    ("a folder of the run is a link that leads out", linked("chosen", "victim/chosen"), ("chosen", "link")),
     ("a file of the run is a FIFO", fifo("metrics.json"), ("metrics.json",)),
     ("the scores are a FIFO", fifo("scores.npz"), ("scores.npz",)),
-    ("the history of a setting is missing", gone("sgd/history.json"), ("sgd/history.json",)),
+    ("the history of a setting is missing", gone("chosen/history.json"), ("chosen/history.json",)),
     ("the scores are missing", gone("scores.npz"), ("scores.npz",)),
 ]  # fmt: skip
 # Each damage is tried with two commands: verify, and the others in turn.
@@ -319,22 +320,22 @@ ROWS = [
     row("the run is not finished", VERIFY, 2, "no finished run", make=unfinished),
     row("an unfinished run is evaluated", EVALUATE, 2, "no finished run", make=unfinished),
     row("one bit of the weights is another", VERIFY, 1, "best.safetensors",
-        make=flipped("adamw/best.safetensors", 0.5)),
+        make=flipped("chosen/best.safetensors", 0.5)),
     row("one bit of weights that were not selected is another", VERIFY, 1, "sgd/best.safetensors",
-        make=flipped("sgd/best.safetensors", 0.7)),
+        make=flipped("sgd/best.safetensors", 0.7, whole=True)),
     row("one bit of the scores is another", VERIFY, 1, "scores.npz", make=flipped("scores.npz", 0.6)),
-    row("one bit of a history is another", VERIFY, 1, "history.json", make=flipped("sgd/history.json", 0.9)),
+    row("one bit of a history is another", VERIFY, 1, "history.json", make=flipped("chosen/history.json", 0.9)),
     row("one bit of the split is another", VERIFY, 1, "split.csv", make=flipped("split.csv", 0.5)),
     row("one bit of the feature maps is another", VERIFY, 1, "features.json", make=flipped("features.json", 0.5)),
     row("one bit of the configuration is another", VERIFY, 1, "config.json", make=flipped("config.json", 0.2)),
-    row("weights were cut in the middle", EVALUATE, 2, "adamw/best.safetensors",
-        make=raw("adamw/best.safetensors", bytes(1000))),
+    row("weights were cut in the middle", EVALUATE, 2, "chosen/best.safetensors",
+        make=raw("chosen/best.safetensors", bytes(1000))),
     row("weights of the compared run differ though its hashes do not", COMPARE, 1, "best weights",
-        make=flipped("sgd/best.safetensors", 0.7)),
+        make=flipped("chosen/best.safetensors", 0.7)),
     row("tensor hashes of the compared run are zeroed", COMPARE, 1, "tensors.json",
-        make=changed("sgd/tensors.json", lambda epochs: [dict.fromkeys(each, "0" * 12) for each in epochs])),
-    row("a history of the compared run is changed", COMPARE, 1, "sgd",
-        make=changed("sgd/history.json", put("1/train_loss", 0.25))),
+        make=changed("chosen/tensors.json", lambda epochs: [dict.fromkeys(each, "0" * 12) for each in epochs])),
+    row("a history of the compared run is changed", COMPARE, 1, "chosen",
+        make=changed("chosen/history.json", put("1/train_loss", 0.25))),
     row("a picture of the machine stands in the scores", "report --preset tiny", 2, "scores.npz", make=photograph,
         intact="every file: no page shows the picture", afterwards=no_secret),
     row("an earlier report lists a file of the user", REPORT, 0, "wrote", make=forged_record(["thesis.txt"]),

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.font_manager  # noqa: F401  (it writes its list of fonts into the home of whoever loads it first)
 import numpy as np
 from PIL import Image
 
@@ -28,6 +29,11 @@ LIMIT = 20.0  # seconds, after which a command hangs
 HASHED = 1 << 20  # bytes; of larger files, size and time of change tell
 PROGRAM = "in4310repro: "
 SEED = 0
+CHOSEN = "chosen"  # the setting of the smaller run
+
+
+# What Python shows no user.
+HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 
 class HangError(BaseException):
@@ -98,6 +104,8 @@ def call(words: Sequence[str], folder: Path, environment: Mapping[str, str | Non
     place = _place(folder, words, {"COLUMNS": "200"} | dict(environment or {}))
     with place, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
         warnings.simplefilter("default")
+        for hidden in HIDDEN:
+            warnings.simplefilter("ignore", hidden)
         try:
             with time_limit(LIMIT):
                 cli.main()
@@ -143,14 +151,50 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def write_json(folder: Path, name: str, value: Any) -> None:
+    """Replaces a JSON file, and no second name of it."""
+    (folder / name).unlink()
+    (folder / name).write_text(json.dumps(value, indent=1) + "\n")
+
+
+def seal(folder: Path, *names: str) -> None:
+    """Enters files in the manifest of a run as they are, as one who forges a run would; without names, all files."""
+    recorded: dict[str, str] = json.loads((folder / "manifest.json").read_text())
+    manifest = {name: sha256 for name, sha256 in recorded.items() if (folder / name).exists()}
+    for name in names or manifest:
+        if (folder / name).is_file():
+            manifest[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    write_json(folder, "manifest.json", manifest)
+
+
+def make_one_setting(finished_run: Path, folder: Path) -> Path:
+    """The tiny run as it would have ended with its selected setting alone, under the name `CHOSEN`: a third to hash."""
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    config = json.loads((finished_run / "config.json").read_text())
+    manifest = json.loads((finished_run / "manifest.json").read_text())
+    selected = metrics["setting"]
+    names = [setting["name"] for setting in config["settings"]]
+    ignored = shutil.ignore_patterns(*(name for name in names if name != selected))
+    shutil.copytree(finished_run, folder, copy_function=link_or_copy, ignore=ignored)
+    (folder / selected).rename(folder / CHOSEN)
+    kept = [setting | {"name": CHOSEN} for setting in config["settings"] if setting["name"] == selected]
+    renamed = {name.replace(f"{selected}/", f"{CHOSEN}/"): sha256 for name, sha256 in manifest.items()}
+    write_json(folder, "config.json", config | {"settings": kept})
+    write_json(folder, "metrics.json", metrics | {"setting": CHOSEN})
+    write_json(folder, "manifest.json", dict(sorted(renamed.items())))
+    seal(folder, "config.json", "metrics.json")
+    return folder
+
+
 class Sandbox:
     """A folder that holds all that a command may touch: `work`, where it runs, a home, and the files of others.
 
     What a row of the table needs beyond these is made on request; every maker returns the path that it made.
     """
 
-    def __init__(self, root: Path, finished_run: Path) -> None:
-        self.root, self.work, self.finished_run = root, root / "work", finished_run
+    def __init__(self, root: Path, finished_run: Path, one_setting: Path) -> None:
+        self.root, self.work = root, root / "work"
+        self._finished_run, self._one_setting = finished_run, one_setting
         self.environment: dict[str, str | None] = {
             "HOME": str(root / "home"),
             "TORCH_HOME": str(root / "home/torch"),
@@ -173,11 +217,13 @@ class Sandbox:
         finally:
             tempfile.tempdir = before
 
-    def run(self, path: str = "runs/tiny", *, weights: bool = True) -> Path:
-        """A copy of the finished tiny run; its weights are second names of one file each, so replace them whole."""
-        ignore = None if weights else shutil.ignore_patterns("*.safetensors")
-        copy = shutil.copytree(self.finished_run, self.work / path, copy_function=link_or_copy, ignore=ignore)
-        return Path(copy)
+    def run(self, path: str = "runs/tiny") -> Path:
+        """A copy of the run of one setting; weights are second names of one file, so replace them whole."""
+        return Path(shutil.copytree(self._one_setting, self.work / path, copy_function=link_or_copy))
+
+    def whole_run(self, path: str = "runs/tiny") -> Path:
+        """A copy of the tiny run with all its settings, likewise."""
+        return Path(shutil.copytree(self._finished_run, self.work / path, copy_function=link_or_copy))
 
     def photos(self, path: str = "photos", classes: Sequence[str] = ("cat", "dog"), images: int = 9) -> Path:
         """A folder of class folders with small pictures, no two alike."""
@@ -209,16 +255,6 @@ class Sandbox:
         text = (self.work / path).read_text()
         assert old in text, f"{path} has no {old!r}"
         return self.write(path, text.replace(old, new, 1))
-
-    def seal(self, run: str = "runs/tiny") -> None:
-        """Writes the manifest of a run again, as one who forges it would."""
-        folder = self.work / run
-        manifest = {
-            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            for name in json.loads((folder / "manifest.json").read_text())
-            if (folder / name).is_file()
-        }
-        self.write(f"{run}/manifest.json", json.dumps(manifest, indent=1))
 
     def patch(self, target: object, name: str, value: object) -> None:
         """Replaces an attribute until the command has ended."""

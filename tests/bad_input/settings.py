@@ -104,6 +104,6 @@ ROWS = [
         2,
         "epochs 3",
         "the run has 2",
-        make=lambda box: (box.run(weights=False), box.write("mine.toml", "epochs = 3")),
+        make=lambda box: (box.run(), box.write("mine.toml", "epochs = 3")),
     ),
 ]

@@ -11,7 +11,7 @@ import pytest
 from in4310repro import cli
 from tests.bad_input import table
 from tests.bad_input.row import Row, faults
-from tests.bad_input.sandbox import Sandbox
+from tests.bad_input.sandbox import Sandbox, make_one_setting
 
 LEAST = 150
 MOST_PROCESSES = 25
@@ -21,9 +21,14 @@ def identifier(row: Row) -> str:
     return f"{row.group}: {row.name}".replace(" ", "-")
 
 
+@pytest.fixture(scope="module")
+def one_setting(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_one_setting(finished_run, tmp_path_factory.mktemp("one") / "tiny")
+
+
 @pytest.fixture
-def box(tmp_path: Path, finished_run: Path) -> Sandbox:
-    return Sandbox(tmp_path / "box", finished_run)
+def box(tmp_path: Path, finished_run: Path, one_setting: Path) -> Sandbox:
+    return Sandbox(tmp_path / "box", finished_run, one_setting)
 
 
 def marked(row: Row) -> object:
@@ -67,7 +72,7 @@ def test_a_command_that_writes_elsewhere_fails_its_row(box: Sandbox, monkeypatch
 
 
 def test_a_traceback_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "main", lambda: {}["key"])
+    monkeypatch.setattr(cli, "main", int.__add__)
     assert any("Traceback" in fault for fault in faults(ROW, box))
 
 

@@ -50,7 +50,7 @@ def value(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Make:
 
 def poisoned(number: float) -> Callable[[torch.Tensor], torch.Tensor]:
     def change(tensor: torch.Tensor) -> torch.Tensor:
-        tensor.view(-1)[3] = number
+        tensor[(0,) * tensor.ndim] = number
         return tensor
 
     return change
@@ -102,7 +102,7 @@ def header(text: str, claimed: int | None = None) -> bytes:
 def archive_of_code() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("archive/data.pkl", pickle.dumps({"conv1.weight": Code()}))
+        file.writestr("archive/data.pkl", pickle.dumps({"conv1.weight": Code()}, protocol=2))
         file.writestr("archive/version", "3")
     return buffer.getvalue()
 
@@ -243,7 +243,7 @@ ROWS = [
         2,
         "w.pth",
         intact="every file: the code does not run",
-        make=raw("w.pth", pickle.dumps({"conv1.weight": Code()})),
+        make=raw("w.pth", pickle.dumps({"conv1.weight": Code()}, protocol=2)),
     ),
     row(
         "an archive of torch holds code",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -20,11 +19,17 @@ from in4310repro.config import to_json
 from in4310repro.feature_maps import of_run
 from in4310repro.presets import PRESETS
 from in4310repro.report import figures
-from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import HistoryRow
-from in4310repro.training import Task
 from tests.bad_input import splits
-from tests.bad_input.sandbox import Outcome, Sandbox, changes, link_or_copy, snapshot
+from tests.bad_input.sandbox import (
+    Outcome,
+    Sandbox,
+    changes,
+    link_or_copy,
+    make_one_setting,
+    seal,
+    snapshot,
+    write_json,
+)
 from tests.fuzzing import damages
 from tests.fuzzing.printed import ENDINGS, printed
 
@@ -80,34 +85,17 @@ class Bases:
     published: Path
 
 
-def _write_json(folder: Path, name: str, value: Any) -> None:
-    (folder / name).unlink()
-    (folder / name).write_text(json.dumps(value, indent=1) + "\n")
-
-
-def seal(folder: Path) -> None:
-    """Writes the manifest of the files that are there."""
-    names = [name for name in json.loads((folder / "manifest.json").read_text()) if (folder / name).is_file()]
-    _write_json(folder, "manifest.json", {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names})
-
-
 def make_bases(finished_run: Path, folder: Path) -> Bases:
     """Three runs out of the tiny one, each as the program itself would have left it."""
-    bases = Bases(folder / "one", folder / "corrected", folder / "published")
-    metrics = json.loads((finished_run / "metrics.json").read_text())
-    config = json.loads((finished_run / "config.json").read_text())
-    others = [setting["name"] for setting in config["settings"] if setting["name"] != metrics["setting"]]
-    shutil.copytree(finished_run, bases.one_setting, copy_function=link_or_copy, ignore=shutil.ignore_patterns(*others))
-    kept = [setting for setting in config["settings"] if setting["name"] == metrics["setting"]]
-    _write_json(bases.one_setting, "config.json", config | {"settings": kept})
+    bases = Bases(make_one_setting(finished_run, folder / "one"), folder / "corrected", folder / "published")
     for each in (bases.corrected, bases.published):
         shutil.copytree(finished_run, each, ignore=shutil.ignore_patterns("*.safetensors"))
-    _write_json(bases.published, "config.json", config | {"protocol": sorted(deviations.parse("published"))})
+    config, metrics = (json.loads((finished_run / name).read_text()) for name in ("config.json", "metrics.json"))
     of_classes = ("class_accuracy", "average_precision", "mean_class_accuracy", "mean_average_precision", "loss")
     unseen = {"images": 36} | {name: metrics[name] for name in of_classes}
-    _write_json(bases.published, "metrics.json", metrics | {"unseen": unseen})
-    for run in (bases.one_setting, bases.corrected, bases.published):
-        seal(run)
+    write_json(bases.published, "config.json", config | {"protocol": sorted(deviations.parse("published"))})
+    write_json(bases.published, "metrics.json", metrics | {"unseen": unseen})
+    seal(bases.published, "config.json", "metrics.json")
     return bases
 
 
@@ -126,7 +114,7 @@ def run_case(number: int, bases: Bases, root: Path) -> Case:
     """Damages one file, runs one command on it, and lists what is wrong with the answer."""
     kind = KINDS[number % len(KINDS)]
     generator = np.random.default_rng([2024, number])
-    box = Sandbox(root / str(number), bases.one_setting)
+    box = Sandbox(root / str(number), bases.corrected, bases.one_setting)
     try:
         file, words, intact = _MAKERS[kind](box, bases, number, generator)
         before = snapshot(box.root)
@@ -172,7 +160,7 @@ def _damaged_run(box: Sandbox, bases: Bases, number: int, generator: Generator) 
     # Half of the damages are entered in the manifest, as one who forges a run would do.
     sealed = name != "manifest.json" and chance > 0.5 and not name.endswith(".safetensors")
     if sealed:
-        seal(run)
+        seal(run, name)
     harmless = new == original or (name == "manifest.json" and _same_manifest(original, new))
     return f"run: {Path(name).name}", list(WORDS[command]), sealed or (harmless and (run / name).is_file())
 
@@ -220,19 +208,18 @@ _MAKERS = {"run": _damaged_run, "TOML": _damaged_settings, "split": _damaged_spl
 @contextlib.contextmanager
 def without_long_work(*, drawing: bool) -> Iterator[None]:
     """A training ends where its first step would begin; a report draws nothing and measures nothing, if so asked."""
-    fit, measure, png = experiment.fit, of_run.measure, figures.png
 
-    def begin(_task: Task) -> list[HistoryRow]:
+    def begin(*_task: object) -> None:
         raise SystemExit(0)
 
-    def as_recorded(run: FinishedRun, *_how: object) -> FinishedRun:
-        return run
-
-    experiment.fit = begin
+    replaced: list[tuple[object, str, object]] = [(experiment, "fit", begin)]
     if not drawing:
-        of_run.measure = as_recorded  # type: ignore[assignment]
-        figures.png = lambda *_arguments: b""  # type: ignore[assignment]
+        replaced += [(of_run, "measure", lambda run, *_how: run), (figures, "png", lambda *_drawing: b"")]
+    before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
+    for module, name, value in replaced:
+        setattr(module, name, value)
     try:
         yield
     finally:
-        experiment.fit, of_run.measure, figures.png = fit, measure, png
+        for module, name, value in before:
+            setattr(module, name, value)

@@ -140,7 +140,8 @@ def damaged_bytes(data: bytes, generator: Generator) -> bytes:
         return data[:place]
     if chance < 0.85:
         return b""
-    return data[:place] + pick(generator, (b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", data[:100])) + data[place:]
+    more: bytes = pick(generator, (b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", data[:100]))
+    return data[:place] + more + data[place:]
 
 
 def flipped(data: bytes, place: int, bit: int) -> bytes:

@@ -39,16 +39,6 @@ def test_the_cases_of_the_suite_are_not_those_of_the_session() -> None:
     assert CASES <= FIRST
 
 
-def first_of(bases: Bases, root: Path, command: str, code: int, kind: str = "") -> int:
-    """The first case that a command ends with this code."""
-    for number in range(FIRST):
-        if cases.KINDS[number % len(cases.KINDS)] == "run":
-            case = run_case(number, bases, root)
-            if case.command.startswith(command) and case.outcome.code == code and kind in case.kind:
-                return number
-    raise AssertionError(f"no case of {command} ends with {code}")
-
-
 @pytest.mark.parametrize("command", cases.WORDS)
 def test_what_is_damaged_is_accepted_undamaged(
     command: str, bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -74,10 +64,14 @@ def appended(name: str, data: bytes, _generator: Any) -> bytes:
     return data + b"\n" if name.endswith(".json") else data
 
 
+def failing(*_arguments: object) -> None:
+    raise KeyError("a key")
+
+
 def test_a_reader_that_fails_on_a_missing_key_is_found(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "verify", lambda *_arguments: {}["key"])
+    monkeypatch.setattr(verification, "verify", failing)
     monkeypatch.setattr(cases, "COMMANDS", ("verify",))
     monkeypatch.setattr(cases, "damaged", lambda _name, data, _generator: data)
     assert run_case(1, bases, tmp_path).faults
