@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from in4310repro.feature_maps import of_run
+from in4310repro.report import figures
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox, seal
 
@@ -219,10 +221,12 @@ def no_secret(box: Sandbox) -> None:
 
 
 def forged_record(names: list[object]) -> Make:
-    """An earlier report whose record lists files that are not its own."""
+    """An earlier report whose record lists files that are not its own; the next one neither measures nor draws."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)
+        box.patch(of_run, "measure", lambda run, *_how: run)
+        box.patch(figures, "png", lambda *_drawing: b"")
         box.write("reports/tiny/run.json", json.dumps({"figures": names}))
         box.write("reports/tiny/thesis.txt", "years of work")
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.font_manager  # noqa: F401  (it writes its list of fonts into the home of whoever loads it first)
+import matplotlib
 import numpy as np
 from PIL import Image
 
@@ -37,7 +37,7 @@ HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resource
 
 
 class HangError(BaseException):
-    """A command ran longer than `LIMIT`; no handler of the product catches it."""
+    """A command ran longer than `LIMIT`."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,21 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raises HangError after so many seconds, where the system has timers."""
+def time_limit(seconds: float) -> Iterator[list[float]]:
+    """Raises HangError after so many seconds, where the system has timers, and notes it in the list that it yields."""
+    passed: list[float] = []
     if not hasattr(signal, "setitimer"):
-        yield
+        yield passed
         return
 
     def stop(_number: int, _frame: object) -> None:
+        passed.append(seconds)
         raise HangError
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        yield passed
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -100,21 +102,26 @@ def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | N
 
 def call(words: Sequence[str], folder: Path, environment: Mapping[str, str | None] | None = None) -> Outcome:
     """A command as typed in a folder, run in this process."""
-    out, err, code = io.StringIO(), io.StringIO(), None
+    out, err = io.StringIO(), io.StringIO()
+    code: int | None = None
+    passed: list[float] = []
     place = _place(folder, words, {"COLUMNS": "200"} | dict(environment or {}))
     with place, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
         warnings.simplefilter("default")
         for hidden in HIDDEN:
             warnings.simplefilter("ignore", hidden)
         try:
-            with time_limit(LIMIT):
+            with time_limit(LIMIT) as passed:
                 cli.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         except HangError:
-            err.write(f"no end after {LIMIT:g} s\n")
+            pass
         except BaseException:
             err.write(traceback.format_exc())
+    if passed:
+        # Whatever the program made of it.
+        return Outcome(None, out.getvalue(), f"{err.getvalue()}no end after {LIMIT:g} s\n")
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
@@ -199,6 +206,8 @@ class Sandbox:
             "HOME": str(root / "home"),
             "TORCH_HOME": str(root / "home/torch"),
             "TMPDIR": str(root / "temporary"),
+            # Else whoever loads it first writes a list of fonts into the home.
+            "MPLCONFIGDIR": matplotlib.get_configdir(),
         }
         self.undo = contextlib.ExitStack()
         for name in ("work", "home", "temporary", "victim"):

@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from tests.bad_input.images import photos
 from tests.bad_input.row import PATIENCE, Act, rows_of
 from tests.bad_input.sandbox import Sandbox
 
@@ -57,30 +56,11 @@ ROWS = [
         afterwards=no_half_files,
     ),
     row(
-        "SIGINT in the middle of a training",
-        TRAIN,
-        130,
-        "--resume continues",
-        written=RUN,
-        act=when("adamw epoch 1", signal.SIGINT),
-        intact="what was trained: --resume continues",
-        afterwards=no_half_files,
-    ),
-    row(
         "SIGTERM while scenes are drawn",
         "data scenes new --images 2000",
         130,
         "interrupted",
         written=("work/new*",),
         act=when("drawing scenes", 15),
-    ),
-    row(
-        "SIGTERM while a folder is measured",
-        "features --data photos --weights none --images 50 --out maps.json",
-        130,
-        "interrupted",
-        make=photos,
-        act=when("feature maps", 15),
-        written=("work/maps*",),
     ),
 ]
