@@ -300,7 +300,7 @@ def damaged_print(data: bytes, generator: Generator) -> bytes:
     if kind == "line":
         del lines[first]
     elif kind == "repeat":
-        lines[first:first] = [lines[second]] * int(pick(generator, (1, 3, 500)))
+        lines[first:first] = [lines[second]] * int(pick(generator, (1, 3, 30)))
     else:
         lines[first], lines[second] = lines[second], lines[first]
     return "".join(lines).encode(errors="surrogatepass")

@@ -28,7 +28,9 @@ def _json() -> str:
 
 
 def _toml() -> str:
-    return "".join(f"[{name}]\naccuracy = {accuracy}\nsupport = {images}\n" for name, _, images, accuracy in _rows())
+    accuracies = ", ".join(f'{name} = "{accuracy}"' for name, _, _, accuracy in _rows())
+    sizes = ", ".join(f"{name} = {images}" for name, _, images, _ in _rows())
+    return f'[[table]]\nname = "test"\naccuracy = {{ {accuracies} }}\nsizes = {{ {sizes} }}\n'
 
 
 def _latex() -> str:
