@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def cache_is_a_file(box: Sandbox) -> None:
 
 
 def a_cached_pixel_is_another(box: Sandbox) -> None:
-    (file,) = [file for file in (own_cache(box) / "pixels").iterdir() if file.suffix == ".npy"]
+    (file,) = (own_cache(box) / "pixels").iterdir()
     data = bytearray(file.read_bytes())
     data[-100] ^= 64
     file.write_bytes(bytes(data))
@@ -62,11 +63,10 @@ def the_seal_of_the_scenes_is_gone(box: Sandbox) -> None:
         seal.unlink()
 
 
-def a_pixel_cache_is_a_folder(box: Sandbox) -> None:
-    for file in (own_cache(box) / "pixels").iterdir():
-        if file.suffix == ".npy":
-            file.unlink()
-            file.mkdir()
+def the_pixel_cache_is_a_file(box: Sandbox) -> None:
+    cache = own_cache(box)
+    shutil.rmtree(cache / "pixels")
+    (cache / "pixels").write_text("x")
 
 
 def fails(error: BaseException, target: object, name: str) -> Callable[[Sandbox], object]:
@@ -106,7 +106,7 @@ ROWS = [
     ),
     row("a scene in the cache has another byte", EVALUATE, 2, "home/cache", make=a_cached_scene_is_another),
     row("the seal of the scenes in the cache is gone", EVALUATE, 2, "home/cache", make=the_seal_of_the_scenes_is_gone),
-    row("pixels in the cache are a folder", EVALUATE, 2, "home/cache", make=a_pixel_cache_is_a_folder),
+    row("the folder of cached pixels is a file", EVALUATE, 2, "home/cache", make=the_pixel_cache_is_a_file),
     row("the number of processes is a word", MAPS, 2, "WORLD_SIZE", "many", make=variables(photos, WORLD_SIZE="many")),
     row("the number of processes is 0", MAPS, 2, "WORLD_SIZE", make=variables(photos, WORLD_SIZE="0")),
     row("the number of processes is empty", MAPS, 2, "WORLD_SIZE", make=variables(photos, WORLD_SIZE="")),
@@ -130,8 +130,9 @@ ROWS = [
     row(
         "the program runs out of memory",
         EVALUATE,
-        2,
+        70,
         "memory",
+        written=("temporary/*",),
         make=fails(MemoryError("cannot allocate"), evaluation, "evaluate"),
     ),
     disk(

@@ -201,7 +201,9 @@ def flipped(name: str, place: float, *, whole: bool = False) -> Make:
 
 
 def unfinished(box: Sandbox) -> None:
-    (box.run(RUN) / "metrics.json").unlink()
+    folder = box.run(RUN)
+    (folder / "metrics.json").unlink()
+    seal(folder, "config.json")
 
 
 def photograph(box: Sandbox) -> None:
