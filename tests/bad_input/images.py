@@ -78,7 +78,8 @@ def special(kind: str, name: str = "photos/cat/x.png") -> Make:
             here = os.open(".", os.O_RDONLY)
             # The path of a socket is at most about 100 bytes long.
             os.chdir(path.parent)
-            socket.socket(socket.AF_UNIX).bind(path.name)
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(path.name)
             os.fchdir(here)
             os.close(here)
         elif kind == "link to a device":

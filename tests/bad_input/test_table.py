@@ -35,7 +35,7 @@ def marked(row: Row) -> object:
     return pytest.param(row, id=identifier(row), marks=[pytest.mark.process] if row.process else [])
 
 
-@pytest.mark.parametrize("row", map(marked, table.ROWS))
+@pytest.mark.parametrize("row", [marked(row) for row in table.ROWS])
 def test_bad_input_is_refused_in_a_sentence_and_nothing_else_is_touched(row: Row, box: Sandbox) -> None:
     assert faults(row, box) == []
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -117,7 +118,10 @@ def device(box: Sandbox) -> None:
 
 
 def quantised(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+    with warnings.catch_warnings():
+        # Deprecated, and still in people's files.
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
 
 
 ROWS = [
