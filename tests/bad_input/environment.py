@@ -130,9 +130,8 @@ ROWS = [
     row(
         "the program runs out of memory",
         EVALUATE,
-        70,
+        2,
         "memory",
-        written=("temporary/*",),
         make=fails(MemoryError("cannot allocate"), evaluation, "evaluate"),
     ),
     disk(
