@@ -22,3 +22,13 @@ def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numer
         Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
     with pytest.raises(ValueError, match=r"has the classes \['cat', 'dog'\]; the network of"):
         evaluate(FinishedRun.open(finished_run), numerics, str(tmp_path))
+
+
+def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(own_run)
+    file = own_run / run.metrics["setting"] / "best.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"best\.safetensors holds other weights than the test set was scored with"):
+        evaluate(run, numerics)

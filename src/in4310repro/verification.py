@@ -49,7 +49,7 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     try:
         run = FinishedRun.open(folder)
         differences += wrong_in_manifest(run)
-        model = run.selected_network()
+        model = run.saved_network()
     except (ValueError, OSError) as error:
         # What can no longer be read is a difference too, and says so itself.
         return Verification(differences=[*differences, f"{folder} cannot be read completely: {error}"])

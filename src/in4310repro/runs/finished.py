@@ -22,6 +22,7 @@ from in4310repro.runs.consistency import refuse_contradictions
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import FeatureMaps, HistoryRow, RunMetrics, TensorHashes
 from in4310repro.scores import Scores
+from in4310repro.tensors import tensors_sha256
 
 # dtype and number of axes of each array in scores.npz.
 SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
@@ -84,7 +85,21 @@ class FinishedRun:
         return self.metrics["classes"]
 
     def selected_network(self) -> torch.nn.Module:
-        """The network of the selected setting with its best weights, on the CPU.
+        """The network that the test set was scored with, on the CPU.
+
+        Raises:
+            ValueError: the weights are missing, damaged, of another network or others than were scored.
+        """
+        model = self.saved_network()
+        if tensors_sha256(model.state_dict()) != self.metrics["weights_sha256"]:
+            file = self.folder / names.of_setting(self.metrics["setting"], names.BEST_WEIGHTS)
+            raise ValueError(
+                f"{file} holds other weights than the test set was scored with: see weights_sha256 in {names.METRICS}"
+            )
+        return model
+
+    def saved_network(self) -> torch.nn.Module:
+        """The network of the selected setting with its best weights as they are now, on the CPU.
 
         Raises:
             ValueError: the weights are missing, damaged or of another network.
