@@ -83,7 +83,7 @@ ROWS = [
     ),
     row("a setting is named -", COMMAND, 2, "'-'", make=setting('name = "-"')),
     row("a setting's name leads out of the run", COMMAND, 2, "'../x'", make=setting('name = "../x"')),
-    row("a setting's name is absolute", COMMAND, 2, "'/tmp/x'", make=setting('name = "/tmp/x"')),
+    row("a setting's name is absolute", COMMAND, 2, "'/a/x'", make=setting('name = "/a/x"')),
     row("a setting's name has a line break", COMMAND, 2, "setting", make=setting('name = "a\\nb"')),
     row("a setting's name is 300 characters long", COMMAND, 2, "setting", make=setting(f'name = "{"a" * 300}"')),
     row("a setting is named like a device of Windows", COMMAND, 2, "con", make=setting('name = "con"')),
