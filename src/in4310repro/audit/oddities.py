@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from in4310repro.audit.data_sets import SCENES, is_scenes
 from in4310repro.audit.floor import least_average_precision, ranked
@@ -51,6 +52,7 @@ def upper_tail(correct: int, images: int, accuracy: Fraction) -> Fraction:
     return Fraction(sum(terms), accuracy.denominator**images)
 
 
+@lru_cache(maxsize=100_000)
 def same_count(images: int, rate: float) -> float:
     """P(X = Y) for two independent binomial counts: sum over k of P(X = k)^2."""
     if rate in (0, 1):
