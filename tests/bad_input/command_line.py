@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from tests.bad_input.images import linked, photos, png
 from tests.bad_input.row import each_of, rows_of
 from tests.bad_input.sandbox import Sandbox
+from tests.special_files import link_to_a_device, named_pipe
 
 row = rows_of("command line")
 
@@ -20,11 +20,11 @@ def file(name: str, content: str | bytes) -> Callable[[Sandbox], object]:
 
 
 def fifo(box: Sandbox) -> None:
-    os.mkfifo(box.work / "report.txt")
+    named_pipe(box.work / "report.txt")
 
 
 def device(box: Sandbox) -> None:
-    (box.work / "report.txt").symlink_to("/dev/zero")
+    link_to_a_device(box.work / "report.txt")
 
 
 def folder(name: str) -> Callable[[Sandbox], object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import struct
 import unicodedata
 import zlib
@@ -14,6 +13,7 @@ from PIL import Image
 
 from tests.bad_input.row import each_of, rows_of
 from tests.bad_input.sandbox import Sandbox
+from tests.special_files import link_to_a_device, named_pipe, unix_socket
 
 row = rows_of("images and folders")
 
@@ -73,19 +73,13 @@ def special(kind: str, name: str = "photos/cat/x.png") -> Make:
         box.photos()
         path = box.work / name
         if kind == "FIFO":
-            os.mkfifo(path)
+            named_pipe(path)
         elif kind == "socket":
-            here = os.open(".", os.O_RDONLY)
-            # The path of a socket is at most about 100 bytes long.
-            os.chdir(path.parent)
-            with socket.socket(socket.AF_UNIX) as made:
-                made.bind(path.name)
-            os.fchdir(here)
-            os.close(here)
+            unix_socket(path)
         elif kind == "link to a device":
-            path.symlink_to("/dev/zero")
+            link_to_a_device(path)
         else:
-            os.mkfifo(box.root / "victim/pipe")
+            named_pipe(box.root / "victim/pipe")
             path.symlink_to(box.root / "victim/pipe")
 
     return make

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from in4310repro.feature_maps import of_run
 from in4310repro.report import figures
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox, seal
+from tests.special_files import named_pipe
 
 row = rows_of("run folders")
 
@@ -182,7 +182,7 @@ def fifo(name: str) -> Make:
         box.run(RUN)
         box.run(OTHER)
         (box.work / RUN / name).unlink()
-        os.mkfifo(box.work / RUN / name)
+        named_pipe(box.work / RUN / name)
 
     return make
 

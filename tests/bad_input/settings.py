@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox
+from tests.special_files import link_to_a_device, named_pipe
 
 row = rows_of("TOML")
 
@@ -25,13 +25,13 @@ def setting(more: str) -> Callable[[Sandbox], object]:
 
 
 def a_link_to_a_device(box: Sandbox) -> None:
-    (box.work / "mine.toml").symlink_to("/dev/zero")
+    link_to_a_device(box.work / "mine.toml")
 
 
 ROWS = [
     row("the file is not there", COMMAND, 2, "no file mine.toml"),
     row("the file is a folder", COMMAND, 2, "mine.toml", make=lambda box: (box.work / "mine.toml").mkdir()),
-    row("the file is a FIFO", COMMAND, 2, "mine.toml", make=lambda box: os.mkfifo(box.work / "mine.toml")),
+    row("the file is a FIFO", COMMAND, 2, "mine.toml", make=lambda box: named_pipe(box.work / "mine.toml")),
     row("the file is a link to a device", COMMAND, 2, "mine.toml", make=a_link_to_a_device),
     row("the file is no TOML", COMMAND, 2, "mine.toml is not TOML", make=toml("epochs: 3")),
     row("the file is no UTF-8", COMMAND, 2, "mine.toml is not TOML", make=toml(b'model = "\xff"')),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox
+from tests.special_files import link_to_a_device, named_pipe
 
 row = rows_of("splits")
 
@@ -61,12 +61,12 @@ def swapped_classes(lines: list[list[str]]) -> None:
 
 def fifo(box: Sandbox) -> None:
     box.photos()
-    os.mkfifo(box.work / "split.csv")
+    named_pipe(box.work / "split.csv")
 
 
 def device(box: Sandbox) -> None:
     box.photos()
-    (box.work / "split.csv").symlink_to("/dev/zero")
+    link_to_a_device(box.work / "split.csv")
 
 
 def folder(box: Sandbox) -> None:

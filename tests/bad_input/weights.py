@@ -18,6 +18,7 @@ from in4310repro import models
 from in4310repro.tensors import tensor_bytes
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox
+from tests.special_files import link_to_a_device, named_pipe
 
 row = rows_of("weights")
 
@@ -114,7 +115,7 @@ def beyond(box: Sandbox) -> None:
 
 
 def device(box: Sandbox) -> None:
-    (box.work / "w.safetensors").symlink_to("/dev/zero")
+    link_to_a_device(box.work / "w.safetensors")
 
 
 def quantised(tensor: torch.Tensor) -> torch.Tensor:
@@ -127,8 +128,8 @@ def quantised(tensor: torch.Tensor) -> torch.Tensor:
 ROWS = [
     row("the file is not there", SAFE, 2, "w.safetensors", ".pth"),
     row("the file is a folder", SAFE, 2, "w.safetensors", make=lambda box: (box.work / "w.safetensors").mkdir()),
-    row("the file is a FIFO", SAFE, 2, "w.safetensors", make=lambda box: os.mkfifo(box.work / "w.safetensors")),
-    row("the pickled file is a FIFO", PICKLED, 2, "w.pth", make=lambda box: os.mkfifo(box.work / "w.pth")),
+    row("the file is a FIFO", SAFE, 2, "w.safetensors", make=lambda box: named_pipe(box.work / "w.safetensors")),
+    row("the pickled file is a FIFO", PICKLED, 2, "w.pth", make=lambda box: named_pipe(box.work / "w.pth")),
     row("the file is a link to a device", SAFE, 2, "w.safetensors", make=device),
     row("the name is empty", "train --preset tiny --weights ''", 2, "weights"),
     row("the file is empty", SAFE, 2, "w.safetensors", make=raw("w.safetensors", b"")),
