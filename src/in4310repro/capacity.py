@@ -10,6 +10,7 @@ from pathlib import Path
 # Bytes that each pixel of a batch's images takes at least, in the smallest network: feature maps and their gradients in
 # training (measured: 620), and two feature maps at a time without gradients.
 TRAINING_BYTES, EVALUATION_BYTES = 400, 100
+DRAWING_BYTES = 250  # of each pixel of a scene while it is drawn (measured: 266 to 288)
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 

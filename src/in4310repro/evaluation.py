@@ -9,7 +9,7 @@ from in4310repro.data.images import ImageSet, load_images
 from in4310repro.deviations import Deviations
 from in4310repro.metrics import ClassMetrics
 from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict
+from in4310repro.prediction import predict, refuse_too_large
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.text import publishable_place
@@ -45,6 +45,7 @@ def evaluate(
     Raises:
         ValueError: the folder's classes are not the run's, or images are missing.
     """
+    refuse_too_large(run.config, numerics)
     images = _images_of_folder(run, data, progress) if data else run.test_images(None, progress)
     model = numerics.place(run.selected_network())
     scores = predict(model, images, run.config, numerics, progress)

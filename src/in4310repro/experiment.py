@@ -11,7 +11,7 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import models
-from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, refuse_beyond_disk, refuse_beyond_memory
+from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.config import Config
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
@@ -25,7 +25,7 @@ from in4310repro.features import choose
 from in4310repro.files import read_bytes
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict
+from in4310repro.prediction import predict, refuse_too_large
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -53,7 +53,7 @@ def train(
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs.
     """
-    _refuse_too_large(config, numerics.device)
+    _refuse_too_large(config, numerics)
     if config.imagenet or config.cifar10:
         comparison_sets(config)
     images = _catalogue(config, progress)
@@ -88,14 +88,13 @@ def train(
     return FinishedRun.open(folder)
 
 
-def _refuse_too_large(config: Config, device: str) -> None:
+def _refuse_too_large(config: Config, numerics: Numerics) -> None:
     """Raises ValueError for sizes that this machine cannot hold, before anything is read or drawn."""
     pixels = config.image_size**2
-    if device == "cpu":
-        size = f"image_size {config.image_size} takes"
-        refuse_beyond_memory(f"batch_size {config.batch_size} at {size}", config.batch_size * pixels * TRAINING_BYTES)
-        need = config.evaluation_batch_size * pixels * EVALUATION_BYTES
-        refuse_beyond_memory(f"evaluation_batch_size {config.evaluation_batch_size} at {size}", need)
+    if numerics.device == "cpu":
+        what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
+        refuse_beyond_memory(what, config.batch_size * pixels * TRAINING_BYTES)
+    refuse_too_large(config, numerics)
     if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
         need = config.scenes * len(CLASSES) * pixels * 3
         what = f"{config.scenes} scenes of each class at image_size {config.image_size}"

@@ -1,4 +1,4 @@
-"""predict(): softmax scores of every image of a set."""
+"""predict(): softmax scores of every image of a set, and refuse_too_large(), before any is decoded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from in4310repro.capacity import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
 from in4310repro.config import Config
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet
@@ -14,6 +15,21 @@ from in4310repro.numerics import Numerics
 from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
+
+
+def refuse_too_large(config: Config, numerics: Numerics) -> None:
+    """Nothing, where this machine can hold a batch of an evaluation and, without data, a scene that is drawn.
+
+    Raises:
+        ValueError: names the setting, what it takes, and what there is.
+    """
+    pixels = config.image_size**2
+    size = f"image_size {config.image_size} takes"
+    if numerics.device == "cpu":
+        need = config.evaluation_batch_size * pixels * EVALUATION_BYTES
+        refuse_beyond_memory(f"evaluation_batch_size {config.evaluation_batch_size} at {size}", need)
+    if not config.data:
+        refuse_beyond_memory(f"a scene drawn at {size}", pixels * DRAWING_BYTES)
 
 
 def predict(

@@ -16,7 +16,7 @@ from in4310repro.deviations import Deviation
 from in4310repro.files import file_sha256
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict
+from in4310repro.prediction import predict, refuse_too_large
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, finished_files, image_root
@@ -50,6 +50,7 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
         run = FinishedRun.open(folder)
         differences += wrong_in_manifest(run)
         model = run.saved_network()
+        refuse_too_large(run.config, numerics)
     except (ValueError, OSError) as error:
         # What can no longer be read is a difference too, and says so itself.
         return Verification(differences=[*differences, f"{folder} cannot be read completely: {error}"])

@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 from in4310repro.data import embedded, scenes
-from in4310repro.data.embedded import CONTENTS_FILE, differences_from_drawn, embedded_catalogue, write_scenes
+from in4310repro.data.embedded import (
+    CONTENTS_FILE,
+    MOST_DIFFERENCES,
+    differences_from_drawn,
+    embedded_catalogue,
+    write_scenes,
+)
 from in4310repro.data.folders import Entry, catalogue, contents_sha256
 from in4310repro.data.splits import Split, stratified_split
 from in4310repro.files import file_sha256
@@ -94,7 +100,7 @@ def test_another_class_path_number_or_seed_is_a_difference() -> None:
     first = split.parts["test"][0]
     for other in (changed(split, "test", label=5 - first.label), changed(split, "test", path="sea/9999.bmp")):
         assert differences_from_drawn(other, 3, 32, 0) == [f"the split has no {first.path} that is the scene drawn now"]
-    assert len(differences_from_drawn(split, 3, 32, 1)) == 18
+    assert len(differences_from_drawn(split, 3, 32, 1)) == MOST_DIFFERENCES
     assert differences_from_drawn(split, 10**12, 32, 0) == [
         "the split has 18 images; 1000000000000 scenes of each of 6 classes are drawn"
     ]

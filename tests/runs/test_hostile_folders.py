@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro import cli
+from in4310repro import capacity, cli
 from in4310repro.config import from_json
+from in4310repro.data import scenes
 from in4310repro.files import json_bytes
 from in4310repro.numerics import Numerics
 from in4310repro.report import figures, page
@@ -227,6 +228,19 @@ def test_a_forged_file_is_a_difference_for_verify_and_wrong_input_for_the_others
     assert words in (printed if command == "verify" else error)
     assert "Traceback" not in printed + error
     assert len(error.splitlines()) == (0 if command == "verify" else 1)
+
+
+@pytest.mark.parametrize("command", ["verify", "evaluate", "report"])
+def test_a_forged_size_is_refused_with_what_it_takes_before_anything_is_drawn(
+    command: str, own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenes, "draw", None)
+    monkeypatch.setattr(capacity, "memory", lambda: 2**34)
+    seal(own_run, "config.json", put("image_size", 2**14)(own_run / "config.json"))
+    arguments = ("--preset", "tiny", "--out", str(own_run)) if command == "report" else (str(own_run),)
+    code, printed, error = call(command, *arguments)
+    assert code == (1 if command == "verify" else 2)
+    assert "image_size 16384 takes at least 200 GiB of memory, and this machine has 16 GiB" in printed + error
 
 
 def test_a_preset_that_leads_out_writes_and_removes_nothing(own_records: Path, call: Call, tmp_path: Path) -> None:

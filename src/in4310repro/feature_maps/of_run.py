@@ -18,6 +18,7 @@ from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_image
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, kernel_description
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
+from in4310repro.prediction import refuse_too_large
 from in4310repro.presets import publishable
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
@@ -76,6 +77,7 @@ def statistics(
     Raises:
         ValueError: an unknown module, image sets that cannot be read, or other weights than training started from.
     """
+    refuse_too_large(config, numerics)
     if config.weights == "none":
         model = run.selected_network()
         network = f"{config.model} as trained here by setting {run.metrics['setting']}"
