@@ -24,7 +24,10 @@ def torchvision_model(name: str, classes: int) -> torch.nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", MODELS)
+DEEP = ("resnet101", "resnet152")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in MODELS])
 def test_torchvisions_weights_in_our_network_give_torchvisions_logits(name: str, tmp_path: Path) -> None:
     theirs = torchvision_model(name, 6)
     safetensors.torch.save_file(theirs.state_dict(), tmp_path / "weights.safetensors")

@@ -28,7 +28,7 @@ def portable_here(numerics: Numerics) -> None:
         pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
 
 
-@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("threads", ["1", pytest.param("3", marks=pytest.mark.slow)])
 def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_it_nor_a_variable(
     threads: str, numerics: Numerics
 ) -> None:

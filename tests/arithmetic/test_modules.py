@@ -17,7 +17,9 @@ from in4310repro.arithmetic import SGD, cross_entropy, portable
 from tests.arithmetic.formulas import assert_same_bits_everywhere, root_mean_square
 
 SHALLOW = ["resnet18", "resnet50", "vgg11", "vgg11_bn", "mobilenet_v2"]
-NETWORKS = [*SHALLOW, "resnet34", "resnet101", "resnet152", "vgg16", "vgg16_bn"]
+DEEP = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101", "resnet152", "vgg16", "vgg16_bn")
+]
 
 
 def network(name: str) -> nn.Module:
@@ -87,7 +89,7 @@ def test_scores_and_gradients_of_a_network_are_as_near_to_double_as_torchs(name:
     assert statistics.median(ours) <= 5 * statistics.median(theirs)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*SHALLOW, *DEEP])
 def test_scores_of_every_network_agree_with_double(name: str) -> None:
     images, _ = batch(2)
     with torch.no_grad():
