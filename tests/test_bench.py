@@ -81,6 +81,7 @@ def test_twenty_times_as_many_images_take_the_same_memory() -> None:
     assert many - few < 10
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
     tmp_path: Path, numerics: Numerics
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_comparison_samples_are_read() -> None:
     assert len(comparison.cifar10(ROOT / "cifar10_sample", 200, 64, 0)) == 200
 
 
+@pytest.mark.slow
 def test_a_few_steps_on_photographs_end_in_a_report(numerics: Numerics, tmp_path: Path) -> None:
     config = replace(
         PRESETS["tiny"],
