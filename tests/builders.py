@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -33,6 +34,14 @@ def write_images(root: Path, *paths: str, size: int = 8) -> Path:
 def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -> Path:
     """Writes `root/CLASS/0.png` and on, so many of each class, no two alike; returns the root."""
     return write_images(root, *(f"{name}/{n}.png" for name, count in counts.items() for n in range(count)), size=size)
+
+
+def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
+    """What holds a place of a JSON value, such as `supports/test`, and its key there; a number names a list's item."""
+    *outer, last = [int(part) if part.isdigit() else part for part in place.split("/")]
+    for part in outer:
+        content = content[part]
+    return content, last
 
 
 def made_up_scores(count: int = 40) -> Scores:

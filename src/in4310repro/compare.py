@@ -12,7 +12,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch
-from in4310repro.tensors import tensors_sha256
+from in4310repro.tensors import tensor_hashes
 from in4310repro.verification import changed_files, wrong_in_manifest
 
 # Of a history row: how long it took is no result.
@@ -96,8 +96,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
 
 def _hashes(run: FinishedRun, setting: str) -> dict[str, str]:
     """The sha256 of each tensor in the best weights of a setting."""
-    state = run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS))
-    return {name: tensors_sha256({name: value}) for name, value in state.items()}
+    return tensor_hashes(run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS)))
 
 
 def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -24,6 +24,11 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """The sha256 of each tensor, with its name, by name."""
+    return {name: tensors_sha256({name: value}) for name, value in tensors.items()}
+
+
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """The content of a safetensors file with these tensors, from any device and in any memory layout."""
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}

@@ -21,7 +21,7 @@ from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
-from in4310repro.tensors import tensors_sha256
+from in4310repro.tensors import tensor_hashes, tensors_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +101,13 @@ class _Training:
             advance(min(position.batch * config.batch_size, len(images)), "")
             for batch in itertools.islice(loader, position.batch, None):
                 loss = self._step(batch)
-                self._refuse_non_finite("training", float(loss))
+                value = float(loss)
+                self._refuse_non_finite("training", value)
                 total += loss.double() * len(batch.paths)
                 position.batch += 1
                 images_done += len(batch.paths)
                 speed = images_done / (time.perf_counter() - start)
-                advance(len(batch.paths), f"loss {float(loss):.3f}, {speed:.0f} images/s")
+                advance(len(batch.paths), f"loss {value:.3f}, {speed:.0f} images/s")
                 due = config.checkpoint_steps and position.batch % config.checkpoint_steps == 0
                 if due or self._interrupted():
                     position.loss = float(total)
@@ -159,7 +160,7 @@ class _Training:
         if row["mean_class_accuracy"] > best:
             files.write_tensors(names.of_setting(setting, names.BEST_WEIGHTS), state)
         position.history.append(row)
-        position.tensors.append({name: tensors_sha256({name: value})[:12] for name, value in state.items()})
+        position.tensors.append({name: digits[:12] for name, digits in tensor_hashes(state).items()})
         files.write_json(names.of_setting(setting, names.TENSORS), position.tensors)
         files.write_json(names.of_setting(setting, names.HISTORY), position.history)
 

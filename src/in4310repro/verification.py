@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -100,23 +101,27 @@ def changed_essentials(files: RunFolder) -> list[str]:
     Raises:
         ValueError: the configuration is unchanged and of another format.
     """
-    changed = changed_files(files)
-    essential = [f"{files.folder / name}" for name in (names.MANIFEST, names.CONFIG, names.FINGERPRINT)]
-    if any(sentence.startswith(tuple(essential)) for sentence in changed):
-        return changed
+    # Of all files only where they are wanted: a run's weights take long to hash, and `verify` does it once more.
+    if changed_files(files, (names.MANIFEST, names.CONFIG, names.FINGERPRINT)):
+        return changed_files(files)
     try:
         files.read_record(names.FINGERPRINT, Fingerprint)
         recorded = files.read_json(names.CONFIG)
     except (ValueError, OSError) as error:
-        return [*changed, str(error)]
+        return [*changed_files(files), str(error)]
     configuration.check_format(recorded, f"{files.folder / names.CONFIG}")
     return []
 
 
-def changed_files(files: RunFolder) -> list[str]:
-    """A sentence for each file of a run that is missing, changed or a link to elsewhere, or for a damaged manifest."""
+def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
+    """A sentence for each file of a run that is missing, changed or a link to elsewhere, or for a damaged manifest.
+
+    Args:
+        files: of the run.
+        among: names of the files that are looked at; None: all of them.
+    """
     try:
-        return [_changed(files, name) for name in files.changed_files()]
+        return [_changed(files, name) for name in files.changed_files(among)]
     except (ValueError, OSError) as error:
         return [str(error)]
 

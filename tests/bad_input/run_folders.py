@@ -15,6 +15,7 @@ from in4310repro.feature_maps import of_run
 from in4310repro.report import figures
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox, seal
+from tests.builders import inside_json
 from tests.special_files import named_pipe
 
 row = rows_of("run folders")
@@ -40,23 +41,19 @@ def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> 
 
 
 def put(key: str, value: object) -> Callable[[Any], None]:
-    """Sets a key, or the key of a key: `supports/test`; a number names the item of a list."""
+    """Sets what stands at a place (see `inside_json`)."""
 
     def change(content: Any) -> None:
-        *outer, last = [int(part) if part.isdigit() else part for part in key.split("/")]
-        for part in outer:
-            content = content[part]
-        content[last] = value
+        inner, last = inside_json(content, key)
+        inner[last] = value
 
     return change
 
 
 def drop(key: str) -> Callable[[Any], None]:
     def change(content: Any) -> None:
-        *outer, last = [int(part) if part.isdigit() else part for part in key.split("/")]
-        for part in outer:
-            content = content[part]
-        del content[last]
+        inner, last = inside_json(content, key)
+        del inner[last]
 
     return change
 

@@ -25,6 +25,7 @@ from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.verification import verify
+from tests.builders import inside_json
 
 Call = Callable[..., tuple[int, str, str]]
 Change = Callable[[Path], bytes]
@@ -52,11 +53,8 @@ def put(place: str, value: Any) -> Change:
 
     def change(file: Path) -> bytes:
         content = json.loads(file.read_text())
-        inner = content
-        *outer, last = [int(part) if part.isdigit() else part for part in place.split("/")]
-        for part in outer:
-            inner = inner[part]
-        inner[last] = value
+        inner, key = inside_json(content, place)
+        inner[key] = value
         return json.dumps(content).encode()
 
     return change

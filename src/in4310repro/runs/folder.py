@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,15 +119,19 @@ class RunFolder:
         """The arrays in an npz file of the run; raises as `file`, or where it is damaged."""
         return read_arrays(self.file(name))
 
-    def changed_files(self) -> list[str]:
+    def changed_files(self, among: Collection[str] | None = None) -> list[str]:
         """Names of files that are missing or have other bytes than were written; the manifest's own without one.
+
+        Args:
+            among: names of the files that are looked at; None: all of them.
 
         Raises:
             ValueError: the manifest is damaged.
         """
         if not (self.folder / MANIFEST).exists():
             return [MANIFEST]
-        return [name for name, sha256 in self.manifest().items() if self._sha256(name) != sha256]
+        listed = {name: sha256 for name, sha256 in self.manifest().items() if among is None or name in among}
+        return [name for name, sha256 in listed.items() if self._sha256(name) != sha256]
 
     def _sha256(self, name: str) -> str | None:
         """The hash of a file; None where there is none to be read."""
