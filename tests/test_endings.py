@@ -32,6 +32,14 @@ def raising(error: BaseException) -> object:
     return raise_it
 
 
+def ended_by(error: BaseException, logs: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Exit code and standard error of a training that raises; tracebacks go to a folder."""
+    monkeypatch.setattr(experiment, "train", raising(error))
+    monkeypatch.setattr(tempfile, "tempdir", str(logs))
+    code, _, printed = call("train", "--preset", "tiny")
+    return code, printed
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -49,9 +57,7 @@ def raising(error: BaseException) -> object:
 def test_an_error_of_ours_ends_with_70_and_names_the_file_with_its_traceback(
     error: BaseException, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "train", raising(error))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code, _, printed = call("train", "--preset", "tiny")
+    code, printed = ended_by(error, tmp_path, call, monkeypatch)
     assert code == 70
     (line,) = printed.strip().splitlines()
     match = re.fullmatch(
@@ -64,9 +70,7 @@ def test_an_error_of_ours_ends_with_70_and_names_the_file_with_its_traceback(
 def test_an_error_of_ours_is_one_line_where_no_traceback_can_be_written(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "train", raising(KeyError("sea")))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    code, _, printed = call("train", "--preset", "tiny")
+    code, printed = ended_by(KeyError("sea"), tmp_path / "nowhere", call, monkeypatch)
     assert code == 70
     (line,) = printed.splitlines()
     assert "KeyError: 'sea'; its traceback could not be written" in line
@@ -80,9 +84,7 @@ def test_an_error_of_ours_is_one_line_where_no_traceback_can_be_written(
 def test_memory_that_runs_out_says_what_helps(
     error: Exception, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "train", raising(error))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code, _, printed = call("train", "--preset", "tiny")
+    code, printed = ended_by(error, tmp_path, call, monkeypatch)
     assert code == 2
     assert "memory ran out" in printed
     assert list(tmp_path.iterdir()) == []
