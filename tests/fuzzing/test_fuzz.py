@@ -52,7 +52,7 @@ def test_what_is_damaged_is_accepted_undamaged(
 def test_a_verification_that_ignores_the_manifest_is_found(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RunFolder, "changed_files", lambda _self: [])
+    monkeypatch.setattr(RunFolder, "changed_files", lambda _self, _among=None: [])
     monkeypatch.setattr(cases, "COMMANDS", ("verify",))
     monkeypatch.setattr(cases, "damaged", appended)
     faults = [fault for number in range(1, 5) for fault in run_case(number, bases, tmp_path).faults]
