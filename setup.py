@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 FEATURES, ARITHMETIC = Path("src/in4310repro/features"), Path("src/in4310repro/arithmetic")
@@ -64,6 +65,14 @@ class PlainLibraries(build_ext):
         super().run()
 
 
+class OneWheelAPlatform(bdist_wheel):
+    """Names a wheel by its platform alone: the libraries serve every version of Python."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Python, ABI and platform."""
+        return "py3", "none", super().get_tag()[2]
+
+
 def features(name: str, flags: list[str], link_flags: list[str]) -> Extension:
     """The kernel of the feature statistics."""
     source, headers = FEATURES / "kernel.cpp", sorted(ARITHMETIC.glob("*.hpp"))
@@ -94,4 +103,4 @@ def arithmetic(name: str, flags: list[str]) -> Extension:
     )
 
 
-setup(cmdclass={"build_ext": PlainLibraries}, ext_modules=libraries(sysconfig.get_platform()))
+setup(cmdclass={"build_ext": PlainLibraries, "bdist_wheel": OneWheelAPlatform}, ext_modules=libraries(sysconfig.get_platform()))

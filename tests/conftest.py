@@ -19,7 +19,8 @@ from in4310repro.golden import NOT_COMPARED, TIERS, Comparison
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+worker = os.environ.get("PYTEST_XDIST_WORKER")
+if worker and hasattr(os, "sched_setaffinity"):
     # Tests beside each other, and the processes that they start, each on processors of their own: threads that wait
     # for one that is not running cost more than a second processor gives.
     LANES, PROCESSORS = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), sorted(os.sched_getaffinity(0))

@@ -21,7 +21,7 @@ def memory() -> int | None:
     except (AttributeError, ValueError, OSError):
         return None
     try:
-        return min(installed, int(CONTAINER_LIMIT.read_text()))
+        return min(installed, int(CONTAINER_LIMIT.read_text(encoding="ascii")))
     except (OSError, ValueError):
         return installed
 

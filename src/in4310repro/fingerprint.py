@@ -66,7 +66,7 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
 def _processor() -> str:
     """The processor's name as its maker gives it."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
 
@@ -77,7 +77,8 @@ def _git_state() -> GitState:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(source), *words], capture_output=True, text=True, check=False)
+            command = ["git", "-C", str(source), *words]
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         except FileNotFoundError:
             return None
         return done.stdout.strip() if done.returncode == 0 else None

@@ -20,11 +20,12 @@ def lock(place: Path) -> None:
     path = place.with_name(f".{place.name}.lock").absolute()
     if path in _HELD:
         return
-    # FileLock would take a folder that cannot be written for one that is held.
-    path.touch()
     held = FileLock(path)
     try:
         held.acquire(blocking=False)
     except Timeout:
+        # FileLock takes a folder that cannot be written for one that is held. Not beforehand: where a system has no
+        # locks, a file that is there is one that is held.
+        path.touch()
         raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
     _HELD[path] = held

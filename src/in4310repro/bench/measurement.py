@@ -75,7 +75,7 @@ def reset_peak(device: torch.device) -> int | None:
     try:
         # Memory that was freed but not returned to the system would hide what the next pass allocates.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return None
     return _status_bytes("VmRSS")
@@ -89,5 +89,5 @@ def peak_bytes(device: torch.device) -> int | None:
 def _status_bytes(field: str) -> int | None:
     """A size in Linux's status file of this process."""
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), None)

@@ -43,7 +43,7 @@ def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Pr
         _draw_into_cache(folder, images_per_class, size, seed, progress)
     try:
         drawn = catalogue(folder)
-        intact = contents_sha256(drawn.entries) == (folder / CONTENTS_FILE).read_text()
+        intact = contents_sha256(drawn.entries) == (folder / CONTENTS_FILE).read_text(encoding="ascii")
     except (OSError, ValueError):
         intact = False
     if not intact:
@@ -133,7 +133,7 @@ def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, 
     """Draws into a temporary folder and renames it, so that other processes see all scenes or none."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
     write_scenes(temporary, images_per_class, size, seed, progress)
-    (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries))
+    (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries), encoding="ascii")
     try:
         temporary.rename(folder)
     except OSError:

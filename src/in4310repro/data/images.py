@@ -12,6 +12,7 @@ from typing import IO
 
 import numpy as np
 import PIL.features
+import platformdirs
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -169,12 +170,14 @@ def cache_folder() -> Path:
     """
     if named := os.environ.get("IN4310REPRO_CACHE"):
         return Path(named)
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches) / "in4310repro"
     try:
-        return Path.home() / ".cache" / "in4310repro"
+        folder = platformdirs.user_cache_path("in4310repro", appauthor=False)
     except RuntimeError:
-        raise ValueError("no home folder for the cache; IN4310REPRO_CACHE names another folder") from None
+        folder = Path("~")
+    # Without a home older versions leave its sign in the path.
+    if folder.parts[0] == "~":
+        raise ValueError("no home folder for the cache; IN4310REPRO_CACHE names another folder")
+    return folder
 
 
 def load_images(

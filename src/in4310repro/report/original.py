@@ -21,5 +21,6 @@ class Original(TypedDict):
 
 def original() -> Original:
     """The numbers that the published report prints."""
-    printed: Original = json.loads(resources.files("in4310repro.report").joinpath("original.json").read_text())
+    file = resources.files("in4310repro.report") / "original.json"
+    printed: Original = json.loads(file.read_text(encoding="utf-8"))
     return printed

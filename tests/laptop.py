@@ -1,0 +1,97 @@
+"""A process as on a laptop: `python -m tests.laptop COMMAND ...` runs commands, `--imports` imports every module.
+
+No module that only POSIX systems have can be imported, nor any that `pip install in4310repro` does not bring; and, as
+on Windows, a file that this process has open or mapped is neither renamed nor removed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+
+POSIX_ONLY = {"fcntl", "grp", "posixshmem", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+# filelock keeps its file open while it removes it, on systems that allow that.
+LOCK = ".lock"
+
+
+class Missing(MetaPathFinder):
+    """Finds nothing where a module is not there on every laptop."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+
+    def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> None:
+        if name.partition(".")[0] in self._names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def brought_by_extras() -> set[str]:
+    """Modules of the distributions that only an extra of this package names."""
+    mandatory: set[str] = set()
+    extra: set[str] = set()
+    for requirement in metadata.requires("in4310repro") or []:
+        name = "".join(c if c.isalnum() or c in "-_." else " " for c in requirement).split()[0].lower()
+        (extra if "extra ==" in requirement else mandatory).add(name)
+    names = {name.replace("-", "_") for name in extra - mandatory}
+    return names | {module for module, owners in metadata.packages_distributions().items() if {*owners} & extra}
+
+
+def refuse_in_use(event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook: raises PermissionError where a file that is open or mapped is renamed or removed."""
+    if event not in ("os.rename", "os.remove"):
+        return
+    for argument in arguments[:2]:
+        if isinstance(argument, str | os.PathLike) and os.path.lexists(argument):
+            place = f"{Path(argument).resolve()}"
+            used = [file for file in in_use() if file == place or file.startswith(f"{place}{os.sep}")]
+            if used and not place.endswith(LOCK):
+                raise PermissionError(f"{event} of {place} while {used[0]} is in use")
+
+
+def in_use() -> set[str]:
+    """Files that this process has open or mapped, where the system tells."""
+    if not Path("/proc/self/fd").exists():
+        return set()
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    files = {line.split(maxsplit=5)[5] for line in maps if "/" in line}
+    for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208  # a Path for each would be opened and closed too
+        try:
+            files.add(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
+        except OSError:
+            continue
+    return files
+
+
+def main(words: list[str]) -> None:
+    """Runs commands, which `then` separates, or imports all modules."""
+    sys.meta_path.insert(0, Missing(POSIX_ONLY | brought_by_extras()))
+    sys.addaudithook(refuse_in_use)
+    if words == ["--imports"]:
+        import in4310repro
+
+        for module in pkgutil.walk_packages(in4310repro.__path__, "in4310repro."):
+            # The kernels look like modules to Python, by their files' ending.
+            if not module.name.endswith(("__main__", "_avx2", "_avx512", "_base")):
+                importlib.import_module(module.name)
+        return
+    from in4310repro import cli
+
+    while words:
+        end = words.index("then") if "then" in words else len(words)
+        sys.argv, words = ["in4310repro", *words[:end]], words[end + 1 :]
+        try:
+            cli.main()
+        except SystemExit as stop:
+            if stop.code:
+                raise
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
