@@ -103,4 +103,7 @@ def arithmetic(name: str, flags: list[str]) -> Extension:
     )
 
 
-setup(cmdclass={"build_ext": PlainLibraries, "bdist_wheel": OneWheelAPlatform}, ext_modules=libraries(sysconfig.get_platform()))
+setup(
+    cmdclass={"build_ext": PlainLibraries, "bdist_wheel": OneWheelAPlatform},
+    ext_modules=libraries(sysconfig.get_platform()),
+)

@@ -1,0 +1,70 @@
+"""What is published installs: the wheel and the source, in an empty environment, on a machine without a compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = [pytest.mark.slow, pytest.mark.long(200)]
+
+
+def run(*words: str | Path, **environment: str) -> str:
+    """What a command prints; its errors are part of the failure."""
+    command = [f"{word}" for word in words]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | environment, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The files of the source and of the wheel that is built from it, by their last ending."""
+    folder = tmp_path_factory.mktemp("distributions")
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    return {file.suffix: file for file in folder.iterdir()}
+
+
+def fingerprint_of_an_installation(distribution: Path, folder: Path) -> dict[str, Any]:
+    """What `in4310repro fingerprint` says where nothing but a distribution is installed.
+
+    Everything that the package needs comes from the environment around it, and no compiler can be found.
+    """
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    place = {"base": f"{folder}", "platbase": f"{folder}"}
+    scripts = Path(sysconfig.get_path("scripts", "venv", place))
+    libraries = Path(sysconfig.get_path("purelib", "venv", place))
+    (libraries / "around.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    python = scripts / Path(sys.executable).name
+    compilers = {"CC": "no-compiler", "CXX": "no-compiler"}
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", distribution, **compilers)
+    # From elsewhere, so that no module is found in the folder at hand.
+    where = run(python, "-c", f"import os; os.chdir({f'{folder}'!r}); import in4310repro; print(in4310repro.__file__)")
+    assert Path(where.strip()).is_relative_to(libraries), where
+    fingerprint: dict[str, Any] = json.loads(run(scripts / "in4310repro", "fingerprint", PATH=f"{scripts}"))
+    return fingerprint
+
+
+def test_the_wheel_is_named_by_its_platform_alone(distributions: dict[str, Path]) -> None:
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    assert distributions[".whl"].name.endswith(f"-py3-none-{platform}.whl")
+
+
+def test_the_wheel_brings_the_kernels(distributions: dict[str, Path], tmp_path: Path) -> None:
+    installed = fingerprint_of_an_installation(distributions[".whl"], tmp_path / "wheel")
+    assert installed["numerics"] == "portable"
+    assert installed["feature_kernel"].startswith("compiled")
+
+
+def test_the_source_installs_without_a_compiler(distributions: dict[str, Path], tmp_path: Path) -> None:
+    installed = fingerprint_of_an_installation(distributions[".gz"], tmp_path / "source")
+    assert installed["numerics"] == "native"
