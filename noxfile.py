@@ -43,6 +43,16 @@ def lint(session: nox.Session) -> None:
         session.run(str(folder / words[0]), *words[1:])
 
 
+@nox.session(default=False, venv_backend="venv")
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the lowest version of each dependency, in an environment of its own (7 GB on Linux)."""
+    dependencies = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    lowest = Path(session.create_tmp()) / "lowest.txt"
+    lowest.write_text("".join(f"{each.replace('>=', '==')}\n" for each in dependencies), encoding="utf-8")
+    session.install("-c", str(lowest), "-e", ".[dev]")
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+
+
 @nox.session(default=False)
 def golden(session: nox.Session) -> None:
     """Write one golden file again: nox -s golden -- CASE --reason "why it moved"."""
