@@ -71,9 +71,9 @@ def _watch_for_calls_that_never_return() -> None:
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
 
     def watch() -> None:
-        # The thread keeps both ends open.
         received = 0
-        while writer:
+        # Always so: naming the writer is what keeps it open.
+        while writer.fileno() >= 0:
             received += len(reader.recv(1))
             reader.settimeout(PATIENCE)
             with contextlib.suppress(TimeoutError):

@@ -29,7 +29,7 @@ def written(outcome: Outcome, **options: object) -> str:
         )
 
 
-def as_dictionary(outcome: Outcome) -> dict[str, dict[str, float]]:
+def as_dictionary(outcome: Outcome) -> dict[str, dict[str, float] | float]:
     """scikit-learn's report as a dictionary."""
     return classification_report(  # type: ignore[no-any-return]
         outcome.labels, outcome.predictions, target_names=list(outcome.names), output_dict=True

@@ -181,7 +181,7 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
         raise ValueError(f"{file} is not there; {CIFAR_BATCHES} holds test_batch") from None
     # A broken pickle makes its reader stumble on anything: IndexError, AttributeError, OverflowError, ...
     except Exception as error:
-        raise ValueError(f"{file} is not CIFAR-10's test_batch: {error or type(error).__name__}") from None
+        raise ValueError(f"{file} is not CIFAR-10's test_batch: {f'{error}' or type(error).__name__}") from None
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072 or len(data) < 2:
         raise ValueError(
             f"{file} holds {data.dtype} of shape {data.shape}; uint8 of shape (images, 3072) is valid, "
