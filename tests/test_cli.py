@@ -1,12 +1,16 @@
 """The command line: one line and exit code 2 for wrong input, 1 for a difference, 130 for an interrupt."""
 
+import os
+import shutil
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from in4310repro import experiment
+from in4310repro import doctor, experiment
 from in4310repro.cli.options import Overrides
 from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
@@ -203,11 +207,12 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
     "name",
     [
         *("train", "report", "verify", "compare", "evaluate", "features", "audit", "bench", "fingerprint", "data"),
-        *("ablation", "published"),
+        *("ablation", "published", "doctor", "cache"),
     ],
 )
-def test_every_command_has_help(name: str, call: Call) -> None:
-    code, printed, _ = call(name, "--help")
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_has_help(name: str, option: str, call: Call) -> None:
+    code, printed, _ = call(name, option)
     assert code == 0
     assert "Usage" in printed
 
@@ -218,3 +223,49 @@ def test_train_and_report_share_every_option_name(call: Call) -> None:
         for option in (*vars(Overrides)["__annotations__"], "preset", "config", "out"):
             assert f"--{option.replace('_', '-')}" in printed
     assert set(vars(Overrides)["__annotations__"]) <= set(vars(PRESETS["demo"]))
+
+
+def test_a_bare_call_says_what_there_is_and_is_no_error(call: Call) -> None:
+    code, printed, error = call()
+    assert (code, error) == (0, "")
+    assert "First `in4310repro train`" in printed
+
+
+def test_the_version_is_that_of_the_installation(call: Call) -> None:
+    assert call("--version") == (0, f"in4310repro {metadata.version('in4310repro')}\n", "")
+
+
+def test_the_cache_is_shown_and_cleared_and_nothing_else_in_its_folder(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN4310REPRO_CACHE", f"{tmp_path}")
+    (tmp_path / "pixels").mkdir()
+    (tmp_path / "pixels" / "a.pixels").write_bytes(bytes(3 * 2**20))
+    (tmp_path / "mine").write_bytes(b"kept")
+    assert "3.0 MiB  in" in call("cache")[1]
+    code, printed, _ = call("cache", "--clear")
+    assert (code, sorted(each.name for each in tmp_path.iterdir())) == (0, ["mine"])
+    assert "3.0 MiB  removed from" in printed
+    assert "0.0 MiB  in" in call("cache")[1]
+
+
+def test_the_doctor_says_that_the_demo_can_run(call: Call) -> None:
+    code, printed, _ = call("doctor")
+    assert (code, "the demo can run" in printed) == (0, True)
+    assert "no kernel" in printed or "+ statistics   compiled" in printed
+
+
+@pytest.mark.parametrize("fault", ["memory", "disk", "rights"])
+def test_the_doctor_names_what_stops_the_demo(fault: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shutil.disk_usage(".")._replace(free=2**20)
+    change: tuple[Any, str, Any]
+    change, text = {
+        "memory": ((doctor, "memory", lambda: 2**30), "! devices"),
+        "disk": ((shutil, "disk_usage", lambda _folder: full), "! runs"),
+        "rights": ((os, "access", lambda *_arguments: False), "! cache        nothing can be written to"),
+    }[fault]
+    monkeypatch.setattr(*change)
+    code, printed, _ = call("doctor")
+    assert code == 2
+    assert text in printed
+    assert "the demo can run" not in printed

@@ -131,11 +131,10 @@ def test_every_stopping_signal_ends_with_130(
     assert len(printed.splitlines()) == 1
 
 
-def test_a_closed_pipe_is_no_difference(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_is_no_difference_and_nothing_to_speak_of(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "train", raising(BrokenPipeError(32, "Broken pipe")))
     code, _, printed = call("train", "--preset", "tiny")
-    assert code == 130
-    assert "what reads the output has closed it" in printed
+    assert (code, printed) == (130, "")
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:

@@ -204,9 +204,18 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
     return _read_pickled(file), str(file)
 
 
+def cached_weights(name: str) -> Path:
+    """Where torchvision keeps its ImageNet weights of a network, whether they are there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / _address(name).rsplit("/", 1)[1]
+
+
+def _address(name: str) -> str:
+    url: str = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
+    return url
+
+
 def _read_imagenet(name: str) -> tuple[State, str]:
-    url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    url, file = _address(name), cached_weights(name)
     if not file.is_file():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

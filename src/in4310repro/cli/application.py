@@ -8,43 +8,53 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from importlib import metadata
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro.cli import audit, bench, data, features, reports, runs, training
-from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, print_error
+from in4310repro.cli import audit, bench, data, features, machine, reports, runs, training
+from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, print_error, print_line, print_text
 from in4310repro.files import describe
 
 # Typer brings its own copy of click, or the click package, by version; this is the base class of either.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 FORMER_OPTIONS = {"--departures": "--deviations"}
 RESUMABLE = ("train", "features")
+CLOSED = -1  # what reads the output has closed it
 LONGEST_LINE = 500  # characters of an error's own text
 # What torch says where it raises a RuntimeError: on the CPU, and of a GPU's memory.
 OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
 
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Reproduces a published image-classification report and tests every number in it.",
+    epilog="First `in4310repro train` (a minute), then `in4310repro report`, then open reports/demo/index.html.",
 )
-for command in (
-    training.train,
-    reports.report,
-    runs.verify,
-    runs.compare,
-    runs.evaluate,
-    features.features,
-    audit.audit,
-    bench.bench,
-    reports.ablation,
-    reports.published,
-    runs.fingerprint,
-):
-    app.command()(command)
-app.add_typer(data.app, name="data")
+GROUPS = {
+    "Train and report": (training.train, reports.report, reports.ablation, reports.published),
+    "Check a run": (runs.verify, runs.compare, runs.evaluate),
+    "Without a run": (features.features, audit.audit),
+    "This machine": (machine.doctor, machine.cache, runs.fingerprint, bench.bench),
+}
+for group, commands in GROUPS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
+app.add_typer(data.app, name="data", rich_help_panel="Without a run")
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """What is done before, or without, a command."""
+    if version:
+        print_line(f"in4310repro {metadata.version('in4310repro')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print_text(context.get_help())
 
 
 def run(interrupted: Callable[[], bool]) -> NoReturn:
@@ -65,7 +75,10 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     except BaseException as error:
         code, message = (INTERRUPTED, "") if interrupted() else _ending(error)
         _discard_output()
-    if code == INTERRUPTED and not message:
+    if code == CLOSED:
+        # As any tool before `head`: there is no one to tell.
+        sys.exit(INTERRUPTED)
+    if code == INTERRUPTED:
         resumable = sys.argv[1:2] and sys.argv[1] in RESUMABLE
         message = (
             f"interrupted; {'the same command with --resume continues' if resumable else 'what was finished is kept'}"
@@ -87,7 +100,7 @@ def _ending(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED, ""
     if any(isinstance(each, BrokenPipeError) for each in (error, error.__context__)):
-        return INTERRUPTED, "interrupted: what reads the output has closed it"
+        return CLOSED, ""
     if isinstance(error, OSError):
         return WRONG_INPUT, " ".join(describe(error).split())
     if isinstance(error, ValueError):

@@ -162,6 +162,9 @@ def _is_16_bit_grey(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
+CACHED = ("pixels", "scenes")  # folders in that of the cache
+
+
 def cache_folder() -> Path:
     """The folder for decoded images and embedded scenes: IN4310REPRO_CACHE, else one in the user's cache folder.
 

@@ -1,0 +1,105 @@
+"""What this machine has for this package, what it lacks, and the command that gets it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from in4310repro import arithmetic
+from in4310repro.capacity import in_gib, memory
+from in4310repro.data.images import cache_folder
+from in4310repro.features import kernel_description
+from in4310repro.models import cached_weights
+from in4310repro.numerics import activate
+
+# Measured: the demo's run folder, report and caches, and the most memory that it held.
+DEMO_DISK, DEMO_MEMORY = 2**29, 2**31
+COMPILERS = ("c++", "g++", "clang++")
+OPTIONAL = {
+    "pypdf": ("reading PDFs in audit", "pip install 'in4310repro[audit]'"),
+    "timm": ("nox -s zoo", "pip install -e '.[bench]'"),
+    "nox": ("the sessions", "pip install -e '.[dev]'"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked for."""
+
+    topic: str
+    text: str
+    wanted: str = ""  # the command that gets what is missing; empty where nothing is
+    stops_demo: bool = False
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Everything that the demo and the other commands need.
+
+    Args:
+        folder: where runs and reports would be written.
+    """
+    versions = (f"{name} {metadata.version(name)}" for name in ("in4310repro", "torch", "torchvision", "numpy"))
+    yield Finding(topic="installation", text=f"Python {platform.python_version()}, {', '.join(versions)}")
+    yield from _kernels()
+    yield from _devices()
+    yield _disk("runs", folder)
+    yield _disk("cache", cache_folder())
+    yield from _data()
+    for module, (purpose, command) in OPTIONAL.items():
+        if importlib.util.find_spec(module) is None:
+            yield Finding(topic="optional", text=f"{module} is not installed; it is for {purpose}", wanted=command)
+
+
+def _kernels() -> Iterator[Finding]:
+    compiler = next((name for name in COMPILERS if shutil.which(name)), None)
+    yield Finding(topic="compiler", text=compiler or "none of c++, g++ and clang++; wheels need none")
+    again = (
+        "pip install -e . --force-reinstall --no-deps" if compiler else "install g++ or clang, then pip install -e ."
+    )
+    obstacle = arithmetic.obstacle()
+    numerics = activate("auto", "cpu")
+    said = f"{numerics.mode}, numeric class {numerics.numeric_class}, {numerics.threads} threads"
+    yield Finding(topic="arithmetic", text=f"{said}; {obstacle}" if obstacle else said, wanted=obstacle and again)
+    kernel = kernel_description()
+    yield Finding(topic="statistics", text=kernel, wanted="" if kernel.startswith("compiled") else again)
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    cards = [torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count())]
+    held = memory()
+    what = f"{os.cpu_count()} processors" + (f", {in_gib(held)} of memory" if held else "")
+    yield Finding(
+        topic="devices",
+        text=f"{what}; CUDA: {', '.join(cards) or 'none'}",
+        wanted="a machine with 2 GiB of memory" if held and held < DEMO_MEMORY else "",
+        stops_demo=bool(held and held < DEMO_MEMORY),
+    )
+
+
+def _disk(topic: str, folder: Path) -> Finding:
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK):
+        variable = "IN4310REPRO_CACHE names another" if topic == "cache" else "start in a folder of your own"
+        return Finding(topic=topic, text=f"nothing can be written to {folder}", wanted=variable, stops_demo=True)
+    full = free < DEMO_DISK
+    wanted = f"{in_gib(DEMO_DISK)} of free disk" if full else ""
+    return Finding(topic=topic, text=f"{folder}, {in_gib(free)} free", wanted=wanted, stops_demo=full)
+
+
+def _data() -> Iterator[Finding]:
+    yield Finding(topic="scenes", text="the demo draws its own; no download")
+    weights = cached_weights("resnet18")
+    yield Finding(
+        topic="weights",
+        text=f"ImageNet's for resnet18: {weights.name}" if weights.exists() else "ImageNet's for resnet18 are not here",
+        wanted="" if weights.exists() else "train --preset course downloads them (45 MB), or --weights FILE",
+    )
