@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro.cli import audit, bench, data, features, machine, reports, runs, training
+from in4310repro.cli import audit, bench, data, features, labelling, machine, reports, runs, training
 from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, print_error, print_line, print_text
 from in4310repro.files import describe
 
@@ -32,9 +32,9 @@ app = typer.Typer(
     help="Reproduces a published image-classification report and tests every number in it.",
     epilog="First `in4310repro train` (a minute), then `in4310repro report`, then open reports/demo/index.html.",
 )
-GROUPS = {
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and report": (training.train, reports.report, reports.ablation, reports.published),
-    "Check a run": (runs.verify, runs.compare, runs.evaluate),
+    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, labelling.predict),
     "Without a run": (features.features, audit.audit),
     "This machine": (machine.doctor, machine.cache, runs.fingerprint, bench.bench),
 }

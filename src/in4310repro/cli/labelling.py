@@ -1,0 +1,35 @@
+"""The command `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from in4310repro.cli.console import activate_as_recorded, print_line, print_text, progress
+from in4310repro.cli.options import Device, RunPath, choices
+
+
+def predict(
+    run: RunPath,
+    images: Annotated[list[Path], typer.Argument(help="Image files, and folders of images at any depth.")],
+    out: Annotated[Path | None, typer.Option(help="A .csv or .json file; default: CSV on standard output.")] = None,
+    device: Annotated[str | None, typer.Option(help=Device)] = None,
+    numerics: Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")] = None,
+) -> None:
+    """Say which class a run's network gives to images, with the softmax score of each class."""
+    from in4310repro.runs.finished import FinishedRun
+
+    if out and out.suffix not in (".csv", ".json"):
+        raise ValueError(f"--out {out}; a name that ends with .csv or .json is valid")
+    finished = FinishedRun.open(run)
+    active = activate_as_recorded(finished.fingerprint, numerics, device)
+    from in4310repro.files import write_file
+    from in4310repro.labelling import label
+
+    labelled = label(finished, active, images, progress())
+    if out:
+        print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {len(labelled.paths)} images")
+    else:
+        print_text(labelled.to_csv().removesuffix("\n"))

@@ -1,0 +1,88 @@
+"""label(): the class that a run's network gives to images without labels, with its softmax scores."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from in4310repro.data.folders import Entry, image_files
+from in4310repro.data.images import load_images
+from in4310repro.files import file_sha256, json_bytes
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict, refuse_too_large
+from in4310repro.progress import SILENT, Progress
+from in4310repro.runs.finished import FinishedRun
+
+AT_ONCE = 1024  # images that are decoded at a time
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images and what a network says of them."""
+
+    classes: list[str]
+    paths: list[str]  # as they were given; below a folder, the folder and the path in it
+    softmax: Float32[np.ndarray, "image class"]
+
+    def predicted(self) -> list[str]:
+        """The class of each image with the largest score, the first of equal ones."""
+        return [self.classes[index] for index in self.softmax.argmax(axis=1)]
+
+    def to_csv(self) -> str:
+        """A header and a row for each image: path, predicted, and the score of each class; float32 reads back equal."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["path", "predicted", *self.classes])
+        for path, label, scores in zip(self.paths, self.predicted(), self.softmax, strict=True):
+            writer.writerow([path, label, *(f"{score:.9g}" for score in scores)])
+        return text.getvalue()
+
+    def content(self, form: str) -> bytes:
+        """What a file with this ending, .csv or .json, holds."""
+        if form == ".csv":
+            return self.to_csv().encode()
+        rows = zip(self.paths, self.predicted(), self.softmax.tolist(), strict=True)
+        images = [{"path": path, "predicted": label, "scores": scores} for path, label, scores in rows]
+        return json_bytes({"classes": self.classes, "images": images})
+
+
+def label(run: FinishedRun, numerics: Numerics, places: Sequence[Path], progress: Progress = SILENT) -> Labelled:
+    """What the selected network of a run says of images.
+
+    Args:
+        run: gives the network, the classes and the image size.
+        numerics: the arithmetic of this process.
+        places: image files, and folders whose images are taken at any depth.
+        progress: where to show how far it is.
+
+    Raises:
+        ValueError: a place is not there, a folder has no images, or a file is no image.
+    """
+    refuse_too_large(run.config, numerics)
+    files = list(dict.fromkeys(file for place in places for file in _files(place)))
+    model = numerics.place(run.selected_network())
+    scores = []
+    for start in range(0, len(files), AT_ONCE):
+        entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : start + AT_ONCE]]
+        name = f"images {start + 1} to {start + len(entries)} of {len(files)}"
+        images = load_images(name, Path(), entries, run.config.image_size, cache=False, progress=progress)
+        scores.append(predict(model, images, run.config, numerics, progress).softmax)
+    return Labelled(run.classes, [file.as_posix() for file in files], np.concatenate(scores))
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        if not place.exists():
+            raise ValueError(f"no image and no folder {place}")
+        yield place
+        return
+    files = image_files(place)
+    if not files:
+        raise ValueError(f"{place} has no images")
+    yield from files
