@@ -7,6 +7,7 @@ on Windows, a file that this process has open or mapped is neither renamed nor r
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import pkgutil
 import sys
@@ -71,7 +72,11 @@ def in_use() -> set[str]:
 
 def main(words: list[str]) -> None:
     """Runs commands, which `then` separates, or imports all modules."""
-    sys.meta_path.insert(0, Missing(POSIX_ONLY | brought_by_extras()))
+    missing = POSIX_ONLY | brought_by_extras()
+    sys.meta_path.insert(0, Missing(missing))
+    # Which would raise what the finder raises, and not say None.
+    find_spec = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, package=None: None if name in missing else find_spec(name, package)
     sys.addaudithook(refuse_in_use)
     if words == ["--imports"]:
         import in4310repro

@@ -88,7 +88,7 @@ def ablation(
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(
         command=_command(config, runs, protocols),
-        config=configuration.to_json(publishable(config)),
+        config=configuration.to_json(publishable(replace(config, split=run.config.split))),
         fingerprint=fingerprint(numerics),
         runs={deviations.describe(trained_with): run.files.manifest() for trained_with, run in finished.items()},
         numbers=measured,

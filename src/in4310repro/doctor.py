@@ -22,6 +22,7 @@ from in4310repro.numerics import activate
 DEMO_DISK, DEMO_MEMORY = 2**29, 2**31
 COMPILERS = ("c++", "g++", "clang++")
 OPTIONAL = {
+    "pillow_heif": ("reading HEIC, the pictures of telephones", "pip install 'in4310repro[heic]'"),
     "pypdf": ("reading PDFs in audit", "pip install 'in4310repro[audit]'"),
     "timm": ("nox -s zoo", "pip install -e '.[bench]'"),
     "nox": ("the sessions", "pip install -e '.[dev]'"),

@@ -16,7 +16,7 @@ from in4310repro.config import Config
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, cache_folder, load_images
+from in4310repro.data.images import ImageSet, UnreadableImagesError, cache_folder, load_images
 from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
 from in4310repro.deviations import Deviation, Deviations
@@ -26,6 +26,7 @@ from in4310repro.files import read_bytes
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
+from in4310repro.presets import SHARES, with_counts
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -57,9 +58,12 @@ def train(
     if config.imagenet or config.cifar10:
         comparison_sets(config)
     images = _catalogue(config, progress)
+    if config.split == SHARES:
+        config = with_counts(config, len(images.entries))
+        progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
     split = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
     # The test images are decoded too, so that an unreadable one is reported now and not after hours.
-    sets = {part: _load(split, _part_read_as(part, config.protocol), config, progress) for part in PARTS}
+    sets = _load_parts(split, config, progress)
     initial_model = models.build(config.model, len(split.classes), config.seed, config.weights)
     choose(initial_model, config.modules)
     initial = initial_model.state_dict()
@@ -114,6 +118,19 @@ def _catalogue(config: Config, progress: Progress) -> Catalogue:
 def _part_read_as(part: str, deviations: Deviations) -> str:
     """The part of the split whose images a loader reads."""
     return "test" if Deviation.SHARED_SPLIT in deviations else part
+
+
+def _load_parts(split: Split, config: Config, progress: Progress) -> dict[str, ImageSet]:
+    """The images of each part; raises one error that names the unreadable ones of all parts."""
+    sets, unreadable = {}, dict[Path, str]()
+    for part in PARTS:
+        try:
+            sets[part] = _load(split, _part_read_as(part, config.protocol), config, progress)
+        except UnreadableImagesError as error:
+            unreadable |= error.reasons
+    if unreadable:
+        raise UnreadableImagesError(unreadable)
+    return sets
 
 
 def _load(split: Split, part: str, config: Config, progress: Progress) -> ImageSet:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from in4310repro import deviations
 from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml
+from in4310repro.paths import LONGEST_NAME
 from in4310repro.text import publishable_place
+
+SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
 
 
 def three_settings(adamw: float, rmsprop: float, sgd: float) -> tuple[OptimizerSetting, ...]:
@@ -58,13 +65,54 @@ PRESETS = {
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
     """A preset, changed by a TOML file and then by the overrides.
 
+    With images of one's own and no split the split is `SHARES`, for `with_counts` to resolve.
+
     Raises:
         ValueError: an unknown preset or key, or a value outside its range.
     """
     if preset not in PRESETS:
-        raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}")
-    config = change(PRESETS[preset], read_toml(file), str(file)) if file else PRESETS[preset]
-    return change(config, overrides, "options")
+        near = difflib.get_close_matches(preset, PRESETS, 1)
+        raise ValueError(
+            f"no preset {preset!r}; valid are {', '.join(PRESETS)}" + (f"; did you mean {near[0]}?" if near else "")
+        )
+    changes = read_toml(file) if file else {}
+    config = change(PRESETS[preset], changes, str(file)) if file else PRESETS[preset]
+    config = change(config, overrides, "options")
+    if config.data and "split" not in {**changes, **overrides}:
+        config = replace(config, split=SHARES)
+    return config
+
+
+def with_counts(config: Config, images: int) -> Config:
+    """The configuration with three counts in place of `SHARES`: those of its preset, or as many as its shares give.
+
+    Args:
+        config: whose split may be `SHARES`.
+        images: to be split.
+    """
+    if config.split != SHARES:
+        return config
+    counts = [int(count) for count in PRESETS[config.preset].split.split("/")]
+    validation, test = (round(Fraction(count * images, sum(counts))) for count in counts[1:])
+    return replace(config, split=f"{images - validation - test}/{validation}/{test}")
+
+
+def default_names(preset: str, data: str | None) -> Iterator[str]:
+    """Names for the folders of a run and of its report, the first that is free to be taken.
+
+    Presets made for photographs give their own. Those that draw their own images take the last name of the folder that
+    is given instead of them, with other signs than letters, digits, - and _ as -, and none that a preset has.
+
+    Args:
+        preset: one of `PRESETS`.
+        data: the folder of the images.
+    """
+    own = data and preset in PRESETS and PRESETS[preset].scenes
+    name = re.sub(r"[^\w]+", "-", Path(data).absolute().name).strip("-")[:LONGEST_NAME] if data and own else preset
+    name = name or preset
+    if not own or name not in PRESETS:
+        yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
 def command_line_options(config: Config) -> str:

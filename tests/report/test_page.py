@@ -153,6 +153,9 @@ def test_classes_of_another_data_set_get_no_original_beside_them(finished_run: P
     metrics = RunMetrics(**{**run.metrics, "classes": ["a", "b", "c", "d", "e", "f"]})
     of_others = exhibits(replace(run, metrics=metrics))
     assert "original" not in of_others[3].numbers
+    assert not of_others[7].numbers["original"]
+    for exhibit in of_others:
+        assert "original" not in f"{exhibit.title} {exhibit.caption} {exhibit.table.heading}"
     assert list(of_others[6].numbers["ranked"]) == ["a", "b", "c"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +15,41 @@ from in4310repro.config import CHOICES, MODELS
 
 Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(presets.PRESETS)}.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings that replace the preset's.")]
-Out = Annotated[Path | None, typer.Option(help="The run folder; default: runs/PRESET.")]
+Out = Annotated[
+    Path | None, typer.Option(help="The run folder; default: runs/PRESET, or runs/NAME of the folder of --data.")
+]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
 Data = Annotated[str | None, typer.Option(help="Where the run's images are now, if they moved.")]
 JsonOut = Annotated[Path | None, typer.Option(help="JSON file for the result.")]
 
 Weights = "none, imagenet or a .safetensors or .pth file."
 Device = "auto, cpu or cuda."
+
+
+def default_folder(preset: str, data: str | None, *, to_read: bool = False) -> Path:
+    """The run folder where none is named: the first of `presets.default_names` that is free or a run of these images.
+
+    Args:
+        preset: one of the presets.
+        data: the folder of the images.
+        to_read: where no run is of these images, the first folder, for their folder may have moved.
+
+    Raises:
+        ValueError: the configuration of a run that is there is damaged.
+    """
+    from in4310repro import config as configuration
+    from in4310repro.files import read_json
+    from in4310repro.runs import names
+
+    first, *others = (Path("runs") / name for name in itertools.islice(presets.default_names(preset, data), 1000))
+    for folder in (first, *others) if data else ():
+        file = folder / names.CONFIG
+        if not file.exists():
+            return first if to_read else folder
+        before = configuration.from_json(read_json(file), f"{file}").data
+        if before and Path(before).resolve() == Path(data or "").resolve():
+            return folder
+    return first
 
 
 def choices(name: str) -> str:
@@ -39,7 +68,9 @@ class Overrides:
     image_size: Annotated[int | None, typer.Option(help="Side of the square input, pixels.")]
     batch_size: Annotated[int | None, typer.Option(help="Images per training step.")]
     epochs: Annotated[int | None, typer.Option(help="Epochs of each setting.")]
-    split: Annotated[str | None, typer.Option(help="training/validation/test as counts or shares.")]
+    split: Annotated[
+        str | None, typer.Option(help="training/validation/test as counts or shares; with --data: the preset's shares.")
+    ]
     seed: Annotated[int | None, typer.Option(help="Of split, weights, order and augmentation.")]
     device: Annotated[str | None, typer.Option(help=Device)]
     numerics: Annotated[str | None, typer.Option(help=choices("numerics"))]

@@ -9,7 +9,7 @@ import typer
 
 from in4310repro import presets
 from in4310repro.cli.console import activate_arithmetic, activate_as_recorded, print_line, print_text, progress
-from in4310repro.cli.options import ConfigFile, Out, Preset, RunPath, with_overrides
+from in4310repro.cli.options import ConfigFile, Out, Preset, RunPath, default_folder, with_overrides
 from in4310repro.config import changed_for_report, read_toml
 
 
@@ -18,7 +18,9 @@ def report(
     preset: Preset = "demo",
     config: ConfigFile = None,
     out: Out = None,
-    reports: Annotated[Path, typer.Option(help="Where reports/PRESET goes.")] = Path("reports"),
+    reports: Annotated[
+        Path, typer.Option(help="Where the folder of the report goes, which is named like that of the run.")
+    ] = Path("reports"),
     photographs: Annotated[bool, typer.Option(help="Draw the images of figure 7, else only list them.")] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="No effect: train and report take the same options.")
@@ -29,8 +31,8 @@ def report(
     del resume
     from in4310repro.runs.finished import FinishedRun
 
-    run = FinishedRun.open(out or Path("runs") / preset)
-    presets.configure(preset, config, overrides)
+    data = presets.configure(preset, config, overrides).data
+    run = FinishedRun.open(out or default_folder(preset, data, to_read=True))
     overrides = (read_toml(config) if config else {}) | overrides
     configuration = changed_for_report(run.config, overrides, run.folder)
     numerics = activate_as_recorded(run.fingerprint, overrides.get("numerics"), overrides.get("device"))
@@ -38,7 +40,8 @@ def report(
     from in4310repro.report import page
 
     measured = of_run.measure(run, configuration, numerics, overrides.get("data"), progress())
-    folder = reports / run.config.preset
+    names = presets.default_names(run.config.preset, run.config.data)
+    folder = next(reports / name for name in names if page.may_write(measured, reports / name))
     for file in page.write(measured, folder, overrides.get("data"), photographs=photographs):
         print_line(f"wrote {file}")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from in4310repro import presets
 from in4310repro.cli.console import activate_arithmetic, print_line, progress
-from in4310repro.cli.options import ConfigFile, Out, Preset, with_overrides
+from in4310repro.cli.options import ConfigFile, Out, Preset, default_folder, with_overrides
 
 
 @with_overrides
@@ -26,7 +25,8 @@ def train(
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
 
-    run = experiment.train(configuration, numerics, out or Path("runs") / preset, progress(), resume=resume)
+    folder = out or default_folder(preset, configuration.data)
+    run = experiment.train(configuration, numerics, folder, progress(), resume=resume)
     metrics = run.metrics
     print_line(
         f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}, mean class accuracy on test "

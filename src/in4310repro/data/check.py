@@ -11,7 +11,7 @@ from pathlib import Path
 
 import imagehash
 
-from in4310repro.data.folders import Catalogue, catalogue
+from in4310repro.data.folders import Catalogue, catalogue, skipped_files
 from in4310repro.data.images import read_rgb
 from in4310repro.data.near_duplicates import near_duplicate_groups
 from in4310repro.data.splits import Split, from_csv
@@ -31,6 +31,7 @@ class Findings:
     sizes: dict[str, int]  # "width x height" in pixels -> number of images, the most frequent first
     not_square: int  # images
     modes: dict[str, int]  # Pillow's mode -> number of images, the most frequent first
+    skipped: list[str]  # paths of files whose suffix is that of no image which is read here
     unreadable: dict[str, str]  # path -> reason
     identical: list[Group]  # files with equal bytes
     conflicts: list[Group]  # groups of identical files with several labels
@@ -85,6 +86,7 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
         modes=dict(Counter(image.mode for image in readable.values()).most_common()),
+        skipped=[file.relative_to(root).as_posix() for file in skipped_files(root)],
         unreadable=unreadable,
         identical=identical,
         conflicts=[paths for paths in identical if len(_by_value(labels, paths)) > 1],
@@ -202,6 +204,7 @@ def render(findings: Findings) -> str:
         f"sizes {sizes}{more}; {findings.not_square} not square",
         f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items())}",
     ]
+    lines += _listed("skipped, since their names are of no image", findings.skipped)
     lines += _listed("unreadable", [f"{path} ({reason})" for path, reason in findings.unreadable.items()])
     for title, groups, conflicts, leaks, sign in (
         ("groups of byte-identical files", findings.identical, findings.conflicts, findings.leaks, " = "),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from in4310repro.files import file_sha256
 from in4310repro.paths import relative_path
 from in4310repro.progress import SILENT, Progress
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Pictures of telephones, where the library that reads them is installed.
+HEIF = (".heic", ".heif") if importlib.util.find_spec("pillow_heif") else ()
+SUFFIXES = (".bmp", ".gif", *HEIF, ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SHOWN = 3  # files that a message names
 # Kaggle's folder of images without labels.
 UNLABELLED = ("seg_pred",)
 
@@ -69,6 +73,8 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
     files = sorted(image_files(root), key=lambda file: file.relative_to(root).as_posix())
+    if skipped := skipped_files(root):
+        progress.message(describe_skipped(root, skipped))
     without_class = [file.name for file in files if file.parent == root]
     if without_class:
         raise ValueError(
@@ -113,6 +119,27 @@ def image_files(root: Path) -> list[Path]:
         except ValueError as error:
             raise ValueError(f"{file}: {error}; rename it") from None
     return sorted(images)
+
+
+def skipped_files(root: Path) -> list[Path]:
+    """Files below a folder that `image_files` skips because of their suffix, sorted; hidden ones are not counted."""
+    return sorted(
+        folder / name
+        for folder, names in _walk(root)
+        for name in names
+        if Path(name).suffix.lower() not in SUFFIXES and name[0] != "."
+    )
+
+
+def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
+    """How many files were skipped, of which suffixes, and the names of the first."""
+    counts = Counter(file.suffix.lower() or "no suffix" for file in skipped)
+    kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
+    first = ", ".join(file.relative_to(root).as_posix() for file in skipped[:SHOWN])
+    advice = "; pip install pillow-heif reads them" if {".heic", ".heif"} & counts.keys() else ""
+    return (
+        f"{root}: {len(skipped)} files are no images by their names and were skipped ({kinds}), such as {first}{advice}"
+    )
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:

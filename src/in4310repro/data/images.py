@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -18,11 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from in4310repro.data import pixel_cache
-from in4310repro.data.folders import Entry
+from in4310repro.data.folders import HEIF, Entry
 from in4310repro.data.pixel_cache import CachedPixels
 from in4310repro.files import open_regular, reason
 from in4310repro.progress import SILENT, Progress
 
+SHOWN = 10  # files that an error names
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
 DECODER = 3
 # Pillow would hand some other formats to other programs, such as EPS to Ghostscript.
@@ -58,6 +62,23 @@ class ImageSet:
         return pixels
 
 
+class UnreadableImagesError(ValueError):
+    """Images that cannot be read, by file, with the reason of each."""
+
+    def __init__(self, reasons: Mapping[Path, str]) -> None:
+        super().__init__(_unreadable(reasons))
+        self.reasons = reasons
+
+
+def _unreadable(reasons: Mapping[Path, str]) -> str:
+    (first, why), *others = reasons.items()
+    if not others:
+        return f"{first} is not a readable image ({why}); replace or remove it"
+    listed = "; ".join(f"{file} ({why})" for file, why in itertools.islice(reasons.items(), SHOWN))
+    more = f"; {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return f"{len(reasons)} files are not readable images: {listed}{more}; replace or remove them"
+
+
 def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray, "height width channel"]:
     """Reads an image file as a square RGB image.
 
@@ -70,7 +91,8 @@ def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray
         sha256: of the file's bytes, in hex; others are refused. None: whatever the file holds.
 
     Raises:
-        ValueError: the file is no image that can be read, or has other bytes.
+        UnreadableImagesError: the file is no image that can be read.
+        ValueError: it has other bytes.
 
     Examples:
         >>> import tempfile
@@ -87,7 +109,7 @@ def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray
             changed = sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else error
-        raise ValueError(f"{file} is not a readable image ({why}); replace or remove it") from None
+        raise UnreadableImagesError({file: f"{why}"}) from None
     if changed:
         raise ValueError(f"image {file} was changed while it was read; start again")
     return crop_square(image, size)
@@ -106,16 +128,27 @@ def read_rgb(stream: IO[bytes]) -> tuple[Image.Image, str]:
             `TRANSPARENT_MODES`.
     """
     try:
-        with Image.open(stream, formats=FORMATS) as opened:
+        with Image.open(stream, formats=_formats()) as opened:
             opened.load()
             if 0 in opened.size:
                 raise ValueError(f"it has {opened.width} x {opened.height} pixels")
             return _to_rgb(opened), opened.mode
     except UnidentifiedImageError:
-        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
+        raise ValueError(f"it is none of {', '.join(_formats())}") from None
     # Pillow's readers raise whatever a broken file makes them stumble on: struct.error, IndexError, zlib.error, ...
     except Exception as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """The formats that are read here."""
+    if not HEIF:
+        return FORMATS
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
 
 
 def crop_square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height width channel"]:
@@ -211,7 +244,8 @@ def load_images(
         The images. Pixels from the cache are a read-only memory map: they are loaded when they are used.
 
     Raises:
-        ValueError: a file is no image, or has other bytes than its entry says.
+        UnreadableImagesError: files are no images; names them all.
+        ValueError: a file has other bytes than its entry says.
 
     Examples:
         >>> import tempfile
@@ -225,6 +259,7 @@ def load_images(
         ((12, 32, 32, 3), 'buildings/0000.bmp', [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
     """
     libraries = [PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")]
+    libraries += [metadata.version("pillow-heif")] if HEIF else []
     settings = [DECODER, PIL.__version__, libraries, size, [entry.sha256 for entry in entries]]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     file = cache_folder() / "pixels" / f"{key[:32]}.pixels"
@@ -243,11 +278,17 @@ def _decode_all(
     name: str, root: Path, entries: Sequence[Entry], size: int, *, check: bool, progress: Progress
 ) -> NDArray[np.uint8]:
     pixels = np.empty((len(entries), size, size, 3), np.uint8)
+    unreadable: dict[Path, str] = {}
     with progress.task(f"decoding {name}", len(entries)) as advance:
         for index, entry in enumerate(entries):
             # Checked where they are cached: the cache would keep an image that changed since it was hashed.
-            pixels[index] = decode(root / entry.path, size, entry.sha256 if check else None)
+            try:
+                pixels[index] = decode(root / entry.path, size, entry.sha256 if check else None)
+            except UnreadableImagesError as error:
+                unreadable |= error.reasons
             advance(1, "")
+    if unreadable:
+        raise UnreadableImagesError(unreadable)
     return pixels
 
 

@@ -10,7 +10,7 @@ from in4310repro import deviations
 from in4310repro.config import OptimizerSetting
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.metrics import ClassMetrics, class_metrics
-from in4310repro.report.original import original
+from in4310repro.report.original import has_its_classes, original
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps, HistoryRow, ImageSetFeatures, RunMetrics
 from in4310repro.runs.selection import best_epoch
@@ -18,6 +18,7 @@ from in4310repro.scores import top_and_bottom
 
 RANKED = ("glacier", "mountain", "sea")
 ABSENT = "-"
+ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # what the embedded sets stand in for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +64,29 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
         _loss_exhibit(run.histories[selected], selected),
         _accuracy_exhibit(run.histories, selected),
         _ranking_exhibit(run),
-        _sparsity_exhibit(run.features),
+        _sparsity_exhibit(run.features, original()["non_positive_percent"] if has_its_classes(run.classes) else {}),
         *(_spectrum_exhibit(number, images, run.features) for number, images in enumerate(run.features["sets"], 9)),
     ]
+    if has_its_classes(run.classes):
+        all_exhibits = [replace(each, caption=f"{each.caption}{_remark(each)}") for each in all_exhibits]
     label = deviations.label(run.config.protocol)
     return [replace(each, numbers={"label": label, **each.numbers}) if label else each for each in all_exhibits]
+
+
+def _remark(exhibit: Exhibit) -> str:
+    """What the original shows in the same place, as a sentence after a caption."""
+    name = exhibit.numbers.get("name")
+    if name in ABSENT_SETS:
+        return f" The original's figure {exhibit.number} shows {ABSENT_SETS[name]}; the two cannot be compared."
+    if exhibit.number in (10, 11):
+        return f" Images of {name}, as in the original's figure {exhibit.number}; it prints no numbers."
+    return {
+        4: f" The original chose {original()['chosen']}.",
+        5: " The original draws its curves and prints no numbers.",
+        6: " The original draws the curve of its chosen setting and prints no numbers.",
+        7: " The original shows pictures without numbers.",
+        9: " The original draws its spectra and prints no numbers.",
+    }.get(exhibit.number, "")
 
 
 def _validation_exhibit(
@@ -98,7 +117,7 @@ def _test_exhibit(metrics: RunMetrics) -> Exhibit:
     return _class_exhibit(
         4,
         f"The selected setting, {metrics['setting']}, on the test set",
-        f"{caption} The original chose {original()['chosen']}.",
+        caption,
         metrics["classes"],
         metrics,
         original()["settings"]["test"],
@@ -114,14 +133,13 @@ def _class_exhibit(
     printed: ClassMetrics,
 ) -> Exhibit:
     numbers = {"classes": list(classes), "ours": class_metrics(ours)}
+    columns, heading = [[*classes, "mean"], *_columns(ours)], ["class", "accuracy", "AP"]
     # The original's six values belong to six named classes; beside other classes they would mean nothing.
-    comparable = list(classes) == original()["classes"]
-    if comparable:
+    if has_its_classes(classes):
         numbers["original"] = class_metrics(printed)
-    absent = [ABSENT] * (len(classes) + 1)
-    columns = [[*classes, "mean"], *_columns(ours), *(_columns(printed) if comparable else (absent, absent))]
-    heading = ("class", "accuracy, ours", "AP, ours", "accuracy, original", "AP, original")
-    table = FigureTable(heading=heading, rows=tuple(zip(*columns, strict=True)))
+        columns += _columns(printed)
+        heading = ["class", "accuracy, ours", "AP, ours", "accuracy, original", "AP, original"]
+    table = FigureTable(heading=tuple(heading), rows=tuple(zip(*columns, strict=True)))
     return Exhibit(number=number, title=title, caption=caption, numbers=numbers, table=table)
 
 
@@ -138,7 +156,7 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
         number=5,
         title=f"Loss of the selected setting, {setting}",
         caption="Mean cross-entropy per image. The training loss is taken while the weights move and on augmented "
-        "images, the validation loss after each epoch. The original draws its curves and prints no numbers.",
+        "images, the validation loss after each epoch.",
         numbers=numbers,
         table=FigureTable(
             heading=("epoch", "training", "validation"),
@@ -156,8 +174,7 @@ def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: s
     return Exhibit(
         number=6,
         title="Mean class accuracy on validation after each epoch",
-        caption=f"All settings; {selected} was selected by the highest value of any epoch. The original draws "
-        "the curve of its chosen setting and prints no numbers.",
+        caption=f"All settings; {selected} was selected by the highest value of any epoch.",
         numbers={"epoch": epochs, "mean_class_accuracy": curves, "selected": selected},
         table=FigureTable(heading=("epoch", *curves), rows=rows),
     )
@@ -176,18 +193,18 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
     return Exhibit(
         number=7,
         title=f"Test images with the highest and lowest scores of {', '.join(ranked)}",
-        caption="Softmax score of the class named at the left, and the true class of each image. The original shows "
-        "pictures without numbers.",
+        caption="Softmax score of the class named at the left, and the true class of each image.",
         numbers={"classes": classes, "ranked": numbers},
         table=FigureTable(heading=("score of", "end", "place", "score", "true class", "image"), rows=rows),
     )
 
 
-def _sparsity_exhibit(features: FeatureMaps) -> Exhibit:
-    test, printed = features["sets"][0], original()["non_positive_percent"]
+def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
+    test = features["sets"][0]
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
     rows = tuple(
-        (name, f"{value:.1f}", f"{printed[name]:.1f}" if name in printed else ABSENT) for name, value in ours.items()
+        (name, f"{value:.1f}", *([f"{printed[name]:.1f}" if name in printed else ABSENT] if printed else []))
+        for name, value in ours.items()
     )
     return Exhibit(
         number=8,
@@ -195,7 +212,7 @@ def _sparsity_exhibit(features: FeatureMaps) -> Exhibit:
         caption=f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
         f"{features['network']}, in eval mode.",
         numbers={"images": test["images"], "ours": ours, "original": printed},
-        table=FigureTable(heading=("module", "ours, %", "original, %"), rows=rows),
+        table=FigureTable(heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=rows),
     )
 
 
@@ -212,7 +229,7 @@ def _spectrum_exhibit(number: int, images: ImageSetFeatures, features: FeatureMa
         title=f"Largest eigenvalues of the feature covariance: {name}",
         caption=f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
         f"{_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode. "
-        f"{_stand_in(number, images['name'])}The original draws its spectra and prints no numbers.",
+        f"{_stand_in(images['name'])}",
         numbers={"name": name, "images": images["images"], "eigenvalues": modules},
         table=FigureTable(heading=("place", *modules), rows=rows),
     )
@@ -223,16 +240,11 @@ def _pooled(images: ImageSetFeatures) -> str:
     return f" and the {more} images of the sets before" if more else ""
 
 
-def _stand_in(number: int, name: str) -> str:
+def _stand_in(name: str) -> str:
     """What must be said where an embedded set takes the place of one that was not given."""
-    if name == PHOTOGRAPHS:
-        return (
-            "The original's figure 10 shows ImageNet; no ImageNet folder was given, so these are crops of the two "
-            "photographs that scikit-learn ships, and the two figures cannot be compared. "
-        )
+    if name not in ABSENT_SETS:
+        return ""
+    what = "crops of the two photographs that scikit-learn ships"
     if name == DIGITS:
-        return (
-            "The original's figure 11 shows CIFAR-10; no CIFAR-10 folder was given, so these are scikit-learn's "
-            "handwritten digits, enlarged, and the two figures cannot be compared. "
-        )
-    return "" if number == 9 else f"Images of {name}, as in the original's figure {number}. "
+        what = "scikit-learn's handwritten digits, enlarged"
+    return f" No {ABSENT_SETS[name]} folder was given, so these are {what}."

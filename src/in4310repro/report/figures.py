@@ -141,10 +141,12 @@ def sparsity(numbers: Mapping[str, Any]) -> Figure:
     names = list(numbers["ours"])
     axes.bar(range(len(names)), list(numbers["ours"].values()), 0.4, color=OURS, label="ours")
     printed = [(place, numbers["original"][name]) for place, name in enumerate(names) if name in numbers["original"]]
-    axes.bar([p + 0.4 for p, _ in printed], [v for _, v in printed], 0.4, color=ORIGINAL, label="original")
-    axes.set_xticks([place + 0.2 for place in range(len(names))], [drawn_name(name) for name in names])
+    if printed:
+        axes.bar([p + 0.4 for p, _ in printed], [v for _, v in printed], 0.4, color=ORIGINAL, label="original")
+        axes.legend(frameon=False, ncols=2, loc="upper left")
+    centre = 0.2 if printed else 0
+    axes.set_xticks([place + centre for place in range(len(names))], [drawn_name(name) for name in names])
     axes.set_ylim(0, 100)
-    axes.legend(frameon=False, ncols=2, loc="upper left")
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import resources
 from typing import TypedDict
 
@@ -17,6 +18,11 @@ class Original(TypedDict):
     optimizers: list[str]
     chosen: str  # the selected optimizer
     non_positive_percent: dict[str, float]  # module -> percent of values <= 0
+
+
+def has_its_classes(classes: Sequence[str]) -> bool:
+    """Whether a run has the original's classes, without which its numbers stand beside none of the run's."""
+    return list(classes) == original()["classes"]
 
 
 def original() -> Original:

@@ -19,12 +19,13 @@ from in4310repro.report import figures
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.exhibits import Exhibit, exhibits
 from in4310repro.report.figures import Photograph
-from in4310repro.report.original import original
+from in4310repro.report.original import has_its_classes, original
+from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import RunMetrics
 from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
 
-RECORD = "run.json"
+RECORD, PAGES = "run.json", ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(png|json)")
 RANKING = 7  # the figure that shows photographs
 
@@ -78,7 +79,18 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     _remove_earlier_figures(folder, set(files))
     for name, content in files.items():
         write_file(folder / name, content)
-    return [folder / "report.md", folder / "index.html"]
+    return [folder / name for name in PAGES]
+
+
+def may_write(run: FinishedRun, folder: Path) -> bool:
+    """Whether a folder holds no page, or that of a run with the same configuration and split."""
+    if not any((folder / name).exists() for name in (RECORD, *PAGES)):
+        return True
+    try:
+        earlier = read_json(folder / RECORD)["files_sha256"]
+        return all(earlier[name] == run.files.manifest()[name] for name in (names.CONFIG, names.SPLIT))
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _remove_earlier_figures(folder: Path, written: set[str]) -> None:
@@ -115,13 +127,22 @@ def record(run: FinishedRun) -> RunRecord:
     )
 
 
+def _title(run: FinishedRun) -> str:
+    """Of the report on images of one's own."""
+    place = publishable(run.config).data or "drawn scenes"
+    return f"{Path(place).name or place}: images of {len(run.classes)} classes, networks trained and measured"
+
+
 def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit]) -> dict[str, object]:
+    comparable = has_its_classes(run.classes)
     return {
         "config": run.config,
         "command": run_record["command"],
         "label": deviations.label(run.config.protocol),
         "metrics": run.metrics,
         "original": original(),
+        "comparable": comparable,
+        "title": "Scenes in six classes: the report, made again" if comparable else _title(run),
         "exhibits": all_exhibits,
         "conditions": differences_from_original(run.config, run.metrics),
         "fingerprint": run.fingerprint,

@@ -1,0 +1,154 @@
+"""Images of one's own: split, names of folders, and a page that speaks of them alone."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from in4310repro.data.folders import Catalogue, Entry, catalogue
+from in4310repro.data.images import decode, load_images
+from in4310repro.data.splits import parse_sizes, stratified_split
+from in4310repro.presets import PRESETS, configure, default_names, with_counts
+from in4310repro.progress import Progress
+from tests.builders import write_class_folders
+from tests.conftest import Call
+
+
+def sizes(preset: str, images: int) -> tuple[int, int, int]:
+    config = with_counts(configure(preset, None, {"data": "mine"}), images)
+    return parse_sizes(config.split, images)
+
+
+def test_as_many_images_as_the_preset_has_get_its_split() -> None:
+    assert [sizes(name, n) for name, n in (("course", 17034), ("demo", 780), ("tiny", 48))] == [
+        (12034, 2000, 3000),
+        (480, 120, 180),
+        (24, 12, 12),
+    ]
+
+
+def test_other_numbers_of_images_get_the_shares_of_the_preset() -> None:
+    assert sizes("demo", 78) == (48, 12, 18)
+    assert sizes("tiny", 102) == (50, 26, 26)
+
+
+def test_a_split_that_is_given_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("split = '0.5/0.2/0.3'", encoding="utf-8")
+    assert configure("demo", None, {"data": "mine", "split": "20/5/5"}).split == "20/5/5"
+    assert configure("demo", tmp_path / "mine.toml", {"data": "mine"}).split == "0.5/0.2/0.3"
+    assert configure("demo", None, {}).split == PRESETS["demo"].split
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_ten_images_of_a_class_are_enough_beside_any_others(preset: str) -> None:
+    generator = np.random.default_rng(0)
+    for others in ([10], [10, 10, 10], [9000], [11, 500, 13], *generator.integers(10, 400, (20, 5)).tolist()):
+        labels = [label for label, count in enumerate([10, *others]) for _ in range(count)]
+        entries = tuple(Entry(f"{label}/{place}.png", label, f"{place}") for place, label in enumerate(labels))
+        images = Catalogue(Path(), tuple(map(str, range(1 + len(others)))), entries)
+        split = stratified_split(images, sizes(preset, len(entries)), seed=0)
+        assert all(min(counts.values()) > 0 for counts in split.supports().values())
+
+
+def first(names: Iterator[str]) -> list[str]:
+    return list(itertools.islice(names, 3))
+
+
+@pytest.mark.parametrize(
+    ("preset", "data", "names"),
+    [
+        ("demo", None, ["demo", "demo-2", "demo-3"]),
+        ("demo", "photos/mine", ["mine", "mine-2", "mine-3"]),
+        ("tiny", "my photos (2)/", ["my-photos-2", "my-photos-2-2", "my-photos-2-3"]),
+        ("demo", "x/course", ["course-2", "course-3", "course-4"]),
+        ("course", "photos/mine", ["course", "course-2", "course-3"]),
+        ("demo", "/", ["demo-2", "demo-3", "demo-4"]),
+    ],
+)
+def test_runs_and_reports_are_named_after_the_folder_of_the_images(
+    preset: str, data: str | None, names: list[str]
+) -> None:
+    assert first(default_names(preset, data)) == names
+
+
+def test_own_images_are_trained_and_reported_under_their_name_beside_no_numbers_of_the_original(
+    call: Call, tmp_path: Path
+) -> None:
+    words = ("--preset", "tiny", "--epochs", "1", "--data")
+    mine = write_class_folders(tmp_path / "photos" / "mine", dict.fromkeys(("cat", "dog", "owl"), 10))
+    code, _, progress = call("train", *words, f"{mine}")
+    assert (code, "30 images of 3 classes, split 14/8/8" in progress) == (0, True)
+    assert call("report", *words, f"{mine}")[0] == 0
+    page = (tmp_path / "reports/mine/report.md").read_text(encoding="utf-8")
+    html = (tmp_path / "reports/mine/index.html").read_text(encoding="utf-8")
+    for text in (page, html):
+        assert "mine: images of 3 classes" in text
+        assert not [word for word in ("riginal", "0.9882", "98.8", "cenes in six") if word in text]
+    # The same name elsewhere is other data.
+    other = write_class_folders(tmp_path / "else" / "mine", dict.fromkeys(("cat", "dog", "owl"), 10))
+    assert call("train", *words, f"{other}")[0] == 0
+    assert json.loads((tmp_path / "runs/mine-2/config.json").read_bytes())["data"] == f"{other}"
+    assert call("report", *words, f"{other}")[0] == 0
+    assert (tmp_path / "reports/mine-2/index.html").is_file()
+    assert (tmp_path / "reports/mine/report.md").read_text(encoding="utf-8") == page
+    # Images that moved are found in the run that they made.
+    assert call("report", *words, f"{mine.rename(tmp_path / 'mine')}")[0] == 0
+    assert not (tmp_path / "reports/mine-3").exists()
+
+
+def test_a_report_replaces_its_own_and_none_of_another_run(call: Call, own_run: Path, tmp_path: Path) -> None:
+    words = ("report", "--preset", "tiny", "--out", f"{own_run}", "--no-photographs")
+    for _ in range(2):
+        assert call(*words)[1].startswith("wrote reports/tiny/report.md")
+    record = json.loads((tmp_path / "reports/tiny/run.json").read_bytes())
+    record["files_sha256"]["split.csv"] = "0" * 64
+    (tmp_path / "reports/tiny/run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert call(*words)[1].startswith("wrote reports/tiny-2/report.md")
+
+
+def test_all_unreadable_images_are_named_at_once_of_whatever_part(call: Call, tmp_path: Path) -> None:
+    mine = write_class_folders(tmp_path / "mine", dict.fromkeys(("cat", "dog"), 10))
+    bad = [mine / "cat" / "3.png", mine / "dog" / "5.png", mine / "dog" / "7.png"]
+    for file in bad:
+        file.write_bytes(b"no picture")
+    code, _, error = call("train", "--preset", "tiny", "--data", f"{mine}")
+    assert code == 2
+    assert "3 files are not readable images" in error
+    assert all(f"{file}" in error for file in bad)
+
+
+def test_more_unreadable_images_than_a_line_holds_are_counted(tmp_path: Path) -> None:
+    mine = write_class_folders(tmp_path / "mine", dict.fromkeys(("cat", "dog"), 10))
+    for file in mine.rglob("*.png"):
+        file.write_bytes(file.name.encode())
+    with pytest.raises(ValueError, match=r"20 files are not readable images: .*; 10 more; replace or remove them"):
+        load_images("all", mine, catalogue(mine).entries, 16)
+
+
+def test_skipped_files_are_counted_and_named_by_training_and_by_the_check(call: Call, tmp_path: Path) -> None:
+    mine = write_class_folders(tmp_path / "mine", dict.fromkeys(("cat", "dog"), 10))
+    for name in ("a.avif", "b.avif", "notes.txt", ".hidden"):
+        (mine / "dog" / name).write_bytes(b"?")
+    said = "3 files are no images by their names and were skipped (2 of .avif, 1 of .txt), such as dog/a.avif"
+    text = io.StringIO()
+    catalogue(mine, Progress(Console(file=text, width=1000)))
+    assert said in text.getvalue()
+    printed = call("data", "check", f"{mine}")[1]
+    assert "skipped, since their names are of no image" in printed
+    assert "dog/b.avif" in printed
+
+
+def test_pictures_of_telephones_are_read_where_their_library_is(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    heif.register_heif_opener()
+    Image.new("RGB", (64, 48), (200, 30, 60)).save(tmp_path / "a.heic", quality=100)
+    pixels = decode(tmp_path / "a.heic", 16)
+    assert np.abs(pixels.astype(int) - (200, 30, 60)).max() <= 3
