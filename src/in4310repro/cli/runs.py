@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from in4310repro.cli.console import (
     DIFFERENCE,
+    WRONG_INPUT,
     activate_arithmetic,
     activate_as_recorded,
+    print_error,
     print_line,
     print_text,
     progress,
 )
 from in4310repro.cli.options import Data, Device, JsonOut, RunPath, choices
+from in4310repro.numerics import Numerics
 
+Replay = Annotated[
+    int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.", min=0)
+]
+Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.", min=0)]
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
-def verify(run: RunPath, data: Data = None, numerics: OfRun = None) -> None:
+def verify(run: RunPath, data: Data = None, numerics: OfRun = None, replay: Replay = None, draw: Draw = None) -> None:
     """Predict a run's test set again and compare with its saved scores; exit code 1 on a difference."""
+    if draw is not None and replay is None:
+        raise ValueError(f"--draw {draw} says which epochs --replay K trains again, and --replay is not given")
     from in4310repro.fingerprint import Fingerprint
     from in4310repro.runs import names
     from in4310repro.verification import changed_essentials, recorded_files
@@ -41,6 +51,25 @@ def verify(run: RunPath, data: Data = None, numerics: OfRun = None) -> None:
     if differences:
         raise typer.Exit(DIFFERENCE)
     print_line(f"{run}: every test score was predicted again, {tier}; no file of the run has changed")
+    if replay is not None:
+        _replay(run, active, replay, draw, data)
+
+
+def _replay(run: Path, numerics: Numerics, draws: int, seed: int | None, data: str | None) -> None:
+    """Trains epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
+    from in4310repro.replay.lines import difference_lines, missing_line, result_lines
+    from in4310repro.replay.of_run import replay
+    from in4310repro.runs.finished import FinishedRun
+
+    result = replay(FinishedRun.open(run), draws, seed, numerics, data, progress())
+    for difference in result.differences:
+        print_line(f"difference: {difference}")
+    for line in (difference_lines if result.differences else result_lines)(result):
+        print_line(line)
+    if result.missing:
+        print_error(missing_line(result))
+    if result.differences or result.missing:
+        raise typer.Exit(DIFFERENCE if result.differences else WRONG_INPUT)
 
 
 def compare(first: RunPath, second: RunPath) -> None:
