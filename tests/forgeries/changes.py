@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,13 @@ METRICS = "metrics.json"
 
 
 def sealed(change: Callable[[Forger], object]) -> Forge:
-    """A change, after which the manifest is written anew."""
+    """A change, after which the chains and the manifest are written anew."""
 
     def forge(forger: Forger) -> None:
         change(forger)
+        with contextlib.suppress(ValueError, OSError, KeyError):
+            # Where the change left no configuration or split to be read, a chain has no beginning.
+            forger.rechain()
         forger.seal()
 
     return forge

@@ -23,14 +23,15 @@ from in4310repro.feature_maps import of_run
 from in4310repro.files import json_bytes
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
+from in4310repro.runs import chain, names
 from in4310repro.runs.arrays import array_bytes, read_arrays
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
-from in4310repro.tensors import read_tensors, tensor_bytes, tensor_hashes, tensors_sha256
-from tests.builders import inside_json
+from in4310repro.tensors import read_tensors, tensor_bytes, tensors_sha256
+from tests.builders import inside_json, relink
 
-METRIC_KEYS = ("class_accuracy", "average_precision", "mean_class_accuracy", "mean_average_precision")
+CHECKS = "in4310repro.runs.finished"
 SELECTED, OTHER, LAST = "adamw", "rmsprop", "sgd"  # settings of the tiny run
 
 
@@ -79,9 +80,20 @@ class Forger:
 
     def seal(self, *without: str) -> None:
         """Writes the manifest anew, as the package writes it: with every file that lies there but those named."""
-        names = sorted(file.relative_to(self.run).as_posix() for file in self.run.rglob("*") if file.is_file())
-        kept = [name for name in names if name not in ("manifest.json", *without)]
-        self.write_json("manifest.json", {name: sha256_of(self.run / name) for name in kept})
+        files = sorted(file.relative_to(self.run).as_posix() for file in self.run.rglob("*") if file.is_file())
+        listed = [name for name in files if name not in (names.MANIFEST, *without) and not names.is_kept_epoch(name)]
+        self.write_json(names.MANIFEST, {name: sha256_of(self.run / name) for name in listed})
+
+    def rechain(self) -> None:
+        """Has the chain of every setting begin with what the other files say, and each entry hold the one before."""
+        # Of the settings before, whose last weights a warm start takes.
+        chained: dict[str, Any] = {}
+        config, split = self.config(), self.split()
+        for setting in config.settings:
+            entries = chained[setting.name] = self.json(files_of(setting.name)[1])
+            known = replace(config, settings=config.settings[: len(chained)])
+            relink(entries, chain.starts(known, self.json("fingerprint.json"), split, chained)[setting.name])
+            self.write_json(files_of(setting.name)[1], entries)
 
     # What the files hold.
 
@@ -132,8 +144,8 @@ class Forger:
 
     def rescore(self) -> None:
         """Scores and metrics of the setting that the histories select, by its weights as they are now."""
-        names = [setting.name for setting in self.config().settings]
-        setting, row = select({name: self.json(f"{name}/history.json") for name in names})
+        settings = [setting.name for setting in self.config().settings]
+        setting, row = select({name: self.json(f"{name}/history.json") for name in settings})
         scores = self.predicted(setting, "test")
         self.write_arrays({"paths": np.array(scores.paths), "labels": scores.labels, "softmax": scores.softmax})
         new = {
@@ -151,7 +163,8 @@ class Forger:
         row: dict[str, Any] = max(history, key=lambda each: each["mean_class_accuracy"])
         scores = self.predicted(setting, "validation", row["epoch"])
         row.update(scores.metrics(), val_loss=scores.loss, weights_sha256=tensors_sha256(state))
-        enter_tensors(tensors, row["epoch"], {name: digits[:12] for name, digits in tensor_hashes(state).items()})
+        entry = tensors[row["epoch"] - 1]
+        entry |= chain.entry(row["epoch"], "", state, {}) | {"optimizer_sha256": entry["optimizer_sha256"]}
         for other in history:
             # So that the best epoch stays the best.
             if other is not row and other["mean_class_accuracy"] >= row["mean_class_accuracy"]:
@@ -161,9 +174,9 @@ class Forger:
 
     def refeature(self) -> None:
         """The feature maps, measured again."""
-        self.seal()
+        self.finish()
         # A forger is stopped by no refusal of files that contradict each other.
-        with mock.patch("in4310repro.runs.finished.refuse_contradictions"):
+        with mock.patch(f"{CHECKS}.refuse_contradictions"), mock.patch(f"{CHECKS}.refuse_broken_chains"):
             run = FinishedRun.open(self.run)
         of_run.measure(run, run.config, self.numerics, str(self.image_root(run.config)))
 
@@ -172,6 +185,11 @@ class Forger:
         self.revalidate(setting)
         self.rescore()
         self.refeature()
+        self.finish()
+
+    def finish(self) -> None:
+        """The chains and the manifest, written anew."""
+        self.rechain()
         self.seal()
 
 
@@ -183,11 +201,6 @@ def make_worst(row: dict[str, Any]) -> None:
     """An epoch in which no image was right."""
     row["class_accuracy"] = [0.0] * len(row["class_accuracy"])
     row["mean_class_accuracy"] = 0.0
-
-
-def enter_tensors(tensors: Any, epoch: int, hashes: dict[str, str]) -> None:
-    """Puts an epoch's tensor hashes in its place."""
-    tensors[epoch - 1] = hashes
 
 
 _HASHES: dict[tuple[int, int, int], str] = {}

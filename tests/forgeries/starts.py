@@ -19,6 +19,13 @@ from tests.golden_cases import trained
 LONG = 600.0  # seconds for a command
 RUN, PHOTOS = "runs/tiny", "photos"
 SCENES, SIZE = 8, 32  # of the tiny preset
+ONE_SETTING, WEIGHTS = "one-setting.toml", "trained.safetensors"
+TOML = """[[settings]]
+name = "adamw"
+optimizer = "AdamW"
+learning_rate = 1e-3
+weight_decay = 0.01
+"""
 
 
 def scenes(seed: int) -> Callable[[Path], None]:
@@ -47,6 +54,9 @@ def near_copies(folder: Path) -> None:
 
 # Options of the training, and what makes the folder that it reads.
 STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
+    "kept": (f"--config {ONE_SETTING} --epochs 5 --keep-epochs", None),
+    "pretrained": (f"--weights {WEIGHTS}", None),
+    "warm": ("--protocol warm-start", None),
     "seed 1": ("--seed 1", None),
     "published": ("--protocol published", None),
     "folder": (f"--data {PHOTOS}", scenes(0)),
@@ -83,6 +93,8 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
         return
     options, draw = STARTS[name]
     work.mkdir(parents=True)
+    (work / ONE_SETTING).write_text(TOML)
+    link_or_copy(str(start("tiny") / RUN / "adamw/best.safetensors"), str(work / WEIGHTS))
     if draw:
         draw(work / PHOTOS)
     command(f"train --preset tiny --out {RUN} {options}", work)

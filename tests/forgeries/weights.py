@@ -26,7 +26,7 @@ def changed(setting: str, change: Callable[[State], object], *, fit: bool = Fals
         forger.write_weights(setting, state)
         if fit:
             forger.make_fit(setting)
-        forger.seal()
+        forger.finish()
 
     return forge
 
@@ -102,15 +102,12 @@ ROWS = [
     row("another setting's weights replaced", sealed(of_another_setting), f"{LAST}/"),
     row("one bit of another setting's weights", changed(LAST, low_bit), f"{LAST}/"),
     row("one bit of the selected weights", changed(SELECTED, low_bit), "weights"),
-    row("a count of batches, everything computed anew", changed(SELECTED, count_a_batch, fit=True), by="replay"),
     row(
         "another setting shown with the weights and history of the selected one",
         sealed(as_another_setting),
         by="nothing",
         shown_by="a training by the same command; `--replay` trains the selected setting's epochs",
     ),
-    row("weights of a run of another seed, everything computed anew", of_seed_1, by="replay"),
-    row("a last layer fitted to the test images, everything computed anew", trained_on_test, by="replay"),
     row("a tensor of their own", changed(SELECTED, another_tensor), BEST),
     row("float64", changed(SELECTED, double), BEST),
     row("metadata", sealed(metadata), BEST),
