@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -80,7 +81,7 @@ def statistics(
     refuse_too_large(config, numerics)
     if config.weights == "none":
         model = run.selected_network()
-        network = f"{config.model} as trained here by setting {run.metrics['setting']}"
+        network = trained_network(run)
     else:
         model = models.build(config.model, len(run.classes), config.seed, config.weights)
         if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
@@ -91,14 +92,24 @@ def statistics(
     sets = image_sets(run, config, data, progress)
     return FeatureMaps(
         network=network,
-        spectra_mode="train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol else "eval",
+        spectra_mode=spectra_mode(config),
         precision=config.precision,
         fingerprint=current,
-        sets=_measure_sets(numerics.place(model), sets, config, progress),
+        sets=measure_sets(numerics.place(model), sets, config, progress),
     )
 
 
-def _measure_sets(
+def trained_network(run: FinishedRun) -> str:
+    """What `features.json` calls the network of a run that started from drawn weights."""
+    return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
+
+
+def spectra_mode(config: Config) -> Literal["eval", "train"]:
+    """The mode of batch norm that spectra are measured in."""
+    return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol else "eval"
+
+
+def measure_sets(
     model: torch.nn.Module, sets: Sequence[ImageSet], config: Config, progress: Progress
 ) -> list[ImageSetFeatures]:
     """Statistics of each image set, with the deviations of the configuration."""

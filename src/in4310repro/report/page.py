@@ -23,6 +23,7 @@ from in4310repro.report.original import original
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import RunMetrics
 from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
+from in4310repro.verification.claims import by_what_shows_them, claimed, proven
 
 RECORD = "run.json"
 FIGURE = re.compile(r"figure[0-9][0-9]\.(png|json)")
@@ -42,6 +43,7 @@ class RunRecord(TypedDict):
 class ReportRecord(RunRecord):
     """What `run.json` holds."""
 
+    manifest_sha256: str  # one hash for the run, but for its feature maps; `verify` prints it
     figures: list[str]  # files of this report, which the next one may remove
 
 
@@ -70,7 +72,7 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
     files = {f"{name}.png": picture for name, picture in pictures.items()}
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
-    run_record = ReportRecord(**record(run), figures=sorted(files))
+    run_record = report_record(run, sorted(files))
     context = _context(run, run_record, all_exhibits) | {"drawn": set(pictures)}
     files[RECORD] = json_bytes(run_record)
     files["report.md"] = render("report.md.jinja", context).encode()
@@ -115,6 +117,11 @@ def record(run: FinishedRun) -> RunRecord:
     )
 
 
+def report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:
+    """What `run.json` holds of a run and the files of its figures."""
+    return ReportRecord(**record(run), manifest_sha256=run.files.manifest_sha256(), figures=figure_files)
+
+
 def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit]) -> dict[str, object]:
     return {
         "config": run.config,
@@ -126,6 +133,9 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit
         "conditions": differences_from_original(run.config, run.metrics),
         "fingerprint": run.fingerprint,
         "test_images": sum(run.metrics["supports"]["test"].values()),
+        "proven": proven(run),
+        "claimed": by_what_shows_them(claimed(run)),
+        "manifest_sha256": run.files.manifest_sha256(),
     }
 
 

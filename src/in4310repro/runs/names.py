@@ -14,7 +14,16 @@ BEST_WEIGHTS = "best.safetensors"
 LAST_WEIGHTS = "last.safetensors"  # only with the deviation warm-start
 CHECKPOINTS = "checkpoint"  # a folder, while the setting trains
 
+OF_RUN = (CONFIG, FINGERPRINT, SPLIT, SCORES, METRICS, FEATURES)
+OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
+
 
 def of_setting(setting: str, name: str) -> str:
     """The name of a setting's file, as it stands in the manifest."""
     return f"{setting}/{name}"
+
+
+def is_of_run(name: str) -> bool:
+    """Whether a file of this name, below the folder of a run, is one of a run, with whatever settings."""
+    folder, _, file = name.rpartition("/")
+    return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)

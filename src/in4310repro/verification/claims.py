@@ -1,0 +1,83 @@
+"""What a verification proves of a run, and what it leaves as a claim: one list for its last lines and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
+from in4310repro.runs.finished import FinishedRun
+
+REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
+SHOWN = "shown by a run of one's own"
+NOT_SHOWN = "shown by nothing in a run"
+MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a run says and that a verification does not compute again, and what would show it."""
+
+    what: str
+    shown_by: str
+
+
+ALWAYS_CLAIMED = (
+    Claim("training losses", REPLAY),
+    Claim("validation rows and tensor hashes of epochs other than each setting's best", REPLAY),
+    Claim(
+        "the optimizer's settings: its kind, learning rate, weight decay, momentum, batch size, augmentation, schedule "
+        "and warm-up",
+        REPLAY,
+    ),
+    Claim("that every setting began from equal weights", REPLAY),
+    Claim("images per second, processor, device, libraries and source", NOT_SHOWN),
+    Claim("that no setting, no seed and no other run was left out", NOT_SHOWN),
+)
+
+
+def proven(run: FinishedRun) -> list[str]:
+    """What a verification without a difference has computed again, from weights, images, seed and split."""
+    listed = [
+        "the split from the images and the seed",
+        "every test score",
+        "every value of the test metrics",
+        "the validation metrics and tensor hashes of each setting's best epoch",
+        "the selection",
+    ]
+    if run.config.weights == "none":
+        listed.insert(1, "the initial weights from the seed")
+    if run.features is not None and run.config.weights == "none":
+        listed.append("the feature maps")
+    return listed
+
+
+def claimed(run: FinishedRun, absent: Sequence[str] | None = None) -> list[Claim]:
+    """What a verification of the run leaves as a claim.
+
+    Args:
+        run: finished.
+        absent: names of image sets that were not at hand; None: before that is known, all that no library ships.
+    """
+    listed = list(ALWAYS_CLAIMED)
+    if run.config.weights != "none":
+        listed.insert(0, Claim(f"that training began from the weights it names, {_weights(run)}", SHOWN))
+    if run.features is not None and run.config.weights != "none":
+        listed.insert(1, Claim("the feature maps, which are of the weights before training", SHOWN))
+    elif run.features is not None:
+        names = [images["name"] for images in run.features["sets"][1:]] if absent is None else absent
+        outside = [name for name in names if absent is not None or name not in (PHOTOGRAPHS, DIGITS)]
+        listed += [Claim(f"the feature maps of {name}, where its folder is not at hand", SHOWN) for name in outside]
+    return listed
+
+
+def by_what_shows_them(claims: Iterable[Claim]) -> dict[str, list[str]]:
+    """The claims, put together by what would show them."""
+    grouped: dict[str, list[str]] = {}
+    for claim in claims:
+        grouped.setdefault(claim.shown_by, []).append(claim.what)
+    return grouped
+
+
+def _weights(run: FinishedRun) -> str:
+    return "torchvision's ImageNet weights" if run.config.weights == "imagenet" else "those of a file"
