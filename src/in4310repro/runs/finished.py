@@ -98,16 +98,13 @@ class FinishedRun:
             )
         return model
 
-    def saved_network(self, setting: str | None = None) -> torch.nn.Module:
-        """The network of a setting with its best weights as they are now, on the CPU.
-
-        Args:
-            setting: its name; None: the selected one.
+    def saved_network(self) -> torch.nn.Module:
+        """The network of the selected setting with its best weights as they are now, on the CPU.
 
         Raises:
             ValueError: the weights are missing, damaged or of another network.
         """
-        name = names.of_setting(setting or self.metrics["setting"], names.BEST_WEIGHTS)
+        name = names.of_setting(self.metrics["setting"], names.BEST_WEIGHTS)
         state = self.files.read_tensors(name)
         return models.from_state(self.config.model, len(self.classes), state, f"{self.folder / name}")
 

@@ -23,6 +23,7 @@ NOT_COMPUTED = ("train_loss", "images_per_second")
 def best_epoch_differences(
     run: FinishedRun,
     setting: str,
+    stored: Mapping[str, torch.Tensor],
     model: torch.nn.Module,
     validation: ImageSet,
     numerics: Numerics,
@@ -38,7 +39,8 @@ def best_epoch_differences(
     Args:
         run: gives the records.
         setting: its name.
-        model: with the setting's best weights, placed by `numerics`.
+        stored: the tensors of the setting's best weights, as the file holds them.
+        model: the network with them, placed by `numerics`.
         validation: the images that the setting was validated on.
         numerics: the arithmetic of this process.
         progress: where to show how far it is.
@@ -47,23 +49,25 @@ def best_epoch_differences(
     Raises:
         ValueError: a score is not finite.
     """
-    row, state = best_epoch(run.histories[setting]), model.state_dict()
+    row = best_epoch(run.histories[setting])
     file = run.folder / names.of_setting(setting, names.HISTORY)
     scores = predict(model, validation, run.config, numerics, progress, epoch=row["epoch"])
     computed = {
         "val_loss": scores.loss,
         **scores.metrics(run.config.protocol),
-        "weights_sha256": tensors_sha256(state),
+        "weights_sha256": tensors_sha256(stored),
     }
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{file}: epoch {row['epoch']}"
     yield from record_differences(place, saved, computed, scores, run.config.protocol, bitwise=bitwise)
-    yield from _tensor_differences(run, setting, row["epoch"], state)
+    yield from _tensor_differences(run, setting, row["epoch"], stored)
 
 
-def _tensor_differences(run: FinishedRun, setting: str, epoch: int, state: Mapping[str, torch.Tensor]) -> Iterator[str]:
+def _tensor_differences(
+    run: FinishedRun, setting: str, epoch: int, stored: Mapping[str, torch.Tensor]
+) -> Iterator[str]:
     recorded = run.tensors[setting][epoch - 1]
-    hashes = {name: digits[:12] for name, digits in tensor_hashes(state).items()}
+    hashes = {name: digits[:12] for name, digits in tensor_hashes(stored).items()}
     if changed := [name for name in dict.fromkeys([*hashes, *recorded]) if hashes.get(name) != recorded.get(name)]:
         file = run.folder / names.of_setting(setting, names.TENSORS)
         best = names.of_setting(setting, names.BEST_WEIGHTS)

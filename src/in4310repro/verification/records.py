@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -44,7 +45,8 @@ def record_differences(
     for key in dict.fromkeys([*saved, *computed]):
         value, now = saved.get(key), computed.get(key)
         if bitwise or key not in (*LOSSES, "average_precision", "mean_average_precision"):
-            agrees = value == now
+            # As text: 1 is not 1.0, and 0.0 has no sign.
+            agrees = json.dumps(value) == json.dumps(now)
         elif value is None or now is None:
             agrees = False
         elif key in LOSSES:
@@ -62,7 +64,7 @@ def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
     """What a record says at a key, and what it should say; of lists and objects the first item that differs."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in _keys(saved)]
-        different = [item for item in items if item[1] != item[2]]
+        different = [item for item in items if json.dumps(item[1]) != json.dumps(item[2])]
         if not different:
             break
         key, saved, computed = f"{key}.{different[0][0]}", *different[0][1:]

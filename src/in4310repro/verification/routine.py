@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from in4310repro import models
 from in4310repro.config import Config
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
@@ -21,6 +22,7 @@ from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.claims import Claim, claimed, proven
 from in4310repro.verification.features import available_sets, feature_differences
+from in4310repro.verification.form import form_differences, weights_form
 from in4310repro.verification.images import (
     image_differences,
     refuse_missing_images,
@@ -72,7 +74,7 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     except (ValueError, OSError) as error:
         # What can no longer be read is a difference too, and says so itself.
         return Verification(differences=_once([*differences, f"{folder} cannot be read completely: {error}"]))
-    differences += [*fingerprint_differences(run, numerics), *split_differences(run)]
+    differences += [*form_differences(run), *fingerprint_differences(run, numerics), *split_differences(run)]
     if other_scenes := scene_differences(run, progress):
         return Verification(differences=_once([*differences, *other_scenes]))
     try:
@@ -140,11 +142,18 @@ class _Again:
 
     def _of_setting(self, setting: str, test: ImageSet, validation: ImageSet) -> Iterator[str]:
         run, numerics, progress = self._run, self._numerics, self._progress
-        model = numerics.place(run.saved_network(setting))
+        file = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
+        stored = run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS))
+        yield from weights_form(file)
+        # It takes tensors of other types too, which is why what the file holds is hashed.
+        network = models.from_state(run.config.model, len(run.classes), stored, f"{file}")
+        model = numerics.place(network)
         if setting == run.metrics["setting"]:
             unseen = self._decode("unseen", "training", "validation") if self._shared else None
-            yield from selected_differences(run, model, test, unseen, numerics, progress, bitwise=self.bitwise)
-        yield from best_epoch_differences(run, setting, model, validation, numerics, progress, bitwise=self.bitwise)
+            yield from selected_differences(run, stored, model, test, unseen, numerics, progress, bitwise=self.bitwise)
+        yield from best_epoch_differences(
+            run, setting, stored, model, validation, numerics, progress, bitwise=self.bitwise
+        )
         if setting == run.metrics["setting"]:
             yield from self._of_features(model, test)
 

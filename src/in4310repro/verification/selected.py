@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -23,6 +23,7 @@ from in4310repro.verification.scores import score_differences
 
 def selected_differences(
     run: FinishedRun,
+    stored: Mapping[str, torch.Tensor],
     model: torch.nn.Module,
     test: ImageSet,
     unseen: ImageSet | None,
@@ -35,7 +36,8 @@ def selected_differences(
 
     Args:
         run: gives the records.
-        model: with the best weights of the selected setting, placed by `numerics`.
+        stored: the tensors of the selected setting's best weights, as the file holds them.
+        model: the network with them, placed by `numerics`.
         test: the test images.
         unseen: those that a shared split never reads; None in other protocols.
         numerics: the arithmetic of this process.
@@ -48,7 +50,7 @@ def selected_differences(
     scores = predict(model, test, run.config, numerics, progress)
     yield from score_differences(run.scores, scores, bitwise=bitwise)
     others = None if unseen is None else predict(model, unseen, run.config, numerics, progress)
-    yield from metrics_differences(run, tensors_sha256(model.state_dict()), scores, others, bitwise=bitwise)
+    yield from metrics_differences(run, tensors_sha256(stored), scores, others, bitwise=bitwise)
 
 
 def metrics_differences(
