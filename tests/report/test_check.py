@@ -1,4 +1,4 @@
-"""The JSON files of a report, held against its run."""
+"""The JSON files and pages of a report, held against its run."""
 
 import json
 import shutil
@@ -70,7 +70,22 @@ def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, fini
     shutil.copy(report / "figure03.json", report / "figure12.json")
     sentences = report_differences(finished_run, report)
     assert len(sentences) == 3
+    assert "figure02.json is not a JSON file" in sentences[2]
     assert sentences[0] == f"{report / 'figure12.json'} is no figure of this run"
+
+
+@pytest.mark.parametrize("name", ["report.md", "index.html"])
+def test_another_sentence_on_a_page_is_a_difference(name: str, report: Path, finished_run: Path) -> None:
+    text = (report / name).read_text()
+    (report / name).write_text(text.replace("mean class accuracy", "mean class accuracy (0.99 with ten crops)", 1))
+    (sentence,) = report_differences(finished_run, report)
+    assert f"{report / name}: line " in sentence
+
+
+def test_a_picture_that_is_not_the_one_in_the_page_is_a_difference(report: Path, finished_run: Path) -> None:
+    (report / "figure04.png").write_bytes(b"another")
+    (sentence,) = report_differences(finished_run, report)
+    assert f"{report / 'index.html'}: line " in sentence
 
 
 def test_a_folder_without_a_report_is_refused(tmp_path: Path, finished_run: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
     pooled = replace(run, config=replace(run.config, protocol=frozenset({Deviation.ACCUMULATOR_NOT_RESET})))
     assert [each is None for each in available_sets(pooled, features, test)] == [False, True, True]
     last = claimed(run, ["ImageNet"])[-1]
-    assert last.what == "the feature maps of ImageNet, where its folder is not at hand"
+    assert last.what == "the feature maps of ImageNet, whose folder is not at hand"
     assert claimed(run, []) == claimed(run)
 
 

@@ -25,7 +25,7 @@ def verify(
     run: RunPath,
     data: Data = None,
     numerics: OfRun = None,
-    report: Annotated[Path | None, typer.Option(help="Compare the JSON files of this report, too.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Compare the JSON files and pages of this report, too.")] = None,
     manifest_sha256: Annotated[str | None, typer.Option(help="Compare with what the last line prints.")] = None,
 ) -> None:
     """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference."""

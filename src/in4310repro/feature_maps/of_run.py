@@ -81,17 +81,15 @@ def statistics(
     refuse_too_large(config, numerics)
     if config.weights == "none":
         model = run.selected_network()
-        network = trained_network(run)
     else:
         model = models.build(config.model, len(run.classes), config.seed, config.weights)
         if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
             raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
-        network = f"{config.model} with {publishable(config).weights} weights, not fine-tuned"
     current: Fingerprint = fingerprint(numerics)
     current["feature_kernel"] = kernel_description()
     sets = image_sets(run, config, data, progress)
     return FeatureMaps(
-        network=network,
+        network=network_name(run),
         spectra_mode=spectra_mode(config),
         precision=config.precision,
         fingerprint=current,
@@ -99,9 +97,11 @@ def statistics(
     )
 
 
-def trained_network(run: FinishedRun) -> str:
-    """What `features.json` calls the network of a run that started from drawn weights."""
-    return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
+def network_name(run: FinishedRun) -> str:
+    """What `features.json` calls the network whose feature maps it holds."""
+    if run.config.weights == "none":
+        return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
+    return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
 
 
 def spectra_mode(config: Config) -> Literal["eval", "train"]:

@@ -1,23 +1,26 @@
-"""Whether the JSON files of a report are those that its run makes; pictures and pages are not compared."""
+"""Whether the JSON files and pages of a report are those that its run makes; pictures are not drawn again."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from in4310repro.differences import differences
-from in4310repro.files import json_bytes, read_json
+from in4310repro.files import json_bytes, read_bytes, read_json
 from in4310repro.paths import regular_file
-from in4310repro.report.exhibits import exhibits
-from in4310repro.report.page import FIGURE, RECORD, report_record
+from in4310repro.report.exhibits import Exhibit, exhibits
+from in4310repro.report.page import FIGURE, RECORD, pages, report_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 
 
 def report_differences(run_folder: Path, report: Path) -> list[str]:
-    """A sentence for each JSON file of a report that says otherwise than the run does now.
+    """A sentence for each value in a report's JSON files, and for each page, that is not what the run makes.
+
+    Pages are made again around the pictures that are there.
 
     The line of the feature maps in the list of files is not compared: every report measures them anew, and their
     numbers stand in the figures.
@@ -32,7 +35,8 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
     if not (report / RECORD).exists():
         raise ValueError(f"{report} holds no report: it has no {RECORD}; `in4310repro report` writes one")
     run = FinishedRun.open(run_folder)
-    figures = {f"{exhibit.name}.json": exhibit.numbers for exhibit in exhibits(run)}
+    all_exhibits = exhibits(run)
+    figures = {f"{exhibit.name}.json": exhibit.numbers for exhibit in all_exhibits}
     sentences = [
         f"{report / file.name} is no figure of this run"
         for file in sorted(report.glob("figure*.json"))
@@ -50,6 +54,22 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
             f"{report / name}: {each.path or 'its value'} is {_shown(each.first)}; the run has {_shown(each.second)}"
             for each in differences(saved, json.loads(json_bytes(value)))
         ]
+    return sentences + _page_differences(run, all_exhibits, report)
+
+
+def _page_differences(run: FinishedRun, all_exhibits: list[Exhibit], report: Path) -> list[str]:
+    sentences = []
+    try:
+        names_drawn = [each.name for each in all_exhibits if (report / f"{each.name}.png").exists()]
+        pictures = {name: read_bytes(regular_file(report, f"{name}.png")) for name in names_drawn}
+        for name, content in pages(run, all_exhibits, pictures).items():
+            lines, needed = read_bytes(regular_file(report, name)).split(b"\n"), content.split(b"\n")
+            if lines != needed:
+                pairs = enumerate(zip_longest(lines, needed), start=1)
+                number = next(number for number, (line, now) in pairs if line != now)
+                sentences.append(f"{report / name}: line {number} is not the one that the run makes")
+    except (ValueError, OSError) as error:
+        sentences.append(str(error))
     return sentences
 
 

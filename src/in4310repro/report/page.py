@@ -26,6 +26,7 @@ from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
 from in4310repro.verification.claims import by_what_shows_them, claimed, proven
 
 RECORD = "run.json"
+PAGES = ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(png|json)")
 RANKING = 7  # the figure that shows photographs
 
@@ -69,18 +70,28 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
         for exhibit in all_exhibits
         if photographs or exhibit.number != RANKING
     }
-    embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
     files = {f"{name}.png": picture for name, picture in pictures.items()}
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
     run_record = report_record(run, sorted(files))
-    context = _context(run, run_record, all_exhibits) | {"drawn": set(pictures)}
     files[RECORD] = json_bytes(run_record)
-    files["report.md"] = render("report.md.jinja", context).encode()
-    files["index.html"] = render("index.html.jinja", context | {"pictures": embedded}).encode()
+    files |= pages(run, all_exhibits, pictures)
     _remove_earlier_figures(folder, set(files))
     for name, content in files.items():
         write_file(folder / name, content)
-    return [folder / "report.md", folder / "index.html"]
+    return [folder / name for name in PAGES]
+
+
+def pages(run: FinishedRun, all_exhibits: list[Exhibit], pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Both pages of a run, by file name.
+
+    Args:
+        run: finished.
+        all_exhibits: of the run.
+        pictures: PNG files of those exhibits that are drawn, by the exhibit's name.
+    """
+    context = _context(run, record(run), all_exhibits) | {"drawn": set(pictures)}
+    embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
+    return {name: render(f"{name}.jinja", context | {"pictures": embedded}).encode() for name in PAGES}
 
 
 def _remove_earlier_figures(folder: Path, written: set[str]) -> None:

@@ -9,7 +9,7 @@ from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
-SHOWN = "shown by a run of one's own"
+ELSEWHERE = "shown by verify where the files are at hand"
 NOT_SHOWN = "shown by nothing in a run"
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 
@@ -36,8 +36,14 @@ ALWAYS_CLAIMED = (
 )
 
 
-def proven(run: FinishedRun) -> list[str]:
-    """What a verification without a difference has computed again, from weights, images, seed and split."""
+def proven(run: FinishedRun, *, start: bool | None = None) -> list[str]:
+    """What a verification without a difference has computed again, from weights, images, seed and split.
+
+    Args:
+        run: finished.
+        start: whether the weights that training began from were at hand; None: where they are drawn.
+    """
+    start = run.config.weights == "none" if start is None else start
     listed = [
         "the split from the images and the seed",
         "every test score",
@@ -45,29 +51,31 @@ def proven(run: FinishedRun) -> list[str]:
         "the validation metrics and tensor hashes of each setting's best epoch",
         "the selection",
     ]
-    if run.config.weights == "none":
-        listed.insert(1, "the initial weights from the seed")
-    if run.features is not None and run.config.weights == "none":
+    if start:
+        listed.insert(1, f"the initial weights from {'the seed' if run.config.weights == 'none' else _weights(run)}")
+    if start and run.features is not None:
         listed.append("the feature maps")
     return listed
 
 
-def claimed(run: FinishedRun, absent: Sequence[str] | None = None) -> list[Claim]:
+def claimed(run: FinishedRun, absent: Sequence[str] | None = None, *, start: bool | None = None) -> list[Claim]:
     """What a verification of the run leaves as a claim.
 
     Args:
         run: finished.
         absent: names of image sets that were not at hand; None: before that is known, all that no library ships.
+        start: as in `proven`.
     """
     listed = list(ALWAYS_CLAIMED)
-    if run.config.weights != "none":
-        listed.insert(0, Claim(f"that training began from the weights it names, {_weights(run)}", SHOWN))
-    if run.features is not None and run.config.weights != "none":
-        listed.insert(1, Claim("the feature maps, which are of the weights before training", SHOWN))
+    start = run.config.weights == "none" if start is None else start
+    if not start:
+        listed.append(Claim(f"that training began from {_weights(run)}", ELSEWHERE))
+    if run.features is not None and not start:
+        listed.append(Claim("the feature maps, which are of the weights before training", ELSEWHERE))
     elif run.features is not None:
         names = [images["name"] for images in run.features["sets"][1:]] if absent is None else absent
         outside = [name for name in names if absent is not None or name not in (PHOTOGRAPHS, DIGITS)]
-        listed += [Claim(f"the feature maps of {name}, where its folder is not at hand", SHOWN) for name in outside]
+        listed += [Claim(f"the feature maps of {name}, whose folder is not at hand", ELSEWHERE) for name in outside]
     return listed
 
 
@@ -80,4 +88,4 @@ def by_what_shows_them(claims: Iterable[Claim]) -> dict[str, list[str]]:
 
 
 def _weights(run: FinishedRun) -> str:
-    return "torchvision's ImageNet weights" if run.config.weights == "imagenet" else "those of a file"
+    return "torchvision's ImageNet weights" if run.config.weights == "imagenet" else "the weights of a file"

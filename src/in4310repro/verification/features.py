@@ -56,7 +56,7 @@ def available_sets(run: FinishedRun, features: FeatureMaps, test: ImageSet) -> l
 def feature_differences(
     run: FinishedRun,
     features: FeatureMaps,
-    model: torch.nn.Module,
+    model: torch.nn.Module | None,
     sets: list[ImageSet | None],
     numerics: Numerics,
     progress: Progress,
@@ -69,7 +69,7 @@ def feature_differences(
     Args:
         run: gives the configuration.
         features: the record.
-        model: the selected network, placed by `numerics`.
+        model: the network that is measured, placed by `numerics`; None where its weights are not at hand.
         sets: of `available_sets`.
         numerics: the arithmetic of this process.
         progress: where to show how far it is.
@@ -78,10 +78,12 @@ def feature_differences(
         ValueError: the statistics cannot be computed, as where an activation is not finite.
     """
     place, config = f"{run.folder / names.FEATURES}", replace(run.config, precision=features["precision"])
-    needed = {"network": of_run.trained_network(run), "spectra_mode": of_run.spectra_mode(config)}
+    needed = {"network": of_run.network_name(run), "spectra_mode": of_run.spectra_mode(config)}
     for key, value in needed.items():
         if features[key] != value:  # type: ignore[literal-required]
             yield sentence(place, key, features[key], value)  # type: ignore[literal-required]
+    if model is None:
+        return
     bitwise = requires_bits(features["fingerprint"], numerics)
     present = [position for position, images in enumerate(sets) if images is not None]
     measured = of_run.measure_sets(model, [each for each in sets if each is not None], config, progress)

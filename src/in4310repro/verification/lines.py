@@ -19,12 +19,12 @@ def last_lines(folder: Path, verified: Verification, report: Path | None = None)
     Args:
         folder: of the run.
         verified: without differences.
-        report: whose JSON files were compared with the run; None: none.
+        report: whose JSON files and pages were compared with the run; None: none.
     """
     yield from (f"note: {note}" for note in verified.notes)
     for shown_by, claims in by_what_shows_them(verified.claimed).items():
         yield f"claimed and not proven, {shown_by}: {'; '.join(claims)}"
     yield MATCHES
-    proven = [*verified.proven, *([f"the JSON files of {report}"] if report else [])]
+    proven = [*verified.proven, *([f"JSON files and pages of {report}"] if report else [])]
     tier = BITWISE if verified.bitwise else NUMERICAL
     yield f"{folder}: computed again, {tier}: {', '.join(proven)}; sha256 {verified.manifest_sha256}"

@@ -29,15 +29,27 @@ def fingerprint_differences(run: FinishedRun, numerics: Numerics) -> Iterator[st
     if asked not in ("auto", mode):
         yield f"{file}: numerics is {mode}; {names.CONFIG} has {asked}"
     yield from _class_differences(f"{file}", recorded, numerics)
-    if run.config.weights == "none":
-        # Other weights are those of a file, which only whoever trained needs to have.
-        initial = models.build(run.config.model, len(run.classes), run.config.seed)
-        sha256 = tensors_sha256(initial.state_dict())
-        if recorded.get("initial_weights_sha256") != sha256:
-            yield (
-                f"{file}: initial_weights_sha256 is {recorded.get('initial_weights_sha256')}; the weights that seed "
-                f"{run.config.seed} draws have {sha256}"
-            )
+    yield from _start_differences(f"{file}", run, recorded.get("initial_weights_sha256"))
+
+
+def _start_differences(place: str, run: FinishedRun, sha256: str | None) -> Iterator[str]:
+    """Whether the weights before the first step are those that the configuration says, as far as these are at hand."""
+    config, classes = run.config, len(run.classes)
+    drawn = tensors_sha256(models.build(config.model, classes, config.seed).state_dict())
+    if config.weights == "none":
+        if sha256 != drawn:
+            yield f"{place}: initial_weights_sha256 is {sha256}; the weights that seed {config.seed} draws have {drawn}"
+    elif sha256 == drawn:
+        yield f"{place}: the initial weights are those that seed {config.seed} draws, not {config.weights} weights"
+    elif models.at_hand(config.model, config.weights):
+        try:
+            initial = models.build(config.model, classes, config.seed, config.weights)
+            now = tensors_sha256(initial.state_dict())
+        except ValueError as error:
+            yield str(error)
+            return
+        if sha256 != now:
+            yield f"{place}: initial_weights_sha256 is {sha256}; {config.weights} weights that are here have {now}"
 
 
 def _class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[str]:

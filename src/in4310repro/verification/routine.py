@@ -91,8 +91,8 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     return Verification(
         differences=_once(differences),
         bitwise=again.bitwise,
-        proven=proven(run),
-        claimed=claimed(run, again.absent),
+        proven=proven(run, start=again.start),
+        claimed=claimed(run, again.absent, start=again.start),
         notes=notes(run),
         manifest_sha256=files.manifest_sha256(),
     )
@@ -122,6 +122,7 @@ class _Again:
         self._shared = Deviation.SHARED_SPLIT in run.config.protocol
         self.bitwise = requires_bits(run.fingerprint, numerics)
         self.absent: list[str] = []  # image sets of feature maps that are not at hand
+        self.start = models.at_hand(run.config.model, run.config.weights)  # whether the initial weights are
 
     def differences(self) -> list[str]:
         """What the files say otherwise, the selected setting first."""
@@ -157,13 +158,20 @@ class _Again:
         if setting == run.metrics["setting"]:
             yield from self._of_features(model, test)
 
-    def _of_features(self, model: torch.nn.Module, test: ImageSet) -> Iterator[str]:
-        features = self._run.features
-        if features is None or self._run.config.weights != "none":
+    def _of_features(self, selected: torch.nn.Module, test: ImageSet) -> Iterator[str]:
+        config, features = self._run.config, self._run.features
+        if features is None:
             return
         sets = available_sets(self._run, features, test)
         named = zip(features["sets"], sets, strict=True)
         self.absent = [record["name"] for record, images in named if images is None]
+        model: torch.nn.Module | None = selected
+        if config.weights != "none":
+            # Those before training, whose hash is compared elsewhere.
+            initial = (
+                models.build(config.model, len(self._run.classes), config.seed, config.weights) if self.start else None
+            )
+            model = initial and self._numerics.place(initial)
         yield from feature_differences(self._run, features, model, sets, self._numerics, self._progress)
 
     def _decode(self, name: str, *parts: str) -> ImageSet:
