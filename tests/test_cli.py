@@ -90,7 +90,13 @@ def test_a_report_is_written_where_it_says(call: Call, own_run: Path, tmp_path: 
 def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_run: Path) -> None:
     code, printed, _ = call("verify", str(own_run))
     assert code == 0
-    assert "every test score was predicted again, bit for bit" in printed
+    assert "every file matches the manifest; whoever changes a file can rewrite the manifest too" in printed
+    assert printed.splitlines()[-1].startswith(f"{own_run}: computed again, bit for bit: the split ")
+    sha256 = printed.split()[-1]
+    assert call("verify", str(own_run), "--manifest-sha256", sha256[:-1])[0] == 2
+    code, printed, _ = call("verify", str(own_run), "--data", "nowhere", "--manifest-sha256", "0" * 64)
+    assert code == 1
+    assert f"manifest.json has the sha256 {sha256}, and not 000" in printed
     data = bytearray((own_run / "scores.npz").read_bytes())
     data[-5] ^= 1
     (own_run / "scores.npz").write_bytes(bytes(data))

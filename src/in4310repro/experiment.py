@@ -32,8 +32,10 @@ from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.records import HistoryRow, RunMetrics, UnseenMetrics
+from in4310repro.runs.measured import run_metrics
+from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import select
+from in4310repro.scores import Scores
 from in4310repro.tensors import tensors_sha256
 from in4310repro.training import Task, fit
 
@@ -217,7 +219,7 @@ def _score_test_set(
     progress: Progress,
 ) -> None:
     """The only look at the test set: by the selected network, after the selection."""
-    setting, row = select(histories)
+    setting, _ = select(histories)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     model = models.from_state(config.model, len(split.classes), files.read_tensors(name), f"{files.folder / name}")
     model = numerics.place(model)
@@ -225,26 +227,17 @@ def _score_test_set(
     files.write_arrays(
         names.SCORES, paths=np.array(scores.paths, dtype=np.str_), labels=scores.labels, softmax=scores.softmax
     )
-    metrics = RunMetrics(
-        setting=setting,
-        epoch=row["epoch"],
-        validation_mean_class_accuracy=row["mean_class_accuracy"],
-        weights_sha256=tensors_sha256(model.state_dict()),
-        classes=list(split.classes),
-        supports=split.supports(),
-        loss=scores.loss,
-        **scores.metrics(config.protocol),  # type: ignore[typeddict-item]  # unseen comes below
-    )
+    unseen = None
     if Deviation.SHARED_SPLIT in config.protocol:
-        metrics["unseen"] = _measure_unseen(model, config, split, numerics, progress)
-    files.write_json(names.METRICS, metrics)
+        unseen = _predict_unseen(model, config, split, numerics, progress)
+    weights_sha256 = tensors_sha256(model.state_dict())
+    files.write_json(names.METRICS, run_metrics(config, split, histories, weights_sha256, scores, unseen))
 
 
-def _measure_unseen(
+def _predict_unseen(
     model: torch.nn.Module, config: Config, split: Split, numerics: Numerics, progress: Progress
-) -> UnseenMetrics:
-    """Metrics on the images that a shared split never reads."""
+) -> Scores:
+    """Scores of the images that a shared split never reads."""
     entries = (*split.parts["training"], *split.parts["validation"])
     images = load_images("unseen", split.root, entries, config.image_size, progress=progress)
-    scores = predict(model, images, config, numerics, progress)
-    return UnseenMetrics(images=len(images), loss=scores.loss, **scores.metrics(config.protocol))
+    return predict(model, images, config, numerics, progress)

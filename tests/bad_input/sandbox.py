@@ -193,8 +193,10 @@ def make_one_setting(finished_run: Path, folder: Path) -> Path:
     renamed = {name.replace(f"{selected}/", f"{CHOSEN}/"): sha256 for name, sha256 in manifest.items()}
     write_json(folder, "config.json", config | {"settings": kept})
     write_json(folder, "metrics.json", metrics | {"setting": CHOSEN})
+    features = json.loads((finished_run / "features.json").read_text())
+    write_json(folder, "features.json", features | {"network": features["network"].replace(selected, CHOSEN)})
     write_json(folder, "manifest.json", dict(sorted(renamed.items())))
-    seal(folder, "config.json", "metrics.json")
+    seal(folder, "config.json", "metrics.json", "features.json")
     return folder
 
 

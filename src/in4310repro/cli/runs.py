@@ -28,31 +28,51 @@ Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; de
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
-def verify(run: RunPath, data: Data = None, numerics: OfRun = None, replay: Replay = None, draw: Draw = None) -> None:
-    """Predict a run's test set again and compare with its saved scores; exit code 1 on a difference."""
+def verify(
+    run: RunPath,
+    data: Data = None,
+    numerics: OfRun = None,
+    report: Annotated[Path | None, typer.Option(help="Compare the JSON files and pages of this report, too.")] = None,
+    manifest_sha256: Annotated[str | None, typer.Option(help="Compare with what the last line prints.")] = None,
+    replay: Replay = None,
+    draw: Draw = None,
+) -> None:
+    """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference."""
     if draw is not None and replay is None:
         raise ValueError(f"--draw {draw} says which epochs --replay K trains again, and --replay is not given")
     from in4310repro.fingerprint import Fingerprint
     from in4310repro.runs import names
-    from in4310repro.verification import changed_essentials, recorded_files
+    from in4310repro.verification import changed_essentials, other_manifest, recorded_files
 
     files = recorded_files(run)
-    differences, tier = changed_essentials(files), ""
-    if not differences:
-        active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), numerics, None)
-        from in4310repro import verification
+    committed = other_manifest(files, manifest_sha256)
+    if essentials := changed_essentials(files):
+        _end_with([*committed, *essentials])
+    active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), numerics, None)
+    from in4310repro import verification
+    from in4310repro.report.check import report_differences
 
+    try:
         verified = verification.verify(run, active, data, progress())
-        differences = verified.differences
-        tolerance = f"within {verification.SCORE_TOLERANCE:g}, in another numeric class"
-        tier = "bit for bit" if verified.bitwise else tolerance
+        of_report = report_differences(run, report) if report and not verified.differences else []
+    except ValueError as error:
+        # Images that are not there are no fault of the run; what is known by then is said all the same.
+        if committed:
+            _end_with([*committed, str(error)])
+        raise
+    _end_with([*committed, *verified.differences, *of_report])
+    for line in verification.last_lines(run, verified, report):
+        print_line(line)
+    if replay is not None:
+        _replay(run, active, replay, draw, data)
+
+
+def _end_with(differences: list[str]) -> None:
+    """Prints differences, and ends with exit code 1 where there are any."""
     for difference in differences:
         print_line(f"difference: {difference}")
     if differences:
         raise typer.Exit(DIFFERENCE)
-    print_line(f"{run}: every test score was predicted again, {tier}; no file of the run has changed")
-    if replay is not None:
-        _replay(run, active, replay, draw, data)
 
 
 def _replay(run: Path, numerics: Numerics, draws: int, seed: int | None, data: str | None) -> None:

@@ -18,6 +18,9 @@ CHECKPOINTS = "checkpoint"  # a folder, while the setting trains
 # A folder, where epochs are kept. Its files are not in the manifest: tensors.json, which is, holds their hashes.
 KEPT_EPOCHS = "epochs"
 
+OF_RUN = (CONFIG, FINGERPRINT, SPLIT, SCORES, METRICS, FEATURES)
+OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
+
 
 def of_setting(setting: str, name: str) -> str:
     """The name of a setting's file, as it stands in the manifest."""
@@ -32,3 +35,9 @@ def kept_epoch(setting: str, epoch: int) -> str:
 def is_kept_epoch(name: str) -> bool:
     """Whether a file of a run is one of those, which the manifest does not list."""
     return re.fullmatch(rf"[^/]+/{KEPT_EPOCHS}/\d{{6,}}\.safetensors", name) is not None
+
+
+def is_of_run(name: str) -> bool:
+    """Whether a file of this name, below the folder of a run, is one of a run, with whatever settings."""
+    folder, _, file = name.rpartition("/")
+    return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
