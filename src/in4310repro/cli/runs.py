@@ -22,20 +22,20 @@ from in4310repro.cli.options import Data, Device, JsonOut, RunPath, choices
 from in4310repro.numerics import Numerics
 
 Replay = Annotated[
-    int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.", min=0)
+    int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
 ]
-Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.", min=0)]
+Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.")]
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
 def verify(run: RunPath, data: Data = None, numerics: OfRun = None, replay: Replay = None, draw: Draw = None) -> None:
     """Predict a run's test set again and compare with its saved scores; exit code 1 on a difference."""
-    if draw is not None and replay is None:
-        raise ValueError(f"--draw {draw} says which epochs --replay K trains again, and --replay is not given")
     from in4310repro.fingerprint import Fingerprint
+    from in4310repro.replay.plan import check_request
     from in4310repro.runs import names
     from in4310repro.verification import changed_essentials, recorded_files
 
+    check_request(replay, draw)
     files = recorded_files(run)
     differences, tier = changed_essentials(files), ""
     if not differences:
