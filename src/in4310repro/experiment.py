@@ -11,7 +11,7 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import models
-from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
+from in4310repro.capacity import in_gib, refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.checkpoints import kept_bytes
 from in4310repro.config import Config
 from in4310repro.data.comparison import comparison_sets
@@ -129,7 +129,7 @@ def _announce_kept_epochs(config: Config, model: torch.nn.Module, folder: Path, 
         if not (folder / names.kept_epoch(name, epoch)).exists()
     )
     each = ", ".join(f"{size / 1e6:.0f} MB an epoch with {name}" for name, size in sizes.items())
-    progress.message(f"kept epochs take {each}: {need / 1e9:.2f} GB below {folder}")
+    progress.message(f"kept epochs take {each}, in all {in_gib(need)} below {folder}")
     refuse_beyond_disk(f"kept epochs take {each}, in all", need, folder)
 
 

@@ -1,10 +1,13 @@
 """Which epochs are drawn, and how often a draw meets a false one."""
 
 import itertools
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from in4310repro.replay.lines import percent
 from in4310repro.replay.plan import chance_to_find, chances, make_plan
 
 
@@ -32,15 +35,16 @@ def test_a_seed_draws_the_same_epochs_again_and_others_draw_each_set_about_equal
     assert 15 < min(draws.values()) <= max(draws.values()) < 65
 
 
-@pytest.mark.parametrize("draws", [-1, 4])
-def test_more_epochs_than_are_left_are_refused_with_how_many_are(draws: int) -> None:
-    with pytest.raises(ValueError, match=rf"^--replay {draws}: setting sgd has 3 epochs beside .*; 0 to 3 are valid$"):
-        make_plan("sgd", 6, 3, draws, 0)
+def test_more_epochs_than_are_left_are_refused_with_how_many_are() -> None:
+    with pytest.raises(ValueError, match=r"^--replay 4: setting sgd has 3 epochs beside .*; 0 to 3 are valid$"):
+        make_plan("sgd", 6, 3, 4, 0)
+    assert make_plan("sgd", 6, 3, 3, 0).drawn == (2, 4, 5)
 
 
-def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="--draw -1"):
-        make_plan("sgd", 6, 3, 1, -1)
+@pytest.mark.parametrize(("draws", "seed", "words"), [(-1, 0, "--replay -1: "), (1, -1, "--draw -1: ")])
+def test_a_negative_number_is_refused(draws: int, seed: int, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words}it is at least 0$"):
+        make_plan("sgd", 6, 3, draws, seed)
 
 
 @pytest.mark.parametrize(("false", "draws", "percent"), [(1, 3, 18), (5, 5, 87), (10, 4, 99)])
@@ -70,3 +74,14 @@ def test_the_table_has_no_more_false_epochs_than_there_are_others() -> None:
     assert [false for false, _ in chances(make_plan("a", 20, 7, 3, 0))] == [1, 5, 8, 17]
     assert [false for false, _ in chances(make_plan("a", 5, 2, 1, 0))] == [1, 2]
     assert chances(make_plan("a", 3, 2, 0, 0)) == []
+
+
+def test_the_table_of_the_docs_has_these_chances() -> None:
+    page = (Path(__file__).parents[2] / "docs/replay.md").read_text(encoding="utf-8")
+    draws = [int(k) for k in re.findall(r"K = (\d+) \|", page)]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| m = ")]
+    assert len(draws) == 5
+    assert len(rows) == 4
+    for name, *cells in rows:
+        false = int(name.removeprefix("m = "))
+        assert cells == [percent(chance_to_find(false, 17, k)) for k in draws]

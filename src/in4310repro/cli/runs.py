@@ -22,9 +22,9 @@ from in4310repro.cli.options import Data, Device, JsonOut, RunPath, choices
 from in4310repro.numerics import Numerics
 
 Replay = Annotated[
-    int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.", min=0)
+    int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
 ]
-Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.", min=0)]
+Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.")]
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
@@ -38,12 +38,12 @@ def verify(
     draw: Draw = None,
 ) -> None:
     """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference."""
-    if draw is not None and replay is None:
-        raise ValueError(f"--draw {draw} says which epochs --replay K trains again, and --replay is not given")
     from in4310repro.fingerprint import Fingerprint
+    from in4310repro.replay.plan import check_request
     from in4310repro.runs import names
     from in4310repro.verification import changed_essentials, other_manifest, recorded_files
 
+    check_request(replay, draw)
     files = recorded_files(run)
     committed = other_manifest(files, manifest_sha256)
     if essentials := changed_essentials(files):

@@ -52,6 +52,16 @@ def missing_line(result: Replay) -> str:
     )
 
 
+def percent(chance: float) -> str:
+    """A chance as `18 %`; what is not certain is never printed as 100 %.
+
+    Examples:
+        >>> percent(0.176), percent(0.997), percent(1.0)
+        ('18 %', '> 99 %', '100 %')
+    """
+    return "> 99 %" if 0.995 <= chance < 1 else f"{100 * chance:.0f} %"
+
+
 def _chance_lines(result: Replay) -> list[str]:
     """The chances of this draw, where all that was planned was trained again."""
     plan = result.plan
@@ -59,7 +69,7 @@ def _chance_lines(result: Replay) -> list[str]:
         return []
     if not plan.others:
         return ["every epoch was trained again"]
-    odds = ", ".join(f"m = {false}: {chance:.0%}" for false, chance in chances(plan))
+    odds = ", ".join(f"m = {false}: {percent(chance)}" for false, chance in chances(plan))
     return [
         f"of m false epochs among the other {plan.others} at least one is found with 1 - C(N - m, K) / C(N, K), "
         f"N = {plan.others}, K = {len(plan.drawn)}: {odds}"

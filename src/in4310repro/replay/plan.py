@@ -24,6 +24,19 @@ class Plan:
         return sorted((*self.known, *self.drawn))
 
 
+def check_request(draws: int | None, seed: int | None) -> None:
+    """Nothing, where `--replay` and `--draw` can be of some run.
+
+    Raises:
+        ValueError: one is negative, or a seed comes without a number of draws.
+    """
+    if draws is None and seed is not None:
+        raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
+    for option, value in (("--replay", draws), ("--draw", seed)):
+        if value is not None and value < 0:
+            raise ValueError(f"{option} {value}: it is at least 0")
+
+
 def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -> Plan:
     """The plan for a setting.
 
@@ -38,7 +51,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
         seed: of the draw, not negative.
 
     Raises:
-        ValueError: there are fewer others, or a number is negative.
+        ValueError: there are fewer others, or a number is negative (`check_request`).
 
     Examples:
         >>> make_plan("sgd", 5, selected=2, draws=1, seed=0)
@@ -46,13 +59,12 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
     """
     known = sorted({1, selected, epochs})
     others = [epoch for epoch in range(1, epochs + 1) if epoch not in known]
-    if not 0 <= draws <= len(others):
+    check_request(draws, seed)
+    if draws > len(others):
         raise ValueError(
             f"--replay {draws}: setting {setting} has {len(others)} epochs beside the first, the last and the selected "
             f"one, which are trained again in any case; 0 to {len(others)} are valid"
         )
-    if seed < 0:
-        raise ValueError(f"--draw {seed}: a seed is not negative")
     order = sorted(others, key=lambda epoch: generator_for(seed, "replay", epoch).random())
     return Plan(setting=setting, known=tuple(known), drawn=tuple(sorted(order[:draws])), others=len(others), seed=seed)
 
