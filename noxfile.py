@@ -72,6 +72,12 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def forgeries(session: nox.Session) -> None:
+    """Forge a run in more than a hundred ways and verify each; write the table in docs/forgeries.md (minutes)."""
+    _python(session, "-m", "tests.forgeries.table")
+
+
+@nox.session(default=False)
 def advisories(session: nox.Session) -> None:
     """Ask PyPI for known vulnerabilities of everything that is installed beside this project (pip-audit --strict)."""
     # Pinned and by public version: --strict refuses a project in editable mode and torch's versions such as 2.13.0+cpu.

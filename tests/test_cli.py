@@ -94,7 +94,13 @@ def test_a_report_is_written_where_it_says(call: Call, own_run: Path, tmp_path: 
 def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_run: Path) -> None:
     code, printed, _ = call("verify", str(own_run))
     assert code == 0
-    assert "every test score was predicted again, bit for bit" in printed
+    assert "every file matches the manifest; whoever changes a file can rewrite the manifest too" in printed
+    assert printed.splitlines()[-1].startswith(f"{own_run}: computed again, bit for bit: the split ")
+    sha256 = printed.split()[-1]
+    assert call("verify", str(own_run), "--manifest-sha256", sha256[:-1])[0] == 2
+    code, printed, _ = call("verify", str(own_run), "--data", "nowhere", "--manifest-sha256", "0" * 64)
+    assert code == 1
+    assert f"manifest.json has the sha256 {sha256}, and not 000" in printed
     data = bytearray((own_run / "scores.npz").read_bytes())
     data[-5] ^= 1
     (own_run / "scores.npz").write_bytes(bytes(data))
@@ -186,10 +192,10 @@ def test_bad_usage_is_one_line(call: Call, words: tuple[str, ...], parts: tuple[
 
 def test_a_run_of_another_format_is_refused_by_every_command_that_reads_one(call: Call, own_records: Path) -> None:
     text = (own_records / "config.json").read_text()
-    RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 2', '"format": 1').encode())
+    RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 3', '"format": 1').encode())
     run = str(own_records)
     for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("published", run, run)):
-        refused(call, words, "config.json is of format 1 and this version reads format 2; train the run again")
+        refused(call, words, "config.json is of format 1 and this version reads format 3; train the run again")
     for command in ("report", "train"):
         more = ("--resume",) if command == "train" else ()
         refused(call, (command, "--preset", "tiny", "--out", run, *more), "is of format 1 and this version reads")

@@ -120,7 +120,7 @@ def test_a_network_is_placed_with_its_names_and_values_kept(numerics: Numerics) 
 
 def test_another_thread_count_is_another_numeric_class_in_native_arithmetic(numerics: Numerics) -> None:
     hashes = probe()
-    classes = {module._numeric_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
+    classes = {module.native_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
     assert len(classes) == 3
     assert len(numerics.numeric_class) == 12
 

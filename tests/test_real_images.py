@@ -21,7 +21,7 @@ from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from in4310repro.report import page
-from in4310repro.verification import Verification, verify
+from in4310repro.verification import verify
 
 ROOT = Path(os.environ.get("IN4310REPRO_DATA", Path(__file__).parents[2] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -86,6 +86,7 @@ def test_a_few_steps_on_photographs_end_in_a_report(numerics: Numerics, tmp_path
     )
     run = of_run.measure(experiment.train(config, numerics, tmp_path / "run"), config, numerics)
     markdown, _ = page.write(run, tmp_path / "report")
-    assert verify(run.folder, numerics) == Verification(differences=[], bitwise=True)
+    verified = verify(run.folder, numerics)
+    assert (verified.differences, verified.bitwise) == ([], True)
     for name in ("intel_scenes_part", "ImageNet", "CIFAR-10", "1746 images"):
         assert name in markdown.read_text()

@@ -15,7 +15,7 @@ from in4310repro import arithmetic
 from in4310repro.capacity import in_gib, memory
 from in4310repro.data.images import cache_folder
 from in4310repro.features import kernel_description
-from in4310repro.models import cached_weights
+from in4310repro.models import at_hand
 from in4310repro.numerics import activate
 
 # Measured: the demo's run folder, report and caches, and the most memory that it held.
@@ -98,9 +98,9 @@ def _disk(topic: str, folder: Path) -> Finding:
 
 def _data() -> Iterator[Finding]:
     yield Finding(topic="scenes", text="the demo draws its own; no download")
-    weights = cached_weights("resnet18")
+    here = at_hand("resnet18", "imagenet")
     yield Finding(
         topic="weights",
-        text=f"ImageNet's for resnet18: {weights.name}" if weights.exists() else "ImageNet's for resnet18 are not here",
-        wanted="" if weights.exists() else "train --preset course downloads them (45 MB), or --weights FILE",
+        text=f"ImageNet's for resnet18 are {'in' if here else 'not in'} torchvision's cache",
+        wanted="" if here else "train --preset course downloads them (45 MB), or --weights FILE",
     )

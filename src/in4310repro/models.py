@@ -204,18 +204,21 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
     return _read_pickled(file), str(file)
 
 
-def cached_weights(name: str) -> Path:
-    """Where torchvision keeps its ImageNet weights of a network, whether they are there or not."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _address(name).rsplit("/", 1)[1]
+def at_hand(name: str, weights: str) -> bool:
+    """Whether weights of a network can be had without a download: `none`, a file, or `imagenet` in the cache."""
+    if weights == "imagenet":
+        return _imagenet_file(name)[1].is_file()
+    return weights == "none" or Path(weights).is_file()
 
 
-def _address(name: str) -> str:
-    url: str = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
-    return url
+def _imagenet_file(name: str) -> tuple[str, Path]:
+    """Where torchvision's weights of a network lie, and where its cache has them."""
+    url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 
 def _read_imagenet(name: str) -> tuple[State, str]:
-    url, file = _address(name), cached_weights(name)
+    url, file = _imagenet_file(name)
     if not file.is_file():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

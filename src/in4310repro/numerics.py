@@ -146,7 +146,7 @@ def _native(device: str, note: str = "") -> Numerics:
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
     return Numerics(
         mode="native",
-        numeric_class=_numeric_class(hashes, threads, name),
+        numeric_class=native_class(hashes, threads, name),
         probe=hashes,
         threads=threads,
         device=device,
@@ -227,7 +227,8 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _numeric_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
+def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
+    """The numeric class of native arithmetic, from the hashes of its probe, threads and device."""
     return _sha256(json.dumps([hashes, threads, device_name]).encode())[:12]
 
 

@@ -100,8 +100,13 @@ def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | N
         os.chdir(here)
 
 
-def call(words: Sequence[str], folder: Path, environment: Mapping[str, str | None] | None = None) -> Outcome:
-    """A command as typed in a folder, run in this process."""
+def call(
+    words: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str | None] | None = None,
+    limit: float | None = None,
+) -> Outcome:
+    """A command as typed in a folder, run in this process for so many seconds at most; None: `LIMIT`."""
     out, err = io.StringIO(), io.StringIO()
     code: int | None = None
     passed: list[float] = []
@@ -111,7 +116,7 @@ def call(words: Sequence[str], folder: Path, environment: Mapping[str, str | Non
         for hidden in HIDDEN:
             warnings.simplefilter("ignore", hidden)
         try:
-            with time_limit(LIMIT) as passed:
+            with time_limit(LIMIT if limit is None else limit) as passed:
                 cli.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
@@ -121,7 +126,7 @@ def call(words: Sequence[str], folder: Path, environment: Mapping[str, str | Non
             err.write(traceback.format_exc())
     if passed:
         # Whatever the program made of it.
-        return Outcome(None, out.getvalue(), f"{err.getvalue()}no end after {LIMIT:g} s\n")
+        return Outcome(None, out.getvalue(), f"{err.getvalue()}no end after {passed[0]:g} s\n")
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
@@ -188,8 +193,10 @@ def make_one_setting(finished_run: Path, folder: Path) -> Path:
     renamed = {name.replace(f"{selected}/", f"{CHOSEN}/"): sha256 for name, sha256 in manifest.items()}
     write_json(folder, "config.json", config | {"settings": kept})
     write_json(folder, "metrics.json", metrics | {"setting": CHOSEN})
+    features = json.loads((finished_run / "features.json").read_text())
+    write_json(folder, "features.json", features | {"network": features["network"].replace(selected, CHOSEN)})
     write_json(folder, "manifest.json", dict(sorted(renamed.items())))
-    seal(folder, "config.json", "metrics.json")
+    seal(folder, "config.json", "metrics.json", "features.json")
     return folder
 
 

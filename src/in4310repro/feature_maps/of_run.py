@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -80,25 +81,35 @@ def statistics(
     refuse_too_large(config, numerics)
     if config.weights == "none":
         model = run.selected_network()
-        network = f"{config.model} as trained here by setting {run.metrics['setting']}"
     else:
         model = models.build(config.model, len(run.classes), config.seed, config.weights)
         if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
             raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
-        network = f"{config.model} with {publishable(config).weights} weights, not fine-tuned"
     current: Fingerprint = fingerprint(numerics)
     current["feature_kernel"] = kernel_description()
     sets = image_sets(run, config, data, progress)
     return FeatureMaps(
-        network=network,
-        spectra_mode="train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol else "eval",
+        network=network_name(run),
+        spectra_mode=spectra_mode(config),
         precision=config.precision,
         fingerprint=current,
-        sets=_measure_sets(numerics.place(model), sets, config, progress),
+        sets=measure_sets(numerics.place(model), sets, config, progress),
     )
 
 
-def _measure_sets(
+def network_name(run: FinishedRun) -> str:
+    """What `features.json` calls the network whose feature maps it holds."""
+    if run.config.weights == "none":
+        return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
+    return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
+
+
+def spectra_mode(config: Config) -> Literal["eval", "train"]:
+    """The mode of batch norm that spectra are measured in."""
+    return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol else "eval"
+
+
+def measure_sets(
     model: torch.nn.Module, sets: Sequence[ImageSet], config: Config, progress: Progress
 ) -> list[ImageSetFeatures]:
     """Statistics of each image set, with the deviations of the configuration."""

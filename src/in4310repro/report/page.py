@@ -24,6 +24,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import RunMetrics
 from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
+from in4310repro.verification.claims import by_what_shows_them, claimed, proven
 
 RECORD, PAGES = "run.json", ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(png|json)")
@@ -43,6 +44,7 @@ class RunRecord(TypedDict):
 class ReportRecord(RunRecord):
     """What `run.json` holds."""
 
+    manifest_sha256: str  # one hash for the run, but for its feature maps; `verify` prints it
     figures: list[str]  # files of this report, which the next one may remove
 
 
@@ -68,14 +70,11 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
         for exhibit in all_exhibits
         if photographs or exhibit.number != RANKING
     }
-    embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
     files = {f"{name}.png": picture for name, picture in pictures.items()}
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
-    run_record = ReportRecord(**record(run), figures=sorted(files))
-    context = _context(run, run_record, all_exhibits) | {"drawn": set(pictures)}
+    run_record = report_record(run, sorted(files))
     files[RECORD] = json_bytes(run_record)
-    files["report.md"] = render("report.md.jinja", context).encode()
-    files["index.html"] = render("index.html.jinja", context | {"pictures": embedded}).encode()
+    files |= pages(run, all_exhibits, pictures)
     _remove_earlier_figures(folder, set(files))
     for name, content in files.items():
         write_file(folder / name, content)
@@ -91,6 +90,19 @@ def may_write(run: FinishedRun, folder: Path) -> bool:
         return all(earlier[name] == run.files.manifest()[name] for name in (names.CONFIG, names.SPLIT))
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def pages(run: FinishedRun, all_exhibits: list[Exhibit], pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Both pages of a run, by file name.
+
+    Args:
+        run: finished.
+        all_exhibits: of the run.
+        pictures: PNG files of those exhibits that are drawn, by the exhibit's name.
+    """
+    context = _context(run, record(run), all_exhibits) | {"drawn": set(pictures)}
+    embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
+    return {name: render(f"{name}.jinja", context | {"pictures": embedded}).encode() for name in PAGES}
 
 
 def _remove_earlier_figures(folder: Path, written: set[str]) -> None:
@@ -133,6 +145,11 @@ def _title(run: FinishedRun) -> str:
     return f"{Path(place).name or place}: images of {len(run.classes)} classes, networks trained and measured"
 
 
+def report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:
+    """What `run.json` holds of a run and the files of its figures."""
+    return ReportRecord(**record(run), manifest_sha256=run.files.manifest_sha256(), figures=figure_files)
+
+
 def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit]) -> dict[str, object]:
     comparable = has_its_classes(run.classes)
     return {
@@ -147,6 +164,9 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit
         "conditions": differences_from_original(run.config, run.metrics),
         "fingerprint": run.fingerprint,
         "test_images": sum(run.metrics["supports"]["test"].values()),
+        "proven": proven(run),
+        "claimed": by_what_shows_them(claimed(run)),
+        "manifest_sha256": run.files.manifest_sha256(),
     }
 
 

@@ -19,7 +19,7 @@ from in4310repro.files import file_sha256, json_bytes, read_json, write_file
 from in4310repro.locks import lock
 from in4310repro.paths import inside, refuse_link_out, regular_file
 from in4310repro.runs.arrays import array_bytes, read_arrays
-from in4310repro.runs.names import CONFIG, MANIFEST
+from in4310repro.runs.names import CONFIG, FEATURES, MANIFEST
 from in4310repro.runs.records import Manifest
 from in4310repro.schema import check
 from in4310repro.tensors import read_tensors, tensor_bytes
@@ -81,7 +81,7 @@ class RunFolder:
         """
         manifest = self.manifest() | {name: hashlib.sha256(data).hexdigest()}
         write_file(inside(self.folder, name), data)
-        write_file(inside(self.folder, MANIFEST), json_bytes(dict(sorted(manifest.items()))))
+        write_file(inside(self.folder, MANIFEST), manifest_bytes(manifest))
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file."""
@@ -148,3 +148,17 @@ class RunFolder:
         """
         manifest: Manifest = self.read_record(MANIFEST, Manifest) if (self.folder / MANIFEST).exists() else {}
         return manifest
+
+    def manifest_sha256(self) -> str:
+        """One hash for the whole run: of its manifest without the line of the feature maps, which are measured anew.
+
+        Raises:
+            ValueError: the manifest is damaged.
+        """
+        manifest = {name: sha256 for name, sha256 in self.manifest().items() if name != FEATURES}
+        return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The one text of a manifest: sorted by name, so that equal runs have equal manifests."""
+    return json_bytes(dict(sorted(manifest.items())))

@@ -1,0 +1,48 @@
+"""What `metrics.json` says of a run, computed from scores: by the training, and again by whoever verifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from in4310repro.config import Config
+from in4310repro.data.splits import Split
+from in4310repro.runs.records import HistoryRow, RunMetrics, UnseenMetrics
+from in4310repro.runs.selection import select
+from in4310repro.scores import Scores
+
+
+def run_metrics(
+    config: Config,
+    split: Split,
+    histories: Mapping[str, Sequence[HistoryRow]],
+    weights_sha256: str,
+    scores: Scores,
+    unseen: Scores | None = None,
+) -> RunMetrics:
+    """The record of the selected network on the test set.
+
+    Args:
+        config: gives the protocol.
+        split: gives classes and supports.
+        histories: of each setting, from which the selection follows.
+        weights_sha256: of the selected network.
+        scores: of the test images, just computed.
+        unseen: of the images that a shared split never reads; None in other protocols.
+
+    Raises:
+        ValueError: a class has no image, or a score is not finite.
+    """
+    setting, row = select(histories)
+    metrics = RunMetrics(
+        setting=setting,
+        epoch=row["epoch"],
+        validation_mean_class_accuracy=row["mean_class_accuracy"],
+        weights_sha256=weights_sha256,
+        classes=list(split.classes),
+        supports=split.supports(),
+        loss=scores.loss,
+        **scores.metrics(config.protocol),  # type: ignore[typeddict-item]  # unseen comes below
+    )
+    if unseen is not None:
+        metrics["unseen"] = UnseenMetrics(images=len(unseen.paths), loss=unseen.loss, **unseen.metrics(config.protocol))
+    return metrics

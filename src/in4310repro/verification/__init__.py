@@ -1,0 +1,20 @@
+"""The reproduction routine: what a run says, computed again from its weights, images, seed and split."""
+
+from in4310repro.verification.lines import last_lines
+from in4310repro.verification.manifest import changed_files, other_manifest, wrong_in_manifest
+from in4310repro.verification.opening import changed_essentials, recorded_files
+from in4310repro.verification.routine import Verification, verify
+from in4310repro.verification.scores import SCORE_TOLERANCE, score_differences
+
+__all__ = [
+    "SCORE_TOLERANCE",
+    "Verification",
+    "changed_essentials",
+    "changed_files",
+    "last_lines",
+    "other_manifest",
+    "recorded_files",
+    "score_differences",
+    "verify",
+    "wrong_in_manifest",
+]

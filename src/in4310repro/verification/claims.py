@@ -1,0 +1,91 @@
+"""What a verification proves of a run, and what it leaves as a claim: one list for its last lines and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
+from in4310repro.runs.finished import FinishedRun
+
+REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
+ELSEWHERE = "shown by verify where the files are at hand"
+NOT_SHOWN = "shown by nothing in a run"
+MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a run says and that a verification does not compute again, and what would show it."""
+
+    what: str
+    shown_by: str
+
+
+ALWAYS_CLAIMED = (
+    Claim("training losses", REPLAY),
+    Claim("validation rows and tensor hashes of epochs other than each setting's best", REPLAY),
+    Claim(
+        "the optimizer's settings: its kind, learning rate, weight decay, momentum, batch size, augmentation, schedule "
+        "and warm-up",
+        REPLAY,
+    ),
+    Claim("that every setting began from equal weights", REPLAY),
+    Claim("images per second, processor, device, libraries and source", NOT_SHOWN),
+    Claim("that no setting, no seed and no other run was left out", NOT_SHOWN),
+)
+
+
+def proven(run: FinishedRun, *, start: bool | None = None) -> list[str]:
+    """What a verification without a difference has computed again, from weights, images, seed and split.
+
+    Args:
+        run: finished.
+        start: whether the weights that training began from were at hand; None: where they are drawn.
+    """
+    start = run.config.weights == "none" if start is None else start
+    listed = [
+        "the split from the images and the seed",
+        "every test score",
+        "every value of the test metrics",
+        "the validation metrics and tensor hashes of each setting's best epoch",
+        "the selection",
+    ]
+    if start:
+        listed.insert(1, f"the initial weights from {'the seed' if run.config.weights == 'none' else _weights(run)}")
+    if start and run.features is not None:
+        listed.append("the feature maps")
+    return listed
+
+
+def claimed(run: FinishedRun, absent: Sequence[str] | None = None, *, start: bool | None = None) -> list[Claim]:
+    """What a verification of the run leaves as a claim.
+
+    Args:
+        run: finished.
+        absent: names of image sets that were not at hand; None: before that is known, all that no library ships.
+        start: as in `proven`.
+    """
+    listed = list(ALWAYS_CLAIMED)
+    start = run.config.weights == "none" if start is None else start
+    if not start:
+        listed.append(Claim(f"that training began from {_weights(run)}", ELSEWHERE))
+    if run.features is not None and not start:
+        listed.append(Claim("the feature maps, which are of the weights before training", ELSEWHERE))
+    elif run.features is not None:
+        names = [images["name"] for images in run.features["sets"][1:]] if absent is None else absent
+        outside = [name for name in names if absent is not None or name not in (PHOTOGRAPHS, DIGITS)]
+        listed += [Claim(f"the feature maps of {name}, whose folder is not at hand", ELSEWHERE) for name in outside]
+    return listed
+
+
+def by_what_shows_them(claims: Iterable[Claim]) -> dict[str, list[str]]:
+    """The claims, put together by what would show them."""
+    grouped: dict[str, list[str]] = {}
+    for claim in claims:
+        grouped.setdefault(claim.shown_by, []).append(claim.what)
+    return grouped
+
+
+def _weights(run: FinishedRun) -> str:
+    return "torchvision's ImageNet weights" if run.config.weights == "imagenet" else "the weights of a file"

@@ -1,0 +1,121 @@
+"""The feature maps: the records of features.json measured again on every image set that is at hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from in4310repro.config import Config
+from in4310repro.data import comparison
+from in4310repro.data.images import ImageSet
+from in4310repro.deviations import Deviation
+from in4310repro.feature_maps import of_run
+from in4310repro.numerics import Numerics
+from in4310repro.progress import Progress
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.verification.process import requires_bits
+from in4310repro.verification.records import sentence
+
+# Of the largest eigenvalue. LAPACK's last bits depend on its version, the processor and the number of threads, 1e-12
+# (as in the golden files); what the covariance is summed in makes the rest.
+SPECTRUM_TOLERANCE = {"exact": 1e-11, "fast": 1e-6}
+# Where the activations themselves may have other bits: of the share of values, and of the largest eigenvalue.
+SHARE_TOLERANCE, OTHER_SPECTRUM_TOLERANCE = 1e-4, 1e-4
+
+
+def available_sets(run: FinishedRun, features: FeatureMaps, test: ImageSet) -> list[ImageSet | None]:
+    """The image sets of a record, in its order; None for one whose folder is not where the configuration says.
+
+    Raises:
+        ValueError: a folder that cannot be read.
+    """
+    config = run.config
+    count, size, seed = config.feature_images, config.image_size, config.seed
+    _, second, third = (images["name"] for images in features["sets"])
+    sets: list[ImageSet | None] = [comparison.subset(test, count, seed), None, None]
+    if second == comparison.PHOTOGRAPHS:
+        sets[1] = comparison.photographs(count, size, seed)
+    elif config.imagenet and Path(config.imagenet).is_dir():
+        sets[1] = comparison.imagenet(Path(config.imagenet), count, size, seed)
+    if third == comparison.DIGITS:
+        sets[2] = comparison.digits(count, size, seed)
+    elif config.cifar10 and Path(config.cifar10).is_dir():
+        sets[2] = comparison.cifar10(Path(config.cifar10), count, size, seed)
+    if Deviation.ACCUMULATOR_NOT_RESET in config.protocol and sets[1] is None:
+        # Its spectra include the images of the set before.
+        sets[2] = None
+    return sets
+
+
+def feature_differences(
+    run: FinishedRun,
+    features: FeatureMaps,
+    model: torch.nn.Module | None,
+    sets: list[ImageSet | None],
+    numerics: Numerics,
+    progress: Progress,
+) -> Iterator[str]:
+    """A sentence for each value of features.json that is not what is measured now.
+
+    Shares and counts must be equal, and eigenvalues within `SPECTRUM_TOLERANCE`, where bits are required; else both
+    within the wider tolerances.
+
+    Args:
+        run: gives the configuration.
+        features: the record.
+        model: the network that is measured, placed by `numerics`; None where its weights are not at hand.
+        sets: of `available_sets`.
+        numerics: the arithmetic of this process.
+        progress: where to show how far it is.
+
+    Raises:
+        ValueError: the statistics cannot be computed, as where an activation is not finite.
+    """
+    place, config = f"{run.folder / names.FEATURES}", replace(run.config, precision=features["precision"])
+    needed = {"network": of_run.network_name(run), "spectra_mode": of_run.spectra_mode(config)}
+    for key, value in needed.items():
+        if features[key] != value:  # type: ignore[literal-required]
+            yield sentence(place, key, features[key], value)  # type: ignore[literal-required]
+    if model is None:
+        return
+    bitwise = requires_bits(features["fingerprint"], numerics)
+    present = [position for position, images in enumerate(sets) if images is not None]
+    measured = of_run.measure_sets(model, [each for each in sets if each is not None], config, progress)
+    for position, record in zip(present, measured, strict=True):
+        yield from _set_differences(f"{place}: sets.{position}", features["sets"][position], record, config, bitwise)
+
+
+def _set_differences(
+    place: str, saved: ImageSetFeatures, measured: ImageSetFeatures, config: Config, bitwise: bool
+) -> Iterator[str]:
+    for key in ("name", "images", "pooled_images"):
+        if saved.get(key) != measured.get(key):
+            yield sentence(place, key, saved.get(key), measured.get(key))
+    for name in config.modules:
+        pair = saved["modules"][name], measured["modules"][name]
+        yield from _module_differences(f"{place}.modules.{name}", *pair, config.precision, bitwise)
+
+
+def _module_differences(
+    place: str, saved: ModuleFeatures, measured: ModuleFeatures, precision: str, bitwise: bool
+) -> Iterator[str]:
+    for key in ("non_finite", "channels"):
+        if saved[key] != measured[key]:
+            yield sentence(place, key, saved[key], measured[key])
+    tolerance = 0.0 if bitwise else SHARE_TOLERANCE
+    if not math.isclose(saved["non_positive"], measured["non_positive"], rel_tol=0, abs_tol=tolerance):
+        yield sentence(place, "non_positive", saved["non_positive"], measured["non_positive"])
+    values, now = saved["eigenvalues"], measured["eigenvalues"]
+    tolerance = (SPECTRUM_TOLERANCE[precision] if bitwise else OTHER_SPECTRUM_TOLERANCE) * max(now, default=0.0)
+    close = [abs(value - other) <= tolerance for value, other in zip(values, now, strict=False)]
+    if len(values) != len(now):
+        yield sentence(place, "eigenvalues", len(values), len(now))
+    elif not all(close):
+        worst = close.index(False)
+        yield sentence(place, f"eigenvalues.{worst}", values[worst], now[worst])

@@ -1,0 +1,52 @@
+"""The form of a run's files: other bytes of the same meaning are no bytes that a training wrote, and may hide words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from in4310repro.config import to_json
+from in4310repro.files import json_bytes, read_bytes, read_json
+from in4310repro.runs import names
+from in4310repro.runs.arrays import array_bytes
+from in4310repro.runs.finished import FinishedRun
+
+LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it
+
+
+def form_differences(run: FinishedRun) -> Iterator[str]:
+    """A sentence for each file of a run that holds what it should in bytes that no training writes.
+
+    A number written otherwise, a key that stands twice, a list in another order, a comment in an archive, metadata
+    beside weights. The archive of the scores is compared by its length: each system marks archives as its own.
+    """
+    for name in _json_files(run):
+        file = run.files.file(name)
+        if read_bytes(file) != json_bytes(read_json(file)):
+            yield f"{file} is not written as a run writes JSON, though it reads as if it were"
+    written, configuration = run.files.read_json(names.CONFIG), to_json(run.config)
+    if other := [key for key in written if json_bytes(written[key]) != json_bytes(configuration[key])]:
+        yield f"{run.folder / names.CONFIG}: {other[0]} is {written[other[0]]}; a run writes {configuration[other[0]]}"
+    scores = run.files.file(names.SCORES)
+    needed = len(array_bytes(run.files.read_arrays(names.SCORES)))
+    if scores.stat().st_size != needed:
+        yield f"{scores} has {scores.stat().st_size} bytes; its arrays make {needed}"
+
+
+def _json_files(run: FinishedRun) -> list[str]:
+    of_run = [names.CONFIG, names.FINGERPRINT, names.METRICS, *([names.FEATURES] if run.features is not None else [])]
+    return of_run + [
+        names.of_setting(s.name, each) for s in run.config.settings for each in (names.HISTORY, names.TENSORS)
+    ]
+
+
+def weights_form(file: Path) -> Iterator[str]:
+    """A sentence where a file of weights has metadata, or a header that is longer than its text."""
+    data = read_bytes(file)
+    end = LENGTH + int.from_bytes(data[:LENGTH], "little")
+    header = json.loads(data[LENGTH:end])
+    shortest = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = shortest + b" " * (-len(shortest) % LENGTH)
+    if "__metadata__" in header or data[LENGTH:end] != padded:
+        yield f"{file} has another header than a run writes for its tensors"

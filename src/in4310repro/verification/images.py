@@ -1,0 +1,72 @@
+"""Images and split: the images of the split as they are now, and the split drawn from them once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from in4310repro.data.embedded import differences_from_drawn
+from in4310repro.data.folders import Catalogue, catalogue
+from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
+from in4310repro.files import read_bytes
+from in4310repro.progress import Progress
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+
+
+def scene_differences(run: FinishedRun, progress: Progress) -> list[str]:
+    """What the split says otherwise than the scenes that are drawn now, in memory; empty for a folder of images."""
+    if run.config.data:
+        return []
+    return differences_from_drawn(run.split, run.config.scenes, run.config.image_size, run.config.seed, progress)
+
+
+def split_differences(run: FinishedRun) -> list[str]:
+    """The first row in which split.csv is not the split that seed and sizes draw from its images.
+
+    The file is compared whole: a row that was moved, or written otherwise, is a difference too.
+    """
+    file = run.folder / names.SPLIT
+    entries = sorted((entry for part in run.split.parts.values() for entry in part), key=lambda entry: entry.path)
+    images = Catalogue(run.split.root, run.split.classes, tuple(entries))
+    try:
+        drawn = to_csv(stratified_split(images, parse_sizes(run.config.split, len(entries)), run.config.seed))
+        written = read_bytes(run.files.file(names.SPLIT))
+    except (ValueError, OSError) as error:
+        return [f"{file}: no split can be drawn from its images: {error}"]
+    if drawn == written:
+        return []
+    rows, rows_now = (content.decode().splitlines() for content in (written, drawn))
+    for number, (row, now) in enumerate(zip(rows, rows_now, strict=False), start=1):
+        if row != now:
+            needed = f"seed {run.config.seed} and split {run.config.split} draw {now} from the images"
+            return [f"{file}: row {number} is {row}; {needed}"]
+    return [f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"]
+
+
+def refuse_missing_images(split: Split) -> None:
+    """Nothing, where every image of the split is there.
+
+    Raises:
+        ValueError: names the first one that is not.
+    """
+    for part, entries in split.parts.items():
+        for entry in entries:
+            if not (split.root / entry.path).is_file():
+                raise ValueError(
+                    f"{part} image {entry.path} is not below {split.root}; --data names the folder that holds it"
+                )
+
+
+def image_differences(split: Split, progress: Progress) -> Iterator[str]:
+    """A sentence for each image that has other bytes than the split says, and one for those that it does not list."""
+    try:
+        now = {entry.path: entry.sha256 for entry in catalogue(split.root, progress).entries}
+    except ValueError as error:
+        yield f"the images are not those of the run: {error}"
+        return
+    listed = {entry.path: (part, entry) for part, entries in split.parts.items() for entry in entries}
+    for path, (part, entry) in sorted(listed.items()):
+        if now.get(path) != entry.sha256:
+            yield f"{part} image {split.root / path} has other bytes than when the run was made"
+    if added := sorted(now.keys() - listed.keys()):
+        yield f"{split.root} holds {len(added)} images that {names.SPLIT} does not list, such as {added[0]}"

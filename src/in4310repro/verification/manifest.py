@@ -1,0 +1,122 @@
+"""The manifest: every file of a run has its line, every line its file, and the text is the one that a run writes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from in4310repro.deviations import Deviation
+from in4310repro.files import read_bytes
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder, manifest_bytes
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SHOWN = 5  # names of foreign files
+
+
+def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
+    """A sentence for each file of a run that is missing, changed or a link to elsewhere, or for a damaged manifest.
+
+    A manifest is damaged where its bytes are not the ones that a run writes: sorted, each name once, with one line
+    break at the end.
+
+    Args:
+        files: of the run.
+        among: names of the files that are looked at; None: all of them.
+    """
+    try:
+        sentences = [_changed(files, name) for name in files.changed_files(among)]
+        file = files.folder / names.MANIFEST
+        if file.exists() and read_bytes(file) != manifest_bytes(files.manifest()):
+            sentences.append(f"{file} has other bytes than a run writes for these lines")
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    return sentences
+
+
+def _changed(files: RunFolder, name: str) -> str:
+    if (files.folder / name).exists():
+        try:
+            files.file(name)
+        except ValueError as error:
+            return str(error)
+    return f"{files.folder / name} is missing or has other bytes than were written"
+
+
+def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
+    """A sentence where a run's manifest, but for its feature maps, has another hash than the one that is given.
+
+    Args:
+        files: of the run.
+        sha256: as `verify` and a report print it; None compares nothing.
+
+    Raises:
+        ValueError: the hash is none.
+    """
+    if sha256 is None:
+        return []
+    if not SHA256.fullmatch(sha256):
+        raise ValueError(f"--manifest-sha256 is {sha256[:100]!r}; 64 hex digits in lower case are valid")
+    try:
+        now = files.manifest_sha256()
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    return [] if now == sha256 else [f"{files.folder / names.MANIFEST} has the sha256 {now}, and not {sha256}"]
+
+
+def files_without_line(files: RunFolder) -> list[str]:
+    """A sentence for each file that is there, has the name of a run's file, and no line in the manifest."""
+    try:
+        listed = files.manifest()
+    except (ValueError, OSError):
+        # Which `changed_files` says.
+        return []
+    return [_omitted(files.folder, name) for name in files_of_run(files.folder) if name not in listed]
+
+
+def _omitted(folder: Path, name: str) -> str:
+    return f"{folder} has no manifest entry for {name}"
+
+
+def wrong_in_manifest(run: FinishedRun) -> list[str]:
+    """A sentence for each file of the run that the manifest omits, and for each entry that is no file of the run."""
+    of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
+    if Deviation.WARM_START in run.config.protocol:
+        of_settings.add(names.LAST_WEIGHTS)
+    needed = {names.of_setting(setting.name, name) for setting in run.config.settings for name in of_settings}
+    needed |= {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
+    if run.features is not None:
+        needed.add(names.FEATURES)
+    listed = run.files.manifest().keys()
+    return [
+        *(_omitted(run.folder, name) for name in sorted(needed - listed)),
+        *(
+            f"{run.folder / names.MANIFEST} lists {name}, which is no file of this run"
+            for name in sorted(listed - needed - {names.FEATURES})
+        ),
+    ]
+
+
+def files_of_run(folder: Path) -> list[str]:
+    """Names of the files in a folder that a run could have written, whatever its settings."""
+    return [name for name in _files(folder) if names.is_of_run(name)]
+
+
+def foreign_files(folder: Path) -> str:
+    """What else than a run's files lies in its folder, as a sentence; empty where nothing does."""
+    written = {names.MANIFEST, *files_of_run(folder)}
+    others = [name for name in _files(folder) if name not in written and not names.is_kept_epoch(name)]
+    foreign = [name for name in others if f"/{names.CHECKPOINTS}/" not in name]
+    if not foreign:
+        return ""
+    more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+    return f"{folder} also holds {', '.join(foreign[:SHOWN])}{more}, which no run writes and nothing here looked at"
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        yield from ((Path(place) / name).relative_to(folder).as_posix() for name in sorted(files))

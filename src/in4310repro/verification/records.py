@@ -1,0 +1,97 @@
+"""Losses and metrics of a record compared with those of scores that were just computed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from in4310repro import metrics
+from in4310repro.deviations import Deviation, Deviations
+from in4310repro.scores import Scores
+from in4310repro.verification.scores import SCORE_TOLERANCE
+
+LOSSES = ("loss", "val_loss")
+# Of what another numeric class computes. A loss is a mean of logarithms, whose error is that of the scores divided by
+# them; logits are as wrong as float32 sums of some thousand products.
+LOSS_TOLERANCE = 1e-5
+LOGIT_TOLERANCE = 1e-4
+ROUNDING = 1e-12  # of a mean of float64
+
+
+def record_differences(
+    place: str,
+    saved: Mapping[str, Any],
+    computed: Mapping[str, Any],
+    scores: Scores,
+    deviations: Deviations,
+    *,
+    bitwise: bool,
+) -> Iterator[str]:
+    """A sentence for each key of a record that says otherwise than what was computed from the scores.
+
+    Args:
+        place: the file, and where in it, for the sentences.
+        saved: the record of the run.
+        computed: what it should be.
+        scores: from which `computed` was computed.
+        deviations: of the protocol.
+        bitwise: every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size (at least of
+            1), and average precisions as far as the order of scores within `SCORE_TOLERANCE` of each other is open.
+    """
+    for key in dict.fromkeys([*saved, *computed]):
+        value, now = saved.get(key), computed.get(key)
+        if bitwise or key not in (*LOSSES, "average_precision", "mean_average_precision"):
+            # As text: 1 is not 1.0, and 0.0 has no sign.
+            agrees = json.dumps(value) == json.dumps(now)
+        elif value is None or now is None:
+            agrees = False
+        elif key in LOSSES:
+            agrees = abs(value - now) <= LOSS_TOLERANCE * max(1, abs(now))
+        elif key == "average_precision":
+            agrees = _within_range(value, scores, deviations)
+        else:
+            mean = math.fsum(saved["average_precision"]) / len(saved["average_precision"])
+            agrees = abs(value - mean) <= ROUNDING
+        if not agrees:
+            yield sentence(place, key, value, now)
+
+
+def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
+    """What a record says at a key, and what it should say; of lists and objects the first item that differs."""
+    while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
+        items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in _keys(saved)]
+        different = [item for item in items if json.dumps(item[1]) != json.dumps(item[2])]
+        if not different:
+            break
+        key, saved, computed = f"{key}.{different[0][0]}", *different[0][1:]
+    return f"{place}: {key} is {_shown(saved)}; computed again it is {_shown(computed)}"
+
+
+def _keys(value: list[Any] | dict[str, Any]) -> list[Any]:
+    return list(value) if isinstance(value, dict) else list(range(len(value)))
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else str(value)[:200]
+
+
+def _within_range(values: list[float], scores: Scores, deviations: Deviations) -> bool:
+    """Whether average precisions are between those of the worst and the best order that the tolerance leaves open.
+
+    They rise with the scores of a class's own images and fall with the others': moved by the tolerance, all of the
+    first up and all others down make the best, and the other way round the worst.
+    """
+    ranked, tolerance = scores.softmax, SCORE_TOLERANCE
+    if Deviation.AP_FROM_LOGITS in deviations and scores.logits is not None:
+        ranked, tolerance = scores.logits, LOGIT_TOLERANCE
+    labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(ranked).double()
+    own = torch.nn.functional.one_hot(labels, exact.shape[1]).bool()
+    moved = torch.where(own, tolerance, -tolerance)
+    worst, best = (metrics.average_precision(labels, exact + sign * moved).tolist() for sign in (-1, 1))
+    return len(values) == len(best) and all(
+        low - ROUNDING <= value <= high + ROUNDING for low, value, high in zip(worst, values, best, strict=True)
+    )

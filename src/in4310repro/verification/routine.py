@@ -1,0 +1,180 @@
+"""verify(): computes again everything that follows from weights, images, seed and split, and compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import torch
+
+from in4310repro import models
+from in4310repro.config import Config
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.splits import Split
+from in4310repro.deviations import Deviation
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import refuse_too_large
+from in4310repro.presets import PRESETS
+from in4310repro.progress import SILENT, Progress
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.verification.best_epochs import best_epoch_differences
+from in4310repro.verification.claims import Claim, claimed, proven
+from in4310repro.verification.features import available_sets, feature_differences
+from in4310repro.verification.form import form_differences, weights_form
+from in4310repro.verification.images import (
+    image_differences,
+    refuse_missing_images,
+    scene_differences,
+    split_differences,
+)
+from in4310repro.verification.manifest import changed_files, files_without_line, foreign_files, wrong_in_manifest
+from in4310repro.verification.opening import recorded_files
+from in4310repro.verification.process import fingerprint_differences, requires_bits
+from in4310repro.verification.selected import selected_differences
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The differences as sentences, how firmly results were compared, and what was not compared."""
+
+    differences: list[str]
+    bitwise: bool = False  # else within tolerances, in another numeric class than the run's
+    proven: list[str] = field(default_factory=list)  # what was computed again
+    claimed: list[Claim] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is no difference and worth a look
+    manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
+
+
+def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: Progress = SILENT) -> Verification:
+    """Computes again what follows from the weights, images, seed and split of a run, and compares.
+
+    These are: the split; the initial weights, where they are drawn; test scores and metrics.json whole; of each setting
+    the history's row and the tensor hashes of its best epoch; the feature maps of every image set at hand. Images are
+    decoded again, and drawn scenes are drawn again, so that no cache can hide anything. Files whose bytes are not those
+    of the manifest, and files without a line in it, are differences even where all numbers survive. Portable arithmetic
+    must give equal bits, whatever numeric class a fingerprint names; native arithmetic must within one class.
+
+    Args:
+        folder: of the run.
+        numerics: the arithmetic of this process.
+        data: where the run's images are now, if they moved.
+        progress: where to show how far it is.
+
+    Raises:
+        ValueError: the folder is no run, the run is not finished, or an image of an intact run is not there.
+    """
+    files = recorded_files(folder)
+    differences = [*changed_files(files), *files_without_line(files)]
+    try:
+        run = FinishedRun.open(folder)
+        differences += wrong_in_manifest(run)
+        refuse_too_large(run.config, numerics)
+    except (ValueError, OSError) as error:
+        # What can no longer be read is a difference too, and says so itself.
+        return Verification(differences=_once([*differences, f"{folder} cannot be read completely: {error}"]))
+    differences += [*form_differences(run), *fingerprint_differences(run, numerics), *split_differences(run)]
+    if other_scenes := scene_differences(run, progress):
+        return Verification(differences=_once([*differences, *other_scenes]))
+    try:
+        split = replace(run.split, root=image_root(run.config, data))
+        refuse_missing_images(split)
+    except ValueError as error:
+        # No fault of the run; what is known by then is said all the same.
+        if not differences:
+            raise
+        return Verification(differences=_once([*differences, str(error)]))
+    differences += image_differences(split, progress)
+    again = _Again(run, split, numerics, progress)
+    differences += again.differences()
+    return Verification(
+        differences=_once(differences),
+        bitwise=again.bitwise,
+        proven=proven(run, start=again.start),
+        claimed=claimed(run, again.absent, start=again.start),
+        notes=notes(run),
+        manifest_sha256=files.manifest_sha256(),
+    )
+
+
+def _once(sentences: list[str]) -> list[str]:
+    return list(dict.fromkeys(sentences))
+
+
+def notes(run: FinishedRun) -> list[str]:
+    """What is no difference, and what who reads the run should know: foreign files, and settings that were changed."""
+    preset = PRESETS.get(run.config.preset)
+    changed = [each.name for each in fields(Config) if preset and getattr(preset, each.name) != _value(run, each.name)]
+    changed_sentence = f"{run.folder / names.CONFIG} differs from preset {run.config.preset} in {', '.join(changed)}"
+    return [*filter(None, [foreign_files(run.folder)]), *([changed_sentence] if changed else [])]
+
+
+def _value(run: FinishedRun, name: str) -> object:
+    return getattr(run.config, name)
+
+
+class _Again:
+    """What is computed again from the images, each part decoded once, and the settings one after the other."""
+
+    def __init__(self, run: FinishedRun, split: Split, numerics: Numerics, progress: Progress) -> None:
+        self._run, self._split, self._numerics, self._progress = run, split, numerics, progress
+        self._shared = Deviation.SHARED_SPLIT in run.config.protocol
+        self.bitwise = requires_bits(run.fingerprint, numerics)
+        self.absent: list[str] = []  # image sets of feature maps that are not at hand
+        self.start = models.at_hand(run.config.model, run.config.weights)  # whether the initial weights are
+
+    def differences(self) -> list[str]:
+        """What the files say otherwise, the selected setting first."""
+        run = self._run
+        try:
+            test = self._decode("test", "test")
+            validation = test if self._shared else self._decode("validation", "validation")
+        except ValueError as error:
+            return [f"the images cannot be predicted again: {error}"]
+        found: list[str] = []
+        for setting in sorted(run.config.settings, key=lambda each: each.name != run.metrics["setting"]):
+            try:
+                # Not as a list: what was found before an error counts too.
+                found.extend(self._of_setting(setting.name, test, validation))
+            except ValueError as error:
+                found.append(f"setting {setting.name} cannot be computed again: {error}")
+        return found
+
+    def _of_setting(self, setting: str, test: ImageSet, validation: ImageSet) -> Iterator[str]:
+        run, numerics, progress = self._run, self._numerics, self._progress
+        file = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
+        stored = run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS))
+        yield from weights_form(file)
+        # It takes tensors of other types too, which is why what the file holds is hashed.
+        network = models.from_state(run.config.model, len(run.classes), stored, f"{file}")
+        model = numerics.place(network)
+        if setting == run.metrics["setting"]:
+            unseen = self._decode("unseen", "training", "validation") if self._shared else None
+            yield from selected_differences(run, stored, model, test, unseen, numerics, progress, bitwise=self.bitwise)
+        yield from best_epoch_differences(
+            run, setting, stored, model, validation, numerics, progress, bitwise=self.bitwise
+        )
+        if setting == run.metrics["setting"]:
+            yield from self._of_features(model, test)
+
+    def _of_features(self, selected: torch.nn.Module, test: ImageSet) -> Iterator[str]:
+        config, features = self._run.config, self._run.features
+        if features is None:
+            return
+        sets = available_sets(self._run, features, test)
+        named = zip(features["sets"], sets, strict=True)
+        self.absent = [record["name"] for record, images in named if images is None]
+        model: torch.nn.Module | None = selected
+        if config.weights != "none":
+            # Those before training, whose hash is compared elsewhere.
+            initial = (
+                models.build(config.model, len(self._run.classes), config.seed, config.weights) if self.start else None
+            )
+            model = initial and self._numerics.place(initial)
+        yield from feature_differences(self._run, features, model, sets, self._numerics, self._progress)
+
+    def _decode(self, name: str, *parts: str) -> ImageSet:
+        entries = [entry for part in parts for entry in self._split.parts[part]]
+        size = self._run.config.image_size
+        return load_images(name, self._split.root, entries, size, cache=False, progress=self._progress)

@@ -1,0 +1,48 @@
+"""Changes that most forgeries are made of, each with the manifest written anew."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from tests.forgeries.forger import Forger
+from tests.forgeries.row import Forge
+
+METRICS = "metrics.json"
+
+
+def sealed(change: Callable[[Forger], object]) -> Forge:
+    """A change, after which the chains and the manifest are written anew."""
+
+    def forge(forger: Forger) -> None:
+        change(forger)
+        with contextlib.suppress(ValueError, OSError, KeyError):
+            # Where the change left no configuration or split to be read, a chain has no beginning.
+            forger.rechain()
+        forger.seal()
+
+    return forge
+
+
+def put(name: str, place: str, value: object) -> Forge:
+    return sealed(lambda forger: forger.put(name, place, value))
+
+
+def edit(name: str, change: Callable[[Any], object]) -> Forge:
+    """A JSON file changed in place, or replaced by what the change returns."""
+
+    def forge(forger: Forger) -> None:
+        content = forger.json(name)
+        returned = change(content)
+        forger.write_json(name, content if returned is None else returned)
+
+    return sealed(forge)
+
+
+def swap(name: str, old: str, new: str) -> Forge:
+    return sealed(lambda forger: forger.replace(name, old, new))
+
+
+def trailing(name: str) -> Forge:
+    return sealed(lambda forger: forger.write(name, forger.read(name) + b"\0" * 16))

@@ -1,0 +1,215 @@
+"""What a forger has: an honest run's files, the package itself, and tools that make all other files fit a change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from in4310repro import config as configuration
+from in4310repro import models
+from in4310repro.config import Config
+from in4310repro.data.folders import Entry
+from in4310repro.data.images import load_images
+from in4310repro.data.splits import Split, from_csv, to_csv
+from in4310repro.feature_maps import of_run
+from in4310repro.files import json_bytes
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict
+from in4310repro.runs import chain, names
+from in4310repro.runs.arrays import array_bytes, read_arrays
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.selection import select
+from in4310repro.scores import Scores
+from in4310repro.tensors import read_tensors, tensor_bytes, tensors_sha256
+from tests.builders import inside_json, relink
+
+CHECKS = "in4310repro.runs.finished"
+SELECTED, OTHER, LAST = "adamw", "rmsprop", "sgd"  # settings of the tiny run
+
+
+class Forger:
+    """A run in a working folder, and what changes it; files are replaced, never written into: they may be linked."""
+
+    def __init__(self, work: Path, starts: Callable[[str], Path], numerics: Numerics) -> None:
+        self.work, self.run, self.numerics = work, work / "runs/tiny", numerics
+        self.starts = starts  # the working folder of another honest run, to be read
+
+    # Files.
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replaces or adds a file of the run."""
+        file = self.run / name
+        file.unlink(missing_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    def read(self, name: str) -> bytes:
+        return (self.run / name).read_bytes()
+
+    def json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, json_bytes(value))
+
+    def put(self, name: str, place: str, value: object) -> None:
+        """Sets what stands at a place of a JSON file, such as `supports/test/sea`."""
+        content = self.json(name)
+        inner, last = inside_json(content, place)
+        inner[last] = value
+        self.write_json(name, content)
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        """Replaces the first place of a text in a file."""
+        text = self.read(name).decode()
+        assert old in text, f"{name} has no {old!r}"
+        self.write(name, text.replace(old, new, 1).encode())
+
+    def flip(self, name: str, place: int, bit: int = 0) -> None:
+        data = bytearray(self.read(name))
+        data[place] ^= 1 << bit
+        self.write(name, bytes(data))
+
+    def seal(self, *without: str) -> None:
+        """Writes the manifest anew, as the package writes it: with every file that lies there but those named."""
+        files = sorted(file.relative_to(self.run).as_posix() for file in self.run.rglob("*") if file.is_file())
+        listed = [name for name in files if name not in (names.MANIFEST, *without) and not names.is_kept_epoch(name)]
+        self.write_json(names.MANIFEST, {name: sha256_of(self.run / name) for name in listed})
+
+    def rechain(self) -> None:
+        """Has the chain of every setting begin with what the other files say, and each entry hold the one before."""
+        # Of the settings before, whose last weights a warm start takes.
+        chained: dict[str, Any] = {}
+        config, split = self.config(), self.split()
+        for setting in config.settings:
+            entries = chained[setting.name] = self.json(files_of(setting.name)[1])
+            known = replace(config, settings=config.settings[: len(chained)])
+            relink(entries, chain.starts(known, self.json("fingerprint.json"), split, chained)[setting.name])
+            self.write_json(files_of(setting.name)[1], entries)
+
+    # What the files hold.
+
+    def config(self) -> Config:
+        return configuration.from_json(self.json("config.json"), "config.json")
+
+    def split(self) -> Split:
+        config = self.config()
+        return replace(from_csv(self.run / "split.csv", Path()), root=self.image_root(config))
+
+    def image_root(self, config: Config) -> Path:
+        return self.work / config.data if config.data else image_root(config, None)
+
+    def arrays(self) -> dict[str, Any]:
+        return read_arrays(self.run / "scores.npz")
+
+    def write_arrays(self, arrays: dict[str, Any]) -> None:
+        self.write("scores.npz", array_bytes(arrays))
+
+    def weights(self, setting: str) -> dict[str, torch.Tensor]:
+        return read_tensors(self.run / f"{setting}/best.safetensors")
+
+    def write_weights(self, setting: str, state: dict[str, torch.Tensor]) -> None:
+        self.write(f"{setting}/best.safetensors", tensor_bytes(state))
+
+    def write_split(self, parts: dict[str, Sequence[Entry]]) -> None:
+        """A split with these parts; sizes in the configuration and supports follow."""
+        ordered = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in parts.items()}
+        split = Split(Path(), self.split().classes, ordered)
+        self.write("split.csv", to_csv(split))
+        self.put("config.json", "split", "/".join(str(len(entries)) for entries in ordered.values()))
+        self.put("metrics.json", "supports", split.supports())
+
+    # What follows from them.
+
+    def predicted(self, setting: str, part: str, epoch: int = 0) -> Scores:
+        """Scores of a part by a setting's weights, as they are now."""
+        config, split = self.config(), self.split()
+        images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
+        model = models.from_state(config.model, len(split.classes), self.weights(setting), setting)
+        return predict(self.numerics.place(model), images, config, self.numerics, epoch=epoch)
+
+    def remeasure(self) -> None:
+        """The metrics of the scores as they are now."""
+        arrays = self.arrays()
+        scores = Scores(tuple(arrays["paths"]), arrays["labels"], arrays["softmax"], 0.0)
+        self.write_json("metrics.json", self.json("metrics.json") | dict(scores.metrics()))
+
+    def rescore(self) -> None:
+        """Scores and metrics of the setting that the histories select, by its weights as they are now."""
+        settings = [setting.name for setting in self.config().settings]
+        setting, row = select({name: self.json(f"{name}/history.json") for name in settings})
+        scores = self.predicted(setting, "test")
+        self.write_arrays({"paths": np.array(scores.paths), "labels": scores.labels, "softmax": scores.softmax})
+        new = {
+            "setting": setting,
+            "epoch": row["epoch"],
+            "validation_mean_class_accuracy": row["mean_class_accuracy"],
+            "weights_sha256": tensors_sha256(self.weights(setting)),
+            "loss": scores.loss,
+        }
+        self.write_json("metrics.json", self.json("metrics.json") | new | dict(scores.metrics()))
+
+    def revalidate(self, setting: str) -> None:
+        """The row of a setting's best epoch, and that epoch's tensors, by its weights as they are now."""
+        history, tensors, state = *map(self.json, files_of(setting)), self.weights(setting)
+        row: dict[str, Any] = max(history, key=lambda each: each["mean_class_accuracy"])
+        scores = self.predicted(setting, "validation", row["epoch"])
+        row.update(scores.metrics(), val_loss=scores.loss, weights_sha256=tensors_sha256(state))
+        entry = tensors[row["epoch"] - 1]
+        entry |= chain.entry(row["epoch"], "", state, {}) | {"optimizer_sha256": entry["optimizer_sha256"]}
+        for other in history:
+            # So that the best epoch stays the best.
+            if other is not row and other["mean_class_accuracy"] >= row["mean_class_accuracy"]:
+                make_worst(other)
+        self.write_json(files_of(setting)[0], history)
+        self.write_json(files_of(setting)[1], tensors)
+
+    def refeature(self) -> None:
+        """The feature maps, measured again."""
+        self.finish()
+        # A forger is stopped by no refusal of files that contradict each other.
+        with mock.patch(f"{CHECKS}.refuse_contradictions"), mock.patch(f"{CHECKS}.refuse_broken_chains"):
+            run = FinishedRun.open(self.run)
+        of_run.measure(run, run.config, self.numerics, str(self.image_root(run.config)))
+
+    def make_fit(self, setting: str = SELECTED) -> None:
+        """Everything that follows from a setting's weights, images and split, computed anew; then the manifest."""
+        self.revalidate(setting)
+        self.rescore()
+        self.refeature()
+        self.finish()
+
+    def finish(self) -> None:
+        """The chains and the manifest, written anew."""
+        self.rechain()
+        self.seal()
+
+
+def files_of(setting: str) -> tuple[str, str]:
+    return f"{setting}/history.json", f"{setting}/tensors.json"
+
+
+def make_worst(row: dict[str, Any]) -> None:
+    """An epoch in which no image was right."""
+    row["class_accuracy"] = [0.0] * len(row["class_accuracy"])
+    row["mean_class_accuracy"] = 0.0
+
+
+_HASHES: dict[tuple[int, int, int], str] = {}
+
+
+def sha256_of(file: Path) -> str:
+    """The sha256 of a file; a second name of a file that was hashed before is not read again."""
+    status = file.stat()
+    key = (status.st_dev, status.st_ino, status.st_mtime_ns)
+    if key not in _HASHES:
+        _HASHES[key] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return _HASHES[key]

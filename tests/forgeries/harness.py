@@ -1,0 +1,81 @@
+"""Makes a forgery, runs `verify` on it through the command line's own entry, and says what caught it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from in4310repro.numerics import Numerics
+from tests.bad_input.sandbox import PROGRAM, Outcome, call, link_or_copy
+from tests.forgeries.forger import Forger, sha256_of
+from tests.forgeries.row import By, Forgery
+from tests.forgeries.starts import LONG, RUN
+
+DIFFERENCE = "difference: "
+# What depends on the clock or on the processor of an honest run.
+DIGITS = re.compile(r"(?<![\w.])[0-9a-f]{12,64}\b")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a forgery: who caught it, with which sentences, and what was printed."""
+
+    by: By
+    sentences: tuple[str, ...]
+    stray: tuple[str, ...]
+    trusted: bool  # by one who compares files with the manifest alone
+
+    def sentence(self, words: tuple[str, ...]) -> str:
+        """The first sentence with all of these words, else the first; empty where nothing is said."""
+        fitting = (each for each in self.sentences if all(word in each for word in words))
+        return next(fitting, next(iter(self.sentences), ""))
+
+
+def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics: Numerics) -> Verdict:
+    """Makes a forgery in a new working folder and verifies it."""
+    shutil.copytree(starts(forgery.start), work, copy_function=link_or_copy)
+    forgery.forge(Forger(work, starts, numerics))
+    trusted = trusts(work / RUN)
+    environment = {"IN4310REPRO_CACHE": str(work / "cache")} if forgery.own_cache else {}
+    plain = call(["verify", RUN, *forgery.options.split()], work, environment, LONG)
+    if plain.code != 0:
+        return Verdict("verify", said(plain, work), tuple(plain.stray), trusted)
+    if forgery.replay:
+        replayed = call(["verify", RUN, *forgery.options.split(), *forgery.replay.split()], work, environment, LONG)
+        if replayed.code != 0:
+            return Verdict("replay", said(replayed, work), tuple(replayed.stray), trusted)
+    return Verdict("nothing", said(plain, work), tuple(plain.stray), trusted)
+
+
+def said(outcome: Outcome, work: Path) -> tuple[str, ...]:
+    """The sentences of an outcome without what differs between machines: hashes and the working folder."""
+    lines = [line.removeprefix(DIFFERENCE) for line in outcome.out.splitlines()]
+    lines += [line.removeprefix(PROGRAM) for line in outcome.sentences]
+    if outcome.code is None:
+        lines += outcome.err.splitlines()[-1:]
+    return tuple(DIGITS.sub("...", line.replace(f"{work}/", "")) for line in lines if line)
+
+
+def faults(forgery: Forgery, verdict: Verdict) -> list[str]:
+    """In sentences, what became of a forgery otherwise than its row says."""
+    found = [f"printed {line!r}" for line in verdict.stray]
+    if verdict.by != forgery.by:
+        found.append(f"caught by {verdict.by} and not by {forgery.by}: {verdict.sentences[:3]}")
+    elif not any(all(word in line for word in forgery.words) for line in verdict.sentences):
+        found.append(f"no sentence with {forgery.words}: {verdict.sentences[:5]}")
+    if verdict.trusted != forgery.sealed:
+        found.append(f"the manifest fits the files: {verdict.trusted}")
+    return found
+
+
+def trusts(folder: Path) -> bool:
+    """The faulty twin of `verify`: whether every file that the manifest lists has the hash that it lists."""
+    try:
+        listed: dict[str, str] = json.loads((folder / "manifest.json").read_text())
+        return bool(listed) and all(sha256_of(folder / name) == sha256 for name, sha256 in listed.items())
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,133 @@
+"""Forgeries of scores and feature maps."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.forgeries.changes import METRICS, edit, put, sealed, trailing
+from tests.forgeries.forger import Forger
+from tests.forgeries.row import Forge, forgeries_of
+
+FEATURES = "features.json"
+
+
+def nudge(by: float, *, numeric_class: str = "") -> Forge:
+    """The first image's scores moved, the largest up; the metrics fit them."""
+
+    def forge(forger: Forger) -> None:
+        arrays = forger.arrays()
+        largest = int(arrays["softmax"][0].argmax())
+        arrays["softmax"][0, largest] += by
+        arrays["softmax"][0, (largest + 1) % 6] -= by
+        forger.write_arrays(arrays)
+        forger.remeasure()
+        if numeric_class:
+            forger.put("fingerprint.json", "numeric_class", numeric_class)
+
+    return sealed(forge)
+
+
+def native(forger: Forger) -> None:
+    nudge(5e-7)(forger)
+    forger.put("fingerprint.json", "numerics", "native")
+    forger.put("fingerprint.json", "numeric_class", "0" * 12)
+
+
+def right(forger: Forger) -> None:
+    """Every score of a true class becomes the largest."""
+    arrays = forger.arrays()
+    for scores, label in zip(arrays["softmax"], arrays["labels"], strict=True):
+        best = int(scores.argmax())
+        scores[label], scores[best] = scores[best], scores[label]
+    forger.write_arrays(arrays)
+    forger.remeasure()
+
+
+def labels_as_predicted(forger: Forger) -> None:
+    arrays = forger.arrays()
+    arrays["labels"] = arrays["softmax"].argmax(axis=1)
+    forger.write_arrays(arrays)
+    forger.put(METRICS, "class_accuracy", [1.0] * 6)
+    forger.put(METRICS, "mean_class_accuracy", 1.0)
+
+
+def other_order(forger: Forger) -> None:
+    forger.write_arrays({name: values[::-1] for name, values in forger.arrays().items()})
+
+
+def array(change: Callable[[dict[str, Any]], object]) -> Forge:
+    def forge(forger: Forger) -> None:
+        arrays = forger.arrays()
+        change(arrays)
+        forger.write_arrays(arrays)
+
+    return sealed(forge)
+
+
+def not_a_number(arrays: dict[str, Any]) -> None:
+    arrays["softmax"][0] = np.nan
+
+
+def comment(forger: Forger) -> None:
+    """A second archive's comment: the arrays are read as before."""
+    with zipfile.ZipFile(forger.run / "scores.npz") as archive:
+        members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    (forger.run / "scores.npz").unlink()
+    with zipfile.ZipFile(forger.run / "scores.npz", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+        archive.comment = b"mean class accuracy 0.99"
+
+
+CONV = "sets/0/modules/conv1"
+
+
+def larger_eigenvalues(features: dict[str, Any]) -> None:
+    module = features["sets"][0]["modules"]["conv1"]
+    module["eigenvalues"] = [value * 1.1 for value in module["eigenvalues"]]
+
+
+def same_spectra(features: dict[str, Any]) -> None:
+    features["sets"][1]["modules"] = features["sets"][0]["modules"]
+
+
+row = forgeries_of("scores")
+ROWS = [
+    row("every prediction right, the metrics fit", sealed(right), "scores"),
+    row("one image's scores by 5e-7", nudge(5e-7), "scores"),
+    row("one image's scores by 5e-7, under another numeric class", nudge(5e-7, numeric_class="0" * 12), "scores"),
+    row("one image's scores by 5e-7, under native arithmetic", sealed(native), "scores"),
+    row("labels set to the predictions, the metrics fit", sealed(labels_as_predicted), "scores.npz"),
+    row("images in another order", sealed(other_order), "scores.npz"),
+    row("an array of their own", array(lambda arrays: arrays.update(best=arrays["softmax"])), "scores.npz"),
+    row("float64 of the same values", array(lambda a: a.update(softmax=a["softmax"].astype(float))), "scores.npz"),
+    row("scores that are no numbers", array(not_a_number), "scores.npz"),
+    row("a comment in the archive", sealed(comment), "scores.npz"),
+    row("bytes at the end", trailing("scores.npz"), "scores.npz"),
+]
+
+row = forgeries_of("feature maps")
+ROWS += [
+    row("non-positive share of 0.9", put(FEATURES, f"{CONV}/non_positive", 0.9), FEATURES),
+    row(
+        "the last bit of a share",
+        edit(
+            FEATURES,
+            lambda f: f["sets"][0]["modules"]["conv1"].update(
+                non_positive=math.nextafter(f["sets"][0]["modules"]["conv1"]["non_positive"], 1)
+            ),
+        ),
+        FEATURES,
+    ),
+    row("eigenvalues a tenth larger", edit(FEATURES, larger_eigenvalues), FEATURES),
+    row("photographs with the spectra of the test images", edit(FEATURES, same_spectra), FEATURES),
+    row("number of images", put(FEATURES, "sets/0/images", 3000), FEATURES),
+    row("name of an image set", put(FEATURES, "sets/1/name", "ImageNet"), FEATURES),
+    row("name of the network", put(FEATURES, "network", "resnet18 with ImageNet weights"), FEATURES),
+    row("values that are not finite", put(FEATURES, f"{CONV}/non_finite", 7), FEATURES),
+]

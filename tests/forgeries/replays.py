@@ -1,0 +1,188 @@
+"""Forgeries that only a training shows: `verify --replay` on a run that kept its epochs, or from the first epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from in4310repro import checkpoints, models
+from in4310repro.checkpoints import Position
+from in4310repro.data.images import load_images
+from in4310repro.epochs import Epochs, TrainingInputs
+from in4310repro.runs import chain, names
+from in4310repro.tensors import tensor_bytes, tensors_sha256
+from tests.forgeries.changes import put, sealed
+from tests.forgeries.forger import SELECTED, Forger, files_of, make_worst
+from tests.forgeries.row import Forge, forgeries_of
+from tests.forgeries.settings import CONFIG, FINGERPRINT
+from tests.forgeries.weights import changed, count_a_batch, of_seed_1, trained_on_test
+
+HISTORY, TENSORS = files_of(SELECTED)
+SPLICED = 3  # an epoch between the first and the last, and not the selected one
+
+
+def kept_name(epoch: int) -> str:
+    return names.kept_epoch(SELECTED, epoch)
+
+
+def row_of(epoch: int, key: str, value: object) -> Forge:
+    return put(HISTORY, f"{epoch - 1}/{key}", value)
+
+
+def an_epoch_more(forger: Forger) -> None:
+    """A last epoch, worse than the best, that was never trained."""
+    rows, entries = forger.json(HISTORY), forger.json(TENSORS)
+    more = {"epoch": len(rows) + 1}
+    forger.put(CONFIG, "epochs", len(rows) + 1)
+    forger.write_json(HISTORY, [*rows, rows[0] | more])
+    forger.write_json(TENSORS, [*entries, entries[0] | more])
+
+
+def other_best_epoch(forger: Forger) -> None:
+    """The weights of an epoch that was not the best on validation, whose betters are made worse."""
+    rows = forger.json(HISTORY)
+    for row in rows:
+        if row["epoch"] != SPLICED:
+            make_worst(row)
+    forger.write_json(HISTORY, rows)
+    weights, _state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    forger.write_weights(SELECTED, weights)
+    forger.rescore()
+    forger.refeature()
+    forger.finish()
+
+
+def better(weights: dict[str, torch.Tensor]) -> None:
+    """Weights from elsewhere; a thousandth more will do."""
+    weights["fc.weight"] *= 1.001
+
+
+def kept_alone(forger: Forger) -> None:
+    """A kept state is another, the chain is as it was."""
+    weights, state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    better(weights)
+    write_kept(forger, SPLICED, weights, state)
+
+
+def kept_and_its_entry(forger: Forger) -> None:
+    """A kept state is another, the chain commits to it, and the training goes on as it did."""
+    weights, state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    better(weights)
+    write_kept(forger, SPLICED, weights, state)
+    entries, rows = forger.json(TENSORS), forger.json(HISTORY)
+    entries[SPLICED - 1] = chain.entry(SPLICED, "", weights, state)
+    rows[SPLICED - 1]["weights_sha256"] = tensors_sha256(weights)
+    forger.write_json(TENSORS, entries)
+    forger.write_json(HISTORY, rows)
+
+
+def spliced(forger: Forger) -> None:
+    """A kept state is another, and what follows was trained from it: one epoch is false."""
+    kept_and_its_entry(forger)
+    weights, state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    entries, rows = forger.json(TENSORS), forger.json(HISTORY)
+    training = Epochs(inputs(forger, weights))
+    checkpoints.put(weights, state, training.model, training.optimizer, "the splice")
+    best = max(rows[:SPLICED], key=lambda row: row["mean_class_accuracy"])
+    for epoch in range(SPLICED + 1, len(rows) + 1):
+        training.position = Position(epoch=epoch - 1)
+        row: dict[str, Any] = dict(training.validate(*training.train(lambda: None)))
+        after, optimizer = training.model.state_dict(), checkpoints.optimizer_tensors(training.optimizer)
+        entries[epoch - 1], rows[epoch - 1] = chain.entry(epoch, "", after, optimizer), row
+        if epoch < len(rows):
+            write_kept(forger, epoch, after, optimizer)
+        if row["mean_class_accuracy"] > best["mean_class_accuracy"]:
+            best = row
+            forger.write_weights(SELECTED, after)
+    forger.write_json(TENSORS, entries)
+    forger.write_json(HISTORY, rows)
+    forger.rescore()
+    forger.refeature()
+    forger.finish()
+
+
+def inputs(forger: Forger, weights: dict[str, torch.Tensor]) -> TrainingInputs:
+    config, split = forger.config(), forger.split()
+    training, validation = (
+        load_images(part, split.root, split.parts[part], config.image_size) for part in ("training", "validation")
+    )
+    return TrainingInputs(
+        model=models.from_state(config.model, len(split.classes), weights, "the splice"),
+        training=training,
+        validation=validation,
+        config=config,
+        setting=config.settings[0],
+        numerics=forger.numerics,
+    )
+
+
+def write_kept(forger: Forger, epoch: int, weights: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> None:
+    tensors = {f"{checkpoints.OF_MODEL}{name}": value for name, value in weights.items()}
+    tensors |= {f"{checkpoints.OF_OPTIMIZER}{name}": value for name, value in state.items()}
+    forger.write(kept_name(epoch), tensor_bytes(tensors))
+
+
+def without_kept(forger: Forger) -> None:
+    of_seed_1(forger)
+    for file in (forger.run / SELECTED / names.KEPT_EPOCHS).iterdir():
+        file.unlink()
+
+
+def from_scratch(forger: Forger) -> None:
+    """A run that began from trained weights says that it began from drawn ones."""
+    forger.put(CONFIG, "weights", "none")
+    config = forger.config()
+    drawn = models.build(config.model, len(forger.split().classes), config.seed).state_dict()
+    forger.put(FINGERPRINT, "initial_weights_sha256", tensors_sha256(drawn))
+
+
+def corrected(forger: Forger) -> None:
+    """A run with the deviation warm-start says `corrected`."""
+    forger.put(CONFIG, "protocol", [])
+    for last in forger.run.glob(f"*/{names.LAST_WEIGHTS}"):
+        last.unlink()
+
+
+AGAIN = "trained again"
+row = forgeries_of("what only a replay shows", start="kept", by="replay", replay="--replay 0")
+ROWS = [
+    row("learning rate", put(CONFIG, "settings/0/learning_rate", 0.1), AGAIN),
+    row("optimizer", put(CONFIG, "settings/0/optimizer", "RMSprop"), AGAIN),
+    row("weight decay", put(CONFIG, "settings/0/weight_decay", 0.5), AGAIN),
+    row("batch size", put(CONFIG, "batch_size", 24), AGAIN),
+    row("augmentation", put(CONFIG, "augmentation", "none"), AGAIN),
+    row("schedule", put(CONFIG, "schedule", "constant"), AGAIN),
+    row("warm-up", put(CONFIG, "warm_up", 0.4), AGAIN),
+    row("training loss of the last epoch", row_of(5, "train_loss", 0.01), "train_loss"),
+    row("validation loss of the first epoch", row_of(1, "val_loss", 0.01), "val_loss"),
+    row("an epoch more, never trained", sealed(an_epoch_more), AGAIN),
+    row("an epoch that was not the best on validation, its betters made worse", other_best_epoch, AGAIN),
+    row("a count of batches, everything computed anew", changed(SELECTED, count_a_batch, fit=True), AGAIN),
+    row("weights of a run of another seed, everything computed anew", of_seed_1, AGAIN),
+    row("a last layer fitted to the test images, everything computed anew", trained_on_test, AGAIN),
+    row("the same weights of another seed, no epoch kept", without_kept, "keep-epochs"),
+    row("trained weights as a start, called drawn", sealed(from_scratch), "initial weights", start="pretrained"),
+    row("a kept state, the chain as it was", kept_alone, "commits to", replay="--replay 2 --draw 0"),
+    row("a kept state and its entry in the chain", sealed(kept_and_its_entry), AGAIN, replay="--replay 2 --draw 0"),
+    row(
+        "one epoch spliced, the chain rewritten, and drawn",
+        spliced,
+        f"epoch {SPLICED}, trained again",
+        replay="--replay 1 --draw 0",
+    ),
+    row(
+        "one epoch spliced, the chain rewritten, not drawn",
+        spliced,
+        by="nothing",
+        replay="--replay 1 --draw 1",
+        shown_by="more draws: of N other epochs of which m are false, K find one with 1 - C(N-m, K) / C(N, K)",
+    ),
+    row(
+        "a warm start relabelled `corrected`, where the selected setting is the first",
+        sealed(corrected),
+        start="warm",
+        by="nothing",
+        shown_by="a training by the same command; a replay is of the selected setting",
+    ),
+]

@@ -1,0 +1,64 @@
+"""Forgeries of a report, which `verify --report` compares with its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from in4310repro.files import json_bytes, read_json
+from tests.builders import inside_json
+from tests.forgeries.forger import Forger
+from tests.forgeries.row import Forge, forgeries_of
+
+REPORT = "reports/tiny"
+
+
+def put(name: str, place: str, value: object) -> Forge:
+    def forge(forger: Forger) -> None:
+        file = forger.work / REPORT / name
+        content = read_json(file)
+        inner, last = inside_json(content, place)
+        inner[last] = value
+        file.unlink()
+        file.write_bytes(json_bytes(content))
+
+    return forge
+
+
+def page(name: str, change: Callable[[bytes], bytes]) -> Forge:
+    def forge(forger: Forger) -> None:
+        file = forger.work / REPORT / name
+        data = file.read_bytes()
+        assert change(data) != data
+        file.unlink()
+        file.write_bytes(change(data))
+
+    return forge
+
+
+def gone(name: str) -> Forge:
+    return lambda forger: (forger.work / REPORT / name).unlink()
+
+
+def of_another_run(forger: Forger) -> None:
+    """The run of another seed beside the report of the first."""
+    other = forger.starts("seed 1") / "runs/tiny"
+    for file in other.rglob("*"):
+        if file.is_file():
+            forger.write(file.relative_to(other).as_posix(), file.read_bytes())
+
+
+row = forgeries_of("report", start="reported", options=f"--report {REPORT}")
+ROWS = [
+    row("a number of a figure", put("figure04.json", "ours/mean_class_accuracy", 0.99), "figure04.json"),
+    row("an eigenvalue of a figure", put("figure09.json", "eigenvalues/conv1/0", 9.9), "figure09.json"),
+    row("the test result in run.json", put("run.json", "metrics/mean_class_accuracy", 0.99), "run.json"),
+    row("a hash in run.json", put("run.json", "files_sha256/metrics.json", "0" * 64), "run.json"),
+    row("a figure's numbers deleted", gone("figure04.json"), "figure04.json"),
+    row("the report of another run", of_another_run, REPORT),
+    row(
+        "the sentence of the page",
+        page("report.md", lambda text: text.replace(b"**0.3333**", b"**0.9333**")),
+        "report.md",
+    ),
+    row("a figure's picture", page("figure04.png", lambda data: data + b"\0"), "figure04.png"),
+]

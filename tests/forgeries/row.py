@@ -1,0 +1,40 @@
+"""One forgery: how it is made of an honest run, what shows it, and words of the sentence that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.forgeries.forger import Forger
+
+# What would show a claim.
+RERUN = "a training by the same command; `verify` lists it as claimed"
+By = Literal["verify", "replay", "nothing"]
+Forge = Callable[[Forger], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgery:
+    """A forged run; `by` is the first of `verify`, `verify --replay` and nothing that shows it."""
+
+    group: str
+    name: str  # what is forged
+    forge: Forge
+    by: By = "verify"
+    words: tuple[str, ...] = ()  # in one sentence that is printed
+    shown_by: str = ""  # where nothing here shows it: what would
+    options: str = ""  # of verify
+    replay: str = ""  # options that replay epochs, where the run kept them
+    start: str = "tiny"  # the honest run
+    own_cache: bool = False  # the verifier's cache is the one that the forger left in the working folder
+    sealed: bool = True  # the manifest fits the files, so that one who trusts it alone sees nothing
+
+
+def forgeries_of(group: str, **common: object) -> Callable[..., Forgery]:
+    """Makes the rows of a group: what is forged, how, and words of the sentence."""
+
+    def row(name: str, forge: Forge, *words: str, **more: object) -> Forgery:
+        return Forgery(group=group, name=name, forge=forge, words=words, **{**common, **more})  # type: ignore[arg-type]
+
+    return row

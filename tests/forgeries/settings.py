@@ -1,0 +1,175 @@
+"""Forgeries of what was run: configuration, fingerprint, selection, settings and protocol."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+from tests.forgeries.changes import METRICS, put, sealed, swap
+from tests.forgeries.forger import LAST, OTHER, SELECTED, Forger, make_worst
+from tests.forgeries.row import RERUN, Forge, forgeries_of
+
+CONFIG, FINGERPRINT = "config.json", "fingerprint.json"
+
+
+def by_hand(forger: Forger) -> None:
+    """Another setting is selected, and no history says so."""
+    row = forger.json(f"{OTHER}/history.json")[1]
+    forger.put(METRICS, "setting", OTHER)
+    for key, source in (
+        ("epoch", "epoch"),
+        ("weights_sha256", "weights_sha256"),
+        ("validation_mean_class_accuracy", "mean_class_accuracy"),
+    ):
+        forger.put(METRICS, key, row[source])
+
+
+def by_lowered_history(setting: str) -> Forge:
+    """Another setting is selected, since the histories of those before it were lowered; everything else fits."""
+
+    def forge(forger: Forger) -> None:
+        for other in (SELECTED, OTHER, LAST):
+            if other != setting:
+                rows = forger.json(f"{other}/history.json")
+                for row in rows:
+                    make_worst(row)
+                forger.write_json(f"{other}/history.json", rows)
+        forger.rescore()
+        forger.refeature()
+        forger.finish()
+
+    return forge
+
+
+def another_order(forger: Forger) -> None:
+    """The first of equals is selected: the other of them comes first."""
+    settings = forger.json(CONFIG)["settings"]
+    forger.put(CONFIG, "settings", [settings[1], settings[0], settings[2]])
+    forger.rescore()
+    forger.refeature()
+    forger.finish()
+
+
+def drop_files(forger: Forger) -> None:
+    shutil.rmtree(forger.run / LAST)
+
+
+def drop_from_configuration(forger: Forger) -> None:
+    forger.put(CONFIG, "settings", forger.json(CONFIG)["settings"][:2])
+
+
+def drop(setting: str) -> Forge:
+    """A setting is nowhere."""
+
+    def forge(forger: Forger) -> None:
+        kept = [each for each in forger.json(CONFIG)["settings"] if each["name"] != setting]
+        forger.put(CONFIG, "settings", kept)
+        shutil.rmtree(forger.run / setting)
+        forger.rescore()
+        forger.refeature()
+        forger.finish()
+
+    return forge
+
+
+def rename_setting(forger: Forger) -> None:
+    """What AdamW trained stands under the name of SGD, and the other way round."""
+    settings = forger.json(CONFIG)["settings"]
+    settings[0]["name"], settings[2]["name"] = settings[2]["name"], settings[0]["name"]
+    forger.put(CONFIG, "settings", settings)
+    for name, target in ((SELECTED, "between"), (LAST, SELECTED), ("between", LAST)):
+        (forger.run / name).rename(forger.run / target)
+    forger.put(METRICS, "setting", LAST)
+    forger.refeature()
+    forger.finish()
+
+
+def relabelled(forger: Forger) -> None:
+    """A run of all deviations that says `corrected`."""
+    forger.put(CONFIG, "protocol", [])
+    metrics = forger.json(METRICS)
+    metrics.pop("unseen", None)
+    forger.write_json(METRICS, metrics)
+    for last in forger.run.glob("*/last.safetensors"):
+        last.unlink()
+
+
+def relabelled_and_measured(forger: Forger) -> None:
+    """The same, and what the weights say by the corrected protocol is computed anew."""
+    relabelled(forger)
+    for setting in (SELECTED, OTHER, LAST):
+        forger.revalidate(setting)
+    forger.rescore()
+    forger.refeature()
+    forger.finish()
+
+
+def reorder(forger: Forger) -> None:
+    words = forger.json(CONFIG)["protocol"]
+    forger.put(CONFIG, "protocol", words[::-1])
+
+
+def unknown_key(forger: Forger) -> None:
+    forger.write(CONFIG, json.dumps(forger.json(CONFIG) | {"reviewed_by": "the author"}, indent=1).encode())
+
+
+row = forgeries_of("configuration")
+ROWS = [
+    row("epochs 200", put(CONFIG, "epochs", 200), "epochs"),
+    row("seed 7", put(CONFIG, "seed", 7), "split"),
+    row("split sizes", put(CONFIG, "split", "20/14/14"), "split"),
+    row(
+        "split sizes as shares",
+        put(CONFIG, "split", "0.5/0.25/0.25"),
+        by="nothing",
+        shown_by="no need: these shares of 48 images are the same split",
+    ),
+    row("image_size 64", put(CONFIG, "image_size", 64), "drawn"),
+    row("model resnet34", put(CONFIG, "model", "resnet34"), "does not fit the model"),
+    row("protocol of the publication", put(CONFIG, "protocol", ["padded-denominator"]), "metrics.json"),
+    row("weights of ImageNet", put(CONFIG, "weights", "imagenet"), "weights"),
+    row("a key of their own", sealed(unknown_key), "reviewed_by"),
+    row("format 3", put(CONFIG, "format", 3), "format"),
+    row("modules left out", put(CONFIG, "modules", ["conv1"]), "modules"),
+    row("name of the preset", put(CONFIG, "preset", "course"), "claimed", by="nothing", shown_by=RERUN),
+    row("device", put(CONFIG, "device", "cuda"), "claimed", by="nothing", shown_by=RERUN),
+]
+
+row = forgeries_of("fingerprint")
+ROWS += [
+    row("numeric class", put(FINGERPRINT, "numeric_class", "0" * 12), FINGERPRINT),
+    row("hash of the initial weights", put(FINGERPRINT, "initial_weights_sha256", "0" * 64), "initial"),
+    row("arithmetic", put(FINGERPRINT, "numerics", "native"), FINGERPRINT),
+    row("a probe", put(FINGERPRINT, "probe/softmax", "0" * 12), FINGERPRINT),
+    row("processor", put(FINGERPRINT, "processor", "a quantum computer"), "claimed", by="nothing", shown_by=RERUN),
+    row("versions", swap(FINGERPRINT, '"torch": "', '"torch": "9'), "claimed", by="nothing", shown_by=RERUN),
+    row("commit", put(FINGERPRINT, "git/commit", "0" * 40), "claimed", by="nothing", shown_by=RERUN),
+]
+
+row = forgeries_of("selection")
+ROWS += [
+    row("a setting chosen by hand", sealed(by_hand), "setting"),
+    row("a setting chosen by lowered histories, everything computed anew", by_lowered_history(LAST), "history.json"),
+    row(
+        "the order of equal settings, everything computed anew",
+        another_order,
+        by="nothing",
+        shown_by="`config.json` is no longer the preset's: the report's command says `--config FILE (with settings)`",
+    ),
+    row("files of a setting removed", sealed(drop_files), LAST),
+    row("a setting left out of the configuration", sealed(drop_from_configuration), LAST),
+    row(
+        "a setting left out of everything",
+        drop(LAST),
+        by="nothing",
+        shown_by="`config.json` is no longer the preset's: the report's command says `--config FILE (with settings)`",
+    ),
+    row("two settings under each other's name", rename_setting, by="replay"),
+]
+
+row = forgeries_of("protocol", start="published")
+ROWS += [
+    row("a run of all deviations relabelled `corrected`", sealed(relabelled), "scores"),
+    row("the same, everything computed anew", relabelled_and_measured, by="replay"),
+    row("deviations in another order", sealed(reorder), CONFIG),
+]

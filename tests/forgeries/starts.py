@@ -1,0 +1,109 @@
+"""The honest runs that a forger begins with, each in a working folder of its own and made once."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from in4310repro.data.embedded import write_scenes
+from in4310repro.feature_maps import of_run
+from in4310repro.numerics import Numerics
+from in4310repro.runs.finished import FinishedRun
+from tests.bad_input.sandbox import call, link_or_copy
+from tests.golden_cases import trained
+
+LONG = 600.0  # seconds for a command
+RUN, PHOTOS = "runs/tiny", "photos"
+SCENES, SIZE = 8, 32  # of the tiny preset
+ONE_SETTING, WEIGHTS = "one-setting.toml", "trained.safetensors"
+TOML = """[[settings]]
+name = "adamw"
+optimizer = "AdamW"
+learning_rate = 1e-3
+weight_decay = 0.01
+"""
+
+
+def scenes(seed: int) -> Callable[[Path], None]:
+    """Draws the scenes of a seed into a folder."""
+    return lambda folder: write_scenes(folder, SCENES, SIZE, seed)
+
+
+def wrong_labels(folder: Path) -> None:
+    """Half of the scenes of two classes lie in each other's folder."""
+    scenes(0)(folder)
+    for number in range(SCENES // 2):
+        sea, street = folder / f"sea/{number:04d}.bmp", folder / f"street/{number:04d}.bmp"
+        content = sea.read_bytes()
+        sea.write_bytes(street.read_bytes())
+        street.write_bytes(content)
+
+
+def near_copies(folder: Path) -> None:
+    """Each scene stands there once more, with one value of a pixel changed."""
+    scenes(0)(folder)
+    for file in sorted(folder.rglob("*.bmp")):
+        content = bytearray(file.read_bytes())
+        content[-20] ^= 1
+        file.with_name(f"{file.stem}b.bmp").write_bytes(content)
+
+
+# Options of the training, and what makes the folder that it reads.
+STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
+    "kept": (f"--config {ONE_SETTING} --epochs 5 --keep-epochs", None),
+    "pretrained": (f"--weights {WEIGHTS}", None),
+    "warm": ("--protocol warm-start", None),
+    "seed 1": ("--seed 1", None),
+    "published": ("--protocol published", None),
+    "folder": (f"--data {PHOTOS}", scenes(0)),
+    "own images": (f"--data {PHOTOS}", scenes(5)),
+    "wrong labels": (f"--data {PHOTOS}", wrong_labels),
+    "near copies": (f"--data {PHOTOS} --split 48/24/24", near_copies),
+}
+
+
+def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
+    """A function that makes an honest run once, for all processes that share a folder, and returns where it works."""
+
+    @functools.cache
+    def start(name: str) -> Path:
+        work = shared / name.replace(" ", "-")
+        with FileLock(f"{work}.lock"):
+            if not (work / "done").exists():
+                shutil.rmtree(work, ignore_errors=True)
+                make(name, work, start, numerics)
+                (work / "done").touch()
+        return work
+
+    return start
+
+
+def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics) -> None:
+    """Trains an honest run and measures its feature maps, in a new working folder."""
+    if name == "tiny":
+        shutil.copytree(trained("tiny"), work / RUN, copy_function=link_or_copy)
+        return
+    if name == "reported":
+        shutil.copytree(start("tiny"), work, copy_function=link_or_copy)
+        command("report --preset tiny --no-photographs", work)
+        return
+    options, draw = STARTS[name]
+    work.mkdir(parents=True)
+    (work / ONE_SETTING).write_text(TOML)
+    link_or_copy(str(start("tiny") / RUN / "adamw/best.safetensors"), str(work / WEIGHTS))
+    if draw:
+        draw(work / PHOTOS)
+    command(f"train --preset tiny --out {RUN} {options}", work)
+    run = FinishedRun.open(work / RUN)
+    of_run.measure(run, run.config, numerics, str(work / PHOTOS) if draw else None)
+
+
+def command(words: str, work: Path) -> None:
+    """A command that must end well."""
+    done = call(words.split(), work, limit=LONG)
+    if done.code != 0:
+        raise RuntimeError(f"in4310repro {words} ended with {done.code}: {done.err[-2000:]}")

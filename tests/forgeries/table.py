@@ -1,0 +1,90 @@
+"""The table of forgeries in docs/forgeries.md: nox -s forgeries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from in4310repro.numerics import activate
+from tests.bad_input.table import replaced
+from tests.forgeries.harness import Verdict, faults, judge
+from tests.forgeries.row import Forgery
+from tests.forgeries.rows import ROWS
+from tests.forgeries.starts import starts
+
+PAGE = Path(__file__).parents[2] / "docs/forgeries.md"
+NAME = "table"
+SHOWN = 230  # characters of a sentence
+CAUGHT = {"verify": "`verify`", "replay": "`verify --replay`", "nothing": "nothing: said"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="nox -s forgeries --", description=__doc__)
+    parser.add_argument(
+        "--only", default="", help="forgeries whose `group: name` fits this regular expression; writes no table"
+    )
+    arguments = parser.parse_args()
+    wanted = [row for row in ROWS if re.search(arguments.only, f"{row.group}: {row.name}")]
+    wrong, cells = 0, []
+    for number, row, verdict in judged(wanted):
+        differences = faults(row, verdict)
+        wrong += bool(differences)
+        cells.append(line(row, verdict))
+        sys.stdout.write(f"{number} of {len(wanted)} {cells[-1]}\n")
+        sys.stdout.writelines(f"    {difference}\n" for difference in differences)
+        sys.stdout.flush()
+    if not wrong and not arguments.only:
+        PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), cells), encoding="utf-8")
+    sys.exit(bool(wrong))
+
+
+def judged(rows: list[Forgery]) -> Iterator[tuple[int, Forgery, Verdict]]:
+    """Each forgery, numbered from 1, and what became of it."""
+    numerics = activate("auto", "cpu")
+    with tempfile.TemporaryDirectory(prefix="forgeries-") as name:
+        folder = Path(name)
+        os.environ["IN4310REPRO_CACHE"] = str(folder / "cache")
+        honest = starts(folder / "honest", numerics)
+        for number, row in enumerate(rows, start=1):
+            yield number, row, judge(row, folder / "work", honest, numerics)
+            shutil.rmtree(folder / "work")
+
+
+def line(row: Forgery, verdict: Verdict) -> str:
+    """The cells of a row: what is forged, what caught it, the sentence; where nothing did, what would show it."""
+    sentence = row.shown_by if row.by == "nothing" else f"`{cell(verdict.sentence(row.words))}`"
+    return f"| {cell(row.name)} | {CAUGHT[verdict.by]} | {sentence} |"
+
+
+def cell(text: str) -> str:
+    """A text for a cell: what cannot be printed is escaped, what is long is cut."""
+    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|").replace("`", "'")
+    return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
+
+
+def page_with(page: str, cells: list[str]) -> str:
+    """The page with the table of all forgeries in its place."""
+    counts = Counter(row.by for row in ROWS)
+    text = [
+        f"{len(ROWS)} forgeries: {counts['verify']} are caught by `verify`, {counts['replay']} by `verify --replay`, "
+        f"{counts['nothing']} by nothing, which is said. "
+        f"A faulty twin of `verify` that compares every file with the manifest alone accepts "
+        f"{sum(row.sealed for row in ROWS)} of them."
+    ]
+    for group in dict.fromkeys(row.group for row in ROWS):
+        text += ["", f"### {group[0].upper()}{group[1:]}", "", "| | forgery | caught by | the sentence |"]
+        text += ["|---:|---|---|---|"]
+        rows = enumerate(zip(ROWS, cells, strict=True), start=1)
+        text += [f"| {number} {each}" for number, (row, each) in rows if row.group == group]
+    return replaced(page, NAME, "\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Every forgery of the table: what catches it, the sentence that says so, and the twin that sees nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from in4310repro.numerics import Numerics
+from tests import golden_cases
+from tests.bad_input.sandbox import call
+from tests.forgeries.doors import nothing
+from tests.forgeries.harness import Verdict, faults, judge, trusts
+from tests.forgeries.row import Forgery
+from tests.forgeries.rows import ROWS
+from tests.forgeries.starts import LONG, RUN, STARTS, starts
+from tests.forgeries.table import CAUGHT, PAGE, cell, line
+
+LEAST = 100
+# Of each kind one, for the suite's ordinary part.
+ORDINARY = ("mean class accuracy of 0.99", "a newline added at the end")
+Start = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def start(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Start:
+    """Makes an honest run once, for all lanes of tests."""
+    shared = golden_cases.SHARED or tmp_path_factory.getbasetemp()
+    return starts(shared / "honest", numerics)
+
+
+def marked(row: Forgery) -> object:
+    identifier = f"{row.group}: {row.name}".replace(" ", "-")
+    return pytest.param(row, id=identifier, marks=[] if row.name in ORDINARY else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize("row", [marked(row) for row in ROWS])
+def test_a_forgery_is_caught_as_the_table_says(row: Forgery, start: Start, numerics: Numerics, tmp_path: Path) -> None:
+    verdict = judge(row, tmp_path / "work", start, numerics)
+    assert faults(row, verdict) == []
+    if numerics.portable:
+        assert f"| {ROWS.index(row) + 1} {line(row, verdict)}\n" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", *STARTS])
+def test_an_honest_run_is_accepted(name: str, start: Start) -> None:
+    done = call(["verify", RUN], start(name), limit=LONG)
+    assert (done.code, done.err) == (0, done.err)
+    assert trusts(start(name) / RUN)
+
+
+def test_the_page_has_every_forgery_and_how_it_is_caught() -> None:
+    rows = [each.split(" | ")[:2] for each in PAGE.read_text(encoding="utf-8").splitlines() if each[:3] > "| 0"]
+    table = [(name, caught) for name, caught in rows]
+    wanted = [(f"| {n} | {cell(row.name)}", CAUGHT[row.by]) for n, row in enumerate(ROWS, start=1)]
+    assert table == wanted
+
+
+def test_there_are_as_many_forgeries_as_were_asked_for_and_no_two_of_a_name() -> None:
+    assert len(ROWS) >= LEAST
+    assert [name for name, number in Counter((row.group, row.name) for row in ROWS).items() if number > 1] == []
+
+
+def test_what_nothing_catches_says_what_would() -> None:
+    assert [row.name for row in ROWS if (row.by == "nothing") != bool(row.shown_by)] == []
+
+
+CAUGHT_ROW = Forgery(group="", name="", forge=nothing, words=("metrics.json",))
+VERDICT = Verdict("verify", ("metrics.json has another loss",), (), trusted=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "fault"),
+    [
+        (CAUGHT_ROW, replace(VERDICT, by="nothing"), "caught by nothing and not by verify"),
+        (replace(CAUGHT_ROW, words=("split.csv",)), VERDICT, "no sentence with ('split.csv',)"),
+        (CAUGHT_ROW, replace(VERDICT, trusted=False), "the manifest fits the files: False"),
+        (CAUGHT_ROW, replace(VERDICT, stray=("Traceback",)), "printed 'Traceback'"),
+    ],
+)
+def test_a_row_that_is_wrong_fails(row: Forgery, verdict: Verdict, fault: str) -> None:
+    assert faults(CAUGHT_ROW, VERDICT) == []
+    assert any(each.startswith(fault) for each in faults(row, verdict))

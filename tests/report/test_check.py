@@ -1,0 +1,93 @@
+"""The JSON files and pages of a report, held against its run."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.report import figures, page
+from in4310repro.report.check import report_differences
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+
+
+@pytest.fixture
+def report(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(figures, "draw", lambda *_what: None)
+    monkeypatch.setattr(figures, "png", lambda *_drawing: b"")
+    page.write(FinishedRun.open(finished_run), tmp_path / "report", photographs=False)
+    return tmp_path / "report"
+
+
+def test_the_report_of_a_run_agrees_with_it(report: Path, finished_run: Path) -> None:
+    assert report_differences(finished_run, report) == []
+    record = json.loads((report / "run.json").read_text())
+    assert record["manifest_sha256"] == RunFolder(finished_run).manifest_sha256()
+    for name in ("report.md", "index.html"):
+        text = (report / name).read_text()
+        assert record["manifest_sha256"] in text
+        assert "Claimed and not proven:" in text
+        assert "training losses; validation rows and tensor hashes of epochs other than each setting" in text
+
+
+def put(*keys: str, value: Any) -> Callable[[Any], None]:
+    def change(content: Any) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("figure04.json", put("ours", "mean_class_accuracy", value=0.99), "ours.mean_class_accuracy is 0.99; the run"),
+        ("figure09.json", put("images", value=200), "figure09.json: images is 200; the run has 12"),
+        ("run.json", put("metrics", "epoch", value=17), "run.json: metrics.epoch is 17"),
+        ("run.json", put("config", "epochs", value=200), "run.json: config.epochs is 200; the run has 2"),
+        ("run.json", put("manifest_sha256", value="0" * 64), "manifest_sha256 is 000"),
+        ("run.json", put("files_sha256", "metrics.json", value="0" * 64), "files_sha256.metrics.json is 000"),
+        ("run.json", put("figures", value=[]), "figures is []"),
+    ],
+)
+def test_each_changed_number_of_a_report_is_a_difference(
+    name: str, change: Callable[[Any], None], words: str, report: Path, finished_run: Path
+) -> None:
+    content = json.loads((report / name).read_text())
+    change(content)
+    (report / name).write_text(json.dumps(content))
+    (sentence,) = report_differences(finished_run, report)
+    assert words in sentence
+
+
+def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, finished_run: Path) -> None:
+    (report / "figure01.json").unlink()
+    (report / "figure02.json").write_text("{")
+    shutil.copy(report / "figure03.json", report / "figure12.json")
+    sentences = report_differences(finished_run, report)
+    assert len(sentences) == 3
+    assert "figure02.json is not a JSON file" in sentences[2]
+    assert sentences[0] == f"{report / 'figure12.json'} is no figure of this run"
+
+
+@pytest.mark.parametrize("name", ["report.md", "index.html"])
+def test_another_sentence_on_a_page_is_a_difference(name: str, report: Path, finished_run: Path) -> None:
+    text = (report / name).read_text()
+    (report / name).write_text(text.replace("mean class accuracy", "mean class accuracy (0.99 with ten crops)", 1))
+    (sentence,) = report_differences(finished_run, report)
+    assert f"{report / name}: line " in sentence
+
+
+def test_a_picture_that_is_not_the_one_in_the_page_is_a_difference(report: Path, finished_run: Path) -> None:
+    (report / "figure04.png").write_bytes(b"another")
+    (sentence,) = report_differences(finished_run, report)
+    assert f"{report / 'index.html'}: line " in sentence
+
+
+def test_a_folder_without_a_report_is_refused(tmp_path: Path, finished_run: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no report: it has no run\.json"):
+        report_differences(finished_run, tmp_path)

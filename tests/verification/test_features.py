@@ -1,0 +1,80 @@
+"""The feature maps: every number of features.json is measured again."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from in4310repro.data.images import ImageSet
+from in4310repro.deviations import Deviation
+from in4310repro.numerics import Numerics
+from in4310repro.progress import SILENT
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.claims import claimed, proven
+from in4310repro.verification.features import available_sets, feature_differences
+from tests.builders import inside_json
+
+Again = tuple[FinishedRun, torch.nn.Module, list[ImageSet | None]]
+
+
+@pytest.fixture(scope="module")
+def again(finished_run: Path, numerics: Numerics) -> Again:
+    run = FinishedRun.open(finished_run)
+    assert run.features is not None
+    sets = available_sets(run, run.features, run.test_images(None, SILENT))
+    return run, numerics.place(run.selected_network()), sets
+
+
+CHANGES: list[tuple[str, Any]] = [
+    ("network", "resnet18 with imagenet weights, not fine-tuned"),
+    ("spectra_mode", "train"),
+    ("sets/0/name", "validation"),
+    ("sets/1/images", 13),
+    ("sets/0/pooled_images", 24),
+    ("sets/2/modules/conv1/non_positive", 0.5),
+    ("sets/1/modules/layer4.1.conv1/non_finite", 1),
+    ("sets/0/modules/conv1/channels", 63),
+    ("sets/2/modules/conv1/eigenvalues/14", 1e-5),
+    ("sets/1/modules/conv1/eigenvalues", [1.0]),
+]
+
+
+def test_every_invented_number_of_the_feature_maps_is_found(again: Again, numerics: Numerics) -> None:
+    run, model, sets = again
+    assert run.features is not None
+    forged = copy.deepcopy(run.features)
+    for place, value in CHANGES:
+        inner, key = inside_json(forged, place)
+        inner[key] = value
+    sentences = [*feature_differences(run, forged, model, sets, numerics, SILENT)]
+    named = ["network", "spectra_mode", *(place.replace("/", ".") for place, _ in CHANGES[2:])]
+    for place in named:
+        *_, key = place.rsplit(".", 2 if place.endswith("eigenvalues.14") else 1)
+        assert any(key in each for each in sentences), place
+    assert len(sentences) == len(CHANGES)
+
+
+def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measured(again: Again) -> None:
+    run, *_ = again
+    assert run.features is not None
+    features = copy.deepcopy(run.features)
+    features["sets"][1]["name"] = "ImageNet"
+    test = run.test_images(None, SILENT)
+    assert [each is None for each in available_sets(run, features, test)] == [False, True, False]
+    pooled = replace(run, config=replace(run.config, protocol=frozenset({Deviation.ACCUMULATOR_NOT_RESET})))
+    assert [each is None for each in available_sets(pooled, features, test)] == [False, True, True]
+    last = claimed(run, ["ImageNet"])[-1]
+    assert last.what == "the feature maps of ImageNet, whose folder is not at hand"
+    assert claimed(run, []) == claimed(run)
+
+
+def test_weights_from_elsewhere_leave_claims_that_drawn_ones_do_not(again: Again) -> None:
+    run, *_ = again
+    pretrained = replace(run, config=replace(run.config, weights="imagenet"))
+    assert "the initial weights from the seed" in proven(run)
+    assert "the feature maps" in proven(run)
+    assert not {"the initial weights from the seed", "the feature maps"} & set(proven(pretrained))
+    assert len(claimed(pretrained)) == len(claimed(run)) + 2

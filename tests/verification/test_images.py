@@ -1,0 +1,91 @@
+"""The split and its images: drawn again, and no image changed, missing or added."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from in4310repro.data.splits import Split, to_csv
+from in4310repro.progress import SILENT
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.verification.images import (
+    image_differences,
+    refuse_missing_images,
+    scene_differences,
+    split_differences,
+)
+
+
+@pytest.fixture
+def run(own_records: Path) -> FinishedRun:
+    return FinishedRun.open(own_records)
+
+
+def forged(run: FinishedRun, **parts: tuple[object, ...]) -> FinishedRun:
+    """The run with other parts of its split, in its file too."""
+    split = Split(run.split.root, run.split.classes, {**run.split.parts, **parts})  # type: ignore[dict-item]
+    run.files.write_bytes("split.csv", to_csv(split))
+    return replace(run, split=split)
+
+
+def test_the_split_of_a_run_is_drawn_again(run: FinishedRun) -> None:
+    assert split_differences(run) == []
+    assert scene_differences(run, SILENT) == []
+
+
+def test_training_and_test_swapped_are_found_by_the_first_row(run: FinishedRun) -> None:
+    (sentence,) = split_differences(forged(run, training=run.split.parts["test"], test=run.split.parts["training"]))
+    assert re.search(r"split\.csv: row \d+ is buildings/.*,test; seed 0 and split 24/12/12 draw .*,training", sentence)
+
+
+def test_two_images_that_changed_places_are_found(run: FinishedRun) -> None:
+    training, test = run.split.parts["training"], run.split.parts["test"]
+    changed = forged(run, training=(*training[1:], test[0]), test=(*test[1:], training[0]))
+    assert len(split_differences(changed)) == 1
+
+
+def test_a_row_left_out_is_found_by_sizes_and_by_scenes(run: FinishedRun) -> None:
+    changed = forged(run, training=run.split.parts["training"][1:])
+    assert "no split can be drawn from its images" in split_differences(changed)[0]
+    assert "the split has 47 images" in scene_differences(changed, SILENT)[0]
+
+
+def test_a_test_row_in_training_too_is_found(run: FinishedRun) -> None:
+    changed = forged(run, training=(*run.split.parts["training"][1:], run.split.parts["test"][0]))
+    assert split_differences(changed)
+
+
+def test_another_seed_draws_another_split(run: FinishedRun) -> None:
+    assert "seed 1 and split 24/12/12 draw" in split_differences(replace(run, config=replace(run.config, seed=1)))[0]
+
+
+def test_a_split_with_its_rows_in_another_order_is_a_difference(run: FinishedRun) -> None:
+    heading, *rows = (run.folder / "split.csv").read_text().splitlines()
+    RunFolder(run.folder).write_bytes("split.csv", ("\n".join([heading, *reversed(rows)]) + "\n").encode())
+    assert "row 2 is " in split_differences(run)[0]
+
+
+def test_a_split_with_other_line_ends_is_a_difference(run: FinishedRun) -> None:
+    content = (run.folder / "split.csv").read_bytes()
+    RunFolder(run.folder).write_bytes("split.csv", content.replace(b"\n", b"\r\n"))
+    assert "bytes; the split that is drawn from its images has" in split_differences(run)[0]
+
+
+def test_images_changed_added_and_missing_are_said(
+    run: FinishedRun, copied_scenes: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    split = replace(run.split, root=copied_scenes(tmp_path / "scenes"))
+    assert [*image_differences(split, SILENT)] == []
+    first, second = (entry.path for entry in split.parts["training"][:2])
+    (split.root / first).write_bytes((split.root / second).read_bytes())
+    (split.root / "sea/9999.bmp").write_bytes(b"another")
+    assert [*image_differences(split, SILENT)] == [
+        f"training image {split.root / first} has other bytes than when the run was made",
+        f"{split.root} holds 1 images that split.csv does not list, such as sea/9999.bmp",
+    ]
+    (split.root / second).unlink()
+    with pytest.raises(ValueError, match=f"training image {second} is not below"):
+        refuse_missing_images(split)

@@ -1,0 +1,138 @@
+"""The manifest: every bit of it counts, and no file of a run goes without its line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from in4310repro.config import to_json
+from in4310repro.presets import PRESETS
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.verification import changed_essentials, changed_files, other_manifest, recorded_files
+from in4310repro.verification.manifest import files_without_line, foreign_files, wrong_in_manifest
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> RunFolder:
+    """Two files and their manifest."""
+    files = RunFolder.create(tmp_path / "run")
+    files.write_json("config.json", to_json(PRESETS["tiny"]))
+    files.write_json("metrics.json", {"loss": 0.5})
+    return files
+
+
+def test_a_manifest_as_a_run_writes_it_is_no_difference(small: RunFolder) -> None:
+    assert changed_files(small) == []
+
+
+def test_every_flipped_bit_of_a_manifest_is_a_difference_and_none_makes_the_folder_no_run(small: RunFolder) -> None:
+    file = small.folder / names.MANIFEST
+    data = file.read_bytes()
+    survivors = []
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(bytes(flipped))
+        if not (changed_essentials(recorded_files(small.folder)) or changed_files(small)):
+            survivors.append(bit)
+    assert survivors == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + "\n",
+        lambda text: text.removesuffix("\n"),
+        lambda text: json.dumps(json.loads(text)),
+        lambda text: json.dumps(dict(reversed(json.loads(text).items())), indent=1) + "\n",
+        lambda text: text.replace("{", '{\n "config.json": "' + "0" * 64 + '",', 1),
+    ],
+    ids=["newline added", "newline gone", "one line", "other order", "a name twice"],
+)
+def test_a_manifest_with_the_same_lines_in_another_text_is_a_difference(small: RunFolder, change) -> None:  # type: ignore[no-untyped-def]
+    file = small.folder / names.MANIFEST
+    assert small.manifest() == json.loads(change(file.read_text()))
+    file.write_text(change(file.read_text()))
+    (sentence,) = changed_files(small)
+    assert sentence == f"{file} has other bytes than a run writes for these lines"
+
+
+@pytest.mark.parametrize("name", ["features.json", "sgd/tensors.json", "metrics.json", "nadam/history.json"])
+def test_a_file_of_a_run_without_its_line_is_a_difference(small: RunFolder, name: str) -> None:
+    small.write_json(name, {})
+    manifest = {key: value for key, value in small.manifest().items() if key != name}
+    (small.folder / names.MANIFEST).write_bytes(json.dumps(manifest, indent=1).encode() + b"\n")
+    assert changed_files(small) == []
+    assert files_without_line(small) == [f"{small.folder} has no manifest entry for {name}"]
+
+
+def test_foreign_files_are_named_and_are_no_difference(small: RunFolder) -> None:
+    (small.folder / "notes").mkdir()
+    (small.folder / "notes/monday.txt").write_text("mine")
+    assert foreign_files(small.folder).startswith(f"{small.folder} also holds notes/monday.txt, which no run writes")
+    assert files_without_line(small) == []
+    shutil.rmtree(small.folder / "notes")
+    assert foreign_files(small.folder) == ""
+
+
+@pytest.mark.parametrize("name", ["config.json", "fingerprint.json", "scores.npz", "sgd/best.safetensors"])
+def test_what_is_left_of_a_finished_run_is_a_run(name: str, own_records: Path) -> None:
+    (own_records / name).unlink(missing_ok=True)
+    manifest = {key: value for key, value in RunFolder(own_records).manifest().items() if key != name}
+    (own_records / names.MANIFEST).write_bytes(json.dumps(manifest, indent=1).encode() + b"\n")
+    assert recorded_files(own_records).folder == own_records
+
+
+def test_a_deleted_configuration_is_a_difference_whether_its_line_is_deleted_too_or_not(small: RunFolder) -> None:
+    (small.folder / "config.json").unlink()
+    file = small.folder / names.MANIFEST
+    expected = f"{small.folder / 'config.json'} is missing or has other bytes than were written"
+    assert changed_essentials(recorded_files(small.folder)) == [expected]
+    lines = {"metrics.json": small.manifest()["metrics.json"]}
+    file.write_text(json.dumps(lines, indent=1) + "\n")
+    assert f"{small.folder / 'config.json'} is not there" in changed_essentials(recorded_files(small.folder))
+    file.unlink()
+    assert changed_essentials(recorded_files(small.folder))
+
+
+def test_an_unfinished_run_and_a_folder_of_another_program_are_none_to_verify(small: RunFolder, tmp_path: Path) -> None:
+    (small.folder / "metrics.json").unlink()
+    lines = {"config.json": small.manifest()["config.json"]}
+    (small.folder / names.MANIFEST).write_text(json.dumps(lines, indent=1) + "\n")
+    with pytest.raises(ValueError, match=r"holds no finished run: it has no metrics\.json"):
+        recorded_files(small.folder)
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page/manifest.json").write_text('{"name": "My page", "icons": []}')
+    with pytest.raises(ValueError, match="is no run folder"):
+        recorded_files(tmp_path / "page")
+
+
+def test_a_setting_that_the_configuration_dropped_leaves_files_that_are_of_no_run(own_records: Path) -> None:
+    files = RunFolder.open(own_records)
+    config = files.read_json("config.json")
+    dropped = next(s["name"] for s in config["settings"] if s["name"] != files.read_json("metrics.json")["setting"])
+    files.write_json("config.json", config | {"settings": [s for s in config["settings"] if s["name"] != dropped]})
+    sentence = f"{own_records / 'manifest.json'} lists {dropped}/history.json, which is no file of this run"
+    assert sentence in wrong_in_manifest(FinishedRun.open(own_records))
+    lines = {name: sha256 for name, sha256 in files.manifest().items() if not name.startswith(f"{dropped}/")}
+    (own_records / names.MANIFEST).write_text(json.dumps(lines, indent=1) + "\n")
+    assert f"{own_records} has no manifest entry for {dropped}/history.json" in files_without_line(files)
+
+
+def test_the_hash_of_a_run_ignores_its_feature_maps_alone(small: RunFolder) -> None:
+    before = small.manifest_sha256()
+    small.write_json("features.json", {"sets": []})
+    assert other_manifest(small, before) == []
+    small.write_json("metrics.json", {"loss": 0.25})
+    (sentence,) = other_manifest(small, before)
+    assert sentence.endswith(f"has the sha256 {small.manifest_sha256()}, and not {before}")
+    assert other_manifest(small, None) == []
+
+
+@pytest.mark.parametrize("sha256", ["", "abc", "F" * 64, "0" * 65])
+def test_a_hash_that_is_none_is_refused(sha256: str, small: RunFolder) -> None:
+    with pytest.raises(ValueError, match="64 hex digits in lower case are valid"):
+        other_manifest(small, sha256)

@@ -1,0 +1,66 @@
+"""The fingerprint: no numeric class opens a tolerance in portable arithmetic; initial weights are drawn again."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.fingerprint import Fingerprint
+from in4310repro.numerics import Numerics, native_class
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.process import fingerprint_differences, requires_bits
+
+
+def with_fingerprint(run: FinishedRun, **changes: Any) -> FinishedRun:
+    return replace(run, fingerprint=Fingerprint(**{**run.fingerprint, **changes}))  # type: ignore[typeddict-item]
+
+
+@pytest.fixture
+def portable(numerics: Numerics) -> Numerics:
+    return numerics if numerics.portable else pytest.skip("portable arithmetic is not to be had")
+
+
+def test_a_changed_numeric_class_neither_lowers_the_tier_nor_goes_unseen(
+    finished_run: Path, portable: Numerics
+) -> None:
+    run = FinishedRun.open(finished_run)
+    assert [*fingerprint_differences(run, portable)] == []
+    forged = with_fingerprint(run, numeric_class="0123456789ab")
+    assert requires_bits(forged.fingerprint, portable)
+    (sentence,) = fingerprint_differences(forged, portable)
+    assert "numeric_class and probe (0123456789ab) are not those of portable arithmetic" in sentence
+
+
+def test_a_changed_probe_is_a_difference(finished_run: Path, portable: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    probe = {**run.fingerprint["probe"], "product": "0" * 12}
+    assert [*fingerprint_differences(with_fingerprint(run, probe=probe), portable)]
+
+
+def test_native_arithmetic_requires_bits_within_a_class_that_follows_from_its_probe(
+    finished_run: Path, numerics: Numerics
+) -> None:
+    native = replace(numerics, mode="native")
+    run = FinishedRun.open(finished_run)
+    recorded = {"numerics": "native", "probe": native.probe, "threads": 3, "device_name": "cpu"}
+    honest = with_fingerprint(run, **recorded, numeric_class=native_class(native.probe, 3, "cpu"))
+    honest = replace(honest, config=replace(honest.config, weights="imagenet"))
+    assert [*fingerprint_differences(honest, native)] == []
+    assert not requires_bits(honest.fingerprint, native)
+    assert requires_bits(honest.fingerprint, replace(native, numeric_class=honest.fingerprint["numeric_class"]))
+    (sentence,) = fingerprint_differences(with_fingerprint(honest, numeric_class="0123456789ab"), native)
+    assert "its probe, threads and device make" in sentence
+
+
+def test_arithmetic_that_the_configuration_excludes_is_a_difference(finished_run: Path, portable: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    other = replace(run, config=replace(run.config, numerics="native"))
+    (sentence,) = fingerprint_differences(other, portable)
+    assert "numerics is portable; config.json has native" in sentence
+
+
+def test_initial_weights_of_another_seed_are_a_difference(finished_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    (sentence,) = fingerprint_differences(with_fingerprint(run, initial_weights_sha256="0" * 64), numerics)
+    assert "the weights that seed 0 draws have" in sentence

@@ -1,0 +1,119 @@
+"""Records held against scores: every key, exactly where bits are required, and no further off than scores can be."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.scores import Scores
+from in4310repro.verification.records import record_differences, sentence
+from in4310repro.verification.selected import metrics_differences
+from tests.builders import inside_json, made_up_scores
+
+NOTHING = frozenset[Any]()
+
+
+def record(scores: Scores) -> dict[str, Any]:
+    return {"loss": scores.loss, **scores.metrics()}
+
+
+@pytest.mark.parametrize("bitwise", [True, False])
+def test_the_record_of_the_scores_themselves_has_no_difference(bitwise: bool) -> None:
+    scores = made_up_scores()
+    assert [*record_differences("m", record(scores), record(scores), scores, NOTHING, bitwise=bitwise)] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("loss", 1.01),
+        ("class_accuracy/3", 0.99),
+        ("average_precision/0", 0.99),
+        ("mean_class_accuracy", 0.99),
+        ("mean_average_precision", 0.99),
+    ],
+)
+@pytest.mark.parametrize("bitwise", [True, False])
+def test_every_invented_value_is_named_with_what_it_should_be(place: str, value: float, bitwise: bool) -> None:
+    scores = made_up_scores()
+    saved, computed = record(scores), record(scores)
+    inner, key = inside_json(saved, place)
+    inner[key] = value
+    sentences = [*record_differences("metrics.json", saved, computed, scores, NOTHING, bitwise=bitwise)]
+    assert any(place.split("/")[0] in each and "computed again it is" in each for each in sentences)
+
+
+def test_a_last_bit_counts_in_one_numeric_class_and_not_in_another() -> None:
+    scores = made_up_scores()
+    saved = record(scores) | {"loss": float(np.nextafter(scores.loss, 2))}
+    (difference,) = record_differences("m", saved, record(scores), scores, NOTHING, bitwise=True)
+    assert difference.startswith("m: loss is 1.0000000000000002; computed again it is 1.0")
+    assert [*record_differences("m", saved, record(scores), scores, NOTHING, bitwise=False)] == []
+
+
+def test_average_precision_in_another_class_is_open_only_as_far_as_close_scores_can_change_places() -> None:
+    labels = np.array([0, 1, 0, 1])
+    softmax = np.array([[0.8, 0.2], [0.5, 0.5], [0.4999999, 0.5000001], [0.1, 0.9]], np.float32)
+    scores = Scores(("a", "b", "c", "d"), labels, softmax, 1.0)
+    swapped = replace(scores, softmax=np.array([softmax[0], softmax[2], softmax[1], softmax[3]]))
+    saved, computed = record(swapped), record(scores)
+    # Oracle: scikit-learn on the swapped order.
+    for label in (0, 1):
+        expected = average_precision_score(labels == label, swapped.softmax[:, label])
+        assert saved["average_precision"][label] == pytest.approx(expected, abs=1e-15)
+    assert saved["average_precision"] != computed["average_precision"]
+    kept = {"average_precision", "mean_average_precision"}
+    first, second = ({key: value for key, value in each.items() if key in kept} for each in (saved, computed))
+    assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)] == []
+    first["average_precision"] = [value - 0.3 for value in saved["average_precision"]]
+    assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)]
+
+
+def test_a_key_too_many_or_too_few_is_a_difference() -> None:
+    scores = made_up_scores()
+    more = record(scores) | {"epoch": 1}
+    for saved, computed in ((more, record(scores)), (record(scores), more)):
+        (difference,) = record_differences("m", saved, computed, scores, NOTHING, bitwise=False)
+        assert "absent" in difference
+
+
+def test_of_nested_values_the_first_that_differs_is_named() -> None:
+    saved, computed = {"test": {"sea": 2, "forest": 5}}, {"test": {"sea": 2, "forest": 2}}
+    assert sentence("m", "supports", saved, computed) == "m: supports.test.forest is 5; computed again it is 2"
+    assert sentence("m", "classes", ["a", "b"], ["b", "a"]) == "m: classes.0 is a; computed again it is b"
+
+
+CHANGES: list[tuple[str, Any]] = [
+    ("setting", "another"),
+    ("epoch", 17),
+    ("validation_mean_class_accuracy", 0.99),
+    ("weights_sha256", "0" * 64),
+    ("classes", ["street", "sea", "mountain", "glacier", "forest", "buildings"]),
+    ("supports/test/sea", 500),
+    ("loss", 0.25),
+    ("class_accuracy/0", 0.99),
+    ("average_precision/5", 0.99),
+    ("mean_class_accuracy", 0.99),
+    ("mean_average_precision", 0.99),
+    ("unseen", {"images": 36}),
+]
+
+
+@pytest.mark.parametrize("bitwise", [True, False])
+@pytest.mark.parametrize(("place", "value"), CHANGES, ids=[place for place, _ in CHANGES])
+def test_each_value_of_the_metrics_follows_from_the_scores(
+    place: str, value: Any, bitwise: bool, finished_run: Path
+) -> None:
+    run = FinishedRun.open(finished_run)
+    scores, sha256 = run.scores, run.metrics["weights_sha256"]
+    assert [*metrics_differences(run, sha256, scores, None, bitwise=bitwise)] == []
+    metrics: Any = {**run.metrics, "supports": {part: {**counts} for part, counts in run.metrics["supports"].items()}}
+    metrics |= {key: [*metrics[key]] for key in ("class_accuracy", "average_precision")}
+    inner, key = inside_json(metrics, place)
+    inner[key] = value
+    sentences = [*metrics_differences(replace(run, metrics=metrics), sha256, scores, None, bitwise=bitwise)]
+    assert any(place.split("/")[0] in each for each in sentences)

@@ -1,0 +1,160 @@
+"""verify() from end to end: an untouched run passes, and what another file would have hidden is found."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from in4310repro.config import to_json
+from in4310repro.numerics import Numerics
+from in4310repro.presets import PRESETS
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.verification import changed_files, last_lines, verify
+
+
+def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_claim(
+    finished_run: Path, numerics: Numerics
+) -> None:
+    verified = verify(finished_run, numerics)
+    assert (verified.differences, verified.bitwise, verified.notes) == ([], True, [])
+    *claimed, matches, last = last_lines(finished_run, verified)
+    for words in ("training losses", "learning rate", "equal weights", "images per second", "no other run"):
+        assert any(words in line and line.startswith("claimed and not proven") for line in claimed)
+    assert matches == "every file matches the manifest; whoever changes a file can rewrite the manifest too"
+    assert ": computed again, bit for bit: the split from the images and the seed, " in last
+    assert last.endswith(f"sha256 {RunFolder(finished_run).manifest_sha256()}")
+
+
+def test_a_run_is_verified_within_the_tolerance_in_native_arithmetic_of_another_class(
+    finished_run: Path, numerics: Numerics
+) -> None:
+    verified = verify(finished_run, replace(numerics, mode="native", numeric_class="another"))
+    assert (verified.differences, verified.bitwise) == ([], False)
+    assert "within tolerances (scores 1e-06), in another numeric class" in [*last_lines(finished_run, verified)][-1]
+
+
+def flip_bit(file: Path, position: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[position] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def setting_of(folder: Path) -> str:
+    return FinishedRun.open(folder).metrics["setting"]
+
+
+@pytest.mark.parametrize("position", [200, -1])
+@pytest.mark.parametrize("name", ["weights", "scores.npz", "split.csv"])
+def test_one_flipped_bit_in_the_run_is_found(name: str, position: int, own_run: Path) -> None:
+    file = f"{setting_of(own_run)}/best.safetensors" if name == "weights" else name
+    flip_bit(own_run / file, position)
+    assert any(file in difference for difference in changed_files(RunFolder(own_run)))
+
+
+def test_changed_weights_change_all_that_follows_from_them_even_where_the_manifest_was_forged(
+    own_run: Path, numerics: Numerics
+) -> None:
+    run = RunFolder.open(own_run)
+    selected = setting_of(own_run)
+    state = run.read_tensors(f"{selected}/best.safetensors")
+    state["fc.weight"].view(torch.int32)[0, 0] ^= 2**22
+    run.write_tensors(f"{selected}/best.safetensors", state)
+    differences = verify(own_run, numerics).differences
+    assert "images have other scores" in differences[0]
+    for words in ("metrics.json: loss is", "metrics.json: weights_sha256 is", f"{selected}/history.json: epoch"):
+        assert any(words in difference for difference in differences)
+    assert differences[-1].endswith("best.safetensors: fc.weight, 1 in all")
+
+
+def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(
+    linked_run: Path, numerics: Numerics
+) -> None:
+    run, selected = RunFolder.open(linked_run), setting_of(linked_run)
+    other = next(name for name in FinishedRun.open(linked_run).histories if name != selected)
+    run.write_tensors(f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"))
+    differences = verify(linked_run, numerics).differences
+    assert any(f"{other}/history.json: epoch" in each and "weights_sha256" in each for each in differences)
+    assert any(f"{other}/history.json: epoch" in each and "val_loss" in each for each in differences)
+    assert all(other in each for each in differences)
+
+
+def test_a_counter_that_no_score_depends_on_is_a_difference(linked_run: Path, numerics: Numerics) -> None:
+    run = RunFolder.open(linked_run)
+    name = f"{setting_of(linked_run)}/best.safetensors"
+    state = run.read_tensors(name)
+    state["bn1.num_batches_tracked"] += 1
+    run.write_tensors(name, state)
+    differences = verify(linked_run, numerics).differences
+    assert len(differences) == 3
+    assert "weights_sha256" in differences[0]
+
+
+def test_a_flipped_bit_in_a_test_image_is_found(
+    finished_run: Path, numerics: Numerics, tmp_path: Path, copied_scenes: Callable[[Path], Path]
+) -> None:
+    root = copied_scenes(tmp_path / "scenes")
+    run = FinishedRun.open(finished_run)
+    path = run.scores.paths[0]
+    flip_bit(root / path, -20)
+    differences = verify(finished_run, numerics, str(root)).differences
+    assert any(path in difference and "other bytes" in difference for difference in differences)
+    assert any("images have other scores" in difference for difference in differences)
+
+
+def test_a_split_of_other_scenes_than_are_drawn_is_a_difference_even_where_the_manifest_was_forged(
+    own_records: Path, numerics: Numerics
+) -> None:
+    entry = FinishedRun.open(own_records).split.parts["training"][0]
+    text = (own_records / "split.csv").read_text().replace(entry.sha256, "0" * 64)
+    RunFolder.open(own_records).write_bytes("split.csv", text.encode())
+    assert f"the split has no {entry.path} that is the scene drawn now" in verify(own_records, numerics).differences
+
+
+def test_a_missing_test_image_is_named(
+    finished_run: Path, numerics: Numerics, tmp_path: Path, copied_scenes: Callable[[Path], Path]
+) -> None:
+    root = copied_scenes(tmp_path / "scenes")
+    path = FinishedRun.open(finished_run).scores.paths[3]
+    (root / path).unlink()
+    with pytest.raises(ValueError, match=re.escape(path)):
+        verify(finished_run, numerics, str(root))
+
+
+def test_damage_is_a_difference_even_where_the_images_are_not_there(own_records: Path, numerics: Numerics) -> None:
+    (own_records / "features.json").unlink()
+    assert any("features.json" in line for line in verify(own_records, numerics, str(own_records)).differences)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("metrics.json", '"setting"', '"settinh"'), ("metrics.json", '"loss"', '"lost"'), ("split.csv", "path,", "pat,")],
+)
+def test_damage_that_hides_an_entry_is_a_difference_and_no_crash(
+    name: str, old: str, new: str, own_records: Path, numerics: Numerics
+) -> None:
+    (own_records / name).write_text((own_records / name).read_text().replace(old, new, 1))
+    assert any(name in difference for difference in verify(own_records, numerics).differences)
+
+
+def test_a_lost_manifest_is_a_difference(own_records: Path, numerics: Numerics) -> None:
+    (own_records / "manifest.json").unlink()
+    assert any("manifest.json is missing" in difference for difference in verify(own_records, numerics).differences)
+
+
+def test_settings_that_are_not_the_presets_are_named_and_no_difference(finished_run: Path) -> None:
+    from in4310repro.verification.routine import notes
+
+    run = FinishedRun.open(finished_run)
+    dropped = replace(run, config=replace(run.config, settings=run.config.settings[1:]))
+    assert notes(run) == []
+    assert notes(dropped) == [f"{run.folder / 'config.json'} differs from preset tiny in settings"]
+
+
+def test_a_run_that_did_not_finish_is_refused(tmp_path: Path, numerics: Numerics) -> None:
+    RunFolder.create(tmp_path / "run").write_json("config.json", to_json(PRESETS["tiny"]))
+    with pytest.raises(ValueError, match=r"holds no finished run: it has no metrics\.json"):
+        verify(tmp_path / "run", numerics)

@@ -1,0 +1,75 @@
+"""Saved scores and those that were just predicted: equal, or what differs in a sentence."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from in4310repro.scores import Scores
+from in4310repro.verification import score_differences
+from tests.builders import made_up_scores
+
+
+def test_equal_scores_are_equal_bit_for_bit() -> None:
+    assert score_differences(made_up_scores(), made_up_scores(), bitwise=True) == []
+
+
+def nudged(by: float) -> Scores:
+    scores = made_up_scores()
+    softmax = scores.softmax.copy()
+    softmax[17, 3] += by
+    return replace(scores, softmax=softmax)
+
+
+def test_a_difference_within_the_tolerance_passes_only_where_bits_may_differ() -> None:
+    assert score_differences(made_up_scores(), nudged(5e-7), bitwise=False) == []
+    (difference,) = score_differences(made_up_scores(), nudged(5e-7), bitwise=True)
+    assert "the worst is 017.png, class 3" in difference
+
+
+def test_the_worst_image_is_named_with_its_two_scores() -> None:
+    changed = nudged(1e-3)
+    (difference,) = score_differences(made_up_scores(), changed, bitwise=False)
+    assert "1 of 40 images have other scores (tolerance 1e-06); the worst is 017.png" in difference
+    assert f"{made_up_scores().softmax[17, 3]:.9g} saved, {changed.softmax[17, 3]:.9g} now" in difference
+
+
+def test_a_changed_prediction_is_a_difference_at_any_tolerance() -> None:
+    saved = made_up_scores()
+    close = saved.softmax.copy()
+    close[5, :2] = 0.4999999, 0.5
+    swapped = close.copy()
+    swapped[5, :2] = 0.5, 0.4999999
+    differences = score_differences(replace(saved, softmax=close), replace(saved, softmax=swapped), bitwise=False)
+    assert differences == ["1 predictions changed, the first is that of 005.png"]
+
+
+def test_a_nan_is_a_difference() -> None:
+    assert score_differences(made_up_scores(), nudged(float("nan")), bitwise=False)
+    assert score_differences(nudged(float("nan")), made_up_scores(), bitwise=False)
+
+
+def test_scores_of_other_images_or_in_another_order_are_a_difference() -> None:
+    saved = made_up_scores()
+    assert "are of other images" in score_differences(saved, replace(saved, paths=saved.paths[::-1]), bitwise=False)[0]
+    lost = Scores(saved.paths[1:], saved.labels[1:], saved.softmax[1:], 1.0)
+    assert "000.png" in score_differences(saved, lost, bitwise=False)[0]
+
+
+def test_logits_saved_as_softmax_are_a_difference() -> None:
+    saved = made_up_scores()
+    assert score_differences(replace(saved, softmax=np.log(saved.softmax)), saved, bitwise=False)
+
+
+def test_comparing_labels_would_not_have_seen_it() -> None:
+    changed = nudged(1e-3)
+    assert np.array_equal(changed.softmax.argmax(1), made_up_scores().softmax.argmax(1))
+    assert score_differences(made_up_scores(), changed, bitwise=False)
+
+
+def test_a_zero_with_a_sign_has_other_bits() -> None:
+    saved = made_up_scores()
+    signed, plain = saved.softmax.copy(), saved.softmax.copy()
+    signed[0, 0], plain[0, 0] = -0.0, 0.0
+    pair = replace(saved, softmax=signed), replace(saved, softmax=plain)
+    assert score_differences(*pair, bitwise=True) == ["the scores are equal in value and not in their bits"]
+    assert score_differences(*pair, bitwise=False) == []
