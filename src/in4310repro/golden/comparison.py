@@ -38,8 +38,8 @@ def compare(
 
     In portable arithmetic every value that was written in portable arithmetic is compared to the bit, whatever the
     libraries, and a file of another portable class is a difference by itself: the kernels changed, so it is stale. A
-    native process elsewhere than where the file was written compares bitwise values at their weaker tier or not at all,
-    and the latter is a difference in an environment that the list has.
+    native process elsewhere than where the file was written compares bitwise values at their weaker tier or not at all.
+    The latter is a difference in portable arithmetic, and in every environment that the list has.
 
     Args:
         case: its name, which the file repeats.
@@ -77,10 +77,10 @@ def compare(
     result = Comparison(differences=stale(case, golden, numerics, environments))
     compare_values(case, golden["values"], got, same, result)
     lost = result.tiers[NOT_COMPARED]
-    if lost and environments.has(numerics, versions):
+    if lost and (numerics.portable or environments.has(numerics, versions)):
+        where = "in portable arithmetic" if numerics.portable else f"in an environment that {ENVIRONMENTS} lists"
         result.differences.append(
-            f"{case}: {lost} bitwise values are not compared, in an environment that {ENVIRONMENTS} lists "
-            f"({numerics.mode}, numeric class {numerics.numeric_class})"
+            f"{case}: {lost} bitwise values are not compared, {where} (numeric class {numerics.numeric_class})"
         )
     return result
 

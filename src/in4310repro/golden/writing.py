@@ -47,9 +47,11 @@ def update(
     folder.mkdir(exist_ok=True)
     device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
     origin = _origin(reason, clean_commit(folder), f"{case}{device}")
-    named = {"case": case, "function": f"{cases[case].__module__}.{cases[case].__name__}"}
+    if (folder / ENVIRONMENTS).exists():
+        # Before anything is computed: a damaged list is refused.
+        read_environments(folder)
     values = {key: claim.to_json() for key, claim in cases[case]().items()}
-    content = named | origin | _place(numerics, versions) | {"values": values}
+    content = _named(case, cases[case]) | origin | _place(numerics, versions) | {"values": values}
     file = write_file(of_device(folder, numerics.device_name) / f"{case}.json", json_bytes(content))
     _record(folder, file, content, numerics.mode)
     return file
@@ -95,8 +97,8 @@ def renew(
             other = content["numeric_class"] != numerics.numeric_class
             if other or not intact:
                 _refuse_moved(case, content, cases[case])
-            if other:
-                content |= origin | _place(numerics)
+            if other or not (intact or listing is None):
+                content = _named(case, cases[case]) | origin | _place(numerics) | {"values": content["values"]}
                 write_file(folder / name, json_bytes(content))
                 written.append(name)
         elif not intact and not first:
@@ -130,6 +132,11 @@ def _origin(reason: str, commit: str, words: str) -> dict[str, str]:
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     command = f'nox -s golden -- {words} --reason "{reason}"'
     return dict(zip(HEAD, (reason, created, commit, command), strict=True))
+
+
+def _named(case: str, compute: Case) -> dict[str, Any]:
+    """Which case a file holds, and the function that computes it."""
+    return {"case": case, "function": f"{compute.__module__}.{compute.__name__}"}
 
 
 def _place(numerics: Numerics, versions: Mapping[str, str] | None = None) -> dict[str, Any]:
