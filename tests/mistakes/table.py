@@ -6,11 +6,11 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
-from tests.mistakes import hooks, metrics, preprocessing, reproduction, spectra, split, training
+from tests.mistakes import contents, hooks, keeping, metrics, preprocessing, reproduction, spectra, split, training
 from tests.mistakes.mistake import Mistake, size_of
 
 PAGE = Path(__file__).parents[2] / "docs/mistakes.md"
-MODULES = (split, preprocessing, training, metrics, reproduction, hooks, spectra)
+MODULES = (contents, split, preprocessing, training, keeping, metrics, reproduction, hooks, spectra)
 MISTAKES: list[Mistake] = sorted((m for module in MODULES for m in module.MISTAKES), key=lambda m: m.number)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 HEAD = """# 58 mistakes
