@@ -55,7 +55,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def golden(session: nox.Session) -> None:
-    """Write one golden file again: nox -s golden -- CASE --reason "why it moved"."""
+    """Write one golden file again, or with `environments` the class of all: nox -s golden -- CASE --reason "why"."""
     _python(session, "-m", "tests.golden_cases")
 
 

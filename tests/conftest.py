@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from in4310repro import cli
-from in4310repro.golden import NOT_COMPARED, TIERS, Comparison
+from in4310repro.fingerprint import fingerprint
+from in4310repro.golden import ENVIRONMENTS, NOT_COMPARED, TIERS, Comparison, read_environments
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 
@@ -165,6 +166,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             total += Counter(tiers) if name == TIERS_KEY and report.when == "call" else Counter()
     if total:
         counts = ", ".join(f"{total[tier]} {tier}" for tier in (*TIERS, NOT_COMPARED) if total[tier])
-        terminalreporter.write_line(
-            f"golden values: {counts} (numeric class {active().numeric_class}, {active().mode} arithmetic)"
-        )
+        terminalreporter.write_line(f"golden values: {counts} ({_environment(active())})")
+
+
+def _environment(numerics: Numerics) -> str:
+    """In which arithmetic the values were compared, and whether golden files were written in it."""
+    from tests.golden_cases import FOLDER
+
+    try:
+        listed = read_environments(FOLDER).has(numerics, fingerprint(numerics)["versions"])
+    except ValueError:
+        # Which a test has said in full.
+        listed = False
+    listing = "listed" if listed else "not listed"
+    return f"numeric class {numerics.numeric_class}, {numerics.mode} arithmetic, {listing} in {ENVIRONMENTS}"

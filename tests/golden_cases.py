@@ -1,6 +1,8 @@
 """What the golden files hold: a case is a function of no arguments that returns claims.
 
-`test_golden.py` only reads the files; `nox -s golden -- CASE --reason "..."` runs this module and writes one.
+`test_golden.py` only reads the files; `nox -s golden -- CASE --reason "..."` runs this module and writes one and its
+line in `golden/environments.json`. With `environments` in the place of a case no value moves: files of older kernels
+are computed again and, where every bit is equal, get the numeric class of now.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from in4310repro.data.images import load_images
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split, to_csv
 from in4310repro.feature_maps import of_run
 from in4310repro.files import file_sha256, json_bytes, read_json
-from in4310repro.golden import Case, Claim, update
+from in4310repro.fingerprint import Fingerprint
+from in4310repro.golden import Case, Claim, renew, update
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
@@ -311,23 +314,41 @@ def tiny_bits_of_a_card() -> dict[str, Claim]:
 CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
 
 
+def arithmetic_of(recorded: Fingerprint, active: Numerics) -> Numerics:
+    """The arithmetic in which a run was made, for values that this process only reads."""
+    return replace(
+        active,
+        mode=recorded["numerics"],
+        numeric_class=recorded["numeric_class"],
+        device_name=recorded["device_name"],
+    )
+
+
+def written(case: str, device: str, reason: str) -> list[str]:
+    """Names of the files that were written: one golden file, or all that only their class has made stale."""
+    active, versions = numerics(device), None
+    if case == "environments":
+        return renew(FOLDER, CASES, reason, active, os.environ)
+    if case in COURSE_CASES:
+        recorded = course_runs(course_folder(COURSE_RUNS) or Path("runs"))[0].fingerprint
+        active, versions = arithmetic_of(recorded, active), recorded["versions"]
+    elif active.device == "cpu" and active.mode != "portable":
+        raise ValueError(f"golden files are written in portable arithmetic: {active.note}")
+    cases = CASES | COURSE_CASES if active.device == "cpu" else CARD_CASES
+    return [str(update(FOLDER, case, cases, reason, active, os.environ, versions))]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nox -s golden --", description="Write one golden file anew.")
-    parser.add_argument("case", help=", ".join((*CASES, *COURSE_CASES)))
+    parser = argparse.ArgumentParser(prog="nox -s golden --", description="Write one golden file again.")
+    parser.add_argument("case", help=f"{', '.join((*CASES, *COURSE_CASES))}; or environments, which moves no value")
     parser.add_argument("--reason", required=True, help="why the numbers moved")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the golden files of this card")
     arguments = parser.parse_args()
     try:
-        active = numerics(arguments.device)
-        if arguments.case in COURSE_CASES:
-            recorded = course_runs(course_folder(COURSE_RUNS) or Path("runs"))[0].fingerprint
-            active = replace(active, numeric_class=recorded["numeric_class"])
-        elif active.device == "cpu" and active.mode != "portable":
-            raise ValueError(f"golden files are written in portable arithmetic: {active.note}")
-        cases = CASES | COURSE_CASES if active.device == "cpu" else CARD_CASES
-        sys.stdout.write(f"wrote {update(FOLDER, arguments.case, cases, arguments.reason, active, os.environ)}\n")
+        names = written(arguments.case, arguments.device, arguments.reason)
     except ValueError as error:
         sys.exit(f"golden: {error}")
+    sys.stdout.write(f"wrote {', '.join(names)}\n")
 
 
 if __name__ == "__main__":

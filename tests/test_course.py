@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from tests.golden_cases import (
     COURSE_IMAGES,
     COURSE_RUNS,
     FOLDER,
+    arithmetic_of,
     course_folder,
     course_images,
     course_numbers,
@@ -47,7 +47,8 @@ def test_the_images_are_those_of_the_golden_file(
     if not folder:
         pytest.skip(f"{COURSE_IMAGES} names no folder of the 17,034 photographs")
     versions = fingerprint(numerics)["versions"]
-    comparison = compare("course", part_of_file("images/"), course_images(folder), numerics, versions)
+    environments = golden.read_environments(FOLDER)
+    comparison = compare("course", part_of_file("images/"), course_images(folder), numerics, versions, environments)
     golden_tiers(comparison)
     assert comparison.differences == []
 
@@ -66,8 +67,9 @@ def test_runs_on_them_measure_what_the_golden_file_says(
         name: Claim(**{trait: part["values"][name][trait] for trait in TRAITS}, value=claim.value)
         for name, claim in course_numbers(corrected, published).items()
     }
-    numerics_of_run = replace(numerics, numeric_class=recorded["numeric_class"])
-    comparison = compare("course", part, got, numerics_of_run, recorded["versions"])
+    environments = golden.read_environments(FOLDER)
+    numerics_of_run = arithmetic_of(recorded, numerics)
+    comparison = compare("course", part, got, numerics_of_run, recorded["versions"], environments)
     golden_tiers(comparison)
     assert comparison.differences == []
 

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,13 @@ import pytest
 from in4310repro import experiment, golden
 from in4310repro.files import read_json
 from in4310repro.fingerprint import fingerprint
-from in4310repro.golden import NOT_COMPARED, Claim, compare
+from in4310repro.golden import NOT_COMPARED, Claim, Comparison, Environment, Environments, compare
+from in4310repro.golden.comparison import compare_values
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from in4310repro.progress import Progress
-from tests.golden_cases import CASES, COURSE_CASES, FOLDER, SLOW
+from tests.conftest import active
+from tests.golden_cases import CASES, FOLDER, SLOW
 
 
 class EpochDoneError(Exception):
@@ -48,9 +49,10 @@ def marked(case: str) -> Any:
 
 @pytest.mark.parametrize("case", [marked(case) for case in CASES])
 def test_a_case_equals_its_golden_file(
-    case: str, numerics: Numerics, golden_tiers: Callable[[golden.Comparison], None]
+    case: str, numerics: Numerics, golden_tiers: Callable[[Comparison], None]
 ) -> None:
-    comparison = compare(case, golden.read(FOLDER, case), CASES[case](), numerics, fingerprint(numerics)["versions"])
+    environments, versions = golden.read_environments(FOLDER), fingerprint(numerics)["versions"]
+    comparison = compare(case, golden.read(FOLDER, case), CASES[case](), numerics, versions, environments)
     golden_tiers(comparison)
     assert comparison.differences == []
     if set(comparison.tiers) == {NOT_COMPARED}:
@@ -58,16 +60,14 @@ def test_a_case_equals_its_golden_file(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_golden_file_was_made_in_the_portable_class_so_that_others_can_compare_its_bits(
-    case: str, numerics: Numerics
-) -> None:
+def test_a_golden_file_is_of_the_portable_kernels_of_now(case: str, numerics: Numerics) -> None:
+    content, environments = golden.read(FOLDER, case), golden.read_environments(FOLDER)
+    written = environments.written_in(content)
+    assert written
+    assert written.numerics == "portable"
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
-    assert golden.read(FOLDER, case)["numeric_class"] == numerics.numeric_class
-
-
-def test_no_golden_file_is_without_a_case() -> None:
-    assert golden.orphans(FOLDER, CASES | COURSE_CASES) == []
+    assert golden.stale(case, content, numerics, environments) == []
 
 
 def claims() -> dict[str, Claim]:
@@ -81,35 +81,114 @@ def claims() -> dict[str, Claim]:
 
 
 VERSIONS = dict.fromkeys(golden.LIBRARIES, "1.0")
+OTHER = VERSIONS | {"torch": "2.0"}
 
 
 @pytest.fixture
 def file(numerics: Numerics) -> dict[str, Any]:
     content: dict[str, Any] = dict.fromkeys(golden.PROVENANCE, "made up")
-    content |= {"case": "x", "versions": VERSIONS, "numeric_class": numerics.numeric_class}
+    content |= {"case": "x", "versions": VERSIONS, "numeric_class": numerics.numeric_class, "device_name": "cpu"}
     return json.loads(json.dumps(content | {"values": {name: claim.to_json() for name, claim in claims().items()}}))  # type: ignore[no-any-return]
 
 
+def listed_in(mode: str, numerics: Numerics) -> Environments:
+    """The list with the environment of the file of these tests."""
+    place: dict[str, Any] = {"numeric_class": numerics.numeric_class, "versions": VERSIONS, "device_name": "cpu"}
+    return Environments(provenance={}, environments=(Environment(numerics=mode, files={"x.json": "made up"}, **place),))
+
+
+def compared(
+    file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str] = VERSIONS
+) -> Comparison:
+    """The file, which a native process of the class of these tests wrote, compared by a native one."""
+    return compare("x", file, got, replace(numerics, mode="native"), versions, listed_in("native", active()))
+
+
 def test_an_unmoved_case_has_no_differences_and_says_its_tiers(file: dict[str, Any], numerics: Numerics) -> None:
-    comparison = compare("x", file, claims(), numerics, VERSIONS)
+    comparison = compared(file, claims(), numerics)
     assert comparison.differences == []
-    assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
-
-
-def test_portable_bits_are_compared_with_any_library(file: dict[str, Any], numerics: Numerics) -> None:
-    portable = replace(numerics, mode="portable")
-    comparison = compare("x", file, claims(), portable, VERSIONS | {"torch": "2.0"})
     assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
 
 
 def test_another_class_or_library_weakens_the_tier_by_name(file: dict[str, Any], numerics: Numerics) -> None:
     elsewhere = replace(numerics, numeric_class="elsewhere")
-    for comparison in (
-        compare("x", file, claims(), elsewhere, VERSIONS),
-        compare("x", file, claims(), replace(numerics, mode="native"), VERSIONS | {"torch": "2.0"}),
-    ):
+    for comparison in (compared(file, claims(), elsewhere), compared(file, claims(), numerics, OTHER)):
         assert comparison.differences == []
         assert dict(comparison.tiers) == {"exact": 3, "numerical": 2, NOT_COMPARED: 1}
+
+
+def test_a_listed_environment_in_which_a_value_is_not_compared_is_a_difference(
+    file: dict[str, Any], numerics: Numerics
+) -> None:
+    native = replace(numerics, mode="native", numeric_class="of another file")
+    (one,) = listed_in("native", numerics).environments
+    both = Environments(provenance={}, environments=(one, replace(one, numeric_class="of another file", files={})))
+    (difference,) = compare("x", file, claims(), native, VERSIONS, both).differences
+    assert difference == (
+        "x: 1 bitwise values are not compared, in an environment that environments.json lists "
+        "(numeric class of another file)"
+    )
+    assert compare("x", file, claims(), native, OTHER, both).differences == []
+
+
+def test_portable_bits_are_compared_with_any_library(file: dict[str, Any], numerics: Numerics) -> None:
+    portable, environments = replace(numerics, mode="portable"), listed_in("portable", numerics)
+    comparison = compare("x", file, claims(), portable, OTHER, environments)
+    assert comparison.differences == []
+    assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
+
+
+def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_to_the_bit(
+    file: dict[str, Any], numerics: Numerics
+) -> None:
+    newer, environments = replace(numerics, mode="portable", numeric_class="newer"), listed_in("portable", numerics)
+    for got, differences in ((claims(), 1), (moved(hash="c0ffef"), 2)):
+        comparison = compare("x", file, got, newer, OTHER, environments)
+        assert len(comparison.differences) == differences
+        assert "nox -s golden -- environments --reason" in comparison.differences[0]
+        assert "nox -s golden -- x --reason" in comparison.differences[0]
+        assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
+
+
+def test_in_portable_arithmetic_a_value_that_is_not_compared_is_a_difference(
+    file: dict[str, Any], numerics: Numerics
+) -> None:
+    portable, environments = (
+        replace(numerics, mode="portable", numeric_class="of no file"),
+        listed_in("native", numerics),
+    )
+    (difference,) = compare("x", file, claims(), portable, VERSIONS, environments).differences
+    assert difference == "x: 1 bitwise values are not compared, in portable arithmetic (numeric class of no file)"
+
+
+def test_a_portable_class_that_the_list_calls_native_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
+    portable = replace(numerics, mode="portable")
+    (difference, *_) = compare("x", file, claims(), portable, VERSIONS, listed_in("native", numerics)).differences
+    assert "as native; it is portable" in difference
+
+
+def as_before(file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]) -> list[str]:
+    """A comparison at the tier that the words of the file itself allow, as it was made before there was a list."""
+    same = file["numeric_class"] == numerics.numeric_class
+    same = same and (numerics.portable or file["versions"] == versions)
+    result = Comparison()
+    compare_values("x", file["values"], got, same, result)
+    return result.differences
+
+
+@pytest.mark.parametrize("mode", ["portable", "native"])
+def test_a_moved_value_is_not_silenced_by_another_word_in_the_file(
+    mode: str, file: dict[str, Any], numerics: Numerics
+) -> None:
+    here, environments = replace(numerics, mode=mode), listed_in(mode, numerics)
+    words: list[dict[str, Any]] = [{"numeric_class": "c1a55"}, {"versions": OTHER}, {"device_name": "Maker Card 1"}]
+    for word in words:
+        edited = file | word
+        (difference,) = compare("x", edited, moved(hash="c0ffef"), here, VERSIONS, environments).differences
+        assert "are those of no environment in environments.json" in difference
+    # Such a word in the file was all that it took.
+    assert as_before(file, moved(hash="c0ffef"), here, VERSIONS) != []
+    assert as_before(file | words[0], moved(hash="c0ffef"), here, VERSIONS) == []
 
 
 def moved(**values: Any) -> dict[str, Claim]:
@@ -117,7 +196,7 @@ def moved(**values: Any) -> dict[str, Claim]:
 
 
 def test_a_moved_value_is_named_with_what_was_expected_and_got(file: dict[str, Any], numerics: Numerics) -> None:
-    comparison = compare("x", file, moved(count=8), numerics, VERSIONS)
+    comparison = compared(file, moved(count=8), numerics)
     assert comparison.differences == ["x: count expected 7 (exact), got 8"]
 
 
@@ -128,7 +207,7 @@ def test_a_moved_list_shows_how_many_entries_differ_by_how_much_and_the_first_of
     expected = claims() | {"losses": replace(claims()["losses"], value=many)}
     got = claims() | {"losses": replace(claims()["losses"], value=[*many[:90], *(value + 0.5 for value in many[90:])])}
     file["values"]["losses"] = expected["losses"].to_json()
-    (difference,) = compare("x", file, got, numerics, VERSIONS).differences
+    (difference,) = compared(file, got, numerics).differences
     assert difference == (
         "x: losses differs in 10 of 100 entries, by up to 0.5 (bitwise): [90] expected 90.0, got 90.5; "
         "[91] expected 91.0, got 91.5; [92] expected 92.0, got 92.5"
@@ -145,14 +224,12 @@ def test_a_moved_list_shows_how_many_entries_differ_by_how_much_and_the_first_of
     ],
 )
 def test_the_last_bit_counts_in_the_same_class(values: Any, file: dict[str, Any], numerics: Numerics) -> None:
-    assert len(compare("x", file, moved(**values), numerics, VERSIONS).differences) == 1
+    assert len(compared(file, moved(**values), numerics).differences) == 1
 
 
 @pytest.mark.parametrize(("by", "differences"), [(9e-4, 0), (1.1e-3, 1), (float("nan"), 1)])
 def test_the_tolerance_counts_elsewhere(by: float, differences: int, file: dict[str, Any], numerics: Numerics) -> None:
-    comparison = compare(
-        "x", file, moved(losses=[0.5, 0.25 + by]), replace(numerics, numeric_class="elsewhere"), VERSIONS
-    )
+    comparison = compared(file, moved(losses=[0.5, 0.25 + by]), replace(numerics, numeric_class="elsewhere"))
     assert len(comparison.differences) == differences
 
 
@@ -167,25 +244,47 @@ def without(content: dict[str, Any], *path: str) -> dict[str, Any]:
 
 def test_a_missing_key_of_either_side_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
     for path in (("values", "count"), ("values", "losses", "tolerance"), ("versions",), ("numeric_class",)):
-        assert compare("x", without(file, *path), claims(), numerics, VERSIONS).differences
+        assert compared(without(file, *path), claims(), numerics).differences
     fewer = {name: claim for name, claim in claims().items() if name != "count"}
-    assert compare("x", file, fewer, numerics, VERSIONS).differences == [
-        "x: count is in the golden file and no longer computed"
-    ]
+    assert compared(file, fewer, numerics).differences == ["x: count is in the golden file and no longer computed"]
 
 
 @pytest.mark.parametrize(
     ("trait", "value"),
-    [("dtype", "float32"), ("shape", [3]), ("tier", "exact"), ("otherwise", None), ("tolerance", 1.0), ("reason", "")],
+    [
+        ("dtype", "float32"),
+        ("shape", [3]),
+        ("tier", "exact"),
+        ("tier", "firm"),
+        ("otherwise", None),
+        ("tolerance", 1.0),
+        ("reason", ""),
+        ("reason", "another one"),
+    ],
 )
 def test_a_changed_trait_is_a_difference(trait: str, value: Any, file: dict[str, Any], numerics: Numerics) -> None:
     file["values"]["losses"][trait] = value
-    comparison = compare("x", file, claims(), numerics, VERSIONS)
-    assert f"losses expected {trait}" in comparison.differences[0]
+    (difference,) = compared(file, claims(), numerics).differences
+    assert difference.startswith("x: losses")
+
+
+@pytest.mark.parametrize("trait", ["value", "dtype", "shape", "tier", "otherwise", "tolerance", "reason"])
+def test_a_claim_without_a_key_names_the_key(trait: str, file: dict[str, Any], numerics: Numerics) -> None:
+    comparison = compared(without(file, "values", "losses", trait), claims(), numerics)
+    assert comparison.differences == [f"x: losses lacks its {trait}"]
+
+
+def test_a_claim_with_another_key_and_one_that_is_a_list_are_named(file: dict[str, Any], numerics: Numerics) -> None:
+    file["values"]["losses"]["unit"] = "nat"
+    file["values"]["count"] = [7]
+    differences = compared(file, claims(), numerics).differences
+    assert [line.partition(";")[0] for line in differences] == ["x: count is a list", "x: losses has 'unit'"]
 
 
 def test_a_file_of_another_case_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
-    assert compare("y", file, claims(), numerics, VERSIONS).differences
+    assert compare("y", file, claims(), numerics, VERSIONS, listed_in(numerics.mode, numerics)).differences == [
+        "y: the file is of case 'x'"
+    ]
 
 
 def test_a_claim_of_a_weaker_tier_needs_a_tolerance_and_a_reason() -> None:
@@ -204,7 +303,7 @@ def test_a_numerical_claim_holds_within_its_tolerance_in_every_class(file: dict[
     for by, differences in ((9e-13, 0), (1.1e-12, 1), (float("nan"), 1)):
         got = {"eigenvalues": replace(claim, value=[2.0, 1.0 + by])}
         for here in (numerics, replace(numerics, numeric_class="elsewhere")):
-            comparison = compare("x", file, got, here, VERSIONS)
+            comparison = compared(file, got, here)
             assert len(comparison.differences) == differences
             assert comparison.tiers["numerical"] == 2
 
@@ -241,7 +340,7 @@ def mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bo
         more["values"][f"{key} again"] = entry
         yield f"{key} again", more, True
     for name in golden.PROVENANCE:
-        yield f"the file lacks ['{name}']", without(content, name), True
+        yield f"the file lacks its {name}", without(content, name), True
     for one, other in itertools.pairwise(content["values"]):
         swapped = copy.deepcopy(content)
         swapped["values"][one], swapped["values"][other] = content["values"][other], content["values"][one]
@@ -253,103 +352,14 @@ def mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bo
 @pytest.mark.parametrize("case", CASES)
 def test_every_mutation_of_a_golden_file_is_caught_and_named(case: str, numerics: Numerics) -> None:
     content = golden.read(FOLDER, case)
-    here = replace(numerics, numeric_class=content["numeric_class"])
-    truth = claims_of(content)
-    assert compare(case, content, truth, here, content["versions"]).differences == []
+    here = replace(numerics, mode="native", numeric_class=content["numeric_class"])
+    truth, environments = claims_of(content), golden.read_environments(FOLDER)
+    assert compare(case, content, truth, here, content["versions"], environments).differences == []
     caught = total = 0
     for key, mutated, shows_elsewhere in mutations(content):
         for where in [here, replace(here, numeric_class="elsewhere")][: 1 + shows_elsewhere]:
-            differences = compare(case, mutated, truth, where, content["versions"]).differences
+            differences = compare(case, mutated, truth, where, content["versions"], environments).differences
             total += 1
             caught += bool(differences) and any(line.startswith(f"{case}: {key}") for line in differences)
     assert total >= 5 * len(content["values"])
     assert caught == total
-
-
-def test_a_missing_file_and_an_orphan_are_caught(tmp_path: Path) -> None:
-    (tmp_path / "orphan.json").write_text("{}")
-    (tmp_path / "notes.txt").write_text("")
-    assert golden.orphans(tmp_path, CASES) == ["notes.txt", "orphan.json"]
-    for case in CASES:
-        with pytest.raises(ValueError, match=f"{case}.json is not there"):
-            golden.read(tmp_path, case)
-
-
-def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"x\.json is not there"):
-        golden.read(tmp_path, "x")
-    (tmp_path / "x.json").write_text("[1]")
-    with pytest.raises(ValueError, match="holds list"):
-        golden.read(tmp_path, "x")
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A git checkout with one commit and an empty golden folder."""
-    (tmp_path / "golden").mkdir()
-    (tmp_path / "code.py").write_text("x = 1\n")
-    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-    for words in (("init", "-q"), ("add", "."), (*identity, "commit", "-q", "-m", "first")):
-        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
-    return tmp_path
-
-
-def updated(
-    checkout: Path, numerics: Numerics, case: str = "x", reason: str = "it was wrong", **environment: str
-) -> Path:
-    return golden.update(checkout / "golden", case, {"x": claims}, reason, numerics, environment)
-
-
-def test_an_update_writes_a_file_that_compares_equal_and_says_where_it_came_from(
-    checkout: Path, numerics: Numerics
-) -> None:
-    updated(checkout, numerics)
-    file = golden.read(checkout / "golden", "x")
-    assert compare("x", file, claims(), numerics, fingerprint(numerics)["versions"]).differences == []
-    assert file["reason"] == "it was wrong"
-    assert len(file["commit"]) == 40
-    # A second case may follow: golden files themselves do not make the tree dirty.
-    updated(checkout, numerics)
-
-
-def test_the_golden_files_of_a_card_carry_its_name_and_are_not_those_of_another(
-    checkout: Path, numerics: Numerics
-) -> None:
-    card = replace(numerics, mode="native", device="cuda", device_name="Maker Card 1", numeric_class="of card 1")
-    file = updated(checkout, card)
-    assert file == checkout / "golden" / "cards" / "Maker-Card-1" / "x.json"
-    content = golden.read(golden.of_device(checkout / "golden", card.device_name), "x")
-    assert content["device_name"] == "Maker Card 1"
-    assert "--device cuda" in content["command"]
-    versions = fingerprint(card)["versions"]
-    assert compare("x", content, claims(), card, versions).tiers["bitwise"] == 3
-    assert compare("x", content, claims(), replace(card, numeric_class="of card 2"), versions).tiers["bitwise"] == 0
-    assert golden.orphans(checkout / "golden", {"x": claims}) == []
-
-
-def test_an_update_in_ci_is_refused(checkout: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="never written in CI"):
-        updated(checkout, numerics, CI="true")
-
-
-def test_an_update_on_a_dirty_tree_is_refused(checkout: Path, numerics: Numerics) -> None:
-    (checkout / "code.py").write_text("x = 2\n")
-    with pytest.raises(ValueError, match=r"the tree has changes, .* code\.py"):
-        updated(checkout, numerics)
-
-
-def test_an_update_outside_a_checkout_is_refused(tmp_path: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="is in no git checkout"):
-        golden.update(tmp_path, "x", {"x": claims}, "it was wrong", numerics, {})
-
-
-@pytest.mark.parametrize("reason", ["", "  ", "because"])
-def test_an_update_without_a_reason_is_refused(reason: str, checkout: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="a golden moves for a reason"):
-        updated(checkout, numerics, reason=reason)
-
-
-@pytest.mark.parametrize("case", ["y", "all", "x y", "*"])
-def test_an_update_in_bulk_or_of_an_unknown_case_is_refused(case: str, checkout: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="valid are x, one at a time"):
-        updated(checkout, numerics, case=case)

@@ -50,8 +50,8 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         pytest.skip("no kernel was built: no C++ compiler at installation")
 
 
-@pytest.fixture
-def tangled() -> Tangled:
+def draw_tangled() -> Tangled:
+    """The network with weights and statistics of seed 3."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = Tangled()
@@ -60,6 +60,11 @@ def tangled() -> Tangled:
             norm.running_var = torch.rand(12) * 0.45 + 0.05
             nn.init.normal_(norm.bias, std=0.5)
     return network
+
+
+@pytest.fixture
+def tangled() -> Tangled:
+    return draw_tangled()
 
 
 @pytest.fixture

@@ -1,0 +1,174 @@
+"""compare(): the values of a case against its golden file, each at its tier."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from in4310repro.golden.claims import Claim, claim_faults
+from in4310repro.golden.environments import ENVIRONMENTS, Environments, same_libraries
+from in4310repro.golden.folder import key_faults
+from in4310repro.numerics import Numerics
+
+NOT_COMPARED = "not compared"
+SHOWN = 3  # entries of a list that a failure shows
+
+
+@dataclass
+class Comparison:
+    """What differs, in sentences, and how many values were compared at which tier."""
+
+    differences: list[str] = field(default_factory=list)
+    tiers: Counter[str] = field(default_factory=Counter)
+
+
+def compare(
+    case: str,
+    golden: Mapping[str, Any],
+    got: Mapping[str, Claim],
+    numerics: Numerics,
+    versions: Mapping[str, str],
+    environments: Environments,
+) -> Comparison:
+    """Compares the values of a case with its golden file; every key of either side is accounted for.
+
+    In portable arithmetic every value that was written in portable arithmetic is compared to the bit, whatever the
+    libraries, and a file of another portable class is a difference by itself: the kernels changed, so it is stale. A
+    native process elsewhere than where the file was written compares bitwise values at their weaker tier or not at all.
+    The latter is a difference in portable arithmetic, and in every environment that the list has.
+
+    Args:
+        case: its name, which the file repeats.
+        golden: the content of the file.
+        got: the values that were just computed, by name.
+        numerics: the arithmetic of this process.
+        versions: of the libraries of this process.
+        environments: where golden files were written.
+
+    Returns:
+        A sentence for each difference, and how many values were compared at which tier.
+
+    Examples:
+        >>> from in4310repro.golden import LIBRARIES, PROVENANCE, Environment
+        >>> here = Numerics(mode="portable", numeric_class="a", probe={}, threads=2, device="cpu")
+        >>> versions = dict.fromkeys(LIBRARIES, "1.0")
+        >>> place = {"numeric_class": "a", "versions": versions, "device_name": "cpu"}
+        >>> listed = Environment(numerics="portable", files={"count.json": "c0ffee"}, **place)
+        >>> environments = Environments(provenance={}, environments=(listed,))
+        >>> content = dict.fromkeys(PROVENANCE, "") | {"case": "count"} | place
+        >>> content["values"] = {"images": Claim(value=7).to_json()}
+        >>> compare("count", content, {"images": Claim(value=7)}, here, versions, environments)
+        Comparison(differences=[], tiers=Counter({'exact': 1}))
+        >>> compare("count", content, {"images": Claim(value=8)}, here, versions, environments).differences
+        ['count: images expected 7 (exact), got 8']
+    """
+    wrong = key_faults(case, golden)
+    written = None if wrong else environments.written_in(golden)
+    if wrong or written is None:
+        return Comparison(differences=wrong or [unlisted(case, golden)])
+    libraries = same_libraries(written.versions, versions)
+    same = written.numeric_class == numerics.numeric_class and libraries
+    if numerics.portable:
+        same = written.numerics == "portable"
+    result = Comparison(differences=stale(case, golden, numerics, environments))
+    compare_values(case, golden["values"], got, same, result)
+    lost = result.tiers[NOT_COMPARED]
+    if lost and (numerics.portable or environments.has(numerics, versions)):
+        where = "in portable arithmetic" if numerics.portable else f"in an environment that {ENVIRONMENTS} lists"
+        result.differences.append(
+            f"{case}: {lost} bitwise values are not compared, {where} (numeric class {numerics.numeric_class})"
+        )
+    return result
+
+
+def unlisted(case: str, golden: Mapping[str, Any]) -> str:
+    """The difference of a file whose environment the list has not."""
+    return (
+        f"{case}: the file's numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and "
+        f"versions are those of no environment in {ENVIRONMENTS}; {writes_it(case)}"
+    )
+
+
+def writes_it(case: str) -> str:
+    """Which command writes a golden file again."""
+    return f'nox -s golden -- {case} --reason "why it moved" writes it'
+
+
+def stale(case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments) -> list[str]:
+    """In portable arithmetic: the difference of a file of other kernels, or of a class that is said to be native."""
+    written = environments.written_in(golden)
+    if not numerics.portable or written is None:
+        return []
+    if written.numerics == "portable" and written.numeric_class != numerics.numeric_class:
+        return [
+            f"{case}: the file is of the portable class {written.numeric_class} and the kernels are now of class "
+            f'{numerics.numeric_class}; nox -s golden -- environments --reason "why the class changed" writes all such '
+            f"files again whose values did not move, and {writes_it(case)} where they did"
+        ]
+    if written.numerics != "portable" and written.numeric_class == numerics.numeric_class:
+        return [f"{case}: {ENVIRONMENTS} lists the class {written.numeric_class} as {written.numerics}; it is portable"]
+    return []
+
+
+def compare_values(
+    case: str, expected: Mapping[str, Any], got: Mapping[str, Claim], same: bool, result: Comparison
+) -> None:
+    """Compares values by name, and adds what differs and at which tiers values were compared.
+
+    Args:
+        case: its name.
+        expected: the claims of the golden file.
+        got: those that were just computed.
+        same: bitwise values are compared to the bit, and not at their weaker tier.
+        result: what is added to.
+    """
+    for key in sorted({*expected, *got}):
+        name = f"{case}: {key}"
+        if key not in got:
+            result.differences.append(f"{name} is in the golden file and no longer computed")
+        elif key not in expected:
+            result.differences.append(f"{name} is computed and not in the golden file")
+        elif wrong := claim_faults(name, expected[key]):
+            result.differences += wrong
+        else:
+            _compare_value(name, expected[key], got[key].to_json(), same, result)
+
+
+def _compare_value(
+    name: str, expected: Mapping[str, Any], got: Mapping[str, Any], same: bool, result: Comparison
+) -> None:
+    for trait in ("dtype", "shape", "tier", "otherwise", "tolerance", "reason"):
+        if expected[trait] != got[trait]:
+            result.differences.append(f"{name} expected {trait} {expected[trait]!r}, got {got[trait]!r}")
+            return
+    tier = expected["tier"] if same or expected["tier"] != "bitwise" else expected["otherwise"] or NOT_COMPARED
+    result.tiers[tier] += int(np.prod(expected["shape"], dtype=int))
+    if tier == NOT_COMPARED:
+        return
+    if tier in ("exact", "bitwise"):
+        equal = expected["value"] == got["value"]
+        allowed = ""
+    else:
+        deviation = np.abs(np.asarray(expected["value"], float) - np.asarray(got["value"], float))
+        # Written so that a nan on either side is a difference.
+        equal = bool((deviation <= expected["tolerance"]).all())
+        allowed = f" within {expected['tolerance']:g}"
+    if not equal:
+        result.differences.append(f"{name} {_mismatch(expected['value'], got['value'], f'{allowed} ({tier})')}")
+
+
+def _mismatch(expected: Any, got: Any, comparison: str) -> str:
+    """One value as it is; of a list the number of entries that differ, the largest difference and the first of them."""
+    if not isinstance(expected, list) or not isinstance(got, list):
+        return f"expected {expected!r}{comparison}, got {got!r}"
+    pairs = list(zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True))
+    # A nan, which equals nothing, counts as an entry that differs.
+    different = [(place, one, other) for place, (one, other) in enumerate(pairs) if one != other]
+    numbers = [abs(one - other) for _, one, other in different if not isinstance(one, str)]
+    largest = f", by up to {max(numbers):.3g}" if numbers else ""
+    rows = "; ".join(f"[{place}] expected {one!r}, got {other!r}" for place, one, other in different[:SHOWN])
+    return f"differs in {len(different)} of {len(pairs)} entries{largest}{comparison}: {rows}"

@@ -1,0 +1,30 @@
+"""One mistake as a faulty twin beside ours: a check that passes ours and fails the twin, and the size of the error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """What a public solution does wrong, and what it costs on drawn scenes."""
+
+    number: int  # in the list of mistakes seen in public solutions
+    name: str
+    check: Callable[[Any], None]  # raises AssertionError; the first line of its docstring says what must hold
+    ours: Callable[[], Any]
+    twin: Callable[[], Any]
+    # Of what ours gives and what the twin gives; None where no number moves.
+    size: Callable[[Any, Any], str] | None = None
+
+    @property
+    def finder(self) -> str:
+        """What the check holds, in one line."""
+        return (self.check.__doc__ or "").strip().splitlines()[0].removesuffix(".")
+
+
+def size_of(mistake: Mistake) -> str:
+    """How far the twin is off on drawn scenes; a dash where no number moves."""
+    return mistake.size(mistake.ours(), mistake.twin()) if mistake.size else "-"

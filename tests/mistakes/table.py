@@ -1,0 +1,57 @@
+"""All 58 mistakes, and the table of them in docs/mistakes.md: python -m tests.mistakes.table."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+from tests.mistakes import contents, hooks, keeping, metrics, preprocessing, reproduction, spectra, split, training
+from tests.mistakes.mistake import Mistake, size_of
+
+PAGE = Path(__file__).parents[2] / "docs/mistakes.md"
+MODULES = (contents, split, preprocessing, training, keeping, metrics, reproduction, hooks, spectra)
+MISTAKES: list[Mistake] = sorted((m for module in MODULES for m in module.MISTAKES), key=lambda m: m.number)
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
+HEAD = """# 58 mistakes
+
+Seen in public solutions of the same task. Each is written as a faulty twin (`tests/mistakes/`): the same check is
+applied to ours, which passes, and to the twin, which fails. The last column is how far the twin is off on drawn scenes
+of 16 pixels: 120 for training, 48 for validation, 72 for test, and small networks, so that each costs milliseconds. It
+shows which way a number moves, and is no estimate of the error on photographs.
+
+`python -m tests.mistakes.table` writes this page; a test computes every number of it again.
+
+| | mistake | what the check holds | size on drawn scenes |
+|---:|---|---|---|
+"""
+
+
+def page() -> str:
+    """The page with the table of all mistakes."""
+    rows = (f"| {each.number} | {each.name} | {each.finder} | {size_of(each)} |\n" for each in MISTAKES)
+    return HEAD + "".join(rows)
+
+
+def differences(written: str, computed: str) -> list[str]:
+    """Lines in which two pages differ; a number may differ by one in its last digit, which libraries round."""
+    one, other = written.splitlines(), computed.splitlines()
+    if len(one) != len(other):
+        return [f"{len(one)} lines are written and {len(other)} computed"]
+    return [f"{a!r} is written and {b!r} computed" for a, b in zip(one, other, strict=True) if not _alike(a, b)]
+
+
+def _alike(one: str, other: str) -> bool:
+    if NUMBER.split(one) != NUMBER.split(other):
+        return False
+    pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
+    # Counts, which have no digits behind the point, are equal.
+    return all(a == b or ("." in a + b and abs(Decimal(a) - Decimal(b)) <= _last_digit(a, b)) for a, b in pairs)
+
+
+def _last_digit(*numbers: str) -> Decimal:
+    return Decimal(1).scaleb(max(int(Decimal(number).as_tuple().exponent) for number in numbers))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

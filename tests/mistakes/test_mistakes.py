@@ -1,0 +1,58 @@
+"""The mistakes seen in public solutions, each as a faulty twin: one check passes ours and fails the twin."""
+
+import pytest
+
+from tests.features.conftest import either_way  # noqa: F401 - a fixture
+from tests.mistakes import hooks, spectra, table
+from tests.mistakes.mistake import Mistake
+
+OF_FEATURES = [*hooks.MISTAKES, *spectra.MISTAKES]
+OTHERS = [mistake for mistake in table.MISTAKES if mistake not in OF_FEATURES]
+
+
+def identifier(mistake: Mistake) -> str:
+    return f"{mistake.number}-{mistake.name}".replace(" ", "-")
+
+
+def examine(mistake: Mistake) -> None:
+    mistake.check(mistake.ours())
+    wrong = mistake.twin()
+    with pytest.raises(AssertionError):
+        mistake.check(wrong)
+
+
+@pytest.mark.parametrize("mistake", OTHERS, ids=identifier)
+def test_the_check_passes_ours_and_fails_the_mistake(mistake: Mistake) -> None:
+    examine(mistake)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("mistake", OF_FEATURES, ids=identifier)
+def test_the_check_passes_our_statistics_and_fails_the_mistake(mistake: Mistake) -> None:
+    examine(mistake)
+
+
+def test_every_mistake_of_the_list_has_a_twin() -> None:
+    assert {mistake.number for mistake in table.MISTAKES} == set(range(1, 59))
+    assert len({identifier(mistake) for mistake in table.MISTAKES}) == len(table.MISTAKES)
+    assert all(mistake.finder for mistake in table.MISTAKES)
+
+
+def test_the_page_holds_the_sizes_that_are_computed_now() -> None:
+    assert table.differences(table.PAGE.read_text(encoding="utf-8"), table.page()) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "computed", "count"),
+    [
+        ("| 1 | x | 0.417, read as 1.000 |", "| 1 | x | 0.418, read as 1.000 |", 0),
+        ("| 1 | x | 0.417, read as 1.000 |", "| 1 | x | 0.419, read as 1.000 |", 1),
+        ("| 1 | x | 2.87e-04 |", "| 1 | x | 2.86e-04 |", 0),
+        ("| 1 | x | 2.87e-04 |", "| 1 | x | 2.85e-04 |", 1),
+        ("| 1 | x | 4 of 24 images lost |", "| 1 | x | 5 of 24 images lost |", 1),
+        ("| 1 | x | - |", "| 1 | y | - |", 1),
+        ("one line", "one line\nand another", 1),
+    ],
+)
+def test_a_page_with_another_number_or_word_is_found(written: str, computed: str, count: int) -> None:
+    assert len(table.differences(written, computed)) == count
