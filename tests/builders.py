@@ -1,5 +1,7 @@
 """Image sets and folders of images that several tests share."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from in4310repro.config import from_json
 from in4310repro.data.images import ImageSet
+from in4310repro.data.splits import from_csv
+from in4310repro.runs import chain
+from in4310repro.runs.folder import RunFolder
 from in4310repro.scores import Scores
 
 
@@ -42,6 +48,31 @@ def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
     for part in outer:
         content = content[part]
     return content, last
+
+
+def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
+    """The entries of a `tensors.json`, each with the hash of the one before, by the formula of docs/replay.md.
+
+    Args:
+        entries: as a forger changed them.
+        start_sha256: what the first is to hold; None leaves it.
+    """
+    previous = start_sha256 or entries[0]["previous"]
+    for entry in entries:
+        entry["previous"] = previous
+        canonical = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+        previous = hashlib.sha256(canonical).hexdigest()
+    return entries
+
+
+def rechain(folder: Path) -> None:
+    """Has the chains of a run agree with what a forger changed in its other files, and the manifest with the chains."""
+    run = RunFolder.open(folder)
+    config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
+    for setting in config.settings:
+        tensors = {each.name: run.read_json(f"{each.name}/tensors.json") for each in config.settings}
+        start = chain.starts(config, run.read_json("fingerprint.json"), split, tensors)[setting.name]
+        run.write_json(f"{setting.name}/tensors.json", relink(tensors[setting.name], start))
 
 
 def made_up_scores(count: int = 40) -> Scores:

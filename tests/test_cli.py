@@ -188,10 +188,10 @@ def test_bad_usage_is_one_line(call: Call, words: tuple[str, ...], parts: tuple[
 
 def test_a_run_of_another_format_is_refused_by_every_command_that_reads_one(call: Call, own_records: Path) -> None:
     text = (own_records / "config.json").read_text()
-    RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 2', '"format": 1').encode())
+    RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 3', '"format": 1').encode())
     run = str(own_records)
     for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("published", run, run)):
-        refused(call, words, "config.json is of format 1 and this version reads format 2; train the run again")
+        refused(call, words, "config.json is of format 1 and this version reads format 3; train the run again")
     for command in ("report", "train"):
         more = ("--resume",) if command == "train" else ()
         refused(call, (command, "--preset", "tiny", "--out", run, *more), "is of format 1 and this version reads")

@@ -9,6 +9,7 @@ from in4310repro.compare import compare_runs
 from in4310repro.files import json_bytes
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from tests.builders import relink
 
 
 def mismatches(finished_run: Path, own_run: Path) -> list[str]:
@@ -32,7 +33,8 @@ def test_the_first_epoch_and_tensor_that_differ_are_named_with_what_could_explai
     run = RunFolder.open(own_run)
     history, tensors = run.read_json("rmsprop/history.json"), run.read_json("rmsprop/tensors.json")
     history[1]["weights_sha256"] = "0" * 64
-    tensors[1]["layer3.0.bn1.running_var"] = tensors[1]["fc.weight"] = "0" * 12
+    tensors[1]["tensors"]["layer3.0.bn1.running_var"] = tensors[1]["tensors"]["fc.weight"] = "0" * 12
+    tensors[1]["weights_sha256"] = "0" * 64
     run.write_json("rmsprop/history.json", history)
     run.write_json("rmsprop/tensors.json", tensors)
     fingerprint = run.read_json("fingerprint.json")
@@ -102,12 +104,21 @@ def test_the_weights_themselves_are_compared_where_history_and_hashes_agree(
 
 def test_hashes_that_are_not_of_the_weights_are_a_difference(finished_run: Path, linked_run: Path) -> None:
     run = RunFolder.open(linked_run)
-    zeros = [dict.fromkeys(row, "0" * 12) for row in run.read_json("sgd/tensors.json")]
-    run.write_json("sgd/tensors.json", zeros)
+    entries = run.read_json("sgd/tensors.json")
+    zeros = [entry | {"tensors": dict.fromkeys(entry["tensors"], "0" * 12)} for entry in entries]
+    run.write_json("sgd/tensors.json", relink(zeros))
     assert mismatches(finished_run, linked_run)[0].startswith("setting sgd differs from epoch 1 on (tensors.json)")
     assert "sgd/tensors.json has other hashes than the best weights: conv1.weight, 122 in all" in "".join(
         mismatches(linked_run, linked_run)
     )
+
+
+def test_another_optimizer_state_is_a_difference(finished_run: Path, linked_run: Path) -> None:
+    run = RunFolder.open(linked_run)
+    entries = run.read_json("sgd/tensors.json")
+    entries[1]["optimizer_sha256"] = "0" * 64
+    run.write_json("sgd/tensors.json", relink(entries))
+    assert mismatches(finished_run, linked_run)[0].startswith("setting sgd differs from epoch 2 on (tensors.json)")
 
 
 def test_a_changed_loss_is_a_difference_whatever_the_hashes_are(finished_run: Path, linked_run: Path) -> None:

@@ -16,6 +16,7 @@ from in4310repro.config import (
     Config,
     OptimizerSetting,
     changed_for_report,
+    check_format,
     from_json,
     to_json,
 )
@@ -52,12 +53,19 @@ def test_a_protocol_is_the_sorted_list_of_its_deviations(tmp_path: Path) -> None
 def test_a_configuration_of_another_format_is_refused_in_one_sentence(number: int | None) -> None:
     content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "format"}
     with pytest.raises(
-        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads format 2"
+        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads format 3"
     ):
         from_json(content if number is None else content | {"format": number}, "a/config.json")
 
 
-@pytest.mark.parametrize("content", [[], {}, {"format": 2}, {"format": 2, "preset": 3}, None])
+def test_a_run_whose_tensors_json_is_no_chain_is_refused_and_its_configuration_in_a_report_is_read() -> None:
+    content = to_json(PRESETS["tiny"]) | {"format": 2}
+    assert from_json(content, "reports/x/run.json") == PRESETS["tiny"]
+    with pytest.raises(ValueError, match=r"^a/config\.json is of format 2 and this version reads format 3; train the"):
+        check_format(content, "a/config.json")
+
+
+@pytest.mark.parametrize("content", [[], {}, {"format": 3}, {"format": 3, "preset": 3}, None])
 def test_what_is_no_configuration_is_refused(content: Any) -> None:
     with pytest.raises(ValueError, match="holds no configuration"):
         from_json(content, "config.json")

@@ -47,6 +47,7 @@ def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, file
         setting=setting,
         files=files,
         numerics=active(),
+        split_sha256="0" * 64,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,19 @@ import safetensors.torch
 import torch
 from typing_extensions import TypedDict
 
+from in4310repro import optimizers
+from in4310repro.config import OptimizerSetting
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes, write_file
-from in4310repro.runs.records import HistoryRow, TensorHashes
+from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.schema import Count, check
-from in4310repro.tensors import metadata_of, tensor_bytes
+from in4310repro.tensors import metadata_of, read_tensors, tensor_bytes
 
 KEPT = 2
 # What the content of a file that `save` did not write can raise.
 UNUSABLE = (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
 DIGITS = 16  # of the sha256, in the name
+OF_MODEL, OF_OPTIMIZER = "model.", "optimizer."  # begin the names of the tensors
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Position:
     batch: int = 0  # batches of the next epoch that are done
     loss: float = 0.0  # summed over the images of those batches
     history: list[HistoryRow] = field(default_factory=list)
-    tensors: list[TensorHashes] = field(default_factory=list)  # after each epoch
+    tensors: list[EpochHashes] = field(default_factory=list)  # after each epoch
 
 
 class PositionRecord(TypedDict):
@@ -48,7 +51,7 @@ class PositionRecord(TypedDict):
     batch: Count
     loss: float
     history: list[HistoryRow]
-    tensors: list[TensorHashes]
+    tensors: list[EpochHashes]
 
 
 def save(
@@ -59,15 +62,79 @@ def save(
     config: Mapping[str, Any],
 ) -> Path:
     """Writes a checkpoint, then removes all but the last two; returns its file."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    data = tensor_bytes(tensors, {"position": json.dumps(asdict(position)), "config": json.dumps(config)})
+    data = tensor_bytes(
+        _tensors(model, optimizer), {"position": json.dumps(asdict(position)), "config": json.dumps(config)}
+    )
     name = f"{position.epoch:06d}-{position.batch:08d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.safetensors"
     write_file(folder / name, data)
     for old in _files(folder)[:-KEPT]:
         old.unlink()
     return folder / name
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The tensors of an optimizer's state by `INDEX.NAME`, the index that of the parameter, such as `0.exp_avg`."""
+    states = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, state in states.items() for name, value in state.items()}
+
+
+def keep(file: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Writes the weights and the optimizer state after an epoch; equal ones make equal bytes."""
+    write_file(file, tensor_bytes(_tensors(model, optimizer)))
+
+
+def kept_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
+    """Bytes that `keep` writes for a network, but for some thousands of names and counters.
+
+    Args:
+        weights: its weights and buffers.
+        trainable: names of its parameters.
+        setting: that trains it.
+    """
+    sizes = {name: value.numel() * value.element_size() for name, value in weights.items()}
+    return sum(sizes.values()) + optimizers.state_copies(setting) * sum(sizes[name] for name in trainable)
+
+
+def read_kept(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The weights, and the optimizer state by `INDEX.NAME`, that `keep` wrote.
+
+    Raises:
+        ValueError: the file is not there, is no regular file or is damaged.
+    """
+    tensors = read_tensors(file)
+    weights, state = (
+        {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        for prefix in (OF_MODEL, OF_OPTIMIZER)
+    )
+    return weights, state
+
+
+def put(
+    weights: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    source: str,
+) -> None:
+    """Puts what `read_kept` gave into the network and the optimizer.
+
+    Raises:
+        ValueError: it is of another network or optimizer; names the source.
+    """
+    try:
+        _load(_prefixed(weights, state), model, optimizer)
+    except UNUSABLE as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(f"{source} is none of this training ({what})") from None
+
+
+def _tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return _prefixed(model.state_dict(), optimizer_tensors(optimizer))
+
+
+def _prefixed(weights: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    of_model = {f"{OF_MODEL}{name}": value for name, value in weights.items()}
+    return of_model | {f"{OF_OPTIMIZER}{name}": value for name, value in state.items()}
 
 
 def restore(
@@ -115,11 +182,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _load(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()})
+    model.load_state_dict({name: tensors[f"{OF_MODEL}{name}"] for name in model.state_dict()})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
-        if key.startswith("optimizer."):
+        if key.startswith(OF_OPTIMIZER):
             _, index, name = key.split(".")
             states.setdefault(int(index), {})[name] = _in_layout_of(value, parameters[int(index)])
     groups = optimizer.state_dict()["param_groups"]

@@ -10,17 +10,15 @@ from in4310repro.config import to_json
 from in4310repro.differences import differences
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.records import SPEED, HistoryRow
 from in4310repro.runs.selection import best_epoch
 from in4310repro.tensors import tensor_hashes
 from in4310repro.verification import changed_files, wrong_in_manifest
 
-# Of a history row: how long it took is no result.
-SPEED = "images_per_second"
 # What is equal where there is no mismatch; feature maps are not compared.
 COMPARED = (
-    "split, losses and metrics of each epoch with the hashes of its weights and buffers, best weights and buffers of "
-    "each setting, test scores and metrics"
+    "split, losses and metrics of each epoch with the hashes of its weights, buffers and optimizer state, best weights "
+    "and buffers of each setting, test scores and metrics"
 )
 
 
@@ -76,9 +74,11 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     tensors = (first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
         fields = _different_fields(row, other_row)
-        changed = _different_tensors(hashes, other_hashes)
-        if fields or changed:
-            detail = f"; first tensor {changed[0]}, {len(changed)} of {len(hashes)} in all" if changed else ""
+        changed = _different_tensors(hashes["tensors"], other_hashes["tensors"])
+        if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
+            detail = (
+                f"; first tensor {changed[0]}, {len(changed)} of {len(hashes['tensors'])} in all" if changed else ""
+            )
             fields = fields or [names.TENSORS]
             yield f"setting {name} differs from epoch {row['epoch']} on ({', '.join(fields)}){detail}"
             return
@@ -87,9 +87,9 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
         yield f"setting {name} has other best weights; first tensor {changed[0]}, {len(changed)} in all"
     if len(rows[0]) != len(rows[1]):
         yield f"setting {name} has {len(rows[0])} epochs in one run and {len(rows[1])} in the other"
-    for run, hashes in zip((first, second), saved, strict=True):
-        recorded = run.tensors[name][best_epoch(run.histories[name])["epoch"] - 1]
-        if changed := _different_tensors(recorded, {tensor: digits[:12] for tensor, digits in hashes.items()}):
+    for run, of_weights in zip((first, second), saved, strict=True):
+        recorded = run.tensors[name][best_epoch(run.histories[name])["epoch"] - 1]["tensors"]
+        if changed := _different_tensors(recorded, {tensor: digits[:12] for tensor, digits in of_weights.items()}):
             file = run.folder / names.of_setting(name, names.TENSORS)
             yield f"{file} has other hashes than the best weights: {changed[0]}, {len(changed)} in all"
 

@@ -20,7 +20,9 @@ from in4310repro.numerics import MODES
 from in4310repro.paths import folder_name
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
-FORMAT = 2  # of config.json; it rises when a run of before can no longer be read
+FORMAT = 3  # of config.json; it rises when a run of before can no longer be read
+# Formats of which a configuration by itself, as reports hold it, reads the same: to 3, tensors.json became a chain.
+OF_REPORTS = (2, FORMAT)
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -133,20 +135,20 @@ def from_json(value: Any, source: str) -> Config:
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
         raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
-    check_format(value, source)
+    check_format(value, source, OF_REPORTS)
     try:
         return change(Config(preset=value["preset"]), {n: v for n, v in value.items() if n != "format"}, source)
     except ValueError as error:
         raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from None
 
 
-def check_format(value: Any, source: str) -> None:
-    """Nothing, where a configuration is of the format that this version reads.
+def check_format(value: Any, source: str, formats: tuple[int, ...] = (FORMAT,)) -> None:
+    """Nothing, where a configuration is of a format that this version reads: of a run, unless others are named.
 
     Raises:
         ValueError: it is of another one.
     """
-    if isinstance(value, Mapping) and value.get("format", 1) != FORMAT:
+    if isinstance(value, Mapping) and value.get("format", 1) not in formats:
         raise ValueError(
             f"{source} is of format {value.get('format', 1)} and this version reads format {FORMAT}; train the run "
             "again, or read it with the version that made it"

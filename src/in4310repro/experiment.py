@@ -11,7 +11,8 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import models
-from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_disk, refuse_beyond_memory
+from in4310repro.capacity import in_gib, refuse_beyond_disk, refuse_beyond_memory
+from in4310repro.checkpoints import kept_bytes
 from in4310repro.config import Config
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
@@ -19,15 +20,16 @@ from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import ImageSet, cache_folder, load_images
 from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
-from in4310repro.deviations import Deviation, Deviations
+from in4310repro.deviations import Deviation
 from in4310repro.differences import refuse_other_configuration
+from in4310repro.epochs import refuse_too_large_a_step
 from in4310repro.features import choose
 from in4310repro.files import read_bytes
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
 from in4310repro.progress import SILENT, Progress
-from in4310repro.runs import names
+from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.measured import run_metrics
@@ -39,7 +41,13 @@ from in4310repro.training import Task, fit
 
 
 def train(
-    config: Config, numerics: Numerics, folder: Path, progress: Progress = SILENT, *, resume: bool = False
+    config: Config,
+    numerics: Numerics,
+    folder: Path,
+    progress: Progress = SILENT,
+    *,
+    resume: bool = False,
+    keep_epochs: bool = False,
 ) -> FinishedRun:
     """Trains every setting from equal initial weights, selects on validation, and scores the test set once.
 
@@ -51,9 +59,11 @@ def train(
         folder: the run folder; a run that is already there moves aside.
         progress: where to show how far it is.
         resume: continue the run that is there instead.
+        keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends on it.
 
     Raises:
-        ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs.
+        ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs; too
+            little disk for the epochs that are kept.
     """
     _refuse_too_large(config, numerics)
     if config.imagenet or config.cifar10:
@@ -61,12 +71,15 @@ def train(
     images = _catalogue(config, progress)
     split = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
     # The test images are decoded too, so that an unreadable one is reported now and not after hours.
-    sets = {part: _load(split, _part_read_as(part, config.protocol), config, progress) for part in PARTS}
+    sets = {part: _load(split, chain.part_read_as(part, config), config, progress) for part in PARTS}
     initial_model = models.build(config.model, len(split.classes), config.seed, config.weights)
     choose(initial_model, config.modules)
     initial = initial_model.state_dict()
     current = fingerprint(numerics)
     current["initial_weights_sha256"] = tensors_sha256(initial)
+    keep_epochs = keep_epochs or (resume and any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors")))
+    if keep_epochs:
+        _announce_kept_epochs(config, initial_model, folder, progress)
     files = _resumed(folder, config, split, current) if resume else None
     files = files or _started(folder, config, split, current)
     histories: dict[str, list[HistoryRow]] = {}
@@ -83,6 +96,8 @@ def train(
             files=files,
             numerics=numerics,
             progress=progress,
+            split_sha256=chain.split_sha256(split),
+            keep_epochs=keep_epochs,
         )
         histories[setting.name] = _trained_history(files, setting.name, config) or fit(task)
         _close_setting(task)
@@ -93,9 +108,7 @@ def train(
 def _refuse_too_large(config: Config, numerics: Numerics) -> None:
     """Raises ValueError for sizes that this machine cannot hold, before anything is read or drawn."""
     pixels = config.image_size**2
-    if numerics.device == "cpu":
-        what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
-        refuse_beyond_memory(what, config.batch_size * pixels * TRAINING_BYTES)
+    refuse_too_large_a_step(config, numerics)
     refuse_too_large(config, numerics)
     if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
         need = config.scenes * len(CLASSES) * pixels * 3
@@ -105,17 +118,27 @@ def _refuse_too_large(config: Config, numerics: Numerics) -> None:
         refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
 
 
+def _announce_kept_epochs(config: Config, model: torch.nn.Module, folder: Path, progress: Progress) -> None:
+    """Says how much disk the epochs take that are kept, less those that are there, or raises ValueError without it."""
+    state, trainable = model.state_dict(), [name for name, _ in model.named_parameters()]
+    sizes = {setting.name: kept_bytes(state, trainable, setting) for setting in config.settings}
+    need = sum(
+        size
+        for name, size in sizes.items()
+        for epoch in range(1, config.epochs + 1)
+        if not (folder / names.kept_epoch(name, epoch)).exists()
+    )
+    each = ", ".join(f"{size / 1e6:.0f} MB an epoch with {name}" for name, size in sizes.items())
+    progress.message(f"kept epochs take {each}, in all {in_gib(need)} below {folder}")
+    refuse_beyond_disk(f"kept epochs take {each}, in all", need, folder)
+
+
 def _catalogue(config: Config, progress: Progress) -> Catalogue:
     if config.data:
         return catalogue(Path(config.data), progress)
     if not config.scenes:
         raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
     return embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
-
-
-def _part_read_as(part: str, deviations: Deviations) -> str:
-    """The part of the split whose images a loader reads."""
-    return "test" if Deviation.SHARED_SPLIT in deviations else part
 
 
 def _load(split: Split, part: str, config: Config, progress: Progress) -> ImageSet:

@@ -29,6 +29,11 @@ def build(
     return optimizer
 
 
+def state_copies(setting: OptimizerSetting) -> int:
+    """How many numbers the optimizer of a setting keeps for each parameter, between steps."""
+    return {"AdamW": 2, "RMSprop": 1, "SGD": int(setting.momentum > 0)}[setting.optimizer]
+
+
 def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:
     """The factor of the learning rate at a step, in (0, 1].
 

@@ -15,7 +15,7 @@ from in4310repro.feature_maps import of_run
 from in4310repro.report import figures
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox, seal
-from tests.builders import inside_json
+from tests.builders import inside_json, relink
 from tests.special_files import named_pipe
 
 row = rows_of("run folders")
@@ -310,6 +310,13 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
     ("the history of a setting is missing", gone("chosen/history.json"), ("chosen/history.json",)),
     ("the scores are missing", gone("scores.npz"), ("scores.npz",)),
 ]  # fmt: skip
+
+
+def zeroed(entries: list[Any]) -> list[Any]:
+    """A chain whose hashes of tensors are zeros."""
+    return relink([entry | {"tensors": dict.fromkeys(entry["tensors"], "0" * 12)} for entry in entries])
+
+
 # Each damage is tried with two commands: verify, and the others in turn.
 OTHERS = (EVALUATE, COMPARE, REPORT, PUBLISHED)
 
@@ -336,7 +343,7 @@ ROWS = [
     row("weights of the compared run differ though its hashes do not", COMPARE, 1, "best weights",
         make=flipped("chosen/best.safetensors", 0.7)),
     row("tensor hashes of the compared run are zeroed", COMPARE, 1, "tensors.json",
-        make=changed("chosen/tensors.json", lambda epochs: [dict.fromkeys(each, "0" * 12) for each in epochs])),
+        make=changed("chosen/tensors.json", zeroed)),
     row("a history of the compared run is changed", COMPARE, 1, "chosen",
         make=changed("chosen/history.json", put("1/train_loss", 0.25))),
     row("a picture of the machine stands in the scores", "report --preset tiny", 2, "scores.npz", make=photograph,

@@ -25,7 +25,7 @@ from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.verification import verify
-from tests.builders import inside_json
+from tests.builders import inside_json, rechain
 
 Call = Callable[..., tuple[int, str, str]]
 Change = Callable[[Path], bytes]
@@ -145,8 +145,19 @@ DAMAGES: list[tuple[str, Change, tuple[str, ...]]] = [
     ("sgd/history.json", put("0/class_accuracy", []), ("epoch 1: class_accuracy has 0 values",)),
     ("sgd/history.json", put("0/val_loss", None), ("0.val_loss is None",)),
     ("sgd/tensors.json", become(b"[]"), ("it has 0 rows; epochs is 2",)),
-    ("sgd/tensors.json", become(b"[{}, {}]"), ("row 1 has 0 tensors",)),
-    ("sgd/tensors.json", put("0/conv1.weight", 0), ("0.conv1.weight is 0",)),
+    ("sgd/tensors.json", become(b"[{}, {}]"), ("lacks 0.epoch",)),
+    ("sgd/tensors.json", put("0/epoch", 2), ("epoch of row 1 is 2",)),
+    ("sgd/tensors.json", put("0/tensors", {}), ("row 1 has 0 tensors",)),
+    ("sgd/tensors.json", put("1/tensors", {"x": "0" * 12}), ("row 2 has 1 tensors",)),
+    ("sgd/tensors.json", put("0/tensors/conv1.weight", 0), ("0.tensors.conv1.weight is 0",)),
+    ("sgd/tensors.json", put("0/tensors/conv1.weight", "0" * 12), ("epoch 2: the chain is broken", "entry of epoch 1")),
+    ("sgd/tensors.json", put("0/optimizer_sha256", "0" * 64), ("epoch 2: the chain is broken",)),
+    ("sgd/tensors.json", put("0/weights_sha256", "0" * 64), ("epoch 1: weights_sha256", "history.json has")),
+    ("sgd/tensors.json", put("0/previous", "0" * 64), ("epoch 1: the chain is broken", "fingerprint.json")),
+    ("config.json", put("batch_size", 9), ("adamw/tensors.json", "epoch 1: the chain is broken", "config.json")),
+    ("config.json", put("settings/2/learning_rate", 9.0), ("sgd/tensors.json", "epoch 1: the chain is broken")),
+    ("fingerprint.json", put("numeric_class", "x"), ("adamw/tensors.json", "epoch 1: the chain is broken")),
+    ("fingerprint.json", drop("initial_weights_sha256"), ("adamw/tensors.json", "epoch 1: the chain is broken")),
     ("features.json", put("sets", []), ("sets is []",)),
     ("features.json", put("sets/1/modules", {}), ("sets.1.modules",)),
     ("features.json", put("sets/0/modules/conv1/eigenvalues", []), ("sets.0.modules.conv1.eigenvalues is []",)),
@@ -190,7 +201,7 @@ def test_a_changed_file_is_refused_in_one_sentence_with_its_key(
         FinishedRun.open(own_records)
     sentence = str(raised.value)
     assert "\n" not in sentence
-    for word in (name.split("/")[-1] if name != "config.json" else "", *words):
+    for word in (name.split("/")[-1] if name not in ("config.json", "fingerprint.json") else "", *words):
         assert word in sentence
 
 
@@ -235,6 +246,7 @@ def test_a_forged_size_is_refused_with_what_it_takes_before_anything_is_drawn(
     monkeypatch.setattr(scenes, "draw", None)
     monkeypatch.setattr(capacity, "memory", lambda: 2**34)
     seal(own_run, "config.json", put("image_size", 2**14)(own_run / "config.json"))
+    rechain(own_run)
     arguments = ("--preset", "tiny", "--out", str(own_run)) if command == "report" else (str(own_run),)
     code, printed, error = call(command, *arguments)
     assert code == (1 if command == "verify" else 2)

@@ -33,6 +33,7 @@ from in4310repro.files import file_sha256
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
+from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.tensors import tensors_sha256
 from tests.sessions import arm64
@@ -64,6 +65,8 @@ def stages(folder: Path) -> Iterator[Stage]:
     for setting in TINY.settings:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)
+    # Optimizer states are in the chain too.
+    yield "hashes of the trainings", {name: chain.sha256_of(entries[-1]) for name, entries in run.tensors.items()}
     yield "test scores", {"scores.npz": file_sha256(run.folder / "scores.npz")}
     yield "metrics", {name: repr(value) for name, value in run.metrics.items()}
     yield from _features(run, numerics)

@@ -19,26 +19,28 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from in4310repro.compare import SPEED
 from in4310repro.config import Config
 from in4310repro.files import file_sha256, read_json
 from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import SPEED
 from tests.processes import METHOD
 
-# Where a process dies in the middle of a write: in checkpoints, and in the scores.
-WRITES = ("checkpoint", "scores.npz")
+# Where a process dies in the middle of a write: in checkpoints, in the scores, and in kept epochs.
+WRITES = ("checkpoint", "scores.npz", "/epochs/")
+# Of each in a run: a checkpoint per step and one between its epochs.
+NUMBERS = {"checkpoint": 5, "scores.npz": 1, "/epochs/": 2}
 
 
 def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -> None:
-    """What a killed process runs: the command `in4310repro train --resume`, without the command line."""
+    """What a killed process runs: the command `in4310repro train --resume --keep-epochs`, without the command line."""
     from in4310repro import experiment
     from in4310repro.numerics import activate
 
     if target:
         die_in_a_write(*target)
-    experiment.train(config, activate("auto", "cpu"), folder, resume=True)
+    experiment.train(config, activate("auto", "cpu"), folder, resume=True, keep_epochs=True)
 
 
 def die_in_a_write(word: str, number: int) -> None:
@@ -111,8 +113,7 @@ class Soak:
 
     def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
         """Resumes the run in the folder and kills the process; whether it was killed before it had ended."""
-        # A run writes five checkpoints, one per step and one between its epochs, and its scores once.
-        target = (write, 1 + int(generator.integers(5 if write == "checkpoint" else 1))) if write else None
+        target = (write, 1 + int(generator.integers(NUMBERS[write]))) if write else None
         process = self.start(position, folder, target)
         process.join(timeout=None if target else float(generator.random()) * self.seconds[position])
         process.kill()
@@ -150,8 +151,8 @@ def main() -> None:
         soak = Soak(Path(folder))
         for position, setting in enumerate(PRESETS["tiny"].settings):
             for number in range(20):
-                # Ten in any moment, five in a checkpoint, five in the scores.
-                write = "" if number % 2 else WRITES[number // 2 % 2]
+                # Ten in any moment, the others in a write of each kind in turn.
+                write = "" if number % 2 else WRITES[number // 2 % len(WRITES)]
                 generator = generator_for(1, "soak", position, number)
                 kills, mismatches = 0, list[str]()
                 # Where the process ended before its moment came, another one is drawn.

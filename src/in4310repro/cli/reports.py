@@ -12,6 +12,8 @@ from in4310repro.cli.console import activate_arithmetic, activate_as_recorded, p
 from in4310repro.cli.options import ConfigFile, Out, Preset, RunPath, with_overrides
 from in4310repro.config import changed_for_report, read_toml
 
+OfTrain = "No effect: train and report take the same options."
+
 
 @with_overrides
 def report(
@@ -20,13 +22,12 @@ def report(
     out: Out = None,
     reports: Annotated[Path, typer.Option(help="Where reports/PRESET goes.")] = Path("reports"),
     photographs: Annotated[bool, typer.Option(help="Draw the images of figure 7, else only list them.")] = True,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="No effect: train and report take the same options.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help=OfTrain)] = False,
+    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=OfTrain)] = False,
     overrides: Any = None,
 ) -> None:
     """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers."""
-    del resume
+    del resume, keep_epochs
     from in4310repro.runs.finished import FinishedRun
 
     run = FinishedRun.open(out or Path("runs") / preset)

@@ -10,14 +10,21 @@ import typer
 
 from in4310repro.cli.console import (
     DIFFERENCE,
+    WRONG_INPUT,
     activate_arithmetic,
     activate_as_recorded,
+    print_error,
     print_line,
     print_text,
     progress,
 )
 from in4310repro.cli.options import Data, Device, JsonOut, RunPath, choices
+from in4310repro.numerics import Numerics
 
+Replay = Annotated[
+    int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
+]
+Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.")]
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
@@ -27,12 +34,16 @@ def verify(
     numerics: OfRun = None,
     report: Annotated[Path | None, typer.Option(help="Compare the JSON files and pages of this report, too.")] = None,
     manifest_sha256: Annotated[str | None, typer.Option(help="Compare with what the last line prints.")] = None,
+    replay: Replay = None,
+    draw: Draw = None,
 ) -> None:
     """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference."""
     from in4310repro.fingerprint import Fingerprint
+    from in4310repro.replay.plan import check_request
     from in4310repro.runs import names
     from in4310repro.verification import changed_essentials, other_manifest, recorded_files
 
+    check_request(replay, draw)
     files = recorded_files(run)
     committed = other_manifest(files, manifest_sha256)
     if essentials := changed_essentials(files):
@@ -52,6 +63,8 @@ def verify(
     _end_with([*committed, *verified.differences, *of_report])
     for line in verification.last_lines(run, verified, report):
         print_line(line)
+    if replay is not None:
+        _replay(run, active, replay, draw, data)
 
 
 def _end_with(differences: list[str]) -> None:
@@ -60,6 +73,23 @@ def _end_with(differences: list[str]) -> None:
         print_line(f"difference: {difference}")
     if differences:
         raise typer.Exit(DIFFERENCE)
+
+
+def _replay(run: Path, numerics: Numerics, draws: int, seed: int | None, data: str | None) -> None:
+    """Trains epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
+    from in4310repro.replay.lines import difference_lines, missing_line, result_lines
+    from in4310repro.replay.of_run import replay
+    from in4310repro.runs.finished import FinishedRun
+
+    result = replay(FinishedRun.open(run), draws, seed, numerics, data, progress())
+    for difference in result.differences:
+        print_line(f"difference: {difference}")
+    for line in (difference_lines if result.differences else result_lines)(result):
+        print_line(line)
+    if result.missing:
+        print_error(missing_line(result))
+    if result.differences or result.missing:
+        raise typer.Exit(DIFFERENCE if result.differences else WRONG_INPUT)
 
 
 def compare(first: RunPath, second: RunPath) -> None:

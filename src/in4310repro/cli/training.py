@@ -11,6 +11,8 @@ from in4310repro import presets
 from in4310repro.cli.console import activate_arithmetic, print_line, progress
 from in4310repro.cli.options import ConfigFile, Out, Preset, with_overrides
 
+KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
+
 
 @with_overrides
 def train(
@@ -18,6 +20,7 @@ def train(
     config: ConfigFile = None,
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=KeepEpochs)] = False,
     overrides: Any = None,
 ) -> None:
     """Train three settings, select on validation, score the test set once."""
@@ -26,9 +29,11 @@ def train(
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
 
-    run = experiment.train(configuration, numerics, out or Path("runs") / preset, progress(), resume=resume)
+    folder = out or Path("runs") / preset
+    run = experiment.train(configuration, numerics, folder, progress(), resume=resume, keep_epochs=keep_epochs)
     metrics = run.metrics
     print_line(
         f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}, mean class accuracy on test "
         f"{metrics['mean_class_accuracy']:.4f}, mAP {metrics['mean_average_precision']:.4f}"
     )
+    print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")

@@ -11,9 +11,10 @@ import numpy as np
 from in4310repro.config import Config
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.deviations import Deviation
+from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import ClassMetrics
-from in4310repro.runs import names
-from in4310repro.runs.records import FeatureMaps, HistoryRow, RunMetrics, TensorHashes
+from in4310repro.runs import chain, names
+from in4310repro.runs.records import EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
 
@@ -26,7 +27,6 @@ def refuse_contradictions(
     config: Config,
     split: Split,
     histories: Mapping[str, Sequence[HistoryRow]],
-    tensors: Mapping[str, Sequence[TensorHashes]],
     metrics: RunMetrics,
     scores: Scores,
     features: FeatureMaps | None,
@@ -39,11 +39,28 @@ def refuse_contradictions(
     _refuse(folder / names.SPLIT, _wrong_in_split(split, config))
     for name, rows in histories.items():
         _refuse(folder / name / names.HISTORY, _wrong_in_history(rows, config.epochs, len(split.classes)))
-        _refuse(folder / name / names.TENSORS, _wrong_in_tensors(tensors[name], config.epochs))
     _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
     _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
     if features is not None:
         _refuse(folder / names.FEATURES, _wrong_in_features(features, config))
+
+
+def refuse_broken_chains(
+    folder: Path,
+    config: Config,
+    fingerprint: Fingerprint,
+    split: Split,
+    histories: Mapping[str, Sequence[HistoryRow]],
+    tensors: Mapping[str, Sequence[EpochHashes]],
+) -> None:
+    """Nothing, where each setting's `tensors.json` is an unbroken chain from what its training starts from.
+
+    Raises:
+        ValueError: the first link that is broken: the file, the epoch, and the value that is needed.
+    """
+    starts = chain.starts(config, fingerprint, split, tensors)
+    for name, rows in histories.items():
+        _refuse(folder / name / names.TENSORS, _wrong_in_tensors(tensors[name], rows, starts[name]))
 
 
 def _refuse(file: Path, faults: Iterator[str]) -> None:
@@ -90,12 +107,23 @@ def _wrong_lengths(record: ClassMetrics, classes: int) -> Iterator[str]:
             yield f"{key} has {len(values)} values; {names.SPLIT} has {classes} classes"
 
 
-def _wrong_in_tensors(rows: Sequence[TensorHashes], epochs: int) -> Iterator[str]:
-    if len(rows) != epochs:
-        yield f"it has {len(rows)} rows; epochs is {epochs} in {names.CONFIG}"
-    for number, row in enumerate(rows, start=1):
-        if not row or row.keys() != rows[0].keys():
-            yield f"row {number} has {len(row)} tensors; each row has those of the network"
+def _wrong_in_tensors(entries: Sequence[EpochHashes], rows: Sequence[HistoryRow], start_sha256: str) -> Iterator[str]:
+    if len(entries) != len(rows):
+        yield f"it has {len(entries)} rows; epochs is {len(rows)} in {names.CONFIG}"
+    needed, before = start_sha256, f"the start by {names.CONFIG}, {names.SPLIT} and {names.FINGERPRINT}"
+    for number, (entry, row) in enumerate(zip(entries, rows, strict=True), start=1):
+        if entry["epoch"] != number:
+            yield f"epoch of row {number} is {entry['epoch']}; {number} is needed"
+        if not entry["tensors"] or entry["tensors"].keys() != entries[0]["tensors"].keys():
+            yield f"row {number} has {len(entry['tensors'])} tensors; each row has those of the network"
+        if entry["previous"] != needed:
+            yield f"epoch {number}: the chain is broken: previous is {entry['previous']}, and {before} has {needed}"
+        if entry["weights_sha256"] != row["weights_sha256"]:
+            yield (
+                f"epoch {number}: weights_sha256 is {entry['weights_sha256']}; {names.HISTORY} has "
+                f"{row['weights_sha256']}"
+            )
+        needed, before = chain.sha256_of(entry), f"the entry of epoch {number}"
 
 
 def _wrong_in_metrics(

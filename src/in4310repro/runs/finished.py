@@ -17,10 +17,10 @@ from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.progress import Progress
-from in4310repro.runs import names
-from in4310repro.runs.consistency import refuse_contradictions
+from in4310repro.runs import chain, names
+from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.records import FeatureMaps, HistoryRow, RunMetrics, TensorHashes
+from in4310repro.runs.records import EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.scores import Scores
 from in4310repro.tensors import tensors_sha256
 
@@ -41,7 +41,7 @@ class FinishedRun:
     fingerprint: Fingerprint
     split: Split
     histories: Mapping[str, list[HistoryRow]]  # by setting, in the order of their training
-    tensors: Mapping[str, list[TensorHashes]]  # by setting, after each epoch
+    tensors: Mapping[str, list[EpochHashes]]  # by setting, after each epoch
     metrics: RunMetrics
     scores: Scores  # of the test set, without logits
     features: FeatureMaps | None  # None until they are measured
@@ -55,7 +55,9 @@ class FinishedRun:
                 format.
         """
         files = finished_files(folder)
-        config = configuration.from_json(files.read_json(names.CONFIG), f"{folder / names.CONFIG}")
+        recorded, file = files.read_json(names.CONFIG), f"{folder / names.CONFIG}"
+        configuration.check_format(recorded, file)
+        config = configuration.from_json(recorded, file)
         settings = [setting.name for setting in config.settings]
         metrics: RunMetrics = files.read_record(names.METRICS, RunMetrics)
         measured = (folder / names.FEATURES).exists()
@@ -66,12 +68,13 @@ class FinishedRun:
             fingerprint=files.read_record(names.FINGERPRINT, Fingerprint),
             split=from_csv(files.file(names.SPLIT), Path(config.data or ".")),
             histories={n: files.read_record(names.of_setting(n, names.HISTORY), list[HistoryRow]) for n in settings},
-            tensors={n: files.read_record(names.of_setting(n, names.TENSORS), list[TensorHashes]) for n in settings},
+            tensors={n: files.read_record(names.of_setting(n, names.TENSORS), list[EpochHashes]) for n in settings},
             metrics=metrics,
             scores=_read_scores(files, metrics["loss"]),
             features=files.read_record(names.FEATURES, FeatureMaps) if measured else None,
         )
-        refuse_contradictions(folder, config, run.split, run.histories, run.tensors, metrics, run.scores, run.features)
+        refuse_contradictions(folder, config, run.split, run.histories, metrics, run.scores, run.features)
+        refuse_broken_chains(folder, config, run.fingerprint, run.split, run.histories, run.tensors)
         return run
 
     @property
@@ -83,6 +86,11 @@ class FinishedRun:
     def classes(self) -> list[str]:
         """The class names, in the order of labels and scores."""
         return self.metrics["classes"]
+
+    @property
+    def training_sha256(self) -> str:
+        """The hash of the selected setting's last entry in the chain, which commits to its whole training."""
+        return chain.sha256_of(self.tensors[self.metrics["setting"]][-1])
 
     def selected_network(self) -> torch.nn.Module:
         """The network that the test set was scored with, on the CPU.

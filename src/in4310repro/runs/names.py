@@ -1,5 +1,7 @@
 """Names of the files of a run folder; they stand here and nowhere else."""
 
+import re
+
 CONFIG = "config.json"
 FINGERPRINT = "fingerprint.json"
 SPLIT = "split.csv"
@@ -13,6 +15,8 @@ TENSORS = "tensors.json"
 BEST_WEIGHTS = "best.safetensors"
 LAST_WEIGHTS = "last.safetensors"  # only with the deviation warm-start
 CHECKPOINTS = "checkpoint"  # a folder, while the setting trains
+# A folder, where epochs are kept. Its files are not in the manifest: tensors.json, which is, holds their hashes.
+KEPT_EPOCHS = "epochs"
 
 OF_RUN = (CONFIG, FINGERPRINT, SPLIT, SCORES, METRICS, FEATURES)
 OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
@@ -27,3 +31,13 @@ def is_of_run(name: str) -> bool:
     """Whether a file of this name, below the folder of a run, is one of a run, with whatever settings."""
     folder, _, file = name.rpartition("/")
     return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
+
+
+def kept_epoch(setting: str, epoch: int) -> str:
+    """The name of the weights and the optimizer state after an epoch, from 1."""
+    return of_setting(setting, f"{KEPT_EPOCHS}/{epoch:06d}.safetensors")
+
+
+def is_kept_epoch(name: str) -> bool:
+    """Whether a file of a run is one of those, which the manifest does not list."""
+    return re.fullmatch(rf"[^/]+/{KEPT_EPOCHS}/\d{{6,}}\.safetensors", name) is not None

@@ -16,6 +16,20 @@ Supports = dict[Text, dict[Text, Count]]  # part -> class -> images
 TensorHashes = dict[Text, ShortHash]  # tensor -> the first 12 hex digits of its sha256
 
 
+class EpochHashes(TypedDict):
+    """One entry of `tensors.json`: what an epoch left, and the entry before it (see `runs.chain`)."""
+
+    epoch: PositiveCount
+    previous: Sha256  # of the entry before, of the first one that of what the training starts from
+    weights_sha256: Sha256  # of weights and buffers
+    optimizer_sha256: Sha256
+    tensors: TensorHashes
+
+
+# Of a history row: how long it took is no result.
+SPEED = "images_per_second"
+
+
 class HistoryRow(ClassMetrics):
     """One epoch of a setting, measured on validation after its last step."""
 

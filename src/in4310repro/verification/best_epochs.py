@@ -66,7 +66,7 @@ def best_epoch_differences(
 def _tensor_differences(
     run: FinishedRun, setting: str, epoch: int, stored: Mapping[str, torch.Tensor]
 ) -> Iterator[str]:
-    recorded = run.tensors[setting][epoch - 1]
+    recorded = run.tensors[setting][epoch - 1]["tensors"]
     hashes = {name: digits[:12] for name, digits in tensor_hashes(stored).items()}
     if changed := [name for name in dict.fromkeys([*hashes, *recorded]) if hashes.get(name) != recorded.get(name)]:
         file = run.folder / names.of_setting(setting, names.TENSORS)

@@ -1,0 +1,134 @@
+"""Epochs of one setting: the steps of the optimizer and the validation after them, from any position; no file."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from in4310repro import optimizers
+from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
+from in4310repro.checkpoints import Position
+from in4310repro.config import Config, OptimizerSetting
+from in4310repro.data.batches import Batch, training_batches, training_ranges
+from in4310repro.data.images import ImageSet
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict
+from in4310repro.progress import SILENT, Progress
+from in4310repro.runs.records import HistoryRow
+from in4310repro.tensors import tensors_sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingInputs:
+    """One setting to train: the network before it, the images, and what decides how."""
+
+    model: torch.nn.Module
+    training: ImageSet
+    validation: ImageSet
+    config: Config
+    setting: OptimizerSetting
+    numerics: Numerics
+    progress: Progress = SILENT
+
+
+def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
+    """Nothing, where this machine may hold a training step.
+
+    Raises:
+        ValueError: names the settings, what they take, and what there is.
+    """
+    if numerics.device == "cpu":
+        what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
+        refuse_beyond_memory(what, config.batch_size * config.image_size**2 * TRAINING_BYTES)
+
+
+class Epochs:
+    """The network of a task, its optimizer and the position that they are at, which `train` advances."""
+
+    def __init__(self, task: TrainingInputs) -> None:
+        self.task = task
+        self.model = task.numerics.place(task.model)
+        self.optimizer = optimizers.build(task.setting, self.model.parameters(), portable=task.numerics.portable)
+        self.position = Position()
+
+    @property
+    def title(self) -> str:
+        """The setting and the epoch that is next."""
+        return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
+
+    def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
+        """Mean loss over an epoch's images, each at the weights it met, and images per second.
+
+        Starts after the batches that the position counts as done, and advances the position but for its epoch.
+
+        Args:
+            after_step: called after each step, when the position includes it.
+
+        Raises:
+            ValueError: the loss is no longer finite.
+        """
+        config, position, images = self.task.config, self.position, self.task.training
+        loader = training_batches(images, config.batch_size, config.augmentation, config.seed, position.epoch)
+        total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.numerics.device)
+        start, images_done, speed = time.perf_counter(), 0, 0.0
+        self.model.train()
+        with self.task.progress.task(self.title, len(images)) as advance:
+            advance(min(position.batch * config.batch_size, len(images)), "")
+            for batch in itertools.islice(loader, position.batch, None):
+                loss = self._step(batch)
+                value = float(loss)
+                self._refuse_non_finite("training", value)
+                total += loss.double() * len(batch.paths)
+                position.batch += 1
+                position.loss = float(total)
+                images_done += len(batch.paths)
+                speed = images_done / (time.perf_counter() - start)
+                advance(len(batch.paths), f"loss {value:.3f}, {speed:.0f} images/s")
+                after_step()
+        return position.loss / len(images), speed
+
+    def validate(self, train_loss: float, speed: float) -> HistoryRow:
+        """The row of the epoch that was just trained.
+
+        Raises:
+            ValueError: the loss is not finite.
+        """
+        task, epoch = self.task, self.position.epoch + 1
+        scores = predict(self.model, task.validation, task.config, task.numerics, epoch=epoch)
+        self._refuse_non_finite("validation", scores.loss)
+        return HistoryRow(
+            epoch=epoch,
+            train_loss=train_loss,
+            val_loss=scores.loss,
+            **scores.metrics(task.config.protocol),
+            images_per_second=speed,
+            weights_sha256=tensors_sha256(self.model.state_dict()),
+        )
+
+    def _step(self, batch: Batch) -> torch.Tensor:
+        """One step of the optimizer; returns the mean loss of the batch."""
+        task, config, position = self.task, self.task.config, self.position
+        steps = len(training_ranges(len(task.training), config.batch_size))
+        step = position.epoch * steps + position.batch
+        factor = optimizers.learning_rate_factor(step, steps * config.epochs, config.schedule, config.warm_up)
+        optimizers.set_learning_rate(self.optimizer, task.setting.learning_rate * factor)
+        self.optimizer.zero_grad()
+        logits = self.model(batch.images.to(task.numerics.device))
+        loss = task.numerics.cross_entropy(logits, batch.labels.to(task.numerics.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _refuse_non_finite(self, name: str, loss: float) -> None:
+        """Raises ValueError for a loss that is not finite, with what can have made it so."""
+        if math.isfinite(loss):
+            return
+        advice = f"a learning_rate below {self.task.setting.learning_rate} may keep it finite"
+        if name == "training" and not self.position.epoch and not self.position.batch:
+            advice = "it is so before the first step, so the initial weights are at fault and not the learning_rate"
+        raise ValueError(f"{self.title}: the {name} loss is {loss}; {advice}")

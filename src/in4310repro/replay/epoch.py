@@ -1,0 +1,99 @@
+"""One epoch trained again and compared with what the run says of it: tensors, optimizer state, losses, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from in4310repro import checkpoints
+from in4310repro.checkpoints import Position
+from in4310repro.differences import differences
+from in4310repro.epochs import Epochs, TrainingInputs
+from in4310repro.paths import inside
+from in4310repro.runs import chain, names
+from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
+from in4310repro.tensors import tensors_sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a run says of one epoch of a setting."""
+
+    epoch: int  # from 1
+    entry: EpochHashes
+    row: HistoryRow
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The state after an epoch: weights and buffers, and the optimizer's by `INDEX.NAME`."""
+
+    weights: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, torch.Tensor]
+
+
+def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
+    """The kept state after an epoch, which equals its entry in the chain.
+
+    Raises:
+        ValueError: the file is damaged, or holds another state than the entry commits to; names the epoch.
+    """
+    epoch = before["epoch"]
+    file = inside(folder, names.kept_epoch(setting, epoch))
+    kept = Kept(*checkpoints.read_kept(file))
+    for what, tensors, needed in (
+        ("weights", kept.weights, before["weights_sha256"]),
+        ("optimizer state", kept.optimizer, before["optimizer_sha256"]),
+    ):
+        if tensors_sha256(tensors) != needed:
+            raise ValueError(f"{file} holds other {what} than {names.TENSORS} commits to after epoch {epoch}")
+    return kept
+
+
+def train_again(
+    inputs: TrainingInputs, claim: Claim, kept: Kept | None, interrupted: Callable[[], bool] = lambda: False
+) -> Claim:
+    """What one epoch gives now, in the form of what the run says of it.
+
+    Args:
+        inputs: with the network as it was before the epoch.
+        claim: which epoch, and the entry before it.
+        kept: the state before the epoch; None for the first.
+        interrupted: whether to stop after the step.
+
+    Raises:
+        ValueError: a loss is not finite, or the kept state is of another network or optimizer.
+        KeyboardInterrupt: when interrupted.
+    """
+
+    def stop() -> None:
+        if interrupted():
+            raise KeyboardInterrupt
+
+    epochs = Epochs(inputs)
+    if kept:
+        source = f"the kept state after epoch {claim.epoch - 1}"
+        checkpoints.put(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
+    epochs.position = Position(epoch=claim.epoch - 1)
+    row = epochs.validate(*epochs.train(stop))
+    state = checkpoints.optimizer_tensors(epochs.optimizer)
+    entry = chain.entry(claim.epoch, claim.entry["previous"], epochs.model.state_dict(), state)
+    return Claim(epoch=claim.epoch, entry=entry, row=row)
+
+
+def claim_differences(claimed: Claim, computed: Claim) -> Iterator[str]:
+    """What an epoch gives otherwise than the run says, as clauses; how long it took is not compared."""
+    saved, now = claimed.entry["tensors"], computed.entry["tensors"]
+    other = [name for name in dict.fromkeys([*saved, *now]) if saved.get(name) != now.get(name)]
+    if other:
+        yield f"{len(other)} of {len(saved)} tensors are others, the first is {other[0]}"
+    elif claimed.entry["weights_sha256"] != computed.entry["weights_sha256"]:
+        yield f"weights_sha256 is {claimed.entry['weights_sha256']}, and {computed.entry['weights_sha256']} now"
+    if claimed.entry["optimizer_sha256"] != computed.entry["optimizer_sha256"]:
+        yield "the optimizer state is another"
+    for each in differences(claimed.row, computed.row):
+        if each.path not in (SPEED, "weights_sha256"):
+            yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"

@@ -1,0 +1,202 @@
+"""replay(): known and drawn epochs of a run's selected setting, trained again from what the run kept."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from in4310repro import models
+from in4310repro.config import OptimizerSetting
+from in4310repro.data.images import load_images
+from in4310repro.deviations import Deviation
+from in4310repro.epochs import TrainingInputs, refuse_too_large_a_step
+from in4310repro.numerics import Numerics
+from in4310repro.progress import SILENT, Progress, interrupts
+from in4310repro.replay import epoch as one_epoch
+from in4310repro.replay.epoch import Claim, Kept
+from in4310repro.replay.plan import Plan, make_plan
+from in4310repro.runs import chain, names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.tensors import tensors_sha256
+
+LARGEST_SEED = 2**32  # of a seed that is drawn here, so that a person can copy it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What came of a replay."""
+
+    plan: Plan
+    training_sha256: str  # of the last entry of the chain
+    portable: bool
+    first_epoch_from: str | None = None  # with the deviation warm-start, the setting whose last weights it takes
+    replayed: list[int] = field(default_factory=list)  # epochs that were trained again
+    missing: dict[int, str] = field(default_factory=dict)  # why an epoch was not
+    differences: list[str] = field(default_factory=list)  # as sentences
+
+
+class _MissingError(Exception):
+    """What an epoch starts from is not at hand."""
+
+
+def replay(
+    run: FinishedRun,
+    draws: int,
+    seed: int | None,
+    numerics: Numerics,
+    data: str | None = None,
+    progress: Progress = SILENT,
+) -> Replay:
+    """Trains the first, the last and the selected epoch of the selected setting again, and others that are drawn.
+
+    Each starts from the kept state of the epoch before it, which must equal its entry in the chain; the first from the
+    initial weights, drawn or read again. Every tensor, the optimizer state, the training loss and the validation row
+    are compared to the bit. The images are decoded again.
+
+    Args:
+        run: that was verified.
+        draws: how many other epochs are drawn.
+        seed: of the draw; None draws one.
+        numerics: the arithmetic of this process.
+        data: the folder of the images; None: where the configuration says, or the embedded scenes.
+        progress: where to show how far it is.
+
+    Raises:
+        ValueError: fewer epochs are left than are to be drawn; this arithmetic is not the run's; an image is missing or
+            has other bytes than when the run was made; a training step is too large for this machine.
+        KeyboardInterrupt: after a step.
+    """
+    setting = next(each for each in run.config.settings if each.name == run.metrics["setting"])
+    seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
+    plan = make_plan(setting.name, run.config.epochs, run.metrics["epoch"], draws, seed)
+    _refuse_other_arithmetic(run, numerics)
+    refuse_too_large_a_step(run.config, numerics)
+    inputs_of = _load_inputs(run, setting, numerics, data, progress)
+    result = Replay(
+        plan=plan,
+        training_sha256=run.training_sha256,
+        portable=numerics.portable,
+        first_epoch_from=_setting_before(run, setting),
+    )
+    with interrupts() as interrupted:
+        for epoch in plan.epochs:
+            progress.message(f"training epoch {epoch} of {setting.name} again")
+            try:
+                result.differences.extend(_epoch_differences(run, setting, epoch, inputs_of, interrupted))
+                result.replayed.append(epoch)
+            except _MissingError as error:
+                result.missing[epoch] = str(error)
+            if interrupted():
+                raise KeyboardInterrupt
+    return result
+
+
+def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
+    recorded, made_in = run.fingerprint["numeric_class"], run.fingerprint["numerics"]
+    if recorded == numerics.numeric_class:
+        return
+    why = (
+        "portable arithmetic of one version has one class on every machine"
+        if made_in == "portable"
+        else "native arithmetic repeats where the class is the same, so that other bits would show nothing"
+    )
+    raise ValueError(
+        f"{run.folder} was trained in {made_in} arithmetic of numeric class {recorded}, and this process computes in "
+        f"{numerics.mode} arithmetic of class {numerics.numeric_class}: no epoch is trained again; {why}"
+    )
+
+
+def _load_inputs(
+    run: FinishedRun, setting: OptimizerSetting, numerics: Numerics, data: str | None, progress: Progress
+) -> Callable[[torch.nn.Module], TrainingInputs]:
+    """Decodes the images; what is returned makes the inputs of a training that starts from a network."""
+    split = run.split_below(data)
+    training, validation = (
+        load_images(
+            part,
+            split.root,
+            split.parts[chain.part_read_as(part, run.config)],
+            run.config.image_size,
+            cache=False,
+            progress=progress,
+        )
+        for part in ("training", "validation")
+    )
+    return lambda model: TrainingInputs(
+        model=model,
+        training=training,
+        validation=validation,
+        config=run.config,
+        setting=setting,
+        numerics=numerics,
+        progress=progress,
+    )
+
+
+def _epoch_differences(
+    run: FinishedRun,
+    setting: OptimizerSetting,
+    epoch: int,
+    inputs_of: Callable[[torch.nn.Module], TrainingInputs],
+    interrupted: Callable[[], bool],
+) -> list[str]:
+    """What one epoch gives otherwise than the run says, as sentences.
+
+    Raises:
+        _MissingError: what it starts from is not there.
+    """
+    entries, rows = run.tensors[setting.name], run.histories[setting.name]
+    claim, where = Claim(epoch=epoch, entry=entries[epoch - 1], row=rows[epoch - 1]), f"{setting.name}, epoch {epoch}"
+    try:
+        model, kept = _initial(run, setting) if epoch == 1 else _kept(run, setting, epoch)
+        computed = one_epoch.train_again(inputs_of(model), claim, kept, interrupted)
+    except ValueError as error:
+        return [f"{where}: it cannot be trained again: {error}"]
+    return [f"{where}, trained again: {clause}" for clause in one_epoch.claim_differences(claim, computed)]
+
+
+def _initial(run: FinishedRun, setting: OptimizerSetting) -> tuple[torch.nn.Module, None]:
+    """The network before the first step, which is drawn or read again.
+
+    Raises:
+        ValueError: it is another one than the chain starts from.
+        _MissingError: its weights are from a file that is not at hand.
+    """
+    config, needed, source = run.config, run.fingerprint.get("initial_weights_sha256"), "the initial weights"
+    try:
+        if before := _setting_before(run, setting):
+            name = names.of_setting(before, names.LAST_WEIGHTS)
+            needed, source = run.tensors[before][-1]["weights_sha256"], f"{run.folder / name}"
+            model = models.from_state(config.model, len(run.classes), run.files.read_tensors(name), source)
+        else:
+            model = models.build(config.model, len(run.classes), config.seed, config.weights)
+    except ValueError as error:
+        raise _MissingError(str(error)) from None
+    if tensors_sha256(model.state_dict()) != needed:
+        raise ValueError(f"{source} are others than the training started from: sha256 {needed} is needed")
+    return model, None
+
+
+def _setting_before(run: FinishedRun, setting: OptimizerSetting) -> str | None:
+    """With the deviation warm-start, the setting whose trained network is the start of this one."""
+    settings = [each.name for each in run.config.settings]
+    place = settings.index(setting.name)
+    return settings[place - 1] if place and Deviation.WARM_START in run.config.protocol else None
+
+
+def _kept(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple[torch.nn.Module, Kept]:
+    """The network before an epoch as it was kept, and the kept state.
+
+    Raises:
+        ValueError: it is damaged, or another one than the chain commits to.
+        _MissingError: it was not kept.
+    """
+    name = names.kept_epoch(setting.name, epoch - 1)
+    if not (run.folder / name).exists():
+        raise _MissingError(f"{(run.folder / name).parent} has no state before it; train --keep-epochs keeps them")
+    kept = one_epoch.read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
+    model = models.from_state(run.config.model, len(run.classes), dict(kept.weights), f"{run.folder / name}")
+    return model, kept

@@ -1,0 +1,90 @@
+"""Which epochs are trained again: three that everyone knows and some that are drawn, and what a draw finds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from in4310repro.randomness import generator_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The epochs of a setting that are trained again, from 1."""
+
+    setting: str
+    known: tuple[int, ...]  # the first, the last and the selected one, in order
+    drawn: tuple[int, ...]  # from the others, in order
+    others: int  # epochs that are not known, drawn or not
+    seed: int  # of the draw
+
+    @property
+    def epochs(self) -> list[int]:
+        """All of them, in order."""
+        return sorted((*self.known, *self.drawn))
+
+
+def check_request(draws: int | None, seed: int | None) -> None:
+    """Nothing, where `--replay` and `--draw` can be of some run.
+
+    Raises:
+        ValueError: one is negative, or a seed comes without a number of draws.
+    """
+    if draws is None and seed is not None:
+        raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
+    for option, value in (("--replay", draws), ("--draw", seed)):
+        if value is not None and value < 0:
+            raise ValueError(f"{option} {value}: it is at least 0")
+
+
+def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -> Plan:
+    """The plan for a setting.
+
+    Every set of so many others is equally likely, and a function of the seed: the others are put in the order of one
+    number that is drawn for each, and the first are taken.
+
+    Args:
+        setting: its name.
+        epochs: of its training.
+        selected: the epoch whose weights scored the test set, from 1.
+        draws: how many of the others are trained again.
+        seed: of the draw, not negative.
+
+    Raises:
+        ValueError: there are fewer others, or a number is negative (`check_request`).
+
+    Examples:
+        >>> make_plan("sgd", 5, selected=2, draws=1, seed=0)
+        Plan(setting='sgd', known=(1, 2, 5), drawn=(4,), others=2, seed=0)
+    """
+    known = sorted({1, selected, epochs})
+    others = [epoch for epoch in range(1, epochs + 1) if epoch not in known]
+    check_request(draws, seed)
+    if draws > len(others):
+        raise ValueError(
+            f"--replay {draws}: setting {setting} has {len(others)} epochs beside the first, the last and the selected "
+            f"one, which are trained again in any case; 0 to {len(others)} are valid"
+        )
+    order = sorted(others, key=lambda epoch: generator_for(seed, "replay", epoch).random())
+    return Plan(setting=setting, known=tuple(known), drawn=tuple(sorted(order[:draws])), others=len(others), seed=seed)
+
+
+def chance_to_find(false: int, others: int, draws: int) -> float:
+    """The chance that a draw meets at least one of the false epochs: 1 - C(N - m, K) / C(N, K), hypergeometric.
+
+    Args:
+        false: m, epochs that are false among the others.
+        others: N, epochs that are drawn from.
+        draws: K, that are drawn.
+
+    Examples:
+        >>> f"{chance_to_find(1, 17, 3):.0%}, {chance_to_find(5, 17, 5):.0%}, {chance_to_find(10, 17, 4):.0%}"
+        '18%, 87%, 99%'
+    """
+    return 1 - math.comb(others - false, draws) / math.comb(others, draws)
+
+
+def chances(plan: Plan) -> list[tuple[int, float]]:
+    """Numbers of false epochs among the others (1, 5, half and all), with the chance to find one of them."""
+    counts = sorted({count for count in (1, 5, plan.others // 2, plan.others) if 0 < count <= plan.others})
+    return [(count, chance_to_find(count, plan.others, len(plan.drawn))) for count in counts]

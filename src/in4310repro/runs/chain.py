@@ -1,0 +1,99 @@
+"""The chain of a training: each epoch's hashes hold the hash of the entry before, so the last one commits to all.
+
+The formula stands in docs/replay.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from in4310repro.config import Config, OptimizerSetting
+from in4310repro.data.splits import Split, to_csv
+from in4310repro.deviations import Deviation
+from in4310repro.fingerprint import Fingerprint
+from in4310repro.runs.records import EpochHashes
+from in4310repro.tensors import tensor_hashes, tensors_sha256
+
+DIGITS = 12  # of the sha256 of each tensor
+# Of the configuration: what decides how weights move, beside what is hashed or named on its own.
+OF_TRAINING = ("model", "image_size", "batch_size", "epochs", "seed", "augmentation", "schedule", "warm_up")
+
+
+def sha256_of(value: Mapping[str, Any]) -> str:
+    """The sha256 of a JSON object's canonical bytes: sorted keys, no spaces, ASCII."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def entry(
+    epoch: int, previous: str, weights: Mapping[str, torch.Tensor], optimizer_state: Mapping[str, torch.Tensor]
+) -> EpochHashes:
+    """The entry of an epoch.
+
+    Args:
+        epoch: from 1.
+        previous: the hash of the entry before, or of what the training starts from.
+        weights: weights and buffers after the epoch.
+        optimizer_state: its tensors after the epoch, by `INDEX.NAME` (see `checkpoints.optimizer_tensors`).
+    """
+    return {
+        "epoch": epoch,
+        "previous": previous,
+        "weights_sha256": tensors_sha256(weights),
+        "optimizer_sha256": tensors_sha256(optimizer_state),
+        "tensors": {name: digits[:DIGITS] for name, digits in tensor_hashes(weights).items()},
+    }
+
+
+def start_sha256(
+    config: Config, setting: OptimizerSetting, split_sha256: str, initial_weights_sha256: str, numeric_class: str
+) -> str:
+    """The hash of what a setting's training starts from, which the first entry holds as `previous`.
+
+    Args:
+        config: of the run.
+        setting: that is trained.
+        split_sha256: of the bytes of `split.csv`.
+        initial_weights_sha256: of weights and buffers before the first step.
+        numeric_class: of the arithmetic.
+    """
+    return sha256_of(
+        {
+            "config": {name: getattr(config, name) for name in OF_TRAINING},
+            "initial_weights_sha256": initial_weights_sha256,
+            "numeric_class": numeric_class,
+            "setting": asdict(setting),
+            "split_sha256": split_sha256,
+            "training_images": part_read_as("training", config),
+        }
+    )
+
+
+def split_sha256(split: Split) -> str:
+    """The sha256 of the bytes of `split.csv`."""
+    return hashlib.sha256(to_csv(split)).hexdigest()
+
+
+def part_read_as(part: str, config: Config) -> str:
+    """The part of the split whose images are read as a part: with the deviation shared-split always the test part."""
+    return "test" if Deviation.SHARED_SPLIT in config.protocol else part
+
+
+def starts(
+    config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
+) -> dict[str, str]:
+    """By setting, the hash of what its training starts from, as the files of a run have it."""
+    split_hash, numeric_class = split_sha256(split), fingerprint["numeric_class"]
+    initial = fingerprint.get("initial_weights_sha256", "")
+    found = {}
+    for setting in config.settings:
+        found[setting.name] = start_sha256(config, setting, split_hash, initial, numeric_class)
+        if Deviation.WARM_START in config.protocol and tensors[setting.name]:
+            initial = tensors[setting.name][-1]["weights_sha256"]
+    return found

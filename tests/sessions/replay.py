@@ -1,0 +1,88 @@
+"""A run trained here, its epochs trained again with every instruction set that this processor has: equal bits or not.
+
+    python -m tests.sessions.replay
+
+Trains the tiny preset with the widest set and keeps its epochs; then `verify --replay` runs in a process for each
+set, which that process alone has (and under qemu-x86_64 as a Haswell, where it is installed). A control must fail: the
+same with one training loss changed by 1e-9. About a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from in4310repro import arithmetic, cli, experiment
+from in4310repro.arithmetic import library
+from in4310repro.features import kernel
+from in4310repro.numerics import activate
+from in4310repro.presets import PRESETS
+from in4310repro.runs.folder import RunFolder
+
+OPTIONS = ("--replay", "1", "--draw", "0")
+EMULATED = ("qemu-x86_64", "-cpu", "Haswell-v4")
+
+
+def verify_with(instruction_set: str, words: Sequence[str]) -> None:
+    """The command `verify` in this process, which has one instruction set; none is the processor's choice."""
+    if instruction_set != "any":
+        library.SETS = (instruction_set,)  # type: ignore[assignment]
+        kernel.active_kernel = lambda: kernel.load_kernel(instruction_set)  # type: ignore[assignment]
+    sys.stdout.write(f"kernels of {arithmetic.instruction_set()}\n")
+    sys.argv = ["in4310repro", "verify", *words]
+    cli.main()
+
+
+def elsewhere(instruction_set: str, run: Path, emulator: Sequence[str] = ()) -> tuple[int, str]:
+    """Exit code and output of `verify --replay` in a process with one instruction set."""
+    words = [*emulator, sys.executable, "-m", "tests.sessions.replay", instruction_set, str(run), *OPTIONS]
+    done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + (done.stderr[-1000:] if done.returncode > 1 else "")
+
+
+def changed(run: Path, folder: Path) -> Path:
+    """A copy of a run in which one training loss is another, in the manifest too."""
+    shutil.copytree(run, folder, copy_function=os.link)
+    copy = RunFolder.open(folder)
+    for setting in copy.read_json("config.json")["settings"]:
+        name = f"{setting['name']}/history.json"
+        rows = copy.read_json(name)
+        rows[0]["train_loss"] += 1e-9
+        copy.write_json(name, rows)
+    return folder
+
+
+def main() -> None:
+    """What each instruction set says; exit code 1 where one differs, or where the control does not."""
+    if words := sys.argv[1:]:
+        verify_with(words[0], words[1:])
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["IN4310REPRO_CACHE"] = f"{scratch}/cache"
+        config = replace(PRESETS["tiny"], epochs=4)
+        run = experiment.train(config, activate("portable", "cpu"), Path(scratch) / "run", keep_epochs=True).folder
+        control = changed(run, Path(scratch) / "control")
+        sys.stdout.write(f"trained with {arithmetic.instruction_set()}\n")
+        places: dict[str, tuple[str, tuple[str, ...]]] = {
+            name: (name, ()) for name in library.SETS if (built := library.compiled(name)) and built.usable
+        }
+        if shutil.which(EMULATED[0]):
+            places[" ".join(EMULATED)] = ("any", EMULATED)
+        wrong = 0
+        for place, (instruction_set, emulator) in places.items():
+            code, printed = elsewhere(instruction_set, run, emulator)
+            caught, difference = elsewhere(instruction_set, control, emulator)
+            wrong += code != 0 or caught != 1
+            sys.stdout.write(f"\n{place}: exit code {code}\n{printed}control: exit code {caught}\n{difference}")
+            sys.stdout.flush()
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
