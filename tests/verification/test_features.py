@@ -74,7 +74,6 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
 def test_weights_from_elsewhere_leave_claims_that_drawn_ones_do_not(again: Again) -> None:
     run, *_ = again
     pretrained = replace(run, config=replace(run.config, weights="imagenet"))
-    assert "the initial weights from the seed" in proven(run)
-    assert "the feature maps" in proven(run)
-    assert not {"the initial weights from the seed", "the feature maps"} & set(proven(pretrained))
+    of_drawn = {"the initial weights from the seed", "the feature maps (eigenvalues within 1e-11 of the largest)"}
+    assert set(proven(run)) - set(proven(pretrained)) == of_drawn
     assert len(claimed(pretrained)) == len(claimed(run)) + 2

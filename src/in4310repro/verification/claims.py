@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.features import SPECTRUM_TOLERANCE
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
 ELSEWHERE = "shown by verify where the files are at hand"
@@ -54,7 +55,8 @@ def proven(run: FinishedRun, *, start: bool | None = None) -> list[str]:
     if start:
         listed.insert(1, f"the initial weights from {'the seed' if run.config.weights == 'none' else _weights(run)}")
     if start and run.features is not None:
-        listed.append("the feature maps")
+        tolerance = SPECTRUM_TOLERANCE[run.features["precision"]]
+        listed.append(f"the feature maps (eigenvalues within {tolerance:g} of the largest)")
     return listed
 
 
