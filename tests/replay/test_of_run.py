@@ -195,7 +195,7 @@ def test_a_training_image_that_is_not_there_is_wrong_input(
     (root / path).unlink()
     code, _, error = call("verify", str(kept_run), "--data", str(root), "--replay", "0")
     assert code == 2
-    assert f"image {path} of the split is not below {root}" in error
+    assert f"training image {path} is not below {root}" in error
 
 
 @pytest.mark.parametrize("mode", ["portable", "native"])

@@ -27,6 +27,12 @@ def of_setting(setting: str, name: str) -> str:
     return f"{setting}/{name}"
 
 
+def is_of_run(name: str) -> bool:
+    """Whether a file of this name, below the folder of a run, is one of a run, with whatever settings."""
+    folder, _, file = name.rpartition("/")
+    return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
+
+
 def kept_epoch(setting: str, epoch: int) -> str:
     """The name of the weights and the optimizer state after an epoch, from 1."""
     return of_setting(setting, f"{KEPT_EPOCHS}/{epoch:06d}.safetensors")
@@ -35,9 +41,3 @@ def kept_epoch(setting: str, epoch: int) -> str:
 def is_kept_epoch(name: str) -> bool:
     """Whether a file of a run is one of those, which the manifest does not list."""
     return re.fullmatch(rf"[^/]+/{KEPT_EPOCHS}/\d{{6,}}\.safetensors", name) is not None
-
-
-def is_of_run(name: str) -> bool:
-    """Whether a file of this name, below the folder of a run, is one of a run, with whatever settings."""
-    folder, _, file = name.rpartition("/")
-    return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)

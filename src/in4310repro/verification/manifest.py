@@ -108,12 +108,16 @@ def files_of_run(folder: Path) -> list[str]:
 def foreign_files(folder: Path) -> str:
     """What else than a run's files lies in its folder, as a sentence; empty where nothing does."""
     written = {names.MANIFEST, *files_of_run(folder)}
-    others = [name for name in _files(folder) if name not in written and not names.is_kept_epoch(name)]
-    foreign = [name for name in others if f"/{names.CHECKPOINTS}/" not in name]
+    foreign = [name for name in _files(folder) if name not in written and not _is_of_training(name)]
     if not foreign:
         return ""
     more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
     return f"{folder} also holds {', '.join(foreign[:SHOWN])}{more}, which no run writes and nothing here looked at"
+
+
+def _is_of_training(name: str) -> bool:
+    """Whether a file is one that a training keeps beside its results: a checkpoint, or a kept epoch."""
+    return f"/{names.CHECKPOINTS}/" in name or names.is_kept_epoch(name)
 
 
 def _files(folder: Path) -> Iterator[str]:
