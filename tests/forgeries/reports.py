@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from in4310repro.files import json_bytes, read_json
 from tests.builders import inside_json
+from tests.forgeries.changes import sealed
 from tests.forgeries.forger import Forger
-from tests.forgeries.row import Forge, forgeries_of
+from tests.forgeries.row import HANDED_OVER, Forge, forgeries_of
 
 REPORT = "reports/tiny"
 
@@ -50,7 +51,7 @@ def of_another_run(forger: Forger) -> None:
 row = forgeries_of("report", start="reported", options=f"--report {REPORT}")
 ROWS = [
     row("a number of a figure", put("figure04.json", "ours/mean_class_accuracy", 0.99), "figure04.json"),
-    row("an eigenvalue of a figure", put("figure09.json", "eigenvalues/conv1/0", 9.9), "figure09.json"),
+    row("a name in a figure", put("figure09.json", "name", "ImageNet"), "figure09.json"),
     row("the test result in run.json", put("run.json", "metrics/mean_class_accuracy", 0.99), "run.json"),
     row("a hash in run.json", put("run.json", "files_sha256/metrics.json", "0" * 64), "run.json"),
     row("a figure's numbers deleted", gone("figure04.json"), "figure04.json"),
@@ -61,4 +62,18 @@ ROWS = [
         "report.md",
     ),
     row("a figure's picture", page("figure04.png", lambda data: data + b"\0"), "figure04.png"),
+    row(
+        "another run after the hash was handed over",
+        of_another_run,
+        "sha256",
+        start="tiny",
+        options=f"--manifest-sha256 {HANDED_OVER}",
+    ),
+    row(
+        "a claim changed after the hash was handed over",
+        sealed(lambda forger: forger.put("fingerprint.json", "processor", "a quantum computer")),
+        "sha256",
+        start="tiny",
+        options=f"--manifest-sha256 {HANDED_OVER}",
+    ),
 ]

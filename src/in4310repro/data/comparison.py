@@ -21,6 +21,7 @@ from in4310repro.randomness import generator_for
 CIFAR_BATCHES = "cifar-10-batches-py"
 CROP = 192  # width and height of the crops of photographs, pixels
 PHOTOGRAPHS, DIGITS = "scikit-learn photographs", "scikit-learn digits"
+IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 
 
 def comparison_sets(config: Config) -> list[ImageSet]:
@@ -82,7 +83,7 @@ def imagenet(folder: Path, count: int, size: int, seed: int) -> ImageSet:
     Raises:
         ValueError: no such folder, fewer than two images, or an image that cannot be read.
     """
-    return _from_files("ImageNet", folder / "val" if (folder / "val").is_dir() else folder, count, size, seed)
+    return _from_files(IMAGENET, folder / "val" if (folder / "val").is_dir() else folder, count, size, seed)
 
 
 def cifar10(folder: Path, count: int, size: int, seed: int) -> ImageSet:
@@ -100,11 +101,11 @@ def cifar10(folder: Path, count: int, size: int, seed: int) -> ImageSet:
     """
     packed = folder if folder.name == CIFAR_BATCHES else folder / CIFAR_BATCHES
     if not packed.is_dir():
-        return _from_files("CIFAR-10", folder, count, size, seed)
+        return _from_files(CIFAR10, folder, count, size, seed)
     arrays = _cifar_arrays(packed / "test_batch")
     names = [f"test_batch/{index:05d}" for index in range(len(arrays))]
     positions = sample_positions(names, count, seed)
-    return _from_arrays("CIFAR-10", [names[p] for p in positions], [arrays[p] for p in positions], size)
+    return _from_arrays(CIFAR10, [names[p] for p in positions], [arrays[p] for p in positions], size)
 
 
 def photographs(count: int, size: int, seed: int) -> ImageSet:

@@ -36,12 +36,13 @@ ALWAYS_CLAIMED = (
 )
 
 
-def proven(run: FinishedRun, *, start: bool | None = None) -> list[str]:
+def proven(run: FinishedRun, *, start: bool | None = None, feature_tier: str = "") -> list[str]:
     """What a verification without a difference has computed again, from weights, images, seed and split.
 
     Args:
         run: finished.
         start: whether the weights that training began from were at hand; None: where they are drawn.
+        feature_tier: how far the feature maps were allowed to differ, as words after them.
     """
     start = run.config.weights == "none" if start is None else start
     listed = [
@@ -54,7 +55,7 @@ def proven(run: FinishedRun, *, start: bool | None = None) -> list[str]:
     if start:
         listed.insert(1, f"the initial weights from {'the seed' if run.config.weights == 'none' else _weights(run)}")
     if start and run.features is not None:
-        listed.append("the feature maps")
+        listed.append(f"the feature maps{feature_tier}")
     return listed
 
 

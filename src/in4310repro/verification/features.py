@@ -25,6 +25,8 @@ from in4310repro.verification.records import sentence
 # Of the largest eigenvalue. LAPACK's last bits depend on its version, the processor and the number of threads, 1e-12
 # (as in the golden files); what the covariance is summed in makes the rest.
 SPECTRUM_TOLERANCE = {"exact": 1e-11, "fast": 1e-6}
+# Of the sets beside the test images, by position.
+SET_NAMES = {1: (comparison.PHOTOGRAPHS, comparison.IMAGENET), 2: (comparison.DIGITS, comparison.CIFAR10)}
 # Where the activations themselves may have other bits: of the share of values, and of the largest eigenvalue.
 SHARE_TOLERANCE, OTHER_SPECTRUM_TOLERANCE = 1e-4, 1e-4
 
@@ -53,6 +55,21 @@ def available_sets(run: FinishedRun, features: FeatureMaps, test: ImageSet) -> l
     return sets
 
 
+def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
+    """How far feature maps may differ, as words for the end of a sentence; empty where only eigenvalues' last bits may.
+
+    A record of another precision or arithmetic than the run's is compared less firmly, by its own words.
+    """
+    if features is None:
+        return ""
+    if not requires_bits(features["fingerprint"], numerics):
+        return f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open"
+    tolerance = SPECTRUM_TOLERANCE[features["precision"]]
+    if features["precision"] != "exact":
+        return f" within {tolerance:g} of the largest eigenvalue, which their precision leaves open"
+    return ""
+
+
 def feature_differences(
     run: FinishedRun,
     features: FeatureMaps,
@@ -78,6 +95,9 @@ def feature_differences(
         ValueError: the statistics cannot be computed, as where an activation is not finite.
     """
     place, config = f"{run.folder / names.FEATURES}", replace(run.config, precision=features["precision"])
+    for position, valid in SET_NAMES.items():
+        if (name := features["sets"][position]["name"]) not in valid:
+            yield f"{place}: sets.{position}.name is {name}; {' or '.join(valid)} is valid"
     needed = {"network": of_run.network_name(run), "spectra_mode": of_run.spectra_mode(config)}
     for key, value in needed.items():
         if features[key] != value:  # type: ignore[literal-required]

@@ -21,7 +21,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.claims import Claim, claimed, proven
-from in4310repro.verification.features import available_sets, feature_differences
+from in4310repro.verification.features import available_sets, feature_differences, feature_tier
 from in4310repro.verification.form import form_differences, weights_form
 from in4310repro.verification.images import (
     image_differences,
@@ -91,7 +91,7 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     return Verification(
         differences=_once(differences),
         bitwise=again.bitwise,
-        proven=proven(run, start=again.start),
+        proven=proven(run, start=again.start, feature_tier=feature_tier(run.features, numerics)),
         claimed=claimed(run, again.absent, start=again.start),
         notes=notes(run),
         manifest_sha256=files.manifest_sha256(),
