@@ -203,12 +203,14 @@ ROWS += [
         by="nothing",
         shown_by="`config.json` is no longer the preset's: the report's command says `--config FILE (with settings)`",
     ),
-    row("two settings under each other's name", rename_setting, by="replay"),
+    row("two settings under each other's name", rename_setting, "trained again", by="replay", replay="--replay 0"),
 ]
 
 row = forgeries_of("protocol", start="published")
 ROWS += [
     row("a run of all deviations relabelled `corrected`", sealed(relabelled), "scores"),
-    row("the same, everything computed anew", relabelled_and_measured, by="replay"),
+    row(
+        "the same, everything computed anew", relabelled_and_measured, "trained again", by="replay", replay="--replay 0"
+    ),
     row("deviations in another order", sealed(reorder), CONFIG),
 ]
