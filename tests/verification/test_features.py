@@ -14,7 +14,7 @@ from in4310repro.numerics import Numerics
 from in4310repro.progress import SILENT
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.claims import claimed, proven
-from in4310repro.verification.features import available_sets, feature_differences
+from in4310repro.verification.features import available_sets, feature_differences, feature_tier
 from tests.builders import inside_json
 
 Again = tuple[FinishedRun, torch.nn.Module, list[ImageSet | None]]
@@ -74,7 +74,28 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
 def test_weights_from_elsewhere_leave_claims_that_drawn_ones_do_not(again: Again) -> None:
     run, *_ = again
     pretrained = replace(run, config=replace(run.config, weights="imagenet"))
-    assert "the initial weights from the seed" in proven(run)
-    assert "the feature maps" in proven(run)
-    assert not {"the initial weights from the seed", "the feature maps"} & set(proven(pretrained))
+    of_drawn = {"the initial weights from the seed", "the feature maps"}
+    assert set(proven(run)) - set(proven(pretrained)) == of_drawn
     assert len(claimed(pretrained)) == len(claimed(run)) + 2
+
+
+def test_a_weaker_comparison_of_feature_maps_is_said(again: Again, numerics: Numerics) -> None:
+    run, *_ = again
+    assert run.features is not None
+    assert feature_tier(run.features, numerics) == feature_tier(None, numerics) == ""
+    fast = copy.deepcopy(run.features) | {"precision": "fast"}
+    assert "within 1e-06 of the largest eigenvalue" in feature_tier(fast, numerics)
+    other = replace(numerics, mode="native", numeric_class="another")
+    assert feature_tier(run.features, other) == " within 0.0001, which their arithmetic leaves open"
+
+
+def test_an_image_set_has_one_of_the_names_that_tell_what_it_is(again: Again, numerics: Numerics) -> None:
+    run, _, sets = again
+    assert run.features is not None
+    forged = copy.deepcopy(run.features)
+    forged["sets"][1]["name"] = "ImageNet, all of it"
+    sentences = [*feature_differences(run, forged, None, sets, numerics, SILENT)]
+    assert sentences == [
+        f"{run.folder / 'features.json'}: sets.1.name is ImageNet, all of it; "
+        "scikit-learn photographs or ImageNet is valid"
+    ]

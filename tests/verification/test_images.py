@@ -47,6 +47,12 @@ def test_two_images_that_changed_places_are_found(run: FinishedRun) -> None:
     assert len(split_differences(changed)) == 1
 
 
+def test_a_split_of_other_scenes_than_are_drawn_is_a_difference(run: FinishedRun) -> None:
+    entry, *others = run.split.parts["training"]
+    changed = forged(run, training=(replace(entry, sha256="0" * 64), *others))
+    assert f"the split has no {entry.path} that is the scene drawn now" in scene_differences(changed, SILENT)
+
+
 def test_a_row_left_out_is_found_by_sizes_and_by_scenes(run: FinishedRun) -> None:
     changed = forged(run, training=run.split.parts["training"][1:])
     assert "no split can be drawn from its images" in split_differences(changed)[0]

@@ -9,6 +9,7 @@ import pytest
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.numerics import Numerics, native_class
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.tensors import tensor_bytes, tensors_sha256
 from in4310repro.verification.process import fingerprint_differences, requires_bits
 
 
@@ -45,7 +46,6 @@ def test_native_arithmetic_requires_bits_within_a_class_that_follows_from_its_pr
     run = FinishedRun.open(finished_run)
     recorded = {"numerics": "native", "probe": native.probe, "threads": 3, "device_name": "cpu"}
     honest = with_fingerprint(run, **recorded, numeric_class=native_class(native.probe, 3, "cpu"))
-    honest = replace(honest, config=replace(honest.config, weights="imagenet"))
     assert [*fingerprint_differences(honest, native)] == []
     assert not requires_bits(honest.fingerprint, native)
     assert requires_bits(honest.fingerprint, replace(native, numeric_class=honest.fingerprint["numeric_class"]))
@@ -64,3 +64,25 @@ def test_initial_weights_of_another_seed_are_a_difference(finished_run: Path, nu
     run = FinishedRun.open(finished_run)
     (sentence,) = fingerprint_differences(with_fingerprint(run, initial_weights_sha256="0" * 64), numerics)
     assert "the weights that seed 0 draws have" in sentence
+
+
+def test_a_drawn_start_that_is_called_trained_elsewhere_is_a_difference(finished_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    renamed = replace(run, config=replace(run.config, weights="imagenet"))
+    (sentence,) = fingerprint_differences(renamed, numerics)
+    assert sentence.endswith("the initial weights are those that seed 0 draws, not imagenet weights")
+
+
+def test_the_weights_of_a_file_are_hashed_where_they_are_at_hand(
+    finished_run: Path, numerics: Numerics, tmp_path: Path
+) -> None:
+    run = FinishedRun.open(finished_run)
+    state, file = run.selected_network().state_dict(), tmp_path / "start.safetensors"
+    file.write_bytes(tensor_bytes(state))
+    begun = replace(run, config=replace(run.config, weights=str(file)))
+    (sentence,) = fingerprint_differences(with_fingerprint(begun, initial_weights_sha256="0" * 64), numerics)
+    assert f"{file} weights that are here have {tensors_sha256(state)}" in sentence
+    honest = with_fingerprint(begun, initial_weights_sha256=tensors_sha256(state))
+    assert [*fingerprint_differences(honest, numerics)] == []
+    file.unlink()
+    assert [*fingerprint_differences(with_fingerprint(begun, initial_weights_sha256="0" * 64), numerics)] == []

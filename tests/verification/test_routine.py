@@ -105,15 +105,6 @@ def test_a_flipped_bit_in_a_test_image_is_found(
     assert any("images have other scores" in difference for difference in differences)
 
 
-def test_a_split_of_other_scenes_than_are_drawn_is_a_difference_even_where_the_manifest_was_forged(
-    own_records: Path, numerics: Numerics
-) -> None:
-    entry = FinishedRun.open(own_records).split.parts["training"][0]
-    text = (own_records / "split.csv").read_text().replace(entry.sha256, "0" * 64)
-    RunFolder.open(own_records).write_bytes("split.csv", text.encode())
-    assert f"the split has no {entry.path} that is the scene drawn now" in verify(own_records, numerics).differences
-
-
 def test_a_missing_test_image_is_named(
     finished_run: Path, numerics: Numerics, tmp_path: Path, copied_scenes: Callable[[Path], Path]
 ) -> None:

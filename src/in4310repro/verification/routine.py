@@ -104,14 +104,12 @@ def _once(sentences: list[str]) -> list[str]:
 
 def notes(run: FinishedRun) -> list[str]:
     """What is no difference, and what who reads the run should know: foreign files, and settings that were changed."""
-    preset = PRESETS.get(run.config.preset)
-    changed = [each.name for each in fields(Config) if preset and getattr(preset, each.name) != _value(run, each.name)]
-    changed_sentence = f"{run.folder / names.CONFIG} differs from preset {run.config.preset} in {', '.join(changed)}"
-    return [*filter(None, [foreign_files(run.folder)]), *([changed_sentence] if changed else [])]
-
-
-def _value(run: FinishedRun, name: str) -> object:
-    return getattr(run.config, name)
+    sentences = [foreign_files(run.folder)]
+    if preset := PRESETS.get(run.config.preset):
+        changed = [each.name for each in fields(Config) if getattr(preset, each.name) != getattr(run.config, each.name)]
+        words = f"{run.folder / names.CONFIG} differs from preset {run.config.preset} in {', '.join(changed)}"
+        sentences += [words] if changed else []
+    return [sentence for sentence in sentences if sentence]
 
 
 class _Again:
@@ -130,14 +128,14 @@ class _Again:
         try:
             test = self._decode("test", "test")
             validation = test if self._shared else self._decode("validation", "validation")
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             return [f"the images cannot be predicted again: {error}"]
         found: list[str] = []
         for setting in sorted(run.config.settings, key=lambda each: each.name != run.metrics["setting"]):
             try:
                 # Not as a list: what was found before an error counts too.
                 found.extend(self._of_setting(setting.name, test, validation))
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 found.append(f"setting {setting.name} cannot be computed again: {error}")
         return found
 
@@ -167,10 +165,9 @@ class _Again:
         self.absent = [record["name"] for record, images in named if images is None]
         model: torch.nn.Module | None = selected
         if config.weights != "none":
-            # Those before training, whose hash is compared elsewhere.
-            initial = (
-                models.build(config.model, len(self._run.classes), config.seed, config.weights) if self.start else None
-            )
+            # That before training, whose hash is compared elsewhere.
+            classes = len(self._run.classes)
+            initial = models.build(config.model, classes, config.seed, config.weights) if self.start else None
             model = initial and self._numerics.place(initial)
         yield from feature_differences(self._run, features, model, sets, self._numerics, self._progress)
 
