@@ -99,7 +99,7 @@ def forged(folder: Path, position: int) -> Path:
     epochs.position.epoch = FALSE - 1
     row = epochs.validate(0.1, 1.0)
     state = checkpoints.optimizer_tensors(epochs.optimizer)
-    entry = chain.entry(FALSE, claims[-1].entry["previous"], epochs.model.state_dict(), state)
+    entry = chain.entry(row, claims[-1].entry["previous"], epochs.model.state_dict(), state)
     rows, entries = [each.row for each in claims[:-1]], [each.entry for each in claims[:-1]]
     at = Position(epoch=FALSE, history=[*rows, row], tensors=[*entries, entry])
     checkpoints.keep(folder / names.kept_epoch(setting.name, FALSE), epochs.model, epochs.optimizer)
@@ -246,6 +246,20 @@ def test_a_kept_epoch_takes_the_disk_that_was_announced(position: int) -> None:
     kept = read_kept(kept_training(position), setting.name, claim_of(kept_training(position), setting.name, 1).entry)
     tensors = [*kept.weights.values(), *(v for n, v in kept.optimizer.items() if not n.endswith(".step"))]
     assert announced == sum(value.numel() * value.element_size() for value in tensors)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (names.kept_epoch("adamw", 7), True),
+        ("adamw/epochs/000007.safetensors.bak", False),
+        ("adamw/epochs/x.safetensors", False),
+        ("epochs/000007.safetensors", False),
+        ("adamw/best.safetensors", False),
+    ],
+)
+def test_a_kept_epoch_is_known_by_its_name(name: str, kept: bool) -> None:
+    assert names.is_kept_epoch(name) == kept
 
 
 def test_the_kept_weights_are_those_that_the_chain_has_after_each_epoch() -> None:
