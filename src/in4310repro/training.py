@@ -93,7 +93,7 @@ class _Training:
         previous = chain.sha256_of(position.tensors[-1]) if position.tensors else self._start_sha256
         state = checkpoints.optimizer_tensors(optimizer)
         position.history.append(row)
-        position.tensors.append(chain.entry(row, previous, model.state_dict(), state))
+        position.tensors.append(chain.entry(row["epoch"], previous, model.state_dict(), state))
         files.write_json(names.of_setting(setting, names.TENSORS), position.tensors)
         files.write_json(names.of_setting(setting, names.HISTORY), position.history)
 

@@ -99,7 +99,7 @@ def forged(folder: Path, position: int) -> Path:
     epochs.position.epoch = FALSE - 1
     row = epochs.validate(0.1, 1.0)
     state = checkpoints.optimizer_tensors(epochs.optimizer)
-    entry = chain.entry(row, claims[-1].entry["previous"], epochs.model.state_dict(), state)
+    entry = chain.entry(FALSE, claims[-1].entry["previous"], epochs.model.state_dict(), state)
     rows, entries = [each.row for each in claims[:-1]], [each.entry for each in claims[:-1]]
     at = Position(epoch=FALSE, history=[*rows, row], tensors=[*entries, entry])
     checkpoints.keep(folder / names.kept_epoch(setting.name, FALSE), epochs.model, epochs.optimizer)

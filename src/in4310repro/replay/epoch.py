@@ -80,7 +80,7 @@ def train_again(
     epochs.position = Position(epoch=claim.epoch - 1)
     row = epochs.validate(*epochs.train(stop))
     state = checkpoints.optimizer_tensors(epochs.optimizer)
-    entry = chain.entry(row, claim.entry["previous"], epochs.model.state_dict(), state)
+    entry = chain.entry(claim.epoch, claim.entry["previous"], epochs.model.state_dict(), state)
     return Claim(epoch=claim.epoch, entry=entry, row=row)
 
 

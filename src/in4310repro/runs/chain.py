@@ -17,7 +17,7 @@ from in4310repro.config import Config, OptimizerSetting
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
-from in4310repro.runs.records import EpochHashes, HistoryRow
+from in4310repro.runs.records import EpochHashes
 from in4310repro.tensors import tensor_hashes, tensors_sha256
 
 DIGITS = 12  # of the sha256 of each tensor
@@ -32,20 +32,20 @@ def sha256_of(value: Mapping[str, Any]) -> str:
 
 
 def entry(
-    row: HistoryRow, previous: str, weights: Mapping[str, torch.Tensor], optimizer_state: Mapping[str, torch.Tensor]
+    epoch: int, previous: str, weights: Mapping[str, torch.Tensor], optimizer_state: Mapping[str, torch.Tensor]
 ) -> EpochHashes:
     """The entry of an epoch.
 
     Args:
-        row: of its history, which has the hash of these weights.
+        epoch: from 1.
         previous: the hash of the entry before, or of what the training starts from.
         weights: weights and buffers after the epoch.
         optimizer_state: its tensors after the epoch, by `INDEX.NAME` (see `checkpoints.optimizer_tensors`).
     """
     return {
-        "epoch": row["epoch"],
+        "epoch": epoch,
         "previous": previous,
-        "weights_sha256": row["weights_sha256"],
+        "weights_sha256": tensors_sha256(weights),
         "optimizer_sha256": tensors_sha256(optimizer_state),
         "tensors": {name: digits[:DIGITS] for name, digits in tensor_hashes(weights).items()},
     }
