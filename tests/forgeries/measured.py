@@ -42,6 +42,10 @@ def claim_native(fingerprint: dict[str, Any]) -> None:
 
 def native(forger: Forger) -> None:
     nudge(5e-7)(forger)
+    say_native(forger)
+
+
+def say_native(forger: Forger) -> None:
     fingerprint = forger.json("fingerprint.json")
     claim_native(fingerprint)
     forger.write_json("fingerprint.json", fingerprint)

@@ -14,6 +14,7 @@ from in4310repro.runs import chain, names
 from in4310repro.tensors import tensor_bytes, tensors_sha256
 from tests.forgeries.changes import put, sealed
 from tests.forgeries.forger import SELECTED, Forger, files_of, make_worst
+from tests.forgeries.measured import say_native
 from tests.forgeries.row import Forge, forgeries_of
 from tests.forgeries.settings import CONFIG, FINGERPRINT
 from tests.forgeries.weights import BEST, changed, count_a_batch, double, of_seed_1, trained_on_test
@@ -141,6 +142,12 @@ def without_kept(forger: Forger) -> None:
         file.unlink()
 
 
+def elsewhere(forger: Forger) -> None:
+    """Weights of another seed, and arithmetic that no other machine has."""
+    say_native(forger)
+    of_seed_1(forger)
+
+
 def from_scratch(forger: Forger) -> None:
     """A run that began from trained weights says that it began from drawn ones."""
     forger.put(CONFIG, "weights", "none")
@@ -176,6 +183,11 @@ ROWS = [
     row("weights of a run of another seed, everything computed anew", of_seed_1, AGAIN),
     row("a last layer fitted to the test images, everything computed anew", trained_on_test, AGAIN),
     row("the same weights of another seed, no epoch kept", without_kept, "keep-epochs"),
+    row(
+        "the same weights of another seed, in native arithmetic by its own words",
+        elsewhere,
+        "no epoch is trained again",
+    ),
     row("trained weights as a start, called drawn", sealed(from_scratch), "initial weights", start="pretrained"),
     row("a kept state, the chain as it was", kept_alone, "commits to", replay="--replay 2 --draw 0"),
     row("a kept state and its entry in the chain", sealed(kept_and_its_entry), AGAIN, replay="--replay 2 --draw 0"),

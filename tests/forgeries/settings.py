@@ -64,6 +64,7 @@ def invented_start(forger: Forger) -> None:
     """The run says that it began from a file that nobody has; the feature maps, which are of it, are invented."""
     forger.put(CONFIG, "weights", "mine.safetensors")
     forger.put(FINGERPRINT, "initial_weights_sha256", "0" * 64)
+    forger.put("features.json", "network", "resnet18 with mine.safetensors weights, not fine-tuned")
     forger.put("features.json", "sets/0/modules/conv1/non_positive", 0.9)
 
 
@@ -152,7 +153,7 @@ ROWS = [
     ),
     row("image_size 64", put(CONFIG, "image_size", 64), "drawn"),
     row("model resnet34", put(CONFIG, "model", "resnet34"), "does not fit the model"),
-    row("protocol of the publication", put(CONFIG, "protocol", ["padded-denominator"]), "metrics.json"),
+    row("protocol of the publication", put(CONFIG, "protocol", ["padded-denominator"]), "non_positive"),
     row("weights of ImageNet", put(CONFIG, "weights", "imagenet"), "weights"),
     row(
         "weights of a file that nobody has, feature maps invented",
@@ -162,7 +163,7 @@ ROWS = [
         shown_by="the file: `verify` hashes it, and measures, where it is",
     ),
     row("a key of their own", sealed(unknown_key), "reviewed_by"),
-    row("format 3", put(CONFIG, "format", 3), "format"),
+    row("format 99", put(CONFIG, "format", 99), "format"),
     row("modules left out", put(CONFIG, "modules", ["conv1"]), "modules"),
     row("name of the preset", put(CONFIG, "preset", "course"), "claimed", by="nothing", shown_by=RERUN),
     row("device", put(CONFIG, "device", "cuda"), "claimed", by="nothing", shown_by=RERUN),
