@@ -182,6 +182,7 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
         return None
     files = RunFolder.reopen(folder)
     recorded = files.read_json(names.CONFIG)
+    configuration.check_format(recorded, f"{folder / names.CONFIG}")
     configuration.from_json(recorded, f"{folder / names.CONFIG}")
     refuse_other_configuration(recorded, configuration.to_json(config), f"{folder}")
     if read_bytes(files.file(names.SPLIT)) != to_csv(split):

@@ -43,9 +43,9 @@ def manifest(change: Callable[[bytes], bytes]) -> Forge:
     return lambda forger: forger.write(MANIFEST, change(forger.read(MANIFEST)))
 
 
-def flipped(word: bytes, bit: int) -> Forge:
-    """One bit of the byte where a text begins in the manifest."""
-    return lambda forger: forger.flip(MANIFEST, forger.read(MANIFEST).index(word), bit)
+def flipped(word: bytes, bit: int, after: int = 0) -> Forge:
+    """One bit of the byte where a text begins in the manifest, or so many bytes after it."""
+    return lambda forger: forger.flip(MANIFEST, forger.read(MANIFEST).index(word) + after, bit)
 
 
 def another_order(forger: Forger) -> None:
@@ -149,7 +149,7 @@ row = forgeries_of("bytes of the manifest", sealed=False)
 ROWS += [
     row("line of a file outside", outside_line, "secret"),
     row("two lines of one file", twice, MANIFEST, sealed=True),
-    row("a bit of a hash", flipped(b'": "', 0), MANIFEST),
+    row("a bit of a hash", flipped(b'": "', 0, after=4), "best.safetensors"),
     row("a bit of a name", flipped(b"metrics.json", 1), "etrics.json"),
     row("a bit of a name's capital", flipped(b"metrics.json", 5), "etrics.json"),
     row("a bit of a space", flipped(b' "', 3), MANIFEST),
@@ -159,7 +159,7 @@ ROWS += [
     row("lines in another order", another_order, MANIFEST, sealed=True),
     row("hashes in capitals", upper_case, MANIFEST),
     row("a byte order mark", manifest(lambda data: b"\xef\xbb\xbf" + data), MANIFEST),
-    row("an empty manifest", manifest(lambda _data: b"{}\n"), MANIFEST),
+    row("an empty manifest", manifest(lambda _data: b"{}\n"), "no manifest entry"),
     row("no manifest", gone(MANIFEST), MANIFEST),
 ]
 
@@ -167,7 +167,7 @@ row = forgeries_of("files", sealed=False)
 ROWS += [
     row("config.json deleted", gone(CONFIG), CONFIG),
     row("config.json deleted, with its line", gone(CONFIG, line=True), CONFIG, sealed=True),
-    row("config.json and manifest.json deleted", gone(CONFIG, MANIFEST), CONFIG),
+    row("config.json and manifest.json deleted", gone(CONFIG, MANIFEST), MANIFEST),
     row(
         "weights of a setting deleted, with their line",
         gone(f"{LAST}/best.safetensors", line=True),

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from in4310repro.numerics import Numerics
+from in4310repro.runs.folder import RunFolder
 from tests.bad_input.sandbox import PROGRAM, Outcome, call, link_or_copy
 from tests.forgeries.forger import Forger, sha256_of
-from tests.forgeries.row import By, Forgery
+from tests.forgeries.row import HANDED_OVER, By, Forgery
 from tests.forgeries.starts import LONG, RUN
 
 DIFFERENCE = "difference: "
 # What depends on the clock or on the processor of an honest run.
 DIGITS = re.compile(r"(?<![\w.])[0-9a-f]{12,64}\b")
+# Of an eigenvalue the last digits are LAPACK's.
+FLOAT = re.compile(r"\d+\.\d{7,}(e-?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,15 @@ class Verdict:
 def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics: Numerics) -> Verdict:
     """Makes a forgery in a new working folder and verifies it."""
     shutil.copytree(starts(forgery.start), work, copy_function=link_or_copy)
+    options = forgery.options.replace(HANDED_OVER, RunFolder(work / RUN).manifest_sha256()).split()
     forgery.forge(Forger(work, starts, numerics))
     trusted = trusts(work / RUN)
     environment = {"IN4310REPRO_CACHE": str(work / "cache")} if forgery.own_cache else {}
-    plain = call(["verify", RUN, *forgery.options.split()], work, environment, LONG)
+    plain = call(["verify", RUN, *options], work, environment, LONG)
     if plain.code != 0:
         return Verdict("verify", said(plain, work), tuple(plain.stray), trusted)
     if forgery.replay:
-        replayed = call(["verify", RUN, *forgery.options.split(), *forgery.replay.split()], work, environment, LONG)
+        replayed = call(["verify", RUN, *options, *forgery.replay.split()], work, environment, LONG)
         if replayed.code != 0:
             return Verdict("replay", said(replayed, work), tuple(replayed.stray), trusted)
     return Verdict("nothing", said(plain, work), tuple(plain.stray), trusted)
@@ -57,7 +61,12 @@ def said(outcome: Outcome, work: Path) -> tuple[str, ...]:
     lines += [line.removeprefix(PROGRAM) for line in outcome.sentences]
     if outcome.code is None:
         lines += outcome.err.splitlines()[-1:]
-    return tuple(DIGITS.sub("...", line.replace(f"{work}/", "")) for line in lines if line)
+    lines = [DIGITS.sub("...", line.replace(f"{work}/", "")) for line in lines if line]
+    return tuple(FLOAT.sub(_rounded, line) if "eigenvalue" in line else line for line in lines)
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.6g}"
 
 
 def faults(forgery: Forgery, verdict: Verdict) -> list[str]:

@@ -100,7 +100,13 @@ def brighten(forger: Forger) -> None:
 row = forgeries_of("images", start="folder")
 ROWS = [
     row("a training row removed, its image is still there", only_in_the_split, "split"),
-    row("a training row and its image removed, everything computed anew", photos_changed(remove_image), "split"),
+    row(
+        "a training row and its image removed, everything computed anew",
+        photos_changed(remove_image),
+        "trained again",
+        by="replay",
+        replay="--replay 0",
+    ),
     row("a test image replaced", brighten, "other bytes"),
     row(
         "the verifier's cache holds one scene for all of a class, and the split is of these",

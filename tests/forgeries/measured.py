@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from in4310repro.numerics import native_class
 from tests.forgeries.changes import METRICS, edit, put, sealed, trailing
 from tests.forgeries.forger import Forger
 from tests.forgeries.row import Forge, forgeries_of
@@ -32,10 +33,22 @@ def nudge(by: float, *, numeric_class: str = "") -> Forge:
     return sealed(forge)
 
 
+def claim_native(fingerprint: dict[str, Any]) -> None:
+    """Arithmetic that may have other bits, with the class that its probe makes."""
+    fingerprint["numerics"] = "native"
+    words = fingerprint["probe"], fingerprint["threads"], fingerprint["device_name"]
+    fingerprint["numeric_class"] = native_class(*words)
+
+
 def native(forger: Forger) -> None:
     nudge(5e-7)(forger)
-    forger.put("fingerprint.json", "numerics", "native")
-    forger.put("fingerprint.json", "numeric_class", "0" * 12)
+    say_native(forger)
+
+
+def say_native(forger: Forger) -> None:
+    fingerprint = forger.json("fingerprint.json")
+    claim_native(fingerprint)
+    forger.write_json("fingerprint.json", fingerprint)
 
 
 def right(forger: Forger) -> None:
@@ -96,12 +109,43 @@ def same_spectra(features: dict[str, Any]) -> None:
     features["sets"][1]["modules"] = features["sets"][0]["modules"]
 
 
+def invented_set(features: dict[str, Any]) -> None:
+    features["sets"][1]["name"] = "ImageNet"
+    for module in features["sets"][1]["modules"].values():
+        module["non_positive"] = 0.1
+
+
+def move(features: dict[str, Any]) -> None:
+    """A share by 5e-5 and eigenvalues by 5e-7 of their size."""
+    module = features["sets"][0]["modules"]["conv1"]
+    module["non_positive"] += 5e-5
+    module["eigenvalues"] = [value * (1 + 5e-7) for value in module["eigenvalues"]]
+
+
+def moved_natively(features: dict[str, Any]) -> None:
+    move(features)
+    claim_native(features["fingerprint"])
+
+
+def moved_fast(features: dict[str, Any]) -> None:
+    share = features["sets"][0]["modules"]["conv1"]["non_positive"]
+    move(features)
+    features["sets"][0]["modules"]["conv1"]["non_positive"] = share
+    features["precision"] = "fast"
+
+
 row = forgeries_of("scores")
 ROWS = [
     row("every prediction right, the metrics fit", sealed(right), "scores"),
     row("one image's scores by 5e-7", nudge(5e-7), "scores"),
     row("one image's scores by 5e-7, under another numeric class", nudge(5e-7, numeric_class="0" * 12), "scores"),
-    row("one image's scores by 5e-7, under native arithmetic", sealed(native), "scores"),
+    row(
+        "one image's scores by 5e-7, under native arithmetic",
+        sealed(native),
+        "within tolerances",
+        by="nothing",
+        shown_by="no need: within the tolerance, which is printed",
+    ),
     row("labels set to the predictions, the metrics fit", sealed(labels_as_predicted), "scores.npz"),
     row("images in another order", sealed(other_order), "scores.npz"),
     row("an array of their own", array(lambda arrays: arrays.update(best=arrays["softmax"])), "scores.npz"),
@@ -127,7 +171,29 @@ ROWS += [
     row("eigenvalues a tenth larger", edit(FEATURES, larger_eigenvalues), FEATURES),
     row("photographs with the spectra of the test images", edit(FEATURES, same_spectra), FEATURES),
     row("number of images", put(FEATURES, "sets/0/images", 3000), FEATURES),
-    row("name of an image set", put(FEATURES, "sets/1/name", "ImageNet"), FEATURES),
+    row("name of an image set", put(FEATURES, "sets/1/name", "A reference set"), FEATURES),
     row("name of the network", put(FEATURES, "network", "resnet18 with ImageNet weights"), FEATURES),
     row("values that are not finite", put(FEATURES, f"{CONV}/non_finite", 7), FEATURES),
+    row("a share by 5e-5", edit(FEATURES, move), FEATURES),
+    row(
+        "a share by 5e-5, measured in native arithmetic by its own words",
+        edit(FEATURES, moved_natively),
+        "feature maps within",
+        by="nothing",
+        shown_by="no need: within the tolerance, which is printed",
+    ),
+    row(
+        "eigenvalues by 5e-7, measured fast by their own words",
+        edit(FEATURES, moved_fast),
+        "feature maps within",
+        by="nothing",
+        shown_by="no need: within the tolerance, which is printed",
+    ),
+    row(
+        "an invented image set of a folder that is not at hand",
+        edit(FEATURES, invented_set),
+        "feature maps of ImageNet, whose folder is not at hand",
+        by="nothing",
+        shown_by="the folder: `verify` measures its images where it is; it lists these feature maps as claimed",
+    ),
 ]

@@ -14,9 +14,10 @@ from in4310repro.runs import chain, names
 from in4310repro.tensors import tensor_bytes, tensors_sha256
 from tests.forgeries.changes import put, sealed
 from tests.forgeries.forger import SELECTED, Forger, files_of, make_worst
+from tests.forgeries.measured import say_native
 from tests.forgeries.row import Forge, forgeries_of
 from tests.forgeries.settings import CONFIG, FINGERPRINT
-from tests.forgeries.weights import changed, count_a_batch, of_seed_1, trained_on_test
+from tests.forgeries.weights import BEST, changed, count_a_batch, double, of_seed_1, trained_on_test
 
 HISTORY, TENSORS = files_of(SELECTED)
 SPLICED = 3  # an epoch between the first and the last, and not the selected one
@@ -37,6 +38,18 @@ def an_epoch_more(forger: Forger) -> None:
     forger.put(CONFIG, "epochs", len(rows) + 1)
     forger.write_json(HISTORY, [*rows, rows[0] | more])
     forger.write_json(TENSORS, [*entries, entries[0] | more])
+
+
+def an_epoch_less(forger: Forger) -> None:
+    """The last epoch was never trained; where it was the best, its weights are those of the one before."""
+    for name in (HISTORY, TENSORS):
+        forger.write_json(name, forger.json(name)[:-1])
+    forger.put(CONFIG, "epochs", len(forger.json(HISTORY)))
+    best = max(forger.json(HISTORY), key=lambda row: row["mean_class_accuracy"])["epoch"]
+    forger.write_weights(SELECTED, checkpoints.read_kept(forger.run / kept_name(best))[0])
+    forger.rescore()
+    forger.refeature()
+    forger.finish()
 
 
 def other_best_epoch(forger: Forger) -> None:
@@ -129,6 +142,12 @@ def without_kept(forger: Forger) -> None:
         file.unlink()
 
 
+def elsewhere(forger: Forger) -> None:
+    """Weights of another seed, and arithmetic that no other machine has."""
+    say_native(forger)
+    of_seed_1(forger)
+
+
 def from_scratch(forger: Forger) -> None:
     """A run that began from trained weights says that it began from drawn ones."""
     forger.put(CONFIG, "weights", "none")
@@ -157,11 +176,18 @@ ROWS = [
     row("training loss of the last epoch", row_of(5, "train_loss", 0.01), "train_loss"),
     row("validation loss of the first epoch", row_of(1, "val_loss", 0.01), "val_loss"),
     row("an epoch more, never trained", sealed(an_epoch_more), AGAIN),
+    row("an epoch less", an_epoch_less, AGAIN),
     row("an epoch that was not the best on validation, its betters made worse", other_best_epoch, AGAIN),
     row("a count of batches, everything computed anew", changed(SELECTED, count_a_batch, fit=True), AGAIN),
+    row("weights of float64, everything computed anew", changed(SELECTED, double, fit=True), BEST, by="verify"),
     row("weights of a run of another seed, everything computed anew", of_seed_1, AGAIN),
     row("a last layer fitted to the test images, everything computed anew", trained_on_test, AGAIN),
     row("the same weights of another seed, no epoch kept", without_kept, "keep-epochs"),
+    row(
+        "the same weights of another seed, in native arithmetic by its own words",
+        elsewhere,
+        "no epoch is trained again",
+    ),
     row("trained weights as a start, called drawn", sealed(from_scratch), "initial weights", start="pretrained"),
     row("a kept state, the chain as it was", kept_alone, "commits to", replay="--replay 2 --draw 0"),
     row("a kept state and its entry in the chain", sealed(kept_and_its_entry), AGAIN, replay="--replay 2 --draw 0"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 from in4310repro.files import json_bytes, read_json
 from tests.builders import inside_json
+from tests.forgeries.changes import sealed
 from tests.forgeries.forger import Forger
-from tests.forgeries.row import Forge, forgeries_of
+from tests.forgeries.row import HANDED_OVER, Forge, forgeries_of
 
 REPORT = "reports/tiny"
 
@@ -35,6 +37,15 @@ def page(name: str, change: Callable[[bytes], bytes]) -> Forge:
     return forge
 
 
+def picture(forger: Forger) -> None:
+    """Another picture, which the page shows: pictures are not drawn again, their bytes depend on Matplotlib."""
+    folder = forger.work / REPORT
+    old = (folder / "figure04.png").read_bytes()
+    page("figure04.png", lambda data: data + b"\0")(forger)
+    new = (folder / "figure04.png").read_bytes()
+    page("index.html", lambda text: text.replace(base64.b64encode(old), base64.b64encode(new)))(forger)
+
+
 def gone(name: str) -> Forge:
     return lambda forger: (forger.work / REPORT / name).unlink()
 
@@ -50,7 +61,7 @@ def of_another_run(forger: Forger) -> None:
 row = forgeries_of("report", start="reported", options=f"--report {REPORT}")
 ROWS = [
     row("a number of a figure", put("figure04.json", "ours/mean_class_accuracy", 0.99), "figure04.json"),
-    row("an eigenvalue of a figure", put("figure09.json", "eigenvalues/conv1/0", 9.9), "figure09.json"),
+    row("a name in a figure", put("figure09.json", "name", "ImageNet"), "figure09.json"),
     row("the test result in run.json", put("run.json", "metrics/mean_class_accuracy", 0.99), "run.json"),
     row("a hash in run.json", put("run.json", "files_sha256/metrics.json", "0" * 64), "run.json"),
     row("a figure's numbers deleted", gone("figure04.json"), "figure04.json"),
@@ -60,5 +71,25 @@ ROWS = [
         page("report.md", lambda text: text.replace(b"**0.3333**", b"**0.9333**")),
         "report.md",
     ),
-    row("a figure's picture", page("figure04.png", lambda data: data + b"\0"), "figure04.png"),
+    row("a figure's picture", page("figure04.png", lambda data: data + b"\0"), "index.html"),
+    row(
+        "a figure's picture, in the page too",
+        picture,
+        by="nothing",
+        shown_by="the numbers beside it, which are compared; `report` draws it anew",
+    ),
+    row(
+        "another run after the hash was handed over",
+        of_another_run,
+        "sha256",
+        start="tiny",
+        options=f"--manifest-sha256 {HANDED_OVER}",
+    ),
+    row(
+        "a claim changed after the hash was handed over",
+        sealed(lambda forger: forger.put("fingerprint.json", "processor", "a quantum computer")),
+        "sha256",
+        start="tiny",
+        options=f"--manifest-sha256 {HANDED_OVER}",
+    ),
 ]

@@ -10,6 +10,7 @@ from tests.forgeries.forger import Forger
 
 # What would show a claim.
 RERUN = "a training by the same command; `verify` lists it as claimed"
+HANDED_OVER = "SHA256"  # in the options: the hash that `verify` printed of the honest run
 By = Literal["verify", "replay", "nothing"]
 Forge = Callable[[Forger], object]
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 
+import torch
+
+from in4310repro import models
 from tests.forgeries.changes import METRICS, put, sealed, swap
 from tests.forgeries.forger import LAST, OTHER, SELECTED, Forger, make_worst
 from tests.forgeries.row import RERUN, Forge, forgeries_of
@@ -39,6 +42,30 @@ def by_lowered_history(setting: str) -> Forge:
         forger.finish()
 
     return forge
+
+
+def sabotaged(forger: Forger) -> None:
+    """Every setting but one is shown with weights that were never trained, and all that follows from these."""
+    config = forger.config()
+    drawn = models.build(config.model, len(forger.split().classes), config.seed).state_dict()
+    # Its scores are equal for all classes but for a bias: what it says of every image is one class.
+    drawn["fc.weight"], drawn["fc.bias"] = torch.zeros_like(drawn["fc.weight"]), torch.eye(6)[5]
+    for setting in (SELECTED, OTHER):
+        forger.write_weights(setting, drawn)
+        rows = forger.json(f"{setting}/history.json")
+        for row in rows[1:]:
+            make_worst(row)
+        forger.write_json(f"{setting}/history.json", rows)
+        forger.revalidate(setting)
+    forger.make_fit(LAST)
+
+
+def invented_start(forger: Forger) -> None:
+    """The run says that it began from a file that nobody has; the feature maps, which are of it, are invented."""
+    forger.put(CONFIG, "weights", "mine.safetensors")
+    forger.put(FINGERPRINT, "initial_weights_sha256", "0" * 64)
+    forger.put("features.json", "network", "resnet18 with mine.safetensors weights, not fine-tuned")
+    forger.put("features.json", "sets/0/modules/conv1/non_positive", 0.9)
 
 
 def another_order(forger: Forger) -> None:
@@ -126,10 +153,17 @@ ROWS = [
     ),
     row("image_size 64", put(CONFIG, "image_size", 64), "drawn"),
     row("model resnet34", put(CONFIG, "model", "resnet34"), "does not fit the model"),
-    row("protocol of the publication", put(CONFIG, "protocol", ["padded-denominator"]), "metrics.json"),
+    row("protocol of the publication", put(CONFIG, "protocol", ["padded-denominator"]), "non_positive"),
     row("weights of ImageNet", put(CONFIG, "weights", "imagenet"), "weights"),
+    row(
+        "weights of a file that nobody has, feature maps invented",
+        sealed(invented_start),
+        "claimed and not proven",
+        by="nothing",
+        shown_by="the file: `verify` hashes it, and measures, where it is",
+    ),
     row("a key of their own", sealed(unknown_key), "reviewed_by"),
-    row("format 3", put(CONFIG, "format", 3), "format"),
+    row("format 99", put(CONFIG, "format", 99), "format"),
     row("modules left out", put(CONFIG, "modules", ["conv1"]), "modules"),
     row("name of the preset", put(CONFIG, "preset", "course"), "claimed", by="nothing", shown_by=RERUN),
     row("device", put(CONFIG, "device", "cuda"), "claimed", by="nothing", shown_by=RERUN),
@@ -156,6 +190,12 @@ ROWS += [
         by="nothing",
         shown_by="`config.json` is no longer the preset's: the report's command says `--config FILE (with settings)`",
     ),
+    row(
+        "a setting chosen by untrained weights for the others, everything computed anew",
+        sabotaged,
+        by="nothing",
+        shown_by="a training by the same command; `--replay` trains the selected setting's epochs",
+    ),
     row("files of a setting removed", sealed(drop_files), LAST),
     row("a setting left out of the configuration", sealed(drop_from_configuration), LAST),
     row(
@@ -164,12 +204,14 @@ ROWS += [
         by="nothing",
         shown_by="`config.json` is no longer the preset's: the report's command says `--config FILE (with settings)`",
     ),
-    row("two settings under each other's name", rename_setting, by="replay"),
+    row("two settings under each other's name", rename_setting, "trained again", by="replay", replay="--replay 0"),
 ]
 
 row = forgeries_of("protocol", start="published")
 ROWS += [
     row("a run of all deviations relabelled `corrected`", sealed(relabelled), "scores"),
-    row("the same, everything computed anew", relabelled_and_measured, by="replay"),
+    row(
+        "the same, everything computed anew", relabelled_and_measured, "trained again", by="replay", replay="--replay 0"
+    ),
     row("deviations in another order", sealed(reorder), CONFIG),
 ]

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from in4310repro.numerics import activate
@@ -28,21 +28,37 @@ CAUGHT = {"verify": "`verify`", "replay": "`verify --replay`", "nothing": "nothi
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s forgeries --", description=__doc__)
     parser.add_argument(
-        "--only", default="", help="forgeries whose `group: name` fits this regular expression; writes no table"
+        "--only", default="", help="forgeries whose `group: name` fits this regular expression; other lines stay"
     )
     arguments = parser.parse_args()
     wanted = [row for row in ROWS if re.search(arguments.only, f"{row.group}: {row.name}")]
-    wrong, cells = 0, []
+    wrong, lines = 0, {}
     for number, row, verdict in judged(wanted):
         differences = faults(row, verdict)
         wrong += bool(differences)
-        cells.append(line(row, verdict))
-        sys.stdout.write(f"{number} of {len(wanted)} {cells[-1]}\n")
+        lines[row.group, row.name] = line(row, verdict)
+        sys.stdout.write(f"{number} of {len(wanted)} {line(row, verdict)}\n")
         sys.stdout.writelines(f"    {difference}\n" for difference in differences)
         sys.stdout.flush()
-    if not wrong and not arguments.only:
-        PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), cells), encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(page_with(page, written(page) | lines), encoding="utf-8")
     sys.exit(bool(wrong))
+
+
+def written(page: str) -> dict[tuple[str, str], str]:
+    """The lines of the table that stand in the page, without their numbers, by group and name."""
+    groups, lines = {heading(row.group): row.group for row in ROWS}, {}
+    names, group = {(row.group, cell(row.name)): row.name for row in ROWS}, ""
+    for text in page.splitlines():
+        group = groups.get(text, group)
+        cells = text.split(" | ")
+        if (key := (group, cells[1] if len(cells) > 1 else "")) in names:
+            lines[group, names[key]] = "| " + text.split(" | ", 1)[1]
+    return lines
+
+
+def heading(group: str) -> str:
+    return f"### {group[0].upper()}{group[1:]}"
 
 
 def judged(rows: list[Forgery]) -> Iterator[tuple[int, Forgery, Verdict]]:
@@ -69,8 +85,8 @@ def cell(text: str) -> str:
     return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
 
 
-def page_with(page: str, cells: list[str]) -> str:
-    """The page with the table of all forgeries in its place."""
+def page_with(page: str, lines: Mapping[tuple[str, str], str]) -> str:
+    """The page with the table of all forgeries in its place; one that was never judged has no line."""
     counts = Counter(row.by for row in ROWS)
     text = [
         f"{len(ROWS)} forgeries: {counts['verify']} are caught by `verify`, {counts['replay']} by `verify --replay`, "
@@ -79,10 +95,12 @@ def page_with(page: str, cells: list[str]) -> str:
         f"{sum(row.sealed for row in ROWS)} of them."
     ]
     for group in dict.fromkeys(row.group for row in ROWS):
-        text += ["", f"### {group[0].upper()}{group[1:]}", "", "| | forgery | caught by | the sentence |"]
-        text += ["|---:|---|---|---|"]
-        rows = enumerate(zip(ROWS, cells, strict=True), start=1)
-        text += [f"| {number} {each}" for number, (row, each) in rows if row.group == group]
+        text += ["", heading(group), "", "| | forgery | caught by | the sentence |", "|---:|---|---|---|"]
+        text += [
+            f"| {number} {lines[row.group, row.name]}"
+            for number, row in enumerate(ROWS, start=1)
+            if row.group == group and (row.group, row.name) in lines
+        ]
     return replaced(page, NAME, "\n".join(text))
 
 

@@ -248,6 +248,20 @@ def test_a_kept_epoch_takes_the_disk_that_was_announced(position: int) -> None:
     assert announced == sum(value.numel() * value.element_size() for value in tensors)
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (names.kept_epoch("adamw", 7), True),
+        ("adamw/epochs/000007.safetensors.bak", False),
+        ("adamw/epochs/x.safetensors", False),
+        ("epochs/000007.safetensors", False),
+        ("adamw/best.safetensors", False),
+    ],
+)
+def test_a_kept_epoch_is_known_by_its_name(name: str, kept: bool) -> None:
+    assert names.is_kept_epoch(name) == kept
+
+
 def test_the_kept_weights_are_those_that_the_chain_has_after_each_epoch() -> None:
     for epoch in range(1, 6):
         weights, _ = checkpoints.read_kept(kept_training(0) / names.kept_epoch("adamw", epoch))

@@ -26,6 +26,7 @@ from in4310repro.replay.of_run import Replay, replay
 from in4310repro.replay.plan import make_plan
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.training import Task
 from tests.builders import rechain
 from tests.conftest import Call, refused
 from tests.sessions.soak import differing_files
@@ -64,7 +65,7 @@ def test_a_replay_prints_what_was_trained_again_what_it_is_worth_and_what_it_doe
     assert "drawn by --draw 7: " in replay_line
     assert replay_line.endswith("are equal, bit for bit, in portable arithmetic")
     assert hash_line == f"the hash that commits to the training of sgd: {run.training_sha256}"
-    assert f"N = {others}, K = 1: m = 1: {100 // others} %" in odds
+    assert odds == "every epoch was trained again" if others == 1 else f"K = 1: m = 1: {100 // others} %" in odds
     for word in ("not drawn", "a seed chosen", "hidden", "poisoned labels", "looked at"):
         assert word in not_shown
 
@@ -91,7 +92,7 @@ def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_doc
             "config": {name: recorded[name] for name in names},
             "initial_weights_sha256": fingerprint["initial_weights_sha256"],
             "numeric_class": fingerprint["numeric_class"],
-            "setting": recorded["settings"][0],
+            "setting": {name: value for name, value in recorded["settings"][0].items() if name != "name"},
             "split_sha256": hashlib.sha256((kept_run / "split.csv").read_bytes()).hexdigest(),
             "training_images": "training",
         }
@@ -119,6 +120,24 @@ def test_kept_epochs_change_no_other_file_and_stand_in_no_manifest(
     kept = [f"sgd/epochs/{epoch:06d}.safetensors is in one run only" for epoch in range(1, 5)]
     assert differing_files(kept_run, tmp_path / "plain") == kept
     assert not [name for name in RunFolder.open(kept_run).manifest() if "epochs" in name]
+
+
+def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_not(
+    own_kept_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_kept_run / "sgd/history.json").unlink()
+    kept = []
+
+    def seen(task: Task) -> None:
+        kept.append(task.keep_epochs)
+        raise RuntimeError("seen enough")
+
+    monkeypatch.setattr(experiment, "fit", seen)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="seen enough"):
+            experiment.train(CONFIG, numerics, own_kept_run, resume=True)
+        shutil.rmtree(own_kept_run / "sgd/epochs", ignore_errors=True)
+    assert kept == [True, False]
 
 
 def test_without_kept_epochs_the_first_is_trained_again_and_the_rest_is_said_to_be_missing(

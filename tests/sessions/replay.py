@@ -65,7 +65,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["IN4310REPRO_CACHE"] = f"{scratch}/cache"
-        config = replace(PRESETS["tiny"], epochs=4)
+        config = replace(PRESETS["tiny"], epochs=6)
         run = experiment.train(config, activate("portable", "cpu"), Path(scratch) / "run", keep_epochs=True).folder
         control = changed(run, Path(scratch) / "control")
         sys.stdout.write(f"trained with {arithmetic.instruction_set()}\n")

@@ -67,7 +67,7 @@ def _chance_lines(result: Replay) -> list[str]:
     plan = result.plan
     if result.missing:
         return []
-    if not plan.others:
+    if len(plan.drawn) == plan.others:
         return ["every epoch was trained again"]
     odds = ", ".join(f"m = {false}: {percent(chance)}" for false, chance in chances(plan))
     return [

@@ -68,7 +68,7 @@ def start_sha256(
             "config": {name: getattr(config, name) for name in OF_TRAINING},
             "initial_weights_sha256": initial_weights_sha256,
             "numeric_class": numeric_class,
-            "setting": asdict(setting),
+            "setting": {name: value for name, value in asdict(setting).items() if name != "name"},
             "split_sha256": split_sha256,
             "training_images": part_read_as("training", config),
         }
