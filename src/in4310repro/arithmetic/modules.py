@@ -166,6 +166,18 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
         return scores
 
 
+class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
+    """torchvision's InvertedResidual, whose sum is an operator and no module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [image, channel, height, width]."""
+        if not self.use_res_connect:
+            maps: Tensor = self.conv(x)
+            return maps
+        x, identity = pooling.fork(x)
+        return pooling.add(identity, self.conv(x))
+
+
 class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
     """torchvision's MobileNetV2, whose pooling is a function and no module."""
 
@@ -219,6 +231,7 @@ EXCHANGED: dict[type[nn.Module], type[nn.Module]] = {
     resnet.BasicBlock: BasicBlock,
     resnet.Bottleneck: Bottleneck,
     resnet.ResNet: ResNet,
+    mobilenetv2.InvertedResidual: InvertedResidual,
     mobilenetv2.MobileNetV2: MobileNetV2,
 }
 # torch's own, exact or without arithmetic.

@@ -112,6 +112,34 @@ def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
+def add(first: Tensor, second: Tensor) -> Tensor:
+    """The sum of two maps of the same shape [image, channel, height, width]."""
+    maps_shape("first maps", first)
+    library.checked("second maps", second, torch.float32, first.shape)
+    if torch.is_grad_enabled():
+        result: Tensor = _Sum.apply(first, second)  # type: ignore[no-untyped-call]
+        return result
+    return _add(first, second)
+
+
+def _add(first: Tensor, second: Tensor) -> Tensor:
+    first, second = (value.contiguous(memory_format=torch.channels_last) for value in (first, second))
+    result = buffers.maps(first.shape)
+    library.library().call("add", first.numel(), first, second, result)
+    return result
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        return _add(first, second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, gradient
+
+
 class _Fork(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +151,4 @@ class _Fork(torch.autograd.Function):
     def backward(_ctx: Any, first: Tensor | None, second: Tensor | None) -> Tensor | None:
         if first is None or second is None:
             return second if first is None else first
-        first, second = (value.contiguous(memory_format=torch.channels_last) for value in (first, second))
-        result = buffers.maps(first.shape)
-        library.library().call("add", first.numel(), first, second, result)
-        return result
+        return _add(first, second)
