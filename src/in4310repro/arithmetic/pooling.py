@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from in4310repro.arithmetic import buffers, library
+from in4310repro.arithmetic.derivatives import first_only
 from in4310repro.arithmetic.functions import maps_shape
 
 Pair = tuple[int, int]
@@ -43,7 +43,7 @@ class _AveragePool(torch.autograd.Function):
         return _average_pool(maps, size)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         result = buffers.maps(ctx.shape)
@@ -95,7 +95,7 @@ class _MaxPool(torch.autograd.Function):
         return _max_pool(maps, sizes, places)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (places,) = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
@@ -135,7 +135,7 @@ class _Sum(torch.autograd.Function):
         return _add(first, second)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         return gradient, gradient
 
@@ -147,7 +147,7 @@ class _Fork(torch.autograd.Function):
         return maps.view_as(maps), maps.view_as(maps)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(_ctx: Any, first: Tensor | None, second: Tensor | None) -> Tensor | None:
         if first is None or second is None:
             return second if first is None else first
