@@ -157,6 +157,20 @@ def test_errors_on_the_layers_of_networks_are_at_or_below_torchs(case: Case) -> 
     assert (ratios[:2] <= 1 + 4 * deviations[:2] + 1e-3).all(), dict(zip(NAMES, ratios, strict=True))
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(16, 256, (4, 4), 512, (1, 1), (2, 2), (0, 0)),  # weights of 1x1 over small maps: 1.23
+        Case(2, 13, (9, 15), 17, (5, 2), (1, 3), (2, 1)),  # few channels, an uneven kernel, the output: 2.03
+        Case(17, 5, (8, 10), 16, (1, 5), (1, 1), (1, 2)),  # the gradient of its maps: 1.81
+    ],
+    ids=str,
+)
+def test_errors_where_torch_adds_shorter_chains_are_at_most_about_twice_its(case: Case) -> None:
+    ratios, deviations = error_ratios(case, draws=8)
+    assert (ratios <= 2.2 + 4 * deviations).all(), dict(zip(NAMES, ratios, strict=True))
+
+
 def test_200_random_convolutions_agree_with_double_and_have_equal_bits_on_every_instruction_set() -> None:
     generator = np.random.default_rng(1)
     for number in range(200):
