@@ -72,7 +72,7 @@ def test_a_backward_pass_after_a_step_is_refused(case: str) -> None:
     give_gradients(values, 0)
     optimizer.step()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 @cases
