@@ -1,6 +1,8 @@
 """The benchmark at a small size: its files, its list of tools that are missing, and that its errors are errors."""
 
+import functools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from in4310repro.bench import arithmetic
+from in4310repro.arithmetic import library, softmax
+from in4310repro.bench import arithmetic, scaling
 from in4310repro.bench import contenders as contenders_module
 from in4310repro.bench.contenders import contenders, feature_statistics, peer
 from in4310repro.bench.errors import reference, relative_error
@@ -103,8 +106,37 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
     for row in [*report["networks"], *report["layers"]]:
         assert row["lowest"] <= row["ratio"] <= row["highest"]
         assert f"| {row['name']} | {row['threads']} |" in table.read_text()
+    (step,) = report["scaling"]
+    assert 0 < step["outside_share"] <= step["serial_share"] <= 1
+    assert 0 < step["passes_share"] < 1
+    assert "| 16 cores, estimate |" in table.read_text()
     (loop,) = report["loop"]
     assert min(loop["native"], loop["portable"], loop["bare_native"]) > 0
+
+
+def test_speed_ups_by_hand() -> None:
+    # Amdahl: with a tenth serial, 4 cores give 1 / (0.1 + 0.9 / 4).
+    assert scaling.estimate(0.1, 0.0, 4) == pytest.approx((1 / 0.325, 1 / 0.325))
+    # A fifth waits for memory from two cores on: 1 / (0.1 + 0.2 / 2 + 0.7 / 4).
+    assert scaling.estimate(0.1, 0.2, 4) == pytest.approx((1 / 0.375, 1 / 0.325))
+    assert scaling.estimate(0.0, 0.0, 16) == (16, 16)
+    assert scaling.estimate(1.0, 0.5, 16) == (1, 1)
+
+
+def test_a_step_that_two_threads_do_not_speed_up_is_serial() -> None:
+    row = scaling.measure("sleep", functools.partial(time.sleep, 0.02), repeats=1)
+    assert row["outside_share"] == 1
+    assert row["serial_share"] == 1
+    assert row["estimates"] == {"4": [1, 1], "8": [1, 1], "16": [1, 1]}
+
+
+def test_the_time_in_kernels_is_kept_by_name_and_timing_ends() -> None:
+    call = library.Library.call
+    with scaling.time_in_kernels() as inside:
+        softmax(torch.ones(2, 3))
+    assert list(inside) == ["softmax"]
+    assert inside["softmax"] > 0
+    assert library.Library.call is call
 
 
 def test_operations_are_those_of_the_literature() -> None:

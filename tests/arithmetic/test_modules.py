@@ -175,6 +175,60 @@ def test_a_prepared_model_can_be_copied_and_saved() -> None:
     assert sha256(trained(model, *batch())) == expected
 
 
+def test_a_penalty_on_gradients_is_refused_and_not_taken_for_a_constant() -> None:
+    model, (images, labels) = portable(network("resnet18")).train(), batch(2)
+    loss = cross_entropy(model(images), labels)
+    gradients = torch.autograd.grad(loss, list(model.parameters()), create_graph=True)
+    for gradient in gradients:
+        with pytest.raises(RuntimeError, match="portable arithmetic has no second derivatives"):
+            (loss + gradient.square().sum()).backward(retain_graph=True)  # type: ignore[no-untyped-call]
+
+
+def test_gradients_that_may_be_differentiated_have_the_same_bits() -> None:
+    model, (images, labels) = portable(network("mobilenet_v2")).train(), batch(2)
+    parameters = list(model.parameters())
+    loss = cross_entropy(model(images), labels)
+    first, second = (
+        torch.autograd.grad(loss, parameters, create_graph=create, retain_graph=True) for create in (True, False)
+    )
+    assert sha256([value.detach() for value in first]) == sha256(list(second))
+
+
+def test_a_forward_of_an_objects_own_is_called_and_refused_before() -> None:
+    model, calls = portable(network("resnet18")).eval(), []
+    norm = model.get_submodule("layer1.0.bn1")
+    plain = norm.forward
+
+    def own(maps: Tensor) -> Tensor:
+        calls.append(maps)
+        normalised: Tensor = plain(maps)
+        return normalised
+
+    norm.forward = own
+    model(batch(1)[0])
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match=r"layer1\.0\.bn1 \(BatchNorm2d with a forward\(\) of its own\)"):
+        portable(model)
+
+
+def test_a_training_step_has_equal_bits_where_torch_flushes_denormals() -> None:
+    images, labels = batch(2)
+    # Softmax of the first class is 1e-40, below the smallest normal number.
+    states = []
+    for flushed in (False, True):
+        model = portable(network("mobilenet_v2"))
+        with torch.no_grad():
+            model.classifier[1].bias[0] = -92.0  # type: ignore[index, union-attr]
+        torch.set_flush_denormal(flushed)
+        try:
+            states.append(
+                [value.view(torch.int32) for value in trained(model, images, labels) if value.is_floating_point()]
+            )
+        finally:
+            torch.set_flush_denormal(False)
+    assert sha256(states[0]) == sha256(states[1])
+
+
 @pytest.mark.parametrize("momentum", [0.1, 0.3, None])
 @pytest.mark.parametrize("track", [True, False])
 def test_running_statistics_move_as_torchs(momentum: float | None, track: bool) -> None:
@@ -216,6 +270,24 @@ def test_modules_without_portable_arithmetic_are_refused_by_name(module: nn.Modu
     with pytest.raises(ValueError, match=message):
         portable(module)
     assert [type(each) for each in module.modules()] == kinds
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6])
+def test_a_lone_relu_is_torchs_without_negative_zeros(kind: type[nn.ReLU | nn.ReLU6], inplace: bool) -> None:
+    values = torch.tensor([-0.0, 0.0, -1.0, 0.5, 6.0, 7.0, 1e-40, -1e-40, torch.inf, torch.nan] * 8)
+    results, gradients = [], []
+    for module in (kind(inplace), portable(kind(inplace))):
+        leaf = values.clone().requires_grad_()
+        given = leaf * 1.0
+        result = module(given)
+        assert (result.data_ptr() == given.data_ptr()) == inplace
+        result.backward(torch.arange(80.0))
+        results.append(result.detach())
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0, equal_nan=True)
+    assert not torch.signbit(results[1].nan_to_num(nan=1)).any()
+    assert torch.equal(gradients[1], gradients[0])  # type: ignore[arg-type]
 
 
 def test_dropout_computes_in_evaluation_and_is_refused_in_training() -> None:

@@ -64,6 +64,18 @@ def test_steps_go_where_torchs_go_with_errors_at_or_below_torchs(case: str) -> N
 
 
 @cases
+def test_a_backward_pass_after_a_step_is_refused(case: str) -> None:
+    kind, _, settings = CASES[case]
+    values = parameters()
+    optimizer = kind(values, **settings)
+    loss = torch.stack([value.square().sum() for value in values]).sum()
+    give_gradients(values, 0)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+@cases
 def test_steps_have_equal_bits_on_every_instruction_set_and_number_of_threads(case: str) -> None:
     ours, _, settings = CASES[case]
     assert_same_bits_everywhere(lambda: stepped(ours, settings))

@@ -11,44 +11,9 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic.convolutions import convolution
+from tests.arithmetic import shapes
 from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, root_mean_square, rows_of, tree
-
-Pair = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Sizes of a convolution."""
-
-    images: int
-    channels: int
-    size: Pair
-    outputs: int
-    kernel: Pair = (3, 3)
-    stride: Pair = (1, 1)
-    padding: Pair = (1, 1)
-    groups: int = 1
-
-    def __str__(self) -> str:
-        return "-".join(
-            "x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in vars(self).values()
-        )
-
-    @property
-    def result(self) -> Pair:
-        height, width = (
-            (size + 2 * padding - kernel) // stride + 1
-            for size, padding, kernel, stride in zip(self.size, self.padding, self.kernel, self.stride, strict=True)
-        )
-        return height, width
-
-    def draw(self, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Maps and a gradient of the result, in channels_last memory."""
-        generator = torch.Generator().manual_seed(seed)
-        maps = torch.randn((self.images, self.channels, *self.size), generator=generator)
-        gradient = torch.randn((self.images, self.outputs, *self.result), generator=generator)
-        return maps.to(memory_format=torch.channels_last), gradient.to(memory_format=torch.channels_last)
-
+from tests.arithmetic.shapes import Case, random_case
 
 FORMULA = [
     Case(17, 3, (7, 6), 5, (1, 1), (1, 1), (0, 0)),  # three leaves; more than a segment
@@ -84,10 +49,9 @@ def weight_gradient(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
 
 
 def by_torch(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
-    weight = torch.zeros(
-        (case.outputs, case.channels // case.groups, *case.kernel), dtype=maps.dtype, requires_grad=True
-    )
-    result = torch.nn.functional.conv2d(maps, weight, None, case.stride, case.padding, 1, case.groups)
+    shape = (case.outputs, case.channels // case.groups, *case.kernel)
+    weight = torch.zeros(shape, dtype=maps.dtype, requires_grad=True)
+    result = shapes.by_torch(case, maps, weight, torch.zeros(case.outputs, dtype=maps.dtype))
     return torch.autograd.grad(result, weight, gradient)[0]
 
 
@@ -178,22 +142,6 @@ def test_errors_of_weight_gradients_are_at_or_below_torchs(case: Case) -> None:
 
 def assert_same_bits(case: Case, maps: Tensor, gradient: Tensor) -> None:
     assert_same_bits_everywhere(lambda: [weight_gradient(case, maps, gradient)])
-
-
-def random_case(generator: np.random.Generator) -> Case:
-    def pick(*values: int) -> int:
-        return int(generator.choice(values))
-
-    groups = pick(1, 1, 1, 2, 3, 8)
-    channels, outputs = groups * pick(1, 2, 3, 5, 6, 7, 13, 20), groups * pick(1, 2, 3, 5, 16, 17, 30, 64, 70)
-    if generator.random() < 0.15:
-        groups = channels = outputs = pick(5, 16, 33, 70)
-    kernel = pick(1, 2, 3, 3, 5, 7), pick(1, 2, 3, 3, 4, 5)
-    padding = pick(*range(kernel[0] + 1)), pick(*range(kernel[1] + 1))
-    low = max(1, kernel[0] - 2 * padding[0]), max(1, kernel[1] - 2 * padding[1])
-    size = int(generator.integers(low[0], 12)), int(generator.integers(low[1], 18))
-    stride = pick(1, 2, 3), pick(1, 2, 3)
-    return Case(pick(1, 2, 7, 8, 9, 17, 25, 33), channels, size, outputs, kernel, stride, padding, groups)
 
 
 def test_200_random_weight_gradients_agree_with_double_and_have_equal_bits_on_every_instruction_set() -> None:

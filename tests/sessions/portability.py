@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from in4310repro import experiment, models
+from in4310repro.arithmetic import portable
 from in4310repro.data import scenes
 from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
@@ -60,6 +61,7 @@ def stages(folder: Path) -> Iterator[Stage]:
     images = embedded_catalogue(TINY.scenes, TINY.image_size, TINY.seed)
     training = load_images("training", images.root, images.entries, TINY.image_size)
     yield "augmentation", _batches(training)
+    yield "ReLU and sums by torch", _elementwise()
     yield "initial weights", _tensors(models.build("resnet18", 6, 0).state_dict())
     run = experiment.train(TINY, numerics, folder / "run")
     for setting in TINY.settings:
@@ -112,6 +114,21 @@ def _features(run: FinishedRun, numerics: Numerics) -> Iterator[Stage]:
     }
     yield EIGENVALUES, {name: module.pop("eigenvalues") for name, module in modules.items()}
     yield "feature statistics", {name: json.dumps(module) for name, module in modules.items()}
+
+
+def _elementwise() -> dict[str, str]:
+    """What torch computes in portable arithmetic too: numbers of all sizes, denormals and zeros of both signs."""
+    bits = generator_for(0, "elementwise").integers(0, 2**32, (2, 4, 5, 6, 50), dtype="uint32")
+    values = torch.from_numpy(bits.view("float32").copy()).nan_to_num(nan=1.5)
+    values[:, 0] = values[:, 0].sign() * 0.0
+    first, second = values.permute(0, 1, 4, 2, 3)
+    results = {"sum": first + second, "sum of a half": first * 0.5 + second}
+    for module in (torch.nn.ReLU(), torch.nn.ReLU6()):
+        leaf = first.clone().requires_grad_()
+        result = portable(module)(leaf)
+        (gradient,) = torch.autograd.grad(result, leaf, second)
+        results |= {type(module).__name__: result.detach(), f"{type(module).__name__}, gradient": gradient}
+    return {name: tensors_sha256({name: value.nan_to_num(nan=1.5)}) for name, value in results.items()}
 
 
 def _control() -> dict[str, str]:

@@ -92,7 +92,14 @@ def _take(size: int) -> ctypes.Array[ctypes.c_char]:
 def _new(size: int) -> tuple[int, mmap.mmap]:
     if _Sizes.free > _Sizes.used + SPARE:
         release()
-    memory = mmap.mmap(-1, size)
+    try:
+        memory = mmap.mmap(-1, size)
+    except OSError:
+        release()
+        try:
+            memory = mmap.mmap(-1, size)
+        except OSError as error:
+            raise MemoryError(f"no memory for a result of {size} bytes: {error}") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return ctypes.addressof(ctypes.c_char.from_buffer(memory)), memory

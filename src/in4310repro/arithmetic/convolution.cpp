@@ -7,6 +7,8 @@
 #include "convolution.hpp"
 #include "transpose.hpp"
 
+#include <exception>
+
 using namespace arithmetic;
 
 namespace {
@@ -145,13 +147,19 @@ std::vector<Piece> pieces_of(const Pass &pass, const std::vector<Region> &region
     return pieces;
 }
 
-// Weights packed as [group][block of outputs][step of the chain][output]; a last block has as many vectors as it needs.
-void run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
+std::vector<Region> regions_of(const Pass &pass) {
     std::vector<Region> regions;
     for (const Span &y : spans(pass.rows, pass.top, pass.stride_y, pass.kernel_height, pass.height))
         for (const Span &x : spans(pass.columns, pass.left, pass.stride_x, pass.kernel_width, pass.width))
             regions.emplace_back(pass, y, x);
-    std::vector<Piece> pieces = pieces_of(pass, regions, threads);
+    return regions;
+}
+
+// Weights packed as [group][block of outputs][step of the chain][output]; a last block has as many vectors as it needs.
+// No exception leaves it: it would end the process where Python's call begins.
+int run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) try {
+    const std::vector<Region> regions = regions_of(pass);
+    const std::vector<Piece> pieces = pieces_of(pass, regions, threads);
     parallel(int(threads), pass.groups * pass.blocks() * ptrdiff_t(pieces.size()), [&](ptrdiff_t item, int) {
         ptrdiff_t block = item / ptrdiff_t(pieces.size()), group = block / pass.blocks();
         ptrdiff_t inner = block % pass.blocks() * BLOCK, wide = std::min<ptrdiff_t>(BLOCK, pass.group_outputs - inner);
@@ -172,6 +180,9 @@ void run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
             default: go(std::integral_constant<int, VECTORS>{});
         }
     });
+    return DONE;
+} catch (const std::exception &) {
+    return NO_MEMORY;
 }
 
 // Packs with element(group, output, step) in steps of 16, so that what is read and written stays in the first cache.
@@ -241,8 +252,7 @@ EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *map
         const float *from = weights + (group * pass.group_outputs + output) * chain;
         transpose(from + begin, chain, number, end - begin, panel + begin * width, width);
     });
-    run_pass(threads, pass, packed);
-    return DONE;
+    return run_pass(threads, pass, packed);
 }
 
 // The gradient by the maps. Row y of the maps met kernel rows k with k = y + padding modulo stride, kernel row k from
@@ -289,7 +299,7 @@ EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const f
                     std::fill(panel + k * width + number, panel + (k + 1) * width, 0.0f);
                 }
             });
-            run_pass(threads, pass, packed);
+            if (int status = run_pass(threads, pass, packed)) return status;
         }
     return DONE;
 }

@@ -38,7 +38,8 @@ T *scratch(ptrdiff_t number) {
     static thread_local ptrdiff_t size = 0;
     if (number > size || !memory) {
         delete memory;
-        memory = new Memory<T>(number);
+        memory = new (std::nothrow) Memory<T>(number);
+        if (!memory) return nullptr;
         size = *memory ? number : 0;
     }
     return *memory;

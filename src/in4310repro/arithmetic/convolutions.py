@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from in4310repro.arithmetic import buffers, library
+from in4310repro.arithmetic.derivatives import first_only
 
 Pair = tuple[int, int]
 Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
@@ -108,7 +108,7 @@ class _Convolution(torch.autograd.Function):
         return _forward(maps, _rows(weight), bias, shape)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         maps, weight = ctx.saved_tensors
         shape, kernels, gradient = ctx.shape, library.library(), _rows(gradient)

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from in4310repro.arithmetic import buffers, library
+from in4310repro.arithmetic.derivatives import first_only
 
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}  # of enum Form in normalisation.hpp
 SUM_RELU = 3
@@ -114,7 +114,7 @@ class _BatchNorm(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight, bias, result, statistics = ctx.saved_tensors
         images, channels, height, width = maps.shape
@@ -162,10 +162,11 @@ class _CrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (of_scores,) = ctx.saved_tensors
-        return of_scores * gradient, None
+        # torch would flush denormals if it was told to, even where there is nothing to multiply.
+        return of_scores if gradient.item() == 1 else of_scores * gradient, None
 
 
 def losses(scores: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ version of Python. The widest one that the processor can run is taken.
 import ctypes
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,7 +46,7 @@ class Library:
         threads = torch.get_num_threads() if threads is None else threads
         status = getattr(self._library, function)(ctypes.c_ssize_t(threads), *map(_passed, arguments))
         if status == NO_MEMORY:
-            raise MemoryError(f"no working memory for {function}")
+            raise MemoryError(f"no working memory for {function} of {', '.join(_described(arguments))}")
         if status:
             raise ValueError(f"{function} refuses {[value for value in arguments if isinstance(value, int | float)]}")
 
@@ -69,6 +69,15 @@ def _passed(value: Argument) -> object:
     if isinstance(value, float):
         return ctypes.c_double(value)
     return None if value is None else ctypes.c_ssize_t(value)
+
+
+def _described(arguments: Iterable[Argument]) -> Iterator[str]:
+    """Shapes of the tensors, and the numbers."""
+    for value in arguments:
+        if isinstance(value, ctypes.Structure):
+            yield " ".join(f"{name[0]} {getattr(value, name[0])}" for name in value._fields_)
+        elif value is not None:
+            yield str(tuple(value.shape) if isinstance(value, Tensor) else value)
 
 
 def _is_channels_last(value: Tensor) -> bool:

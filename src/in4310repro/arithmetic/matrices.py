@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from in4310repro.arithmetic import buffers, convolutions, library
+from in4310repro.arithmetic.derivatives import first_only
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -53,7 +53,7 @@ class _Linear(torch.autograd.Function):
         return _linear(rows, weight, bias)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         rows, weight = ctx.saved_tensors
         gradient, kernels, (images, features) = gradient.contiguous(), library.library(), rows.shape

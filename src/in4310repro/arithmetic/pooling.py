@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from in4310repro.arithmetic import buffers, library
+from in4310repro.arithmetic.derivatives import first_only
 from in4310repro.arithmetic.functions import maps_shape
 
 Pair = tuple[int, int]
@@ -43,7 +43,7 @@ class _AveragePool(torch.autograd.Function):
         return _average_pool(maps, size)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         result = buffers.maps(ctx.shape)
@@ -95,7 +95,7 @@ class _MaxPool(torch.autograd.Function):
         return _max_pool(maps, sizes, places)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (places,) = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
@@ -112,6 +112,34 @@ def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
+def add(first: Tensor, second: Tensor) -> Tensor:
+    """The sum of two maps of the same shape [image, channel, height, width]."""
+    maps_shape("first maps", first)
+    library.checked("second maps", second, torch.float32, first.shape)
+    if torch.is_grad_enabled():
+        result: Tensor = _Sum.apply(first, second)  # type: ignore[no-untyped-call]
+        return result
+    return _add(first, second)
+
+
+def _add(first: Tensor, second: Tensor) -> Tensor:
+    first, second = (value.contiguous(memory_format=torch.channels_last) for value in (first, second))
+    result = buffers.maps(first.shape)
+    library.library().call("add", first.numel(), first, second, result)
+    return result
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        return _add(first, second)
+
+    @staticmethod
+    @first_only
+    def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, gradient
+
+
 class _Fork(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,11 +147,8 @@ class _Fork(torch.autograd.Function):
         return maps.view_as(maps), maps.view_as(maps)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(_ctx: Any, first: Tensor | None, second: Tensor | None) -> Tensor | None:
         if first is None or second is None:
             return second if first is None else first
-        first, second = (value.contiguous(memory_format=torch.channels_last) for value in (first, second))
-        result = buffers.maps(first.shape)
-        library.library().call("add", first.numel(), first, second, result)
-        return result
+        return _add(first, second)

@@ -5,8 +5,6 @@
 #include "threads.hpp"
 #include "vectors.hpp"
 
-#include <vector>
-
 using namespace arithmetic;
 
 namespace {
@@ -30,13 +28,14 @@ constexpr ptrdiff_t PIECE = 1 << 14;  // values that a thread takes at a time
 template <typename F>
 int each_value(ptrdiff_t threads, ptrdiff_t tensors, const int64_t *sizes, F &&f) {
     if (tensors < 0) return NONSENSE;
-    std::vector<ptrdiff_t> last(static_cast<size_t>(tensors));
+    Memory<ptrdiff_t> last(tensors);
+    if (!last) return NO_MEMORY;
     ptrdiff_t pieces = 0;
     for (ptrdiff_t tensor = 0; tensor < tensors; tensor++)
-        last[size_t(tensor)] = pieces += (sizes[tensor] + PIECE - 1) / PIECE;
+        last[tensor] = pieces += (sizes[tensor] + PIECE - 1) / PIECE;
     parallel(int(threads), pieces, [&](ptrdiff_t piece, int) {
-        ptrdiff_t tensor = std::upper_bound(last.begin(), last.end(), piece) - last.begin();
-        ptrdiff_t at = (piece - (tensor ? last[size_t(tensor) - 1] : 0)) * PIECE;
+        ptrdiff_t tensor = std::upper_bound(last.data, last.data + tensors, piece) - last.data;
+        ptrdiff_t at = (piece - (tensor ? last[tensor - 1] : 0)) * PIECE;
         ptrdiff_t end = std::min<ptrdiff_t>(at + PIECE, sizes[tensor]);
         for (; at + FLOATS <= end; at += FLOATS) f(tensor, at, std::integral_constant<ptrdiff_t, FLOATS>{});
         if (at < end) f(tensor, at, end - at);

@@ -144,6 +144,8 @@ def _call(
     addresses = [torch.tensor([value.data_ptr() for value in values], dtype=torch.int64) for values in lists]
     nulls = [None] * (tables - len(addresses))
     library.library().call(function, len(parameters), *map(float, numbers), sizes, *addresses, *nulls)
+    # The kernel writes where autograd does not see it: a backward pass after the step must not go by the new values.
+    torch.autograd.graph.increment_version(parameters)
 
 
 def _gradient(parameter: Tensor) -> Tensor:

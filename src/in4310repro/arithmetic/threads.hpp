@@ -5,8 +5,8 @@
 // calls the function once for each item, on the calling thread and up to threads - 1 others; `thread` is below
 // `threads` and no two calls at the same time have the same. Which thread takes which item is open, so an item must
 // write what no other item reads or writes. All threads round to nearest and keep denormals meanwhile, whatever the
-// caller has set. Inside another parallel(), beside one of another thread, or where no thread can be started,
-// the caller does all items itself.
+// caller has set. Inside another parallel(), beside one of another thread, or where no thread can be started, the
+// caller does all items itself. The function throws nothing: other threads work on what the caller would unwind.
 
 #pragma once
 
@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -65,16 +66,23 @@ class Pool {
     typedef void (*Work)(void *context, ptrdiff_t item, int thread);
 
     // The pool of this process. A child after fork() has none of the threads and starts its own.
-    static Pool &of_process() {
+    // Null where there is no memory for it.
+    static Pool *of_process() {
         static std::atomic<Pool *> pool{nullptr};
         Pool *current = pool.load(std::memory_order_acquire);
         while (!current || current->process != process_id()) {
             // Never deleted: its threads live as long as the process.
-            Pool *made = new Pool;
-            if (pool.compare_exchange_strong(current, made)) return *made;
+            Pool *made = new (std::nothrow) Pool;
+            if (!made || pool.compare_exchange_strong(current, made)) return made;
             delete made;
         }
-        return *current;
+        return current;
+    }
+
+    // All items on the calling thread.
+    static void alone(ptrdiff_t items, Work work, void *context) {
+        FloatingPoint state;
+        for (ptrdiff_t item = 0; item < items; item++) work(context, item, 0);
     }
 
     void run(int threads, ptrdiff_t items, Work work, void *context) {
@@ -82,7 +90,7 @@ class Pool {
         if (threads > MOST) threads = MOST;
         if (threads > items) threads = int(items);
         if (threads < 2 || busy.exchange(true, std::memory_order_acquire)) {
-            for (ptrdiff_t item = 0; item < items; item++) work(context, item, 0);
+            alone(items, work, context);
             return;
         }
         start(threads - 1);
@@ -177,10 +185,10 @@ class Pool {
 template <typename F>
 inline void parallel(int threads, ptrdiff_t items, F &&function) {
     typedef std::remove_reference_t<F> Function;
-    Pool::of_process().run(
-        threads, items,
-        [](void *context, ptrdiff_t item, int thread) { (*static_cast<Function *>(context))(item, thread); },
-        const_cast<void *>(static_cast<const void *>(&function)));
+    Pool::Work work = [](void *context, ptrdiff_t item, int thread) { (*static_cast<Function *>(context))(item, thread); };
+    void *context = const_cast<void *>(static_cast<const void *>(&function));
+    Pool *pool = Pool::of_process();
+    pool ? pool->run(threads, items, work, context) : Pool::alone(items, work, context);
 }
 
 }  // namespace arithmetic

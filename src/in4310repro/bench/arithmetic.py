@@ -6,15 +6,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from in4310repro import experiment
 from in4310repro.arithmetic.peak import fused_operations
-from in4310repro.bench.records import ArithmeticBenchmark, LoopRow, PairedRow
+from in4310repro.bench.records import ArithmeticBenchmark, LoopRow, PairedRow, ScalingRow
+from in4310repro.bench.scaling import measure, torch_threads
 from in4310repro.bench.tables import arithmetic_table
 from in4310repro.bench.workloads import KERNELS, SGD, Workload, layers, prepare_layer
 from in4310repro.files import json_bytes, write_file
@@ -61,6 +59,7 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
         repeats=options.repeats,
         gflops_per_thread=peak_gflops(),
         networks=list(_network_rows(options, modes, progress)),
+        scaling=list(_scaling_rows(options, modes[1], progress)),
         layers=list(_layer_rows(options, modes, progress)),
         loop=list(_loop_rows(options, modes, progress)),
     )
@@ -93,6 +92,15 @@ def _network_rows(
                     row = _paired(workload.name, threads, works, options.repeats, workload.operations())
                 advance(1, f"{row['name']}: {row['ratio']:.2f}")
                 yield row
+
+
+def _scaling_rows(options: ArithmeticOptions, portable: Numerics, progress: Progress) -> Iterator[ScalingRow]:
+    workloads = [workload for workload in options.workloads if workload.training]
+    with progress.task("bench, serial share", len(workloads)) as advance:
+        for workload in workloads:
+            row = measure(workload.name, workload.prepare(portable), options.repeats)
+            advance(1, f"{row['name']}: {row['serial_share']:.1%} serial")
+            yield row
 
 
 def _layer_rows(
@@ -169,14 +177,3 @@ def run_speed(numerics: Numerics, batch_size: int, images: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         run = experiment.train(config, numerics, Path(folder) / "run")
     return run.histories[SGD.name][-1]["images_per_second"]
-
-
-@contextmanager
-def torch_threads(number: int) -> Iterator[None]:
-    """So many threads in torch's operations and in ours."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

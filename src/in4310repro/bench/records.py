@@ -65,6 +65,18 @@ class LoopRow(TypedDict):
     bare_native: float
 
 
+class ScalingRow(TypedDict):
+    """A training step in portable arithmetic on one and two threads, and what follows for more cores."""
+
+    name: str
+    one_thread_ms: float
+    two_threads_ms: float
+    outside_share: float  # of one thread's time, spent outside of the kernels
+    serial_share: float  # the larger of that and Amdahl's share from the two times
+    passes_share: float  # of one thread's time, in kernels that memory limits
+    estimates: dict[str, list[float]]  # number of cores -> estimated speed-up over one thread, low and high
+
+
 class ArithmeticBenchmark(TypedDict):
     """Speed in both arithmetic modes: arithmetic.json."""
 
@@ -72,5 +84,6 @@ class ArithmeticBenchmark(TypedDict):
     repeats: int
     gflops_per_thread: float  # the rate of fused products that one thread reaches
     networks: list[PairedRow]
+    scaling: list[ScalingRow]
     layers: list[PairedRow]
     loop: list[LoopRow]

@@ -1,6 +1,6 @@
 """The Markdown tables of both benchmarks, from their records."""
 
-from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow
+from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow, ScalingRow
 from in4310repro.text import markdown
 
 
@@ -76,6 +76,7 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
     for row in report["networks"]:
         share = row["gflops"] / peak / row["threads"]
         lines.append(f"{_paired_cells(row)} {share:.0%} |")
+    lines += _scaling_table(report["scaling"])
     lines += [
         "",
         "## Trainings",
@@ -93,6 +94,30 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
     lines += ["", "## Convolutions of ResNet-18 beside oneDNN", "", "| | threads | native, ms | portable, ms | ratio |"]
     lines += ["| --- | --- | --- | --- | --- |", *map(_paired_cells, report["layers"])]
     return "\n".join([*lines, ""])
+
+
+def _scaling_table(rows: list[ScalingRow]) -> list[str]:
+    cores = [*rows[0]["estimates"]] if rows else []
+    lines = [
+        "",
+        "## More than two cores: an estimate",
+        "",
+        "Nothing here ran on more than two threads. Serial is the larger of two shares of the portable step: the time "
+        "outside of the kernels, and Amdahl's s from the times t of one and two threads, t2 / t1 = s + (1 - s) / 2. "
+        "The higher estimate is 1 / (s + (1 - s) / n). Memory limits the share p of the time, in passes over maps and "
+        "parameters; in the lower estimate two cores take all its bandwidth: 1 / (s + p / 2 + (1 - s - p) / n). "
+        "Both assume that n cores are as fast each as one alone and that enough pieces of work are there.",
+        "",
+        f"| | 1 thread, ms | 2 threads, ms | speed-up of 2 | outside | serial, s | memory, p "
+        f"{''.join(f'| {number} cores, estimate ' for number in cores)}|",
+        f"| {' | '.join(['---'] * (7 + len(cores)))} |",
+    ]
+    for row in rows:
+        one, two = row["one_thread_ms"], row["two_threads_ms"]
+        shares = " | ".join(f"{row[key]:.1%}" for key in ("outside_share", "serial_share", "passes_share"))
+        estimates = " | ".join(f"{low:.1f} to {high:.1f}" for low, high in row["estimates"].values())
+        lines.append(f"| {row['name']} | {one:.1f} | {two:.1f} | {one / two:.2f} | {shares} | {estimates} |")
+    return lines
 
 
 def _paired_cells(row: PairedRow) -> str:

@@ -1,0 +1,48 @@
+"""Derivatives are first ones: a second is refused, where autograd would take the first for a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
+
+
+def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+    """The backward() of an autograd.Function whose results raise when they are differentiated themselves.
+
+    torch's once_differentiable raises only where the gradient that comes in is differentiated. A penalty on gradients,
+    as in `create_graph=True`, would lose its own gradient without a word.
+    """
+
+    def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:
+        with torch.no_grad():
+            results = backward(ctx, *gradients)
+        # With create_graph=True alone are gradients recorded here.
+        if not torch.is_grad_enabled():
+            return results
+        if isinstance(results, tuple):
+            return tuple(map(_undifferentiable, results))  # type: ignore[return-value]
+        refusing: Gradients = _undifferentiable(results)
+        return refusing
+
+    return differentiated
+
+
+def _undifferentiable(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return _Refusal.apply(value.detach().requires_grad_())  # type: ignore[no-untyped-call]
+
+
+class _Refusal(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(_ctx: Any, *_gradients: Tensor) -> Tensor:
+        raise RuntimeError("portable arithmetic has no second derivatives; compute them in native arithmetic")

@@ -1,0 +1,124 @@
+"""torch's layers of the same fields, computed by the compiled kernels."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from in4310repro.arithmetic import convolutions, functions, matrices, pooling
+
+
+class Conv2d(nn.Conv2d):
+    """torch.nn.Conv2d by convolutions.convolution."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        """Maps [image, channel, height, width]."""
+        return convolutions.convolution(input, self.weight, self.bias, pair(self.stride), _padding(self), self.groups)
+
+
+class Linear(nn.Linear):
+    """torch.nn.Linear by matrices.linear."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Rows [image, feature]."""
+        return matrices.linear(input, self.weight, self.bias)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """torch.nn.BatchNorm2d by functions.batch_norm."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Maps [image, channel, height, width]."""
+        return self.normalise(input)
+
+    def normalise(self, maps: Tensor, activation: str = "none", other: Tensor | None = None) -> Tensor:
+        """activation(forward(maps) + other) in one pass."""
+        momentum = self.momentum
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            momentum = 1 / int(self.num_batches_tracked) if momentum is None else momentum
+        moved = not self.training or self.track_running_stats
+        return functions.batch_norm(
+            maps,
+            self.running_mean if moved else None,
+            self.running_var if moved else None,
+            self.weight,
+            self.bias,
+            training=self.training or self.running_mean is None,
+            momentum=0.0 if momentum is None else momentum,
+            epsilon=self.eps,
+            activation=activation,
+            other=other,
+        )
+
+
+class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
+    """torch.nn.AdaptiveAvgPool2d by pooling.adaptive_average_pool."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Maps [image, channel, height, width]."""
+        sizes = self.output_size if isinstance(self.output_size, tuple) else (self.output_size, self.output_size)
+        height, width = (
+            size if wanted is None else wanted for wanted, size in zip(sizes, input.shape[2:], strict=True)
+        )
+        return pooling.adaptive_average_pool(input, (height, width))
+
+
+class MaxPool2d(nn.MaxPool2d):
+    """torch.nn.MaxPool2d by pooling.max_pool."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Maps [image, channel, height, width]."""
+        kernel, padding = pair(self.kernel_size), pair(self.padding)
+        return pooling.max_pool(input, kernel, pair(self.stride), padding, self.ceil_mode)
+
+
+class ReLU(nn.ReLU):
+    """torch.nn.ReLU that makes no negative zero, as torch's does of one on x86 and not on ARM."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Values of any shape."""
+        return functional.relu(_without_negative_zeros(input, self.inplace), inplace=True)
+
+
+class ReLU6(nn.ReLU6):
+    """torch.nn.ReLU6, likewise."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Values of any shape."""
+        return functional.relu6(_without_negative_zeros(input, self.inplace), inplace=True)
+
+
+def _without_negative_zeros(values: Tensor, inplace: bool) -> Tensor:
+    return values.add_(0.0) if inplace else values + 0.0
+
+
+class Dropout(nn.Dropout):
+    """torch.nn.Dropout in evaluation and with p = 0; what it drops in training has no portable arithmetic."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """The input.
+
+        Raises:
+            ValueError: in training with p > 0.
+        """
+        if self.training and self.p > 0:
+            raise ValueError(
+                f"dropout with p={self.p} has no portable arithmetic in training; set p to 0 or train native"
+            )
+        return input
+
+
+def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
+    """Of rows and of columns."""
+    rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
+    return rows, columns
+
+
+def _padding(module: nn.Conv2d) -> tuple[int, int]:
+    """Rows above and below, columns left and right."""
+    if module.padding == "valid":
+        return 0, 0
+    if isinstance(module.padding, str):
+        return module.kernel_size[0] // 2, module.kernel_size[1] // 2
+    return pair(module.padding)

@@ -1,0 +1,133 @@
+"""torchvision's blocks and networks whose batch norm, sum and ReLU are one pass where nobody looks between.
+
+A hook on one of the modules makes them separate; the bits are equal either way.
+"""
+
+from __future__ import annotations
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import mobilenetv2, resnet
+
+from in4310repro.arithmetic import pooling
+from in4310repro.arithmetic.layers import BatchNorm2d, ReLU, ReLU6
+
+
+class Sequential(nn.Sequential):
+    """torch.nn.Sequential with batch norm and the ReLU or ReLU6 after it in one pass."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """What the last module makes of it."""
+        return _in_sequence(list(self), input)
+
+
+class ConvNormActivation(torchvision.ops.misc.Conv2dNormActivation):  # type: ignore[misc]
+    """torchvision's Conv2dNormActivation, likewise."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Maps [image, channel, height, width]."""
+        return _in_sequence(list(self), input)
+
+
+def _in_sequence(modules: list[nn.Module], values: Tensor) -> Tensor:
+    place = 0
+    while place < len(modules):
+        following = modules[place + 1] if place + 1 < len(modules) else None
+        if following is not None and _fusible(modules[place], following):
+            values = normalise(modules[place], following, values)
+            place += 2
+        else:
+            values = modules[place](values)
+            place += 1
+    return values
+
+
+class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
+    """torchvision's BasicBlock with batch norm, the sum and ReLU in one pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [image, channel, height, width]."""
+        x, identity = pooling.fork(x)
+        maps = normalise(self.bn1, self.relu, self.conv1(x))
+        maps = self.conv2(maps)
+        identity = identity if self.downsample is None else self.downsample(identity)
+        return normalise(self.bn2, self.relu, maps, identity)
+
+
+class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
+    """torchvision's Bottleneck, likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [image, channel, height, width]."""
+        x, identity = pooling.fork(x)
+        maps = normalise(self.bn1, self.relu, self.conv1(x))
+        maps = normalise(self.bn2, self.relu, self.conv2(maps))
+        maps = self.conv3(maps)
+        identity = identity if self.downsample is None else self.downsample(identity)
+        return normalise(self.bn3, self.relu, maps, identity)
+
+
+class ResNet(resnet.ResNet):  # type: ignore[misc]
+    """torchvision's ResNet, likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores [image, class] of images [image, channel, height, width]."""
+        maps = self.maxpool(normalise(self.bn1, self.relu, self.conv1(x)))
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            maps = layer(maps)
+        scores: Tensor = self.fc(torch.flatten(self.avgpool(maps), 1))
+        return scores
+
+
+class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
+    """torchvision's InvertedResidual, whose sum is an operator and no module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [image, channel, height, width]."""
+        if not self.use_res_connect:
+            maps: Tensor = self.conv(x)
+            return maps
+        x, identity = pooling.fork(x)
+        return pooling.add(identity, self.conv(x))
+
+
+class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
+    """torchvision's MobileNetV2, whose pooling is a function and no module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores [image, class] of images [image, channel, height, width]."""
+        maps = pooling.adaptive_average_pool(self.features(x), (1, 1))
+        scores: Tensor = self.classifier(torch.flatten(maps, 1))
+        return scores
+
+
+def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
+    """relu(norm(maps) + other): one pass where nobody looks at what is between, module by module elsewhere."""
+    if isinstance(norm, BatchNorm2d) and _fusible(norm, relu, other):
+        return norm.normalise(maps, "relu6" if isinstance(relu, nn.ReLU6) else "relu", other)
+    maps = norm(maps)
+    if other is not None:
+        maps += other
+    result: Tensor = relu(maps)
+    return result
+
+
+def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> bool:
+    follows = type(relu) is ReLU or (type(relu) is ReLU6 and other is None)
+    return type(norm) is BatchNorm2d and follows and not _observed(norm) and not _observed(relu)
+
+
+def _observed(module: nn.Module) -> bool:
+    """Whether a hook, or a forward() of this object's own, would see the module's input, output or gradient."""
+    registered = torch.nn.modules.module
+    return "forward" in vars(module) or bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or registered._global_forward_hooks
+        or registered._global_forward_pre_hooks
+        or registered._global_backward_hooks
+        or registered._global_backward_pre_hooks
+    )

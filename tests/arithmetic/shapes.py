@@ -1,0 +1,130 @@
+"""Convolutions that the tests compute: their sizes, drawn values, gradients by any implementation, random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from in4310repro.arithmetic.convolutions import convolution
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Sizes of a convolution."""
+
+    images: int
+    channels: int
+    size: Pair
+    outputs: int
+    kernel: Pair = (3, 3)
+    stride: Pair = (1, 1)
+    padding: Pair = (1, 1)
+    groups: int = 1
+
+    def __str__(self) -> str:
+        return "-".join(
+            "x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in vars(self).values()
+        )
+
+    @property
+    def result(self) -> Pair:
+        height, width = (
+            (size + 2 * padding - kernel) // stride + 1
+            for size, padding, kernel, stride in zip(self.size, self.padding, self.kernel, self.stride, strict=True)
+        )
+        return height, width
+
+    @property
+    def depthwise(self) -> bool:
+        return 1 < self.groups == self.channels == self.outputs
+
+    def draw(self, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Maps and a gradient of the result, in channels_last memory."""
+        generator = torch.Generator().manual_seed(seed)
+        maps = torch.randn((self.images, self.channels, *self.size), generator=generator)
+        gradient = torch.randn((self.images, self.outputs, *self.result), generator=generator)
+        return maps.to(memory_format=torch.channels_last), gradient.to(memory_format=torch.channels_last)
+
+    def draw_weight(self, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Weight and bias."""
+        generator = torch.Generator().manual_seed(seed + 1_000_000)
+        weight = torch.randn((self.outputs, self.channels // self.groups, *self.kernel), generator=generator)
+        return weight, torch.randn(self.outputs, generator=generator)
+
+
+NAMES = ("output", "gradient of the maps", "gradient of the weight", "gradient of the bias")
+
+
+def by_ours(case: Case, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return convolution(maps, weight, bias, case.stride, case.padding, case.groups)
+
+
+def by_torch(case: Case, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.nn.functional.conv2d(maps, weight, bias, case.stride, case.padding, 1, case.groups)
+
+
+def computed(
+    case: Case,
+    function: Callable[[Case, Tensor, Tensor, Tensor], Tensor],
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, ...]:
+    """What NAMES says, of drawn values."""
+    maps, gradient = (values.to(dtype) for values in case.draw(seed))
+    inputs = [values.to(dtype).requires_grad_() for values in (maps, *case.draw_weight(seed))]
+    result = function(case, *inputs)
+    return result.detach(), *torch.autograd.grad(result, inputs, gradient)
+
+
+Doubles = NDArray[np.float64]
+
+
+def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Doubles]:
+    """Root mean square error of ours over torch's for each of NAMES, and its standard deviation over draws.
+
+    The deviation is the jackknife's: what leaving out one draw at a time changes. A ratio is 0 where ours is exact.
+    """
+    squares = np.array([_squared_errors(case, seed + draw) for draw in range(draws)])  # draw, who, what
+    ratios = _ratio(squares.sum(0))
+    left_out = np.array([_ratio(squares.sum(0) - row) for row in squares])
+    return ratios, np.sqrt((draws - 1) / draws * ((left_out - left_out.mean(0)) ** 2).sum(0))
+
+
+def _squared_errors(case: Case, seed: int) -> list[list[float]]:
+    exact = computed(case, by_torch, seed, torch.float64)
+    return [
+        [
+            float((value - truth).square().sum())
+            for value, truth in zip(computed(case, function, seed), exact, strict=True)
+        ]
+        for function in (by_ours, by_torch)
+    ]
+
+
+def _ratio(squares: Doubles) -> Doubles:
+    ours, theirs = squares
+    ratio: Doubles = np.sqrt(ours / np.where(theirs > 0, theirs, np.where(ours > 0, 1e-300, 1)))
+    return ratio
+
+
+def random_case(generator: np.random.Generator) -> Case:
+    def pick(*values: int) -> int:
+        return int(generator.choice(values))
+
+    groups = pick(1, 1, 1, 2, 3, 8)
+    channels, outputs = groups * pick(1, 2, 3, 5, 6, 7, 13, 20), groups * pick(1, 2, 3, 5, 16, 17, 30, 64, 70)
+    if generator.random() < 0.15:
+        groups = channels = outputs = pick(5, 16, 33, 70)
+    kernel = pick(1, 2, 3, 3, 5, 7), pick(1, 2, 3, 3, 4, 5)
+    padding = pick(*range(kernel[0] + 1)), pick(*range(kernel[1] + 1))
+    low = max(1, kernel[0] - 2 * padding[0]), max(1, kernel[1] - 2 * padding[1])
+    size = int(generator.integers(low[0], 12)), int(generator.integers(low[1], 18))
+    stride = pick(1, 2, 3), pick(1, 2, 3)
+    return Case(pick(1, 2, 7, 8, 9, 17, 25, 33), channels, size, outputs, kernel, stride, padding, groups)

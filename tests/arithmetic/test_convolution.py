@@ -1,0 +1,245 @@
+"""Convolution and its gradient by the maps: bits of the formula, errors, instruction sets and threads, taps outside."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from in4310repro.arithmetic.convolutions import convolution
+from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, root_mean_square
+from tests.arithmetic.shapes import NAMES, Case, by_ours, by_torch, computed, error_ratios, random_case
+
+FORMULA = [
+    Case(3, 20, (5, 4), 7),  # two segments; the gradient has one
+    Case(2, 3, (9, 8), 5, (7, 7), (2, 2), (3, 3)),  # as ResNet's first; segments that begin within a tap
+    Case(9, 1, (4, 7), 2, (2, 5), (1, 2), (1, 2)),
+    Case(2, 5, (6, 7), 70, (3, 3), (2, 2)),  # the gradient has more than a segment, and one for each parity
+    Case(2, 6, (7, 6), 3, (2, 3), (3, 1), (0, 1)),  # rows of the maps that no tap reads
+    Case(1, 130, (1, 1), 140, (1, 1), (1, 1), (0, 0)),
+    Case(2, 4, (1, 1), 3),  # most taps are nowhere inside
+    Case(1, 2, (2, 3), 3, (1, 1), (1, 1), (1, 2)),  # results without any tap inside
+    Case(2, 6, (5, 5), 40, groups=2),
+    Case(2, 19, (5, 4), 19, (3, 3), (2, 1), groups=19),  # depth-wise
+    Case(1, 5, (13, 12), 5, (12, 12), (1, 1), (6, 6), groups=5),  # depth-wise, more steps than a segment
+    Case(1, 2, (4, 5), 34, groups=2),  # one channel a group, more outputs
+]
+ERRORS = [
+    Case(8, 3, (64, 64), 64, (7, 7), (2, 2), (3, 3)),
+    Case(8, 64, (16, 16), 64),
+    Case(8, 64, (16, 16), 128, (3, 3), (2, 2)),
+    Case(8, 64, (16, 16), 128, (1, 1), (2, 2), (0, 0)),
+    Case(8, 256, (4, 4), 256),
+    Case(8, 512, (2, 2), 512),
+    Case(8, 256, (16, 16), 64, (1, 1), (1, 1), (0, 0)),
+    Case(8, 96, (16, 16), 24, (1, 1), (1, 1), (0, 0)),
+    Case(8, 96, (16, 16), 96, (3, 3), (2, 2), groups=96),
+    Case(8, 128, (16, 16), 128, groups=32),
+]
+Step = tuple[int, Floats, Floats]  # number, factors
+
+
+@dataclass(frozen=True)
+class Order:
+    """Steps of a segment, where the bias comes in, and which steps count."""
+
+    segment: int = 128
+    bias_last: bool = False
+    count_inside: bool = False
+
+
+OTHER_ORDERS = {
+    "longer segments": Order(segment=256),
+    "shorter segments": Order(segment=64),
+    "bias at the end": Order(bias_last=True),
+    "steps counted where they are inside": Order(count_inside=True),
+}
+
+
+def segmented(steps: list[Step], start: Floats, order: Order, depthwise: bool) -> Floats:
+    """The chain over segments of chains over steps, the first from `start`."""
+    segments = defaultdict(list)
+    for place, (number, left, right) in enumerate(steps):
+        counted = place if order.count_inside else number
+        segments[0 if depthwise else counted // order.segment].append((left, right))
+    zero = np.zeros_like(start)
+    total: Floats | None = None
+    for _, segment in sorted(segments.items()):
+        chain = start if total is None and not order.bias_last else zero
+        for left, right in segment:
+            chain = fused(left, right, chain)
+        total = chain if total is None else total + chain
+    if total is None:
+        return start
+    return total + start if order.bias_last else total
+
+
+def forward_formula(case: Case, maps: Tensor, weight: Tensor, bias: Tensor, order: Order | None = None) -> Tensor:
+    """The convolution as docs/arithmetic.md writes it, element by element of a map."""
+    inner, outer = case.channels // case.groups, case.outputs // case.groups
+    values = maps.contiguous().numpy().reshape(case.images, case.groups, inner, *case.size)
+    weights = weight.numpy().reshape(case.groups, outer, inner, *case.kernel)
+    start = np.broadcast_to(bias.numpy().reshape(case.groups, outer), (case.images, case.groups, outer))
+    result = np.zeros((case.images, case.groups, outer, *case.result), np.float32)
+    for row, column in np.ndindex(*case.result):
+        steps: list[Step] = []
+        for y, x, channel in np.ndindex(*case.kernel, inner):
+            a, b = row * case.stride[0] + y - case.padding[0], column * case.stride[1] + x - case.padding[1]
+            if 0 <= a < case.size[0] and 0 <= b < case.size[1]:
+                number = (y * case.kernel[1] + x) * inner + channel
+                steps.append((number, values[:, :, channel, a, b, None], weights[:, :, channel, y, x]))
+        result[..., row, column] = segmented(steps, start, order or Order(), case.depthwise)
+    return torch.from_numpy(result.reshape(case.images, case.outputs, *case.result))
+
+
+def backward_formula(case: Case, gradient: Tensor, weight: Tensor, order: Order | None = None) -> Tensor:
+    """The gradient of the maps, likewise."""
+    inner, outer = case.channels // case.groups, case.outputs // case.groups
+    values = gradient.contiguous().numpy().reshape(case.images, case.groups, outer, *case.result)
+    weights = weight.numpy().reshape(case.groups, outer, inner, *case.kernel)
+    start = np.zeros((case.images, case.groups, inner), np.float32)
+    result = np.zeros((*start.shape, *case.size), np.float32)
+    for position in np.ndindex(*case.size):
+        padded = [at + padding for at, padding in zip(position, case.padding, strict=True)]
+        first = [at % stride for at, stride in zip(padded, case.stride, strict=True)]
+        rows, columns = (
+            max(0, -((begin - size) // stride))
+            for begin, size, stride in zip(first, case.kernel, case.stride, strict=True)
+        )
+        steps: list[Step] = []
+        for a, b, output in np.ndindex(rows, columns, outer):
+            y, x = first[0] + (rows - 1 - a) * case.stride[0], first[1] + (columns - 1 - b) * case.stride[1]
+            row = padded[0] // case.stride[0] - (rows - 1) + a
+            column = padded[1] // case.stride[1] - (columns - 1) + b
+            if 0 <= row < case.result[0] and 0 <= column < case.result[1]:
+                number = (a * columns + b) * outer + output
+                steps.append((number, values[:, :, output, row, column, None], weights[:, output, :, y, x]))
+        result[..., position[0], position[1]] = segmented(steps, start, order or Order(), case.depthwise)
+    return torch.from_numpy(result.reshape(case.images, case.channels, *case.size))
+
+
+@pytest.mark.parametrize("case", FORMULA, ids=str)
+def test_a_convolution_has_the_bits_of_the_formula(case: Case) -> None:
+    (maps, _), (weight, bias) = case.draw(), case.draw_weight()
+    assert torch.equal(by_ours(case, maps, weight, bias), forward_formula(case, maps, weight, bias))
+
+
+@pytest.mark.parametrize("case", FORMULA, ids=str)
+def test_the_gradient_of_the_maps_has_the_bits_of_the_formula(case: Case) -> None:
+    (_, gradient), (weight, _) = case.draw(), case.draw_weight()
+    assert torch.equal(computed(case, by_ours)[1], backward_formula(case, gradient, weight))
+
+
+@pytest.mark.parametrize("name", OTHER_ORDERS)
+def test_sums_in_another_order_have_other_bits(name: str) -> None:
+    case = Case(2, 32, (4, 4), 40)
+    (maps, gradient), (weight, bias) = case.draw(), case.draw_weight()
+    ours, of_maps, *_ = computed(case, by_ours)
+    assert torch.equal(ours, forward_formula(case, maps, weight, bias))
+    assert not torch.equal(ours, forward_formula(case, maps, weight, bias, OTHER_ORDERS[name]))
+    if not OTHER_ORDERS[name].bias_last:
+        assert not torch.equal(of_maps, backward_formula(case, gradient, weight, OTHER_ORDERS[name]))
+
+
+@pytest.mark.parametrize("case", [*FORMULA, *ERRORS[2:5:2]], ids=str)
+def test_a_convolution_has_equal_bits_on_every_instruction_set_and_number_of_threads(case: Case) -> None:
+    assert_same_bits_everywhere(lambda: list(computed(case, by_ours)))
+
+
+@pytest.mark.parametrize("case", ERRORS, ids=str)
+def test_errors_on_the_layers_of_networks_are_at_or_below_torchs(case: Case) -> None:
+    ratios, deviations = error_ratios(case, draws=5)
+    # Where the chains are as long as torch's the errors are equally large and differ by chance.
+    assert (ratios[:2] <= 1 + 4 * deviations[:2] + 1e-3).all(), dict(zip(NAMES, ratios, strict=True))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(16, 256, (4, 4), 512, (1, 1), (2, 2), (0, 0)),  # weights of 1x1 over small maps: 1.23
+        Case(2, 13, (9, 15), 17, (5, 2), (1, 3), (2, 1)),  # few channels, an uneven kernel, the output: 2.03
+        Case(17, 5, (8, 10), 16, (1, 5), (1, 1), (1, 2)),  # the gradient of its maps: 1.81
+    ],
+    ids=str,
+)
+def test_errors_where_torch_adds_shorter_chains_are_at_most_about_twice_its(case: Case) -> None:
+    ratios, deviations = error_ratios(case, draws=8)
+    assert (ratios <= 2.2 + 4 * deviations).all(), dict(zip(NAMES, ratios, strict=True))
+
+
+def test_200_random_convolutions_agree_with_double_and_have_equal_bits_on_every_instruction_set() -> None:
+    generator = np.random.default_rng(1)
+    for number in range(200):
+        case = random_case(generator)
+        exact = computed(case, by_torch, number, torch.float64)
+        for value, truth in zip(computed(case, by_ours, number)[:2], exact, strict=False):
+            # A chain of n steps errs by up to 3e-8 root n of its sum, on average; 128 make a segment.
+            assert root_mean_square(value - truth) <= 4e-7 * max(root_mean_square(truth), 1e-30), case
+        if number % 8 == 0:
+            assert_same_bits_everywhere(lambda case=case: list(computed(case, by_ours)[:2]))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("case", [Case(3, 20, (5, 4), 7), Case(2, 19, (5, 4), 19, groups=19)], ids=str)
+def test_an_infinite_value_outside_of_the_taps_is_not_seen(case: Case) -> None:
+    """An infinite value at the upper left corner of the maps reaches the results whose taps hold it, and no other."""
+    (maps, _), (weight, bias) = case.draw(), case.draw_weight()
+    maps[0, :, 0, 0] = float("inf")
+    finite = by_ours(case, maps, weight, bias).isfinite().all(dim=1)
+    assert not finite[0, :2, :2].any()
+    assert finite[0, 2:].all()
+    assert finite[0, :, 2:].all()
+    assert finite[1:].all()
+
+
+@pytest.mark.parametrize("case", [FORMULA[0], FORMULA[3], FORMULA[9]], ids=str)
+def test_layout_and_neighbours_in_the_batch_move_no_bit(case: Case) -> None:
+    (maps, _), (weight, bias) = case.draw(), case.draw_weight()
+    expected = by_ours(case, maps, weight, bias)
+    assert torch.equal(by_ours(case, maps.contiguous(), weight.to(memory_format=torch.channels_last), bias), expected)
+    strided = torch.cat([maps, maps], dim=3)[:, :, :, : case.size[1]]
+    assert torch.equal(by_ours(case, strided, weight, torch.stack([bias, bias], 1)[:, 0]), expected)
+    for image in range(case.images):
+        assert torch.equal(by_ours(case, maps[image : image + 1], weight, bias), expected[image : image + 1])
+
+
+def test_only_the_gradients_that_are_wanted_are_computed() -> None:
+    case = Case(2, 5, (4, 4), 3)
+    maps, gradient = case.draw()
+    all_gradients = computed(case, by_ours)[1:]
+    for wanted in range(3):
+        inputs = [maps, *case.draw_weight()]
+        inputs[wanted] = inputs[wanted].clone().requires_grad_()
+        by_ours(case, *inputs).backward(gradient)  # type: ignore[no-untyped-call]
+        assert [values.grad is not None for values in inputs] == [place == wanted for place in range(3)]
+        assert torch.equal(inputs[wanted].grad, all_gradients[wanted])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("maps", "weight", "settings", "message"),
+    [
+        ((2, 3, 4, 4), (5, 2, 3, 3), {}, r"valid are channels = 2 x groups"),
+        ((2, 4, 4, 4), (5, 2, 3, 3), {"groups": 2}, "outputs divisible by groups"),
+        ((0, 3, 4, 4), (5, 3, 3, 3), {}, "valid are four sizes from 1 each"),
+        ((3, 4, 4), (5, 3, 3, 3), {}, "valid are four sizes from 1 each"),
+        ((2, 3, 2, 4), (5, 3, 3, 3), {}, "it must fit into them"),
+        ((2, 3, 4, 4), (5, 3, 3, 3), {"stride": (0, 1)}, "valid are strides from 1"),
+        ((2, 3, 4, 4), (5, 3, 3, 3), {"padding": (-1, 1)}, "paddings from 0"),
+    ],
+    ids=["channels", "groups", "empty", "three sizes", "kernel too large", "stride", "padding"],
+)
+def test_sizes_that_do_not_fit_are_refused(
+    maps: tuple[int, ...], weight: tuple[int, ...], settings: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        convolution(torch.ones(maps), torch.ones(weight), **settings)  # type: ignore[arg-type]
+
+
+def test_a_second_derivative_is_refused() -> None:
+    maps, weight = torch.ones(1, 2, 3, 3, requires_grad=True), torch.ones(2, 2, 3, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(convolution(maps, weight).square().sum(), maps, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        gradient.sum().backward()  # type: ignore[no-untyped-call]
