@@ -167,12 +167,16 @@ def test_a_portable_class_that_the_list_calls_native_is_a_difference(file: dict[
     assert "as native; it is portable" in difference
 
 
-def as_before(file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]) -> list[str]:
+def as_before(
+    case: str, file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]
+) -> list[str]:
     """A comparison at the tier that the words of the file itself allow, as it was made before there was a list."""
+    if file["case"] != case:
+        return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
     same = same and (numerics.portable or file["versions"] == versions)
     result = Comparison()
-    compare_values("x", file["values"], got, same, result)
+    compare_values(case, file["values"], got, same, result)
     return result.differences
 
 
@@ -187,8 +191,8 @@ def test_a_moved_value_is_not_silenced_by_another_word_in_the_file(
         (difference,) = compare("x", edited, moved(hash="c0ffef"), here, VERSIONS, environments).differences
         assert "are those of no environment in environments.json" in difference
     # Such a word in the file was all that it took.
-    assert as_before(file, moved(hash="c0ffef"), here, VERSIONS) != []
-    assert as_before(file | words[0], moved(hash="c0ffef"), here, VERSIONS) == []
+    assert as_before("x", file, moved(hash="c0ffef"), here, VERSIONS) != []
+    assert as_before("x", file | words[0], moved(hash="c0ffef"), here, VERSIONS) == []
 
 
 def moved(**values: Any) -> dict[str, Claim]:
