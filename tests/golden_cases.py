@@ -239,6 +239,8 @@ CASES: dict[str, Case] = {
 
 # Both look at one training that takes minutes.
 SLOW = ("demo_bits", "demo_numbers")
+# All of these is of networks that were trained in portable arithmetic, eigenvalues too: in another nothing is near.
+TRAINED = ("tiny_bits", "demo_bits")
 
 
 def course_folder(name: str) -> Path | None:

@@ -74,6 +74,18 @@ def test_runs_on_them_measure_what_the_golden_file_says(
     assert comparison.differences == []
 
 
+def test_the_file_is_listed_with_the_arithmetic_of_the_run(file: dict[str, Any], numerics: Numerics) -> None:
+    recorded = json.loads((REPORTS / "course" / "run.json").read_text())["fingerprint"]
+    made_in, written = arithmetic_of(recorded, numerics), golden.read_environments(FOLDER).written_in(file)
+    assert written
+    assert (
+        (written.numerics, written.numeric_class)
+        == (made_in.mode, made_in.numeric_class)
+        == ("native", file["numeric_class"])
+    )
+    assert (written.device_name, written.versions) == (made_in.device_name, recorded["versions"])
+
+
 def test_the_split_is_the_courses(file: dict[str, Any]) -> None:
     golden_values = values(file)
     assert golden_values["images/classes"] == [2628, 2745, 2957, 3037, 2784, 2883]

@@ -180,6 +180,15 @@ def test_a_renewal_gives_a_file_whose_words_were_edited_an_origin_that_is_true(
     assert golden.faults(checkout / "golden", {"x": x}, {}) == []
 
 
+def test_a_renewal_refuses_a_value_that_was_edited_in_a_file_of_the_class_of_now(
+    checkout: Path, newer: Numerics, older_file: Path, numerics: Numerics
+) -> None:
+    older_file.write_text(older_file.read_text().replace("c0ffee", "c0ffef"))
+    committed(checkout)
+    with pytest.raises(ValueError, match="x: hash expected 'c0ffef'"):
+        renewed(checkout, replace(newer, numeric_class=numerics.numeric_class))
+
+
 def test_a_renewal_keeps_what_another_machine_computes_and_refuses_it_where_it_was_changed(
     checkout: Path, newer: Numerics, older_file: Path, numerics: Numerics
 ) -> None:

@@ -166,7 +166,8 @@ def _with_file(listed: Environments, folder: Path, file: Path, content: Mapping[
     known = others.written_in(content)
     lines = known.files if known else {}
     line = Environment(numerics=mode, files=dict(sorted({**lines, name: file_sha256(file)}.items())), **place)
-    return replace(others, environments=(*(each for each in others.environments if each != known), line))
+    lines_now = [*(each for each in others.environments if each != known), line]
+    return replace(others, environments=tuple(sorted(lines_now, key=lambda each: (each.device_name, min(each.files)))))
 
 
 def clean_commit(folder: Path, *, golden_too: bool = False) -> str:
