@@ -101,7 +101,8 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
     """Printed sizes, else those given for classes of these names."""
     if table.sizes:
         return table.sizes, "printed"
-    given = {name.strip().casefold(): size for name, size in options.sizes.items()}
+    sizes = options.chosen.get(table.name, options.sizes)
+    given = {name.strip().casefold(): size for name, size in sizes.items()}
     names = dict.fromkeys(value.class_name for value in table.values if value.class_name is not None)
     return {n: given[n.strip().casefold()] for n in names if n and n.strip().casefold() in given}, "given"
 
