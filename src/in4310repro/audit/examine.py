@@ -18,6 +18,7 @@ from in4310repro.audit.oddities import oddities
 from in4310repro.audit.power import power_of
 from in4310repro.audit.readers import read
 from in4310repro.audit.scores import wrong_scores
+from in4310repro.audit.share_matrices import wrong_shares
 from in4310repro.audit.shares import not_of_counts, other_than_counted, out_of_range
 from in4310repro.audit.sheets import Sheet, sheet, sheets
 from in4310repro.audit.totals import other_totals
@@ -25,7 +26,16 @@ from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Opti
 from in4310repro.audit.weights import groups, unexplained
 
 LARGEST = {"images": 1_000_000_000, "bound": 200_000, "folds": 1000}
-CHECKS = (out_of_range, other_than_counted, not_of_counts, other_totals, wrong_scores, unlike_matrix, below_floor)
+CHECKS = (
+    out_of_range,
+    other_than_counted,
+    not_of_counts,
+    other_totals,
+    wrong_scores,
+    unlike_matrix,
+    wrong_shares,
+    below_floor,
+)
 
 
 def audit(
@@ -120,7 +130,7 @@ def _chosen(document: Document, options: Options) -> Iterator[tuple[str, Mapping
     given = (options.sizes, *options.more_sizes)
     for table in document.tables:
         ways = [sheet(table, document, replace(options, sizes=sizes)) for sizes in given]
-        wrong = [sum(each.rank is Rank.IMPOSSIBLE for each in accuse([way])[0]) for way in ways]
+        wrong = [len(accuse([way])[0]) for way in ways]
         fitting = [way.sizes for way, number in zip(ways, wrong, strict=True) if number == min(wrong)]
         same = all(sizes == fitting[0] for sizes in fitting)
         yield table.name, fitting[0] if same or min(wrong) else {}

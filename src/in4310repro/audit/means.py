@@ -14,6 +14,7 @@ from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.shares import counted_columns, counts
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 from in4310repro.audit.units import ALMOST_FULL
+from in4310repro.audit.variants import variants
 from in4310repro.audit.verdicts import MeanCheck
 
 # Summaries that these measures of classes are the parts of.
@@ -26,6 +27,7 @@ PARTS = {
     Measure.AVERAGE_PRECISION: (Measure.AVERAGE_PRECISION,),
 }
 WEIGHTED = "weighted by images"
+AS_ZEROS = "plain mean with classes without a value as zeros"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +84,43 @@ def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     if average is Average.MACRO:
         yield from plain_means(summary, sheet)
         yield from _other_macro(summary, sheet)
+        yield from against_the_rest(summary)
     elif average in (Average.WEIGHTED, Average.OVERALL, Average.MICRO) and _known(summary, sheet):
         if average is not Average.MICRO or summary.cell.value.measure in (Measure.RECALL, Measure.ACCURACY):
             yield weighted_mean(summary, sheet)
         if average is Average.OVERALL:
             yield from plain_means(summary, sheet)
+            yield from against_the_rest(summary)
             batches = _reading(
                 "mean over batches", lambda way: batch_means(_weighted(summary, sheet, way), _all(sheet))
             )
             yield replace(batches, condition=f"the value is a mean over batches of up to {BATCH} images")
+
+
+def against_the_rest(summary: Summary) -> Iterator[Reading]:
+    """Overall and mean accuracy where a class's own is (TP + TN) / all: each wrong image is wrong for two classes.
+
+    With p the share of all images that are right and a_c that of class c against the rest, the a_c are short of one by
+    2 (1 - p) in all: p = 1 - sum (1 - a_c) / 2, and their mean is 1 - 2 (1 - p) / m for m classes.
+    """
+    if summary.cell.value.measure is not Measure.ACCURACY:
+        return
+    parts, classes = list(summary.parts.values()), len(summary.parts)
+    if summary.measure is Measure.ACCURACY:
+
+        def overall(way: Rounding) -> Interval:
+            total = mean_of([interval_of(part, way) for part in parts], 1)
+            return Interval(low=1 - (classes - total.low) / 2, high=1 - (classes - total.high) / 2)
+
+        yield _reading("share of all images, where those of classes are against the rest", overall)
+    else:
+
+        def mean(way: Rounding) -> Interval:
+            recalls = span_of([interval_of(part, way) for part in parts])
+            factor = Fraction(2, classes)
+            return Interval(low=1 - factor * (1 - recalls.low), high=1 - factor * (1 - recalls.high))
+
+        yield _reading("mean accuracy of each class against the rest", mean)
 
 
 def _known(summary: Summary, sheet: Sheet) -> bool:
@@ -118,8 +148,7 @@ def plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     yield from _without_zeros(summary, sheet)
     missing = {name for cells in sheet.classes.values() for name in cells} | set(sheet.sizes)
     if len(missing) > len(parts):
-        name = "plain mean with classes without a value as zeros"
-        yield _reading(name, lambda way: _plain(list(parts.values()), len(missing), way, summary))
+        yield _reading(AS_ZEROS, lambda way: _plain(list(parts.values()), len(missing), way, summary))
 
 
 def _without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
@@ -219,7 +248,7 @@ def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim
     conditions = conditions_of(fits, summary.parts.values(), summary.cell)
     if conditions is None:
         return None
-    conditions += tuple(_possible(summary, readings))
+    conditions += (*_possible(summary, readings), *_of_other_classes(summary, sheet))
     first = readings[0]
     value = summary.cell.value
     weighted = first.name == WEIGHTED
@@ -256,6 +285,17 @@ def _possible(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
         printed = [interval_of(summary.cell, way) for way in ways]
         if reading.condition and any(reading.means[way].meets(each) for way in ways for each in printed):
             yield reading.condition
+
+
+def _of_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
+    """What explains a summary as the mean of other rows than those that were taken for classes."""
+    printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
+    ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
+    for variant in variants(summary.parts, summary.measure, sheet):
+        readings = readings_of(replace(summary, parts=variant.parts), sheet)
+        means = [each.means for each in readings if not each.condition and each.name != AS_ZEROS]
+        if any(mean[way].meets(each) for mean in means for way, each in zip(ways, printed, strict=True)):
+            yield variant.condition
 
 
 def _shown(interval: Interval, percent: bool) -> str:

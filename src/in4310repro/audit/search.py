@@ -194,8 +194,8 @@ def _image_set(group: Group, names: Sequence[str], bound: int, options: Options)
 def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
     """Choices of sizes with a sum that random digits would be expected to allow, at most.
 
-    Of the C(total - 1, classes - 1) choices each fits with the product of min(1, (n + 1) unit), which is greatest where
-    all classes have as many images, with the coarsest unit of each table.
+    Of the C(total - 1, classes - 1) choices each fits with the product of min(1, (n + 1) unit), at most what it is for
+    equal sizes.
     """
     if total < len(names):
         return 1.0
@@ -203,8 +203,8 @@ def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: i
     for table in tables:
         cells = [table.cells[name] for name in names if len(table.fits[name])]
         telling = [cell for cell in cells if cell.share not in (0, 1)]
-        coarsest = max((float(cell.unit) for cell in telling), default=1.0)
-        logarithm += len(telling) * math.log(min(1.0, (total / len(names) + 1) * coarsest))
+        units = sum(math.log(float(cell.unit)) for cell in telling)
+        logarithm += min(0.0, units + len(telling) * math.log(total / max(1, len(telling)) + 1))
     return math.exp(min(0.0, logarithm))
 
 
