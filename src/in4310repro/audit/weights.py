@@ -9,11 +9,11 @@ from fractions import Fraction
 import numpy as np
 from scipy.optimize import linprog
 
+from in4310repro.audit.averages import Summary, against_the_rest, readings_of, summaries
 from in4310repro.audit.batches import BATCH, batch_means
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of, span_of
-from in4310repro.audit.means import Summary, against_the_rest, readings_of, summaries
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
