@@ -131,7 +131,8 @@ def test_power_is_that_of_the_report_and_repeats() -> None:
     assert first == again
     assert first is not None
     shares = {each.kind: each.impossible / each.tried for each in first.detections}
-    assert shares["first decimal replaced"] == 1
+    # A first decimal of the first or last class may give what the mean of the other two is.
+    assert shares["first decimal replaced"] > 0.9
     # A last decimal moves the mean by a third of what its rounding explains at most.
     assert shares["last decimal replaced"] < 1
     # Without its mean nothing can be found.

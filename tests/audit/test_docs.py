@@ -59,6 +59,12 @@ def outputs() -> list[Any]:
     results.append(audit(counted.text, sizes=counted.sizes, ceilings={"these": Fraction(1, 2)}, power=False))
     beside = "Accuracy of sea: 50.0% (286/300)\nAccuracy of street: 70.0% (210/300)\n"
     results += [audit(seeds.text, power=False), audit(beside, power=False), made_up()]
+    alternating = "\n".join(
+        f"Accuracy of sea: {v}\nFigure {n}\n" for n, v in enumerate((0.8267, 0.8895, 0.5367, 0.7409))
+    )
+    results.append(audit(alternating, images=(300, 552), power=False))
+    results.append(audit(alternating, sizes=({"sea": 5}, {"sea": 7}), power=False))
+    results.append(audit(alternating, power=False))
     return [json.loads(json.dumps(result.to_json(), allow_nan=False)) for result in results]
 
 

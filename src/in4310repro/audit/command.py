@@ -40,8 +40,8 @@ def outcome(path: Path, options: Options) -> Outcome:
     try:
         result = audit(
             path,
-            images=options.images,
-            sizes=options.sizes,
+            images=options.totals,
+            sizes=(options.sizes, *options.more_sizes),
             bound=options.bound,
             folds=options.folds,
             ceilings=options.ceilings or None,

@@ -85,11 +85,13 @@ class Table:
 
     name: str
     values: tuple[Value, ...]
+    asides: tuple[Value, ...] = ()  # of rows and lines that are no classes by their words and place, and may be
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class where printed: support, samples
     total: int | None = None  # images of the whole set where printed
     image_set: str | None = None  # val, test, ... where the text names it
     matrix: ConfusionMatrix | None = None
     partial: bool = False  # the text leaves classes out: the weakest five, a row of dots
+    doubts: tuple[str, ...] = ()  # conditions of every verdict that needs all classes, as the readers saw them
     whole_images: bool = True  # False: values of boxes or pixels, whose counts no number of images bounds
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,21 +18,31 @@ from in4310repro.audit.oddities import oddities
 from in4310repro.audit.power import power_of
 from in4310repro.audit.readers import read
 from in4310repro.audit.scores import wrong_scores
+from in4310repro.audit.share_matrices import wrong_shares
 from in4310repro.audit.shares import not_of_counts, other_than_counted, out_of_range
-from in4310repro.audit.sheets import Sheet, sheets
+from in4310repro.audit.sheets import Sheet, sheet, sheets
 from in4310repro.audit.totals import other_totals
 from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Options, Rank
 from in4310repro.audit.weights import groups, unexplained
 
 LARGEST = {"images": 1_000_000_000, "bound": 200_000, "folds": 1000}
-CHECKS = (out_of_range, other_than_counted, not_of_counts, other_totals, wrong_scores, unlike_matrix, below_floor)
+CHECKS = (
+    out_of_range,
+    other_than_counted,
+    not_of_counts,
+    other_totals,
+    wrong_scores,
+    unlike_matrix,
+    wrong_shares,
+    below_floor,
+)
 
 
 def audit(
     source: str | Path,
     *,
-    images: int | None = None,
-    sizes: Mapping[str, int] | None = None,
+    images: int | Sequence[int] | None = None,
+    sizes: Mapping[str, int] | Sequence[Mapping[str, int]] | None = None,
     bound: int | None = None,
     folds: int | None = None,
     ceilings: Mapping[str, Fraction] | None = None,
@@ -42,8 +53,10 @@ def audit(
     Args:
         source: the report's text, or a file.
         images: images of a set. Decimals cannot tell 486/490 from 243/245: of the sizes that fit, those that sum to
-            this are taken if there is one such choice. Nothing is called impossible by that.
-        sizes: images of each class, for tables that do not print them.
+            this are taken if there is one such choice. Nothing is called impossible by that. A sequence: of each of
+            several image sets.
+        sizes: images of each class, for tables that do not print them. A sequence: of each of several image sets; a
+            table is of the one that its values fit.
         bound: the largest class size that is searched; as the decimals allow, if not given.
         folds: folds or runs that the values are means over.
         ceilings: accuracies, by what they are, above which a result is odd; those of the scenes, if not given, and for
@@ -53,9 +66,21 @@ def audit(
     Raises:
         ValueError: the source cannot be read as a report, or an argument is out of range.
     """
-    options = Options(images=images, sizes=sizes or {}, bound=bound, folds=folds, ceilings=ceilings or {})
+    totals = [images] if isinstance(images, int) else list(images or [])
+    given = [sizes] if isinstance(sizes, Mapping) else list(sizes or [])
+    options = Options(
+        images=totals[0] if totals else None,
+        more_images=tuple(totals[1:]),
+        sizes=given[0] if given else {},
+        more_sizes=tuple(given[1:]),
+        bound=bound,
+        folds=folds,
+        ceilings=ceilings or {},
+    )
     _check(options)
     document = read(source)
+    if options.more_sizes:
+        options = replace(options, chosen=dict(_chosen(document, options)))
     result = conclude(document, options)
     if not power:
         return result
@@ -85,23 +110,39 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
     """Findings of the first two ranks that need no search for sizes, and the summaries that were compared."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
-    for sheet in all_sheets:
-        claims: list[Claim | None] = [claim for check in CHECKS for claim in check(sheet)]
-        for claim, mean in wrong_means(sheet):
+    for each in all_sheets:
+        claims: list[Claim | None] = [claim for check in CHECKS for claim in check(each)]
+        for claim, mean in wrong_means(each):
             claims.append(claim)
             means.append(mean)
-        findings += [finding(claim, sheet) for claim in claims if claim]
+        findings += [finding(claim, each) for claim in claims if claim]
     for group in groups(all_sheets):
-        findings += [finding(claim, sheet) for claim, sheet in unexplained(group)]
+        findings += [finding(claim, of) for claim, of in unexplained(group)]
     return tuple(findings), tuple(means)
+
+
+def _chosen(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """The sizes of each table among those of several image sets: the only ones that it fits, else none or the nearest.
+
+    Where a table fits several sets nothing says which it is of; where it fits none, those with the fewest findings are
+    taken.
+    """
+    given = (options.sizes, *options.more_sizes)
+    for table in document.tables:
+        ways = [sheet(table, document, replace(options, sizes=sizes)) for sizes in given]
+        wrong = [len(accuse([way])[0]) for way in ways]
+        fitting = [way.sizes for way, number in zip(ways, wrong, strict=True) if number == min(wrong)]
+        same = all(sizes == fitting[0] for sizes in fitting)
+        yield table.name, fitting[0] if same or min(wrong) else {}
 
 
 def _check(options: Options) -> None:
     for name, largest in LARGEST.items():
-        value = getattr(options, name)
-        if value is not None and not 1 <= value <= largest:
-            raise ValueError(f"{name} {value}; 1 to {largest} is valid")
-    for name, size in options.sizes.items():
+        values = options.totals if name == "images" else [getattr(options, name)]
+        for value in values:
+            if value is not None and not 1 <= value <= largest:
+                raise ValueError(f"{name} {value}; 1 to {largest} is valid")
+    for name, size in [pair for sizes in (options.sizes, *options.more_sizes) for pair in sizes.items()]:
         if not 0 <= size <= LARGEST["images"]:
             raise ValueError(f"size {size} of class {name}; 0 to {LARGEST['images']} images are valid")
     for name, level in options.ceilings.items():
@@ -130,13 +171,20 @@ def _remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Opt
                 f"{names}: the size of {len(unknown)} of {len(group.taken)} classes is not known: random digits would "
                 "fit as well; their counts, all totals, and oddities that need these are left out"
             )
-        elif group.origin == "search" and options.images is None and group.taken == group.smallest:
+        elif group.origin == "search" and not options.totals and group.taken == group.smallest:
             yield f"{names}: the smallest class sizes that fit are taken; each may be a multiple of it"
-        elif group.origin == "search" and options.images not in (None, sum(group.taken.values())):
+        elif group.origin == "search" and options.totals and sum(group.taken.values()) not in options.totals:
             yield (
                 f"{names}: among the class sizes that fit there is not exactly one choice that sums to "
-                f"{options.images}; the smallest are taken, and each may be a multiple"
+                f"{' or '.join(map(str, options.totals))}; the smallest are taken, and each may be a multiple"
             )
+    for rivals in dict.fromkeys(group.rivals for group in sets if group.rivals):
+        groups = " | ".join(", ".join(group.tables) for group in sets if group.rivals == rivals)
+        yield (
+            f"which tables share an image set is not told by the decimals: {groups} is the most probable grouping, and "
+            f"{'; '.join(rivals)} {'is' if len(rivals) == 1 else 'are'} possible, too; --sizes or --images, once for "
+            "each image set, decides it"
+        )
 
 
 def _is_lonely(sheet: Sheet, measure: Measure) -> bool:

@@ -19,6 +19,7 @@ def gaps_of(table: Table, sizes: Mapping[str, int], document: Document) -> Itera
     """Each reason for which the classes of a table may be incomplete."""
     if table.partial:
         yield "classes are left out of the table"
+    yield from table.doubts
     images = sum(sizes.values())
     if table.total is not None and sizes and table.total != images:
         yield f"a class is not printed: {table.total} images are printed in all, and the classes have {images}"

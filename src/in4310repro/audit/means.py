@@ -2,66 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
-from in4310repro.audit.batches import BATCH, batch_means
+from in4310repro.audit.averages import (
+    AS_ZEROS,
+    WEIGHTED,
+    Reading,
+    Summary,
+    plain_means,
+    reading_by,
+    readings_of,
+    sum_error,
+    summaries,
+)
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFF64, Cell, Interval, Rounding, mean_of, span_of
-from in4310repro.audit.scores import f1_interval
-from in4310repro.audit.shares import counted_columns, counts
-from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.intervals import Interval, Rounding, span_of
+from in4310repro.audit.sheets import Sheet, interval_of
 from in4310repro.audit.units import ALMOST_FULL
+from in4310repro.audit.variants import variants
 from in4310repro.audit.verdicts import MeanCheck
-
-# Summaries that these measures of classes are the parts of.
-PARTS = {
-    Measure.ACCURACY: (Measure.ACCURACY, Measure.RECALL),
-    Measure.BALANCED_ACCURACY: (Measure.RECALL, Measure.ACCURACY),
-    Measure.RECALL: (Measure.RECALL, Measure.ACCURACY),
-    Measure.PRECISION: (Measure.PRECISION,),
-    Measure.F1: (Measure.F1,),
-    Measure.AVERAGE_PRECISION: (Measure.AVERAGE_PRECISION,),
-}
-WEIGHTED = "weighted by images"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """One way to average the parts: the interval of what it gives, by the way in which the parts were rounded."""
-
-    name: str
-    means: Mapping[Rounding, Interval]
-    condition: str = ""  # of readings that are no more than possible
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """A printed summary with its printed parts."""
-
-    cell: Cell
-    measure: Measure  # of the parts
-    parts: Mapping[str, Cell]
-
-    @property
-    def average(self) -> Average | None:
-        """How its label says that it was averaged; balanced accuracy is a plain mean of recalls by its name."""
-        balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
-        return Average.MACRO if balanced else self.cell.value.average
-
-
-def summaries(sheet: Sheet) -> Iterator[Summary]:
-    """Summaries of a table that have at least two parts."""
-    for cell in sheet.summaries:
-        measures = PARTS.get(cell.value.measure, ())
-        measure = next((each for each in measures if sheet.classes.get(each)), None)
-        if measure is None or (cell.value.average is None and cell.value.measure is not Measure.BALANCED_ACCURACY):
-            continue
-        parts = sheet.classes[measure]
-        if len(parts) >= 2:
-            yield Summary(cell=cell, measure=measure, parts=parts)
 
 
 def wrong_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
@@ -76,137 +38,11 @@ def wrong_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
             yield None, _mean_check(summary, [*plain_means(summary, sheet), *_any_weights(summary)], sheet)
 
 
-def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """All ways to average that the label of a summary allows, where they give an interval."""
-    average = summary.average
-    if average is Average.MACRO:
-        yield from plain_means(summary, sheet)
-        yield from _other_macro(summary, sheet)
-    elif average in (Average.WEIGHTED, Average.OVERALL, Average.MICRO) and _known(summary, sheet):
-        if average is not Average.MICRO or summary.cell.value.measure in (Measure.RECALL, Measure.ACCURACY):
-            yield weighted_mean(summary, sheet)
-        if average is Average.OVERALL:
-            yield from plain_means(summary, sheet)
-            batches = _reading(
-                "mean over batches", lambda way: batch_means(_weighted(summary, sheet, way), _all(sheet))
-            )
-            yield replace(batches, condition=f"the value is a mean over batches of up to {BATCH} images")
-
-
-def _known(summary: Summary, sheet: Sheet) -> bool:
-    """Whether the sizes of all parts are known, and their values belong to a class's own images."""
-    against_the_rest = summary.measure is Measure.ACCURACY and any(score in sheet.classes for score in SCORES)
-    return not against_the_rest and set(summary.parts) <= set(sheet.sizes) and _all(sheet) > 0
-
-
-def _all(sheet: Sheet) -> int:
-    return sum(sheet.sizes.values())
-
-
-def _reading(name: str, mean: object) -> Reading:
-    return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
-
-
-def plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """The plain mean of all classes, of those with images, and with missing classes as zeros."""
-    parts = summary.parts
-    yield _reading("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
-    present = [cell for name, cell in parts.items() if sheet.sizes.get(name) != 0]
-    if present and len(present) < len(parts):
-        name = "plain mean of the classes that have images"
-        yield _reading(name, lambda way: _plain(present, len(present), way, summary))
-    yield from _without_zeros(summary, sheet)
-    missing = {name for cells in sheet.classes.values() for name in cells} | set(sheet.sizes)
-    if len(missing) > len(parts):
-        name = "plain mean with classes without a value as zeros"
-        yield _reading(name, lambda way: _plain(list(parts.values()), len(missing), way, summary))
-
-
-def _without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """The plain mean without some of the classes printed as zero: a class without images is often printed so."""
-    parts = summary.parts
-    zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
-    whole = {way: _plain(list(parts.values()), 1, way, summary) for way in Rounding} if zeros else {}
-    for number in range(len(parts) - 1, max(0, len(parts) - zeros - 1), -1):
-        means = {
-            way: Interval(low=each.low / number, high=each.high / number).widened(_sum_error(summary))
-            for way, each in whole.items()
-        }
-        yield Reading(name=f"plain mean of {number} classes, without some of those printed as zero", means=means)
-
-
 def _any_weights(summary: Summary) -> Iterator[Reading]:
     """From the least to the greatest of the parts: what `weights.py` looks at more closely."""
     parts = summary.parts.values()
 
-    yield _reading("some weights", lambda way: span_of([interval_of(part, way) for part in parts]))
-
-
-def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) -> Interval:
-    return mean_of([interval_of(part, way) for part in parts], number).widened(_sum_error(summary))
-
-
-def _sum_error(summary: Summary) -> Fraction:
-    """What summing m numbers in [0, 1] in any order adds: m roundoffs.
-
-    Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
-    """
-    cells = [*summary.parts.values(), summary.cell]
-    double = summary.cell.value.printed.decimals >= ALMOST_FULL and error_is_double(summary.cell)
-    return len(cells) * (ROUNDOFF64 if double else ROUNDOFF32) + half_error(cells)
-
-
-def error_is_double(cell: Cell) -> bool:
-    """Whether a number was computed in double precision, as far as its digits show."""
-    return interval_of(cell, Rounding.ROUNDED).high - cell.share < ROUNDOFF32 / 2**8
-
-
-def _other_macro(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Two definitions that share a name with a plain mean.
-
-    F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
-    for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
-    """
-    if summary.cell.value.measure is Measure.F1:
-        means = {
-            cell.value.measure: cell
-            for cell in sheet.summaries
-            if cell.value.average is summary.cell.value.average
-            and cell.value.measure in (Measure.PRECISION, Measure.RECALL)
-        }
-        if len(means) == 2:
-            precision, recall = means[Measure.PRECISION], means[Measure.RECALL]
-            yield _reading(
-                "F1 of mean precision and mean recall",
-                lambda way: f1_interval(interval_of(precision, way), interval_of(recall, way)),
-            )
-    if summary.cell.value.measure is Measure.BALANCED_ACCURACY:
-        chance = Fraction(1, len(summary.parts))
-        parts = list(summary.parts.values())
-
-        def adjusted(way: Rounding) -> Interval:
-            mean = _plain(parts, len(parts), way, summary)
-            return Interval(low=(mean.low - chance) / (1 - chance), high=(mean.high - chance) / (1 - chance))
-
-        yield _reading("balanced accuracy adjusted for chance", adjusted)
-
-
-def weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
-    """The mean weighted by images: of accuracies and recalls, the share of all images that are right."""
-    return _reading(WEIGHTED, lambda way: _weighted(summary, sheet, way))
-
-
-def _weighted(summary: Summary, sheet: Sheet, way: Rounding) -> Interval:
-    intervals = {name: interval_of(cell, way) for name, cell in summary.parts.items()}
-    images = sum(sheet.sizes[name] for name in intervals)
-    if any(summary.parts[name] is column.get(name) for column in counted_columns(sheet) for name in intervals):
-        ranges = {n: counts(cell, sheet.sizes[n], way) for n, cell in summary.parts.items() if sheet.sizes[n]}
-        if all(ranges.values()) and not half_error(summary.parts.values()):
-            low, high = (sum(each[end] for each in ranges.values()) for end in (0, -1))
-            return Interval(low=Fraction(low, images), high=Fraction(high, images)).widened(_sum_error(summary))
-    least = sum((sheet.sizes[name] * each.low for name, each in intervals.items()), Fraction(0))
-    most = sum((sheet.sizes[name] * each.high for name, each in intervals.items()), Fraction(0))
-    return Interval(low=least / images, high=most / images).widened(_sum_error(summary))
+    yield reading_by("some weights", lambda way: span_of([interval_of(part, way) for part in parts]))
 
 
 def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim | None:
@@ -219,7 +55,7 @@ def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim
     conditions = conditions_of(fits, summary.parts.values(), summary.cell)
     if conditions is None:
         return None
-    conditions += tuple(_possible(summary, readings))
+    conditions += (*_possible(summary, readings), *_of_other_classes(summary, sheet))
     first = readings[0]
     value = summary.cell.value
     weighted = first.name == WEIGHTED
@@ -258,6 +94,17 @@ def _possible(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
             yield reading.condition
 
 
+def _of_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
+    """What explains a summary as the mean of other rows than those that were taken for classes."""
+    printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
+    ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
+    for variant in variants(summary.parts, summary.measure, sheet):
+        readings = readings_of(replace(summary, parts=variant.parts), sheet)
+        means = [each.means for each in readings if not each.condition and each.name != AS_ZEROS]
+        if any(mean[way].meets(each) for mean in means for way, each in zip(ways, printed, strict=True)):
+            yield variant.condition
+
+
 def _shown(interval: Interval, percent: bool) -> str:
     scale, sign = (100, " %") if percent else (1, "")
     low, high = f"{float(interval.low * scale):.6g}", f"{float(interval.high * scale):.6g}"
@@ -284,7 +131,7 @@ def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> 
         parts=tuple(part.value for part in parts),
         difference=summary.cell.share - sum((part.share for part in parts), Fraction(0)) / len(parts),
         allowed=(sum((part.unit for part in parts), Fraction(0)) / len(parts) + summary.cell.unit) / 2
-        + _sum_error(summary),
+        + sum_error(summary),
         agrees=agreeing is not None,
         reading=agreeing.name if agreeing else readings[0].name,
         last_bit=printed.decimals >= ALMOST_FULL and sum(floats) / len(floats) == float(printed.shown),

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
 from in4310repro.audit.data_sets import declared
-from in4310repro.audit.intervals import Cell, Rounding, counts_within
+from in4310repro.audit.grouping import (
+    STEPS,
+    Accuracies,
+    Group,
+    Prior,
+    Sizes,
+    by_image_set,
+    common,
+    log_choices,
+)
+from in4310repro.audit.intervals import Cell, Rounding
 from in4310repro.audit.shares import counted_columns
 from in4310repro.audit.sheets import Sheet, interval_of
 from in4310repro.audit.verdicts import ImageSet, Options
@@ -21,26 +30,6 @@ LARGEST = 20_000  # images of a class that are searched without being asked
 CHANCE = 0.01  # sizes that random digits would be expected to allow, below which a size that fits is taken as the size
 SIZES_TRIED = 10_000_000  # over all values, without being asked for more
 CELLS = 500  # values that are searched although random digits would fit too
-PARTITIONED = 6  # tables whose partitions into image sets are all tried
-SPLIT = 1.0  # natural logarithm of how much more probable sets must be for each set more
-STEPS = 200_000_000  # of the search for sizes with a given sum
-Sizes = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracies:
-    """Accuracies of one table by class, and the way in which all of them can have been rounded."""
-
-    name: str
-    cells: Mapping[str, Cell]
-    fits: Mapping[str, Sizes]  # all sizes up to the bound that allow the accuracy
-    rounding: Rounding
-    declared: tuple[str | None, int | None]  # name of the image set and its images, where the text says so
-
-    def fit(self, name: str, size: int) -> bool:
-        """Whether a size allows the accuracy of a class, in any way of rounding."""
-        cell = self.cells[name]
-        return any(counts_within(interval_of(cell, way), size) for way in (self.rounding, Rounding.TRUNCATED))
 
 
 def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
@@ -96,7 +85,7 @@ def _sets(tables: Sequence[tuple[Sheet, dict[str, Cell]]], options: Options) -> 
     if len(cells) > CELLS and max(chance.values()) > CHANCE:
         return
     read = [_accuracies(sheet, column, bound) for sheet, column in tables]
-    for group in _partition(read, names, bound):
+    for group in _grouped(read, names, options, bound):
         yield _image_set(group, names, bound, options)
 
 
@@ -116,36 +105,34 @@ def _accuracies(sheet: Sheet, column: Mapping[str, Cell], bound: int) -> Accurac
     )
 
 
-def _partition(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> list[list[Accuracies]]:
-    """The tables in groups of one image set each: the partition whose sizes are least likely to fit by chance."""
-    for sizes in declared(len(names)):
-        together = [table for table in tables if all(map(table.fit, names, sizes))]
-        if together and _is_told(together, names, sizes):
-            rest = [table for table in tables if table not in together]
-            return [together, *(_partition(rest, names, bound) if rest else [])]
-    units = _by_image_set(tables, names)
-    if len(units) <= PARTITIONED:
-        costs = ((sum(_cost(group, names) for group in groups), groups) for groups in _partitions(units))
-        return min(costs, key=lambda pair: pair[0])[1]
-    groups: list[list[Accuracies]] = []
-    for unit in units:
-        options = [_cost([*group, *unit], names) - _cost(group, names) for group in groups]
-        best = min(range(len(groups)), key=lambda place: options[place], default=None)
-        if best is not None and options[best] <= _cost(unit, names):
-            groups[best] += unit
+def _grouped(tables: Sequence[Accuracies], names: Sequence[str], options: Options, bound: int) -> Iterator[Group]:
+    """The tables in groups of one image set each; sets that are known beforehand come first."""
+    known = known_sets(names, options)
+    of_sets: dict[tuple[tuple[int, ...], ...], list[Accuracies]] = {}
+    for table in tables:
+        fitting = tuple(sizes for sizes in known if all(map(table.fit, names, sizes)))
+        of_sets.setdefault(fitting, []).append(table)
+    rest: list[Accuracies] = []
+    for sets, together in of_sets.items():
+        if sets and (options.more_sizes or _is_told(together, names, sets[0])):
+            # Where several fit, nothing says which it is.
+            yield Group(tables=tuple(together), sizes=sets[0], doubt=0.0 if len(sets) == 1 else 1.0)
         else:
-            groups.append(list(unit))
-    return groups
+            rest += together
+    if rest:
+        yield from by_image_set(rest, names, Prior(bound=bound, totals=options.totals))
 
 
-def _by_image_set(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Tables that belong together by the name of their image set and its total, where some sizes fit all of them."""
-    units: list[list[Accuracies]] = []
-    for key in dict.fromkeys(table.declared for table in tables):
-        unit = [table for table in tables if table.declared == key]
-        together = key != (None, None) and _cost(unit, names) < math.inf
-        units += [unit] if together else [[table] for table in unit]
-    return units
+def known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
+    """Sizes of the classes in image sets that are known beforehand: given ones, else the scenes."""
+    given = [
+        {name.strip().casefold(): n for name, n in sizes.items()}
+        for sizes in options.more_sizes and (options.sizes, *options.more_sizes)
+    ]
+    folded = [name.strip().casefold() for name in names]
+    sets = [tuple(sizes[name] for name in folded) for sizes in given if set(folded) <= set(sizes)]
+    scenes = [sizes for sizes in declared(len(names)) if not options.totals or sum(sizes) in options.totals]
+    return list(dict.fromkeys(sets or scenes))
 
 
 def _is_told(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
@@ -154,41 +141,9 @@ def _is_told(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence
         math.log(min(1.0, (size + 1) * float(table.cells[name].unit)))
         for table in tables
         for name, size in zip(names, sizes, strict=True)
+        if table.cells[name].share not in (0, 1)
     )
     return logarithm < math.log(CHANCE)
-
-
-def _partitions(units: list[list[Accuracies]]) -> Iterator[list[list[Accuracies]]]:
-    """All ways to put units of tables together into groups."""
-    if len(units) == 1:
-        yield units
-        return
-    first, *rest = units
-    for groups in _partitions(rest):
-        for place, group in enumerate(groups):
-            yield [*groups[:place], [*first, *group], *groups[place + 1 :]]
-        yield [first, *groups]
-
-
-def _common(tables: Sequence[Accuracies], name: str) -> Sizes:
-    common = tables[0].fits[name]
-    for table in tables[1:]:
-        common = np.intersect1d(common, table.fits[name], assume_unique=True)
-    return common
-
-
-def _cost(tables: Sequence[Accuracies], names: Sequence[str]) -> float:
-    """Logarithm of the sizes that random digits would be expected to allow up to the smallest that fits."""
-    total = SPLIT
-    for name in names:
-        common = _common(tables, name)
-        if not len(common):
-            if len(tables) > 1:
-                return math.inf
-            # What no size up to the bound allows says nothing about its class.
-            continue
-        total += math.log(max(1e-300, chance_fits([table.cells[name] for table in tables], int(common[0]))))
-    return total
 
 
 def chance_fits(cells: Sequence[Cell], bound: int) -> float:
@@ -205,32 +160,52 @@ def chance_fits(cells: Sequence[Cell], bound: int) -> float:
     return float(product.sum())
 
 
-def _image_set(tables: Sequence[Accuracies], names: Sequence[str], bound: int, options: Options) -> ImageSet:
+def _image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
     """The sizes of one group: declared ones, the only ones with the given sum, or the smallest that fit."""
-    allowed = {name: _common(tables, name) for name in names}
+    tables = group.tables
+    allowed = {name: common(tables, name) for name in names}
     chance = {
         name: chance_fits([table.cells[name] for table in tables if len(table.fits[name])], bound) for name in names
     }
     smallest = {name: int(sizes[0]) if len(sizes) else 1 for name, sizes in allowed.items()}
     chance = {name: value if len(allowed[name]) else float(bound) for name, value in chance.items()}
     taken = smallest
-    known = [
-        sizes
-        for sizes in declared(len(names))
-        if options.images in (None, sum(sizes)) and all(all(map(table.fit, names, sizes)) for table in tables)
-    ]
-    totals = [total for total in (options.images, *(table.declared[1] for table in tables)) if total]
-    if known and _is_told(tables, names, known[0]):
-        taken, chance = dict(zip(names, known[0], strict=True)), dict.fromkeys(names, 0.0)
+    if group.sizes:
+        taken, chance = dict(zip(names, group.sizes, strict=True)), dict.fromkeys(names, 0.0)
     else:
-        for total in totals:
+        totals = (*options.totals, *(table.declared[1] for table in tables))
+        for total in dict.fromkeys(total for total in totals if total):
             choice = only_choice([sizes.tolist() for sizes in allowed.values()], total)
             if choice:
                 taken = dict(zip(names, choice, strict=True))
+                by_total = chance_of_total(tables, names, total)
+                chance = {name: min(value, by_total) for name, value in chance.items()}
                 break
     return ImageSet(
-        tables=tuple(table.name for table in tables), smallest=smallest, taken=taken, chance=chance, origin="search"
+        tables=tuple(table.name for table in tables),
+        smallest=smallest,
+        taken=taken,
+        chance={name: max(value, group.doubt) for name, value in chance.items()},
+        origin="search",
+        rivals=group.rivals,
     )
+
+
+def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
+    """Choices of sizes with a sum that random digits would be expected to allow, at most.
+
+    Of the C(total - 1, classes - 1) choices each fits with the product of min(1, (n + 1) unit), at most what it is for
+    equal sizes.
+    """
+    if total < len(names):
+        return 1.0
+    logarithm = log_choices(total, len(names))
+    for table in tables:
+        cells = [table.cells[name] for name in names if len(table.fits[name])]
+        telling = [cell for cell in cells if cell.share not in (0, 1)]
+        units = sum(math.log(float(cell.unit)) for cell in telling)
+        logarithm += min(0.0, units + len(telling) * math.log(total / max(1, len(telling)) + 1))
+    return math.exp(min(0.0, logarithm))
 
 
 def only_choice(options: Sequence[Sequence[int]], total: int) -> tuple[int, ...] | None:

@@ -42,6 +42,7 @@ class Sheet:
     table: Table
     classes: Mapping[Measure, Mapping[str, Cell]]  # by measure and class
     summaries: tuple[Cell, ...]
+    asides: Mapping[Measure, Mapping[str, Cell]]  # of rows that were not taken for classes
     sizes: Mapping[str, int]  # images of each class; empty where not known
     origin: str  # of the sizes: "printed" or "given"
     total: int | None  # images of the whole set
@@ -80,10 +81,14 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
     for value in table.values:
         if value.class_name is not None and value.printed.value != NO_VALUE:
             classes.setdefault(value.measure, {}).setdefault(value.class_name, cells[id(value)])
+    asides: dict[Measure, dict[str, Cell]] = {}
+    for cell in cells_of([*table.values, *table.asides])[len(table.values) :]:
+        asides.setdefault(cell.value.measure, {})[cell.value.class_name or cell.value.label] = cell
     sizes, origin = _sizes(table, options)
     return Sheet(
         table=table,
         classes=classes,
+        asides=asides,
         summaries=tuple(cells[id(value)] for value in table.values if value.class_name is None),
         sizes=sizes,
         origin=origin,
@@ -101,8 +106,10 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
     """Printed sizes, else those given for classes of these names."""
     if table.sizes:
         return table.sizes, "printed"
-    given = {name.strip().casefold(): size for name, size in options.sizes.items()}
+    sizes = options.chosen.get(table.name, options.sizes)
+    given = {name.strip().casefold(): size for name, size in sizes.items()}
     names = dict.fromkeys(value.class_name for value in table.values if value.class_name is not None)
+    names |= dict.fromkeys(table.matrix.classes if table.matrix else ())
     return {n: given[n.strip().casefold()] for n in names if n and n.strip().casefold() in given}, "given"
 
 

@@ -27,6 +27,8 @@ def audit_json(audit: Audit) -> Json:
         "options": {
             "images": audit.options.images,
             "sizes": dict(audit.options.sizes),
+            "more_images": list(audit.options.more_images),
+            "more_sizes": [dict(sizes) for sizes in audit.options.more_sizes],
             "bound": audit.options.bound,
             "folds": audit.options.folds,
             "ceilings": {name: float(level) for name, level in audit.options.ceilings.items()},
@@ -99,6 +101,7 @@ def _sizes(group: ImageSet) -> Json:
         "smallest": dict(group.smallest),
         "chance": dict(group.chance),
         "identified": list(group.identified),
+        "rivals": list(group.rivals),
     }
 
 

@@ -51,6 +51,7 @@ class ImageSet:
     taken: Mapping[str, int]  # those that are used
     chance: Mapping[str, float]  # sizes of the class that random digits would be expected to allow
     origin: str  # "printed", "given" or "search"
+    rivals: tuple[str, ...] = ()  # other groupings of tables by their image sets that explain the values about as well
 
     @property
     def identified(self) -> tuple[str, ...]:
@@ -125,9 +126,17 @@ class Options:
 
     images: int | None = None  # images of a set
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class
+    more_images: tuple[int, ...] = ()  # of further image sets
+    more_sizes: tuple[Mapping[str, int], ...] = ()  # of further image sets
+    chosen: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by table, of several sizes that are given
     bound: int | None = None  # the largest class size that is searched; None: chosen from the decimals
     folds: int | None = None
     ceilings: Mapping[str, Fraction] = field(default_factory=dict)
+
+    @property
+    def totals(self) -> tuple[int, ...]:
+        """Images of all sets that are given."""
+        return (*([] if self.images is None else [self.images]), *self.more_images)
 
 
 @dataclass(frozen=True, kw_only=True)

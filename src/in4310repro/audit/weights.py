@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from scipy.optimize import linprog
 
+from in4310repro.audit.averages import Summary, against_the_rest, readings_of, summaries
 from in4310repro.audit.batches import BATCH, batch_means
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of, span_of
-from in4310repro.audit.means import Summary, readings_of, summaries
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
@@ -61,18 +61,30 @@ def _free(summary: Summary, sheet: Sheet) -> bool:
 def _jointly(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
     """The columns that one set of weights must explain: all of a row of means; each by itself where networks differ."""
     if average in (Average.UNNAMED, Average.WEIGHTED):
-        names = [tuple(column.summary.parts) for column in columns]
-        for classes in dict.fromkeys(names):
-            yield [column for column, own in zip(columns, names, strict=True) if own == classes]
+        keys = [_key(column, columns) for column in columns]
+        for key in dict.fromkeys(keys):
+            yield [column for column, own in zip(columns, keys, strict=True) if own == key]
     else:
         yield from ([column] for column in columns)
+
+
+def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
+    """What columns of one row of means have in common: the classes, and how many means of the same parts come before.
+
+    Two means of one column are two rows, weighted differently, and an accuracy over recalls is no further column.
+    """
+    of_parts = [
+        each for each in columns if each.sheet is column.sheet and each.summary.measure is column.summary.measure
+    ]
+    place = next(index for index, each in enumerate(of_parts) if each is column)
+    return tuple(column.summary.parts), place
 
 
 def _claim(columns: Sequence[Column]) -> Claim | None:
     cells = [cell for column in columns for cell in (column.summary.cell, *column.summary.parts.values())]
 
     def fits(parts: Rounding, whole: Rounding) -> bool:
-        return any(explain(columns, parts, whole) for explain in (plain, weighted, without_f1, micro))
+        return any(explain(columns, parts, whole) for explain in EXPLANATIONS)
 
     summary = columns[0].summary.cell
     conditions = conditions_of(fits, [c for column in columns for c in column.summary.parts.values()], summary)
@@ -81,6 +93,7 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
     batches = _batches(columns)
     if batches == "":
         return None
+    conditions += tuple(_others(columns))
     texts = ", ".join(f"{c.summary.cell.value.measure} {c.summary.cell.value.printed.text}" for c in columns[:12])
     label = summary.value.label or str(summary.value.measure)
     many = len(columns) > 1
@@ -115,6 +128,28 @@ def _batches(columns: Sequence[Column]) -> str | None:
         if batch_means(span_of(intervals), images).meets(interval_of(column.summary.cell, way)):
             return f"the value is a mean over batches of up to {BATCH} images"
     return None
+
+
+def _others(columns: Sequence[Column]) -> Iterator[str]:
+    """What explains the means besides: rows that were not taken for classes, and images with several labels."""
+    beside = [column.sheet.asides.get(column.summary.measure, {}) for column in columns]
+    if all(beside):
+        wider = [
+            replace(column, summary=replace(column.summary, parts={**column.summary.parts, **added}))
+            for column, added in zip(columns, beside, strict=True)
+        ]
+        if weighted(wider, Rounding.ROUNDED, Rounding.ROUNDED):
+            yield f"{', '.join(dict.fromkeys(name for added in beside for name in added))}: a class, too"
+    cell = columns[0].summary.cell
+    lowest = min(part.share for part in columns[0].summary.parts.values())
+    if len(columns) == 1 and cell.value.measure is Measure.ACCURACY and cell.share < lowest:
+        yield "an image has several labels, and all of them have to be right"
+
+
+def of_the_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+    """Whether one accuracy is that of all images, or a mean, where those of classes are of each against the rest."""
+    readings = against_the_rest(columns[0].summary)
+    return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
 
 def plain(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
@@ -222,6 +257,9 @@ def _feasible(rows: Sequence[Row]) -> bool:
         np.zeros(classes), A_ub=coefficients, b_ub=limits, A_eq=np.ones((1, classes)), b_eq=[1.0], bounds=(0, 1)
     )
     return int(result.status) != 2
+
+
+EXPLANATIONS = (plain, weighted, without_f1, micro, of_the_rest)
 
 
 def groups(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:

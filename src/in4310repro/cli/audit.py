@@ -13,9 +13,12 @@ from in4310repro.cli.console import WRONG_INPUT, print_error, print_line, print_
 
 def audit(
     files: Annotated[list[Path], typer.Argument(help="Reports: text, Markdown, LaTeX, HTML, CSV, JSON, TOML or PDF.")],
-    images: Annotated[int | None, typer.Option(help="Images of a set, if the report does not say.", min=1)] = None,
+    images: Annotated[
+        list[int] | None, typer.Option(help="Images of a set, if the report does not say; once for each set.", min=1)
+    ] = None,
     sizes: Annotated[
-        str | None, typer.Option(help="Images of each class: sea=510,forest=474, or a JSON or CSV file.")
+        list[str] | None,
+        typer.Option(help="Images of each class: sea=510,forest=474, or a JSON or CSV file; once for each set."),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Folds or runs that values are means over.", min=1)] = None,
     bound: Annotated[int | None, typer.Option(help="Largest class size that is searched.", min=1)] = None,
@@ -32,9 +35,12 @@ def audit(
     if show:
         _show_recognised(files)
         return
+    totals, given = images or [], [command.sizes_of(each) for each in sizes or []]
     options = Options(
-        images=images,
-        sizes=command.sizes_of(sizes),
+        images=totals[0] if totals else None,
+        more_images=tuple(totals[1:]),
+        sizes=given[0] if given else {},
+        more_sizes=tuple(given[1:]),
         bound=bound,
         folds=folds,
         ceilings=command.ceilings_of(ceiling or []),

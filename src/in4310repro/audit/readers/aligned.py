@@ -114,6 +114,8 @@ def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str
     while words and len(values) < width and (numeric(words[-1]) or missing(words[-1])):
         values.insert(0, words.pop())
     name = " ".join(words)
+    if name.endswith((":", "=")):
+        return None  # a label line below the table
     if len(values) == width:
         return [name, *values]
     if values and heading(name).summary:

@@ -10,7 +10,7 @@ from in4310repro.audit.readers.drafts import Draft, names_before
 from in4310repro.audit.readers.grid import Grid, Row, bare, numeric
 from in4310repro.audit.readers.numbers import Measured, count, measured, missing, out_of
 from in4310repro.audit.readers.pieces import value_of
-from in4310repro.audit.readers.roles import Columns, average_of, is_skipped, is_summary
+from in4310repro.audit.readers.roles import Columns, average_of, is_aside, is_other, is_summary
 from in4310repro.audit.readers.words import Heading, heading
 
 
@@ -21,6 +21,7 @@ class Line:
     row: Row
     label: str
     summary: bool
+    aside: bool  # no class, as far as its words and its place tell
     size: int | None  # images
     correct: int | None  # images
 
@@ -62,17 +63,21 @@ def _lines(
     """The rows with values, each with its section; a row with a name alone, or the first class again, begins one."""
     labels = [row.cells[columns.label] for row in table.body]
     groups = names_before(table, columns)
-    section, first, repeats = "", "", 0
+    section, first, repeats, start = "", "", 0, 0
+    filled = [any(row.cells[c] for c in (*columns.sizes, *[c for c, _ in columns.values])) for row in table.body]
     for index, row in enumerate(table.body):
         label = labels[index]
-        if not any(row.cells[column] for column in (*columns.sizes, *[column for column, _ in columns.values])):
-            section, first, repeats = label or section, "", 0
+        if not filled[index]:
+            section, first, repeats, start = label or section, "", 0, index + 1
             continue
+        end = next((i for i in range(index, len(labels)) if not filled[i]), len(labels))
+        near, place = labels[start:end], index - start
         if not label and any(numeric(bare(row.cells[column])) for column, _ in used):
             raise ValueError(f"line {row.lines[0]}: a row with values and an empty class name; a name is valid")
         repeats += bool(first) and label == first and not any(groups[index])
         first = first or label
-        if not is_skipped(label):
+        summary = is_summary(near, place)
+        if not is_other(label):
             # YOLO prints images, then instances: the last is what the values are of.
             cells = [row.cells[column] for column in reversed(columns.sizes)]
             counted = next((pair for cell in cells if (pair := out_of(cell))), None)
@@ -82,7 +87,8 @@ def _lines(
                 Line(
                     row=row,
                     label=label,
-                    summary=is_summary(labels, index),
+                    summary=summary,
+                    aside=not summary and is_aside(near, place),
                     size=next((size for size in sizes if size is not None), None),
                     correct=count(row.cells[columns.correct])
                     if columns.correct is not None
@@ -95,7 +101,7 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
     """Adds one cell, its size and its count to a draft; a cell with digits that are no value is named."""
     if line.summary:
         draft.total = draft.total or line.size
-    elif line.size is not None:
+    elif line.size is not None and not line.aside:
         draft.sizes[line.label] = line.size
     text = bare(line.row.cells[column])
     cell = measured(text, line.row.lines[column])
@@ -105,10 +111,27 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
             yield Unread(line=line.row.lines[column], text=line.row.cells[column], why=why)
         return
     value = _value(line, cell, of, measure)
-    if value is not None:
+    if value is not None and line.aside:
+        draft.asides.append(value)
+        return
+    if value is not None and not _of_other_set(line, draft) and not _of_other_overlap(line, of):
         draft.add(value)
+        if line.summary and heading(line.label).threshold and not of.threshold:
+            draft.doubts.append(f"the APs of the classes are at another overlap than {value.label}")
     if cell.images and not line.summary:
         draft.sizes.setdefault(line.label, cell.images)
+
+
+def _of_other_set(line: Line, draft: Draft) -> bool:
+    """Whether a summary is of the training or validation set, and the table is not."""
+    image_set = heading(line.label).image_set if line.summary else None
+    return image_set in ("train", "val") and draft.image_set != image_set
+
+
+def _of_other_overlap(line: Line, of: Heading) -> bool:
+    """Whether a row such as mAP75 stands in a column of another overlap."""
+    threshold = heading(line.label).threshold if line.summary else ""
+    return bool(threshold and of.threshold) and threshold != of.threshold
 
 
 def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value | None:

@@ -16,6 +16,8 @@ class Draft:
     network: str
     image_set: str | None
     values: list[Value] = field(default_factory=list)
+    asides: list[Value] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     total: int | None = None
     best: bool = False

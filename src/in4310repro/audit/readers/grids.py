@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import Table, Unread
 from in4310repro.audit.readers.class_rows import class_tables, measure_elsewhere
 from in4310repro.audit.readers.drafts import Draft
-from in4310repro.audit.readers.grid import Grid, flip, numeric, with_labels
+from in4310repro.audit.readers.grid import Grid, Row, flip, numeric, with_labels
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.matrices import matrix_of_grid
 from in4310repro.audit.readers.network_rows import summary_tables, wide_tables
-from in4310repro.audit.readers.pieces import Piece, Result, scaled, sizes_of
+from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
 from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
 from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SPREADS, heading
 
@@ -31,6 +32,9 @@ def read_grid(table: Grid) -> Result:
     matrix = matrix_of_grid(table)
     if matrix is not None:
         return Result(pieces=(matrix,), lines=_lines(table))
+    if _is_of_tests(table):
+        return Result(lines=_lines(table))
+    table = _by_measure(table)
     columns = columns_of(table) if table.header and table.body else None
     if columns is None and table.header and table.body and all(numeric(cell) for cell in table.body[0].cells if cell):
         table = with_labels(table)
@@ -42,13 +46,49 @@ def read_grid(table: Grid) -> Result:
         turned = _turned(table, columns, kind)
         if turned is not None:
             return read_grid(turned)
-    if kind is not Kind.CLASSES and not table.flipped and _wide(columns):
+    if kind is not Kind.CLASSES and _wide(columns) and (not table.flipped or _of_program(columns)):
         return _result(table, list(wide_tables(table, columns)), [])
     if kind is Kind.EPOCHS:
         return Result(lines=_lines(table))
     if kind is Kind.CLASSES or (kind is Kind.UNKNOWN and _rows_are_classes(table, columns)):
         return _result(table, *class_tables(table, columns))
     return _result(table, list(summary_tables(table, columns)), [])
+
+
+def _by_measure(table: Grid) -> Grid:
+    """A table with one value a row, whose measure stands in a column of its own, as one with a column a measure."""
+    names = [name.lower() for name in table.names] if table.header else []
+    place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
+    last = len(names) - 1
+    plain = len(names) == 3 and place not in (None, last) and all(numeric(cell) for cell in table.column(last) if cell)
+    if place is None or not plain or not all(heading(cell).measure for cell in table.column(place)):
+        return table
+    label = 1 - place
+    measures = list(dict.fromkeys(table.column(place)))
+    rows: dict[str, dict[str, tuple[str, int]]] = {}
+    for row in table.body:
+        rows.setdefault(row.cells[label], {}).setdefault(row.cells[place], (row.cells[last], row.lines[last]))
+    if sum(map(len, rows.values())) < len(table.body):
+        return table
+    first = table.rows[0].lines[0]
+    header = Row(cells=(table.names[label], *measures), lines=(first,) * (len(measures) + 1))
+    made = []
+    for name, cells in rows.items():
+        given = [cells.get(measure, ("", first)) for measure in measures]
+        lines = [line for _, line in given]
+        made.append(Row(cells=(name, *[text for text, _ in given]), lines=(lines[0], *lines)))
+    return replace(table, rows=(header, *made), header=1)
+
+
+def _is_of_tests(table: Grid) -> bool:
+    """Whether a table holds targets beside actual values, or tests with their outcome, of anything but classes."""
+    names = [name.lower() for name in table.names] if table.header else []
+    of_classes = any(re.search(r"\b(?:class|categor|label|klasse)", name) for name in names[:2])
+    targets = any(
+        re.search(r"\b(?:target|goal|expected|required?|requirement|threshold|soll)\b", name) for name in names
+    )
+    outcomes = any(re.search(r"\b(?:actual|measured|achieved|obtained|result|status|ist)\b", name) for name in names)
+    return targets and outcomes and not of_classes
 
 
 def _turned(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
@@ -73,6 +113,14 @@ def _wide(columns: Columns) -> bool:
     return len(named) >= 2 and not all(BEST.fullmatch(name) for name in named)
 
 
+def _of_program(columns: Columns) -> bool:
+    """Whether at least three names differ in a class alone, as programs make them: test_acc_sea, test_acc_forest."""
+    forms = Counter(
+        of.text.lower().replace(of.rest.lower(), "{}") for _, of in columns.values if of.measure and of.rest
+    )
+    return any(times >= 3 and re.search(r"[_/]\{\}|\{\}[_/]", form) for form, times in forms.items())
+
+
 def _classes_across(table: Grid, columns: Columns) -> bool:
     """Whether the columns are classes: names without a measure, and a mean beside them or a title that says so."""
     plain = [of for _, of in columns.values if not of.measure and of.rest]
@@ -95,11 +143,13 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
     for draft in drafts:
         if not draft.values:
             continue
-        values = scaled(draft.values)
+        values, asides = scaled_with(draft.values, draft.asides)
         name = " · ".join(filter(None, (table.title[:80], draft.network, draft.image_set or "")))
         made = Table(
             name=name or f"the table from line {min(lines)}",
             values=values,
+            asides=asides,
+            doubts=tuple(dict.fromkeys(draft.doubts)),
             sizes=sizes_of(values, draft.sizes),
             total=draft.total,
             image_set=draft.image_set,

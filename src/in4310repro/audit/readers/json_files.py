@@ -64,6 +64,13 @@ def read_json(text: str, name: str) -> list[Piece] | None:
     return pieces
 
 
+def pieces_of(content: Any) -> list[Piece]:
+    """The tables of objects within objects, numbers as Numerals."""
+    pieces: list[Piece] = []
+    _walk(content, (), pieces, None)
+    return pieces
+
+
 def _loaded(text: str) -> Any:
     """The content with numbers as Numerals; None for what is no JSON."""
     lines = _Lines(text)

@@ -29,6 +29,8 @@ VALUE = (
 PAIR = re.compile(rf"{SEPARATOR}(?P<value>{VALUE})(?![\w%/]|[.,]\d)")
 # `Accuracy of plane 83%`, `plane 0.912`: one space alone, where nothing follows.
 SPACED = re.compile(rf"(?P<label>.{{1,100}}?) (?P<value>(?:{NUMBER} ?%|\d?[.,]\d{{1,60}}|\d{{2}}[.,]\d{{1,60}}))")
+BARS = str.maketrans("│┃║", "|||")
+REVERSED = re.compile(rf"(?P<value>{NUMBER} ?%) = (?P<name>.{{1,60}}?) AP(?:  ?\|\|.*|  .*)?")
 LEFT_OUT = re.compile(r".{1,60} (?:nan|n/a|-+)", re.IGNORECASE)  # `precision nan`: a score that is undefined
 NAMED = re.compile(r"(?:class|name|category|label)(?:[ _](?:name|id))? ?[=:] ?(.{1,60})", re.IGNORECASE)
 # What a line must have to be looked at as a measurement that was not understood.
@@ -89,7 +91,7 @@ def read_labels(lines: Sequence[str], skipped: frozenset[int]) -> tuple[list[Lin
         line = clean(raw)
         if not line or line.startswith("{") or RULE.fullmatch(line) or COCO.search(line):
             continue
-        found = list(_values(line, number, context))
+        found = list(_reversed(line, number)) or list(_values(line, number, context))
         values += found
         if not found and _opens(line):
             context = Context(measure=heading(line).measure or Measure.OTHER, heading=True)
@@ -107,9 +109,19 @@ def read_labels(lines: Sequence[str], skipped: frozenset[int]) -> tuple[list[Lin
 def clean(raw: str) -> str:
     """The line without bullets, time stamps, marks and the break at its end; gaps of more than one space are two."""
     line = re.sub(r" {2,}", "  ", raw.translate(ALIKE).replace("\t", "  ")).strip()
+    line = line.translate(BARS).strip("| ") if any(bar in line for bar in "│┃║") else line
     line = BULLET.sub("", re.sub(r"<br ?/?>|\\\\$|\\$", "", line)).strip()
     line = BULLET.sub("", STAMP.sub("", line))
     return re.sub(r"\*\*|__(?=\W|$)|`", "", line).strip().rstrip(",;").strip()
+
+
+def _reversed(line: str, number: int) -> Iterator[LineValue]:
+    """The value of `93.12% = plane AP`, and what detectors print behind it."""
+    match = REVERSED.fullmatch(line) if "=" in line else None
+    cell = measured(match["value"], number) if match else None
+    of = subject(f"AP for class {match['name']}") if match else None
+    if match and cell and of:
+        yield LineValue(subject=of, cell=cell, line=number, label=f"AP of {match['name']}")
 
 
 def _opens(line: str) -> bool:
@@ -122,7 +134,7 @@ def _opens(line: str) -> bool:
 def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
     """The values of one line; a name that the line gives first is that of all its values."""
     pairs = _pairs(line)
-    spaced = SPACED.fullmatch(line) if not PAIR.search(line) and DIGIT.search(line) else None
+    spaced = SPACED.fullmatch(line) if not pairs and not PAIR.search(line) and DIGIT.search(line) else None
     if spaced and (context.heading or subject(spaced["label"])) and "," not in spaced["label"]:
         yield from _value(spaced["label"], spaced["value"], number, context, None)
     if not pairs:
@@ -157,13 +169,20 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
 
 def _pairs(line: str) -> list[re.Match[str]]:
     """The labels with values of a line; none in a sentence, or where nothing says which of two values counts."""
-    pairs = list(PAIR.finditer(line)) if DIGIT.search(line) else []
+    pairs = (
+        [pair for pair in PAIR.finditer(line) if not _in_brackets(line[: pair.start()])] if DIGIT.search(line) else []
+    )
     touching = [before for before, after in pairwise(pairs) if before.end() == after.start()]
     sentence = len(line.split()) > SENTENCE and len(pairs) < 3
     if sentence or any(not before["value"].strip().isdigit() for before in touching):
         return []
     # `Accuracy of    0 : 0.91`: the first number is the name of a class.
     return [pair for pair in pairs if pair not in touching]
+
+
+def _in_brackets(before: str) -> bool:
+    """Whether a place is inside of brackets: the colon of `mAP@[.5:.95]` separates no value."""
+    return before.count("[") > before.count("]")
 
 
 def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str, str | None, Measure | None]:
@@ -180,7 +199,8 @@ def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str,
 
 def _value(label: str, text: str, number: int, context: Context, name: str | None) -> Iterator[LineValue]:
     cell = measured(text, number)
-    if cell is None or not label or SPREADS.fullmatch(label.lower()) or len(label) > 110:
+    spread = SPREADS.fullmatch(label.lower()) is not None and not context.heading
+    if cell is None or not label or spread or len(label) > 110:
         return
     of = subject(label)
     if of is None and context.measure and (context.heading or (heading(label).summary and context.values > 1)):

@@ -101,7 +101,8 @@ def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] 
         parts = [part for part in re.findall(r"\[([^\[\]]*)\]?", OF_ROW.sub("", text[: 100 * LINE])) if part.strip()]
         rows += [_numbers(part.replace(",", " ").split(), index + 1) for part in parts]
         if re.search(r"\] {0,4}\]", text):
-            matrix = _matrix(rows, names if len(names) == len(rows) else [])
+            called = any(CONFUSION.search(line[:LINE]) for line in lines[max(0, start - 3) : start + 1])
+            matrix = _matrix(rows, names if len(names) == len(rows) else [], wrong=called)
             return (matrix, index + 1) if matrix else None
         if not parts or None in rows or len(rows) > len(rows[0] or ()):
             return None
@@ -156,25 +157,37 @@ def _numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
     return tuple(parse(word, line) for word in plain) if all(VALUE.fullmatch(word) for word in plain) else None
 
 
-def _matrix(rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str]) -> ConfusionMatrix | None:
-    """A matrix, if the rows are square and hold counts, or shares that sum to one in rows, columns or in all."""
+def _matrix(
+    rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
+) -> ConfusionMatrix | None:
+    """A matrix, if the rows are square and hold counts, or shares that sum to one in rows, columns or in all.
+
+    `wrong`: one line in three may not, where the text calls it a confusion matrix; other numbers in brackets are none.
+    """
     if len(rows) < 2 or any(row is None or len(row) != len(rows) for row in rows):
         return None
     full = tuple(row for row in rows if row is not None)
     values = [[printed.value for printed in row] for row in full]
     whole = all(value.denominator == 1 and value >= 0 for row in values for value in row)
-    if not whole and not _shares(values):
+    if not whole and not _shares(values, wrong):
         return None
     classes = tuple(names) or tuple(str(index) for index in range(len(full)))
     return ConfusionMatrix(classes=classes, rows=full, shares=not whole)
 
 
-def _shares(values: Sequence[Sequence[Fraction]]) -> bool:
-    sums = [sum(row, Fraction(0)) for row in values]
+def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
+    """Whether rows, columns or all cells add up to about one; with `wrong`, all rows or columns but one in three."""
+    if not all(0 <= value <= 100 for row in values for value in row):
+        return False
     allowed = Fraction(len(values), 50)
-    return all(0 <= value <= 100 for row in values for value in row) and (
-        all(abs(total - 1) <= allowed or abs(total - 100) <= 100 * allowed for total in sums if total)
-        or abs(sum(sums, Fraction(0)) - 1) <= allowed
+
+    def one(total: Fraction) -> bool:
+        return abs(total - 1) <= allowed or abs(total - 100) <= 100 * allowed or not total
+
+    lines = ([sum(line, Fraction(0)) for line in way] for way in (values, list(zip(*values, strict=True))))
+    total = sum((sum(row, Fraction(0)) for row in values), Fraction(0))
+    return any(sum(map(one, sums)) >= len(sums) - (len(sums) // 3 if wrong else 0) for sums in lines) or (
+        bool(total) and one(total)
     )
 
 

@@ -10,7 +10,7 @@ from in4310repro.audit.readers.grid import Grid, Row, bare
 from in4310repro.audit.readers.numbers import measured
 from in4310repro.audit.readers.pieces import value_of
 from in4310repro.audit.readers.roles import Columns
-from in4310repro.audit.readers.words import BEST, SPREADS, Heading, heading
+from in4310repro.audit.readers.words import BEST, SOME, SPREADS, Heading, heading
 
 # The name of a column of values in a table of metrics; it names no network.
 NO_NETWORK = ("value", "values", "score", "result", "our result")
@@ -28,6 +28,8 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
         for column, of in columns.values:
             cell = measured(bare(row.cells[column]), row.lines[column])
             if cell is None or of.measure is None or SPREADS.fullmatch(of.rest.lower()):
+                continue
+            if of.average and of.rest and SOME.fullmatch(of.text.lower().replace("_", " ")):
                 continue
             average = None if of.rest else of.average or default_average(of.measure)
             value = value_of(of.measure, cell, of.text, class_name=of.rest or None, average=average)

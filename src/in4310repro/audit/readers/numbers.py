@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 from in4310repro.audit.document import Printed
 
@@ -57,14 +56,12 @@ def parse(text: str, line: int) -> Printed:
         raise ValueError(f"line {line}: {text.strip()!r} is no number; 0.9882 and 98.82 % are valid")
     mantissa, _, exponent = match[1].lower().replace(",", ".").partition("e")
     decimals = max(0, len(mantissa.partition(".")[2]) - int(exponent or 0))
-    # int() and Fraction() refuse a bare leading or trailing point differently; a zero on either side changes nothing.
     whole, _, fraction = mantissa.partition(".")
-    value = Fraction(f"{whole if whole.lstrip('+-') else whole + '0'}.{fraction or '0'}") * _power(int(exponent or 0))
     percent = bool(match[2])
     return Printed(
         text=match[0].strip(),
         line=line,
-        digits=int(value * 10**decimals),
+        digits=int(whole + fraction) * 10 ** (decimals + int(exponent or 0) - len(fraction)),
         decimals=decimals + 2 * percent,
         percent=percent,
     )
@@ -129,7 +126,3 @@ def in_percent(printed: Printed) -> Printed:
     return Printed(
         text=printed.text, line=printed.line, digits=printed.digits, decimals=printed.decimals + 2, percent=True
     )
-
-
-def _power(exponent: int) -> Fraction:
-    return Fraction(10) ** exponent

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from in4310repro.audit.document import Average, Measure, Table, Unread, Value
+from in4310repro.audit.readers.asides import asides
 from in4310repro.audit.readers.labels import LineValue
-from in4310repro.audit.readers.pieces import Piece, scaled, sizes_of, value_of
+from in4310repro.audit.readers.pieces import Piece, scaled_with, sizes_of, value_of
 from in4310repro.audit.readers.words import heading, strip_marks
 
 READER = "label lines"
 # `Figure 3`, `Table 2: as drawn`: a caption closes the values above it and names them.
 CAPTION = re.compile(r"[#*\s]*((?:figure|fig\.|table|tab\.)\s+\d{1,4})\s*(?:[.:].*)?[*\s]*", re.IGNORECASE)
+AROUND = 20  # passes above and below a summary that it may be of
 NEAR = 12  # lines between a summary and the class values that it is of
 FOLLOWING = 4  # lines between values and their caption
 FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; fewer may be anything
@@ -35,6 +37,11 @@ class Pass:
         self.values.append(value)
         self.by_class.setdefault(_key(value), value)
         self.image_set = self.image_set or value.subject.image_set
+
+    @property
+    def first(self) -> int:
+        """The line of the first value."""
+        return self.values[0].line
 
     def distance(self, line: int) -> int:
         """Lines from a line to the nearest class value."""
@@ -168,7 +175,9 @@ def _join(value: LineValue, passes: Sequence[Pass], lines: Sequence[str]) -> boo
     of = value.subject
     if of.best or of.network:
         return False
-    fitting = [each for each in passes if _fits(value, each, lines)]
+    # The passes are in the order of the text, and a summary is near one of a few.
+    near = passes[max(0, bisect_right(passes, value.line, key=lambda each: each.first) - AROUND) :][: 2 * AROUND]
+    fitting = [each for each in near if _fits(value, each, lines)]
     # Of two at the same distance the one above: people print means below their values.
     fitting.sort(key=lambda each: (each.distance(value.line), each.values[0].line > value.line))
     if not fitting:
@@ -209,8 +218,11 @@ def _final(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[Line
 
 
 def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Piece:
-    measures = [_as_value(value) for value in sorted(values, key=lambda value: value.line)]
-    read = scaled([value for value in measures if value is not None])
+    values = sorted(values, key=lambda value: value.line)
+    aside = set(map(id, asides(values)))
+    of_classes = [_as_value(value) for value in values if id(value) not in aside]
+    others = [_as_value(value) for value in values if id(value) in aside]
+    read, beside = scaled_with([v for v in of_classes if v is not None], [v for v in others if v is not None])
     sizes = {v.subject.class_name: v.cell.images for v in values if v.subject.class_name and v.cell.images}
     of_all = [v for v in values if v.subject.class_name is None]
     totals = [v.subject.images or v.cell.images or (v.cell.count or (0, 0))[1] for v in of_all]
@@ -218,11 +230,24 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
     table = Table(
         name=name or f"the table from line {first}",
         values=read,
+        asides=beside,
         sizes=sizes_of(read, {key: size for key, size in sizes.items() if size}),
         total=next((total for total in totals if total), None),
         image_set=image_set,
+        doubts=tuple(_other_thresholds(values)),
     )
     return Piece(table=table, first=first, last=last, reader=READER)
+
+
+def _other_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
+    """What is in doubt where a mean AP names the overlap of its boxes and its classes do not."""
+    for value in values:
+        of = value.subject
+        if of.class_name is not None or not of.threshold:
+            continue
+        classes = [v for v in values if v.subject.measure is of.measure and v.subject.class_name is not None]
+        if classes and not classes[0].subject.threshold:
+            yield f"the APs of the classes are at another overlap than {value.label}"
 
 
 def _loose(value: LineValue) -> Piece:

@@ -59,6 +59,12 @@ def scaled(values: Sequence[Value]) -> tuple[Value, ...]:
     return tuple(_scale(value, mostly[value.measure]) for value in values)
 
 
+def scaled_with(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """The values, and what stands beside them on the same scale."""
+    together = scaled([*values, *asides])
+    return together[: len(values)], together[len(values) :]
+
+
 def _mostly_percent(values: Iterable[Value], measure: Measure) -> bool:
     plain = [v for v in values if v.measure is measure and v.class_name is not None and not v.printed.percent]
     return 2 * sum(value.printed.value > 1 for value in plain) > len(plain)

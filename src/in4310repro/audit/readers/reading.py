@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ VALID = (
     "lines such as 'Accuracy of sea: 83 %', Markdown, LaTeX and CSV tables with classes, classification reports, "
     "confusion matrices, and JSON or TOML files are valid"
 )
+COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
 # Each finds the tables of one format; the order is that of certainty.
 GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
     html_grids,
@@ -83,6 +85,7 @@ def read_text(text: str, name: str) -> Document:
 
 def lines_of(text: str) -> tuple[str, ...]:
     """The lines as an editor counts them; of what a progress bar wrote over itself, what is seen at the end."""
+    text = COLORS.sub("", text)
     if "\n" not in text:
         return tuple(text.split("\r"))
     return tuple(line.rstrip("\r").rpartition("\r")[2] for line in text.removeprefix("\ufeff").split("\n"))

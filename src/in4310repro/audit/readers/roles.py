@@ -12,12 +12,14 @@ from in4310repro.audit.readers.grid import Grid, bare, numeric
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.numbers import count, measured, missing, out_of
 from in4310repro.audit.readers.words import (
+    AT_END,
     CLASS,
     CORRECT,
     FOLD,
     NETWORK,
     NETWORK_NAME,
     SIZE,
+    SOME,
     SPREADS,
     Heading,
     heading,
@@ -28,6 +30,7 @@ INDEX = re.compile(r"#|no\.?|idx|index|s\.?no\.?|id|nr\.?|rank")
 GOAL = re.compile(r"target|goal|threshold|status|required|expected")
 CODES = 2  # letters of a class code such as AA; a longer word that means a mean is no class
 AT_THE_END = 5  # rows in which summaries stand
+BELOW = 3  # rows below the first summary that are no classes; where there are more, classes go on
 
 
 class Kind(StrEnum):
@@ -99,7 +102,33 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
     if short:
         return (of.summary or of.measure is Measure.KAPPA) and at_end and not _codes(labels)
     pure = of.measure in (Measure.ACCURACY, Measure.KAPPA, Measure.BALANCED_ACCURACY) and not of.rest
-    return of.summary or (pure and at_end)
+    # Of three grades one may be called average.
+    graded = of.average is Average.UNNAMED and not of.measure and not at_end and not _blank_before(labels, index)
+    return (of.summary and not graded) or (pure and (at_end or of.text.lower() == "accuracy"))
+
+
+def _blank_before(labels: Sequence[str], index: int) -> bool:
+    """Whether the rows below begin again with the first name, or with others under a heading of their own."""
+    return labels[0] in labels[index + 1 : index + 3]
+
+
+def is_aside(labels: Sequence[str], index: int) -> bool:
+    """Whether a row is no class and no summary of all: a statistic, the mean of some classes, a row below a summary.
+
+    Nothing but its words and its place says so: where it would explain a mean as a class, it may be one.
+    """
+    label = labels[index]
+    of = heading(label)
+    if SPREADS.fullmatch(label.lower()) or (of.average and of.rest and SOME.fullmatch(of.text.lower())):
+        return True
+    # `AP_base` among names of classes.
+    named = sum(heading(each).measure is not None for each in labels)
+    if of.measure not in (None, Measure.OTHER) and of.rest and 2 * named < len(labels):
+        return True
+    below = index - next((i for i in range(2, index) if is_summary(labels, i)), index)
+    short = below and len(labels) - (index - below) <= BELOW + 1
+    near_end = index >= len(labels) - AT_THE_END and AT_END.fullmatch(label.lower()) is not None
+    return bool(short or near_end) and label not in labels[:index]
 
 
 def _codes(labels: Sequence[str]) -> bool:
@@ -108,11 +137,14 @@ def _codes(labels: Sequence[str]) -> bool:
 
 
 def is_skipped(label: str) -> bool:
-    """Whether a row or column is a spread, a difference or another measure: std, min, delta, loss."""
+    """Whether a column is a spread, a difference or another measure: std, min, delta, loss."""
+    return SPREADS.fullmatch(label.lower()) is not None or is_other(label)
+
+
+def is_other(label: str) -> bool:
+    """Whether a row is a measure that no check uses."""
     of = heading(label)
-    return SPREADS.fullmatch(label.lower()) is not None or (
-        of.measure is Measure.OTHER and not of.rest and not of.average
-    )
+    return of.measure is Measure.OTHER and not of.rest and not of.average
 
 
 def columns_of(table: Grid) -> Columns | None:

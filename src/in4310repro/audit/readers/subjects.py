@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.readers.numbers import images
-from in4310repro.audit.readers.words import BEST, NETWORK_NAME, Heading, heading, strip_marks
+from in4310repro.audit.readers.words import BEST, NETWORK_NAME, REMEMBERED, Heading, heading, strip_marks
 
 # `Accuracy of plane`, `AP for class 3`, `Accuracy (plane)`, `AP[plane]`: a head that must be a measure, then a name.
 OF = re.compile(
@@ -19,12 +20,13 @@ EXPLICIT = re.compile(
 )
 # Of what a whole set's value is: the network on the 10000 test images, the model, the test set.
 WHOLE = re.compile(
-    r"(?:the |our |this |my )?(?:\w+ ){0,3}(?:network|model|net|classifier|ensemble|images?|samples|examples"
+    r"(?:the |our |this |my )?(?:\w+ ){0,3}(?:network|model|net|classifier|images?|samples|examples"
     r"|data ?set|data|predictions|(?:test|val|validation|train|training|testing)(?: set| split| data)?)"
     r"(?: on .{1,60}| \(.{1,30}\)|:)?",
     re.IGNORECASE,
 )
 CLASS_WORD = re.compile(r"\bclass", re.IGNORECASE)
+TOP = re.compile(r"\btop\b", re.IGNORECASE)  # Accuracy (top-3)
 LIST = re.compile(r"\d ?%|, ")  # names with values among them are a list and no name
 CHANGE = re.compile(r"\b(?:delta|diff(?:erence)?|gain|drop|loss|improvement|gap|change|std|vs)(?:\b|_)|Δ")
 # A train is a class of VOC as well as a set: what stands beside it decides.
@@ -50,6 +52,7 @@ class Subject:
     threshold: str = ""
 
 
+@lru_cache(maxsize=REMEMBERED)
 def subject(label: str, measure: Measure | None = None) -> Subject | None:
     """What the label speaks of; `measure` is that of the heading above, for labels that name none."""
     label = strip_marks(label).strip(" :=|,;.")
@@ -57,7 +60,8 @@ def subject(label: str, measure: Measure | None = None) -> Subject | None:
     if whole.measure is None:
         return _without_measure(label, whole, measure) if measure else None
     of = OF.fullmatch(label)
-    if of:
+    overlap = whole.threshold and not whole.rest  # mAP@[.5:.95]
+    if of and not overlap and not (whole.measure is Measure.OTHER and TOP.search(label)):
         head = heading(of["head"])
         if head.measure and (not head.rest or BEST.fullmatch(head.rest.lower())):
             return _of(head, (of["name"] or of["inside"]).strip(), whole)

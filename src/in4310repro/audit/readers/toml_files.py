@@ -1,12 +1,14 @@
-"""TOML files: [[table]] sections with values as strings, whose decimals are information."""
+"""TOML files: [[table]] sections with values as strings, whose decimals are information, or sections by measure."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from in4310repro.audit.document import Average, Measure, Table, Value
+from in4310repro.audit.readers.json_files import Numeral, pieces_of
 from in4310repro.audit.readers.numbers import measured
 from in4310repro.audit.readers.pieces import Piece, scaled, value_of
 from in4310repro.files import without_advice
@@ -30,15 +32,39 @@ def read_toml(text: str) -> list[Piece]:
         ValueError: broken TOML, an unknown key, or a value that is no string.
     """
     try:
-        content = tomllib.loads(text)
+        content = tomllib.loads(text, parse_float=_Literal)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid TOML: {without_advice(error)}") from error
+    lines = text.splitlines()
+    if "table" not in content:
+        pieces = [replace(piece, reader=READER) for piece in pieces_of(_numerals(content, lines))]
+        if any(piece.table.values for piece in pieces):
+            return pieces
     sections = content.pop("table", [])
     if content or not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
         given = sorted(content) or "table"
         raise ValueError(f"unknown TOML keys {given}; [[table]] sections with keys and strings are valid")
-    lines = text.splitlines()
     return [_piece(section, number, lines) for number, section in enumerate(sections, start=1)]
+
+
+class _Literal(str):
+    """A number as it is written."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _numerals(node: Any, lines: Sequence[str]) -> Any:
+    """The content with each number as a Numeral, at the first line that has it behind an equals sign or a comma."""
+    if isinstance(node, dict):
+        return {key: _numerals(value, lines) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_numerals(value, lines) for value in node]
+    if isinstance(node, bool) or not isinstance(node, _Literal | int):
+        return node
+    text = str(node)
+    line = next((number for number, each in enumerate(lines, start=1) if text in each), 1)
+    return Numeral(text=text, line=line)
 
 
 def _piece(section: Mapping[str, Any], number: int, lines: Sequence[str]) -> Piece:
@@ -85,7 +111,7 @@ def _value(
     class_name: str | None = None,
     average: Average | None = None,
 ) -> Value:
-    if not isinstance(text, str):
+    if not isinstance(text, str) or isinstance(text, _Literal):
         raise ValueError(f'{name}: {measure} {text!r} is no string; write "0.9882": its decimals are information')
     line = next((number for number, each in enumerate(lines, start=1) if f'"{text}"' in each), 1)
     cell = measured(text, line)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from in4310repro.audit.document import Average, Measure
 
+REMEMBERED = 20_000  # labels: a report has few different ones, a log repeats them
 LONGEST = 200  # characters of a label; what is longer is prose
 
 # Each pattern is searched in the lower-cased label, `_` and `-` as spaces; the first measure that matches counts.
@@ -77,10 +79,18 @@ AVERAGES: tuple[tuple[Average, re.Pattern[str]], ...] = tuple(
         ),
         (Average.WEIGHTED, r"\b(?:frequency )?weighted(?: (?:avg\.?|averaged?|mean))?(?!\w)|\bw(?:td)?\.? avg\b\.?"),
         (Average.MICRO, r"\bmicro(?: (?:avg\.?|averaged?))?(?!\w)"),
-        (Average.OVERALL, r"\b(?:overall|total|global|in total)\b"),
+        (
+            Average.OVERALL,
+            r"\b(?:overall|total|global|in total|gesamt|insgesamt|total[et]|totaal|samlet|i alt)\b"
+            r"|\b(?:og[oó][lł]em|yhteensä|toplam|всего|итого|总体|總體|整体|全体|总计|總計|合计|合計|総合|전체|합계)\b"
+            r"|\b(?:full|entire|whole|complete) (?:test |validation |data ?)?(?:set|data|dataset)\b",
+        ),
         (
             Average.UNNAMED,
-            r"\b(?:mean|averaged?|avg|ave)\b\.?|\ball(?: (?:combined|classes|categories|labels))?\b",
+            r"\b(?:mean|averaged?|avg|ave)\b\.?|\ball(?: (?:combined|classes|categories|labels))?\b"
+            r"|\b(?:mittelwert|durchschnitt|gjennomsnitt|snitt|medel(?:värde)?|gennemsnit|promedio|média|moyenne|gemiddelde"
+            r"|średnia|keskiarvo|ortalama|(?:マクロ)?平均值?値?|均值|평균)\b"
+            r"|\b\u0441\u0440\u0435\u0434\u043d(?:\u0435\u0435|\u044f\u044f)\b|(?<!\w)(?:\u00f8|\u03bc|x\u0304)(?!\w)",
         ),
     )
 )
@@ -132,8 +142,24 @@ NETWORK_NAME = re.compile(
     re.IGNORECASE,
 )
 SPREADS = re.compile(
-    r"(?:std\.?|sd|standard dev(?:iation)?|st\.? ?dev\.?|min(?:imum)?|max(?:imum)?|median|variance"
+    r"(?:std\.?|sd|standard dev(?:iation)?|st\.? ?dev\.?|min(?:imum)?|max(?:imum)?|median|variance|range|gap"
+    r"|(?:harmonic|geometric) mean|[hg]-?mean|(?:mean|avg\.?|average) rank|sota|state of the art|previous best"
+    r"|chance|random(?: (?:baseline|guess(?:ing)?|chance))?|majority|baseline|confidence|95 ?% ci|p-?value"
+    r"|(?:number|no\.?|count|#) (?:of )?(?:classes|categories)"
     r"|\u03c3|Δ|delta|diff(?:erence)?|gain|improvement|change)(?: .{0,20})?"
+    r"|best(?: (?:class|value|category))?|worst(?: (?:class|value|category))?"
+)
+# Of what a line `Accuracy of ...` may speak that is no class.
+NO_CLASS = re.compile(
+    r"(?:random|chance|majority|human|baseline|target|required?|threshold|exact match|subset)\b.*"
+    r"|.*\b(?:guess(?:ing)?|baseline)"
+)
+# What is no class at the end of a list, and may be one elsewhere.
+AT_END = re.compile(r"media|\u03c3|\u2211|previous.*|.*\bpaper\)?|coco ap")
+# The mean of some classes: `Mean of natural scenes`, `Animals (mean)`, `mAP (base)`.
+SOME = re.compile(
+    r"(?:mean|average|avg\.?|macro|micro|weighted|overall|total|m ?ap)\b(?! of all).*"
+    r"|.*[(\[](?:mean|average|avg\.?|macro|total|overall)[)\]]"
 )
 FOLD = re.compile(
     r"(?:k-?)?(?:fold|run|seed|trial|split|round|repeat|cv)[ _#:-]{0,2}\d{1,4}(?: .{0,20})?|\d{1,2}(?:st|nd|rd|th) fold"
@@ -172,6 +198,7 @@ def strip_marks(text: str) -> str:
     return (around[1] if around else plain).strip()
 
 
+@lru_cache(maxsize=REMEMBERED)
 def heading(text: str) -> Heading:
     """Takes a heading or label apart."""
     text = strip_marks(text)[:LONGEST]
@@ -183,6 +210,8 @@ def heading(text: str) -> Heading:
     measure, average, threshold, lowered = _measure(lowered)
     for each, pattern in AVERAGES:
         hit, lowered = _take(pattern, lowered)
+        # `weighted mAP` is no plain mean.
+        average = each if hit and each in (Average.WEIGHTED, Average.MICRO) else average
         # `avg / total` is sklearn's weighted mean, and anything elsewhere.
         mixed = hit and each is Average.UNNAMED and average is Average.OVERALL and measure is None
         average = each if mixed else average or (each if hit else None)

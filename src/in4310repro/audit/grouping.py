@@ -1,0 +1,241 @@
+"""Which tables share an image set: the partition that makes the printed values most probable, and what rivals it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from in4310repro.audit.intervals import Cell, Rounding, counts_within
+from in4310repro.audit.sheets import interval_of
+
+SEARCHED = 7  # groups of tables whose partitions are all tried, 877 at most
+MOVES = 40  # groups of tables that are moved between image sets until no move helps
+# Natural logarithm of how much less probable a further image set is before a value is seen: of one class, and for each
+# further one. Chosen by simulation: of tables that alternate between two sets most are told apart, of one set none.
+SPLIT, SPLIT_OF_CLASS = 2.0, 0.5
+# The same for an image set with another total than those that are given, and for a second one with the same total.
+OTHER_TOTAL = 7.0
+RIVAL = 0.01  # probability below which another partition is not named
+NAMED = 3  # partitions that are named
+STEPS = 200_000_000  # of a sum over all sizes with a given total
+Sizes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracies:
+    """Accuracies of one table by class, and the way in which all of them can have been rounded."""
+
+    name: str
+    cells: Mapping[str, Cell]
+    fits: Mapping[str, Sizes]  # all sizes up to the bound that allow the accuracy
+    rounding: Rounding
+    declared: tuple[str | None, int | None]  # name of the image set and its images, where the text says so
+
+    def fit(self, name: str, size: int) -> bool:
+        """Whether a size allows the accuracy of a class, in any way of rounding."""
+        cell = self.cells[name]
+        return any(counts_within(interval_of(cell, way), size) for way in (self.rounding, Rounding.TRUNCATED))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Tables that share an image set."""
+
+    tables: tuple[Accuracies, ...]
+    sizes: tuple[int, ...] | None = None  # of the classes, where a set that is known beforehand fits
+    doubt: float = 0.0  # probability of the partitions in which just these tables are no image set
+    rivals: tuple[str, ...] = ()  # other partitions of the tables that explain the values about as well
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is assumed before a value is seen: class sizes up to a bound, and totals that are given."""
+
+    bound: int
+    totals: tuple[int, ...]
+
+
+def common(tables: Sequence[Accuracies], name: str) -> Sizes:
+    """Sizes of a class that all tables allow; a value that no size allows says nothing."""
+    telling = [table.fits[name] for table in tables if len(table.fits[name])] or [tables[0].fits[name]]
+    shared = telling[0]
+    for fits in telling[1:]:
+        shared = np.intersect1d(shared, fits, assume_unique=True)
+    return shared
+
+
+def by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
+    """The tables in groups of one image set each."""
+    units = _declared_together(tables, names)
+    evidence = Evidence(units, names, prior)
+    if len(units) <= SEARCHED:
+        return list(_best(evidence))
+    return [Group(tables=evidence.tables(places)) for places in _moved(evidence)]
+
+
+class Evidence:
+    """Logarithm of the probability of printed values by the image sets that they are of; each computed once."""
+
+    def __init__(self, units: Sequence[Sequence[Accuracies]], names: Sequence[str], prior: Prior) -> None:
+        self.units, self.names, self.prior = units, names, prior
+        self._known: dict[tuple[int, ...], dict[int | None, float]] = {}
+
+    def tables(self, places: Sequence[int]) -> tuple[Accuracies, ...]:
+        """The tables of some units, in their order."""
+        return tuple(table for place in sorted(places) for table in self.units[place])
+
+    def of(self, places: Sequence[int]) -> float:
+        """Of the values of some units, if they are of one image set, less what a further image set costs."""
+        return max(self.by_total(places).values())
+
+    def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
+        """The same by the total that the image set has; None stands for totals that are not given."""
+        key = tuple(sorted(places))
+        if key not in self._known:
+            tables = self.tables(key)
+            free = _free(tables, self.names, self.prior.bound) - (OTHER_TOTAL if self.prior.totals else 0.0)
+            summed = {total: _with_total(tables, self.names, total) for total in self.prior.totals}
+            split = SPLIT + SPLIT_OF_CLASS * (len(self.names) - 1)
+            self._known[key] = {total: value - split for total, value in ({None: free} | summed).items()}
+        return self._known[key]
+
+    def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
+        """Of all values, if each group of units is of an image set of its own; two sets with one total cost extra."""
+        best: dict[frozenset[int], float] = {frozenset(): 0.0}
+        for places in groups:
+            reached: dict[frozenset[int], float] = {}
+            for used, before in best.items():
+                for total, evidence in self.by_total(places).items():
+                    after = used if total is None else used | {total}
+                    value = before + evidence - (OTHER_TOTAL if total in used else 0.0)
+                    reached[after] = max(value, reached.get(after, -math.inf))
+            best = reached
+        return max(best.values())
+
+
+def _declared_together(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
+    """Tables that belong together by the name of their image set and its total, where some sizes fit all of them."""
+    units: list[list[Accuracies]] = []
+    for key in dict.fromkeys(table.declared for table in tables):
+        unit = [table for table in tables if table.declared == key]
+        together = key != (None, None) and all(len(common(unit, name)) for name in names if _tells(unit, name))
+        units += [unit] if together else [[table] for table in unit]
+    return units
+
+
+def _tells(tables: Sequence[Accuracies], name: str) -> bool:
+    return any(len(table.fits[name]) for table in tables)
+
+
+def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArray[np.float64]:
+    """Logarithm of the probability of the printed accuracies of a class, each count as probable, by class size."""
+    units = [float(t.cells[name].unit) for t in tables if len(t.fits[name]) and t.cells[name].share not in (0, 1)]
+    logarithms = [np.log(np.maximum(unit, 1.0 / (sizes + 1))) for unit in units]
+    return np.sum(logarithms, axis=0) if logarithms else np.zeros(len(sizes))
+
+
+def _free(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
+    """Where a size n of a class is as probable as 1/sqrt(n), up to the bound: sum over the sizes that fit."""
+    evidence = 0.0
+    all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
+    for name in names:
+        if not _tells(tables, name):
+            continue
+        sizes = common(tables, name)
+        if not len(sizes):
+            return -math.inf
+        evidence += float(np.logaddexp.reduce(_likelihood(tables, name, sizes) - np.log(sizes) / 2)) - all_sizes
+    return evidence
+
+
+def _with_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
+    """Where every choice of sizes with this sum is as probable: sum over the choices that fit."""
+    allowed = [common(tables, name) for name in names]
+    if sum(map(len, allowed)) * total > STEPS or total < len(names):
+        return -math.inf
+    # Ways to reach each sum with the first classes, weighted by the probability of the values.
+    ways = np.zeros(total + 1)
+    ways[0] = 1.0
+    scale = 0.0
+    for name, sizes in zip(names, allowed, strict=True):
+        reached = np.zeros_like(ways)
+        for size, logarithm in zip(sizes.tolist(), _likelihood(tables, name, sizes).tolist(), strict=True):
+            if size <= total:
+                reached[size:] += math.exp(logarithm) * ways[: total + 1 - size]
+        if not reached.any():
+            return -math.inf
+        scale += math.log(reached.max())
+        ways = reached / reached.max()
+    return math.log(ways[total]) + scale - log_choices(total, len(names)) if ways[total] else -math.inf
+
+
+def log_choices(total: int, classes: int) -> float:
+    """Logarithm of the number of ways to write a total as so many sizes of at least one: C(total - 1, classes - 1)."""
+    return math.lgamma(total) - math.lgamma(classes) - math.lgamma(total - classes + 1)
+
+
+def _best(evidence: Evidence) -> Iterator[Group]:
+    """The groups of the most probable partition, each with the probability that it is none, and the rivals."""
+    partitions = list(_partitions(range(len(evidence.units))))
+    logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
+    chosen = int(logarithms.argmax())
+    if not math.isfinite(logarithms[chosen]):
+        yield from (Group(tables=tuple(unit)) for unit in evidence.units)
+        return
+    probabilities = np.exp(logarithms - np.logaddexp.reduce(logarithms))
+    rivals = [
+        _described(evidence, partitions[place])
+        for place in np.argsort(-probabilities, kind="stable").tolist()
+        if place != chosen and probabilities[place] > RIVAL
+    ]
+    for places in partitions[chosen]:
+        held = sum(p for p, groups in zip(probabilities.tolist(), partitions, strict=True) if places in groups)
+        yield Group(tables=evidence.tables(places), doubt=max(0.0, 1.0 - held), rivals=tuple(rivals[:NAMED]))
+
+
+def _described(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
+    """A partition in words: `A, C | B, D`."""
+    return " | ".join(", ".join(table.name for table in evidence.tables(places)) for places in groups)
+
+
+def _partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
+    """All ways to put units together into groups, the groups in the order of their first units."""
+    if not units:
+        yield []
+        return
+    *rest, last = units
+    for groups in _partitions(rest):
+        for place, group in enumerate(groups):
+            yield [*groups[:place], (*group, last), *groups[place + 1 :]]
+        yield [*groups, (last,)]
+
+
+def _moved(evidence: Evidence) -> list[list[int]]:
+    """A good partition of many units: each put where it fits best, then moved until no move helps."""
+    groups: list[list[int]] = []
+    for unit in range(len(evidence.units)):
+        _put(unit, groups, evidence)
+    for _ in range(len(groups) if len(evidence.units) <= MOVES else 0):
+        before = [list(group) for group in groups]
+        for unit in range(len(evidence.units)):
+            home = next(group for group in groups if unit in group)
+            home.remove(unit)
+            groups = [group for group in groups if group]
+            _put(unit, groups, evidence)
+        if sorted(map(sorted, groups)) == sorted(map(sorted, before)):
+            break
+    return sorted(map(sorted, groups))
+
+
+def _put(unit: int, groups: list[list[int]], evidence: Evidence) -> None:
+    """Adds a unit to the group that it makes most probable, or as a group of its own."""
+    gains = [evidence.of([*group, unit]) - evidence.of(group) for group in groups]
+    best = max(range(len(groups)), key=lambda place: gains[place], default=None)
+    if best is not None and gains[best] >= evidence.of([unit]):
+        groups[best].append(unit)
+    else:
+        groups.append([unit])

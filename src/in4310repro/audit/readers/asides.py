@@ -1,0 +1,46 @@
+"""Values of label lines that are of no class although a name stands in them: statistics, means of some classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from in4310repro.audit.readers.labels import LineValue
+from in4310repro.audit.readers.roles import BELOW
+from in4310repro.audit.readers.words import NO_CLASS, SOME, SPREADS, heading
+
+ALIKE = 3  # lines of one form that make another form stand out
+
+
+def asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
+    """Those of the values, in order of their lines, that are no classes as far as their words and place tell."""
+    of_classes = [value for value in values if value.subject.class_name is not None]
+    for measure in dict.fromkeys(value.subject.measure for value in of_classes):
+        column = [value for value in of_classes if value.subject.measure is measure]
+        forms = Counter(map(form, column))
+        common, times = forms.most_common(1)[0]
+        below = _below_the_mean(column, values)
+        for value in column:
+            other_form = times >= ALIKE and form(value) != common and forms[form(value)] == 1
+            if other_form or value in below or _is_of_no_class(value):
+                yield value
+
+
+def form(value: LineValue) -> str:
+    """The label with a sign in place of the name: `accuracy of {}`."""
+    name = value.subject.class_name or ""
+    return " ".join(value.label.lower().replace(name.lower(), "{}", 1).split()) if name else value.label.lower()
+
+
+def _is_of_no_class(value: LineValue) -> bool:
+    of, name = heading(value.label), (value.subject.class_name or "").lower()
+    some = of.average is not None and of.rest and SOME.fullmatch(of.text.lower()) is not None
+    return bool(some) or SPREADS.fullmatch(name) is not None or NO_CLASS.fullmatch(name) is not None
+
+
+def _below_the_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
+    """The few values below the first summary under two classes or more."""
+    means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
+    after = [line for line in means if sum(value.line < line for value in column) >= 2]
+    below = [value for value in column if after and value.line > min(after)]
+    return below if len(below) <= BELOW else []

@@ -1,0 +1,239 @@
+"""Confusion matrices of shares: lines that add up to one, the diagonal beside the class values, whole images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Printed, Value
+from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFFS, Cell, Interval, Rounding, counts_within, mean_of
+from in4310repro.audit.sheets import EXCESS, Sheet, interval_of
+
+# Lines that may be wrong while the others tell how a matrix was normalised, and of which images it is.
+WRONG = 2
+# Decimal logarithm of how unlikely it has to be that a diagonal agrees by chance with the values of most classes, for
+# a finding without and with conditions.
+TOLD, HINTED = 4.0, 2.0
+# How far precision and recall of a class, or its recalls on two sets, are apart at most without surprise.
+APART = 0.05
+IN_DOUBT = ("the confusion matrix is of other images", "the shares are of predictions, and not of true classes")
+TRUE_ROWS = "rows are the true classes, each divided by its images"
+Line = Sequence[Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """A matrix of shares whose rows (or, turned, columns) add up to one."""
+
+    names: tuple[str, ...]
+    lines: tuple[Line, ...]
+    whole: bool  # all cells together add up to one
+    wrong: tuple[int, ...] = ()  # lines that do not
+
+
+def wrong_shares(sheet: Sheet) -> Iterator[Claim]:
+    """What cannot be in a matrix of shares, by itself and beside the class values and sizes printed with it."""
+    shares = shares_of(sheet.table.matrix) if sheet.table.matrix else None
+    if shares is None:
+        return
+    for place in shares.wrong:
+        yield from _wrong_sum(shares, place)
+    if shares.whole:
+        yield from _wrong_trace(shares, sheet)
+        turned = replace(shares, lines=tuple(zip(*shares.lines, strict=True)))
+        recalls = sheet.classes.get(Measure.RECALL) or sheet.classes.get(Measure.ACCURACY, {})
+        shares = turned if _unlike(shares, recalls) is None else shares
+    for measure in (Measure.RECALL, Measure.ACCURACY, Measure.PRECISION):
+        column = sheet.classes.get(measure, {})
+        unlike = _unlike(shares, column)
+        if unlike is None:
+            continue
+        evidence = _evidence(shares, column, unlike)
+        doubts = () if evidence >= TOLD else IN_DOUBT
+        for place in unlike if evidence >= HINTED and (evidence >= TOLD or not shares.whole) else ():
+            yield from _wrong_diagonal(shares, place, column[shares.names[place]], doubts)
+        if measure is not Measure.PRECISION and not shares.whole:
+            yield from _no_counts(shares, sheet, doubts)
+            return
+
+
+def shares_of(matrix: ConfusionMatrix) -> Shares | None:
+    """The matrix with what adds up to one in its lines; None for counts, and where nothing tells."""
+    size = len(matrix.rows)
+    if not matrix.shares or any(len(row) != size for row in matrix.rows):
+        return None
+    rows = tuple(_cells(matrix))
+    columns = tuple(zip(*rows, strict=True))
+    if adds_up([cell for row in rows for cell in row], Rounding.TRUNCATED) or adds_up(
+        [cell for row in rows for cell in row], Rounding.TWICE
+    ):
+        return Shares(names=matrix.classes, lines=rows, whole=True)
+    ways = [(lines, [i for i, line in enumerate(lines) if not _fits(line)]) for lines in (rows, columns)]
+    lines, wrong = min(ways, key=lambda way: len(way[1]))
+    if len(wrong) > WRONG or size - len(wrong) < max(2, len(wrong) + 1):
+        return None
+    return Shares(names=matrix.classes, lines=lines, whole=False, wrong=tuple(wrong))
+
+
+def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
+    """The shares with their units; of 0 and 1 without decimals the coarsest unit of the others."""
+    percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
+    rows = [[_as_percent(p) if percent and not p.percent else p for p in row] for row in matrix.rows]
+    units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
+    coarsest = max(units, default=Fraction(1, 100))
+    for name, row in zip(matrix.classes, rows, strict=True):
+        yield [_cell(name, other, p, coarsest) for other, p in zip(matrix.classes, row, strict=True)]
+
+
+def _as_percent(printed: Printed) -> Printed:
+    return replace(printed, decimals=printed.decimals + 2, percent=True)
+
+
+def _cell(name: str, other: str, printed: Printed, coarsest: Fraction) -> Cell:
+    label = f"share at {name}, {other} in the confusion matrix"
+    value = Value(measure=Measure.OTHER, printed=printed, class_name=name, label=label)
+    return Cell(value=value, share=printed.value, unit=min(printed.unit, coarsest), error=ROUNDOFFS * ROUNDOFF32)
+
+
+def adds_up(cells: Sequence[Cell], way: Rounding) -> bool:
+    """Whether shares can add up to one, or are all zero: the line of a class without images."""
+    total = _sum(cells, way)
+    return (total.low <= 1 <= total.high) or all(cell.share == 0 for cell in cells)
+
+
+def _fits(line: Line) -> bool:
+    return adds_up(line, Rounding.ROUNDED)
+
+
+def _sum(cells: Sequence[Cell], way: Rounding) -> Interval:
+    return mean_of([interval_of(cell, way) for cell in cells], 1)
+
+
+def _wrong_sum(shares: Shares, place: int) -> Iterator[Claim]:
+    """A line that does not add up to one although the others do."""
+    line, name = shares.lines[place], shares.names[place]
+    conditions = conditions_of(lambda way, _: adds_up(line, way))
+    if conditions is None:
+        return
+    total = _sum(line, Rounding.ROUNDED)
+    rest = () if total.low > 1 else ("some predictions are of a class that is not in the matrix",)
+    yield Claim(
+        kind="shares",
+        message=f"the shares of {name} in the confusion matrix add up to {total}, those of the other classes to one",
+        cells=tuple(line),
+        conditions=(*conditions, *rest),
+        readings=("a confusion matrix of shares, each line divided by its sum",),
+        excluded=("the sums across, and the sum of all cells", FORMATS),
+    )
+
+
+def _unlike(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
+    """Places at which the diagonal is not a column of class values; None where it is another measure or other images.
+
+    That most places agree tells that the diagonal is this measure, of the same images.
+    """
+    if set(column) != set(shares.names):
+        return None
+    unlike = [
+        place
+        for place, name in enumerate(shares.names)
+        if not any(_on_diagonal(shares, place, way).meets(interval_of(column[name], way)) for way in Rounding)
+    ]
+    agree = len(shares.names) - len(unlike)
+    return unlike if len(unlike) <= WRONG and agree >= max(2, 2 * len(unlike)) else None
+
+
+def _evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
+    """How unlikely it is, as a decimal logarithm, that the other places agree although the diagonal is something else.
+
+    Two recalls, or recall and precision, are about as far apart as either is from one: where the printed digits are no
+    finer, agreement says nothing.
+    """
+    evidence = 0.0
+    for place, name in enumerate(shares.names):
+        if place not in unlike:
+            diagonal, printed = (
+                _on_diagonal(shares, place, Rounding.ROUNDED),
+                interval_of(column[name], Rounding.ROUNDED),
+            )
+            width = float(diagonal.high - diagonal.low + printed.high - printed.low)
+            evidence += math.log10(max(1.0, min(APART, float(1 - column[name].share)) / width))
+    return evidence
+
+
+def _on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
+    """The share of a line that is on the diagonal; of shares of all images it is divided by the line's sum."""
+    cell, line = shares.lines[place][place], shares.lines[place]
+    own = interval_of(cell, way)
+    if not shares.whole:
+        return own
+    rest = _sum([other for other in line if other is not cell], way)
+    low, high = max(Fraction(0), own.low), max(Fraction(0), own.high)
+    least, most = max(Fraction(0), rest.low), max(Fraction(0), rest.high)
+    return Interval(low=low / (low + most) if low + most else low, high=high / (high + least) if high + least else high)
+
+
+def _wrong_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, ...]) -> Iterator[Claim]:
+    diagonal = shares.lines[place][place]
+    value = cell.value
+    yield Claim(
+        kind="confusion matrix",
+        message=f"{value.measure} of {value.class_name} is printed as {value.printed.text}; the confusion matrix has "
+        f"{diagonal.value.printed.text} on its diagonal{' of shares of all images' if shares.whole else ''}",
+        cells=(cell, diagonal),
+        conditions=doubts,
+        readings=("the diagonal is this measure, for that of most other classes is",),
+        excluded=("the diagonal divided across", FORMATS),
+        needs_counts=True,
+    )
+
+
+def _no_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
+    """Shares that no number of the images of their class gives."""
+    for name, line in zip(shares.names, shares.lines, strict=True):
+        size = sheet.sizes.get(name)
+        for cell in line if size else ():
+            conditions = conditions_of(_of_images(cell, size or 0))
+            if conditions is not None:
+                yield Claim(
+                    kind="count",
+                    message=f"{cell.value.label} is printed as {cell.value.printed.text}, and no number of {size} "
+                    "images gives that",
+                    cells=(cell,),
+                    conditions=(*conditions, *doubts),
+                    inputs=size_inputs(sheet, [name]),
+                    readings=(TRUE_ROWS,),
+                    excluded=(FORMATS,),
+                    needs_counts=True,
+                )
+
+
+def _of_images(cell: Cell, size: int) -> Callable[[Rounding, Rounding], bool]:
+    return lambda way, _: bool(counts_within(interval_of(cell, way), size))
+
+
+def _wrong_trace(shares: Shares, sheet: Sheet) -> Iterator[Claim]:
+    """An overall accuracy that is not the sum of the diagonal of a matrix whose cells add up to one."""
+    diagonal = [line[place] for place, line in enumerate(shares.lines)]
+    for cell in sheet.summaries:
+        if cell.value.measure is not Measure.ACCURACY or cell.value.average is not Average.OVERALL:
+            continue
+        conditions = conditions_of(_is_trace(diagonal, cell))
+        if conditions is not None:
+            yield Claim(
+                kind="confusion matrix",
+                message=f"{cell.value.label} is printed as {cell.value.printed.text}; the diagonal of the confusion "
+                f"matrix adds up to {_sum(diagonal, Rounding.ROUNDED)}",
+                cells=(cell, *diagonal),
+                conditions=(*conditions, "the confusion matrix is of other images"),
+                readings=("a confusion matrix of shares of all images",),
+                excluded=(FORMATS,),
+                needs_counts=True,
+            )
+
+
+def _is_trace(diagonal: Sequence[Cell], cell: Cell) -> Callable[[Rounding, Rounding], bool]:
+    return lambda way, other: _sum(diagonal, way).meets(interval_of(cell, other))

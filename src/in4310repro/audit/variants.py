@@ -1,0 +1,84 @@
+"""Other lists of classes that the printed rows allow: a row that is no class, one that is one, the mean of others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from in4310repro.audit.document import Measure
+from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of
+from in4310repro.audit.sheets import Sheet, interval_of
+
+FEWEST = 2  # classes that a mean is of
+BLOCKS = 200  # classes; of more, no row is looked at as the mean of its neighbours
+# Classes that people leave out of a mean.
+LEFT_OUT = re.compile(
+    r"(?:_{0,2}background_{0,2}|bg|others?|unknown|unk|void|unlabell?ed|none|clutter|null|noise|o|n/?a|rest"
+    r"|no[- _]?(?:object|class|finding|event)|misc(?:ellaneous)?|ignore|undefined|neutral|normal)(?:[ _-].{0,20})?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A list of classes, and what it takes for granted."""
+
+    parts: Mapping[str, Cell]
+    condition: str
+
+
+def variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Iterator[Variant]:
+    """The parts without one row that may be no class, without subtotals, and with what was not taken for a class."""
+    names = list(parts)
+    for name in names if len(names) > FEWEST else []:
+        # A summary that was taken for a class is the first or last row, and lies between the classes.
+        edge = name in (names[0], names[-1]) and _is_between(parts[name], [parts[n] for n in names if n != name])
+        if edge or LEFT_OUT.fullmatch(name.lower()):
+            yield Variant(parts=_without(parts, [name]), condition=f"{name} is no class, or left out of the mean")
+    subtotals = _subtotals(parts)
+    if subtotals and len(names) - len(subtotals) >= FEWEST:
+        listed = ", ".join(subtotals[:5])
+        yield Variant(parts=_without(parts, subtotals), condition=f"{listed}: the mean of the rows beside it, no class")
+    beside = sheet.asides.get(measure, {})
+    for added in [*([cell] for cell in beside.values()), list(beside.values())]:
+        given = {_name(cell): cell for cell in added if _name(cell) not in parts}
+        if given:
+            yield Variant(parts={**parts, **given}, condition=f"{', '.join(given)}: a class, too")
+
+
+def _is_between(cell: Cell, others: Sequence[Cell]) -> bool:
+    shares = [other.share for other in others]
+    return min(shares) <= cell.share <= max(shares)
+
+
+def _name(cell: Cell) -> str:
+    return cell.value.class_name or cell.value.label
+
+
+def _without(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
+    return {name: cell for name, cell in parts.items() if name not in names}
+
+
+def _subtotals(parts: Mapping[str, Cell]) -> list[str]:
+    """Rows that are each the plain mean of the rows below (or above) up to the next such row, where all rows are so."""
+    names = list(parts)
+    if len(names) > BLOCKS:
+        return []
+    intervals = [interval_of(cell, Rounding.TWICE) for cell in parts.values()]
+    below, above = _headings(intervals), _headings(intervals[::-1])
+    return [names[place] for place in below] or [names[len(names) - 1 - place] for place in above]
+
+
+def _headings(intervals: Sequence[Interval]) -> list[int]:
+    """The fewest places, from the first on, such that each is the mean of two or more rows up to the next place."""
+    best: dict[int, list[int]] = {len(intervals): []}
+    for place in range(len(intervals) - 3, -1, -1):
+        ends = [end for end in range(place + 3, len(intervals) + 1) if end in best]
+        fitting = [end for end in ends if _mean(intervals[place + 1 : end]).meets(intervals[place])]
+        if fitting:
+            best[place] = [place, *min((best[end] for end in fitting), key=len)]
+    return best.get(0, [])
+
+
+def _mean(intervals: Sequence[Interval]) -> Interval:
+    return mean_of(intervals, len(intervals))
