@@ -136,6 +136,14 @@ def write_kept(forger: Forger, epoch: int, weights: dict[str, torch.Tensor], sta
     forger.write(kept_name(epoch), tensor_bytes(tensors))
 
 
+def as_double(forger: Forger) -> None:
+    """The same values as float64, whose feature maps are the same."""
+    changed(SELECTED, double)(forger)
+    forger.revalidate(SELECTED)
+    forger.rescore()
+    forger.finish()
+
+
 def without_kept(forger: Forger) -> None:
     of_seed_1(forger)
     for file in (forger.run / SELECTED / names.KEPT_EPOCHS).iterdir():
@@ -179,7 +187,7 @@ ROWS = [
     row("an epoch less", an_epoch_less, AGAIN),
     row("an epoch that was not the best on validation, its betters made worse", other_best_epoch, AGAIN),
     row("a count of batches, everything computed anew", changed(SELECTED, count_a_batch, fit=True), AGAIN),
-    row("weights of float64, everything computed anew", changed(SELECTED, double, fit=True), BEST, by="verify"),
+    row("weights of float64, everything computed anew", as_double, BEST, by="verify"),
     row("weights of a run of another seed, everything computed anew", of_seed_1, AGAIN),
     row("a last layer fitted to the test images, everything computed anew", trained_on_test, AGAIN),
     row("the same weights of another seed, no epoch kept", without_kept, "keep-epochs"),
