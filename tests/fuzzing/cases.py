@@ -33,6 +33,7 @@ from tests.bad_input.sandbox import (
     snapshot,
     write_json,
 )
+from tests.builders import rechain
 from tests.fuzzing import damages
 from tests.fuzzing.printed import ENDINGS, printed
 
@@ -99,6 +100,7 @@ def make_bases(finished_run: Path, folder: Path) -> Bases:
     write_json(bases.published, "config.json", config | {"protocol": sorted(deviations.parse("published"))})
     write_json(bases.published, "metrics.json", metrics | {"unseen": unseen})
     seal(bases.published, "config.json", "metrics.json")
+    rechain(bases.published)
     return bases
 
 

@@ -21,6 +21,7 @@ from in4310repro.report.predictions import _two_looks, predictions
 from in4310repro.report.published_numbers import non_positive_percent, printed_as_toml, summarize
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from tests.builders import rechain
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
             unseen = class_metrics(metrics) | {"images": 36, "loss": metrics["loss"], "mean_class_accuracy": 0.125}
             run.write_json("metrics.json", metrics | {"unseen": unseen})
             run.write_json("config.json", to_json(replace(PRESETS["tiny"], protocol=parse(PUBLISHED), seed=place)))
+            rechain(folder)
         made.append(FinishedRun.open(folder))
     return made
 
