@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from in4310repro import cli, verification
+from in4310repro.files import json_bytes
 from in4310repro.runs.folder import RunFolder
 from tests.bad_input import table
-from tests.fuzzing import cases
+from tests.fuzzing import cases, damages
 from tests.fuzzing.cases import Bases, run_case
 from tests.sessions.fuzz import FIRST
 
@@ -54,14 +56,17 @@ def test_a_verification_that_ignores_the_manifest_is_found(
 ) -> None:
     monkeypatch.setattr(RunFolder, "changed_files", lambda _self, _among=None: [])
     monkeypatch.setattr(cases, "COMMANDS", ("verify",))
-    monkeypatch.setattr(cases, "damaged", appended)
+    monkeypatch.setattr(cases, "damaged", faster)
+    monkeypatch.setattr(damages, "pick", lambda _generator, _names: "chosen/history.json")
     faults = [fault for number in range(1, 5) for fault in run_case(number, bases, tmp_path).faults]
     assert "calls a damaged run intact" in faults
 
 
-def appended(name: str, data: bytes, _generator: Any) -> bytes:
-    """A damage that only a hash can find."""
-    return data + b"\n" if name.endswith(".json") else data
+def faster(_name: str, data: bytes, _generator: Any) -> bytes:
+    """A damage that only a hash can find: a value that no verification computes again."""
+    rows = json.loads(data)
+    rows[0]["images_per_second"] += 1.0
+    return json_bytes(rows)
 
 
 def failing(*_arguments: object) -> None:
