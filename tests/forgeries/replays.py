@@ -81,6 +81,7 @@ def kept_alone(forger: Forger) -> None:
 def kept_and_its_entry(forger: Forger) -> None:
     """A kept state is another, the chain commits to it, and the training goes on as it did."""
     weights, state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    weights = forger.ordered(SELECTED, weights)
     better(weights)
     write_kept(forger, SPLICED, weights, state)
     entries, rows = forger.json(TENSORS), forger.json(HISTORY)
