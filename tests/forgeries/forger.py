@@ -114,7 +114,12 @@ class Forger:
         self.write("scores.npz", array_bytes(arrays))
 
     def weights(self, setting: str) -> dict[str, torch.Tensor]:
-        return read_tensors(self.run / f"{setting}/best.safetensors")
+        return self.ordered(setting, read_tensors(self.run / f"{setting}/best.safetensors"))
+
+    def ordered(self, setting: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Tensors in the order of the network: that of a file that was read is another one each time."""
+        first = [name for name in self.json(files_of(setting)[1])[0]["tensors"] if name in tensors]
+        return {name: tensors[name] for name in [*first, *sorted(tensors.keys() - {*first})]}
 
     def write_weights(self, setting: str, state: dict[str, torch.Tensor]) -> None:
         self.write(f"{setting}/best.safetensors", tensor_bytes(state))

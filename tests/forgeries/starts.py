@@ -99,6 +99,9 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
         draw(work / PHOTOS)
     command(f"train --preset tiny --out {RUN} {options}", work)
     run = FinishedRun.open(work / RUN)
+    if run.config.weights != "none":
+        # Feature maps are of the weights before training, whose path is relative to the working folder.
+        return
     of_run.measure(run, run.config, numerics, str(work / PHOTOS) if draw else None)
 
 

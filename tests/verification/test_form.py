@@ -11,7 +11,7 @@ import torch
 from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.tensors import tensor_bytes
-from in4310repro.verification.form import form_differences, weights_form
+from in4310repro.verification.form import form_differences, tensors_form, weights_form
 
 
 def test_a_run_has_the_form_that_it_was_written_in(finished_run: Path) -> None:
@@ -70,3 +70,23 @@ def test_weights_have_no_metadata_and_no_room_in_their_header(count: int, tmp_pa
     for other in (spaced, tensor_bytes(tensors, {"accuracy": "0.99"})):
         file.write_bytes(other)
         assert len([*weights_form(file)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "sentence"),
+    [
+        ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}, None),
+        (
+            {"weight": torch.zeros(2, 3).double(), "bias": torch.zeros(2)},
+            "weight is torch.float64; a run writes torch.f",
+        ),
+        ({"weight": torch.zeros(2, 3)}, "bias is absent; a run writes torch.float32"),
+        ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2), "note": torch.zeros(1)}, "a run writes absent"),
+    ],
+)
+def test_weights_have_the_names_and_types_of_their_network(
+    stored: dict[str, torch.Tensor], sentence: str | None
+) -> None:
+    found = [*tensors_form(Path("best.safetensors"), stored, torch.nn.Linear(3, 2))]
+    assert len(found) == (sentence is not None)
+    assert (sentence or "") in "".join(found)

@@ -68,7 +68,7 @@ def _tensor_differences(
 ) -> Iterator[str]:
     recorded = run.tensors[setting][epoch - 1]["tensors"]
     hashes = {name: digits[:12] for name, digits in tensor_hashes(stored).items()}
-    if changed := [name for name in dict.fromkeys([*hashes, *recorded]) if hashes.get(name) != recorded.get(name)]:
+    if changed := [name for name in dict.fromkeys([*recorded, *hashes]) if hashes.get(name) != recorded.get(name)]:
         file = run.folder / names.of_setting(setting, names.TENSORS)
         best = names.of_setting(setting, names.BEST_WEIGHTS)
         yield f"{file}: epoch {epoch} has other hashes than {best}: {changed[0]}, {len(changed)} in all"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import torch
 
 from in4310repro.config import to_json
 from in4310repro.files import json_bytes, read_bytes, read_json
@@ -39,6 +41,16 @@ def _json_files(run: FinishedRun) -> list[str]:
     return of_run + [
         names.of_setting(s.name, each) for s in run.config.settings for each in (names.HISTORY, names.TENSORS)
     ]
+
+
+def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.nn.Module) -> Iterator[str]:
+    """A sentence where a file of weights has other names or types than the network that took them."""
+    needed = network.state_dict()
+    for name in dict.fromkeys([*needed, *stored]):
+        now, then = (str(each[name].dtype) if name in each else "absent" for each in (stored, needed))
+        if now != then:
+            yield f"{file}: {name} is {now}; a run writes {then}"
+            return
 
 
 def weights_form(file: Path) -> Iterator[str]:

@@ -22,7 +22,7 @@ from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.claims import Claim, claimed, proven
 from in4310repro.verification.features import available_sets, feature_differences, feature_tier
-from in4310repro.verification.form import form_differences, weights_form
+from in4310repro.verification.form import form_differences, tensors_form, weights_form
 from in4310repro.verification.images import (
     image_differences,
     refuse_missing_images,
@@ -146,6 +146,7 @@ class _Again:
         yield from weights_form(file)
         # It takes tensors of other types too, which is why what the file holds is hashed.
         network = models.from_state(run.config.model, len(run.classes), stored, f"{file}")
+        yield from tensors_form(file, stored, network)
         model = numerics.place(network)
         if setting == run.metrics["setting"]:
             unseen = self._decode("unseen", "training", "validation") if self._shared else None
