@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from in4310repro.deviations import Deviation, Deviations
 from in4310repro.evaluation import evaluate
-from in4310repro.metrics import class_metrics
+from in4310repro.metrics import ClassMetrics, class_metrics
 from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.scores import Scores
+from tests.builders import made_up_scores
 
 
 def test_a_run_measured_again_on_its_test_set_gives_its_metrics(finished_run: Path, numerics: Numerics) -> None:
@@ -32,3 +35,20 @@ def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: 
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"best\.safetensors holds other weights than the test set was scored with"):
         evaluate(run, numerics)
+
+
+def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
+    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Deviations] = []
+
+    def noted(_: Scores, deviations: Deviations) -> ClassMetrics:
+        asked.append(deviations)
+        return measured
+
+    measured = made_up_scores().metrics()
+    monkeypatch.setattr(Scores, "metrics", noted)
+    run = FinishedRun.open(finished_run)
+    for deviations in (frozenset({Deviation.AP_FROM_LOGITS}), frozenset(), None):
+        evaluate(run, numerics, deviations=deviations)
+    assert asked == [{Deviation.AP_FROM_LOGITS}, frozenset(), run.config.protocol]

@@ -175,3 +175,14 @@ def test_a_corrupt_table_is_refused_by_name(content: bytes, tmp_path: Path) -> N
     (tmp_path / "split.csv").write_bytes(content)
     with pytest.raises(ValueError, match=r"split\.csv"):
         from_csv(tmp_path / "split.csv", tmp_path)
+
+
+def test_shares_add_up_to_1_within_a_rounding_error_of_theirs() -> None:
+    assert parse_sizes("0.7/0.1000000005/0.2", 1000) == (700, 100, 200)
+    with pytest.raises(ValueError, match="and not to 1"):
+        parse_sizes("0.7/0.1000000015/0.2", 1000)
+
+
+def test_a_class_with_an_image_in_each_part_is_enough() -> None:
+    split = stratified_split(made_up({"a": 3, "b": 3}), (2, 2, 2), 0)
+    assert split.supports() == {part: {"a": 1, "b": 1} for part in PARTS}

@@ -1,0 +1,119 @@
+"""The changes of many modules against their tests, each module's control first, by several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+from tests.mutants.changes import Change, changes, count, keys, unchanged
+from tests.mutants.reasons import Reason
+from tests.mutants.table import PACKAGE, Module
+from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
+
+LIMIT = 900.0  # seconds for the tests of an unchanged module
+HERE: dict[str, Copy] = {}  # of this process
+
+
+@dataclass
+class Row:
+    """What became of a module's changes."""
+
+    module: Module
+    sites: int  # changes that there are
+    tried: int = 0
+    killed: set[tuple[str, str, str]] = field(default_factory=set)  # by `Change.key`
+    survivors: list[Change] = field(default_factory=list)
+    control: Outcome | None = None
+    faults: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def workers(root: Path, number: int) -> Iterator[Pool]:
+    """Processes with a copy of the project each; the copies are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        context: Any = multiprocessing.get_context("fork")
+        with context.Pool(number, _begin, (root, Path(folder))) as pool:
+            yield pool
+
+
+def _begin(root: Path, folder: Path) -> None:
+    HERE["copy"] = Copy(root, folder / multiprocessing.current_process().name)
+
+
+def survey(
+    modules: Sequence[Module], root: Path, pool: Pool, sample: int | None, seed: int, say: Callable[[str], None]
+) -> list[Row]:
+    """A row for each module: controls, then every chosen change; what survives is said at once."""
+    rows = {module.file: _row(module, root) for module in modules}
+    for file, outcome in pool.imap_unordered(
+        _control, [(row.module, _source(root, row.module)) for row in rows.values()]
+    ):
+        rows[file].control = outcome
+        if outcome.ending != "passed":
+            rows[file].faults.append(f"the tests of the unchanged module end with: {outcome.ending}\n{outcome.tail}")
+        say(f"{file}: unchanged {outcome.ending}, {outcome.seconds:.1f} s")
+    tasks = [
+        (row.module, change, _limit(row.control.seconds))
+        for row in rows.values()
+        if row.control is not None and not row.faults
+        for change in changes(_source(root, row.module), sample, _seed(seed, row.module.file))
+    ]
+    for number, (file, change, outcome) in enumerate(pool.imap_unordered(_try, tasks), start=1):
+        row = rows[file]
+        row.tried += 1
+        if outcome.killed:
+            row.killed.add(change.key)
+        else:
+            row.survivors.append(change)
+            say(f"{file}:{change.line} {change.function}: `{change.before}` -> `{change.after}` survives")
+        if number % 20 == 0:
+            say(f"{number} of {len(tasks)} changes")
+    for row in rows.values():
+        row.survivors.sort(key=lambda change: (change.line, change.after))
+    return list(rows.values())
+
+
+def _row(module: Module, root: Path) -> Row:
+    return Row(module, count(_source(root, module)))
+
+
+def _source(root: Path, module: Module) -> str:
+    return (root / PACKAGE / module.file).read_text(encoding="utf-8")
+
+
+def _seed(seed: int, file: str) -> int:
+    """Another one for each module, so that a module's changes do not depend on which others are tried."""
+    return zlib.crc32(f"{seed} {file}".encode())
+
+
+def _limit(seconds: float) -> float:
+    return SLOWER * seconds + PATIENCE
+
+
+def _control(task: tuple[Module, str]) -> tuple[str, Outcome]:
+    module, source = task
+    return module.file, HERE["copy"].trial(f"{PACKAGE}/{module.file}", unchanged(source), module.tests, LIMIT)
+
+
+def _try(task: tuple[Module, Change, float]) -> tuple[str, Change, Outcome]:
+    module, change, limit = task
+    return module.file, change, HERE["copy"].trial(f"{PACKAGE}/{module.file}", change.source, module.tests, limit)
+
+
+def stale(reasons: Sequence[Reason], rows: Sequence[Row], root: Path) -> list[str]:
+    """Sentences about reasons for changes of these modules that there are no longer, or that tests notice."""
+    sentences = []
+    for row in rows:
+        mine = {reason.key: reason for reason in reasons if reason.module == row.module.file}
+        gone, noticed = mine.keys() - keys(_source(root, row.module)), mine.keys() & row.killed
+        for key in sorted(gone | noticed):
+            why = "there is no such change" if key in gone else "its tests notice it"
+            sentences.append(f"{row.module.file}, {key[0]}: a reason is given for `{key[2]}`, and {why}")
+    return sentences
