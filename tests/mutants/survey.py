@@ -1,4 +1,4 @@
-"""The changes of many modules against their tests, each module's control first, by several processes."""
+"""The changes of many modules against their tests, the modules as they are first, by several processes."""
 
 from __future__ import annotations
 
@@ -50,15 +50,18 @@ def _begin(root: Path, folder: Path) -> None:
 def survey(
     modules: Sequence[Module], root: Path, pool: Pool, sample: int | None, seed: int, say: Callable[[str], None]
 ) -> list[Row]:
-    """A row for each module: controls, then every chosen change; what survives is said at once."""
+    """A row for each module: tests without a change, then with every chosen one; what survives is said at once."""
     rows = {module.file: _row(module, root) for module in modules}
-    for file, outcome in pool.imap_unordered(
-        _control, [(row.module, _source(root, row.module)) for row in rows.values()]
-    ):
-        rows[file].control = outcome
-        if outcome.ending != "passed":
-            rows[file].faults.append(f"the tests of the unchanged module end with: {outcome.ending}\n{outcome.tail}")
-        say(f"{file}: unchanged {outcome.ending}, {outcome.seconds:.1f} s")
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows.values():
+        groups.setdefault(row.module.tests, {})[_path(row.module)] = unchanged(_source(root, row.module))
+    for tests, outcome in pool.imap_unordered(_control, groups.items()):
+        say(f"unchanged: {outcome.ending}, {outcome.seconds:.1f} s: {' '.join(tests)}")
+        for row in rows.values():
+            if row.module.tests == tests:
+                row.control = outcome
+                if outcome.ending != "passed":
+                    row.faults.append(f"the tests of the unchanged module end with: {outcome.ending}\n{outcome.tail}")
     tasks = [
         (row.module, change, _limit(row.control.seconds))
         for row in rows.values()
@@ -97,14 +100,19 @@ def _limit(seconds: float) -> float:
     return SLOWER * seconds + PATIENCE
 
 
-def _control(task: tuple[Module, str]) -> tuple[str, Outcome]:
-    module, source = task
-    return module.file, HERE["copy"].trial(f"{PACKAGE}/{module.file}", unchanged(source), module.tests, LIMIT)
+def _control(group: tuple[tuple[str, ...], dict[str, str]]) -> tuple[tuple[str, ...], Outcome]:
+    """Tests with all of their modules written as a change is, without one."""
+    tests, texts = group
+    return tests, HERE["copy"].trial(texts, tests, LIMIT)
 
 
 def _try(task: tuple[Module, Change, float]) -> tuple[str, Change, Outcome]:
     module, change, limit = task
-    return module.file, change, HERE["copy"].trial(f"{PACKAGE}/{module.file}", change.source, module.tests, limit)
+    return module.file, change, HERE["copy"].trial({_path(module): change.source}, module.tests, limit)
+
+
+def _path(module: Module) -> str:
+    return f"{PACKAGE}/{module.file}"
 
 
 def stale(reasons: Sequence[Reason], rows: Sequence[Row], root: Path) -> list[str]:

@@ -38,12 +38,12 @@ FEATURE_TESTS = {
     "stream": ("test_statistics", "test_blocks"),
 }
 ARITHMETIC_TESTS = {
-    "buffers": ("test_modules", "test_normalisation", "test_library"),
-    "convolutions": ("test_functions", "test_modules", "test_weight_gradient"),
-    "functions": ("test_functions", "test_linear", "test_loss"),
+    "buffers": ("test_functions", "test_normalisation", "test_modules"),
+    "convolutions": ("test_functions", "test_weight_gradient", "test_modules"),
+    "functions": ("test_functions", "test_linear", "test_loss", "test_normalisation"),
     "library": ("test_library", "test_linear"),
     "matrices": ("test_product", "test_linear"),
-    "modules": ("test_modules", "test_normalisation"),
+    "modules": ("test_normalisation", "test_modules"),
     "peak": ("test_library",),
     "pooling": ("test_functions", "test_modules"),
     "self_test": ("test_self_test",),
@@ -55,8 +55,11 @@ RUN_TESTS = {
 }
 RUNS = ("tests/runs/test_folder.py", "tests/runs/test_hostile_folders.py")
 READERS = ("grids", "files", "labels", "numbers", "reports", "subjects")
-READER_TESTS = tuple(f"tests/audit/readers/test_{name}.py" for name in READERS)
-AUDIT_TESTS = tuple(f"tests/audit/test_{name}.py" for name in ("core", "examine", "oddities", "units", "command"))
+# What reports of all habits say is held by the last ones.
+HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
+READER_TESTS = (*(f"tests/audit/readers/test_{name}.py" for name in READERS), *HABITS)
+AUDIT = ("units", "intervals", "oddities", "core", "html", "command", "accusations", "examine")
+AUDIT_TESTS = (*(f"tests/audit/test_{name}.py" for name in AUDIT), *HABITS)
 
 
 def modules(root: Path) -> list[Module]:
@@ -66,8 +69,8 @@ def modules(root: Path) -> list[Module]:
         *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
         Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
         Module("evaluation", "evaluation.py", ("tests/test_evaluation.py",)),
-        Module("golden", "golden.py", ("tests/test_golden.py",)),
-        Module("checkpoints", "checkpoints.py", ("tests/test_checkpoints.py",)),
+        *(_module(root, path, _tests(root, "golden"), "golden") for path in _files(root, "golden")),
+        *(_module(root, path, _tests(root, "checkpoints"), "checkpoints") for path in _files(root, "checkpoints")),
         *(_module(root, path, RUN_TESTS.get(path.stem, RUNS), "runs") for path in _files(root, "runs")),
         *(_module(root, path, AUDIT_TESTS, "audit") for path in _files(root, "audit")),
         *(_module(root, path, READER_TESTS, "audit") for path in _files(root, "audit/readers")),
@@ -86,8 +89,14 @@ def _room(
 
 
 def _files(root: Path, folder: str) -> list[Path]:
-    """The modules of a folder, without those that only say what there is."""
-    return sorted(path for path in (root / PACKAGE / folder).glob("*.py") if path.name != "__init__.py")
+    """The modules of a folder, without those that only say what there is; or the one of that name."""
+    paths = sorted((root / PACKAGE).glob(f"{folder}.py")) + sorted((root / PACKAGE / folder).glob("*.py"))
+    return [path for path in paths if path.name != "__init__.py"]
+
+
+def _tests(root: Path, name: str) -> tuple[str, ...]:
+    """The test files whose names begin like that."""
+    return tuple(str(path.relative_to(root)) for path in sorted((root / "tests").glob(f"test_{name}*.py")))
 
 
 def _module(root: Path, path: Path, tests: tuple[str, ...], room: str) -> Module:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -93,15 +93,16 @@ class Copy:
                 shutil.copy2(source, self.root / name)
         self._runs.mkdir()
 
-    def trial(self, file: str, text: str, tests: tuple[str, ...], limit: float) -> Outcome:
-        """Runs the tests with another text of a file; the file is what it was afterwards."""
-        path = self.root / file
-        original = path.read_bytes()
+    def trial(self, texts: Mapping[str, str], tests: tuple[str, ...], limit: float) -> Outcome:
+        """Runs the tests with other texts of some files, which are what they were afterwards."""
+        originals = {self.root / file: (self.root / file).read_bytes() for file in texts}
         try:
-            self._write(path, text.encode())
+            for file, text in texts.items():
+                self._write(self.root / file, text.encode())
             return self.run(tests, limit)
         finally:
-            self._write(path, original)
+            for path, original in originals.items():
+                self._write(path, original)
 
     def _write(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)

@@ -36,13 +36,13 @@ def main() -> None:
         # In copies of their own, which have no other kernels afterwards.
         with workers(ROOT, arguments.workers) as pool:
             faulty = kernels.survey(pool, _say)
-    content = page.entries(rows, arguments.sample, arguments.seed)
+    content = page.entries([row for row in rows if not row.faults], arguments.sample, arguments.seed)
     _say(f"{page.table(content, known)}\n\n{page.survivors(content, known)}\n\n{page.faults_table(faulty)}")
     wrong = [f"{row.module.file}: {fault}" for row in rows for fault in row.faults] + stale(known, rows, ROOT)
     wrong += [f"{fault['source']}: no test notices: {fault['fault']}" for fault in faulty if not fault["killed"]]
     wrong += [f"{room}: less than {page.REQUIRED:.0%} killed" for room in page.below(content, known)]
     _say("\n".join([*wrong, f"{sum(row.tried for row in rows)} changes in {time.monotonic() - start:.0f} s"]))
-    if not arguments.no_page and not any(row.faults for row in rows):
+    if not arguments.no_page:
         page.update(content, faulty, known, [module.file for module in every])
     sys.exit(bool(wrong))
 
