@@ -78,6 +78,24 @@ def test_a_mean_over_batches_lies_in_its_bounds_and_the_bounds_are_reached() -> 
     assert float(bounds.high) == pytest.approx((399 / 529 + 1) / 2, abs=1e-9)
 
 
+@pytest.mark.parametrize(("images", "right"), [(7, 3), (12, 11), (23, 2), (23, 20), (30, 15)])
+def test_means_over_batches_reach_from_the_least_to_the_most_that_trying_all_last_batches_finds(
+    images: int, right: int
+) -> None:
+    means = []
+    for batch in range(1, images + 1):
+        batches = -(-images // batch)
+        last = images - (batches - 1) * batch
+        for hits in range(last + 1):
+            if 0 <= right - hits <= images - last:
+                others = (right - hits) / batch
+                means.append((others + hits / last) / batches)
+    bounds = batch_means(Interval(low=Fraction(right, images), high=Fraction(right, images)), images)
+    # Both ends have room for rounding errors, and not more.
+    assert 0 <= min(means) - float(bounds.low) <= 5e-12
+    assert 0 <= float(bounds.high) - max(means) <= 5e-12
+
+
 @pytest.mark.parametrize(("positives", "negatives"), [(1, 1), (1, 5), (2, 3), (3, 3), (4, 2)])
 def test_the_floor_is_the_least_average_precision_of_all_rankings(positives: int, negatives: int) -> None:
     images = positives + negatives

@@ -118,6 +118,18 @@ def test_merged_moments_are_those_of_all_rows() -> None:
     torch.testing.assert_close(merged.mean, rows.mean(dim=0), rtol=1e-13, atol=1e-14)
 
 
+def test_moments_of_no_rows_change_nothing_and_are_no_nan_with_each_other() -> None:
+    rows = torch.randn(12, 4, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    some, none = (
+        moments_by_hand(rows, shift=2.0),
+        {name: torch.zeros(4, dtype=torch.float64) for name in ("shift", "offset")},
+    )
+    empty = Moments(rows=torch.tensor(0.0, dtype=torch.float64), scatter=torch.zeros(4, 4, dtype=torch.float64), **none)
+    for merged in (merge_moments(some, empty), merge_moments(empty, some)):
+        assert all(torch.equal(part, vars(some)[name]) for name, part in vars(merged).items())
+    assert all(torch.equal(part, vars(empty)[name]) for name, part in vars(merge_moments(empty, empty)).items())
+
+
 def test_an_image_measured_twice_is_refused() -> None:
     first = measure("images", [range(16)])
     with pytest.raises(ValueError, match="images 0 to 15 were measured before"):
