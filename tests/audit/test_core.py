@@ -172,6 +172,18 @@ def test_a_matrix_that_gives_other_recalls_is_found() -> None:
     assert "confusion matrix" in [finding.kind for finding in audit(wrong, power=False).inconsistencies]
 
 
+def test_what_a_matrix_contradicts_is_named_with_its_class() -> None:
+    report = (
+        "              precision    recall  f1-score   support\n\n"
+        "         sea       0.80      0.67      0.73        12\n"
+        "        town       0.64      0.78      0.70         9\n"
+    )
+    found = audit(f"{report}\n[[8 4]\n [4 5]]\n", power=False).findings
+    assert any(
+        each.message.startswith("recall of town is printed as 0.78; the confusion matrix gives 5/9") for each in found
+    )
+
+
 @pytest.mark.parametrize(("printed", "findings"), [("0.4324", 0), ("0.4325", 1), ("0.7143", 1)])
 def test_a_kappa_that_is_not_that_of_the_matrix_is_impossible_unless_it_is_a_weighted_one(
     printed: str, findings: int
