@@ -7,14 +7,14 @@ import runpy
 import subprocess
 import sysconfig
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import chdir
 from dataclasses import dataclass
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.mutants.survey import HERE
+from tests.mutants.survey import HERE, as_done
 from tests.mutants.table import PACKAGE
 from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
 
@@ -204,10 +204,10 @@ class Build:
         return [extension for extension in every if extension.name.endswith(f"_{SMALLEST}")]
 
 
-def survey(pool: Pool, say: Callable[[str], None], faults: tuple[Fault, ...] = FAULTS) -> list[dict[str, Any]]:
+def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...] = FAULTS) -> list[dict[str, Any]]:
     """What the tests make of each fault, where they pass on kernels without one that were built in the same way."""
     rows = {}
-    for fault, outcome in pool.imap_unordered(_try, faults):
+    for fault, outcome in as_done(pool, _try, faults):
         say(f"{fault.source}: {fault.fault}: {outcome.ending}, {outcome.seconds:.1f} s")
         rows[fault] = {
             "source": fault.source,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.pool import Pool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.mutants.changes import Change, changes, count, keys, unchanged
 from tests.mutants.reasons import Reason
@@ -18,6 +18,8 @@ from tests.mutants.table import PACKAGE, Module
 from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
 
 LIMIT = 900.0  # seconds for the tests of an unchanged module
+Task = TypeVar("Task")
+Done = TypeVar("Done")
 HERE: dict[str, Copy] = {}  # of this process
 
 
@@ -35,12 +37,21 @@ class Row:
 
 
 @contextmanager
-def workers(root: Path, number: int) -> Iterator[Pool]:
+def workers(root: Path, number: int) -> Iterator[Executor]:
     """Processes with a copy of the project each; the copies are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        context: Any = multiprocessing.get_context("fork")
-        with context.Pool(number, _begin, (root, Path(folder))) as pool:
-            yield pool
+    # No multiprocessing.Pool, whose processes are daemons: tests could start none.
+    context: Any = multiprocessing.get_context("fork")
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        ProcessPoolExecutor(number, context, _begin, (root, Path(folder))) as executor,
+    ):
+        yield executor
+
+
+def as_done(executor: Executor, function: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
+    """What a function makes of each task, in the order in which that is known."""
+    for future in as_completed([executor.submit(function, task) for task in tasks]):
+        yield future.result()
 
 
 def _begin(root: Path, folder: Path) -> None:
@@ -48,14 +59,14 @@ def _begin(root: Path, folder: Path) -> None:
 
 
 def survey(
-    modules: Sequence[Module], root: Path, pool: Pool, sample: int | None, seed: int, say: Callable[[str], None]
+    modules: Sequence[Module], root: Path, pool: Executor, sample: int | None, seed: int, say: Callable[[str], None]
 ) -> list[Row]:
     """A row for each module: tests without a change, then with every chosen one; what survives is said at once."""
     rows = {module.file: _row(module, root) for module in modules}
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows.values():
         groups.setdefault(row.module.tests, {})[_path(row.module)] = unchanged(_source(root, row.module))
-    for tests, outcome in pool.imap_unordered(_control, groups.items()):
+    for tests, outcome in as_done(pool, _control, groups.items()):
         say(f"unchanged: {outcome.ending}, {outcome.seconds:.1f} s: {' '.join(tests)}")
         for row in rows.values():
             if row.module.tests == tests:
@@ -68,7 +79,7 @@ def survey(
         if row.control is not None and not row.faults
         for change in changes(_source(root, row.module), sample, _seed(seed, row.module.file))
     ]
-    for number, (file, change, outcome) in enumerate(pool.imap_unordered(_try, tasks), start=1):
+    for number, (file, change, outcome) in enumerate(as_done(pool, _try, tasks), start=1):
         row = rows[file]
         row.tried += 1
         if outcome.killed:
