@@ -58,7 +58,7 @@ READERS = ("grids", "files", "labels", "numbers", "reports", "subjects")
 # What reports of all habits say is held by the last ones.
 HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
 READER_TESTS = (*(f"tests/audit/readers/test_{name}.py" for name in READERS), *HABITS)
-AUDIT = ("units", "intervals", "oddities", "core", "html", "command", "accusations", "examine")
+AUDIT = ("document", "units", "intervals", "oddities", "core", "html", "command", "accusations", "examine")
 AUDIT_TESTS = (*(f"tests/audit/test_{name}.py" for name in AUDIT), *HABITS)
 
 
