@@ -139,6 +139,7 @@ def update(
     merged = content["modules"] | new
     content["modules"] = {name: merged[name] for name in order if name in merged}
     content["kernels"] = list(faults) or content["kernels"]
+    content["not tried"] = [name for name in order if name not in merged]
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (DOCS / "mutants.md").write_text(page(content, known), encoding="utf-8")
 
@@ -148,7 +149,8 @@ def page(content: dict[str, Any], known: Sequence[Reason]) -> str:
     modules = content["modules"]
     drawn = sorted({(entry["sample"], entry["seed"]) for entry in modules.values()})
     said = "; ".join(f"{sample or 'all'} changes of a module by seed {seed}" for sample, seed in drawn)
-    parts = [INTRODUCTION, f"Drawn: {said}.\n", f"{table(modules, known)}\n"]
+    missing = ", ".join(f"`{name}`" for name in content["not tried"]) or "none"
+    parts = [INTRODUCTION, f"Drawn: {said}. Modules that were not tried: {missing}.\n", f"{table(modules, known)}\n"]
     parts += ["## Survivors\n", f"{survivors(modules, known)}\n"]
     parts += ["## Faulty kernels\n", KERNELS, f"{faults_table(content['kernels'])}\n"]
     return "\n".join(parts)
