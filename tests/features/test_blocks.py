@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
-from in4310repro.features.blocks import BLOCK, image_range, merge_nodes
+from in4310repro.features.blocks import BLOCK, BlockMoments, image_range, merge_nodes
 from in4310repro.features.distributed import batches
 from in4310repro.features.moments import Moments, merge_moments
+from in4310repro.features.result import pool_moments
 from tests.features.copies import error_of
 
 Samples = Literal["images", "positions", "flat"]
@@ -128,6 +129,15 @@ def test_moments_of_no_rows_change_nothing_and_are_no_nan_with_each_other() -> N
     for merged in (merge_moments(some, empty), merge_moments(empty, some)):
         assert all(torch.equal(part, vars(some)[name]) for name, part in vars(merged).items())
     assert all(torch.equal(part, vars(empty)[name]) for name, part in vars(merge_moments(empty, empty)).items())
+
+
+def test_calls_of_different_channels_cannot_be_pooled() -> None:
+    calls = [BlockMoments("images", "exact") for _ in range(2)]
+    for channels, moments in zip((3, 2), calls, strict=True):
+        moments.add(0, MAPS[:8, :channels])
+    with pytest.raises(ValueError, match=r"its calls have \[2, 3\] channels and cannot be pooled"):
+        pool_moments(calls)
+    assert pool_moments([]) is None
 
 
 def test_an_image_measured_twice_is_refused() -> None:
