@@ -1,5 +1,6 @@
 """A run's network measured again: on its own test set, and refused on other classes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,16 @@ def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
     for deviations in (frozenset({Deviation.AP_FROM_LOGITS}), frozenset(), None):
         evaluate(run, numerics, deviations=deviations)
     assert asked == [{Deviation.AP_FROM_LOGITS}, frozenset(), run.config.protocol]
+
+
+def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(
+    finished_run: Path, numerics: Numerics, copied_scenes: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    run, scenes, own = FinishedRun.open(finished_run), copied_scenes(tmp_path / "scenes"), tmp_path / "own"
+    for entry in run.split.parts["test"]:
+        (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        (scenes / entry.path).rename(own / entry.path)
+    evaluated = evaluate(run, numerics, str(own))
+    assert class_metrics(evaluated) == class_metrics(run.metrics)
+    assert evaluated["images"] == len(run.split.parts["test"])
+    assert (Path(evaluated["data"]).name, evaluate(run, numerics)["data"]) == ("own", "test set")

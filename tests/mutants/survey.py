@@ -55,7 +55,8 @@ def as_done(executor: Executor, function: Callable[[Task], Done], tasks: Iterabl
 
 
 def _begin(root: Path, folder: Path) -> None:
-    HERE["copy"] = Copy(root, folder / multiprocessing.current_process().name)
+    # A short name: the path of a socket has some hundred characters at most.
+    HERE["copy"] = Copy(root, folder / multiprocessing.current_process().name.rpartition("-")[2])
 
 
 def survey(

@@ -80,7 +80,7 @@ class Copy:
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root = folder / "project"
-        self._temporary = folder / "temporary"
+        self._temporary = folder / "tmp"
         self._runs = folder / "runs"
         self._clock = 1_000_000_000
         for name in COPIED:
