@@ -273,3 +273,11 @@ def test_a_covariance_needs_more_rows_than_its_correction() -> None:
     assert run(uncorrected, model, image).result()["0"].covariance.tolist() == [[0.0, 0.0], [0.0, 0.0]]
     with pytest.raises(ValueError, match="1 rows give no covariance with correction 1"):
         _ = run(corrected, model, image).result()["0"].covariance
+
+
+@pytest.mark.parametrize(("samples", "rows", "left_out"), [("images", 2, 1), ("positions", 11, 1)])
+def test_rows_that_are_left_out_are_images_or_positions(samples: Samples, rows: int, left_out: int) -> None:
+    model, maps = nn.Sequential(nn.Identity()), torch.ones(3, 2, 2, 2)
+    maps[1, 0, 1, 1] = torch.nan
+    result = run(FeatureStatistics(model, ["0"], samples), model, maps).result()["0"]
+    assert (result.images, result.rows, result.rows_left_out) == (3, rows, left_out)
