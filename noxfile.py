@@ -124,3 +124,9 @@ def tolerances(session: nox.Session) -> None:
 def portability(session: nox.Session) -> None:
     """Run every stage on emulated Intel and AMD processors and compare the bits."""
     _python(session, "-m", "tests.sessions.portability")
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Change one thing at a time and see whether tests notice (half an hour): nox -s mutants -- metrics.py features."""
+    _python(session, "-m", "tests.sessions.mutants")

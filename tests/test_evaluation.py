@@ -1,14 +1,18 @@
 """A run's network measured again: on its own test set, and refused on other classes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from in4310repro.deviations import Deviation, Deviations
 from in4310repro.evaluation import evaluate
-from in4310repro.metrics import class_metrics
+from in4310repro.metrics import ClassMetrics, class_metrics
 from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.scores import Scores
+from tests.builders import made_up_scores
 
 
 def test_a_run_measured_again_on_its_test_set_gives_its_metrics(finished_run: Path, numerics: Numerics) -> None:
@@ -32,3 +36,33 @@ def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: 
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"best\.safetensors holds other weights than the test set was scored with"):
         evaluate(run, numerics)
+
+
+def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
+    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Deviations] = []
+
+    def noted(_: Scores, deviations: Deviations) -> ClassMetrics:
+        asked.append(deviations)
+        return measured
+
+    measured = made_up_scores().metrics()
+    monkeypatch.setattr(Scores, "metrics", noted)
+    run = FinishedRun.open(finished_run)
+    for deviations in (frozenset({Deviation.AP_FROM_LOGITS}), frozenset(), None):
+        evaluate(run, numerics, deviations=deviations)
+    assert asked == [{Deviation.AP_FROM_LOGITS}, frozenset(), run.config.protocol]
+
+
+def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(
+    finished_run: Path, numerics: Numerics, copied_scenes: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    run, scenes, own = FinishedRun.open(finished_run), copied_scenes(tmp_path / "scenes"), tmp_path / "own"
+    for entry in run.split.parts["test"]:
+        (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        (scenes / entry.path).rename(own / entry.path)
+    evaluated = evaluate(run, numerics, str(own))
+    assert class_metrics(evaluated) == class_metrics(run.metrics)
+    assert evaluated["images"] == len(run.split.parts["test"])
+    assert (Path(evaluated["data"]).name, evaluate(run, numerics)["data"]) == ("own", "test set")

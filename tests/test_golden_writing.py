@@ -38,9 +38,7 @@ def x() -> dict[str, Claim]:
     }
 
 
-def updated(
-    checkout: Path, numerics: Numerics, case: str = "x", reason: str = "it was wrong", **environment: str
-) -> Path:
+def updated(checkout: Path, numerics: Numerics, case: str = "x", reason: str = "it moved", **environment: str) -> Path:
     return golden.update(checkout / "golden", case, {"x": x}, reason, numerics, environment)
 
 
@@ -61,7 +59,7 @@ def test_an_update_writes_a_file_that_compares_equal_and_says_where_it_came_from
     folder = checkout / "golden"
     assert compared(folder, file, numerics, fingerprint(numerics)["versions"]).differences == []
     content = golden.read(folder, "x")
-    assert content["reason"] == "it was wrong"
+    assert content["reason"] == "it moved"
     assert len(content["commit"]) == 40
     assert golden.faults(folder, {"x": x}, {}) == []
     environments = golden.read_environments(folder)
@@ -172,7 +170,7 @@ def test_a_renewal_computes_nothing_where_nothing_changed(
 def test_a_renewal_gives_a_file_whose_words_were_edited_an_origin_that_is_true(
     checkout: Path, newer: Numerics, older_file: Path, numerics: Numerics
 ) -> None:
-    older_file.write_text(older_file.read_text().replace("it was wrong", "it was right"))
+    older_file.write_text(older_file.read_text().replace("it moved", "it stayed"))
     committed(checkout)
     assert golden.faults(checkout / "golden", {"x": x}, {}) != []
     assert renewed(checkout, replace(newer, numeric_class=numerics.numeric_class)) == ["x.json", ENVIRONMENTS]
@@ -244,7 +242,7 @@ def test_a_clean_tree_gives_its_commit(checkout: Path) -> None:
 
 def test_an_update_outside_a_checkout_is_refused(tmp_path: Path, numerics: Numerics) -> None:
     with pytest.raises(ValueError, match="is in no git checkout"):
-        golden.update(tmp_path, "x", {"x": x}, "it was wrong", numerics, {})
+        golden.update(tmp_path, "x", {"x": x}, "it moved", numerics, {})
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "because"])

@@ -11,7 +11,7 @@ import sklearn.metrics
 import torch
 
 from in4310repro import metrics
-from in4310repro.metrics import average_precision, class_accuracy, summary
+from in4310repro.metrics import average_precision, class_accuracy, class_metrics, summary
 
 CLASSES = 6
 
@@ -222,3 +222,20 @@ def test_ranked_scores_of_another_shape_than_the_scores_are_refused(unchecked: A
 def test_labels_of_fewer_bits_give_the_same_accuracies(unchecked: Any) -> None:
     expected = unchecked.class_accuracy(LABELS, SCORES)
     assert torch.equal(unchecked.class_accuracy(LABELS.to(torch.int32), SCORES), expected)
+
+
+def test_means_are_over_classes_and_the_logits_that_are_given_are_ranked() -> None:
+    labels, scores = example(13)
+    made = summary(labels, scores, ranked=-scores)
+    assert made["average_precision"] == average_precision(labels, -scores).tolist()
+    assert made["average_precision"] != average_precision(labels, scores).tolist()
+    assert made["class_accuracy"] == class_accuracy(labels, scores).tolist()
+    assert made["mean_average_precision"] == pytest.approx(sum(made["average_precision"]) / 6, rel=1e-14)
+    assert made["mean_class_accuracy"] == pytest.approx(sum(made["class_accuracy"]) / 6, rel=1e-14)
+    row: Any = {"epoch": 1, **made}
+    assert class_metrics(row) == made
+
+
+def test_labels_of_a_single_class_are_enough_for_one_class() -> None:
+    labels, scores = torch.zeros(3, dtype=torch.int64), torch.ones(3, 1)
+    assert class_accuracy(labels, scores).tolist() == average_precision(labels, scores).tolist() == [1.0]

@@ -126,7 +126,7 @@ def command_line_options(config: Config) -> str:
     words, in_file = [f"--preset {shlex.quote(config.preset)}"], []
     for name in (field.name for field in fields(Config)):
         value = getattr(config, name)
-        if value == getattr(base, name):
+        if value == getattr(base, name) or (name, value) == ("split", SHARES):
             continue
         if name in ONLY_IN_FILES:
             in_file.append(name)

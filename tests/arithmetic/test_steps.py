@@ -221,3 +221,10 @@ def test_double_parameters_and_closures_are_refused() -> None:
         AdamW(values).step()
     with pytest.raises(ValueError, match="takes no closure"):
         SGD(values).step(lambda: None)
+
+
+def test_a_parameter_whose_values_do_not_lie_side_by_side_is_refused() -> None:
+    parameter = torch.nn.Parameter(torch.ones(4, 3).T)
+    parameter.grad = torch.ones(3, 4)
+    with pytest.raises(ValueError, match=r"a parameter with strides \(1, 3\); valid are contiguous and channels_last"):
+        SGD([parameter], lr=0.1).step()

@@ -78,6 +78,24 @@ def test_a_mean_over_batches_lies_in_its_bounds_and_the_bounds_are_reached() -> 
     assert float(bounds.high) == pytest.approx((399 / 529 + 1) / 2, abs=1e-9)
 
 
+@pytest.mark.parametrize(("images", "right"), [(7, 3), (12, 11), (23, 2), (23, 20), (30, 15), (1500, 1499)])
+def test_means_over_batches_reach_from_the_least_to_the_most_that_trying_all_last_batches_finds(
+    images: int, right: int
+) -> None:
+    means = []
+    for batch in range(1, min(images, 1024) + 1):
+        batches = -(-images // batch)
+        last = images - (batches - 1) * batch
+        # A mean is linear in the hits of the last batch: its fewest and its most are enough.
+        for hits in (max(0, right - (images - last)), min(right, last)):
+            others = (right - hits) / batch
+            means.append((others + hits / last) / batches)
+    bounds = batch_means(Interval(low=Fraction(right, images), high=Fraction(right, images)), images)
+    # Both ends have room for rounding errors, and not more.
+    assert 0 <= min(means) - float(bounds.low) <= 5e-12
+    assert 0 <= float(bounds.high) - max(means) <= 5e-12
+
+
 @pytest.mark.parametrize(("positives", "negatives"), [(1, 1), (1, 5), (2, 3), (3, 3), (4, 2)])
 def test_the_floor_is_the_least_average_precision_of_all_rankings(positives: int, negatives: int) -> None:
     images = positives + negatives
@@ -153,6 +171,18 @@ def test_a_matrix_that_gives_other_recalls_is_found() -> None:
     assert audit(good, power=False).inconsistencies == ()
     wrong = report + matrix.format(a=4, b=5)
     assert "confusion matrix" in [finding.kind for finding in audit(wrong, power=False).inconsistencies]
+
+
+def test_what_a_matrix_contradicts_is_named_with_its_class() -> None:
+    report = (
+        "              precision    recall  f1-score   support\n\n"
+        "         sea       0.80      0.67      0.73        12\n"
+        "        town       0.64      0.78      0.70         9\n"
+    )
+    found = audit(f"{report}\n[[8 4]\n [4 5]]\n", power=False).findings
+    assert any(
+        each.message.startswith("recall of town is printed as 0.78; the confusion matrix gives 5/9") for each in found
+    )
 
 
 @pytest.mark.parametrize(("printed", "findings"), [("0.4324", 0), ("0.4325", 1), ("0.7143", 1)])

@@ -89,7 +89,7 @@ ROWS = [
     ),
     row(
         "the images are others",
-        f"{RESUME} --data photos --split 10/4/4",
+        f"{RESUME} --out runs/tiny --data photos --split 10/4/4",
         2,
         "runs/tiny",
         make=each_of(interrupted, Sandbox.photos),

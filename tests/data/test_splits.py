@@ -105,6 +105,7 @@ def test_the_split_depends_on_the_seed_alone() -> None:
 def test_sizes_are_counts_or_shares() -> None:
     assert parse_sizes("12034/2000/3000", 17034) == (12034, 2000, 3000)
     assert parse_sizes("0.7/0.1/0.2", 1000) == (700, 100, 200)
+    assert parse_sizes("1/1/1", 3) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -174,4 +175,35 @@ def test_a_missing_or_changed_image_is_named(written: tuple[Split, Path]) -> Non
 def test_a_corrupt_table_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_bytes(content)
     with pytest.raises(ValueError, match=r"split\.csv"):
+        from_csv(tmp_path / "split.csv", tmp_path)
+
+
+def test_shares_add_up_to_1_within_a_rounding_error_of_theirs() -> None:
+    assert parse_sizes("0.7/0.1000000005/0.2", 1000) == (700, 100, 200)
+    with pytest.raises(ValueError, match="and not to 1"):
+        parse_sizes("0.7/0.1000000015/0.2", 1000)
+
+
+def test_a_class_with_an_image_in_each_part_is_enough() -> None:
+    split = stratified_split(made_up({"a": 3, "b": 3}), (2, 2, 2), 0)
+    assert split.supports() == {part: {"a": 1, "b": 1} for part in PARTS}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "sha256", "message"),
+    [
+        ("../a/1.png", "a", "0" * 64, r"row 2: path"),
+        ("/a/1.png", "a", "0" * 64, r"row 2: path"),
+        ("a/1.png", "", "0" * 64, r"row 2: class '' is not the name of a folder"),
+        ("a/1.png", "a/b", "0" * 64, r"row 2: class 'a/b' is not"),
+        ("a/1.png", "a\x1b", "0" * 64, r"row 2: class .* is not"),
+        ("a/1.png", "a", "0" * 63, r"row 2: sha256 '0{63}' is not 64 hex digits"),
+        ("a/1.png", "a", "A" * 64, r"row 2: sha256 'A{64}' is not 64 hex digits"),
+    ],
+)
+def test_a_row_with_another_place_class_or_hash_is_refused(
+    path: str, name: str, sha256: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "split.csv").write_text(f"path,class,sha256,part\n{path},{name},{sha256},test\n")
+    with pytest.raises(ValueError, match=message):
         from_csv(tmp_path / "split.csv", tmp_path)

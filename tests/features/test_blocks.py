@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
-from in4310repro.features.blocks import BLOCK
+from in4310repro.features.blocks import BLOCK, BlockMoments, image_range, merge_nodes
 from in4310repro.features.distributed import batches
 from in4310repro.features.moments import Moments, merge_moments
+from in4310repro.features.result import pool_moments
 from tests.features.copies import error_of
 
 Samples = Literal["images", "positions", "flat"]
@@ -118,6 +119,27 @@ def test_merged_moments_are_those_of_all_rows() -> None:
     torch.testing.assert_close(merged.mean, rows.mean(dim=0), rtol=1e-13, atol=1e-14)
 
 
+def test_moments_of_no_rows_change_nothing_and_are_no_nan_with_each_other() -> None:
+    rows = torch.randn(12, 4, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    some, none = (
+        moments_by_hand(rows, shift=2.0),
+        {name: torch.zeros(4, dtype=torch.float64) for name in ("shift", "offset")},
+    )
+    empty = Moments(rows=torch.tensor(0.0, dtype=torch.float64), scatter=torch.zeros(4, 4, dtype=torch.float64), **none)
+    for merged in (merge_moments(some, empty), merge_moments(empty, some)):
+        assert all(torch.equal(part, vars(some)[name]) for name, part in vars(merged).items())
+    assert all(torch.equal(part, vars(empty)[name]) for name, part in vars(merge_moments(empty, empty)).items())
+
+
+def test_calls_of_different_channels_cannot_be_pooled() -> None:
+    calls = [BlockMoments("images", "exact") for _ in range(2)]
+    for channels, moments in zip((3, 2), calls, strict=True):
+        moments.add(0, MAPS[:8, :channels])
+    with pytest.raises(ValueError, match=r"its calls have \[2, 3\] channels and cannot be pooled"):
+        pool_moments(calls)
+    assert pool_moments([]) is None
+
+
 def test_an_image_measured_twice_is_refused() -> None:
     first = measure("images", [range(16)])
     with pytest.raises(ValueError, match="images 0 to 15 were measured before"):
@@ -207,3 +229,43 @@ def test_a_rank_that_does_not_exist_is_refused() -> None:
 def test_a_first_image_inside_a_block_is_refused() -> None:
     with pytest.raises(ValueError, match="first_image is 10; it can be 0 or a multiple of 64"):
         FeatureStatistics(MODEL, ["0"], first_image=10)
+
+
+def test_blocks_that_are_complete_are_leaves_of_the_tree_and_pairs_are_merged() -> None:
+    state = measure("images", batches(IMAGES, 16)).state_dict()
+    assert {key.rpartition(".")[0] for key in state if key.startswith("0.")} == {"0.node.2.0", "0.node.0.4", "0.open.5"}
+    assert [image_range(node) for node in ((2, 0), (0, 4))] == [range(4 * BLOCK), range(4 * BLOCK, 5 * BLOCK)]
+
+
+def test_nodes_are_merged_from_the_first_image_to_the_last() -> None:
+    rows = torch.randn(60, 5, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    wide, middle, last = (moments_by_hand(part, shift=0.5) for part in torch.split(rows, 20))
+    merged = merge_nodes({(0, 6): last, (2, 0): wide, (1, 2): middle})
+    expected = merge_moments(merge_moments(wide, middle), last)
+    other = merge_moments(merge_moments(last, middle), wide)
+    assert torch.equal(merged.scatter, expected.scatter)
+    assert torch.equal(merged.offset, expected.offset)
+    assert not torch.equal(other.scatter, expected.scatter)
+
+
+def test_a_state_shares_no_memory_with_what_it_was_taken_from_or_loaded_into() -> None:
+    statistics = measure("positions", [range(16)])
+    state = statistics.state_dict()
+    before = {key: value.clone() for key, value in state.items()}
+    resumed = statistics.fresh()
+    resumed.load_state_dict(state)
+    for continued in (statistics.fresh(), resumed):
+        if continued is not resumed:
+            continued.load_state_dict(state)
+        with continued:
+            MODEL(MAPS[16:80])
+    assert all(torch.equal(state[key], before[key]) for key in before)
+
+
+def test_a_state_stays_what_it_was_while_its_measurement_goes_on() -> None:
+    with FeatureStatistics(MODEL, ["0"], "positions") as statistics:
+        MODEL(MAPS[:16])
+        state = statistics.state_dict()
+        before = {key: value.clone() for key, value in state.items()}
+        MODEL(MAPS[16:48])
+    assert all(torch.equal(state[key], before[key]) for key in before)

@@ -200,3 +200,20 @@ def test_a_second_thread_is_refused(images: Tensor) -> None:
         with pytest.raises(ValueError, match="module '0' runs in a second thread"):
             pool.submit(model, images).result()
     assert statistics.result()["0"].images == len(images)
+
+
+def test_a_call_after_a_pass_is_the_first_call_again(images: Tensor) -> None:
+    model = nn.Sequential(nn.Tanh(), nn.Flatten())
+    with FeatureStatistics(model, ["0"], calls="keep") as statistics:
+        model(images[:9])
+        model[0](images[9:])
+    ((name, result),) = statistics.result().items()
+    assert (name, result.images) == ("0#0", len(images))
+
+
+def test_a_shared_module_can_be_named_by_its_second_name(images: Tensor) -> None:
+    shared = nn.Tanh()
+    model = nn.Sequential(shared, nn.Flatten(), shared)
+    with FeatureStatistics(model, ["2"]) as second, FeatureStatistics(model, ["0"]) as first:
+        model(images)
+    assert second.result()["2"].values == first.result()["0"].values == 2 * images.numel()

@@ -291,3 +291,48 @@ def test_channels_of_layers_over_the_last_axis_are_there(layer: nn.Module) -> No
     with FeatureStatistics(model, ["0"], "positions") as statistics:
         output = model(maps)
     torch.testing.assert_close(statistics.result()["0"].mean, output.double().mean(dim=(0, 1, 2)), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("axis", [0, 4, -1])
+def test_an_axis_of_channels_that_is_not_there_or_is_that_of_images_is_refused(axis: int) -> None:
+    model = nn.Sequential(nn.Identity())
+    with (
+        FeatureStatistics(model, ["0"], "images", channel_axis={"0": axis}),
+        pytest.raises(ValueError, match=rf"and axis {axis} channels: channel_axis can be {{'0': 1}} to {{'0': 3}}"),
+    ):
+        model(IMAGES)
+
+
+def test_the_last_axis_can_be_that_of_channels() -> None:
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], "images", channel_axis={"0": 3}) as statistics:
+        model(IMAGES)
+    assert len(statistics.result()["0"].mean) == 8
+
+
+def test_an_output_without_axes_is_one_value_of_one_image_outside_of_a_pass() -> None:
+    model = nn.Sequential(Made(lambda x: x.sum()), nn.Identity())
+    with FeatureStatistics(model, ["0"]) as statistics:
+        model[0](IMAGES)
+    assert (statistics.result()["0"].images, statistics.result()["0"].values) == (1, 1)
+
+
+def test_images_of_an_output_outside_of_a_pass_are_on_its_first_axis() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Identity())
+    with FeatureStatistics(model, ["0"]) as statistics:
+        model[0](IMAGES)
+    assert statistics.result()["0"].images == len(IMAGES)
+
+
+def test_a_bare_name_that_is_left_out_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave_out is '0'; give a list of names or a compiled pattern"):
+        FeatureStatistics(nn.Sequential(nn.Identity()), ["0"], leave_out="0")
+
+
+def test_values_of_one_image_without_a_batch_axis_are_counted_only_where_their_number_is_told() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1))
+    with FeatureStatistics(model, ["0"]), pytest.raises(ValueError, match="of one image without a batch axis"):
+        model(IMAGES[0])
+    with FeatureStatistics(model, ["0"], count_images=lambda _: 1) as statistics:
+        model(IMAGES[0])
+    assert (statistics.result()["0"].images, statistics.result()["0"].values) == (1, 4 * 8 * 8)

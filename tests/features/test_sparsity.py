@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.features.sparsity import count
+from in4310repro.features.sparsity import Counts, count
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -51,3 +51,8 @@ def test_counting_leaves_the_values_alone() -> None:
     before = values.clone()
     count(values)
     assert torch.equal(values, before)
+
+
+def test_counts_of_two_tensors_add_up_each_with_its_own_kind() -> None:
+    assert (Counts(7, 5, 3, 2) + Counts(100, 60, 40, 20)).to_ints() == (107, 65, 43, 22)
+    assert Counts().to_ints() == (0, 0, 0, 0)

@@ -54,3 +54,9 @@ def test_shares_of_no_variance_are_refused() -> None:
 def test_a_covariance_with_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="2 entries of the covariance are not finite"):
         spectrum(torch.tensor([[1.0, math.nan], [math.nan, 1.0]], dtype=torch.float64))
+
+
+def test_shares_of_a_variance_below_1_are_those_of_a_larger_one() -> None:
+    small, large = (spectrum(torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64)) * by) for by in (1e-6, 1.0))
+    assert small.trace_share(1) == pytest.approx(large.trace_share(1), rel=1e-12)
+    assert small.effective_rank() == pytest.approx(large.effective_rank(), rel=1e-12)

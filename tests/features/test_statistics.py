@@ -260,3 +260,24 @@ def test_only_empty_batches_have_no_result() -> None:
     statistics = run(FeatureStatistics(model, ["0"], "images"), model, torch.ones(0, 3, 4, 4))
     with pytest.raises(ValueError, match="module '0': only empty batches passed"):
         statistics.result()
+
+
+def test_counts_alone_have_no_rows(tangled: Tangled, images: Tensor) -> None:
+    result = run(FeatureStatistics(tangled, ["late"]), tangled, images).result()["late"]
+    assert (result.images, result.rows, result.rows_left_out) == (26, 0, 0)
+
+
+def test_a_covariance_needs_more_rows_than_its_correction() -> None:
+    model, image = nn.Sequential(nn.Identity()), torch.ones(1, 2, 1, 1)
+    uncorrected, corrected = (FeatureStatistics(model, ["0"], "images", correction=c) for c in (0, 1))
+    assert run(uncorrected, model, image).result()["0"].covariance.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    with pytest.raises(ValueError, match="1 rows give no covariance with correction 1"):
+        _ = run(corrected, model, image).result()["0"].covariance
+
+
+@pytest.mark.parametrize(("samples", "rows", "left_out"), [("images", 2, 1), ("positions", 11, 1)])
+def test_rows_that_are_left_out_are_images_or_positions(samples: Samples, rows: int, left_out: int) -> None:
+    model, maps = nn.Sequential(nn.Identity()), torch.ones(3, 2, 2, 2)
+    maps[1, 0, 1, 1] = torch.nan
+    result = run(FeatureStatistics(model, ["0"], samples), model, maps).result()["0"]
+    assert (result.images, result.rows, result.rows_left_out) == (3, rows, left_out)

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 from torch import nn
 
-from in4310repro import training
+from in4310repro import epochs, training
 from in4310repro.runs.folder import RunFolder
 from in4310repro.scores import Scores
 from in4310repro.tensors import tensors_sha256
@@ -46,7 +46,7 @@ def our_best() -> Kept:
     config = replace(BRIEF, epochs=3)
     with (
         tempfile.TemporaryDirectory() as name,
-        mock.patch.object(training, "predict", side_effect=map(measured, ACCURACIES)),
+        mock.patch.object(epochs, "predict", side_effect=map(measured, ACCURACIES)),
     ):
         files = RunFolder.create(Path(name) / "run")
         rows = training.fit(task(network(), config, files))

@@ -131,3 +131,10 @@ def test_the_hash_of_tensors_sees_names_bits_and_shapes_and_not_the_layout() -> 
     for other in ({"v": value}, {"w": value.reshape(3, 1, 4, 4)}, {"w": value.double()}, {"w": -value}):
         assert tensors_sha256({"b": torch.zeros(2)} | other) != known
     assert tensors_sha256({"w": torch.zeros(1)}) != tensors_sha256({"w": -torch.zeros(1)})
+
+
+def test_an_empty_folder_becomes_the_run_and_is_not_moved(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    made = RunFolder.create(tmp_path / "new")
+    made.write_json("config.json", {"preset": "tiny"})
+    assert (made.folder, (tmp_path / "new.1").exists()) == (tmp_path / "new", False)

@@ -247,4 +247,4 @@ def _stand_in(name: str) -> str:
     what = "crops of the two photographs that scikit-learn ships"
     if name == DIGITS:
         what = "scikit-learn's handwritten digits, enlarged"
-    return f" No {ABSENT_SETS[name]} folder was given, so these are {what}."
+    return f" These are {what}, since no {ABSENT_SETS[name]} folder was given."

@@ -82,14 +82,12 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 
 
 def may_write(run: FinishedRun, folder: Path) -> bool:
-    """Whether a folder holds no page, or that of a run with the same configuration and split."""
-    if not any((folder / name).exists() for name in (RECORD, *PAGES)):
-        return True
+    """Whether no page lies in a folder that says it is of a run with another configuration or split."""
     try:
         earlier = read_json(folder / RECORD)["files_sha256"]
         return all(earlier[name] == run.files.manifest()[name] for name in (names.CONFIG, names.SPLIT))
     except (ValueError, KeyError, TypeError):
-        return False
+        return True
 
 
 def pages(run: FinishedRun, all_exhibits: list[Exhibit], pictures: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -1,0 +1,231 @@
+"""The single changes of a module's syntax tree: comparisons, constants, operators, branches, returns and calls."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitAnd,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+}
+# Types, names of shapes, and what makes a class frozen; no number comes from them.
+UNCHANGED_FIELDS = {"annotation", "returns", "decorator_list", "format_spec"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: where it is, the line without and with it, and the text of the module that has it."""
+
+    kind: str
+    function: str  # qualified name; "" at the top of the module
+    line: int
+    before: str
+    after: str
+    source: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What stays the same when lines move."""
+        return self.function, self.before, self.after
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node that can be replaced: in a field of its parent, at an index where that is a list."""
+
+    kind: str
+    function: str
+    statement: ast.stmt
+    parent: ast.AST
+    field: str
+    index: int | None
+    replacement: ast.AST
+
+    def put(self, node: ast.AST) -> ast.AST:
+        """Puts a node in the place; returns what stood there."""
+        held = getattr(self.parent, self.field)
+        old: ast.AST = held if self.index is None else held[self.index]
+        if self.index is None:
+            setattr(self.parent, self.field, node)
+        else:
+            held[self.index] = node
+        return old
+
+
+def changes(source: str, number: int | None = None, seed: int | str = 0) -> list[Change]:
+    """So many of the changes of a module, drawn by the seed; all of them for None or where there are fewer."""
+    tree = ast.parse(source)
+    sites = list(_sites(tree, tree, ""))
+    if number is not None and number < len(sites):
+        chosen = sorted(random.Random(str(seed)).sample(range(len(sites)), number))
+        sites = [sites[index] for index in chosen]
+    return [_change(tree, site) for site in sites]
+
+
+def count(source: str) -> int:
+    """How many changes there are of a module."""
+    tree = ast.parse(source)
+    return sum(1 for _ in _sites(tree, tree, ""))
+
+
+def keys(source: str) -> set[tuple[str, str, str]]:
+    """The keys of all changes of a module."""
+    tree = ast.parse(source)
+    return {(site.function, *_lines(site)) for site in _sites(tree, tree, "")}
+
+
+def unchanged(source: str) -> str:
+    """The module as a change is written, without one: no comments, and nothing else is different."""
+    return ast.unparse(ast.parse(source))
+
+
+def _change(tree: ast.Module, site: Site) -> Change:
+    before, after = _lines(site)
+    old = site.put(site.replacement)
+    text = ast.unparse(tree)
+    site.put(old)
+    return Change(site.kind, site.function, getattr(old, "lineno", 0), before, after, text)
+
+
+def _lines(site: Site) -> tuple[str, str]:
+    """The statement without and with the change."""
+    before = _header(site.statement)
+    old = site.put(site.replacement)
+    after = _header(site.replacement if old is site.statement else site.statement)
+    site.put(old)
+    return before, after
+
+
+def _header(statement: ast.AST) -> str:
+    """A statement in one line, without the ones inside of it."""
+    shown = copy.copy(statement)
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        if isinstance(getattr(shown, field, None), list):
+            setattr(shown, field, [])
+    if isinstance(shown, ast.FunctionDef | ast.ClassDef):
+        shown.decorator_list = []
+    return " ".join(ast.unparse(shown).split())
+
+
+def _sites(parent: ast.AST, statement: ast.AST, function: str) -> Iterator[Site]:
+    """The places below a node, in the order of the text."""
+    if isinstance(parent, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        function = f"{function}.{parent.name}".lstrip(".")
+    if isinstance(parent, ast.stmt):
+        statement = parent
+    for field, value in ast.iter_fields(parent):
+        if field in UNCHANGED_FIELDS or _is_message(parent, field):
+            continue
+        for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(node, ast.AST) or _is_left_alone(node):
+                continue
+            own = node if isinstance(node, ast.stmt) else statement
+            assert isinstance(own, ast.stmt)
+            for kind, replacement in _replacements(node, parent, field):
+                yield Site(kind, function, own, parent, field, index, replacement)
+            yield from _sites(node, statement, function)
+
+
+def _is_message(parent: ast.AST, field: str) -> bool:
+    """The exception that is raised: what it says is for the tests of messages."""
+    return isinstance(parent, ast.Raise) and field in ("exc", "cause")
+
+
+def _is_left_alone(node: ast.AST) -> bool:
+    """Checks of types alone; and `strict` of zip, a check of what has been checked."""
+    typing = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return typing or (isinstance(node, ast.keyword) and node.arg == "strict")
+
+
+def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[str, ast.AST]]:
+    """What may stand in the place of a node, with the kind of the change."""
+    if isinstance(node, ast.expr):
+        yield from (("branch", ast.Constant(value)) for value in _branches(parent, field))
+        yield from _other_expressions(node)
+    elif isinstance(node, ast.stmt):
+        yield from _other_statements(node)
+
+
+def _branches(parent: ast.AST, field: str) -> tuple[bool, ...]:
+    """What a condition may always be; an endless loop says nothing."""
+    if field == "test" and isinstance(parent, ast.If | ast.IfExp):
+        return (True, False)
+    if field == "test" and isinstance(parent, ast.While):
+        return (False,)
+    return (True,) if field == "ifs" else ()
+
+
+def _other_expressions(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:
+    match node:
+        case ast.Compare():
+            for index, operator in enumerate(node.ops):
+                ops = [*node.ops[:index], COMPARISONS[type(operator)](), *node.ops[index + 1 :]]
+                yield "comparison", ast.Compare(node.left, ops, node.comparators)
+        case ast.Constant() if not isinstance(node.value, str | bytes) and node.value not in (None, ...):
+            yield from (("constant", ast.Constant(value)) for value in _other_constants(node.value))
+        case ast.BoolOp():
+            yield "operator", ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+        case ast.BinOp() if not (_is_text(node.left) or _is_text(node.right)):
+            yield "operator", ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
+        case ast.UnaryOp():
+            yield "operator", node.operand
+
+
+def _other_statements(node: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
+    match node:
+        case ast.AugAssign() if not _is_text(node.value):
+            yield "operator", ast.AugAssign(node.target, OPERATORS[type(node.op)](), node.value)
+        case ast.Return() if node.value is not None and not _is_none(node.value):
+            yield "return", ast.Return(ast.Constant(None))
+        case ast.Raise():
+            yield "branch", ast.Pass()
+        case ast.Continue():
+            yield "branch", ast.Break()
+        case ast.Break():
+            yield "branch", ast.Continue()
+        case ast.Expr(value=ast.Call()):
+            yield "call", ast.Pass()
+
+
+def _other_constants(value: complex) -> tuple[complex, ...]:
+    if isinstance(value, bool):
+        return (not value,)
+    if isinstance(value, int):
+        return (value + 1, value - 1) if value > 0 else (value + 1,)
+    return (value * 2 if value else 1.0,)
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Other operators of texts are errors of type."""
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None

@@ -1,0 +1,139 @@
+"""The changes of many modules against their tests, the modules as they are first, by several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.mutants.changes import Change, changes, count, keys, unchanged
+from tests.mutants.reasons import Reason
+from tests.mutants.table import PACKAGE, Module
+from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
+
+LIMIT = 900.0  # seconds for the tests of an unchanged module
+Task = TypeVar("Task")
+Done = TypeVar("Done")
+HERE: dict[str, Copy] = {}  # of this process
+
+
+@dataclass
+class Row:
+    """What became of a module's changes."""
+
+    module: Module
+    sites: int  # changes that there are
+    tried: int = 0
+    killed: set[tuple[str, str, str]] = field(default_factory=set)  # by `Change.key`
+    survivors: list[Change] = field(default_factory=list)
+    control: Outcome | None = None
+    faults: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def workers(root: Path, number: int) -> Iterator[Executor]:
+    """Processes with a copy of the project each; the copies are gone afterwards."""
+    # No multiprocessing.Pool, whose processes are daemons: tests could start none.
+    context: Any = multiprocessing.get_context("fork")
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        ProcessPoolExecutor(number, context, _begin, (root, Path(folder))) as executor,
+    ):
+        yield executor
+
+
+def as_done(executor: Executor, function: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
+    """What a function makes of each task, in the order in which that is known."""
+    for future in as_completed([executor.submit(function, task) for task in tasks]):
+        yield future.result()
+
+
+def _begin(root: Path, folder: Path) -> None:
+    # A short name: the path of a socket has some hundred characters at most.
+    HERE["copy"] = Copy(root, folder / multiprocessing.current_process().name.rpartition("-")[2])
+
+
+def survey(
+    modules: Sequence[Module], root: Path, pool: Executor, sample: int | None, seed: int, say: Callable[[str], None]
+) -> list[Row]:
+    """A row for each module: tests without a change, then with every chosen one; what survives is said at once."""
+    rows = {module.file: _row(module, root) for module in modules}
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows.values():
+        groups.setdefault(row.module.tests, {})[_path(row.module)] = unchanged(_source(root, row.module))
+    for tests, outcome in as_done(pool, _control, groups.items()):
+        say(f"unchanged: {outcome.ending}, {outcome.seconds:.1f} s: {' '.join(tests)}")
+        for row in rows.values():
+            if row.module.tests == tests:
+                row.control = outcome
+                if outcome.ending != "passed":
+                    row.faults.append(f"the tests of the unchanged module end with: {outcome.ending}\n{outcome.tail}")
+    tasks = [
+        (row.module, change, _limit(row.control.seconds))
+        for row in rows.values()
+        if row.control is not None and not row.faults
+        for change in changes(_source(root, row.module), sample, _seed(seed, row.module.file))
+    ]
+    for number, (file, change, outcome) in enumerate(as_done(pool, _try, tasks), start=1):
+        row = rows[file]
+        row.tried += 1
+        if outcome.killed:
+            row.killed.add(change.key)
+        else:
+            row.survivors.append(change)
+            say(f"{file}:{change.line} {change.function}: `{change.before}` -> `{change.after}` survives")
+        if number % 20 == 0:
+            say(f"{number} of {len(tasks)} changes")
+    for row in rows.values():
+        row.survivors.sort(key=lambda change: (change.line, change.after))
+    return list(rows.values())
+
+
+def _row(module: Module, root: Path) -> Row:
+    return Row(module, count(_source(root, module)))
+
+
+def _source(root: Path, module: Module) -> str:
+    return (root / PACKAGE / module.file).read_text(encoding="utf-8")
+
+
+def _seed(seed: int, file: str) -> int:
+    """Another one for each module, so that a module's changes do not depend on which others are tried."""
+    return zlib.crc32(f"{seed} {file}".encode())
+
+
+def _limit(seconds: float) -> float:
+    return SLOWER * seconds + PATIENCE
+
+
+def _control(group: tuple[tuple[str, ...], dict[str, str]]) -> tuple[tuple[str, ...], Outcome]:
+    """Tests with all of their modules written as a change is, without one."""
+    tests, texts = group
+    return tests, HERE["copy"].trial(texts, tests, LIMIT)
+
+
+def _try(task: tuple[Module, Change, float]) -> tuple[str, Change, Outcome]:
+    module, change, limit = task
+    return module.file, change, HERE["copy"].trial({_path(module): change.source}, module.tests, limit)
+
+
+def _path(module: Module) -> str:
+    return f"{PACKAGE}/{module.file}"
+
+
+def stale(reasons: Sequence[Reason], rows: Sequence[Row], root: Path) -> list[str]:
+    """Sentences about reasons for changes of these modules that there are no longer, or that tests notice."""
+    sentences = []
+    for row in rows:
+        mine = {reason.key: reason for reason in reasons if reason.module == row.module.file}
+        gone, noticed = mine.keys() - keys(_source(root, row.module)), mine.keys() & row.killed
+        for key in sorted(gone | noticed):
+            why = "there is no such change" if key in gone else "its tests notice it"
+            sentences.append(f"{row.module.file}, {key[0]}: a reason is given for `{key[2]}`, and {why}")
+    return sentences

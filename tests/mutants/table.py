@@ -1,0 +1,114 @@
+"""Which tests are meant to hold which module: the smallest set, the quickest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = "src/in4310repro"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module, the part of the package that it is counted under, and its test files."""
+
+    room: str
+    file: str
+    tests: tuple[str, ...]
+
+
+FEATURES = ("test_statistics", "test_hooks", "test_outputs")
+FEATURE_TESTS = {
+    "blocks": ("test_blocks", "test_range"),
+    "covariance": ("test_covariance", "test_range", "test_blocks"),
+    "distributed": ("test_blocks", "test_distributed"),
+    "flat": ("test_statistics", "test_blocks"),
+    "hooks": ("test_hooks", "test_inputs"),
+    "inputs": ("test_inputs", "test_hooks"),
+    "kernel": ("test_kernel",),
+    "moments": ("test_blocks",),
+    "nesting": ("test_outputs", "test_inputs"),
+    "outputs": ("test_outputs", "test_statistics"),
+    "result": ("test_statistics", "test_blocks"),
+    "selection": ("test_outputs", "test_statistics"),
+    "sparsity": ("test_sparsity", "test_statistics"),
+    "spectra": ("test_spectra",),
+    "state": ("test_blocks",),
+    "statistics": FEATURES,
+    "stream": ("test_statistics", "test_blocks"),
+}
+ARITHMETIC_TESTS = {
+    "buffers": ("test_functions", "test_normalisation", "test_modules"),
+    "convolutions": ("test_convolution", "test_functions", "test_weight_gradient", "test_modules"),
+    "functions": ("test_functions", "test_linear", "test_loss", "test_normalisation"),
+    "library": ("test_library", "test_linear"),
+    "matrices": ("test_product", "test_linear"),
+    "modules": ("test_normalisation", "test_modules"),
+    "peak": ("test_library",),
+    "pooling": ("test_functions", "test_modules"),
+    "self_test": ("test_self_test",),
+    "steps": ("test_steps",),
+}
+RUN_TESTS = {
+    "arrays": ("tests/test_files.py", "tests/runs/test_folder.py", "tests/runs/test_hostile_folders.py"),
+    "selection": ("tests/runs/test_selection.py",),
+}
+RUNS = ("tests/runs/test_folder.py", "tests/runs/test_hostile_folders.py")
+READERS = ("grids", "files", "labels", "numbers", "reports", "subjects")
+# What reports of all habits say is held by the last ones.
+HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
+READER_TESTS = (*(f"tests/audit/readers/test_{name}.py" for name in READERS), *HABITS)
+AUDIT = (
+    "document",
+    "units",
+    "intervals",
+    "oddities",
+    "core",
+    "image_sets",
+    "html",
+    "command",
+    "accusations",
+    "examine",
+)
+AUDIT_TESTS = (*(f"tests/audit/test_{name}.py" for name in AUDIT), *HABITS)
+
+
+def modules(root: Path) -> list[Module]:
+    """All modules, in the order of the table."""
+    return [
+        Module("metrics", "metrics.py", ("tests/test_metrics.py",)),
+        *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
+        Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
+        Module("evaluation", "evaluation.py", ("tests/test_evaluation.py",)),
+        *(_module(root, path, _tests(root, "golden"), "golden") for path in _files(root, "golden")),
+        *(_module(root, path, _tests(root, "checkpoints"), "checkpoints") for path in _files(root, "checkpoints")),
+        *(_module(root, path, RUN_TESTS.get(path.stem, RUNS), "runs") for path in _files(root, "runs")),
+        *(_module(root, path, AUDIT_TESTS, "audit") for path in _files(root, "audit")),
+        *(_module(root, path, READER_TESTS, "audit") for path in _files(root, "audit/readers")),
+        *_room(root, "arithmetic", ARITHMETIC_TESTS, "tests/arithmetic", ()),
+    ]
+
+
+def _room(
+    root: Path, room: str, names: dict[str, tuple[str, ...]], folder: str, others: tuple[str, ...]
+) -> list[Module]:
+    """Modules of a folder, each with test files of another folder by name."""
+    paths = _files(root, room)
+    return [
+        _module(root, path, tuple(f"{folder}/{n}.py" for n in names.get(path.stem, others)), room) for path in paths
+    ]
+
+
+def _files(root: Path, folder: str) -> list[Path]:
+    """The modules of a folder, without those that only say what there is; or the one of that name."""
+    paths = sorted((root / PACKAGE).glob(f"{folder}.py")) + sorted((root / PACKAGE / folder).glob("*.py"))
+    return [path for path in paths if path.name != "__init__.py"]
+
+
+def _tests(root: Path, name: str) -> tuple[str, ...]:
+    """The test files whose names begin like that."""
+    return tuple(str(path.relative_to(root)) for path in sorted((root / "tests").glob(f"test_{name}*.py")))
+
+
+def _module(root: Path, path: Path, tests: tuple[str, ...], room: str) -> Module:
+    return Module(room, str(path.relative_to(root / PACKAGE)), tests)

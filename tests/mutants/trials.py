@@ -1,0 +1,198 @@
+"""One change at a time, tried in a process forked from one that has imported the libraries and none of our modules."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+# Everything slow that a test imports and that is not ours.
+LIBRARIES = (
+    "beartype.claw",
+    "filelock",
+    "imagehash",
+    "numpy.testing",
+    "platformdirs",
+    "anyio.pytest_plugin",
+    "jaxtyping._pytest_plugin",
+    "pytest_benchmark.plugin",
+    "xdist.plugin",
+    "matplotlib.pyplot",
+    "multiprocessing.forkserver",
+    "pydantic",
+    "rich.progress",
+    "safetensors.torch",
+    "scipy.optimize",
+    "sklearn.metrics",
+    "torch.distributed",
+    "torchvision",
+    "typer.testing",
+)
+COPIED = ("src", "tests", "golden", "docs", "reports", "pyproject.toml", "setup.py", "noxfile.py", "README.md")
+MEMORY = 20 << 30  # bytes of addresses: a loop that fills the memory is stopped
+SLOWER = 4.0  # times what the unchanged module takes, and PATIENCE more: then a change runs without end
+PATIENCE = 20.0  # seconds
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the tests ended: "passed", "failed", "no tests", "out of time" or a signal; and the last lines printed."""
+
+    ending: str
+    seconds: float
+    tail: str
+
+    @property
+    def killed(self) -> bool:
+        """Whether the tests can tell."""
+        return self.ending not in ("passed", "no tests")
+
+
+def import_libraries(names: Iterable[str] = LIBRARIES) -> None:
+    """Imports what is installed of these, on one thread: a fork of several has one of them alone."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    # What stays is not looked at by each of the collections of garbage that pytest asks for.
+    gc.collect()
+    gc.freeze()
+
+
+class Copy:
+    """A copy of the project in a folder of its own, where one module at a time has another text."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root = folder / "project"
+        self._temporary = folder / "tmp"
+        self._runs = folder / "runs"
+        self._clock = 1_000_000_000
+        for name in COPIED:
+            source = root / name
+            ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
+            if source.is_dir():
+                shutil.copytree(source, self.root / name, ignore=ignored)
+            elif source.exists():
+                self.root.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, self.root / name)
+        self._runs.mkdir()
+
+    def trial(self, texts: Mapping[str, str], tests: tuple[str, ...], limit: float) -> Outcome:
+        """Runs the tests with other texts of some files, which are what they were afterwards."""
+        originals = {self.root / file: (self.root / file).read_bytes() for file in texts}
+        try:
+            for file, text in texts.items():
+                self._write(self.root / file, text.encode())
+            return self.run(tests, limit)
+        finally:
+            for path, original in originals.items():
+                self._write(path, original)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        # Python takes compiled modules by the second and the size of the source.
+        self._clock += 2
+        os.utime(path, (self._clock, self._clock))
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()
+
+    def run(self, tests: tuple[str, ...], limit: float) -> Outcome:
+        """Runs tests in a process of its own, as long as the limit allows."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._temporary.mkdir()
+        log = self._temporary / "log"
+        start = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                code = self._child(tests, log)
+            except BaseException:
+                os.write(1, traceback.format_exc().encode())
+            finally:
+                os._exit(code)
+        ending = _wait(child, start + limit)
+        tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        return Outcome(ending, time.monotonic() - start, tail)
+
+    def _child(self, tests: tuple[str, ...], log: Path) -> int:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        output = os.open(log, os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.stdout, sys.stderr = io.TextIOWrapper(os.fdopen(1, "wb", 0)), io.TextIOWrapper(os.fdopen(2, "wb", 0))
+        os.chdir(self.root)
+        # Ours, with the project that started this; the libraries stay.
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "in4310repro")]:
+            del sys.modules[name]
+        # Processes that tests start would begin by importing it.
+        sys.modules["__main__"] = ModuleType("__main__")
+        places = [str(self.root / "src"), str(self.root)]
+        sys.path[:0] = places
+        tempfile.tempdir = str(self._temporary)
+        os.environ |= {"PYTHONPATH": os.pathsep.join(places), "TMPDIR": str(self._temporary)}
+        words = [
+            "-x",
+            "-q",
+            "-W",
+            "ignore:Module already imported",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:randomly",
+            *tests,
+        ]
+        code = int(pytest.main(words, plugins=[SharedRuns(self._runs)]))
+        sys.stdout.flush()
+        return code
+
+
+class SharedRuns:
+    """Whole runs that tests read are made once, by the unchanged modules."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def pytest_collection_finish(self) -> None:
+        if Path("tests/golden_cases.py").exists():
+            vars(importlib.import_module("tests.golden_cases"))["SHARED"] = self._folder
+
+
+def _wait(child: int, until: float) -> str:
+    """How a process ends; it and all that it started are gone afterwards."""
+    ending = "out of time"
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            ending = _ending(os.waitstatus_to_exitcode(status))
+            break
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    if ending == "out of time":
+        os.waitpid(child, 0)
+    return ending
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return signal.Signals(-code).name
+    return {0: "passed", int(pytest.ExitCode.NO_TESTS_COLLECTED): "no tests"}.get(code, "failed")
