@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +12,16 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from in4310repro.cli.options import default_folder
+from in4310repro.config import to_json
 from in4310repro.data.folders import Catalogue, Entry, catalogue
 from in4310repro.data.images import decode, load_images
 from in4310repro.data.splits import parse_sizes, stratified_split
+from in4310repro.files import json_bytes, write_file
 from in4310repro.presets import PRESETS, configure, default_names, with_counts
 from in4310repro.progress import Progress
+from in4310repro.report.page import may_write
+from in4310repro.runs.finished import FinishedRun
 from tests.builders import write_class_folders
 from tests.conftest import Call
 
@@ -92,26 +96,34 @@ def test_own_images_are_trained_and_reported_under_their_name_beside_no_numbers_
     for text in (page, html):
         assert "mine: images of 3 classes" in text
         assert not [word for word in ("riginal", "0.9882", "98.8", "cenes in six") if word in text]
-    # The same name elsewhere is other data.
-    other = write_class_folders(tmp_path / "else" / "mine", dict.fromkeys(("cat", "dog", "owl"), 10))
-    assert call("train", *words, f"{other}")[0] == 0
-    assert json.loads((tmp_path / "runs/mine-2/config.json").read_bytes())["data"] == f"{other}"
-    assert call("report", *words, f"{other}")[0] == 0
-    assert (tmp_path / "reports/mine-2/index.html").is_file()
-    assert (tmp_path / "reports/mine/report.md").read_text(encoding="utf-8") == page
+
+
+def test_the_same_name_elsewhere_is_other_data_and_gets_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, data in (("mine", "photos/mine"), ("mine-2", "else/mine")):
+        config = to_json(configure("tiny", None, {"data": f"{tmp_path / data}", "split": "4/4/4"}))
+        write_file(tmp_path / "runs" / folder / "config.json", json_bytes(config))
+    for data, folder in (("photos/mine", "mine"), ("else/mine", "mine-2"), ("third/mine", "mine-3"), ("new", "new")):
+        assert default_folder("tiny", data) == Path("runs") / folder
     # Images that moved are found in the run that they made.
-    assert call("report", *words, f"{mine.rename(tmp_path / 'mine')}")[0] == 0
-    assert not (tmp_path / "reports/mine-3").exists()
+    assert default_folder("tiny", "moved/mine", to_read=True) == Path("runs/mine")
 
 
-def test_a_report_replaces_its_own_and_none_of_another_run(call: Call, own_run: Path, tmp_path: Path) -> None:
-    words = ("report", "--preset", "tiny", "--out", f"{own_run}", "--no-photographs")
-    for _ in range(2):
-        assert call(*words)[1].startswith("wrote reports/tiny/report.md")
-    record = json.loads((tmp_path / "reports/tiny/run.json").read_bytes())
-    record["files_sha256"]["split.csv"] = "0" * 64
-    (tmp_path / "reports/tiny/run.json").write_text(json.dumps(record), encoding="utf-8")
-    assert call(*words)[1].startswith("wrote reports/tiny-2/report.md")
+def test_a_report_replaces_its_own_and_none_of_another_run(finished_run: Path, tmp_path: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    hashes = run.files.manifest()
+    for report, may in (
+        ({"files_sha256": hashes}, True),
+        ({"files_sha256": hashes | {"scores.npz": "0" * 64}}, True),
+        ({"files_sha256": hashes | {"split.csv": "0" * 64}}, False),
+        ({"files_sha256": hashes | {"config.json": "0" * 64}}, False),
+        ({"files_sha256": 7}, True),
+    ):
+        write_file(tmp_path / "run.json", json_bytes(report))
+        assert may_write(run, tmp_path) == may
+    assert may_write(run, tmp_path / "nowhere")
 
 
 def test_all_unreadable_images_are_named_at_once_of_whatever_part(call: Call, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ print(json.dumps({row.module.room: [row.tried, sorted(key[2] for key in row.kill
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_what_asserts_nothing_leaves_survivors_and_what_fails_without_a_change_kills_none(tmp_path: Path) -> None:
     for name, (module, test) in MADE_UP.items():
         for file, text in ((f"src/in4310repro/{name}.py", module), (f"tests/test_{name}.py", test.format(name))):

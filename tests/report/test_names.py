@@ -165,8 +165,9 @@ def test_every_class_is_a_row_of_the_markdown_page_under_its_name(published: Pub
     rows = rows_of(published.report / "report.md")
     # Among tables of three columns, those of losses and of accuracies too.
     first = [row[0] for row in rows if len(row) == 3]
-    assert all(first.count(name) == 4 for name in ("class", "mean", *map(visible, CLASSES)))
-    assert {len(row) for row in rows} == {2, 3, 4, 6}
+    tables = first.count("class")
+    assert tables > 1
+    assert all(first.count(name) == tables for name in ("mean", *map(visible, CLASSES)))
 
 
 def test_every_class_is_a_cell_of_the_html_page_under_its_name_and_no_tag(published: Published) -> None:
