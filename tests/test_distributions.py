@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.long(200)]
 def run(*words: str | Path, **environment: str) -> str:
     """What a command prints; its errors are part of the failure."""
     command = [f"{word}" for word in words]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | environment, check=False)
+    around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=around | environment, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
