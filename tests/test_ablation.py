@@ -54,16 +54,19 @@ def changed(report: Any, protocol: str) -> set[str]:
     return {name.split(",")[0] for name in corrected if others[name] != corrected[name]}
 
 
+@pytest.mark.slow
 def test_deviations_of_the_features_change_features_alone(report: Any) -> None:
     assert changed(report, Deviation.PADDED_DENOMINATOR) == {"non-positive share"}
     assert changed(report, Deviation.BATCH_NORM_IN_TRAIN_MODE) == {"largest eigenvalue"}
     assert changed(report, Deviation.ACCUMULATOR_NOT_RESET) == {"largest eigenvalue"}
 
 
+@pytest.mark.slow
 def test_logits_change_average_precision_alone(report: Any) -> None:
     assert changed(report, Deviation.AP_FROM_LOGITS) == {"test mAP"}
 
 
+@pytest.mark.slow
 def test_only_what_deviates_before_the_scores_is_trained(report: Any) -> None:
     assert set(report["runs"]) == {CORRECTED, PUBLISHED}
 
@@ -81,6 +84,7 @@ def test_on_images_that_it_never_read_its_network_is_no_better(experiment: Any) 
     assert numbers[CORRECTED]["accuracy on unseen images"] is None
 
 
+@pytest.mark.slow
 def test_the_page_has_a_row_per_number_a_column_per_protocol_and_its_command(written: Path, report: Any) -> None:
     text = (written / "ablation.md").read_text()
     assert f"`nox -s ablation -- {command_line_options(CONFIG)} --deviations {','.join(PROTOCOLS)}`" in text
@@ -90,6 +94,7 @@ def test_the_page_has_a_row_per_number_a_column_per_protocol_and_its_command(wri
     assert "| test mAP |" in text
 
 
+@pytest.mark.slow
 def test_only_named_deviations_are_run_and_a_finished_training_is_taken_as_it_is(
     written: Path, report: Any, numerics: Numerics, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def few_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contenders_module, "PEERS", peers)
 
 
+@pytest.mark.slow
 def test_report_has_a_row_for_every_contender_and_names_what_is_not_installed(
     few_peers: None, tmp_path: Path, numerics: Numerics
 ) -> None:

@@ -214,6 +214,7 @@ def soak(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None)
     return Soak(tmp_path_factory.mktemp("soak"))
 
 
+@pytest.mark.slow
 @OPTIMIZERS_OF_KILLED
 def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, soak: Soak) -> None:
     generator = generator_for(0, "kill", position)

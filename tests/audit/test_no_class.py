@@ -168,3 +168,20 @@ def test_a_table_of_targets_and_actual_values_has_no_classes(text: str) -> None:
     of_classes = text.replace("Test case", "Class").replace("| Test |", "| Class |").replace("Requirement", "Class")
     assert of_classes != text
     assert any(classes(made) for made in read(of_classes.replace("Actual", "Accuracy")).tables)
+
+
+@pytest.mark.parametrize(("sizes", "rank"), [({}, Rank.UNLESS), ({"ant": 50, "bee": 40, "cat": 60}, Rank.IMPOSSIBLE)])
+def test_a_class_with_images_of_its_own_cannot_be_left_out_of_a_macro_mean(sizes: dict[str, int], rank: Rank) -> None:
+    # (0.82 + 0.95) / 2 without cat, whose 54 of 60 lie between them.
+    text = "Recall of ant: 0.8200\nRecall of bee: 0.9500\nRecall of cat: 0.9000\nMacro recall: 0.8850\n"
+    (finding,) = audit(text, sizes=sizes, power=False).findings
+    assert finding.rank is rank
+
+
+def test_a_class_named_by_a_letter_of_the_measure_is_one() -> None:
+    lines = [
+        f"{name}: precision 0.{place}25, recall 0.{place}5, F1 0.{place}333" for place, name in enumerate("abcde", 1)
+    ]
+    tables = read("\n".join(lines)).tables
+    for measure in (Measure.PRECISION, Measure.RECALL, Measure.F1):
+        assert {name for table in tables for name in classes(table, measure)} == set("abcde")

@@ -72,6 +72,7 @@ def command(pictures: Path, out: Path, *launcher: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_path: Path, numerics: Numerics) -> None:
     # As torchrun has it: LAPACK's last bits depend on the number.
     torch.set_num_threads(1)

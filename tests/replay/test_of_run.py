@@ -53,6 +53,7 @@ def replayed(folder: Path, numerics: Numerics, draws: int = 0, data: str | None 
     return replay(FinishedRun.open(folder), draws, 0, numerics, data)
 
 
+@pytest.mark.slow
 def test_a_replay_prints_what_was_trained_again_what_it_is_worth_and_what_it_does_not_show(
     kept_run: Path, call: Call
 ) -> None:

@@ -28,7 +28,11 @@ from in4310repro.tensors import tensor_bytes
 from in4310repro.text import visible
 from tests.builders import write_class_folders, write_images
 
-pytestmark = [pytest.mark.long(15), pytest.mark.skipif(sys.platform == "win32", reason="it has no such names")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long(15),
+    pytest.mark.skipif(sys.platform == "win32", reason="it has no such names"),
+]
 
 CLASSES = (
     *("a|b", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "`code`", "$x$", "# a"),

@@ -32,7 +32,9 @@ def variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Itera
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
         # A summary that was taken for a class is the first or last row, and lies between the classes.
-        edge = name in (names[0], names[-1]) and _is_between(parts[name], [parts[n] for n in names if n != name])
+        others = [each for each in names if each != name]
+        edge = name in (names[0], names[-1]) and _is_between(parts[name], [parts[other] for other in others])
+        edge = edge and not _has_images_of_its_own(name, others, sheet.sizes)
         if edge or LEFT_OUT.fullmatch(name.lower()):
             yield Variant(parts=_without(parts, [name]), condition=f"{name} is no class, or left out of the mean")
     subtotals = _subtotals(parts)
@@ -44,6 +46,11 @@ def variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Itera
         given = {_name(cell): cell for cell in added if _name(cell) not in parts}
         if given:
             yield Variant(parts={**parts, **given}, condition=f"{', '.join(given)}: a class, too")
+
+
+def _has_images_of_its_own(name: str, others: Sequence[str], sizes: Mapping[str, int]) -> bool:
+    """Whether a row has a known size that is not that of all other rows together."""
+    return sizes.get(name, 0) > 0 and sizes[name] != sum(sizes.get(other, 0) for other in others)
 
 
 def _is_between(cell: Cell, others: Sequence[Cell]) -> bool:

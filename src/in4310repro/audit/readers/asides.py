@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -28,8 +29,9 @@ def asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
 
 def form(value: LineValue) -> str:
     """The label with a sign in place of the name: `accuracy of {}`."""
-    name = value.subject.class_name or ""
-    return " ".join(value.label.lower().replace(name.lower(), "{}", 1).split()) if name else value.label.lower()
+    name, label = value.subject.class_name or "", value.label.lower()
+    # As a word: a class may be called c, which stands in precision too.
+    return " ".join(re.sub(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "{}", label, count=1).split()) if name else label
 
 
 def _is_of_no_class(value: LineValue) -> bool:
