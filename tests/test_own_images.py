@@ -83,6 +83,7 @@ def test_runs_and_reports_are_named_after_the_folder_of_the_images(
     assert first(default_names(preset, data)) == names
 
 
+@pytest.mark.slow
 def test_own_images_are_trained_and_reported_under_their_name_beside_no_numbers_of_the_original(
     call: Call, tmp_path: Path
 ) -> None:

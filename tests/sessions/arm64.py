@@ -31,7 +31,7 @@ DEBIAN_PACKAGES = ("python3", "libstdc++6", "libgomp1")
 TORCH = ("torch==2.9.1", "torchvision==0.24.1")
 # Wheels in the versions that this Python has: what the package and torch import.
 SHARED = (
-    *("annotated-types", "pydantic", "pydantic-core", "typing-inspection"),
+    *("annotated-types", "platformdirs", "pydantic", "pydantic-core", "typing-inspection"),
     *("cloudpickle", "filelock", "fsspec", "jaxtyping", "jinja2", "joblib", "markdown-it-py", "markupsafe", "mdurl"),
     *("mpmath", "narwhals", "networkx", "numpy", "pillow", "pygments", "rich", "safetensors", "scikit-learn", "scipy"),
     *("sympy", "threadpoolctl", "typing-extensions"),

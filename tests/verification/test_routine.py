@@ -29,6 +29,7 @@ def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_cl
     assert last.endswith(f"sha256 {RunFolder(finished_run).manifest_sha256()}")
 
 
+@pytest.mark.slow
 def test_a_run_is_verified_within_the_tolerance_in_native_arithmetic_of_another_class(
     finished_run: Path, numerics: Numerics
 ) -> None:
@@ -55,6 +56,7 @@ def test_one_flipped_bit_in_the_run_is_found(name: str, position: int, own_run: 
     assert any(file in difference for difference in changed_files(RunFolder(own_run)))
 
 
+@pytest.mark.slow
 def test_changed_weights_change_all_that_follows_from_them_even_where_the_manifest_was_forged(
     own_run: Path, numerics: Numerics
 ) -> None:
@@ -70,6 +72,7 @@ def test_changed_weights_change_all_that_follows_from_them_even_where_the_manife
     assert differences[-1].endswith("best.safetensors: fc.weight, 1 in all")
 
 
+@pytest.mark.slow
 def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(
     linked_run: Path, numerics: Numerics
 ) -> None:
