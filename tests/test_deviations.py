@@ -101,6 +101,7 @@ def test_a_published_run_is_predicted_again_to_the_bit(published: FinishedRun, n
     assert verified.bitwise
 
 
+@pytest.mark.slow
 def test_everything_drawn_and_printed_carries_the_label(
     published: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,7 @@ def test_with_a_shared_split_the_loaders_read_the_test_part(
         assert task.training.paths == tuple(entry.path for entry in parts["test"])
 
 
+@pytest.mark.slow
 def test_a_run_with_warm_starts_resumes_to_the_same_bits(
     numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

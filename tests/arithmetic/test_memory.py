@@ -39,6 +39,7 @@ LISTS = "convolution(torch.ones(1, 1, 200, 200), torch.ones(1, 1, 200, 200), Non
 PACKED = "convolution(torch.ones(1, 1, 1, 1), torch.ones(40_000, 1, 30, 30), None, (1, 1), (15, 15))"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits address space as Linux does")
 def test_a_kernel_without_memory_raises_and_the_process_goes_on() -> None:

@@ -103,7 +103,9 @@ def test_two_training_steps_have_equal_bits_on_every_instruction_set_and_number_
     assert_same_bits_everywhere(lambda: trained(portable(network("resnet18")), *batch(17)))
 
 
-@pytest.mark.parametrize("name", ["resnet50", "vgg11_bn", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "vgg11_bn")), "mobilenet_v2"]
+)
 def test_a_training_step_of_other_networks_has_equal_bits_everywhere(name: str) -> None:
     assert_same_bits_everywhere(lambda: trained(portable(network(name)), *batch(3), steps=1))
 
