@@ -47,10 +47,14 @@ def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
     Raises:
         ValueError: it has fewer.
     """
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(nearest(folder)).free
     if need > free:
         raise ValueError(f"{what} {in_gib(need)} below {folder}, where {in_gib(free)} are free")
+
+
+def nearest(folder: Path) -> Path:
+    """The folder itself or, where it is not there yet, the innermost one around it that is."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def in_gib(count: int) -> str:

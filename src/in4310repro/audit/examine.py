@@ -68,15 +68,7 @@ def audit(
     """
     totals = [images] if isinstance(images, int) else list(images or [])
     given = [sizes] if isinstance(sizes, Mapping) else list(sizes or [])
-    options = Options(
-        images=totals[0] if totals else None,
-        more_images=tuple(totals[1:]),
-        sizes=given[0] if given else {},
-        more_sizes=tuple(given[1:]),
-        bound=bound,
-        folds=folds,
-        ceilings=ceilings or {},
-    )
+    options = Options.of_sets(totals, given, bound=bound, folds=folds, ceilings=ceilings or {})
     _check(options)
     document = read(source)
     if options.more_sizes:

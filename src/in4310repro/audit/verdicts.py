@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -132,6 +132,17 @@ class Options:
     bound: int | None = None  # the largest class size that is searched; None: chosen from the decimals
     folds: int | None = None
     ceilings: Mapping[str, Fraction] = field(default_factory=dict)
+
+    @classmethod
+    def of_sets(cls, images: Sequence[int], sizes: Sequence[Mapping[str, int]], **others: Any) -> Options:
+        """The options where images, and sizes of classes, are given for each of several image sets, or for none."""
+        return cls(
+            images=images[0] if images else None,
+            more_images=tuple(images[1:]),
+            sizes=sizes[0] if sizes else {},
+            more_sizes=tuple(sizes[1:]),
+            **others,
+        )
 
     @property
     def totals(self) -> tuple[int, ...]:

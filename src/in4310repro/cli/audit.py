@@ -35,16 +35,9 @@ def audit(
     if show:
         _show_recognised(files)
         return
-    totals, given = images or [], [command.sizes_of(each) for each in sizes or []]
-    options = Options(
-        images=totals[0] if totals else None,
-        more_images=tuple(totals[1:]),
-        sizes=given[0] if given else {},
-        more_sizes=tuple(given[1:]),
-        bound=bound,
-        folds=folds,
-        ceilings=command.ceilings_of(ceiling or []),
-    )
+    given = [command.sizes_of(each) for each in sizes or []]
+    ceilings = command.ceilings_of(ceiling or [])
+    options = Options.of_sets(images or [], given, bound=bound, folds=folds, ceilings=ceilings)
     outcomes = [command.outcome(file, options) for file in files]
     written = [command.write(each.audit, out) for each in outcomes if each.audit and out]
     if not quiet:

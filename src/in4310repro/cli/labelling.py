@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from in4310repro.cli.console import activate_as_recorded, print_line, print_text, progress
-from in4310repro.cli.options import Device, RunPath, choices
+from in4310repro.cli.options import Device, OfRun, RunPath
 
 
 def predict(
@@ -16,7 +16,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, and folders of images at any depth.")],
     out: Annotated[Path | None, typer.Option(help="A .csv or .json file; default: CSV on standard output.")] = None,
     device: Annotated[str | None, typer.Option(help=Device)] = None,
-    numerics: Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")] = None,
+    numerics: OfRun = None,
 ) -> None:
     """Say which class a run's network gives to images, with the softmax score of each class."""
     from in4310repro.runs.finished import FinishedRun

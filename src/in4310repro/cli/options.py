@@ -58,6 +58,9 @@ def choices(name: str) -> str:
     return f"{', '.join(others)} or {last}."
 
 
+OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
+
+
 class Overrides:
     """Options that every command which trains or reports takes; each is a field of `config.Config`."""
 

@@ -18,14 +18,13 @@ from in4310repro.cli.console import (
     print_text,
     progress,
 )
-from in4310repro.cli.options import Data, Device, JsonOut, RunPath, choices
+from in4310repro.cli.options import Data, Device, JsonOut, OfRun, RunPath, choices
 from in4310repro.numerics import Numerics
 
 Replay = Annotated[
     int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
 ]
 Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.")]
-OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
 def verify(
