@@ -42,6 +42,11 @@ def fused_double(left: float, right: float, addend: float) -> float:
     return float(Fraction(float(left)) * Fraction(float(right)) + Fraction(float(addend)))
 
 
+def part_of(steps: int) -> int:
+    """Steps of a part of so many: the largest power of two whose square is at most twice their number, at most 32."""
+    return min(32, 1 << ((2 * steps).bit_length() - 1) // 2)
+
+
 def chain(rows: Doubles) -> Doubles:
     """Rows added one after the other to zero."""
     total = np.zeros(rows.shape[1:], rows.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic.convolutions import convolution
-from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, root_mean_square
+from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, part_of, root_mean_square
 from tests.arithmetic.shapes import NAMES, Case, by_ours, by_torch, computed, error_ratios, random_case
 
 FORMULA = [
@@ -45,9 +46,10 @@ Step = tuple[int, Floats, Floats]  # number, factors
 
 @dataclass(frozen=True)
 class Order:
-    """Steps of a segment, where the bias comes in, and which steps count."""
+    """Steps of a segment and of a part, where the bias comes in, and which steps count."""
 
     segment: int = 128
+    part: Callable[[int], int] = part_of
     bias_last: bool = False
     count_inside: bool = False
 
@@ -55,26 +57,31 @@ class Order:
 OTHER_ORDERS = {
     "longer segments": Order(segment=256),
     "shorter segments": Order(segment=64),
+    "longer parts": Order(part=lambda steps: 2 * part_of(steps)),
+    "no parts": Order(part=lambda steps: steps),
     "bias at the end": Order(bias_last=True),
     "steps counted where they are inside": Order(count_inside=True),
 }
 
 
-def segmented(steps: list[Step], start: Floats, order: Order, depthwise: bool) -> Floats:
-    """The chain over segments of chains over steps, the first from `start`."""
-    segments = defaultdict(list)
-    for place, (number, left, right) in enumerate(steps):
-        counted = place if order.count_inside else number
-        segments[0 if depthwise else counted // order.segment].append((left, right))
-    zero = np.zeros_like(start)
-    total: Floats | None = None
-    for _, segment in sorted(segments.items()):
-        chain = start if total is None and not order.bias_last else zero
-        for left, right in segment:
-            chain = fused(left, right, chain)
-        total = chain if total is None else total + chain
-    if total is None:
+def segmented(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
+    """The chain over segments of chains over parts of chains over steps, the first segment from `start`."""
+    if not steps:
         return start
+    length, part = (number, number) if depthwise else (order.segment, min(order.segment, order.part(number)))
+    segments: dict[int, dict[int, Floats]] = defaultdict(dict)
+    zero = np.zeros_like(start)
+    for place, (step, left, right) in enumerate(steps):
+        counted = place if order.count_inside else step
+        parts = segments[counted // length]
+        parts[counted // part] = fused(left, right, parts.get(counted // part, start if depthwise else zero))
+    total: Floats | None = None
+    for _, parts in sorted(segments.items()):
+        chain = start if total is None and not order.bias_last and not depthwise else zero
+        for _, value in sorted(parts.items()):
+            chain = chain + value
+        total = chain if total is None else total + chain
+    assert total is not None
     return total + start if order.bias_last else total
 
 
@@ -90,9 +97,10 @@ def forward_formula(case: Case, maps: Tensor, weight: Tensor, bias: Tensor, orde
         for y, x, channel in np.ndindex(*case.kernel, inner):
             a, b = row * case.stride[0] + y - case.padding[0], column * case.stride[1] + x - case.padding[1]
             if 0 <= a < case.size[0] and 0 <= b < case.size[1]:
-                number = (y * case.kernel[1] + x) * inner + channel
-                steps.append((number, values[:, :, channel, a, b, None], weights[:, :, channel, y, x]))
-        result[..., row, column] = segmented(steps, start, order or Order(), case.depthwise)
+                step = (y * case.kernel[1] + x) * inner + channel
+                steps.append((step, values[:, :, channel, a, b, None], weights[:, :, channel, y, x]))
+        number = case.kernel[0] * case.kernel[1] * inner
+        result[..., row, column] = segmented(steps, number, start, order or Order(), case.depthwise)
     return torch.from_numpy(result.reshape(case.images, case.outputs, *case.result))
 
 
@@ -116,9 +124,10 @@ def backward_formula(case: Case, gradient: Tensor, weight: Tensor, order: Order 
             row = padded[0] // case.stride[0] - (rows - 1) + a
             column = padded[1] // case.stride[1] - (columns - 1) + b
             if 0 <= row < case.result[0] and 0 <= column < case.result[1]:
-                number = (a * columns + b) * outer + output
-                steps.append((number, values[:, :, output, row, column, None], weights[:, output, :, y, x]))
-        result[..., position[0], position[1]] = segmented(steps, start, order or Order(), case.depthwise)
+                step = (a * columns + b) * outer + output
+                steps.append((step, values[:, :, output, row, column, None], weights[:, output, :, y, x]))
+        number = rows * columns * outer
+        result[..., position[0], position[1]] = segmented(steps, number, start, order or Order(), case.depthwise)
     return torch.from_numpy(result.reshape(case.images, case.channels, *case.size))
 
 
@@ -160,27 +169,36 @@ def test_errors_on_the_layers_of_networks_are_at_or_below_torchs(case: Case) -> 
 @pytest.mark.parametrize(
     "case",
     [
-        Case(16, 256, (4, 4), 512, (1, 1), (2, 2), (0, 0)),  # weights of 1x1 over small maps: 1.23
-        Case(2, 13, (9, 15), 17, (5, 2), (1, 3), (2, 1)),  # few channels, an uneven kernel, the output: 2.03
-        Case(17, 5, (8, 10), 16, (1, 5), (1, 1), (1, 2)),  # the gradient of its maps: 1.81
+        Case(1, 160, (7, 14), 8, (3, 3), (2, 2), (3, 0), groups=8),  # weights of one small image: 1.18
+        Case(
+            9, 2, (10, 5), 3, (1, 5), (1, 3), (1, 1)
+        ),  # 15 steps that torch adds by tap, the gradient of the maps: 1.12
+        Case(17, 40, (3, 14), 24, (1, 1), (3, 1), (1, 1), groups=8),  # likewise 3 steps, and the output: 1.11, 1.05
     ],
     ids=str,
 )
-def test_errors_where_torch_adds_shorter_chains_are_at_most_about_twice_its(case: Case) -> None:
+def test_errors_are_less_than_a_quarter_above_torchs_where_it_adds_in_a_luckier_order(case: Case) -> None:
     ratios, deviations = error_ratios(case, draws=8)
-    assert (ratios <= 2.2 + 4 * deviations).all(), dict(zip(NAMES, ratios, strict=True))
+    assert (ratios <= 1.25 + 4 * deviations).all(), dict(zip(NAMES, ratios, strict=True))
 
 
-def test_200_random_convolutions_agree_with_double_and_have_equal_bits_on_every_instruction_set() -> None:
-    generator = np.random.default_rng(1)
+def test_200_random_convolutions_are_nearer_to_double_than_torch_and_have_equal_bits_on_every_instruction_set() -> None:
+    generator, sums = np.random.default_rng(1), np.zeros((2, 2))
     for number in range(200):
         case = random_case(generator)
-        exact = computed(case, by_torch, number, torch.float64)
-        for value, truth in zip(computed(case, by_ours, number)[:2], exact, strict=False):
-            # A chain of n steps errs by up to 3e-8 root n of its sum, on average; 128 make a segment.
-            assert root_mean_square(value - truth) <= 4e-7 * max(root_mean_square(truth), 1e-30), case
+        exact = computed(case, by_torch, number, torch.float64)[:2]
+        for place, truth in enumerate(exact):
+            scale = max(root_mean_square(truth), 1e-30)
+            ours, theirs = (
+                root_mean_square(computed(case, function, number)[place] - truth) / scale
+                for function in (by_ours, by_torch)
+            )
+            # A chain of n steps errs by up to 3e-8 root n of its sum, on average; chains have at most 32.
+            assert ours <= 2e-7, case
+            sums[place] += ours, theirs
         if number % 8 == 0:
             assert_same_bits_everywhere(lambda case=case: list(computed(case, by_ours)[:2]))  # type: ignore[misc]
+    assert (sums[:, 0] < sums[:, 1]).all()
 
 
 @pytest.mark.parametrize("case", [Case(3, 20, (5, 4), 7), Case(2, 19, (5, 4), 19, groups=19)], ids=str)

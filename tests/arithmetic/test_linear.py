@@ -39,11 +39,14 @@ def products(left: Floats, right: Floats, start: Floats) -> Floats:
 
 
 def leaf_sum(left: Floats, right: Floats) -> Floats:
-    """left^T right, a chain of fused products over up to eight rows."""
-    total = np.zeros((left.shape[1], right.shape[1]), np.float32)
-    for i, j in zip(left, right, strict=True):
-        total = fused(i[:, None], j[None], total)
-    return total
+    """left^T right over up to eight rows: the chain of parts of four, chains of fused products."""
+    leaf = np.zeros((left.shape[1], right.shape[1]), np.float32)
+    for first in range(0, len(left), 4):
+        part = np.zeros_like(leaf)
+        for i, j in zip(left[first : first + 4], right[first : first + 4], strict=True):
+            part = fused(i[:, None], j[None], part)
+        leaf = leaf + part
+    return leaf
 
 
 def formula(drawn: list[Tensor]) -> list[Tensor]:

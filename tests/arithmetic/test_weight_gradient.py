@@ -12,7 +12,15 @@ from torch import Tensor
 
 from in4310repro.arithmetic.convolutions import convolution
 from tests.arithmetic import shapes
-from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, root_mean_square, rows_of, tree
+from tests.arithmetic.formulas import (
+    Floats,
+    assert_same_bits_everywhere,
+    fused,
+    part_of,
+    root_mean_square,
+    rows_of,
+    tree,
+)
 from tests.arithmetic.shapes import Case, random_case
 
 FORMULA = [
@@ -42,6 +50,9 @@ ERRORS = [
 ]
 
 
+Product = tuple[Floats | None, Floats]  # map values, None where the tap is outside, and gradients
+
+
 def weight_gradient(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
     weight = torch.zeros((case.outputs, case.channels // case.groups, *case.kernel), requires_grad=True)
     result = convolution(maps, weight, None, case.stride, case.padding, case.groups)
@@ -63,7 +74,11 @@ def chain_of(leaves: list[Floats]) -> Floats:
     return total
 
 
-def fused_chain(products: list[tuple[Floats | None, Floats]], total: Floats) -> Floats:
+def cut(products: list[Product], length: int) -> list[list[Product]]:
+    return [products[at : at + length] for at in range(0, len(products), length)]
+
+
+def fused_chain(products: list[Product], total: Floats) -> Floats:
     for left, right in products:
         total = total if left is None else fused(left, right, total)
     return total
@@ -71,16 +86,18 @@ def fused_chain(products: list[tuple[Floats | None, Floats]], total: Floats) -> 
 
 @dataclass(frozen=True)
 class Order:
-    """Positions of a part and of a segment, images of a leaf, and how leaves are added."""
+    """Positions of a part, a section and a segment, images of a leaf, and how leaves are added."""
 
-    part: int = 32
+    part: Callable[[int], int] = part_of
+    section: int = 64
     segment: int = 256
     leaf: int = 8
     add: Callable[[list[Floats]], Floats] = tree
 
 
 OTHER_ORDERS = {
-    "longer parts": Order(part=64),
+    "longer parts": Order(part=lambda positions: 2 * part_of(positions)),
+    "longer sections": Order(section=128),
     "longer segments": Order(segment=512),
     "larger leaves": Order(leaf=16),
     "a chain of leaves": Order(add=chain_of),
@@ -92,21 +109,25 @@ def formula(case: Case, maps: Tensor, gradient: Tensor, order: Order | None = No
     order = order or Order()
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     result = np.zeros((case.groups, outer, inner, *case.kernel), np.float32)
+    zero = np.zeros((case.groups, outer, inner), np.float32)
+    part = order.part(8 * case.result[0] * case.result[1])
+
+    def segment_sum(products: list[Product]) -> Floats:
+        sections = [cut(section, part) for section in cut(products, order.section)]
+        return chain_of([chain_of([zero, *(fused_chain(part, zero) for part in section)]) for section in sections])
+
     values, gradients = maps.permute(0, 2, 3, 1).numpy(), rows_of(gradient)
     for y, x in np.ndindex(*case.kernel):
         leaves = []
         for first in range(0, case.images, order.leaf):
-            products = []  # at each position; None where the tap is outside
+            products: list[Product] = []  # at each position
             for image, row, column in np.ndindex(min(order.leaf, case.images - first), *case.result):
                 a, b = row * case.stride[0] + y - case.padding[0], column * case.stride[1] + x - case.padding[1]
                 inside = 0 <= a < case.size[0] and 0 <= b < case.size[1]
                 left = values[first + image, a, b].reshape(case.groups, 1, inner) if inside else None
                 right = gradients[first + image, row * case.result[1] + column].reshape(case.groups, outer, 1)
                 products.append((left, right))
-            segments = [products[at : at + order.segment] for at in range(0, len(products), order.segment)]
-            parts = [[part[at : at + order.part] for at in range(0, len(part), order.part)] for part in segments]
-            zero = np.zeros((case.groups, outer, inner), np.float32)
-            leaves.append(chain_of([chain_of([fused_chain(part, zero) for part in segment]) for segment in parts]))
+            leaves.append(chain_of([segment_sum(segment) for segment in cut(products, order.segment)]))
         result[:, :, :, y, x] = order.add(leaves)
     return torch.from_numpy(result.reshape(case.outputs, inner, *case.kernel))
 

@@ -49,6 +49,7 @@ class Change:
     before: str
     after: str
     source: str
+    written: int  # the line of its statement in `unchanged`
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -86,7 +87,12 @@ def changes(source: str, number: int | None = None, seed: int | str = 0) -> list
     if number is not None and number < len(sites):
         chosen = sorted(random.Random(str(seed)).sample(range(len(sites)), number))
         sites = [sites[index] for index in chosen]
-    return [_change(tree, site) for site in sites]
+    lines = {
+        node.lineno: again.lineno
+        for node, again in zip(ast.walk(tree), ast.walk(ast.parse(unchanged(source))), strict=True)
+        if isinstance(node, ast.stmt) and isinstance(again, ast.stmt)
+    }
+    return [_change(tree, site, lines[site.statement.lineno]) for site in sites]
 
 
 def count(source: str) -> int:
@@ -106,12 +112,12 @@ def unchanged(source: str) -> str:
     return ast.unparse(ast.parse(source))
 
 
-def _change(tree: ast.Module, site: Site) -> Change:
+def _change(tree: ast.Module, site: Site, written: int) -> Change:
     before, after = _lines(site)
     old = site.put(site.replacement)
     text = ast.unparse(tree)
     site.put(old)
-    return Change(site.kind, site.function, getattr(old, "lineno", 0), before, after, text)
+    return Change(site.kind, site.function, getattr(old, "lineno", 0), before, after, text, written)
 
 
 def _lines(site: Site) -> tuple[str, str]:

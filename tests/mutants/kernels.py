@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from tests.mutants.survey import HERE, as_done
 from tests.mutants.table import PACKAGE
+from tests.mutants.touching import First
 from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
 
 # Every level of optimisation gives the same bits (tests/arithmetic/test_build.py), and this one compiles soonest.
@@ -149,7 +150,7 @@ FAULTS = (
         "test_normalisation",
     ),
     _arithmetic("segments of 64 steps", "convolution.cpp", "STEPS = 128;", "STEPS = 64;", "test_convolution"),
-    _arithmetic("parts of 64 positions", "weights.cpp", "PART = 32;", "PART = 64;", "test_weight_gradient"),
+    _arithmetic("sections of 128 positions", "weights.cpp", "SECTION = 64;", "SECTION = 128;", "test_weight_gradient"),
 )
 
 
@@ -241,7 +242,7 @@ def _try(fault: Fault) -> tuple[Fault, Outcome]:
 def _outcome(copy: Copy, tests: tuple[str, ...], limit: float) -> Outcome:
     error = BUILDS[copy].build()
     # A fault that does not compile is one of ours.
-    return Outcome("no tests", 0, error) if error else copy.run(tests, limit)
+    return Outcome("no tests", 0, error) if error else copy.run(tests, limit, First())
 
 
 # Of this process.

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from tests.mutants.changes import Change, changes, count, keys, unchanged
 from tests.mutants.reasons import Reason
 from tests.mutants.table import PACKAGE, Module
+from tests.mutants.touching import Contexts, First, read, touching
 from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
 
 LIMIT = 900.0  # seconds for the tests of an unchanged module
@@ -67,7 +68,9 @@ def survey(
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows.values():
         groups.setdefault(row.module.tests, {})[_path(row.module)] = unchanged(_source(root, row.module))
-    for tests, outcome in as_done(pool, _control, groups.items()):
+    contexts: dict[str, Contexts] = {}
+    for tests, outcome, found in as_done(pool, _control, groups.items()):
+        contexts |= found
         say(f"unchanged: {outcome.ending}, {outcome.seconds:.1f} s: {' '.join(tests)}")
         for row in rows.values():
             if row.module.tests == tests:
@@ -75,7 +78,7 @@ def survey(
                 if outcome.ending != "passed":
                     row.faults.append(f"the tests of the unchanged module end with: {outcome.ending}\n{outcome.tail}")
     tasks = [
-        (row.module, change, _limit(row.control.seconds))
+        (row.module, change, touching(contexts[_path(row.module)], change.written), _limit(row.control.seconds))
         for row in rows.values()
         if row.control is not None and not row.faults
         for change in changes(_source(root, row.module), sample, _seed(seed, row.module.file))
@@ -112,15 +115,20 @@ def _limit(seconds: float) -> float:
     return SLOWER * seconds + PATIENCE
 
 
-def _control(group: tuple[tuple[str, ...], dict[str, str]]) -> tuple[tuple[str, ...], Outcome]:
-    """Tests with all of their modules written as a change is, without one."""
-    tests, texts = group
-    return tests, HERE["copy"].trial(texts, tests, LIMIT)
+def _control(
+    group: tuple[tuple[str, ...], dict[str, str]],
+) -> tuple[tuple[str, ...], Outcome, dict[str, Contexts]]:
+    """Tests with all of their modules written as a change is, without one; and which of them run which lines."""
+    files, texts = group
+    copy = HERE["copy"]
+    copy.contexts.unlink(missing_ok=True)
+    outcome = copy.trial(texts, files, LIMIT)
+    return files, outcome, {path: read(copy.contexts, copy.root / path) for path in texts}
 
 
-def _try(task: tuple[Module, Change, float]) -> tuple[str, Change, Outcome]:
-    module, change, limit = task
-    return module.file, change, HERE["copy"].trial({_path(module): change.source}, module.tests, limit)
+def _try(task: tuple[Module, Change, First, float]) -> tuple[str, Change, Outcome]:
+    module, change, first, limit = task
+    return module.file, change, HERE["copy"].trial({_path(module): change.source}, module.tests, limit, first)
 
 
 def _path(module: Module) -> str:

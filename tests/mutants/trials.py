@@ -15,11 +15,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.mutants.touching import First, recorded
 
 # Everything slow that a test imports and that is not ours.
 LIBRARIES = (
@@ -82,6 +85,7 @@ class Copy:
         self.root = folder / "project"
         self._temporary = folder / "tmp"
         self._runs = folder / "runs"
+        self.contexts = folder / "contexts"
         self._clock = 1_000_000_000
         for name in COPIED:
             source = root / name
@@ -93,13 +97,15 @@ class Copy:
                 shutil.copy2(source, self.root / name)
         self._runs.mkdir()
 
-    def trial(self, texts: Mapping[str, str], tests: tuple[str, ...], limit: float) -> Outcome:
-        """Runs the tests with other texts of some files, which are what they were afterwards."""
+    def trial(
+        self, texts: Mapping[str, str], files: tuple[str, ...], limit: float, first: First | None = None
+    ) -> Outcome:
+        """Runs test files with other texts of some files, which are what they were afterwards."""
         originals = {self.root / file: (self.root / file).read_bytes() for file in texts}
         try:
             for file, text in texts.items():
                 self._write(self.root / file, text.encode())
-            return self.run(tests, limit)
+            return self.run(files, limit, first or First())
         finally:
             for path, original in originals.items():
                 self._write(path, original)
@@ -112,8 +118,8 @@ class Copy:
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
             compiled.unlink()
 
-    def run(self, tests: tuple[str, ...], limit: float) -> Outcome:
-        """Runs tests in a process of its own, as long as the limit allows."""
+    def run(self, files: tuple[str, ...], limit: float, first: First) -> Outcome:
+        """Runs test files in a process of its own, as long as the limit allows."""
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._temporary.mkdir()
         log = self._temporary / "log"
@@ -122,7 +128,7 @@ class Copy:
         if child == 0:
             code = 70
             try:
-                code = self._child(tests, log)
+                code = self._child(files, log, first)
             except BaseException:
                 os.write(1, traceback.format_exc().encode())
             finally:
@@ -131,7 +137,7 @@ class Copy:
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
         return Outcome(ending, time.monotonic() - start, tail)
 
-    def _child(self, tests: tuple[str, ...], log: Path) -> int:
+    def _child(self, files: tuple[str, ...], log: Path, first: First) -> int:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         output = os.open(log, os.O_WRONLY | os.O_CREAT)
@@ -158,9 +164,11 @@ class Copy:
             "no:cacheprovider",
             "-p",
             "no:randomly",
-            *tests,
+            *files,
         ]
-        code = int(pytest.main(words, plugins=[SharedRuns(self._runs)]))
+        # The pass without a change writes down which test runs which line.
+        with nullcontext() if first.names else recorded(self.contexts, self.root / "src"):
+            code = int(pytest.main(words, plugins=[SharedRuns(self._runs), first]))
         sys.stdout.flush()
         return code
 

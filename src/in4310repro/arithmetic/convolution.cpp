@@ -1,8 +1,8 @@
 // Convolution of float32 maps in channels_last memory, and its gradient by the maps.
 //
-// Each result is a sum over kernel row, kernel column and channel, in segments of 128 steps: a chain of fused products
-// each, the first from the bias or zero, the others from zero and added to it in order. Taps outside of the map take no
-// part. docs/arithmetic.md has the formulas.
+// Each result is a sum over kernel row, kernel column and channel, in segments of 128 steps and parts of some of them: a
+// part is a chain of fused products from zero, a segment the chain of its parts from zero, the first from the bias;
+// segments are added in order. Taps outside of the map take no part. docs/arithmetic.md has the formulas.
 
 #include "convolution.hpp"
 #include "transpose.hpp"
@@ -42,22 +42,27 @@ struct Run {
     ptrdiff_t offset, step, length;
 };
 
-// Positions with the same taps, and the runs of their segments.
+typedef std::vector<Run> Part;
+typedef std::vector<Part> Segment;
+
+// Positions with the same taps, and what their sums are made of.
 struct Region {
     Span y, x;
-    std::vector<std::vector<Run>> segments;
+    std::vector<Segment> segments;
 
     Region(const Pass &pass, const Span &y, const Span &x) : y(y), x(x), segments(1) {
+        const ptrdiff_t size = part_of(pass.chain());
         ptrdiff_t last = -1, taps = pass.groups == 1 && x.taps ? x.taps : 1;
         for (ptrdiff_t row = 0; row < y.taps; row++)
             for (ptrdiff_t column = 0; column < x.taps; column += taps) {
                 ptrdiff_t offset = (row * pass.width + column) * pass.channels, length = taps * pass.group_channels;
                 ptrdiff_t step = ((y.tap + row) * pass.kernel_width + x.tap + column) * pass.group_channels;
                 while (length) {
-                    ptrdiff_t segment = step / STEPS, part = std::min((segment + 1) * STEPS - step, length);
-                    if (last >= 0 && segment != last) segments.emplace_back();
-                    segments.back().push_back({offset, step, part});
-                    offset += part, step += part, length -= part, last = segment;
+                    ptrdiff_t part = step / size, number = std::min((part + 1) * size - step, length);
+                    if (last >= 0 && part * size / STEPS != last * size / STEPS) segments.emplace_back();
+                    if (part != last) segments.back().emplace_back();
+                    segments.back().back().push_back({offset, step, number});
+                    offset += number, step += number, length -= number, last = part;
                 }
             }
     }
@@ -89,7 +94,7 @@ template <int P, int V>
 #pragma GCC unroll 8
     for (int p = 0; p < P; p++) rows[p] = from[p] + run.offset;
     weights += run.step * V * FLOATS;
-    for (ptrdiff_t k = 0; k < run.length; k++, weights += V * FLOATS) {
+    auto step = [&](ptrdiff_t k) __attribute__((always_inline)) {
         Floats w[V];
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) w[v] = load<Floats>(weights + v * FLOATS);
@@ -99,47 +104,57 @@ template <int P, int V>
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) sums[p][v] = fma(x, w[v], sums[p][v]);
         }
-    }
+        weights += V * FLOATS;
+    };
+#pragma GCC unroll 4
+    for (ptrdiff_t k = 0; k < run.length; k++) step(k);
 }
 
 // One segment of P positions and one block of outputs: V vectors, the last with `lanes` values.
 template <int P, int V>
 void tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdiff_t lanes, const float *weights,
-          const std::vector<Run> &runs, bool first, const float *bias) {
+          const Segment &segment, bool first, const float *bias) {
     const float *from[P];
-    Floats sums[P][V];
+    Floats total[P][V];
     auto get = [=](const float *at, int v) {
         return v < V - 1 || lanes == FLOATS ? load<Floats>(at + v * FLOATS) : load<Floats>(at + v * FLOATS, lanes);
     };
     for (int p = 0; p < P; p++) {
         from[p] = positions[p].from + channel;
-        for (int v = 0; v < V; v++) sums[p][v] = first && bias ? get(bias + output, v) : Floats{};
+        for (int v = 0; v < V; v++) total[p][v] = first && bias ? get(bias + output, v) : Floats{};
     }
-    for (const Run &run : runs) continue_chains<P, V>(sums, from, run, weights);
+    for (const Part &part : segment) {
+        Floats sums[P][V] = {};
+        for (const Run &run : part) continue_chains<P, V>(sums, from, run, weights);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) total[p][v] += sums[p][v];
+    }
     for (int p = 0; p < P; p++)
         for (int v = 0; v < V; v++) {
             float *at = positions[p].to + output + v * FLOATS;
-            if (!first) sums[p][v] = get(positions[p].to + output, v) + sums[p][v];
-            v < V - 1 || lanes == FLOATS ? store(at, sums[p][v]) : store(at, sums[p][v], lanes);
+            if (!first) total[p][v] = get(positions[p].to + output, v) + total[p][v];
+            v < V - 1 || lanes == FLOATS ? store(at, total[p][v]) : store(at, total[p][v], lanes);
         }
 }
 
 template <int V>
 void compute(const Region &region, const Position *positions, ptrdiff_t number, ptrdiff_t channel, ptrdiff_t output,
              ptrdiff_t lanes, const float *weights, const float *bias) {
-    for (const auto &runs : region.segments) {
-        bool first = &runs == &region.segments[0];
+    for (const Segment &segment : region.segments) {
+        bool first = &segment == &region.segments[0];
         ptrdiff_t p = 0;
-        for (; p + TILE <= number; p += TILE)
-            tile<TILE, V>(positions + p, channel, output, lanes, weights, runs, first, bias);
-        for (; p + 2 <= number; p += 2) tile<2, V>(positions + p, channel, output, lanes, weights, runs, first, bias);
-        for (; p < number; p++) tile<1, V>(positions + p, channel, output, lanes, weights, runs, first, bias);
+        for (; p + TILE<V> <= number; p += TILE<V>)
+            tile<TILE<V>, V>(positions + p, channel, output, lanes, weights, segment, first, bias);
+        for (; p + 2 <= number; p += 2) tile<2, V>(positions + p, channel, output, lanes, weights, segment, first, bias);
+        for (; p < number; p++) tile<1, V>(positions + p, channel, output, lanes, weights, segment, first, bias);
     }
 }
 
 std::vector<Piece> pieces_of(const Pass &pass, const std::vector<Region> &regions, ptrdiff_t threads) {
     ptrdiff_t all = pass.images * pass.rows * pass.columns, number = POSITIONS;
-    while (number > 4 * TILE && pass.groups * pass.blocks() * (all / number + 1) < 8 * threads) number /= 2;
+    while (number > 4 * ROWS && pass.groups * pass.blocks() * (all / number + 1) < 8 * threads) number /= 2;
     std::vector<Piece> pieces;
     for (size_t region = 0; region < regions.size(); region++)
         for (ptrdiff_t first = 0, end = regions[region].positions(pass); first < end; first += number)

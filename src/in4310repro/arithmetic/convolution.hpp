@@ -10,8 +10,20 @@
 
 namespace arithmetic {
 
-// Vectors of output channels and positions (or input channels) of a register tile: 24 sums of 32 registers, 12 of 16.
-constexpr int VECTORS = REGISTERS == 32 ? 4 : 2, TILE = 6, BLOCK = VECTORS * FLOATS;
+// Vectors of output channels side by side. A register tile has rows of them, ROWS at most and SUMS vectors in all, and as
+// many totals, which fit in beside them where there are 32 registers.
+constexpr int VECTORS = REGISTERS == 32 ? 4 : 2, BLOCK = VECTORS * FLOATS, SUMS = 12, ROWS = 6;
+// Rows of a tile whose rows are V vectors.
+template <int V>
+constexpr int TILE = std::min(ROWS, SUMS / V);
+
+// Steps of a part of a sum: about the root of their number, a power of two, at most 32. Then chains of parts and chain over
+// parts are equally long and the error is smallest; longer ones have a larger error than oneDNN's, which adds taps or rows.
+inline ptrdiff_t part_of(ptrdiff_t steps) {
+    ptrdiff_t part = 1;
+    while (part < 32 && 2 * part * part <= steps) part *= 2;
+    return part;
+}
 
 // As library.py passes it: integers only.
 struct Shape {

@@ -1,8 +1,8 @@
 // Gradients of a convolution by its weights and bias: sums over the positions of a batch, by leaves and a tree.
 //
 // An element is the sum, over the positions of the result whose tap lies inside of the map, of map value x gradient, as
-// leaves.hpp orders it; a segment is a chain over parts of 32 positions, a part a chain of fused products from zero.
-// Parts count all positions, a tap outside of the map adds nothing.
+// leaves.hpp orders it. A segment is a chain over sections of 64 positions, a section a chain from zero over its parts, a
+// part a chain of fused products from zero. Parts count all positions, a tap outside of the map adds nothing.
 
 #include "convolution.hpp"
 #include "normalisation.hpp"
@@ -12,9 +12,9 @@ using namespace arithmetic;
 
 namespace {
 
-constexpr ptrdiff_t PART = 32;     // positions: longer chains had up to twice oneDNN's error
-constexpr ptrdiff_t CHUNK = 1024;  // positions: leaves that a tile takes one after the other
-constexpr ptrdiff_t TILES = 16;    // that pass over a chunk while it is in the cache, at most
+constexpr ptrdiff_t SECTION = 64;  // positions: their gradient stays in the first cache while tiles pass
+constexpr ptrdiff_t CHUNK = 1024;  // positions whose runs are found at a time
+constexpr ptrdiff_t TILES = 32;    // that pass over a chunk while it is in the cache, at most
 
 // What lies where: positions of the result in a map.
 struct Places {
@@ -32,32 +32,28 @@ struct Places {
     }
 };
 
-// Taps that a tile takes: one, or two side by side where there are few channels.
-struct Taps {
+struct Tap {
     ptrdiff_t y, x;
-    bool pair;
 };
 
-enum Inside { ALL, LEFT, RIGHT };  // which taps of a pair are inside of the map
-
-// Positions side by side.
+// Positions side by side, of one part.
 struct Run {
     const float *maps, *gradient;
     ptrdiff_t length;
-    Inside inside;
+    bool ends;  // the part
 };
 
-// Part of a segment of a leaf.
-struct Part {
+// Section of a segment of a leaf.
+struct Section {
     ptrdiff_t leaf, begin, end;  // positions
-    ptrdiff_t runs;              // those before this number are its own or an earlier part's
-    bool begins, ends;           // a segment
-    bool first, last;            // segment of its leaf
+    const Run *runs, *runs_end;
+    bool begins, ends;  // a segment
+    bool first, last;   // segment of its leaf
 };
 
 struct Chunk {
     ptrdiff_t number;
-    Part parts[CHUNK];
+    Section sections[CHUNK];
     Run runs[CHUNK];
 };
 
@@ -69,38 +65,38 @@ struct Values {
     const float *at(ptrdiff_t position) const { return data + (position - begin) * step; }
 };
 
-// Appends the runs of positions begin to end at which a tap is inside of the map.
-ptrdiff_t add_runs(const Places &places, const Taps &taps, ptrdiff_t channel, const Values &values, ptrdiff_t begin,
-                   ptrdiff_t end, Run *runs) {
+// The runs of a section at which a tap is inside of the map; returns their end.
+Run *add_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Values &values, const Section &section,
+              Run *runs) {
     const Shape &s = places.shape;
-    // Of the left tap and, if there is one, of the right one: columns of the result.
-    ptrdiff_t left = places.first_column(taps.x, 0), left_end = places.first_column(taps.x, s.width);
-    ptrdiff_t right = left, right_end = left_end;
-    if (taps.pair) right = places.first_column(taps.x + 1, 0), right_end = places.first_column(taps.x + 1, s.width);
-    ptrdiff_t number = 0;
-    for (ptrdiff_t position = begin, row = begin / places.columns; position < end; row++) {
-        ptrdiff_t first = row * places.columns, from = position - first, to = std::min(places.columns, end - first);
-        ptrdiff_t y = row % places.rows * s.stride_y + taps.y - s.padding_y, image = row / places.rows;
-        position = first + to;
+    const ptrdiff_t size = part_of(LEAF * places.rows * places.columns);
+    ptrdiff_t inside = places.first_column(tap.x, 0), inside_end = places.first_column(tap.x, s.width), part = -1;
+    Run *next = runs;
+    for (ptrdiff_t position = section.begin, row = position / places.columns; position < section.end; row++) {
+        ptrdiff_t first = row * places.columns, column = std::max(inside, position - first);
+        ptrdiff_t end = std::min({places.columns, inside_end, section.end - first});
+        ptrdiff_t y = row % places.rows * s.stride_y + tap.y - s.padding_y, image = row / places.rows;
+        position = first + places.columns;
         if (y < 0 || y >= s.height) continue;
-        auto add = [&](ptrdiff_t a, ptrdiff_t b, Inside inside) {
-            a = std::max(a, from), b = std::min(b, to);
-            if (a >= b) return;
-            ptrdiff_t x = a * s.stride_x + taps.x - s.padding_x;
+        while (column < end) {
+            ptrdiff_t at = first + column - section.begin, number = std::min(size - at % size, end - column);
+            ptrdiff_t x = column * s.stride_x + tap.x - s.padding_x;
             const float *map = places.maps + ((image * s.height + y) * s.width + x) * s.channels + channel;
-            const float *gradient = values.at(first + a);
-            if (Run *last = runs + number - 1;
-                number && last->inside == inside && last->maps + last->length * places.map_step() == map &&
-                last->gradient + last->length * values.step == gradient)
-                last->length += b - a;
-            else
-                runs[number++] = {map, gradient, b - a, inside};
-        };
-        add(right, std::min(left, right_end), RIGHT);
-        add(left, right_end, ALL);
-        add(std::max(left, right_end), left_end, LEFT);
+            const float *gradient = values.at(first + column);
+            if (at / size != part) {
+                if (next > runs) next[-1].ends = true;
+                *next++ = {map, gradient, number, false};
+            } else if (Run &last = next[-1]; last.maps + last.length * places.map_step() == map &&
+                                             last.gradient + last.length * values.step == gradient) {
+                last.length += number;
+            } else {
+                *next++ = {map, gradient, number, false};
+            }
+            part = at / size, column += number;
+        }
     }
-    return number;
+    if (next > runs) next[-1].ends = true;
+    return next;
 }
 
 // Sums of leaves that wait for their partner in the tree: two trees of one size are added as soon as both are there,
@@ -112,84 +108,81 @@ ptrdiff_t waiting(ptrdiff_t leaves) {
     return number;
 }
 
-// Where the sums of a part wait in levels[waiting sum][size]; add_to adds those that waited for them.
+// Where the sums of a section wait in levels[waiting sum][size]; add_to adds those that waited for them.
 template <typename AddTo>
-[[gnu::always_inline]] inline float *place_of(const Part &part, float *levels, ptrdiff_t size, const AddTo &add_to) {
-    float *to = levels + waiting(part.leaf) * size;
-    if (!part.begins) add_to(to + size);
-    if (!part.ends)
+[[gnu::always_inline]] inline float *place_of(const Section &section, float *levels, ptrdiff_t size, const AddTo &add_to) {
+    float *to = levels + waiting(section.leaf) * size;
+    if (!section.begins) add_to(to + size);
+    if (!section.ends)
         to += size;
-    else if (!part.first)
+    else if (!section.first)
         add_to(to);
-    if (part.ends && part.last)
-        for (ptrdiff_t leaf = part.leaf; leaf & 1; leaf >>= 1) add_to(to -= size);
+    if (section.ends && section.last)
+        for (ptrdiff_t leaf = section.leaf; leaf & 1; leaf >>= 1) add_to(to -= size);
     return to;
 }
 
-// Continues sums[column][vector] by a run; A columns at the left tap, B at the right one.
-template <int A, int B, int V, Inside INSIDE>
-[[gnu::always_inline]] inline void follow(const Run &run, ptrdiff_t map_step, ptrdiff_t step, Floats (&sums)[A + B][V]) {
-    const float *x = run.maps, *g = run.gradient;
-    for (ptrdiff_t left = run.length; left; left--, x += map_step, g += step) {
+// Continues the chains of C columns and V vectors of outputs by the products of a run.
+template <int C, int V>
+[[gnu::always_inline]] inline void follow(const Run &run, ptrdiff_t column, ptrdiff_t map_step, ptrdiff_t step,
+                                          Floats (&sums)[C][V]) {
+    const float *x = run.maps + column, *g = run.gradient;
+    auto next = [&]() __attribute__((always_inline)) {
         Floats wide[V];
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) wide[v] = load<Floats>(g + v * FLOATS);
 #pragma GCC unroll 8
-        for (int c = INSIDE == RIGHT ? A : 0; c < (INSIDE == LEFT ? A : A + B); c++) {
+        for (int c = 0; c < C; c++) {
             Floats value = broadcast(x[c]);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) sums[c][v] = arithmetic::fma(value, wide[v], sums[c][v]);
         }
-    }
-}
-
-// A tile's sums over a chunk; levels[waiting sum][column][V x FLOATS].
-template <int A, int B, int V>
-void tile(const Chunk &chunk, ptrdiff_t column, ptrdiff_t map_step, ptrdiff_t step, float *levels) {
-    constexpr ptrdiff_t SIZE = (A + B) * V * FLOATS;
-    ptrdiff_t at = 0;
-    for (const Part *next = chunk.parts; next < chunk.parts + chunk.number; next++) {
-        const Part &part = *next;
-        Floats sums[A + B][V] = {};
-        for (; at < part.runs; at++) {
-            Run run = chunk.runs[at];
-            run.maps += column;
-            if (B == 0 || run.inside == ALL)
-                follow<A, B, V, ALL>(run, map_step, step, sums);
-            else if (run.inside == LEFT)
-                follow<A, B, V, LEFT>(run, map_step, step, sums);
-            else
-                follow<A, B, V, RIGHT>(run, map_step, step, sums);
-        }
-        auto add_to = [&](const float *left) __attribute__((always_inline)) {
-#pragma GCC unroll 8
-            for (int c = 0; c < A + B; c++)
+        x += map_step, g += step;
+    };
 #pragma GCC unroll 4
-                for (int v = 0; v < V; v++) sums[c][v] = load<Floats>(left + (c * V + v) * FLOATS) + sums[c][v];
-        };
-        float *to = place_of(part, levels, SIZE, add_to);
+    for (ptrdiff_t left = run.length; left; left--) next();
+}
+
+// A tile's sums over a section; levels[waiting sum][column][V x FLOATS].
+template <int C, int V>
+void tile(const Section &section, ptrdiff_t column, ptrdiff_t map_step, ptrdiff_t step, float *levels) {
+    Floats sums[C][V] = {}, total[C][V] = {};
+    for (const Run *run = section.runs; run < section.runs_end; run++) {
+        follow<C, V>(*run, column, map_step, step, sums);
+        if (!run->ends) continue;
 #pragma GCC unroll 8
-        for (int c = 0; c < A + B; c++)
+        for (int c = 0; c < C; c++)
 #pragma GCC unroll 4
-            for (int v = 0; v < V; v++) store(to + (c * V + v) * FLOATS, sums[c][v]);
+            for (int v = 0; v < V; v++) total[c][v] += sums[c][v], sums[c][v] = Floats{};
     }
+    auto add_to = [&](const float *left) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) total[c][v] = load<Floats>(left + (c * V + v) * FLOATS) + total[c][v];
+    };
+    float *to = place_of(section, levels, C * V * FLOATS, add_to);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) store(to + (c * V + v) * FLOATS, total[c][v]);
 }
 
-typedef void (*Tile)(const Chunk &chunk, ptrdiff_t column, ptrdiff_t map_step, ptrdiff_t step, float *levels);
+typedef void (*Tile)(const Section &section, ptrdiff_t column, ptrdiff_t map_step, ptrdiff_t step, float *levels);
 
-template <int V>
-Tile tile_of(ptrdiff_t columns, bool pair) {
-    static const Tile single[] = {tile<1, 0, V>, tile<2, 0, V>, tile<3, 0, V>, tile<4, 0, V>, tile<5, 0, V>, tile<6, 0, V>};
-    static const Tile pairs[] = {tile<1, 1, V>, tile<2, 2, V>, tile<3, 3, V>};
-    return pair ? pairs[columns / 2 - 1] : single[columns - 1];
+template <int V, size_t... C>
+Tile tile_of(ptrdiff_t columns, std::index_sequence<C...>) {
+    static const Tile tiles[] = {tile<int(C) + 1, V>...};
+    return tiles[columns - 1];
 }
 
-Tile tile_of(ptrdiff_t columns, bool pair, ptrdiff_t vectors) {
+Tile tile_of(ptrdiff_t columns, ptrdiff_t vectors) {
+    constexpr int THREE = std::min(3, VECTORS);
     switch (vectors) {
-        case 1: return tile_of<1>(columns, pair);
-        case 2: return tile_of<2>(columns, pair);
-        case 3: return tile_of<std::min(3, VECTORS)>(columns, pair);
-        default: return tile_of<VECTORS>(columns, pair);
+        case 1: return tile_of<1>(columns, std::make_index_sequence<TILE<1>>{});
+        case 2: return tile_of<2>(columns, std::make_index_sequence<TILE<2>>{});
+        case 3: return tile_of<THREE>(columns, std::make_index_sequence<TILE<THREE>>{});
+        default: return tile_of<VECTORS>(columns, std::make_index_sequence<TILE<VECTORS>>{});
     }
 }
 
@@ -201,16 +194,16 @@ void finish(float *levels, ptrdiff_t leaves, ptrdiff_t size, float *to) {
         for (ptrdiff_t i = 0; i < size; i++) to[i] = levels[level * size + i] + to[i];
 }
 
-// The parts from position `begin` on that fill a chunk, without their runs; returns where they end.
+// The sections from position `begin` on that fill a chunk, without their runs; returns where they end.
 ptrdiff_t cut(const Batch &batch, ptrdiff_t begin, Chunk &chunk) {
     ptrdiff_t start = begin;
     for (chunk.number = 0; begin < batch.rows();) {
         ptrdiff_t leaf = begin / (LEAF * batch.positions), leaf_begin = batch.begin(leaf), leaf_end = batch.begin(leaf + 1);
         ptrdiff_t segment = leaf_begin + (begin - leaf_begin) / SEGMENT * SEGMENT;
-        ptrdiff_t segment_end = std::min(segment + SEGMENT, leaf_end), end = std::min(begin + PART, segment_end);
+        ptrdiff_t segment_end = std::min(segment + SEGMENT, leaf_end), end = std::min(begin + SECTION, segment_end);
         if (end - start > CHUNK) break;
-        chunk.parts[chunk.number++] = {leaf, begin, end, 0, begin == segment, end == segment_end, segment == leaf_begin,
-                                       segment_end == leaf_end};
+        chunk.sections[chunk.number++] = {leaf, begin, end, nullptr, nullptr, begin == segment, end == segment_end,
+                                          segment == leaf_begin, segment_end == leaf_end};
         begin = end;
     }
     return begin;
@@ -238,31 +231,21 @@ Values values_of(const Places &places, const Outputs &outputs, ptrdiff_t begin, 
 
 // How the columns of a group, [tap][channel], are cut into tiles.
 struct Tiling {
-    ptrdiff_t kernel_height, kernel_width, channels;
-    bool pairs;
+    ptrdiff_t kernel_width, channels, taps, tiles_of_tap;
 
-    explicit Tiling(const Shape &s)
-        : kernel_height(s.kernel_height), kernel_width(s.kernel_width), channels(s.group_channels()),
-          pairs(s.groups == 1 && 2 * channels <= TILE && kernel_width > 1) {}
-    ptrdiff_t taps_of_row() const { return pairs ? (kernel_width + 1) / 2 : kernel_width; }
-    ptrdiff_t taps() const { return kernel_height * taps_of_row(); }
-    Taps tap(ptrdiff_t number) const {
-        ptrdiff_t y = number / taps_of_row(), x = number % taps_of_row() * (pairs ? 2 : 1);
-        return {y, x, pairs && x + 1 < kernel_width};
+    Tiling(const Shape &s, ptrdiff_t vectors)
+        : kernel_width(s.kernel_width), channels(s.group_channels()), taps(s.kernel_height * s.kernel_width) {
+        ptrdiff_t most = std::min<ptrdiff_t>(ROWS, SUMS / vectors);
+        tiles_of_tap = (channels + most - 1) / most;
     }
-    ptrdiff_t tiles_of_tap() const { return (channels + TILE - 1) / TILE; }
-    ptrdiff_t tiles() const { return taps() * tiles_of_tap(); }
-    Taps taps_of(ptrdiff_t tile) const { return tap(tile / tiles_of_tap()); }
-    ptrdiff_t channel(ptrdiff_t tile) const { return channels * (tile % tiles_of_tap()) / tiles_of_tap(); }
-    ptrdiff_t columns(ptrdiff_t tile) const {
-        ptrdiff_t inner = tile % tiles_of_tap() + 1;
-        return (channels * inner / tiles_of_tap() - channel(tile)) * (taps_of(tile).pair ? 2 : 1);
-    }
+    ptrdiff_t tiles() const { return taps * tiles_of_tap; }
+    Tap tap_of(ptrdiff_t tile) const { return {tile / tiles_of_tap / kernel_width, tile / tiles_of_tap % kernel_width}; }
+    // The first tile of the next tap.
+    ptrdiff_t next_tap(ptrdiff_t tile) const { return (tile / tiles_of_tap + 1) * tiles_of_tap; }
+    ptrdiff_t channel(ptrdiff_t tile) const { return channels * (tile % tiles_of_tap) / tiles_of_tap; }
+    ptrdiff_t columns(ptrdiff_t tile) const { return channels * (tile % tiles_of_tap + 1) / tiles_of_tap - channel(tile); }
     // The first column among all, [kernel row][kernel column][channel].
-    ptrdiff_t column(ptrdiff_t tile) const {
-        return (taps_of(tile).y * kernel_width + taps_of(tile).x) * channels + channel(tile);
-    }
-    bool first_of_tap(ptrdiff_t tile) const { return tile % tiles_of_tap() == 0; }
+    ptrdiff_t column(ptrdiff_t tile) const { return tile / tiles_of_tap * channels + channel(tile); }
 };
 
 struct Workspace {
@@ -270,12 +253,12 @@ struct Workspace {
     float *copy, *levels;
 };
 
-void find_runs(const Places &places, const Taps &taps, ptrdiff_t channel, const Values &values, Chunk &chunk) {
-    ptrdiff_t runs = 0;
+void find_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Values &values, Chunk &chunk) {
+    Run *runs = chunk.runs;
     for (ptrdiff_t i = 0; i < chunk.number; i++) {
-        Part &part = chunk.parts[i];
-        // Runs of two parts are not joined.
-        part.runs = runs += add_runs(places, taps, channel, values, part.begin, part.end, chunk.runs + runs);
+        Section &section = chunk.sections[i];
+        section.runs = runs;
+        section.runs_end = runs = add_runs(places, tap, channel, values, section, runs);
     }
 }
 
@@ -286,41 +269,41 @@ void sum_tiles(const Places &places, const Batch &batch, const Tiling &tiling, p
     for (ptrdiff_t position = 0, next; position < batch.rows(); position = next) {
         next = cut(batch, position, chunk);
         Values values = values_of(places, outputs, position, next, space.copy);
-        for (ptrdiff_t t = begin; t < end; t++) {
-            Taps taps = tiling.taps_of(t);
-            if (t == begin || tiling.first_of_tap(t)) find_runs(places, taps, channel, values, chunk);
-            Tile tile = tile_of(tiling.columns(t), taps.pair, outputs.vectors);
-            tile(chunk, tiling.channel(t), places.map_step(), values.step, space.levels + (t - begin) * level_size);
+        for (ptrdiff_t t = begin, tap_end; t < end; t = tap_end) {
+            tap_end = std::min(end, tiling.next_tap(t));
+            find_runs(places, tiling.tap_of(t), channel, values, chunk);
+            for (ptrdiff_t i = 0; i < chunk.number; i++)
+                for (ptrdiff_t u = t; u < tap_end; u++)
+                    tile_of(tiling.columns(u), outputs.vectors)(chunk.sections[i], tiling.channel(u), places.map_step(),
+                                                                values.step, space.levels + (u - begin) * level_size);
         }
     }
 }
 
 // V vectors of channels, one input and one output each; the last begins `last` values after the first.
 template <int V>
-void depthwise_tile(const Chunk &chunk, ptrdiff_t channel, ptrdiff_t last, ptrdiff_t lanes, ptrdiff_t map_step,
+void depthwise_tile(const Section &section, ptrdiff_t channel, ptrdiff_t last, ptrdiff_t lanes, ptrdiff_t map_step,
                     ptrdiff_t step, float *levels) {
-    constexpr ptrdiff_t SIZE = V * FLOATS;
-    ptrdiff_t at = 0;
-    for (const Part *next = chunk.parts; next < chunk.parts + chunk.number; next++) {
-        const Part &part = *next;
-        Floats sums[V] = {};
-        for (; at < part.runs; at++) {
-            const float *x = chunk.runs[at].maps + channel, *g = chunk.runs[at].gradient + channel;
-            for (ptrdiff_t left = chunk.runs[at].length; left; left--, x += map_step, g += step)
+    Floats sums[V] = {}, total[V] = {};
+    for (const Run *run = section.runs; run < section.runs_end; run++) {
+        const float *x = run->maps + channel, *g = run->gradient + channel;
+        for (ptrdiff_t left = run->length; left; left--, x += map_step, g += step)
 #pragma GCC unroll 4
-                for (int v = 0; v < V; v++) {
-                    ptrdiff_t from = v < V - 1 ? v * FLOATS : last;
-                    sums[v] = arithmetic::fma(load_lanes(x + from, lanes), load_lanes(g + from, lanes), sums[v]);
-                }
-        }
-        auto add_to = [&](const float *left) __attribute__((always_inline)) {
+            for (int v = 0; v < V; v++) {
+                ptrdiff_t from = v < V - 1 ? v * FLOATS : last;
+                sums[v] = arithmetic::fma(load_lanes(x + from, lanes), load_lanes(g + from, lanes), sums[v]);
+            }
+        if (!run->ends) continue;
 #pragma GCC unroll 4
-            for (int v = 0; v < V; v++) sums[v] = load<Floats>(left + v * FLOATS) + sums[v];
-        };
-        float *to = place_of(part, levels, SIZE, add_to);
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) store(to + v * FLOATS, sums[v]);
+        for (int v = 0; v < V; v++) total[v] += sums[v], sums[v] = Floats{};
     }
+    auto add_to = [&](const float *left) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) total[v] = load<Floats>(left + v * FLOATS) + total[v];
+    };
+    float *to = place_of(section, levels, V * FLOATS, add_to);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) store(to + v * FLOATS, total[v]);
 }
 
 // Of one tap: result[channel][tap]. A last vector of channels overlaps the one before; fewer channels than one has are
@@ -329,17 +312,18 @@ void depthwise_tap(const Places &places, const Batch &batch, ptrdiff_t tap, cons
                    ptrdiff_t level_size, float *result) {
     const Shape &s = places.shape;
     ptrdiff_t vectors = (s.channels + FLOATS - 1) / FLOATS, lanes = std::min<ptrdiff_t>(FLOATS, s.channels);
-    Taps taps{tap / s.kernel_width, tap % s.kernel_width, false};
+    Tap at{tap / s.kernel_width, tap % s.kernel_width};
     auto begin = [&](ptrdiff_t vector) { return std::min(vector * FLOATS, s.channels - lanes); };
     for (ptrdiff_t position = 0, next; position < batch.rows(); position = next) {
         next = cut(batch, position, *space.chunk);
-        find_runs(places, taps, 0, {places.gradient + position * s.outputs, s.outputs, position}, *space.chunk);
+        find_runs(places, at, 0, {places.gradient + position * s.outputs, s.outputs, position}, *space.chunk);
         for (ptrdiff_t v = 0; v < vectors; v += 4) {
-            static void (*const tiles[])(const Chunk &, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, float *) = {
-                depthwise_tile<1>, depthwise_tile<2>, depthwise_tile<3>, depthwise_tile<4>};
+            static void (*const tiles[])(const Section &, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, float *) =
+                {depthwise_tile<1>, depthwise_tile<2>, depthwise_tile<3>, depthwise_tile<4>};
             ptrdiff_t number = std::min<ptrdiff_t>(4, vectors - v), channel = begin(v);
-            tiles[number - 1](*space.chunk, channel, begin(v + number - 1) - channel, lanes, places.map_step(), s.outputs,
-                              space.levels + v / 4 * level_size);
+            for (ptrdiff_t i = 0; i < space.chunk->number; i++)
+                tiles[number - 1](space.chunk->sections[i], channel, begin(v + number - 1) - channel, lanes,
+                                  places.map_step(), s.outputs, space.levels + v / 4 * level_size);
         }
     }
     for (ptrdiff_t v = 0; v < vectors; v += 4) {
@@ -361,14 +345,14 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, const float 
     if (!s.valid()) return NONSENSE;
     Places places(s, maps, gradient);
     Batch batch{s.images, places.rows * places.columns};
-    Tiling tiling(s);
     ptrdiff_t inner = s.group_channels(), outer = s.group_outputs(), blocks = (outer + BLOCK - 1) / BLOCK;
+    Tiling tiling(s, std::min<ptrdiff_t>(VECTORS, (outer + FLOATS - 1) / FLOATS));
     ptrdiff_t kernel = s.kernel_height * s.kernel_width * inner, most = TILES;
     auto pieces = [&] { return (tiling.tiles() + most - 1) / most; };
     while (most > 1 && s.groups * blocks * pieces() < 4 * threads) most /= 2;
     ptrdiff_t depth = 3;  // sums that may wait, the leaf's and the segment's
     while (batch.leaves() >> (depth - 2)) depth++;
-    ptrdiff_t level_size = (s.depthwise() ? 4 * FLOATS : TILE * BLOCK) * depth;
+    ptrdiff_t level_size = (s.depthwise() ? 4 * FLOATS : SUMS * FLOATS) * depth;
     ptrdiff_t tiles = s.depthwise() ? (s.channels + 4 * FLOATS - 1) / (4 * FLOATS) : most;
     ptrdiff_t size = CHUNK * BLOCK + tiles * level_size;
     float *copies = scratch<float, 3>(std::max<ptrdiff_t>(1, threads) * size);

@@ -1,0 +1,57 @@
+"""Which tests run a line: coverage writes it down by the name of the test that is running, and those come first.
+
+The others follow: what a test reads may have been computed in a fixture, or once for many tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import coverage
+import pytest
+
+Contexts = dict[int, list[str]]  # line -> names of tests; "" outside of them
+
+
+@dataclass(frozen=True)
+class First:
+    """A plugin of pytest: tests of these names, as coverage has them, come before the others."""
+
+    names: frozenset[str] = frozenset()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Those that run the line, in the order of their files."""
+        items.sort(key=lambda item: _name(item) not in self.names)
+
+
+def _name(item: pytest.Item) -> str:
+    function = getattr(item, "function", None)
+    return f"{function.__module__}.{function.__name__}" if function else ""
+
+
+@contextmanager
+def recorded(file: Path, folder: Path) -> Iterator[None]:
+    """Writes which test runs which lines of the modules of a folder."""
+    recorder = coverage.Coverage(data_file=str(file), include=[f"{folder}/*"], config_file=False)
+    recorder.set_option("run:dynamic_context", "test_function")
+    recorder.start()
+    try:
+        yield
+    finally:
+        recorder.stop()
+        recorder.save()
+
+
+def read(file: Path, module: Path) -> Contexts:
+    """What was written of a module."""
+    data = coverage.CoverageData(str(file))
+    data.read()
+    return data.contexts_by_lineno(str(module))
+
+
+def touching(contexts: Contexts, line: int) -> First:
+    """The tests that run a line."""
+    return First(frozenset(contexts.get(line, [])) - {""})
