@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from in4310repro.cli.options import with_overrides
 from in4310repro.config import changed_for_report, from_json, read_toml, to_json
-from in4310repro.presets import PRESETS, command_line_options, configure, publishable
+from in4310repro.presets import PRESETS, command_line_options, configure, publishable, to_toml
 from in4310repro.text import publishable_place
+from tests.conftest import Call
 
 TINY = PRESETS["tiny"]
 HOME = "/home/ada-l"
@@ -119,3 +120,25 @@ def test_every_value_of_a_file_is_the_same_for_training_and_report(text: str, tm
     recorded = from_json(json.loads(json.dumps(to_json(trained))), "config.json")
     assert recorded == trained
     assert changed_for_report(recorded, read_toml(file), tmp_path) == trained
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_configuration_that_was_printed_reads_back_equal(preset: str, tmp_path: Path) -> None:
+    overrides = {
+        "data": 'caf\u00e9 "\\mine\U0001f600',
+        "seed": 2**62,
+        "model": "timm:resnet10t",
+        "protocol": "published",
+    }
+    for asked in ({}, overrides, overrides | {"split": "0.7/0.15/0.15"}):
+        config = configure(preset, None, asked)
+        (tmp_path / "mine.toml").write_text(to_toml(config), encoding="utf-8")
+        assert configure(preset, tmp_path / "mine.toml", {}) == config
+
+
+def test_printing_the_configuration_trains_nothing(call: Call, tmp_path: Path) -> None:
+    code, printed, _ = call("train", "--preset", "tiny", "--epochs", "7", "--print-config")
+    (tmp_path / "mine.toml").write_text(printed, encoding="utf-8")
+    assert code == 0
+    assert configure("tiny", tmp_path / "mine.toml", {}) == replace(TINY, epochs=7)
+    assert not Path("runs").exists()

@@ -182,7 +182,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _load(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    model.load_state_dict({name: tensors[f"{OF_MODEL}{name}"] for name in model.state_dict()})
+    state = model.state_dict()
+    state.update({name: tensors[f"{OF_MODEL}{name}"] for name in state})
+    model.load_state_dict(state)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():

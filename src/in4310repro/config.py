@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 import tomllib
 from collections.abc import Mapping
@@ -25,10 +26,10 @@ FORMAT = 3  # of config.json; it rises when a run of before can no longer be rea
 OF_REPORTS = (2, FORMAT)
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
+# The report's network and its deeper siblings; `architectures` has all others.
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # The valid values of every option that takes one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "model": MODELS,
     "optimizer": ("AdamW", "RMSprop", "SGD"),
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
@@ -72,6 +73,8 @@ ONLY_IN_FILES = (
 FREE_IN_REPORTS = ("data", "device", "numerics", "precision", "imagenet", "cifar10")
 # Lists whose entries are names.
 LISTS_OF_NAMES = ("modules", "protocol")
+# Of torchvision, of timm, or a function of one's own; whether there is such a network is seen where it is built.
+MODEL = r"(timm:[\w./-]{1,100}|[\w.]{1,100}:\w{1,100}|\w{1,100})"
 FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 
 
@@ -250,6 +253,8 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
             _refuse_other_than_names(name, value, source)
         if isinstance(value, str) and "\0" in value:
             raise ValueError(f"{source}: {name} is {value[:100]!r}; a text without the character 0 is valid")
+        if name == "model" and not re.fullmatch(MODEL, str(value)):
+            raise ValueError(f"{source}: no model {str(value)[:100]!r}; valid are names of networks, such as resnet18")
         if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"{source}: no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
         convert: Any = float if types[name] is float else tuple if isinstance(value, list) else type(value)

@@ -13,12 +13,13 @@ import torch
 from in4310repro import optimizers
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.checkpoints import Position
-from in4310repro.config import Config, OptimizerSetting
+from in4310repro.config import MODELS, Config, OptimizerSetting
 from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.progress import SILENT, Progress
+from in4310repro.randomness import generator_for
 from in4310repro.runs.records import HistoryRow
 from in4310repro.tensors import tensors_sha256
 
@@ -118,6 +119,10 @@ class Epochs:
         factor = optimizers.learning_rate_factor(step, steps * config.epochs, config.schedule, config.warm_up)
         optimizers.set_learning_rate(self.optimizer, task.setting.learning_rate * factor)
         self.optimizer.zero_grad()
+        if config.model not in MODELS:
+            # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
+            drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
+            torch.manual_seed(int(drawn.integers(2**63)))
         logits = self.model(batch.images.to(task.numerics.device))
         loss = task.numerics.cross_entropy(logits, batch.labels.to(task.numerics.device))
         loss.backward()  # type: ignore[no-untyped-call]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from in4310repro import architectures, models
 from in4310repro import config as configuration
-from in4310repro import models
 from in4310repro.capacity import in_gib, refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.checkpoints import kept_bytes
-from in4310repro.config import Config
+from in4310repro.config import FIVE_MODULES, Config
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
@@ -66,6 +67,8 @@ def train(
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs; too
             little disk for the epochs that are kept.
     """
+    architectures.trust(config.model)
+    architectures.check_name(config.model)
     _refuse_too_large(config, numerics)
     if config.imagenet or config.cifar10:
         comparison_sets(config)
@@ -74,10 +77,10 @@ def train(
         config = with_counts(config, len(images.entries))
         progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
     split = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    initial_model = models.build(config.model, len(split.classes), config.seed, config.weights)
+    config = _for_network(config, initial_model, len(split.classes), numerics)
     # The test images are decoded too, so that an unreadable one is reported now and not after hours.
     sets = _load_parts(split, config, progress)
-    initial_model = models.build(config.model, len(split.classes), config.seed, config.weights)
-    choose(initial_model, config.modules)
     initial = initial_model.state_dict()
     current = fingerprint(numerics)
     current["initial_weights_sha256"] = tensors_sha256(initial)
@@ -107,6 +110,22 @@ def train(
         _close_setting(task)
     _score_test_set(files, config, split, sets["test"], histories, numerics, progress)
     return FinishedRun.open(folder)
+
+
+def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
+    """The configuration with the modules whose maps are measured, where it only has those of another network.
+
+    Raises:
+        ValueError: the network gives no scores to images of this size, has no such modules, or computes by functions
+            that have no portable arithmetic.
+    """
+    architectures.check_scores(model, config.model, classes, config.image_size)
+    if config.modules == FIVE_MODULES:
+        config = replace(config, modules=architectures.default_modules(model, config.model, config.image_size))
+    choose(model, config.modules)
+    if numerics.portable and (reason := architectures.obstacle(config.model, classes, config.image_size)):
+        raise ValueError(f"{config.model} has no portable arithmetic: {reason}; --numerics native is the way out")
+    return config
 
 
 def _refuse_too_large(config: Config, numerics: Numerics) -> None:

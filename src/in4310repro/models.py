@@ -1,4 +1,4 @@
-"""The networks, ResNet-18 to 152, with drawn initial weights, torchvision's ImageNet weights or those of a file."""
+"""Networks with drawn initial weights, ImageNet weights or those of a file."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ import pickle
 import urllib.error
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-import torchvision.models
 
-from in4310repro.config import check_choice
+from in4310repro import architectures
 from in4310repro.files import open_regular
 from in4310repro.randomness import generator_for
 from in4310repro.tensors import read_tensors
 
-HEAD = ("fc.weight", "fc.bias")  # the last layer, from features to classes
 State = dict[str, torch.Tensor]
 
 
 def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn.Module:
-    """A torchvision ResNet in channels_last memory, on the CPU.
+    """A network in channels_last memory, on the CPU.
 
-    torch's global random generator is not used.
+    torch's global random generator is afterwards as it was.
 
     Args:
-        name: one of `config.MODELS`.
+        name: of a network, see `architectures`.
         classes: number of outputs of the head.
         seed: of the drawn weights: all of them, or the head where the loaded one has another number of classes.
-        weights: `none`, `imagenet` (torchvision's IMAGENET1K_V1) or a .safetensors or .pth file.
+        weights: `none`, `imagenet` (torchvision's or timm's) or a .safetensors or .pth file.
 
     Raises:
         ValueError: an unknown name, weights that are missing or unreadable, or keys or shapes that differ from the
@@ -43,19 +41,21 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
         >>> model(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2, 6])
     """
-    model = _build_on_meta(name, classes)
+    model = architectures.construct(name, classes, seed)
     state = initial_state(model, seed)
     if weights != "none":
         loaded, source = read_weights(name, weights)
-        state = merge_weights(state, loaded, source)
+        auxiliary = architectures.AUXILIARY.get(name, ())
+        loaded = {key: value for key, value in loaded.items() if not key.startswith(auxiliary)}
+        state = merge_weights(state, loaded, source, lambda: architectures.head(name, classes))
     return _fill(model, state)
 
 
 def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.Module:
-    """A torchvision ResNet in channels_last memory, on the CPU, with all weights and buffers given.
+    """A network in channels_last memory, on the CPU, with all weights and buffers given.
 
     Args:
-        name: one of `config.MODELS`.
+        name: of a network, see `architectures`.
         classes: number of outputs of the head.
         state: every weight and buffer of the network, as a run saved them.
         source: where they come from, for the error message.
@@ -63,60 +63,60 @@ def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.M
     Raises:
         ValueError: an unknown name, or keys or shapes that differ from the network's.
     """
-    model = _build_on_meta(name, classes)
+    model = architectures.construct(name, classes)
     expected = model.state_dict()
     _refuse_mismatches(_shapes(expected), _shapes(state), list(expected), source)
     return _fill(model, {name: _converted(name, value, expected[name].dtype, source) for name, value in state.items()})
 
 
-def _build_on_meta(name: str, classes: int) -> torch.nn.Module:
-    """The network without memory for its weights, so that torchvision draws none from torch's global generator."""
-    check_choice("model", name)
-    with torch.device("meta"):
-        model: torch.nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=classes)
-    return model
-
-
 def _fill(model: torch.nn.Module, state: State) -> torch.nn.Module:
-    model.to_empty(device="cpu")
-    model.load_state_dict(state)
+    if any(value.is_meta for value in model.state_dict().values()):
+        model.to_empty(device="cpu")
+    # Its own state carries the versions of its modules, which some ask for.
+    filled = model.state_dict()
+    filled.update(state)
+    model.load_state_dict(filled)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def initial_state(model: torch.nn.Module, seed: int) -> State:
     """Initial weights and buffers, each drawn from a generator of (seed, name).
 
-    Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does (He et al., "Delving
-    deep into rectifiers", ICCV 2015, fan out). Batch norm: weight 1, bias 0. Head: uniform within +-1 / sqrt(inputs),
-    torch's default.
+    Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He et
+    al., "Delving deep into rectifiers", ICCV 2015, fan out), and no bias. Linear layers: uniform within +-1 /
+    sqrt(inputs), torch's default. Batch norm: weight 1, bias 0. What other modules hold stays as it is.
 
     Args:
-        model: gives names, shapes and dtypes; it may lie on the meta device.
+        model: gives names, shapes and dtypes; it may lie on the meta device where it has no other modules with values.
         seed: of the weights.
     """
     state = model.state_dict()
-    inputs = state[HEAD[0]].shape[1]
-    return {name: _initial_value(name, value, inputs, seed) for name, value in state.items()}
+    for prefix, module in model.named_modules():
+        if isinstance(module, architectures.DRAWN):
+            for name, value in module.state_dict(prefix=f"{prefix}." if prefix else "").items():
+                state[name] = _initial_value(module, name, value, seed)
+    return state
 
 
-def _initial_value(name: str, value: torch.Tensor, inputs: int, seed: int) -> torch.Tensor:
-    generator = generator_for(seed, "weights", name)
-    shape = tuple(value.shape)
-    if len(shape) == 4:
+def _initial_value(module: torch.nn.Module, name: str, value: torch.Tensor, seed: int) -> torch.Tensor:
+    generator, shape = generator_for(seed, "weights", name), tuple(value.shape)
+    if isinstance(module, torch.nn.Linear):
+        bound = 1 / math.sqrt(module.in_features)
+        return torch.from_numpy((generator.random(shape) * 2 - 1) * bound).to(value.dtype)
+    if isinstance(module, torch.nn.Conv2d) and len(shape) == 4:
         standard_deviation = math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
         return torch.from_numpy(generator.standard_normal(shape) * standard_deviation).to(value.dtype)
-    if name in HEAD:
-        return torch.from_numpy((generator.random(shape) * 2 - 1) / math.sqrt(inputs)).to(value.dtype)
     return torch.full(shape, 1 if name.endswith(("weight", "running_var")) else 0, dtype=value.dtype)
 
 
-def merge_weights(initial: State, loaded: State, source: str) -> State:
+def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], set[str]]) -> State:
     """The loaded weights, with the initial head where the loaded one has another number of classes.
 
     Args:
         initial: every weight and buffer of the network.
         loaded: the weights of a file; counters of batches may be missing.
         source: where they come from, for the error message.
+        head: names of the weights whose shape depends on the number of classes.
 
     Raises:
         ValueError: a key is missing, extra or of another shape (the message names up to eight of them), or a value is
@@ -125,8 +125,10 @@ def merge_weights(initial: State, loaded: State, source: str) -> State:
     if not loaded:
         raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
     expected, given = _shapes(initial), _shapes(loaded)
-    new_head = all(name in given and given[name][1:] == expected[name][1:] for name in HEAD)
-    needed = [name for name in expected if not (new_head and name in HEAD and given[name] != expected[name])]
+    # Of other shapes in nothing but the number of classes, which comes first.
+    resized = {name for name in expected if name in given and given[name] != expected[name]}
+    new_head = head() if resized and all(given[name][1:] == expected[name][1:] for name in resized) else set()
+    needed = [name for name in expected if not (resized <= new_head and name in resized)]
     # Counters of batches are no weights, and files of old torch versions lack them.
     needed = [name for name in needed if name in given or not name.endswith("num_batches_tracked")]
     _refuse_mismatches(expected, given, needed, source)
@@ -188,14 +190,14 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
     """Weights, and the file that they come from.
 
     Args:
-        name: one of `config.MODELS`.
+        name: of a network, see `architectures`.
         weights: `imagenet`, which is downloaded where torchvision's cache lacks it, or a .safetensors or .pth file.
 
     Raises:
         ValueError: no such file, a download that failed, or a file that holds no weights.
     """
     if weights == "imagenet":
-        return _read_imagenet(name)
+        return _read_timm(name) if name.startswith(architectures.TIMM) else _read_imagenet(name)
     file = Path(weights)
     if not file.exists():
         raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file")
@@ -207,14 +209,30 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
 def at_hand(name: str, weights: str) -> bool:
     """Whether weights of a network can be had without a download: `none`, a file, or `imagenet` in the cache."""
     if weights == "imagenet":
-        return _imagenet_file(name)[1].is_file()
+        return ":" not in name and _imagenet_file(name)[1].is_file()
     return weights == "none" or Path(weights).is_file()
 
 
 def _imagenet_file(name: str) -> tuple[str, Path]:
     """Where torchvision's weights of a network lie, and where its cache has them."""
-    url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
+    if ":" in name:
+        raise ValueError(f"there are no ImageNet weights of {name}; give --weights none or --weights FILE")
+    url = architectures.imagenet_weights(name).url
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def _read_timm(name: str) -> tuple[State, str]:
+    """ImageNet weights of a network of timm, which its hub keeps."""
+    import timm
+
+    try:
+        model = timm.create_model(name.removeprefix(architectures.TIMM), pretrained=True)
+    except Exception as error:
+        raise ValueError(
+            f"timm's weights of {name} are not to be had ({error}); give --weights none or --weights FILE"
+        ) from None
+    architectures.check_preparation(name, model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
+    return model.state_dict(), f"timm's weights of {name}"
 
 
 def _read_imagenet(name: str) -> tuple[State, str]:

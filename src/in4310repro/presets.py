@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro import deviations
-from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml
+from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml, to_json
 from in4310repro.paths import LONGEST_NAME
 from in4310repro.text import publishable_place
 
@@ -81,6 +82,27 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     if config.data and "split" not in {**changes, **overrides}:
         config = replace(config, split=SHARES)
     return config
+
+
+def to_toml(config: Config) -> str:
+    """The configuration as a TOML file that `--config` reads, with the command that does in a comment."""
+    lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE"]
+    values = {name: value for name, value in to_json(config).items() if name not in ("format", "preset")}
+    if config.split == SHARES:
+        del values["split"]
+    # Strings, numbers and lists of JSON are TOML's too; it has no null.
+    lines += [
+        f"{name} = {json.dumps(v, ensure_ascii=False)}"
+        for name, v in values.items()
+        if name != "settings" and v is not None
+    ]
+    for setting in values["settings"]:
+        lines += [
+            "",
+            "[[settings]]",
+            *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in setting.items()),
+        ]
+    return "\n".join(lines)
 
 
 def with_counts(config: Config, images: int) -> Config:

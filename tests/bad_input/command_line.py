@@ -61,7 +61,7 @@ ROWS = [
     row("the preset is unknown", "train --preset big", 2, "'big'", "demo, course, tiny"),
     row("the preset leads elsewhere", "train --preset ../victim", 2, "../victim"),
     row("the preset is empty", "train --preset ''", 2, "preset"),
-    row("the model is unknown", "train --preset tiny --model vgg16", 2, "vgg16", "resnet18"),
+    row("the model is unknown", "train --preset tiny --model vgg17", 2, "no model 'vgg17'", "did you mean vgg1"),
     row("the device is unknown", "train --preset tiny --device tpu", 2, "tpu"),
     row("the arithmetic is unknown", "train --preset tiny --numerics fast", 2, "fast", "portable"),
     row("a deviation is unknown", "train --preset tiny --protocol leak", 2, "leak", "shared-split"),

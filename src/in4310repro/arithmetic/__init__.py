@@ -8,7 +8,7 @@ It knows nothing of runs and imports nothing of the rest of the package. docs/ar
 
 from in4310repro.arithmetic.functions import cross_entropy, losses, softmax
 from in4310repro.arithmetic.matrices import product
-from in4310repro.arithmetic.modules import portable
+from in4310repro.arithmetic.modules import portable, refused_modules
 from in4310repro.arithmetic.self_test import VERSION, instruction_set, obstacle, self_test
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 
@@ -23,6 +23,7 @@ __all__ = [
     "obstacle",
     "portable",
     "product",
+    "refused_modules",
     "self_test",
     "softmax",
 ]

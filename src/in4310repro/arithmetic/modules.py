@@ -43,10 +43,7 @@ def portable(model: nn.Module) -> nn.Module:
         RuntimeError: no kernel was built for this processor.
     """
     library.library()
-    refused = [
-        f"{name or 'the model'} ({reason})" for name, module in model.named_modules() if (reason := _reason(module))
-    ]
-    if refused:
+    if refused := refused_modules(model):
         raise ValueError(
             f"no portable arithmetic for {'; '.join(refused)}. Use native arithmetic, or replace them: there are "
             f"kernels for {', '.join(kind.__name__ for kind in (*list(EXCHANGED)[:8], *KEPT))}"
@@ -54,6 +51,13 @@ def portable(model: nn.Module) -> nn.Module:
     for module in model.modules():
         module.__class__ = EXCHANGED.get(type(module), type(module))
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def refused_modules(model: nn.Module) -> list[str]:
+    """Each module without portable arithmetic, with the reason; what forward() computes by functions is not seen."""
+    return [
+        f"{name or 'the model'} ({reason})" for name, module in model.named_modules() if (reason := _reason(module))
+    ]
 
 
 def _reason(module: nn.Module) -> str | None:

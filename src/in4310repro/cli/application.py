@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro.cli import audit, bench, data, features, labelling, machine, reports, runs, training
+from in4310repro.cli import audit, bench, data, features, labelling, machine, networks, reports, runs, training
 from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, print_error, print_line, print_text
 from in4310repro.files import describe
 
@@ -35,7 +35,7 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and report": (training.train, reports.report, reports.ablation, reports.published),
     "Check and use a run": (runs.verify, runs.compare, runs.evaluate, labelling.predict),
-    "Without a run": (features.features, audit.audit),
+    "Without a run": (features.features, networks.modules, audit.audit),
     "This machine": (machine.doctor, machine.cache, runs.fingerprint, bench.bench),
 }
 for group, commands in GROUPS.items():

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from in4310repro import signals
+from in4310repro.config import Config
 from in4310repro.numerics import Numerics, activate
 from in4310repro.progress import Progress, print_plain
 from in4310repro.text import visible
@@ -54,6 +55,36 @@ def activate_arithmetic(mode: str, device: str) -> Numerics:
     if numerics.note:
         progress().message(numerics.note)
     return numerics
+
+
+def activate_for(config: Config) -> Numerics:
+    """The arithmetic of a training: where it may be chosen and the network has no portable arithmetic, native."""
+    numerics = activate_arithmetic(config.numerics, config.device)
+    if config.numerics != "auto" or not numerics.portable:
+        return numerics
+    from in4310repro import architectures
+
+    architectures.trust(config.model)
+    # Any number of classes will do.
+    if reason := architectures.obstacle(config.model, 10, config.image_size):
+        progress().message(f"native arithmetic, since {config.model} has no portable one: {reason}")
+        return activate_arithmetic("native", config.device)
+    return numerics
+
+
+def trust_network(model: str | None, recorded: object) -> None:
+    """Allows a run's network to be code of the user's own, who has named it.
+
+    Raises:
+        ValueError: the run has another one.
+    """
+    if model is None:
+        return
+    if model != recorded:
+        raise ValueError(f"--model {model}, and the run has the network {recorded}")
+    from in4310repro import architectures
+
+    architectures.trust(model)
 
 
 def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:

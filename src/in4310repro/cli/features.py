@@ -8,16 +8,18 @@ from typing import Annotated
 import typer
 
 from in4310repro.cli.console import activate_arithmetic, print_line, progress
-from in4310repro.cli.options import Device, Weights, choices
-from in4310repro.config import FIVE_MODULES, MODELS, check_choice
+from in4310repro.cli.options import Device, Model, Weights, choices
+from in4310repro.config import check_choice
 
 
 def features(
     data: Annotated[str, typer.Option(help="Folder of images, in any layout.")],
     out: Annotated[Path, typer.Option(help="FILE.json; FILE.csv and FILE.png stand beside it.")],
-    model: Annotated[str, typer.Option(help=", ".join(MODELS))] = "resnet18",
+    model: Annotated[str, typer.Option(help=Model)] = "resnet18",
     weights: Annotated[str, typer.Option(help=Weights)] = "imagenet",
-    modules: Annotated[str, typer.Option(help="NAME,NAME or leaves or /PATTERN/.")] = ",".join(FIVE_MODULES),
+    modules: Annotated[
+        str | None, typer.Option(help="NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.")
+    ] = None,
     samples: Annotated[str, typer.Option(help=f"{choices('samples')[:-1]} (counts alone).")] = "images",
     precision: Annotated[str, typer.Option(help=choices("precision"))] = "fast",
     calls: Annotated[str, typer.Option(help="pool or keep the calls of a module that runs several times.")] = "pool",
@@ -32,7 +34,7 @@ def features(
 ) -> None:
     """Statistics of feature maps over a folder of images, on one process or under torchrun."""
     active = activate_arithmetic(numerics, device)
-    from in4310repro import capacity
+    from in4310repro import architectures, capacity
     from in4310repro.feature_maps.of_folder import measure
     from in4310repro.feature_maps.partial import remove_partial_results, with_ending
     from in4310repro.feature_maps.records import to_csv
@@ -44,6 +46,7 @@ def features(
 
     for name, value in (("samples", samples), ("precision", precision), ("calls", calls)):
         check_choice(name, value)
+    architectures.trust(model)
     request = Request(
         data=data,
         model=model,

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import activate_as_recorded, print_line, print_text, progress
-from in4310repro.cli.options import Device, OfRun, RunPath
+from in4310repro.cli.console import activate_as_recorded, print_line, print_text, progress, trust_network
+from in4310repro.cli.options import Device, OfRun, OwnNetwork, RunPath
 
 
 def predict(
@@ -17,6 +17,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="A .csv or .json file; default: CSV on standard output.")] = None,
     device: Annotated[str | None, typer.Option(help=Device)] = None,
     numerics: OfRun = None,
+    model: OwnNetwork = None,
 ) -> None:
     """Say which class a run's network gives to images, with the softmax score of each class."""
     from in4310repro.runs.finished import FinishedRun
@@ -24,6 +25,7 @@ def predict(
     if out and out.suffix not in (".csv", ".json"):
         raise ValueError(f"--out {out}; a name that ends with .csv or .json is valid")
     finished = FinishedRun.open(run)
+    trust_network(model, finished.config.model)
     active = activate_as_recorded(finished.fingerprint, numerics, device)
     from in4310repro.files import write_file
     from in4310repro.labelling import label

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from in4310repro import presets
-from in4310repro.config import CHOICES, MODELS
+from in4310repro.config import CHOICES
 
 Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(presets.PRESETS)}.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings that replace the preset's.")]
@@ -24,6 +24,7 @@ JsonOut = Annotated[Path | None, typer.Option(help="JSON file for the result.")]
 
 Weights = "none, imagenet or a .safetensors or .pth file."
 Device = "auto, cpu or cuda."
+Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own."
 
 
 def default_folder(preset: str, data: str | None, *, to_read: bool = False) -> Path:
@@ -58,6 +59,7 @@ def choices(name: str) -> str:
     return f"{', '.join(others)} or {last}."
 
 
+OwnNetwork = Annotated[str | None, typer.Option("--model", help="The run's network where it is code: MODULE:FUNCTION.")]
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
@@ -67,7 +69,7 @@ class Overrides:
     data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the embedded scenes.")]
     scenes: Annotated[int | None, typer.Option(help="Embedded scenes of each class.")]
     weights: Annotated[str | None, typer.Option(help=Weights)]
-    model: Annotated[str | None, typer.Option(help=", ".join(MODELS))]
+    model: Annotated[str | None, typer.Option(help=Model)]
     image_size: Annotated[int | None, typer.Option(help="Side of the square input, pixels.")]
     batch_size: Annotated[int | None, typer.Option(help="Images per training step.")]
     epochs: Annotated[int | None, typer.Option(help="Epochs of each setting.")]

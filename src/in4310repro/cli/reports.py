@@ -26,10 +26,11 @@ def report(
     photographs: Annotated[bool, typer.Option(help="Draw the images of figure 7, else only list them.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help=OfTrain)] = False,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=OfTrain)] = False,
+    print_config: Annotated[bool, typer.Option("--print-config", help=OfTrain)] = False,
     overrides: Any = None,
 ) -> None:
     """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers."""
-    del resume, keep_epochs
+    del resume, keep_epochs, print_config
     from in4310repro.runs.finished import FinishedRun
 
     data = presets.configure(preset, config, overrides).data
@@ -37,8 +38,12 @@ def report(
     overrides = (read_toml(config) if config else {}) | overrides
     configuration = changed_for_report(run.config, overrides, run.folder)
     numerics = activate_as_recorded(run.fingerprint, overrides.get("numerics"), overrides.get("device"))
+    from in4310repro import architectures
     from in4310repro.feature_maps import of_run
     from in4310repro.report import page
+
+    if "model" in overrides:
+        architectures.trust(overrides["model"])
 
     measured = of_run.measure(run, configuration, numerics, overrides.get("data"), progress())
     names = presets.default_names(run.config.preset, run.config.data)

@@ -17,8 +17,9 @@ from in4310repro.cli.console import (
     print_line,
     print_text,
     progress,
+    trust_network,
 )
-from in4310repro.cli.options import Data, Device, JsonOut, OfRun, RunPath, choices
+from in4310repro.cli.options import Data, Device, JsonOut, OfRun, OwnNetwork, RunPath, choices
 from in4310repro.numerics import Numerics
 
 Replay = Annotated[
@@ -35,6 +36,7 @@ def verify(
     manifest_sha256: Annotated[str | None, typer.Option(help="Compare with what the last line prints.")] = None,
     replay: Replay = None,
     draw: Draw = None,
+    model: OwnNetwork = None,
 ) -> None:
     """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference."""
     from in4310repro.fingerprint import Fingerprint
@@ -47,6 +49,7 @@ def verify(
     committed = other_manifest(files, manifest_sha256)
     if essentials := changed_essentials(files):
         _end_with([*committed, *essentials])
+    trust_network(model, files.read_json(names.CONFIG).get("model"))
     active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), numerics, None)
     from in4310repro import verification
     from in4310repro.report.check import report_differences
@@ -110,11 +113,13 @@ def evaluate(
     out: JsonOut = None,
     device: Annotated[str | None, typer.Option(help=Device)] = None,
     numerics: OfRun = None,
+    model: OwnNetwork = None,
 ) -> None:
     """Measure a run's selected network on its test set, or on every image of another folder."""
     from in4310repro.runs.finished import FinishedRun
 
     finished = FinishedRun.open(run)
+    trust_network(model, finished.config.model)
     active = activate_as_recorded(finished.fingerprint, numerics, device)
     from in4310repro import evaluation
     from in4310repro.files import json_bytes, write_file

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from in4310repro import presets
-from in4310repro.cli.console import activate_arithmetic, print_line, progress
+from in4310repro.cli.console import activate_for, print_line, print_text, progress
 from in4310repro.cli.options import ConfigFile, Out, Preset, default_folder, with_overrides
 
 KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
@@ -20,11 +20,17 @@ def train(
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=KeepEpochs)] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print all settings as a file for --config, and train nothing.")
+    ] = False,
     overrides: Any = None,
 ) -> None:
     """Train three settings, select on validation, score the test set once."""
     configuration = presets.configure(preset, config, overrides)
-    numerics = activate_arithmetic(configuration.numerics, configuration.device)
+    if print_config:
+        print_text(presets.to_toml(configuration))
+        return
+    numerics = activate_for(configuration)
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import accumulate, chain
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from in4310repro import models
+from in4310repro import architectures, models
 from in4310repro.data.batches import normalize
 from in4310repro.data.comparison import sample_positions
 from in4310repro.data.folders import image_files
@@ -60,12 +61,16 @@ def measure(
     """
     files = sample_files(request)
     model = models.build(request.model, 1000, request.seed, request.weights)
+    architectures.check_scores(model, request.model, 1000, request.image_size)
+    if request.modules is None:
+        chosen = architectures.default_modules(model, request.model, request.image_size)
+        request = replace(request, modules=",".join(chosen))
     model = numerics.place(model)
     with process_group(numerics.device) as (rank, world_size):
         start = first_image(len(files), rank, world_size)
         statistics = FeatureStatistics(
             model,
-            parse_modules(request.modules),
+            parse_modules(request.modules or ""),
             request.samples,
             request.precision,
             calls=request.calls,

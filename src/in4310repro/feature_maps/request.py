@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from in4310repro.config import FIVE_MODULES
 from in4310repro.features import ModuleChoice
 
 Samples = Literal["images", "positions", "flat"] | None
@@ -19,7 +18,7 @@ class Request:
     data: str  # folder
     model: str = "resnet18"
     weights: str = "imagenet"
-    modules: str = ",".join(FIVE_MODULES)  # as `parse_modules` reads it
+    modules: str | None = None  # as `parse_modules` reads it; the network's five where none are named
     samples: Samples = "images"
     precision: Literal["fast", "exact"] = "fast"
     calls: Literal["pool", "keep"] = "pool"

@@ -1,0 +1,346 @@
+"""Networks by name: torchvision's, timm's and one's own; their heads, sizes, modules and arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from in4310repro import architectures, experiment, models
+from in4310repro.config import FIVE_MODULES, Config, OptimizerSetting
+from in4310repro.numerics import Numerics, activate
+from in4310repro.presets import PRESETS
+from in4310repro.runs.finished import FinishedRun
+from tests.conftest import Call, refused
+
+OWN = '''
+import torch
+from torch import nn
+
+def plain(num_classes):
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, num_classes),
+    )
+
+def dropping(num_classes):
+    return nn.Sequential(*plain(num_classes)[:5], nn.Dropout(0.5), nn.Linear(8, num_classes))
+
+class Mean(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3), nn.Linear(8, num_classes)
+
+    def forward(self, images):
+        return self.last(self.first(images).mean(dim=(2, 3)))
+
+class Drawn(nn.Module):
+    """Holds values that no rule of ours draws."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.scale, self.last = nn.Parameter(torch.rand(8)), nn.Linear(3, num_classes)
+
+    def forward(self, images):
+        return self.last(images.mean(dim=(2, 3))) * self.scale[0]
+
+def double(num_classes):
+    return plain(num_classes).double()
+
+def fixed(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 40 * 40, num_classes))
+
+def maps(num_classes):
+    return nn.Conv2d(3, num_classes, 3)
+
+def failing(num_classes):
+    raise RuntimeError("no such depth")
+
+def text(num_classes):
+    return "a network"
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module beside which the test stands, and that the user has not named yet."""
+    name = f"own_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(architectures, "_trusted", set())
+    return name
+
+
+def trusted(name: str) -> str:
+    architectures.trust(name)
+    return name
+
+
+SMALL = ("squeezenet1_1", "mnasnet0_5", "shufflenet_v2_x0_5", "mobilenet_v3_small", "regnet_y_400mf")
+
+
+@pytest.mark.parametrize("name", [SMALL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL[1:])])
+def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_seed(name: str) -> None:
+    first, again = (models.build(name, 6, seed=0) for _ in range(2))
+    architectures.check_scores(first, name, 6, 64)
+    other = models.build(name, 6, seed=1).state_dict()
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
+    assert not all(torch.equal(value, other[key]) for key, value in first.state_dict().items())
+
+
+@pytest.mark.slow
+def test_every_network_of_torchvision_can_be_built_and_says_its_smallest_image() -> None:
+    for name in architectures.torchvision_names():
+        facts = architectures.facts(name)
+        if facts.parameters < 3e7:
+            model = models.build(name, 3, seed=0)
+            side = max(facts.smallest, 64)
+            architectures.check_scores(model, name, 3, side)
+            modules = architectures.default_modules(model, name, side)
+            assert 1 <= len(set(modules)) == len(modules) <= 5, name
+            assert set(modules) <= set(dict(model.named_modules())), name
+
+
+def test_the_head_is_what_depends_on_the_number_of_classes(tmp_path: Path) -> None:
+    assert architectures.head("squeezenet1_1", 6) == {"classifier.1.weight", "classifier.1.bias"}
+    assert architectures.head("resnet18", 6) == {"fc.weight", "fc.bias"}
+    theirs = {k: v.contiguous() for k, v in models.build("squeezenet1_1", 10, seed=3).state_dict().items()}
+    safetensors.torch.save_file(theirs, tmp_path / "ten.safetensors")
+    loaded = models.build("squeezenet1_1", 6, 0, str(tmp_path / "ten.safetensors")).state_dict()
+    drawn = models.build("squeezenet1_1", 6, 0).state_dict()
+    for key, value in loaded.items():
+        assert torch.equal(value, drawn[key] if key.startswith("classifier.1.") else theirs[key]), key
+
+
+def test_auxiliary_heads_are_neither_built_nor_missed_in_a_file(tmp_path: Path) -> None:
+    model = models.build("googlenet", 6, seed=0)
+    assert not [key for key in model.state_dict() if key.startswith("aux")]
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    safetensors.torch.save_file(state | {"aux1.fc2.weight": torch.ones(6, 4)}, tmp_path / "file.safetensors")
+    again = models.build("googlenet", 6, seed=1, weights=str(tmp_path / "file.safetensors"))
+    assert all(torch.equal(value, state[key]) for key, value in again.state_dict().items())
+
+
+def test_what_a_rule_does_not_draw_is_drawn_by_the_constructor_from_the_seed(own: str) -> None:
+    name, before = trusted(f"{own}:Drawn"), torch.random.get_rng_state()
+    first, again, other = (models.build(name, 3, seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first["scale"], again["scale"])
+    assert not torch.equal(first["scale"], other["scale"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("resnet19", r"no model 'resnet19'; did you mean resnet1\d\? valid are torchvision's networks"),
+        ("raft_large", "no model 'raft_large'"),  # torchvision's, and not of classification
+        ("own:plain", "own:plain is code, which is run only where you name it yourself: --model own:plain"),
+    ],
+)
+def test_a_name_without_a_network_is_refused(name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        models.build(name, 6, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("failing", "failed when it was called with num_classes=6: RuntimeError: no such depth"),
+        ("missing", "has no 'missing'; MODULE:FUNCTION names a function that returns a network"),
+        ("text", "returned str; a torch.nn.Module is valid"),
+        ("double", r"0\.weight is torch\.float64; torch\.float32 is valid"),
+    ],
+)
+def test_a_function_that_makes_no_network_is_refused(own: str, function: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        architectures.construct(trusted(f"{own}:{function}"), 6)
+
+
+def test_a_module_that_is_not_there_says_where_it_is_looked_for() -> None:
+    with pytest.raises(ValueError, match=r"cannot be imported: No module named 'nowhere_at_all'.* this folder and"):
+        architectures.construct(trusted("nowhere_at_all:network"), 6)
+
+
+@pytest.mark.parametrize(
+    ("function", "side", "words"),
+    [
+        ("fixed", 32, "takes no images of 32 px a side: .*; --image-size gives another"),
+        ("maps", 32, r"returns a tensor of shape \(1, 6, 30, 30\) for one image; scores"),
+    ],
+)
+def test_a_network_without_scores_for_such_an_image_is_refused(own: str, function: str, side: int, words: str) -> None:
+    name = trusted(f"{own}:{function}")
+    with pytest.raises(ValueError, match=words):
+        architectures.check_scores(models.build(name, 6, seed=0), name, 6, side)
+
+
+def test_a_network_of_a_fixed_size_says_it() -> None:
+    with torch.device("meta"):
+        model = torch.nn.Module()
+    model.image_size = 224  # type: ignore[assignment]
+    model.forward = lambda images: images.view(3)
+    with pytest.raises(ValueError, match="vit takes no images of 64 px a side: it takes 224 px"):
+        architectures.check_scores(model, "vit", 6, 64)
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = tokens + self.inner(tokens)
+        return result
+
+
+class Transformer(nn.Module):
+    """One convolution, then blocks of tokens."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 8, 8)
+        self.blocks = nn.Sequential(*(Block() for _ in range(blocks)))
+        self.last = nn.Linear(8, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.blocks(self.first(images).flatten(2).transpose(1, 2))
+        scores: torch.Tensor = self.last(tokens.mean(dim=1))
+        return scores
+
+
+def test_modules_that_are_measured_by_default() -> None:
+    assert architectures.default_modules(models.build("resnet34", 6, 0), "resnet34", 64) == FIVE_MODULES
+    squeezenet = architectures.default_modules(models.build("squeezenet1_1", 6, 0), "squeezenet1_1", 64)
+    # 26 convolutions, of which those with the numbers 0, 6.25, 12.5, 18.75 and 25, rounded to even.
+    assert squeezenet == (
+        "features.0",
+        "features.4.expand3x3",
+        "features.7.expand3x3",
+        "features.11.squeeze",
+        "classifier.1",
+    )
+    blocks = architectures.default_modules(Transformer(9), "transformer", 32)
+    assert blocks == ("blocks.0", "blocks.2", "blocks.4", "blocks.6", "blocks.8")
+    assert architectures.default_modules(Transformer(3), "transformer", 32) == ("first",)
+
+
+def test_outputs_are_listed_in_the_order_in_which_modules_end() -> None:
+    found = architectures.outputs(Transformer(1), "transformer", 32)
+    assert [(each.name, each.kind, each.shape) for each in found] == [
+        ("first", "Conv2d", (8, 4, 4)),
+        ("blocks.0.inner", "Linear", (16, 8)),
+        ("blocks.0", "Block", (16, 8)),
+        ("blocks", "Sequential", (16, 8)),
+        ("last", "Linear", (2,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("plain", ""),
+        ("dropping", "5 (dropout, which draws from torch's generator)"),
+        ("Mean", "its forward() calls mean, whose bits are torch's"),
+    ],
+)
+def test_a_network_has_portable_arithmetic_where_all_that_it_computes_has(own: str, function: str, reason: str) -> None:
+    assert architectures.obstacle(trusted(f"{own}:{function}"), 6, 32) == reason
+
+
+def test_networks_of_torchvision_with_and_without_portable_arithmetic() -> None:
+    assert architectures.obstacle("resnet152", 6, 64) == ""
+    assert architectures.obstacle("resnext50_32x4d", 6, 32) == ""
+    assert "Hardswish" in architectures.obstacle("mobilenet_v3_small", 6, 32)
+    assert architectures.obstacle("shufflenet_v2_x0_5", 6, 32) == "its forward() calls mean, whose bits are torch's"
+
+
+def small_run(model: str, numerics: str) -> Config:
+    settings = (OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-2),)
+    return replace(PRESETS["tiny"], model=model, epochs=1, numerics=numerics, settings=settings)
+
+
+def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_named(
+    own: str, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, numerics: Numerics
+) -> None:
+    name = f"{own}:plain"
+    run = experiment.train(small_run(name, "auto"), numerics, tmp_path / "run")
+    assert run.config.modules == ("0",)
+    image = run.split_below(None).root / run.scores.paths[0]
+    monkeypatch.setattr(architectures, "_trusted", set())
+    commands = (("evaluate", str(run.folder)), ("predict", str(run.folder), str(image)), ("verify", str(run.folder)))
+    for words in commands:
+        refused(call, words, f"{name} is code, which is run only where you name it yourself")
+        refused(call, (*words, "--model", "resnet18"), f"--model resnet18, and the run has the network {name}")
+    refused(call, ("report", "--preset", "tiny", "--out", str(run.folder)), f"{name} is code")
+    for words in commands:
+        assert call(*words, "--model", name)[0] == 0
+
+
+def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, tmp_path: Path) -> None:
+    native, hashes = activate("native", "cpu"), []
+    for number in range(2):
+        torch.manual_seed(number)
+        run = experiment.train(small_run(f"{own}:dropping", "native"), native, tmp_path / f"{number}")
+        hashes.append(run.metrics["weights_sha256"])
+    assert hashes[0] == hashes[1]
+
+
+def test_portable_arithmetic_that_is_asked_for_and_not_to_be_had_says_why(
+    own: str, numerics: Numerics, tmp_path: Path
+) -> None:
+    if not numerics.portable:
+        pytest.skip("no kernel was built here")
+    with pytest.raises(ValueError, match=r"no portable arithmetic: its forward\(\) calls mean.*--numerics native"):
+        experiment.train(small_run(f"{own}:Mean", "portable"), numerics, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_chooses_native_arithmetic_where_the_network_has_no_other(
+    own: str, call: Call, tmp_path: Path
+) -> None:
+    words = ("train", "--preset", "tiny", "--epochs", "1", "--model", f"{own}:Mean", "--out", str(tmp_path / "run"))
+    code, _, printed = call(*words)
+    assert code == 0
+    assert f"native arithmetic, since {own}:Mean has no portable one: its forward() calls mean" in printed
+    assert FinishedRun.open(tmp_path / "run").fingerprint["numerics"] == "native"
+
+
+def test_the_modules_of_a_network_are_listed(call: Call, own: str) -> None:
+    code, printed, _ = call("modules", f"{own}:plain", "--image-size", "32")
+    assert code == 0
+    assert printed.splitlines()[1:] == [
+        "* 0  Conv2d                   8 x 16 x 16",
+        "  1  BatchNorm2d              8 x 16 x 16",
+        "  2  ReLU                     8 x 16 x 16",
+        "  3  AdaptiveAvgPool2d        8 x 1 x 1",
+        "  4  Flatten                  8",
+        "  5  Linear                   1000",
+    ]
+    refused(call, ("modules",), "give a network, such as in4310repro modules resnet18, or --list")
+    refused(call, ("modules", "--list", "nothing*"), "no network of torchvision fits 'nothing*'")
+
+
+def test_torchvisions_networks_are_listed_by_pattern(call: Call) -> None:
+    code, printed, _ = call("modules", "--list", "squeezenet1_1")
+    assert code == 0
+    expected = "squeezenet1_1 1.2 M 17 IMAGENET1K_V1 native: classifier.0 (dropout, which draws from torch's generator)"
+    assert " ".join(printed.splitlines()[1].split()) == expected
+
+
+def test_a_network_of_timm_is_built_by_its_name() -> None:
+    pytest.importorskip("timm")
+    model = models.build("timm:resnet10t", 6, seed=0)
+    architectures.check_scores(model, "timm:resnet10t", 6, 64)
+    assert len(architectures.default_modules(model, "timm:resnet10t", 64)) == 5
+    with pytest.raises(ValueError, match=r"timm .* has no model 'resnet10x'; did you mean timm:resnet10"):
+        models.build("timm:resnet10x", 6, seed=0)
+
+
+def test_without_timm_its_networks_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "timm", None)
+    with pytest.raises(ValueError, match="timm:resnet10t needs timm: pip install timm"):
+        models.build("timm:resnet10t", 6, seed=0)
