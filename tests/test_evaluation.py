@@ -1,8 +1,10 @@
 """A run's network measured again: on its own test set, and refused on other classes."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,11 +15,12 @@ from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
 from tests.builders import made_up_scores
+from tests.conftest import Call
 
 
 def test_a_run_measured_again_on_its_test_set_gives_its_metrics(finished_run: Path, numerics: Numerics) -> None:
     run = FinishedRun.open(finished_run)
-    assert class_metrics(evaluate(run, numerics)) == class_metrics(run.metrics)
+    assert class_metrics(evaluate(run, numerics)[0]) == class_metrics(run.metrics)
 
 
 def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numerics: Numerics, tmp_path: Path) -> None:
@@ -43,7 +46,7 @@ def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
 ) -> None:
     asked: list[Deviations] = []
 
-    def noted(_: Scores, deviations: Deviations) -> ClassMetrics:
+    def noted(_: Scores, deviations: Deviations, **_options: bool) -> ClassMetrics:
         asked.append(deviations)
         return measured
 
@@ -62,7 +65,32 @@ def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(
     for entry in run.split.parts["test"]:
         (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
         (scenes / entry.path).rename(own / entry.path)
-    evaluated = evaluate(run, numerics, str(own))
+    evaluated, _ = evaluate(run, numerics, str(own))
     assert class_metrics(evaluated) == class_metrics(run.metrics)
     assert evaluated["images"] == len(run.split.parts["test"])
-    assert (Path(evaluated["data"]).name, evaluate(run, numerics)["data"]) == ("own", "test set")
+    assert (Path(evaluated["data"]).name, evaluate(run, numerics)[0]["data"]) == ("own", "test set")
+
+
+def test_a_folder_of_some_classes_is_measured_on_those(
+    finished_run: Path, numerics: Numerics, copied_scenes: Callable[[Path], Path], call: Call, tmp_path: Path
+) -> None:
+    run, scenes, own = FinishedRun.open(finished_run), copied_scenes(tmp_path / "scenes"), tmp_path / "own"
+    chosen = [run.classes[label] for label in (1, 4)]
+    for entry in run.split.parts["test"]:
+        if run.classes[entry.label] in chosen:
+            (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            (scenes / entry.path).rename(own / entry.path)
+    evaluated, scores = evaluate(run, numerics, str(own))
+    assert (evaluated["classes"], evaluated["all_classes"]) == (chosen, run.classes)
+    assert evaluated["class_accuracy"] == [run.metrics["class_accuracy"][label] for label in (1, 4)]
+    mean = sum(evaluated["class_accuracy"]) / 2
+    assert (evaluated["mean_class_accuracy"], len(evaluated["average_precision"])) == (mean, 2)
+    rows = [sum(row) for row in evaluated["confusion_matrix"]]
+    assert [rows[1], rows[4], sum(rows)] == [2, 2, 4] == [*np.bincount(scores.labels)[[1, 4]], len(scores.labels)]
+    out = tmp_path / "each.csv"
+    assert call("evaluate", str(run.folder), "--data", str(own), "--out", str(out))[0] == 0
+    header, *listed = list(csv.reader(out.read_text(encoding="utf-8").splitlines()))
+    assert header == ["path", "class", "predicted", *run.classes]
+    assert [row[1] for row in listed] == [run.classes[label] for label in scores.labels]
+    assert [row[2] for row in listed] == [run.classes[label] for label in scores.softmax.argmax(axis=1)]
+    assert np.array_equal(np.array([row[3:] for row in listed], np.float32), scores.softmax)

@@ -239,3 +239,70 @@ def test_means_are_over_classes_and_the_logits_that_are_given_are_ranked() -> No
 def test_labels_of_a_single_class_are_enough_for_one_class() -> None:
     labels, scores = torch.zeros(3, dtype=torch.int64), torch.ones(3, 1)
     assert class_accuracy(labels, scores).tolist() == average_precision(labels, scores).tolist() == [1.0]
+
+
+def softmax_example(seed: int, missing: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Softmax scores near the labels, some of them sure and wrong; of one class there may be no image."""
+    labels, scores = example(seed)
+    kept = labels != missing
+    return labels[kept], (scores[kept] * (1 + seed)).softmax(dim=1)
+
+
+def calibration_error_written_out(labels: torch.Tensor, scores: torch.Tensor, *, open_below: bool = True) -> float:
+    """Guo et al. 2017, equation 3: a loop over 15 bins (lower, upper], or [lower, upper) as the wrong twin has it."""
+    total = 0.0
+    for number in range(15):
+        lower, upper = number / 15, (number + 1) / 15
+        inside = [
+            (max(row), row.index(max(row)) == label)
+            for label, row in zip(labels.tolist(), scores.tolist(), strict=True)
+            if (lower < max(row) <= upper if open_below else lower <= max(row) < upper)
+        ]
+        if inside:
+            confidence, right = (sum(column) / len(inside) for column in zip(*inside, strict=True))
+            total += len(inside) / len(labels) * abs(right - confidence)
+    return total
+
+
+@pytest.mark.parametrize("missing", [-1, 2])
+@pytest.mark.parametrize("seed", range(12))
+def test_what_else_is_measured_agrees_with_sklearn(seed: int, missing: int) -> None:
+    labels, scores = softmax_example(seed, missing)
+    found, predicted = metrics.details(labels, scores), scores.argmax(dim=1)
+    every: dict[str, Any] = {"labels": range(CLASSES), "average": None, "zero_division": np.nan}
+    precision, _, f1, _ = sklearn.metrics.precision_recall_fscore_support(labels, predicted, **every)
+    matrix = sklearn.metrics.confusion_matrix(labels, predicted, labels=range(CLASSES))
+    assert found["confusion_matrix"] == matrix.tolist()
+    assert found["accuracy"] == sklearn.metrics.accuracy_score(labels, predicted)
+    for ours, theirs in ((found["precision"], precision), (found["f1"], f1)):
+        assert [math.nan if value is None else value for value in ours] == pytest.approx(theirs, abs=1e-12, nan_ok=True)
+    # The wrong twin is the transposed matrix.
+    assert found["confusion_matrix"] != matrix.T.tolist()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_calibration_error_is_the_formula_written_out(seed: int) -> None:
+    labels, scores = softmax_example(seed)
+    ours = metrics.details(labels, scores)["expected_calibration_error"]
+    assert ours == pytest.approx(calibration_error_written_out(labels, scores), abs=1e-12)
+
+
+def test_a_top_score_at_the_edge_of_a_bin_belongs_to_the_lower_one() -> None:
+    """0.75 and 0.8 are 11.25 and 12 fifteenths: in one bin only where bins are closed above."""
+    labels, scores = torch.tensor([0, 0]), torch.tensor([[0.75, 0.25], [0.2, 0.8]], dtype=torch.float64)
+    ours = metrics.details(labels, scores)["expected_calibration_error"]
+    assert ours == pytest.approx(abs(1 - 0.75 - 0.8) / 2) == calibration_error_written_out(labels, scores)
+    assert ours != pytest.approx(calibration_error_written_out(labels, scores, open_below=False))
+
+
+def test_metrics_of_some_classes_are_those_of_all_without_the_others() -> None:
+    labels, scores = softmax_example(3, missing=2)
+    found, present = summary(labels, scores, every_class=False), [0, 1, 3, 4, 5]
+    truth = np.eye(CLASSES)[labels.numpy()]
+    ranked = [sklearn.metrics.average_precision_score(truth[:, c], scores[:, c].numpy()) for c in present]
+    recall = sklearn.metrics.recall_score(labels, scores.argmax(dim=1), average=None, labels=present)
+    assert found["average_precision"] == pytest.approx(ranked, abs=1e-12)
+    assert found["class_accuracy"] == pytest.approx(recall, abs=1e-12)
+    assert found["mean_class_accuracy"] == pytest.approx(recall.mean(), abs=1e-12)
+    with pytest.raises(ValueError, match="class 2 has no image"):
+        summary(labels, scores)

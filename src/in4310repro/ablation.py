@@ -83,7 +83,7 @@ def ablation(
         run = finished[trained_with]
         metrics: ClassMetrics = run.metrics
         if active & OF_SCORES and not trained_with:
-            metrics = evaluate(run, numerics, progress=progress, deviations=active)
+            metrics, _ = evaluate(run, numerics, progress=progress, deviations=active)
         features = of_run.statistics(run, replace(config, protocol=active), numerics, progress=progress)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(

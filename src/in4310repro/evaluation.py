@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.deviations import Deviations
-from in4310repro.metrics import ClassMetrics
+from in4310repro.metrics import ClassMetrics, Details
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.scores import Scores
 from in4310repro.text import publishable_place
 
 
-class Evaluation(ClassMetrics):
-    """What was measured, of which setting's network, on how many images."""
+class Evaluation(ClassMetrics, Details):
+    """What was measured, of which setting's network, on how many images; recall is the class accuracy."""
 
     setting: str
     data: str  # the name of the folder, or "test set"
     images: int
-    classes: list[str]
+    classes: list[str]  # those with images, in the order of class accuracy and average precision
+    all_classes: list[str]  # the run's, in the order of the confusion matrix, precision and F1
     loss: float
 
 
@@ -32,38 +35,43 @@ def evaluate(
     progress: Progress = SILENT,
     *,
     deviations: Deviations | None = None,
-) -> Evaluation:
-    """Both metrics of the selected network.
+) -> tuple[Evaluation, Scores]:
+    """Metrics of the selected network, and the scores that they come from.
 
     Args:
         run: gives the network, the classes, the image size and the test set.
         numerics: the arithmetic of this process.
-        data: a folder of class folders with the run's classes; None: the run's test set.
+        data: a folder of class folders with some of the run's classes; None: the run's test set.
         progress: where to show how far it is.
         deviations: those of the measurement; None: the run's.
 
     Raises:
-        ValueError: the folder's classes are not the run's, or images are missing.
+        ValueError: a class of the folder is none of the run's, or images are missing.
     """
     refuse_too_large(run.config, numerics)
     images = _images_of_folder(run, data, progress) if data else run.test_images(None, progress)
     model = numerics.place(run.selected_network())
     scores = predict(model, images, run.config, numerics, progress)
-    measured = scores.metrics(run.config.protocol if deviations is None else deviations)
-    return Evaluation(
+    protocol = run.config.protocol if deviations is None else deviations
+    measured = Evaluation(
         setting=run.metrics["setting"],
         data=publishable_place(data) if data else "test set",
         images=len(images),
-        classes=run.classes,
+        classes=[run.classes[label] for label in sorted(set(scores.labels.tolist()))],
+        all_classes=run.classes,
         loss=scores.loss,
-        **measured,
+        **scores.metrics(protocol, every_class=False),
+        **scores.details(),
     )
+    return measured, scores
 
 
 def _images_of_folder(run: FinishedRun, data: str, progress: Progress) -> ImageSet:
     images = catalogue(Path(data), progress)
-    if list(images.classes) != run.classes:
+    if not set(images.classes) <= set(run.classes):
         raise ValueError(
             f"{data} has the classes {list(images.classes)}; the network of {run.folder} knows {run.classes}"
         )
-    return load_images("images", images.root, images.entries, run.config.image_size, progress=progress)
+    labels = [run.classes.index(name) for name in images.classes]
+    entries = [replace(entry, label=labels[entry.label]) for entry in images.entries]
+    return load_images("images", images.root, entries, run.config.image_size, progress=progress)

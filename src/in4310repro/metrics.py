@@ -10,6 +10,8 @@ from typing_extensions import TypedDict
 
 from in4310repro.schema import Share
 
+CALIBRATION_BINS = 15
+
 
 class ClassMetrics(TypedDict):
     """Both metrics of each class, in the order of the classes, and their means over the classes; all in [0, 1]."""
@@ -18,6 +20,16 @@ class ClassMetrics(TypedDict):
     average_precision: list[Share]
     mean_class_accuracy: Share
     mean_average_precision: Share
+
+
+class Details(TypedDict):
+    """Shares in [0, 1]; lists in the order of the classes, null where no image is of a class or predicted as it."""
+
+    accuracy: Share  # of all images
+    confusion_matrix: list[list[int]]  # rows: true class; columns: predicted class
+    precision: list[Share | None]
+    f1: list[Share | None]
+    expected_calibration_error: Share
 
 
 def class_accuracy(
@@ -45,10 +57,19 @@ def class_accuracy(
         [0.6667, 1.0]
     """
     _check(labels, scores)
-    correct = scores.argmax(dim=1) == labels
+    matrix = confusion_matrix(labels, scores).double()
+    return matrix.diag() / matrix.sum(dim=1)
+
+
+def confusion_matrix(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> Int64[torch.Tensor, "label predicted"]:
+    """Images of each true class (row) by their predicted class (column): `sklearn.metrics.confusion_matrix`.
+
+    The predicted class is the one with the highest score, the first one of equal scores. A class may have no image.
+    """
     classes = scores.shape[1]
-    images = torch.bincount(labels, minlength=classes)
-    return torch.bincount(labels[correct], minlength=classes).double() / images.double()
+    return torch.bincount(labels * classes + scores.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
 
 
 def average_precision(
@@ -97,7 +118,54 @@ def _average_precision(
     return total / true_positives[-1].double()
 
 
-def _check(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> None:
+def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Details:
+    """What else is asked of a classifier, from softmax scores; the recall of a class is its `class_accuracy`.
+
+    The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017): images in
+    `CALIBRATION_BINS` equal bins of their top score, each open at its lower end; the sum over bins of the share of
+    images x |share of correct ones - mean top score|.
+
+    Args:
+        labels: the true class of each image, from 0; a class may have none.
+        scores: softmax of each image and class.
+
+    Raises:
+        ValueError: as `class_accuracy`, but for a class without images.
+
+    Examples:
+        Three images, two of class 0: one right with .9, one wrong with .6; and one of class 1, right with .8.
+
+        >>> scores = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], dtype=torch.float64)
+        >>> found = details(torch.tensor([0, 0, 1]), scores)
+        >>> found["confusion_matrix"], found["precision"], round(found["expected_calibration_error"], 4)
+        ([[1, 1], [0, 1]], [1.0, 0.5], 0.3)
+    """
+    _check(labels, scores, every_class=False)
+    matrix = confusion_matrix(labels, scores)
+    right, true, predicted = matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
+    return {
+        "accuracy": sum(right) / len(labels),
+        "confusion_matrix": matrix.tolist(),
+        "precision": [r / p if p else None for r, p in zip(right, predicted, strict=True)],
+        "f1": [2 * r / (t + p) if t + p else None for r, t, p in zip(right, true, predicted, strict=True)],
+        "expected_calibration_error": _calibration_error(labels, scores.double()),
+    }
+
+
+def _calibration_error(labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]) -> float:
+    top, predicted = scores.max(dim=1)
+    bins = (top * CALIBRATION_BINS).ceil().long()
+    gaps = []
+    for number in sorted(set(bins.tolist())):
+        inside = bins == number
+        right = int((predicted[inside] == labels[inside]).sum())
+        gaps.append(abs(right - math.fsum(top[inside].tolist())) / len(labels))
+    return math.fsum(gaps)
+
+
+def _check(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"], *, every_class: bool = True
+) -> None:
     """Raises ValueError for other shapes or types, where a metric would be undefined, or an index out of range."""
     _check_shapes(labels, scores)
     if not bool(scores.isfinite().all()):
@@ -107,7 +175,7 @@ def _check(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "i
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels reach from {int(labels.min())} to {int(labels.max())}; 0 to {classes - 1} are valid")
     empty = [label for label, count in enumerate(torch.bincount(labels, minlength=classes).tolist()) if count == 0]
-    if empty:
+    if empty and every_class:
         raise ValueError(f"class {empty[0]} has no image, so its recall is undefined")
 
 
@@ -132,6 +200,8 @@ def summary(
     labels: Int64[torch.Tensor, " image"],
     scores: Float[torch.Tensor, "image label"],
     ranked: Float[torch.Tensor, "image label"] | None = None,
+    *,
+    every_class: bool = True,
 ) -> ClassMetrics:
     """Both metrics of each class and their means over the classes, under the names of the result files.
 
@@ -139,20 +209,26 @@ def summary(
         labels: the true class of each image, from 0.
         scores: a score for each image and class.
         ranked: scores for the average precision alone, such as logits; None ranks `scores`.
+        every_class: refuse a class without images; else lists and means leave it out.
 
     Raises:
-        ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels, scores and
-            ranked scores do not fit to each other.
+        ValueError: a class has no image and `every_class`, a score is not finite, a label is outside the classes, or
+            labels, scores and ranked scores do not fit to each other.
     """
     if ranked is not None and ranked.shape != scores.shape:
         raise ValueError(f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; the same is valid")
-    accuracy = class_accuracy(labels, scores)
-    precision = average_precision(labels, scores if ranked is None else ranked)
+    ranked = scores if ranked is None else ranked
+    for each in (scores, ranked):
+        _check(labels, each, every_class=every_class)
+    matrix = confusion_matrix(labels, scores).double()
+    present = sorted(set(labels.tolist()))
+    accuracy = (matrix.diag() / matrix.sum(dim=1))[present].tolist()
+    precision = [float(_average_precision(labels == label, ranked[:, label])) for label in present]
     return {
-        "class_accuracy": accuracy.tolist(),
-        "average_precision": precision.tolist(),
-        "mean_class_accuracy": math.fsum(accuracy.tolist()) / len(accuracy),
-        "mean_average_precision": math.fsum(precision.tolist()) / len(precision),
+        "class_accuracy": accuracy,
+        "average_precision": precision,
+        "mean_class_accuracy": math.fsum(accuracy) / len(accuracy),
+        "mean_average_precision": math.fsum(precision) / len(precision),
     }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 
 from in4310repro import metrics
 from in4310repro.deviations import Deviation, Deviations
-from in4310repro.metrics import ClassMetrics
+from in4310repro.metrics import ClassMetrics, Details
 
 
 class RankedImage(TypedDict):
@@ -33,18 +36,34 @@ class Scores:
     loss: float
     logits: Float32[np.ndarray, "image label"] | None = None
 
-    def metrics(self, deviations: Deviations = frozenset()) -> ClassMetrics:
+    def metrics(self, deviations: Deviations = frozenset(), *, every_class: bool = True) -> ClassMetrics:
         """Both metrics of each class and their means; with ap-from-logits, average precision ranks the logits.
 
         Raises:
-            ValueError: a class has no image, or logits are needed and were not kept.
+            ValueError: a class has no image and `every_class`, or logits are needed and were not kept.
         """
         ranked = self.softmax
         if Deviation.AP_FROM_LOGITS in deviations:
             if self.logits is None:
                 raise ValueError("scores that were read from a file have no logits; predict again")
             ranked = self.logits
-        return metrics.summary(*map(torch.from_numpy, (self.labels, self.softmax, ranked)))
+        labels, softmax, ranked_scores = map(torch.from_numpy, (self.labels, self.softmax, ranked))
+        return metrics.summary(labels, softmax, ranked_scores, every_class=every_class)
+
+    def details(self) -> Details:
+        """What `metrics.details` finds."""
+        return metrics.details(torch.from_numpy(self.labels), torch.from_numpy(self.softmax))
+
+    def to_csv(self, classes: Sequence[str]) -> str:
+        """A header and a row for each image: path, class, predicted, and the score of each class."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["path", "class", "predicted", *classes])
+        for path, label, scores in zip(self.paths, self.labels, self.softmax, strict=True):
+            # Nine digits of a float32 read back equal.
+            row = (f"{score:.9g}" for score in scores)
+            writer.writerow([path, classes[label], classes[scores.argmax()], *row])
+        return text.getvalue()
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:

@@ -19,7 +19,7 @@ from in4310repro.cli.console import (
     progress,
     trust_network,
 )
-from in4310repro.cli.options import Data, Device, JsonOut, OfRun, OwnNetwork, RunPath, choices
+from in4310repro.cli.options import Data, Device, OfRun, OwnNetwork, RunPath, choices
 from in4310repro.numerics import Numerics
 
 Replay = Annotated[
@@ -110,7 +110,9 @@ def compare(first: RunPath, second: RunPath) -> None:
 def evaluate(
     run: RunPath,
     data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the run's test set.")] = None,
-    out: JsonOut = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for the result, or a .csv file of every image and its scores.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help=Device)] = None,
     numerics: OfRun = None,
     model: OwnNetwork = None,
@@ -124,10 +126,11 @@ def evaluate(
     from in4310repro import evaluation
     from in4310repro.files import json_bytes, write_file
 
-    measured = evaluation.evaluate(finished, active, data, progress())
+    measured, scores = evaluation.evaluate(finished, active, data, progress())
     print_text(json.dumps(measured, indent=1))
     if out:
-        write_file(out, json_bytes(measured))
+        csv = out.suffix == ".csv"
+        write_file(out, scores.to_csv(finished.classes).encode() if csv else json_bytes(measured))
 
 
 def fingerprint(
