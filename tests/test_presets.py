@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from in4310repro.cli.options import with_overrides
 from in4310repro.config import changed_for_report, from_json, read_toml, to_json
-from in4310repro.presets import PRESETS, command_line_options, configure, publishable, to_toml
+from in4310repro.presets import PRESETS, command_line_options, configure, publishable, to_toml, with_one_setting
 from in4310repro.text import publishable_place
 from tests.conftest import Call
 
@@ -142,3 +142,28 @@ def test_printing_the_configuration_trains_nothing(call: Call, tmp_path: Path) -
     assert code == 0
     assert configure("tiny", tmp_path / "mine.toml", {}) == replace(TINY, epochs=7)
     assert not Path("runs").exists()
+
+
+def test_one_setting_can_be_trained_alone_at_another_learning_rate() -> None:
+    sgd = TINY.settings[2]
+    assert with_one_setting(TINY, None, None) == TINY
+    assert with_one_setting(TINY, "SGD", None) == replace(TINY, settings=(sgd,))
+    alone = with_one_setting(TINY, "SGD", 0.5)
+    assert alone == replace(TINY, settings=(replace(sgd, learning_rate=0.5),))
+    assert with_one_setting(alone, None, 0.25).settings == (replace(sgd, learning_rate=0.25),)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "learning_rate", "words"),
+    [
+        (None, 0.1, "--optimizer None means 3 of the settings; valid is one of AdamW, RMSprop, SGD"),
+        ("Adam", None, "--optimizer Adam means 0 of the settings"),
+        ("SGD", -1.0, "learning_rate > 0"),
+        ("SGD", float("nan"), "learning_rate is nan"),
+    ],
+)
+def test_a_setting_that_is_not_meant_or_not_possible_is_refused(
+    optimizer: str | None, learning_rate: float | None, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        with_one_setting(TINY, optimizer, learning_rate)

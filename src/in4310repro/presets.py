@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,27 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     if config.data and "split" not in {**changes, **overrides}:
         config = replace(config, split=SHARES)
     return config
+
+
+def with_one_setting(config: Config, optimizer: str | None, learning_rate: float | None) -> Config:
+    """The configuration with the one of its settings that has this optimizer, at this learning rate.
+
+    Args:
+        config: with any number of settings.
+        optimizer: None: that of the only setting.
+        learning_rate: None: the setting's.
+
+    Raises:
+        ValueError: no setting, or more than one, is meant; or the learning rate is none.
+    """
+    if optimizer is None and learning_rate is None:
+        return config
+    chosen = [setting for setting in config.settings if optimizer in (None, setting.optimizer)]
+    if len(chosen) != 1:
+        valid = ", ".join(dict.fromkeys(setting.optimizer for setting in config.settings))
+        raise ValueError(f"--optimizer {optimizer} means {len(chosen)} of the settings; valid is one of {valid}")
+    rate = chosen[0].learning_rate if learning_rate is None else learning_rate
+    return change(config, {"settings": [asdict(replace(chosen[0], learning_rate=rate))]}, "options")
 
 
 def to_toml(config: Config) -> str:

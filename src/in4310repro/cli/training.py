@@ -20,6 +20,8 @@ def train(
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=KeepEpochs)] = False,
+    optimizer: Annotated[str | None, typer.Option(help="Train one setting alone: AdamW, RMSprop or SGD.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of that setting.")] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print all settings as a file for --config, and train nothing.")
     ] = False,
@@ -27,6 +29,7 @@ def train(
 ) -> None:
     """Train three settings, select on validation, score the test set once."""
     configuration = presets.configure(preset, config, overrides)
+    configuration = presets.with_one_setting(configuration, optimizer, learning_rate)
     if print_config:
         print_text(presets.to_toml(configuration))
         return
