@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -122,3 +123,22 @@ def assert_same_bits_everywhere(compute: Callable[[], list[Tensor]]) -> None:
 
 def root_mean_square(error: Tensor) -> float:
     return float(error.double().square().mean().sqrt())
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[Any, ...]]]:
+    """The calls of kernels that are made inside: the name of each and its arguments, a structure as its fields."""
+    calls: list[tuple[Any, ...]] = []
+    call = library.Library.call
+
+    def record(self: library.Library, function: str, *arguments: Any, threads: int | None = None) -> None:
+        fields = [
+            {name: getattr(value, name) for name, _ in value._fields_} if isinstance(value, ctypes.Structure) else value
+            for value in arguments
+        ]
+        calls.append((function, *fields))
+        call(self, function, *arguments, threads=threads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library.Library, "call", record)
+        yield calls

@@ -52,11 +52,16 @@ ARITHMETIC_TESTS = {
     "self_test": ("test_self_test",),
     "steps": ("test_steps",),
 }
-RUN_TESTS = {
-    "arrays": ("tests/test_files.py", "tests/runs/test_folder.py", "tests/runs/test_hostile_folders.py"),
-    "selection": ("tests/runs/test_selection.py",),
+RUNS = {
+    "arrays": ("test_arrays",),
+    "chain": ("test_chain",),
+    "consistency": ("test_consistency",),
+    "finished": ("test_finished",),
+    "folder": ("test_folder",),
+    "measured": ("test_measured",),
+    "names": ("test_names",),
+    "selection": ("test_selection",),
 }
-RUNS = ("tests/runs/test_folder.py", "tests/runs/test_hostile_folders.py")
 READERS = ("grids", "files", "labels", "numbers", "reports", "subjects")
 # What reports of all habits say is held by the last ones.
 HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
@@ -85,7 +90,7 @@ def modules(root: Path) -> list[Module]:
         Module("evaluation", "evaluation.py", ("tests/test_evaluation.py",)),
         *(_module(root, path, _tests(root, "golden"), "golden") for path in _files(root, "golden")),
         *(_module(root, path, _tests(root, "checkpoints"), "checkpoints") for path in _files(root, "checkpoints")),
-        *(_module(root, path, RUN_TESTS.get(path.stem, RUNS), "runs") for path in _files(root, "runs")),
+        *_room(root, "runs", RUNS, "tests/runs", ()),
         *(_module(root, path, AUDIT_TESTS, "audit") for path in _files(root, "audit")),
         *(_module(root, path, READER_TESTS, "audit") for path in _files(root, "audit/readers")),
         *_room(root, "arithmetic", ARITHMETIC_TESTS, "tests/arithmetic", ()),

@@ -44,7 +44,7 @@ def _tensor(shape: Sequence[int], strides: Sequence[int]) -> Tensor:
     block = _take(_rounded(4 * number))
     storage = torch.frombuffer(block, dtype=torch.float32, count=number).untyped_storage()
     # Not a view of the tensor above: autograd forbids an in-place ReLU after a function that returns a view.
-    return torch.empty(0, dtype=torch.float32, device="cpu").set_(storage, 0, shape, strides)
+    return torch.empty((), dtype=torch.float32, device="cpu").set_(storage, 0, shape, strides)
 
 
 def _rounded(number: int) -> int:

@@ -37,7 +37,7 @@ def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, paddin
     """
     if len(sizes) != 4 or len(weight) != 4 or 0 in sizes or 0 in weight:
         raise ValueError(f"maps {sizes}, weight {weight}; valid are four sizes from 1 each")
-    if groups < 1 or sizes[1] != weight[1] * groups or weight[0] % groups:
+    if sizes[1] != weight[1] * groups or weight[0] % groups:
         raise ValueError(
             f"maps of {sizes[1]} channels, weight {weight}, {groups} groups; valid are channels = {weight[1]} x groups "
             "and outputs divisible by groups"

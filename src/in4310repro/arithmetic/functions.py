@@ -126,7 +126,7 @@ class _BatchNorm(torch.autograd.Function):
         tensors = (gradient, maps, result, weight, bias, statistics, of_maps, of_other, of_weight, of_bias)
         library.library().call("normalise_backward", *sizes, *tensors)
         wanted = (of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other)
-        return (*wanted, *[None] * 6)
+        return (*wanted, None, None, None, None, None, None)
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:

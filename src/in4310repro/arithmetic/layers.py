@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,7 +47,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.weight,
             self.bias,
             training=self.training or self.running_mean is None,
-            momentum=0.0 if momentum is None else momentum,
+            # Without running statistics none is needed.
+            momentum=math.nan if momentum is None else momentum,
             epsilon=self.eps,
             activation=activation,
             other=other,

@@ -70,9 +70,9 @@ def _refuse(file: Path, faults: Iterator[str]) -> None:
 
 def _wrong_in_split(split: Split, config: Config) -> Iterator[str]:
     entries = [entry for part in split.parts.values() for entry in part]
-    path, times = Counter(entry.path for entry in entries).most_common(1)[0]
-    if times > 1:
-        yield f"path {path} stands in {times} rows; one is valid"
+    for path, times in Counter(entry.path for entry in entries).items():
+        if times > 1:
+            yield f"path {path} stands in {times} rows; one is valid"
     for entry in entries:
         if split.classes[entry.label] != PurePosixPath(entry.path).parent.name:
             yield f"class {split.classes[entry.label]} of {entry.path} is not the folder of the image"

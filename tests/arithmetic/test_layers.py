@@ -1,0 +1,235 @@
+"""Single layers and blocks: torch's results for every setting that they take, and which modules become one pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import mobilenetv2, resnet
+
+from in4310repro.arithmetic import functions, layers, networks, portable
+from in4310repro.arithmetic.functions import batch_norm
+from in4310repro.arithmetic.pooling import fork
+from tests.arithmetic.formulas import recorded
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(module: nn.Module) -> nn.Module:
+    """The module with other weights and statistics than it begins with."""
+    generator = torch.Generator().manual_seed(1)
+    for value in module.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=generator) - 0.3 * (value.ndim > 1))
+    return module
+
+
+LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
+    (nn.Conv2d(4, 6, (3, 5), (2, 1), (1, 2), groups=2), (2, 4, 7, 6)),
+    (nn.Conv2d(4, 6, (3, 5), padding="same", bias=False), (2, 4, 7, 6)),
+    (nn.Conv2d(4, 6, (3, 2), padding="valid"), (2, 4, 7, 6)),
+    (nn.Conv2d(4, 6, 3, 2, 1), (2, 4, 7, 6)),
+    (nn.Linear(5, 3), (4, 5)),
+    (nn.Linear(5, 3, bias=False), (4, 5)),
+    (nn.BatchNorm2d(4, eps=0.5, momentum=0.25), (3, 4, 2, 5)),
+    (nn.BatchNorm2d(4, affine=False), (3, 4, 2, 5)),
+    (nn.AdaptiveAvgPool2d(2), (2, 3, 5, 7)),
+    (nn.AdaptiveAvgPool2d((2, 3)), (2, 3, 5, 7)),
+    (nn.AdaptiveAvgPool2d((None, 3)), (2, 3, 5, 7)),  # type: ignore[arg-type]
+    (nn.AdaptiveAvgPool2d((2, None)), (2, 3, 5, 7)),  # type: ignore[arg-type]
+    (nn.MaxPool2d(3, 2, 1), (2, 3, 8, 7)),
+    (nn.MaxPool2d((2, 3), (1, 2), (1, 0), ceil_mode=True), (2, 3, 6, 6)),
+    (nn.MaxPool2d(2), (2, 3, 6, 7)),
+    (nn.Dropout(0.0), (3, 4)),
+    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4), nn.ReLU6(True)), (2, 3, 6, 5)),
+    (nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), nn.ReLU(True)), (2, 3, 6, 5)),
+    (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3)), (2, 3, 6, 5)),
+    (torchvision.ops.misc.Conv2dNormActivation(3, 4, 3, stride=2), (2, 3, 6, 5)),
+    (resnet.BasicBlock(4, 4), (2, 4, 5, 6)),
+    (resnet.BasicBlock(4, 6, 2, nn.Sequential(nn.Conv2d(4, 6, 1, 2), nn.BatchNorm2d(6))), (2, 4, 6, 6)),
+    (resnet.Bottleneck(8, 2), (2, 8, 5, 6)),
+    (resnet.Bottleneck(8, 3, 2, nn.Sequential(nn.Conv2d(8, 12, 1, 2), nn.BatchNorm2d(12))), (2, 8, 6, 6)),
+    (mobilenetv2.InvertedResidual(4, 4, 1, 2), (2, 4, 5, 6)),
+    (mobilenetv2.InvertedResidual(4, 6, 2, 2), (2, 4, 5, 6)),
+    (resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=3), (2, 3, 32, 40)),
+    (resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], num_classes=3, width_per_group=4), (2, 3, 32, 40)),
+]
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize(("module", "shape"), LAYERS, ids=lambda value: type(value).__name__)
+def test_a_layer_gives_torchs_results_gradients_and_state(
+    module: nn.Module, shape: tuple[int, ...], training: bool
+) -> None:
+    exact = drawn(copy.deepcopy(module)).double().train(training)
+    ours = portable(drawn(copy.deepcopy(module))).train(training)
+    given, found = draw(*shape), []
+    for model, dtype in ((exact, torch.float64), (ours, torch.float32)):
+        # Not a leaf, since some layers write into what they get.
+        leaf = given.to(dtype).requires_grad_()
+        result = model(leaf * 1)
+        result.backward(draw(*result.shape, seed=2).to(dtype))
+        tensors = [result, leaf.grad, *(value.grad for value in model.parameters()), *model.state_dict().values()]
+        found.append([value.detach().double() for value in tensors])
+    for place, (value, truth) in enumerate(zip(found[1], found[0], strict=True)):
+        assert value.shape == truth.shape
+        assert float((value - truth).abs().max()) <= 2e-5 * max(float(truth.abs().max()), 1.0), place
+
+
+def test_statistics_that_are_no_longer_followed_stay_and_are_used_in_evaluation() -> None:
+    plain = nn.BatchNorm2d(3)
+    plain.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))  # type: ignore[union-attr]
+    plain.track_running_stats = False
+    ours, maps = portable(copy.deepcopy(plain)), draw(4, 3, 2, 2)
+    for training in (True, False):
+        torch.testing.assert_close(ours.train(training)(maps), plain.train(training)(maps), rtol=1e-5, atol=1e-5)
+    assert ours.state_dict()["running_mean"].tolist() == [1, 2, 3]
+    assert ours.state_dict()["num_batches_tracked"].item() == 0
+
+
+def test_a_batch_is_counted_in_training_alone() -> None:
+    norm = portable(nn.BatchNorm2d(3))
+    for training, batches in ((True, 1), (True, 2), (False, 2)):
+        norm.train(training)(draw(4, 3, 2, 2))
+        assert norm.num_batches_tracked.item() == batches  # type: ignore[operator, union-attr]
+
+
+def test_statistics_without_a_counter_move_by_the_momentum() -> None:
+    norm = portable(nn.BatchNorm2d(1, momentum=0.25))
+    norm.num_batches_tracked = None
+    norm.train()(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1))
+    assert norm.running_mean.tolist() == [0.5]  # type: ignore[operator, union-attr]
+
+
+def test_dropout_is_refused_in_training_with_any_share_but_none() -> None:
+    values = torch.ones(3)
+    assert portable(nn.Dropout(0.0)).train()(values) is values
+    assert portable(nn.Dropout(0.5)).eval()(values) is values
+    sentence = r"dropout with p=0\.001 has no portable arithmetic in training; set p to 0 or train native"
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        portable(nn.Dropout(0.001)).train()(values)
+
+
+def test_sizes_are_of_rows_and_columns() -> None:
+    assert (layers.pair(3), layers.pair((1, 2))) == ((3, 3), (1, 2))
+
+
+def passes(model: nn.Module, maps: Tensor, other: Tensor | None = None) -> list[int]:
+    """What follows each batch norm in its pass: nothing (0), ReLU, ReLU6 or a sum and ReLU (3)."""
+    with torch.no_grad(), recorded() as calls:
+        model(maps) if other is None else networks.normalise(model[0], model[1], maps, other)  # type: ignore[index]
+    return [call[4] for call in calls if call[0].startswith("normalise")]
+
+
+@pytest.mark.parametrize(
+    ("relu", "other", "form"),
+    [
+        (nn.ReLU(), False, 1),
+        (nn.ReLU6(), False, 2),
+        (nn.ReLU(), True, 3),
+        (nn.ReLU6(), True, 0),
+        (nn.Identity(), False, 0),
+    ],
+    ids=["ReLU", "ReLU6", "sum and ReLU", "sum and ReLU6", "no ReLU"],
+)
+def test_batch_norm_and_what_follows_are_one_pass(relu: nn.Module, other: bool, form: int) -> None:
+    model = portable(nn.Sequential(nn.BatchNorm2d(3), copy.deepcopy(relu)))
+    maps, second = draw(2, 3, 4, 4), draw(2, 3, 4, 4, seed=1) if other else None
+    assert passes(model, maps, second) == [form]
+    norm = batch_norm(maps, None, None, None, None, training=True)
+    needed = relu(norm if second is None else norm + second)
+    assert torch.equal(networks.normalise(model[0], model[1], maps, second), needed)  # type: ignore[index]
+
+
+def own_forward(module: nn.Module) -> None:
+    module.forward = type(module).forward.__get__(module)  # type: ignore[method-assign]
+
+
+OBSERVERS: dict[str, Callable[[nn.Module], Any]] = {
+    "hook": lambda module: module.register_forward_hook(lambda *_words: None),
+    "hook before": lambda module: module.register_forward_pre_hook(lambda *_words: None),
+    "hook of gradients": lambda module: module.register_full_backward_hook(lambda *_words: None),
+    "hook before gradients": lambda module: module.register_full_backward_pre_hook(lambda *_words: None),
+    "forward of its own": own_forward,
+}
+OBSERVERS_OF_ALL: dict[str, Callable[[Any], Any]] = {
+    "hook of all": torch.nn.modules.module.register_module_forward_hook,
+    "hook before all": torch.nn.modules.module.register_module_forward_pre_hook,
+    "hook of all gradients": torch.nn.modules.module.register_module_full_backward_hook,
+    "hook before all gradients": torch.nn.modules.module.register_module_full_backward_pre_hook,
+}
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["batch norm", "ReLU"])
+@pytest.mark.parametrize("observer", OBSERVERS)
+def test_a_module_that_is_observed_is_called_by_itself(observer: str, place: int) -> None:
+    model = portable(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.BatchNorm2d(3), nn.ReLU()))
+    assert passes(model, draw(2, 3, 4, 4)) == [1, 1]
+    OBSERVERS[observer](model[place])  # type: ignore[index]
+    assert passes(model, draw(2, 3, 4, 4)) == [0, 1]
+
+
+@pytest.mark.parametrize("observer", OBSERVERS_OF_ALL)
+def test_a_hook_of_all_modules_observes_each(observer: str) -> None:
+    model = portable(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()))
+    handle = OBSERVERS_OF_ALL[observer](lambda *_words: None)
+    try:
+        assert passes(model, draw(2, 3, 4, 4)) == [0]
+    finally:
+        handle.remove()
+    assert passes(model, draw(2, 3, 4, 4)) == [1]
+
+
+def test_batch_norms_of_blocks_are_one_pass_with_the_sum_and_the_relu() -> None:
+    residual = [2, 2, 0]  # expansion, depth-wise, projection
+    for block, forms in (
+        (resnet.BasicBlock(4, 4), [1, 3]),
+        (resnet.Bottleneck(8, 2), [1, 1, 3]),
+        (mobilenetv2.InvertedResidual(4, 4, 1, 2), residual),
+    ):
+        assert (
+            passes(portable(block), draw(2, block.conv1.in_channels if hasattr(block, "conv1") else 4, 4, 4)) == forms
+        )
+
+
+def test_what_is_no_batch_norm_of_ours_is_called_by_itself() -> None:
+    class Watched(layers.BatchNorm2d):
+        """A batch norm of somebody else."""
+
+    model = nn.Sequential(Watched(3), layers.ReLU())
+    assert passes(portable(nn.Sequential(layers.BatchNorm2d(3), layers.ReLU())), draw(2, 3, 4, 4)) == [1]
+    with torch.no_grad(), recorded() as calls:
+        networks.normalise(model[0], model[1], draw(2, 3, 4, 4))
+    assert [call[4] for call in calls] == [0]
+
+
+def test_a_second_derivative_of_a_single_gradient_is_refused() -> None:
+    maps = draw(1, 2, 3, 3).requires_grad_()
+    first, second = fork(maps)
+    (gradient,) = torch.autograd.grad((first * second).sum(), maps, create_graph=True)
+    assert torch.equal(gradient.detach(), 2 * maps.detach())
+    with pytest.raises(
+        RuntimeError, match="^portable arithmetic has no second derivatives; compute them in native arithmetic$"
+    ):
+        gradient.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_gradients_that_are_not_recorded_are_what_the_kernels_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    from in4310repro.arithmetic import derivatives
+
+    monkeypatch.setattr(derivatives, "_undifferentiable", None)
+    maps = draw(1, 2, 3, 3).requires_grad_()
+    functions.batch_norm(maps, None, None, None, None, training=True).sum().backward()  # type: ignore[no-untyped-call]
+    assert maps.grad is not None
+    monkeypatch.undo()
+    labels = torch.tensor([0, 1])
+    scores = draw(2, 3).requires_grad_()
+    (gradient,) = torch.autograd.grad(functions.cross_entropy(scores, labels), scores, create_graph=True)
+    assert gradient.requires_grad

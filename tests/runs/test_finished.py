@@ -1,0 +1,219 @@
+"""A finished run: read once, checked once; what is missing or of another form is refused by the name of its file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from in4310repro import models
+from in4310repro.config import to_json
+from in4310repro.data.splits import check_contents
+from in4310repro.files import file_sha256
+from in4310repro.progress import SILENT
+from in4310repro.runs import finished
+from in4310repro.runs.finished import FinishedRun, finished_files, image_root
+from in4310repro.runs.folder import RunFolder
+from in4310repro.tensors import tensors_sha256
+from tests.builders import write_images
+from tests.runs import made_up
+from tests.runs.made_up import CONFIG, Records
+
+PATHS = {part: [entry.path for entry in entries] for part, entries in made_up.split().parts.items()}
+
+
+def opened(folder: Path, made: Records) -> FinishedRun:
+    return FinishedRun.open(made_up.write(folder, made).folder)
+
+
+def test_a_run_holds_what_its_files_hold(tmp_path: Path) -> None:
+    made = made_up.records()
+    run = opened(tmp_path / "run", made)
+    found = Records(
+        run.config, run.fingerprint, run.split, run.histories, run.tensors, run.metrics, run.scores, run.features
+    )
+    # Where the images lie is not in the table.
+    needed = replace(made, split=replace(made.split, root=Path()))
+    arrays = {"labels": needed.scores.labels.tolist(), "softmax": needed.scores.softmax.tolist()}
+    assert (run.folder, run.classes) == (tmp_path / "run", ["bay", "sea"])
+    assert {name: getattr(found.scores, name).tolist() for name in arrays} == arrays
+    assert (found.scores.paths, found.scores.loss, found.scores.logits) == (needed.scores.paths, 0.5, None)
+    assert replace(found, scores=needed.scores) == needed
+    assert run.training_sha256 == made_up.canonical_sha256(made.tensors["two"][-1])
+
+
+def test_a_run_commits_to_the_last_of_its_epochs(tmp_path: Path) -> None:
+    run = opened(tmp_path / "run", made_up.records())
+    third: Any = {"epoch": 3}
+    longer = replace(run, tensors={"two": [*run.tensors["two"], third]})
+    assert longer.training_sha256 == made_up.canonical_sha256(third)
+
+
+def test_feature_maps_may_be_measured_later_and_images_lie_where_the_configuration_says(tmp_path: Path) -> None:
+    made = made_up.records()
+    run = opened(tmp_path / "run", replace(made, features=None, config=replace(CONFIG, data="photos")))
+    assert (run.features, run.split.root) == (None, Path("photos"))
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "config.json"])
+def test_a_folder_of_an_unfinished_run_is_refused(name: str, tmp_path: Path) -> None:
+    files = made_up.write(tmp_path / "run", made_up.records())
+    (files.folder / name).unlink()
+    sentence = {
+        "metrics.json": f"{files.folder} holds no finished run: it has no metrics.json",
+        "config.json": f"{files.folder} is no run folder: it has no config.json; `in4310repro train` writes one",
+    }[name]
+    for read in (finished_files, FinishedRun.open):
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            read(files.folder)
+
+
+def test_a_run_of_the_format_before_is_refused_although_reports_read_its_configuration(tmp_path: Path) -> None:
+    files = made_up.write(tmp_path / "run", made_up.records())
+    files.write_json("config.json", to_json(CONFIG) | {"format": 2})
+    with pytest.raises(ValueError, match=r"config\.json is of format 2 and this version reads format 3"):
+        FinishedRun.open(files.folder)
+
+
+def test_a_damaged_manifest_and_contradictions_and_broken_chains_are_refused(tmp_path: Path) -> None:
+    files = made_up.write(tmp_path / "run", made_up.records())
+    (files.folder / "manifest.json").write_bytes(b"[]")
+    with pytest.raises(ValueError, match=r"manifest\.json: its value is \[\]"):
+        FinishedRun.open(files.folder)
+    made = made_up.records()
+    made.metrics["epoch"] = 1
+    with pytest.raises(ValueError, match=r"metrics\.json: epoch is 1; by history\.json it is 2"):
+        opened(tmp_path / "contradiction", made)
+    made = made_up.records()
+    made.tensors["one"][1]["previous"] = "0" * 64
+    with pytest.raises(ValueError, match=r"one/tensors\.json: epoch 2: the chain is broken"):
+        opened(tmp_path / "chain", made)
+
+
+PATHS_OF_TEST, LABELS = np.array(PATHS["test"]), np.array([0, 1, 1], np.int64)
+SOFTMAX = np.array([[1, 0], [0.25, 0.75], [0.5, 0.5]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"logits": SOFTMAX}, " has ['labels', 'logits', 'paths', 'softmax']; paths, labels, softmax are valid"),
+        ({"paths": LABELS}, ": paths is int64 of shape (3,); str_ with 1 axes is valid"),
+        ({"paths": PATHS_OF_TEST[None]}, ": paths is <U9 of shape (1, 3); str_ with 1 axes is valid"),
+        ({"labels": LABELS.astype(np.int32)}, ": labels is int32 of shape (3,); int64 with 1 axes is valid"),
+        ({"labels": LABELS[:, None]}, ": labels is int64 of shape (3, 1); int64 with 1 axes is valid"),
+        ({"softmax": SOFTMAX.astype(float)}, ": softmax is float64 of shape (3, 2); float32 with 2 axes is valid"),
+        ({"softmax": SOFTMAX[:, 0]}, ": softmax is float32 of shape (3,); float32 with 2 axes is valid"),
+        (
+            {"softmax": SOFTMAX[:2]},
+            ": paths, labels and softmax are of {'labels': 3, 'paths': 3, 'softmax': 2} images; "
+            "each image is in all of them",
+        ),
+    ],
+)
+def test_scores_of_another_form_are_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    files = made_up.write(tmp_path / "run", made_up.records())
+    files.write_arrays("scores.npz", **{"labels": LABELS, "paths": PATHS_OF_TEST, "softmax": SOFTMAX} | changes)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{files.folder}/scores.npz{sentence}')}$"):
+        FinishedRun.open(files.folder)
+
+
+def with_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[FinishedRun, list[Any]]:
+    """A run whose network is one layer, and what it is made with."""
+    made, calls = made_up.records(), []
+
+    def from_state(*words: Any) -> torch.nn.Module:
+        calls.append(words)
+        model = torch.nn.Linear(2, 1)
+        model.load_state_dict(words[2])
+        return model
+
+    monkeypatch.setattr(models, "from_state", from_state)
+    weights = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
+    sha256 = tensors_sha256(weights)
+    made.histories["two"][1]["weights_sha256"] = made.tensors["two"][1]["weights_sha256"] = sha256
+    made.metrics["weights_sha256"] = sha256
+    files = made_up.write(folder, made)
+    files.write_tensors("two/best.safetensors", weights)
+    return FinishedRun.open(folder), calls
+
+
+def test_the_network_is_that_of_the_selected_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, calls = with_weights(tmp_path / "run", monkeypatch)
+    for network in (run.selected_network(), run.saved_network()):
+        assert {name: value.tolist() for name, value in network.state_dict().items()} == {
+            "weight": [[1.0, 2.0]],
+            "bias": [3.0],
+        }
+    model, classes, _, source = calls[0]
+    assert (model, classes, source) == ("resnet18", 2, f"{tmp_path / 'run' / 'two/best.safetensors'}")
+
+
+def test_other_weights_than_were_scored_are_saved_and_not_selected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = with_weights(tmp_path / "run", monkeypatch)
+    RunFolder.open(run.folder).write_tensors(
+        "two/best.safetensors", {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([4.0])}
+    )
+    assert run.saved_network().state_dict()["bias"].item() == 4
+    sentence = (
+        f"{run.folder / 'two/best.safetensors'} holds other weights than the test set was scored with: "
+        "see weights_sha256 in metrics.json"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        run.selected_network()
+
+
+def with_images(folder: Path) -> FinishedRun:
+    """A run of images that are there."""
+    root = write_images(folder / "images", *(path for paths in PATHS.values() for path in paths), size=32)
+    made = made_up.records()
+    hashed = {
+        part: tuple(replace(entry, sha256=file_sha256(root / entry.path)) for entry in entries)
+        for part, entries in made.split.parts.items()
+    }
+    run = opened(folder / "run", made)
+    return replace(run, split=replace(run.split, parts=hashed), config=replace(CONFIG, image_size=32, data=str(root)))
+
+
+def test_test_images_are_read_where_they_are_now(tmp_path: Path) -> None:
+    run = with_images(tmp_path)
+    moved = (tmp_path / "images").rename(tmp_path / "moved")
+    images = run.test_images(str(moved), SILENT)
+    assert (images.name, list(images.paths), images.labels.tolist()) == ("test", PATHS["test"], [0, 1, 1])
+    assert images.pixels.shape == (3, 32, 32, 3)
+    assert run.split_below(str(moved)) == replace(run.split, root=moved)
+    check_contents(run.split_below(str(moved)))
+    with pytest.raises(ValueError, match=r"image bay/0\.png of the split is not below .*images"):
+        run.split_below(None)
+    (moved / "sea/1.png").write_bytes(b"another")
+    for read in (run.split_below, lambda data: run.test_images(data, SILENT)):
+        with pytest.raises(ValueError, match=r"sea/1\.png has other bytes than when the split was made"):
+            read(str(moved))
+
+
+def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_among_the_scenes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+
+    def embedded_catalogue(*words: int) -> Any:
+        drawn.append(words)
+        return made_up.split()
+
+    monkeypatch.setattr(finished, "embedded_catalogue", embedded_catalogue)
+    own = replace(CONFIG, data="photos", seed=7)
+    assert [image_root(own, "now"), image_root(own, None), image_root(replace(own, data=None), "now")] == [
+        Path("now"),
+        Path("photos"),
+        Path("now"),
+    ]
+    assert drawn == []
+    assert image_root(replace(own, data=None), None) == Path("images")
+    assert drawn == [(4, 224, 7)]
