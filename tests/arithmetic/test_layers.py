@@ -42,8 +42,8 @@ LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
     (nn.BatchNorm2d(4, affine=False), (3, 4, 2, 5)),
     (nn.AdaptiveAvgPool2d(2), (2, 3, 5, 7)),
     (nn.AdaptiveAvgPool2d((2, 3)), (2, 3, 5, 7)),
-    (nn.AdaptiveAvgPool2d((None, 3)), (2, 3, 5, 7)),  # type: ignore[arg-type]
-    (nn.AdaptiveAvgPool2d((2, None)), (2, 3, 5, 7)),  # type: ignore[arg-type]
+    (nn.AdaptiveAvgPool2d((None, 3)), (2, 3, 5, 7)),
+    (nn.AdaptiveAvgPool2d((2, None)), (2, 3, 5, 7)),
     (nn.MaxPool2d(3, 2, 1), (2, 3, 8, 7)),
     (nn.MaxPool2d((2, 3), (1, 2), (1, 0), ceil_mode=True), (2, 3, 6, 6)),
     (nn.MaxPool2d(2), (2, 3, 6, 7)),
@@ -98,14 +98,14 @@ def test_a_batch_is_counted_in_training_alone() -> None:
     norm = portable(nn.BatchNorm2d(3))
     for training, batches in ((True, 1), (True, 2), (False, 2)):
         norm.train(training)(draw(4, 3, 2, 2))
-        assert norm.num_batches_tracked.item() == batches  # type: ignore[operator, union-attr]
+        assert norm.num_batches_tracked.item() == batches  # type: ignore[operator]
 
 
 def test_statistics_without_a_counter_move_by_the_momentum() -> None:
     norm = portable(nn.BatchNorm2d(1, momentum=0.25))
-    norm.num_batches_tracked = None
+    norm.num_batches_tracked = None  # type: ignore[assignment]
     norm.train()(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1))
-    assert norm.running_mean.tolist() == [0.5]  # type: ignore[operator, union-attr]
+    assert norm.running_mean.tolist() == [0.5]  # type: ignore[operator]
 
 
 def test_dropout_is_refused_in_training_with_any_share_but_none() -> None:
@@ -149,7 +149,7 @@ def test_batch_norm_and_what_follows_are_one_pass(relu: nn.Module, other: bool, 
 
 
 def own_forward(module: nn.Module) -> None:
-    module.forward = type(module).forward.__get__(module)  # type: ignore[method-assign]
+    module.forward = type(module).forward.__get__(module)
 
 
 OBSERVERS: dict[str, Callable[[nn.Module], Any]] = {
@@ -216,7 +216,7 @@ def test_a_second_derivative_of_a_single_gradient_is_refused() -> None:
     (gradient,) = torch.autograd.grad((first * second).sum(), maps, create_graph=True)
     assert torch.equal(gradient.detach(), 2 * maps.detach())
     with pytest.raises(
-        RuntimeError, match="^portable arithmetic has no second derivatives; compute them in native arithmetic$"
+        RuntimeError, match=r"^portable arithmetic has no second derivatives; compute them in native arithmetic$"
     ):
         gradient.sum().backward()  # type: ignore[no-untyped-call]
 
@@ -233,3 +233,96 @@ def test_gradients_that_are_not_recorded_are_what_the_kernels_gave(monkeypatch: 
     scores = draw(2, 3).requires_grad_()
     (gradient,) = torch.autograd.grad(functions.cross_entropy(scores, labels), scores, create_graph=True)
     assert gradient.requires_grad
+
+
+class Own(nn.Module):
+    """A module that calls another, with a parameter of its own or without one."""
+
+    def __init__(self, parameter: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.inner, self.parameter = nn.ReLU(), parameter
+
+
+class OwnConvolution(nn.Conv2d):
+    """A convolution whose forward() may be anything."""
+
+
+def own(module: nn.Module) -> nn.Module:
+    own_forward(module)
+    return module
+
+
+KERNELS = "Conv2d, Linear, BatchNorm2d, AdaptiveAvgPool2d, MaxPool2d, ReLU, ReLU6, Dropout, Flatten, Identity"
+NORM64 = nn.BatchNorm2d(2, affine=False).double()
+
+
+@pytest.mark.parametrize(
+    ("module", "reasons"),
+    [
+        (nn.GELU(), "the model (GELU)"),
+        (nn.Sequential(nn.GELU(), nn.Tanh()), "0 (GELU); 1 (Tanh)"),
+        (
+            nn.Sequential(nn.Sequential(nn.Linear(3, 4).double())),
+            "0.0 (Linear with torch.float64 on cpu; valid is torch.float32 on the CPU)",
+        ),
+        (
+            nn.Sequential(nn.Linear(3, 4, device="meta")),
+            "0 (Linear with torch.float32 on meta; valid is torch.float32 on the CPU)",
+        ),
+        (
+            nn.Sequential(nn.Sequential(NORM64)),
+            "0.0 (BatchNorm2d with torch.float64 on cpu; valid is torch.float32 on the CPU)",
+        ),
+        (own(nn.ReLU()), "the model (ReLU with a forward() of its own)"),
+        (OwnConvolution(2, 3, 1), "the model (OwnConvolution)"),
+        (
+            nn.Conv2d(2, 3, 1, padding_mode="reflect"),
+            "the model (Conv2d with padding_mode='reflect'; valid is 'zeros')",
+        ),
+        (nn.Conv2d(2, 3, 3, dilation=(1, 2)), "the model (Conv2d with dilation=(1, 2); valid is 1)"),
+        (nn.Conv2d(2, 3, 3, dilation=(2, 1)), "the model (Conv2d with dilation=(2, 1); valid is 1)"),
+        (
+            nn.Conv2d(2, 3, (3, 4), padding="same"),
+            "the model (Conv2d with padding='same' and an even kernel (3, 4); valid are numbers)",
+        ),
+        (layers.Conv2d(2, 3, 3, dilation=2), "the model (Conv2d with dilation=(2, 2); valid is 1)"),
+        (nn.MaxPool2d(2, dilation=2), "the model (MaxPool2d with dilation or return_indices; valid are 1 and False)"),
+        (
+            nn.MaxPool2d(2, dilation=(1, 2)),
+            "the model (MaxPool2d with dilation or return_indices; valid are 1 and False)",
+        ),
+        (
+            nn.MaxPool2d(2, return_indices=True),
+            "the model (MaxPool2d with dilation or return_indices; valid are 1 and False)",
+        ),
+        (Own(nn.Parameter(torch.ones(1))), "the model (Own)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_module_without_portable_arithmetic_is_named_with_its_reason(module: nn.Module, reasons: str) -> None:
+    kinds = [type(each) for each in module.modules()]
+    with pytest.raises(ValueError, match="no portable") as raised:
+        portable(module)
+    assert str(raised.value) == (
+        f"no portable arithmetic for {reasons}. Use native arithmetic, or replace them: there are kernels for {KERNELS}"
+    )
+    assert [type(each) for each in module.modules()] == kinds
+
+
+def test_a_module_that_only_calls_others_stays_and_so_do_those_without_arithmetic() -> None:
+    model = portable(nn.Sequential(Own(), nn.Flatten(), nn.Identity(), nn.Conv2d(2, 3, 4, padding=(1, 2))))
+    assert [type(each) for each in model] == [Own, nn.Flatten, nn.Identity, layers.Conv2d]  # type: ignore[attr-defined]
+    assert type(model[0].inner) is layers.ReLU  # type: ignore[index]
+    assert portable(model) is model
+    weight = model[3].weight  # type: ignore[index]
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_without_kernels_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    from in4310repro.arithmetic import library
+
+    monkeypatch.setattr(library, "available", lambda: None)
+    module = nn.ReLU()
+    with pytest.raises(RuntimeError, match=r"^no kernel was built for this processor"):
+        portable(module)
+    assert type(module) is nn.ReLU

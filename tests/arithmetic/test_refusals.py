@@ -22,9 +22,12 @@ def ones(*shape: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -
     return torch.ones(shape, dtype=dtype, device=device)
 
 
-DOUBLE, META = {"dtype": torch.float64}, {"device": "meta"}
+DOUBLE: Any = {"dtype": torch.float64}
+META: Any = {"device": "meta"}
 MAPS = "valid is torch.float32 [image, channel, height, width] on the CPU, not empty"
 SCORES = "valid is torch.float32 [image, class] on the CPU, not empty"
+# Size, kernel, stride, padding.
+WINDOWS: list[Any] = [(*sides, False) for sides in ((5, 3, 1, -1), (5, 3, 1, 2), (5, 3, 0, 1), (1, 4, 1, 1), (2, 3, 1, 0))]
 LABELS = torch.tensor([0, 2])
 
 REFUSED: list[tuple[Callable[[], Any], str]] = [
@@ -173,7 +176,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         lambda: batch_norm(
             ones(2, 3, 4, 5), None, None, None, None, training=True, activation="relu", other=ones(2, 3, 5, 4)
         ),
-        "second map: torch.float32 of shape (2, 3, 5, 4) on cpu; valid is torch.float32 of shape (2, 3, 4, 5) on the CPU",
+        "second map: torch.float32 of shape (2, 3, 5, 4) on cpu; valid is torch.float32 of shape (2, 3, 4, 5) on the "
+        "CPU",
     ),
     *(
         (
@@ -221,15 +225,16 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     *(
         (
-            lambda window=window: pooling._windows(*window, False),
+            lambda window=window: pooling._windows(*window),
             "a window of {1}, stride {2}, padding {3} on {0}; it must fit, padding <= half".format(*window),
         )
-        for window in ((5, 3, 1, -1), (5, 3, 1, 2), (5, 3, 0, 1), (1, 4, 1, 1), (2, 3, 1, 0))
+        for window in WINDOWS
     ),
     (lambda: add(ones(2, 3), ones(2, 3)), f"first maps: torch.float32 of shape (2, 3) on cpu; {MAPS}"),
     (
         lambda: add(ones(1, 2, 3, 4), ones(1, 2, 4, 3)),
-        "second maps: torch.float32 of shape (1, 2, 4, 3) on cpu; valid is torch.float32 of shape (1, 2, 3, 4) on the CPU",
+        "second maps: torch.float32 of shape (1, 2, 4, 3) on cpu; valid is torch.float32 of shape (1, 2, 3, 4) on the "
+        "CPU",
     ),
 ]
 
@@ -318,9 +323,10 @@ def test_only_gradients_that_are_wanted_are_computed(kind: str, wanted: int) -> 
     shapes = {"convolution": ((2, 3, 4, 5), (4, 3, 3, 2), (4,)), "linear": ((2, 3), (4, 3), (4,))}[kind]
     inputs = [torch.rand(shape) for shape in shapes]
     inputs[wanted].requires_grad_()
-    result = (convolution if kind == "convolution" else linear)(*inputs)
+    function: Any = convolution if kind == "convolution" else linear
+    result = function(*inputs)
     with recorded() as calls:
-        result.sum().backward()  # type: ignore[no-untyped-call]
+        result.sum().backward()
     first = {"convolution": "convolution_backward", "linear": "linear_rows_gradient"}[kind]
     assert [call[0] for call in calls] == [(first, "weight_gradient", "bias_gradient")[wanted]]
 

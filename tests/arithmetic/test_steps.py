@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import SGD, AdamW, RMSprop
+from in4310repro.arithmetic import SGD, AdamW, RMSprop, steps
 from in4310repro.arithmetic.steps import power
-from tests.arithmetic.formulas import assert_same_bits_everywhere, fused, root_mean_square
+from tests.arithmetic.formulas import assert_same_bits_everywhere, fused, recorded, root_mean_square
 
 CASES = {
     "AdamW": (AdamW, torch.optim.AdamW, {"lr": 1e-2, "weight_decay": 0.1}),
@@ -214,13 +215,101 @@ def test_options_without_a_kernel_are_refused_by_name(make: Any, message: str) -
         ours.step()
 
 
-def test_double_parameters_and_closures_are_refused() -> None:
-    values = parameters(torch.float64)
+OF_OPTIMIZERS = {
+    AdamW: ("amsgrad", "maximize"),
+    RMSprop: ("momentum", "centered", "maximize"),
+    SGD: ("dampening", "nesterov", "maximize"),
+}
+OPTIONS = [(kind, option) for kind, options in OF_OPTIMIZERS.items() for option in options]
+
+
+@pytest.mark.parametrize(("kind", "option"), OPTIONS, ids=[f"{kind.__name__} {option}" for kind, option in OPTIONS])
+def test_an_option_of_any_group_is_refused(kind: type[Any], option: str) -> None:
+    values = parameters()
     give_gradients(values, 0)
-    with pytest.raises(ValueError, match=r"valid is torch\.float32"):
-        AdamW(values).step()
-    with pytest.raises(ValueError, match="takes no closure"):
-        SGD(values).step(lambda: None)
+    optimizer = kind([{"params": values[:2]}, {"params": values[2:]}], lr=0.1)
+    optimizer.param_groups[1][option] = 0.5
+    sentence = f"{kind.__name__} with {option}=0.5 has no portable kernel; valid is {option}=0 or False"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        optimizer.step()
+    optimizer.param_groups[1][option] = 0
+    optimizer.step()
+
+
+@pytest.mark.parametrize("kind", OF_OPTIMIZERS)
+def test_settings_that_are_not_given_are_torchs(kind: type[Any]) -> None:
+    ours, theirs = kind(parameters()).param_groups[0], getattr(torch.optim, kind.__name__)(parameters()).param_groups[0]
+    settings = ours.keys() - {"params"}
+    assert {name: ours[name] for name in settings} == {name: theirs[name] for name in settings}
+
+
+@pytest.mark.parametrize("kind", OF_OPTIMIZERS)
+def test_closures_and_other_parameters_and_gradients_are_refused(kind: type[Any]) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^{kind.__name__}\.step takes no closure in portable arithmetic; call it with"
+    ):
+        kind(parameters()).step(lambda: None)
+    values = parameters(torch.float64)[2:3]
+    give_gradients(values, 0)
+    other = r": torch\.float64 of shape \(37,\) on cpu; valid is torch\.float32 of shape \(37,\) on the CPU$"
+    with pytest.raises(ValueError, match=f"^a parameter{other}"):
+        kind(values).step()
+    (parameter,) = values = parameters()[2:3]
+    parameter.grad_dtype = None
+    parameter.grad = torch.ones(37, dtype=torch.float64)
+    with pytest.raises(ValueError, match=f"^a gradient{other}"):
+        kind(values).step()
+
+
+@pytest.mark.parametrize(("kind", "names"), [(AdamW, 2), (RMSprop, 1), (SGD, 1)])
+def test_gradients_and_states_are_read_where_they_lie_and_copied_into_another_layout(
+    kind: type[Any], names: int
+) -> None:
+    (parameter,) = values = parameters()[1:2]
+    optimizer = kind(values, lr=0.1, **({"momentum": 0.5} if kind is SGD else {}))
+    layouts = (torch.channels_last, torch.contiguous_format)
+    for step, layout in enumerate((*layouts, *layouts)):
+        gradient = parameter.grad = torch.ones(parameter.shape).contiguous(memory_format=layout)
+        # As a state dict has it that another program wrote.
+        state = optimizer.state[parameter]
+        for name in [name for name in state if name != "step"] if step > 1 else []:
+            state[name] = state[name].contiguous(memory_format=layout)
+        before = {name: value.data_ptr() for name, value in state.items() if name != "step"}
+        with recorded() as calls:
+            optimizer.step()
+        after = {name: value.data_ptr() for name, value in state.items() if name != "step"}
+        tables = [values.tolist() for values in calls[0] if isinstance(values, Tensor)]
+        assert tables[:2] == [[360], [parameter.data_ptr()]]
+        assert (tables[2] == [gradient.data_ptr()]) == (layout is torch.channels_last)
+        assert (tables[3:], len(after)) == ([[address] for address in after.values()], names)
+        assert (step == 0 or before == after) == (step == 0 or step < 3)
+        assert all(value.stride() == parameter.stride() for name, value in state.items() if name != "step")
+
+
+def test_sgd_without_momentum_has_no_state() -> None:
+    (parameter,) = values = parameters()[2:3]
+    give_gradients(values, 0)
+    optimizer = SGD(values, lr=0.1)
+    with recorded() as calls:
+        optimizer.step()
+    assert (calls[0][-1], dict(optimizer.state[parameter])) == (None, {})
+
+
+def test_parameters_with_as_many_steps_are_one_call() -> None:
+    values = parameters()
+    optimizer = AdamW(values)
+    for step, calls_of_step in ((0, [3]), (1, [1, 3])):
+        give_gradients(values, step)
+        values[0].grad = None if step == 0 else values[0].grad
+        with recorded() as calls:
+            optimizer.step()
+        assert sorted(call[1] for call in calls) == calls_of_step
+
+
+def test_a_power_goes_on_from_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (power(0.75, 2), power(0.75, 3)) == (0.5625, 0.421875)
+    monkeypatch.setitem(steps._reached, 0.75, (3, 8.0))
+    assert (power(0.75, 3), power(0.75, 4), power(0.75, 2)) == (8.0, 6.0, 0.5625)
 
 
 def test_a_parameter_whose_values_do_not_lie_side_by_side_is_refused() -> None:

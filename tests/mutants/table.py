@@ -38,21 +38,28 @@ FEATURE_TESTS = {
     "stream": ("test_statistics", "test_blocks"),
 }
 ARITHMETIC_TESTS = {
-    "buffers": ("test_functions", "test_normalisation", "test_modules"),
-    "convolutions": ("test_convolution", "test_functions", "test_weight_gradient", "test_modules"),
-    "functions": ("test_functions", "test_linear", "test_loss", "test_normalisation"),
+    "buffers": ("test_buffers", "test_memory"),
+    "convolutions": ("test_refusals", "test_layers", "test_convolution"),
+    "functions": ("test_refusals", "test_functions", "test_linear", "test_loss", "test_normalisation"),
     "library": ("test_library", "test_linear"),
-    "matrices": ("test_product", "test_linear"),
-    "derivatives": ("test_functions", "test_modules"),
-    "layers": ("test_normalisation", "test_modules"),
-    "modules": ("test_normalisation", "test_modules"),
-    "networks": ("test_modules",),
+    "matrices": ("test_refusals", "test_product", "test_linear"),
+    "derivatives": ("test_layers", "test_functions"),
+    "layers": ("test_layers", "test_normalisation"),
+    "modules": ("test_layers",),
+    "networks": ("test_layers",),
     "peak": ("test_library",),
-    "pooling": ("test_functions", "test_modules"),
+    "pooling": ("test_refusals", "test_layers", "test_functions"),
     "self_test": ("test_self_test",),
     "steps": ("test_steps",),
 }
-RUNS = {
+GOLDEN: dict[str, tuple[str, ...]] = {
+    "claims": ("test_golden_claims",),
+    "comparison": ("test_golden_claims",),
+    "environments": ("test_golden_lists",),
+    "folder": ("test_golden_lists",),
+    "writing": ("test_golden_writes", "test_golden_writing"),
+}
+RUNS: dict[str, tuple[str, ...]] = {
     "arrays": ("test_arrays",),
     "chain": ("test_chain",),
     "consistency": ("test_consistency",),
@@ -60,6 +67,7 @@ RUNS = {
     "folder": ("test_folder",),
     "measured": ("test_measured",),
     "names": ("test_names",),
+    "records": ("test_finished",),
     "selection": ("test_selection",),
 }
 READERS = ("grids", "files", "labels", "numbers", "reports", "subjects")
@@ -88,8 +96,8 @@ def modules(root: Path) -> list[Module]:
         *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
         Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
         Module("evaluation", "evaluation.py", ("tests/test_evaluation.py",)),
-        *(_module(root, path, _tests(root, "golden"), "golden") for path in _files(root, "golden")),
-        *(_module(root, path, _tests(root, "checkpoints"), "checkpoints") for path in _files(root, "checkpoints")),
+        *_room(root, "golden", GOLDEN, "tests", ()),
+        Module("checkpoints", "checkpoints.py", ("tests/test_checkpoint_files.py",)),
         *_room(root, "runs", RUNS, "tests/runs", ()),
         *(_module(root, path, AUDIT_TESTS, "audit") for path in _files(root, "audit")),
         *(_module(root, path, READER_TESTS, "audit") for path in _files(root, "audit/readers")),
@@ -111,11 +119,6 @@ def _files(root: Path, folder: str) -> list[Path]:
     """The modules of a folder, without those that only say what there is; or the one of that name."""
     paths = sorted((root / PACKAGE).glob(f"{folder}.py")) + sorted((root / PACKAGE / folder).glob("*.py"))
     return [path for path in paths if path.name != "__init__.py"]
-
-
-def _tests(root: Path, name: str) -> tuple[str, ...]:
-    """The test files whose names begin like that."""
-    return tuple(str(path.relative_to(root)) for path in sorted((root / "tests").glob(f"test_{name}*.py")))
 
 
 def _module(root: Path, path: Path, tests: tuple[str, ...], room: str) -> Module:

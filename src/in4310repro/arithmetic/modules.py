@@ -68,7 +68,7 @@ def _reason(module: nn.Module) -> str | None:
         return f"{kind.__name__} with {wrong[0].dtype} on {wrong[0].device}; valid is torch.float32 on the CPU"
     if "forward" in vars(module):
         return f"{kind.__name__} with a forward() of its own"
-    if kind in (nn.Conv2d, layers.Conv2d):
+    if isinstance(module, nn.Conv2d) and kind in (nn.Conv2d, layers.Conv2d):
         return _reason_of_convolution(module)
     if isinstance(module, nn.MaxPool2d) and (layers.pair(module.dilation) != (1, 1) or module.return_indices):
         return "MaxPool2d with dilation or return_indices; valid are 1 and False"
@@ -82,9 +82,7 @@ def _foreign(value: Tensor) -> bool:
     return value.device.type != "cpu" or (value.is_floating_point() and value.dtype != torch.float32)
 
 
-def _reason_of_convolution(module: nn.Module) -> str | None:
-    if not isinstance(module, nn.Conv2d):
-        return None
+def _reason_of_convolution(module: nn.Conv2d) -> str | None:
     if module.padding_mode != "zeros":
         return f"Conv2d with padding_mode={module.padding_mode!r}; valid is 'zeros'"
     if tuple(module.dilation) != (1, 1):

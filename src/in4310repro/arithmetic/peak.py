@@ -17,4 +17,4 @@ def fused_operations(rounds: int) -> int:
     Raises:
         RuntimeError: no kernel was built for this processor.
     """
-    return library.library().number("fused_operations", rounds, torch.empty(1))
+    return library.library().number("fused_operations", rounds, torch.empty(()))

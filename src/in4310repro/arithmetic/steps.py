@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -80,8 +80,8 @@ class SGD(torch.optim.SGD):
         for group in self.param_groups:
             names = ("momentum_buffer",) if group["momentum"] else ()
             parameters, states = _states(self, group, names, counts=False)
-            buffers = [[state["momentum_buffer"] for state in states]] if names else []
-            _call("sgd", (group["weight_decay"], group["momentum"], group["lr"]), parameters, buffers, tables=3)
+            buffers = [state["momentum_buffer"] for state in states] if names else None
+            _call("sgd", (group["weight_decay"], group["momentum"], group["lr"]), parameters, [buffers])
 
 
 def power(base: float, exponent: int) -> float:
@@ -135,21 +135,22 @@ def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
 
 
 def _call(
-    function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: list[list[Tensor]], tables: int = 0
+    function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: Sequence[list[Tensor] | None]
 ) -> None:
-    """Calls the kernel with tables of addresses: of parameters, gradients and states, up to `tables` with nulls."""
+    """Calls the kernel with tables of addresses: of parameters, gradients and states, null for None."""
     gradients = [_gradient(parameter) for parameter in parameters]
     sizes = torch.tensor([parameter.numel() for parameter in parameters], dtype=torch.int64)
-    lists = [parameters, gradients, *states]
-    addresses = [torch.tensor([value.data_ptr() for value in values], dtype=torch.int64) for values in lists]
-    nulls = [None] * (tables - len(addresses))
-    library.library().call(function, len(parameters), *map(float, numbers), sizes, *addresses, *nulls)
+    addresses = [
+        None if values is None else torch.tensor([value.data_ptr() for value in values], dtype=torch.int64)
+        for values in (parameters, gradients, *states)
+    ]
+    library.library().call(function, len(parameters), *map(float, numbers), sizes, *addresses)
     # The kernel writes where autograd does not see it: a backward pass after the step must not go by the new values.
     torch.autograd.graph.increment_version(parameters)
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    """The gradient in the parameter's layout.
+    """The gradient, which there is, in the parameter's layout.
 
     Raises:
         ValueError: a parameter or gradient that is not float32 on the CPU.
@@ -157,9 +158,7 @@ def _gradient(parameter: Tensor) -> Tensor:
     library.checked("a parameter", parameter, torch.float32, parameter.shape)
     if not (parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)):
         raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
-    gradient = parameter.grad
-    if gradient is None:
-        raise ValueError("a parameter without a gradient")
+    gradient = cast("Tensor", parameter.grad)
     library.checked("a gradient", gradient, torch.float32, parameter.shape)
     if gradient.stride() == parameter.stride():
         return gradient

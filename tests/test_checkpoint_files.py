@@ -1,0 +1,203 @@
+"""Files of checkpoints: their names, which stay, what each holds, and which are refused, without a training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from in4310repro import checkpoints
+from in4310repro.checkpoints import Position, keep, kept_bytes, optimizer_tensors, put, read_kept, restore, save
+from in4310repro.config import OptimizerSetting
+from in4310repro.tensors import read_tensors, tensor_bytes
+
+CONFIG = {"seed": 7}
+POSITION = Position(epoch=2, batch=3, loss=1.5)
+Trained = tuple[torch.nn.Module, torch.optim.Optimizer]
+
+
+def trained(kind: type[Any] = torch.optim.AdamW, steps: int = 1, seed: int = 0, **settings: float) -> Trained:
+    """A network with a channels_last weight after some steps."""
+    generator = torch.Generator().manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3)).to(  # type: ignore[call-overload]
+        memory_format=torch.channels_last
+    )
+    for value in model.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=generator))
+    optimizer = kind(model.parameters(), lr=0.1, **settings)
+    for _ in range(steps):
+        for parameter in model.parameters():
+            parameter.grad = torch.rand(parameter.shape, generator=generator).to(memory_format=torch.preserve_format)
+        optimizer.step()
+    return model, optimizer
+
+
+def same(one: Trained, other: Trained) -> bool:
+    states = [(model.state_dict(), optimizer_tensors(optimizer)) for model, optimizer in (one, other)]
+    return all(
+        first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+        for first, second in zip(*states, strict=True)
+    )
+
+
+def test_a_checkpoint_is_named_by_its_position_and_16_digits_of_its_hash(tmp_path: Path) -> None:
+    file = save(tmp_path / "new", *trained(), POSITION, CONFIG)
+    digits = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    assert file == tmp_path / "new" / f"000002-00000003-{digits}.safetensors"
+    assert {name.partition(".")[0] for name in read_tensors(file)} == {"model", "optimizer"}
+
+
+def test_the_last_two_checkpoints_stay_in_the_order_of_their_positions(tmp_path: Path) -> None:
+    (tmp_path / "notes.safetensors").touch()
+    for epoch, batch in ((0, 9), (0, 10), (1, 0), (1, 1)):
+        save(tmp_path, *trained(), Position(epoch=epoch, batch=batch), CONFIG)
+    assert sorted(file.name[:15] for file in tmp_path.iterdir()) == [
+        "000001-00000000",
+        "000001-00000001",
+        "notes.safetensors"[:15],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [(torch.optim.AdamW, {}), (torch.optim.RMSprop, {}), (torch.optim.SGD, {"momentum": 0.9}), (torch.optim.SGD, {})],
+)
+def test_the_newest_checkpoint_puts_back_network_optimizer_and_position(
+    kind: type[Any], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    ours, other = trained(kind, steps=2, **settings), trained(kind, seed=1, **settings)
+    save(tmp_path, *trained(kind, **settings), Position(epoch=1), CONFIG)
+    save(tmp_path, *ours, POSITION, CONFIG)
+    other[1].param_groups[0]["lr"] = 0.25
+    assert restore(tmp_path, *other, CONFIG) == (POSITION, [])
+    assert same(ours, other)
+    # What a setting is, is for the optimizer itself to say; a state lies in memory as its parameter does.
+    assert other[1].param_groups[0]["lr"] == 0.25
+    weight = next(other[0].parameters())
+    for name, value in other[1].state[weight].items():
+        assert name == "step" or value.stride() == weight.stride()
+
+
+def test_a_training_without_checkpoints_starts_at_the_beginning(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        assert restore(folder, *trained(), CONFIG) == (Position(0, 0, 0.0, [], []), [])
+
+
+def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path) -> None:
+    first = trained()
+    save(tmp_path, *first, Position(epoch=1), CONFIG)
+    newest = save(tmp_path, *trained(steps=2), Position(epoch=2), CONFIG)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    other = trained(seed=1)
+    assert restore(tmp_path, *other, CONFIG) == (
+        Position(epoch=1),
+        [f"checkpoint {newest} is corrupt; the one before it is used"],
+    )
+    assert same(first, other)
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"")
+    position, warnings = restore(tmp_path, *other, CONFIG)
+    assert (position, len(warnings)) == (Position(), 2)
+
+
+def forged(folder: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> Path:
+    """A file whose name has the right hash."""
+    data = tensor_bytes(tensors, metadata)
+    file = folder / f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+    file.write_bytes(data)
+    return file
+
+
+RECORD = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tensors", "words"),
+    [
+        ({}, {}, "is none of this training (KeyError: 'config'); remove it, and the one before it is used"),
+        (
+            {"config": "{", "position": "{}"},
+            {},
+            "is none of this training (JSONDecodeError: Expecting property name enclosed in double quotes: line 1 "
+            "column 2 (char 1)); remove it, and the one before it is used",
+        ),
+        ({"config": "{}", "position": "{}"}, {}, "belongs to another configuration: seed 7 (recorded: None)"),
+        ({"config": json.dumps(CONFIG), "position": json.dumps(RECORD | {"batch": -1})}, {}, "batch is -1"),
+        (
+            {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)},
+            {},
+            "is none of this training (KeyError: 'model.0.weight'); remove it, and the one before it is used",
+        ),
+    ],
+    ids=["no metadata", "no JSON", "another configuration", "no position", "no tensors"],
+)
+def test_a_file_that_no_training_of_this_configuration_wrote_is_refused(
+    metadata: dict[str, str], tensors: dict[str, torch.Tensor], words: str, tmp_path: Path
+) -> None:
+    file = forged(tmp_path, metadata, tensors)
+    with pytest.raises(ValueError, match="checkpoint") as raised:
+        restore(tmp_path, *trained(), CONFIG)
+    assert str(raised.value).startswith(f"checkpoint {file}")
+    assert words in str(raised.value)
+
+
+def test_what_is_wrong_is_said_in_200_characters_of_one_line(tmp_path: Path) -> None:
+    error = ValueError("a\n  b " + "c" * 300)
+    file = tmp_path / "file"
+    words = f"ValueError: a b {'c' * 184}"
+    assert len(words) == 200
+    assert str(checkpoints._unusable(file, error)) == (
+        f"checkpoint {file} is none of this training ({words}); remove it, and the one before it is used"
+    )
+
+
+def test_what_was_kept_of_an_epoch_reads_back_without_metadata(tmp_path: Path) -> None:
+    ours, other = trained(steps=2), trained(seed=1)
+    file = tmp_path / "sgd" / "000001.safetensors"
+    keep(file, *ours)
+    weights, state = read_kept(file)
+    assert set(weights) == set(ours[0].state_dict())
+    assert set(state) == {f"{at}.{name}" for at in range(4) for name in ("step", "exp_avg", "exp_avg_sq")}
+    put(weights, state, *other, "epoch 1")
+    assert same(ours, other)
+    keep(tmp_path / "again", *other)
+    assert (tmp_path / "again").read_bytes() == file.read_bytes()
+
+
+def test_what_was_kept_of_another_network_is_refused_with_its_source() -> None:
+    model, optimizer = trained()
+    long = {name + "x" * 300: value for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=re.escape("epoch 1 is none of this training (KeyError: 'model.0.weight')")):
+        put(long, {}, model, optimizer, "epoch 1")
+    wrong = {"0.exp_avg." + "x" * 300: torch.zeros(1)}
+    with pytest.raises(ValueError, match="epoch 1 is none of this training") as raised:
+        put(model.state_dict(), wrong, model, optimizer, "epoch 1")
+    assert str(raised.value) == "epoch 1 is none of this training (ValueError: too many values to unpack (expected 3))"
+    larger = {name: torch.zeros(99, *value.shape) for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match="epoch 1 is none of this training") as raised:
+        put(larger, {}, model, optimizer, "epoch 1")
+    assert len(str(raised.value)) == len("epoch 1 is none of this training ()") + 200
+
+
+@pytest.mark.parametrize(("optimizer", "momentum", "copies"), [("AdamW", 0.0, 2), ("RMSprop", 0.0, 1), ("SGD", 0.9, 1)])
+def test_the_bytes_that_are_kept_are_those_of_weights_and_of_each_copy_of_the_parameters(
+    optimizer: str, momentum: float, copies: int
+) -> None:
+    model = torch.nn.BatchNorm2d(10)
+    setting = OptimizerSetting(name="x", optimizer=optimizer, momentum=momentum)
+    # Two parameters and two running statistics of 40 bytes each, and a counter of 8.
+    found = kept_bytes(model.state_dict(), [name for name, _ in model.named_parameters()], setting)
+    assert found == 4 * 40 + 8 + copies * 2 * 40
+
+
+def test_a_state_of_another_shape_is_put_back_as_it_is() -> None:
+    value, parameter = torch.tensor(3.0), torch.zeros(2, 3)
+    assert checkpoints._in_layout_of(value, parameter) is value
+    counts = torch.ones(2, 3, dtype=torch.int64)
+    assert checkpoints._in_layout_of(counts, parameter).dtype == torch.int64

@@ -1,0 +1,263 @@
+"""What is written of golden files and of their list, word by word, on a tree that is said to be clean."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.files import file_sha256, json_bytes
+from in4310repro.fingerprint import fingerprint
+from in4310repro.golden import ENVIRONMENTS, Case, Claim, faults, read_environments, renew, update, writing
+from in4310repro.numerics import Numerics
+
+COMMIT = "0123456789" * 4
+HERE = Numerics(mode="portable", numeric_class="a", probe={}, threads=1, device="cpu")
+NEWER = replace(HERE, numeric_class="b")
+CARD = replace(HERE, mode="native", numeric_class="c", device="cuda:1", device_name="Maker Card 1")
+
+
+def x() -> dict[str, Claim]:
+    return {"count": Claim(value=7), "hash": Claim(value="c0ffee", tier="bitwise")}
+
+
+def y() -> dict[str, Claim]:
+    return {"count": Claim(value=8)}
+
+
+def never() -> dict[str, Claim]:
+    raise AssertionError
+
+
+CASES: dict[str, Case] = {"x": x, "y": y}
+VERSIONS = fingerprint(HERE)["versions"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of golden files in a clean tree; not there yet."""
+    monkeypatch.setattr(
+        writing, "clean_commit", lambda _folder, golden_too=False: COMMIT if not golden_too else "f" * 40
+    )
+    return tmp_path / "golden"
+
+
+def content(file: Path) -> Any:
+    return json.loads(file.read_text())
+
+
+def environments(folder: Path) -> list[tuple[str, str, str, list[str]]]:
+    """Class, mode, device and files of each listed environment; the hashes are those of the files."""
+    listed = read_environments(folder).environments
+    for each in listed:
+        assert each.files == {name: file_sha256(folder / name) for name in each.files}
+        assert each.versions == VERSIONS
+    return [(each.numeric_class, each.numerics, each.device_name, list(each.files)) for each in listed]
+
+
+def updated(folder: Path, case: str = "x", numerics: Numerics = HERE, reason: str = "it moved") -> Path:
+    return update(folder, case, CASES, reason, numerics, {})
+
+
+def renewed(folder: Path, numerics: Numerics = NEWER, cases: dict[str, Case] = CASES) -> list[str]:
+    return renew(folder, cases, "the class changed", numerics, {})
+
+
+def is_of_now(text: str) -> bool:
+    moment = datetime.datetime.fromisoformat(text)
+    return abs(datetime.datetime.now(datetime.UTC) - moment) < datetime.timedelta(minutes=1) and not moment.microsecond
+
+
+def test_an_update_writes_the_case_its_origin_its_place_and_its_values(folder: Path) -> None:
+    file = updated(folder)
+    found = content(file)
+    assert is_of_now(found.pop("created"))
+    assert (file, found) == (
+        folder / "x.json",
+        {
+            "case": "x",
+            "function": f"{__name__}.x",
+            "reason": "it moved",
+            "commit": COMMIT,
+            "command": 'nox -s golden -- x --reason "it moved"',
+            "versions": VERSIONS,
+            "numeric_class": "a",
+            "device_name": "cpu",
+            "values": {name: claim.to_json() for name, claim in x().items()},
+        },
+    )
+    assert environments(folder) == [("a", "portable", "cpu", ["x.json"])]
+    provenance = read_environments(folder).provenance
+    assert provenance == {name: content(file)[name] for name in ("reason", "created", "commit", "command")}
+
+
+def test_an_update_on_a_card_names_the_device_and_one_of_other_values_their_libraries(folder: Path) -> None:
+    file = updated(folder, numerics=CARD)
+    assert file == folder / "cards" / "Maker-Card-1" / "x.json"
+    found = content(file)
+    assert [found[name] for name in ("command", "device_name", "numeric_class")] == [
+        'nox -s golden -- x --device cuda:1 --reason "it moved"',
+        "Maker Card 1",
+        "c",
+    ]
+    assert environments(folder) == [("c", "native", "Maker Card 1", ["cards/Maker-Card-1/x.json"])]
+    other = update(folder, "y", CASES, "it moved", HERE, {}, {"torch": "0.1"})
+    assert content(other)["versions"] == {"torch": "0.1"}
+
+
+def test_files_are_listed_with_the_others_of_their_environment_and_with_no_other(folder: Path) -> None:
+    updated(folder, "y")
+    updated(folder, "x")
+    assert environments(folder) == [("a", "portable", "cpu", ["x.json", "y.json"])]
+    updated(folder, "x", CARD)
+    updated(folder, "x", NEWER)
+    # By device, then by the first file.
+    assert environments(folder) == [
+        ("c", "native", "Maker Card 1", ["cards/Maker-Card-1/x.json"]),
+        ("b", "portable", "cpu", ["x.json"]),
+        ("a", "portable", "cpu", ["y.json"]),
+    ]
+    updated(folder, "y", NEWER)
+    assert environments(folder)[1:] == [("b", "portable", "cpu", ["x.json", "y.json"])]
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "yes"])
+def test_nothing_is_written_in_ci(value: str, folder: Path) -> None:
+    sentence = "golden files are never written in CI; run this on your machine and commit the change"
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        update(folder, "x", {"x": never}, "it moved", HERE, {"CI": value})
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        renew(folder, {"x": never}, "it moved", HERE, {"CI": value})
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "False"])
+def test_a_variable_that_says_no_is_no_ci(value: str, folder: Path) -> None:
+    assert update(folder, "x", CASES, "it moved", HERE, {"CI": value}).is_file()
+
+
+def test_what_is_not_to_be_written_is_refused_before_it_is_computed(folder: Path) -> None:
+    cases: dict[str, Case] = {"y": never, "x": never}
+    with pytest.raises(ValueError, match=r"^no case 'z'; valid are x, y, one at a time$"):
+        update(folder, "z", cases, "it moved", HERE, {})
+    words = r"^reason 'because'; a golden moves for a reason: --reason with at least two words$"
+    for write in (
+        lambda: update(folder, "x", cases, "because", HERE, {}),
+        lambda: renew(folder, cases, "because", HERE, {}),
+    ):
+        with pytest.raises(ValueError, match=words):
+            write()
+    folder.mkdir()
+    (folder / ENVIRONMENTS).write_text("[]")
+    with pytest.raises(ValueError, match="holds a list; an object is valid"):
+        update(folder, "x", cases, "it moved", HERE, {})
+    native = replace(HERE, mode="native", note="there is no compiler")
+    words = r"^the list is renewed in portable arithmetic, which others can compare: there is no compiler$"
+    with pytest.raises(ValueError, match=words):
+        renew(folder, cases, "it moved", native, {})
+
+
+def test_a_renewal_writes_class_and_origin_of_now_and_keeps_values(folder: Path) -> None:
+    updated(folder)
+    before = content(folder / "x.json")
+    assert renewed(folder) == ["x.json", ENVIRONMENTS]
+    after = content(folder / "x.json")
+    assert is_of_now(after["created"])
+    assert after == before | {
+        "reason": "the class changed",
+        "created": after["created"],
+        "commit": "f" * 40,
+        "command": 'nox -s golden -- environments --reason "the class changed"',
+        "numeric_class": "b",
+    }
+    assert environments(folder) == [("b", "portable", "cpu", ["x.json"])]
+    head = {name: after[name] for name in ("reason", "commit", "command")}
+    found = dict(read_environments(folder).provenance)
+    assert is_of_now(found.pop("created"))
+    assert found == head
+
+
+def test_a_renewal_in_the_class_of_now_computes_nothing_and_writes_the_list(folder: Path) -> None:
+    file = updated(folder)
+    before = file.read_bytes()
+    assert renewed(folder, HERE, {"x": never}) == [ENVIRONMENTS]
+    assert file.read_bytes() == before
+    assert environments(folder) == [("a", "portable", "cpu", ["x.json"])]
+
+
+def test_a_renewal_computes_a_file_again_that_is_of_another_class_or_has_other_bytes(folder: Path) -> None:
+    file = updated(folder)
+    moved: dict[str, Case] = {"x": lambda: x() | {"hash": Claim(value="c0ffef", tier="bitwise")}}
+    sentence = (
+        "x: hash expected 'c0ffee' (bitwise), got 'c0ffef'; a value that moves is written by name: "
+        "nox -s golden -- x --reason ..."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        renewed(folder, NEWER, moved)
+    file.write_bytes(file.read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        renewed(folder, HERE, moved)
+    assert renewed(folder, HERE) == ["x.json", ENVIRONMENTS]
+    assert content(file)["reason"] == "the class changed"
+
+
+def unlisted(folder: Path, *names: str) -> None:
+    """Takes files from the list."""
+    listed = read_environments(folder)
+    for name in names:
+        listed = replace(listed, environments=listed.without(name))
+    (folder / ENVIRONMENTS).write_bytes(listed.to_bytes())
+
+
+def test_a_renewal_lists_a_file_of_the_class_of_now_that_was_not_listed_as_it_is(folder: Path) -> None:
+    file = updated(folder)
+    before = file.read_bytes()
+    unlisted(folder, "x.json")
+    # Its values are computed first.
+    with pytest.raises(ValueError, match=r"^x: count expected 7 \(exact\), got 9"):
+        renewed(folder, HERE, {"x": lambda: x() | {"count": Claim(value=9)}})
+    assert renewed(folder, HERE) == [ENVIRONMENTS]
+    assert file.read_bytes() == before
+    assert environments(folder) == [("a", "portable", "cpu", ["x.json"])]
+
+
+def test_what_another_machine_computes_stays_as_the_list_has_it(folder: Path) -> None:
+    updated(folder)
+    file = updated(folder, "x", CARD)
+    updated(folder, "y")
+    name = "cards/Maker-Card-1/x.json"
+    cases: dict[str, Case] = {"x": x}
+    # Case y is none of this process, as a file of photographs.
+    assert renewed(folder, NEWER, cases) == ["x.json", ENVIRONMENTS]
+    assert environments(folder) == [
+        ("c", "native", "Maker Card 1", [name]),
+        ("b", "portable", "cpu", ["x.json"]),
+        ("a", "portable", "cpu", ["y.json"]),
+    ]
+    sentence = f"{name} has other bytes than {ENVIRONMENTS} lists; the machine that computes it writes it"
+    unlisted(folder, name)
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        renewed(folder, NEWER, cases)
+    (folder / ENVIRONMENTS).unlink()
+    # The first list: what is not computed here is native, unless it says otherwise.
+    assert renewed(folder, NEWER, cases) == [ENVIRONMENTS]
+    assert environments(folder) == [
+        ("c", "native", "Maker Card 1", [name]),
+        ("b", "portable", "cpu", ["x.json"]),
+        ("a", "native", "cpu", ["y.json"]),
+    ]
+    file.write_bytes(json_bytes(content(file) | {"reason": "it stayed"}))
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        renewed(folder, NEWER, cases)
+
+
+def test_the_first_list_has_files_of_other_kernels_computed_again(folder: Path) -> None:
+    updated(folder)
+    (folder / ENVIRONMENTS).unlink()
+    assert renewed(folder) == ["x.json", ENVIRONMENTS]
+    assert environments(folder) == [("b", "portable", "cpu", ["x.json"])]
+    assert faults(folder, CASES, {}) == []
