@@ -58,7 +58,7 @@ LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
     (resnet.Bottleneck(8, 3, 2, nn.Sequential(nn.Conv2d(8, 12, 1, 2), nn.BatchNorm2d(12))), (2, 8, 6, 6)),
     (mobilenetv2.InvertedResidual(4, 4, 1, 2), (2, 4, 5, 6)),
     (mobilenetv2.InvertedResidual(4, 6, 2, 2), (2, 4, 5, 6)),
-    (resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=3), (2, 3, 32, 40)),
+    (torchvision.models.mobilenet_v2(num_classes=3, width_mult=0.25, dropout=0.0), (2, 3, 33, 40)),
     (resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], num_classes=3, width_per_group=4), (2, 3, 32, 40)),
 ]
 

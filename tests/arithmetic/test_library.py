@@ -98,6 +98,8 @@ def test_a_kernel_gets_threads_addresses_and_numbers() -> None:
     made_up(f=kernel).call("f", shape, threads=0)
     assert kernel.arguments[0].value == 0
     assert kernel.arguments[1]._obj is shape
+    with pytest.raises(ValueError, match="valid are values side by side"):
+        made_up(f=kernel).call("f", torch.rand(2, 3, 4, 10)[..., ::2])
     # Five axes have no channels_last memory of ours.
     with pytest.raises(ValueError, match="valid are values side by side"):
         made_up(f=kernel).call("f", torch.rand(1, 2, 3, 4, 5).contiguous(memory_format=torch.channels_last_3d))

@@ -27,7 +27,8 @@ META: Any = {"device": "meta"}
 MAPS = "valid is torch.float32 [image, channel, height, width] on the CPU, not empty"
 SCORES = "valid is torch.float32 [image, class] on the CPU, not empty"
 # Size, kernel, stride, padding.
-WINDOWS: list[Any] = [(*sides, False) for sides in ((5, 3, 1, -1), (5, 3, 1, 2), (5, 3, 0, 1), (1, 4, 1, 1), (2, 3, 1, 0))]
+SIDES = ((5, 3, 1, -1), (5, 3, 1, 2), (5, 3, 0, 1), (1, 4, 1, 1), (2, 3, 1, 0))
+WINDOWS: list[Any] = [(*sides, False) for sides in SIDES]
 LABELS = torch.tensor([0, 2])
 
 REFUSED: list[tuple[Callable[[], Any], str]] = [
@@ -379,6 +380,27 @@ def test_gradients_of_batch_norm_are_of_what_there_is() -> None:
         result = batch_norm(maps, None, None, *given, training=True)
         found = torch.autograd.grad(result.square().sum(), [maps, *(value for value in given if value is not None)])
         assert [value.shape for value in found] == [maps.shape, *((3,) for value in given if value is not None)]
+
+
+def test_batch_norm_keeps_its_result_where_a_second_map_was_added_alone() -> None:
+    maps = torch.rand(2, 3, 4, 5).requires_grad_()
+    for other in (None, torch.rand(2, 3, 4, 5)):
+        with recorded() as calls:
+            result = batch_norm(maps, None, None, None, None, training=True, activation="relu", other=other)
+            result.sum().backward()  # type: ignore[no-untyped-call]
+        forward, backward = calls
+        assert forward[-1].shape == (2, 3)
+        kept, of_other = backward[8], backward[13]
+        assert [value is not None for value in (kept, of_other)] == [other is not None] * 2
+
+
+def test_a_gradient_that_came_one_way_alone_is_that_of_the_maps() -> None:
+    maps = torch.rand(1, 2, 3, 4).requires_grad_()
+    for way in range(2):
+        with recorded() as calls:
+            (gradient,) = torch.autograd.grad(fork(maps)[way], maps, torch.full((1, 2, 3, 4), -0.0))
+        assert calls == []
+        assert torch.signbit(gradient).all()
 
 
 def test_a_loss_that_is_scaled_scales_its_gradient_and_one_that_is_not_leaves_denormals() -> None:

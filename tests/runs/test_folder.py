@@ -1,5 +1,6 @@
 """The run folder: files are whole or absent, and a changed byte is found."""
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro.files import write_whole
+from in4310repro.files import json_bytes, write_whole
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import tensors_sha256
 from tests.processes import held_by_another_process
@@ -138,3 +139,50 @@ def test_an_empty_folder_becomes_the_run_and_is_not_moved(tmp_path: Path) -> Non
     made = RunFolder.create(tmp_path / "new")
     made.write_json("config.json", {"preset": "tiny"})
     assert (made.folder, (tmp_path / "new.1").exists()) == (tmp_path / "new", False)
+
+
+def test_a_run_may_lie_in_folders_that_are_not_there_yet(tmp_path: Path) -> None:
+    assert RunFolder.create(tmp_path / "runs" / "new" / "run").folder.is_dir()
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "sgd/best.safetensors", "sgd"])
+def test_a_run_with_a_link_that_leads_out_is_not_resumed_and_keeps_its_files(
+    name: str, run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    place = run.folder / name
+    if place.exists():
+        place.rename(tmp_path / "before")
+    place.symlink_to(tmp_path / "elsewhere")
+    (run.folder / ".config.json.part").touch()
+    sentence = f"{place} is a link that leads out of {run.folder}; put the file itself there"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        RunFolder.reopen(run.folder)
+    assert (run.folder / ".config.json.part").exists()
+
+
+def test_what_a_killed_writer_left_is_removed_where_a_run_is_resumed(run: RunFolder) -> None:
+    left = [run.folder / ".config.json.part", run.folder / "sgd" / ".history.json.part"]
+    for file in (*left, run.folder / "notes.part"):
+        file.touch()
+    assert RunFolder.reopen(run.folder) == RunFolder(run.folder)
+    assert [file.exists() for file in (*left, run.folder / "notes.part")] == [False, False, True]
+
+
+def test_the_hash_of_a_run_is_of_its_manifest_without_the_feature_maps(run: RunFolder) -> None:
+    listed = dict(sorted(run.manifest().items()))
+    needed = hashlib.sha256(json_bytes(listed)).hexdigest()
+    assert list(listed) == ["config.json", "scores.npz", "sgd/best.safetensors", "sgd/history.json"]
+    assert run.manifest_sha256() == needed
+    run.write_json("features.json", {})
+    assert run.manifest_sha256() == needed
+    run.write_json("metrics.json", {})
+    assert run.manifest_sha256() != needed
+
+
+def test_some_files_of_a_run_are_compared_alone(run: RunFolder) -> None:
+    for name in ("config.json", "scores.npz"):
+        (run.folder / name).write_bytes(b"")
+    assert run.changed_files() == ["config.json", "scores.npz"]
+    assert run.changed_files(["scores.npz", "sgd/history.json", "features.json"]) == ["scores.npz"]
+    assert run.changed_files([]) == []

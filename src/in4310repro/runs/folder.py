@@ -6,6 +6,7 @@ A changed byte is then found without knowing what the file means.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class RunFolder:
         if folder.exists() and any(folder.iterdir()):
             if not any((folder / name).is_file() for name in (MANIFEST, CONFIG)):
                 raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
-            numbers = (n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}.{n}").exists())
+            numbers = (n for n in itertools.count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
             folder.rename(folder.with_name(f"{folder.name}.{next(numbers)}"))
         folder.mkdir(parents=True, exist_ok=True)
         return cls(folder)
