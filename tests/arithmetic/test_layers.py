@@ -240,7 +240,7 @@ class Own(nn.Module):
 
     def __init__(self, parameter: nn.Parameter | None = None) -> None:
         super().__init__()
-        self.inner, self.parameter = nn.ReLU(), parameter
+        self.inner, self.parameter = nn.Linear(2, 3), parameter
 
 
 class OwnConvolution(nn.Conv2d):
@@ -312,7 +312,7 @@ def test_every_module_without_portable_arithmetic_is_named_with_its_reason(modul
 def test_a_module_that_only_calls_others_stays_and_so_do_those_without_arithmetic() -> None:
     model = portable(nn.Sequential(Own(), nn.Flatten(), nn.Identity(), nn.Conv2d(2, 3, 4, padding=(1, 2))))
     assert [type(each) for each in model] == [Own, nn.Flatten, nn.Identity, layers.Conv2d]  # type: ignore[attr-defined]
-    assert type(model[0].inner) is layers.ReLU  # type: ignore[index]
+    assert type(model[0].inner) is layers.Linear  # type: ignore[index]
     assert portable(model) is model
     weight = model[3].weight  # type: ignore[index]
     assert weight.is_contiguous(memory_format=torch.channels_last)

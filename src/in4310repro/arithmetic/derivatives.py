@@ -32,9 +32,9 @@ def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     return differentiated
 
 
-def _undifferentiable(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
+def _undifferentiable(value: Tensor | None) -> Any:
+    if value is None:
+        return None
     return _Refusal.apply(value.detach().requires_grad_())  # type: ignore[no-untyped-call]
 
 
