@@ -33,7 +33,7 @@ def drawn(module: nn.Module) -> nn.Module:
 
 LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
     (nn.Conv2d(4, 6, (3, 5), (2, 1), (1, 2), groups=2), (2, 4, 7, 6)),
-    (nn.Conv2d(4, 6, (3, 5), padding="same", bias=False), (2, 4, 7, 6)),
+    (nn.Conv2d(4, 6, (5, 7), padding="same", bias=False), (2, 4, 7, 6)),
     (nn.Conv2d(4, 6, (3, 2), padding="valid"), (2, 4, 7, 6)),
     (nn.Conv2d(4, 6, 3, 2, 1), (2, 4, 7, 6)),
     (nn.Linear(5, 3), (4, 5)),
@@ -81,6 +81,24 @@ def test_a_layer_gives_torchs_results_gradients_and_state(
     for place, (value, truth) in enumerate(zip(found[1], found[0], strict=True)):
         assert value.shape == truth.shape
         assert float((value - truth).abs().max()) <= 2e-5 * max(float(truth.abs().max()), 1.0), place
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6])
+def test_a_lone_relu_is_torchs_without_negative_zeros(kind: type[nn.ReLU | nn.ReLU6], inplace: bool) -> None:
+    values = torch.tensor([-0.0, 0.0, -1.0, 0.5, 6.0, 7.0, 1e-40, -1e-40, torch.inf, torch.nan] * 8)
+    results, gradients = [], []
+    for module in (kind(inplace), portable(kind(inplace))):
+        leaf = values.clone().requires_grad_()
+        given = leaf * 1.0
+        result = module(given)
+        assert (result.data_ptr() == given.data_ptr()) == inplace
+        result.backward(torch.arange(80.0))
+        results.append(result.detach())
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0, equal_nan=True)
+    assert not torch.signbit(results[1].nan_to_num(nan=1)).any()
+    assert torch.equal(gradients[1], gradients[0])  # type: ignore[arg-type]
 
 
 def test_statistics_that_are_no_longer_followed_stay_and_are_used_in_evaluation() -> None:
@@ -261,6 +279,8 @@ NORM64 = nn.BatchNorm2d(2, affine=False).double()
     [
         (nn.GELU(), "the model (GELU)"),
         (nn.Sequential(nn.GELU(), nn.Tanh()), "0 (GELU); 1 (Tanh)"),
+        (nn.BatchNorm1d(3), "the model (BatchNorm1d)"),
+        (nn.MultiheadAttention(4, 1), "the model (MultiheadAttention); out_proj (NonDynamicallyQuantizableLinear)"),
         (
             nn.Sequential(nn.Sequential(nn.Linear(3, 4).double())),
             "0.0 (Linear with torch.float64 on cpu; valid is torch.float32 on the CPU)",
