@@ -221,6 +221,7 @@ def test_keys_that_are_lost_or_unknown_and_values_that_are_no_claims_are_faults(
         "x: the file lacks its numeric_class",
         "x: the file has 'unit', which no golden file has",
     ]
+    assert key_faults("x", ORIGIN) == []
     assert key_faults("x", ORIGIN | {"unit": 1}) == ["x: the file has 'unit', which no golden file has"]
     assert found(tmp_path, {"case": "y"}) == ["x: the file is of case 'y'"]
     for values in (dict[str, Any](), [1]):
