@@ -177,8 +177,8 @@ def _unusable(file: Path, error: Exception) -> ValueError:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Checkpoints in order of their positions."""
-    return sorted(folder.glob("[0-9]*.safetensors")) if folder.is_dir() else []
+    """Checkpoints in order of their positions; none where there is no folder."""
+    return sorted(folder.glob("[0-9]*.safetensors"))
 
 
 def _load(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
