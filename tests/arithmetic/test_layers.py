@@ -126,6 +126,13 @@ def test_statistics_without_a_counter_move_by_the_momentum() -> None:
     assert norm.running_mean.tolist() == [0.5]  # type: ignore[operator]
 
 
+def test_statistics_without_a_momentum_are_means_over_the_batches() -> None:
+    norm = portable(nn.BatchNorm2d(1, momentum=None)).train()
+    for values, mean in (((0.0, 2.0), 1), ((4.0, 6.0), 3), ((8.0, 10.0), 5)):
+        norm(torch.tensor(values).reshape(2, 1, 1, 1))
+        torch.testing.assert_close(norm.running_mean, torch.tensor([float(mean)]), rtol=1e-6, atol=0)
+
+
 def test_dropout_is_refused_in_training_with_any_share_but_none() -> None:
     values = torch.ones(3)
     assert portable(nn.Dropout(0.0)).train()(values) is values
