@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Te
     with torch.enable_grad():
         result = function(*leaves)
         result.backward(values(*result.shape, seed=9) if result.ndim else None)  # type: ignore[no-untyped-call]
-    return [result.detach(), *[leaf.grad for leaf in leaves if leaf.grad is not None]]
+    return [result.detach(), *(cast("Tensor", leaf.grad) for leaf in leaves)]
 
 
 def _convolution(stride: int, groups: int) -> list[Tensor]:
