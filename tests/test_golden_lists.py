@@ -280,3 +280,11 @@ def test_a_cards_files_are_in_a_folder_with_its_name() -> None:
     assert of_device(Path("golden"), "cpu") == Path("golden")
     assert of_device(Path("golden"), "Maker Card (1)") == Path("golden/cards/Maker-Card-1-")
     assert golden_folder.of_device(Path(), "cpu").as_posix() == "."
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("2026-11-26T01:17:05+00:00", True), ("2026-11-26T01:17:05", False), ("now", False), (7, False)],
+)
+def test_a_moment_has_its_time_zone(text: Any, moment: bool) -> None:
+    assert golden_folder._is_moment(text) is moment
