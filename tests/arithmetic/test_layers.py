@@ -40,6 +40,7 @@ LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
     (nn.Linear(5, 3, bias=False), (4, 5)),
     (nn.BatchNorm2d(4, eps=0.5, momentum=0.25), (3, 4, 2, 5)),
     (nn.BatchNorm2d(4, affine=False), (3, 4, 2, 5)),
+    (nn.BatchNorm2d(4, momentum=None, track_running_stats=False), (3, 4, 2, 5)),
     (nn.AdaptiveAvgPool2d(2), (2, 3, 5, 7)),
     (nn.AdaptiveAvgPool2d((2, 3)), (2, 3, 5, 7)),
     (nn.AdaptiveAvgPool2d((None, 3)), (2, 3, 5, 7)),
@@ -109,6 +110,7 @@ def test_statistics_that_are_no_longer_followed_stay_and_are_used_in_evaluation(
     for training in (True, False):
         torch.testing.assert_close(ours.train(training)(maps), plain.train(training)(maps), rtol=1e-5, atol=1e-5)
     assert ours.state_dict()["running_mean"].tolist() == [1, 2, 3]
+    assert ours.state_dict()["running_var"].tolist() == [1, 1, 1]
     assert ours.state_dict()["num_batches_tracked"].item() == 0
 
 
