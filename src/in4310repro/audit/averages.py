@@ -141,12 +141,11 @@ def _without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """The plain mean without some of the classes printed as zero: a class without images is often printed so."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
-    whole = {way: _plain(list(parts.values()), 1, way, summary) for way in Rounding} if zeros else {}
+    # One sum for all numbers of classes: there may be hundreds of zeros.
+    sums = {way: mean_of([interval_of(part, way) for part in parts.values()], 1) for way in Rounding}
+    error = sum_error(summary)
     for number in range(len(parts) - 1, max(0, len(parts) - zeros - 1), -1):
-        means = {
-            way: Interval(low=each.low / number, high=each.high / number).widened(sum_error(summary))
-            for way, each in whole.items()
-        }
+        means = {way: mean_of([each], number).widened(error) for way, each in sums.items()}
         yield Reading(name=f"plain mean of {number} classes, without some of those printed as zero", means=means)
 
 

@@ -1,0 +1,102 @@
+"""Why the classes of a table may not be all, reason by reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from in4310repro.audit.document import Document, Measure, Table, Unread
+from in4310repro.audit.gaps import gaps_of
+from tests.audit.by_hand import column, document, matrix, table, value
+
+ACCURACY, RECALL = Measure.ACCURACY, Measure.RECALL
+PLAIN = column(ACCURACY, a="0.50", b="0.25")
+FOUR = {"a": 2, "b": 2}
+
+
+def gaps(made: Table, sizes: dict[str, int] | None = None, of: Document | None = None) -> list[str]:
+    return list(gaps_of(made, sizes or {}, of or document(made)))
+
+
+@pytest.mark.parametrize(
+    ("made", "sizes", "expected"),
+    [
+        (table(*PLAIN), {}, []),
+        (table(), {}, []),
+        (table(*PLAIN, partial=True), {}, ["classes are left out of the table"]),
+        (table(*PLAIN, doubts=("one", "two")), {}, ["one", "two"]),
+        (table(*PLAIN, total=4), FOUR, []),
+        (table(*PLAIN, total=3), FOUR, ["a class is not printed: 3 images are printed in all, and the classes have 4"]),
+        (table(*PLAIN, total=5), FOUR, ["a class is not printed: 5 images are printed in all, and the classes have 4"]),
+        (table(*PLAIN, total=5), {}, []),
+        (table(*PLAIN, *column(RECALL, a="0.50", b="0.25")), {}, []),
+        (table(*PLAIN, value("0.3", "b"), value("0.4", "a")), {}, ["a class is printed twice: a, b"]),
+        (
+            table(*(value("0.3", name) for name in "gfedcbagfedcba")),
+            {},
+            ["a class is printed twice: a, b, c, d, e"],
+        ),
+        (table(value("0.3"), value("0.4")), {}, []),
+        (table(value("2.0", "a"), value("2.1", "b"), value("350%", "c"), value("7")), {}, ["2.1 of b is no share"]),
+    ],
+)
+def test_each_reason_why_classes_may_be_missing_is_a_sentence(
+    made: Table, sizes: dict[str, int], expected: list[str]
+) -> None:
+    assert gaps(made, sizes) == expected
+
+
+@pytest.mark.parametrize(("line", "is_near"), [(7, False), (8, True), (20, True), (21, True), (33, True), (34, False)])
+def test_a_line_that_was_not_understood_may_belong_to_a_table_twelve_lines_away(line: int, is_near: bool) -> None:
+    made = table(value("0.5", "a", line=20), value("0.6", "b", line=21))
+    unread = Unread(line=line, text=f"  {'x' * 79}yz  ", why="no number")
+    expected = [f"line {line}, which was not understood, changes it: '{'x' * 79}y'"]
+    assert gaps(made, of=document(made, unread=(unread,))) == (expected if is_near else [])
+    # A table of a matrix alone has no lines and begins with the text.
+    alone = table()
+    assert gaps(alone, of=document(alone, unread=(unread,))) == (expected if line <= 12 else [])
+
+
+TEXT = "accuracy 0.7"
+
+
+@pytest.mark.parametrize(("line", "is_near"), [(1, False), (3, False), (4, True), (6, True), (8, True), (9, False)])
+def test_a_line_between_classes_or_next_to_them_that_gave_no_value_may_be_one(line: int, is_near: bool) -> None:
+    made = table(value("0.5", "a", line=5), value("0.6", "b", line=7), value("0.5", line=25))
+    lines = [""] * 30
+    lines[line - 1] = f" {TEXT}{'.' * 67}yz "
+    expected = [f"line {line}, of which no value was read, changes it: '{TEXT}{'.' * 67}y'"]
+    assert gaps(made, of=Document(source="", lines=tuple(lines), tables=(made,))) == (expected if is_near else [])
+
+
+@pytest.mark.parametrize(
+    "text", ["accuracy x", "0.7", "words 0.7", "x" * 495 + " accuracy 0.7", "acc " * 124 + "    0.7"]
+)
+def test_a_line_without_a_word_or_a_number_of_a_measure_in_its_beginning_is_none(text: str) -> None:
+    made = table(value("0.5", "a", line=1), value("0.6", "b", line=3))
+    assert gaps(made, of=Document(source="", lines=("", text, ""), tables=(made,))) == []
+
+
+def test_words_and_numbers_are_looked_for_in_the_first_500_letters() -> None:
+    made = table(value("0.5", "a", line=1), value("0.6", "b", line=3))
+    # The last letter of the number is the 500th, then the 501st.
+    for spaces, found in ((493, 1), (494, 0)):
+        of = Document(source="", lines=("", "acc " + "-" * spaces + "0.7", ""), tables=(made,))
+        assert len(gaps(made, of=of)) == found
+    for spaces, found in ((491, 1), (492, 0)):
+        of = Document(source="", lines=("", "0.7 " + "-" * spaces + "class"), tables=(made,))
+        assert len(gaps(made, of=of)) == found
+
+
+def test_lines_of_other_tables_matrices_and_refusals_are_counted_once() -> None:
+    made = table(value("0.5", "a", line=1), value("0.6", "b", line=6))
+    other = table(value("0.7", "a", line=2), name="u")
+    counts = table(name="v", matrix=matrix("1 2", line=3))
+    unread = Unread(line=4, text=TEXT, why="no number")
+    of = Document(source="", lines=(TEXT,) * 6, tables=(made, other, counts), unread=(unread,))
+    assert gaps(made, of=of) == [
+        f"line 4, which was not understood, changes it: '{TEXT}'",
+        f"line 5, of which no value was read, changes it: '{TEXT}'",
+    ]
+    # Tables of summaries alone have no lines between classes.
+    summaries = table(value("0.5", line=1), value("0.5", line=3))
+    assert gaps(summaries, of=Document(source="", lines=(TEXT,) * 3, tables=(summaries,))) == []
