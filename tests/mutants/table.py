@@ -75,6 +75,16 @@ READERS = ("grids", "files", "labels", "numbers", "reports", "subjects")
 HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
 READER_TESTS = (*(f"tests/audit/readers/test_{name}.py" for name in READERS), *HABITS)
 AUDIT = (
+    "averages",
+    "gaps",
+    "claims",
+    "scores",
+    "sheets",
+    "sizes",
+    "pages",
+    "weights",
+    "no_class",
+    "share_matrices",
     "document",
     "units",
     "intervals",
