@@ -50,7 +50,7 @@ def in_whole_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterat
 
 def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
     """The counts that a cell allows, by the first way of rounding that allows any."""
-    if size is None or cell.ambiguous or cell.value.spread:
+    if size is None or cell.ambiguous:
         return None
     if cell.value.count and cell.value.count[1] == size:
         return range(cell.value.count[0], cell.value.count[0] + 1)

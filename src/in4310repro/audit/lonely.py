@@ -19,8 +19,7 @@ def without_size(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]
             continue
         for column in counted_columns(sheet):
             # A negative number is no share of a class of any size.
-            alone = {name: cell for name, cell in column.items() if name not in sheet.sizes and cell.share >= 0}
-            cells = {name: cell for name, cell in alone.items() if not cell.value.spread}
+            cells = {name: cell for name, cell in column.items() if name not in sheet.sizes and cell.share >= 0}
             if cells and not is_half([cell.value.printed for cell in cells.values()]):
                 yield from _large(sheet, cells, bound_of(list(cells.values()), options))
 

@@ -37,7 +37,7 @@ def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
         column = {} if sheet.sized or sheet.averaged else next(counted_columns(sheet), {})
-        cells = {name: cell for name, cell in narrowed(column).items() if not cell.value.spread and not cell.ambiguous}
+        cells = {name: cell for name, cell in narrowed(column).items() if not cell.ambiguous}
         if cells and len(cells) == len(column):
             columns.setdefault(tuple(sorted(cells)), []).append((sheet, cells))
     for tables in columns.values():
