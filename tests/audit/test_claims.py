@@ -235,6 +235,9 @@ def test_an_accuracy_that_no_size_up_to_the_bound_gives_needs_a_larger_class() -
     )
     assert lonely(first, second, bound=least) == []
     assert len(lonely(first, second, bound=least - 1)) == 1
+    assert len(lonely(second, first)) == 1
+    # 0.4953 is that of a number in half precision, which may be of any count.
+    assert lonely(*column(ACCURACY, a="0.4953")) == []
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
     batches and q that of the last. Of all images it is ((B - 1) b p + r q) / n. It is lowest where no image of the last
     batch is right, and highest where all are, as far as the accuracy of all images allows that.
     """
-    sizes = np.arange(1, max(2, min(BATCH, images) + 1))
+    sizes = np.arange(1, min(BATCH, images) + 1)
     full = -(-images // sizes) - 1
     rest = images - full * sizes
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images

@@ -9,7 +9,6 @@ from fractions import Fraction
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of
 from in4310repro.audit.document import Average, ConfusionMatrix, Measure
 from in4310repro.audit.intervals import Cell, Rounding
-from in4310repro.audit.scores import harmonic
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 
 ORIENTATIONS = ("rows are the true classes", "rows are the predicted classes")
@@ -37,7 +36,10 @@ def scores_of(counts: Counts) -> Scores:
     predicted = [sum(column) for column in zip(*counts, strict=True)]
     recall = tuple(Fraction(k, n) if n else None for k, n in zip(right, sizes, strict=True))
     precision = tuple(Fraction(k, n) if n else None for k, n in zip(right, predicted, strict=True))
-    f1 = tuple(harmonic(p or Fraction(0), r or Fraction(0)) for p, r in zip(precision, recall, strict=True))
+    # 2 P R / (P + R), zero where nothing is right.
+    f1 = tuple(
+        Fraction(2 * k, n + p) if n + p else Fraction(0) for k, n, p in zip(right, sizes, predicted, strict=True)
+    )
     return Scores(
         sizes=tuple(sizes),
         by_measure={Measure.RECALL: recall, Measure.PRECISION: precision, Measure.F1: f1},
