@@ -91,8 +91,6 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
     if conditions is None:
         return None
     batches = _batches(columns)
-    if batches == "":
-        return None
     conditions += tuple(_others(columns))
     texts = ", ".join(f"{c.summary.cell.value.measure} {c.summary.cell.value.printed.text}" for c in columns[:12])
     label = summary.value.label or str(summary.value.measure)
@@ -115,7 +113,7 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
 
 
 def _batches(columns: Sequence[Column]) -> str | None:
-    """The condition that one overall accuracy is a mean over batches; empty if that explains it, None if it cannot."""
+    """The condition that one overall accuracy is a mean over batches; None if it cannot be."""
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
         return None
