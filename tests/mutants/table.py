@@ -83,6 +83,7 @@ AUDIT = (
     "sizes",
     "pages",
     "weights",
+    "power",
     "no_class",
     "share_matrices",
     "document",
