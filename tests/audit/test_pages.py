@@ -211,8 +211,8 @@ def test_values_counts_and_shares_are_described_in_words() -> None:
     assert html._described(value("0.5", None, AP, Average.MACRO, label="mAP")) == "mAP (average precision)"
     assert html._described(value("0.5", None, AP, Average.MACRO)) == "macro (average precision)"
     assert html._described(value("0.5")) == "summary (accuracy)"
-    counted = Counted(name="t", sizes={"a": 4, "b": 5}, correct={"a": range(2, 3), "b": range(3, 5)})
-    row = html.CountRow(name="t", cells=(("a", "2 of 4"), ("b", "3 to 4 of 5")), total="5 to 6 of 9")
+    counted = Counted(name="t", sizes={"a": 4, "b": 5}, correct={"a": range(2, 3), "b": range(3, 6)})
+    row = html.CountRow(name="t", cells=(("a", "2 of 4"), ("b", "3 to 5 of 5")), total="5 to 7 of 9")
     assert html._count_row(counted) == row
     unknown = html._count_row(replace(counted, correct={"a": None, "b": range(0)}))
     assert (unknown.cells, unknown.total) == ((("a", "? of 4"), ("b", "? of 5")), "? of 9")
@@ -225,9 +225,9 @@ def test_values_counts_and_shares_are_described_in_words() -> None:
 def test_the_page_counts_class_values_matrices_and_ranks() -> None:
     audit = made_up()
     (made,) = audit.document.tables
-    of = replace(audit.document, tables=(replace(made, matrix=matrix("1 0", "0 1")), made))
+    of = replace(audit.document, tables=(*[replace(made, matrix=matrix("1 0", "0 1"))] * 2, made))
     context = html._context(replace(audit, document=of))
-    assert (context["class_values"], context["matrices"], context["source"]) == (4, 1, "report.md")
+    assert (context["class_values"], context["matrices"], context["source"]) == (6, 2, "report.md")
     assert context["ranks"] == [(rank, html.HEADINGS[rank], html.MEANINGS[rank], 1) for rank in Rank]
 
 
@@ -250,6 +250,8 @@ def test_numbers_are_marked_where_they_are_first_free_and_text_stands_between() 
     assert both == [("0.5", good), (" ", None), ("0.5", good), (" 0.5", None)]
     # A number in one that is taken is looked for behind it.
     assert marked("0.55 0.5", value("0.55", "a"), value("0.5", "b")) == [("0.55", good), (" ", None), ("0.5", good)]
+    behind = marked("accuracy 0.55 0.5", value("0.55", "a"), value("0.5", "b"))
+    assert behind == [("accuracy ", None), ("0.55", good), (" ", None), ("0.5", good)]
     # The spread is a value, too, and what is not there is none.
     spread = replace(value("0.7", "a"), spread=number("0.1"))
     assert marked("0.1 0.7", spread, value("0.3", "b")) == [("0.1", good), (" ", None), ("0.7", good)]
@@ -477,3 +479,42 @@ def test_a_rate_of_no_or_only_errors_is_the_same_count_for_sure() -> None:
     assert (same_count(5, 0.0), same_count(5, 1.0)) == (1.0, 1.0)
     assert same_count(1, 0.25) == pytest.approx(0.75**2 + 0.25**2)
     assert same_count(2, 0.5) == pytest.approx(6 / 16)
+
+
+# Verdicts.
+
+
+def test_options_of_several_sets_are_those_of_the_first_and_of_the_others() -> None:
+    sizes = ({"a": 1}, {"a": 2}, {"a": 3})
+    made = Options.of_sets([4, 5, 6], sizes, bound=7)
+    assert made == Options(images=4, more_images=(5, 6), sizes={"a": 1}, more_sizes=({"a": 2}, {"a": 3}), bound=7)
+    assert (made.totals, Options.of_sets([], []), Options().totals) == ((4, 5, 6), Options(), ())
+
+
+def test_the_exit_code_tells_what_is_impossible_from_what_was_not_understood() -> None:
+    audit = replace(made_up(), findings=())
+    codes = [
+        replace(audit, document=document(*tables)).exit_code
+        for tables in ((), (table(),), (table(), table(value("0.5", "a"))), (table(matrix=matrix("1 0", "0 1")),))
+    ]
+    assert codes == [2, 2, 0, 0]
+    assert made_up().exit_code == 1
+
+
+def test_a_value_has_the_worst_rank_of_the_findings_that_use_it() -> None:
+    audit = made_up()
+    first_value, second, mean = audit.document.tables[0].values
+    assert [audit.rank_of(each) for each in (first_value, second, mean)] == [
+        Rank.IMPOSSIBLE,
+        Rank.UNLESS,
+        Rank.IMPOSSIBLE,
+    ]
+    assert audit.rank_of(replace(second)) is None
+    assert (audit.inconsistencies, audit.oddities) == (audit.findings[:1], audit.findings[2:])
+
+
+def test_sizes_are_known_up_to_a_chance_of_one_in_a_hundred() -> None:
+    sizes = {"a": 1, "b": 2}
+    made = ImageSet(tables=("t",), smallest=sizes, taken=sizes, chance={"a": 0.01, "b": 0.0101}, origin="search")
+    assert (made.identified, made.complete) == (("a",), False)
+    assert replace(made, chance={"a": 0.01, "b": 0.0}).complete

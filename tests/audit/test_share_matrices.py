@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
+from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.examine import audit
+from in4310repro.audit.intervals import Rounding
+from in4310repro.audit.share_matrices import IN_DOUBT, TRUE_ROWS, adds_up, shares_of, wrong_shares
 from in4310repro.audit.verdicts import Rank
+from tests.audit.by_hand import cell, column, matrix, sheet_of, value
 
 Matrix = NDArray[np.float64]
 COUNTS = np.array([[61, 3, 0, 5, 1], [2, 48, 9, 0, 4], [0, 7, 83, 2, 0], [6, 0, 1, 40, 11], [3, 2, 2, 8, 71]], float)
@@ -122,3 +130,161 @@ def test_the_diagonal_of_shares_of_all_images_adds_up_to_the_overall_accuracy(tr
     result = audit(text, power=False)
     assert len(result.findings) == found
     assert result.inconsistencies == ()
+
+
+# By hand.
+
+THREE = ("0.9012 0.0512 0.0476", "0.1023 0.8456 0.0521", "0.0201 0.0298 0.9501")
+CUT = CONDITIONS[Rounding.TRUNCATED]
+
+
+def made(*rows: str) -> Any:
+    return matrix(*rows, classes="abcdef"[: len(rows)], shares=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (THREE, (False, ())),
+        (("0.50 0.25", "0.10 0.15"), (True, ())),
+        # Columns that add up to one.
+        (("0.9 0.2", "0.1 0.8"), (False, ())),
+        # One of three lines may be wrong, one of two not, and of five two.
+        ((THREE[0].replace("0.9012", "0.8012"), *THREE[1:]), (False, (0,))),
+        (("0.91 0.31", "0.21 0.81"), None),
+        (("0.9 0.1 0 0 0", "0.1 0.9 0 0 0", "0 0 1 0 0", "0 0 0 0.5 0.1", "0 0 0.7 0 0.8"), (False, (3, 4))),
+        (("0.9 0.1 0 0", "0.1 0.9 0 0", "0 0 0.5 0.1", "0 0.7 0.1 0.8"), None),
+        # The line of a class without images.
+        (("0.9 0.1 0", "0.1 0.9 0", "0 0 0"), (False, ())),
+        (("90 10", "20 80"), (False, ())),
+    ],
+)
+def test_lines_that_add_up_to_one_tell_how_a_matrix_was_divided(rows: tuple[str, ...], expected: Any) -> None:
+    shares = shares_of(made(*rows))
+    assert (shares and (shares.whole, shares.wrong)) == expected
+    assert shares_of(matrix(*rows, classes="abcde"[: len(rows)])) is None
+    assert shares_of(made(*rows[:-1])) is None
+
+
+def test_columns_are_the_lines_where_they_fit_better() -> None:
+    shares = shares_of(made("0.9 0.3", "0.1 0.7"))
+    assert shares
+    assert [[float(each.share) for each in line] for line in shares.lines] == [[0.9, 0.1], [0.3, 0.7]]
+    assert shares.names == ("a", "b")
+
+
+def test_cells_have_the_unit_of_their_last_place_and_bare_ones_the_coarsest_of_the_others() -> None:
+    shares = shares_of(made("1 0", "0.125 0.875"))
+    assert shares
+    assert [[each.unit for each in line] for line in shares.lines] == [[Fraction(1, 1000)] * 2] * 2
+    bare = shares_of(made("1 0", "0 1"))
+    assert bare
+    assert {each.unit for line in bare.lines for each in line} == {Fraction(1, 100)}
+    percent = shares_of(made("90.5 9.5", "20 80"))
+    assert percent
+    first = percent.lines[0][0]
+    assert (first.share, first.unit, first.value.printed.percent) == (Fraction("0.905"), Fraction(1, 1000), True)
+    assert (percent.lines[1][0].share, percent.lines[1][0].unit) == (Fraction("0.2"), Fraction(1, 100))
+    assert (first.error, first.value.measure, first.value.class_name) == (Fraction(4, 2**24), Measure.OTHER, "a")
+    assert percent.lines[0][1].value.label == "share at a, b in the confusion matrix"
+
+
+def test_shares_add_up_to_one_within_their_rounding_or_are_all_zero() -> None:
+    for texts, fits in (
+        ("0.51 0.48", True),
+        ("0.51 0.47", False),
+        ("0.51 0.51", False),
+        ("0.51 0.50", True),
+        ("0 0", True),
+    ):
+        cells = [replace(cell(text), unit=Fraction(1, 100)) for text in texts.split()]
+        assert adds_up(cells, Rounding.ROUNDED) is fits
+
+
+def found(
+    *rows: str, recalls: dict[str, str] | None = None, others: tuple[Any, ...] = (), **fields: Any
+) -> list[Claim]:
+    values = column(fields.pop("measure", Measure.RECALL), **(recalls or {}))
+    return list(wrong_shares(sheet_of(*values, *others, matrix=made(*rows), **fields)))
+
+
+def test_a_line_that_does_not_add_up_is_claimed_with_its_cells() -> None:
+    rows = ("0.9512 0.0512 0.0476", *THREE[1:])
+    (claim,) = found(*rows)
+    assert [each.value.printed.text for each in claim.cells] == rows[0].split()
+    assert replace(claim, cells=()) == Claim(
+        kind="shares",
+        message="the shares of a in the confusion matrix add up to 1.04985 to 1.05015, "
+        "those of the other classes to one",
+        cells=(),
+        readings=("a confusion matrix of shares, each line divided by its sum",),
+        excluded=("the sums across, and the sum of all cells", FORMATS),
+    )
+    (less,) = found("0.8513 0.0512 0.0476", *THREE[1:])
+    assert less.conditions == ("some predictions are of a class that is not in the matrix",)
+    assert found(*THREE) == []
+
+
+def test_a_value_that_is_not_on_the_diagonal_is_claimed_and_in_doubt_where_few_digits_agree() -> None:
+    rows = (*(f"{row} 0.0000" for row in THREE), "0.1111 0.0000 0.0000 0.8889")
+    right = {"a": "0.9012", "b": "0.8456", "c": "0.9501", "d": "0.8889"}
+    assert found(*rows, recalls=right) == []
+    (claim,) = found(*rows, recalls=right | {"b": "0.8123"})
+    assert [each.value.printed.text for each in claim.cells] == ["0.8123", "0.8456"]
+    assert replace(claim, cells=()) == Claim(
+        kind="confusion matrix",
+        message="recall of b is printed as 0.8123; the confusion matrix has 0.8456 on its diagonal",
+        cells=(),
+        readings=("the diagonal is this measure, for that of most other classes is",),
+        excluded=("the diagonal divided across", FORMATS),
+        needs_counts=True,
+    )
+    short = tuple(" ".join(f"{float(each):.3f}" for each in row.split()) for row in THREE)
+    (doubtful,) = found(*short, recalls={"a": "0.901", "b": "0.812", "c": "0.950"})
+    assert doubtful.conditions == IN_DOUBT
+    # Other classes, or a diagonal that agrees with one of four.
+    assert found(*rows, recalls={"a": "0.9012", "b": "0.8123", "c": "0.9501", "e": "0.8889"}) == []
+    assert found(*rows, recalls={"a": "0.9012", "b": "0.8123", "c": "0.9123", "d": "0.8123"}) == []
+    (precision,) = found(*rows, recalls=right | {"b": "0.8123"}, measure=Measure.PRECISION)
+    assert precision.message.startswith("precision of b is printed as 0.8123")
+
+
+def test_shares_that_no_number_of_images_gives_are_claimed_where_the_diagonal_is_a_recall() -> None:
+    # 9 of 10, and 0.0512 is none of 10; 3 of 4 and 1 of 4 are.
+    rows = ("0.9000 0.0512 0.0488", "0.2500 0.7500 0.0000", "0.0000 0.0000 1.0000")
+    recalls, sizes = {"a": "0.9000", "b": "0.7500", "c": "1.0000"}, {"a": 10, "b": 4, "c": 7}
+    first, second = found(*rows, recalls=recalls, sizes=sizes)
+    assert [each.value.printed.text for each in (*first.cells, *second.cells)] == ["0.0512", "0.0488"]
+    assert replace(first, cells=()) == Claim(
+        kind="count",
+        message="share at a, b in the confusion matrix is printed as 0.0512, and no number of 10 images gives that",
+        cells=(),
+        conditions=IN_DOUBT,
+        inputs=("10 images of a, printed",),
+        readings=(TRUE_ROWS,),
+        excluded=(FORMATS,),
+        needs_counts=True,
+    )
+    assert found(*rows, recalls=recalls, sizes={"b": 4, "c": 7}) == []
+    assert found(*rows, recalls=recalls, sizes=sizes, measure=Measure.PRECISION) == []
+    (cut,) = found("0.6666 0.3333", "0.0000 1.0000", recalls={"a": "0.6666", "b": "1.0000"}, sizes={"a": 3, "b": 5})
+    assert cut.message.startswith("share at a, a")
+    assert cut.conditions == (CUT, *IN_DOUBT)
+
+
+def test_the_diagonal_of_shares_of_all_images_is_divided_and_adds_up_to_the_accuracy() -> None:
+    rows = ("0.30 0.05 0.05", "0.02 0.20 0.08", "0.03 0.07 0.20")
+    overall = value("0.80", None, Measure.ACCURACY, Average.OVERALL, label="Overall")
+    others = (value("0.10", None, Measure.ACCURACY, Average.MACRO), value("0.10", None, Measure.F1, Average.OVERALL))
+    (claim,) = found(*rows, others=(*others, overall))
+    assert [each.value.printed.text for each in claim.cells] == ["0.80", "0.30", "0.20", "0.20"]
+    assert replace(claim, cells=()) == Claim(
+        kind="confusion matrix",
+        message="Overall is printed as 0.80; the diagonal of the confusion matrix adds up to 0.684999 to 0.715001",
+        cells=(),
+        conditions=("the confusion matrix is of other images",),
+        readings=("a confusion matrix of shares of all images",),
+        excluded=(FORMATS,),
+        needs_counts=True,
+    )
+    assert found(*rows, others=(replace(overall, printed=value("0.71").printed),)) == []

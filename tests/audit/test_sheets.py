@@ -32,7 +32,7 @@ SINGLE, DOUBLE = 4 * E, Fraction(4, 2**53)
 
 def test_a_cell_stands_for_half_a_unit_five_ninths_or_one_above() -> None:
     made = Cell(value=value("0.53", "a"), share=Fraction("0.53"), unit=Fraction(1, 100), error=Fraction(0))
-    expected = {
+    expected: dict[Rounding, tuple[str | Fraction, str | Fraction]] = {
         Rounding.ROUNDED: ("0.525", "0.535"),
         Rounding.TWICE: (Fraction("0.53") - Fraction(1, 180), Fraction("0.53") + Fraction(1, 180)),
         Rounding.TRUNCATED: ("0.53", "0.54"),

@@ -152,7 +152,9 @@ def test_another_list_of_classes_that_explains_a_mean_is_a_condition() -> None:
 # Lists of classes.
 
 
-def others(sizes: dict[str, int] | None = None, asides: tuple[Value, ...] = (), **texts: str) -> list[tuple[str, str]]:
+def others(
+    texts: dict[str, str], sizes: dict[str, int] | None = None, asides: tuple[Value, ...] = ()
+) -> list[tuple[str, str]]:
     sheet = sheet_of(*column(RECALL, **texts), asides=asides, sizes=sizes or {})
     return [(each.condition, "".join(each.parts)) for each in variants(sheet.classes[RECALL], RECALL, sheet)]
 
@@ -177,37 +179,37 @@ OUT = "is no class, or left out of the mean"
 def test_a_row_at_the_edge_between_the_others_or_with_the_name_of_no_class_may_be_none(
     texts: dict[str, str], expected: list[tuple[str, str]]
 ) -> None:
-    assert others(**texts) == expected
+    assert others(texts) == expected
 
 
 def test_a_row_with_images_of_its_own_is_a_class_and_one_with_all_of_the_others_is_a_total() -> None:
     texts = {"a": "0.52", "b": "0.40", "c": "0.60"}
     left = [(f"a {OUT}", "bc")]
-    assert others({"a": 7, "b": 3, "c": 4}, **texts) == left
-    assert others({"a": 6, "b": 3, "c": 4}, **texts) == others({"a": 1, "b": 3}, **texts) == []
-    assert others({"a": 0, "b": 3, "c": 4}, **texts) == others({"b": 3, "c": 4}, **texts) == left
-    assert others({"a": 3, "b": 3}, **texts) == left
+    assert others(texts, {"a": 7, "b": 3, "c": 4}) == left
+    assert others(texts, {"a": 6, "b": 3, "c": 4}) == others(texts, {"a": 1, "b": 3}) == []
+    assert others(texts, {"a": 0, "b": 3, "c": 4}) == others(texts, {"b": 3, "c": 4}) == left
+    assert others(texts, {"a": 3, "b": 3}) == left
 
 
 def test_rows_that_are_each_the_mean_of_those_beside_them_are_no_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     below = {"W": "0.500", "a": "0.400", "b": "0.601", "V": "0.200", "c": "0.101", "d": "0.299"}
     said = "W, V: the mean of the rows beside it, no class"
-    assert (said, "abcd") in others(**below)
+    assert (said, "abcd") in others(below)
     above = dict(reversed(below.items()))
-    assert ("W, V: the mean of the rows beside it, no class", "dcba") in others(**above)
-    assert not any("beside" in each for each, _ in others(**(below | {"d": "0.400"})))
+    assert ("W, V: the mean of the rows beside it, no class", "dcba") in others(above)
+    assert not any("beside" in each for each, _ in others(below | {"d": "0.400"}))
     # A mean of a single row is none, and neither is a list of one class.
-    assert not any("beside" in each for each, _ in others(W="0.500", a="0.500", V="0.300", b="0.300"))
+    assert not any("beside" in each for each, _ in others({"W": "0.500", "a": "0.500", "V": "0.300", "b": "0.300"}))
     assert lists.BLOCKS == 200
     monkeypatch.setattr(lists, "BLOCKS", 6)
-    assert (said, "abcd") in others(**below)
+    assert (said, "abcd") in others(below)
     monkeypatch.setattr(lists, "BLOCKS", 5)
-    assert not any("beside" in each for each, _ in others(**below))
+    assert not any("beside" in each for each, _ in others(below))
 
 
 def test_the_fewest_subtotals_are_taken_and_five_are_named() -> None:
     many = {f"{name}{place}": text for place in range(6) for name, text in (("t", "0.5"), ("a", "0.4"), ("b", "0.6"))}
-    (found,) = [each for each, _ in others(**many) if "beside" in each]
+    (found,) = [each for each, _ in others(many) if "beside" in each]
     # One heading over all rows: they have the same mean.
     assert found == "t0: the mean of the rows beside it, no class"
     steps = {
@@ -215,19 +217,19 @@ def test_the_fewest_subtotals_are_taken_and_five_are_named() -> None:
         for place in range(6)
         for name, digit in (("t", "500"), ("a", "100"), ("b", "900"))
     }
-    (named,) = [each for each, _ in others(**steps) if "beside" in each]
+    (named,) = [each for each, _ in others(steps) if "beside" in each]
     assert named == "t0, t1, t2, t3, t4: the mean of the rows beside it, no class"
 
 
 def test_rows_that_were_set_aside_may_be_classes_each_and_all() -> None:
     asides = (value("0.9", "x", RECALL), value("0.8", None, RECALL, label="y"), value("0.8", "z", F1))
-    assert others(None, asides, a="0.5", b="0.6") == [
+    assert others({"a": "0.5", "b": "0.6"}, None, asides) == [
         ("x: a class, too", "abx"),
         ("y: a class, too", "aby"),
         ("x, y: a class, too", "abxy"),
     ]
     # A row with the name of a class adds nothing.
-    assert others(None, (value("0.9", "a", RECALL),), a="0.5", b="0.6") == []
+    assert others({"a": "0.5", "b": "0.6"}, None, (value("0.9", "a", RECALL),)) == []
 
 
 # Weights that nothing tells.
@@ -387,3 +389,11 @@ def test_tables_of_the_same_classes_on_the_same_lines_were_printed_side_by_side(
     both = [sheet_of(*v, value(t, None, RECALL, ANY), name=n) for v, t, n in ((one, "0.52", "1"), (two, "0.60", "3"))]
     ((claim, of),) = unexplained(both)
     assert (of.name, claim.kind) == ("1", "weights")
+
+
+def test_of_many_columns_twelve_are_named() -> None:
+    parts = column(RECALL, a="0.50", b="0.60")
+    texts = ["0.52"] * 12 + ["0.58"]
+    many = [sheet_of(*parts, value(text, None, RECALL, ANY), name=str(place)) for place, text in enumerate(texts)]
+    ((claim, _),) = unexplained(many)
+    assert claim.message == f"no weights of the 2 classes give {', '.join(['recall 0.52'] * 12)} (recall) at once"
