@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -131,3 +133,103 @@ def test_pages_and_findings_of_an_audit_hold_the_name_of_the_file_and_not_where_
         written = command.write(outcome.audit, tmp_path / name).read_text(encoding="utf-8")
         assert "report.md" in written
         assert str(tmp_path) not in written
+
+
+def test_every_option_reaches_the_audit(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("Accuracy of sea: 0.5\nAccuracy of town: 0.5")
+    options = Options(
+        images=4, more_images=(8,), sizes={"sea": 2, "town": 2}, more_sizes=({"sea": 4, "town": 4},), bound=7, folds=3,
+        ceilings={"mine": Fraction(1, 2)},
+    )  # fmt: skip
+    for given in (options, Options(), Options(sizes={"sea": 2}), Options(images=5)):
+        made = command.outcome(path, given)
+        assert made.audit
+        assert replace(made.audit.options, chosen={}) == given
+        assert (made.error, made.exit_code, made.path) == ("", 0, path)
+        assert made.audit.power
+
+
+def test_an_output_of_one_file_and_none_at_all_are_valid() -> None:
+    one, two = [Path("a.md")], [Path("a.md"), Path("b.md")]
+    for out, files in ((None, one), (None, two), (Path("audit.HTML"), one), (Path("audit.json"), one)):
+        command.check_out(out, files)
+    with pytest.raises(ValueError, match=r"^--out audit\.txt ends in \.txt; \.html and \.json are valid$"):
+        command.check_out(Path("audit.txt"), one)
+    with pytest.raises(ValueError, match=r"^--out audit ends in nothing; \.html and \.json are valid$"):
+        command.check_out(Path("audit"), one)
+    with pytest.raises(ValueError, match=r"^--out a\.json is for one file and 2 are given; one file with --out is"):
+        command.check_out(Path("a.json"), two)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", "class,images\nsea,5\ntown, 7 \n", {"sea": 5, "town": 7}),
+        ("a.csv", "sea,5\n\nx\ntown,7,more\n", {"sea": 5, "town": 7}),
+        ("a.CSV", "town,7\nsea,1_000", {"town": 7, "sea": 1000}),
+        ("a.json", '{"sea": 5, "town": "7"}', {"sea": 5, "town": 7}),
+        ("a.json", '[["sea", 5]]', {"sea": 5}),
+        ("a.JSON", "\ufeff{}", {}),
+    ],
+)
+def test_sizes_in_files_may_have_a_heading(name: str, content: str, expected: dict[str, int], tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert command.sizes_of(str(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.csv", "class,images\nsea,many", "sea=many is no class with its images; sea=510,forest=474 is valid"),
+        ("a.csv", "class,images\n,5", "=5 is no class with its images; sea=510,forest=474 is valid"),
+        ("a.json", "[1]", "a file with a class and its images each is valid"),
+        ("a.json", "{", "a file with a class and its images each is valid"),
+    ],
+)
+def test_files_without_sizes_are_refused(name: str, content: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^--sizes .*{name}: .*{why}$"):
+        command.sizes_of(str(path))
+
+
+def test_typed_sizes_may_have_spaces_and_thousands() -> None:
+    assert command.sizes_of("sea = 1_000 ,a=b=2") == {"sea": 1000, "a=b": 2}
+    assert command.sizes_of("") == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["0.5", "x=50 %", " y = 25%"], {"the ceiling 0.5": Fraction(1, 2), "x": Fraction(1, 2), "y": Fraction(1, 4)}),
+        (["99.9%"], {"the ceiling 99.9%": Fraction(999, 1000)}),
+        ([], {}),
+    ],
+)
+def test_ceilings_have_the_name_that_is_given_or_their_number(given: list[str], expected: dict[str, Fraction]) -> None:
+    assert command.ceilings_of(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("abc", "--ceiling abc is no number; 0.995 and 99.5% are valid"),
+        ("x=", "--ceiling x= is no number; 0.995 and 99.5% are valid"),
+        ("0", "--ceiling 0; more than 0 and less than 1 is valid"),
+        ("1", "--ceiling 1; more than 0 and less than 1 is valid"),
+        ("100%", "--ceiling 100%; more than 0 and less than 1 is valid"),
+    ],
+)
+def test_ceilings_beyond_zero_and_one_are_refused(given: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        command.ceilings_of([given])
+
+
+def test_of_several_files_those_that_were_read_have_a_line(tmp_path: Path) -> None:
+    good = outcomes(tmp_path, GOOD)
+    missing = command.outcome(tmp_path / "nowhere.md", Options())
+    assert len(command.lines([missing, *good])) == 1
+    assert command.lines([missing]) == []
+    assert (command.exit_code([]), command.exit_code([missing])) == (0, 2)

@@ -16,6 +16,7 @@ from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
 from in4310repro.audit.share_matrices import IN_DOUBT, TRUE_ROWS, adds_up, shares_of, wrong_shares
+from in4310repro.audit.share_matrices import _on_diagonal as on_diagonal
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import cell, column, matrix, sheet_of, value
 
@@ -288,3 +289,47 @@ def test_the_diagonal_of_shares_of_all_images_is_divided_and_adds_up_to_the_accu
         needs_counts=True,
     )
     assert found(*rows, others=(replace(overall, printed=value("0.71").printed),)) == []
+
+
+ALL = np.array([[31, 5, 5, 1], [2, 23, 8, 0], [3, 7, 29, 2], [0, 4, 1, 37]])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_shares_of_all_images_are_divided_by_the_sums_of_the_true_classes_in_either_orientation(turned: bool) -> None:
+    cells = (ALL.T if turned else ALL) / ALL.sum()
+    rows = tuple(" ".join(f"{share:.7f}" for share in row) for row in cells)
+    recalls = {name: f"{ALL[i, i] / ALL[i].sum():.7f}" for i, name in enumerate("abcd")}
+    assert found(*rows, recalls=recalls) == []
+    (claim,) = found(*rows, recalls=recalls | {"b": "0.7123456"})
+    shown = rows[1].split()[1]
+    assert claim.message == (
+        f"recall of b is printed as 0.7123456; the confusion matrix has {shown} on its diagonal of shares of all images"
+    )
+    assert claim.conditions == ()
+    # Few digits hint at it, which is too little where shares have to be divided.
+    coarse = tuple(" ".join(f"{share:.3f}" for share in row) for row in cells)
+    few = {name: f"{float(text):.3f}" for name, text in recalls.items()}
+    assert found(*coarse, recalls=few | {"b": "0.712"}) == []
+
+
+def test_a_share_of_a_line_lies_between_those_of_all_cells_rounded_down_and_up() -> None:
+    shares = shares_of(made("0.30 0.20", "0.00 0.50"))
+    assert shares
+    assert shares.whole
+    error = Fraction(4, 2**24)
+    low, high, least, most = (Fraction(x) for x in ("0.295", "0.305", "0.195", "0.205"))
+    found_there = on_diagonal(shares, 0, Rounding.ROUNDED)
+    assert found_there.low == (low - error) / (low - error + most + error)
+    assert found_there.high == (high + error) / (high + error + least - error)
+    # Nothing below zero, and nothing divided by zero.
+    empty = shares_of(made("0.000 0.000", "0.000 1.000"))
+    assert empty
+    alone = on_diagonal(replace(empty, whole=True), 0, Rounding.ROUNDED)
+    assert (alone.low, alone.high) == (Fraction(0), Fraction(1))
+    truncated = on_diagonal(replace(empty, whole=True), 0, Rounding.TRUNCATED)
+    assert truncated.low == 0
+    exact = tuple(tuple(replace(each, unit=Fraction(0), error=Fraction(0)) for each in line) for line in empty.lines)
+    nothing = on_diagonal(replace(empty, lines=exact, whole=True), 0, Rounding.ROUNDED)
+    assert (nothing.low, nothing.high) == (Fraction(0), Fraction(0))
+    plain = on_diagonal(replace(shares, whole=False), 0, Rounding.ROUNDED)
+    assert (plain.low, plain.high) == (low - error, high + error)
