@@ -340,7 +340,7 @@ def by_trying(size: int, row: dict[Measure, str], most: int) -> set[tuple[int, i
 def test_counts_of_scores_are_those_of_trying_all(size: int, row: dict[Measure, str]) -> None:
     cells = {measure: cell(text, "a", measure) for measure, text in row.items()}
     cells = {m: replace(c, unit=Fraction(1, 100)) for m, c in cells.items()}
-    most = 1300 if size < 9 else 400
+    most = 1300 if size < 7 else 400
     found, tried = predictions(cells, size, ROUNDED), by_trying(size, row, most)
     if found is None:
         assert tried == set()
