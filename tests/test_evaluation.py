@@ -94,3 +94,16 @@ def test_a_folder_of_some_classes_is_measured_on_those(
     assert [row[1] for row in listed] == [run.classes[label] for label in scores.labels]
     assert [row[2] for row in listed] == [run.classes[label] for label in scores.softmax.argmax(axis=1)]
     assert np.array_equal(np.array([row[3:] for row in listed], np.float32), scores.softmax)
+
+
+def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(
+    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, need: int) -> None:
+        raise ValueError(f"{name}: {need > 0}")
+
+    monkeypatch.setattr("in4310repro.prediction.refuse_beyond_memory", refuse)
+    run = FinishedRun.open(finished_run)
+    batch, size = run.config.evaluation_batch_size, run.config.image_size
+    with pytest.raises(ValueError, match=rf"^evaluation_batch_size {batch} at image_size {size} takes: True$"):
+        evaluate(run, numerics, "no such folder")

@@ -1,8 +1,9 @@
 """The tree of blocks: the same bits however the images are dealt out."""
 
+import math
 import random
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from in4310repro.features import FeatureStatistics
+from in4310repro.features import FeatureStatistics, flat
 from in4310repro.features.blocks import BLOCK, BlockMoments, image_range, merge_nodes
-from in4310repro.features.distributed import batches
+from in4310repro.features.distributed import batches, block_range, first_image
+from in4310repro.features.flat import FlatMaps
 from in4310repro.features.moments import Moments, merge_moments
-from in4310repro.features.result import pool_moments
+from in4310repro.features.result import finalize, pool_moments
+from in4310repro.features.sparsity import Counts
+from in4310repro.features.state import StateMetadata, pack, tensors_of_stream, unpack
+from in4310repro.features.stream import Settings, Stream, append_range, join_ranges
 from tests.features.copies import error_of
 
 Samples = Literal["images", "positions", "flat"]
@@ -269,3 +274,141 @@ def test_a_state_stays_what_it_was_while_its_measurement_goes_on() -> None:
         before = {key: value.clone() for key, value in state.items()}
         MODEL(MAPS[16:48])
     assert all(torch.equal(state[key], before[key]) for key in before)
+
+
+def test_a_state_gives_back_its_metadata_and_copies_of_its_tensors() -> None:
+    metadata: StateMetadata = {"settings": {"samples": None}, "streams": []}
+    tensors = {"1.sums": torch.ones(2, 3).T, "10.sums": torch.zeros(2), "1.shift": torch.ones(3)}
+    packed = pack(metadata, tensors)
+    assert all(packed[name].is_contiguous() and packed[name].data_ptr() != tensors[name].data_ptr() for name in tensors)
+    again, found = unpack(packed, torch.device("cpu"))
+    assert again == metadata
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert all(found[name].data_ptr() != packed[name].data_ptr() for name in tensors)
+    assert {name: part.tolist() for name, part in tensors_of_stream(found, 1).items()} == {
+        "sums": [[1, 1], [1, 1], [1, 1]],
+        "shift": [1, 1, 1],
+    }
+
+
+@pytest.mark.parametrize(("images", "size"), [(0, 1), (-1, 1), (1, 0), (1, -1)])
+def test_batches_of_nothing_are_refused(images: int, size: int) -> None:
+    with pytest.raises(ValueError, match=f"^{images} images in batches of {size}; both must be at least 1$"):
+        batches(images, size)
+
+
+def test_a_batch_of_one_image_is_one() -> None:
+    assert batches(1, 1) == [range(1)]
+    assert batches(2, 1) == [range(1), range(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("images", "world_size", "dealt"),
+    [
+        (0, 2, [(0, 0, 0), (0, 0, 0)]),
+        (64, 2, [(0, 0, 0), (0, 1, 0)]),
+        (321, 4, [(0, 1, 0), (1, 3, 64), (3, 4, 192), (4, 6, 256)]),
+    ],
+)
+def test_ranks_have_consecutive_blocks_and_begin_at_their_first_image(
+    images: int, world_size: int, dealt: list[tuple[int, int, int]]
+) -> None:
+    for rank, (start, stop, first) in enumerate(dealt):
+        assert block_range(images, rank, world_size) == range(start, stop)
+        assert first_image(images, rank, world_size) == first
+    for rank in (-1, world_size):
+        with pytest.raises(ValueError, match=f"^rank is {rank}; it can be 0 to {world_size - 1}$"):
+            block_range(images, rank, world_size)
+
+
+def test_flat_maps_are_copies_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert flat.MAX_BYTES == 4 * 1024**3
+    monkeypatch.setattr(flat, "MAX_BYTES", 96)
+    maps, kept = torch.arange(8.0).reshape(2, 1, 2, 2), FlatMaps()
+    for first in (2, 0, 4):
+        assert kept.add(first, maps + first).to_ints() == (8, int(first == 0), int(first == 0), 0)
+    with pytest.raises(ValueError, match="keeps every map, 128 bytes by image 6; the limit is 96"):
+        kept.add(6, maps)
+    expected = torch.cat([maps, maps + 2, maps + 4]).flatten(1)
+    assert kept.row_width == 4
+    assert torch.equal(kept.maps(), expected)
+    again, other = FlatMaps(), FlatMaps()
+    again.restore({name: part for name, part in kept.state().items() if name != "2"})
+    other.add(2, shared := maps + 2)
+    shared.zero_()
+    again.merge(other)
+    assert torch.equal(again.maps(), expected)
+
+
+def test_a_gram_matrix_is_of_finite_rows_minus_their_mean_and_keeps_the_digits_of_a_large_one() -> None:
+    column = torch.tensor([0.0, 1.0, math.nan, 5.0], dtype=torch.float64)
+    centred = torch.tensor([-2.0, -1.0, 3.0], dtype=torch.float64)
+    rows = torch.stack([column + 2.0**52, column], dim=1)
+    assert torch.equal(flat.gram_matrix(rows), 2 * torch.outer(centred, centred))
+
+
+def test_a_gram_matrix_widens_32768_values_of_a_map_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def product(centred: Tensor) -> Tensor:
+        shapes.append(tuple(centred.shape))
+        return centred.T @ centred
+
+    monkeypatch.setattr(flat, "self_product", product)
+    flat.gram_matrix(torch.ones(2, 32768 + 1))
+    assert shapes == [(32768, 2), (1, 2)]
+
+
+@pytest.mark.parametrize(("samples", "sampled"), [(None, 0), ("images", 5), ("positions", 5 * 12), ("flat", 5)])
+@pytest.mark.parametrize("axis", [1, 3])
+def test_a_stream_counts_images_samples_and_values(samples: Any, sampled: int, axis: int) -> None:
+    settings = Settings(samples=samples, precision="fast", calls="pool", on_non_finite="count", correction=0)
+    stream = Stream(settings, first_image=64)
+    maps = torch.ones(5, 2, 3, 4).movedim(1, axis)
+    stream.update(maps[:3], axis, 3)
+    stream.update(maps[3:], axis, 2)
+    stream.update(maps[:0], axis, 0)
+    assert (stream.images, stream.sample_count, stream.image_ranges) == (5, sampled, [range(64, 69)])
+    assert stream.state() == {
+        "counts": [120, 0, 0, 0],
+        "sample_count": sampled,
+        "image_ranges": [[64, 69]],
+        "next_image": 69,
+    }
+    again = Stream(settings, first_image=0)
+    again.restore(stream.state(), {} if stream.accumulator is None else stream.accumulator.state())
+    assert again.state() == stream.state()
+    if stream.accumulator is not None:
+        assert stream.accumulator.row_width == (24 if samples == "flat" else 2)
+
+
+def test_ranges_of_images_are_joined_where_they_touch_and_refused_where_they_overlap() -> None:
+    first, second = [range(5), range(8, 9)], [range(5, 7), range(7, 7), range(10, 12)]
+    assert join_ranges(first, second) == [range(7), range(8, 9), range(10, 12)]
+    assert append_range([range(5)], range(5, 7)) == [range(7)]
+    assert append_range([], range(5, 7)) == [range(5, 7)]
+    assert append_range([range(8, 9)], range(5)) == [range(5), range(8, 9)]
+    for one, other, text in (
+        (range(4, 9), range(9), "4 to 8"),
+        (range(4, 9), range(4, 20), "4 to 8"),
+        (range(3), range(2, 5), "2 to 2"),
+    ):
+        with pytest.raises(ValueError, match=rf"^images {text} were measured before; each counts once: give each part"):
+            append_range([one], other)
+
+
+@pytest.mark.parametrize("on_non_finite", ["count", "raise"])
+def test_what_a_gpu_has_counted_is_looked_at_in_the_result(on_non_finite: Literal["count", "raise"]) -> None:
+    settings = Settings(samples=None, precision="fast", calls="pool", on_non_finite=on_non_finite, correction=1)
+    stream = Stream(settings, first_image=0)
+    stream.counts, stream.image_ranges, stream.sample_count = Counts(9, 5, 3, 1), [range(2)], 4
+    if on_non_finite == "raise":
+        with pytest.raises(ValueError, match=r"^1 of 9 values are not finite$"):
+            finalize([stream], settings)
+        return
+    result = finalize([stream, stream], settings)
+    counted = (result.values, result.non_positive_values, result.zeros, result.non_finite)
+    assert counted == (18, 10, 6, 2)
+    assert (result.images, result.rows, result.rows_left_out, result.correction) == (2, 0, 8, 1)
+    assert (result.moments, result.gram) == (None, None)

@@ -8,6 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
+from in4310repro.features.covariance import (
+    LARGE,
+    SMALL,
+    estimate_shift,
+    means_by_sums,
+    scale,
+    split_images,
+    working_dtype,
+)
 from tests.features.copies import covariance_by_numpy, error_of, rows_by_numpy
 
 Samples = Literal["images", "positions"]
@@ -145,3 +154,64 @@ def test_mean_is_numpys_mean() -> None:
     expected = torch.from_numpy(maps.double().numpy().mean(axis=(0, 2, 3)))
     # The maps are float32, whose steps at 1e4 are 1e-3; the mean of 5670 of them is good to 1e-7 of a deviation.
     torch.testing.assert_close(statistics.result()["0"].mean, expected, rtol=1e-10, atol=0)
+
+
+def test_the_shift_is_the_mean_over_some_1024_positions_of_the_first_image() -> None:
+    def of(height: int, width: int) -> float:
+        rows = torch.arange(float(height))[:, None].expand(2, 1, height, width).clone()
+        rows[1] = 1e6
+        return float(estimate_shift(rows)[0])
+
+    assert of(1, 3000) == 0
+    assert of(4, 5) == 1.5
+    assert of(62, 33) == 30.5  # 2,046 positions: all of them
+    assert of(64, 32) == 31  # 2,048: every second row
+    assert of(64, 64) == 30  # every fourth
+
+
+def test_the_shift_of_a_channel_without_a_finite_mean_is_0() -> None:
+    maps = torch.tensor([torch.nan, torch.inf, -torch.inf, 2.5]).reshape(1, 4, 1, 1)
+    assert estimate_shift(maps).tolist() == [0, 0, 0, 2.5]
+
+
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sums_are_in_float64_where_that_is_asked_or_what_the_maps_are(
+    dtype: torch.dtype, precision: Literal["fast", "exact"]
+) -> None:
+    wide = torch.float64 if (dtype, precision) != (torch.float32, "fast") else torch.float32
+    assert working_dtype(torch.ones(1, dtype=dtype), precision) == wide
+    maps = torch.tensor([[[[1.0, 2.0], [3.0, 6.0], [0.0, 9.0]]], [[[2.0**24, 1.0], [1.0, 1.0], [1.0, 2.0]]]])
+    means = means_by_sums(maps.to(dtype), torch.tensor([1.0]), precision)
+    assert means.dtype == torch.float64
+    assert means.shape == (2, 1)
+    assert float(means[0, 0]) == 15 / 6
+    if wide == torch.float64:
+        assert float(means[1, 0]) == 2**24 / 6
+
+
+def test_images_are_taken_together_up_to_16384_positions() -> None:
+    def of(*shape: int) -> list[int]:
+        return [len(part) for part in split_images(torch.empty(shape))]
+
+    assert of(129, 2, 1, 128) == [128, 1]
+    assert of(146, 1, 1, 113) == [144, 2]
+    assert of(3, 1, 2, 8193) == [1, 1, 1]
+    assert of(3, 2, 0, 4) == [3]
+
+
+def test_channels_outside_of_the_bounds_are_scaled_by_a_power_of_two() -> None:
+    small, large = 2.0**-50, 2.0**50
+    peaks = [1.0, 0.0, small, 0.75 * small, large, 1.5 * large, 2.0**-149, 2.0**127]
+    units = [1, 1, 1, 2.0**-50, 1, 2.0**51, 2.0**-120, 2.0**120]
+    rows = torch.tensor([[0.0] * len(peaks), peaks, [-peak / 2 for peak in peaks]])[:, :, None, None]
+    scaled, by = scale(rows)
+    assert by.tolist() == units
+    assert torch.equal(scaled.double() * by[:, None, None], rows.double())
+    assert (small, large) == (SMALL, LARGE)
+    assert scale(rows[:0])[1].tolist() == [1] * len(peaks)
+    for other in (rows.double(), rows[:, [0, 2, 4]]):
+        same, ones = scale(other)
+        assert same is other
+        assert ones.dtype == torch.float64
+        assert ones.tolist() == [1] * other.shape[1]

@@ -18,6 +18,7 @@ from in4310repro.features.covariance import means_by_lanes
 from in4310repro.features.kernel import (
     Kernel,
     _address,
+    _locate,
     active_kernel,
     kernel_description,
     kernel_for,
@@ -312,6 +313,7 @@ def test_an_image_of_more_values_than_32_bits_count_does_not_go_to_the_kernel() 
     value = torch.ones(1, 1, 1, 1)
     assert kernel_for(value.expand(5, 1, 2**15, 2**16 - 1)) is active_kernel()
     assert kernel_for(value.expand(1, 1, 2**15, 2**16)) is None
+    assert kernel_for(value.expand(1, 2, 2**15, 2**15)) is None
 
 
 def test_a_default_device_does_not_move_the_results() -> None:
@@ -349,3 +351,118 @@ def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
     (tmp_path / "_kernel_base.so").write_bytes(b"\x7fELF and no more")
     monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))
     assert load_kernel.__wrapped__("base") is None
+
+
+PLAIN = torch.arange(480.0).reshape(2, 3, 4, 20)
+LAST = torch.arange(2160.0).reshape(2, 12, 15, 6).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("maps", "strides"),
+    [
+        (PLAIN, (240, 80, 1)),
+        (PLAIN[:, :1], (240, 80, 1)),
+        (LAST, (1080, 1, 6)),
+        (LAST[:, ::2, :1, :1], (1080, 2, 1)),
+        (LAST[:, :, :1, :1], (1080, 1, 90)),
+        (LAST[..., :1], (1080, 1, 90)),
+        (PLAIN[:, :, :1, :3], (240, 80, 1)),
+        (PLAIN[:, :1, :, ::2], (240, 1, 2)),
+        (PLAIN[:, :, :1, :1], (240, 80, 1)),
+    ],
+    ids=[
+        "contiguous",
+        "one channel",
+        "channels last",
+        "one position, every second channel",
+        "one position, channels last",
+        "one column, channels last",
+        "part of one row",
+        "every second column of one channel",
+        "one position",
+    ],
+)
+def test_maps_that_the_kernel_can_walk_stay_where_they_are(maps: Tensor, strides: tuple[int, ...]) -> None:
+    placed, layout = _locate(maps)
+    assert placed is maps
+    images, channels, height, width = maps.shape
+    assert (layout.data, layout.images, layout.channels) == (maps.data_ptr(), images, channels)
+    assert layout.positions == height * width
+    assert (layout.image_stride, layout.channel_stride, layout.position_stride) == strides
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        PLAIN[:, :, :2, :3],
+        PLAIN[:, :, :3, :2],
+        PLAIN[:, :, :, ::2],
+        PLAIN[:, :, :1, ::10],
+        PLAIN[:, :, :2, :4].contiguous()[..., ::2],
+        PLAIN[:, :1, :, ::2].transpose(2, 3),
+        torch.complex(PLAIN, -PLAIN).conj().imag,
+    ],
+)
+def test_maps_that_it_cannot_walk_are_copied(maps: Tensor) -> None:
+    placed, layout = _locate(maps)
+    channels, height, width = maps.shape[1:]
+    assert torch.equal(placed, maps)
+    assert placed.is_contiguous()
+    assert not placed.is_neg()
+    strides = (channels * height * width, height * width, 1)
+    assert (layout.data, layout.positions) == (placed.data_ptr(), height * width)
+    assert (layout.image_stride, layout.channel_stride, layout.position_stride) == strides
+    assert placed is not maps
+
+
+def test_a_kernel_without_memory_is_an_error_of_memory() -> None:
+    loaded = active_kernel()
+    assert loaded is not None
+    loaded._check_status(0)
+    with pytest.raises(MemoryError, match="no working memory for the statistics of feature maps"):
+        loaded._check_status(1)
+
+
+def test_products_are_torchs_where_no_kernel_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.tensor([[1.0, 2.0], [3.0, -4.0]], dtype=torch.float64)
+    by_hand = torch.tensor([[10.0, -10.0], [-10.0, 20.0]], dtype=torch.float64)
+    asked: list[Tensor] = []
+
+    def product(centred: Tensor) -> Tensor:
+        asked.append(centred)
+        return by_hand
+
+    monkeypatch.setattr("in4310repro.arithmetic.product", product)
+    assert kernel.self_product(rows) is by_hand
+    assert kernel.self_product(rows.to("meta")).device.type == "meta"
+    monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+    assert torch.equal(kernel.self_product(rows), by_hand)
+    assert asked == [rows]
+
+
+def test_rows_are_summed_also_where_there_is_no_order_to_choose() -> None:
+    rows = torch.tensor([[1.0, 2.0], [3.0, -4.0], [5.0, 0.5]], dtype=torch.float64)
+    assert kernel.column_sums(rows).tolist() == [9.0, -1.5]
+    assert kernel.column_sums(rows.to("meta")).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("told", "tried"),
+    [("avx512", ["avx512", "avx2", "base"]), ("avx2", ["avx2", "base"]), (None, ["base"])],
+)
+def test_the_widest_kernel_that_was_built_and_that_the_processor_has_is_taken(
+    told: str | None, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    built: dict[str, Kernel | None] = {"base": active_kernel()}
+
+    def load(name: str) -> Kernel | None:
+        asked.append(name)
+        return built.get(name)
+
+    monkeypatch.setattr("in4310repro.arithmetic.instruction_set", lambda: told)
+    monkeypatch.setattr(kernel, "load_kernel", load)
+    assert active_kernel.__wrapped__() is built["base"]
+    assert asked == tried
+    built.clear()
+    assert active_kernel.__wrapped__() is None

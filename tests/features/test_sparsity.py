@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.features.sparsity import Counts, count
+from in4310repro.features.sparsity import Counts, count, make_dense
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -56,3 +56,16 @@ def test_counting_leaves_the_values_alone() -> None:
 def test_counts_of_two_tensors_add_up_each_with_its_own_kind() -> None:
     assert (Counts(7, 5, 3, 2) + Counts(100, 60, 40, 20)).to_ints() == (107, 65, 43, 22)
     assert Counts().to_ints() == (0, 0, 0, 0)
+
+
+def test_only_values_that_do_not_fill_their_memory_are_copied() -> None:
+    values = torch.randn(4, 6, 5, 5, generator=torch.Generator().manual_seed(1))
+    last = values.contiguous(memory_format=torch.channels_last)
+    for dense in (values, values.flatten(), last):
+        assert make_dense(dense) is dense
+    negated = torch.complex(torch.zeros_like(values), -values).conj().imag
+    for scattered in (values[..., 1:], last[..., 1:], values.transpose(1, 2), negated):
+        dense = make_dense(scattered)
+        assert dense.is_contiguous()
+        assert not dense.is_neg()
+        assert torch.equal(dense, scattered)

@@ -173,7 +173,7 @@ def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32
 
     A float32 value, so that the difference of two shifts is exact in float64.
     """
-    step = min(maps.shape[2], max(1, maps[0, 0].numel() // SHIFT_POSITIONS))
+    step = max(1, maps[0, 0].numel() // SHIFT_POSITIONS)
     zero = torch.zeros(maps.shape[1], dtype=torch.float32, device=maps.device)
     mean = spatial_means(widen(maps[:1, :, ::step]), zero, "exact")[0][0].float()
     return torch.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
@@ -188,8 +188,15 @@ def spatial_means(
         return means, Counts(maps.numel(), *kernel_counts)
     if not maps.is_cuda:
         return means_by_lanes(maps, shift), count(maps)
+    return means_by_sums(maps, shift, precision), count(maps)
+
+
+def means_by_sums(
+    maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
+) -> Float64[Tensor, "image channel"]:
+    """Means over positions minus the shift, summed as torch likes: on a GPU."""
     shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
-    return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel(), count(maps)
+    return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
 
 def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dtype:
@@ -203,10 +210,10 @@ def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Fl
     They are 1 but where a float32 product would lose digits, as in kernel.cpp, and change no digit themselves.
     """
     peak = rows.abs().amax(dim=(0, 2, 3)) if rows.numel() else rows.new_zeros(rows.shape[1])
-    outside = (peak != 0) & ((peak < SMALL) | (peak > LARGE))
+    outside = (peak < SMALL) | (peak > LARGE)
     if rows.dtype != torch.float32 or not (rows.is_cuda or bool(outside.any())):
         return rows, torch.ones_like(peak, dtype=torch.float64)
-    # 2^120 brings every float32 within the bounds, and is one itself.
+    # 2^120 brings every float32 within the bounds, and is one itself; the exponent of 0 is 0.
     exponents = torch.where(outside, torch.frexp(peak).exponent, 0).clamp(-120, 120).double()
     return rows * torch.exp2(-exponents).float()[:, None, None], torch.exp2(exponents)
 

@@ -47,5 +47,5 @@ def widen(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 def make_dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The maps where they fill their memory contiguously or channels-last, else a contiguous copy."""
-    is_dense = maps.is_contiguous() or (maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last))
+    is_dense = maps.is_contiguous() or maps.is_contiguous(memory_format=torch.channels_last)
     return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

@@ -151,7 +151,7 @@ class Stream:
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
     """A view with four axes, channels on the second; an output without positions has one."""
-    maps = output if axis == 1 else output.movedim(axis, 1)
+    maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 
 
