@@ -1,0 +1,1051 @@
+"""Whole documents, short, with all that is read of them: lines, names, sets, sizes, doubts, what is no value."""
+
+import pytest
+
+from in4310repro.audit.readers import read
+from tests.audit.readers.described import everything
+
+# A text, a line of ----, and what is read of it.
+DOCUMENTS = {
+    "a report of sklearn's in a comment, below other lines": """
+# Results on the validation set
+The second network:
+#               precision    recall  f1-score   support
+#
+#        dune       0.81      0.83      0.82       100
+#    blue bay       0.89      0.91      0.90       200
+#
+#    accuracy                           0.88       300
+#   macro avg       0.85      0.87      0.86       300
+# weighted avg      0.86      0.88      0.87       300
+
+Accuracy of sea: 0.7
+----
+as classification_report, label lines
+The second network | sizes {'dune': 100, 'blue bay': 200} | total 300
+  doubt: the classes of the table from line 12 belong to it, too
+  5 dune precision 0.81 (dune precision)
+  5 dune recall 0.83 (dune recall)
+  5 dune F1 0.82 (dune f1-score)
+  6 blue bay precision 0.89 (blue bay precision)
+  6 blue bay recall 0.91 (blue bay recall)
+  6 blue bay F1 0.90 (blue bay f1-score)
+  8 <overall> accuracy 0.88 (accuracy f1-score)
+  9 <macro> precision 0.85 (macro avg precision)
+  9 <macro> recall 0.87 (macro avg recall)
+  9 <macro> F1 0.86 (macro avg f1-score)
+  10 <weighted> precision 0.86 (weighted avg precision)
+  10 <weighted> recall 0.88 (weighted avg recall)
+  10 <weighted> F1 0.87 (weighted avg f1-score)
+the table from line 12
+  12 sea accuracy 0.7 (Accuracy of sea)
+""",
+    "Weka's tables": """
+=== Detailed Accuracy By Class ===
+
+                 Precision  Recall   F-Measure  Class
+                 0.947      0.900    0.923      dune
+                 0.818      0.900    0.857      blue bay
+Weighted Avg.    0.904      0.900    0.901
+
+=== Confusion Matrix ===
+
+  a  b   <-- classified as
+ 18  2 |  a = dune
+  1  9 |  b = blue bay
+----
+as aligned table
+Detailed Accuracy By Class
+  4 dune precision 0.947 (dune Precision)
+  4 dune recall 0.900 (dune Recall)
+  4 dune F1 0.923 (dune F-Measure)
+  5 blue bay precision 0.818 (blue bay Precision)
+  5 blue bay recall 0.900 (blue bay Recall)
+  5 blue bay F1 0.857 (blue bay F-Measure)
+  6 <weighted> precision 0.904 (Weighted Avg. Precision)
+  6 <weighted> recall 0.900 (Weighted Avg. Recall)
+  6 <weighted> F1 0.901 (Weighted Avg. F-Measure)
+  11 counts of dune, blue bay: 18 2; 1 9
+""",
+    "spaces: a summary in the columns that it stands under": """
+Class       Accuracy   Precision   Images
+dune            0.83        0.85      100
+bay             0.91         n/a      200
+Mean                        0.87
+=====
+Note:  0.3
+----
+as aligned table
+the table from line 1 | sizes {'dune': 100, 'bay': 200}
+  2 dune accuracy 0.83 (dune Accuracy)
+  2 dune precision 0.85 (dune Precision)
+  3 bay accuracy 0.91 (bay Accuracy)
+  4 <unnamed> precision 0.87 (Mean Precision)
+""",
+    "YOLO's table and its bar": """
+val: start
+   Class  Images  Instances  Box(P      R  mAP50  mAP50-95): 100%|##| 2/2 [00:01]
+     all      40        120  0.856  0.789  0.832  0.545
+blue dune     30         45  0.883  0.822  0.871  0.592
+     bay      20         75  0.829  0.756  0.793  0.498
+Speed: 0.1ms
+----
+as aligned table
+val: start · val | set val | sizes {'blue dune': 45, 'bay': 75} | total 120 | boxes True
+  3 <unnamed> precision 0.856 (all P)
+  3 <unnamed> recall 0.789 (all R)
+  3 <macro> average precision 0.832 (all mAP50)
+  4 blue dune precision 0.883 (blue dune P)
+  4 blue dune recall 0.822 (blue dune R)
+  4 blue dune average precision 0.871 (blue dune mAP50)
+  5 bay precision 0.829 (bay P)
+  5 bay recall 0.756 (bay R)
+  5 bay average precision 0.793 (bay mAP50)
+val: start · mAP50-95 · val | set val | sizes {'blue dune': 45, 'bay': 75} | total 120 | boxes True
+  3 <macro> average precision 0.545 (all mAP50-95)
+  4 blue dune average precision 0.592 (blue dune mAP50-95)
+  5 bay average precision 0.498 (bay mAP50-95)
+""",
+    "numpy's matrix": """
+Test accuracy: 0.9
+Confusion matrix:
+[[18  2]
+ [ 1  9]]
+----
+as confusion matrix
+Confusion matrix | set test
+  1 <overall> accuracy 0.9 (Test accuracy)
+  3 counts of 0, 1: 18 2; 1 9
+""",
+    "lists and shares": """
+[[0.9, 0.1],
+ [0.25, 0.75]]
+[[1, 2, 3], [4, 5, 6]]
+[[5, 1], [2, 7]]
+----
+as confusion matrix
+the confusion matrix from line 1
+  1 shares of 0, 1: 0.9 0.1; 0.25 0.75
+[[1, 2, 3], [4, 5, 6]]
+  4 counts of 0, 1: 5 1; 2 7
+""",
+    "pandas' matrix with totals and the word for rows": """
+Predicted  dune  bay  All
+Actual
+dune         18    2   20
+bay           1    9   10
+All          19   11   30
+----
+as confusion matrix
+the confusion matrix from line 1
+  3 counts of dune, bay: 18 2; 1 9
+""",
+    "R's matrix has predictions in rows": """
+          Reference
+Prediction dune bay
+      dune   18   1
+      bay     2   9
+----
+as confusion matrix
+Reference
+  3 counts of dune, bay: 18 2; 1 9
+""",
+    "Torch7's matrix": """
+ConfusionMatrix:
+[[      18       2]   90.000% \t[class: dune]
+ [       1       9]]  90.000% \t[class: blue bay]
+----
+as confusion matrix
+ConfusionMatrix
+  2 counts of dune, blue bay: 18 2; 1 9
+""",
+    "numbers alone": """
+Confusion matrix of the test set
+
+18 2
+1 9
+and more
+----
+as confusion matrix
+Confusion matrix of the test set
+  3 counts of 0, 1: 18 2; 1 9
+""",
+    "a matrix in Markdown": """
+## Matrix
+
+| Predicted \\\\ Actual | dune | bay | Total |
+|---|---|---|---|
+| dune | 18 | 1 | 19 |
+| bay | 2 | 9 | 11 |
+----
+as confusion matrix
+Matrix
+  5 counts of dune, bay: 18 2; 1 9
+""",
+    "a report and its matrix, turned": """
+| Class | Recall | Samples |
+|---|---|---|
+| dune | 0.90 | 20 |
+| bay | 0.90 | 10 |
+
+[[18 1]
+ [2 9]]
+----
+as Markdown table
+the table from line 1 | sizes {'dune': 20, 'bay': 10}
+  3 dune recall 0.90 (dune Recall)
+  4 bay recall 0.90 (bay Recall)
+  6 counts of dune, bay: 18 2; 1 9
+""",
+    "networks and sets side by side": """
+**Table 2: per class**
+
+| Class | Images | ours val accuracy | ours test accuracy | CNN test accuracy (%) |
+|---|---|---|---|---|
+| dune | 100 | 0.83 | 0.81 | 79.5 ± 0.4 |
+| bay | 200 | 0.91 | 0.90 | 88 (176/200) |
+| std | | 0.04 | 0.05 | 4.2 |
+| Macro avg | 300 | 0.87 | 0.855 | 83.8 |
+----
+as Markdown table
+Table 2: per class · ours · val | set val | sizes {'dune': 100, 'bay': 200} | total 300
+  5 dune accuracy 0.83 (dune ours val accuracy)
+  6 bay accuracy 0.91 (bay ours val accuracy)
+  8 <macro> accuracy 0.87 (Macro avg ours val accuracy)
+  aside 7 std accuracy 0.04 (std ours val accuracy)
+Table 2: per class · ours · test | set test | sizes {'dune': 100, 'bay': 200} | total 300
+  5 dune accuracy 0.81 (dune ours test accuracy)
+  6 bay accuracy 0.90 (bay ours test accuracy)
+  8 <macro> accuracy 0.855 (Macro avg ours test accuracy)
+  aside 7 std accuracy 0.05 (std ours test accuracy)
+Table 2: per class · CNN · test | set test | sizes {'bay': 200, 'dune': 100} | total 300
+  5 dune accuracy 79.5 % ±0.4 (dune CNN test accuracy (%))
+  6 bay accuracy 88 % 176 of 200 (bay CNN test accuracy (%))
+  8 <macro> accuracy 83.8 % (Macro avg CNN test accuracy (%))
+  aside 7 std accuracy 4.2 % (std CNN test accuracy (%))
+""",
+    "sections": """
+| Class | Accuracy |
+|---|---|
+| CNN | |
+| dune | 0.83 |
+| bay | 0.91 |
+| mean | 0.87 |
+| ViT | |
+| dune | 0.85 |
+| bay | 0.93 |
+| mean | 0.89 |
+----
+as Markdown table
+CNN
+  4 dune accuracy 0.83 (dune Accuracy)
+  5 bay accuracy 0.91 (bay Accuracy)
+  6 <unnamed> accuracy 0.87 (mean Accuracy)
+ViT
+  8 dune accuracy 0.85 (dune Accuracy)
+  9 bay accuracy 0.93 (bay Accuracy)
+  10 <unnamed> accuracy 0.89 (mean Accuracy)
+""",
+    "two groups before the names": """
+Model,Split,Class,Accuracy,Correct,Support
+ours,val,dune,0.83,83,100
+ours,val,bay,0.91,182,200
+ours,test,dune,0.80,80,100
+ours,test,bay,0.90,180,200
+----
+as delimited table
+ours val | sizes {'dune': 100, 'bay': 200}
+  2 dune accuracy 0.83 83 of 100 (dune Accuracy)
+  3 bay accuracy 0.91 182 of 200 (bay Accuracy)
+ours test | sizes {'dune': 100, 'bay': 200}
+  4 dune accuracy 0.80 80 of 100 (dune Accuracy)
+  5 bay accuracy 0.90 180 of 200 (bay Accuracy)
+""",
+    "boxes at two overlaps": """
+| Class | GT | AP50 | AP75 |
+|---|---|---|---|
+| dune | 90 | 0.8 | 0.6 |
+| bay | 50 | 0.7 | 0.5 |
+| mAP50 | | 0.75 | |
+| mAP75 | | | 0.55 |
+----
+as Markdown table
+the table from line 1 | sizes {'dune': 90, 'bay': 50} | boxes True
+  3 dune average precision 0.8 (dune AP50)
+  4 bay average precision 0.7 (bay AP50)
+  5 <macro> average precision 0.75 (mAP50 AP50)
+AP75 | sizes {'dune': 90, 'bay': 50} | boxes True
+  3 dune average precision 0.6 (dune AP75)
+  4 bay average precision 0.5 (bay AP75)
+  6 <macro> average precision 0.55 (mAP75 AP75)
+""",
+    "other cells": """
+| Class | Accuracy | Δ |
+|---|---|---|
+| dune | **0.83** ↑ | +0.1 |
+| bay | 0.9x | +0.2 |
+| ... | ... | |
+| Training mean | 0.99 | |
+----
+as Markdown table
+the table from line 1 | partial True
+  3 dune accuracy 0.83 (dune Accuracy)
+unread 4 0.9x: no value in the row 'bay'
+""",
+    "label lines": """
+Results on the test set
+Accuracy of dune: 83 % (83/100)
+Accuracy of bay: 91 % (182/200)
+Accuracy of sea: 70.5 %
+Average accuracy of bay and sea: 80 %
+Std of accuracy: 4 %
+Overall accuracy: 88 % (265/300)
+Best validation accuracy: 0.93
+
+Accuracy of dune: 85 %
+Accuracy of bay: 93 %
+Accuracy of sea: 77 %
+Figure 3: the second network
+----
+as label lines
+the table from line 2 | sizes {'dune': 100, 'bay': 200} | total 300
+  2 dune accuracy 83 % 83 of 100 (Accuracy of dune)
+  3 bay accuracy 91 % 182 of 200 (Accuracy of bay)
+  4 sea accuracy 70.5 % (Accuracy of sea)
+  7 <overall> accuracy 88 % 265 of 300 (Overall accuracy)
+bay and sea
+  5 <unnamed> accuracy 80 % (Average accuracy of bay and sea)
+line 8: Best validation accuracy | set val
+  8 <overall> accuracy 0.93 (Best validation accuracy)
+Figure 3
+  10 dune accuracy 85 % (Accuracy of dune)
+  11 bay accuracy 93 % (Accuracy of bay)
+  12 sea accuracy 77 % (Accuracy of sea)
+unread 6 Std of accuracy: 4 %: looks like a measurement in a form that is not known
+""",
+    "lists of classes and networks": """
+dune accuracy: 0.83
+bay accuracy: 0.91
+sea accuracy: 0.70
+mAP: 0.81
+
+ResNet accuracy: 0.9
+----
+as label lines
+the table from line 1
+  1 dune accuracy 0.83 (dune accuracy)
+  2 bay accuracy 0.91 (bay accuracy)
+  3 sea accuracy 0.70 (sea accuracy)
+line 4: mAP
+  4 <macro> average precision 0.81 (mAP)
+ResNet
+  6 <overall> accuracy 0.9 (ResNet accuracy)
+""",
+    "listed on one line": """
+Class accuracy: {'dune': 0.83, 'bay': 0.91}
+Precision per class: [0.8, 0.9]
+mean: 0.87
+----
+as listed values
+Class accuracy
+  1 dune accuracy 0.83 (Class accuracy)
+  1 bay accuracy 0.91 (Class accuracy)
+Precision per class
+  2 0 precision 0.8 (Precision per class)
+  2 1 precision 0.9 (Precision per class)
+""",
+    "a log": """
+Epoch 1/3 loss: 0.8 val accuracy: 0.1
+Accuracy of dune: 0.81
+Accuracy of bay: 0.91
+Epoch 2/3 loss: 0.7 val accuracy: 0.2
+Accuracy of dune: 0.82
+Accuracy of bay: 0.92
+Epoch 3/3 loss: 0.6 val accuracy: 0.3
+Accuracy of dune: 0.83
+Accuracy of bay: 0.93
+Mean accuracy: 0.88
+----
+as label lines
+the table from line 8
+  8 dune accuracy 0.83 (Accuracy of dune)
+  9 bay accuracy 0.93 (Accuracy of bay)
+  10 <unnamed> accuracy 0.88 (Mean accuracy)
+""",
+    "separators in a text": """
+We measured:
+
+class;accuracy;samples
+dune;0,83;100
+"bay; blue";0,91;200
+
+The other measure
+
+Class\tF1
+dune\t0.5
+bay\t0.6
+----
+as delimited table
+We measured | sizes {'dune': 100, 'bay; blue': 200}
+  4 dune accuracy 0,83 (dune accuracy)
+  5 bay; blue accuracy 0,91 (bay; blue accuracy)
+The other measure
+  10 dune F1 0.5 (dune F1)
+  11 bay F1 0.6 (bay F1)
+""",
+    "HTML": """
+<h2>Per class</h2>
+<table><caption>Test set</caption><tr><th>Class</th><th colspan="2">CNN</th></tr>
+<tr><th></th><th>Precision</th><th>Recall</th></tr>
+<tr><td rowspan="1">dune</td><td>0.8</td><td>0.9</td></tr>
+<tr><td>bay</td><td>0.7</td><td>0.6&nbsp;</td></tr>
+</table>
+<p>Overall accuracy: 0.75</p>
+----
+as HTML table
+Test set · CNN · test | set test
+  4 dune precision 0.8 (dune CNN Precision)
+  4 dune recall 0.9 (dune CNN Recall)
+  5 bay precision 0.7 (bay CNN Precision)
+  5 bay recall 0.6 (bay CNN Recall)
+  7 <overall> accuracy 0.75 (Overall accuracy)
+""",
+    "LaTeX": """
+\\begin{table}
+\\caption{Accuracy of each class.}
+\\begin{tabular}{lcc}
+\\toprule
+Class & \\multicolumn{2}{c}{Accuracy} \\\\ \\cmidrule(lr){2-3}
+ & CNN & ViT \\\\
+\\midrule
+dune & 91.2\\% & \\textbf{93.4\\%} \\\\
+blue\\_bay & 81.2\\% & $83.4_{\\pm 0.2}$ \\\\ % 99.9
+\\end{tabular}
+\\end{table}
+----
+as LaTeX table
+Accuracy of each class. · CNN
+  8 dune accuracy 91.2% (dune Accuracy CNN)
+  9 blue_bay accuracy 81.2% (blue_bay Accuracy CNN)
+Accuracy of each class. · ViT
+  8 dune accuracy 93.4% (dune Accuracy ViT)
+  9 blue_bay accuracy 83.4 % ±0.2 (blue_bay Accuracy ViT)
+""",
+    "JSON": """
+{
+ "setting": "a",
+ "test": {
+  "classes": [
+   "dune",
+   "bay"
+  ],
+  "class_accuracy": [
+   0.83,
+   0.91
+  ],
+  "mean_accuracy": 0.87,
+  "ap": {
+   "dune": 0.8,
+   "bay": 0.7
+  },
+  "confusion_matrix": [
+   [
+    18,
+    2
+   ],
+   [
+    1,
+    9
+   ]
+  ],
+  "support": {
+   "dune": 20,
+   "bay": 10
+  }
+ }
+}
+----
+as JSON
+test | set test | sizes {'dune': 20, 'bay': 10}
+  9 dune accuracy 0.83 (dune)
+  10 bay accuracy 0.91 (bay)
+  12 <unnamed> accuracy 0.87 (mean_accuracy)
+  14 dune average precision 0.8 (dune)
+  15 bay average precision 0.7 (bay)
+  19 counts of dune, bay: 18 2; 1 9
+""",
+    "a report of sklearn's in JSON": """
+{
+ "dune": {
+  "precision": 0.8,
+  "recall": 0.83,
+  "f1-score": 0.81,
+  "support": 100
+ },
+ "bay": {
+  "precision": 0.9,
+  "recall": 0.91,
+  "f1-score": 0.9,
+  "support": 200
+ },
+ "accuracy": 0.88,
+ "macro avg": {
+  "precision": 0.85,
+  "recall": 0.87,
+  "f1-score": 0.86,
+  "support": 300
+ }
+}
+----
+as JSON
+the table from line 3 | sizes {'dune': 100, 'bay': 200} | total 300
+  3 dune precision 0.8 (dune precision)
+  4 dune recall 0.83 (dune recall)
+  5 dune F1 0.81 (dune f1-score)
+  9 bay precision 0.9 (bay precision)
+  10 bay recall 0.91 (bay recall)
+  11 bay F1 0.9 (bay f1-score)
+  14 <overall> accuracy 0.88 (accuracy precision)
+  16 <macro> precision 0.85 (macro avg precision)
+  17 <macro> recall 0.87 (macro avg recall)
+  18 <macro> F1 0.86 (macro avg f1-score)
+""",
+    "lines of another form among those of one": """
+Accuracy of dune: 0.81
+Accuracy of bay: 0.91
+Accuracy of sea: 0.86
+Accuracy for class unknown: 0.5
+Recall of dune: 0.7
+Recall of bay: 0.8
+Mean accuracy: 0.86
+Accuracy of others: 0.4
+Mean recall: 0.75
+Accuracy of std: 0.05
+----
+as label lines
+the table from line 1
+  1 dune accuracy 0.81 (Accuracy of dune)
+  2 bay accuracy 0.91 (Accuracy of bay)
+  3 sea accuracy 0.86 (Accuracy of sea)
+  5 dune recall 0.7 (Recall of dune)
+  6 bay recall 0.8 (Recall of bay)
+  7 <unnamed> accuracy 0.86 (Mean accuracy)
+  9 <unnamed> recall 0.75 (Mean recall)
+  aside 4 unknown accuracy 0.5 (Accuracy for class unknown)
+  aside 8 others accuracy 0.4 (Accuracy of others)
+  aside 10 std accuracy 0.05 (Accuracy of std)
+""",
+    "many lines below a mean are classes": """
+Accuracy of dune: 0.81
+Accuracy of bay: 0.91
+Mean accuracy: 0.86
+Accuracy of sea: 0.4
+Accuracy of ice: 0.5
+Accuracy of fen: 0.6
+Accuracy of bog: 0.7
+----
+as label lines
+the table from line 1
+  1 dune accuracy 0.81 (Accuracy of dune)
+  2 bay accuracy 0.91 (Accuracy of bay)
+  3 <unnamed> accuracy 0.86 (Mean accuracy)
+  4 sea accuracy 0.4 (Accuracy of sea)
+  5 ice accuracy 0.5 (Accuracy of ice)
+  6 fen accuracy 0.6 (Accuracy of fen)
+  7 bog accuracy 0.7 (Accuracy of bog)
+""",
+    "the first class again begins another table": """
+| Class | Accuracy |
+|---|---|
+| dune | 0.83 |
+| bay | 0.91 (91/100) |
+| dune | 0.85 |
+| bay | 0.93 |
+----
+as Markdown table
+the table from line 1 | sizes {'bay': 100}
+  3 dune accuracy 0.83 (dune Accuracy)
+  4 bay accuracy 0.91 91 of 100 (bay Accuracy)
+the table from line 1 (2)
+  5 dune accuracy 0.85 (dune Accuracy)
+  6 bay accuracy 0.93 (bay Accuracy)
+""",
+    "a mean AP at an overlap that its classes do not name": """
+| Class | AP |
+|---|---|
+| dune | 0.8 |
+| bay | 0.7 |
+| mAP50 | 0.75 |
+----
+as Markdown table
+the table from line 1
+  doubt: the APs of the classes are at another overlap than mAP50 AP
+  3 dune average precision 0.8 (dune AP)
+  4 bay average precision 0.7 (bay AP)
+  5 <macro> average precision 0.75 (mAP50 AP)
+""",
+    "the same in lines": """
+AP for class dune = 0.8
+AP for class bay = 0.7
+mAP@0.5 = 0.75
+----
+as label lines
+the table from line 1
+  doubt: the APs of the classes are at another overlap than mAP@0.5
+  1 dune average precision 0.8 (AP for class dune)
+  2 bay average precision 0.7 (AP for class bay)
+  3 <macro> average precision 0.75 (mAP@0.5)
+""",
+    "lines that are no part of a table with commas": """
+class, accuracy, note
+dune, 0.83, 0.1
+bay, n/a, 0.2
+sea, 0.7
+Accuracy, and what it means
+fen, bog
+Accuracy of ice, the last: 0.5
+
+,dune,bay
+dune,18,2
+bay,1,9
+----
+as delimited table, confusion matrix
+the table from line 1
+  2 dune accuracy 0.83 (dune accuracy)
+the confusion matrix from line 9
+  10 counts of dune, bay: 18 2; 1 9
+unread 7 Accuracy of ice, the last: 0.5: looks like a measurement in a form that is not known
+""",
+    "a summary between two tables is of neither": """
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+| ice | 0.6 |
+
+Overall accuracy: 0.8
+
+| Class | Recall |
+|---|---|
+| fen | 0.5 |
+| bog | 0.4 |
+----
+as Markdown table, label lines
+the table from line 1
+  3 sea recall 0.7 (sea Recall)
+  4 ice recall 0.6 (ice Recall)
+line 6: Overall accuracy
+  6 <overall> accuracy 0.8 (Overall accuracy)
+the table from line 8
+  10 fen recall 0.5 (fen Recall)
+  11 bog recall 0.4 (bog Recall)
+""",
+    "a heading between a table and a summary": """
+| Class | Accuracy |
+|---|---|
+| dune | 0.83 |
+| bay | 0.91 |
+# Another network
+Overall accuracy: 0.8
+----
+as Markdown table, label lines
+the table from line 1
+  3 dune accuracy 0.83 (dune Accuracy)
+  4 bay accuracy 0.91 (bay Accuracy)
+line 6: Overall accuracy
+  6 <overall> accuracy 0.8 (Overall accuracy)
+""",
+    "a summary of the test set": """
+| Class | Accuracy |
+|---|---|
+| dune | 0.83 |
+| bay | 0.91 |
+
+Test accuracy: 0.88 (264/300)
+Validation accuracy: 0.9
+----
+as Markdown table, label lines
+the table from line 1 | set test | total 300
+  3 dune accuracy 0.83 (dune Accuracy)
+  4 bay accuracy 0.91 (bay Accuracy)
+  6 <overall> accuracy 0.88 264 of 300 (Test accuracy)
+line 7: Validation accuracy | set val
+  7 <overall> accuracy 0.9 (Validation accuracy)
+""",
+    "a matrix with the names in another order": """
+| Class | Accuracy |
+|---|---|
+| dune | 0.9 |
+| bay | 0.9 |
+
+      bay  dune
+bay     9     1
+dune    2    18
+----
+as Markdown table
+the table from line 1
+  3 dune accuracy 0.9 (dune Accuracy)
+  4 bay accuracy 0.9 (bay Accuracy)
+  7 counts of bay, dune: 9 1; 2 18
+""",
+    "a matrix of other images": """
+| Class | Recall | Samples |
+|---|---|---|
+| dune | 0.90 | 20 |
+| bay | 0.90 | 10 |
+
+[[30 1]
+ [2 40]]
+----
+as Markdown table, confusion matrix
+the table from line 1 | sizes {'dune': 20, 'bay': 10}
+  3 dune recall 0.90 (dune Recall)
+  4 bay recall 0.90 (bay Recall)
+the confusion matrix from line 6
+  6 counts of 0, 1: 30 1; 2 40
+""",
+    "numbers in brackets that are no matrix": """
+Accuracy of dune: 0.83
+[[0.2, 0.3], [0.7, 0.1]]
+[[1, 2], [3]]
+[[1, 2], [3, x]]
+[[5]]
+----
+as label lines
+the table from line 1
+  1 dune accuracy 0.83 (Accuracy of dune)
+""",
+    "shares of columns and of all": """
+[[0.9, 0.2], [0.1, 0.8]]
+
+[[0.4, 0.2], [0.1, 0.3]]
+
+Confusion matrix
+[[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.5, 0.2, 0.1]]
+----
+as confusion matrix
+the confusion matrix from line 1
+  1 shares of 0, 1: 0.9 0.2; 0.1 0.8
+[[0.9, 0.2], [0.1, 0.8]]
+  3 shares of 0, 1: 0.4 0.2; 0.1 0.3
+Confusion matrix
+  6 shares of 0, 1, 2: 0.9 0.1 0.0; 0.2 0.8 0.0; 0.5 0.2 0.1
+""",
+    "a captioned table": """
+| Class | Accuracy |
+|---|---|
+| dune | 0.83 |
+| bay | 0.91 |
+
+Table 4: Of the second network.
+
+A sentence that is far too long to be a title of anything that follows it, as it goes on.
+
+| Class | Accuracy |
+|---|---|
+| dune | 0.85 |
+| bay | 0.93 |
+----
+as Markdown table
+Table 4: Of the second network.
+  3 dune accuracy 0.83 (dune Accuracy)
+  4 bay accuracy 0.91 (bay Accuracy)
+the table from line 10
+  12 dune accuracy 0.85 (dune Accuracy)
+  13 bay accuracy 0.93 (bay Accuracy)
+""",
+    "captions close lists of lines": """
+Accuracy of dune: 0.83
+Accuracy of bay: 0.91
+
+Figure 1: first
+
+Accuracy of sea: 0.85
+Accuracy of ice: 0.93
+Mean accuracy: 0.89
+**Table 2.**
+----
+as label lines
+Figure 1
+  1 dune accuracy 0.83 (Accuracy of dune)
+  2 bay accuracy 0.91 (Accuracy of bay)
+Table 2
+  doubt: the classes of Figure 1 belong to it, too
+  6 sea accuracy 0.85 (Accuracy of sea)
+  7 ice accuracy 0.93 (Accuracy of ice)
+  8 <unnamed> accuracy 0.89 (Mean accuracy)
+""",
+    "a caption above a list of lines": """
+Figure 7
+Accuracy of dune: 0.83
+Accuracy of bay: 0.91
+----
+as label lines
+Figure 7
+  2 dune accuracy 0.83 (Accuracy of dune)
+  3 bay accuracy 0.91 (Accuracy of bay)
+""",
+    "sets of lines": """
+val accuracy of dune: 0.83
+val accuracy of bay: 0.91
+test accuracy of dune: 0.81
+test accuracy of bay: 0.89
+Mean val accuracy: 0.87
+Mean test accuracy: 0.85
+----
+as label lines
+the table from line 1 | set val
+  1 dune accuracy 0.83 (val accuracy of dune)
+  2 bay accuracy 0.91 (val accuracy of bay)
+  5 <unnamed> accuracy 0.87 (Mean val accuracy)
+the table from line 3 | set test
+  3 dune accuracy 0.81 (test accuracy of dune)
+  4 bay accuracy 0.89 (test accuracy of bay)
+  6 <unnamed> accuracy 0.85 (Mean test accuracy)
+""",
+    "one class twice with two values": """
+Accuracy of dune: 0.83
+Accuracy of bay: 0.91
+Accuracy of bay: 0.93
+Accuracy of sea: 0.7
+----
+as label lines
+the table from line 1
+  1 dune accuracy 0.83 (Accuracy of dune)
+  2 bay accuracy 0.91 (Accuracy of bay)
+  3 bay accuracy 0.93 (Accuracy of bay)
+  4 sea accuracy 0.7 (Accuracy of sea)
+unread 3 0.93: accuracy of class bay stands in line 2, too
+""",
+    "names below a heading": """
+Accuracy of each class:
+- dune: 83 %
+- class bay: 91.5 % ± 0.3 %
+- Mean: 87 %
+some words
+- fen: 5
+----
+as label lines
+the table from line 2
+  2 dune accuracy 83 % (dune)
+  3 bay accuracy 91.5 % ±0.3 (class bay)
+  4 <unnamed> accuracy 87 % (Mean)
+""",
+    "several values on a line": """
+Class: dune, precision: 0.8, recall: 0.9
+Class: bay, precision: 0.7, recall: 0.6
+Sea: precision 0.91, recall 0.88
+2024-05-11 10:53:25,019 - INFO - ice: accuracy = 0.5
+93.12% = fen AP || score_threshold=0.5
+Accuracy of 0 : 0.4
+Accuracy of the network on the 10000 test images: 61 %
+The accuracy is better by 3 % in almost all of the cases that we looked at in this long sentence: 2
+Accuracy ~ 95
+----
+as label lines
+the table from line 1 | set test | total 10000
+  1 dune precision 0.8 (precision)
+  1 dune recall 0.9 (recall)
+  2 bay precision 0.7 (precision)
+  2 bay recall 0.6 (recall)
+  3 Sea precision 0.91 (precision)
+  3 Sea recall 0.88 (recall)
+  4 ice accuracy 0.5 (accuracy)
+  5 fen average precision 93.12% (AP of fen)
+  6 0 accuracy 0.4 (Accuracy of 0)
+  7 <overall> accuracy 61 % (Accuracy of the network on the 10000 test images)
+""",
+    "all on one line": """
+Per-class accuracy: sea 91.2%, ice 88.3%, mean 89.75%
+Recall per class: sea 90%, ice 80%
+Per-class F1 = tensor([0.5, 0.25])
+test accuracy per class: {"sea": 0.9, "ice": 0.8}
+Sizes: [1, 2]
+----
+as listed values
+Per-class accuracy
+  1 sea accuracy 91.2% (Per-class accuracy)
+  1 ice accuracy 88.3% (Per-class accuracy)
+  1 <unnamed> accuracy 89.75% (Per-class accuracy)
+Recall per class
+  2 sea recall 90% (Recall per class)
+  2 ice recall 80% (Recall per class)
+Per-class F1
+  3 0 F1 0.5 (Per-class F1)
+  3 1 F1 0.25 (Per-class F1)
+test accuracy per class | set test
+  4 sea accuracy 0.9 (test accuracy per class)
+  4 ice accuracy 0.8 (test accuracy per class)
+""",
+    "repeated columns and rows without names": """
+| Class | Accuracy | Class | Accuracy |
+|---|---|---|---|
+| dune | 0.83 | bay | 0.91 |
+| sea | 0.7 | - | - |
+----
+as Markdown table
+the table from line 1
+  3 dune accuracy 0.83 (dune Accuracy)
+  3 bay accuracy 0.91 (bay Accuracy)
+  4 sea accuracy 0.7 (sea Accuracy)
+""",
+    "percentages without a sign": """
+| Class | Accuracy | Recall |
+|---|---|---|
+| dune | 83.0 | 0.83 |
+| bay | 1 | 1 |
+| sea | 70.25 | 0.70 |
+| mean | 1.5 | 0.84 |
+----
+as Markdown table
+the table from line 1
+  3 dune accuracy 83.0 % (dune Accuracy)
+  3 dune recall 0.83 (dune Recall)
+  4 bay accuracy 1 % (bay Accuracy)
+  4 bay recall 1 (bay Recall)
+  5 sea accuracy 70.25 % (sea Accuracy)
+  5 sea recall 0.70 (sea Recall)
+  6 <unnamed> accuracy 1.5 % (mean Accuracy)
+  6 <unnamed> recall 0.84 (mean Recall)
+""",
+    "networks in rows": """
+Accuracy of each class
+
+| Model | Params | dune | bay | mean |
+|---|---|---|---|---|
+| CNN | 11M | 0.83 | 0.91 | 0.87 |
+| ViT | 86M | 0.85 | 0.93 | 0.89 |
+----
+as Markdown table
+Accuracy of each class · CNN
+  5 dune accuracy 0.83 (dune CNN)
+  5 bay accuracy 0.91 (bay CNN)
+  5 <unnamed> accuracy 0.87 (mean CNN)
+Accuracy of each class · ViT
+  6 dune accuracy 0.85 (dune ViT)
+  6 bay accuracy 0.93 (bay ViT)
+  6 <unnamed> accuracy 0.89 (mean ViT)
+unread 5 11M: no value in the row 'Params'
+unread 6 86M: no value in the row 'Params'
+""",
+    "metrics in rows": """
+| Metric | Value |
+|---|---|
+| Test accuracy | 94.1% |
+| Macro F1 | 0.93 |
+| Parameters | 11 |
+| Best validation accuracy | 94.8% |
+----
+as Markdown table
+test | set test
+  3 <overall> accuracy 94.1% (Test accuracy)
+the table from line 1
+  4 <macro> F1 0.93 (Macro F1)
+val | set val
+  6 <overall> accuracy 94.8% (Best validation accuracy)
+""",
+    "JSON of several networks": """
+{
+ "cnn": {
+  "per_class": [
+   {
+    "class": "dune",
+    "accuracy": 0.83,
+    "support": 100
+   },
+   {
+    "class": "bay",
+    "accuracy": 0.91,
+    "support": 200
+   }
+  ]
+ },
+ "vit": {
+  "class_accuracy": {
+   "dune": 85.0,
+   "bay": 93.5,
+   "mean": 89.25
+  },
+  "n": 300
+ }
+}
+----
+as JSON
+cnn per_class | sizes {'dune': 100, 'bay': 200}
+  6 dune accuracy 0.83 (dune accuracy)
+  11 bay accuracy 0.91 (bay accuracy)
+vit
+  18 dune accuracy 85.0 % (dune)
+  19 bay accuracy 93.5 % (bay)
+  20 <unnamed> accuracy 89.25 % (mean)
+""",
+    "a table of one value a row": """
+| Class | Metric | Value |
+|---|---|---|
+| dune | precision | 0.8 |
+| dune | recall | 0.9 |
+| bay | precision | 0.7 |
+| bay | recall | 0.6 |
+----
+as Markdown table
+the table from line 1
+  3 dune precision 0.8 (dune precision)
+  4 dune recall 0.9 (dune recall)
+  5 bay precision 0.7 (bay precision)
+  6 bay recall 0.6 (bay recall)
+""",
+    "targets and epochs are no results": """
+| Metric | Target | Actual |
+|---|---|---|
+| Accuracy | 0.9 | 0.8 |
+
+| Epoch | Accuracy |
+|---|---|
+| 1 | 0.5 |
+| 2 | 0.6 |
+
+Accuracy of sea: 0.7
+----
+as label lines
+the table from line 10
+  10 sea accuracy 0.7 (Accuracy of sea)
+""",
+    "folds in rows": """
+# Protocol
+We used 5-fold splits.
+
+# Results
+
+| Fold | Accuracy |
+|---|---|
+| 1 | 0.8 |
+| 2 | 0.9 |
+| Mean | 0.85 |
+----
+as Markdown table; 5 folds
+Results · 1
+  8 <overall> accuracy 0.8 (Accuracy)
+Results · 2
+  9 <overall> accuracy 0.9 (Accuracy)
+Results · Mean
+  10 <overall> accuracy 0.85 (Accuracy)
+""",
+    "the weakest classes": """
+The weakest classes
+
+| Class | Accuracy |
+|---|---|
+| dune | 0.3 |
+| bay | 0.4 |
+----
+as Markdown table
+The weakest classes | partial True
+  5 dune accuracy 0.3 (dune Accuracy)
+  6 bay accuracy 0.4 (bay Accuracy)
+""",
+}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_all_that_a_document_says_is_read_and_nothing_else(document: str) -> None:
+    text, _, expected = document.strip("\n").partition("\n----\n")
+    assert everything(read(text)) == expected.split("\n")
