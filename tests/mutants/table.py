@@ -70,7 +70,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "records": ("test_finished",),
     "selection": ("test_selection",),
 }
-READERS = ("documents", "grids", "files", "labels", "numbers", "reports", "subjects")
+READERS = ("documents", "parts", "grids", "files", "labels", "numbers", "reports", "subjects")
 # What reports of all habits say is held by the last ones.
 HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
 READER_TESTS = (*(f"tests/audit/readers/test_{name}.py" for name in READERS), *HABITS)

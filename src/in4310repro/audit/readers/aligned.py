@@ -45,14 +45,12 @@ def _header(line: str) -> list[str] | None:
     single = text.split()
     if "|" in text or text.endswith(":") or not 2 <= len(single) <= WIDEST or sum(map(numeric, single)) > 1:
         return None
-    names = [name for name in re.split(r" {2,}", text.strip()) if name]
+    names = re.split(r" {2,}", text.strip())
     # `mAP50 mAP50-95` is two columns with one space between.
     names = max((names, single), key=lambda each: sum(map(_is_measure, each)))
     is_class = CLASS.fullmatch(names[0].lower()) is not None
     known = sum(map(_known, names)) + is_class
-    is_header = (
-        known >= 2 and (is_class or 2 * known >= len(names)) and len(names) >= 2 and not any(map(numeric, names))
-    )
+    is_header = known >= 2 and (is_class or 2 * known >= len(names)) and not any(map(numeric, names))
     return names if is_header else None
 
 

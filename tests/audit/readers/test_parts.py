@@ -1,0 +1,477 @@
+"""The small decisions of the readers, one table for each: both sides of every bound and every branch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
+from in4310repro.audit.readers import aligned, delimited, grid, matrices, roles, web
+from in4310repro.audit.readers.drafts import Draft, default_average
+from in4310repro.audit.readers.files import decoded
+from in4310repro.audit.readers.listing import show
+from in4310repro.audit.readers.logs import running
+from in4310repro.audit.readers.numbers import parse
+from in4310repro.audit.readers.passes import repeated
+from in4310repro.audit.readers.pieces import named, scaled, sizes_of
+from in4310repro.audit.readers.reading import lines_of, read
+from in4310repro.audit.readers.titles import title_above
+from tests.audit.readers.described import everything
+
+M, A = Measure, Average
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("Class  Accuracy", ["Class", "Accuracy"]),
+        ("# Class  Accuracy", ["Class", "Accuracy"]),
+        ("precision recall", ["precision", "recall"]),
+        ("Class  mAP50 mAP50-95", ["Class", "mAP50", "mAP50-95"]),
+        ("Class  Images", ["Class", "Images"]),
+        ("Class  Rock type  Recall", ["Class", "Rock type", "Recall"]),
+        ("Network  Time  Recall  F1", ["Network", "Time", "Recall", "F1"]),
+        ("Network  Time  Place  Recall  F1", None),
+        ("Class", None),
+        ("Network  Accuracy", None),
+        ("Class | Accuracy", None),
+        ("Class Accuracy:", None),
+        ("Class Accuracy 3", None),
+        ("Class 0.5 0.6 Accuracy", None),
+        ("Class 0.5 Accuracy", None),
+        ("Nothing  here", None),
+        ("Class " + "F1 " * 39, ["Class"] + ["F1"] * 39),
+        ("Class " + "F1 " * 40, None),
+        ("Class  F1" + " " * 1991, ["Class", "F1"]),
+        ("Class  F1" + " " * 1992, None),
+    ],
+)
+def test_a_header_of_a_table_of_spaces_has_two_known_columns(line: str, names: list[str] | None) -> None:
+    assert aligned._header(line) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "cells"),
+    [
+        ("blue bay 0.8 0.9", ["class", "precision", "recall"], ["blue bay", "0.8", "0.9"]),
+        ("bay n/a 0.9", ["class", "precision", "recall"], ["bay", "n/a", "0.9"]),
+        ("bay 7 0.8 0.9", ["class", "precision", "recall"], ["bay 7", "0.8", "0.9"]),
+        ("bay 0.9", ["class", "precision", "recall"], None),
+        ("bay: 0.8 0.9", ["class", "precision", "recall"], None),
+        ("bay = 0.8 0.9", ["class", "precision", "recall"], None),
+        ("accuracy 0.9 300", ["precision", "recall", "support"], ["accuracy", "", "0.9", "300"]),
+        ("accuracy 0.9", ["precision", "recall", "support"], ["accuracy", "", "0.9", ""]),
+        ("accuracy 0.9 0.8", ["precision", "recall", "support"], ["accuracy", "", "0.9", ""]),
+        ("accuracy", ["precision", "recall", "support"], None),
+        ("accuracy 0.9", ["precision", "recall", "f1"], None),
+        ("0.8 0.9 blue bay", ["precision", "recall", "class"], ["blue bay", "0.8", "0.9"]),
+        ("0.8 - bay", ["precision", "recall", "class"], ["bay", "0.8", "-"]),
+        ("Mean 0.8 0.9", ["precision", "recall", "class"], ["Mean", "0.8", "0.9"]),
+    ],
+)
+def test_a_row_is_cut_from_the_right(text: str, names: list[str], cells: list[str] | None) -> None:
+    width = len([name for name in names if name != "class"])
+    header = " " * 10 + "  ".join(names)
+    assert aligned._cells(text, width, names, header) == (cells)
+
+
+def test_a_summary_has_its_values_where_the_headings_end() -> None:
+    header, names = "class    acc    prec    recall", ["class", "acc", "prec", "recall"]
+    assert aligned._cells("mean              0.7", 3, names, header) == ["mean", "", "0.7", ""]
+    assert aligned._cells("mean      0.6              0.6", 3, names, header) == ["mean", "0.6", "", "0.6"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_header"),
+    [
+        (["a", "accuracy"], True),
+        (["accuracy"], False),
+        (["class", "a"], True),
+        (["True", "a"], True),
+        (["", "a", "b"], True),
+        (["", "a"], False),
+        (["a", "b"], False),
+        (["class", "0.5"], False),
+        (["class", "100 %"], False),
+        (["class", "acc: 1"], False),
+        (["class", "a" * 60], True),
+        (["class", "a" * 61], False),
+    ],
+)
+def test_a_header_of_a_table_of_separators_names_a_measure_or_classes(cells: list[str], is_header: bool) -> None:
+    assert delimited._is_header(cells) is is_header
+
+
+@pytest.mark.parametrize(
+    ("lines", "skipped", "rows"),
+    [
+        (["a,1", "b,2"], (), [(2, ["a", "1"]), (3, ["b", "2"])]),
+        (["a,1", "b,2"], (3,), [(2, ["a", "1"])]),
+        (["a,1", "b,2", "c"], (2,), []),
+        (["a,n/a", "b,2,3"], (), [(2, ["a", "n/a"])]),
+        (["1,b"], (), []),
+        (["a, 1", '"b, c", "2"'], (), [(2, ["a", "1"]), (3, ["b, c", "2"])]),
+        (["a,1", "text"], (), [(2, ["a", "1"])]),
+        (['a,"1'], (), []),
+    ],
+)
+def test_rows_of_a_table_of_separators_are_as_wide_as_its_header(
+    lines: list[str], skipped: tuple[int, ...], rows: list[Any]
+) -> None:
+    found = delimited._rows(["class,acc", *lines], 1, ",", 2, frozenset(skipped))
+    assert found == (rows, 1 + len(rows))
+
+
+def test_a_line_of_a_data_file_is_no_row() -> None:
+    assert delimited._cells("a," + "b" * 99_998, ",") == ["a", "b" * 99_998]
+    assert delimited._cells("a," + "b" * 99_999, ",") == []
+    assert delimited._cells("a;b", ",") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [(None, 1), ("", 1), ("0", 1), ("1", 1), ("3", 3), ("200", 200), ("201", 200), ("-2", 1), ("²", 1), ("x", 1)],
+)
+def test_a_span_is_a_number_up_to_200(text: str | None, span: int) -> None:
+    assert web._span(text) == span
+
+
+def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns() -> None:
+    text = """text
+<TABLE>
+<tr><th rowspan=2>a</th><th colspan=2>b
+<th rowspan=3>c</th></tr>
+<tr><td>d</td><td> e <b>f</b></td></tr>
+<tr><td>g<td rowspan=2 colspan=2>h
+<tr><td>i<td>j</table>
+<table><tr><td>one row</td></tr></table>
+<table><caption>of <i>all</i></caption><tr><td>k</td></tr><tr><td>l</td></tr></table> after"""
+    grids = list(web.html_grids(text.split("\n"), frozenset()))
+    rows = [[(row.lines[0], row.cells) for row in each.rows] for each in grids]
+    assert rows == [
+        [
+            (5, ("a", "b d", "b e f", "c")),
+            (6, ("g", "h", "", "c")),
+            (7, ("i", "h", "", "j")),
+        ],
+        [(9, ("k",)), (9, ("l",))],
+    ]
+    assert [each.title for each in grids] == ["text", "of all"]
+    assert list(web.html_grids(["<table>"], frozenset({1}))) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (["### Test", "", "X"], "Test"),
+        (["**Test**", "X"], "Test"),
+        (["a few words", "X"], "a few words"),
+        (["a few words", "", "X"], "a few words"),
+        (["a few words", "", "", "X"], ""),
+        (["a few words:", "", "", "X"], "a few words"),
+        (["w" * 69, "X"], "w" * 69),
+        (["w" * 70, "X"], ""),
+        (["# " + "w" * 158, "X"], "w" * 158),
+        (["# " + "w" * 159, "X"], ""),
+        (["Accuracy: 0.9", "X"], ""),
+        (["a | b", "X"], ""),
+        (["a & b", "X"], ""),
+        (["Table 3: of all", "", "", "X"], "Table 3: of all"),
+        (["# T", "", "", "", "", "", "X"], "T"),
+        (["# T", "", "", "", "", "", "", "X"], ""),
+        (["# T", "X", "Table 4: below"], "Table 4: below"),
+        (["# T", "X", "", "Table 4: below"], "Table 4: below"),
+        (["# T", "X", "", "", "Table 4: below"], "T"),
+        (["X"], ""),
+        (["Table 3: " + "w" * 200, "X"], ("Table 3: " + "w" * 200)[:160]),
+    ],
+)
+def test_a_title_stands_above_or_as_a_caption_below(lines: list[str], found: str) -> None:
+    place = lines.index("X")
+    assert title_above(lines, place, place + 1) == found
+
+
+def test_what_a_program_prints_while_it_runs_is_no_result() -> None:
+    assert lines_of("a\rb\nc\r\n\x1b[31md") == ("b", "c", "d")
+    assert lines_of("a\rb") == ("a", "b")
+    assert lines_of("\ufeffa\nb") == ("a", "b")
+    epochs = ["Epoch 1/3 loss: 0.5", "text", "Epoch 2/3 loss: 0.4", "Epoch 3/3 loss: 0.3"]
+    assert running(epochs) == {1, 3, 4}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_a_text_is_read_in_each_encoding(encoding: str) -> None:
+    text = "Accuracy of café: 83 %"
+    assert decoded(text.encode(encoding)) == text
+
+
+def test_a_draft_keeps_each_class_and_each_summary_once() -> None:
+    draft = Draft(network="", image_set=None)
+    assert (draft.best, draft.total, draft.values) == (False, None, [])
+    same = value("0.5", average=A.MACRO)
+    others = [value("0.5", average=A.WEIGHTED), value("0.6", average=A.MACRO), value("0.5", M.RECALL, average=A.MACRO)]
+    classes = [value("0.5", name="a"), value("0.5", name="a")]
+    for each in (*classes, same, same, *others):
+        draft.add(each)
+    assert draft.values == [*classes, same, *others]
+    assert (default_average(M.ACCURACY), default_average(M.PRECISION)) == (A.OVERALL, None)
+
+
+def value(text: str, measure: Measure = M.ACCURACY, name: str | None = None, **rest: Any) -> Value:
+    return Value(measure=measure, printed=parse(text, 1), class_name=name, **rest)
+
+
+def test_percentages_are_told_by_the_classes_and_by_a_summary_itself() -> None:
+    def percent(*values: Value) -> list[bool]:
+        return [each.printed.percent for each in scaled(values)]
+
+    a, b, c = value("83.5", name="a"), value("1", name="b"), value("0.5", name="c")
+    assert percent(a, a, b) == [True, True, True]
+    assert percent(a, b) == [True, False]
+    assert percent(a, c, value("0.9"), value("1.5"), value("2")) == [True, False, False, False, True]
+    assert percent(a, a, value("0.9"), value("1.5"), value("1")) == [True, True, False, True, False]
+    assert percent(value("83.5", M.OTHER, "a")) == [False]
+    (spread,) = scaled([value("83.5", name="a", spread=parse("0.5", 1))])
+    assert spread.spread is not None
+    assert (spread.spread.percent, str(spread.spread.value)) == (True, "1/200")
+
+
+def test_tables_of_one_name_get_numbers_and_sizes_come_from_counts() -> None:
+    names = ["a", "a (2)", "a", "a", "b", "a (2)"]
+    given = [each.name for each in named([Table(name=name, values=()) for name in names])]
+    assert given == ["a", "a (2)", "a (3)", "a (4)", "b", "a (2) (2)"]
+    counted = [value("0.5", name="a", count=(1, 2)), value("0.5", count=(3, 4)), value("0.5", name="b", count=(5, 6))]
+    assert sizes_of(counted, {"b": 7, "c": 8}) == {"a": 2, "b": 7, "c": 8}
+
+
+def test_a_class_with_two_values_is_named_once_for_each_measure() -> None:
+    values = [value("0.5", name="a"), value("0.50", name="a"), value("0.5", name="a"), value("0.6", M.RECALL, "a")]
+    assert list(repeated([*values, value("0.7"), value("0.8")])) == [
+        Unread(line=1, text="0.50", why="accuracy of class a stands in line 1, too")
+    ]
+
+
+def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood() -> None:
+    def at(text: str, line: int, name: str | None = None, **rest: Any) -> Value:
+        return Value(measure=M.ACCURACY, printed=parse(text, line), class_name=name, **rest)
+
+    first = Table(
+        name="one",
+        values=(
+            at("0.5", 3, "a", count=(1, 2), spread=parse("0.1", 3)),
+            at("60 %", 5, "b"),
+            at("0.6", 7, label="mean"),
+        ),
+        sizes={f"c{number}": number for number in range(14)},
+        total=0,
+        image_set="val",
+    )
+    many = Table(name="two", values=tuple(at("0.5", 9, f"c{number}") for number in range(13)))
+    few = Table(name="three", values=(*many.values[:12], at("0.7", 9, average=A.MACRO, label="avg")))
+    document = Document(
+        source="a.md",
+        lines=(),
+        tables=(first, many, few),
+        unread=(Unread(line=4, text="x" * 101, why="odd"),),
+        formats=("lines", "CSV"),
+        folds=5,
+    )
+    twelve = ", ".join(f"c{number} 0.5" for number in range(12))
+    assert show(document).split("\n") == [
+        "a.md: 3 tables (lines, CSV)",
+        "one, image set val",
+        "  accuracy of 2 classes, lines 3 to 5: a 0.5 ± 0.1 (1/2), b 60 %",
+        "  accuracy, line 7: 0.6 (mean)",
+        f"  images: {', '.join(f'c{number} {number}' for number in range(12))}",
+        "  images in all: 0",
+        "two",
+        f"  accuracy of 13 classes, line 9: {', '.join(f'c{number} 0.5' for number in range(10))}, ..., c12 0.5",
+        "three",
+        f"  accuracy of 12 classes, line 9: {twelve}",
+        "  macro accuracy, line 9: 0.7 (avg)",
+        "folds or runs mentioned: 5",
+        "not understood:",
+        f"  line 4: {'x' * 100} (odd)",
+    ]
+    empty = Document(source="b", lines=(), tables=())
+    assert show(empty) == "b: 0 tables (nothing)"
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong", "shares"),
+    [
+        ([["1", "2"], ["3", "4"]], False, False),
+        ([["0.9", "0.1"], ["0.3", "0.7"]], False, True),
+        ([["90", "10.0"], ["30.5", "69.5"]], False, True),
+        ([["0.9", "0.3"], ["0.1", "0.7"]], False, True),
+        ([["0.4", "0.2"], ["0.1", "0.3"]], False, True),
+        ([["0.96", "0.0"], ["0.0", "1.04"]], False, True),
+        ([["0.95", "0.0"], ["0.0", "1.04"]], False, None),
+        ([["0.0", "0.0"], ["0.5", "0.5"]], False, True),
+        ([["0.9", "0.2"], ["0.3", "0.7"]], True, None),
+        ([["0.5", "0.5", "0"], ["0.9", "0", "0"], ["0", "0.3", "0.7"]], True, True),
+        ([["0.5", "0.5", "0"], ["0.9", "0", "0"], ["0", "0.3", "0.7"]], False, None),
+        ([["-1", "2"], ["3", "4"]], False, None),
+        ([["1"]], False, None),
+        ([["1", "2"]], False, None),
+        ([["1", "2"], ["3"]], False, None),
+        ([["1", "x"], ["3", "4"]], False, None),
+        ([["101.5", "0"], ["0", "1"]], False, None),
+    ],
+)
+def test_a_matrix_is_square_and_of_counts_or_of_shares(rows: list[list[str]], wrong: bool, shares: bool | None) -> None:
+    made = matrices._matrix([matrices._numbers(row, 1) for row in rows], [], wrong)
+    if shares is None:
+        assert made is None
+    else:
+        assert made is not None
+        assert made.shares is shares
+        assert made.classes == tuple(str(number) for number in range(len(rows)))
+        assert [[cell.text for cell in row] for row in made.rows] == rows
+
+
+@pytest.mark.parametrize(
+    ("labels", "summaries", "asides"),
+    [
+        (["a", "b", "mean"], [2], []),
+        (["mean", "a", "b"], [0], []),
+        (["good", "average", "bad", "c", "d", "e", "f", "g"], [], []),
+        (["a", "b", "accuracy", "c", "d", "e", "f", "g"], [2], []),
+        (["a", "b", "kappa"], [2], []),
+        (["dune", "bay", "OA"], [2], []),
+        (["AB", "BC", "OA"], [], []),
+        (["a", "b", "std"], [], [2]),
+        (["a", "b", "mean", "c"], [2], [3]),
+        (["a", "b", "mean", "c", "d", "e"], [2], [3, 4, 5]),
+        (["a", "b", "mean", "c", "d", "e", "f"], [2], []),
+        (["a", "mean", "a", "b", "c", "d", "e", "f"], [1], []),
+        (["a", "b", "Mean of animals"], [], [2]),
+        (["a", "b", "AP_base"], [], [2]),
+        (["AP_a", "AP_b", "AP_c"], [], []),
+    ],
+)
+def test_summaries_and_rows_that_are_no_classes_are_told_by_words_and_place(
+    labels: list[str], summaries: list[int], asides: list[int]
+) -> None:
+    every = range(len(labels))
+    assert [index for index in every if roles.is_summary(labels, index)] == summaries
+    assert [index for index in every if index not in summaries and roles.is_aside(labels, index)] == asides
+
+
+@pytest.mark.parametrize(
+    ("label", "measure", "column", "expected"),
+    [
+        ("mean", M.RECALL, None, (M.RECALL, A.UNNAMED)),
+        ("all", M.AVERAGE_PRECISION, A.MACRO, (M.AVERAGE_PRECISION, A.MACRO)),
+        ("macro avg", M.F1, A.WEIGHTED, (M.F1, A.MACRO)),
+        ("kappa", M.ACCURACY, None, (M.KAPPA, None)),
+        ("balanced accuracy", M.ACCURACY, None, (M.BALANCED_ACCURACY, None)),
+        ("accuracy", M.F1, None, (M.ACCURACY, A.OVERALL)),
+        ("overall", M.F1, None, (M.F1, A.UNNAMED)),
+        ("overall", M.RECALL, None, (M.RECALL, A.OVERALL)),
+        ("overall", M.ACCURACY, None, (M.ACCURACY, A.OVERALL)),
+        ("macro accuracy", M.RECALL, None, (M.RECALL, A.MACRO)),
+        ("macro accuracy", M.F1, None, (M.F1, A.UNNAMED)),
+        ("samples avg", M.F1, None, (M.OTHER, None)),
+        ("loss", M.F1, None, (M.OTHER, None)),
+    ],
+)
+def test_a_summary_row_is_of_the_measure_of_its_column_or_of_its_own(
+    label: str, measure: Measure, column: Average | None, expected: tuple[Measure, Average | None]
+) -> None:
+    assert roles.average_of(label, measure, column) == expected
+
+
+def rows_of(*rows: Sequence[str], header: int | None = None) -> grid.Grid:
+    return grid.grid([(number, row) for number, row in enumerate(rows, start=1)], "a reader", header=header)
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "names", "body"),
+    [
+        ([["Class", "F1"], ["a", "0.5"]], None, ("Class", "F1"), [("a", "0.5")]),
+        ([["x", "F1"], ["a", "0.5"]], None, ("x", "F1"), [("a", "0.5")]),
+        ([["x", "F1"], ["a", "0.5"]], 1, ("x", "F1"), [("a", "0.5")]),
+        ([["a", "0.5"], ["b", "0.6"]], None, (), [("a", "0.5"), ("b", "0.6")]),
+        ([["Class", "CNN", "", "ViT", ""], ["", "P", "R", "P", "R"], ["a", "1", "2", "3", "4"]], None,
+         ("Class", "CNN P", "CNN R", "ViT P", "ViT R"), [("a", "1", "2", "3", "4")]),
+        ([["Class", "CNN", "ViT", "", ""], ["", "P", "R", "P", "R"], ["a", "1", "2", "3", "4"]], None,
+         ("Class", "CNN P", "CNN R", "ViT P", "ViT R"), [("a", "1", "2", "3", "4")]),
+        ([["Class", "CNN", "ViT", "", ""], ["P", "R", "P", "R", ""], ["a", "1", "2", "3", "4"]], None,
+         ("Class", "CNN P", "CNN R", "ViT P", "ViT R"), [("a", "1", "2", "3", "4")]),
+        ([["Class", "F1", "Class", "F1"], ["a", "1", "b", "2"], ["c", "3", "-", "-"]], None,
+         ("Class", "F1"), [("a", "1"), ("b", "2"), ("c", "3")]),
+        ([["Class", "", "F1"], ["a", "", "1"]], None, ("Class", "F1"), [("a", "1")]),
+        ([["Class", "F1"], ["", ""], ["a"]], 1, ("Class", "F1"), [("a", "")]),
+    ],
+)  # fmt: skip
+def test_the_header_of_a_grid_is_made_one_line(
+    rows: list[list[str]], given: int | None, names: tuple[str, ...], body: list[tuple[str, ...]]
+) -> None:
+    made = rows_of(*rows, header=given)
+    assert (made.names, [row.cells for row in made.body]) == (names, body)
+    assert made.header == int(bool(names))
+    assert made.width == len(body[0])
+    assert made.column(0) == [cells[0] for cells in body]
+    lines = [row.lines for row in made.body]
+    assert all(len(line) == made.width and len(set(line)) == 1 for line in lines)
+
+
+def test_rows_and_columns_exchanged_keep_their_lines() -> None:
+    table = rows_of(["Model", "a", "b"], ["CNN", "0.1", "0.2"], ["ViT", "0.3", "0.4"], header=1)
+    flipped = grid.flip(table, "class")
+    assert [(row.cells, row.lines) for row in flipped.rows] == [
+        (("class", "CNN", "ViT"), (1, 2, 3)),
+        (("a", "0.1", "0.3"), (1, 2, 3)),
+        (("b", "0.2", "0.4"), (1, 2, 3)),
+    ]
+    assert (flipped.header, flipped.flipped, grid.flip(flipped, "x").flipped) == (1, True, False)
+    assert [(row.cells, row.lines) for row in grid.with_labels(table).rows][1] == (("", "CNN", "0.1", "0.2"), (2,) * 4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([["Class", "F1"], ["a", "0.5"]], (0, (), (1,), (), None)),
+        ([["Class", "F1", "Support"], ["a", "0.5", "7"]], (0, (), (1,), (2,), None)),
+        ([["Class", "F1", "Support"], ["a", "0.5", "7.5"]], (0, (), (1,), (), None)),
+        ([["Model", "Class", "F1"], ["c", "a", "0.5"]], (1, (0,), (2,), (), None)),
+        ([["#", "Class", "F1"], ["1", "a", "0.5"]], (1, (), (2,), (), None)),
+        ([["Class", "F1"], ["1", "0.5"]], (0, (), (1,), (), None)),
+        ([["x", "F1"], ["1", "0.5"]], (0, (), (1,), (), None)),
+        ([["x", "F1"], ["1.5", "0.5"]], None),
+        ([["x"], ["1"]], None),
+        ([["Class", "Correct", "Total", "Acc"], ["a", "5", "10", "0.5"]], (0, (), (3,), (2,), 1)),
+        ([["Class", "Acc", "Time"], ["a", "0.5", "3"]], (0, (), (1,), (), None)),
+        ([["Class", "Acc", "std"], ["a", "0.5", "0.1"]], (0, (), (1,), (), None)),
+        ([["Class", "Acc", "gain"], ["a", "0.5", "+0.1"]], (0, (), (1,), (), None)),
+        ([["Class", "CNN", "area"], ["a", "0.5", "101"]], (0, (), (1,), (), None)),
+        ([["Class", "CNN", "area"], ["a", "0.5", "100"]], (0, (), (1, 2), (), None)),
+        ([["Class", "Train", "Test", "CNN"], ["a", "150", "101", "90"]], (0, (), (3,), (2,), None)),
+        ([["Class", "Acc", "Note"], ["a", "0.5", "x"]], (0, (), (1,), (), None)),
+    ],
+)
+def test_the_columns_of_a_grid_are_sorted_by_what_they_hold(rows: list[list[str]], expected: Any) -> None:
+    columns = roles.columns_of(rows_of(*rows, header=1))
+    if columns is None:
+        assert expected is None
+    else:
+        values = tuple(index for index, _ in columns.values)
+        assert (columns.label, columns.groups, values, columns.sizes, columns.correct) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "no printed result was understood; lines such as"),
+        ("Accuracy ~ 95", "no printed result was understood; lines such as"),
+    ],
+)
+def test_a_text_without_results_is_refused(text: str, error: str) -> None:
+    with pytest.raises(ValueError, match=f"^{error}"):
+        read(text)
+
+
+def test_a_number_keeps_its_digits_and_its_sign() -> None:
+    assert parse("83.50 %", 4) == Printed(text="83.50 %", line=4, digits=8350, decimals=4, percent=True)
+    assert everything(read("Accuracy of sea: 83.50 %"))[-1] == "  1 sea accuracy 83.50 % (Accuracy of sea)"
