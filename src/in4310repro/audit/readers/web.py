@@ -37,14 +37,17 @@ class _Tables(HTMLParser):
             given = dict(attrs)
             self.cell = (_span(given.get("colspan")), _span(given.get("rowspan")))
             self.text = ""
-        self.caption = tag == "caption" if self.tables else False
+        # What is bold in a caption is of it.
+        if tag in ("caption", "table", "tr", "td", "th"):
+            self.caption = tag == "caption"
 
     def handle_endtag(self, tag: str) -> None:
         if tag in ("td", "th", "tr", "table"):
             self._close()
         if tag == "table" and self.spans:
             self.spans[-1][1] = self.getpos()[0]
-        self.caption = False
+        if tag in ("caption", "table"):
+            self.caption = False
 
     def handle_data(self, data: str) -> None:
         if self.cell:
