@@ -1042,6 +1042,45 @@ The weakest classes | partial True
   5 dune accuracy 0.3 (dune Accuracy)
   6 bay accuracy 0.4 (bay Accuracy)
 """,
+    "classes below a mean that stands first": """
+Mean accuracy: 0.86
+Accuracy of dune: 0.81
+Accuracy of bay: 0.91
+----
+as label lines
+the table from line 1
+  1 <unnamed> accuracy 0.86 (Mean accuracy)
+  2 dune accuracy 0.81 (Accuracy of dune)
+  3 bay accuracy 0.91 (Accuracy of bay)
+""",
+    "a line below a mean of two classes": """
+Accuracy of dune: 0.81
+Accuracy of bay: 0.91
+Mean accuracy: 0.86
+Accuracy of sea: 0.4
+----
+as label lines
+the table from line 1
+  1 dune accuracy 0.81 (Accuracy of dune)
+  2 bay accuracy 0.91 (Accuracy of bay)
+  3 <unnamed> accuracy 0.86 (Mean accuracy)
+  aside 4 sea accuracy 0.4 (Accuracy of sea)
+""",
+    "lines that speak of no class": """
+Accuracy of dune: 0.81
+Accuracy of bay: 0.91
+Accuracy of random guessing: 0.16
+Accuracy of class mean of natural scenes: 0.8
+Accuracy of sea: 0.86
+----
+as label lines
+the table from line 1
+  1 dune accuracy 0.81 (Accuracy of dune)
+  2 bay accuracy 0.91 (Accuracy of bay)
+  5 sea accuracy 0.86 (Accuracy of sea)
+  aside 3 random guessing accuracy 0.16 (Accuracy of random guessing)
+  aside 4 mean of natural scenes accuracy 0.8 (Accuracy of class mean of natural scenes)
+""",
 }
 
 

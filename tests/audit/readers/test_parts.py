@@ -8,7 +8,7 @@ import pytest
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
 from in4310repro.audit.readers import aligned, delimited, grid, matrices, roles, web
 from in4310repro.audit.readers.drafts import Draft, default_average
-from in4310repro.audit.readers.files import decoded
+from in4310repro.audit.readers.files import _binary, decoded
 from in4310repro.audit.readers.listing import show
 from in4310repro.audit.readers.logs import running
 from in4310repro.audit.readers.numbers import parse
@@ -203,6 +203,49 @@ def test_what_a_program_prints_while_it_runs_is_no_result() -> None:
 def test_a_text_is_read_in_each_encoding(encoding: str) -> None:
     text = "Accuracy of café: 83 %"
     assert decoded(text.encode(encoding)) == text
+
+
+def zeros(length: int, places: range) -> bytes:
+    """Letters with zeros at some places."""
+    return bytes(0 if index in places else 97 for index in range(length))
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (b"\0a\0b", "utf-16-be"),
+        (b"a\0b\0", "utf-16-le"),
+        (b"\0a\0", "utf-8"),
+        (b"a\0b", "utf-8"),
+        (zeros(10, range(0, 4, 2)), "utf-16-be"),
+        (zeros(10, range(1, 5, 2)), "utf-16-le"),
+        (zeros(12, range(0, 4, 2)), "utf-8"),
+        (zeros(12, range(1, 5, 2)), "utf-8"),
+        (zeros(10, range(2)), "utf-8"),
+        (zeros(1100, range(0, 334, 2)), "utf-16-be"),
+        (zeros(1100, range(1, 335, 2)), "utf-16-le"),
+        (zeros(1100, range(0, 332, 2)), "utf-8"),
+        (zeros(1100, range(1000, 1100)), "utf-8"),
+    ],
+)
+def test_zeros_in_every_second_of_the_first_bytes_are_utf_16(content: bytes, encoding: str) -> None:
+    assert decoded(content) == content.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("text", "binary"),
+    [
+        ("x" * 99 + "\x01", False),
+        ("x" * 98 + "\x01", True),
+        ("x" * 98 + "\x1f", True),
+        ("x" * 98 + " ", False),
+        ("\t\n\r\f\v\x1b\b", False),
+        ("\x01" * 200 + "x" * 19_800 + "\x01" * 99, False),
+        ("\x01" * 201 + "x" * 99_999, True),
+    ],
+)
+def test_a_text_has_few_control_characters(text: str, binary: bool) -> None:
+    assert _binary(text) is binary
 
 
 def test_a_draft_keeps_each_class_and_each_summary_once() -> None:
@@ -401,6 +444,12 @@ def rows_of(*rows: Sequence[str], header: int | None = None) -> grid.Grid:
          ("Class", "CNN P", "CNN R", "ViT P", "ViT R"), [("a", "1", "2", "3", "4")]),
         ([["Class", "F1", "Class", "F1"], ["a", "1", "b", "2"], ["c", "3", "-", "-"]], None,
          ("Class", "F1"), [("a", "1"), ("b", "2"), ("c", "3")]),
+        ([["Part", "F1", "Part", "F1"], ["a", "1", "b", "2"]], 1,
+         ("Part", "F1", "Part", "F1"), [("a", "1", "b", "2")]),
+        ([["Class", "F1", "Class", "AP"], ["a", "1", "b", "2"]], 1,
+         ("Class", "F1", "Class", "AP"), [("a", "1", "b", "2")]),
+        ([["Class", "", ""], ["", "Net", ""], ["", "P", "R"], ["a", "1", "2"]], 3,
+         ("Class", "Net P", "Net R"), [("a", "1", "2")]),
         ([["Class", "", "F1"], ["a", "", "1"]], None, ("Class", "F1"), [("a", "1")]),
         ([["Class", "F1"], ["", ""], ["a"]], 1, ("Class", "F1"), [("a", "")]),
     ],
@@ -475,3 +524,30 @@ def test_a_text_without_results_is_refused(text: str, error: str) -> None:
 def test_a_number_keeps_its_digits_and_its_sign() -> None:
     assert parse("83.50 %", 4) == Printed(text="83.50 %", line=4, digits=8350, decimals=4, percent=True)
     assert everything(read("Accuracy of sea: 83.50 %"))[-1] == "  1 sea accuracy 83.50 % (Accuracy of sea)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "skipped", "found"),
+    [
+        (["text", "class,acc", "a,0.5", "b,n/a", "", "Other:", "class,f1", "c,0.6"], (), [(2, 3, 4), (7, 8)]),
+        (["class,acc", "a,0.5", "class,f1", "c,0.6"], (), [(1, 2), (3, 4)]),
+        (["class,acc", "a,0.5"], (1,), []),
+        (["class,acc", "a,0.5"], (2,), []),
+        (["class,acc", "a,0.5", "b,0.6"], (3,), [(1, 2)]),
+        (["class;acc", "a;0,5"], (), [(1, 2)]),
+        (["class,acc"], (), []),
+    ],
+)
+@pytest.mark.parametrize("spaces", [False, True])
+def test_tables_begin_at_their_headers_and_leave_out_what_others_have_read(
+    lines: list[str], skipped: tuple[int, ...], found: list[tuple[int, ...]], spaces: bool
+) -> None:
+    if spaces:
+        lines = [line.replace(",", "  ").replace(";", "  ") for line in lines]
+    reader = aligned.aligned_grids if spaces else delimited.delimited_grids
+    grids = list(reader(lines, frozenset(skipped)))
+    assert [tuple(row.lines[0] for row in each.rows) for each in grids] == found
+    assert all(each.header == 1 for each in grids)
+    assert {each.reader for each in grids} <= {"aligned table" if spaces else "delimited table"}
+    if len(lines) == 8:
+        assert [each.title for each in grids] == ["text", "Other"]

@@ -41,10 +41,10 @@ def decoded(content: bytes) -> str:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
     # Latin letters in UTF-16 without a mark: every second byte is zero.
-    if len(content) >= 4 and content[:1000:2].count(0) * 3 > len(content[:1000:2]):
-        return content.decode("utf-16-be", errors="replace")
-    if len(content) >= 4 and content[1:1000:2].count(0) * 3 > len(content[1:1000:2]):
-        return content.decode("utf-16-le", errors="replace")
+    head = content[:1000]
+    for bytes_of, encoding in ((head[::2], "utf-16-be"), (head[1::2], "utf-16-le")):
+        if len(content) >= 4 and bytes_of.count(0) * 3 > len(bytes_of):
+            return content.decode(encoding, errors="replace")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

@@ -130,11 +130,7 @@ def _one_header(table: Grid) -> Grid:
         return table
     upper, *lower = [list(row.cells) for row in table.rows[: table.header]]
     lower = [_shifted(row, table.width) for row in lower]
-    levels = [_spread(upper, lower[0]), *lower[:-1], lower[-1]]
-    levels = [
-        levels[0],
-        *[_spread(level, levels[-1]) if index < len(lower) - 1 else level for index, level in enumerate(lower)],
-    ]
+    levels = [_spread(upper, lower[0]), *[_spread(level, lower[-1]) for level in lower[:-1]], lower[-1]]
     names = [" ".join(dict.fromkeys(part for part in parts if part)) for parts in zip(*levels, strict=True)]
     header = Row(cells=tuple(names), lines=table.rows[table.header - 1].lines)
     return replace(table, rows=(header, *table.body), header=1)
