@@ -1081,6 +1081,167 @@ the table from line 1
   aside 3 random guessing accuracy 0.16 (Accuracy of random guessing)
   aside 4 mean of natural scenes accuracy 0.8 (Accuracy of class mean of natural scenes)
 """,
+    "JSON lists of objects": """
+[
+ {
+  "model": {
+   "name": "cnn"
+  },
+  "test_accuracy": 0.9,
+  "class_recall": {
+   "dune": 0.8,
+   "bay": 0.7,
+   "macro avg": 0.75
+  }
+ },
+ {
+  "model": {
+   "name": "vit"
+  },
+  "test_accuracy": 0.8,
+  "class_recall": {
+   "dune": 0.6,
+   "bay": 0.5,
+   "accuracy": 0.55
+  }
+ }
+]
+----
+as JSON
+1
+  6 <overall> accuracy 0.9 (test_accuracy)
+  8 dune recall 0.8 (dune)
+  9 bay recall 0.7 (bay)
+  10 <macro> recall 0.75 (macro avg)
+2
+  17 <overall> accuracy 0.8 (test_accuracy)
+  19 dune recall 0.6 (dune)
+  20 bay recall 0.5 (bay)
+  21 <overall> accuracy 0.55 (accuracy)
+""",
+    "JSON keys of a measure and a class each": """
+{
+ "run": {
+  "acc_dune": 0.8,
+  "acc_bay": 0.7,
+  "acc_sea": 0.6,
+  "macro_acc": 0.7
+ }
+}
+----
+as JSON
+run
+  3 dune accuracy 0.8 (acc_dune)
+  4 bay accuracy 0.7 (acc_bay)
+  5 sea accuracy 0.6 (acc_sea)
+  6 <macro> accuracy 0.7 (macro_acc)
+""",
+    "names before several values": """
+Class: 4 precision: 0.7 recall: 0.6
+f: precision 0.91, recall 0.88
+Per-class accuracy: plane: 0.85
+dune: accuracy: 0.83
+----
+as label lines
+the table from line 1
+  1 4 precision 0.7 (precision)
+  1 4 recall 0.6 (recall)
+  2 f precision 0.91 (precision)
+  2 f recall 0.88 (recall)
+  4 dune accuracy 0.83 (accuracy)
+""",
+    "a matrix of the same names in another order beside sizes": """
+| Class | Recall | Samples |
+|---|---|---|
+| dune | 0.90 | 20 |
+| bay | 0.90 | 10 |
+
+      bay  dune
+bay     9     1
+dune    2    18
+----
+as Markdown table, confusion matrix
+the table from line 1 | sizes {'dune': 20, 'bay': 10}
+  3 dune recall 0.90 (dune Recall)
+  4 bay recall 0.90 (bay Recall)
+the confusion matrix from line 6
+  7 counts of bay, dune: 9 1; 2 18
+""",
+    "networks over all classes, at their best epoch": """
+| Model | Best accuracy | Test accuracy | mAP50 | mAP |
+|---|---|---|---|---|
+| CNN | 0.93 | 0.91 | 0.8 | 0.6 |
+| ViT | 0.95 | 0.94 | 0.7 | 0.5 |
+----
+as Markdown table
+CNN | boxes True
+  3 <overall> accuracy 0.93 (Best accuracy)
+CNN · test | set test | boxes True
+  3 <overall> accuracy 0.91 (Test accuracy)
+CNN mAP50 | boxes True
+  3 <macro> average precision 0.8 (mAP50)
+CNN (2) | boxes True
+  3 <macro> average precision 0.6 (mAP)
+ViT | boxes True
+  4 <overall> accuracy 0.95 (Best accuracy)
+ViT · test | set test | boxes True
+  4 <overall> accuracy 0.94 (Test accuracy)
+ViT mAP50 | boxes True
+  4 <macro> average precision 0.7 (mAP50)
+ViT (2) | boxes True
+  4 <macro> average precision 0.5 (mAP)
+""",
+    "one value a row with a blank": """
+| Class | Metric | Value |
+|---|---|---|
+| dune | precision | 0.8 |
+| dune | recall | |
+| bay | precision | 0.7 |
+| bay | recall | 0.6 |
+----
+as Markdown table
+the table from line 1
+  3 dune precision 0.8 (dune precision)
+  5 bay precision 0.7 (bay precision)
+  6 bay recall 0.6 (bay recall)
+""",
+    "numbers under names alone": """
+Per-class accuracy
+
+| dune | bay | mean |
+|---|---|---|
+| 0.83 | 0.91 | 0.87 |
+----
+as Markdown table
+Per-class accuracy
+  5 dune accuracy 0.83 (dune)
+  5 bay accuracy 0.91 (bay)
+  5 <unnamed> accuracy 0.87 (mean)
+""",
+    "lists below each other of the same classes, and not": """
+Recall per class: sea 90%, ice 80%
+Precision per class: sea 91%, ice 81%
+Precision per class: sea 92%, ice 82%
+
+Per-class F1: sea 70%, ice 60%
+Per-class recall: sea 71%, fen 61%
+----
+as listed values
+Recall per class
+  1 sea recall 90% (Recall per class)
+  1 ice recall 80% (Recall per class)
+  2 sea precision 91% (Precision per class)
+  2 ice precision 81% (Precision per class)
+Precision per class
+  3 sea precision 92% (Precision per class)
+  3 ice precision 82% (Precision per class)
+Per-class F1
+  5 sea F1 70% (Per-class F1)
+  5 ice F1 60% (Per-class F1)
+Per-class recall
+  6 sea recall 71% (Per-class recall)
+  6 fen recall 61% (Per-class recall)
+""",
 }
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
-from in4310repro.audit.readers import aligned, delimited, grid, matrices, roles, web
+from in4310repro.audit.readers import aligned, delimited, grid, latex, markdown, matrices, prose, roles, web
 from in4310repro.audit.readers.drafts import Draft, default_average
 from in4310repro.audit.readers.files import _binary, decoded
 from in4310repro.audit.readers.listing import show
 from in4310repro.audit.readers.logs import running
-from in4310repro.audit.readers.numbers import parse
+from in4310repro.audit.readers.numbers import count, images, in_percent, measured, out_of, parse
 from in4310repro.audit.readers.passes import repeated
 from in4310repro.audit.readers.pieces import named, scaled, sizes_of
 from in4310repro.audit.readers.reading import lines_of, read
@@ -551,3 +551,147 @@ def test_tables_begin_at_their_headers_and_leave_out_what_others_have_read(
     assert {each.reader for each in grids} <= {"aligned table" if spaces else "delimited table"}
     if len(lines) == 8:
         assert [each.title for each in grids] == ["text", "Other"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "counted", "spread", "size"),
+    [
+        ("0.83", "0.83", None, None, None),
+        ("83 % ± 0.5", "83 %", None, "0.5", None),
+        ("83 (0.5)", "83", None, "0.5", None),
+        ("83 (5)", "83", None, None, None),
+        ("83 (std: 5,2)", "83", None, "5,2", None),
+        ("83 (+0.5)", "83", None, None, None),
+        ("83 (n=300)", "83", None, None, 300),
+        ("83 (249/300)", "83", (249, 300), None, None),
+        ("249/300 (83 %)", "83 %", (249, 300), None, None),
+        ("249 of 300", None, (249, 300), None, None),
+    ],
+)
+def test_what_stands_beside_a_value_is_its_count_its_spread_or_a_size(
+    text: str, shown: str | None, counted: tuple[int, int] | None, spread: str | None, size: int | None
+) -> None:
+    cell = measured(text, 7)
+    assert cell is not None
+    assert (cell.printed and cell.printed.text, cell.count, cell.images) == (shown, counted, size)
+    assert (cell.spread and cell.spread.text) == spread
+    assert all(each is None or each.line == 7 for each in (cell.printed, cell.spread))
+
+
+def test_numbers_that_are_no_values_and_numbers_of_images() -> None:
+    assert [measured(text, 1) for text in ("+0.5", "-01", "007", "a", "0.5 (a) b")] == [None] * 5
+    assert [count(text) for text in ("2,421", "2.421", "2.000", "365.0", "0.5", "12a")] == [
+        2421,
+        2421,
+        2,
+        365,
+        None,
+        None,
+    ]
+    assert [out_of(text) for text in ("1/2", "1 out of 2,000", "1 of", "0.5/2")] == [(1, 2), (1, 2000), None, None]
+    far = " " * 388
+    assert [images(text) for text in ("n=30", "7 test images", "7", f"{far}  30 images x", f"{far}    30 images")] == [
+        30,
+        7,
+        None,
+        30,
+        None,
+    ]
+    plain = parse("83.5", 2)
+    assert in_percent(plain) == Printed(text="83.5", line=2, digits=835, decimals=3, percent=True)
+    assert in_percent(in_percent(plain)) == in_percent(plain)
+    powers = [(parse(text, 1).digits, parse(text, 1).decimals) for text in ("9.9e-01", "1.25e1", "5e2", "1.5E+2", ".5")]
+    assert powers == [(99, 2), (125, 1), (500, 0), (150, 0), (5, 1)]
+
+
+def test_three_lines_with_a_loss_are_a_log() -> None:
+    lines = ["loss 0.5", "text", "loss: 0.4", "the loss", "loss = 1"]
+    assert running(lines) == {1, 3, 5}
+    assert running(lines[:4]) == frozenset()
+    assert running([" " * 1989 + "epoch 1", " " * 1994 + "epoch 1"]) == {1}
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("5-fold splits", 5),
+        ("ten folds", 10),
+        ("two-fold", 2),
+        ("k = 7 folds", 7),
+        ("mean over 3 seeds", 3),
+        ("averaged over the four runs", 4),
+        ("mean of 3 apples", None),
+        (" " * 1994 + "5 fold", 5),
+        (" " * 1995 + "5 folds", None),
+        ("fold 1", None),
+        ("fold 1\nfold 2\nfold 3", 3),
+        ("fold 0\nfold 1\nfold 2", 3),
+        ("fold 2\nfold 2", None),
+    ],
+)
+def test_folds_are_those_that_a_sentence_or_numbered_lines_tell(line: str, number: int | None) -> None:
+    assert prose.folds(line.split("\n")) == number
+
+
+@pytest.mark.parametrize(
+    ("lines", "skipped", "found"),
+    [
+        (["|a|b|", "|---|---|", "|c|1|"], (), [(1, [("a", "b"), ("c", "1")])]),
+        (["text", "a|b", "---|---", "c|1", "text"], (), [(1, [("a", "b"), ("c", "1")])]),
+        (["|a|b|", "|---|---|"], (), []),
+        (["|a|b|", "|c|1|", "|d|2|"], (), []),
+        (["|---|---|", "|a|b|", "|c|1|"], (), []),
+        (["|a|b|", "|---|---|", "|c|1|"], (1,), []),
+        (["|a|b|", "|---|---|", "|c|1|", "|d|2|"], (4,), [(1, [("a", "b"), ("c", "1")])]),
+        (
+            ["|a|b|", "|---|---|", "|c|1|", "|d|e|", "|---|---|", "|f|2|"],
+            (),
+            [(1, [("a", "b"), ("c", "1")]), (1, [("d", "e"), ("f", "2")])],
+        ),
+        (
+            ["+---+---+", "| a | b |", "+===+===+", "| c | 1 |", "+---+---+", "| d | 2 |", "+---+---+"],
+            (),
+            [(1, [("a", "b"), ("c", "1"), ("d", "2")])],
+        ),
+        (["> │ a\\|b │ c │", "├───┼───┤", "│ d │ 1 │"], (), [(1, [("a|b", "c"), ("d", "1")])]),
+        (["Network | B", "Class | F1", "---|---", "c | 1"], (), [(2, [("Network", "B"), ("Class", "F1"), ("c", "1")])]),
+    ],
+)
+def test_tables_of_bars_have_a_line_below_their_header(
+    lines: list[str], skipped: tuple[int, ...], found: list[Any]
+) -> None:
+    made = list(markdown.markdown_grids(lines, frozenset(skipped)))
+    if found and found[0][0] == 2:
+        # Two header rows are one.
+        assert [(each.header, each.names) for each in made] == [(1, ("Network Class", "B F1"))]
+    else:
+        assert [(each.header, [row.cells for row in each.rows]) for each in made] == found
+    assert all(lines[number - 1].count(row.cells[-1]) for each in made for row in each.body for number in row.lines)
+
+
+def test_latex_is_read_from_the_columns_to_the_end() -> None:
+    text = r"""text
+\begin{tabular}[t]{l|p{2cm}} Class & \multicolumn{2}{c}{Net \& more} & F1 \\ \hline
+\multirow{2}{*}{a} & 0.1 &
+0.2 & {\bf 0.3}\\[2pt] % & 0.9
+ & 0.4\% & $0.5 \pm 0.1$ & \textbf{\emph{0.6}} \tabularnewline
+\multirow{-3}{*}{b} & 1 & 2 & 3 \\
+& 4 & 5 & 6 \\
+& 7 & 8 & 9 \\
+& 10 & 11 & 12
+\end{tabular}
+\caption[short]{The \textbf{caption}.} after"""
+    (made,) = latex.latex_grids(text.split("\n"), frozenset())
+    assert made.title == "The caption ."
+    assert [(row.lines[0], row.cells) for row in made.rows] == [
+        (2, ("Class", "Net & more", "", "F1")),
+        (4, ("a", "0.1", "0.2", "0.3")),
+        (5, ("a", "0.4%", "0.5 ± 0.1", "0.6")),
+        (6, ("b", "1", "2", "3")),
+        (7, ("b", "4", "5", "6")),
+        (8, ("b", "7", "8", "9")),
+        (10, ("", "10", "11", "12")),
+    ]
+    assert list(latex.latex_grids(text.split("\n"), frozenset({2}))) == []
+    assert list(latex.latex_grids(text.split("\n")[:9], frozenset())) == []
+    assert [latex._closing(each) for each in ("{a}b", "{a{b}}c", "[a]", "{a")] == [2, 5, 2, 1]
