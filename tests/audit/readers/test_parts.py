@@ -15,7 +15,10 @@ from in4310repro.audit.readers.numbers import count, images, in_percent, measure
 from in4310repro.audit.readers.passes import repeated
 from in4310repro.audit.readers.pieces import named, scaled, sizes_of
 from in4310repro.audit.readers.reading import lines_of, read
+from in4310repro.audit.readers.subjects import Subject, pure, subject
 from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.toml_files import read_toml
+from in4310repro.audit.readers.words import heading
 from tests.audit.readers.described import everything
 
 M, A = Measure, Average
@@ -695,3 +698,196 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
     assert list(latex.latex_grids(text.split("\n"), frozenset({2}))) == []
     assert list(latex.latex_grids(text.split("\n")[:9], frozenset())) == []
     assert [latex._closing(each) for each in ("{a}b", "{a{b}}c", "[a]", "{a")] == [2, 5, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "skipped", "found"),
+    [
+        (["Of all", "[[1 2]", " [3 4]]"], (), [(2, 3, "Of all", "0 1", "1 2; 3 4")]),
+        (["[[1, 2], [3, 4]]", "[[5, 6], [7, 8]]"], (2,), [(1, 1, "", "0 1", "1 2; 3 4")]),
+        (["x = [[1, 2],", "[3, 4],", "", "[5, 6]]"], (), []),
+        (["[[1, 2],", "text", "[3, 4]]"], (), []),
+        (["array([[1, 2],", "       [3, 4]])", "end"], (), [(1, 2, "", "0 1", "1 2; 3 4")]),
+        (["  sea ice", "sea 1 2", "ice 3 4"], (), [(1, 3, "", "sea ice", "1 2; 3 4")]),
+        (["  sea ice", "sea 1 2", "bay 3 4"], (), []),
+        (["  sea ice", "sea 1 2"], (), []),
+        (["  sea ice", "sea 1 2 3", "ice 3 4 7"], (), []),
+        (["  sea ice all", "sea 1 2 3", "ice 3 4 7"], (), [(1, 4, "", "sea ice", "1 2; 3 4")]),
+        (["  0 1", "0 5 6", "1 7 8"], (), [(1, 3, "", "0 1", "5 6; 7 8")]),
+        (["  1 2", "1 5 6", "2 7 8"], (), [(1, 3, "", "1 2", "5 6; 7 8")]),
+        (["  3 4", "3 5 6", "4 7 8"], (), []),
+        (["Prediction sea ice", "sea 1 2", "ice 3 4"], (), [(1, 3, "", "sea ice", "1 3; 2 4")]),
+        (["Confusion", "", "1 2", "3 4", "5 6"], (), [(3, 4, "Confusion", "0 1", "1 2; 3 4")]),
+        (["Confusion", "1 2"], (), []),
+        (["Confusion", "", "", "", "1 2", "3 4"], (), []),
+        (["Something", "1 2", "3 4"], (), []),
+        (["a b <-- classified as", "1 2 | a = sea", "3 4 | b = ice"], (), [(1, 3, "", "sea ice", "1 2; 3 4")]),
+        (["a b <-- classified as", "1 2 | a = sea"], (), []),
+        (["[[1 2] 50% [class: sea]", "[3 4]] [class: ice]"], (), [(1, 2, "", "sea ice", "1 2; 3 4")]),
+    ],
+)
+def test_matrices_are_found_in_each_form(lines: list[str], skipped: tuple[int, ...], found: list[Any]) -> None:
+    result = matrices.read_matrices(lines, frozenset(skipped))
+    made = []
+    for piece in result.pieces:
+        matrix = piece.table.matrix
+        assert matrix is not None
+        rows = "; ".join(" ".join(cell.text for cell in row) for row in matrix.rows)
+        name = "" if piece.table.name == f"the confusion matrix from line {piece.first}" else piece.table.name
+        made.append((piece.first, piece.last, name, " ".join(matrix.classes), rows))
+    assert made == found
+    assert result.lines == {line for first, last, *_ in found for line in range(first, last + 1)}
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("Accuracy of sea", Subject(measure=M.ACCURACY, class_name="sea")),
+        ("Accuracy of class 3", Subject(measure=M.ACCURACY, class_name="3")),
+        ("sea accuracy", Subject(measure=M.ACCURACY, class_name="sea", clear=False)),
+        ("class sea accuracy", Subject(measure=M.ACCURACY, class_name="sea")),
+        ("Test accuracy of sea", Subject(measure=M.ACCURACY, class_name="sea", image_set="test")),
+        ("Accuracy of sea on the test set", Subject(measure=M.ACCURACY, class_name="sea", image_set="test")),
+        ("Accuracy of train", Subject(measure=M.ACCURACY, class_name="train", clear=False)),
+        ("train AP", Subject(measure=M.AVERAGE_PRECISION, class_name="train", clear=False)),
+        ("Accuracy of the 30 test images", Subject(measure=M.ACCURACY, average=A.OVERALL, image_set="test", images=30)),
+        ("Accuracy of ResNet", Subject(measure=M.ACCURACY, average=A.OVERALL, network="ResNet")),
+        ("ResNet accuracy", Subject(measure=M.ACCURACY, average=A.OVERALL, network="ResNet")),
+        ("Best accuracy", Subject(measure=M.ACCURACY, average=A.OVERALL, best=True)),
+        ("Mean accuracy of sea and ice", Subject(measure=M.ACCURACY, average=A.UNNAMED, network="sea and ice")),
+        ("AP of all classes", Subject(measure=M.AVERAGE_PRECISION, average=A.MACRO)),
+        ("Accuracy of all 6 classes", Subject(measure=M.ACCURACY, average=A.UNNAMED)),
+        ("Class accuracy", Subject(measure=M.ACCURACY, average=A.UNNAMED)),
+        ("mAP@0.5", Subject(measure=M.AVERAGE_PRECISION, average=A.MACRO, threshold="50")),
+        ("F1 (macro)", Subject(measure=M.F1, average=A.MACRO)),
+        ("Precision", Subject(measure=M.PRECISION)),
+        ("Loss", Subject(measure=M.OTHER, threshold="loss")),
+        ("Accuracy gain", None),
+        ("sea 5 % accuracy", None),
+        ("sea", None),
+    ],
+)
+def test_a_label_tells_all_of_its_subject(label: str, expected: Subject | None) -> None:
+    assert subject(label) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("sea", Subject(measure=M.RECALL, class_name="sea")),
+        ("class 3", Subject(measure=M.RECALL, class_name="3")),
+        ("Mean", Subject(measure=M.RECALL, average=A.UNNAMED)),
+        ("Test set (n=30)", Subject(measure=M.RECALL, class_name="Test set (n=30)")),
+        ("30 test images", Subject(measure=M.RECALL, class_name="30 test images")),
+        ("Test set", Subject(measure=M.RECALL, average=A.OVERALL, image_set="test")),
+    ],
+)
+def test_below_a_heading_a_name_alone_is_a_subject(label: str, expected: Subject) -> None:
+    assert subject(label, M.RECALL) == expected
+    assert pure(label) is None
+
+
+TOML = """
+[[table]]
+name = "one"
+image_set = "test"
+total = 30
+overall_accuracy = "0.88"
+mean_accuracy = "0.85"
+[table.accuracy]
+dune = "0.8"
+bay = "0.90"
+[table.sizes]
+dune = 10
+bay = 20
+
+[[table]]
+average_precision = ["71.5 %", "72.5 %"]
+mean_average_precision = "72.0 %"
+f1 = ["50", "60"]
+"""
+
+
+def test_sections_of_toml_are_tables() -> None:
+    one, two = read_toml(TOML)
+    assert (one.first, one.last, one.reader, two.first, two.last) == (6, 10, "TOML", 16, 18)
+    assert (one.table.name, one.table.image_set, one.table.total) == ("one", "test", 30)
+    assert one.table.sizes == {"dune": 10, "bay": 20}
+    assert (two.table.name, two.table.image_set, two.table.total, two.table.sizes) == ("table 2", None, None, {})
+    told = [
+        (
+            each.class_name or each.average,
+            each.measure,
+            each.printed.text,
+            each.printed.line,
+            each.printed.percent,
+            each.label,
+        )
+        for piece in (one, two)
+        for each in piece.table.values
+    ]
+    assert told == [
+        ("dune", "accuracy", "0.8", 9, False, "accuracy dune"),
+        ("bay", "accuracy", "0.90", 10, False, "accuracy bay"),
+        ("macro", "accuracy", "0.85", 7, False, "accuracy mean"),
+        ("overall", "accuracy", "0.88", 6, False, "accuracy mean"),
+        ("1", "average precision", "71.5 %", 16, True, "average precision 1"),
+        ("2", "average precision", "72.5 %", 16, True, "average precision 2"),
+        ("macro", "average precision", "72.0 %", 17, True, "average precision mean"),
+        ("1", "F1", "50", 18, True, "F1 1"),
+        ("2", "F1", "60", 18, True, "F1 2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("a = ", "not valid TOML: "),
+        ("table = 3", r"unknown TOML keys table; \[\[table\]\] sections with keys and strings are valid"),
+        ("table = [3]", "unknown TOML keys table;"),
+        ("a = 1\n[[table]]", r"unknown TOML keys \['a'\];"),
+        (
+            "[[table]]\nb = 1\na = 1",
+            "table 1: unknown key a, b; valid are name, image_set, overall_accuracy, sizes, total,",
+        ),
+        ("[[table]]\naccuracy = 3", "table 1: accuracy is 3; a list of strings, or strings by class, are valid"),
+        ("[[table]]\n[table.accuracy]\n' ' = '1'", "table 1: accuracy has an empty class name; a name is valid"),
+        ("[[table]]\naccuracy = [0.5]", "table 1: accuracy 0.5 is no string; write"),
+        ("[[table]]\naccuracy = [1]", "table 1: accuracy 1 is no string; write"),
+        ("[[table]]\naccuracy = ['x']", "table 1: accuracy 'x' is no number; 0.9882 and 98.82 % are valid"),
+        ("[[table]]\naccuracy = ['1/2']", "table 1: accuracy '1/2' is no number;"),
+        ("[[table]]\ntotal = true", "table 1: total is True; a whole number is valid"),
+        ("[[table]]\ntotal = -1", "table 1: total is -1; a whole number is valid"),
+        ("[[table]]\n[table.sizes]\na = 'x'", "table 1: size of class a is 'x'; a whole number is valid"),
+    ],
+)
+def test_other_toml_is_refused(text: str, error: str) -> None:
+    with pytest.raises(ValueError, match=f"^{error}"):
+        read_toml(text)
+
+
+def test_toml_by_measure_is_read_with_the_lines_of_its_numbers() -> None:
+    (piece,) = read_toml("[recall]\nsea = 0.50\nice = 1\nnew = true\n")
+    assert piece.reader == "TOML"
+    assert [(each.class_name, each.printed.text, each.printed.line) for each in piece.table.values] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Test accuracy (%)", (M.ACCURACY, None, "test", True, "", False, "")),
+        ("val mAP50-95", (M.AVERAGE_PRECISION, A.MACRO, "val", False, "50:95", False, "")),
+        ("AP@.5 sea", (M.AVERAGE_PRECISION, None, None, False, "50", False, "sea")),
+        ("weighted mAP", (M.AVERAGE_PRECISION, A.WEIGHTED, None, False, "", False, "")),
+        ("avg / total", (None, A.UNNAMED, None, False, "", False, "")),
+        ("mean F1", (M.F1, A.UNNAMED, None, False, "", False, "")),
+        ("samples avg", (None, None, None, False, "", True, "")),
+        ("P", (M.PRECISION, None, None, False, "", False, "")),
+        ("Recall of Sea (big)", (M.RECALL, None, None, False, "", False, "Sea (big)")),
+        ("**Recall** _sea_", (M.RECALL, None, None, False, "", False, "_sea_")),
+    ],
+)
+def test_a_heading_is_taken_apart(text: str, told: tuple[Any, ...]) -> None:
+    of = heading(text)
+    assert (of.measure, of.average, of.image_set, of.percent, of.threshold, of.samples, of.rest) == told
+    assert of.summary == (not of.rest and (of.average is not None or of.samples))
