@@ -50,6 +50,14 @@ def test_a_damaged_pdf_is_one_error(tmp_path: Path) -> None:
         read(file)
 
 
+def test_a_pdf_of_pictures_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pypdf")
+    file = tmp_path / "report.pdf"
+    file.write_bytes(pdf_of([]))
+    with pytest.raises(ValueError, match=r"report.pdf is a PDF without text: its pages are images; a PDF with text"):
+        read(file)
+
+
 def test_a_pdf_without_pypdf_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pypdf", None)
     file = tmp_path / "report.pdf"

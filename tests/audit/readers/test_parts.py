@@ -9,6 +9,7 @@ from in4310repro.audit.document import Average, Document, Measure, Printed, Tabl
 from in4310repro.audit.readers import aligned, delimited, grid, latex, markdown, matrices, prose, roles, web
 from in4310repro.audit.readers.drafts import Draft, default_average
 from in4310repro.audit.readers.files import _binary, decoded
+from in4310repro.audit.readers.labels import read_labels
 from in4310repro.audit.readers.listing import show
 from in4310repro.audit.readers.logs import running
 from in4310repro.audit.readers.numbers import count, images, in_percent, measured, out_of, parse
@@ -517,6 +518,10 @@ def test_the_columns_of_a_grid_are_sorted_by_what_they_hold(rows: list[list[str]
     [
         ("", "no printed result was understood; lines such as"),
         ("Accuracy ~ 95", "no printed result was understood; lines such as"),
+        (
+            "\nStd of accuracy: 4 %",
+            "no printed result was understood; line 2, 'Std of accuracy: 4 %': looks like a measure",
+        ),
     ],
 )
 def test_a_text_without_results_is_refused(text: str, error: str) -> None:
@@ -894,3 +899,26 @@ def test_a_heading_is_taken_apart(text: str, told: tuple[Any, ...]) -> None:
     of = heading(text)
     assert (of.measure, of.average, of.image_set, of.percent, of.threshold, of.samples, of.rest) == told
     assert of.summary == (not of.rest and (of.average is not None or of.samples))
+
+
+@pytest.mark.parametrize("between", range(5))
+def test_names_are_read_up_to_two_lines_of_words_below_their_heading(between: int) -> None:
+    lines = ["Accuracy of each class:", *["some words"] * between, "dune: 83 %"]
+    values, unread = read_labels(lines, frozenset())
+    assert [(value.subject.class_name, value.line) for value in values] == [("dune", between + 2)] * (between < 3)
+    assert unread == []
+    assert read_labels(lines, frozenset({1}))[0] == []
+
+
+@pytest.mark.parametrize(("above", "below", "title"), [(8, 0, "T"), (9, 0, ""), (0, 5, "T"), (0, 6, "")])
+def test_a_caption_of_latex_stands_near_its_table_alone(above: int, below: int, title: str) -> None:
+    table = [r"\begin{tabular}{ll}", r"Class & F1 \\", r"sea & 0.5 \\", r"\end{tabular}"]
+    caption = r"\caption{T}"
+    if above:
+        lines = [caption, *["x"] * (above - 1), *table]
+    else:
+        lines = [*table, *["x"] * (below - 1), caption, r"other & row \\"]
+    (made,) = latex.latex_grids(lines, frozenset())
+    assert made.title == title
+    assert [row.cells for row in made.rows] == [("Class", "F1"), ("sea", "0.5")]
+    assert list(latex.latex_grids([table[0], table[3]], frozenset())) == []
