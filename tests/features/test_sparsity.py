@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.features.sparsity import Counts, count, make_dense
+from in4310repro.features.sparsity import Counts, count, make_dense, widen
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -69,3 +69,13 @@ def test_only_values_that_do_not_fill_their_memory_are_copied() -> None:
         assert dense.is_contiguous()
         assert not dense.is_neg()
         assert torch.equal(dense, scattered)
+
+
+def test_halves_are_widened_and_counts_on_a_cpu_are_plain_numbers() -> None:
+    for dtype in (torch.float16, torch.bfloat16):
+        assert widen(torch.ones(2, dtype=dtype)).dtype == torch.float32
+    for dtype in (torch.float32, torch.float64):
+        values = torch.ones(2, dtype=dtype)
+        assert widen(values) is values
+        counts = count(values)
+        assert {type(part) for part in vars(counts).values()} == {int}
