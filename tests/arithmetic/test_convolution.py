@@ -46,12 +46,13 @@ Step = tuple[int, Floats, Floats]  # number, factors
 
 @dataclass(frozen=True)
 class Order:
-    """Steps of a segment and of a part, where the bias comes in, and which steps count."""
+    """Steps of a segment and of a part, where the bias comes in, which steps count, and how many are few."""
 
     segment: int = 128
     part: Callable[[int], int] = part_of
     bias_last: bool = False
     count_inside: bool = False
+    few: int = 32
 
 
 OTHER_ORDERS = {
@@ -68,6 +69,12 @@ def segmented(steps: list[Step], number: int, start: Floats, order: Order, depth
     """The chain over segments of chains over parts of chains over steps, the first segment from `start`."""
     if not steps:
         return start
+    if number <= order.few and not depthwise:
+        # A product of two float32 is exact in float64.
+        wide = start.astype(np.float64)
+        for _, left, right in steps:
+            wide = wide + left.astype(np.float64) * right.astype(np.float64)
+        return wide.astype(np.float32)
     length, part = (number, number) if depthwise else (order.segment, min(order.segment, order.part(number)))
     segments: dict[int, dict[int, Floats]] = defaultdict(dict)
     zero = np.zeros_like(start)
@@ -169,17 +176,17 @@ def test_errors_on_the_layers_of_networks_are_at_or_below_torchs(case: Case) -> 
 @pytest.mark.parametrize(
     "case",
     [
-        Case(1, 160, (7, 14), 8, (3, 3), (2, 2), (3, 0), groups=8),  # weights of one small image: 1.18
-        Case(
-            9, 2, (10, 5), 3, (1, 5), (1, 3), (1, 1)
-        ),  # 15 steps that torch adds by tap, the gradient of the maps: 1.12
-        Case(17, 40, (3, 14), 24, (1, 1), (3, 1), (1, 1), groups=8),  # likewise 3 steps, and the output: 1.11, 1.05
+        Case(1, 160, (7, 14), 8, (3, 3), (2, 2), (3, 0), groups=8),  # weights of few positions
+        Case(9, 2, (10, 5), 3, (1, 5), (1, 3), (1, 1)),  # few steps, which torch adds by tap
+        Case(17, 40, (3, 14), 24, (1, 1), (3, 1), (1, 1), groups=8),  # likewise, the output too
+        Case(8, 40, (2, 16), 512, (2, 2), (3, 1), (2, 2), groups=8),  # 20 steps
+        Case(16, 256, (4, 4), 512, (1, 1), (2, 2), (0, 0)),  # weights over small maps
     ],
     ids=str,
 )
-def test_errors_are_less_than_a_quarter_above_torchs_where_it_adds_in_a_luckier_order(case: Case) -> None:
+def test_errors_are_at_or_below_torchs_where_it_cuts_a_short_sum_in_a_good_place(case: Case) -> None:
     ratios, deviations = error_ratios(case, draws=8)
-    assert (ratios <= 1.25 + 4 * deviations).all(), dict(zip(NAMES, ratios, strict=True))
+    assert (ratios <= 1 + 4 * deviations + 1e-3).all(), dict(zip(NAMES, ratios, strict=True))
 
 
 def test_200_random_convolutions_are_nearer_to_double_than_torch_and_have_equal_bits_on_every_instruction_set() -> None:

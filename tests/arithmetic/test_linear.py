@@ -53,8 +53,10 @@ def formula(drawn: list[Tensor]) -> list[Tensor]:
     rows, weight, bias, gradient = (value.numpy() for value in drawn)
     zero = np.zeros((1, 1), np.float32)
     leaves = [leaf_sum(gradient[at : at + 8], rows[at : at + 8]) for at in range(0, len(rows), 8)]
+    # Few images are a chain in float64.
+    of_weight = tree(leaves) if len(rows) >= 8 else products(gradient.T, rows.T, zero)
     of_bias = batch_sum(gradient[:, None].astype(np.float64)).astype(np.float32)
-    results = products(rows, weight, bias), products(gradient, weight.T, zero), tree(leaves), of_bias
+    results = products(rows, weight, bias), products(gradient, weight.T, zero), of_weight, of_bias
     return [torch.from_numpy(result) for result in results]
 
 

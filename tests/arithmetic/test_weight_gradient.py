@@ -78,6 +78,14 @@ def cut(products: list[Product], length: int) -> list[list[Product]]:
     return [products[at : at + length] for at in range(0, len(products), length)]
 
 
+def double_chain(products: list[Product], zero: Floats) -> Floats:
+    """In float64, where a product of two float32 is exact; rounded once."""
+    total = zero.astype(np.float64)
+    for left, right in products:
+        total = total if left is None else total + left.astype(np.float64) * right.astype(np.float64)
+    return total.astype(np.float32)
+
+
 def fused_chain(products: list[Product], total: Floats) -> Floats:
     for left, right in products:
         total = total if left is None else fused(left, right, total)
@@ -86,9 +94,10 @@ def fused_chain(products: list[Product], total: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Order:
-    """Positions of a part, a section and a segment, images of a leaf, and how leaves are added."""
+    """Positions of a part, a section and a segment, images of a leaf, how leaves are added; few positions."""
 
     part: Callable[[int], int] = part_of
+    few: int = 64
     section: int = 64
     segment: int = 256
     leaf: int = 8
@@ -110,9 +119,13 @@ def formula(case: Case, maps: Tensor, gradient: Tensor, order: Order | None = No
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     result = np.zeros((case.groups, outer, inner, *case.kernel), np.float32)
     zero = np.zeros((case.groups, outer, inner), np.float32)
-    part = order.part(8 * case.result[0] * case.result[1])
+    positions = case.result[0] * case.result[1]
+    part = order.part(min(8, case.images) * positions)
+    few = case.images < 8 and case.images * positions <= order.few
 
     def segment_sum(products: list[Product]) -> Floats:
+        if few:
+            return double_chain(products, zero)
         sections = [cut(section, part) for section in cut(products, order.section)]
         return chain_of([chain_of([zero, *(fused_chain(part, zero) for part in section)]) for section in sections])
 

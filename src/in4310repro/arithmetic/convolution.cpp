@@ -2,9 +2,11 @@
 //
 // Each result is a sum over kernel row, kernel column and channel, in segments of 128 steps and parts of some of them: a
 // part is a chain of fused products from zero, a segment the chain of its parts from zero, the first from the bias;
-// segments are added in order. Taps outside of the map take no part. docs/arithmetic.md has the formulas.
+// segments are added in order. Sums of few steps are chains in float64 instead, rounded once. Taps outside of the map take
+// no part. docs/arithmetic.md has the formulas.
 
 #include "convolution.hpp"
+#include "normalisation.hpp"
 #include "transpose.hpp"
 
 #include <exception>
@@ -14,6 +16,7 @@ using namespace arithmetic;
 namespace {
 
 constexpr ptrdiff_t STEPS = 128;  // of a segment; its weights stay in the cache while positions pass
+constexpr ptrdiff_t FEW = 32;     // steps: oneDNN may cut them in a better place than any rule
 constexpr ptrdiff_t POSITIONS = 96;
 
 // A convolution whose results lie on a grid: position (row, column) looks at the map from (top + row stride_y, left +
@@ -139,12 +142,45 @@ void tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdif
         }
 }
 
+// All of a sum of few steps, likewise; a product of two float32 is exact in float64.
+template <int P, int V>
+void short_tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdiff_t lanes, const float *weights,
+                const Segment &segment, const float *bias) {
+    Doubles total[P][V][2];
+    auto cut = [=](int v) { return v < V - 1 ? ptrdiff_t(FLOATS) : lanes; };
+    for (int p = 0; p < P; p++)
+        for (int v = 0; v < V; v++) {
+            Wide start(bias ? load_lanes(bias + output + v * FLOATS, cut(v)) : Floats{});
+            total[p][v][0] = start.lower, total[p][v][1] = start.upper;
+        }
+    for (const Part &part : segment)
+        for (const Run &run : part)
+            for (ptrdiff_t k = 0; k < run.length; k++)
+#pragma GCC unroll 4
+                for (int v = 0; v < V; v++) {
+                    Wide w(load<Floats>(weights + ((run.step + k) * V + v) * FLOATS));
+#pragma GCC unroll 2
+                    for (int p = 0; p < P; p++) {
+                        Doubles x = broadcast(double(positions[p].from[channel + run.offset + k]));
+                        total[p][v][0] = fma(x, w.lower, total[p][v][0]);
+                        total[p][v][1] = fma(x, w.upper, total[p][v][1]);
+                    }
+                }
+    for (int p = 0; p < P; p++)
+        for (int v = 0; v < V; v++)
+            store_lanes(positions[p].to + output + v * FLOATS, narrowed(total[p][v][0], total[p][v][1]), cut(v));
+}
+
 template <int V>
 void compute(const Region &region, const Position *positions, ptrdiff_t number, ptrdiff_t channel, ptrdiff_t output,
-             ptrdiff_t lanes, const float *weights, const float *bias) {
+             ptrdiff_t lanes, const float *weights, const float *bias, bool few) {
     for (const Segment &segment : region.segments) {
         bool first = &segment == &region.segments[0];
         ptrdiff_t p = 0;
+        if (few) {
+            for (; p + 2 <= number; p += 2) short_tile<2, V>(positions + p, channel, output, lanes, weights, segment, bias);
+            for (; p < number; p++) short_tile<1, V>(positions + p, channel, output, lanes, weights, segment, bias);
+        }
         for (; p + TILE<V> <= number; p += TILE<V>)
             tile<TILE<V>, V>(positions + p, channel, output, lanes, weights, segment, first, bias);
         for (; p + 2 <= number; p += 2) tile<2, V>(positions + p, channel, output, lanes, weights, segment, first, bias);
@@ -186,7 +222,7 @@ int run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) try {
         auto go = [&](auto number) {
             compute<decltype(number)::value>(region, positions, piece.number, group * pass.group_channels,
                                              group * pass.group_outputs + inner, lanes,
-                                             weights + block * BLOCK * pass.chain(), pass.bias);
+                                             weights + block * BLOCK * pass.chain(), pass.bias, pass.chain() <= FEW);
         };
         switch (vectors) {
             case 1: go(std::integral_constant<int, 1>{}); break;

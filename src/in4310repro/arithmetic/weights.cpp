@@ -2,7 +2,8 @@
 //
 // An element is the sum, over the positions of the result whose tap lies inside of the map, of map value x gradient, as
 // leaves.hpp orders it. A segment is a chain over sections of 64 positions, a section a chain from zero over its parts, a
-// part a chain of fused products from zero. Parts count all positions, a tap outside of the map adds nothing.
+// part a chain of fused products from zero. Parts count all positions, a tap outside of the map adds nothing. Where a batch
+// is less than a leaf and has few positions, an element is a chain in float64 instead, rounded once.
 
 #include "convolution.hpp"
 #include "normalisation.hpp"
@@ -13,6 +14,7 @@ using namespace arithmetic;
 namespace {
 
 constexpr ptrdiff_t SECTION = 64;  // positions: their gradient stays in the first cache while tiles pass
+constexpr ptrdiff_t FEW = 64;      // positions of a batch of less than a leaf
 constexpr ptrdiff_t CHUNK = 1024;  // positions whose runs are found at a time
 constexpr ptrdiff_t TILES = 32;    // that pass over a chunk while it is in the cache, at most
 
@@ -69,7 +71,7 @@ struct Values {
 Run *add_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Values &values, const Section &section,
               Run *runs) {
     const Shape &s = places.shape;
-    const ptrdiff_t size = part_of(LEAF * places.rows * places.columns);
+    const ptrdiff_t size = part_of(std::min(LEAF, s.images) * places.rows * places.columns);
     ptrdiff_t inside = places.first_column(tap.x, 0), inside_end = places.first_column(tap.x, s.width), part = -1;
     Run *next = runs;
     for (ptrdiff_t position = section.begin, row = position / places.columns; position < section.end; row++) {
@@ -336,6 +338,32 @@ void depthwise_tap(const Places &places, const Batch &batch, ptrdiff_t tap, cons
     }
 }
 
+// Of a batch with few positions; a product of two float32 is exact in float64.
+void few_positions(ptrdiff_t threads, const Places &places, float *result) {
+    const Shape &s = places.shape;
+    ptrdiff_t inner = s.group_channels(), taps = s.kernel_height * s.kernel_width;
+    parallel(int(threads), s.outputs, [&](ptrdiff_t output, int) {
+        const float *group = places.maps + output / s.group_outputs() * inner;
+        for (ptrdiff_t tap = 0; tap < taps; tap++)
+            for (ptrdiff_t channel = 0; channel < inner; channel += FLOATS) {
+                ptrdiff_t lanes = std::min<ptrdiff_t>(FLOATS, inner - channel);
+                Doubles lower{}, upper{};
+                for (ptrdiff_t at = 0; at < s.images * places.rows * places.columns; at++) {
+                    ptrdiff_t image = at / places.columns / places.rows, row = at / places.columns % places.rows;
+                    ptrdiff_t y = row * s.stride_y + tap / s.kernel_width - s.padding_y;
+                    ptrdiff_t x = at % places.columns * s.stride_x + tap % s.kernel_width - s.padding_x;
+                    if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
+                    const float *map = group + ((image * s.height + y) * s.width + x) * s.channels + channel;
+                    Doubles value = broadcast(double(places.gradient[at * s.outputs + output]));
+                    Wide wide(load_lanes(map, lanes));
+                    lower = arithmetic::fma(value, wide.lower, lower);
+                    upper = arithmetic::fma(value, wide.upper, upper);
+                }
+                store_lanes(result + (output * taps + tap) * inner + channel, narrowed(lower, upper), lanes);
+            }
+    });
+}
+
 }  // namespace
 
 // result[output][kernel row][kernel column][channel of the group].
@@ -345,6 +373,10 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, const float 
     if (!s.valid()) return NONSENSE;
     Places places(s, maps, gradient);
     Batch batch{s.images, places.rows * places.columns};
+    if (s.images < LEAF && batch.rows() <= FEW) {
+        few_positions(threads, places, result);
+        return DONE;
+    }
     ptrdiff_t inner = s.group_channels(), outer = s.group_outputs(), blocks = (outer + BLOCK - 1) / BLOCK;
     Tiling tiling(s, std::min<ptrdiff_t>(VECTORS, (outer + FLOATS - 1) / FLOATS));
     ptrdiff_t kernel = s.kernel_height * s.kernel_width * inner, most = TILES;
