@@ -227,7 +227,8 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, 
 
 
 @OPTIMIZERS_OF_KILLED
-@pytest.mark.parametrize("write", [WRITES[0], *(pytest.param(write, marks=pytest.mark.slow) for write in WRITES[1:])])
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_a_write_ends_with_the_same_bits(write: str, position: int, soak: Soak) -> None:
     kills, differences = soak.kill_and_resume(position, generator_for(0, "torn", position), write)
     assert differences == []

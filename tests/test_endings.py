@@ -144,7 +144,8 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:
 
 @pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="signals to another process")
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_signal_at_any_moment_of_the_start_or_end_is_one_line_and_130(number: signal.Signals) -> None:
     outcomes = []
     # A command that imports much, computes little and ends; Python's own start, before ours, is not to be caught.

@@ -29,6 +29,7 @@ def ours(warnings: str) -> list[str]:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_every_module_is_imported_without_what_an_extra_or_posix_alone_brings(tmp_path: Path) -> None:
     done = laptop(tmp_path, "--imports")
     assert (done.returncode, ours(done.stderr)) == (0, []), done.stderr

@@ -148,7 +148,10 @@ ZOO: dict[str, tuple[Callable[[], nn.Module] | None, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", ZOO)
+SLOW = ("detection/fasterrcnn_mobilenet_v3_large_320_fpn", "convnext_tiny", "googlenet")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ZOO])
 def test_leaves_of_other_models_are_measured_right_or_refused(name: str) -> None:
     small, refused = ZOO[name]
     with torch.random.fork_rng():

@@ -64,6 +64,7 @@ def test_the_page_says_the_numbers_of_the_runs_and_of_the_report(runs: list[Fini
     assert "--out published-0" in text
 
 
+@pytest.mark.slow
 def test_every_picture_on_the_page_is_there(runs: list[FinishedRun], tmp_path: Path) -> None:
     published_page.write(runs[0], runs[1:], [], tmp_path)
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "published.md").read_text())
@@ -124,6 +125,7 @@ def test_runs_that_cannot_be_compared_are_refused(runs: list[FinishedRun], tmp_p
         published_page.write(fair, [longer], [], tmp_path / "reports")
 
 
+@pytest.mark.slow
 def test_an_ablation_becomes_rows_of_deviations(runs: list[FinishedRun], tmp_path: Path) -> None:
     base = {"test accuracy": 0.5, "test mAP": 0.6, "accuracy on unseen images": None}
     base |= {"non-positive share, conv1": 0.5, "largest eigenvalue, conv1, test": 2.0}
@@ -143,6 +145,7 @@ def test_an_ablation_becomes_rows_of_deviations(runs: list[FinishedRun], tmp_pat
     assert "| warm-start | . | . | - | . | . |" in text
 
 
+@pytest.mark.slow
 def test_the_page_holds_no_path_of_the_machine_and_its_commands_are_quoted(
     runs: list[FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
