@@ -38,6 +38,15 @@ class Mean(nn.Module):
     def forward(self, images):
         return self.last(self.first(images).mean(dim=(2, 3)))
 
+class Broadcast(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.pool, self.first, self.last = nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 8, 3), plain(num_classes)[3:]
+
+    def forward(self, images):
+        maps = self.first(images)
+        return self.last(maps + self.pool(maps))
+
 class Drawn(nn.Module):
     """Holds values that no rule of ours draws."""
 
@@ -245,6 +254,7 @@ def test_outputs_are_listed_in_the_order_in_which_modules_end() -> None:
         ("plain", ""),
         ("dropping", "5 (dropout, which draws from torch's generator)"),
         ("Mean", "its forward() calls mean, whose bits are torch's"),
+        ("Broadcast", "its forward() calls add of two shapes, whose bits are torch's"),
     ],
 )
 def test_a_network_has_portable_arithmetic_where_all_that_it_computes_has(own: str, function: str, reason: str) -> None:

@@ -34,7 +34,7 @@ MODULES = 5  # whose feature maps are measured where none are named
 # fmt: off
 EQUAL_EVERYWHERE = frozenset({
     "_to_copy", "_unsafe_view", "add", "add_", "alias", "as_strided", "cat", "chunk", "clone", "contiguous", "copy_",
-    "detach", "empty", "empty_like", "empty_strided", "expand", "fill_", "flatten", "hardtanh", "hardtanh_",
+    "detach", "empty", "empty_like", "empty_strided", "fill_", "flatten", "hardtanh", "hardtanh_",
     "lift_fresh", "narrow", "ones", "permute", "relu", "relu_", "reshape", "resolve_neg", "select", "set_", "slice",
     "split", "squeeze", "stack", "t", "to", "transpose", "unbind", "unsqueeze", "view", "zero_", "zeros",
     "zeros_like",
@@ -349,12 +349,15 @@ def obstacle(name: str, classes: int, side: int) -> str:
 
 @contextlib.contextmanager
 def _operations() -> Iterator[set[str]]:
-    """The names of torch's operations that are computed meanwhile."""
+    """The names of torch's operations that are computed meanwhile; sums of two shapes have one of their own."""
     seen: set[str] = set()
 
     class Listen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
-            seen.add(function.overloadpacket.__name__)
+            shapes = {value.shape for value in arguments if isinstance(value, Tensor)}
+            name = function.overloadpacket.__name__
+            # Its gradient is a sum, in an order of torch's.
+            seen.add(f"{name} of two shapes" if name in ("add", "add_") and len(shapes) > 1 else name)
             return function(*arguments, **(keywords or {}))
 
     with Listen():  # type: ignore[no-untyped-call]
