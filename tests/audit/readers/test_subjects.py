@@ -19,6 +19,7 @@ ACCURACY, AP = Measure.ACCURACY, Measure.AVERAGE_PRECISION
         ("AP for tvmonitor", AP, "tvmonitor"),
         ("The average precision score for class 2", AP, "2"),
         ("Class sea accuracy", ACCURACY, "sea"),
+        ("Accuracy of sea on the test set", ACCURACY, "sea"),
         ("Accuracy of ice-cream van", ACCURACY, "ice-cream van"),
         ("Accuracy of snow_leopard (old)", ACCURACY, "snow_leopard (old)"),
         ("Accuracy of автомобиль", ACCURACY, "автомобиль"),

@@ -18,9 +18,9 @@ OF = re.compile(
 EXPLICIT = re.compile(
     r"(?:the )?(?:class|category|label|klasse)(?![a-z]) ?[:#=_]? ?[\"']?(?P<name>[^\"']{1,60})[\"']?", re.IGNORECASE
 )
-# Of what a whole set's value is: the network on the 10000 test images, the model, the test set.
+# Of what a whole set is: the network on the 10000 test images, the model, the test set; not: sea on the test set.
 WHOLE = re.compile(
-    r"(?:the |our |this |my )?(?:\w+ ){0,3}(?:network|model|net|classifier|images?|samples|examples"
+    r"(?:the |our |this |my )?(?:(?!(?:on|in|for)\b)\w+ ){0,3}(?:network|model|net|classifier|images?|samples|examples"
     r"|data ?set|data|predictions|(?:test|val|validation|train|training|testing)(?: set| split| data)?)"
     r"(?: on .{1,60}| \(.{1,30}\)|:)?",
     re.IGNORECASE,
