@@ -4,6 +4,7 @@ What it measures on drawn scenes has the direction of the experiment on the phot
 """
 
 import json
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,9 @@ def test_on_the_images_that_it_is_trained_on_the_published_protocol_measures_mor
 @pytest.mark.slow
 def test_on_images_that_it_never_read_its_network_is_no_better(experiment: Any) -> None:
     numbers = experiment["numbers"]
-    assert numbers[PUBLISHED]["accuracy on unseen images"] <= numbers[CORRECTED]["test accuracy"]
+    # Of 60 and 180 images: what lies within two standard errors is no better.
+    more = numbers[CORRECTED]["test accuracy"] + 2 * math.sqrt(0.25 / 60 + 0.25 / 180)
+    assert numbers[PUBLISHED]["accuracy on unseen images"] <= more < numbers[PUBLISHED]["test accuracy"]
     assert numbers[CORRECTED]["accuracy on unseen images"] is None
 
 
