@@ -210,7 +210,7 @@ ROWS = [
         "one epoch spliced, the chain rewritten, not drawn",
         spliced,
         by="nothing",
-        replay="--replay 1 --draw 2",
+        replay="--replay 1 --draw 3",
         shown_by="more draws: of N other epochs of which m are false, K find one with 1 - C(N-m, K) / C(N, K)",
     ),
     row("a warm start relabelled `corrected`", sealed(corrected), AGAIN, start="warm"),
