@@ -24,7 +24,7 @@ from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes, write_file
 from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.schema import Count, check
-from in4310repro.tensors import metadata_of, read_tensors, tensor_bytes
+from in4310repro.tensors import load_state, metadata_of, read_tensors, tensor_bytes
 
 KEPT = 2
 # What the content of a file that `save` did not write can raise.
@@ -182,9 +182,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _load(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    state = model.state_dict()
-    state.update({name: tensors[f"{OF_MODEL}{name}"] for name in state})
-    model.load_state_dict(state)
+    load_state(model, {name: tensors[f"{OF_MODEL}{name}"] for name in model.state_dict()})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.scores import csv_of
 
 AT_ONCE = 1024  # images that are decoded at a time
 
@@ -36,12 +35,7 @@ class Labelled:
 
     def to_csv(self) -> str:
         """A header and a row for each image: path, predicted, and the score of each class; float32 reads back equal."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["path", "predicted", *self.classes])
-        for path, label, scores in zip(self.paths, self.predicted(), self.softmax, strict=True):
-            writer.writerow([path, label, *(f"{score:.9g}" for score in scores)])
-        return text.getvalue()
+        return csv_of({"path": self.paths, "predicted": self.predicted()}, self.classes, self.softmax)
 
     def content(self, form: str) -> bytes:
         """What a file with this ending, .csv or .json, holds."""

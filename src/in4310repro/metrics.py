@@ -57,6 +57,13 @@ def class_accuracy(
         [0.6667, 1.0]
     """
     _check(labels, scores)
+    return _recall(labels, scores)
+
+
+def _recall(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> Float64[torch.Tensor, " label"]:
+    """Of each class; nan without images."""
     matrix = confusion_matrix(labels, scores).double()
     return matrix.diag() / matrix.sum(dim=1)
 
@@ -220,9 +227,8 @@ def summary(
     ranked = scores if ranked is None else ranked
     for each in (scores, ranked):
         _check(labels, each, every_class=every_class)
-    matrix = confusion_matrix(labels, scores).double()
     present = sorted(set(labels.tolist()))
-    accuracy = (matrix.diag() / matrix.sum(dim=1))[present].tolist()
+    accuracy = _recall(labels, scores)[present].tolist()
     precision = [float(_average_precision(labels == label, ranked[:, label])) for label in present]
     return {
         "class_accuracy": accuracy,

@@ -16,7 +16,7 @@ import torch
 from in4310repro import architectures
 from in4310repro.files import open_regular
 from in4310repro.randomness import generator_for
-from in4310repro.tensors import read_tensors
+from in4310repro.tensors import load_state, read_tensors
 
 State = dict[str, torch.Tensor]
 
@@ -72,10 +72,7 @@ def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.M
 def _fill(model: torch.nn.Module, state: State) -> torch.nn.Module:
     if any(value.is_meta for value in model.state_dict().values()):
         model.to_empty(device="cpu")
-    # Its own state carries the versions of its modules, which some ask for.
-    filled = model.state_dict()
-    filled.update(state)
-    model.load_state_dict(filled)
+    load_state(model, state)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

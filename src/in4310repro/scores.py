@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -56,14 +56,21 @@ class Scores:
 
     def to_csv(self, classes: Sequence[str]) -> str:
         """A header and a row for each image: path, class, predicted, and the score of each class."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["path", "class", "predicted", *classes])
-        for path, label, scores in zip(self.paths, self.labels, self.softmax, strict=True):
-            # Nine digits of a float32 read back equal.
-            row = (f"{score:.9g}" for score in scores)
-            writer.writerow([path, classes[label], classes[scores.argmax()], *row])
-        return text.getvalue()
+        named = {"class": self.labels, "predicted": self.softmax.argmax(axis=1)}
+        words = {name: [classes[label] for label in labels] for name, labels in named.items()}
+        return csv_of({"path": self.paths, **words}, classes, self.softmax)
+
+
+def csv_of(
+    words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Float32[np.ndarray, "image label"]
+) -> str:
+    """A header and a row for each image: columns of words, then the score of each class; float32 reads back equal."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*words, *classes])
+    for *row, scores in zip(*words.values(), softmax, strict=True):
+        writer.writerow([*row, *(f"{score:.9g}" for score in scores)])
+    return text.getvalue()
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:

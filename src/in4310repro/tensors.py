@@ -57,3 +57,11 @@ def metadata_of(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     return metadata
+
+
+def load_state(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Gives a network its weights and buffers."""
+    # Its own state carries the versions of its modules, which some ask for.
+    filled = model.state_dict()
+    filled.update(state)
+    model.load_state_dict(filled)
