@@ -9,9 +9,11 @@ import subprocess
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from setuptools import Distribution
 
 from in4310repro.arithmetic import library
 from in4310repro.arithmetic.self_test import self_test
@@ -59,6 +61,26 @@ def test_every_compiler_and_level_gives_the_same_bits(
     for threads in (1, 3):
         with computing(kernels, threads):
             assert self_test() == reference
+
+
+@pytest.mark.slow
+def test_clang_builds_where_the_compiler_of_the_platform_is_microsofts(
+    extensions: Callable[[str], list[Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if not shutil.which("clang++"):
+        pytest.skip("no clang++ here")
+    [extension] = [
+        each for each in extensions(sysconfig.get_platform()) if each.name.endswith(f"_arithmetic_{SMALLEST}")
+    ]
+    command = runpy.run_path("setup.py")["PlainLibraries"](Distribution())
+    command.ensure_finalized()
+    command.compiler, command.build_lib, command.inplace = SimpleNamespace(compiler_type="msvc"), str(tmp_path), False
+    # Windows has no -fPIC, and here there is no library without it.
+    monkeypatch.setattr(command, "spawn", lambda words: subprocess.run([*words, "-fPIC"], check=True))
+    command.build_extension(extension)
+    reference = self_test()
+    with computing(library.Library(tmp_path.joinpath(*extension.name.split(".")).with_suffix(".so"), SMALLEST), 2):
+        assert self_test() == reference
 
 
 def test_contraction_is_off_behind_all_other_flags(extensions: Callable[[str], list[Any]]) -> None:

@@ -17,7 +17,11 @@
 #include <arm_neon.h>
 #endif
 
+#if defined(_WIN32)
+#define EXPORTED extern "C" __declspec(dllexport)
+#else
 #define EXPORTED extern "C" __attribute__((visibility("default")))
+#endif
 
 namespace arithmetic {
 

@@ -499,12 +499,10 @@ struct Memory {
 
 }  // namespace
 
-extern "C" {
-
-const char *source() { return SOURCE; }
+EXPORTED const char *source() { return SOURCE; }
 
 // counts: non-positive, zeros, not finite.
-void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) {
+EXPORTED void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) {
     Counts sum;
     ptrdiff_t runs = (number + RUN - 1) / RUN;
 #pragma omp parallel for num_threads(threads) if (runs > 1) reduction(+ : sum)
@@ -522,7 +520,7 @@ void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) 
 }
 
 // means[image][channel] of the values less the channel's shift, in double; counts as above. 1 if there is no memory.
-int spatial_means(const Maps *maps, const float *shift, int threads, double *means, int64_t *counts) {
+EXPORTED int spatial_means(const Maps *maps, const float *shift, int threads, double *means, int64_t *counts) {
     Counts sum;
     ptrdiff_t width = (maps->channels + FLOATS - 1) / FLOATS * FLOATS;
     Memory memory(threads, LANES * width * sizeof(double));
@@ -538,8 +536,8 @@ int spatial_means(const Maps *maps, const float *shift, int threads, double *mea
 // `leading` is the length of their rows, a multiple of 16, and `shift` has as many values. exact: in double, else the
 // products of up to 256 positions in float, of channels that are too large or small for it times a power of two. counts: as above, and positions left out for a value that is not finite.
 // What is below the triangle is nobody's. 1 if there is no memory; then nothing was added.
-int position_sums(const Maps *maps, const float *shift, int exact, int threads, double *sums, double *products,
-                  ptrdiff_t leading, int64_t *counts) {
+EXPORTED int position_sums(const Maps *maps, const float *shift, int exact, int threads, double *sums, double *products,
+                           ptrdiff_t leading, int64_t *counts) {
     Counts sum;
     ptrdiff_t rows = maps->images * maps->positions, panels = (rows + ROWS - 1) / ROWS;
     ptrdiff_t size = leading * (leading + 1), bytes = size * sizeof(double);
@@ -575,5 +573,4 @@ int position_sums(const Maps *maps, const float *shift, int exact, int threads, 
     }
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite, counts[3] = sum.left_out;
     return 0;
-}
 }
