@@ -477,20 +477,16 @@ Counts segment(const Maps &maps, const float *shift, ptrdiff_t first, ptrdiff_t 
 // Working memory, a part for each thread; null where there is none.
 struct Memory {
     ptrdiff_t part;
-    char *all;
+    arithmetic::Memory<char> all;
 
-    Memory(ptrdiff_t parts, ptrdiff_t bytes)
-        : part((bytes + 63) / 64 * 64), all(static_cast<char *>(std::aligned_alloc(64, parts * part))) {}
-    ~Memory() { std::free(all); }
-    Memory(const Memory &) = delete;
-    void operator=(const Memory &) = delete;
+    Memory(ptrdiff_t parts, ptrdiff_t bytes) : part((bytes + 63) / 64 * 64), all(parts * part) {}
 
     template <typename T>
     T *of_thread() const {
 #if defined(_OPENMP)
-        return reinterpret_cast<T *>(all + omp_get_thread_num() * part);
+        return reinterpret_cast<T *>(all.data + omp_get_thread_num() * part);
 #else
-        return reinterpret_cast<T *>(all);
+        return reinterpret_cast<T *>(all.data);
 #endif
     }
 };
@@ -524,7 +520,7 @@ EXPORTED int spatial_means(const Maps *maps, const float *shift, int threads, do
     Counts sum;
     ptrdiff_t width = (maps->channels + FLOATS - 1) / FLOATS * FLOATS;
     Memory memory(threads, LANES * width * sizeof(double));
-    if (!memory.all) return 1;
+    if (!memory.all.data) return 1;
 #pragma omp parallel for num_threads(threads) if (maps->images > 1) reduction(+ : sum)
     for (ptrdiff_t image = 0; image < maps->images; image++)
         sum += image_means(*maps, image, shift, means + image * maps->channels, memory.of_thread<double>(), width);
@@ -547,8 +543,8 @@ EXPORTED int position_sums(const Maps *maps, const float *shift, int exact, int 
     // The first segment adds to what is there, each other one to a part of its own; the parts are added in order.
     Memory buffers(segments - 1, bytes);
     Memory memory(threads, leading * ((PANEL + 1) * (exact ? sizeof(double) : sizeof(float)) + sizeof(double)));
-    if (!memory.all || (segments > 1 && !buffers.all)) return 1;
-    double *parts = reinterpret_cast<double *>(buffers.all);
+    if (!memory.all.data || (segments > 1 && !buffers.all.data)) return 1;
+    double *parts = reinterpret_cast<double *>(buffers.all.data);
 #pragma omp parallel num_threads(threads) if (segments * slices > 1) reduction(+ : sum)
     {
 #pragma omp for
