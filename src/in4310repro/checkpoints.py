@@ -62,9 +62,14 @@ def save(
     config: Mapping[str, Any],
 ) -> Path:
     """Writes a checkpoint, then removes all but the last two; returns its file."""
-    data = tensor_bytes(
-        _tensors(model, optimizer), {"position": json.dumps(asdict(position)), "config": json.dumps(config)}
-    )
+    return save_tensors(folder, _tensors(model, optimizer), position, config)
+
+
+def save_tensors(
+    folder: Path, tensors: Mapping[str, torch.Tensor], position: Position, config: Mapping[str, Any]
+) -> Path:
+    """As `save`, of tensors with the names that they have in a kept epoch."""
+    data = tensor_bytes(tensors, {"position": json.dumps(asdict(position)), "config": json.dumps(config)})
     name = f"{position.epoch:06d}-{position.batch:08d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.safetensors"
     write_file(folder / name, data)
     for old in _files(folder)[:-KEPT]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from in4310repro import architectures, models
+from in4310repro import architectures, extension, models
 from in4310repro import config as configuration
 from in4310repro.capacity import in_gib, refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.checkpoints import kept_bytes
@@ -195,15 +195,18 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
     """The run to continue, or None where none was begun.
 
     Raises:
-        ValueError: it was begun with other settings, other images or in other arithmetic.
+        ValueError: it was begun with other settings, other images or in other arithmetic; with fewer epochs, and it
+            cannot go on (see `extension`).
     """
     if not (folder / names.CONFIG).is_file():
         return None
     files = RunFolder.reopen(folder)
     recorded = files.read_json(names.CONFIG)
     configuration.check_format(recorded, f"{folder / names.CONFIG}")
-    configuration.from_json(recorded, f"{folder / names.CONFIG}")
-    refuse_other_configuration(recorded, configuration.to_json(config), f"{folder}")
+    before = configuration.from_json(recorded, f"{folder / names.CONFIG}")
+    refuse_other_configuration({**recorded, "epochs": config.epochs}, configuration.to_json(config), f"{folder}")
+    if before.epochs != config.epochs:
+        extension.check_epochs(folder, before.epochs, config.epochs)
     if read_bytes(files.file(names.SPLIT)) != to_csv(split):
         raise ValueError(
             f"{folder} was begun with other images than {split.root} holds now; its {names.SPLIT} lists them"
@@ -215,8 +218,11 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
                 f"{folder} was begun with {name} {begun_with.get(name)} and now it is {current.get(name)}, so that it "
                 "would not end with the same bits. Resume where they are equal, or start again without --resume"
             )
+    if before.epochs != config.epochs:
+        extension.begin(files, config)
     # A kill may have come between this file and its manifest entry.
     files.write_json(names.CONFIG, configuration.to_json(config))
+    extension.remove_old_results(files, config)
     return files
 
 

@@ -12,13 +12,15 @@ from in4310repro.cli.options import ConfigFile, Out, Preset, default_folder, wit
 
 KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
 
+Resume = "Continue a run that was interrupted; with more --epochs, a finished one whose epochs were kept."
+
 
 @with_overrides
 def train(
     preset: Preset = "demo",
     config: ConfigFile = None,
     out: Out = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help=Resume)] = False,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=KeepEpochs)] = False,
     optimizer: Annotated[str | None, typer.Option(help="Train one setting alone: AdamW, RMSprop or SGD.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of that setting.")] = None,

@@ -51,6 +51,19 @@ def entry(
     }
 
 
+def relinked(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
+    """The entries as a training that starts from something else would have written them.
+
+    Args:
+        entries: of a chain.
+        start: the hash that the first is to hold as `previous`.
+    """
+    linked: list[EpochHashes] = []
+    for each in entries:
+        linked.append({**each, "previous": sha256_of(linked[-1]) if linked else start})
+    return linked
+
+
 def start_sha256(
     config: Config, setting: OptimizerSetting, split_sha256: str, initial_weights_sha256: str, numeric_class: str
 ) -> str:

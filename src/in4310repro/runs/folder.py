@@ -84,6 +84,13 @@ class RunFolder:
         write_file(inside(self.folder, name), data)
         write_file(inside(self.folder, MANIFEST), manifest_bytes(manifest))
 
+    def remove(self, *names: str) -> None:
+        """Removes files in this order, after their lines in the manifest; what is not there is no matter."""
+        manifest = {name: sha256 for name, sha256 in self.manifest().items() if name not in names}
+        write_file(inside(self.folder, MANIFEST), manifest_bytes(manifest))
+        for name in names:
+            inside(self.folder, name).unlink(missing_ok=True)
+
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file."""
         self.write_bytes(name, json_bytes(value))

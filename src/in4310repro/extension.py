@@ -1,0 +1,124 @@
+"""A finished run goes on with more epochs: it becomes an interrupted run of so many, which any resumption continues.
+
+Until its configuration is replaced, in one step, it is the finished run that it was; from then on the same command
+continues it, and whatever a kill leaves behind is put right by the next one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from in4310repro import checkpoints
+from in4310repro import config as configuration
+from in4310repro.capacity import refuse_beyond_disk
+from in4310repro.checkpoints import Position
+from in4310repro.config import Config
+from in4310repro.deviations import Deviation
+from in4310repro.paths import inside
+from in4310repro.runs import chain, names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import HistoryRow
+from in4310repro.tensors import read_tensors, tensors_sha256
+
+# What is computed from all epochs; metrics.json last, since with it a run counts as finished.
+RESULTS = (names.FEATURES, names.SCORES, names.METRICS)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether there is a run that was trained to its end."""
+    return (folder / names.METRICS).is_file()
+
+
+def check_epochs(folder: Path, before: int, wanted: int) -> None:
+    """Nothing, where a run of so many epochs can go on to what is wanted.
+
+    Raises:
+        ValueError: it is not finished, or has more epochs already.
+    """
+    if not is_finished(folder):
+        raise ValueError(
+            f"{folder} is not finished: --resume --epochs {before} ends it first, then --epochs {wanted} can follow"
+        )
+    if wanted < before:
+        raise ValueError(f"{folder} has {before} epochs already; to go on, --epochs takes more than that")
+
+
+def begin(files: RunFolder, config: Config) -> None:
+    """Writes a checkpoint of each setting's last epoch, from which a training of more epochs continues.
+
+    Nothing that belongs to the finished run is changed. What follows has the bits of a run that was trained with so
+    many epochs from the start: nothing in an epoch depends on how many there are, but for the hash that the chain
+    starts with, and that is put into every entry anew.
+
+    Args:
+        files: of a finished run.
+        config: its configuration with more epochs.
+
+    Raises:
+        ValueError: the run is damaged; its last epoch was not kept, or other tensors were; a learning rate depends on
+            the number of epochs, or one setting's start on another's end; the disk is too small.
+    """
+    run = FinishedRun.open(files.folder)
+    _refuse_what_depends_on_epochs(run)
+    if changed := files.changed_files():
+        raise ValueError(f"{files.folder / changed[0]} has other bytes than were written; no run goes on from it")
+    kept = {setting.name: _kept_file(run, setting.name) for setting in config.settings}
+    need = sum(file.stat().st_size for file in kept.values())
+    refuse_beyond_disk("checkpoints to go on from take", need, files.folder)
+    starts = chain.starts(config, run.fingerprint, run.split, run.tensors)
+    for setting, file in kept.items():
+        tensors = read_tensors(file)
+        entries = chain.relinked(run.tensors[setting], starts[setting])
+        position = Position(epoch=run.config.epochs, history=run.histories[setting], tensors=entries)
+        folder = inside(files.folder, names.of_setting(setting, names.CHECKPOINTS))
+        # Those of an extension that was begun and given up are as old, and of another number of epochs.
+        for old in folder.glob("*.safetensors"):
+            old.unlink()
+        checkpoints.save_tensors(folder, tensors, position, configuration.to_json(config))
+
+
+def remove_old_results(files: RunFolder, config: Config) -> None:
+    """Removes what was computed from the epochs before, where an extension has begun and not ended."""
+    if is_finished(files.folder) and any(
+        _has_fewer_epochs(files, each.name, config.epochs) for each in config.settings
+    ):
+        files.remove(*RESULTS)
+
+
+def _has_fewer_epochs(files: RunFolder, setting: str, epochs: int) -> bool:
+    """Whether a setting's history is shorter; one that is missing or damaged is for the training to make anew."""
+    try:
+        return len(files.read_record(names.of_setting(setting, names.HISTORY), list[HistoryRow])) < epochs
+    except (ValueError, OSError):
+        return False
+
+
+def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
+    config = run.config
+    if config.schedule != "constant" or config.warm_up:
+        raise ValueError(
+            f"{run.folder} was trained with schedule {config.schedule!r} and warm_up {config.warm_up}: the learning "
+            "rate of every step depended on the number of epochs, so no more can follow; a constant one goes on"
+        )
+    if Deviation.WARM_START in config.protocol:
+        raise ValueError(
+            f"{run.folder} has the deviation {Deviation.WARM_START}: each setting started where the one before ended, "
+            "so no more epochs can follow"
+        )
+
+
+def _kept_file(run: FinishedRun, setting: str) -> Path:
+    """The state after the last epoch of a setting, which equals its entry in the chain.
+
+    Raises:
+        ValueError: it is not there, is damaged or is another one.
+    """
+    file = inside(run.folder, names.kept_epoch(setting, run.config.epochs))
+    if not file.exists():
+        raise ValueError(f"{file} is not there, from which {setting} would go on; train --keep-epochs keeps it")
+    last = run.tensors[setting][-1]
+    found = tuple(map(tensors_sha256, checkpoints.read_kept(file)))
+    if found != (last["weights_sha256"], last["optimizer_sha256"]):
+        raise ValueError(f"{file} holds another state than {names.TENSORS} commits to after epoch {last['epoch']}")
+    return file
