@@ -37,6 +37,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("fast", "exact"),
     "samples": ("images", "positions", "flat", "none"),
     "calls": ("pool", "keep"),
+    "log_steps": ("csv", "tensorboard"),
 }
 # What a value of each annotated type may be; ranges and choices are checked afterwards.
 ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {

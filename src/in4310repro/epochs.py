@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -37,6 +38,17 @@ class TrainingInputs:
     progress: Progress = SILENT
 
 
+class Step(NamedTuple):
+    """A step of the optimizer that was taken."""
+
+    epoch: int  # from 1
+    step: int  # of the whole training, from 1
+    images: int
+    loss: float  # mean of the batch, before the step
+    learning_rate: float
+    seconds: float  # with loading and augmenting the batch
+
+
 def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
     """Nothing, where this machine may hold a training step.
 
@@ -56,6 +68,13 @@ class Epochs:
         self.model = task.numerics.place(task.model)
         self.optimizer = optimizers.build(task.setting, self.model.parameters(), portable=task.numerics.portable)
         self.position = Position()
+        self.last: Step | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps that the position counts as done."""
+        steps_per_epoch = len(training_ranges(len(self.task.training), self.task.config.batch_size))
+        return self.position.epoch * steps_per_epoch + self.position.batch
 
     @property
     def title(self) -> str:
@@ -68,7 +87,7 @@ class Epochs:
         Starts after the batches that the position counts as done, and advances the position but for its epoch.
 
         Args:
-            after_step: called after each step, when the position includes it.
+            after_step: called after each step, when the position includes it and `last` is this step.
 
         Raises:
             ValueError: the loss is no longer finite.
@@ -80,6 +99,7 @@ class Epochs:
         self.model.train()
         with self.task.progress.task(self.title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
+            before = time.perf_counter()
             for batch in itertools.islice(loader, position.batch, None):
                 loss = self._step(batch)
                 value = float(loss)
@@ -89,8 +109,10 @@ class Epochs:
                 position.loss = float(total)
                 images_done += len(batch.paths)
                 speed = images_done / (time.perf_counter() - start)
+                self.last = self._taken(value, len(batch.paths), time.perf_counter() - before)
                 advance(len(batch.paths), f"loss {value:.3f}, {speed:.0f} images/s")
                 after_step()
+                before = time.perf_counter()
         return position.loss / len(images), speed
 
     def validate(self, train_loss: float, speed: float) -> HistoryRow:
@@ -113,10 +135,9 @@ class Epochs:
 
     def _step(self, batch: Batch) -> torch.Tensor:
         """One step of the optimizer; returns the mean loss of the batch."""
-        task, config, position = self.task, self.task.config, self.position
-        steps = len(training_ranges(len(task.training), config.batch_size))
-        step = position.epoch * steps + position.batch
-        factor = optimizers.learning_rate_factor(step, steps * config.epochs, config.schedule, config.warm_up)
+        task, config, step = self.task, self.task.config, self.steps
+        steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
+        factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
         optimizers.set_learning_rate(self.optimizer, task.setting.learning_rate * factor)
         self.optimizer.zero_grad()
         if config.model not in MODELS:
@@ -128,6 +149,16 @@ class Epochs:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
+
+    def _taken(self, loss: float, images: int, seconds: float) -> Step:
+        return Step(
+            epoch=self.position.epoch + 1,
+            step=self.steps,
+            images=images,
+            loss=loss,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            seconds=round(seconds, 6),
+        )
 
     def _refuse_non_finite(self, name: str, loss: float) -> None:
         """Raises ValueError for a loss that is not finite, with what can have made it so."""

@@ -14,7 +14,7 @@ from in4310repro import architectures, extension, models
 from in4310repro import config as configuration
 from in4310repro.capacity import in_gib, refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.checkpoints import kept_bytes
-from in4310repro.config import FIVE_MODULES, Config
+from in4310repro.config import FIVE_MODULES, Config, check_choice
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
@@ -38,6 +38,7 @@ from in4310repro.runs.measured import run_metrics
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
+from in4310repro.step_log import formats_of, refuse_missing_library
 from in4310repro.tensors import tensors_sha256
 from in4310repro.training import Task, fit
 
@@ -50,6 +51,7 @@ def train(
     *,
     resume: bool = False,
     keep_epochs: bool = False,
+    log_steps: str | None = None,
 ) -> FinishedRun:
     """Trains every setting from equal initial weights, selects on validation, and scores the test set once.
 
@@ -62,6 +64,7 @@ def train(
         progress: where to show how far it is.
         resume: continue the run that is there instead.
         keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends on it.
+        log_steps: a format to log every step in, see `step_log`; no result depends on it.
 
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs; too
@@ -69,6 +72,7 @@ def train(
     """
     architectures.trust(config.model)
     architectures.check_name(config.model)
+    formats = _log_formats(folder, log_steps, resume=resume)
     _refuse_too_large(config, numerics)
     if config.imagenet or config.cifar10:
         comparison_sets(config)
@@ -105,11 +109,20 @@ def train(
             progress=progress,
             split_sha256=chain.split_sha256(split),
             keep_epochs=keep_epochs,
+            log_steps=formats,
         )
         histories[setting.name] = _trained_history(files, setting.name, config) or fit(task)
         _close_setting(task)
     _score_test_set(files, config, split, sets["test"], histories, numerics, progress)
     return FinishedRun.open(folder)
+
+
+def _log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:
+    """Formats of the logs: what is asked for and, when a run is resumed, those that it has."""
+    formats = {check_choice("log_steps", requested)} if requested else set()
+    formats |= formats_of(folder) if resume else set()
+    refuse_missing_library(formats)
+    return frozenset(formats)
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:

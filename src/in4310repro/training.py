@@ -14,6 +14,7 @@ from in4310repro.progress import interrupts
 from in4310repro.runs import chain, names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
+from in4310repro.step_log import StepLog
 from in4310repro.tensors import tensors_sha256
 
 
@@ -24,6 +25,7 @@ class Task(TrainingInputs):
     files: RunFolder
     split_sha256: str  # of the bytes of split.csv
     keep_epochs: bool = False
+    log_steps: frozenset[str] = frozenset()  # formats, see `step_log`
 
 
 def fit(task: Task) -> list[HistoryRow]:
@@ -63,13 +65,19 @@ class _Training:
         )
         for warning in warnings:
             task.progress.message(warning)
+        self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
 
     def run(self) -> list[HistoryRow]:
         """Every epoch that is left; returns the rows of all."""
+        with self._log:
+            return self._run()
+
+    def _run(self) -> list[HistoryRow]:
         task, position = self._task, self._epochs.position
         while position.epoch < task.config.epochs:
             row = self._epochs.validate(*self._epochs.train(self._after_step))
             position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
+            self._log.sync()
             self._write_epoch(row)
             task.progress.message(_summary(task.setting, row))
             if position.epoch < task.config.epochs:
@@ -77,6 +85,8 @@ class _Training:
         return position.history
 
     def _after_step(self) -> None:
+        assert self._epochs.last  # noqa: S101 - for the type checker
+        self._log.add(self._epochs.last)
         steps = self._task.config.checkpoint_steps
         if (steps and self._epochs.position.batch % steps == 0) or self._interrupted():
             self._save_checkpoint()
@@ -98,6 +108,7 @@ class _Training:
         files.write_json(names.of_setting(setting, names.HISTORY), position.history)
 
     def _save_checkpoint(self) -> None:
+        self._log.sync()
         position = self._epochs.position
         checkpoints.save(self._checkpoints, self._epochs.model, self._epochs.optimizer, position, self._config_json)
         if self._interrupted():

@@ -8,10 +8,11 @@ import typer
 
 from in4310repro import presets
 from in4310repro.cli.console import activate_for, print_line, print_text, progress
-from in4310repro.cli.options import ConfigFile, Out, Preset, default_folder, with_overrides
+from in4310repro.cli.options import ConfigFile, Out, Preset, choices, default_folder, with_overrides
 
 KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
 
+LogSteps = f"Log every step below the run's folder logs: {choices('log_steps')}"
 Resume = "Continue a run that was interrupted; with more --epochs, a finished one whose epochs were kept."
 
 
@@ -22,6 +23,7 @@ def train(
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help=Resume)] = False,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=KeepEpochs)] = False,
+    log_steps: Annotated[str | None, typer.Option(help=LogSteps)] = None,
     optimizer: Annotated[str | None, typer.Option(help="Train one setting alone: AdamW, RMSprop or SGD.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of that setting.")] = None,
     print_config: Annotated[
@@ -40,7 +42,9 @@ def train(
     from in4310repro import experiment
 
     folder = out or default_folder(preset, configuration.data)
-    run = experiment.train(configuration, numerics, folder, progress(), resume=resume, keep_epochs=keep_epochs)
+    run = experiment.train(
+        configuration, numerics, folder, progress(), resume=resume, keep_epochs=keep_epochs, log_steps=log_steps
+    )
     metrics = run.metrics
     print_line(
         f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}, mean class accuracy on test "

@@ -17,6 +17,9 @@ LAST_WEIGHTS = "last.safetensors"  # only with the deviation warm-start
 CHECKPOINTS = "checkpoint"  # a folder, while the setting trains
 # A folder, where epochs are kept. Its files are not in the manifest: tensors.json, which is, holds their hashes.
 KEPT_EPOCHS = "epochs"
+# A folder of the run, where steps are logged, for people: no result, so not in the manifest.
+LOGS = "logs"
+STEPS = "steps.csv"  # below it and the folder of a setting
 
 OF_RUN = (CONFIG, FINGERPRINT, SPLIT, SCORES, METRICS, FEATURES)
 OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
@@ -36,6 +39,16 @@ def is_of_run(name: str) -> bool:
 def kept_epoch(setting: str, epoch: int) -> str:
     """The name of the weights and the optimizer state after an epoch, from 1."""
     return of_setting(setting, f"{KEPT_EPOCHS}/{epoch:06d}.safetensors")
+
+
+def of_logs(setting: str, name: str) -> str:
+    """The name of a log of a setting."""
+    return f"{LOGS}/{setting}/{name}"
+
+
+def is_log(name: str) -> bool:
+    """Whether a file of a run is one that its training logs steps in."""
+    return re.fullmatch(rf"{LOGS}/[^/]+/({re.escape(STEPS)}|events\.out\.tfevents\.[^/]+)", name) is not None
 
 
 def is_kept_epoch(name: str) -> bool:
