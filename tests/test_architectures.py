@@ -258,14 +258,14 @@ def test_outputs_are_listed_in_the_order_in_which_modules_end() -> None:
     ],
 )
 def test_a_network_has_portable_arithmetic_where_all_that_it_computes_has(own: str, function: str, reason: str) -> None:
-    assert architectures.obstacle(trusted(f"{own}:{function}"), 6, 32) == reason
+    assert architectures.obstacle(trusted(f"{own}:{function}"), 32) == reason
 
 
 def test_networks_of_torchvision_with_and_without_portable_arithmetic() -> None:
-    assert architectures.obstacle("resnet152", 6, 64) == ""
-    assert architectures.obstacle("resnext50_32x4d", 6, 32) == ""
-    assert "Hardswish" in architectures.obstacle("mobilenet_v3_small", 6, 32)
-    assert architectures.obstacle("shufflenet_v2_x0_5", 6, 32) == "its forward() calls mean, whose bits are torch's"
+    assert architectures.obstacle("resnet152", 64) == ""
+    assert architectures.obstacle("resnext50_32x4d", 32) == ""
+    assert "Hardswish" in architectures.obstacle("mobilenet_v3_small", 32)
+    assert architectures.obstacle("shufflenet_v2_x0_5", 32) == "its forward() calls mean, whose bits are torch's"
 
 
 def small_run(model: str, numerics: str) -> Config:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import fnmatch
+import functools
 import importlib
 import sys
 from collections import Counter
@@ -293,16 +294,22 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
         )
 
 
-def default_modules(model: nn.Module, name: str, side: int) -> tuple[str, ...]:
+def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
     """Up to five modules whose feature maps are measured: the five of the report where the network has them.
 
     Else convolutions, evenly from the first to the last; in transformers, which have fewer, their blocks; and where
     blocks keep channels last, the modules that return maps [channel, height, width].
+
+    Args:
+        model: a network with weights, on the CPU.
+        name: its name, for the error message.
+        side: of the image, pixels.
+        seen: what `outputs` gave; None: an image is passed through the network where that is needed.
     """
     named = dict(model.named_modules())
     if all(module in named for module in FIVE_MODULES):
         return FIVE_MODULES
-    seen = outputs(model, name, side)
+    seen = outputs(model, name, side) if seen is None else seen
     convolutions = [each.name for each in seen if isinstance(named[each.name], nn.Conv2d) and len(each.shape) == 3]
     kinds = Counter(each.kind for each in seen if len(each.shape) == 2 and next(named[each.name].children(), None))
     last_of = {each.kind: place for place, each in enumerate(seen)}
@@ -317,8 +324,11 @@ def default_modules(model: nn.Module, name: str, side: int) -> tuple[str, ...]:
     return tuple(candidates[round(place * last / max(1, number - 1))] for place in range(number))
 
 
-def obstacle(name: str, classes: int, side: int) -> str:
+@functools.lru_cache(maxsize=1000)
+def obstacle(name: str, side: int) -> str:
     """Why a network has no portable arithmetic, as a clause; empty where it has.
+
+    Asked by the command line, which chooses the arithmetic, and again before a training; computed once.
 
     Every module needs a kernel, and what the network computes between them must be equal everywhere. The five ResNets
     are known to have it.
@@ -328,7 +338,8 @@ def obstacle(name: str, classes: int, side: int) -> str:
     """
     if name in MODELS:
         return ""
-    model = construct(name, classes)
+    # Any number of classes will do.
+    model = construct(name, 10)
     if any(value.is_meta for value in model.state_dict().values()):
         model = model.to_empty(device="cpu")
         for value in model.state_dict().values():

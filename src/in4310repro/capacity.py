@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def memory() -> int | None:
         return min(installed, int(CONTAINER_LIMIT.read_text(encoding="ascii")))
     except (OSError, ValueError):
         return installed
+
+
+def most_used() -> int | None:
+    """Bytes of memory that this process has held at most; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def refuse_beyond_memory(what: str, need: int) -> None:

@@ -77,6 +77,11 @@ def save_tensors(
     return folder / name
 
 
+def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of the tensors in a checkpoint of a training as it stands, and in a kept epoch."""
+    return len(tensor_bytes(_tensors(model, optimizer)))
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The tensors of an optimizer's state by `INDEX.NAME`, the index that of the parameter, such as `0.exp_avg`."""
     states = optimizer.state_dict()["state"]

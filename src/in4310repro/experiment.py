@@ -1,35 +1,28 @@
-"""train(): images -> split -> three trainings -> selection -> test scores."""
+"""train(): three trainings from equal starts -> selection -> test scores."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from in4310repro import architectures, extension, models
 from in4310repro import config as configuration
-from in4310repro.capacity import in_gib, refuse_beyond_disk, refuse_beyond_memory
+from in4310repro import extension, models
+from in4310repro.capacity import in_gib, refuse_beyond_disk
 from in4310repro.checkpoints import kept_bytes
-from in4310repro.config import FIVE_MODULES, Config, check_choice
-from in4310repro.data.comparison import comparison_sets
-from in4310repro.data.embedded import embedded_catalogue, embedded_folder
-from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, UnreadableImagesError, cache_folder, load_images
-from in4310repro.data.scenes import CLASSES
-from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
+from in4310repro.config import Config, check_choice
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.splits import Split, to_csv
 from in4310repro.deviations import Deviation
 from in4310repro.differences import refuse_other_configuration
-from in4310repro.epochs import refuse_too_large_a_step
-from in4310repro.features import choose
 from in4310repro.files import read_bytes
-from in4310repro.fingerprint import Fingerprint, fingerprint
+from in4310repro.fingerprint import Fingerprint
 from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict, refuse_too_large
-from in4310repro.presets import SHARES, with_counts
+from in4310repro.prediction import predict
+from in4310repro.preparation import prepare
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
@@ -70,27 +63,13 @@ def train(
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs; too
             little disk for the epochs that are kept.
     """
-    architectures.trust(config.model)
-    architectures.check_name(config.model)
     formats = _log_formats(folder, log_steps, resume=resume)
-    _refuse_too_large(config, numerics)
-    if config.imagenet or config.cifar10:
-        comparison_sets(config)
-    images = _catalogue(config, progress)
-    if config.split == SHARES:
-        config = with_counts(config, len(images.entries))
-        progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
-    split = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
-    initial_model = models.build(config.model, len(split.classes), config.seed, config.weights)
-    config = _for_network(config, initial_model, len(split.classes), numerics)
-    # The test images are decoded too, so that an unreadable one is reported now and not after hours.
-    sets = _load_parts(split, config, progress)
-    initial = initial_model.state_dict()
-    current = fingerprint(numerics)
-    current["initial_weights_sha256"] = tensors_sha256(initial)
+    prepared = prepare(config, numerics, progress)
+    config, split, sets = prepared.config, prepared.split, prepared.sets
+    initial, current = prepared.network.state_dict(), prepared.fingerprint
     keep_epochs = keep_epochs or (resume and any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors")))
     if keep_epochs:
-        _announce_kept_epochs(config, initial_model, folder, progress)
+        _announce_kept_epochs(config, prepared.network, folder, progress)
     files = _resumed(folder, config, split, current) if resume else None
     files = files or _started(folder, config, split, current)
     histories: dict[str, list[HistoryRow]] = {}
@@ -125,35 +104,6 @@ def _log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozen
     return frozenset(formats)
 
 
-def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
-    """The configuration with the modules whose maps are measured, where it only has those of another network.
-
-    Raises:
-        ValueError: the network gives no scores to images of this size, has no such modules, or computes by functions
-            that have no portable arithmetic.
-    """
-    architectures.check_scores(model, config.model, classes, config.image_size)
-    if config.modules == FIVE_MODULES:
-        config = replace(config, modules=architectures.default_modules(model, config.model, config.image_size))
-    choose(model, config.modules)
-    if numerics.portable and (reason := architectures.obstacle(config.model, classes, config.image_size)):
-        raise ValueError(f"{config.model} has no portable arithmetic: {reason}; --numerics native is the way out")
-    return config
-
-
-def _refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raises ValueError for sizes that this machine cannot hold, before anything is read or drawn."""
-    pixels = config.image_size**2
-    refuse_too_large_a_step(config, numerics)
-    refuse_too_large(config, numerics)
-    if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
-        need = config.scenes * len(CLASSES) * pixels * 3
-        what = f"{config.scenes} scenes of each class at image_size {config.image_size}"
-        refuse_beyond_memory(f"{what}, decoded, take", need)
-        # The files, and their decoded pixels.
-        refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
-
-
 def _announce_kept_epochs(config: Config, model: torch.nn.Module, folder: Path, progress: Progress) -> None:
     """Says how much disk the epochs take that are kept, less those that are there, or raises ValueError without it."""
     state, trainable = model.state_dict(), [name for name, _ in model.named_parameters()]
@@ -167,31 +117,6 @@ def _announce_kept_epochs(config: Config, model: torch.nn.Module, folder: Path, 
     each = ", ".join(f"{size / 1e6:.0f} MB an epoch with {name}" for name, size in sizes.items())
     progress.message(f"kept epochs take {each}, in all {in_gib(need)} below {folder}")
     refuse_beyond_disk(f"kept epochs take {each}, in all", need, folder)
-
-
-def _catalogue(config: Config, progress: Progress) -> Catalogue:
-    if config.data:
-        return catalogue(Path(config.data), progress)
-    if not config.scenes:
-        raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
-    return embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
-
-
-def _load_parts(split: Split, config: Config, progress: Progress) -> dict[str, ImageSet]:
-    """The images of each part; raises one error that names the unreadable ones of all parts."""
-    sets, unreadable = {}, dict[Path, str]()
-    for part in PARTS:
-        try:
-            sets[part] = _load(split, chain.part_read_as(part, config), config, progress)
-        except UnreadableImagesError as error:
-            unreadable |= error.reasons
-    if unreadable:
-        raise UnreadableImagesError(unreadable)
-    return sets
-
-
-def _load(split: Split, part: str, config: Config, progress: Progress) -> ImageSet:
-    return load_images(part, split.root, split.parts[part], config.image_size, progress=progress)
 
 
 def _started(folder: Path, config: Config, split: Split, current: Fingerprint) -> RunFolder:

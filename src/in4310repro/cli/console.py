@@ -65,8 +65,7 @@ def activate_for(config: Config) -> Numerics:
     from in4310repro import architectures
 
     architectures.trust(config.model)
-    # Any number of classes will do.
-    if reason := architectures.obstacle(config.model, 10, config.image_size):
+    if reason := architectures.obstacle(config.model, config.image_size):
         progress().message(f"native arithmetic, since {config.model} has no portable one: {reason}")
         return activate_arithmetic("native", config.device)
     return numerics

@@ -29,7 +29,7 @@ def modules(
     architectures.trust(network)
     model = models.build(network, CLASSES, seed=0)
     seen = architectures.outputs(model, network, image_size)
-    default = architectures.default_modules(model, network, image_size)
+    default = architectures.default_modules(model, network, image_size, seen)
     width = max(len(each.name) for each in seen)
     millions = sum(value.numel() for value in model.parameters()) / 1e6
     print_line(f"{network}: {millions:.1f} M parameters; outputs for one image of {image_size} px")
@@ -53,7 +53,7 @@ def _table(pattern: str, image_size: int) -> str:
     for name in names:
         facts = architectures.facts(name)
         try:
-            reason = architectures.obstacle(name, CLASSES, image_size)
+            reason = architectures.obstacle(name, image_size)
         except ValueError as error:
             reason = str(error)
         rows.append(

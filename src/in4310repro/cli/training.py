@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,11 +10,23 @@ import typer
 from in4310repro import presets
 from in4310repro.cli.console import activate_for, print_line, print_text, progress
 from in4310repro.cli.options import ConfigFile, Out, Preset, choices, default_folder, with_overrides
+from in4310repro.config import Config
+from in4310repro.numerics import Numerics
 
 KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
-
+DryRun = "Check everything, pass a batch through every stage, say what the whole would take, and write no run."
 LogSteps = f"Log every step below the run's folder logs: {choices('log_steps')}"
 Resume = "Continue a run that was interrupted; with more --epochs, a finished one whose epochs were kept."
+
+
+def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
+    """Prints what a training would read, write and take."""
+    from in4310repro import dry_run
+
+    if resume:
+        raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
+    for line in dry_run.lines(dry_run.rehearse(config, numerics, folder, progress(), keep_epochs=keep_epochs)):
+        print_line(line)
 
 
 @with_overrides
@@ -26,6 +39,7 @@ def train(
     log_steps: Annotated[str | None, typer.Option(help=LogSteps)] = None,
     optimizer: Annotated[str | None, typer.Option(help="Train one setting alone: AdamW, RMSprop or SGD.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of that setting.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=DryRun)] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print all settings as a file for --config, and train nothing.")
     ] = False,
@@ -42,6 +56,9 @@ def train(
     from in4310repro import experiment
 
     folder = out or default_folder(preset, configuration.data)
+    if dry_run:
+        _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)
+        return
     run = experiment.train(
         configuration, numerics, folder, progress(), resume=resume, keep_epochs=keep_epochs, log_steps=log_steps
     )

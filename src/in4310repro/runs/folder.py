@@ -40,11 +40,8 @@ class RunFolder:
             ValueError: the folder holds files that are no run, or another process trains in it.
         """
         lock(folder)
-        if folder.exists() and any(folder.iterdir()):
-            if not any((folder / name).is_file() for name in (MANIFEST, CONFIG)):
-                raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
-            numbers = (n for n in itertools.count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
-            folder.rename(folder.with_name(f"{folder.name}.{next(numbers)}"))
+        if place := moves_to(folder):
+            folder.rename(place)
         folder.mkdir(parents=True, exist_ok=True)
         return cls(folder)
 
@@ -165,6 +162,20 @@ class RunFolder:
         """
         manifest = {name: sha256 for name, sha256 in self.manifest().items() if name != FEATURES}
         return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+
+
+def moves_to(folder: Path) -> Path | None:
+    """Where a run moves that is in the way of a new one, the first free `FOLDER.N`; None where none is.
+
+    Raises:
+        ValueError: the folder holds files that are no run.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return None
+    if not any((folder / name).is_file() for name in (MANIFEST, CONFIG)):
+        raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
+    places = (folder.with_name(f"{folder.name}.{number}") for number in itertools.count(1))
+    return next(place for place in places if not place.exists())
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -1,0 +1,206 @@
+"""rehearse(): one batch through every stage of a training, without a run folder, and what the whole would take."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from in4310repro import checkpoints, models
+from in4310repro.capacity import in_gib, most_used, nearest, refuse_beyond_disk
+from in4310repro.config import Config, OptimizerSetting
+from in4310repro.data.batches import training_ranges
+from in4310repro.data.comparison import subset
+from in4310repro.data.images import ImageSet
+from in4310repro.deviations import Deviation
+from in4310repro.epochs import Epochs, Step, TrainingInputs
+from in4310repro.feature_maps.of_run import measure_sets
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict
+from in4310repro.preparation import Prepared, prepare
+from in4310repro.progress import SILENT, Progress
+from in4310repro.runs import names
+from in4310repro.runs.folder import moves_to
+from in4310repro.tensors import tensor_bytes
+
+WARM_UP = 1  # batches of a setting before the one that is timed
+WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS, names.MANIFEST)
+OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a training would read, write and take, as measured with a few batches of it."""
+
+    prepared: Prepared
+    numerics: Numerics
+    folder: Path
+    moves_to: Path | None  # the run that is there
+    keep_epochs: bool
+    parameters: int
+    steps: Mapping[str, Step]  # the timed one of each setting
+    validation_seconds: float  # an image
+    checkpoint_bytes: Mapping[str, int]  # of each setting
+    weights_bytes: int
+    memory: int | None  # that this process held at most
+    gpu_memory: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        return len(training_ranges(len(self.prepared.sets["training"]), self.prepared.config.batch_size))
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole training, without the images, which are decoded by now."""
+        config, sets = self.prepared.config, self.prepared.sets
+        training = sum(step.seconds / step.images for step in self.steps.values()) * len(sets["training"])
+        validation = len(config.settings) * self.validation_seconds * len(sets["validation"])
+        return config.epochs * (training + validation) + self.validation_seconds * len(sets["test"])
+
+    @property
+    def disk(self) -> tuple[int, int]:
+        """Bytes of the finished run, and at most meanwhile, but for some hundred thousand of numbers and names."""
+        config, sizes = self.prepared.config, self.checkpoint_bytes
+        files = 2 if Deviation.WARM_START in config.protocol else 1
+        end = files * self.weights_bytes * len(config.settings)
+        end += config.epochs * sum(sizes.values()) if self.keep_epochs else 0
+        # One more for the moment in which the newest is there and the oldest not yet gone.
+        return end, end + (checkpoints.KEPT + 1) * max(sizes.values())
+
+
+def rehearse(
+    config: Config, numerics: Numerics, folder: Path, progress: Progress = SILENT, *, keep_epochs: bool = False
+) -> Rehearsal:
+    """Checks all that a training checks, decodes all images, and passes a batch or two through every stage.
+
+    The stages: load, augment, forward, loss, backward, a step of each setting's optimizer, evaluation, checkpoint,
+    feature maps. No image of the test part is passed through a network, and only the cache of decoded images is
+    written.
+
+    Args:
+        config: of the training.
+        numerics: the arithmetic of this process.
+        folder: that the run would be written to.
+        progress: where to show how far it is.
+        keep_epochs: whether the training would keep them.
+
+    Raises:
+        ValueError: whatever a training would refuse, before or in its first steps; too little disk.
+    """
+    moved = moves_to(folder)
+    if not os.access(nearest(folder), os.W_OK):
+        raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
+    prepared = prepare(config, numerics, progress)
+    batch = subset(prepared.sets["validation"], prepared.config.evaluation_batch_size, config.seed)
+    steps, sizes, seconds = {}, {}, 0.0
+    for setting in prepared.config.settings:
+        progress.message(f"one batch through every stage of {setting.name}")
+        with _failures_of(config.model, f"in a step of {setting.name}"):
+            epochs = _some_steps(prepared, setting, numerics)
+        assert epochs.last  # noqa: S101 - for the type checker
+        steps[setting.name], sizes[setting.name] = epochs.last, checkpoints.size(epochs.model, epochs.optimizer)
+        with _failures_of(config.model, "in an evaluation"):
+            seconds = _predict(epochs.model, batch, prepared.config, numerics)
+    with _failures_of(config.model, "where its feature maps are measured"):
+        measure_sets(epochs.model, [batch], prepared.config, SILENT)
+    network = prepared.network
+    rehearsal = Rehearsal(
+        prepared=prepared,
+        numerics=numerics,
+        folder=folder,
+        moves_to=moved,
+        keep_epochs=keep_epochs,
+        parameters=sum(value.numel() for value in network.parameters()),
+        steps=steps,
+        validation_seconds=seconds / len(batch),
+        checkpoint_bytes=sizes,
+        weights_bytes=len(tensor_bytes(network.state_dict())),
+        memory=most_used(),
+        gpu_memory=0 if numerics.device == "cpu" else torch.cuda.max_memory_allocated(numerics.device),
+    )
+    refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
+    return rehearsal
+
+
+@contextmanager
+def _failures_of(model: str, stage: str) -> Iterator[None]:
+    """What the code of a network of timm's or of one's own raises becomes a ValueError that names it and the stage."""
+    try:
+        yield
+    except Exception as error:
+        if ":" not in model or isinstance(error, ValueError | OSError | MemoryError):
+            raise
+        raise ValueError(f"{model} fails {stage}: {type(error).__name__}: {error}") from error
+
+
+def _some_steps(prepared: Prepared, setting: OptimizerSetting, numerics: Numerics) -> Epochs:
+    """A training of one setting after its first steps."""
+    config, classes = prepared.config, len(prepared.split.classes)
+    state = prepared.network.state_dict()
+    inputs = TrainingInputs(
+        model=models.from_state(config.model, classes, state, "the initial weights"),
+        training=subset(prepared.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed),
+        validation=prepared.sets["validation"],
+        config=config,
+        setting=setting,
+        numerics=numerics,
+    )
+    epochs = Epochs(inputs)
+    epochs.train(lambda: None)
+    return epochs
+
+
+def _predict(model: torch.nn.Module, images: ImageSet, config: Config, numerics: Numerics) -> float:
+    """How many seconds an evaluation of the images takes."""
+    start = time.perf_counter()
+    predict(model, images, config, numerics)
+    return time.perf_counter() - start
+
+
+def lines(rehearsal: Rehearsal) -> Iterator[str]:
+    """What a dry run says."""
+    config, split, numerics = rehearsal.prepared.config, rehearsal.prepared.split, rehearsal.numerics
+    counts = {part: len(entries) for part, entries in split.parts.items()}
+    yield (
+        f"images: {sum(counts.values())} of {len(split.classes)} classes ({', '.join(split.classes)}), "
+        + ", ".join(f"{count} {part}" for part, count in counts.items())
+    )
+    yield (
+        f"network: {config.model}, {rehearsal.parameters / 1e6:.1f} M parameters, weights {config.weights}, "
+        f"{numerics.mode} arithmetic on {numerics.device_name}"
+    )
+    of_each = f"for each of {', '.join(rehearsal.steps)}: {', '.join(OF_SETTING)}"
+    yield f"would write: {rehearsal.folder}: {', '.join(WRITTEN)}; {of_each}"
+    if rehearsal.moves_to:
+        yield f"the run that is there would move to {rehearsal.moves_to}"
+    end, most = rehearsal.disk
+    each = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in rehearsal.checkpoint_bytes.items())
+    yield f"disk: {in_gib(end)} at the end, up to {in_gib(most)} meanwhile; a checkpoint: {each}"
+    if rehearsal.memory is not None:
+        yield f"memory: {in_gib(rehearsal.memory)}, which this dry run held at most"
+    if rehearsal.gpu_memory:
+        yield f"memory of {numerics.device_name}: {in_gib(rehearsal.gpu_memory)}"
+    rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
+    yield (
+        f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
+        f"{len(config.settings)} settings: about {_duration(rehearsal.seconds)} here"
+    )
+    yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person reads them.
+
+    Examples:
+        >>> _duration(7.4), _duration(300), _duration(9000)
+        ('7 s', '5.0 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
