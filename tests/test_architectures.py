@@ -354,3 +354,20 @@ def test_without_timm_its_networks_say_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(ValueError, match="timm:resnet10t needs timm: pip install timm"):
         models.build("timm:resnet10t", 6, seed=0)
+
+
+def test_a_network_is_asked_once_for_its_arithmetic_and_shows_its_modules_with_one_image(
+    own: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, pass_one = [], architectures._pass_one
+
+    def counted(model: nn.Module, name: str, side: int) -> torch.Tensor:
+        passes.append(name)
+        return pass_one(model, name, side)
+
+    monkeypatch.setattr(architectures, "_pass_one", counted)
+    assert call("modules", f"{own}:plain", "--image-size", "32")[0] == 0
+    assert len(passes) == 1
+    assert call("train", "--preset", "tiny", "--model", f"{own}:plain", "--optimizer", "SGD", "--epochs", "1")[0] == 0
+    # For its arithmetic, for its scores and for its modules.
+    assert len(passes) == 1 + 3
