@@ -155,7 +155,7 @@ def test_a_network_of_ones_own_that_fails_is_named_with_the_stage(
 def test_feature_maps_are_measured_on_a_batch(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = list[Any]()
 
-    def measure(model: nn.Module, sets: Any, config: Config, progress: object) -> Any:
+    def measure(model: nn.Module, sets: Any, config: Config, progress: Any) -> Any:
         measured.extend(of_run.measure_sets(model, sets, config, progress))
         return measured
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from in4310repro import config as configuration
 from in4310repro import deviations, experiment, text
-from in4310repro.config import Config
+from in4310repro.config import Config, with_preprocessing
 from in4310repro.deviations import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PUBLISHED, Deviation, Deviations
 from in4310repro.evaluation import evaluate
 from in4310repro.feature_maps import of_run
@@ -81,6 +81,7 @@ def ablation(
             training, folder = replace(config, protocol=trained_with), runs / deviations.describe(trained_with)
             finished[trained_with] = experiment.train(training, numerics, folder, progress, resume=True)
         run = finished[trained_with]
+        config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics
         if active & OF_SCORES and not trained_with:
             metrics, _ = evaluate(run, numerics, progress=progress, deviations=active)

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from in4310repro import arithmetic
 from in4310repro.config import FIVE_MODULES, MODELS
-from in4310repro.data.batches import MEAN, STANDARD_DEVIATION
+from in4310repro.preprocessing import INTERPOLATIONS, Preprocessing
 
 TIMM = "timm:"
 # Heads that are trained beside the last one and that no score comes from: built without them.
@@ -175,28 +175,34 @@ def head(name: str, classes: int) -> set[str]:
 
 
 def imagenet_weights(name: str) -> torchvision.models.WeightsEnum:
-    """Torchvision's ImageNet weights of one of its networks: the first version, or the one there is.
-
-    Raises:
-        ValueError: they were trained on images prepared in another way than this package prepares them.
-    """
+    """Torchvision's ImageNet weights of one of its networks: the first version, or the one there is."""
     enum = torchvision.models.get_model_weights(name)
-    weights = getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
-    prepared = weights.transforms()
-    check_preparation(name, prepared.mean, prepared.std)
-    return weights
+    return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
 
 
-def check_preparation(name: str, mean: Sequence[float], deviation: Sequence[float]) -> None:
-    """Nothing, where ImageNet weights are for images that are normalised as ours are.
+def imagenet_preprocessing(name: str) -> Preprocessing:
+    """How images are prepared for the ImageNet weights of a network of torchvision or timm.
 
-    Raises:
-        ValueError: they are for others.
+    Of what they say the mean, the deviation and the interpolation are taken. The crop is no part of it: that of their
+    own evaluation is one habit among others, and this package's is the largest square.
     """
-    if tuple(mean) != tuple(MEAN) or tuple(deviation) != tuple(STANDARD_DEVIATION):
+    if name.startswith(TIMM):
+        settings = importlib.import_module("timm").get_pretrained_cfg(name.removeprefix(TIMM))
+        method = settings.interpolation if settings.interpolation in INTERPOLATIONS else "bicubic"
+        return Preprocessing(mean=tuple(settings.mean), std=tuple(settings.std), interpolation=method)
+    transforms = imagenet_weights(name).transforms()
+    return Preprocessing(
+        mean=tuple(transforms.mean), std=tuple(transforms.std), interpolation=transforms.interpolation.value
+    )
+
+
+def refuse_other_normalisation(name: str) -> None:
+    """Raises ValueError where ImageNet weights are for images of another mean or deviation than the default."""
+    given, ours = imagenet_preprocessing(name), Preprocessing()
+    if (given.mean, given.std) != (ours.mean, ours.std):
         raise ValueError(
-            f"the ImageNet weights of {name} are for images of mean {tuple(mean)} and deviation {tuple(deviation)}; "
-            f"here they have {tuple(MEAN)} and {tuple(STANDARD_DEVIATION)}. Give --weights none or --weights FILE"
+            f"the ImageNet weights of {name} are for images of mean {given.mean} and deviation {given.std}; "
+            f"here they have {ours.mean} and {ours.std}. Give --weights none or --weights FILE"
         )
 
 
@@ -212,11 +218,7 @@ class Facts:
 def facts(name: str) -> Facts:
     """What torchvision says of one of its networks."""
     meta = torchvision.models.get_model_weights(name).DEFAULT.meta
-    try:
-        weights = imagenet_weights(name).name
-    except ValueError:
-        weights = "other mean"
-    return Facts(meta["num_params"], max(meta["min_size"]), weights)
+    return Facts(meta["num_params"], max(meta["min_size"]), imagenet_weights(name).name)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,13 @@ from in4310repro.differences import differences
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
 from in4310repro.numerics import MODES
 from in4310repro.paths import folder_name
+from in4310repro.preprocessing import (
+    DECIDED_BY_WEIGHTS,
+    INTERPOLATIONS,
+    Preprocessing,
+    channels,
+    refuse_invalid,
+)
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 FORMAT = 3  # of config.json; it rises when a run of before can no longer be read
@@ -33,6 +40,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("AdamW", "RMSprop", "SGD"),
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
+    "interpolation": INTERPOLATIONS,
     "numerics": MODES,
     "precision": ("fast", "exact"),
     "samples": ("images", "positions", "flat", "none"),
@@ -45,6 +53,8 @@ ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
     float: (int, float),
     str: (str,),
     str | None: (str, type(None)),
+    float | None: (int, float, type(None)),
+    tuple[float, ...] | None: (str, list, tuple, type(None)),
     Literal["fast", "exact"]: (str,),
     Deviations: (str, list),
 }
@@ -100,6 +110,11 @@ class Config:
     model: str = "resnet18"
     weights: str = "none"  # none, imagenet or a file
     image_size: int = 224  # pixels
+    # How images are prepared (see `preprocessing`); None until a training has asked the weights.
+    mean: tuple[float, ...] | None = Preprocessing.mean
+    std: tuple[float, ...] | None = Preprocessing.std
+    interpolation: str | None = Preprocessing.interpolation
+    crop_ratio: float | None = Preprocessing.crop_ratio
     batch_size: int = 16  # images
     evaluation_batch_size: int = 64  # images
     epochs: int = 20
@@ -118,6 +133,18 @@ class Config:
     feature_images: int = 200
     imagenet: str | None = None
     cifar10: str | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are prepared, as a record; what only the weights can say is the default."""
+        values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
+        return Preprocessing(**{n: v for n, v in values.items() if v is not None}, size=self.image_size)
+
+
+def with_preprocessing(config: Config, given: Preprocessing) -> Config:
+    """The configuration with what it leaves to the weights, as they say it; its image size stays."""
+    asked = [name for name in DECIDED_BY_WEIGHTS if getattr(config, name) is None]
+    return replace(config, **{name: getattr(given, name) for name in asked})
 
 
 def check_choice(name: str, value: str) -> str:
@@ -195,6 +222,7 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     values = _convert(Config, changes, source)
     if "settings" in values:
         values["settings"] = tuple(_optimizer_setting(entry, source) for entry in values["settings"])
+    values |= {name: channels(values[name], name) for name in ("mean", "std") if values.get(name) is not None}
     if "protocol" in values:
         values["protocol"] = deviations.parse(values["protocol"])
     return validate(replace(config, **values))
@@ -246,7 +274,7 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
             raise ValueError(f"{source}: {name} is {reprlib.repr(value)}; it takes {expected}")
         if value == "" or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
-        if types[name] is float and isinstance(value, int | float) and abs(value) > LARGEST_FLOAT:
+        if types[name] in (float, float | None) and isinstance(value, int | float) and abs(value) > LARGEST_FLOAT:
             raise ValueError(
                 f"{source}: {name} is {brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number"
             )
@@ -256,9 +284,11 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
             raise ValueError(f"{source}: {name} is {value[:100]!r}; a text without the character 0 is valid")
         if name == "model" and not re.fullmatch(MODEL, str(value)):
             raise ValueError(f"{source}: no model {str(value)[:100]!r}; valid are names of networks, such as resnet18")
-        if name in CHOICES and value not in CHOICES[name]:
+        if name in CHOICES and value is not None and value not in CHOICES[name]:
             raise ValueError(f"{source}: no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
-        convert: Any = float if types[name] is float else tuple if isinstance(value, list) else type(value)
+        convert: Any = (
+            float if types[name] in (float, float | None) else tuple if isinstance(value, list) else type(value)
+        )
         converted[name] = None if value is None else convert(value)
     return converted
 
@@ -285,6 +315,7 @@ def validate(config: Config) -> Config:
         raise ValueError("modules is []; at least one name such as conv1 is needed")
     if not 0 <= config.warm_up < 1:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
+    refuse_invalid(config.preprocessing)
     _validate_settings(config.settings)
     return config
 

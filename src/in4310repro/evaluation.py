@@ -74,4 +74,6 @@ def _images_of_folder(run: FinishedRun, data: str, progress: Progress) -> ImageS
         )
     labels = [run.classes.index(name) for name in images.classes]
     entries = [replace(entry, label=labels[entry.label]) for entry in images.entries]
-    return load_images("images", images.root, entries, run.config.image_size, progress=progress)
+    return load_images(
+        "images", images.root, entries, run.config.image_size, preprocessing=run.config.preprocessing, progress=progress
+    )

@@ -142,7 +142,10 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
     recorded = files.read_json(names.CONFIG)
     configuration.check_format(recorded, f"{folder / names.CONFIG}")
     before = configuration.from_json(recorded, f"{folder / names.CONFIG}")
-    refuse_other_configuration({**recorded, "epochs": config.epochs}, configuration.to_json(config), f"{folder}")
+    # Read and written again: what a run of before does not name has the value that it had then, which is the default.
+    refuse_other_configuration(
+        {**configuration.to_json(before), "epochs": config.epochs}, configuration.to_json(config), f"{folder}"
+    )
     if before.epochs != config.epochs:
         extension.check_epochs(folder, before.epochs, config.epochs)
     if read_bytes(files.file(names.SPLIT)) != to_csv(split):
@@ -220,5 +223,7 @@ def _predict_unseen(
 ) -> Scores:
     """Scores of the images that a shared split never reads."""
     entries = (*split.parts["training"], *split.parts["validation"])
-    images = load_images("unseen", split.root, entries, config.image_size, progress=progress)
+    images = load_images(
+        "unseen", split.root, entries, config.image_size, preprocessing=config.preprocessing, progress=progress
+    )
     return predict(model, images, config, numerics, progress)

@@ -65,7 +65,15 @@ def label(run: FinishedRun, numerics: Numerics, places: Sequence[Path], progress
     for start in range(0, len(files), AT_ONCE):
         entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : start + AT_ONCE]]
         name = f"images {start + 1} to {start + len(entries)} of {len(files)}"
-        images = load_images(name, Path(), entries, run.config.image_size, cache=False, progress=progress)
+        images = load_images(
+            name,
+            Path(),
+            entries,
+            run.config.image_size,
+            preprocessing=run.config.preprocessing,
+            cache=False,
+            progress=progress,
+        )
         scores.append(predict(model, images, run.config, numerics, progress).softmax)
     return Labelled(run.classes, [file.as_posix() for file in files], np.concatenate(scores))
 

@@ -228,7 +228,6 @@ def _read_timm(name: str) -> tuple[State, str]:
         raise ValueError(
             f"timm's weights of {name} are not to be had ({error}); give --weights none or --weights FILE"
         ) from None
-    architectures.check_preparation(name, model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
     return model.state_dict(), f"timm's weights of {name}"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from in4310repro import deviations
 from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml, to_json
 from in4310repro.paths import LONGEST_NAME
+from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.text import publishable_place
 
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
@@ -66,7 +67,8 @@ PRESETS = {
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
     """A preset, changed by a TOML file and then by the overrides.
 
-    With images of one's own and no split the split is `SHARES`, for `with_counts` to resolve.
+    With images of one's own and no split the split is `SHARES`, for `with_counts` to resolve. How images are prepared
+    is None where weights are read and nothing else is said, for them to say it (see `models.preprocessing_of`).
 
     Raises:
         ValueError: an unknown preset or key, or a value outside its range.
@@ -79,8 +81,11 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     changes = read_toml(file) if file else {}
     config = change(PRESETS[preset], changes, str(file)) if file else PRESETS[preset]
     config = change(config, overrides, "options")
-    if config.data and "split" not in {**changes, **overrides}:
+    given = {**changes, **overrides}
+    if config.data and "split" not in given:
         config = replace(config, split=SHARES)
+    if config.weights != "none":
+        config = change(config, dict.fromkeys(set(DECIDED_BY_WEIGHTS) - set(given)), "options")
     return config
 
 
@@ -169,13 +174,15 @@ def command_line_options(config: Config) -> str:
     words, in_file = [f"--preset {shlex.quote(config.preset)}"], []
     for name in (field.name for field in fields(Config)):
         value = getattr(config, name)
-        if value == getattr(base, name) or (name, value) == ("split", SHARES):
+        if value is None or value == getattr(base, name) or (name, value) == ("split", SHARES):
             continue
         if name in ONLY_IN_FILES:
             in_file.append(name)
             continue
         if isinstance(value, frozenset):
             value = deviations.describe(value)
+        if isinstance(value, tuple):
+            value = ",".join(map(str, value))
         words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
     if in_file:
         words.append(f"--config FILE (with {', '.join(in_file)})")

@@ -71,6 +71,12 @@ class Overrides:
     weights: Annotated[str | None, typer.Option(help=Weights)]
     model: Annotated[str | None, typer.Option(help=Model)]
     image_size: Annotated[int | None, typer.Option(help="Side of the square input, pixels.")]
+    mean: Annotated[str | None, typer.Option(help="Of red, green and blue, as 0.5,0.5,0.5; default: the weights'.")]
+    std: Annotated[str | None, typer.Option(help="Their standard deviation; default: the weights'.")]
+    interpolation: Annotated[
+        str | None, typer.Option(help=f"{choices('interpolation')[:-1]}; default: the weights', else bilinear.")
+    ]
+    crop_ratio: Annotated[float | None, typer.Option(help="Side of the square that is cropped, of the short side.")]
     batch_size: Annotated[int | None, typer.Option(help="Images per training step.")]
     epochs: Annotated[int | None, typer.Option(help="Epochs of each setting.")]
     split: Annotated[

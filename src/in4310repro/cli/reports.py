@@ -26,13 +26,15 @@ def report(
     photographs: Annotated[bool, typer.Option(help="Draw the images of figure 7, else only list them.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help=OfTrain)] = False,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=OfTrain)] = False,
+    log_steps: Annotated[str | None, typer.Option(help=OfTrain)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=OfTrain)] = False,
     optimizer: Annotated[str | None, typer.Option(help=OfTrain)] = None,
     learning_rate: Annotated[float | None, typer.Option(help=OfTrain)] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help=OfTrain)] = False,
     overrides: Any = None,
 ) -> None:
     """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers."""
-    del resume, keep_epochs, optimizer, learning_rate, print_config
+    del resume, keep_epochs, log_steps, dry_run, optimizer, learning_rate, print_config
     from in4310repro.runs.finished import FinishedRun
 
     data = presets.configure(preset, config, overrides).data

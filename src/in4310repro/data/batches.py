@@ -10,13 +10,9 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from numpy.typing import NDArray
 
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import DEFAULT, ImageSet
+from in4310repro.preprocessing import Preprocessing
 from in4310repro.randomness import generator_for
-
-# Of red, green and blue in [0, 1]: torchvision's normalisation for its ImageNet weights.
-MEAN = (0.485, 0.456, 0.406)
-
-STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -29,11 +25,11 @@ class Batch:
 
 
 def normalize(
-    pixels: UInt8[np.ndarray, "image height width channel"],
+    pixels: UInt8[np.ndarray, "image height width channel"], preprocessing: Preprocessing = DEFAULT
 ) -> Float32[torch.Tensor, "image channel height width"]:
-    """(pixel / 255 - MEAN) / STANDARD_DEVIATION of each channel, in channels_last memory."""
+    """(pixel / 255 - mean) / std of each channel, in channels_last memory."""
     images = torch.from_numpy(pixels.astype(np.float32, order="C"))
-    images.div_(255).sub_(torch.tensor(MEAN)).div_(torch.tensor(STANDARD_DEVIATION))
+    images.div_(255).sub_(torch.tensor(preprocessing.mean)).div_(torch.tensor(preprocessing.std))
     return images.permute(0, 3, 1, 2)
 
 
@@ -129,4 +125,4 @@ def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
 def _batch(images: ImageSet, indices: Sequence[int], pixels: NDArray[np.uint8]) -> Batch:
     """The images at some indices of a set, with pixels that may have been augmented."""
     labels = torch.from_numpy(images.labels[list(indices)])
-    return Batch(normalize(pixels), labels, tuple(images.paths[index] for index in indices))
+    return Batch(normalize(pixels, images.preprocessing), labels, tuple(images.paths[index] for index in indices))

@@ -14,8 +14,9 @@ from PIL import Image
 
 from in4310repro.config import Config
 from in4310repro.data.folders import image_files
-from in4310repro.data.images import ImageSet, crop_square, decode
+from in4310repro.data.images import DEFAULT, ImageSet, crop_square, decode
 from in4310repro.files import open_regular
+from in4310repro.preprocessing import Preprocessing
 from in4310repro.randomness import generator_for
 
 CIFAR_BATCHES = "cifar-10-batches-py"
@@ -36,11 +37,21 @@ def comparison_sets(config: Config) -> list[ImageSet]:
     Raises:
         ValueError: a folder that cannot be read.
     """
-    count, size, seed = config.feature_images, config.image_size, config.seed
-    return [
-        imagenet(Path(config.imagenet), count, size, seed) if config.imagenet else photographs(count, size, seed),
-        cifar10(Path(config.cifar10), count, size, seed) if config.cifar10 else digits(count, size, seed),
-    ]
+    return [second_set(config), third_set(config)]
+
+
+def second_set(config: Config) -> ImageSet:
+    """A sample of ImageNet, or of photographs."""
+    count, size, seed, how = config.feature_images, config.image_size, config.seed, config.preprocessing
+    if config.imagenet:
+        return imagenet(Path(config.imagenet), count, size, seed, how)
+    return photographs(count, size, seed, how)
+
+
+def third_set(config: Config) -> ImageSet:
+    """A sample of CIFAR-10, or of digits."""
+    count, size, seed, how = config.feature_images, config.image_size, config.seed, config.preprocessing
+    return cifar10(Path(config.cifar10), count, size, seed, how) if config.cifar10 else digits(count, size, seed, how)
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
@@ -58,6 +69,7 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
         tuple(images.keys[position] for position in positions),
         images.labels[positions],
         images.take(positions),
+        preprocessing=images.preprocessing,
     )
 
 
@@ -71,7 +83,7 @@ def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
     return sorted(position for _, position in sorted(draws)[:count])
 
 
-def imagenet(folder: Path, count: int, size: int, seed: int) -> ImageSet:
+def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
     """A sample of the images of an ImageNet folder.
 
     Args:
@@ -79,14 +91,15 @@ def imagenet(folder: Path, count: int, size: int, seed: int) -> ImageSet:
         count: number of images of the sample; all where the folder has fewer.
         size: width and height of the decoded images, pixels.
         seed: of the sample.
+        how: they are prepared.
 
     Raises:
         ValueError: no such folder, fewer than two images, or an image that cannot be read.
     """
-    return _from_files(IMAGENET, folder / "val" if (folder / "val").is_dir() else folder, count, size, seed)
+    return _from_files(IMAGENET, folder / "val" if (folder / "val").is_dir() else folder, count, size, seed, how)
 
 
-def cifar10(folder: Path, count: int, size: int, seed: int) -> ImageSet:
+def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
     """A sample of the test images of CIFAR-10.
 
     Args:
@@ -95,26 +108,28 @@ def cifar10(folder: Path, count: int, size: int, seed: int) -> ImageSet:
         count: number of images of the sample; all where the folder has fewer.
         size: width and height of the resized images, pixels.
         seed: of the sample.
+        how: they are prepared.
 
     Raises:
         ValueError: no such folder, a corrupt archive, fewer than two images, or an image that cannot be read.
     """
     packed = folder if folder.name == CIFAR_BATCHES else folder / CIFAR_BATCHES
     if not packed.is_dir():
-        return _from_files(CIFAR10, folder, count, size, seed)
+        return _from_files(CIFAR10, folder, count, size, seed, how)
     arrays = _cifar_arrays(packed / "test_batch")
     names = [f"test_batch/{index:05d}" for index in range(len(arrays))]
     positions = sample_positions(names, count, seed)
-    return _from_arrays(CIFAR10, [names[p] for p in positions], [arrays[p] for p in positions], size)
+    return _from_arrays(CIFAR10, [names[p] for p in positions], [arrays[p] for p in positions], size, how)
 
 
-def photographs(count: int, size: int, seed: int) -> ImageSet:
+def photographs(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
     """Random crops of 192 x 192 pixels from the two photographs that scikit-learn ships, from each in turn.
 
     Args:
         count: number of crops.
         size: width and height of the resized crops, pixels.
         seed: of their positions.
+        how: they are prepared.
     """
     # Imported here: it takes a second, which is needed only where no ImageNet folder is given.
     import sklearn.datasets
@@ -128,16 +143,17 @@ def photographs(count: int, size: int, seed: int) -> ImageSet:
         top, left = int(generator.integers(height - CROP)), int(generator.integers(width - CROP))
         names.append(f"photograph{number}/{top},{left}")
         crops.append(originals[number][top : top + CROP, left : left + CROP])
-    return _from_arrays(PHOTOGRAPHS, names, crops, size)
+    return _from_arrays(PHOTOGRAPHS, names, crops, size, how)
 
 
-def digits(count: int, size: int, seed: int) -> ImageSet:
+def digits(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
     """A sample of scikit-learn's 1797 handwritten digits of 8 x 8 pixels in 17 levels of grey.
 
     Args:
         count: number of images of the sample.
         size: width and height of the enlarged images, pixels.
         seed: of the sample.
+        how: they are prepared.
     """
     import sklearn.datasets
 
@@ -145,29 +161,36 @@ def digits(count: int, size: int, seed: int) -> ImageSet:
     names = [f"digit/{index:04d}" for index in range(len(grey))]
     positions = sample_positions(names, count, seed)
     coloured = [np.stack([grey[position]] * 3, axis=-1) for position in positions]
-    return _from_arrays(DIGITS, [names[position] for position in positions], coloured, size)
+    return _from_arrays(DIGITS, [names[position] for position in positions], coloured, size, how)
 
 
-def _from_files(name: str, folder: Path, count: int, size: int, seed: int) -> ImageSet:
+def _from_files(name: str, folder: Path, count: int, size: int, seed: int, how: Preprocessing) -> ImageSet:
     files = image_files(folder)
     if len(files) < 2:
         raise ValueError(f"{folder} has {len(files)} images for {name}; at least 2 are needed")
     paths = [file.relative_to(folder).as_posix() for file in files]
     chosen = [paths[position] for position in sample_positions(paths, count, seed)]
-    return _image_set(name, chosen, np.stack([decode(folder / path, size) for path in chosen]))
+    pixels = np.stack([decode(folder / path, size, None, how) for path in chosen])
+    return _image_set(name, chosen, pixels, how)
 
 
 def _from_arrays(
-    name: str, paths: Sequence[str], arrays: Sequence[UInt8[np.ndarray, "_height _width channel"]], size: int
+    name: str,
+    paths: Sequence[str],
+    arrays: Sequence[UInt8[np.ndarray, "_height _width channel"]],
+    size: int,
+    how: Preprocessing,
 ) -> ImageSet:
-    pixels = [crop_square(Image.fromarray(np.ascontiguousarray(array)), size) for array in arrays]
-    return _image_set(name, paths, np.stack(pixels))
+    pixels = [crop_square(Image.fromarray(np.ascontiguousarray(array)), size, how) for array in arrays]
+    return _image_set(name, paths, np.stack(pixels), how)
 
 
-def _image_set(name: str, paths: Sequence[str], pixels: UInt8[np.ndarray, "image height width channel"]) -> ImageSet:
+def _image_set(
+    name: str, paths: Sequence[str], pixels: UInt8[np.ndarray, "image height width channel"], how: Preprocessing
+) -> ImageSet:
     """All images have label 0, since only their feature maps are measured; their keys are hashes of the pixels."""
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
-    return ImageSet(name, tuple(paths), keys, np.zeros(len(paths), np.int64), pixels)
+    return ImageSet(name, tuple(paths), keys, np.zeros(len(paths), np.int64), pixels, preprocessing=how)
 
 
 def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:

@@ -24,8 +24,10 @@ from in4310repro.data import pixel_cache
 from in4310repro.data.folders import HEIF, Entry
 from in4310repro.data.pixel_cache import CachedPixels
 from in4310repro.files import open_regular, reason
+from in4310repro.preprocessing import Preprocessing
 from in4310repro.progress import SILENT, Progress
 
+DEFAULT = Preprocessing()
 SHOWN = 10  # files that an error names
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
 DECODER = 3
@@ -46,6 +48,7 @@ class ImageSet:
     labels: Int64[np.ndarray, " image"]
     pixels: UInt8[np.ndarray, "image height width channel"]
     cached: CachedPixels | None = None  # the file that the pixels are a memory map of
+    preprocessing: Preprocessing = DEFAULT  # how they were cropped, and how they are normalised
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -79,16 +82,19 @@ def _unreadable(reasons: Mapping[Path, str]) -> str:
     return f"{len(reasons)} files are not readable images: {listed}{more}; replace or remove them"
 
 
-def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray, "height width channel"]:
+def decode(
+    file: Path, size: int, sha256: str | None = None, preprocessing: Preprocessing = DEFAULT
+) -> UInt8[np.ndarray, "height width channel"]:
     """Reads an image file as a square RGB image.
 
-    The short side is scaled to `size` (bilinear with antialiasing) and the rest of the long side is cropped, half at
-    each end, so nothing is distorted. See `read_rgb` for what becomes of modes, transparency and animations.
+    The short side is scaled to `size` (by default bilinear with antialiasing) and the rest of the long side is cropped,
+    half at each end, so nothing is distorted. See `read_rgb` for what becomes of modes, transparency and animations.
 
     Args:
         file: the image.
         size: width and height of the result, pixels.
         sha256: of the file's bytes, in hex; others are refused. None: whatever the file holds.
+        preprocessing: gives the interpolation, and the share of the square that is taken.
 
     Raises:
         UnreadableImagesError: the file is no image that can be read.
@@ -112,7 +118,7 @@ def decode(file: Path, size: int, sha256: str | None = None) -> UInt8[np.ndarray
         raise UnreadableImagesError({file: f"{why}"}) from None
     if changed:
         raise ValueError(f"image {file} was changed while it was read; start again")
-    return crop_square(image, size)
+    return crop_square(image, size, preprocessing)
 
 
 def read_rgb(stream: IO[bytes]) -> tuple[Image.Image, str]:
@@ -151,15 +157,18 @@ def _formats() -> tuple[str, ...]:
     return (*FORMATS, "HEIF")
 
 
-def crop_square(image: Image.Image, size: int) -> UInt8[np.ndarray, "height width channel"]:
-    """The central square of an RGB image, resized to `size` x `size` pixels (bilinear with antialiasing).
+def crop_square(
+    image: Image.Image, size: int, preprocessing: Preprocessing = DEFAULT
+) -> UInt8[np.ndarray, "height width channel"]:
+    """The central square of an RGB image, resized to `size` x `size` pixels.
 
     Cropping and resizing are one step, so that pixels at the edges are weighted by their share in the square.
     """
     width, height = image.size
-    short = min(width, height)
-    left, top = (width - short) / 2, (height - short) / 2
-    resized = image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + short, top + short))
+    side = min(width, height) * preprocessing.crop_ratio
+    left, top = (width - side) / 2, (height - side) / 2
+    method = Image.Resampling[preprocessing.interpolation.upper()]
+    resized = image.resize((size, size), method, (left, top, left + side, top + side))
     return np.asarray(resized)
 
 
@@ -222,6 +231,7 @@ def load_images(
     entries: Sequence[Entry],
     size: int,
     *,
+    preprocessing: Preprocessing = DEFAULT,
     cache: bool = True,
     progress: Progress = SILENT,
 ) -> ImageSet:
@@ -237,6 +247,7 @@ def load_images(
         root: the folder that the entries' paths are relative to.
         entries: the images, in the order of the set.
         size: width and height of the decoded images, pixels.
+        preprocessing: see `decode`; and how batches are normalised.
         cache: False decodes whatever the files hold now, and reads and writes no cache.
         progress: where to show how many images have been decoded.
 
@@ -261,21 +272,31 @@ def load_images(
     libraries = [PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")]
     libraries += [metadata.version("pillow-heif")] if HEIF else []
     settings = [DECODER, PIL.__version__, libraries, size, [entry.sha256 for entry in entries]]
+    if (how := (preprocessing.interpolation, preprocessing.crop_ratio)) != (DEFAULT.interpolation, DEFAULT.crop_ratio):
+        settings.append(how)
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     file = cache_folder() / "pixels" / f"{key[:32]}.pixels"
     cached = _read_cache(file, key, name, len(entries), size, progress) if cache else None
     if cached:
         pixels = cached.pixels
     else:
-        pixels = _decode_all(name, root, entries, size, check=cache, progress=progress)
+        pixels = _decode_all(name, root, entries, size, preprocessing, check=cache, progress=progress)
         if cache:
             pixel_cache.write(file, key, pixels)
     paths, keys = tuple(entry.path for entry in entries), tuple(entry.sha256 for entry in entries)
-    return ImageSet(name, paths, keys, np.array([entry.label for entry in entries], np.int64), pixels, cached)
+    labels = np.array([entry.label for entry in entries], np.int64)
+    return ImageSet(name, paths, keys, labels, pixels, cached, preprocessing)
 
 
 def _decode_all(
-    name: str, root: Path, entries: Sequence[Entry], size: int, *, check: bool, progress: Progress
+    name: str,
+    root: Path,
+    entries: Sequence[Entry],
+    size: int,
+    preprocessing: Preprocessing,
+    *,
+    check: bool,
+    progress: Progress,
 ) -> NDArray[np.uint8]:
     pixels = np.empty((len(entries), size, size, 3), np.uint8)
     unreadable: dict[Path, str] = {}
@@ -283,7 +304,7 @@ def _decode_all(
         for index, entry in enumerate(entries):
             # Checked where they are cached: the cache would keep an image that changed since it was hashed.
             try:
-                pixels[index] = decode(root / entry.path, size, entry.sha256 if check else None)
+                pixels[index] = decode(root / entry.path, size, entry.sha256 if check else None, preprocessing)
             except UnreadableImagesError as error:
                 unreadable |= error.reasons
             advance(1, "")

@@ -60,6 +60,8 @@ def measure(
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)
+    if request.weights == "imagenet":
+        architectures.refuse_other_normalisation(request.model)
     model = models.build(request.model, 1000, request.seed, request.weights)
     architectures.check_scores(model, request.model, 1000, request.image_size)
     if request.modules is None:

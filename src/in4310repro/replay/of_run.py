@@ -120,6 +120,7 @@ def _load_inputs(
             split.root,
             split.parts[chain.part_read_as(part, run.config)],
             run.config.image_size,
+            preprocessing=run.config.preprocessing,
             cache=False,
             progress=progress,
         )

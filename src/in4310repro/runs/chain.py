@@ -17,6 +17,7 @@ from in4310repro.config import Config, OptimizerSetting
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
+from in4310repro.preprocessing import Preprocessing
 from in4310repro.runs.records import EpochHashes
 from in4310repro.tensors import tensor_hashes, tensors_sha256
 
@@ -76,9 +77,12 @@ def start_sha256(
         initial_weights_sha256: of weights and buffers before the first step.
         numeric_class: of the arithmetic.
     """
+    of_training = {name: getattr(config, name) for name in OF_TRAINING}
+    if (how := config.preprocessing) != Preprocessing(size=config.image_size):
+        of_training["preprocessing"] = asdict(how)
     return sha256_of(
         {
-            "config": {name: getattr(config, name) for name in OF_TRAINING},
+            "config": of_training,
             "initial_weights_sha256": initial_weights_sha256,
             "numeric_class": numeric_class,
             "setting": {name: value for name, value in asdict(setting).items() if name != "name"},

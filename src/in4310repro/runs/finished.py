@@ -119,7 +119,14 @@ class FinishedRun:
     def test_images(self, data: str | None, progress: Progress) -> ImageSet:
         """The test images, where they are now; raises as `split_below`."""
         split = self.split_below(data)
-        return load_images("test", split.root, split.parts["test"], self.config.image_size, progress=progress)
+        return load_images(
+            "test",
+            split.root,
+            split.parts["test"],
+            self.config.image_size,
+            preprocessing=self.config.preprocessing,
+            progress=progress,
+        )
 
     def split_below(self, data: str | None) -> Split:
         """The split with its images where they are now.

@@ -38,17 +38,16 @@ def available_sets(run: FinishedRun, features: FeatureMaps, test: ImageSet) -> l
         ValueError: a folder that cannot be read.
     """
     config = run.config
-    count, size, seed = config.feature_images, config.image_size, config.seed
     _, second, third = (images["name"] for images in features["sets"])
-    sets: list[ImageSet | None] = [comparison.subset(test, count, seed), None, None]
+    sets: list[ImageSet | None] = [comparison.subset(test, config.feature_images, config.seed), None, None]
     if second == comparison.PHOTOGRAPHS:
-        sets[1] = comparison.photographs(count, size, seed)
+        sets[1] = comparison.second_set(replace(config, imagenet=None))
     elif config.imagenet and Path(config.imagenet).is_dir():
-        sets[1] = comparison.imagenet(Path(config.imagenet), count, size, seed)
+        sets[1] = comparison.second_set(config)
     if third == comparison.DIGITS:
-        sets[2] = comparison.digits(count, size, seed)
+        sets[2] = comparison.third_set(replace(config, cifar10=None))
     elif config.cifar10 and Path(config.cifar10).is_dir():
-        sets[2] = comparison.cifar10(Path(config.cifar10), count, size, seed)
+        sets[2] = comparison.third_set(config)
     if Deviation.ACCUMULATOR_NOT_RESET in config.protocol and sets[1] is None:
         # Its spectra include the images of the set before.
         sets[2] = None

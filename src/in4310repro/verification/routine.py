@@ -174,5 +174,6 @@ class _Again:
 
     def _decode(self, name: str, *parts: str) -> ImageSet:
         entries = [entry for part in parts for entry in self._split.parts[part]]
-        size = self._run.config.image_size
-        return load_images(name, self._split.root, entries, size, cache=False, progress=self._progress)
+        config, root = self._run.config, self._split.root
+        how, progress = config.preprocessing, self._progress
+        return load_images(name, root, entries, config.image_size, preprocessing=how, cache=False, progress=progress)

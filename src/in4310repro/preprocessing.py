@@ -1,0 +1,61 @@
+"""How images are prepared for a network: a record that belongs to its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Pillow's, with antialiasing but for the first.
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+# Of the record; the size is free.
+DECIDED_BY_WEIGHTS = ("mean", "std", "interpolation", "crop_ratio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """From the middle of an image to the numbers that a network takes: a square, resized, (pixel / 255 - mean) / std.
+
+    The default is torchvision's normalisation for its ImageNet weights, with the largest square.
+    """
+
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of red, green and blue in [0, 1]
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+    crop_ratio: float = 1.0  # side of the square, as a share of the image's short side
+    size: int = 224  # side of the square when it is resized, pixels
+
+
+def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
+    """Numbers of red, green and blue.
+
+    Args:
+        value: as a list of numbers, or as text with commas.
+        name: of the setting, for the message.
+
+    Raises:
+        ValueError: it is anything else.
+
+    Examples:
+        >>> channels("0.5,0.5,0.25", "mean")
+        (0.5, 0.5, 0.25)
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        numbers = tuple(float(part) for part in parts if not isinstance(part, bool))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != 3:
+        raise ValueError(f"{name} is {str(value)[:100]}; three numbers are valid, such as 0.5,0.5,0.5")
+    return numbers
+
+
+def refuse_invalid(values: Preprocessing) -> None:
+    """Raises ValueError for values that no image can be prepared with."""
+    if not all(-1e6 < value < 1e6 for value in values.mean):
+        raise ValueError(f"mean is {list(values.mean)}; numbers of red, green and blue are valid")
+    if not all(1e-6 < value < 1e6 for value in values.std):
+        raise ValueError(f"std is {list(values.std)}; numbers above 0 of red, green and blue are valid")
+    if values.interpolation not in INTERPOLATIONS:
+        raise ValueError(f"no interpolation {values.interpolation!r}; valid are {', '.join(INTERPOLATIONS)}")
+    if not 0 < values.crop_ratio <= 1:
+        raise ValueError(f"crop_ratio is {values.crop_ratio}; it is above 0 and at most 1")

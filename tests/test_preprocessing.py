@@ -1,0 +1,196 @@
+"""How images are prepared belongs to the weights: it is read with them, given with options, and stands in the run."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from PIL import Image
+from torchvision.transforms import v2
+
+from in4310repro import architectures, experiment, models
+from in4310repro.config import change, from_json, to_json
+from in4310repro.data.batches import evaluation_batches, training_batches
+from in4310repro.data.comparison import comparison_sets, subset
+from in4310repro.data.images import crop_square, decode
+from in4310repro.numerics import Numerics
+from in4310repro.preparation import preprocessing_of
+from in4310repro.preprocessing import Preprocessing
+from in4310repro.presets import PRESETS, command_line_options, configure, to_toml
+from in4310repro.progress import SILENT
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification import verify
+from tests.builders import image_set
+from tests.conftest import Call
+
+TINY = PRESETS["tiny"]
+OTHER = Preprocessing(mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.75), interpolation="bicubic", crop_ratio=0.75)
+OPTIONS = ("--mean", "0.5,0.25,0.125", "--std", "0.5,0.25,0.75", "--interpolation", "bicubic", "--crop-ratio", "0.75")
+VALUES = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 0.75], "interpolation": "bicubic", "crop_ratio": 0.75}
+SMALL = replace(TINY, model="tests.test_extension:network", modules=("0",), epochs=1, settings=TINY.settings[2:])
+
+
+def picture(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_the_middle_is_cropped_and_resized_as_torchvision_does_it(interpolation: str) -> None:
+    # Sides with which the crop falls on whole pixels: 96 of 128.
+    theirs = v2.functional.resize(
+        v2.functional.center_crop(picture(160, 128), [96, 96]),
+        [32, 32],
+        interpolation=v2.InterpolationMode(interpolation),
+        antialias=True,
+    )
+    ours = crop_square(picture(160, 128), 32, replace(OTHER, interpolation=interpolation))
+    # At the edges ours also weighs pixels outside of the square.
+    np.testing.assert_array_equal(ours[2:-2, 2:-2], np.asarray(theirs)[2:-2, 2:-2])
+    assert (ours != crop_square(picture(160, 128), 32)).any()
+
+
+def test_batches_are_normalised_as_their_images_say() -> None:
+    images = replace(image_set(4), preprocessing=OTHER)
+    oracle = (images.pixels / 255 - OTHER.mean) / OTHER.std
+    (batch,) = evaluation_batches(images, 4)
+    np.testing.assert_allclose(batch.images.permute(0, 2, 3, 1).numpy(), oracle, rtol=0, atol=1e-6)
+    (trained,) = training_batches(images, 4, "none", 0, 0)
+    order = [images.paths.index(path) for path in trained.paths]
+    np.testing.assert_allclose(trained.images.permute(0, 2, 3, 1).numpy(), oracle[order], rtol=0, atol=1e-6)
+    assert subset(images, 2, 0).preprocessing == OTHER
+
+
+def test_image_sets_to_compare_with_are_prepared_alike() -> None:
+    plain, other = comparison_sets(TINY), comparison_sets(change(TINY, VALUES, "options"))
+    assert [images.preprocessing for images in other] == [replace(OTHER, size=32)] * 2
+    assert all((one.pixels != two.pixels).any() for one, two in zip(plain, other, strict=True))
+
+
+def test_weights_of_torchvision_and_timm_say_how_their_images_are_prepared() -> None:
+    default = Preprocessing()
+    assert preprocessing_of("resnet18", "none") == preprocessing_of("resnet18", "imagenet") == default
+    bicubic = preprocessing_of("vit_b_16", "imagenet"), preprocessing_of("efficientnet_b1", "imagenet")
+    assert [each and each.interpolation for each in bicubic] == ["bilinear", "bicubic"]
+    timm = pytest.importorskip("timm")
+    name = "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    settings = timm.create_model(name.removeprefix("timm:")).pretrained_cfg
+    said = preprocessing_of(name, "imagenet")
+    assert said
+    assert (said.mean, said.std, said.interpolation) == (settings["mean"], settings["std"], settings["interpolation"])
+    assert said.mean == (0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match=r"for images of mean \(0\.5, 0\.5, 0\.5\)"):
+        architectures.refuse_other_normalisation(name)
+
+
+def weights_file(file: Path, said: str | None = None) -> Path:
+    architectures.trust(SMALL.model)
+    state = models.build(SMALL.model, 6, seed=3).state_dict()
+    contiguous = {name: value.contiguous() for name, value in state.items()}
+    safetensors.torch.save_file(contiguous, file, {"preprocessing": said} if said is not None else None)
+    return file
+
+
+def test_a_file_says_it_in_its_metadata_and_weights_of_a_run_by_the_configuration(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    file = weights_file(tmp_path / "said.safetensors", json.dumps(VALUES))
+    assert preprocessing_of(SMALL.model, str(file)) == replace(OTHER, size=224)
+    best = finished_run / "sgd" / "best.safetensors"
+    assert preprocessing_of("resnet18", str(best)) == Preprocessing(size=32)
+    assert preprocessing_of(SMALL.model, str(weights_file(tmp_path / "silent.safetensors"))) is None
+    for wrong in ("{", "[]", '{"mean": [0, 0, 0]}'):
+        file = weights_file(tmp_path / "wrong.safetensors", wrong)
+        with pytest.raises(ValueError, match=r"wrong\.safetensors: preprocessing in its metadata is .* JSON with mean"):
+            preprocessing_of(SMALL.model, str(file))
+    file = weights_file(tmp_path / "wrong.safetensors", json.dumps(VALUES | {"std": [1, 1]}))
+    with pytest.raises(ValueError, match=r"wrong\.safetensors: .*std is"):
+        preprocessing_of(SMALL.model, str(file))
+
+
+def test_a_file_of_torchvision_is_known_by_its_name_and_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = hashlib.sha256(b"weights").hexdigest()[:8]
+    transforms = torchvision.models.ResNet18_Weights.DEFAULT.transforms
+    weights = SimpleNamespace(url=f"https://x/resnet18-{digits}.pth", transforms=transforms)
+    monkeypatch.setattr(architectures, "imagenet_weights", lambda _: weights)
+    file = tmp_path / f"resnet18-{digits}.pth"
+    file.write_bytes(b"weights")
+    assert preprocessing_of("resnet18", str(file)) == Preprocessing()
+    file.write_bytes(b"others")
+    assert preprocessing_of("resnet18", str(file)) is None
+    torch.save({}, tmp_path / "mine.pth")
+    assert preprocessing_of("resnet18", str(tmp_path / "mine.pth")) is None
+
+
+def test_a_file_that_does_not_say_is_refused_until_it_is_given(call: Call, tmp_path: Path) -> None:
+    words = ("train", "--preset", "tiny", "--model", SMALL.model, "--optimizer", "SGD", "--epochs", "1", "--out", "run")
+    silent = ("--weights", str(weights_file(tmp_path / "silent.safetensors")))
+    for given in ((), OPTIONS[:-2]):
+        code, _, error = call(*words, *silent, *given)
+        words_of_error = "silent.safetensors does not say how images are prepared for it; --mean, --std"
+        assert (code, words_of_error in error.splitlines()[-1]) == (2, True)
+    assert not (tmp_path / "run").exists()
+    assert call(*words, *silent, *OPTIONS)[0] == 0
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert {name: recorded[name] for name in VALUES} == VALUES
+    shown = command_line_options(FinishedRun.open(tmp_path / "run").config)
+    assert " ".join(OPTIONS) in shown
+
+
+def test_a_run_keeps_how_its_images_were_prepared_and_verifies(numerics: Numerics, tmp_path: Path) -> None:
+    config = change(SMALL, VALUES, "options")
+    run = experiment.train(config, numerics, tmp_path / "run", keep_epochs=True)
+    plain = experiment.train(SMALL, numerics, tmp_path / "plain")
+    assert FinishedRun.open(run.folder).config.preprocessing == replace(OTHER, size=32)
+    assert verify(run.folder, numerics).differences == []
+    # The chain commits to it; without options it is as it was before there were any.
+    assert run.tensors["sgd"][0]["previous"] != plain.tensors["sgd"][0]["previous"]
+    root, path = run.split_below(None).root, run.split.parts["test"][0].path
+    images = run.test_images(None, SILENT)
+    np.testing.assert_array_equal(images.pixels[0], decode(root / path, 32, None, OTHER))
+
+
+def test_a_configuration_of_before_reads_as_what_it_did(finished_run: Path) -> None:
+    recorded = json.loads((finished_run / "config.json").read_text())
+    assert {name: recorded.pop(name) for name in VALUES} == {
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "interpolation": "bilinear",
+        "crop_ratio": 1.0,
+    }
+    assert from_json(recorded, "config.json") == TINY
+
+
+def test_what_is_not_given_is_left_to_the_weights_that_are_read(tmp_path: Path) -> None:
+    assert configure("tiny", None, {}).mean == Preprocessing().mean
+    course = configure("course", None, {"crop_ratio": 0.875})
+    assert (course.mean, course.interpolation, course.crop_ratio) == (None, None, 0.875)
+    (tmp_path / "mine.toml").write_text(to_toml(course), encoding="utf-8")
+    assert configure("course", tmp_path / "mine.toml", {}) == course
+    assert from_json(to_json(course), "config.json") == course
+    given = configure("tiny", None, {"mean": "0.5,0.25,0.125"})
+    assert given.mean == (0.5, 0.25, 0.125)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mean": "0.5,0.5"}, "mean is 0.5,0.5; three numbers are valid"),
+        ({"mean": [0.5, "a", 0.5]}, "three numbers are valid"),
+        ({"mean": [0.5, True, 0.5]}, "three numbers are valid"),
+        ({"mean": "nan,0,0"}, "numbers of red, green and blue are valid"),
+        ({"std": "0,1,1"}, "numbers above 0 of red, green and blue are valid"),
+        ({"interpolation": "cubic"}, "no interpolation 'cubic'; valid are nearest, bilinear, bicubic, lanczos"),
+        ({"crop_ratio": 1.5}, "crop_ratio is 1.5; it is above 0 and at most 1"),
+        ({"crop_ratio": 0}, "crop_ratio is 0.0; it is above 0"),
+    ],
+    ids=str,
+)
+def test_what_prepares_no_image_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        change(TINY, changes, "options")
