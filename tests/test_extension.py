@@ -198,7 +198,7 @@ def test_a_run_goes_on_only_to_more_epochs_and_only_when_it_is_finished(run: Pat
     assert fewer == f"{run} has 2 epochs already; to go on, --epochs takes more than that"
     assert "batch_size 9 (recorded: 8)" in refusal(replace(THREE, batch_size=9), run, numerics)
     (run / "metrics.json").unlink()
-    assert refusal(THREE, run, numerics).startswith(f"{run} is not finished: --resume --epochs 2 ends it first")
+    assert refusal(THREE, run, numerics) == f"{run} is not finished: --resume --epochs 2 ends it first"
 
 
 def test_a_run_without_its_last_state_does_not_go_on(run: Path, numerics: Numerics) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from in4310repro import training
+from in4310repro import experiment, training
 from in4310repro.data.batches import training_batches
+from in4310repro.numerics import Numerics
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.step_log import formats_of
@@ -19,12 +20,12 @@ from tests.builders import image_set
 from tests.conftest import Call, refused
 from tests.sessions.soak import without_speed
 from tests.test_checkpoints import CutAfter, CutOffError
+from tests.test_extension import THREE, TWO
 from tests.test_training import TINY, network, once, task
 
 SETTING = TINY.settings[0]
 CSV = frozenset({"csv"})
 TITLE = ["epoch", "step", "images", "loss", "learning_rate", "seconds"]
-NETWORK = "tests.test_extension:network"
 STEPS = 6  # of an epoch of 48 images in batches of 8
 
 
@@ -115,7 +116,7 @@ def test_a_line_that_was_cut_off_or_is_none_of_a_step_is_dropped(tmp_path: Path)
 
 
 def test_a_resumed_run_goes_on_with_its_log(call: Call, tmp_path: Path) -> None:
-    words = ("train", "--preset", "tiny", "--optimizer", "SGD", "--out", "run", "--epochs", "1", "--model", NETWORK)
+    words = ("train", "--preset", "tiny", "--optimizer", "SGD", "--out", "run", "--epochs", "1", "--model", TWO.model)
     assert call(*words, "--log-steps", "csv")[0] == 0
     log = tmp_path / "run" / "logs" / "sgd" / "steps.csv"
     assert len(log.read_text().splitlines()) == 1 + 3
@@ -124,6 +125,14 @@ def test_a_resumed_run_goes_on_with_its_log(call: Call, tmp_path: Path) -> None:
     log.touch()
     assert call(*words, "--resume")[0] == 0
     assert len(log.read_text().splitlines()) == 1 + 3
+
+
+def test_a_run_that_goes_on_with_more_epochs_goes_on_with_its_log(numerics: Numerics, tmp_path: Path) -> None:
+    experiment.train(TWO, numerics, tmp_path / "run", keep_epochs=True, log_steps="csv")
+    experiment.train(THREE, numerics, tmp_path / "run", resume=True)
+    for setting in THREE.settings:
+        lines = (tmp_path / "run" / "logs" / setting.name / "steps.csv").read_text().splitlines()
+        assert [line.split(",")[:2] for line in lines[1:]] == [[f"{1 + n // 2}", f"{n + 1}"] for n in range(6)]
 
 
 def test_tensorboard_reads_every_step_once_after_a_kill(tmp_path: Path) -> None:

@@ -37,9 +37,7 @@ def check_epochs(folder: Path, before: int, wanted: int) -> None:
         ValueError: it is not finished, or has more epochs already.
     """
     if not is_finished(folder):
-        raise ValueError(
-            f"{folder} is not finished: --resume --epochs {before} ends it first, then --epochs {wanted} can follow"
-        )
+        raise ValueError(f"{folder} is not finished: --resume --epochs {before} ends it first")
     if wanted < before:
         raise ValueError(f"{folder} has {before} epochs already; to go on, --epochs takes more than that")
 
