@@ -1,7 +1,9 @@
 """The result of a measurement for one module: counts, moments, covariance and spectrum of its output."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float64
@@ -13,6 +15,9 @@ from in4310repro.features.moments import Moments, merge_moments
 from in4310repro.features.sparsity import Counts
 from in4310repro.features.spectra import Spectrum, spectrum
 from in4310repro.features.stream import Settings, Stream
+
+if TYPE_CHECKING:
+    import matplotlib.axes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,51 @@ class FeatureResult:
             ValueError: k is not in 1..channels, or there is no covariance.
         """
         return self.spectrum.largest(k)
+
+    def to_json(self) -> dict[str, Any]:
+        """All that the result holds as numbers, lists and None; `from_json` makes an equal result of it, to the bit."""
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        moments = self.moments and {name: value.tolist() for name, value in vars(self.moments).items()}
+        return content | {"moments": moments, "gram": None if self.gram is None else self.gram.tolist()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "FeatureResult":
+        """The result that `to_json` wrote.
+
+        Raises:
+            ValueError: a name is missing or unknown.
+        """
+        names, known = {field.name for field in fields(cls)}, {field.name for field in fields(Moments)}
+        moments, gram = content.get("moments"), content.get("gram")
+        for given, valid in ((content, names), (moments or dict.fromkeys(known), known)):
+            if wrong := sorted(given.keys() ^ valid):
+                raise ValueError(f"{', '.join(wrong)}: missing or unknown; a result has {', '.join(sorted(valid))}")
+        tensors = moments and {name: torch.tensor(value, dtype=torch.float64) for name, value in moments.items()}
+        parts = {
+            "moments": Moments(**tensors) if tensors else None,
+            "gram": None if gram is None else torch.tensor(gram, dtype=torch.float64),
+        }
+        return cls(**{**content, **parts})
+
+    def plot(self, axes: "matplotlib.axes.Axes | None" = None, k: int | None = None) -> "matplotlib.axes.Axes":
+        """Draws the k largest eigenvalues (all for None) in decreasing order on a logarithmic scale.
+
+        Args:
+            axes: where to draw; None makes a figure with pyplot.
+            k: how many eigenvalues.
+
+        Raises:
+            ValueError: as `eigenvalues`.
+        """
+        values = self.eigenvalues(k).numpy()
+        if axes is None:
+            from matplotlib import pyplot
+
+            _, axes = pyplot.subplots()
+        axes.semilogy(range(1, len(values) + 1), values, marker=".")
+        axes.set_xlabel("index of the eigenvalue")
+        axes.set_ylabel("variance")
+        return axes
 
     def _require_moments(self) -> Moments:
         if self.moments is None:

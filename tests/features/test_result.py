@@ -1,0 +1,66 @@
+"""FeatureResult as a value: to JSON and back to the bit, and its spectrum drawn."""
+
+import json
+from dataclasses import fields
+from typing import Literal
+
+import pytest
+import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from in4310repro.features import FeatureResult, FeatureStatistics
+from tests.features.conftest import Tangled
+
+Samples = Literal["images", "positions", "flat"]
+
+
+def result_of(network: Tangled, images: Tensor, samples: Samples | None) -> FeatureResult:
+    with FeatureStatistics(network, ["conv1"], samples) as statistics:
+        network(images)
+    return statistics.result()["conv1"]
+
+
+@pytest.mark.parametrize("samples", ["images", "positions", "flat", None])
+def test_a_result_is_the_same_to_the_bit_after_a_file_of_json(
+    tangled: Tangled, images: Tensor, samples: Samples | None
+) -> None:
+    result = result_of(tangled, images, samples)
+    again = FeatureResult.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False)))
+    for field in fields(FeatureResult):
+        if field.name not in ("moments", "gram"):
+            assert getattr(again, field.name) == getattr(result, field.name)
+    assert (again.moments is None, again.gram is None) == (result.moments is None, result.gram is None)
+    if samples is not None:
+        assert torch.equal(again.eigenvalues(), result.eigenvalues())
+    if samples in ("images", "positions"):
+        assert torch.equal(again.mean, result.mean)
+        assert torch.equal(again.covariance, result.covariance)
+
+
+def test_what_is_no_result_is_refused_with_the_names_that_are_wrong(tangled: Tangled, images: Tensor) -> None:
+    content = result_of(tangled, images, "images").to_json()
+    with pytest.raises(ValueError, match=r"^Rows, rows: missing or unknown; a result has correction, gram"):
+        FeatureResult.from_json({"Rows" if key == "rows" else key: value for key, value in content.items()})
+    content["moments"].pop("shift")
+    with pytest.raises(ValueError, match=r"^shift: missing or unknown; a result has offset, rows, scatter, shift$"):
+        FeatureResult.from_json(content)
+
+
+def test_a_plot_draws_the_eigenvalues_that_were_asked_for(tangled: Tangled, images: Tensor) -> None:
+    result = result_of(tangled, images, "positions")
+    axes = Figure().add_subplot()
+    assert result.plot(axes, k=5) is axes
+    (line,) = axes.get_lines()
+    assert line.get_xydata().tolist() == [[i + 1, value] for i, value in enumerate(result.eigenvalues(5).tolist())]
+    assert axes.get_yscale() == "log"
+    with pytest.raises(ValueError, match="13 eigenvalues asked for"):
+        result.plot(axes, k=13)
+
+
+def test_a_plot_without_axes_makes_a_figure(tangled: Tangled, images: Tensor) -> None:
+    pyplot.switch_backend("agg")
+    axes = result_of(tangled, images, "images").plot()
+    assert len(axes.get_lines()) == 1
+    pyplot.close(axes.figure)
