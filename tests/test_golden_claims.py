@@ -75,9 +75,9 @@ def test_a_claim_that_contradicts_itself_is_refused(traits: dict[str, Any], sent
 def test_a_golden_file_holds_a_claim_with_dtype_and_shape(claim: Claim, dtype: str, shape: list[int]) -> None:
     assert claim.to_json() == vars(claim) | {"dtype": dtype, "shape": shape}
     assert claim_faults("x: it", claim.to_json()) == []
-    wrong = claim.to_json() | {"dtype": "float16", "shape": [9]}
+    wrong = claim.to_json() | {"dtype": "complex64", "shape": [9]}
     assert claim_faults("x: it", wrong) == [
-        f"x: it has dtype 'float16'; that of its value is {dtype!r}",
+        f"x: it has dtype 'complex64'; that of its value is {dtype!r}",
         f"x: it has shape [9]; that of its value is {shape!r}",
     ]
 

@@ -29,7 +29,7 @@ FEATURE_TESTS = {
     "moments": ("test_blocks",),
     "nesting": ("test_outputs", "test_inputs"),
     "outputs": ("test_outputs", "test_statistics"),
-    "result": ("test_statistics", "test_blocks"),
+    "result": ("test_statistics", "test_blocks", "test_result"),
     "selection": ("test_outputs", "test_statistics"),
     "sparsity": ("test_sparsity", "test_statistics"),
     "spectra": ("test_spectra",),
@@ -53,10 +53,12 @@ ARITHMETIC_TESTS = {
     "steps": ("test_steps",),
 }
 GOLDEN: dict[str, tuple[str, ...]] = {
-    "claims": ("test_golden_claims",),
+    "claims": ("test_golden_claims", "test_golden_plugin"),
+    "commands": ("test_golden_writes", "test_golden_plugin"),
     "comparison": ("test_golden_claims",),
     "environments": ("test_golden_lists",),
     "folder": ("test_golden_lists",),
+    "plugin": ("test_golden_plugin",),
     "writing": ("test_golden_writes", "test_golden_writing"),
 }
 RUNS: dict[str, tuple[str, ...]] = {

@@ -4,6 +4,7 @@ A golden says "unchanged"; that it was right in the first place is for the oracl
 """
 
 from in4310repro.golden.claims import TIERS, Case, Claim
+from in4310repro.golden.commands import NOX, PYTEST, Command
 from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare, stale
 from in4310repro.golden.environments import ENVIRONMENTS, LIBRARIES, Environment, Environments, read_environments
 from in4310repro.golden.folder import PROVENANCE, faults, file_faults, files, of_device, orphans, read
@@ -13,10 +14,13 @@ __all__ = [
     "ENVIRONMENTS",
     "LIBRARIES",
     "NOT_COMPARED",
+    "NOX",
     "PROVENANCE",
+    "PYTEST",
     "TIERS",
     "Case",
     "Claim",
+    "Command",
     "Comparison",
     "Environment",
     "Environments",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from in4310repro.golden.claims import Claim, claim_faults
+from in4310repro.golden.commands import NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, same_libraries
 from in4310repro.golden.folder import key_faults
 from in4310repro.numerics import Numerics
@@ -33,6 +34,7 @@ def compare(
     numerics: Numerics,
     versions: Mapping[str, str],
     environments: Environments,
+    command: Command = NOX,
 ) -> Comparison:
     """Compares the values of a case with its golden file; every key of either side is accounted for.
 
@@ -48,6 +50,7 @@ def compare(
         numerics: the arithmetic of this process.
         versions: of the libraries of this process.
         environments: where golden files were written.
+        command: that writes golden files, for what differs.
 
     Returns:
         A sentence for each difference, and how many values were compared at which tier.
@@ -69,12 +72,12 @@ def compare(
     wrong = key_faults(case, golden)
     written = None if wrong else environments.written_in(golden)
     if wrong or written is None:
-        return Comparison(differences=wrong or [unlisted(case, golden)])
+        return Comparison(differences=wrong or [unlisted(case, golden, command)])
     libraries = same_libraries(written.versions, versions)
     same = written.numeric_class == numerics.numeric_class and libraries
     if numerics.portable:
         same = written.numerics == "portable"
-    result = Comparison(differences=stale(case, golden, numerics, environments))
+    result = Comparison(differences=stale(case, golden, numerics, environments, command))
     compare_values(case, golden["values"], got, same, result)
     lost = result.tiers[NOT_COMPARED]
     if lost and (numerics.portable or environments.has(numerics, versions)):
@@ -85,29 +88,32 @@ def compare(
     return result
 
 
-def unlisted(case: str, golden: Mapping[str, Any]) -> str:
+def unlisted(case: str, golden: Mapping[str, Any], command: Command = NOX) -> str:
     """The difference of a file whose environment the list has not."""
     return (
         f"{case}: the file's numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and "
-        f"versions are those of no environment in {ENVIRONMENTS}; {writes_it(case)}"
+        f"versions are those of no environment in {ENVIRONMENTS}; {writes_it(case, command)}"
     )
 
 
-def writes_it(case: str) -> str:
+def writes_it(case: str, command: Command) -> str:
     """Which command writes a golden file again."""
-    return f'nox -s golden -- {case} --reason "why it moved" writes it'
+    return f"{command(case, 'why it moved')} writes it"
 
 
-def stale(case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments) -> list[str]:
+def stale(
+    case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
+) -> list[str]:
     """In portable arithmetic: the difference of a file of other kernels, or of a class that is said to be native."""
     written = environments.written_in(golden)
     if not numerics.portable or written is None:
         return []
     if written.numerics == "portable" and written.numeric_class != numerics.numeric_class:
+        all_at_once = command("environments", "why the class changed")
+        renewal = f"{all_at_once} writes all such files again whose values did not move, and "
         return [
             f"{case}: the file is of the portable class {written.numeric_class} and the kernels are now of class "
-            f'{numerics.numeric_class}; nox -s golden -- environments --reason "why the class changed" writes all such '
-            f"files again whose values did not move, and {writes_it(case)} where they did"
+            f"{numerics.numeric_class}; {renewal if command is NOX else ''}{writes_it(case, command)} where they did"
         ]
     if written.numerics != "portable" and written.numeric_class == numerics.numeric_class:
         return [f"{case}: {ENVIRONMENTS} lists the class {written.numeric_class} as {written.numerics}; it is portable"]

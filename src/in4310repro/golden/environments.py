@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from in4310repro.files import json_bytes, read_json
+from in4310repro.golden.commands import NOX, Command
 from in4310repro.numerics import Numerics
 
 ENVIRONMENTS = "environments.json"
@@ -73,8 +74,8 @@ def _is_of(environment: Environment, golden: Mapping[str, Any]) -> bool:
     return all(getattr(environment, name) == golden[name] for name in ("numeric_class", "versions", "device_name"))
 
 
-def read_environments(folder: Path) -> Environments:
-    """The list of a folder of golden files.
+def read_environments(folder: Path, command: Command = NOX) -> Environments:
+    """The list of a folder of golden files, which a command writes.
 
     Raises:
         ValueError: there is none, it is damaged, or it was edited by hand.
@@ -85,9 +86,10 @@ def read_environments(folder: Path) -> Environments:
         raise ValueError(f"{file} holds a {type(content).__name__}; an object is valid")
     lost = [name for name in (*HEAD, "environments", "sha256") if name not in content]
     if lost:
-        raise ValueError(f"{file} lacks {', '.join(lost)}; nox -s golden writes it")
+        raise ValueError(f"{file} lacks {', '.join(lost)}; {command.program} writes it")
     if content.pop("sha256") != _sha256(content):
-        raise ValueError(f"{file} was edited by hand, its sha256 is of another content; nox -s golden alone writes it")
+        what = "was edited by hand, its sha256 is of another content"
+        raise ValueError(f"{file} {what}; {command.program} alone writes it")
     try:
         listed = TypeAdapter(tuple[Environment, ...]).validate_python(content["environments"])
     except ValidationError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from in4310repro.files import file_sha256, read_json
 from in4310repro.golden.claims import Case, claim_faults
+from in4310repro.golden.commands import NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, read_environments
 
 PROVENANCE = (
@@ -77,7 +78,9 @@ def faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str, Cas
     return found
 
 
-def file_faults(folder: Path, name: str, cases: Mapping[str, Case], environments: Environments) -> list[str]:
+def file_faults(
+    folder: Path, name: str, cases: Mapping[str, Case], environments: Environments, command: Command = NOX
+) -> list[str]:
     """What is wrong with one golden file by itself, in sentences, without computing its case.
 
     Args:
@@ -85,11 +88,12 @@ def file_faults(folder: Path, name: str, cases: Mapping[str, Case], environments
         name: of the file, below the folder.
         cases: that may have written it.
         environments: the list beside it.
+        command: that writes golden files.
     """
     case = Path(name).stem
     if case not in cases or name != f"{Path(name).parent / case}.json":
         return [f"{name} is the golden file of no case; remove it"]
-    again = f'nox -s golden -- {case} --reason "why it moved" alone writes it'
+    again = f"{command(case, 'why it moved')} alone writes it"
     listing = environments.listing(name)
     if listing is None:
         return [f"{name} is in no environment of {ENVIRONMENTS}; {again}"]
@@ -100,7 +104,7 @@ def file_faults(folder: Path, name: str, cases: Mapping[str, Case], environments
         golden = read((folder / name).parent, case)
     except ValueError as error:
         return [*found, str(error)]
-    found += key_faults(case, golden) or _provenance_faults(name, golden, cases[case])
+    found += key_faults(case, golden) or _provenance_faults(name, golden, cases[case], command)
     if not set(PROVENANCE) - set(golden) and listing != environments.written_in(golden):
         found.append(f"{name} was written in another environment than the one that {ENVIRONMENTS} lists it in; {again}")
     return found
@@ -119,17 +123,18 @@ def key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _provenance_faults(name: str, golden: Mapping[str, Any], case: Case) -> list[str]:
+def _provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
     """What the origin in a file says otherwise than a file that was written can say, and claims that contradict."""
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"
-    commands = re.compile(rf'nox -s golden -- ({by_name}|environments) --reason "{re.escape(reason)}"')
+    written, quoted = str(golden["command"]), re.escape(reason)
+    commands = command(f"({by_name}|environments)", quoted)
     found = {
         "function": str(golden["function"]).rpartition(".")[2] == case.__name__,
         "reason": len(reason.split()) >= 2,
         "created": _is_moment(golden["created"]),
         "commit": re.fullmatch("[0-9a-f]{40}", str(golden["commit"])),
-        "command": commands.fullmatch(str(golden["command"])),
+        "command": re.fullmatch(commands, written),
         "device_name": of_device(Path(), str(device)).as_posix() == Path(name).parent.as_posix(),
     }
     wrong = [f"{name}: {key} {golden[key]!r} is not what was written" for key, right in found.items() if not right]

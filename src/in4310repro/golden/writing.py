@@ -12,6 +12,7 @@ from typing import Any
 from in4310repro.files import file_sha256, json_bytes, write_file
 from in4310repro.fingerprint import fingerprint
 from in4310repro.golden.claims import Case
+from in4310repro.golden.commands import NOX, Command
 from in4310repro.golden.comparison import Comparison, compare_values
 from in4310repro.golden.environments import ENVIRONMENTS, HEAD, Environment, Environments, read_environments
 from in4310repro.golden.folder import files, of_device, read
@@ -26,6 +27,7 @@ def update(
     numerics: Numerics,
     environment: Mapping[str, str],
     versions: Mapping[str, str] | None = None,
+    command: Command = NOX,
 ) -> Path:
     """Computes one case and writes its golden file, that of a card into the card's folder, and its environment.
 
@@ -37,19 +39,20 @@ def update(
         numerics: the arithmetic that the values are computed in.
         environment: of the process.
         versions: of the libraries that computed the values; None: those of this process.
+        command: that the file says it was written by.
 
     Raises:
         ValueError: no reason, an unknown case, in CI, or on a tree with changes outside the golden folder.
     """
-    _refuse_unguarded(reason, environment)
+    _refuse_unguarded(reason, environment, command)
     if case not in cases:
         raise ValueError(f"no case {case!r}; valid are {', '.join(sorted(cases))}, one at a time")
     folder.mkdir(exist_ok=True)
     device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
-    origin = _origin(reason, clean_commit(folder), f"{case}{device}")
+    origin = _origin(reason, clean_commit(folder), command(f"{case}{device}", reason))
     if (folder / ENVIRONMENTS).exists():
         # Before anything is computed: a damaged list is refused.
-        read_environments(folder)
+        read_environments(folder, command)
     values = {key: claim.to_json() for key, claim in cases[case]().items()}
     content = _named(case, cases[case]) | origin | _place(numerics, versions) | {"values": values}
     file = write_file(of_device(folder, numerics.device_name) / f"{case}.json", json_bytes(content))
@@ -80,10 +83,10 @@ def renew(
         ValueError: a value moved, so that its case has to be written by name; a file that only another machine computes
             was changed; no reason, in CI, or on a tree with changes.
     """
-    _refuse_unguarded(reason, environment)
+    _refuse_unguarded(reason, environment, NOX)
     if not numerics.portable:
         raise ValueError(f"the list is renewed in portable arithmetic, which others can compare: {numerics.note}")
-    origin = _origin(reason, clean_commit(folder, golden_too=True), "environments")
+    origin = _origin(reason, clean_commit(folder, golden_too=True), NOX("environments", reason))
     first = not (folder / ENVIRONMENTS).exists()
     listed = Environments(provenance=origin, environments=()) if first else read_environments(folder)
     written = []
@@ -110,9 +113,9 @@ def renew(
     return [*written, ENVIRONMENTS]
 
 
-def _refuse_unguarded(reason: str, environment: Mapping[str, str]) -> None:
+def _refuse_unguarded(reason: str, environment: Mapping[str, str], command: Command) -> None:
     if len(reason.split()) < 2:
-        raise ValueError(f"reason {reason!r}; a golden moves for a reason: --reason with at least two words")
+        raise ValueError(f"reason {reason!r}; a golden moves for a reason: {command.reason} with at least two words")
     if environment.get("CI", "").lower() not in ("", "0", "false"):
         raise ValueError("golden files are never written in CI; run this on your machine and commit the change")
 
@@ -127,10 +130,9 @@ def _refuse_moved(case: str, content: Mapping[str, Any], compute: Case) -> None:
         )
 
 
-def _origin(reason: str, commit: str, words: str) -> dict[str, str]:
+def _origin(reason: str, commit: str, command: str) -> dict[str, str]:
     """From where a file comes that is written now."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    command = f'nox -s golden -- {words} --reason "{reason}"'
     return dict(zip(HEAD, (reason, created, commit, command), strict=True))
 
 

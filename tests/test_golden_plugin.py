@@ -1,0 +1,206 @@
+"""in4310repro.golden.plugin in a project of somebody else, run by pytest inside of pytest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from in4310repro.golden import Claim, plugin
+from in4310repro.golden.claims import claim_faults
+from in4310repro.numerics import activate
+
+pytest_plugins = ["pytester"]
+TESTS = """
+import numpy as np
+from in4310repro.golden import Claim
+
+def test_weights(golden):
+    golden("weights", np.array([[0.1, 2.0]], dtype="float32"))
+
+def test_spectrum(golden):
+    golden("spectrum", {"values": np.array([2.0, 1.0]), "names": Claim(value=["a", "b"])}, tier="bitwise",
+           otherwise="numerical", tolerance=1e-9, reason="order of sums")
+"""
+OPTIONS = ("-p", "in4310repro.golden.plugin", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark")
+
+
+class Project:
+    """A checkout with tests, which this process runs."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester, self.folder = pytester, pytester.path
+        self.git("init", "-q")
+
+    def git(self, *words: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", "-C", f"{self.folder}", *identity, *words], check=True)
+
+    def write(self, tests: str) -> None:
+        (self.folder / "test_it.py").write_text(tests, encoding="utf-8")
+        (self.folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        self.git("add", "test_it.py", "pytest.ini")
+        self.git("commit", "-q", "-m", "tests")
+
+    def run(self, *words: str) -> tuple[int, str]:
+        done = self.pytester.runpytest_inprocess(*OPTIONS, *words)
+        return int(done.ret), "\n".join((*done.outlines, *done.errlines))
+
+    def update(self, case: str, reason: str = "first values") -> tuple[int, str]:
+        return self.run("--golden-update", case, "--golden-reason", reason)
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in ("CI", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    made = Project(pytester)
+    made.write(TESTS)
+    return made
+
+
+@pytest.fixture
+def written(project: Project) -> Project:
+    """The project with its two golden files."""
+    # The second has no file yet while the first is written.
+    assert [project.update(case)[0] for case in ("weights", "spectrum")] == [1, 0]
+    return project
+
+
+def test_a_missing_file_says_what_to_type_and_what_was_typed_writes_it(project: Project) -> None:
+    code, text = project.run()
+    assert code == 1
+    assert "weights: there is no golden/weights.json" in text
+    assert 'if that is right: pytest --golden-update weights --golden-reason "why it moved"' in text
+    code, text = project.update("weights")
+    # The other case has no file yet.
+    assert code == 1
+    assert "golden: wrote golden/weights.json; commit it with environments.json" in text
+    content = json.loads((project.folder / "golden/weights.json").read_text())
+    assert content["function"] == "test_it.test_weights"
+    assert content["command"] == 'pytest --golden-update weights --golden-reason "first values"'
+    entry = content["values"]["value"]
+    assert (entry["dtype"], entry["shape"]) == ("float32", [1, 2])
+    assert entry["value"] == [[float(np.float32(0.1)), 2.0]]
+
+
+def test_unmoved_values_pass_and_their_tiers_are_counted(written: Project) -> None:
+    code, text = written.run()
+    assert code == 0, text
+    assert "golden values: 4 exact, 2 bitwise" in text
+
+
+def test_a_moved_value_fails_and_is_written_by_name_alone(written: Project) -> None:
+    written.write(TESTS.replace("0.1", "0.25").replace("[2.0, 1.0]", "[2.5, 1.0]"))
+    code, text = written.run()
+    assert code == 1
+    assert "weights: value differs in 1 of 2 entries, by up to 0.15 (exact): [0] expected" in text
+    assert "spectrum: values differs in 1 of 2 entries, by up to 0.5 (bitwise): [0] expected 2.0, got 2.5" in text
+    before = (written.folder / "golden/spectrum.json").read_bytes()
+    assert written.update("weights", "weights are larger")[0] == 1
+    assert (written.folder / "golden/spectrum.json").read_bytes() == before
+    assert "weights:" not in written.run()[1]
+
+
+def test_an_edited_file_and_one_of_another_environment_are_told_apart(written: Project) -> None:
+    file, listing = (written.folder / "golden" / name for name in ("spectrum.json", "environments.json"))
+    whole = file.read_text()
+    file.write_text(whole.replace("2.0", "3.0"))
+    code, text = written.run()
+    assert code == 1
+    assert "spectrum.json has other bytes than were written; pytest --golden-update spectrum" in text
+    file.write_text(whole)
+    listing.write_text(listing.read_text().replace("cpu", "gpu"))
+    assert "environments.json was edited by hand" in written.run()[1]
+    assert "pytest --golden-update alone writes it" in written.run()[1]
+
+
+def test_elsewhere_bitwise_values_are_near_or_skipped(written: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = activate("native", "cpu")
+    monkeypatch.setattr(plugin, "activate", lambda *_: replace(here, numeric_class="elsewhere"))
+    code, text = written.run()
+    assert code == 0, text
+    assert "golden values: 4 exact, 2 numerical" in text
+
+
+def test_a_file_that_no_test_asks_for_ends_with_exit_code_1_if_all_tests_ran(written: Project) -> None:
+    assert "no test asks" not in written.run("-k", "weights")[1]
+    written.write(TESTS.split("def test_spectrum")[0])
+    code, text = written.run()
+    assert code == 1
+    assert "golden: no test asks for golden/spectrum.json; remove it, or bring its test back" in text
+    assert "no test asks" not in written.run("test_it.py")[1]
+    written.write(TESTS.replace("def test_spectrum", "import pytest\n\n@pytest.mark.skip\ndef test_spectrum"))
+    assert written.run()[0] == 0
+
+
+def test_an_update_is_refused_without_a_reason_on_a_dirty_tree_in_ci_and_of_no_case(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, text = project.run("--golden-update", "weights")
+    assert code == 4
+    assert "a golden moves by name and for a reason: pytest --golden-update weights --golden-reason" in text
+    assert "--golden-reason with at least two words" in project.update("weights", "because")[1]
+    code, text = project.update("wieghts")
+    assert code == 4
+    assert "no test asked for case 'wieghts'; asked for were: spectrum, weights" in text
+    monkeypatch.setenv("CI", "true")
+    assert "golden: golden files are never written in CI" in project.update("weights")[1]
+    monkeypatch.delenv("CI")
+    (project.folder / "more.py").write_text("")
+    assert "golden: the tree has changes" in project.update("weights")[1]
+    assert not (project.folder / "golden/weights.json").exists()
+
+
+def test_a_case_is_asked_for_once_and_has_the_name_of_a_file(project: Project) -> None:
+    project.write(
+        "import pytest\n\n@pytest.mark.parametrize('case', ['a', 'a', 'a/b', 'environments'])\n"
+        "def test_it(golden, case):\n    golden(case, 1)\n"
+    )
+    code, text = project.run("-rA")
+    assert code == 1
+    assert "case 'a' was asked for by test_it.py::test_it[a" in text
+    for name in ("a/b", "environments"):
+        assert f"case {name!r} names a file: up to 60 letters, digits, - and _ are valid" in text
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", "float64", "<U3"])
+def test_an_array_is_held_with_its_dtype_and_shape_and_reads_back_to_the_bit(dtype: str) -> None:
+    array = np.array([[0, 1], [1, 0]]).astype(dtype)
+    if dtype.startswith("float"):
+        array /= np.array(3, dtype)
+    entry = json.loads(json.dumps(Claim(value=array).to_json()))
+    assert claim_faults("x: it", entry) == []
+    assert (entry["dtype"], entry["shape"]) == ("str" if dtype == "<U3" else dtype, [2, 2])
+    again = np.asarray(entry["value"], dtype)
+    assert again.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [([300], "uint8"), ([0.5], "int8"), ([0.1], "float32"), ([1e300], "float16")]
+)
+def test_a_value_that_its_dtype_cannot_hold_is_a_fault(value: list[float], dtype: str) -> None:
+    entry = Claim(value=value).to_json() | {"dtype": dtype}
+    assert claim_faults("x: it", entry)[0].startswith(f"x: it has dtype {dtype!r}; that of its value is")
+
+
+@pytest.mark.parametrize("array", [np.array([]), np.array([1j]), np.array([None]), np.zeros(1, "longdouble")])
+def test_arrays_of_nothing_and_of_what_json_does_not_hold_are_refused(array: np.ndarray) -> None:
+    if array.dtype == "float64" and array.size:
+        pytest.skip("long doubles are doubles here")
+    with pytest.raises(ValueError, match="at least one value of bool, integers, float16"):
+        Claim(value=array)
+
+
+def test_texts_have_no_tolerance() -> None:
+    with pytest.raises(ValueError, match="a text has no tolerance; exact and bitwise are valid"):
+        Claim(value=["a"], tier="bitwise", otherwise="numerical", tolerance=1.0, reason="made up")
+
+
+def test_the_plugin_is_not_part_of_this_suite(request: pytest.FixtureRequest) -> None:
+    assert not request.config.pluginmanager.has_plugin("golden session")
+    assert Path(__file__).with_name("conftest.py").read_text(encoding="utf-8").count("golden.plugin") == 0
