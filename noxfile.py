@@ -54,6 +54,14 @@ def minimums(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the pages in site/, notebooks included, and see that they load nothing from elsewhere: '.[docs]'."""
+    session.env["NO_MKDOCS_2_WARNING"] = "1"
+    session.run(sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", "site", *session.posargs)
+    session.run(sys.executable, "-m", "tests.docs.site", "site")
+
+
+@nox.session(default=False)
 def golden(session: nox.Session) -> None:
     """Write one golden file again, or with `environments` the class of all: nox -s golden -- CASE --reason "why"."""
     _python(session, "-m", "tests.golden_cases")

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 import torch
 from filelock import FileLock
+from matplotlib import pyplot
 
 from in4310repro import experiment, models, optimizers
 from in4310repro.data import scenes
@@ -220,6 +221,32 @@ def first_steps() -> dict[str, Claim]:
     return weaker_elsewhere(first_losses(PRESETS["tiny"].seed, numerics()), "numerical")
 
 
+def run_notebook(name: str) -> dict[str, Any]:
+    """The variables of a notebook of docs/ after its cells, those left out that compare with golden files."""
+    cells = read_json(FOLDER.parent / "docs" / f"{name}.ipynb")["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code" and not cell["metadata"]]
+    variables: dict[str, Any] = {"__name__": name}
+    with torch.random.fork_rng():
+        exec("\n".join(code), variables)  # noqa: S102  # of this checkout
+    return variables
+
+
+def statistics_tutorial() -> dict[str, Claim]:
+    """The numbers on a page of docs/: convolutions are torch's own, so that they are near and not equal elsewhere."""
+    pyplot.switch_backend("agg")
+    conv1 = run_notebook("statistics")["conv1"]
+    pyplot.close("all")
+    claims = {
+        "non-positive share": ([conv1.non_positive], 1e-4, "a few values of 2 million change their sign"),
+        "eigenvalues": (conv1.eigenvalues(5).tolist(), 1e-5, "convolutions in float32 have other last bits"),
+        "effective rank": ([conv1.spectrum.effective_rank()], 1e-2, "as the eigenvalues"),
+    }
+    return {"images and samples": Claim(value=[conv1.images, conv1.rows])} | {
+        name: Claim(value=value, tier="numerical", tolerance=tolerance, reason=reason)
+        for name, (value, tolerance, reason) in claims.items()
+    }
+
+
 def tiny_bits() -> dict[str, Claim]:
     return run_bits("tiny")
 
@@ -234,7 +261,16 @@ def demo_numbers() -> dict[str, Claim]:
 
 CASES: dict[str, Case] = {
     case.__name__: case
-    for case in (scene_pixels, split_and_order, initial_weights, first_steps, tiny_bits, demo_bits, demo_numbers)
+    for case in (
+        scene_pixels,
+        split_and_order,
+        initial_weights,
+        first_steps,
+        statistics_tutorial,
+        tiny_bits,
+        demo_bits,
+        demo_numbers,
+    )
 }
 
 # Both look at one training that takes minutes.

@@ -1,0 +1,45 @@
+"""What mkdocs makes of this checkout: README is the home page, reports are pages, and links hold on the site too."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mkdocs.structure.files import File
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+HOME = {"README.md": "index.md"}
+LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+SUFFIXES = (".md", ".png", ".svg", ".json", ".toml")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds what lies beside docs/: README, the guide for contributors, the changelog and the reports."""
+    reports = sorted(file for file in (ROOT / "reports").rglob("*") if file.suffix in SUFFIXES)
+    for file in (*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *reports):
+        name = file.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, HOME.get(name, name), abs_src_path=f"{file}"))
+    return files
+
+
+# mkdocs gives all four by name.
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """Turns links between files of the checkout into links between pages; those to other files become text."""
+    here = Path(page.file.abs_src_path or "").relative_to(ROOT).parent.as_posix()
+
+    def on_the_site(link: re.Match[str]) -> str:
+        text, target, anchor = link.group(1), link.group(2), link.group(3) or ""
+        place = posixpath.normpath(posixpath.join(here, target))
+        uri = HOME.get(place, place.removeprefix("docs/"))
+        if files.get_file_from_path(uri) is None and not place.startswith("docs/"):
+            return text
+        return f"[{text}]({posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
+
+    return LINK.sub(on_the_site, markdown)
