@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import functools
 import hashlib
+import io
 import itertools
 import math
 import multiprocessing
@@ -226,7 +228,7 @@ def run_notebook(name: str) -> dict[str, Any]:
     cells = read_json(FOLDER.parent / "docs" / f"{name}.ipynb")["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code" and not cell["metadata"]]
     variables: dict[str, Any] = {"__name__": name}
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
         exec("\n".join(code), variables)  # noqa: S102  # of this checkout
     return variables
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from in4310repro.golden import Claim, plugin
 from in4310repro.golden.claims import claim_faults
 from in4310repro.numerics import activate
+from tests.docs.commands import pages
 
 pytest_plugins = ["pytester"]
 TESTS = """
@@ -166,6 +168,25 @@ def test_a_case_is_asked_for_once_and_has_the_name_of_a_file(project: Project) -
     assert "case 'a' was asked for by test_it.py::test_it[a" in text
     for name in ("a/b", "environments"):
         assert f"case {name!r} names a file: up to 60 letters, digits, - and _ are valid" in text
+
+
+def test_the_project_of_the_page_on_golden_files_does_what_the_page_says(project: Project) -> None:
+    (page,) = (page for page in pages() if page.name == "golden-files.md")
+    conftest, tests = (block for language, block in page.blocks if language == "python")
+    assert conftest.splitlines()[1] == 'pytest_plugins = ["in4310repro.golden.plugin"]'
+    first, second, typed, moved, _ = (
+        line for language, block in page.blocks if not language for line in block.splitlines()
+    )
+    project.write(tests)
+    for line in (first, second):
+        assert line in project.run()[1].splitlines()
+    reason = shlex.split(typed)[-1]
+    project.write(tests.replace("0, 1, 5)", "0, 1, 4)"))
+    assert project.update("design", reason)[0] == 0
+    assert project.run()[0] == 0
+    project.write(tests.replace("0, 1, 5)", "0, 1.01, 4)"))
+    # The last digits are LAPACK's.
+    assert moved.partition("[0]")[0] in project.run()[1]
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", "float64", "<U3"])

@@ -1,0 +1,141 @@
+"""Every command that README and docs/ show: run here, or parsed to its checked configuration and listed with why."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import nox
+import noxfile
+import pytest
+
+from in4310repro.presets import PRESETS
+from tests.conftest import Call
+from tests.docs.commands import ROOT, commands, commands_of, page_of, pages
+from tests.golden_cases import CASES
+
+SHOWN = commands()
+OURS = [command for command in SHOWN if command.startswith("in4310repro ")]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# What makes a command small; with --print-config a training is parsed to its checked configuration, and none begins.
+SMALLER = {
+    "train": "--print-config",
+    "features": "--weights none --image-size 32 --images 4 --model resnet18",
+    "modules": "--image-size 32",
+}
+# Not run here, and what their parsed form ends with instead: (exit code, a part of the sentence).
+LISTED = {
+    "in4310repro published": (2, "runs/corrected"),  # runs on the 17,034 photographs
+    "in4310repro verify runs/demo --replay": (2, "--replay"),  # kept epochs of a run of many; see tests/replay
+}
+PLACEHOLDERS = {"RUN": "runs/demo", "...": ""}
+
+
+def test_commands_are_found_in_blocks_and_between_backticks() -> None:
+    page = page_of(
+        "x",
+        "`nox -s a` and `nox` and `b c`\n\n```\nnox -s d   # why\ncd x && pip install e\n```\n"
+        "```python\nnox -s f\n```\n",
+    )
+    assert list(commands_of(page)) == ["nox -s d", "pip install e", "nox -s a"]
+    assert [page.blocks for page in pages() if page.name == "README.md"] != [()]
+
+
+def test_every_session_of_nox_that_is_shown_is_there_and_every_one_that_is_there_is_shown() -> None:
+    known = set(nox.registry.get())
+    shown = set()
+    for command in SHOWN:
+        if match := re.match(r"(?:\.venv/bin/)?nox -s ([\w -]+?)(?: -- (.*))?$", command):
+            names = set(match.group(1).split()) - {"NAME"}
+            assert names <= known, command
+            shown |= names
+            if names == {"golden"}:
+                case = (match.group(2) or "").split()[0]
+                assert case in (*CASES, "environments", "CASE"), command
+    assert known - shown == {"advisories", "minimums"}
+    sessions = (ROOT / "docs" / "sessions.md").read_text(encoding="utf-8")
+    assert {
+        name
+        for line in sessions.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([\w-]+)`", line.split("|")[1])
+    } == known
+    assert noxfile.docs.__doc__
+
+
+def test_every_extra_module_and_test_file_that_is_shown_is_there() -> None:
+    for command in SHOWN:
+        for extra in re.findall(r"'\.\[(\w+)\]'", command):
+            assert extra in PROJECT["optional-dependencies"], command
+        if match := re.match(r"python3? -m ([\w.]+)", command):
+            assert importlib.util.find_spec(match.group(1)), command
+        if match := re.match(r"(?:\.venv/bin/)?pytest (tests/\S+)", command):
+            assert (ROOT / match.group(1)).exists(), command
+
+
+def test_the_table_of_presets_is_that_of_the_package() -> None:
+    text = (ROOT / "docs" / "report-photographs.md").read_text(encoding="utf-8")
+    for name in re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE):
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        config = PRESETS[name]
+        for value in (f"{config.image_size} px", f"{config.epochs} epochs"):
+            assert value in row, name
+
+
+@pytest.fixture
+def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: Path) -> Path:
+    """A folder with what the commands name: runs, images, a network, results."""
+    for name in ("demo", "mine", "a", "b"):
+        shutil.copytree(finished_run, tmp_path / "runs" / name, copy_function=os.link)
+    for name in ("FOLDER", "other", "photos/mine", "scenes", "imagenet", "cifar10"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copied_scenes(tmp_path / name)
+    shutil.copy(next((tmp_path / "FOLDER").rglob("*.bmp")), tmp_path / "PHOTO.jpg")
+    lines = "Accuracy of cat: 50 %\nAccuracy of dog: 75 %\nMean accuracy: 62.5 %\n"
+    for name in ("report.md", "a.md"):
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    (tmp_path / "b.csv").write_text("class,accuracy\ncat,0.5\ndog,0.75\n", encoding="utf-8")
+    (tmp_path / "c.json").write_text('{"accuracy": {"cat": 0.5, "dog": 0.75}}', encoding="utf-8")
+    (own,) = (page for page in pages() if page.name == "own-network.md")
+    (code,) = (block for language, block in own.blocks if language == "python")
+    (tmp_path / "mynets.py").write_text(code, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.long(60)
+def test_every_command_of_ours_that_is_shown_is_done_or_listed(call: Call, place: Path) -> None:
+    wrong = []
+    for command in sorted(OURS, key=lambda command: "--config" in command):
+        words = shlex.split(command)[1:]
+        words, target = (words[:-2], words[-1]) if ">" in words else (words, "")
+        words = [PLACEHOLDERS.get(word, word) for word in words]
+        if words == ["data", "scenes", "FOLDER"]:
+            words[-1] = "NEW"
+        if (words[0] in ("verify", "data", "features") and len(words) == 1) or words == ["data", "check"]:
+            continue
+        if "--help" not in words:
+            words += SMALLER.get(words[0], "").split()
+        code, out, error = call(*filter(None, words))
+        if target:
+            (place / target).write_text(out, encoding="utf-8")
+        expected, part = next((LISTED[each] for each in LISTED if command.startswith(each)), (0, ""))
+        if code != expected or part not in error:
+            wrong.append(f"{command} ({SHOWN[command]}): exit code {code}, {error[-300:]}")
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_the_main_command_on_photographs_is_parsed_to_its_configuration(call: Call, place: Path) -> None:
+    (command,) = (command for command in SHOWN if command.startswith("nox -s train report -- "))
+    code, out, error = call("train", *shlex.split(command.partition(" -- ")[2]), "--print-config")
+    assert (code, error) == (0, "")
+    values = tomllib.loads(out)
+    assert [values[name] for name in ("data", "imagenet", "cifar10")] == ["scenes", "imagenet", "cifar10"]
+    assert (place / values["data"]).is_dir()
