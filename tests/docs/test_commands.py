@@ -96,7 +96,8 @@ def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: P
     for name in ("FOLDER", "other", "photos/mine", "scenes", "imagenet", "cifar10"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copied_scenes(tmp_path / name)
-    shutil.copy(next((tmp_path / "FOLDER").rglob("*.bmp")), tmp_path / "PHOTO.jpg")
+    for name in ("PHOTO.jpg", "another.jpg"):
+        shutil.copy(next((tmp_path / "FOLDER").rglob("*.bmp")), tmp_path / name)
     lines = "Accuracy of cat: 50 %\nAccuracy of dog: 75 %\nMean accuracy: 62.5 %\n"
     for name in ("report.md", "a.md"):
         (tmp_path / name).write_text(lines, encoding="utf-8")
