@@ -18,12 +18,18 @@ ROOT = Path(__file__).parents[1]
 HOME = {"README.md": "index.md"}
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 SUFFIXES = (".md", ".png", ".svg", ".json", ".toml")
+# Those of this project, and none that a run in this checkout wrote.
+REPORTS = ("bench", "ablation", "ablation-course", "course", "published", "published.md")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds what lies beside docs/: README, the guide for contributors, the changelog and the reports."""
-    reports = sorted(file for file in (ROOT / "reports").rglob("*") if file.suffix in SUFFIXES)
-    for file in (*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *reports):
+    added = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    for name in REPORTS:
+        added += [ROOT / "reports" / name, *sorted((ROOT / "reports" / name).rglob("*"))]
+    for file in added:
+        if file.suffix not in SUFFIXES or not file.is_file():
+            continue
         name = file.relative_to(ROOT).as_posix()
         files.append(File.generated(config, HOME.get(name, name), abs_src_path=f"{file}"))
     return files

@@ -1,0 +1,60 @@
+"""README and the pages of docs/: short enough to be read, each said once, with links to what is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.commands import FENCE, ROOT, pages
+
+LINK = re.compile(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)")
+DOCS = ROOT / "docs"
+FILES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.rglob("*.md")),
+    *DOCS.glob("*.ipynb"),
+]
+COMMANDS = (
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/nox -s train report",
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/nox -s tests",
+)
+
+
+def test_the_readme_is_a_screen_and_a_half_and_has_the_two_commands_in_blocks_of_their_own() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 92
+    assert [block.strip() for _, block in FENCE.findall(text)][:2] == list(COMMANDS)
+    assert text.count("![") <= 2
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.name))
+def test_every_link_of_a_page_leads_to_a_file_that_is_there(file: Path) -> None:
+    for target in LINK.findall(file.read_text(encoding="utf-8")):
+        assert (file.parent / target).exists(), target
+
+
+def test_the_navigation_has_every_page_of_docs_once() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r": (\S+\.(?:md|ipynb))$", navigation, re.MULTILINE)
+    there = [file.relative_to(DOCS).as_posix() for file in FILES if file.is_relative_to(DOCS)]
+    assert len(listed) == len({*listed})
+    assert {*there, "index.md", "CONTRIBUTING.md", "CHANGELOG.md"} == {
+        name for name in listed if not name.startswith("reports/")
+    }
+    for name in listed:
+        assert not name.startswith("reports/") or (ROOT / name).is_file()
+
+
+def test_no_paragraph_stands_on_two_pages() -> None:
+    seen: dict[str, str] = {}
+    for page in pages():
+        for paragraph in page.text.split("\n\n"):
+            words = " ".join(paragraph.split())
+            if len(words) > 150:
+                assert seen.setdefault(words, page.name) == page.name, words
+
+
+def test_a_notebook_holds_no_outputs() -> None:
+    for file in DOCS.glob("*.ipynb"):
+        assert '"output_type"' not in file.read_text(encoding="utf-8")
