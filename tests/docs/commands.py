@@ -26,11 +26,16 @@ class Page:
 def pages() -> list[Page]:
     """README, the guide for contributors and everything in docs/; a notebook's cells of code are run by its build."""
     files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [page_of(file.name, file.read_text(encoding="utf-8")) for file in files] + [
-        page_of(file.name, "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"))
+    return [page_of(name_of(file), file.read_text(encoding="utf-8")) for file in files] + [
+        page_of(name_of(file), "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"))
         for file in sorted((ROOT / "docs").glob("*.ipynb"))
         for cells in [json.loads(file.read_text(encoding="utf-8"))["cells"]]
     ]
+
+
+def name_of(file: Path) -> str:
+    """The name of a page: its place in docs/, or beside it."""
+    return file.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def page_of(name: str, text: str) -> Page:

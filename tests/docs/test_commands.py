@@ -10,11 +10,15 @@ import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nox
 import noxfile
 import pytest
+import torch
+import torchvision
 
+from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from tests.conftest import Call
 from tests.docs.commands import ROOT, commands, commands_of, page_of, pages
@@ -141,3 +145,22 @@ def test_the_main_command_on_photographs_is_parsed_to_its_configuration(call: Ca
     for name, folder in {"data": "scenes", "imagenet": "imagenet", "cifar10": "cifar10"}.items():
         assert Path(values[name]) == Path(folder)
         assert (place / values[name]).is_dir()
+
+
+@pytest.mark.parametrize("name", ["README.md", "bits.md", "features.md", "arithmetic.md"])
+def test_the_first_python_of_a_page_runs_as_it_stands(name: str, numerics: Numerics) -> None:
+    if name in ("bits.md", "arithmetic.md") and not numerics.portable:
+        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+    page = next(page for page in pages() if page.name == name)
+    block = next(block for language, block in page.blocks if language == "python")
+    images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
+    names: dict[str, Any] = {
+        "torchvision": torchvision,
+        "model": torchvision.models.resnet18(weights=None),
+        "images": images,
+        "labels": torch.tensor([0, 1]),
+        "batches": [images],
+        "loader": [images],
+    }
+    exec(block, names)  # noqa: S102  # of this checkout
+    assert "result" not in names or names["result"].images == 2
