@@ -26,6 +26,7 @@ from in4310repro.preprocessing import (
     channels,
     refuse_invalid,
 )
+from in4310repro.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 FORMAT = 3  # of config.json; it rises when a run of before can no longer be read
@@ -154,8 +155,12 @@ def check_choice(name: str, value: str) -> str:
         ValueError: it is none of the valid values of the option.
     """
     if value not in CHOICES[name]:
-        raise ValueError(f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
+        raise ValueError(_no_choice(name, value))
     return value
+
+
+def _no_choice(name: str, value: object) -> str:
+    return f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}{did_you_mean(str(value), CHOICES[name])}"
 
 
 def from_json(value: Any, source: str) -> Config:
@@ -267,7 +272,8 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
     converted: Values = {}
     for name, value in values.items():
         if name not in types:
-            raise ValueError(f"{source}: no setting {name[:100]!r}; valid are {', '.join(sorted(types))}")
+            near = did_you_mean(name[:100], types)
+            raise ValueError(f"{source}: no setting {name[:100]!r}; valid are {', '.join(sorted(types))}{near}")
         accepted = ACCEPTED_TYPES.get(types[name], (list, tuple))
         if not isinstance(value, accepted) or isinstance(value, bool):
             expected = " or ".join(kind.__name__ for kind in accepted)
@@ -285,7 +291,7 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
         if name == "model" and not re.fullmatch(MODEL, str(value)):
             raise ValueError(f"{source}: no model {str(value)[:100]!r}; valid are names of networks, such as resnet18")
         if name in CHOICES and value is not None and value not in CHOICES[name]:
-            raise ValueError(f"{source}: no {name} {value!r}; valid are {', '.join(CHOICES[name])}")
+            raise ValueError(f"{source}: {_no_choice(name, value)}")
         convert: Any = (
             float if types[name] in (float, float | None) else tuple if isinstance(value, list) else type(value)
         )

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from enum import StrEnum
 
+from in4310repro.text import did_you_mean
+
 # The published report's batch size. 200 images are 13 batches of it, which it counts as 208 images.
 PUBLISHED_BATCH_SIZE = 16
 
@@ -79,8 +81,11 @@ def parse(protocol: str | Iterable[str]) -> Deviations:
         if name in FORMER_NAMES:
             raise ValueError(f"no protocol {name!r}; this deviation is called {FORMER_NAMES[name]} now")
         if name not in list(Deviation):
-            valid = ", ".join([CORRECTED, PUBLISHED, *Deviation])
-            raise ValueError(f"no protocol {name!r}; valid are {valid}, and deviations joined by commas")
+            valid = [CORRECTED, PUBLISHED, *Deviation]
+            near = did_you_mean(name, valid)
+            raise ValueError(
+                f"no protocol {name!r}; valid are {', '.join(valid)}, and deviations joined by commas{near}"
+            )
     return frozenset(map(Deviation, names))
 
 

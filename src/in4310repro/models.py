@@ -17,6 +17,7 @@ from in4310repro import architectures
 from in4310repro.files import open_regular
 from in4310repro.randomness import generator_for
 from in4310repro.tensors import load_state, read_tensors
+from in4310repro.text import did_you_mean
 
 State = dict[str, torch.Tensor]
 
@@ -197,7 +198,8 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
         return _read_timm(name) if name.startswith(architectures.TIMM) else _read_imagenet(name)
     file = Path(weights)
     if not file.exists():
-        raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file")
+        near = did_you_mean(weights, ("none", "imagenet"))
+        raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
     if file.suffix == ".safetensors":
         return read_tensors(file), str(file)
     return _read_pickled(file), str(file)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from in4310repro.randomness import generator_for
+from in4310repro.text import did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +95,7 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
     """
     _refuse_unreadable_thread_counts()
     if mode not in MODES:
-        raise ValueError(f"no numerics mode {mode!r}; valid are {', '.join(MODES)}")
+        raise ValueError(f"no numerics mode {mode!r}; valid are {', '.join(MODES)}{did_you_mean(mode, MODES)}")
     if mode == "native":
         return _native(device)
     obstacle = _portable_obstacle(device)
@@ -166,7 +167,8 @@ def _resolve_device(device: str) -> str:
     except RuntimeError:
         kind = ""
     if kind not in ("cpu", "cuda"):
-        raise ValueError(f"no device {device!r}; valid are auto, cpu, cuda and cuda:N")
+        near = did_you_mean(device, ("auto", "cpu", "cuda"))
+        raise ValueError(f"no device {device!r}; valid are auto, cpu, cuda and cuda:N{near}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for and torch {torch.__version__} sees no CUDA device; use cpu")
     if kind == "cuda" and (asked.index or 0) >= torch.cuda.device_count():

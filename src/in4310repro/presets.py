@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import re
@@ -17,7 +16,7 @@ from in4310repro import deviations
 from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml, to_json
 from in4310repro.paths import LONGEST_NAME
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
-from in4310repro.text import publishable_place
+from in4310repro.text import did_you_mean, publishable_place
 
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
 
@@ -74,10 +73,7 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
         ValueError: an unknown preset or key, or a value outside its range.
     """
     if preset not in PRESETS:
-        near = difflib.get_close_matches(preset, PRESETS, 1)
-        raise ValueError(
-            f"no preset {preset!r}; valid are {', '.join(PRESETS)}" + (f"; did you mean {near[0]}?" if near else "")
-        )
+        raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
     changes = read_toml(file) if file else {}
     config = change(PRESETS[preset], changes, str(file)) if file else PRESETS[preset]
     config = change(config, overrides, "options")
@@ -105,7 +101,8 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     chosen = [setting for setting in config.settings if optimizer in (None, setting.optimizer)]
     if len(chosen) != 1:
         valid = ", ".join(dict.fromkeys(setting.optimizer for setting in config.settings))
-        raise ValueError(f"--optimizer {optimizer} means {len(chosen)} of the settings; valid is one of {valid}")
+        near = did_you_mean(optimizer or "", valid.split(", "))
+        raise ValueError(f"--optimizer {optimizer} means {len(chosen)} of the settings; valid is one of {valid}{near}")
     rate = chosen[0].learning_rate if learning_rate is None else learning_rate
     return change(config, {"settings": [asdict(replace(chosen[0], learning_rate=rate))]}, "options")
 

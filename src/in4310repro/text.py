@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import unicodedata
@@ -35,6 +36,17 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(escape(letter) if unicodedata.category(letter) in INVISIBLE else letter for letter in text)
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """A clause for a name that is nearly a valid one; empty for any other.
+
+    Examples:
+        >>> did_you_mean("dmeo", ["demo", "course"]), did_you_mean("x", ["demo"])
+        ('; did you mean demo?', '')
+    """
+    near = difflib.get_close_matches(name, list(valid), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def escape(letter: str) -> str:
