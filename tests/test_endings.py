@@ -117,8 +117,28 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(
     before = [signal.getsignal(number) for number in stopping_signals()]
     code, _, printed = call("train", "--preset", "tiny")
     assert code == 130
-    assert printed == "in4310repro: interrupted; the same command with --resume continues\n"
+    assert printed == "in4310repro: interrupted\n"
     assert [signal.getsignal(number) for number in stopping_signals()] == before
+
+
+def test_an_interrupt_says_what_is_kept_once_there_is_something(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a run was there before: it is another one, which was not continued."""
+    (tmp_path / "runs/tiny").mkdir(parents=True)
+    (tmp_path / "runs/tiny/config.json").write_text("before")
+
+    def interrupted_once_it_has_written(*_arguments: object, **_options: object) -> None:
+        (tmp_path / "runs/tiny/config.json").unlink()
+        (tmp_path / "runs/tiny/config.json").write_text("begun")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "train", raising(KeyboardInterrupt()))
+    assert call("train", "--preset", "tiny")[2].endswith("in4310repro: interrupted\n")
+    monkeypatch.setattr(experiment, "train", interrupted_once_it_has_written)
+    kept = f"{Path('runs/tiny')} is kept, and the same command with --resume continues"
+    assert call("train", "--preset", "tiny")[2].endswith(f"in4310repro: interrupted; {kept}\n")
+    assert call("train", "--preset", "huge")[0] == 2
 
 
 @pytest.mark.parametrize("number", stopping_signals(), ids=lambda number: number.name)
@@ -135,6 +155,18 @@ def test_a_closed_pipe_is_no_difference_and_nothing_to_speak_of(call: Call, monk
     monkeypatch.setattr(experiment, "train", raising(BrokenPipeError(32, "Broken pipe")))
     code, _, printed = call("train", "--preset", "tiny")
     assert (code, printed) == (130, "")
+
+
+@pytest.mark.process
+def test_output_that_nobody_reads_changes_no_exit_code(own_records: Path) -> None:
+    """`verify` of a damaged run ends with 1 even before `head -1` has all its lines."""
+    (own_records / "config.json").write_text("[]")
+    for words, code in ((("verify", str(own_records)), 1), (("train", "--help"), 0), ((), 0)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = subprocess.Popen((*COMMAND, *words), stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        assert ended(process) == (code, ["loading torch"] * (code == 1))
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:
@@ -159,7 +191,7 @@ def test_a_signal_at_any_moment_of_the_start_or_end_is_one_line_and_130(number: 
         outcomes.append(ended(process))
     for code, lines in outcomes:
         assert code in (0, 130)
-        assert lines == ["in4310repro: interrupted; what was finished is kept"] * (code == 130)
+        assert lines == ["in4310repro: interrupted"] * (code == 130)
     assert outcomes[0][0] == 130
 
 
@@ -184,7 +216,7 @@ def test_a_signal_amid_a_call_that_never_returns_ends_the_process_too() -> None:
     assert process.stdout
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGTERM)
-    assert ended(process) == (130, ["in4310repro: interrupted; what was finished is kept"])
+    assert ended(process) == (130, ["in4310repro: interrupted"])
 
 
 @pytest.mark.process

@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from in4310repro.cli.options import with_overrides
+from in4310repro.cli.signatures import with_overrides
 from in4310repro.config import changed_for_report, from_json, read_toml, to_json
 from in4310repro.presets import PRESETS, command_line_options, configure, publishable, to_toml, with_one_setting
 from in4310repro.text import publishable_place

@@ -97,7 +97,8 @@ class Epochs:
         total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self.model.train()
-        with self.task.progress.task(self.title, len(images)) as advance:
+        progress = self.task.progress.part(position.epoch, config.epochs)
+        with progress.task(self.title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
             before = time.perf_counter()
             for batch in itertools.islice(loader, position.batch, None):

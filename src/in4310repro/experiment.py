@@ -73,7 +73,8 @@ def train(
     files = _resumed(folder, config, split, current) if resume else None
     files = files or _started(folder, config, split, current)
     histories: dict[str, list[HistoryRow]] = {}
-    for setting in config.settings:
+    whole, count = progress.whole(), len(config.settings)
+    for number, setting in enumerate(config.settings):
         start = initial
         if Deviation.WARM_START in config.protocol and histories:
             start = files.read_tensors(names.of_setting(list(histories)[-1], names.LAST_WEIGHTS))
@@ -85,7 +86,7 @@ def train(
             setting=setting,
             files=files,
             numerics=numerics,
-            progress=progress,
+            progress=whole.part(number, count, f"setting {number + 1} of {count}"),
             split_sha256=chain.split_sha256(split),
             keep_epochs=keep_epochs,
             log_steps=formats,

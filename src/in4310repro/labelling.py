@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -39,11 +40,13 @@ class Labelled:
 
     def content(self, form: str) -> bytes:
         """What a file with this ending, .csv or .json, holds."""
-        if form == ".csv":
-            return self.to_csv().encode()
+        return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The classes, and of each image its path, predicted class and scores."""
         rows = zip(self.paths, self.predicted(), self.softmax.tolist(), strict=True)
         images = [{"path": path, "predicted": label, "scores": scores} for path, label, scores in rows]
-        return json_bytes({"classes": self.classes, "images": images})
+        return {"classes": self.classes, "images": images}
 
 
 def label(run: FinishedRun, numerics: Numerics, places: Sequence[Path], progress: Progress = SILENT) -> Labelled:

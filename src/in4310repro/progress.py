@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-from rich.text import Text
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
 
 from in4310repro import signals
 from in4310repro.text import visible
 
+# rich is imported where something is shown: `--help` shows no progress.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass
+class Clock:
+    """When the first part of a whole began, and at which share of it."""
+
+    start: tuple[float, float] | None = None
+
+    def seconds_left(self, share: float) -> float | None:
+        """Of the whole, at the speed since its first part began; None before there is one."""
+        now = time.monotonic()
+        # What a resumed training did before took none of this time.
+        self.start = self.start or (now, share)
+        began, first = self.start
+        return (now - began) / (share - first) * (1 - share) if share > first else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a whole, such as the second of three settings."""
+
+    clock: Clock
+    title: str = ""
+    begin: float = 0.0  # share of the whole that comes before
+    length: float = 1.0  # share of the whole
 
 
 @dataclass(frozen=True)
@@ -27,19 +56,55 @@ class Progress:
     """Where progress is shown; a console of None shows nothing."""
 
     console: Console | None = None
+    stretch: Part | None = None
+
+    def whole(self) -> Progress:
+        """Progress of a task of several parts, each of which says how long the whole takes yet."""
+        return self if self.console is None else replace(self, stretch=Part(Clock()))
+
+    def part(self, index: int, count: int, title: str = "") -> Progress:
+        """Progress of one of several equally long parts, the first with index 0; parts have parts of their own.
+
+        Without a whole there is nothing to be part of: it is the progress itself.
+        """
+        if (outer := self.stretch) is None:
+            return self
+        begin, length = outer.begin + outer.length * index / count, outer.length / count
+        title = ", ".join(filter(None, (outer.title, title)))
+        return replace(self, stretch=Part(outer.clock, title, begin, length))
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
         """Yields a function that takes the items done since its last call and a detail such as `loss 0.41`."""
+        if self.stretch and self.stretch.title:
+            title = f"{self.stretch.title}, {title}"
         title = visible(title)
         if self.console is None:
             yield lambda _done, _detail: None
         elif self.console.is_terminal:
             with _bars(self.console) as bars:
-                bar = bars.add_task(title, total=total, detail="")
-                yield lambda done, detail: bars.update(bar, advance=done, detail=visible(detail))
+                bar = bars.add_task(title, total=total, whole="", detail="")
+                yield self._telling(
+                    total, lambda done, whole, detail: bars.update(bar, advance=done, whole=whole, detail=detail)
+                )
         else:
-            yield _plain_lines(self.console, title, total)
+            yield self._telling(total, _plain_lines(self.console, title, total))
+
+    def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
+        """Adds to each detail how long the whole takes yet, where there is one."""
+        finished = 0
+
+        def advance(done: int, detail: str) -> None:
+            nonlocal finished
+            finished += done
+            left = None
+            if self.stretch:
+                left = self.stretch.clock.seconds_left(
+                    self.stretch.begin + self.stretch.length * finished / max(total, 1)
+                )
+            show(done, "" if left is None else f"{left:.0f} s in all", visible(detail))
+
+        return advance
 
     def message(self, line: str) -> None:
         """One line, as it is."""
@@ -52,21 +117,65 @@ SILENT = Progress()
 
 def print_plain(console: Console, text: str) -> None:
     """Text as it is: `[red]` is no colour and `:sea:` no picture in it; what the encoding lacks becomes an escape."""
-    printable = text.encode(console.encoding, "backslashreplace").decode(console.encoding)
-    console.print(Text(printable), soft_wrap=True)
+    if not console.is_terminal:
+        write_line(console.file, text)
+        return
+    from rich.text import Text
+
+    console.print(Text(_encodable(text, console.encoding)), soft_wrap=True)
+
+
+def write_line(stream: IO[str], text: str) -> None:
+    """Lines of text as they are; who reads no more of them changes neither what a command does nor its exit code."""
+    try:
+        stream.write(_encodable(text, getattr(stream, "encoding", None) or "utf-8") + "\n")
+        stream.flush()
+    except OSError as error:
+        # Windows says that the argument is invalid.
+        if not isinstance(error, BrokenPipeError) and (os.name != "nt" or error.errno != errno.EINVAL):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _encodable(text: str, encoding: str) -> str:
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextmanager
+def loading(progress: Progress, library: str) -> Iterator[None]:
+    """Says that a library which takes seconds is being imported; nothing where it is imported already."""
+    if progress.console is None or library in sys.modules:
+        yield
+    elif progress.console.is_terminal:
+        with progress.console.status(f"loading {library}"):
+            yield
+    else:
+        progress.message(f"loading {library}")
+        yield
 
 
 def _bars(console: Console) -> Bars:
-    title, detail = (TextColumn(field, markup=False) for field in ("{task.description}", "{task.fields[detail]}"))
-    return Bars(title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), detail, console=console)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    title, whole, detail = (
+        TextColumn(field, markup=False)
+        for field in ("{task.description}", "{task.fields[whole]}", "{task.fields[detail]}")
+    )
+    columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), whole, detail)
+    # A bar that is done says nothing that the lines after it do not.
+    return Progress(*columns, console=console, transient=True)
 
 
-def _plain_lines(console: Console, title: str, total: int) -> Advance:
+def _update(bars: Bars, bar: TaskID, done: int, whole: str, detail: str) -> None:
+    bars.update(bar, advance=done, whole=whole, detail=detail)
+
+
+def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:
     """A line at most every few seconds, and one when all is done."""
     start = shown = time.monotonic()
     finished = 0
 
-    def advance(done: int, detail: str) -> None:
+    def advance(done: int, whole: str, detail: str) -> None:
         nonlocal shown, finished
         finished += done
         now = time.monotonic()
@@ -74,8 +183,9 @@ def _plain_lines(console: Console, title: str, total: int) -> Advance:
             return
         shown = now
         left = (now - start) / max(finished, 1) * (total - finished)
-        line = f"{title}: {finished}/{total}, {left:.0f} s left"
-        print_plain(console, f"{line}, {visible(detail)}" if detail else line)
+        print_plain(
+            console, ", ".join(filter(None, (f"{title}: {finished}/{total}", f"{left:.0f} s left", whole, detail)))
+        )
 
     return advance
 

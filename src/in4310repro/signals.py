@@ -17,11 +17,23 @@ from typing import Any, NoReturn
 
 INTERRUPTED = 130
 PATIENCE = 20.0  # seconds
-LINE = "in4310repro: interrupted; what was finished is kept\n"
-
 
 # Of the signals that Python has told us of.
 handled: list[int] = []
+
+
+def nothing() -> str:
+    """What most commands keep when they are interrupted."""
+    return ""
+
+
+# What the command keeps if it is interrupted now, in words; empty where it is nothing.
+kept: Callable[[], str] = nothing
+
+
+def interrupted() -> str:
+    """What is said of an interrupt."""
+    return "; ".join(filter(None, ("interrupted", kept())))
 
 
 def stopping_signals() -> list[signal.Signals]:
@@ -36,7 +48,7 @@ def stopping_signals() -> list[signal.Signals]:
 def leave(*_of_signal: object) -> NoReturn:
     """Ends the process at once: one line, and no code of anyone in between."""
     with contextlib.suppress(OSError):
-        os.write(2, LINE.encode())
+        os.write(2, f"in4310repro: {interrupted()}\n".encode())
     os._exit(INTERRUPTED)
 
 

@@ -5,56 +5,106 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable
-from importlib import metadata
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro.cli import audit, bench, data, features, labelling, machine, networks, reports, runs, training
-from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, print_error, print_line, print_text
+from in4310repro import signals
+from in4310repro.cli import audit, bench, data, demo, features, labelling, machine, networks, reports, runs, training
+from in4310repro.cli.console import (
+    INTERNAL,
+    INTERRUPTED,
+    OUTPUT,
+    WRONG_INPUT,
+    Output,
+    choose_output,
+    print_document,
+    print_error,
+    print_line,
+    print_text,
+)
+from in4310repro.cli.helping import WIDTH, Command, Group
+from in4310repro.cli.signatures import AsJson, Quiet, with_output
 from in4310repro.files import describe
 
 # Typer brings its own copy of click, or the click package, by version; this is the base class of either.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 FORMER_OPTIONS = {"--departures": "--deviations"}
-RESUMABLE = ("train", "features")
-CLOSED = -1  # what reads the output has closed it
+PROGRAM = "in4310repro"
+CLOSED = -1  # a pipe that a library writes into
 LONGEST_LINE = 500  # characters of an error's own text
 # What torch says where it raises a RuntimeError: on the CPU, and of a GPU's memory.
 OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
+HELP = """Reproduces a published image-classification report and tests every number in it.
+
+    Examples:
+        in4310repro train          # first: three networks on drawn scenes, about a minute
+        in4310repro report         # then: reports/demo/index.html, which a browser opens
+        in4310repro demo --break   # falsify a copy of the run in three ways and see what finds each
+        in4310repro train --data photos/mine && in4310repro report --data photos/mine
+        in4310repro doctor         # if something does not work
+    """
+
 app = typer.Typer(
+    cls=Group,
+    rich_markup_mode=None,
+    add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Reproduces a published image-classification report and tests every number in it.",
-    epilog="First `in4310repro train` (a minute), then `in4310repro report`, then open reports/demo/index.html.",
+    context_settings=SETTINGS,
+    help=HELP,
 )
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and report": (training.train, reports.report, reports.ablation, reports.published),
-    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, labelling.predict),
+    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, labelling.predict, demo.demo),
     "Without a run": (features.features, networks.modules, audit.audit),
     "This machine": (machine.doctor, machine.cache, runs.fingerprint, bench.bench),
 }
 for group, commands in GROUPS.items():
     for command in commands:
-        app.command(rich_help_panel=group)(command)
+        app.command(cls=Command, rich_help_panel=group)(with_output(command))
 app.add_typer(data.app, name="data", rich_help_panel="Without a run")
 
 
 @app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
+    quiet: Quiet = False,
+    json: AsJson = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    install_completion: Annotated[
+        bool, typer.Option("--install-completion", help="Have this shell complete commands, options and values.")
+    ] = False,
+    show_completion: Annotated[
+        bool, typer.Option("--show-completion", help="Print what --install-completion would add.")
+    ] = False,
 ) -> None:
     """What is done before, or without, a command."""
+    choose_output(quiet=quiet, json=json)
     if version:
-        print_line(f"in4310repro {metadata.version('in4310repro')}")
+        from importlib import metadata
+
+        number = metadata.version("in4310repro")
+        print_line(f"in4310repro {number}")
+        print_document({"version": number})
         raise typer.Exit
+    if install_completion or show_completion:
+        _complete(context, install=install_completion)
     if context.invoked_subcommand is None:
         print_text(context.get_help())
+
+
+def _complete(context: typer.Context, *, install: bool) -> None:
+    # Not typer's own options for it: the type of theirs takes pydantic, which `--help` has no need of.
+    from typer import completion
+
+    completion.completion_init()
+    call: Any = completion.install_callback if install else completion.show_callback
+    with contextlib.suppress(SystemExit):
+        call(context, None, True)
+    raise typer.Exit
 
 
 def run(interrupted: Callable[[], bool]) -> NoReturn:
@@ -65,10 +115,18 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     Args:
         interrupted: whether a signal has come, whatever a library made of its KeyboardInterrupt.
     """
+    OUTPUT.set(Output())
+    signals.kept = signals.nothing
+    if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
+        # The shell asks for what may come next; typer answers and exits.
+        from typer.completion import completion_init
+
+        completion_init()
+        app(prog_name=PROGRAM)
     message = ""
     try:
         # Without standalone mode a command's exit code comes back as the value.
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name=PROGRAM, standalone_mode=False) or 0
         # Buffered lines that cannot be written are an error now, and not when the interpreter ends.
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -76,13 +134,9 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
         code, message = (INTERRUPTED, "") if interrupted() else _ending(error)
         _discard_output()
     if code == CLOSED:
-        # As any tool before `head`: there is no one to tell.
         sys.exit(INTERRUPTED)
     if code == INTERRUPTED:
-        resumable = sys.argv[1:2] and sys.argv[1] in RESUMABLE
-        message = (
-            f"interrupted; {'the same command with --resume continues' if resumable else 'what was finished is kept'}"
-        )
+        message = signals.interrupted()
     if message:
         # There is no one left to tell where standard error is closed or full.
         with contextlib.suppress(OSError, ValueError):
@@ -100,6 +154,7 @@ def _ending(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED, ""
     if any(isinstance(each, BrokenPipeError) for each in (error, error.__context__)):
+        # Not of our own lines, which nobody has to read: see `progress.write_line`.
         return CLOSED, ""
     if isinstance(error, OSError):
         return WRONG_INPUT, " ".join(describe(error).split())
@@ -110,6 +165,9 @@ def _ending(error: BaseException) -> tuple[int, str]:
 
 def _internal(error: BaseException) -> tuple[int, str]:
     """An error of this program: what it is and where its traceback stands."""
+    import tempfile
+    import traceback
+
     text = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST_LINE]
     if isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY):
         # No error of ours, and nothing that a traceback would explain.

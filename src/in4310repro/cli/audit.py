@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import WRONG_INPUT, print_error, print_line, print_text
+from in4310repro.cli.console import WRONG_INPUT, conclude, print_error, print_line, print_text
 
 
 def audit(
@@ -24,10 +24,15 @@ def audit(
     bound: Annotated[int | None, typer.Option(help="Largest class size that is searched.", min=1)] = None,
     ceiling: Annotated[list[str] | None, typer.Option(help="Accuracy above which a result is odd: 0.995.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print what is recognised and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code tells.")] = False,
     out: Annotated[Path | None, typer.Option(help="Page (.html) or findings (.json) of one file.")] = None,
 ) -> None:
-    """Look for printed numbers that contradict each other; exit code 1 if something is impossible, 2 if unread."""
+    """Look for printed numbers that contradict each other; exit code 1 if something is impossible, 2 if unread.
+
+    Examples:
+        in4310repro audit report.md
+        in4310repro audit paper.pdf --images 3000 --out audit.html
+        in4310repro audit results.csv --sizes sea=510,forest=474 --json
+    """
     from in4310repro.audit import command
     from in4310repro.audit.verdicts import Options
 
@@ -40,16 +45,16 @@ def audit(
     options = Options.of_sets(images or [], given, bound=bound, folds=folds, ceilings=ceilings)
     outcomes = [command.outcome(file, options) for file in files]
     written = [command.write(each.audit, out) for each in outcomes if each.audit and out]
-    if not quiet:
-        for text in command.lines(outcomes):
-            print_text(text)
-        for path in written:
-            print_line(f"wrote {path}")
-        for each in outcomes:
-            if each.error:
-                print_error(each.error)
-    if code := command.exit_code(outcomes):
-        raise typer.Exit(code)
+    for text in command.lines(outcomes):
+        print_text(text)
+    for path in written:
+        print_line(f"wrote {path}")
+    for each in outcomes:
+        if each.error:
+            print_error(each.error)
+    documents = [each.audit.to_json() if each.audit else {"error": each.error} for each in outcomes]
+    results = [{"file": str(file), "result": document} for file, document in zip(files, documents, strict=True)]
+    conclude({"files": results}, command.exit_code(outcomes))
 
 
 def _show_recognised(files: Sequence[Path]) -> None:
@@ -62,5 +67,6 @@ def _show_recognised(files: Sequence[Path]) -> None:
             print_text(each)
         else:
             print_error(each.error)
-    if not all(isinstance(each, str) for each in listings):
-        raise typer.Exit(WRONG_INPUT)
+    shown = [{"file": str(file), "recognised": text} for file, text in zip(files, listings, strict=True)]
+    unread = [each for each in listings if not isinstance(each, str)]
+    conclude({"files": [each for each in shown if isinstance(each["recognised"], str)]}, WRONG_INPUT if unread else 0)

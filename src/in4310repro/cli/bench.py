@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import activate_arithmetic, print_line, progress
+from in4310repro.cli.console import activate_arithmetic, conclude, print_written, progress
 from in4310repro.cli.options import Device
 
 
@@ -16,7 +16,12 @@ def bench(
     device: Annotated[str, typer.Option(help=Device)] = "cpu",
     repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1, max=1000)] = 5,
 ) -> None:
-    """Time feature statistics against installed peers, with their errors, and portable beside native arithmetic."""
+    """Time feature statistics against installed peers, with their errors, and portable beside native arithmetic.
+
+    Examples:
+        in4310repro bench                   # takes minutes; pip install -e '.[bench]' brings the peers
+        in4310repro bench --device cuda
+    """
     active = activate_arithmetic("native", device)
     from in4310repro.bench import arithmetic
     from in4310repro.bench.features import BenchmarkOptions, benchmark
@@ -24,5 +29,4 @@ def bench(
     written = benchmark(out, active, BenchmarkOptions(repeats=repeats), progress())
     if active.device == "cpu":
         written += arithmetic.benchmark(out, arithmetic.ArithmeticOptions(repeats=repeats), progress())
-    for file in written:
-        print_line(f"wrote {file}")
+    conclude(print_written(written))

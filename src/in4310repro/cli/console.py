@@ -1,36 +1,92 @@
-"""What every command shares: exit codes, printed lines, progress, and the arithmetic of the process."""
+"""What every command shares: exit codes, what is printed and how, progress, and the arithmetic of the process."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
-from rich.console import Console
 
 from in4310repro import signals
-from in4310repro.config import Config
-from in4310repro.numerics import Numerics, activate
-from in4310repro.progress import Progress, print_plain
+from in4310repro.progress import SILENT, Progress, loading, write_line
 from in4310repro.text import visible
+
+# rich, pydantic and torch are imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from in4310repro.config import Config
+    from in4310repro.numerics import Numerics
 
 DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
 
+@dataclass(frozen=True)
+class Output:
+    """What `--quiet` and `--json` leave of the lines on standard output; errors are always printed."""
+
+    quiet: bool = False  # nothing but a JSON document that was asked for, and no progress
+    json: bool = False  # one JSON document in place of the lines
+    progress: bool = True
+
+
+OUTPUT: ContextVar[Output] = ContextVar("OUTPUT", default=Output())  # noqa: B039  # it is frozen
+
+
+def choose_output(*, quiet: bool, json: bool) -> None:
+    """Adds to what was chosen before: options stand before a command or after it."""
+    before = OUTPUT.get()
+    OUTPUT.set(replace(before, quiet=before.quiet or quiet, json=before.json or json))
+
+
 def print_line(line: str) -> None:
     """One line on standard output; what cannot be seen in it, a break of the line too, is shown as an escape."""
-    print_plain(Console(), visible(line))
+    print_text(visible(line))
 
 
 def print_text(text: str) -> None:
     """Lines on standard output, each as `print_line` prints one."""
-    print_plain(Console(), "\n".join(map(visible, text.split("\n"))))
+    if not (OUTPUT.get().quiet or OUTPUT.get().json):
+        _write(sys.stdout, "\n".join(map(visible, text.split("\n"))))
 
 
 def print_error(message: str) -> None:
     """One line on standard error, with the name of the program before it."""
-    print_plain(Console(stderr=True), visible(f"in4310repro: {message}"))
+    _write(sys.stderr, visible(f"in4310repro: {message}"))
+
+
+def print_next(command: str) -> None:
+    """What one does next, on standard error, where progress is: what is piped elsewhere stays the result alone."""
+    progress().message(f"next: {command}")
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is not None:
+        write_line(stream, text)
+
+
+def print_document(document: Any) -> None:
+    """The result of a command as JSON, where `--json` asks for it."""
+    if OUTPUT.get().json:
+        from in4310repro.files import json_bytes
+
+        _write(sys.stdout, json_bytes(document).decode().rstrip("\n"))
+
+
+def conclude(document: Any, code: int = 0) -> None:
+    """Ends a command: prints its result where `--json` asks for it, and raises where the exit code is not 0."""
+    print_document(document)
+    if code:
+        raise typer.Exit(code)
+
+
+def print_written(files: list[Path]) -> dict[str, list[str]]:
+    """A line for each file that was written; returns them as `--json` shows them."""
+    for file in files:
+        print_line(f"wrote {file}")
+    return {"wrote": [str(file) for file in files]}
 
 
 def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
@@ -40,17 +96,52 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
     print_text(text)
     if out:
         print_line(f"wrote {write_file(out, json_bytes(content))}")
-    if wrong:
-        raise typer.Exit(DIFFERENCE)
+    conclude(content, DIFFERENCE if wrong else 0)
+
+
+def keep(file: Path, words: str) -> None:
+    """Has an interrupt say what is kept, once this command has written a file."""
+    before = _written(file)
+    keep_if(lambda: _written(file) != before, words)
+
+
+def keep_if(something: Callable[[], bool], words: str) -> None:
+    """Has an interrupt say what is kept, where there is something by then."""
+    signals.kept = lambda: words if something() else ""
+
+
+def _written(file: Path) -> tuple[int, int]:
+    """What is another one after a file was written; files are replaced, not written into."""
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino
 
 
 def progress() -> Progress:
     """Progress on standard error."""
+    if OUTPUT.get().quiet or not OUTPUT.get().progress:
+        return SILENT
+    from rich.console import Console
+
     return Progress(Console(stderr=True))
+
+
+def load_torch() -> None:
+    """Imports what takes seconds, and says so; a command begins with it."""
+    with loading(progress(), "torch"):
+        # It sets what torch reads when it is imported.
+        import torch  # noqa: F401
+
+        from in4310repro import numerics  # noqa: F401
 
 
 def activate_arithmetic(mode: str, device: str) -> Numerics:
     """Sets the arithmetic of this process; a note, such as why portable is not reached, is printed."""
+    from in4310repro.numerics import activate
+
+    load_torch()
     numerics = activate(mode, device)
     if numerics.note:
         progress().message(numerics.note)

@@ -5,38 +5,46 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from in4310repro.cli.console import activate_arithmetic, conclude, keep_if, print_written, progress
+from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
+from in4310repro.config import CHOICES, MODELS, check_choice
 
-from in4310repro.cli.console import activate_arithmetic, print_line, progress
-from in4310repro.cli.options import Device, Model, Weights, choices
-from in4310repro.config import check_choice
+NETWORK = "Network and statistics"
+Samples = f"{choices('samples')[:-1]} (counts alone)."
+Calls = "pool or keep the calls of a module that runs several times."
 
 
 def features(
-    data: Annotated[str, typer.Option(help="Folder of images, in any layout.")],
-    out: Annotated[Path, typer.Option(help="FILE.json; FILE.csv and FILE.png stand beside it.")],
-    model: Annotated[str, typer.Option(help=Model)] = "resnet18",
-    weights: Annotated[str, typer.Option(help=Weights)] = "imagenet",
+    data: Annotated[str, option("Folder of images, in any layout.", IMAGES)],
+    out: Annotated[Path, option("FILE.json; FILE.csv and FILE.png stand beside it.", RUN)],
+    model: Annotated[str, option(Model, NETWORK, of=MODELS)] = "resnet18",
+    weights: Annotated[str, option(Weights, NETWORK, of=("none", "imagenet"))] = "imagenet",
     modules: Annotated[
-        str | None, typer.Option(help="NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.")
+        str | None, option("NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.", NETWORK)
     ] = None,
-    samples: Annotated[str, typer.Option(help=f"{choices('samples')[:-1]} (counts alone).")] = "images",
-    precision: Annotated[str, typer.Option(help=choices("precision"))] = "fast",
-    calls: Annotated[str, typer.Option(help="pool or keep the calls of a module that runs several times.")] = "pool",
-    images: Annotated[int, typer.Option(help="Images in the sample; all, if there are fewer.")] = 200,
-    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=32, max=2**14)] = 224,
-    batch_size: Annotated[int, typer.Option(min=1, max=2**20)] = 16,
-    eigenvalues: Annotated[int, typer.Option(help="How many are written, the largest first.", min=1)] = 15,
-    seed: Annotated[int, typer.Option(help="Of the sample and of weights none.", min=0, max=2**63 - 1)] = 0,
-    device: Annotated[str, typer.Option(help=Device)] = "auto",
-    numerics: Annotated[str, typer.Option(help=choices("numerics"))] = "native",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a measurement that was interrupted.")] = False,
+    samples: Annotated[str, option(Samples, NETWORK, of=CHOICES["samples"])] = "images",
+    precision: Annotated[str, option(choices("precision"), NETWORK, of=CHOICES["precision"])] = "fast",
+    calls: Annotated[str, option(Calls, NETWORK, of=CHOICES["calls"])] = "pool",
+    images: Annotated[int, option("Images in the sample; all, if there are fewer.", IMAGES)] = 200,
+    image_size: Annotated[int, option("Side, pixels.", IMAGES, min=32, max=2**14)] = 224,
+    batch_size: Annotated[int, option("Images at a time.", MACHINE, min=1, max=2**20)] = 16,
+    eigenvalues: Annotated[int, option("How many are written, the largest first.", NETWORK, min=1)] = 15,
+    seed: Annotated[int, option("Of the sample and of weights none.", IMAGES, min=0, max=2**63 - 1)] = 0,
+    device: Annotated[str, option(Device, MACHINE, of=DEVICES)] = "auto",
+    numerics: Annotated[str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])] = "native",
+    resume: Annotated[bool, option("Continue a measurement that was interrupted.", RUN, "--resume")] = False,
 ) -> None:
-    """Statistics of feature maps over a folder of images, on one process or under torchrun."""
+    """Statistics of feature maps over a folder of images, on one process or under torchrun.
+
+    Examples:
+        in4310repro features --data photos --out maps.json
+        in4310repro features --data photos --out maps.json --model vgg16 --modules leaves --samples none
+        in4310repro features --data photos --out maps.json --resume
+    """
     active = activate_arithmetic(numerics, device)
     from in4310repro import architectures, capacity
     from in4310repro.feature_maps.of_folder import measure
-    from in4310repro.feature_maps.partial import remove_partial_results, with_ending
+    from in4310repro.feature_maps.partial import partial_results, remove_partial_results, with_ending
     from in4310repro.feature_maps.records import to_csv
     from in4310repro.feature_maps.request import Request
     from in4310repro.features import kernel_description
@@ -64,6 +72,7 @@ def features(
     if active.device == "cpu":
         need = batch_size * image_size**2 * capacity.EVALUATION_BYTES
         capacity.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)
+    keep_if(lambda: bool(partial_results(out)), "the statistics so far are kept, and --resume continues from them")
     result = measure(request, active, progress(), out, resume=resume)
     if result is None:
         return
@@ -73,6 +82,6 @@ def features(
         ".csv": to_csv(result).encode(),
         ".png": figures.png(figures.features(result["modules"])),
     }
-    for suffix, written in content.items():
-        print_line(f"wrote {write_file(with_ending(out, suffix), written)}")
+    written = [write_file(with_ending(out, suffix), data) for suffix, data in content.items()]
     remove_partial_results(out)
+    conclude(print_written(written))

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import activate_as_recorded, print_line, print_text, progress, trust_network
+from in4310repro.cli.console import (
+    activate_as_recorded,
+    conclude,
+    load_torch,
+    print_line,
+    print_text,
+    progress,
+    trust_network,
+)
 from in4310repro.cli.options import Device, OfRun, OwnNetwork, RunPath
 
 
@@ -19,7 +27,13 @@ def predict(
     numerics: OfRun = None,
     model: OwnNetwork = None,
 ) -> None:
-    """Say which class a run's network gives to images, with the softmax score of each class."""
+    """Say which class a run's network gives to images, with the softmax score of each class.
+
+    Examples:
+        in4310repro predict runs/demo photo.jpg
+        in4310repro predict runs/demo photos more/photo.jpg --out predictions.csv
+    """
+    load_torch()
     from in4310repro.runs.finished import FinishedRun
 
     if out and out.suffix not in (".csv", ".json"):
@@ -33,5 +47,7 @@ def predict(
     labelled = label(finished, active, images, progress())
     if out:
         print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {len(labelled.paths)} images")
+        conclude({"wrote": [str(out)], "images": len(labelled.paths)})
     else:
         print_text(labelled.to_csv().removesuffix("\n"))
+        conclude(labelled.to_json())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
-from in4310repro.cli.console import print_line, print_text
+from in4310repro.cli.console import conclude, load_torch, print_line, print_text
 from in4310repro.cli.options import Model
 
 CLASSES = 1000
@@ -18,11 +19,19 @@ def modules(
     listed: Annotated[str | None, typer.Option("--list", help="Show torchvision's networks, such as 'vgg*'.")] = None,
     image_size: Annotated[int, typer.Option(help="Side, pixels.", min=16, max=2**12)] = SIDE,
 ) -> None:
-    """Show the modules of a network with the shape of what each returns; * marks those measured by default."""
+    """Show the modules of a network with the shape of what each returns; * marks those measured by default.
+
+    Examples:
+        in4310repro modules resnet18
+        in4310repro modules --list 'vgg*'
+    """
+    load_torch()
     from in4310repro import architectures, models
 
     if listed is not None and network is None:
-        print_text(_table(listed, image_size))
+        rows = _rows(listed, image_size)
+        print_text(_table(rows))
+        conclude({"networks": rows})
         return
     if network is None or listed is not None:
         raise ValueError("give a network, such as in4310repro modules resnet18, or --list '*'")
@@ -31,14 +40,16 @@ def modules(
     seen = architectures.outputs(model, network, image_size)
     default = architectures.default_modules(model, network, image_size, seen)
     width = max(len(each.name) for each in seen)
-    millions = sum(value.numel() for value in model.parameters()) / 1e6
-    print_line(f"{network}: {millions:.1f} M parameters; outputs for one image of {image_size} px")
+    parameters = sum(value.numel() for value in model.parameters())
+    print_line(f"{network}: {parameters / 1e6:.1f} M parameters; outputs for one image of {image_size} px")
     for each in seen:
         shape = " x ".join(map(str, each.shape))
         print_line(f"{'*' if each.name in default else ' '} {each.name:<{width}}  {each.kind:<24} {shape}")
+    rows = [asdict(each) | {"measured_by_default": each.name in default} for each in seen]
+    conclude({"network": network, "parameters": parameters, "image_size": image_size, "modules": rows})
 
 
-def _table(pattern: str, image_size: int) -> str:
+def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
     """Torchvision's networks that fit a pattern: parameters, smallest image, weights, and arithmetic of a training.
 
     Raises:
@@ -49,15 +60,20 @@ def _table(pattern: str, image_size: int) -> str:
     names = architectures.torchvision_names(pattern)
     if not names:
         raise ValueError(f"no network of torchvision fits {pattern!r}; --list '*' shows all")
-    rows = ["network                  parameters  smallest px  weights     arithmetic"]
+    rows = []
     for name in names:
-        facts = architectures.facts(name)
         try:
             reason = architectures.obstacle(name, image_size)
         except ValueError as error:
             reason = str(error)
-        rows.append(
-            f"{name:<24} {facts.parameters / 1e6:8.1f} M  {facts.smallest:>11}  {facts.weights:<10}  "
-            + (f"native: {reason[:90]}" if reason else "portable")
-        )
-    return "\n".join(rows)
+        rows.append({"name": name} | asdict(architectures.facts(name)) | {"native_since": reason})
+    return rows
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = ["network                  parameters  smallest px  weights     arithmetic"]
+    for row in rows:
+        arithmetic = f"native: {row['native_since'][:90]}" if row["native_since"] else "portable"
+        facts = f"{row['parameters'] / 1e6:8.1f} M  {row['smallest']:>11}  {row['weights']:<10}"
+        lines.append(f"{row['name']:<24} {facts}  {arithmetic}")
+    return "\n".join(lines)

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from in4310repro import presets
-from in4310repro.config import CHOICES
+from in4310repro import deviations, presets
+from in4310repro.config import CHOICES, MODELS
 
-Preset = Annotated[str, typer.Option(help=f"Settings to start from: {', '.join(presets.PRESETS)}.")]
-ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings that replace the preset's.")]
-Out = Annotated[
-    Path | None, typer.Option(help="The run folder; default: runs/PRESET, or runs/NAME of the folder of --data.")
-]
+# Groups of options in `--help`.
+RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"
+
+
+def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **range_: int) -> Any:
+    """An option in a group of the help.
+
+    Args:
+        help_text: what it is.
+        panel: the title of the group.
+        names: what it is called, where that is not the name of the parameter or there is no `--no-`.
+        of: values that a shell completes.
+        range_: `min` and `max`.
+    """
+    values = sorted(of)
+    complete = (lambda: values) if values else None
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, autocompletion=complete, **range_)
+
+
+Preset = Annotated[str, option(f"Settings to start from: {', '.join(presets.PRESETS)}.", RUN, of=presets.PRESETS)]
+ConfigFile = Annotated[Path | None, option("TOML file of settings that replace the preset's.", RUN)]
+Out = Annotated[Path | None, option("The run folder; default: runs/PRESET, or runs/NAME of the folder of --data.", RUN)]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
 Data = Annotated[str | None, typer.Option(help="Where the run's images are now, if they moved.")]
 JsonOut = Annotated[Path | None, typer.Option(help="JSON file for the result.")]
 
 Weights = "none, imagenet or a .safetensors or .pth file."
 Device = "auto, cpu or cuda."
+DEVICES = ("auto", "cpu", "cuda")
+PROTOCOLS = (deviations.CORRECTED, deviations.PUBLISHED, *deviations.Deviation)
 Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own."
 
 
@@ -66,44 +84,37 @@ OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; de
 class Overrides:
     """Options that every command which trains or reports takes; each is a field of `config.Config`."""
 
-    data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the embedded scenes.")]
-    scenes: Annotated[int | None, typer.Option(help="Embedded scenes of each class.")]
-    weights: Annotated[str | None, typer.Option(help=Weights)]
-    model: Annotated[str | None, typer.Option(help=Model)]
-    image_size: Annotated[int | None, typer.Option(help="Side of the square input, pixels.")]
-    mean: Annotated[str | None, typer.Option(help="Of red, green and blue, as 0.5,0.5,0.5; default: the weights'.")]
-    std: Annotated[str | None, typer.Option(help="Their standard deviation; default: the weights'.")]
+    data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
+    scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]
+    image_size: Annotated[int | None, option("Side of the square input, pixels.", IMAGES)]
+    mean: Annotated[str | None, option("Of red, green and blue, as 0.5,0.5,0.5; default: the weights'.", IMAGES)]
+    std: Annotated[str | None, option("Their standard deviation; default: the weights'.", IMAGES)]
     interpolation: Annotated[
-        str | None, typer.Option(help=f"{choices('interpolation')[:-1]}; default: the weights', else bilinear.")
+        str | None,
+        option(
+            f"{choices('interpolation')[:-1]}; default: the weights', else bilinear.",
+            IMAGES,
+            of=CHOICES["interpolation"],
+        ),
     ]
-    crop_ratio: Annotated[float | None, typer.Option(help="Side of the square that is cropped, of the short side.")]
-    batch_size: Annotated[int | None, typer.Option(help="Images per training step.")]
-    epochs: Annotated[int | None, typer.Option(help="Epochs of each setting.")]
+    crop_ratio: Annotated[float | None, option("Side of the square that is cropped, of the short side.", IMAGES)]
     split: Annotated[
-        str | None, typer.Option(help="training/validation/test as counts or shares; with --data: the preset's shares.")
+        str | None,
+        option("training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES),
     ]
-    seed: Annotated[int | None, typer.Option(help="Of split, weights, order and augmentation.")]
-    device: Annotated[str | None, typer.Option(help=Device)]
-    numerics: Annotated[str | None, typer.Option(help=choices("numerics"))]
-    precision: Annotated[str | None, typer.Option(help=f"Of feature statistics: {choices('precision')}")]
-    protocol: Annotated[str | None, typer.Option(help="corrected, published, or deviations joined by commas.")]
-    imagenet: Annotated[str | None, typer.Option(help="Folder of ImageNet images to compare with.")]
-    cifar10: Annotated[str | None, typer.Option(help="Folder of CIFAR-10 images to compare with.")]
-
-
-def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the shared options; it receives those that were set as its last argument, a dictionary."""
-    parameters = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in inspect.get_annotations(Overrides, eval_str=True).items()
+    imagenet: Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
+    cifar10: Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
+    model: Annotated[str | None, option(Model, TRAINING, of=MODELS)]
+    weights: Annotated[str | None, option(Weights, TRAINING, of=("none", "imagenet"))]
+    batch_size: Annotated[int | None, option("Images per training step.", TRAINING)]
+    epochs: Annotated[int | None, option("Epochs of each setting.", TRAINING)]
+    seed: Annotated[int | None, option("Of split, weights, order and augmentation.", TRAINING)]
+    protocol: Annotated[
+        str | None,
+        option("corrected, published, or deviations joined by commas.", TRAINING, of=PROTOCOLS),
     ]
-
-    def call(**values: Any) -> None:
-        overrides = {option.name: values.pop(option.name) for option in shared}
-        command(**values, overrides={name: value for name, value in overrides.items() if value is not None})
-
-    call.__doc__, call.__name__ = command.__doc__, command.__name__
-    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    call.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
-    return call
+    device: Annotated[str | None, option(Device, MACHINE, of=DEVICES)]
+    numerics: Annotated[str | None, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])]
+    precision: Annotated[
+        str | None, option(f"Of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"])
+    ]

@@ -8,36 +8,50 @@ from typing import Annotated, Any
 import typer
 
 from in4310repro import presets
-from in4310repro.cli.console import activate_arithmetic, activate_as_recorded, print_line, print_text, progress
-from in4310repro.cli.options import ConfigFile, Out, Preset, RunPath, default_folder, with_overrides
+from in4310repro.cli.console import (
+    activate_arithmetic,
+    activate_as_recorded,
+    conclude,
+    keep_if,
+    load_torch,
+    print_next,
+    print_text,
+    print_written,
+    progress,
+)
+from in4310repro.cli.options import RUN, ConfigFile, Out, Preset, RunPath, default_folder, option
+from in4310repro.cli.signatures import hiding, taking_options_of, with_overrides
+from in4310repro.cli.training import train
 from in4310repro.config import changed_for_report, read_toml
 
-OfTrain = "No effect: train and report take the same options."
+# What a run has decided: `report` refuses other values.
+DECIDED = ("scenes", "image_size", "split", "weights", "batch_size", "epochs", "seed", "protocol")
 
 
+@taking_options_of(train)
+@hiding(*DECIDED)
 @with_overrides
 def report(
     preset: Preset = "demo",
     config: ConfigFile = None,
     out: Out = None,
     reports: Annotated[
-        Path, typer.Option(help="Where the folder of the report goes, which is named like that of the run.")
+        Path, option("Where the folder of the report goes, which is named like that of the run.", RUN)
     ] = Path("reports"),
-    photographs: Annotated[bool, typer.Option(help="Draw the images of figure 7, else only list them.")] = True,
-    resume: Annotated[bool, typer.Option("--resume", help=OfTrain)] = False,
-    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=OfTrain)] = False,
-    log_steps: Annotated[str | None, typer.Option(help=OfTrain)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help=OfTrain)] = False,
-    optimizer: Annotated[str | None, typer.Option(help=OfTrain)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help=OfTrain)] = None,
-    print_config: Annotated[bool, typer.Option("--print-config", help=OfTrain)] = False,
+    photographs: Annotated[bool, option("Draw the images of figure 7, else only list them.", RUN)] = True,
     overrides: Any = None,
 ) -> None:
-    """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers."""
-    del resume, keep_epochs, log_steps, dry_run, optimizer, learning_rate, print_config
+    """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers.
+
+    Examples:
+        in4310repro report
+        in4310repro report --data photos/mine
+        in4310repro report --out runs/demo --no-photographs
+    """
+    data = presets.configure(preset, config, overrides).data
+    load_torch()
     from in4310repro.runs.finished import FinishedRun
 
-    data = presets.configure(preset, config, overrides).data
     run = FinishedRun.open(out or default_folder(preset, data, to_read=True))
     overrides = (read_toml(config) if config else {}) | overrides
     configuration = changed_for_report(run.config, overrides, run.folder)
@@ -52,8 +66,9 @@ def report(
     measured = of_run.measure(run, configuration, numerics, overrides.get("data"), progress())
     names = presets.default_names(run.config.preset, run.config.data)
     folder = next(reports / name for name in names if page.may_write(measured, reports / name))
-    for file in page.write(measured, folder, overrides.get("data"), photographs=photographs):
-        print_line(f"wrote {file}")
+    files = page.write(measured, folder, overrides.get("data"), photographs=photographs)
+    conclude(print_written(files))
+    print_next(f"open {folder / 'index.html'}; in4310repro verify {run.folder} proves its numbers")
 
 
 @with_overrides
@@ -67,16 +82,24 @@ def ablation(
     deviations: Annotated[str | None, typer.Option(help="Names joined by commas; default: each, then all.")] = None,
     overrides: Any = None,
 ) -> None:
-    """Turn on one deviation from the assignment at a time and print what it changes."""
+    """Turn on one deviation from the assignment at a time and print what it changes.
+
+    Examples:
+        in4310repro ablation
+        in4310repro ablation --deviations shared-split,warm-start
+    """
     configuration = presets.configure(preset, config, overrides)
     numerics = activate_arithmetic(configuration.numerics, configuration.device)
     from in4310repro.ablation import EACH_THEN_ALL, ablation
+    from in4310repro.runs import names
 
     protocols = tuple(deviations.split(",")) if deviations else EACH_THEN_ALL
-    for file in ablation(configuration, numerics, runs, out, progress(), protocols=protocols):
+    keep_if(lambda: any(runs.glob(f"*/{names.CONFIG}")), f"{runs} is kept, and the same command continues")
+    files = ablation(configuration, numerics, runs, out, progress(), protocols=protocols)
+    for file in files:
         if file.suffix == ".md":
             print_text(file.read_text(encoding="utf-8"))
-        print_line(f"wrote {file}")
+    conclude(print_written(files))
 
 
 def published(
@@ -85,10 +108,14 @@ def published(
     ablation: Annotated[list[Path] | None, typer.Option(help="An ablation.json; may be given several times.")] = None,
     reports: Annotated[Path, typer.Option(help="Where published.md goes.")] = Path("reports"),
 ) -> None:
-    """Compare the published protocol with the corrected one and with what is printed, on one page."""
+    """Compare the published protocol with the corrected one and with what is printed, on one page.
+
+    Examples:
+        in4310repro published runs/corrected runs/published-0 runs/published-1
+    """
+    load_torch()
     from in4310repro.report import published_page
     from in4310repro.runs.finished import FinishedRun
 
     runs = [FinishedRun.open(folder) for folder in published]
-    for file in published_page.write(FinishedRun.open(corrected), runs, ablation or [], reports):
-        print_line(f"wrote {file}")
+    conclude(print_written(published_page.write(FinishedRun.open(corrected), runs, ablation or [], reports)))

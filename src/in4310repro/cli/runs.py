@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,14 +13,20 @@ from in4310repro.cli.console import (
     WRONG_INPUT,
     activate_arithmetic,
     activate_as_recorded,
+    conclude,
+    load_torch,
     print_error,
     print_line,
+    print_next,
     print_text,
     progress,
     trust_network,
 )
-from in4310repro.cli.options import Data, Device, OfRun, OwnNetwork, RunPath, choices
-from in4310repro.numerics import Numerics
+from in4310repro.cli.options import DEVICES, MACHINE, Data, Device, OfRun, OwnNetwork, RunPath, choices, option
+from in4310repro.config import CHOICES
+
+if TYPE_CHECKING:
+    from in4310repro.numerics import Numerics
 
 Replay = Annotated[
     int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
@@ -38,7 +44,15 @@ def verify(
     draw: Draw = None,
     model: OwnNetwork = None,
 ) -> None:
-    """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference."""
+    """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference.
+
+    Examples:
+        in4310repro verify runs/demo
+        in4310repro verify runs/demo --report reports/demo
+        in4310repro verify runs/mine --data moved/mine
+        in4310repro verify runs/demo --replay 2   # of a run of train --keep-epochs
+    """
+    load_torch()
     from in4310repro.fingerprint import Fingerprint
     from in4310repro.replay.plan import check_request
     from in4310repro.runs import names
@@ -65,8 +79,12 @@ def verify(
     _end_with([*committed, *verified.differences, *of_report])
     for line in verification.last_lines(run, verified, report):
         print_line(line)
-    if replay is not None:
-        _replay(run, active, replay, draw, data)
+    document = asdict(verified)
+    if replay is None:
+        conclude(document)
+        print_next(f"hand on this sha256; in4310repro verify {run} --manifest-sha256 SHA256 compares it")
+    else:
+        _replay(run, active, replay, draw, data, document)
 
 
 def _end_with(differences: list[str]) -> None:
@@ -74,10 +92,12 @@ def _end_with(differences: list[str]) -> None:
     for difference in differences:
         print_line(f"difference: {difference}")
     if differences:
-        raise typer.Exit(DIFFERENCE)
+        conclude({"differences": differences}, DIFFERENCE)
 
 
-def _replay(run: Path, numerics: Numerics, draws: int, seed: int | None, data: str | None) -> None:
+def _replay(
+    run: Path, numerics: Numerics, draws: int, seed: int | None, data: str | None, document: dict[str, Any]
+) -> None:
     """Trains epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
     from in4310repro.replay.lines import difference_lines, missing_line, result_lines
     from in4310repro.replay.of_run import replay
@@ -90,21 +110,27 @@ def _replay(run: Path, numerics: Numerics, draws: int, seed: int | None, data: s
         print_line(line)
     if result.missing:
         print_error(missing_line(result))
-    if result.differences or result.missing:
-        raise typer.Exit(DIFFERENCE if result.differences else WRONG_INPUT)
+    document |= {"differences": result.differences, "replayed": result.replayed, "drawn": result.plan.drawn}
+    document |= {"draw": result.plan.seed, "missing": result.missing}
+    conclude(document, DIFFERENCE if result.differences else WRONG_INPUT if result.missing else 0)
 
 
 def compare(first: RunPath, second: RunPath) -> None:
-    """Say whether two runs are equal to the bit and, if not, where they begin to differ; exit code 1 if not."""
+    """Say whether two runs are equal to the bit and, if not, where they begin to differ; exit code 1 if not.
+
+    Examples:
+        in4310repro compare runs/demo runs/demo.1
+    """
+    load_torch()
     from in4310repro.compare import COMPARED, compare_runs
     from in4310repro.runs.finished import FinishedRun
 
     mismatches = compare_runs(FinishedRun.open(first), FinishedRun.open(second))
     for mismatch in mismatches:
         print_line(mismatch)
-    if mismatches:
-        raise typer.Exit(DIFFERENCE)
-    print_line(f"{first} and {second} are equal to the bit: {COMPARED}")
+    if not mismatches:
+        print_line(f"{first} and {second} are equal to the bit: {COMPARED}")
+    conclude({"equal": not mismatches, "differences": mismatches}, DIFFERENCE if mismatches else 0)
 
 
 def evaluate(
@@ -113,11 +139,17 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="JSON file for the result, or a .csv file of every image and its scores.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help=Device)] = None,
+    device: Annotated[str | None, option(Device, MACHINE, of=DEVICES)] = None,
     numerics: OfRun = None,
     model: OwnNetwork = None,
 ) -> None:
-    """Measure a run's selected network on its test set, or on every image of another folder."""
+    """Measure a run's selected network on its test set, or on every image of another folder.
+
+    Examples:
+        in4310repro evaluate runs/demo
+        in4310repro evaluate runs/mine --data photos/other --out each.csv
+    """
+    load_torch()
     from in4310repro.runs.finished import FinishedRun
 
     finished = FinishedRun.open(run)
@@ -127,19 +159,28 @@ def evaluate(
     from in4310repro.files import json_bytes, write_file
 
     measured, scores = evaluation.evaluate(finished, active, data, progress())
-    print_text(json.dumps(measured, indent=1))
+    print_text(json_bytes(measured).decode().rstrip())
     if out:
         csv = out.suffix == ".csv"
         write_file(out, scores.to_csv(finished.classes).encode() if csv else json_bytes(measured))
+    conclude(measured)
 
 
 def fingerprint(
-    numerics: Annotated[str, typer.Option(help=choices("numerics"))] = "auto",
-    device: Annotated[str, typer.Option(help=Device)] = "auto",
+    numerics: Annotated[str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])] = "auto",
+    device: Annotated[str, option(Device, MACHINE, of=DEVICES)] = "auto",
 ) -> None:
-    """Print all that could explain another result: libraries, processor, arithmetic, source."""
+    """Print all that could explain another result: libraries, processor, arithmetic, source.
+
+    Examples:
+        in4310repro fingerprint
+        in4310repro fingerprint --numerics portable
+    """
     active = activate_arithmetic(numerics, device)
     from in4310repro.features import kernel_description
+    from in4310repro.files import json_bytes
     from in4310repro.fingerprint import fingerprint
 
-    print_text(json.dumps(fingerprint(active) | {"feature_kernel": kernel_description()}, indent=1))
+    content = fingerprint(active) | {"feature_kernel": kernel_description()}
+    print_text(json_bytes(content).decode().rstrip())
+    conclude(content)

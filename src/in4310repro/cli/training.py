@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from in4310repro import presets
-from in4310repro.cli.console import activate_for, print_line, print_text, progress
-from in4310repro.cli.options import ConfigFile, Out, Preset, choices, default_folder, with_overrides
-from in4310repro.config import Config
-from in4310repro.numerics import Numerics
+from in4310repro.cli.console import activate_for, conclude, keep, print_line, print_next, print_text, progress
+from in4310repro.cli.options import RUN, TRAINING, ConfigFile, Out, Preset, choices, default_folder, option
+from in4310repro.cli.signatures import with_overrides
+from in4310repro.config import CHOICES, Config, to_json
+
+if TYPE_CHECKING:
+    from in4310repro.numerics import Numerics
+    from in4310repro.runs.finished import FinishedRun
 
 KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
 DryRun = "Check everything, pass a batch through every stage, say what the whole would take, and write no run."
@@ -25,8 +27,10 @@ def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool,
 
     if resume:
         raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
-    for line in dry_run.lines(dry_run.rehearse(config, numerics, folder, progress(), keep_epochs=keep_epochs)):
+    lines = list(dry_run.lines(dry_run.rehearse(config, numerics, folder, progress(), keep_epochs=keep_epochs)))
+    for line in lines:
         print_line(line)
+    conclude({"run": str(folder), "dry_run": lines})
 
 
 @with_overrides
@@ -34,37 +38,58 @@ def train(
     preset: Preset = "demo",
     config: ConfigFile = None,
     out: Out = None,
-    resume: Annotated[bool, typer.Option("--resume", help=Resume)] = False,
-    keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help=KeepEpochs)] = False,
-    log_steps: Annotated[str | None, typer.Option(help=LogSteps)] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Train one setting alone: AdamW, RMSprop or SGD.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of that setting.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help=DryRun)] = False,
+    resume: Annotated[bool, option(Resume, RUN, "--resume")] = False,
+    keep_epochs: Annotated[bool, option(KeepEpochs, RUN, "--keep-epochs")] = False,
+    log_steps: Annotated[str | None, option(LogSteps, RUN, of=CHOICES["log_steps"])] = None,
+    dry_run: Annotated[bool, option(DryRun, RUN, "--dry-run")] = False,
+    optimizer: Annotated[
+        str | None, option("Train one setting alone: AdamW, RMSprop or SGD.", TRAINING, of=CHOICES["optimizer"])
+    ] = None,
+    learning_rate: Annotated[float | None, option("Of that setting.", TRAINING)] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print all settings as a file for --config, and train nothing.")
+        bool, option("Print all settings as a file for --config, and train nothing.", RUN, "--print-config")
     ] = False,
     overrides: Any = None,
 ) -> None:
-    """Train three settings, select on validation, score the test set once."""
+    """Train three settings, select on validation, score the test set once.
+
+    Examples:
+        in4310repro train                                    # drawn scenes: about a minute, no download
+        in4310repro train --data photos/mine                 # a folder of class folders; writes runs/mine
+        in4310repro train --data photos/mine --model resnet50 --epochs 20
+        in4310repro train --preset course --data scenes --imagenet imagenet --cifar10 cifar10
+        in4310repro train --data photos/mine --dry-run       # what is checked, and what the whole would take
+        in4310repro train --resume                           # after Ctrl-C; the same bits in the end
+        in4310repro train --print-config > mine.toml && in4310repro train --config mine.toml
+    """
     configuration = presets.configure(preset, config, overrides)
     configuration = presets.with_one_setting(configuration, optimizer, learning_rate)
     if print_config:
         print_text(presets.to_toml(configuration))
+        conclude(to_json(configuration))
         return
     numerics = activate_for(configuration)
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
+    from in4310repro.runs import names
 
     folder = out or default_folder(preset, configuration.data)
     if dry_run:
         _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)
         return
+    keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
     run = experiment.train(
         configuration, numerics, folder, progress(), resume=resume, keep_epochs=keep_epochs, log_steps=log_steps
     )
+    _print_outcome(run)
+    print_next(f"in4310repro report --out {run.folder}")
+
+
+def _print_outcome(run: FinishedRun) -> None:
     metrics = run.metrics
     print_line(
         f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}, mean class accuracy on test "
         f"{metrics['mean_class_accuracy']:.4f}, mAP {metrics['mean_average_precision']:.4f}"
     )
     print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")
+    conclude({"run": str(run.folder), "training_sha256": run.training_sha256, "metrics": metrics})

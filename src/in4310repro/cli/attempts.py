@@ -1,0 +1,114 @@
+"""Changes of a run and what found them: as plain lines, as panels on a terminal, and as a picture."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from in4310repro.text import visible
+
+# rich is imported where it draws.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.text import Text
+
+DIFFERENCE = 1
+SHOWN_LINES = 2
+LONGEST_LINE = 200  # characters
+WIDTH = 112  # of the picture, columns
+SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+# Fonts that a page would load from elsewhere.
+FONT_FACE = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+MADE_BY = "in4310repro demo --break --svg FILE"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command that was called, what it printed of the change, and its exit code."""
+
+    command: str
+    lines: list[str]
+    exit_code: int
+
+    def shown(self) -> list[str]:
+        """The first lines, cut where they are long, with the first digits of each sha256."""
+        short = [SHA256.sub(r"\1...", line) for line in self.lines]
+        lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in short]
+        more = len(lines) - SHOWN_LINES
+        return lines[:SHOWN_LINES] + ([f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else [])
+
+    def verdict(self) -> str:
+        """The exit code, and what it means."""
+        return f"exit code {self.exit_code}: {'found' if self.exit_code == DIFFERENCE else 'NOT FOUND'}"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A change of a run and what the checks said of it."""
+
+    title: str
+    changed: str
+    checks: list[Check]
+
+    @property
+    def found(self) -> bool:
+        """Whether every check of it found a difference."""
+        return bool(self.checks) and all(check.exit_code == DIFFERENCE for check in self.checks)
+
+
+def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
+    """Plain lines, an empty one after each change."""
+    for number, attempt in enumerate(attempts, start=1):
+        yield f"{number}. {attempt.title}: {attempt.changed}"
+        for check in attempt.checks:
+            yield f"   $ {check.command}"
+            yield from (f"   | {line}" for line in check.shown())
+            yield f"   {check.verdict()}"
+        yield ""
+
+
+def show(console: Console, attempts: Sequence[Attempt], summary: str) -> None:
+    """A panel for each change, and a line below them."""
+    for number, attempt in enumerate(attempts, start=1):
+        console.print(_panel(number, attempt))
+    console.print(_text((summary, "bold")))
+
+
+def picture(attempts: Sequence[Attempt], summary: str) -> str:
+    """The panels as SVG, without a font or anything else from another place."""
+    from rich.console import Console
+
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    show(console, attempts, summary)
+    template = inspect.signature(console.export_svg).parameters["code_format"].default
+    template = COMMENT.sub(f"<!-- {MADE_BY} -->", FONT_FACE.sub("", template))
+    return console.export_svg(title="in4310repro demo --break", code_format=template, unique_id="break")
+
+
+def _panel(number: int, attempt: Attempt) -> Panel:
+    from rich.panel import Panel
+
+    parts = [(attempt.changed, "yellow")]
+    for check in attempt.checks:
+        parts += [("\n\n$ ", "dim"), (check.command, "bold"), *((f"\n{line}", "") for line in check.shown())]
+        parts += [(f"\n{check.verdict()}", "bold green" if check.exit_code == DIFFERENCE else "bold red")]
+    colour = "green" if attempt.found else "red"
+    title = f"{number}  {attempt.title}"
+    return Panel(_text(*parts), title=title, title_align="left", border_style=colour, padding=(0, 1))
+
+
+def _text(*parts: tuple[str, str]) -> Text:
+    """Text with a style for each part; names in it are no markup."""
+    from rich.text import Text
+
+    return Text.assemble(*((_shown(part), style) for part, style in parts))
+
+
+def _shown(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))

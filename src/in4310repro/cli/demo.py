@@ -1,0 +1,187 @@
+"""The command `demo`: the demo's run and report; with `--break`, a copy of a run falsified, and what finds it."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from in4310repro.cli.attempts import Attempt, Check, lines, picture, show
+from in4310repro.cli.audit import audit
+from in4310repro.cli.console import (
+    DIFFERENCE,
+    OUTPUT,
+    Output,
+    activate_arithmetic,
+    conclude,
+    load_torch,
+    print_line,
+    print_next,
+    print_text,
+    progress,
+)
+from in4310repro.cli.data import check as data_check
+from in4310repro.cli.options import Data
+from in4310repro.cli.reports import report
+from in4310repro.cli.runs import verify
+from in4310repro.cli.training import train
+
+if TYPE_CHECKING:
+    from in4310repro.runs.folder import RunFolder
+    from in4310repro.tampering import Change
+
+RUN = Path("runs/demo")
+COPY = "copy"
+FITS = "the manifest was rewritten to fit"
+
+
+def demo(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="With --break: a finished run; default: runs/demo, or a tiny one that is trained for it."),
+    ] = None,
+    falsify: Annotated[
+        bool, typer.Option("--break", help="Falsify a copy of a run in three ways and show what finds each.")
+    ] = False,
+    data: Data = None,
+    svg: Annotated[Path | None, typer.Option(help="A picture of what --break prints.", hidden=True)] = None,
+) -> None:
+    """Train and report the demo; with --break, falsify a copy of its run and show which check finds each change.
+
+    Examples:
+        in4310repro demo               # runs/demo and reports/demo, in two minutes
+        in4310repro demo --break       # in under a minute; exit code 0 if every change was found, 1 if one was not
+        in4310repro demo --break runs/mine
+    """
+    if not falsify:
+        _train_and_report()
+        return
+    load_torch()
+    with tempfile.TemporaryDirectory(prefix="in4310repro-") as place:
+        # Resolved, as paths in messages are.
+        folder = Path(place).resolve()
+        original = run or (RUN if _is_finished(RUN) else _tiny(folder))
+        attempts = list(_attempts(original, folder, data))
+    name = f"{run or RUN}" if original in (run, RUN) else "a tiny run, trained for this"
+    found = sum(each.found for each in attempts)
+    summary = f"{found} of {len(attempts)} changes of a copy of {name} were found; the run itself is as it was"
+    _show(attempts, summary, svg)
+    results = [asdict(each) | {"found": each.found} for each in attempts]
+    conclude({"run": name, "changes": results}, 0 if found == len(attempts) else DIFFERENCE)
+
+
+def _train_and_report() -> None:
+    inner = Output(quiet=OUTPUT.get() != Output())
+    if not _is_finished(RUN):
+        _within(inner, train)
+    _within(inner, report)
+    conclude({"run": str(RUN), "report": "reports/demo"})
+    print_next("in4310repro demo --break")
+
+
+def _is_finished(folder: Path) -> bool:
+    from in4310repro.runs import names
+
+    return (folder / names.METRICS).is_file()
+
+
+def _tiny(folder: Path) -> Path:
+    """A run of the tiny preset in a new folder."""
+    from in4310repro import experiment
+    from in4310repro.presets import PRESETS
+
+    numerics = activate_arithmetic("auto", "cpu")
+    return experiment.train(PRESETS["tiny"], numerics, folder / "tiny", progress()).folder
+
+
+def _within(output: Output, command: Callable[[], object]) -> None:
+    """Calls a command that prints what this output says."""
+
+    def call() -> None:
+        OUTPUT.set(output)
+        command()
+
+    contextvars.copy_context().run(call)
+
+
+def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
+    """Each change of a copy of the run, with what the checks say of it; the copy is put right in between."""
+    from in4310repro import tampering
+    from in4310repro.runs.finished import FinishedRun, image_root
+
+    config = FinishedRun.open(original).config
+    copy = tampering.copy_run(original, folder / COPY)
+    laboratory = _Laboratory(folder, copy, image_root(config, data), data, data or config.data or "scenes")
+    with progress().task("falsifying and checking", len(tampering.CHANGES)) as advance:
+        for title, make in tampering.CHANGES.items():
+            change = make(copy)
+            yield Attempt(title, f"{change.sentence}; {FITS}", list(_checks(change, laboratory)))
+            tampering.undo(change, original, copy)
+            advance(1, "")
+
+
+@dataclass(frozen=True)
+class _Laboratory:
+    """A folder with the copy of a run, and where its images are."""
+
+    folder: Path
+    copy: RunFolder
+    images: Path
+    data: str | None  # as it was given
+    place: str  # of the images, as it is shown
+
+
+def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
+    """`verify`, and a check of what was changed that needs no network."""
+    from in4310repro.runs import names
+    from in4310repro.tampering import printed_accuracies
+
+    def check_of(words: str, command: Callable[[], object], first: str) -> Check:
+        printed, code = _called(command)
+        lines = [line.replace(f"{at.folder}{os.sep}", "") for line in printed.splitlines() if line]
+        beginning = next((number for number, line in enumerate(lines) if first in line), 0)
+        return Check(f"in4310repro {words}", lines[beginning:], code)
+
+    yield check_of(f"verify {COPY}", lambda: verify(at.copy.folder, data=at.data), "difference: ")
+    if names.METRICS in change.files:
+        printed = at.folder / "printed.md"
+        printed.write_text(printed_accuracies(at.copy), encoding="utf-8", newline="\n")
+        yield check_of(f"audit {printed.name}", lambda: audit([printed]), "Impossible (")
+    if names.SPLIT in change.files:
+        words = f"data check {at.place} --split {COPY}/{names.SPLIT}"
+        split = at.copy.folder / names.SPLIT
+        yield check_of(words, lambda: data_check(at.images, split), "differences from the split")
+
+
+def _called(command: Callable[[], object]) -> tuple[str, int]:
+    """What a command prints, and its exit code."""
+    printed, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(printed):
+        try:
+            _within(Output(progress=False), command)
+        except typer.Exit as stop:
+            code = stop.exit_code
+    return printed.getvalue(), code
+
+
+def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
+    """Panels on a terminal, plain lines elsewhere, and a picture where one is asked for."""
+    from rich.console import Console
+
+    from in4310repro.files import write_file
+
+    if OUTPUT.get() == Output():
+        if (console := Console()).is_terminal:
+            show(console, attempts, summary)
+        else:
+            print_text("\n".join([*lines(attempts), summary]))
+    if svg:
+        print_line(f"wrote {write_file(svg, picture(attempts, summary).encode())}")

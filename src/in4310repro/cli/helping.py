@@ -1,0 +1,120 @@
+"""Help as plain text: options in groups, then examples as one types them; rich's takes longer to import than to read.
+
+The help of a command is the docstring of its function, whose section `Examples:` is printed as it stands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from in4310repro.progress import write_line
+
+WIDTH = 110  # columns, where the terminal has as many
+EXAMPLES = "Examples:"
+OPTIONS = "Options"
+OUTPUT = "Output"
+
+
+class Command(TyperCommand):
+    """A command whose help has its options in groups, and its examples at the end."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option `--help`."""
+        return _answered(super().get_help_option(ctx))
+
+    def format_help_text(self, _context: Any, formatter: Any) -> None:
+        """Writes what the command does."""
+        _write_description(self, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes a section for each group of options, and the examples."""
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+        _write_examples(self, formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands, whose help has examples first and the commands in groups."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option `--help`."""
+        return _answered(super().get_help_option(ctx))
+
+    def format_help_text(self, _context: Any, formatter: Any) -> None:
+        """Writes what the commands are for, and the examples."""
+        _write_description(self, formatter)
+        _write_examples(self, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes a section for each group of commands, and one for each of options."""
+        commands = [command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
+        for title, members in _by_panel([each for each in commands if not each.hidden], "Commands"):
+            _write_section(title, [(each.name, _description(each)) for each in members], formatter)
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+
+
+def examples(command: Any) -> list[str]:
+    """The lines of a command's section `Examples:`."""
+    return [line.strip() for line in (command.help or "").partition(EXAMPLES)[2].splitlines() if line.strip()]
+
+
+def _answered(option: Any) -> Any:
+    # None would be converted to a bool, for which typer imports pydantic before any help is printed.
+    option.default = False
+    option.callback = _show_help
+    return option
+
+
+def _show_help(context: Any, _option: Any, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        write_line(sys.stdout, context.get_help())
+        context.exit()
+
+
+def _description(command: Any) -> str:
+    return " ".join((command.help or "").partition(EXAMPLES)[0].split())
+
+
+def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -> None:
+    """A section for the arguments and one for each group of options; the group of what is printed comes last."""
+    shown = [each for each in parameters if not getattr(each, "hidden", False)]
+    arguments = [each for each in shown if each.param_type_name == "argument"]
+    _write_section("Arguments", [each.get_help_record(context) for each in arguments], formatter)
+    for each in shown:
+        # Help and the like come without a group.
+        if set(each.opts) & {"--help", "--version", "--install-completion", "--show-completion"}:
+            each.rich_help_panel = OUTPUT
+    options = [each for each in shown if each.param_type_name == "option"]
+    for title, members in sorted(_by_panel(options, OPTIONS), key=lambda panel: panel[0] == OUTPUT):
+        _write_section(title, [each.get_help_record(context) for each in members], formatter)
+
+
+def _by_panel(members: Iterable[Any], default: str) -> list[tuple[str, list[Any]]]:
+    """The members of each group, in the order in which groups first appear."""
+    titles = {id(each): getattr(each, "rich_help_panel", None) or default for each in members}
+    order = list(dict.fromkeys(titles.values()))
+    ranked = sorted(members, key=lambda each: order.index(titles[id(each)]))
+    return [(title, list(group)) for title, group in groupby(ranked, key=lambda each: titles[id(each)])]
+
+
+def _write_section(title: str, rows: list[Any], formatter: Any) -> None:
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl(rows)
+
+
+def _write_description(command: Any, formatter: Any) -> None:
+    formatter.write_paragraph()
+    with formatter.indentation():
+        formatter.write_text(_description(command))
+
+
+def _write_examples(command: Any, formatter: Any) -> None:
+    if lines := examples(command):
+        with formatter.section("Examples"):
+            for line in lines:
+                formatter.write(f"  {line}\n")

@@ -1,0 +1,111 @@
+"""Decorators of commands: options that several of them take, without a line in each."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args
+
+import typer
+
+from in4310repro.cli.console import choose_output
+from in4310repro.cli.helping import OUTPUT
+from in4310repro.cli.options import Overrides
+
+Command = Callable[..., None]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print errors alone; the exit code tells.", rich_help_panel=OUTPUT)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=OUTPUT)]
+
+
+def with_overrides(command: Command) -> Command:
+    """Gives a command the shared options; it receives those that were set as its last argument, a dictionary."""
+
+    def call(*, overrides: Mapping[str, Any], **values: Any) -> None:
+        command(**values, overrides={name: value for name, value in overrides.items() if value is not None})
+
+    own = parameters_of(command)[:-1]
+    annotations = inspect.get_annotations(Overrides, eval_str=True)
+    shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
+    return _with_options(command, [*own, *shared], {each.name for each in shared}, "overrides", call)
+
+
+def taking_options_of(other: Command) -> Callable[[Command], Command]:
+    """Has a command take the options of another one that it has not itself, hide them and ignore them.
+
+    `nox -s train report -- OPTIONS` gives all options to both.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = parameters_of(command)
+        ignored = [_hidden(each) for each in parameters_of(other) if each.name not in {mine.name for mine in own}]
+
+        def call(*, ignored: Mapping[str, Any], **values: Any) -> None:
+            del ignored
+            command(**values)
+
+        return _with_options(command, [*own, *ignored], {each.name for each in ignored}, "ignored", call)
+
+    return decorate
+
+
+def hiding(*names: str) -> Callable[[Command], Command]:
+    """Leaves options of a command out of its help."""
+
+    def decorate(command: Command) -> Command:
+        parameters = [_hidden(each) if each.name in names else each for each in parameters_of(command)]
+        return _with_options(command, parameters, set(), "", command)
+
+    return decorate
+
+
+def with_output(command: Command) -> Command:
+    """Gives a command `--quiet` and `--json`, which decide what is printed for as long as it runs."""
+
+    def call(*, output: Mapping[str, Any], **values: Any) -> None:
+        choose_output(**output)
+        command(**values)
+
+    output = [_keyword("quiet", Quiet, False), _keyword("json", AsJson, False)]
+    return _with_options(command, [*parameters_of(command), *output], {"quiet", "json"}, "output", call)
+
+
+def parameters_of(command: Command) -> list[inspect.Parameter]:
+    """The parameters of a command, which typer gives by name."""
+    listed = inspect.signature(command, eval_str=True).parameters.values()
+    return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The option, left out of the help; others that share its description are not."""
+    kind, described = get_args(parameter.annotation)
+    described = copy.copy(described)
+    described.hidden = True
+    return parameter.replace(annotation=Annotated[kind, described])
+
+
+def _with_options(
+    command: Command,
+    parameters: list[inspect.Parameter],
+    gathered: set[str],
+    name: str,
+    call: Command,
+) -> Command:
+    """A command with these parameters and the name and help of another; some come to `call` as one dictionary."""
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+
+    def wrapper(**values: Any) -> None:
+        # A command can call another one with some of its options.
+        values = defaults | values
+        some = {option: values.pop(option) for option in gathered}
+        call(**values, **({name: some} if name else {}))
+
+    wrapper.__doc__, wrapper.__name__ = command.__doc__, command.__name__
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return wrapper

@@ -1,0 +1,86 @@
+"""Falsifies a run in three ways, each with a manifest that fits, to show what finds it: `in4310repro demo --break`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from in4310repro.data.splits import from_csv, to_csv
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was changed in a run, in a sentence, and the files that are others now."""
+
+    sentence: str
+    files: tuple[str, ...]
+
+
+def copy_run(run: Path, folder: Path) -> RunFolder:
+    """A copy of a run without what only a resumed training or a replay reads."""
+    left_out = shutil.ignore_patterns(names.CHECKPOINTS, names.KEPT_EPOCHS)
+    return RunFolder(Path(shutil.copytree(run, folder, ignore=left_out)))
+
+
+def undo(change: Change, run: Path, copy: RunFolder) -> None:
+    """Has the copy of a run hold the run's own files again."""
+    for name in (*change.files, names.MANIFEST):
+        shutil.copyfile(run / name, copy.folder / name)
+
+
+def flip_bit(copy: RunFolder) -> Change:
+    """Flips the lowest bit of one weight of the selected network."""
+    setting = FinishedRun.open(copy.folder).metrics["setting"]
+    name = names.of_setting(setting, names.BEST_WEIGHTS)
+    tensors = copy.read_tensors(name)
+    # By name: safetensors gives them in another order each time.
+    layer = max(tensor for tensor, value in tensors.items() if value.dtype == torch.float32)
+    weight = tensors[layer].view(-1)
+    before = float(weight[0])
+    weight.view(torch.int32)[0] ^= 1
+    copy.write_tensors(name, tensors)
+    return Change(f"{name}: the first number of {layer} is {float(weight[0]):.9g} and was {before:.9g}", (name,))
+
+
+def raise_accuracy(copy: RunFolder) -> Change:
+    """Changes the lowest class accuracy by a tenth."""
+    metrics = copy.read_json(names.METRICS)
+    accuracies = metrics["class_accuracy"]
+    before = min(accuracies)
+    worst = accuracies.index(before)
+    accuracies[worst] = before + 0.1 if before < 0.9 else before - 0.1
+    copy.write_json(names.METRICS, metrics)
+    sentence = f"the accuracy of {metrics['classes'][worst]} is {accuracies[worst]:.4f} and was {before:.4f}"
+    return Change(f"{names.METRICS}: {sentence}", (names.METRICS,))
+
+
+def leak_image(copy: RunFolder) -> Change:
+    """Puts one image of the test set into the training set, too."""
+    split = from_csv(copy.folder / names.SPLIT, Path())
+    leaked = split.parts["test"][0]
+    training = tuple(sorted((*split.parts["training"], leaked), key=lambda entry: entry.path))
+    copy.write_bytes(names.SPLIT, to_csv(replace(split, parts={**split.parts, "training": training})))
+    return Change(f"{names.SPLIT}: {leaked.path} is in the test set and in the training set", (names.SPLIT,))
+
+
+def printed_accuracies(copy: RunFolder) -> str:
+    """The accuracies of a run as a report prints them."""
+    metrics = copy.read_json(names.METRICS)
+    pairs = zip(metrics["classes"], metrics["class_accuracy"], strict=True)
+    rows = [f"| {name} | {accuracy:.4f} |" for name, accuracy in pairs]
+    mean = f"Mean accuracy over all classes: {metrics['mean_class_accuracy']:.4f}"
+    return "\n".join(["| class | accuracy |", "| --- | --- |", *rows, "", mean, ""])
+
+
+CHANGES: dict[str, Callable[[RunFolder], Change]] = {
+    "One bit of a weight": flip_bit,
+    "One printed accuracy": raise_accuracy,
+    "One test image in training": leak_image,
+}

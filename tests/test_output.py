@@ -1,0 +1,150 @@
+"""What commands print: lines, nothing but errors with --quiet, one JSON document with --json."""
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from in4310repro.cli import application, helping
+from in4310repro.runs.folder import RunFolder
+from tests.conftest import Call
+
+PRINTED = """| class | accuracy |
+| --- | --- |
+| sea | 0.9000 |
+| forest | 0.8000 |
+
+Mean accuracy over all classes: {mean:.4f}
+"""
+
+
+def document(call: Call, *words: str, code: int = 0) -> Any:
+    """What a command prints with --json, which is one document and nothing else."""
+    ended, printed, _ = call(*words, "--json")
+    assert ended == code
+    return json.loads(printed)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Callable[[float], str]:
+    def write(mean: float) -> str:
+        (tmp_path / "report.md").write_text(PRINTED.format(mean=mean))
+        return "report.md"
+
+    return write
+
+
+def test_json_stands_before_a_command_or_after_it(call: Call) -> None:
+    after = document(call, "cache")
+    assert after.keys() == {"folder", "bytes", "cleared"}
+    assert json.loads(call("--json", "cache")[1]).keys() == after.keys()
+    assert "MiB" in call("cache")[1]
+
+
+def test_quiet_leaves_the_exit_code_and_errors(call: Call, report: Callable[[float], str]) -> None:
+    assert call("cache", "--quiet") == (0, "", "")
+    assert call("--quiet", "audit", report(0.95)) == (1, "", "")
+    assert call("audit", report(0.85), "-q") == (0, "", "")
+    code, printed, error = call("audit", "nowhere.md", "--quiet")
+    assert (code, printed) == (2, "")
+    assert "nowhere.md" in error
+
+
+def test_quiet_leaves_json_that_is_asked_for(call: Call) -> None:
+    code, printed, error = call("fingerprint", "--device", "cpu", "--quiet", "--json")
+    assert (code, error) == (0, "")
+    assert json.loads(printed)["device"] == "cpu"
+
+
+def test_audits_are_json_with_the_exit_code_of_lines(call: Call, report: Callable[[float], str]) -> None:
+    (result,) = document(call, "audit", report(0.95), code=1)["files"]
+    assert result["file"] == "report.md"
+    assert result["result"]["findings"]
+    (shown,) = document(call, "audit", "report.md", "--show")["files"]
+    assert "sea" in shown["recognised"]
+
+
+def test_checks_of_runs_are_json(call: Call, own_run: Path) -> None:
+    equal = document(call, "compare", str(own_run), str(own_run))
+    assert equal == {"equal": True, "differences": []}
+    verified = document(call, "verify", str(own_run))
+    assert verified["differences"] == []
+    assert verified["manifest_sha256"] == RunFolder(own_run).manifest_sha256()
+    (own_run / "config.json").write_text("[]")
+    assert "config.json" in document(call, "verify", str(own_run), code=1)["differences"][0]
+
+
+def test_measurements_of_runs_are_json(
+    call: Call, finished_run: Path, tmp_path: Path, copied_scenes: Callable[[Path], Path]
+) -> None:
+    root = copied_scenes(tmp_path / "scenes")
+    evaluated = document(call, "evaluate", str(finished_run), "--data", str(root))
+    assert evaluated["images"] == 48
+    images = document(call, "predict", str(finished_run), "scenes/sea")["images"]
+    lines = call("predict", str(finished_run), "scenes/sea")[1].splitlines()[1:]
+    assert [line.split(",")[:2] for line in lines] == [[each["path"], each["predicted"]] for each in images]
+    assert document(call, "predict", str(finished_run), "scenes", "--out", "a.csv") == {
+        "wrote": ["a.csv"],
+        "images": 48,
+    }
+
+
+def test_what_is_there_is_json(call: Call, tmp_path: Path) -> None:
+    assert document(call, "data", "scenes", "mine", "--images", "1", "--image-size", "32") == {"wrote": ["mine"]}
+    assert document(call, "data", "check", "mine")["images"] == dict.fromkeys(
+        ["buildings", "forest", "glacier", "mountain", "sea", "street"], 1
+    )
+    shutil.copy(next((tmp_path / "mine/sea").iterdir()), tmp_path / "mine/forest/copy.bmp")
+    assert document(call, "data", "check", "mine", code=1)["conflicts"]
+    found = document(call, "doctor")
+    assert found["demo_can_run"]
+    assert {"topic", "text", "wanted", "stops_demo"} == found["findings"][0].keys()
+    (vgg,) = document(call, "modules", "--list", "vgg11")["networks"]
+    assert (vgg["name"], vgg["parameters"]) == ("vgg11", 132863336)  # torchvision's documentation
+    conv, *_ = document(call, "modules", "resnet18", "--image-size", "32")["modules"]
+    assert conv["name"] == "conv1"
+    assert conv["shape"] == [64, 16, 16]
+    assert document(call, "train", "--preset", "tiny", "--print-config")["image_size"] == 32
+
+
+def test_an_error_is_no_document(call: Call) -> None:
+    code, printed, error = call("verify", "nowhere", "--json")
+    assert (code, printed) == (2, "")
+    assert "nowhere" in error
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words."""
+    root: Any = get_command(application.app)
+    data = root.commands["data"].commands
+    return {name: command for name, command in root.commands.items() if name != "data"} | {
+        f"data {name}": command for name, command in data.items()
+    }
+
+
+def test_every_example_of_a_help_is_a_command_line() -> None:
+    """Each is parsed: a command and options that exist, with values of their types."""
+    root: Any = get_command(application.app)
+    for words, command in {"": root, **commands()}.items():
+        lines = helping.examples(command)
+        assert lines, words
+        for example in (each for line in lines for each in line.partition(" #")[0].split("&&")):
+            program, *given = shlex.split(example.partition(">")[0])
+            assert program == "in4310repro"
+            assert " ".join(given).startswith(words)
+            name, *arguments = [" ".join(given[:2]), *given[2:]] if given[0] == "data" else given
+            commands()[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("words", commands(), ids=str)
+def test_no_help_speaks_of_imports_and_every_option_says_what_it_is(words: str) -> None:
+    command = commands()[words]
+    assert "import" not in command.help
+    for parameter in command.params:
+        assert parameter.help, parameter.name
+        assert "import" not in parameter.help
