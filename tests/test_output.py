@@ -112,6 +112,31 @@ def test_what_is_there_is_json(call: Call, tmp_path: Path) -> None:
     assert document(call, "train", "--preset", "tiny", "--print-config")["image_size"] == 32
 
 
+@pytest.mark.parametrize(
+    ("typed", "word", "completed"),
+    [
+        ("in4310repro tra", 1, "train"),
+        ("in4310repro train --lear", 2, "--learning-rate"),
+        ("in4310repro train --preset t", 3, "tiny"),
+        ("in4310repro report --numerics p", 3, "portable"),
+        ("in4310repro train --protocol wa", 3, "warm-start"),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(
+    typed: str, word: int, completed: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_IN4310REPRO_COMPLETE", "complete_bash"), ("COMP_WORDS", typed), ("COMP_CWORD", f"{word}")):
+        monkeypatch.setenv(name, value)
+    assert call() == (0, f"{completed}\n", "")
+
+
+def test_the_completion_of_a_shell_is_printed(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: "bash")
+    code, printed, error = call("--show-completion")
+    assert (code, error) == (0, "")
+    assert "complete -o default -F _in4310repro_completion in4310repro" in printed
+
+
 def test_an_error_is_no_document(call: Call) -> None:
     code, printed, error = call("verify", "nowhere", "--json")
     assert (code, printed) == (2, "")

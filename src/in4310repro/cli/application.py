@@ -100,11 +100,18 @@ def _complete(context: typer.Context, *, install: bool) -> None:
     # Not typer's own options for it: the type of theirs takes pydantic, which `--help` has no need of.
     from typer import completion
 
-    completion.completion_init()
+    _know_shells()
     call: Any = completion.install_callback if install else completion.show_callback
     with contextlib.suppress(SystemExit):
         call(context, None, True)
     raise typer.Exit
+
+
+def _know_shells() -> None:
+    from typer.completion import get_completion_inspect_parameters
+
+    # For what it does besides, as `Typer(add_completion=True)` has it do.
+    get_completion_inspect_parameters()
 
 
 def run(interrupted: Callable[[], bool]) -> NoReturn:
@@ -119,9 +126,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     signals.kept = signals.nothing
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
         # The shell asks for what may come next; typer answers and exits.
-        from typer.completion import completion_init
-
-        completion_init()
+        _know_shells()
         app(prog_name=PROGRAM)
     message = ""
     try:

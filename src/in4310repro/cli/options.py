@@ -16,7 +16,7 @@ from in4310repro.config import CHOICES, MODELS
 RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"
 
 
-def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **range_: int) -> Any:
+def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **range_: Any) -> Any:
     """An option in a group of the help.
 
     Args:
