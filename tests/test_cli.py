@@ -137,6 +137,13 @@ def test_an_unknown_module_is_found_before_training(call: Call, tmp_path: Path) 
     assert not (tmp_path / "runs" / "tiny").exists()
 
 
+def test_a_run_that_is_nearly_named_is_suggested(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "runs/demo").mkdir(parents=True)
+    (tmp_path / "runs/demo/config.json").touch()
+    for words in (("verify", "runs/dmeo"), ("compare", "runs/dmeo", "runs/demo")):
+        refused(call, words, "is no run folder", "did you mean demo?")
+
+
 def test_an_interrupt_exits_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt

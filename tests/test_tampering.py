@@ -60,6 +60,22 @@ def test_without_a_run_a_tiny_one_is_trained(call: Call, finished_run: Path, mon
     assert "of a copy of a tiny run, trained for this" in printed
 
 
+def test_the_demo_is_trained_where_it_was_not_and_reported(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    monkeypatch.setattr(demo, "train", lambda: called.append("train"))
+    monkeypatch.setattr(demo, "report", lambda: called.append("report"))
+    code, printed, error = call("demo", "--json")
+    assert (code, called) == (0, ["train", "report"])
+    assert json.loads(printed) == {"run": "runs/demo", "report": "reports/demo"}
+    assert error == "next: in4310repro demo --break\n"
+    (tmp_path / "runs/demo").mkdir(parents=True)
+    (tmp_path / "runs/demo/metrics.json").touch()
+    assert call("demo", "-q") == (0, "", "")
+    assert called == ["train", "report", "report"]
+
+
 def test_of_what_a_check_prints_the_first_lines_are_shown() -> None:
     assert FOUND.shown() == ["difference: [red]a[/red]", "b", "... and 1 more line"]
     sha256 = "0123456789ab" + "c" * 52

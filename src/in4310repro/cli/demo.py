@@ -83,7 +83,7 @@ def _train_and_report() -> None:
     if not _is_finished(RUN):
         _within(inner, train)
     _within(inner, report)
-    conclude({"run": str(RUN), "report": "reports/demo"})
+    conclude({"run": RUN.as_posix(), "report": "reports/demo"})
     print_next("in4310repro demo --break")
 
 

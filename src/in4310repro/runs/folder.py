@@ -24,6 +24,7 @@ from in4310repro.runs.names import CONFIG, FEATURES, MANIFEST
 from in4310repro.runs.records import Manifest
 from in4310repro.schema import check
 from in4310repro.tensors import read_tensors, tensor_bytes
+from in4310repro.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class RunFolder:
             ValueError: the folder is not there, or holds no configuration.
         """
         if not (folder / CONFIG).is_file():
-            raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; `in4310repro train` writes one")
+            beside = did_you_mean(folder.name, (file.parent.name for file in folder.parent.glob(f"*/{CONFIG}")))
+            raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; `in4310repro train` writes one{beside}")
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
