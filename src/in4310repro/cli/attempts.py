@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from in4310repro.text import visible
 
@@ -84,7 +84,8 @@ def picture(attempts: Sequence[Attempt], summary: str) -> str:
     """The panels as SVG, without a font or anything else from another place."""
     from rich.console import Console
 
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    screen: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False}
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), **screen)
     show(console, attempts, summary)
     template = inspect.signature(console.export_svg).parameters["code_format"].default
     template = COMMENT.sub(f"<!-- {MADE_BY} -->", FONT_FACE.sub("", template))

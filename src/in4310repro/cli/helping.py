@@ -13,6 +13,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from in4310repro.progress import write_line
+from in4310repro.text import did_you_mean
 
 WIDTH = 110  # columns, where the terminal has as many
 EXAMPLES = "Examples:"
@@ -48,6 +49,13 @@ class Group(TyperGroup):
         """Writes what the commands are for, and the examples."""
         _write_description(self, formatter)
         _write_examples(self, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names; fails with the nearest one where there is none."""
+        known = self.list_commands(ctx)
+        if not args[0].startswith("-") and args[0] not in known and not ctx.resilient_parsing:
+            ctx.fail(f"no command {args[0]!r}; {', '.join(known)} are valid{did_you_mean(args[0], known)}")
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes a section for each group of commands, and one for each of options."""
