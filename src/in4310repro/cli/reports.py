@@ -19,13 +19,13 @@ from in4310repro.cli.console import (
     print_written,
     progress,
 )
-from in4310repro.cli.options import RUN, ConfigFile, Out, Preset, RunPath, default_folder, option
+from in4310repro.cli.options import RUN, ConfigFile, Out, Overrides, Preset, RunPath, default_folder, option
 from in4310repro.cli.signatures import hiding, taking_options_of, with_overrides
 from in4310repro.cli.training import train
-from in4310repro.config import changed_for_report, read_toml
+from in4310repro.config import FREE_IN_REPORTS, changed_for_report, read_toml
 
-# What a run has decided: `report` refuses other values.
-DECIDED = ("scenes", "image_size", "split", "weights", "batch_size", "epochs", "seed", "protocol")
+# What a run has decided: `report` refuses other values. A network of one's own is named again.
+DECIDED = [name for name in Overrides.__annotations__ if name not in (*FREE_IN_REPORTS, "model")]
 
 
 @taking_options_of(train)
