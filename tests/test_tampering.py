@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ def test_a_change_that_is_not_found_ends_with_1(call: Call, own_records: Path, m
     assert "   exit code 0: NOT FOUND" in printed
     assert "1 of 2 changes of a copy of" in printed
     picture = Path("a/b.svg").read_text(encoding="utf-8")
+    assert ElementTree.fromstring(picture).tag.endswith("svg")  # noqa: S314 - it is our own
     assert "NOT&#160;FOUND" in picture
     # What it shows comes from nowhere else: no font, no style, no image.
     assert "url(http" not in picture

@@ -24,8 +24,7 @@ WIDTH = 112  # of the picture, columns
 SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 # Fonts that a page would load from elsewhere.
 FONT_FACE = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
-COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-MADE_BY = "in4310repro demo --break --svg FILE"
+COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def picture(attempts: Sequence[Attempt], summary: str) -> str:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), **screen)
     show(console, attempts, summary)
     template = inspect.signature(console.export_svg).parameters["code_format"].default
-    template = COMMENT.sub(f"<!-- {MADE_BY} -->", FONT_FACE.sub("", template))
+    template = COMMENT.sub("", FONT_FACE.sub("", template))
     return console.export_svg(title="in4310repro demo --break", code_format=template, unique_id="break")
 
 
