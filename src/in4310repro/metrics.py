@@ -22,6 +22,16 @@ class ClassMetrics(TypedDict):
     mean_average_precision: Share
 
 
+class CalibrationBin(TypedDict):
+    """The images whose top score lies in one bin, open at its lower end."""
+
+    lower: Share
+    upper: Share
+    images: int
+    correct: int
+    mean_score: Share | None  # of the top scores; null without images
+
+
 class Details(TypedDict):
     """Shares in [0, 1]; lists in the order of the classes, null where no image is of a class or predicted as it."""
 
@@ -111,18 +121,26 @@ def _average_precision(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> Float64[torch.Tensor, ""]:
     """Average precision of one class: which images belong to it, and the score of each for it."""
+    added, true_positives, predicted = thresholds(relevant, scores)
+    precision = true_positives.double() / predicted.double()
+    # Rounded once: a sum in vectors has other bits on another processor.
+    total = torch.tensor(math.fsum((added.double() * precision).tolist()), dtype=torch.float64, device=scores.device)
+    return total / true_positives[-1].double()
+
+
+def thresholds(
+    relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
+) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
+    """At each distinct score, from the highest: images of the class at it, down to it, and all images down to it."""
     ordered, order = scores.sort(descending=True, stable=True)
     # Counted in integers: CUDA has no deterministic cumulative sum of floats.
     true_positives = relevant[order].long().cumsum(dim=0)
     # A threshold lies after the last of the images with equal scores.
     at_threshold = torch.ones_like(relevant)
     at_threshold[:-1] = ordered[1:] != ordered[:-1]
-    predicted = torch.arange(1, len(scores) + 1, device=scores.device)
-    precision = true_positives[at_threshold].double() / predicted[at_threshold].double()
-    added = torch.diff(true_positives[at_threshold], prepend=true_positives.new_zeros(1)).double()
-    # Rounded once: a sum in vectors has other bits on another processor.
-    total = torch.tensor(math.fsum((added * precision).tolist()), dtype=torch.float64, device=scores.device)
-    return total / true_positives[-1].double()
+    predicted = torch.arange(1, len(scores) + 1, device=scores.device)[at_threshold]
+    true_positives = true_positives[at_threshold]
+    return torch.diff(true_positives, prepend=true_positives.new_zeros(1)), true_positives, predicted
 
 
 def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Details:
@@ -159,15 +177,35 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
     }
 
 
+def calibration_bins(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> list[CalibrationBin]:
+    """The `CALIBRATION_BINS` bins behind the expected calibration error of `details`, from the lowest scores."""
+    return [
+        {
+            "lower": number / CALIBRATION_BINS,
+            "upper": (number + 1) / CALIBRATION_BINS,
+            "images": images,
+            "correct": right,
+            "mean_score": total / images if images else None,
+        }
+        for number, (images, right, total) in enumerate(_binned(labels, scores.double()))
+    ]
+
+
 def _calibration_error(labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]) -> float:
+    return math.fsum(abs(right - total) / len(labels) for images, right, total in _binned(labels, scores) if images)
+
+
+def _binned(
+    labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]
+) -> list[tuple[int, int, float]]:
+    """Of each bin: its images, the correct ones, and the sum of their top scores."""
     top, predicted = scores.max(dim=1)
-    bins = (top * CALIBRATION_BINS).ceil().long()
-    gaps = []
-    for number in sorted(set(bins.tolist())):
-        inside = bins == number
-        right = int((predicted[inside] == labels[inside]).sum())
-        gaps.append(abs(right - math.fsum(top[inside].tolist())) / len(labels))
-    return math.fsum(gaps)
+    bins = (top * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS)
+    masks = [bins == number for number in range(1, CALIBRATION_BINS + 1)]
+    right = predicted == labels
+    return [(int(inside.sum()), int(right[inside].sum()), math.fsum(top[inside].tolist())) for inside in masks]
 
 
 def _check(

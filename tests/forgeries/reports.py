@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from collections.abc import Callable
 
 from in4310repro.files import json_bytes, read_json
@@ -37,13 +37,12 @@ def page(name: str, change: Callable[[bytes], bytes]) -> Forge:
     return forge
 
 
-def picture(forger: Forger) -> None:
-    """Another picture, which the page shows: pictures are not drawn again, their bytes depend on Matplotlib."""
-    folder = forger.work / REPORT
-    old = (folder / "figure04.png").read_bytes()
-    page("figure04.png", lambda data: data + b"\0")(forger)
-    new = (folder / "figure04.png").read_bytes()
-    page("index.html", lambda text: text.replace(base64.b64encode(old), base64.b64encode(new)))(forger)
+def another_photograph(forger: Forger) -> None:
+    """The second photograph in the place of the first, wherever it is shown: photographs are not decoded again."""
+    text = (forger.work / REPORT / "index.html").read_bytes()
+    first, second = list(dict.fromkeys(re.findall(rb"data:image/jpeg;base64,[A-Za-z0-9+/=]+", text)))[:2]
+    for name in ("index.html", "figure07.svg"):
+        page(name, lambda data: data.replace(first, second))(forger)
 
 
 def gone(name: str) -> Forge:
@@ -71,12 +70,15 @@ ROWS = [
         page("report.md", lambda text: text.replace(b"**0.3333**", b"**0.9333**")),
         "report.md",
     ),
-    row("a figure's picture", page("figure04.png", lambda data: data + b"\0"), "index.html"),
+    row("a figure's picture", page("figure04.svg", lambda data: data.replace(b">.", b">1.", 1)), "figure04.svg"),
     row(
-        "a figure's picture, in the page too",
-        picture,
+        "a figure's picture in the page", page("index.html", lambda text: text.replace(b">.", b">1.", 1)), "index.html"
+    ),
+    row(
+        "a photograph, wherever it is shown",
+        another_photograph,
         by="nothing",
-        shown_by="the numbers beside it, which are compared; `report` draws it anew",
+        shown_by="the path and the score beside it, which are compared; `report` shows it anew",
     ),
     row(
         "another run after the hash was handed over",

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score, recall_score
 
 from in4310repro import metrics
-from in4310repro.report import figures
+from in4310repro.report import charts
 from tests.mistakes import drawn
 from tests.mistakes.drawn import Array, from_to
 from tests.mistakes.mistake import Mistake
@@ -126,8 +126,7 @@ def measured() -> dict[str, list[float]]:
 def curves(values: dict[str, list[float]]) -> dict[str, Curves]:
     """The points that our figure draws of each setting."""
     numbers = {"epoch": list(range(1, 9)), "mean_class_accuracy": values, "selected": "middle"}
-    (axes,) = figures.accuracies(numbers).axes
-    lines = {str(line.get_label()): np.asarray(line.get_xydata(), float) for line in axes.lines}
+    lines = charts.series(6, numbers)
     return {name: [(float(epoch), float(value)) for epoch, value in points] for name, points in lines.items()}
 
 

@@ -1,6 +1,7 @@
 """The JSON files and pages of a report, held against its run."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +9,22 @@ from typing import Any
 
 import pytest
 
-from in4310repro.report import figures, page
+from in4310repro.report import page
 from in4310repro.report.check import report_differences
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 
 
 @pytest.fixture
-def report(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(figures, "draw", lambda *_what: None)
-    monkeypatch.setattr(figures, "png", lambda *_drawing: b"")
-    page.write(FinishedRun.open(finished_run), tmp_path / "report", photographs=False)
-    return tmp_path / "report"
+def report(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "report"))
+
+
+@pytest.fixture(scope="module")
+def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    page.write(FinishedRun.open(finished_run), folder)
+    return folder
 
 
 def test_the_report_of_a_run_agrees_with_it(report: Path, finished_run: Path) -> None:
@@ -46,7 +51,10 @@ def put(*keys: str, value: Any) -> Callable[[Any], None]:
     ("name", "change", "words"),
     [
         ("figure04.json", put("ours", "mean_class_accuracy", value=0.99), "ours.mean_class_accuracy is 0.99; the run"),
+        ("figure04.json", put("intervals", "accuracy", value=[0.9, 1.0]), "intervals.accuracy is [0.9, 1.0]; the run"),
         ("figure09.json", put("images", value=200), "figure09.json: images is 200; the run has 12"),
+        ("figure12.json", put("confusion_matrix", value=[]), "figure12.json: confusion_matrix is []"),
+        ("figure14.json", put("bins", value=[]), "figure14.json: bins is []"),
         ("run.json", put("metrics", "epoch", value=17), "run.json: metrics.epoch is 17"),
         ("run.json", put("config", "epochs", value=200), "run.json: config.epochs is 200; the run has 2"),
         ("run.json", put("manifest_sha256", value="0" * 64), "manifest_sha256 is 000"),
@@ -67,11 +75,11 @@ def test_each_changed_number_of_a_report_is_a_difference(
 def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, finished_run: Path) -> None:
     (report / "figure01.json").unlink()
     (report / "figure02.json").write_text("{")
-    shutil.copy(report / "figure03.json", report / "figure12.json")
+    shutil.copy(report / "figure03.json", report / "figure15.json")
     sentences = report_differences(finished_run, report)
     assert len(sentences) == 3
     assert "figure02.json is not a JSON file" in sentences[2]
-    assert sentences[0] == f"{report / 'figure12.json'} is no figure of this run"
+    assert sentences[0] == f"{report / 'figure15.json'} is no figure of this run"
 
 
 @pytest.mark.parametrize("name", ["report.md", "index.html"])
@@ -82,10 +90,23 @@ def test_another_sentence_on_a_page_is_a_difference(name: str, report: Path, fin
     assert f"{report / name}: line " in sentence
 
 
-def test_a_picture_that_is_not_the_one_in_the_page_is_a_difference(report: Path, finished_run: Path) -> None:
-    (report / "figure04.png").write_bytes(b"another")
+@pytest.mark.parametrize("name", ["figure01.svg", "figure07.svg", "figure13.svg", "index.html"])
+def test_a_drawing_that_the_run_does_not_make_is_a_difference(name: str, report: Path, finished_run: Path) -> None:
+    text = (report / name).read_text(encoding="utf-8")
+    (report / name).write_text(text.replace('x="0"', 'x="1"', 1), encoding="utf-8")
     (sentence,) = report_differences(finished_run, report)
-    assert f"{report / 'index.html'}: line " in sentence
+    assert f"{report / name}: line " in sentence
+
+
+def test_another_photograph_in_the_page_than_in_figure_7_is_a_difference(report: Path, finished_run: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    first, second = list(dict.fromkeys(re.findall(r"data:image/jpeg;base64,[\w+/=]+", text)))[:2]
+    (report / "index.html").write_text(text.replace(first, second), encoding="utf-8")
+    (sentence,) = report_differences(finished_run, report)
+    assert f"{report / 'figure07.svg'}: line " in sentence
+    (report / "index.html").write_text(text.replace(f'<img src="{first}"', '<img src="x"', 1), encoding="utf-8")
+    (sentence,) = report_differences(finished_run, report)
+    assert re.search(r"index\.html shows \d+ photographs; the run has \d+ to show", sentence)
 
 
 def test_a_folder_without_a_report_is_refused(tmp_path: Path, finished_run: Path) -> None:

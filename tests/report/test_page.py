@@ -4,16 +4,22 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
-from PIL import Image
 
 from in4310repro.presets import PRESETS
-from in4310repro.report import page
+from in4310repro.report import charts, page
 from in4310repro.report.conditions import differences_from_original
-from in4310repro.report.exhibits import exhibits
+from in4310repro.report.exhibit import plain, source_of
+from in4310repro.report.exhibits import _spectrum_exhibit, exhibits
 from in4310repro.report.original import original
+from in4310repro.report.tiers import tier_of
+from in4310repro.report.verdict import selection_and_test, verdict
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import RunMetrics
@@ -26,36 +32,42 @@ def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def test_all_eleven_figures_stand_as_picture_and_numbers(written: Path) -> None:
-    expected = {f"figure{number:02d}.{ending}" for number in range(1, 12) for ending in ("png", "json")}
+def test_all_figures_stand_as_numbers_and_all_but_the_matrix_as_a_drawing(written: Path) -> None:
+    expected = {f"figure{number:02d}.{ending}" for number in range(1, 15) for ending in ("svg", "json")}
+    expected -= {"figure12.svg"}
     assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "run.json"}
-    for number in range(1, 12):
-        with Image.open(written / f"figure{number:02d}.png") as picture:
-            colours = picture.convert("RGB").getcolors(maxcolors=1_000_000)
-            assert colours is not None
-            assert len(colours) > 20
+    for file in written.glob("*.svg"):
+        root = ElementTree.parse(file).getroot()  # noqa: S314
+        assert len(root.findall(".//{*}text")) > 5
+        assert len(root.findall(".//{*}path") + root.findall(".//{*}image") + root.findall(".//{*}rect")) > 1
+        assert root.get("aria-label", "").endswith(".")
 
 
 def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(finished_run: Path, tmp_path: Path) -> None:
     page.write(FinishedRun.open(finished_run), tmp_path, photographs=False)
-    pictures = {f"figure{number:02d}.png" for number in range(1, 12)}
-    assert {file.name for file in tmp_path.glob("*.png")} == pictures - {"figure07.png"}
+    drawings = {f"figure{number:02d}.svg" for number in range(1, 15) if number not in (7, 12)}
+    assert {file.name for file in tmp_path.glob("*.svg")} == drawings
     markdown, html = (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()
-    assert "figure07.png" not in markdown
-    assert len(re.findall(r"data:image/png", html)) == 10
+    assert "figure07.svg" not in markdown
+    assert "data:image" not in html
     assert (tmp_path / "figure07.json").is_file()
     assert markdown.count("| glacier | top |") == 10
+    assert len(html.encode()) < 500_000
 
 
 def test_a_report_removes_figures_of_an_earlier_one_and_no_file_of_the_user(written: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(written, tmp_path / "report"))
     for name in ("figure12.png", "figure_of_mine.png", "figure07-mine.png"):
         (folder / name).write_bytes(b"mine")
+    # As an earlier version drew it.
+    (folder / "figure01.png").write_bytes(b"drawn")
     listed = json.loads((folder / "run.json").read_text())
+    listed["figures"].append("figure01.png")
     listed["figures"] += ["../figure99.png", "figure_of_mine.png"]
     (folder / "run.json").write_text(json.dumps(listed))
     page._remove_earlier_figures(folder, {"figure07.json"})
-    assert not (folder / "figure07.png").exists()
+    assert not (folder / "figure07.svg").exists()
+    assert not (folder / "figure01.png").exists()
     assert (folder / "figure07.json").is_file()
     for name in ("figure12.png", "figure_of_mine.png", "figure07-mine.png"):
         assert (folder / name).read_bytes() == b"mine"
@@ -71,7 +83,7 @@ def test_the_run_can_be_made_again_from_what_stands_beside_its_report(written: P
     record = json.loads((written / "run.json").read_text())
     assert record["files_sha256"] == RunFolder.open(finished_run).manifest()
     assert record["command"] == "nox -s train report -- --preset tiny"
-    assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 11
+    assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 14
 
 
 def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, finished_run: Path) -> None:
@@ -81,19 +93,132 @@ def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, finished_run
     assert all("label" not in exhibit.numbers for exhibit in exhibits(FinishedRun.open(finished_run)))
 
 
-def test_both_pages_show_every_figure_and_every_table_row(written: Path, finished_run: Path) -> None:
-    markdown, html = (written / "report.md").read_text(), (written / "index.html").read_text()
+def test_both_pages_show_every_figure_every_finding_and_every_table_row(written: Path, finished_run: Path) -> None:
+    markdown, html = (written / "report.md").read_text(), Text(written / "index.html")
     for exhibit in exhibits(FinishedRun.open(finished_run)):
-        assert f"![Figure {exhibit.number}]({exhibit.name}.png)" in markdown
+        assert exhibit.number == 12 or f"![Figure {exhibit.number}]({exhibit.name}.svg)" in markdown
+        assert f"Figure {exhibit.number}: {exhibit.title}" in html.text
+        for finding in map(plain, exhibit.findings):
+            assert f"* {finding}." in markdown
+            assert finding in html.text or any(finding in label for label in html.labels)
         for row in exhibit.table.rows:
-            assert f"| {' | '.join(row)} |" in markdown
-            assert "".join(f"<td>{cell}</td>" for cell in row) in html
+            assert f"| {' | '.join(map(str, row))} |" in markdown
+            assert [str(cell) for cell in row] in html.rows
+
+
+def test_both_pages_begin_with_the_verdict(written: Path, finished_run: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    markdown, html = (written / "report.md").read_text(), Text(written / "index.html").text
+    answers = verdict(run, exhibits(run))
+    assert list(answers) == ["Asked", "Came out", "Repeats", "Differs"]
+    for question, answer in answers.items():
+        assert f"**{question}.** {plain(answer)}" in markdown.split("\n## ")[0]
+        assert plain(answer) in html.split("Figure 4:")[0]
+    for sentence in selection_and_test(run):
+        assert sentence in markdown
+        assert sentence in html
+    assert "The two are not comparable" in plain(answers["Differs"])
+    assert "0.9882" not in html.split("Asked")[0]
+
+
+class Text(HTMLParser):
+    """The text of a page, the labels of its drawings, the cells of its tables, and its links with what they say."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.text = ""
+        self.labels: list[str] = []
+        self.rows: list[list[str]] = []
+        self.links: list[tuple[dict[str, str | None], str]] = []
+        self.in_cell = False
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.labels.append(values.get("aria-label") or "")
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.in_cell = True
+        if tag == "a":
+            self.links.append((values, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_cell = self.in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.in_cell:
+            self.rows[-1][-1] += data
+        if self.lasttag == "a" and self.links and not self.links[-1][1]:
+            self.links[-1] = (self.links[-1][0], data)
+
+
+def test_every_number_leads_to_its_key_and_says_its_tier(written: Path) -> None:
+    links = [(values, text) for values, text in Text(written / "index.html").links if values.get("class") == "n"]
+    files = {address.partition("#")[0] for values, _ in links if (address := values["href"])}
+    assert files >= {f"figure{number:02d}.json" for number in range(1, 15)}
+    tiers = set()
+    for values, text in links:
+        file, _, pointer = (values["href"] or "").partition("#")
+        value: Any = json.loads((written / file).read_text(encoding="utf-8"))
+        for key in unquote(pointer).split("/")[1:]:
+            value = value[int(key) if isinstance(value, list) else key.replace("~1", "/").replace("~0", "~")]
+        shown = [float(number) for number in text.split(" to ")]
+        assert shown == pytest.approx(value if isinstance(value, list) else [value], rel=0.05, abs=0.0051)
+        title = values["title"] or ""
+        assert title.startswith(f"{file} {unquote(pointer)}: ")
+        tiers.add((title.rpartition(": ")[2].partition(",")[0], unquote(pointer).split("/")[1]))
+    assert tiers >= {("bitwise", "ours"), ("numerical", "eigenvalues"), ("claimed", "train_loss"),
+                     ("as printed", "original"), ("exact", "images")}  # fmt: skip
+    assert not tiers & {("bitwise", "eigenvalues"), ("bitwise", "train_loss"), ("exact", "ours")}
+
+
+def test_the_validation_loss_is_claimed_but_for_the_best_epoch(finished_run: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    rows = run.histories[run.metrics["setting"]]
+    of, numbers = tier_of(run), source_of(5, {"val_loss": [row["val_loss"] for row in rows]})
+    best = max(range(len(rows)), key=lambda place: rows[place]["mean_class_accuracy"])
+    names = [of(numbers.at("val_loss", place)).name for place in range(len(rows))]
+    assert names == ["bitwise" if place == best else "claimed" for place in range(len(rows))]
 
 
 def test_the_html_page_stands_alone(written: Path) -> None:
     html = (written / "index.html").read_text()
-    assert len(re.findall(r'src="data:image/png;base64,', html)) == 11
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
+    assert len(html.encode()) < 1_000_000
+    assert "http" not in re.sub(r'xmlns="[^"]*"|http-equiv', "", html)
+    assert not re.findall(r'src="(?!data:image/jpeg;base64,)', html)
+    assert not re.findall(r'href="(?!#|(?:figure\d\d|run)\.json)', html)
+
+
+def test_a_number_of_the_confusion_matrix_leads_to_the_list_of_its_images(written: Path) -> None:
+    html = (written / "index.html").read_text()
+    numbers = json.loads((written / "figure12.json").read_text())
+    counts = {
+        (true, predicted): count
+        for true, row in enumerate(numbers["confusion_matrix"])
+        for predicted, count in enumerate(row)
+        if count
+    }
+    assert sum(counts.values()) == 12
+    for (true, predicted), count in counts.items():
+        assert f'<a href="#cell-{true}-{predicted}"' in html
+        names = [numbers["classes"][place] for place in (true, predicted)]
+        listed = html.split(f'<h4 id="cell-{true}-{predicted}">')[1].split("</ul>")[0]
+        assert listed.startswith(f"{names[0]} predicted as {names[1]}: ")
+        paths = [image["path"] for image in numbers["images"][names[0]][names[1]]]
+        assert len(paths) == count == listed.count("<li>")
+        assert all(path.startswith(f"{names[0]}/") and path in listed for path in paths)
+
+
+def test_places_that_a_spectrum_does_not_draw_are_said() -> None:
+    values = [1.0, 1e-3, 1e-11, 0.0]
+    features: Any = {"network": "resnet18", "spectra_mode": "eval"}
+    images: Any = {"name": "digits", "images": 9, "modules": {"conv1": {"eigenvalues": values}}}
+    exhibit = _spectrum_exhibit(11, images, features)
+    assert "Not drawn, though in the table: places 3 to 4 of conv1, below 1e-10 of the first" in plain(exhibit.caption)
+    assert charts.series(11, exhibit.numbers) == {"conv1": [(1, 1.0), (2, 1e-3)]}
 
 
 def test_figures_hold_the_numbers_of_the_run(written: Path, finished_run: Path) -> None:
@@ -149,13 +274,11 @@ def test_figure_7_ranks_ten_images_of_each_class_with_scores_and_true_classes(wr
 
 
 def test_classes_of_another_data_set_get_no_original_beside_them(finished_run: Path) -> None:
-    run = FinishedRun.open(finished_run)
-    metrics = RunMetrics(**{**run.metrics, "classes": ["a", "b", "c", "d", "e", "f"]})
-    of_others = exhibits(replace(run, metrics=metrics))
+    of_others = exhibits(with_classes(FinishedRun.open(finished_run), ["a", "b", "c", "d", "e", "f"]))
     assert "original" not in of_others[3].numbers
     assert not of_others[7].numbers["original"]
     for exhibit in of_others:
-        assert "original" not in f"{exhibit.title} {exhibit.caption} {exhibit.table.heading}"
+        assert "original" not in f"{exhibit.title} {plain(exhibit.caption)} {exhibit.table.heading}"
     assert list(of_others[6].numbers["ranked"]) == ["a", "b", "c"]
 
 
@@ -178,9 +301,15 @@ def test_conditions_name_given_weights_and_networks(finished_run: Path) -> None:
 def test_controls_and_signs_of_direction_in_a_strangers_run_are_shown_on_both_pages(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     hostile = ["a\u202eb", "\x1b[31mc", "d\ne", "\u2066f", "\x9bg", "\ud800h"]
-    run = replace(run, metrics=RunMetrics(**{**run.metrics, "classes": hostile}))
-    context = page._context(run, page.record(run), exhibits(run)) | {"drawn": set(), "pictures": {}}
-    for template in ("report.md.jinja", "index.html.jinja"):
-        text = page.render(template, context)
+    for content in page.pages(run := with_classes(run, hostile), exhibits(run), {}).values():
+        text = content.decode()
         assert all(letter.isprintable() or letter == "\n" for letter in text)
         assert "x1b[31mc" in text.replace("\\[", "[")
+
+
+def with_classes(run: FinishedRun, classes: list[str]) -> FinishedRun:
+    """The run as if its classes were called so."""
+    supports = {
+        part: dict(zip(classes, counts.values(), strict=True)) for part, counts in run.metrics["supports"].items()
+    }
+    return replace(run, metrics=RunMetrics(**{**run.metrics, "classes": classes, "supports": supports}))

@@ -19,8 +19,7 @@ from in4310repro.config import from_json
 from in4310repro.data import scenes
 from in4310repro.files import json_bytes
 from in4310repro.numerics import Numerics
-from in4310repro.report import figures, page
-from in4310repro.report.exhibits import exhibits
+from in4310repro.report import page, photographs
 from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
@@ -339,10 +338,9 @@ def test_images_that_are_not_there_are_wrong_input(finished_run: Path, call: Cal
 
 
 def test_figure_7_shows_no_image_whose_bytes_are_not_those_of_the_split(
-    finished_run: Path, tmp_path: Path, copied_scenes: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+    finished_run: Path, tmp_path: Path, copied_scenes: Callable[[Path], Path]
 ) -> None:
     run = FinishedRun.open(finished_run)
-    monkeypatch.setattr(page, "exhibits", lambda run: [each for each in exhibits(run) if each.number == page.RANKING])
     root = copied_scenes(tmp_path / "scenes")
     first, second = run.scores.paths[:2]
     shutil.copy(root / second, root / first)
@@ -352,9 +350,8 @@ def test_figure_7_shows_no_image_whose_bytes_are_not_those_of_the_split(
 
 
 def test_figure_7_shows_no_image_that_is_not_in_the_split() -> None:
-    ranked = {"sea": {"top": [{"path": "/etc/picture.png", "score": 0.5, "label": 0}]}}
     with pytest.raises(ValueError, match=r"image /etc/picture\.png is not in the split"):
-        figures.draw(7, {"classes": ["sea"], "ranked": ranked}, {})
+        photographs.jpeg({}, "/etc/picture.png")
 
 
 @pytest.mark.parametrize(

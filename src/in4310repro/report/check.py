@@ -1,9 +1,11 @@
-"""Whether the JSON files and pages of a report are those that its run makes; pictures are not drawn again."""
+"""Whether the JSON files, drawings and pages of a report are those that its run makes, around its photographs."""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,20 @@ from typing import Any
 from in4310repro.differences import differences
 from in4310repro.files import json_bytes, read_bytes, read_json
 from in4310repro.paths import regular_file
-from in4310repro.report.exhibits import Exhibit, exhibits
-from in4310repro.report.page import FIGURE, RECORD, pages, report_record
+from in4310repro.report.exhibit import RECORD, Exhibit
+from in4310repro.report.exhibits import exhibits
+from in4310repro.report.page import FIGURE, drawings, pages, report_record
+from in4310repro.report.photographs import paths_shown
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 
+PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
+
 
 def report_differences(run_folder: Path, report: Path) -> list[str]:
-    """A sentence for each value in a report's JSON files, and for each page, that is not what the run makes.
+    """A sentence for each value in a report's JSON files, each drawing and each page that is not what the run makes.
 
-    Pages are made again around the pictures that are there.
+    Drawings and pages are made again, around the photographs that are in `index.html`.
 
     The line of the feature maps in the list of files is not compared: every report measures them anew, and their
     numbers stand in the figures.
@@ -42,7 +48,12 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
         for file in sorted(report.glob("figure*.json"))
         if FIGURE.fullmatch(file.name) and file.name not in figures
     ]
-    record = report_record(run, sorted(figures))
+    try:
+        photographs = _photographs(report, all_exhibits)
+    except (ValueError, OSError) as error:
+        return [*sentences, str(error)]
+    texts = drawings(all_exhibits, photographs)
+    record = report_record(run, sorted([*figures, *texts]))
     for name, value in {RECORD: _comparable(record), **figures}.items():
         try:
             saved = read_json(regular_file(report, name))
@@ -54,30 +65,31 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
             f"{report / name}: {each.path or 'its value'} is {_shown(each.first)}; the run has {_shown(each.second)}"
             for each in differences(saved, json.loads(json_bytes(value)))
         ]
-    return sentences + _page_differences(run, all_exhibits, report)
+    texts |= pages(run, all_exhibits, photographs)
+    return sentences + [each for name, text in texts.items() for each in _text_differences(report, name, text)]
 
 
-def _page_differences(run: FinishedRun, all_exhibits: list[Exhibit], report: Path) -> list[str]:
-    sentences = []
+def _photographs(report: Path, all_exhibits: Sequence[Exhibit]) -> dict[str, bytes]:
+    """The photographs in a page, by the paths that belong to their places."""
+    embedded = PHOTOGRAPH.findall(read_bytes(regular_file(report, "index.html")))
+    paths = paths_shown(all_exhibits)
+    if embedded and len(embedded) != len(paths):
+        raise ValueError(f"{report / 'index.html'} shows {len(embedded)} photographs; the run has {len(paths)} to show")
+    return dict(zip(paths, map(base64.b64decode, embedded), strict=True)) if embedded else {}
+
+
+def _text_differences(report: Path, name: str, needed: bytes) -> list[str]:
     try:
-        names_drawn = [each.name for each in all_exhibits if (report / f"{each.name}.png").exists()]
-        pictures = {name: read_bytes(regular_file(report, f"{name}.png")) for name in names_drawn}
-        for name, content in pages(run, all_exhibits, pictures).items():
-            lines, needed = read_bytes(regular_file(report, name)).split(b"\n"), content.split(b"\n")
-            if lines != needed:
-                pairs = enumerate(zip_longest(lines, needed), start=1)
-                number = next(number for number, (line, now) in pairs if line != now)
-                sentences.append(f"{report / name}: line {number} is not the one that the run makes")
+        pairs = zip_longest(read_bytes(regular_file(report, name)).split(b"\n"), needed.split(b"\n"))
     except (ValueError, OSError) as error:
-        sentences.append(str(error))
-    return sentences
+        return [str(error)]
+    number = next((number for number, (line, now) in enumerate(pairs, start=1) if line != now), None)
+    return [] if number is None else [f"{report / name}: line {number} is not the one that the run makes"]
 
 
 def _comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record without what another report of the same run may say otherwise."""
     compared = dict(record)
-    if isinstance(listed := record.get("figures"), list):
-        compared["figures"] = [name for name in listed if not str(name).endswith(".png")]
     if isinstance(hashes := record.get("files_sha256"), Mapping):
         compared["files_sha256"] = {name: sha256 for name, sha256 in hashes.items() if name != names.FEATURES}
     return compared

@@ -1,48 +1,25 @@
-"""What each of the eleven figures holds: the numbers of a run beside the original's, and a caption."""
+"""What each figure holds: the eleven of the original, with the numbers of a run, and three on its test scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from in4310repro import deviations
-from in4310repro.config import OptimizerSetting
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
-from in4310repro.metrics import ClassMetrics, class_metrics
+from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
+from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, extremes, source_of
 from in4310repro.report.original import has_its_classes, original
+from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import FeatureMaps, HistoryRow, ImageSetFeatures, RunMetrics
+from in4310repro.runs.records import FeatureMaps, HistoryRow, ImageSetFeatures
 from in4310repro.runs.selection import best_epoch
 from in4310repro.scores import top_and_bottom
 
 RANKED = ("glacier", "mountain", "sea")
-ABSENT = "-"
 ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # what the embedded sets stand in for
-
-
-@dataclass(frozen=True, kw_only=True)
-class FigureTable:
-    """A heading and rows of text."""
-
-    heading: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exhibit:
-    """One figure: its number in the original, a title, a caption, its numbers, and a table of them."""
-
-    number: int
-    title: str
-    caption: str
-    numbers: Mapping[str, Any]  # what its JSON file holds, and its picture shows
-    table: FigureTable
-
-    @property
-    def name(self) -> str:
-        """File name without its ending."""
-        return f"figure{self.number:02d}"
+# Of the first eigenvalue: what rounding leaves of a zero would stretch a logarithmic axis by ten decades.
+SMALLEST_DRAWN = 1e-10
 
 
 def exhibits(run: FinishedRun) -> list[Exhibit]:
@@ -53,129 +30,99 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
     """
     if run.features is None:
         raise ValueError(f"{run.folder} has no measured feature maps; `in4310repro report` measures them")
-    metrics, selected = run.metrics, run.metrics["setting"]
-    validation = [
-        _validation_exhibit(number, setting, run.histories[setting.name], run.classes)
-        for number, setting in enumerate(run.config.settings[:3], start=1)
-    ]
+    selected, settings = run.metrics["setting"], enumerate(run.config.settings[:3], start=1)
     all_exhibits = [
-        *validation,
-        _test_exhibit(metrics),
+        *(validation_exhibit(run, number, setting) for number, setting in settings),
+        test_exhibit(run),
         _loss_exhibit(run.histories[selected], selected),
         _accuracy_exhibit(run.histories, selected),
         _ranking_exhibit(run),
         _sparsity_exhibit(run.features, original()["non_positive_percent"] if has_its_classes(run.classes) else {}),
         *(_spectrum_exhibit(number, images, run.features) for number, images in enumerate(run.features["sets"], 9)),
+        confusion_exhibit(run),
+        curves_exhibit(run),
+        calibration_exhibit(run),
     ]
     if has_its_classes(run.classes):
-        all_exhibits = [replace(each, caption=f"{each.caption}{_remark(each)}") for each in all_exhibits]
+        drawn = not run.config.data
+        all_exhibits = [replace(each, caption=(*each.caption, _remark(each, drawn=drawn))) for each in all_exhibits]
     label = deviations.label(run.config.protocol)
     return [replace(each, numbers={"label": label, **each.numbers}) if label else each for each in all_exhibits]
 
 
-def _remark(exhibit: Exhibit) -> str:
+def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
     """What the original shows in the same place, as a sentence after a caption."""
     name = exhibit.numbers.get("name")
     if name in ABSENT_SETS:
         return f" The original's figure {exhibit.number} shows {ABSENT_SETS[name]}; the two cannot be compared."
     if exhibit.number in (10, 11):
         return f" Images of {name}, as in the original's figure {exhibit.number}; it prints no numbers."
+    if "original" in exhibit.numbers:
+        chosen = f"; it chose {original()['chosen']}" if exhibit.number == TEST else ""
+        comparable = ", of photographs and not comparable with drawn scenes" if drawn else ""
+        return f" Diamonds are what the original prints{comparable}{chosen}."
     return {
-        4: f" The original chose {original()['chosen']}.",
         5: " The original draws its curves and prints no numbers.",
         6: " The original draws the curve of its chosen setting and prints no numbers.",
         7: " The original shows pictures without numbers.",
         9: " The original draws its spectra and prints no numbers.",
-    }.get(exhibit.number, "")
-
-
-def _validation_exhibit(
-    number: int, setting: OptimizerSetting, rows: Sequence[HistoryRow], classes: Sequence[str]
-) -> Exhibit:
-    best = best_epoch(rows)
-    # By its optimizer, which is what the original compares; the setting's name is free.
-    printed = original()["settings"][setting.optimizer.lower()]
-    return _class_exhibit(
-        number,
-        f"Setting {setting.name}: class accuracy and average precision on validation",
-        f"Weights of epoch {best['epoch']} of {len(rows)}, the best by mean class accuracy on validation.",
-        classes,
-        best,
-        printed,
-    )
-
-
-def _test_exhibit(metrics: RunMetrics) -> Exhibit:
-    images = sum(metrics["supports"]["test"].values())
-    caption = f"{images} images that took no part in training or selection, measured once."
-    if unseen := metrics.get("unseen"):
-        caption = (
-            f"{images} images on which the network was trained and selected as well. On the {unseen['images']} images "
-            f"that it never read: mean class accuracy {unseen['mean_class_accuracy']:.4f}, mAP "
-            f"{unseen['mean_average_precision']:.4f}."
-        )
-    return _class_exhibit(
-        4,
-        f"The selected setting, {metrics['setting']}, on the test set",
-        caption,
-        metrics["classes"],
-        metrics,
-        original()["settings"]["test"],
-    )
-
-
-def _class_exhibit(
-    number: int,
-    title: str,
-    caption: str,
-    classes: Sequence[str],
-    ours: ClassMetrics,
-    printed: ClassMetrics,
-) -> Exhibit:
-    numbers = {"classes": list(classes), "ours": class_metrics(ours)}
-    columns, heading = [[*classes, "mean"], *_columns(ours)], ["class", "accuracy", "AP"]
-    # The original's six values belong to six named classes; beside other classes they would mean nothing.
-    if has_its_classes(classes):
-        numbers["original"] = class_metrics(printed)
-        columns += _columns(printed)
-        heading = ["class", "accuracy, ours", "AP, ours", "accuracy, original", "AP, original"]
-    table = FigureTable(heading=tuple(heading), rows=tuple(zip(*columns, strict=True)))
-    return Exhibit(number=number, title=title, caption=caption, numbers=numbers, table=table)
-
-
-def _columns(values: ClassMetrics) -> tuple[list[str], list[str]]:
-    """Accuracies, and average precisions, of each class and their mean, as text."""
-    accuracy = [*values["class_accuracy"], values["mean_class_accuracy"]]
-    precision = [*values["average_precision"], values["mean_average_precision"]]
-    return [f"{value:.4f}" for value in accuracy], [f"{value:.4f}" for value in precision]
+    }.get(exhibit.number, " The original has no such figure.")
 
 
 def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
-    numbers = {name: [row[name] for row in rows] for name in ("epoch", "train_loss", "val_loss")}
+    names = ("epoch", "train_loss", "val_loss")
+    numbers = {name: [row[name] for row in rows] for name in names}
+    source, places = source_of(5, numbers), range(len(rows))
+    best = min(places, key=lambda place: rows[place]["val_loss"])
+    finding: Sentence = (
+        "The validation loss is lowest, ",
+        source.at("val_loss", best, form=".2f"),
+        ", after epoch ",
+        source.at("epoch", best, form="d"),
+        f" of {len(rows)}; the training loss goes from ",
+        source.at("train_loss", 0, form=".2f"),
+        " to ",
+        source.at("train_loss", len(rows) - 1, form=".2f"),
+    )
     return Exhibit(
         number=5,
         title=f"Loss of the selected setting, {setting}",
-        caption="Mean cross-entropy per image. The training loss is taken while the weights move and on augmented "
-        "images, the validation loss after each epoch.",
+        caption=("Mean cross-entropy per image. The training loss is taken while the weights move and on augmented "
+                 "images, the validation loss after each epoch.",),
         numbers=numbers,
+        findings=(finding,),
         table=FigureTable(
             heading=("epoch", "training", "validation"),
-            rows=tuple((str(row["epoch"]), f"{row['train_loss']:.4f}", f"{row['val_loss']:.4f}") for row in rows),
+            rows=tuple(
+                (str(rows[place]["epoch"]), source.at("train_loss", place), source.at("val_loss", place))
+                for place in places
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: str) -> Exhibit:
     curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
-    epochs = [row["epoch"] for row in histories[selected]]
+    numbers = {
+        "epoch": [row["epoch"] for row in histories[selected]],
+        "mean_class_accuracy": curves,
+        "selected": selected,
+    }
+    source, finding = source_of(6, numbers), list[Cell]()
+    for name, rows in histories.items():
+        best = best_epoch(rows)["epoch"]
+        finding += [f"{'; ' if finding else ''}{name} reaches ",
+                    source.at("mean_class_accuracy", name, best - 1, form="share"), f" after epoch {best}"]  # fmt: skip
     rows = tuple(
-        (str(epoch), *(f"{curve[position]:.4f}" for curve in curves.values())) for position, epoch in enumerate(epochs)
+        (str(epoch), *(source.at("mean_class_accuracy", name, place) for name in curves))
+        for place, epoch in enumerate(numbers["epoch"])
     )
     return Exhibit(
         number=6,
         title="Mean class accuracy on validation after each epoch",
-        caption=f"All settings; {selected} was selected by the highest value of any epoch.",
-        numbers={"epoch": epochs, "mean_class_accuracy": curves, "selected": selected},
+        caption=(f"All settings; {selected} was selected by the highest value of any epoch.",),
+        numbers=numbers,
+        findings=(tuple(finding),),
         table=FigureTable(heading=("epoch", *curves), rows=rows),
     )
 
@@ -184,17 +131,25 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
     scores, classes = run.scores, run.classes
     ranked = [name for name in RANKED if name in classes] or classes[:3]
     numbers = {name: top_and_bottom(scores, classes.index(name)) for name in ranked}
+    held = {"classes": classes, "ranked": numbers}
+    source = source_of(7, held)
     rows = tuple(
-        (name, side, str(place), f"{image['score']:.6f}", classes[image["label"]], image["path"])
+        (name, side, str(place + 1), source.at("ranked", name, side, place, "score", form=".6f"),
+         classes[image["label"]], image["path"])
         for name, sides in numbers.items()
         for side, images in sides.items()
-        for place, image in enumerate(images, start=1)
-    )
+        for place, image in enumerate(images)
+    )  # fmt: skip
+    right = [
+        f"{sum(classes[image['label']] == name for image in sides['top'])} of {len(sides['top'])} for {name}"
+        for name, sides in numbers.items()
+    ]
     return Exhibit(
         number=7,
         title=f"Test images with the highest and lowest scores of {', '.join(ranked)}",
-        caption="Softmax score of the class named at the left, and the true class of each image.",
-        numbers={"classes": classes, "ranked": numbers},
+        caption=("Softmax score of the class named at the left, and the true class of each image.",),
+        numbers=held,
+        findings=((f"Of the images with the highest scores of a class, those of that class are {', '.join(right)}",),),
         table=FigureTable(heading=("score of", "end", "place", "score", "true class", "image"), rows=rows),
     )
 
@@ -202,37 +157,91 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
 def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
     test = features["sets"][0]
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
-    rows = tuple(
-        (name, f"{value:.1f}", *([f"{printed[name]:.1f}" if name in printed else ABSENT] if printed else []))
-        for name, value in ours.items()
-    )
+    numbers = {"images": test["images"], "ours": ours, "original": printed}
+    source = source_of(8, numbers)
+
+    def row(name: str) -> tuple[Cell, ...]:
+        theirs = source.at("original", name, form=".1f") if name in printed else ABSENT
+        return (name, source.at("ours", name, form=".1f"), *([theirs] if printed else []))
+
     return Exhibit(
         number=8,
         title="Sparsity, the percentage of values that are not positive",
-        caption=f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
-        f"{features['network']}, in eval mode.",
-        numbers={"images": test["images"], "ours": ours, "original": printed},
-        table=FigureTable(heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=rows),
-    )
+        caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
+                 f"{features['network']}, in eval mode.",),
+        numbers=numbers,
+        findings=(extremes(list(ours), source, "ours", form=".1f", unit=" %"),),
+        table=FigureTable(
+            heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
+        ),
+    )  # fmt: skip
 
 
 def _spectrum_exhibit(number: int, images: ImageSetFeatures, features: FeatureMaps) -> Exhibit:
     modules = {name: module["eigenvalues"] for name, module in images["modules"].items()}
-    length = max(map(len, modules.values()))
-    rows = tuple(
-        (str(place + 1), *(f"{values[place]:.4e}" if place < len(values) else ABSENT for values in modules.values()))
-        for place in range(length)
-    )
     name = "the run's own test images" if number == 9 else images["name"]
+    numbers = {"name": name, "images": images["images"], "eigenvalues": modules}
+    source = source_of(number, numbers)
+    rows = tuple(
+        (str(place + 1), *(source.at("eigenvalues", name, place, form=".4e") if place < len(values) else ABSENT
+                           for name, values in modules.items()))
+        for place in range(max(map(len, modules.values())))
+    )  # fmt: skip
     return Exhibit(
         number=number,
         title=f"Largest eigenvalues of the feature covariance: {name}",
-        caption=f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
-        f"{_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode. "
-        f"{_stand_in(images['name'])}",
-        numbers={"name": name, "images": images["images"], "eigenvalues": modules},
+        caption=(
+            f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
+            f"{_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode.",
+            *(_places_left_out(modules)),
+            _stand_in(images["name"]),
+        ),
+        numbers=numbers,
+        findings=(_steepest(modules, number, numbers),),
         table=FigureTable(heading=("place", *modules), rows=rows),
     )
+
+
+def _steepest(modules: Mapping[str, Sequence[float]], number: int, numbers: Mapping[str, object]) -> Sentence:
+    source = source_of(number, numbers)
+    largest = max(modules, key=lambda name: modules[name][0])
+    steepest = min(modules, key=lambda name: modules[name][-1] / modules[name][0] if modules[name][0] else 1)
+    return (
+        f"{largest} has the largest eigenvalue, ",
+        source.at("eigenvalues", largest, 0, form=".3g"),
+        f"; {steepest} falls most, from ",
+        source.at("eigenvalues", steepest, 0, form=".3g"),
+        " to ",
+        source.at("eigenvalues", steepest, len(modules[steepest]) - 1, form=".2g"),
+    )
+
+
+def drawn_places(values: Sequence[float]) -> list[int]:
+    """The places, from 0, whose eigenvalues are large enough to be drawn."""
+    return [place for place, value in enumerate(values) if value > SMALLEST_DRAWN * values[0]]
+
+
+def _places_left_out(modules: Mapping[str, Sequence[float]]) -> Sentence:
+    """Which places a curve lacks, as a sentence."""
+    left_out = {
+        name: [str(place + 1) for place in range(len(values)) if place not in drawn_places(values)]
+        for name, values in modules.items()
+    }
+    listed = [
+        f"{'place' if len(places) == 1 else 'places'} {_span(places)} of {name}"
+        for name, places in left_out.items()
+        if places
+    ]
+    if not listed:
+        return ()
+    return (
+        f" Not drawn, though in the table: {', '.join(listed)}, below {SMALLEST_DRAWN:g} of the first, where rounding "
+        "takes part.",
+    )
+
+
+def _span(places: Sequence[str]) -> str:
+    return places[0] if len(places) == 1 else f"{places[0]} to {places[-1]}"
 
 
 def _pooled(images: ImageSetFeatures) -> str:

@@ -1,13 +1,10 @@
-"""Numbers to pictures: each function draws what an exhibit's JSON file holds, and computes nothing."""
+"""Numbers to pictures by Matplotlib, for the page on the published protocol and for `features`; nothing is computed."""
 
 from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import cycle
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import numpy as np
@@ -15,151 +12,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
-from numpy.typing import NDArray
 
-from in4310repro.data.images import decode
 from in4310repro.text import escape, visible
 
 OURS, ORIGINAL, WRONG = "#1f6f8b", "#c9b28f", "#b3261e"
 LINES = ("#1f6f8b", "#d1783c", "#5b8c5a", "#8a5a9e", "#444444")
-PIXELS = 96  # of an image in figure 7
 LONGEST_NAME = 24  # letters that are drawn of it
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """An image that figure 7 may show: its file, and the sha256 that the bytes must have."""
-
-    file: Path
-    sha256: str
-
-
-def draw(number: int, numbers: Mapping[str, Any], photographs: Mapping[str, Photograph]) -> Figure:
-    """The figure with this number in the original; figure 7 finds its images, by path, in `photographs`.
-
-    A label in the numbers, of a protocol with deviations from the assignment, stands above it.
-    """
-    figure = ranking(numbers, photographs) if number == 7 else _of_numbers(number, numbers)
-    if "label" in numbers:
-        figure.suptitle(numbers["label"], color=WRONG, fontsize=10, wrap=True)
-    return figure
-
-
-def _of_numbers(number: int, numbers: Mapping[str, Any]) -> Figure:
-    drawn: Callable[[Mapping[str, Any]], Figure] = {
-        5: losses,
-        6: accuracies,
-        8: sparsity,
-        9: spectra,
-        10: spectra,
-        11: spectra,
-    }.get(number, class_metrics)
-    return drawn(numbers)
-
-
-def class_metrics(numbers: Mapping[str, Any]) -> Figure:
-    """Two panels of bars, ours and the original's, for each class and the mean."""
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    _bars(left, numbers, "class_accuracy", "mean_class_accuracy", "class accuracy")
-    _bars(right, numbers, "average_precision", "mean_average_precision", "average precision")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
-    return figure
-
-
-def _bars(axes: Axes, numbers: Mapping[str, Any], each: str, mean: str, title: str) -> None:
-    names = [*map(drawn_name, numbers["classes"]), "mean"]
-    width = 0.4 if "original" in numbers else 0.7
-    for shift, who, colour in ((0, "ours", OURS), (1, "original", ORIGINAL)):
-        if who in numbers:
-            values = [*numbers[who][each], numbers[who][mean]]
-            places = [place + shift * width for place in range(len(names))]
-            axes.bar(places, values, width, color=colour, label=who)
-    centre = width / 2 if "original" in numbers else 0
-    axes.set_xticks([place + centre for place in range(len(names))], names, rotation=30, ha="right")
-    axes.set_ylim(0, 1)
-    axes.set_title(title, loc="left", fontsize=11)
-    _plain(axes)
-
-
-def losses(numbers: Mapping[str, Any]) -> Figure:
-    """Training and validation loss over the epochs."""
-    figure, axes = _single("cross-entropy per image", "epoch")
-    for colour, (name, label) in zip(LINES, (("train_loss", "training"), ("val_loss", "validation")), strict=False):
-        axes.plot(numbers["epoch"], numbers[name], "o-", color=colour, label=label, markersize=4)
-    axes.set_ylim(bottom=0)
-    return _finished(figure, axes, numbers["epoch"])
-
-
-def accuracies(numbers: Mapping[str, Any]) -> Figure:
-    """Mean class accuracy of every setting over the epochs; the selected one is drawn bold."""
-    figure, axes = _single("mean class accuracy", "epoch")
-    for colour, (name, values) in zip(cycle(LINES), numbers["mean_class_accuracy"].items(), strict=False):
-        width = 2.5 if name == numbers["selected"] else 1.2
-        axes.plot(numbers["epoch"], values, "o-", color=colour, label=drawn_name(name), linewidth=width, markersize=4)
-    axes.set_ylim(0, 1)
-    return _finished(figure, axes, numbers["epoch"])
-
-
-def ranking(numbers: Mapping[str, Any], photographs: Mapping[str, Photograph]) -> Figure:
-    """Rows of ten images: the top and the bottom of each ranked class.
-
-    Raises:
-        ValueError: an image is none of the photographs, is not there, or has other bytes than its sha256 says.
-    """
-    rows = [(name, side, images) for name, sides in numbers["ranked"].items() for side, images in sides.items()]
-    columns = max(len(images) for _, _, images in rows)
-    classes = [drawn_name(name, 16) for name in numbers["classes"]]
-    # Names that are wider than an image would leave no room for it.
-    width = max(1.15, 0.12 * max(map(len, classes)))
-    figure = Figure(figsize=(width * columns + 0.6, 1.5 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes_row, (name, side, images) in zip(grid, rows, strict=True):
-        axes_row[0].set_ylabel(f"{drawn_name(name, 16)}\n{side}", fontsize=9)
-        for axes, image in zip(axes_row, images, strict=False):
-            axes.imshow(_pixels(photographs, image["path"]))
-            score = image["score"]
-            axes.set_title(f"{score:.2f}" if score >= 0.01 else f"{score:.0e}", fontsize=8, pad=2)
-            right = numbers["classes"][image["label"]] == name
-            axes.set_xlabel(classes[image["label"]], fontsize=8, labelpad=1, color="black" if right else WRONG)
-        for axes in axes_row:
-            axes.set_xticks([])
-            axes.set_yticks([])
-    return figure
-
-
-def _pixels(photographs: Mapping[str, Photograph], path: str) -> NDArray[np.uint8]:
-    if path not in photographs:
-        raise ValueError(f"image {path} is not in the split of the run; figure 7 shows no other")
-    return decode(photographs[path].file, PIXELS, photographs[path].sha256)
-
-
-def sparsity(numbers: Mapping[str, Any]) -> Figure:
-    """Percent of values that are not positive, for each module."""
-    figure, axes = _single("values <= 0, %", "")
-    names = list(numbers["ours"])
-    axes.bar(range(len(names)), list(numbers["ours"].values()), 0.4, color=OURS, label="ours")
-    printed = [(place, numbers["original"][name]) for place, name in enumerate(names) if name in numbers["original"]]
-    if printed:
-        axes.bar([p + 0.4 for p, _ in printed], [v for _, v in printed], 0.4, color=ORIGINAL, label="original")
-        axes.legend(frameon=False, ncols=2, loc="upper left")
-    centre = 0.2 if printed else 0
-    axes.set_xticks([place + centre for place in range(len(names))], [drawn_name(name) for name in names])
-    axes.set_ylim(0, 100)
-    return figure
-
-
-def spectra(numbers: Mapping[str, Any]) -> Figure:
-    """Eigenvalues of the five modules in decreasing order, on a logarithmic axis."""
-    figure, axes = _single("eigenvalue", "place")
-    for colour, (name, values) in zip(cycle(LINES), numbers["eigenvalues"].items(), strict=False):
-        # A logarithmic axis has no zero, and what rounding leaves of one would stretch it by ten decades.
-        shown = [(place, value) for place, value in enumerate(values, start=1) if value > 1e-10 * values[0]]
-        places, eigenvalues = [place for place, _ in shown], [value for _, value in shown]
-        axes.semilogy(places, eigenvalues, "o-", color=colour, label=drawn_name(name), markersize=4)
-    longest = max(map(len, numbers["eigenvalues"].values()))
-    return _finished(figure, axes, range(1, longest + 1))
 
 
 class AccuracyBars(TypedDict):
@@ -302,14 +160,6 @@ def _single(vertical: str, horizontal: str) -> tuple[Figure, Axes]:
     axes.set_xlabel(horizontal)
     _plain(axes)
     return figure, axes
-
-
-def _finished(figure: Figure, axes: Axes, ticks: Any) -> Figure:
-    axes.set_xticks(list(ticks))
-    legend = axes.legend(frameon=False)
-    # A legend that is higher than the figure would leave no room for the axes.
-    figure.set_figheight(max(figure.get_figheight(), 0.22 * len(legend.get_texts()) + 1))
-    return figure
 
 
 def _plain(axes: Axes) -> None:

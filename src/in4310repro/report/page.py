@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
-
-import jinja2
 
 from in4310repro import config as configuration
 from in4310repro import deviations
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.presets import command_line_options, publishable
-from in4310repro.report import figures
+from in4310repro.report import charts, svg
+from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.conditions import differences_from_original
-from in4310repro.report.exhibits import Exhibit, exhibits
-from in4310repro.report.figures import Photograph
+from in4310repro.report.exhibit import RECORD, Cell, Exhibit, plain, source_of
+from in4310repro.report.exhibits import exhibits
+from in4310repro.report.html import of_html
 from in4310repro.report.original import has_its_classes, original
+from in4310repro.report.photographs import RANKING, Photograph, photographs_of, ranking
+from in4310repro.report.render import asset, render
+from in4310repro.report.score_exhibits import CONFUSION
+from in4310repro.report.tiers import tiers
+from in4310repro.report.verdict import selection_and_test, verdict
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import RunMetrics
-from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
 from in4310repro.verification.claims import by_what_shows_them, claimed, proven
 
-RECORD, PAGES = "run.json", ("report.md", "index.html")
-FIGURE = re.compile(r"figure[0-9][0-9]\.(png|json)")
-RANKING = 7  # the figure that shows photographs
+PAGES = ("report.md", "index.html")
+FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wrote PNG files
+GROUPS = {
+    "On the test set": (4, 12, 13, 14, 7),
+    "How the network was selected": (1, 2, 3, 5, 6),
+    "What its feature maps say": (8, 9, 10, 11),
+}
 
 
 class RunRecord(TypedDict):
@@ -49,14 +56,14 @@ class ReportRecord(RunRecord):
 
 
 def write(run: FinishedRun, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
-    """Writes `report.md`, `index.html`, a PNG and a JSON file for each figure, and `run.json`; returns the two pages.
+    """Writes `report.md`, `index.html`, a JSON file and mostly an SVG file a figure, and `run.json`; returns the pages.
 
     Args:
         run: with its feature maps measured.
         folder: where the report goes; figures that an earlier report wrote and this one lacks are removed.
         data: where the run's images are now, if they moved.
-        photographs: draw the images of figure 7. Without them it is a table alone, so that the folder can be published
-            where the images may not.
+        photographs: show images in figures 7 and 12. Without them these are tables alone, so that the folder can be
+            published where the images may not.
 
     Raises:
         ValueError: the feature maps are not measured, or an image is missing.
@@ -64,16 +71,11 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     all_exhibits = exhibits(run)
     root = image_root(run.config, data)
     # What stands in the split, and nothing else, may be embedded.
-    photographs_by_path = {entry.path: Photograph(root / entry.path, entry.sha256) for entry in run.split.parts["test"]}
-    pictures = {
-        exhibit.name: figures.png(figures.draw(exhibit.number, exhibit.numbers, photographs_by_path))
-        for exhibit in all_exhibits
-        if photographs or exhibit.number != RANKING
-    }
-    files = {f"{name}.png": picture for name, picture in pictures.items()}
+    by_path = {entry.path: Photograph(root / entry.path, entry.sha256) for entry in run.split.parts["test"]}
+    pictures = photographs_of(all_exhibits, by_path) if photographs else {}
+    files = drawings(all_exhibits, pictures)
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
-    run_record = report_record(run, sorted(files))
-    files[RECORD] = json_bytes(run_record)
+    files[RECORD] = json_bytes(report_record(run, sorted(files)))
     files |= pages(run, all_exhibits, pictures)
     _remove_earlier_figures(folder, set(files))
     for name, content in files.items():
@@ -90,17 +92,40 @@ def may_write(run: FinishedRun, folder: Path) -> bool:
         return True
 
 
-def pages(run: FinishedRun, all_exhibits: list[Exhibit], pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+def drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The SVG files of a report, by name.
+
+    Args:
+        all_exhibits: of the run.
+        photographs: JPEG files by path; without any, figure 7 has no picture.
+    """
+    files = {}
+    for exhibit in all_exhibits:
+        shown = charts.panels(exhibit.number, exhibit.numbers)
+        if exhibit.number == RANKING and photographs:
+            shown = [ranking(exhibit.numbers, photographs)]
+        if shown:
+            alternative = f"{exhibit.title}. {'. '.join(map(plain, exhibit.findings))}."
+            label = str(exhibit.numbers.get("label", ""))
+            files[f"{exhibit.name}.svg"] = svg.file(shown, alternative, asset("chart.css"), label).encode()
+    return files
+
+
+def pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
     """Both pages of a run, by file name.
 
     Args:
         run: finished.
         all_exhibits: of the run.
-        pictures: PNG files of those exhibits that are drawn, by the exhibit's name.
+        photographs: JPEG files by path; none where no images are shown.
     """
-    context = _context(run, record(run), all_exhibits) | {"drawn": set(pictures)}
-    embedded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
-    return {name: render(f"{name}.jinja", context | {"pictures": embedded}).encode() for name in PAGES}
+    context = _context(run, record(run), all_exhibits)
+    tables = {CONFUSION} if photographs else {CONFUSION, RANKING}
+    context["drawn"] = {exhibit.name for exhibit in all_exhibits if exhibit.number not in tables}
+    return {
+        "report.md": render("report.md.jinja", context).encode(),
+        "index.html": render("index.html.jinja", context | of_html(run, all_exhibits, photographs)).encode(),
+    }
 
 
 def _remove_earlier_figures(folder: Path, written: set[str]) -> None:
@@ -148,8 +173,9 @@ def report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:
     return ReportRecord(**record(run), manifest_sha256=run.files.manifest_sha256(), figures=figure_files)
 
 
-def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit]) -> dict[str, object]:
+def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exhibit]) -> dict[str, object]:
     comparable = has_its_classes(run.classes)
+    by_number = {exhibit.number: exhibit for exhibit in all_exhibits}
     return {
         "config": run.config,
         "command": run_record["command"],
@@ -158,39 +184,33 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: list[Exhibit
         "original": original(),
         "comparable": comparable,
         "title": "Scenes in six classes: the report, made again" if comparable else _title(run),
-        "exhibits": all_exhibits,
+        "groups": {
+            heading: [by_number[number] for number in numbers if number in by_number]
+            for heading, numbers in GROUPS.items()
+        },
+        "headline": _headline(by_number[TEST]),
+        "verdict": verdict(run, all_exhibits),
+        "selection_and_test": selection_and_test(run),
+        "plain": plain,
+        "tiers": list(tiers(run).values())[: None if comparable else -1],
         "conditions": differences_from_original(run.config, run.metrics),
         "fingerprint": run.fingerprint,
-        "test_images": sum(run.metrics["supports"]["test"].values()),
         "proven": proven(run),
         "claimed": by_what_shows_them(claimed(run)),
         "manifest_sha256": run.files.manifest_sha256(),
     }
 
 
-def render(template: str, context: Mapping[str, object]) -> str:
-    """A page whose values are text, of HTML or of Markdown; a name that the context lacks is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("in4310repro.report"),
-        autoescape=jinja2.select_autoescape(["html.jinja"]),
-        finalize=_visible_in_html if template.endswith(".html.jinja") else _as_markdown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"cells": cells, "code": code, "verbatim": verbatim, "rule": _rule}
-    return environment.get_template(template).render(context)
+def _headline(test: Exhibit) -> list[tuple[str, Cell, Cell]]:
+    """The three numbers of the test set that are read first, each with its interval."""
+    source = source_of(TEST, test.numbers)
 
+    def row(name: str, *keys: str) -> tuple[str, Cell, Cell]:
+        known = keys[-1] in test.numbers["intervals"]
+        return name, source.at(*keys), source.at("intervals", keys[-1], form=".3f") if known else ""
 
-def _visible_in_html(value: object) -> object:
-    return visible(value) if isinstance(value, str) else value
-
-
-def _as_markdown(value: object) -> Markdown:
-    return value if isinstance(value, Markdown) else markdown(str(value))
-
-
-def _rule(columns: int) -> Markdown:
-    """What stands below the heading of a Markdown table, after its first bar."""
-    return Markdown(" --- |" * columns)
+    return [
+        row("mean class accuracy", "ours", "mean_class_accuracy"),
+        row("mean average precision", "ours", "mean_average_precision"),
+        row("accuracy over all images", "accuracy"),
+    ]

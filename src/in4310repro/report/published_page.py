@@ -32,6 +32,7 @@ from in4310repro.report.published_numbers import (
     refuse_incomparable,
     summarize,
 )
+from in4310repro.report.render import render
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.text import publishable_place
 
@@ -100,7 +101,7 @@ def write_page(
     files = {f"published/{name}.png": figures.png(figure) for name, figure in drawn.items()}
     files["published/numbers.json"] = json_bytes(numbers)
     context = _context(numbers, bars, ablations, reports) | {"audit": printed_audit}
-    files["published.md"] = page.render("published.md.jinja", context).encode()
+    files["published.md"] = render("published.md.jinja", context).encode()
     return [write_file(reports / name, content) for name, content in files.items()]
 
 

@@ -1,0 +1,142 @@
+"""Figures 1 to 4: accuracy and average precision of each class, with their intervals, beside the original's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from in4310repro.config import OptimizerSetting
+from in4310repro.deviations import Deviation
+from in4310repro.metrics import ClassMetrics, class_metrics
+from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, extremes, source_of
+from in4310repro.report.original import has_its_classes, original
+from in4310repro.report.uncertainty import bootstrap, wilson
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import best_epoch
+
+TEST = 4
+
+
+def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting) -> Exhibit:
+    """The best epoch of a setting on validation, in figure 1, 2 or 3."""
+    rows = run.histories[setting.name]
+    best = best_epoch(rows)
+    numbers = _numbers(run, "validation", best)
+    # By its optimizer, which is what the original compares; the setting's name is free.
+    numbers |= _original(run, setting.optimizer.lower())
+    return _exhibit(
+        number,
+        f"Setting {setting.name}: class accuracy and average precision on validation",
+        (f"Weights of epoch {best['epoch']} of {len(rows)}, the best by mean class accuracy on validation. Bars are "
+         "95 % Wilson intervals.",),
+        numbers,
+    )  # fmt: skip
+
+
+def test_exhibit(run: FinishedRun) -> Exhibit:
+    """The selected network on the test set."""
+    metrics, supports = run.metrics, run.metrics["supports"]["test"]
+    numbers = _numbers(run, "test", metrics)
+    accuracies = zip(metrics["class_accuracy"], numbers["images"], strict=True)
+    correct, images = sum(round(share * count) for share, count in accuracies), sum(numbers["images"])
+    numbers["accuracy"] = correct / images
+    numbers["intervals"]["accuracy"] = wilson(correct, images)
+    drawn = bootstrap(run.scores, run.config.seed)
+    numbers["bootstrap"] = {"seed": drawn["seed"], "draws": drawn["draws"]}
+    numbers["intervals"]["mean_class_accuracy"] = drawn["mean_class_accuracy"]
+    # The run keeps no logits, which that protocol ranks.
+    if Deviation.AP_FROM_LOGITS not in run.config.protocol:
+        numbers["intervals"]["average_precision"] = drawn["average_precision"]
+        numbers["intervals"]["mean_average_precision"] = drawn["mean_average_precision"]
+    numbers |= _original(run, "test")
+    intervals: Sentence = (
+        " Bars are 95 % intervals: Wilson's for accuracies; for average precisions and means over classes those of a "
+        f"bootstrap of the test images, stratified by class, {drawn['draws']} draws from seed {drawn['seed']}. They "
+        "say how far other images of this kind would move the results, not how far another training would.",
+    )
+    title = f"The selected setting, {metrics['setting']}, on the test set"
+    return _exhibit(TEST, title, (*_test_caption(run, sum(supports.values())), *intervals), numbers)
+
+
+def _test_caption(run: FinishedRun, images: int) -> Sentence:
+    record = Source(RECORD, {"metrics": run.metrics})
+    if "unseen" in run.metrics:
+        return (
+            f"{images} images on which the network was trained and selected as well. On the ",
+            record.at("metrics", "unseen", "images", form="d"),
+            " images that it never read: mean class accuracy ",
+            record.at("metrics", "unseen", "mean_class_accuracy"),
+            ", mAP ",
+            record.at("metrics", "unseen", "mean_average_precision"),
+            ".",
+        )
+    return (f"{images} images that took no part in training or selection, measured once.",)
+
+
+def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
+    """What each of the four files holds."""
+    images = [run.metrics["supports"][part][name] for name in run.classes]
+    return {
+        "classes": list(run.classes),
+        "images": images,
+        "ours": class_metrics(ours),
+        "intervals": {
+            "class_accuracy": [
+                wilson(round(share * count), count) for share, count in zip(ours["class_accuracy"], images, strict=True)
+            ]
+        },
+        "chance": {
+            "class_accuracy": 1 / len(images),
+            "average_precision": [count / sum(images) for count in images],
+        },
+    }
+
+
+def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
+    """The original's six values belong to six named classes; beside other classes they would mean nothing."""
+    return {"original": class_metrics(original()["settings"][key])} if has_its_classes(run.classes) else {}
+
+
+def _exhibit(number: int, title: str, caption: Sentence, numbers: dict[str, Any]) -> Exhibit:
+    source, names = source_of(number, numbers), numbers["classes"]
+    return Exhibit(
+        number=number,
+        title=title,
+        caption=(*caption, " The dashed line is chance."),
+        numbers=numbers,
+        findings=tuple(extremes(names, source, "ours", key) for key in ("class_accuracy", "average_precision")),
+        table=_table(source, numbers),
+    )
+
+
+def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
+    columns = [(who, key) for who in ("ours", "original") if who in numbers for key in METRICS]
+    suffix = {"ours": ", ours", "original": ", original"} if "original" in numbers else {"ours": ""}
+    heading, ranges = ["class", "images"], numbers["intervals"]
+    for who, key in columns:
+        heading += [f"{METRICS[key]}{suffix[who]}"] + ([f"95 % of {METRICS[key]}"] if _has(ranges, who, key) else [])
+    rows: list[tuple[Cell, ...]] = []
+    for place, name in enumerate(numbers["classes"]):
+        row: list[Cell] = [name, source.at("images", place, form="d")]
+        for who, key in columns:
+            row.append(source.at(who, key, place))
+            row += [source.at("intervals", key, place, form=".3f")] if _has(ranges, who, key) else []
+        rows.append(tuple(row))
+    mean: list[Cell] = ["mean", ""]
+    for who, key in columns:
+        mean.append(source.at(who, f"mean_{key}"))
+        known = f"mean_{key}" in ranges
+        mean += [source.at("intervals", f"mean_{key}", form=".3f") if known else ""] if _has(ranges, who, key) else []
+    rows.append(tuple(mean))
+    if "accuracy" in numbers:
+        overall = ["overall", "", source.at("accuracy"), source.at("intervals", "accuracy", form=".3f")]
+        rows.append((*overall, *[""] * (len(heading) - len(overall))))
+    return FigureTable(heading=tuple(heading), rows=tuple(rows), totals=len(rows) - len(numbers["classes"]))
+
+
+METRICS = {"class_accuracy": "accuracy", "average_precision": "AP"}
+
+
+def _has(ranges: Mapping[str, Sequence[Any]], who: str, key: str) -> bool:
+    """Whether a column of intervals stands beside these values."""
+    return who == "ours" and key in ranges

@@ -1,0 +1,86 @@
+"""What the HTML page has beside the Markdown page: links of numbers, drawings, photographs, style and script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+from in4310repro.report import charts, svg
+from in4310repro.report.exhibit import Cell, Exhibit, Number, Sentence, plain, source_of
+from in4310repro.report.photographs import SHOWN, cells
+from in4310repro.report.render import asset
+from in4310repro.report.score_exhibits import CURVES
+from in4310repro.report.tiers import tier_of
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.text import visible
+
+
+def of_html(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, Any]:
+    """Values of the template `index.html.jinja` that `report.md.jinja` does not need.
+
+    Args:
+        run: finished.
+        all_exhibits: of the run.
+        photographs: JPEG files by path.
+    """
+    link, script = _linking(run), asset("page.js")
+    drawn = {exhibit.number: charts.panels(exhibit.number, exhibit.numbers) for exhibit in all_exhibits}
+    return {
+        "link": link,
+        "say": lambda sentence: Markup("").join(map(link, sentence)),
+        "score": _score,
+        "panels": {
+            exhibit.number: [
+                svg.drawing(panel, f"{panel.title}: {plain(finding)}")
+                for panel, finding in zip(drawn[exhibit.number], _findings(exhibit), strict=False)
+            ]
+            for exhibit in all_exhibits
+        },
+        "titles": {number: [panel.title for panel in panels] for number, panels in drawn.items()},
+        "photographs": {path: base64.b64encode(picture).decode() for path, picture in photographs.items()},
+        "cells_of": _cells_of,
+        "shown": SHOWN,
+        "styles": Markup(asset("chart.css") + asset("page.css")),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _findings(exhibit: Exhibit) -> list[Sentence]:
+    """One for each panel: of many classes only some have a curve."""
+    if exhibit.number == CURVES:
+        return [exhibit.findings[place] for place in charts.curves_drawn(exhibit.numbers)]
+    return list(exhibit.findings)
+
+
+def _cells_of(exhibit: Exhibit) -> list[dict[str, Any]]:
+    """The cells of a confusion matrix, each with its count."""
+    source = source_of(exhibit.number, exhibit.numbers)
+    return [
+        {**cell, "count": source.at("confusion_matrix", cell["true"], cell["predicted"], form="d")}
+        for cell in cells(exhibit.numbers)
+    ]
+
+
+def _linking(run: FinishedRun) -> Callable[[Cell], Markup]:
+    """A function that makes a link of a number, and leaves text."""
+    tier_for = tier_of(run)
+
+    def link(cell: Cell) -> Markup:
+        if not isinstance(cell, Number):
+            return escape(visible(cell))
+        tier = tier_for(cell)
+        title = f"{cell.file} {cell.pointer}: {tier.name}, tolerance {tier.tolerance}"
+        address = f"{cell.file}#{quote(cell.pointer, errors='surrogatepass')}"
+        return Markup('<a class="n" href="{}" title="{}">{}</a>').format(address, visible(title), cell.text)
+
+    return link
+
+
+def _score(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.0e}"

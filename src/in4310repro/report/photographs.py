@@ -1,0 +1,91 @@
+"""The photographs that a page shows: which, and as what bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from PIL import Image
+
+from in4310repro.data.images import decode
+from in4310repro.report.exhibit import Exhibit
+from in4310repro.report.score_exhibits import CONFUSION
+from in4310repro.report.svg import Panel, element, join, label, shortened
+
+RANKING = 7  # the figure that shows photographs
+PIXELS, QUALITY = 96, 80
+CELL = 76  # of a photograph with its gap, in the drawing
+LISTED, SHOWN = 100, 10  # images of a cell that are named, and of a wrong one that are shown
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image that a page may show: its file, and the sha256 that the bytes must have."""
+
+    file: Path
+    sha256: str
+
+
+def photographs_of(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, Photograph]) -> dict[str, bytes]:
+    """The photographs of a page as JPEG files, by path.
+
+    Raises:
+        ValueError: an image is none of the photographs, is not there, or has other bytes than its sha256 says.
+    """
+    return {path: jpeg(photographs, path) for path in dict.fromkeys(paths_shown(all_exhibits))}
+
+
+def paths_shown(all_exhibits: Iterable[Exhibit]) -> list[str]:
+    """The paths of the photographs on a page, in its order; one that is shown twice stands there twice."""
+    numbers = {exhibit.number: exhibit.numbers for exhibit in all_exhibits}
+    wrong = [cell["images"][:SHOWN] for cell in cells(numbers[CONFUSION]) if cell["wrong"]]
+    ranked = [images for sides in numbers[RANKING]["ranked"].values() for images in sides.values()]
+    return [image["path"] for images in wrong + ranked for image in images]
+
+
+def cells(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cells of a confusion matrix that have images, the wrong ones first."""
+    places = [
+        (true, predicted) for true in range(len(numbers["classes"])) for predicted in range(len(numbers["classes"]))
+    ]
+    listed = []
+    for true, predicted in sorted(places, key=lambda place: (place[0] == place[1], *place)):
+        names = [numbers["classes"][place] for place in (true, predicted)]
+        if images := numbers["images"][names[0]].get(names[1], []):
+            listed.append({"true": true, "predicted": predicted, "names": names, "wrong": true != predicted,
+                           "images": images[:LISTED], "more": len(images[LISTED:])})  # fmt: skip
+    return listed
+
+
+def ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -> Panel:
+    """Rows of ten images: the top and the bottom of each ranked class, with their scores and true classes."""
+    parts, y, wide = list[Markup](), 0.0, 0
+    for name, sides in numbers["ranked"].items():
+        for side, images in sides.items():
+            parts.append(label(0, y + 15, f"{shortened(name, 24)}, {side}", "title"))
+            wide = max(wide, len(images) * CELL)
+            for column, image in enumerate(images):
+                x, true = column * float(CELL), numbers["classes"][image["label"]]
+                address = "data:image/jpeg;base64," + base64.b64encode(photographs[image["path"]]).decode()
+                parts += [
+                    element("image", href=address, x=x, y=y + 24, width=CELL - 8, height=CELL - 8),
+                    label(x, y + 24 + CELL + 6, f"{image['score']:.2g}", "value"),
+                    label(x, y + 24 + CELL + 21, shortened(true, 9), "" if true == name else "warning"),
+                ]
+            y += CELL + 62
+    return Panel("Ranking", y, join(parts), wide)
+
+
+def jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
+    """A photograph as a small JPEG file; raises as `photographs_of`."""
+    if path not in photographs:
+        raise ValueError(f"image {path} is not in the split of the run; a page shows no other")
+    buffer = io.BytesIO()
+    pixels = decode(photographs[path].file, PIXELS, photographs[path].sha256)
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=QUALITY, subsampling=0)
+    return buffer.getvalue()

@@ -1,0 +1,182 @@
+"""Figures 12 to 14, of the test scores: the confusion matrix, precision-recall curves, and calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from in4310repro import metrics
+from in4310repro.deviations import Deviation
+from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, source_of
+from in4310repro.report.uncertainty import precision_recall_curve, wilson
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.scores import Scores
+
+CONFUSION, CURVES, CALIBRATION = 12, 13, 14
+
+
+def confusion_exhibit(run: FinishedRun) -> Exhibit:
+    """True classes by predicted ones, with the images of every cell, the surest first."""
+    classes, details = run.classes, run.scores.details()
+    numbers = {
+        "classes": classes,
+        "confusion_matrix": details["confusion_matrix"],
+        "precision": details["precision"],
+        "f1": details["f1"],
+        "images": _images_by_cell(run.scores, classes),
+    }
+    source, places = source_of(CONFUSION, numbers), range(len(classes))
+    rows = tuple(
+        (
+            classes[true],
+            *(source.at("confusion_matrix", true, predicted, form="d") for predicted in places),
+            *(source.at(key, true) if details[key][true] is not None else "-" for key in ("precision", "f1")),
+        )
+        for true in places
+    )
+    return Exhibit(
+        number=CONFUSION,
+        title="Confusion matrix of the test set",
+        caption=("A row for each true class, a column for each predicted one. Precision is the share of a column that "
+                 "is right, F1 its harmonic mean with the class accuracy. A number opens the list of its images.",),
+        numbers=numbers,
+        findings=(_commonest_mistake(source, classes, details["confusion_matrix"]),),
+        table=FigureTable(heading=("true class", *classes, "precision", "F1"), rows=rows),
+    )  # fmt: skip
+
+
+def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """True class -> predicted class -> its images with the score of the predicted class; no empty lists."""
+    predicted = scores.softmax.argmax(axis=1)
+    top = scores.softmax.max(axis=1)
+    cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
+    for image in np.lexsort((np.array(scores.paths), -top)):
+        listed = cells[classes[scores.labels[image]]].setdefault(classes[predicted[image]], [])
+        listed.append({"path": scores.paths[image], "score": float(top[image])})
+    return cells
+
+
+def _commonest_mistake(source: Source, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Sentence:
+    places = range(len(classes))
+    right, images = sum(matrix[place][place] for place in places), sum(map(sum, matrix))
+    count, true, predicted = max(((matrix[t][p], -t, -p) for t in places for p in places if t != p), default=(0, 0, 0))
+    start = f"{right} of {images} images lie on the diagonal"
+    if not count:
+        return (start,)
+    return (
+        f"{start}; the most frequent mistake is {classes[-true]} taken for {classes[-predicted]}, ",
+        source.at("confusion_matrix", -true, -predicted, form="d"),
+        " times" if count > 1 else " time",
+    )
+
+
+def curves_exhibit(run: FinishedRun) -> Exhibit:
+    """Precision over recall of each class."""
+    classes, supports = run.classes, run.metrics["supports"]["test"]
+    images = sum(supports.values())
+    numbers = {
+        "classes": classes,
+        "average_precision": run.metrics["average_precision"],
+        "chance": [supports[name] / images for name in classes],
+        "curves": {name: precision_recall_curve(run.scores, label) for label, name in enumerate(classes)},
+    }
+    source = source_of(CURVES, numbers)
+    caption = "The area below the steps is the average precision. Chance, dashed, is the share of the class."
+    if Deviation.AP_FROM_LOGITS in run.config.protocol:
+        caption = "The steps rank softmax scores; this protocol's average precision ranks logits, which are not kept."
+    rows = tuple(
+        (name, source.at("average_precision", label), source.at("chance", label), *_first_fall(source, name))
+        for label, name in enumerate(classes)
+    )
+    return Exhibit(
+        number=CURVES,
+        title="Precision and recall of each class on the test set",
+        caption=(caption,),
+        numbers=numbers,
+        findings=tuple(_curve_finding(source, name, label) for label, name in enumerate(classes)),
+        table=FigureTable(heading=("class", "AP", "chance", "recall without an error", "precision at full recall"),
+                          rows=rows),
+    )  # fmt: skip
+
+
+def _first_fall(source: Source, name: str) -> tuple[Cell, Cell]:
+    """The highest recall at a precision of 1, and the precision at a recall of 1."""
+    curve = source.values["curves"][name]
+    pure = [place for place, precision in enumerate(curve["precision"]) if precision == 1]
+    last = len(curve["precision"]) - 1
+    first: Cell = source.at("curves", name, "recall", pure[-1]) if pure else "0"
+    return first, source.at("curves", name, "precision", last)
+
+
+def _curve_finding(source: Source, name: str, label: int) -> Sentence:
+    recall, precision = _first_fall(source, name)
+    return (f"{name} has an average precision of ", source.at("average_precision", label, form=".3f"),
+            "; its precision is 1 up to a recall of ", recall, " and ", precision, " at full recall")  # fmt: skip
+
+
+def calibration_exhibit(run: FinishedRun) -> Exhibit:
+    """How often the network is right, beside how sure it is."""
+    labels, softmax = torch.from_numpy(run.scores.labels), torch.from_numpy(run.scores.softmax)
+    bins = metrics.calibration_bins(labels, softmax)
+    error = run.scores.details()["expected_calibration_error"]
+    with_intervals: list[dict[str, Any]] = [
+        {**each, "accuracy": each["correct"] / each["images"], "interval": wilson(each["correct"], each["images"])}
+        if each["images"]
+        else {**each, "accuracy": None, "interval": None}
+        for each in bins
+    ]
+    numbers: dict[str, Any] = {
+        "expected_calibration_error": error,
+        "mean_top_score": math.fsum(softmax.double().amax(dim=1).tolist()) / len(labels),
+        "accuracy": sum(each["correct"] for each in bins) / len(labels),
+        "bins": with_intervals,
+    }
+    source = source_of(CALIBRATION, numbers)
+    return Exhibit(
+        number=CALIBRATION,
+        title="Reliability of the scores on the test set",
+        caption=("Test images in 15 equal bins of their top score; the share of right ones with its 95 % Wilson "
+                 "interval, over the mean top score. On the dashed line a score is the share that is right. The "
+                 "expected calibration error is the mean distance from it, weighted by images (Guo et al., 2017).",),
+        numbers=numbers,
+        findings=_calibration_findings(source, numbers),
+        table=FigureTable(
+            heading=("top score above", "up to", "images", "right", "share right", "95 %", "mean top score"),
+            rows=tuple(_bin_row(source, place) for place, each in enumerate(bins) if each["images"]),
+        ),
+    )  # fmt: skip
+
+
+def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
+    return (
+        *(source.at("bins", place, key, form=".4f") for key in ("lower", "upper")),
+        *(source.at("bins", place, key, form="d") for key in ("images", "correct")),
+        source.at("bins", place, "accuracy"),
+        source.at("bins", place, "interval", form=".3f"),
+        source.at("bins", place, "mean_score"),
+    )
+
+
+def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
+    over = numbers["mean_top_score"] > numbers["accuracy"]
+    fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
+    first: Sentence = (
+        "the expected calibration error is ",
+        source.at("expected_calibration_error", form=".3f"),
+        f"; the network is too {'sure' if over else 'unsure'}: its mean top score is ",
+        source.at("mean_top_score", form="share"),
+        ", and ",
+        source.at("accuracy", form="share"),
+        " of the images are right",
+    )
+    return first, (
+        source.at("bins", fullest, "images", form="d"),
+        f" of {sum(each['images'] for each in numbers['bins'])} images have a top score above ",
+        source.at("bins", fullest, "lower", form="share"),
+        " and up to ",
+        source.at("bins", fullest, "upper", form="share"),
+    )

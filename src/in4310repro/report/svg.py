@@ -1,0 +1,189 @@
+"""Small charts as SVG: text stays text, colours are those of the page, light and dark.
+
+Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` says how its classes look.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from in4310repro.text import visible
+
+WIDTH, TITLE, LEGEND_LINE = 330, 24, 19
+LETTER = 7.5  # mean width, at the font size of a chart
+MARGIN, GAP = 12, 30
+NAMESPACE = "http://www.w3.org/2000/svg"
+MARKS = 5  # styles of series: a colour and a sign
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing: what its title says, its height, and its elements."""
+
+    title: str
+    height: float
+    body: Markup
+    width: int = WIDTH
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From the values of an axis to pixels."""
+
+    pixel: Callable[[float], float]
+    ticks: Sequence[tuple[float, str]]
+
+
+def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iterable[tuple[float, str]]) -> Scale:
+    """A scale on which equal differences are equally long."""
+    (low, high), (start, end) = domain, pixels
+    return Scale(lambda value: start + (value - low) / (high - low) * (end - start), list(ticks))
+
+
+def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
+    """An element; an underscore at the end of an attribute's name is left out, one inside becomes a hyphen."""
+    written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
+    return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
+
+
+@functools.cache
+def _name(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
+
+
+def _value(value: object) -> str:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else escape(visible(str(value)))
+
+
+def join(parts: Iterable[Markup]) -> Markup:
+    """Elements one after the other."""
+    return Markup("".join(parts))  # noqa: S704
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
+    """A straight line."""
+    return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
+
+
+def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
+    """A text, from its left end, its middle or its right end."""
+    return element("text", visible(text), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
+
+
+def mark(x: float, y: float, style: int) -> Markup:
+    """A point of a series: each of five styles has a sign of its own, which needs no colour."""
+    x, y, number = float(x), float(y), style % MARKS
+    if number == 0:
+        return element("circle", cx=x, cy=y, r=3.2, class_="m0")
+    sign = {
+        1: f"M{x - 3.2:.1f} {y - 3.2:.1f}h6.4v6.4h-6.4z",
+        2: f"M{x:.1f} {y - 4.2:.1f}l4.2 7.4h-8.4z",
+        3: f"M{x:.1f} {y - 4.4:.1f}l4.4 4.4l-4.4 4.4l-4.4 -4.4z",
+        4: f"M{x:.1f} {y + 4.2:.1f}l4.2 -7.4h-8.4z",
+    }[number]
+    return element("path", d=sign, class_=f"m{number}")
+
+
+def path(points: Iterable[tuple[float, float]], class_: str) -> Markup:
+    """Straight lines from point to point."""
+    return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), class_=class_)
+
+
+def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tuple[str, str]) -> Markup:
+    """Grid and ticks of both axes; the vertical axis is named above, the horizontal one below."""
+    right = float(WIDTH - 8)
+    parts = [label(0, top - 14, titles[1], "quiet"), label(right, bottom + 33, titles[0], "quiet", "end")]
+    for value, text in y.ticks:
+        height = y.pixel(value)
+        parts += [line(left, height, right, height, "grid"), label(left - 6, height + 4, text, "tick", "end")]
+    for value, text in x.ticks:
+        place = x.pixel(value)
+        parts += [line(place, bottom, place, bottom + 4, "axis"), label(place, bottom + 17, text, "tick", "middle")]
+    return join([*parts, line(left, bottom, right, bottom, "axis")])
+
+
+def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
+    """Signs and names of series in as many lines as they need, and the height of these."""
+    parts, x, y = [], 0.0, top
+    for style, name in enumerate(names):
+        length = 30 + width_of(name)
+        if x and x + length - 15 > WIDTH:
+            x, y = 0.0, y + LEGEND_LINE
+        parts += [mark(x + 6, y - 4, style), label(x + 15, y, name)]
+        x += length
+    return join(parts), y - top + LEGEND_LINE
+
+
+def width_of(text: str) -> float:
+    """About how wide a text is drawn, pixels."""
+    return LETTER * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name that can be seen, its middle left out where it is too wide."""
+    name = visible(name)
+    if width_of(name) <= LETTER * longest:
+        return name
+    end = name[-5:]
+    start = ""
+    for letter in name:
+        if width_of(f"{start}{letter}{end}") > LETTER * (longest - 1):
+            break
+        start += letter
+    return f"{start}\N{HORIZONTAL ELLIPSIS}{end}"
+
+
+def drawing(panel: Panel, alternative: str) -> Markup:
+    """A panel as an element of a page."""
+    return element(
+        "svg",
+        panel.body,
+        class_="chart",
+        viewBox=f"0 0 {WIDTH} {panel.height:.0f}",
+        role="img",
+        aria_label=alternative,
+    )
+
+
+def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "") -> str:
+    """Panels as a file of their own, at most two beside each other, with a heading above them.
+
+    Args:
+        panels: at least one.
+        alternative: what the file says to those who do not see it.
+        style: of its classes.
+        heading: a warning, in as many lines as it needs.
+    """
+    columns, width = min(len(panels), 2), max(panel.width for panel in panels)
+    wide = 2 * MARGIN + columns * width + (columns - 1) * GAP
+    lines = _wrapped(heading, int((wide - 2 * MARGIN) / LETTER))
+    parts = [label(MARGIN, 22 + 18 * number, text, "warning") for number, text in enumerate(lines)]
+    top = MARGIN + 18 * len(lines)
+    for start in range(0, len(panels), columns):
+        row = panels[start : start + columns]
+        parts += [
+            element("svg", each.body, x=MARGIN + place * (width + GAP), y=top, width=width, height=each.height)
+            for place, each in enumerate(row)
+        ]
+        top += math.ceil(max(panel.height for panel in row)) + MARGIN
+    paper = element("rect", width="100%", height="100%", class_="paper")
+    # Styles are text of the package; a browser reads them as they are.
+    body = join([element("style", Markup(style)), paper, *parts])  # noqa: S704
+    size = {"width": wide, "height": top, "viewBox": f"0 0 {wide} {top}"}
+    return f"{element('svg', body, xmlns=NAMESPACE, class_='chart', **size, role='img', aria_label=alternative)}\n"
+
+
+def _wrapped(text: str, longest: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + len(word) < longest:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,77 @@
+"""How firmly each number of a report is held: its tier, its tolerance, and what compares it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from in4310repro.report.exhibit import Number
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import best_epoch
+from in4310repro.verification.features import SHARE_TOLERANCE, SPECTRUM_TOLERANCE
+from in4310repro.verification.records import LOSS_TOLERANCE
+from in4310repro.verification.scores import SCORE_TOLERANCE
+
+VERIFY, REPLAY = "verify", "verify --replay, for the epochs that it trains again"
+AT_HAND = "verify, where images and first weights are at hand"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A line of the table of numbers."""
+
+    numbers: str
+    places: str
+    name: str
+    tolerance: str
+    compared_by: str
+
+
+def tiers(run: FinishedRun) -> dict[str, Tier]:
+    """The tiers of a run's numbers, by a short name.
+
+    Portable arithmetic has one result; native arithmetic repeats within a numeric class, and elsewhere comes close.
+    """
+    portable = run.fingerprint["numerics"] == "portable"
+
+    def bits(elsewhere: str) -> str:
+        return "0" if portable else f"0 in numeric class {run.fingerprint['numeric_class']}; elsewhere {elsewhere}"
+
+    spectrum = SPECTRUM_TOLERANCE[run.features["precision"] if run.features else "exact"]
+    scores = bits(f"scores {SCORE_TOLERANCE:g}")
+    return {
+        "exact": Tier("counts of images", "figures 1 to 4 /images, 12 /confusion_matrix, 14 /bins", "exact",
+                      "0" if portable else "0 where no prediction changes", VERIFY),
+        "test": Tier("test metrics, and what follows from the test scores: intervals, ranking, curves, calibration",
+                     "figures 4, 7, 12, 13, 14", "bitwise", scores, VERIFY),
+        "validation": Tier("validation metrics and loss of each setting's best epoch, intervals of these",
+                           "figures 1 to 3; 5 and 6 at that epoch", "bitwise",
+                           bits(f"losses {LOSS_TOLERANCE:g} of their size"), VERIFY),
+        "claimed": Tier("training losses; validation metrics and losses of other epochs",
+                        "figure 5 /train_loss; 5 /val_loss and 6 at other epochs", "claimed", "not compared", REPLAY),
+        "shares": Tier("shares of values that are not positive", "figure 8 /ours", "bitwise",
+                       bits(f"{SHARE_TOLERANCE:g}"), AT_HAND),
+        "numerical": Tier("eigenvalues, whose last bits are LAPACK's", "figures 9 to 11 /eigenvalues", "numerical",
+                          f"{spectrum:g} of the largest", AT_HAND),
+        "printed": Tier("the original's", "figures 1 to 4 and 8 /original", "as printed", "not compared",
+                        "its report, by reading"),
+    }  # fmt: skip
+
+
+def tier_of(run: FinishedRun) -> Callable[[Number], Tier]:
+    """A function from a number of a report to its tier."""
+    known = tiers(run)
+    best = {name: best_epoch(rows)["epoch"] - 1 for name, rows in run.histories.items()}
+
+    def tier(number: Number) -> Tier:
+        if number.file == "figure06.json":
+            return known["validation" if number.keys[2] == best[str(number.keys[1])] else "claimed"]
+        if number.keys[0] == "val_loss":
+            return known["validation" if number.keys[1] == best[run.metrics["setting"]] else "claimed"]
+        by_key = {"original": "printed", "images": "exact", "epoch": "exact", "confusion_matrix": "exact",
+                  "train_loss": "claimed", "eigenvalues": "numerical"}  # fmt: skip
+        by_file = {**{f"figure0{place}.json": "validation" for place in (1, 2, 3)}, "figure08.json": "shares"}
+        counted = number.keys[-1] in ("images", "correct")
+        return known["exact" if counted else by_key.get(str(number.keys[0]), by_file.get(number.file, "test"))]
+
+    return tier

@@ -1,0 +1,129 @@
+"""How far a test result would move with other test images: Wilson intervals, and a stratified bootstrap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typing_extensions import TypedDict
+
+from in4310repro.metrics import thresholds
+from in4310repro.randomness import generator_for
+from in4310repro.scores import Scores
+
+Interval = list[float]  # lower and upper end, 95 %
+
+LEVEL, DRAWS = 0.95, 1000
+NORMAL_QUANTILE = 1.959963984540054  # of 0.975; a literal, whose bits are no library's
+AT_ONCE = 100  # draws in one array
+
+
+class Bootstrap(TypedDict):
+    """95 % intervals of a stratified bootstrap; lists in the order of the classes."""
+
+    seed: int
+    draws: int
+    average_precision: list[Interval]
+    mean_class_accuracy: Interval
+    mean_average_precision: Interval
+
+
+def wilson(correct: int, images: int) -> Interval:
+    """The 95 % score interval of a share, by Wilson (1927): (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
+
+    Examples:
+        >>> [round(end, 4) for end in wilson(25, 30)]
+        [0.6644, 0.9266]
+    """
+    share, square = correct / images, NORMAL_QUANTILE**2 / images
+    half = NORMAL_QUANTILE * math.sqrt((share * (1 - share) + square / 4) / images)
+    # Rounding leaves 1e-17 of the ends that are 0 and 1.
+    lower = 0.0 if correct == 0 else (share + square / 2 - half) / (1 + square)
+    upper = 1.0 if correct == images else (share + square / 2 + half) / (1 + square)
+    return [lower, upper]
+
+
+def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> Bootstrap:
+    """Percentile intervals over test sets that are drawn again, with replacement, as many images of each class.
+
+    In each draw every image has a number of copies; metrics are those of `metrics`, with copies as images. An
+    interval leaves out the lowest and the highest 2.5 % of the draws. Integers are drawn, sums are rounded once: the
+    bits are the same on every platform.
+
+    Args:
+        scores: of a test set in which every class has an image.
+        seed: of the draws, which depend on it and on nothing else.
+        draws: test sets.
+    """
+    copies = _copies(scores.labels, scores.softmax.shape[1], seed, draws)
+    right = scores.softmax.argmax(axis=1) == scores.labels
+    classes = range(scores.softmax.shape[1])
+    accuracy, precision = [], []
+    for label in classes:
+        of_class = scores.labels == label
+        accuracy.append((copies[:, of_class & right].sum(axis=1) / int(of_class.sum())).tolist())
+        precision.append(_average_precisions(of_class, scores.softmax[:, label], copies))
+    return {
+        "seed": seed,
+        "draws": draws,
+        "average_precision": [_middle(values) for values in precision],
+        "mean_class_accuracy": _middle([math.fsum(values) / len(values) for values in zip(*accuracy, strict=True)]),
+        "mean_average_precision": _middle([math.fsum(values) / len(values) for values in zip(*precision, strict=True)]),
+    }
+
+
+def _copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.int64]:
+    """How often each image is in each draw."""
+    generator = generator_for(seed, "bootstrap of the test set")
+    copies = np.zeros((draws, len(labels)), np.int64)
+    for label in range(classes):
+        images = np.flatnonzero(labels == label)
+        chosen = images[generator.integers(len(images), size=(draws, len(images)))]
+        np.add.at(copies, (np.arange(draws)[:, None], chosen), 1)
+    return copies
+
+
+def _average_precisions(
+    of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.int64]
+) -> list[float]:
+    """Of one class in each draw: sum over thresholds of added images x precision, over the images of the class."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    found: list[float] = []
+    for start in range(0, len(copies), AT_ONCE):
+        drawn = copies[start : start + AT_ONCE, order]
+        predicted = drawn.cumsum(axis=1)[:, last]
+        true_positives = (drawn * of_class[order]).cumsum(axis=1)[:, last]
+        added = np.diff(true_positives, axis=1, prepend=0)
+        # Thresholds without a drawn image of the class add nothing.
+        areas = np.where(added > 0, added * (true_positives / np.maximum(predicted, 1)), 0.0)
+        found += [math.fsum(row[row > 0].tolist()) / int(of_class.sum()) for row in areas]
+    return found
+
+
+def _middle(values: Sequence[float]) -> Interval:
+    """The ends of the draws without the lowest and the highest 2.5 %."""
+    ordered = sorted(values)
+    left_out = round(len(ordered) * (1 - LEVEL) / 2)
+    return [ordered[left_out], ordered[-1 - left_out]]
+
+
+class Curve(TypedDict):
+    """Precision and recall of one class at the scores where its recall rises, from the highest."""
+
+    recall: list[float]
+    precision: list[float]
+
+
+def precision_recall_curve(scores: Scores, label: int) -> Curve:
+    """The steps whose area is the average precision of a class: `sklearn.metrics.precision_recall_curve`.
+
+    Points at which the recall does not rise have no area and are left out.
+    """
+    of_class, softmax = torch.from_numpy(scores.labels == label), torch.from_numpy(scores.softmax[:, label])
+    added, true_positives, predicted = thresholds(of_class, softmax)
+    right, shown = true_positives[added > 0].double(), predicted[added > 0].double()
+    return {"recall": (right / right[-1]).tolist(), "precision": (right / shown).tolist()}

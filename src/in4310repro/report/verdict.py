@@ -1,0 +1,86 @@
+"""What a report says first, in words: what was asked, what came out, whether it repeats, what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from in4310repro.deviations import Deviation
+from in4310repro.report.class_exhibits import TEST
+from in4310repro.report.exhibit import Exhibit, Sentence, Source, extremes, source_of
+from in4310repro.report.original import has_its_classes
+from in4310repro.report.tiers import tiers
+from in4310repro.runs.finished import FinishedRun
+
+
+def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
+    """The answers, by their question; the last one only beside the original's classes."""
+    test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
+    source = source_of(TEST, test.numbers)
+    answers = {"Asked": _asked(run, source), "Came out": _came_out(run, source), "Repeats": _repeats(run)}
+    return answers | ({"Differs": _differs(run, source)} if has_its_classes(run.classes) else {})
+
+
+def selection_and_test(run: FinishedRun) -> tuple[str, str]:
+    """How the network was selected, and how it was tested, in a sentence each."""
+    training, validation, test = (sum(run.metrics["supports"][part].values()) for part in run.metrics["supports"])
+    settings, setting = len(run.config.settings), f"{run.metrics['setting']}, epoch {run.metrics['epoch']}"
+    choice = f"Of {settings} settings and {run.config.epochs} epochs each" if settings > 1 else "Of all epochs"
+    if Deviation.SHARED_SPLIT in run.config.protocol:
+        return (
+            f"{choice}, the one with the highest mean class accuracy on the {validation} images that it was trained "
+            f"on was selected: {setting}.",
+            "It was tested on these same images, so that the result says little about others.",
+        )
+    return (
+        f"{choice}, the one with the highest mean class accuracy on {validation} validation images, which are none of "
+        f"the {training} training images, was selected: {setting}.",
+        f"This one network was then measured once on {test} other images, and nothing was chosen by the result.",
+    )
+
+
+def _asked(run: FinishedRun, source: Source) -> Sentence:
+    if not has_its_classes(run.classes):
+        return (f"How well does {run.config.model} tell {len(run.classes)} classes apart, on images of them that it "
+                "has never seen?",)  # fmt: skip
+    images = "photographs" if run.config.data else "drawn scenes"
+    return (
+        "A report on image classification prints a mean class accuracy of ",
+        source.at("original", "mean_class_accuracy"),
+        f" for photographs of six kinds of scenes. What do networks reach on {images} when they are trained and tested "
+        f"{'with the deviations named above' if run.config.protocol else 'as its assignment says'}?",
+    )
+
+
+def _came_out(run: FinishedRun, source: Source) -> Sentence:
+    images = sum(source.values["images"])
+    return (
+        "A mean class accuracy of ",
+        source.at("ours", "mean_class_accuracy"),
+        f" on {images} test images (95 % ",
+        source.at("intervals", "mean_class_accuracy", form=".2f"),
+        "), where chance is ",
+        source.at("chance", "class_accuracy", form=".2f"),
+        "; ",
+        *extremes(run.classes, source, "ours", "class_accuracy"),
+        ".",
+    )
+
+
+def _repeats(run: FinishedRun) -> Sentence:
+    tolerance = tiers(run)["numerical"].tolerance
+    if run.fingerprint["numerics"] == "portable":
+        how = ("Yes, to the last bit: the command below gives these numbers on every x86-64 and arm64 processor, with "
+               f"any number of threads; eigenvalues within {tolerance}.")  # fmt: skip
+    else:
+        how = (f"On machines of numeric class {run.fingerprint['numeric_class']}, to the last bit; elsewhere nearly, "
+               "within the tolerances below.")  # fmt: skip
+    return (f"{how} This is one training, of seed {run.config.seed}: another seed makes another network.",)
+
+
+def _differs(run: FinishedRun, source: Source) -> Sentence:
+    printed = source.at("original", "mean_class_accuracy")
+    if not run.config.data:
+        return ("These scenes are drawn, the original's are photographs. The two are not comparable: which number is "
+                "higher says nothing. What else differs is listed below.",)  # fmt: skip
+    return ("The original's ", printed, " is of its own training, starting weights and images; what differs is listed "
+            "below, and the numbers compare only as far as that list allows.")  # fmt: skip

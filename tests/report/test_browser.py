@@ -1,0 +1,131 @@
+"""The page in a browser: what axe-core finds, what overflows, what can be read, sorted and opened."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.report import page
+from in4310repro.runs.finished import FinishedRun
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e '.[dev]'")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; apt-get install chromium"),
+]
+
+WIDTHS, SCHEMES = (320, 400, 1200), ("light", "dark")
+OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true; })"
+# Each text with the size that it is drawn at: a drawing scales its own.
+SIZES = """[...document.querySelectorAll('body *')].filter(each => [...each.childNodes].some(
+    node => node.nodeType === 3 && node.data.trim()) && each.getClientRects().length).map(each => [
+    parseFloat(getComputedStyle(each).fontSize) * (each.ownerSVGElement ? each.getScreenCTM().a : 1),
+    each.textContent.slice(0, 40)])"""
+# Of the texts in drawings, whose background axe cannot see.
+COLOURS = """[...new Set([...document.querySelectorAll('svg text')].map(each => getComputedStyle(each).fill))]"""
+
+
+@pytest.fixture(scope="module")
+def address(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    page.write(FinishedRun.open(finished_run), folder)
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        # In a container Chromium cannot start its sandbox.
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def opened(browser: Any, address: str, problems: list[str], request: pytest.FixtureRequest) -> Iterator[Any]:
+    width, scheme = getattr(request, "param", (1200, "light"))
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("requestfailed", lambda failed: problems.append(failed.url))
+    tab.goto(address)
+    yield tab
+    tab.close()
+
+
+def luminance(colour: str) -> float:
+    """Of sRGB, by WCAG 2.2."""
+    shares = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize(
+    "opened", [(width, scheme) for width in WIDTHS for scheme in SCHEMES], indirect=True, ids=lambda each: str(each)
+)
+def test_no_checker_finds_anything_nothing_overflows_and_every_text_can_be_read(
+    opened: Any, problems: list[str]
+) -> None:
+    opened.evaluate(OPEN_ALL)
+    violations = axe.Axe().run(opened, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+    assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert [(size, text) for size, text in opened.evaluate(SIZES) if size < 11] == []
+    paper = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert [fill for fill in opened.evaluate(COLOURS) if contrast(fill, paper) < 4.5] == []
+    assert problems == []
+
+
+def test_contrast_is_that_of_black_on_white_and_of_a_known_grey() -> None:
+    assert contrast("rgb(0, 0, 0)", "rgb(255, 255, 255)") == pytest.approx(21)
+    assert contrast("rgb(118, 118, 118)", "rgb(255, 255, 255)") == pytest.approx(4.54, abs=0.005)
+
+
+def test_a_heading_sorts_its_table_up_and_down_and_says_so(opened: Any) -> None:
+    opened.evaluate(OPEN_ALL)
+    table = opened.locator("#figure04 table.sortable")
+    button = table.get_by_role("button", name="AP, ours", exact=True)
+    values = "rows => rows.map(row => parseFloat(row.cells[4].textContent))"
+    for order in ("ascending", "descending"):
+        button.click()
+        assert table.locator(f"th[aria-sort={order}]").inner_text().startswith("AP, ours")
+        column = table.locator("tbody tr").evaluate_all(values)
+        assert column == sorted(column, reverse=order == "descending")
+    assert table.locator("tfoot th").all_inner_texts() == ["mean", "overall"]
+
+
+def test_a_number_of_the_matrix_opens_the_list_of_its_images(opened: Any, problems: list[str]) -> None:
+    number = opened.locator("table.matrix td a").first
+    target, count = number.get_attribute("href"), int(number.inner_text())
+    images = opened.locator(f"{target} + ul > li")
+    assert not images.first.is_visible()
+    number.click()
+    images.first.wait_for(state="visible", timeout=5000)
+    assert images.count() == count
+    assert problems == []
+
+
+@pytest.mark.parametrize("opened", [(1200, "dark")], indirect=True)
+def test_print_is_dark_on_light_also_where_the_screen_is_not(opened: Any) -> None:
+    ink = "getComputedStyle(document.body).color"
+    assert luminance(opened.evaluate(ink)) > 0.7
+    opened.emulate_media(media="print", color_scheme="dark")
+    assert luminance(opened.evaluate(ink)) < 0.05
+    assert opened.pdf()[:4] == b"%PDF"

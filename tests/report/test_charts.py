@@ -1,0 +1,90 @@
+"""Charts draw what an exhibit's numbers say, whatever classes, settings and modules are called."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from in4310repro.report import charts, svg
+from in4310repro.report.photographs import ranking
+from in4310repro.report.render import asset
+from in4310repro.text import visible
+from tests.report.test_figures import METRICS, NAMES, VALUES
+
+COUNT = len(NAMES)
+CURVE = {"recall": [0.5, 1.0], "precision": [1.0, 0.8]}
+CLASSES: dict[str, Any] = {
+    "classes": NAMES,
+    "ours": METRICS,
+    "intervals": {"class_accuracy": [[0.4, 0.6]] * COUNT, "accuracy": [0.45, 0.55]},
+    "chance": {"class_accuracy": 1 / COUNT, "average_precision": VALUES},
+    "accuracy": 0.5,
+}
+BIN = {"lower": 0.4, "upper": 0.6, "images": 3, "accuracy": 0.5, "mean_score": 0.5, "interval": [0.1, 0.9]}
+NUMBERS: dict[int, dict[str, Any]] = {
+    4: CLASSES,
+    5: {"epoch": [1], "train_loss": [0.0], "val_loss": [0.0]},
+    6: {"epoch": [1, 2], "mean_class_accuracy": {name: [0.5, 0.6] for name in NAMES}, "selected": NAMES[0]},
+    8: {"ours": dict.fromkeys(NAMES, 50.0), "original": {NAMES[0]: 40.0}},
+    9: {"eigenvalues": {name: [2.0, 1.0, 0.0] for name in NAMES}},
+    13: {"classes": NAMES, "average_precision": VALUES, "chance": VALUES, "curves": dict.fromkeys(NAMES, CURVE)},
+    14: {"expected_calibration_error": 0.0, "bins": [BIN, {**BIN, "images": 0, "interval": None}]},
+}
+
+
+def elements(panels: list[svg.Panel]) -> ElementTree.Element:
+    text = svg.file(panels, "what it shows <&>", asset("chart.css"), "DEVIATION: as <named>")
+    return ElementTree.fromstring(text)  # noqa: S314
+
+
+def texts(root: ElementTree.Element) -> list[str]:
+    return [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_name_is_text_that_can_be_seen(number: int) -> None:
+    drawn = texts(elements(charts.panels(number, NUMBERS[number])))
+    assert "DEVIATION: as <named>" in drawn
+    assert all(text.isprintable() for text in drawn)
+    if number in (4, 6, 8, 9):
+        longest = 24 if number in (6, 9) else charts.LONGEST_NAME
+        assert {svg.shortened(name, longest) for name in NAMES} <= set(drawn)
+
+
+def test_of_many_classes_the_curves_with_the_lowest_average_precision_are_drawn() -> None:
+    precision = [0.9, 0.1, *[0.5] * 12]
+    names = [f"c{place}" for place in range(14)]
+    numbers = {**NUMBERS[13], "classes": names, "average_precision": precision, "curves": dict.fromkeys(names, CURVE)}
+    assert charts.curves_drawn(numbers) == list(range(1, 13))
+    assert len(charts.panels(13, numbers)) == charts.MOST_CURVES
+
+
+def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
+    for name in ("sea", "layer4.1.conv1", "50 %", "$x$", "0123456789abcdef"):
+        assert svg.shortened(name, 16) == name
+    assert svg.shortened("0123456789" * 3, 16) == "0123456789\u202656789"
+    assert svg.shortened("\u6d77" * 60, 16) == "\u6d77" * 2 + "\u2026" + "\u6d77" * 5
+    assert svg.shortened("a\nb", 16) == visible("a\nb") == "a\\nb"
+
+
+def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> None:
+    numbers = {**CLASSES, "classes": ["sea"], "ours": {**METRICS, "class_accuracy": [0.3], "average_precision": [1.0]},
+               "intervals": {"class_accuracy": [[0.0, 0.5]]}}  # fmt: skip
+    del numbers["accuracy"]
+    root = elements(charts.panels(4, numbers)[:1])
+    by_class: dict[str, list[dict[str, str]]] = {}
+    for element in root.iter():
+        by_class.setdefault(element.get("class", ""), []).append(element.attrib)
+    ticks = {text.text: float(text.get("x", "")) for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    start, width = ticks["0"], ticks["1"] - ticks["0"]
+    (interval,) = by_class["range"]
+    places = [float(by_class["m0"][0]["cx"]), float(interval["x1"]), float(interval["x2"])]
+    assert places == pytest.approx([start + share * width for share in (0.3, 0.0, 0.5)], abs=0.11)
+
+
+def test_the_ranking_shows_its_photographs_scores_and_classes() -> None:
+    images = [{"path": f"{place}.png", "label": place, "score": 0.5} for place in range(COUNT)]
+    numbers = {"classes": NAMES, "ranked": {NAMES[0]: {"top": images[:12], "bottom": images[10:]}}}
+    root = elements([ranking(numbers, {image["path"]: b"\xff\xd8" for image in images})])
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == COUNT + 2
+    assert texts(root).count("0.5") == COUNT + 2
