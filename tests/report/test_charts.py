@@ -75,7 +75,7 @@ def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> No
     by_class: dict[str, list[dict[str, str]]] = {}
     for element in root.iter():
         by_class.setdefault(element.get("class", ""), []).append(element.attrib)
-    ticks = {text.text: float(text.get("x", "")) for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    ticks = {text.text or "": float(text.get("x", "")) for text in root.iter("{http://www.w3.org/2000/svg}text")}
     start, width = ticks["0"], ticks["1"] - ticks["0"]
     (interval,) = by_class["range"]
     places = [float(by_class["m0"][0]["cx"]), float(interval["x1"]), float(interval["x2"])]
@@ -87,4 +87,4 @@ def test_the_ranking_shows_its_photographs_scores_and_classes() -> None:
     numbers = {"classes": NAMES, "ranked": {NAMES[0]: {"top": images[:12], "bottom": images[10:]}}}
     root = elements([ranking(numbers, {image["path"]: b"\xff\xd8" for image in images})])
     assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == COUNT + 2
-    assert texts(root).count("0.5") == COUNT + 2
+    assert texts(root).count("0.50") == COUNT + 2

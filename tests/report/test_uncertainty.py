@@ -151,7 +151,7 @@ def test_the_figures_of_a_run_hold_these_numbers(finished_run: Path) -> None:
     test, drawn = exhibit_of_test(run).numbers, bootstrap(run.scores, run.config.seed)
     assert test["bootstrap"] == {"seed": run.config.seed, "draws": 1000}
     for key in ("average_precision", "mean_class_accuracy", "mean_average_precision"):
-        assert test["intervals"][key] == drawn[key]  # type: ignore[literal-required]
+        assert test["intervals"][key] == drawn[key]
     right = run.scores.softmax.argmax(axis=1) == run.scores.labels
     assert test["accuracy"] == right.mean()
     assert test["intervals"]["accuracy"] == wilson(int(right.sum()), len(right))

@@ -129,7 +129,7 @@ def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
         mean += [source.at("intervals", f"mean_{key}", form=".3f") if known else ""] if _has(ranges, who, key) else []
     rows.append(tuple(mean))
     if "accuracy" in numbers:
-        overall = ["overall", "", source.at("accuracy"), source.at("intervals", "accuracy", form=".3f")]
+        overall: list[Cell] = ["overall", "", source.at("accuracy"), source.at("intervals", "accuracy", form=".3f")]
         rows.append((*overall, *[""] * (len(heading) - len(overall))))
     return FigureTable(heading=tuple(heading), rows=tuple(rows), totals=len(rows) - len(numbers["classes"]))
 

@@ -70,8 +70,11 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
 
 
 def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
-    names = ("epoch", "train_loss", "val_loss")
-    numbers = {name: [row[name] for row in rows] for name in names}
+    numbers = {
+        "epoch": [row["epoch"] for row in rows],
+        "train_loss": [row["train_loss"] for row in rows],
+        "val_loss": [row["val_loss"] for row in rows],
+    }
     source, places = source_of(5, numbers), range(len(rows))
     best = min(places, key=lambda place: rows[place]["val_loss"])
     finding: Sentence = (
@@ -113,7 +116,7 @@ def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: s
         best = best_epoch(rows)["epoch"]
         finding += [f"{'; ' if finding else ''}{name} reaches ",
                     source.at("mean_class_accuracy", name, best - 1, form="share"), f" after epoch {best}"]  # fmt: skip
-    rows = tuple(
+    cells = tuple(
         (str(epoch), *(source.at("mean_class_accuracy", name, place) for name in curves))
         for place, epoch in enumerate(numbers["epoch"])
     )
@@ -123,7 +126,7 @@ def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: s
         caption=(f"All settings; {selected} was selected by the highest value of any epoch.",),
         numbers=numbers,
         findings=(tuple(finding),),
-        table=FigureTable(heading=("epoch", *curves), rows=rows),
+        table=FigureTable(heading=("epoch", *curves), rows=cells),
     )
 
 

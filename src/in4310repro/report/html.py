@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from in4310repro.report import charts, svg
 from in4310repro.report.exhibit import Cell, Exhibit, Number, Sentence, plain, source_of
-from in4310repro.report.photographs import SHOWN, cells
+from in4310repro.report.photographs import SHOWN, cells, score_text
 from in4310repro.report.render import asset
 from in4310repro.report.score_exhibits import CURVES
 from in4310repro.report.tiers import tier_of
@@ -33,7 +33,7 @@ def of_html(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapp
     return {
         "link": link,
         "say": lambda sentence: Markup("").join(map(link, sentence)),
-        "score": _score,
+        "score": score_text,
         "panels": {
             exhibit.number: [
                 svg.drawing(panel, f"{panel.title}: {plain(finding)}")
@@ -80,7 +80,3 @@ def _linking(run: FinishedRun) -> Callable[[Cell], Markup]:
         return Markup('<a class="n" href="{}" title="{}">{}</a>').format(address, visible(title), cell.text)
 
     return link
-
-
-def _score(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.01 else f"{value:.0e}"

@@ -74,11 +74,21 @@ def ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -> Pan
                 address = "data:image/jpeg;base64," + base64.b64encode(photographs[image["path"]]).decode()
                 parts += [
                     element("image", href=address, x=x, y=y + 24, width=CELL - 8, height=CELL - 8),
-                    label(x, y + 24 + CELL + 6, f"{image['score']:.2g}", "value"),
-                    label(x, y + 24 + CELL + 21, shortened(true, 9), "" if true == name else "warning"),
+                    label(x, y + 24 + CELL + 6, score_text(image["score"]), "value"),
+                    label(
+                        x,
+                        y + 24 + CELL + 21,
+                        shortened(true, 9),
+                        "" if (true == name) == (side == "top") else "warning",
+                    ),
                 ]
             y += CELL + 62
     return Panel("Ranking", y, join(parts), wide)
+
+
+def score_text(score: float) -> str:
+    """A score with two decimals, or its power of ten where these would be zeros."""
+    return f"{score:.2f}" if score >= 0.01 else f"{score:.0e}"
 
 
 def jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
