@@ -68,8 +68,8 @@ def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
 
 
 def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> None:
-    numbers = {**CLASSES, "classes": ["sea"], "ours": {**METRICS, "class_accuracy": [0.3], "average_precision": [1.0]},
-               "intervals": {"class_accuracy": [[0.0, 0.5]]}}  # fmt: skip
+    ours = {**METRICS, "class_accuracy": [0.3], "average_precision": [1.0]}
+    numbers = {**CLASSES, "classes": ["sea"], "ours": ours, "intervals": {"class_accuracy": [[0.0, 0.5]]}}
     del numbers["accuracy"]
     root = elements(charts.panels(4, numbers)[:1])
     by_class: dict[str, list[dict[str, str]]] = {}
@@ -83,8 +83,8 @@ def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> No
 
 
 def test_the_ranking_shows_its_photographs_scores_and_classes() -> None:
-    images = [{"path": f"{place}.png", "label": place, "score": 0.5} for place in range(COUNT)]
-    numbers = {"classes": NAMES, "ranked": {NAMES[0]: {"top": images[:12], "bottom": images[10:]}}}
+    images: list[dict[str, Any]] = [{"path": f"{place}.png", "label": place, "score": 0.5} for place in range(COUNT)]
+    numbers: dict[str, Any] = {"classes": NAMES, "ranked": {NAMES[0]: {"top": images[:12], "bottom": images[10:]}}}
     root = elements([ranking(numbers, {image["path"]: b"\xff\xd8" for image in images})])
     assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == COUNT + 2
     assert texts(root).count("0.50") == COUNT + 2

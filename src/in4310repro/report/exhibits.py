@@ -106,19 +106,16 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
 
 def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: str) -> Exhibit:
     curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
-    numbers = {
-        "epoch": [row["epoch"] for row in histories[selected]],
-        "mean_class_accuracy": curves,
-        "selected": selected,
-    }
+    epochs = [row["epoch"] for row in histories[selected]]
+    numbers = {"epoch": epochs, "mean_class_accuracy": curves, "selected": selected}
     source, finding = source_of(6, numbers), list[Cell]()
     for name, rows in histories.items():
         best = best_epoch(rows)["epoch"]
         finding += [f"{'; ' if finding else ''}{name} reaches ",
                     source.at("mean_class_accuracy", name, best - 1, form="share"), f" after epoch {best}"]  # fmt: skip
-    cells = tuple(
+    cells: tuple[tuple[Cell, ...], ...] = tuple(
         (str(epoch), *(source.at("mean_class_accuracy", name, place) for name in curves))
-        for place, epoch in enumerate(numbers["epoch"])
+        for place, epoch in enumerate(epochs)
     )
     return Exhibit(
         number=6,
