@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from in4310repro.report.class_exhibits import TITLES
 from in4310repro.report.exhibits import drawn_places
 from in4310repro.report.svg import (
     TITLE,
@@ -74,7 +75,7 @@ def _nothing(_numbers: Mapping[str, Any]) -> list[Panel]:
 def _class_metrics(numbers: Mapping[str, Any]) -> list[Panel]:
     """For each class a point with its interval, the original's as a hollow diamond, and chance."""
     drawn = []
-    for key, title in (("class_accuracy", "Class accuracy"), ("average_precision", "Average precision")):
+    for key, title in TITLES.items():
         names = [*numbers["classes"], "mean"]
         values = [*numbers["ours"][key], numbers["ours"][f"mean_{key}"]]
         known = numbers["intervals"]
@@ -116,7 +117,7 @@ def _rows(
             low, high = map(x.pixel, ends)
             parts += [line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))]
         if theirs and (printed := theirs[number]) is not None:
-            parts.append(element("path", d=f"M{x.pixel(printed):.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="original"))
+            parts.append(element("path", d=f"M{x.pixel(printed):.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed"))
         parts.append(mark(x.pixel(values[number]), y, 0))
         parts.append(label(WIDTH - 2, y + 4, _share(values[number]), "value", "end"))
     return Panel(title, bottom + 22, join(parts))
@@ -127,7 +128,7 @@ def _key(original: bool) -> Markup:
     if not original:
         return Markup("")
     start = WIDTH - 2 - width_of("as printed")
-    return element("path", d=f"M{start - 9:.1f} 6l5 5l-5 5l-5 -5z", class_="original") + label(
+    return element("path", d=f"M{start - 9:.1f} 6l5 5l-5 5l-5 -5z", class_="printed") + label(
         WIDTH - 2, 15, "as printed", "quiet", "end"
     )
 
@@ -221,7 +222,7 @@ def _sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
         ]
         if name in numbers["original"]:
             place = x.pixel(numbers["original"][name])
-            parts.append(element("path", d=f"M{place:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="original"))
+            parts.append(element("path", d=f"M{place:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed"))
     return [Panel("Sparsity", bottom + 22, join(parts))]
 
 

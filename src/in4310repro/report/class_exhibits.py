@@ -54,6 +54,8 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
         f"bootstrap of the test images, stratified by class, {drawn['draws']} draws from seed {drawn['seed']}. They "
         "say how far other images of this kind would move the results, not how far another training would.",
     )
+    if any(low == high for low, high in numbers["intervals"].get("average_precision", [])):
+        intervals += (" An interval of one value says that all draws agree, not that the value is certain.",)
     title = f"The selected setting, {metrics['setting']}, on the test set"
     return _exhibit(TEST, title, (*_test_caption(run, sum(supports.values())), *intervals), numbers)
 
@@ -104,7 +106,7 @@ def _exhibit(number: int, title: str, caption: Sentence, numbers: dict[str, Any]
         title=title,
         caption=(*caption, " The dashed line is chance."),
         numbers=numbers,
-        findings=tuple(extremes(names, source, "ours", key) for key in ("class_accuracy", "average_precision")),
+        findings=tuple((f"{title}: ", *extremes(names, source, "ours", key)) for key, title in TITLES.items()),
         table=_table(source, numbers),
     )
 
@@ -134,6 +136,7 @@ def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
     return FigureTable(heading=tuple(heading), rows=tuple(rows), totals=len(rows) - len(numbers["classes"]))
 
 
+TITLES = {"class_accuracy": "Class accuracy", "average_precision": "Average precision"}
 METRICS = {"class_accuracy": "accuracy", "average_precision": "AP"}
 
 

@@ -36,12 +36,11 @@ def of_html(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapp
         "score": score_text,
         "panels": {
             exhibit.number: [
-                svg.drawing(panel, f"{panel.title}: {plain(finding)}")
+                svg.drawing(panel, _alternative(panel.title, plain(finding)))
                 for panel, finding in zip(drawn[exhibit.number], _findings(exhibit), strict=False)
             ]
             for exhibit in all_exhibits
         },
-        "titles": {number: [panel.title for panel in panels] for number, panels in drawn.items()},
         "photographs": {path: base64.b64encode(picture).decode() for path, picture in photographs.items()},
         "cells_of": _cells_of,
         "shown": SHOWN,
@@ -49,6 +48,10 @@ def of_html(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapp
         "script": Markup(script),  # noqa: S704
         "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
+
+
+def _alternative(title: str, finding: str) -> str:
+    return finding if finding.startswith(title) else f"{title}: {finding}"
 
 
 def _findings(exhibit: Exhibit) -> list[Sentence]:

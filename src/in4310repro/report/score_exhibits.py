@@ -165,7 +165,7 @@ def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[S
     over = numbers["mean_top_score"] > numbers["accuracy"]
     fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
     first: Sentence = (
-        "the expected calibration error is ",
+        "The expected calibration error is ",
         source.at("expected_calibration_error", form=".3f"),
         f"; the network is too {'sure' if over else 'unsure'}: its mean top score is ",
         source.at("mean_top_score", form="share"),
