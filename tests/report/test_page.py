@@ -202,6 +202,7 @@ def test_a_number_of_the_confusion_matrix_leads_to_the_list_of_its_images(writte
         if count
     }
     assert sum(counts.values()) == 12
+    markdown = (written / "report.md").read_text()
     for (true, predicted), count in counts.items():
         assert f'<a href="#cell-{true}-{predicted}"' in html
         names = [numbers["classes"][place] for place in (true, predicted)]
@@ -210,6 +211,7 @@ def test_a_number_of_the_confusion_matrix_leads_to_the_list_of_its_images(writte
         paths = [image["path"] for image in numbers["images"][names[0]][names[1]]]
         assert len(paths) == count == listed.count("<li>")
         assert all(path.startswith(f"{names[0]}/") and path in listed for path in paths)
+        assert (f"* {' predicted as '.join(names)}: {', '.join(paths)}\n" in markdown) == (true != predicted)
 
 
 def test_places_that_a_spectrum_does_not_draw_are_said() -> None:

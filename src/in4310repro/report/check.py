@@ -13,10 +13,10 @@ from typing import Any
 from in4310repro.differences import differences
 from in4310repro.files import json_bytes, read_bytes, read_json
 from in4310repro.paths import regular_file
-from in4310repro.report.exhibit import RECORD, Exhibit
+from in4310repro.report.exhibit import RECORD, Exhibit, figure_name
 from in4310repro.report.exhibits import exhibits
-from in4310repro.report.page import FIGURE, drawings, pages, report_record
-from in4310repro.report.photographs import paths_shown
+from in4310repro.report.page import FIGURE, drawings, drawn, pages, report_record
+from in4310repro.report.photographs import RANKING, paths_shown
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 
@@ -48,12 +48,8 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
         for file in sorted(report.glob("figure*.json"))
         if FIGURE.fullmatch(file.name) and file.name not in figures
     ]
-    try:
-        photographs = _photographs(report, all_exhibits)
-    except (ValueError, OSError) as error:
-        return [*sentences, str(error)]
-    texts = drawings(all_exhibits, photographs)
-    record = report_record(run, sorted([*figures, *texts]))
+    drawings_listed = drawn(all_exhibits, photographs=(report / f"{figure_name(RANKING)}.svg").exists())
+    record = report_record(run, sorted([*figures, *(f"{name}.svg" for name in drawings_listed)]))
     for name, value in {RECORD: _comparable(record), **figures}.items():
         try:
             saved = read_json(regular_file(report, name))
@@ -65,7 +61,11 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
             f"{report / name}: {each.path or 'its value'} is {_shown(each.first)}; the run has {_shown(each.second)}"
             for each in differences(saved, json.loads(json_bytes(value)))
         ]
-    texts |= pages(run, all_exhibits, photographs)
+    try:
+        photographs = _photographs(report, all_exhibits)
+    except (ValueError, OSError) as error:
+        return [*sentences, str(error)]
+    texts = drawings(all_exhibits, photographs) | pages(run, all_exhibits, photographs)
     return sentences + [each for name, text in texts.items() for each in _text_differences(report, name, text)]
 
 

@@ -42,7 +42,7 @@ def of_html(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapp
             for exhibit in all_exhibits
         },
         "photographs": {path: base64.b64encode(picture).decode() for path, picture in photographs.items()},
-        "cells_of": _cells_of,
+        "counted_cells_of": _cells_of,
         "shown": SHOWN,
         "styles": Markup(asset("chart.css") + asset("page.css")),  # noqa: S704
         "script": Markup(script),  # noqa: S704

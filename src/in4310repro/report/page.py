@@ -19,7 +19,7 @@ from in4310repro.report.exhibit import RECORD, Cell, Exhibit, plain, source_of
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.html import of_html
 from in4310repro.report.original import has_its_classes, original
-from in4310repro.report.photographs import RANKING, Photograph, photographs_of, ranking
+from in4310repro.report.photographs import RANKING, Photograph, cells, photographs_of, ranking
 from in4310repro.report.render import asset, render
 from in4310repro.report.score_exhibits import CONFUSION
 from in4310repro.report.tiers import tiers
@@ -111,6 +111,12 @@ def drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) 
     return files
 
 
+def drawn(all_exhibits: Sequence[Exhibit], *, photographs: bool) -> list[str]:
+    """The names of the figures that have a drawing."""
+    tables = {CONFUSION} if photographs else {CONFUSION, RANKING}
+    return [exhibit.name for exhibit in all_exhibits if exhibit.number not in tables]
+
+
 def pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
     """Both pages of a run, by file name.
 
@@ -120,8 +126,7 @@ def pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mappin
         photographs: JPEG files by path; none where no images are shown.
     """
     context = _context(run, record(run), all_exhibits)
-    tables = {CONFUSION} if photographs else {CONFUSION, RANKING}
-    context["drawn"] = {exhibit.name for exhibit in all_exhibits if exhibit.number not in tables}
+    context["drawn"] = drawn(all_exhibits, photographs=bool(photographs))
     return {
         "report.md": render("report.md.jinja", context).encode(),
         "index.html": render("index.html.jinja", context | of_html(run, all_exhibits, photographs)).encode(),
@@ -192,6 +197,7 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
         "verdict": verdict(run, all_exhibits),
         "selection_and_test": selection_and_test(run),
         "plain": plain,
+        "cells_of": cells,
         "tiers": list(tiers(run).values())[: None if comparable else -1],
         "conditions": differences_from_original(run.config, run.metrics),
         "fingerprint": run.fingerprint,
