@@ -127,6 +127,7 @@ def quantised(tensor: torch.Tensor) -> torch.Tensor:
 
 ROWS = [
     row("the file is not there", SAFE, 2, "w.safetensors", ".pth"),
+    row("the file says nothing of how images are prepared", SAFE, 2, "w.safetensors", "--mean", make=safetensors(len)),
     row("the file is a folder", SAFE, 2, "w.safetensors", make=lambda box: (box.work / "w.safetensors").mkdir()),
     row("the file is a FIFO", SAFE, 2, "w.safetensors", make=lambda box: named_pipe(box.work / "w.safetensors")),
     row("the pickled file is a FIFO", PICKLED, 2, "w.pth", make=lambda box: named_pipe(box.work / "w.pth")),
