@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import runpy
 import shutil
@@ -13,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from setuptools import Distribution
 
 from in4310repro.arithmetic import library
 from in4310repro.arithmetic.self_test import self_test
@@ -72,7 +72,9 @@ def test_clang_builds_where_the_compiler_of_the_platform_is_microsofts(
     [extension] = [
         each for each in extensions(sysconfig.get_platform()) if each.name.endswith(f"_arithmetic_{SMALLEST}")
     ]
-    command = runpy.run_path("setup.py")["PlainLibraries"](Distribution())
+    # Its types are in no version that every Python here comes with.
+    distribution: Any = importlib.import_module("setuptools").Distribution
+    command = runpy.run_path("setup.py")["PlainLibraries"](distribution())
     command.ensure_finalized()
     command.compiler, command.build_lib, command.inplace = SimpleNamespace(compiler_type="msvc"), str(tmp_path), False
     # Windows has no -fPIC, and here there is no library without it.
