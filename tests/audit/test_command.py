@@ -168,6 +168,7 @@ def test_an_output_of_one_file_and_none_at_all_are_valid() -> None:
         ("a.csv", "class,images\nsea,5\ntown, 7 \n", {"sea": 5, "town": 7}),
         ("a.csv", "sea,5\n\nx\ntown,7,more\n", {"sea": 5, "town": 7}),
         ("a.CSV", "town,7\nsea,1_000", {"town": 7, "sea": 1000}),
+        ("a.csv", "sea,1_000\ntown,7", {"sea": 1000, "town": 7}),
         ("a.json", '{"sea": 5, "town": "7"}', {"sea": 5, "town": 7}),
         ("a.json", '[["sea", 5]]', {"sea": 5}),
         ("a.JSON", "\ufeff{}", {}),

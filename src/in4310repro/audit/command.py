@@ -124,8 +124,9 @@ def _sizes_of_file(path: Path) -> list[tuple[str, Any]]:
         why = reason(error) if isinstance(error, OSError) else without_advice(error)
         raise ValueError(f"--sizes {path}: {why}; a file with a class and its images each is valid") from error
     rows = [row for row in csv.reader(content.splitlines()) if len(row) >= 2]
+    pairs = [(row[0].strip(), row[1].strip()) for row in rows]
     # A heading has no number.
-    return [(row[0].strip(), row[1].strip()) for row in rows if row[1].strip().isdecimal() or row is not rows[0]]
+    return pairs[int(bool(pairs) and not pairs[0][1].replace("_", "").isdecimal()) :]
 
 
 def ceilings_of(given: Sequence[str]) -> Mapping[str, Fraction]:

@@ -1242,6 +1242,74 @@ Per-class recall
   6 sea recall 71% (Per-class recall)
   6 fen recall 61% (Per-class recall)
 """,
+    "a table between lines": """
+Accuracy of dune: 0.83
+| Class | Accuracy |
+|---|---|
+| sea | 0.7 |
+Accuracy of bay: 0.91
+----
+as label lines, Markdown table
+the table from line 1
+  1 dune accuracy 0.83 (Accuracy of dune)
+the table from line 2
+  4 sea accuracy 0.7 (sea Accuracy)
+the table from line 5
+  5 bay accuracy 0.91 (Accuracy of bay)
+""",
+    "a table between lines and a summary": """
+Accuracy of dune: 0.83
+Accuracy of bay: 0.91
+| Class | Accuracy |
+|---|---|
+| sea | 0.7 |
+| ice | 0.6 |
+Mean accuracy: 0.65
+----
+as label lines, Markdown table
+the table from line 1
+  1 dune accuracy 0.83 (Accuracy of dune)
+  2 bay accuracy 0.91 (Accuracy of bay)
+the table from line 3
+  doubt: the classes of the table from line 1 belong to it, too
+  5 sea accuracy 0.7 (sea Accuracy)
+  6 ice accuracy 0.6 (ice Accuracy)
+  7 <unnamed> accuracy 0.65 (Mean accuracy)
+""",
+    "other measures beside class values": """
+| Class | Accuracy | Loss | TP Rate |
+|---|---|---|---|
+| dune | 0.83 | 0.3 | 0.8 |
+| bay | 0.91 | 0.2 | 0.9 |
+
+| Class | Recall | AP small |
+|---|---|---|
+| sea | 0.7 | 0.3 |
+----
+as Markdown table
+the table from line 1
+  3 dune accuracy 0.83 (dune Accuracy)
+  4 bay accuracy 0.91 (bay Accuracy)
+the table from line 6 | boxes True
+  8 sea recall 0.7 (sea Recall)
+""",
+    "JSON of one split with its mean": """
+{
+ "accuracy": {
+  "test": {
+   "dune": 0.83,
+   "bay": 0.91,
+   "mean": 0.87
+  }
+ }
+}
+----
+as JSON
+accuracy · test | set test
+  6 <unnamed> accuracy 0.87 (mean)
+  4 dune accuracy 0.83 (dune)
+  5 bay accuracy 0.91 (bay)
+""",
 }
 
 

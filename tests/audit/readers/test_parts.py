@@ -1,12 +1,14 @@
 """The small decisions of the readers, one table for each: both sides of every bound and every branch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
-from in4310repro.audit.readers import aligned, delimited, grid, latex, markdown, matrices, prose, roles, web
+from in4310repro.audit.readers import aligned, delimited, files, grid, latex, markdown, matrices, prose, roles, web
+from in4310repro.audit.readers.asides import asides
 from in4310repro.audit.readers.drafts import Draft, default_average
 from in4310repro.audit.readers.files import _binary, decoded
 from in4310repro.audit.readers.labels import read_labels
@@ -180,6 +182,11 @@ def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns
         (["Accuracy: 0.9", "X"], ""),
         (["a | b", "X"], ""),
         (["a & b", "X"], ""),
+        (["sea  0.83", "X"], ""),
+        (["sea\t83", "X"], ""),
+        (["sea,0.83,100", "X"], ""),
+        (["sea 0.83 100", "X"], ""),
+        (["of CIFAR 10", "X"], "of CIFAR 10"),
         (["Table 3: of all", "", "", "X"], "Table 3: of all"),
         (["# T", "", "", "", "", "", "X"], "T"),
         (["# T", "", "", "", "", "", "", "X"], ""),
@@ -229,6 +236,7 @@ def zeros(length: int, places: range) -> bytes:
         (zeros(1100, range(0, 334, 2)), "utf-16-be"),
         (zeros(1100, range(1, 335, 2)), "utf-16-le"),
         (zeros(1100, range(0, 332, 2)), "utf-8"),
+        (zeros(1100, range(667, 1000, 2)), "utf-16-le"),
         (zeros(1100, range(1000, 1100)), "utf-8"),
     ],
 )
@@ -250,6 +258,58 @@ def test_zeros_in_every_second_of_the_first_bytes_are_utf_16(content: bytes, enc
 )
 def test_a_text_has_few_control_characters(text: str, binary: bool) -> None:
     assert _binary(text) is binary
+
+
+def test_a_file_has_up_to_100_megabytes_and_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("sea", encoding="utf-8")
+    monkeypatch.setattr(files, "read_bytes", lambda *given: b"%d bytes" % given[1])
+    assert files.text_of(tmp_path / "a.txt") == "100000000 bytes"
+
+    def refuse(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files, "read_bytes", refuse)
+    with pytest.raises(ValueError, match=r"a\.txt cannot be read: permission is denied$"):
+        files.text_of(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (
+            ["Accuracy of sea: 0.1", "Accuracy of ice: 0.2", "Accuracy of fen: 0.3", "Accuracy for class bay: 0.4"],
+            ["bay"],
+        ),
+        (["Accuracy of sea: 0.1", "Accuracy of ice: 0.2", "Accuracy for class bay: 0.4"], []),
+        (["Accuracy of sea: 0.1", "Accuracy of ice: 0.2", "Accuracy of sea-ice: 0.3", "Accuracy of sea: 0.4"], []),
+        (
+            [
+                "Accuracy of sea: 0.1",
+                "Accuracy of ice: 0.2",
+                "Accuracy of fen: 0.3",
+                "Accuracy for class bay: 0.4",
+                "Accuracy for class bog: 0.4",
+            ],
+            [],
+        ),
+        (
+            ["Accuracy of each class:", "sea: 0.1", "ice: 0.2", "Mean of animals: 0.2", "std of sea: 0.1"],
+            ["Mean of animals", "std of sea"],
+        ),
+        (
+            ["Accuracy of sea: 0.1", "Accuracy of ice: 0.2", "Mean accuracy: 0.2", "fen", "bay", "bog"],
+            ["fen", "bay", "bog"],
+        ),
+        (["Accuracy of sea: 0.1", "Accuracy of ice: 0.2", "Mean accuracy: 0.2", "fen", "bay", "bog", "elm"], []),
+        (["Accuracy of sea: 0.1", "Mean accuracy: 0.2", "fen", "bay"], []),
+        (["Accuracy of sea: 0.1", "Accuracy of ice: 0.2, Mean accuracy: 0.2", "fen", "bay"], []),
+        (["Accuracy of sea: 0.1", "Accuracy of ice: 0.2", "Accuracy of fen: 0.2, Mean accuracy: 0.2", "bay"], ["bay"]),
+    ],
+)
+def test_lines_of_no_class_are_told_by_their_form_words_and_place(lines: list[str], names: list[str]) -> None:
+    lines = [line if ":" in line else f"Accuracy of {line}: 0.5" for line in lines]
+    values, _ = read_labels(lines, frozenset())
+    assert [each.subject.class_name for each in asides(values)] == names
 
 
 def test_a_draft_keeps_each_class_and_each_summary_once() -> None:
@@ -634,6 +694,7 @@ def test_three_lines_with_a_loss_are_a_log() -> None:
         ("fold 1", None),
         ("fold 1\nfold 2\nfold 3", 3),
         ("fold 0\nfold 1\nfold 2", 3),
+        ("fold 1\nfold 2", 2),
         ("fold 2\nfold 2", None),
     ],
 )

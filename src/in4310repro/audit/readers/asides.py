@@ -19,10 +19,10 @@ def asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
         forms = Counter(map(form, column))
-        common, times = forms.most_common(1)[0]
+        common = max(forms, key=forms.__getitem__)
         below = _below_the_mean(column, values)
         for value in column:
-            other_form = times >= ALIKE and form(value) != common and forms[form(value)] == 1
+            other_form = forms[common] >= ALIKE and form(value) != common and forms[form(value)] == 1
             if other_form or value in below or _is_of_no_class(value):
                 yield value
 
@@ -31,12 +31,12 @@ def form(value: LineValue) -> str:
     """The label with a sign in place of the name: `accuracy of {}`."""
     name, label = value.subject.class_name or "", value.label.lower()
     # As a word: a class may be called c, which stands in precision too.
-    return " ".join(re.sub(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "{}", label, count=1).split()) if name else label
+    return " ".join(re.sub(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "{}", label).split())
 
 
 def _is_of_no_class(value: LineValue) -> bool:
     of, name = heading(value.label), (value.subject.class_name or "").lower()
-    some = of.average is not None and of.rest and SOME.fullmatch(of.text.lower()) is not None
+    some = of.average and of.rest and SOME.fullmatch(of.text.lower())
     return bool(some) or SPREADS.fullmatch(name) is not None or NO_CLASS.fullmatch(name) is not None
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from in4310repro.audit.document import Table, Unread
+from in4310repro.audit.document import Measure, Table, Unread
 from in4310repro.audit.readers.class_rows import class_tables, measure_elsewhere
 from in4310repro.audit.readers.drafts import Draft
 from in4310repro.audit.readers.grid import Grid, Row, flip, numeric, with_labels
@@ -16,11 +16,14 @@ from in4310repro.audit.readers.matrices import matrix_of_grid
 from in4310repro.audit.readers.network_rows import summary_tables, wide_tables
 from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
 from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
-from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SPREADS, heading
+from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SPREADS, Heading, heading
 
 DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
 # Columns of detectors and of segmentation: values of boxes or pixels.
-BOXES = re.compile(r"\b(?:gts?|dets?|detections|instances|boxe?s?|m?iou|dice|pixels?)\b")
+BOXES = re.compile(
+    r"\b(?:gts?|dets?|detections|instances|boxe?s?|m?iou|dice|jaccard|pixels?|ap ?(?:[sml]|small|medium|large)"
+    r"|ar ?@?\d{0,3})\b"
+)
 
 
 def read_grid(table: Grid) -> Result:
@@ -138,7 +141,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
     lines = _lines(table)
     labels = {row.cells[0].strip() for row in table.body}
     partial = PARTIAL.search(f"{table.title} {table.names[0]}".lower()) is not None or bool(labels & DOTS)
-    whole = not any(BOXES.search(name.lower()) or heading(name).threshold for name in table.names)
+    whole = not any(BOXES.search(name.lower()) or _at_overlap(heading(name)) for name in table.names)
     pieces = []
     for draft in drafts:
         if not draft.values:
@@ -160,6 +163,11 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
         joins = not partial if has_classes else not (draft.best or draft.network)
         pieces.append(Piece(table=made, first=min(lines), last=max(lines), reader=table.reader, joins=joins))
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines)
+
+
+def _at_overlap(of: Heading) -> bool:
+    """Whether a heading is an AP at some overlap of boxes."""
+    return of.measure is Measure.AVERAGE_PRECISION and of.threshold != ""
 
 
 def _lines(table: Grid) -> frozenset[int]:

@@ -110,8 +110,8 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
         gathered = Gathered()
         rest = [key for key, value in node.items() if not _gather(key, value, gathered, measure)]
         told = measure or heading(" ".join(path)).measure or (Measure.OTHER if not path else None)
-        if not gathered.values and not gathered.matrix and _flat(node) and told:
-            _by_class(node, told, gathered)
+        if (measure or not gathered.values) and not gathered.matrix and _flat(node) and told:
+            _by_class({key: node[key] for key in rest}, told, gathered)
         _finish(gathered, path, pieces)
         for key in rest:
             _walk(node[key], (*path, key), pieces, heading(key).measure or measure)

@@ -48,14 +48,23 @@ class Pass:
         return min(abs(line - value.line) for value in self.values)
 
 
-def tables_of_lines(values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int]) -> list[Piece]:
-    """One table for each pass over the classes with the summaries next to it; other summaries are tables alone."""
+def tables_of_lines(
+    values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int], tables: frozenset[int]
+) -> list[Piece]:
+    """One table for each pass over the classes with the summaries next to it; other summaries are tables alone.
+
+    Args:
+        values: of label lines.
+        lines: of the whole text.
+        running: the numbers of lines that a log prints while it runs.
+        tables: the numbers of lines of printed tables, over which nothing is joined.
+    """
     values = [
         value for value in _settled(values) if value.subject.measure is not Measure.OTHER or value.subject.class_name
     ]
     classes = [value for value in values if value.subject.class_name is not None]
-    passes = _last_of_log(_passes(classes, lines), running)
-    loose = [value for value in values if value.subject.class_name is None and not _join(value, passes, lines)]
+    passes = _last_of_log(_passes(classes, lines, tables), running)
+    loose = [value for value in values if value.subject.class_name is None and not _join(value, passes, lines, tables)]
     pieces = [_piece(each.values, each.name, each.image_set) for each in passes]
     return pieces + [_loose(value) for value in _final(loose, running)]
 
@@ -83,12 +92,12 @@ def _places(values: Sequence[LineValue], measure: Measure) -> list[int]:
     return sorted(v.line for v in values if v.subject.measure is measure and v.subject.class_name is not None)
 
 
-def _passes(values: Sequence[LineValue], lines: Sequence[str]) -> list[Pass]:
-    """The values in order, a new pass wherever a class comes again, a caption or another image set comes between."""
+def _passes(values: Sequence[LineValue], lines: Sequence[str], tables: frozenset[int]) -> list[Pass]:
+    """The values in order, a new pass where a class comes again, or a caption, table or other image set between."""
     passes: list[Pass] = []
     for value in values:
         current = passes[-1] if passes else None
-        if current is None or _parts(current, value, lines):
+        if current is None or _parts(current, value, lines, tables):
             current = Pass()
             passes.append(current)
         if _key(value) not in current.by_class:
@@ -102,10 +111,11 @@ def _key(value: LineValue) -> tuple[Measure, str | None, str]:
     return value.subject.measure, value.subject.class_name, value.subject.threshold
 
 
-def _parts(current: Pass, value: LineValue, lines: Sequence[str]) -> bool:
+def _parts(current: Pass, value: LineValue, lines: Sequence[str], tables: frozenset[int]) -> bool:
     """Whether a value belongs to the next pass."""
     last = current.values[-1].line
-    if any(CAPTION.fullmatch(line) for line in lines[last : value.line - 1]):
+    captioned = any(CAPTION.fullmatch(line) for line in lines[last : value.line - 1])
+    if captioned or not tables.isdisjoint(range(last, value.line)):
         return True
     if value.subject.image_set and current.image_set not in (None, value.subject.image_set):
         return True
@@ -170,14 +180,14 @@ def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
     return passes if len(groups) < FORMS else groups[-1]
 
 
-def _join(value: LineValue, passes: Sequence[Pass], lines: Sequence[str]) -> bool:
+def _join(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> bool:
     """Adds a summary to the nearest pass that it can be of."""
     of = value.subject
     if of.best or of.network:
         return False
     # The passes are in the order of the text, and a summary is near one of a few.
     near = passes[max(0, bisect_right(passes, value.line, key=lambda each: each.first) - AROUND) :][: 2 * AROUND]
-    fitting = [each for each in near if _fits(value, each, lines)]
+    fitting = [each for each in near if _fits(value, each, lines, tables)]
     # Of two at the same distance the one above: people print means below their values.
     fitting.sort(key=lambda each: (each.distance(value.line), each.values[0].line > value.line))
     if not fitting:
@@ -186,7 +196,7 @@ def _join(value: LineValue, passes: Sequence[Pass], lines: Sequence[str]) -> boo
     return True
 
 
-def _fits(value: LineValue, current: Pass, lines: Sequence[str]) -> bool:
+def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozenset[int]) -> bool:
     of = value.subject
     if current.distance(value.line) > NEAR or not any(of.measure is each.subject.measure for each in current.values):
         return False
@@ -194,8 +204,9 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str]) -> bool:
         return False
     classes = [each.line for each in current.values if each.subject.class_name is not None]
     nearest = min(classes, key=lambda line: abs(line - value.line))
-    between = lines[min(nearest, value.line) : max(nearest, value.line) - 1]
-    if any(CAPTION.fullmatch(line[:200]) or line.startswith("#") for line in between):
+    first, last = min(nearest, value.line), max(nearest, value.line)
+    headings = any(CAPTION.fullmatch(line[:200]) or line.startswith("#") for line in lines[first : last - 1])
+    if headings or not tables.isdisjoint(range(first, last)):
         return False
     key = (of.measure, of.average, of.threshold)
     return all(

@@ -74,12 +74,13 @@ def read_text(text: str, name: str) -> Document:
             pieces += result.pieces
             unread += result.unread
             taken |= result.lines
+    tables = frozenset(n for piece in pieces if piece.table.values for n in range(piece.first, piece.last + 1))
     for reader in (read_matrices, read_listed):
         result = reader(lines, taken | in_log)
         pieces += result.pieces
         taken |= result.lines
     values, more = read_labels(lines, taken | in_log)
-    pieces += tables_of_lines(values, lines, in_log)
+    pieces += tables_of_lines(values, lines, in_log, tables)
     return _document(name, lines, join(pieces, lines), [*unread, *more])
 
 

@@ -12,6 +12,8 @@ CAPTION = re.compile(r"(?:figure|fig\.|table|tab\.)\s+[\dIVXLA-Z.]{1,6}\s*[.:]",
 # What makes a line a title and no sentence: `### ...`, `**...**`, a colon at its end, `Table 3: ...`.
 TITLE = re.compile(r"\s*(?:#{1,6}\s.*|\*\*.*\*\*:?|__.*__:?|.*:\s*-?|=+ .* =+|[-*] .*:|<h\d>.*|`[^`]*`)\s*")
 VALUE = re.compile(r"[:=] ?\**[\d.,]+ ?%?(?: \(.*\))?\**\W*$")  # a line with a value is a result and no title
+# The end of a row of another table: `sea  0.83`, `sea,0.83,100`, `sea 0.83 100`.
+ROW = re.compile(r"(?:(?:\s{2,}|\t|[,;]\s?)[\d.,]+|\s[\d.,]+ ?%?\s+[\d.,]+) ?%?$")
 LONGEST = 160
 
 
@@ -26,7 +28,7 @@ def title_above(lines: Sequence[str], first: int, end: int) -> str:
         if not re.search(r"\w", text[:500]):
             blanks += 1
             continue
-        if "|" in text or "&" in text or VALUE.search(text):
+        if "|" in text or "&" in text or VALUE.search(text) or ROW.search(text):
             return ""
         plain = strip_marks(re.sub(r"^[#>\s*-]+(?=\s)", "", text[:500])).strip("=:- #*")
         if len(text) <= LONGEST and (TITLE.fullmatch(text) or CAPTION.match(plain) or (blanks < 2 and len(text) < 70)):
