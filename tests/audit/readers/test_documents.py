@@ -1310,6 +1310,139 @@ accuracy · test | set test
   4 dune accuracy 0.83 (dune)
   5 bay accuracy 0.91 (bay)
 """,
+    "JSON: two keys of a measure and a class make no table": """
+{"acc_dune": 0.8, "acc_bay": 0.7, "accuracy": 0.75}
+----
+as JSON
+the values
+  1 <overall> accuracy 0.75 (accuracy)
+""",
+    "JSON after a blank line, as Python prints a dictionary": """
+ 
+{'test': {'accuracy': {'dune': np.float64(0.83),
+  'bay': 0.91}}}
+----
+as JSON
+test | set test
+  2 dune accuracy 0.83 (dune)
+  3 bay accuracy 0.91 (bay)
+""",
+    "JSON: an apostrophe in a name, and no value where there is none": """
+{"accuracy": {"dune": null, "cat's eye": 0.83,
+ "bay": NaN, "sea": 0.7}, "recall": [0.6], "precision": 0.5, "f1": NaN,
+ "support": {"dune": 9, "bay": 8.5, "sea": null, "cat's eye": 7}, "CNN accuracy": 0.4, "dune accuracy": 0.3}
+----
+as JSON
+the values | sizes {'dune': 9, "cat's eye": 7}
+  1 cat's eye accuracy 0.83 (cat's eye)
+  2 sea accuracy 0.7 (sea)
+  2 <> precision 0.5 (precision)
+""",
+    "JSON: names of another number than the values, a mean of lists": """
+{"classes": ["dune", "bay", "sea"], "labels": [1, 2], "accuracy": [0.83,
+ 0.91], "mean_accuracy": [0.8, 0.9], "sea_accuracy": [0.1, 0.2], "macro_recall": {"dune": 0.5, "bay": 0.6}}
+----
+as JSON
+the values
+  1 0 accuracy 0.83 (0)
+  2 1 accuracy 0.91 (1)
+macro_recall
+  2 dune recall 0.5 (dune)
+  2 bay recall 0.6 (bay)
+""",
+    "JSON: a matrix alone, and what is none": """
+{"b": {"confusion_matrix": {"dune": 3}}, "c": {"confusion": [1, 2, 3]},
+ "d": {"f1": {"dune": 0.5,
+ "bay": 0.6}}, "e": {"normalized_confusion": [[1,
+ 2], "x", [3, "y", 4]], "class_names": ["dune", "bay"]}}
+----
+as JSON, confusion matrix
+d
+  2 dune F1 0.5 (dune)
+  3 bay F1 0.6 (bay)
+e
+  3 counts of dune, bay: 1 2; 3 4
+""",
+    "JSON: records of networks, and a list with other things": """
+{"runs": [{"model": "CNN", "accuracy": 0.9}, {"model": "ViT", "accuracy": 0.8}],
+ "more": [3, {"accuracy": {"dune": 0.5, "bay": 0.6}}, [{"recall": {"dune": 0.1, "bay": 0.2}}]],
+ "one": [{"class": "dune", "accuracy": 0.7}], "blank": [{}, {"class": "bay", "accuracy": 0.3}]}
+----
+as JSON
+runs · 1
+  1 <overall> accuracy 0.9 (accuracy)
+runs · 2
+  1 <overall> accuracy 0.8 (accuracy)
+more · 2
+  2 dune accuracy 0.5 (dune)
+  2 bay accuracy 0.6 (bay)
+more · 3 · 1
+  2 dune recall 0.1 (dune)
+  2 bay recall 0.2 (bay)
+one
+  3 dune accuracy 0.7 (dune accuracy)
+blank · 2
+  3 <overall> accuracy 0.3 (accuracy)
+""",
+    "JSON: records without some of their values": """
+ 
+ 
+[{"class": "dune", "precision": 0.5, "f1": null},
+ {"class": "bay",
+  "recall": 0.6, "precision": 0.7}, {"class": "sea"}]
+----
+as JSON
+the table from line 1
+  3 dune precision 0.5 (dune precision)
+  5 bay precision 0.7 (bay precision)
+  5 bay recall 0.6 (bay recall)
+""",
+    "JSON: a report with other keys": """
+{"dune": {"precision": 0.5, "support": 3}, "sea": {"recall": 0.6,
+ "precision": 0.7, "f1": 0.4, "support": 5},
+ "accuracy": 0.62, "note": "x",
+ "ice": {"precision": 0.9, "support": null}}
+----
+as JSON
+the table from line 1 | sizes {'dune': 3, 'sea': 5}
+  1 dune precision 0.5 (dune precision)
+  2 sea precision 0.7 (sea precision)
+  1 sea recall 0.6 (sea recall)
+  2 sea F1 0.4 (sea f1)
+  3 <overall> accuracy 0.62 (accuracy precision)
+  aside 4 ice precision 0.9 (ice precision)
+""",
+    "JSON: objects within objects without measures": """
+{"dune": {"a": 0.5, "b": 0.3}, "bay": {"a": 0.6, "b": 0.2}, "accuracy": {"val": {"sea": 0.5, "ice": 0.6}, "note": {"sea": 0.1}, "text": {"sea": 0.1, "ice": "x"}}, "one": [{"accuracy": 0.4}, {"accuracy": 0.3}]}
+----
+as JSON
+accuracy · val | set val
+  1 sea accuracy 0.5 (sea)
+  1 ice accuracy 0.6 (ice)
+one · 1
+  1 <overall> accuracy 0.4 (accuracy)
+one · 2
+  1 <overall> accuracy 0.3 (accuracy)
+""",
+    "JSON at the top: other numbers are of no measure": """
+{"dune": 0.5, "bay": 0.6}
+----
+as JSON
+the values
+  1 dune other 0.5 (dune)
+  1 bay other 0.6 (bay)
+""",
+    "JSON: a split with more than classes": """
+{"recall": {"val": {"dune": 0.5, "bay": 0.6, "sea": 0.7, "macro avg": 0.55, "accuracy": 0.52}}}
+----
+as JSON
+recall · val | set val
+  1 <macro> recall 0.55 (macro avg)
+  1 <overall> accuracy 0.52 (accuracy)
+  1 dune recall 0.5 (dune)
+  1 bay recall 0.6 (bay)
+  1 sea recall 0.7 (sea)
+""",
 }
 
 

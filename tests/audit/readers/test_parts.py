@@ -11,6 +11,7 @@ from in4310repro.audit.readers import aligned, delimited, files, grid, latex, ma
 from in4310repro.audit.readers.asides import asides
 from in4310repro.audit.readers.drafts import Draft, default_average
 from in4310repro.audit.readers.files import _binary, decoded
+from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
 from in4310repro.audit.readers.listing import show
 from in4310repro.audit.readers.logs import running
@@ -310,6 +311,12 @@ def test_lines_of_no_class_are_told_by_their_form_words_and_place(lines: list[st
     lines = [line if ":" in line else f"Accuracy of {line}: 0.5" for line in lines]
     values, _ = read_labels(lines, frozenset())
     assert [each.subject.class_name for each in asides(values)] == names
+
+
+@pytest.mark.parametrize(("depth", "found"), [(30, 1), (31, 0)])
+def test_objects_within_objects_are_looked_into_thirty_times(depth: int, found: int) -> None:
+    text = '{"a":' * depth + '{"f1": {"sea": 0.5, "ice": 0.6}}' + "}" * depth
+    assert len(read_json(text, "the text")) == found
 
 
 def test_a_draft_keeps_each_class_and_each_summary_once() -> None:

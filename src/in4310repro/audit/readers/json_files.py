@@ -15,7 +15,7 @@ from in4310repro.audit.readers.matrices import READER as MATRIX
 from in4310repro.audit.readers.matrices import matrix_of_lists
 from in4310repro.audit.readers.numbers import count, measured
 from in4310repro.audit.readers.pieces import Piece, has_classes, scaled, value_of
-from in4310repro.audit.readers.subjects import subject
+from in4310repro.audit.readers.subjects import Subject, subject
 from in4310repro.audit.readers.words import SIZE, heading
 
 READER = "JSON"
@@ -42,23 +42,19 @@ class Gathered:
     values: list[Value] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
-    matrix: Any = None
+    matrix: list[Any] = field(default_factory=list)
 
 
-def read_json(text: str, name: str) -> list[Piece] | None:
-    """The tables of a JSON text; None where it is no JSON.
+def read_json(text: str, name: str) -> list[Piece]:
+    """The tables of a JSON text; none where it is no JSON.
 
     Args:
         text: the whole text.
         name: the name of the file, which may say what {"sea": 0.9} measures.
     """
-    if text.lstrip("\ufeff \r\n\t")[:1] not in ("{", "["):
-        return None
     content = _loaded(text)
     # A dictionary as Python prints it.
     content = _loaded(NUMPY.sub(r"\1", text).replace("'", '"')) if content is None else content
-    if content is None:
-        return None
     pieces: list[Piece] = []
     _walk(content, (), pieces, heading(re.sub(r"\.\w+$", "", name.rpartition("/")[2])).measure)
     return pieces
@@ -116,9 +112,8 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
         for key in rest:
             _walk(node[key], (*path, key), pieces, heading(key).measure or measure)
     elif isinstance(node, list):
-        for index, each in enumerate(node):
-            if isinstance(each, Mapping):
-                _walk(each, (*path, str(index + 1)), pieces, measure)
+        for index, each in enumerate(node, start=1):
+            _walk(each, (*path, str(index)), pieces, measure)
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> bool:
@@ -164,16 +159,10 @@ def _by_class(node: Mapping[str, Any], measure: Measure, gathered: Gathered) -> 
             raise ValueError(f"line {number.line}: {measure} of an empty class name; a name is valid")
         of = subject(name, measure)
         cell = measured(number.text, number.line)
-        summary = of is not None and of.class_name is None
-        value = cell and value_of(
-            of.measure if summary and of else measure,
-            cell,
-            name,
-            class_name=None if summary else name,
-            average=of.average if summary and of else None,
-        )
-        if value:
-            gathered.values.append(value)
+        if of is None or of.class_name is not None:
+            of = Subject(measure=measure, class_name=name)
+        value = cell and value_of(of.measure, cell, name, class_name=of.class_name, average=of.average)
+        gathered.values += filter(None, [value])
 
 
 def _summary(key: str, number: Numeral, gathered: Gathered, measure: Measure | None) -> bool:
@@ -181,16 +170,18 @@ def _summary(key: str, number: Numeral, gathered: Gathered, measure: Measure | N
     if of is None or cell is None or of.network or not of.clear:
         return False
     value = value_of(of.measure, cell, key, class_name=of.class_name, average=of.average)
-    if value:
-        gathered.values.append(value)
-    return value is not None
+    gathered.values += filter(None, [value])
+    return True
 
 
 def _finish(gathered: Gathered, path: tuple[str, ...], pieces: list[Piece]) -> None:
-    matrix = matrix_of_lists(_texts(gathered.matrix), gathered.names) if gathered.matrix else None
-    if not gathered.values and not matrix:
+    matrix = matrix_of_lists(_texts(gathered.matrix), gathered.names)
+    cells = [value.printed for value in gathered.values] + [
+        cell for row in (matrix.rows if matrix else ()) for cell in row
+    ]
+    if not cells:
         return
-    lines = [value.printed.line for value in gathered.values] or [1]
+    lines = [cell.line for cell in cells]
     table = Table(
         name=" · ".join(path) or "the values",
         values=scaled(gathered.values),
@@ -199,7 +190,7 @@ def _finish(gathered: Gathered, path: tuple[str, ...], pieces: list[Piece]) -> N
         matrix=matrix,
     )
     reader = READER if gathered.values else MATRIX
-    pieces.append(Piece(table=table, first=min(lines), last=max(lines), reader=reader, joins=False))
+    pieces.append(Piece(table=table, first=min(lines), last=max(lines), reader=reader))
 
 
 def _texts(node: Any) -> list[list[tuple[str, int]]]:
@@ -221,7 +212,7 @@ def _as_grid(node: Any, title: str) -> Grid | None:
         keys = list(dict.fromkeys(key for each in inner for key in each))
         rows = [_row(name, each, keys) for name, each in node.items() if isinstance(each, Mapping | Numeral)]
         names = ["class", *keys]
-    elif isinstance(node, list) and len(node) > 1 and all(isinstance(each, Mapping) and each for each in node):
+    elif isinstance(node, list) and node and all(isinstance(each, Mapping) and each for each in node):
         keys = list(dict.fromkeys(key for each in node for key in each))
         rows = [Row(cells=tuple(_text(each.get(k)) for k in keys), lines=_lines(each, keys)) for each in node]
         names = keys
@@ -242,7 +233,8 @@ def _measures(node: Mapping[str, Any]) -> bool:
 def _row(name: str, node: Any, keys: Sequence[str]) -> Row:
     """A row of a report; a number by itself, the accuracy, stands in the first column."""
     if isinstance(node, Numeral):
-        return Row(cells=(name, node.text, *[""] * (len(keys) - 1)), lines=(node.line,) * (len(keys) + 1))
+        texts = [node.text if key == keys[0] else "" for key in keys]
+        return Row(cells=(name, *texts), lines=(node.line, *[node.line for _ in keys]))
     lines = _lines(node, keys)
     return Row(cells=(name, *[_text(node.get(key)) for key in keys]), lines=(lines[0], *lines))
 
