@@ -1443,6 +1443,414 @@ recall · val | set val
   1 bay recall 0.6 (bay)
   1 sea recall 0.7 (sea)
 """,
+    "lines: one class with the words of a network, and one of a set": """
+sea accuracy: 0.9
+train AP: 0.5
+----
+as label lines
+sea
+  1 <unnamed> accuracy 0.9 (sea accuracy)
+line 2: train AP | set train
+  2 <unnamed> average precision 0.5 (train AP)
+""",
+    "lines: two of a form are no list, three are": """
+sea accuracy: 0.9
+ice accuracy: 0.8
+
+AP of bay: 0.5
+sea recall: 0.7
+bay AP: 0.6
+----
+as label lines
+sea
+  1 <unnamed> accuracy 0.9 (sea accuracy)
+ice
+  2 <unnamed> accuracy 0.8 (ice accuracy)
+the table from line 4
+  4 bay average precision 0.5 (AP of bay)
+sea (2)
+  5 <unnamed> recall 0.7 (sea recall)
+the table from line 6
+  6 bay average precision 0.6 (bay AP)
+""",
+    "lines: three of a form that are twelve lines apart": """
+sea accuracy: 0.9
+
+
+
+
+
+
+
+
+
+
+
+ice accuracy: 0.8
+
+
+
+
+
+
+
+
+
+
+
+fen accuracy: 0.7
+----
+as label lines
+sea
+  1 <unnamed> accuracy 0.9 (sea accuracy)
+the table from line 13
+  13 ice accuracy 0.8 (ice accuracy)
+fen
+  25 <unnamed> accuracy 0.7 (fen accuracy)
+""",
+    "lines: three of a form that are farther apart": """
+sea accuracy: 0.9
+
+
+
+
+
+
+
+
+
+
+
+
+ice accuracy: 0.8
+
+
+
+
+
+
+
+
+
+
+
+
+fen accuracy: 0.7
+----
+as label lines
+sea
+  1 <unnamed> accuracy 0.9 (sea accuracy)
+ice
+  14 <unnamed> accuracy 0.8 (ice accuracy)
+fen
+  27 <unnamed> accuracy 0.7 (fen accuracy)
+""",
+    "lines: the same line again, and again later": """
+Accuracy of sea: 0.83
+Accuracy of sea: 0.83
+Accuracy of ice: 0.91
+
+Accuracy of ice: 0.91
+Accuracy of fen: 8/10
+Accuracy of fen: 8/10
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.83 (Accuracy of sea)
+  3 ice accuracy 0.91 (Accuracy of ice)
+the table from line 5
+  5 ice accuracy 0.91 (Accuracy of ice)
+""",
+    "lines: sets of different classes": """
+val accuracy of sea: 0.83
+test accuracy of ice: 0.91
+Accuracy of fen: 0.5
+----
+as label lines
+the table from line 1 | set val
+  1 sea accuracy 0.83 (val accuracy of sea)
+the table from line 2 | set test
+  2 ice accuracy 0.91 (test accuracy of ice)
+  3 fen accuracy 0.5 (Accuracy of fen)
+""",
+    "lines: captions four lines below and above": """
+Accuracy of sea: 0.83
+
+
+
+Figure 1
+
+Accuracy of sea: 0.84
+
+
+
+
+Figure 2
+Table 3
+
+
+
+Accuracy of sea: 0.85
+Accuracy of ice: 0.86
+----
+as label lines
+Figure 1
+  1 sea accuracy 0.83 (Accuracy of sea)
+Figure 1 (2)
+  7 sea accuracy 0.84 (Accuracy of sea)
+Table 3
+  17 sea accuracy 0.85 (Accuracy of sea)
+  18 ice accuracy 0.86 (Accuracy of ice)
+""",
+    "lines: a caption five lines above": """
+Table 3
+
+
+
+
+Accuracy of sea: 0.85
+----
+as label lines
+the table from line 6
+  6 sea accuracy 0.85 (Accuracy of sea)
+""",
+    "lines: classes that stand twice cut no list": """
+Accuracy of sea: 0.1
+Accuracy of ice: 0.2
+
+Accuracy of sea: 0.3
+Accuracy of ice: 0.4
+Accuracy of ice: 0.5
+Accuracy of fen: 0.6
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.1 (Accuracy of sea)
+  2 ice accuracy 0.2 (Accuracy of ice)
+the table from line 4
+  4 sea accuracy 0.3 (Accuracy of sea)
+  5 ice accuracy 0.4 (Accuracy of ice)
+  6 ice accuracy 0.5 (Accuracy of ice)
+  7 fen accuracy 0.6 (Accuracy of fen)
+unread 6 0.5: accuracy of class ice stands in line 5, too
+""",
+    "lines: a summary twelve lines below": """
+val accuracy of sea: 0.1
+val accuracy of ice: 0.2
+
+
+
+
+
+
+
+
+
+
+
+Mean accuracy: 0.15
+----
+as label lines
+the table from line 1 | set val
+  1 sea accuracy 0.1 (val accuracy of sea)
+  2 ice accuracy 0.2 (val accuracy of ice)
+  14 <unnamed> accuracy 0.15 (Mean accuracy)
+""",
+    "lines: a summary thirteen lines below": """
+val accuracy of sea: 0.1
+val accuracy of ice: 0.2
+
+
+
+
+
+
+
+
+
+
+
+
+Mean accuracy: 0.15
+----
+as label lines
+the table from line 1 | set val
+  1 sea accuracy 0.1 (val accuracy of sea)
+  2 ice accuracy 0.2 (val accuracy of ice)
+line 15: Mean accuracy
+  15 <unnamed> accuracy 0.15 (Mean accuracy)
+""",
+    "lines: a summary twelve lines above, and one in a gap": """
+Mean accuracy: 0.15
+
+
+
+
+
+
+
+
+
+
+
+val accuracy of sea: 0.1
+val accuracy of ice: 0.2
+
+
+
+
+
+
+
+
+
+
+
+
+
+Mean accuracy: 0.16
+
+
+
+
+
+
+
+
+
+
+
+
+
+val accuracy of fen: 0.2
+----
+as label lines
+the table from line 1 | set val
+  1 <unnamed> accuracy 0.15 (Mean accuracy)
+  13 sea accuracy 0.1 (val accuracy of sea)
+  14 ice accuracy 0.2 (val accuracy of ice)
+  42 fen accuracy 0.2 (val accuracy of fen)
+  28 <unnamed> accuracy 0.16 (Mean accuracy)
+""",
+    "lines: between two lists a summary is of the one above, of the nearer one else": """
+Accuracy of sea: 0.1
+
+Mean accuracy: 0.1
+
+Accuracy of sea: 0.2
+
+
+Mean accuracy: 0.2
+
+Accuracy of sea: 0.3
+Mean accuracy: 0.3
+Mean accuracy: 0.4
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.1 (Accuracy of sea)
+  3 <unnamed> accuracy 0.1 (Mean accuracy)
+the table from line 5
+  5 sea accuracy 0.2 (Accuracy of sea)
+  11 <unnamed> accuracy 0.3 (Mean accuracy)
+  12 <unnamed> accuracy 0.4 (Mean accuracy)
+the table from line 8
+  8 <unnamed> accuracy 0.2 (Mean accuracy)
+  10 sea accuracy 0.3 (Accuracy of sea)
+""",
+    "lines: a log with two lists after each epoch": """
+Epoch 1/3
+val accuracy of sea: 0.1
+test accuracy of sea: 0.11
+Epoch 2/3
+val accuracy of sea: 0.2
+test accuracy of sea: 0.21
+Epoch 3/3
+val accuracy of sea: 0.3
+test accuracy of sea: 0.31
+----
+as label lines
+the table from line 8 | set val
+  8 sea accuracy 0.3 (val accuracy of sea)
+the table from line 9 | set test
+  9 sea accuracy 0.31 (test accuracy of sea)
+""",
+    "lines: a log of two epochs": """
+Epoch 1/2
+Accuracy of sea: 0.1
+Epoch 2/2
+Accuracy of sea: 0.2
+Test accuracy: 0.1
+----
+as label lines
+the table from line 2
+  2 sea accuracy 0.1 (Accuracy of sea)
+the table from line 4 | set test
+  4 sea accuracy 0.2 (Accuracy of sea)
+  5 <overall> accuracy 0.1 (Test accuracy)
+""",
+    "lines: a log with summaries alone": """
+Epoch 1/2
+Precision: 0.1
+mAP: 0.1
+Precision: 0.2
+mAP: 0.2
+Precision: 0.3
+Recall of sea: 0.1
+----
+as label lines
+line 3: mAP
+  3 <macro> average precision 0.1 (mAP)
+line 5: mAP
+  5 <macro> average precision 0.2 (mAP)
+the table from line 7
+  7 sea recall 0.1 (Recall of sea)
+""",
+    "lines: sizes and counts": """
+Accuracy of sea: 0.5 (5/10)
+Accuracy of ice: 0.7 (n=20)
+Accuracy of fen: 0.6
+Accuracy of the network on the 40 test images: 0.6
+Overall accuracy: 0.61 (n=50)
+----
+as label lines
+the table from line 1 | set test | sizes {'sea': 10, 'ice': 20} | total 40
+  1 sea accuracy 0.5 5 of 10 (Accuracy of sea)
+  2 ice accuracy 0.7 (Accuracy of ice)
+  3 fen accuracy 0.6 (Accuracy of fen)
+  4 <overall> accuracy 0.6 (Accuracy of the network on the 40 test images)
+  5 <overall> accuracy 0.61 (Overall accuracy)
+""",
+    "lines: totals beside a value and in a count": """
+Accuracy of sea: 0.5
+Overall accuracy: 0.61 (n=50)
+AP of sea: 0.5
+----
+as label lines
+the table from line 1 | total 50
+  1 sea accuracy 0.5 (Accuracy of sea)
+  2 <overall> accuracy 0.61 (Overall accuracy)
+  3 sea average precision 0.5 (AP of sea)
+""",
+    "lines: means at overlaps and the overlap of the classes": """
+AP@0.5 of sea: 0.5
+AP@0.5 of ice: 0.6
+mAP: 0.5
+mAP@0.5: 0.55
+
+Recall of fen: 0.5
+mAP@0.75: 0.4
+----
+as label lines
+the table from line 1
+  1 sea average precision 0.5 (AP@0.5 of sea)
+  2 ice average precision 0.6 (AP@0.5 of ice)
+  4 <macro> average precision 0.55 (mAP@0.5)
+  6 fen recall 0.5 (Recall of fen)
+  3 <macro> average precision 0.5 (mAP)
+line 7: mAP@0.75
+  7 <macro> average precision 0.4 (mAP@0.75)
+""",
 }
 
 

@@ -128,7 +128,7 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
     if not (loose.joins and piece.joins) or _distance(loose, piece) > NEAR:
         return False
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
-    if any(line.startswith("#") or CAPTION.fullmatch(line[:200]) for line in between):
+    if any(line.startswith("#") or CAPTION.fullmatch(line) for line in between):
         return False
     of, table = loose.table.image_set, piece.table.image_set
     if of != table and not (of == "test" and table is None) and not (of is None and _distance(loose, piece) <= BESIDE):

@@ -17,7 +17,6 @@ from in4310repro.audit.readers.words import heading, strip_marks
 READER = "label lines"
 # `Figure 3`, `Table 2: as drawn`: a caption closes the values above it and names them.
 CAPTION = re.compile(r"[#*\s]*((?:figure|fig\.|table|tab\.)\s+\d{1,4})\s*(?:[.:].*)?[*\s]*", re.IGNORECASE)
-AROUND = 20  # passes above and below a summary that it may be of
 NEAR = 12  # lines between a summary and the class values that it is of
 FOLLOWING = 4  # lines between values and their caption
 FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; fewer may be anything
@@ -27,7 +26,7 @@ FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; few
 class Pass:
     """The values of one pass over the classes."""
 
-    values: list[LineValue] = field(default_factory=list)
+    values: list[LineValue] = field(default_factory=list)  # of classes in order, then summaries
     by_class: dict[tuple[Measure, str | None, str], LineValue] = field(default_factory=dict)
     image_set: str | None = None
     name: str = ""
@@ -39,13 +38,23 @@ class Pass:
         self.image_set = self.image_set or value.subject.image_set
 
     @property
+    def lines(self) -> list[int]:
+        """The lines of the class values, in order."""
+        return [value.line for value in self.values if value.subject.class_name is not None]
+
+    @property
     def first(self) -> int:
-        """The line of the first value."""
+        """The line of the first class value."""
         return self.values[0].line
 
-    def distance(self, line: int) -> int:
-        """Lines from a line to the nearest class value."""
-        return min(abs(line - value.line) for value in self.values)
+    @property
+    def last(self) -> int:
+        """The line of the last class value."""
+        return max(self.lines)
+
+    def nearest(self, line: int) -> int:
+        """The line of the class value next to a line; of two the one above."""
+        return min(self.lines, key=lambda each: abs(each - line))
 
 
 def tables_of_lines(
@@ -64,7 +73,11 @@ def tables_of_lines(
     ]
     classes = [value for value in values if value.subject.class_name is not None]
     passes = _last_of_log(_passes(classes, lines, tables), running)
-    loose = [value for value in values if value.subject.class_name is None and not _join(value, passes, lines, tables)]
+    loose = []
+    for value in values:
+        if value.subject.class_name is None:
+            found = _pass_of(value, passes, lines, tables)
+            (found.add if found else loose.append)(value)
     pieces = [_piece(each.values, each.name, each.image_set) for each in passes]
     return pieces + [_loose(value) for value in _final(loose, running)]
 
@@ -129,33 +142,28 @@ def _text(value: LineValue) -> str:
 
 def _caption(current: Pass, lines: Sequence[str]) -> str:
     """The caption after the values, or the one right above them."""
-    last, first = current.values[-1].line, current.values[0].line
-    for line in [*lines[last : last + FOLLOWING], *reversed(lines[max(0, first - 1 - FOLLOWING) : first - 1])]:
-        match = CAPTION.fullmatch(line[:200])
-        if match:
-            return match[1]
-    return ""
+    above = reversed(lines[max(0, current.first - 1 - FOLLOWING) : current.first - 1])
+    near = [*lines[current.last : current.last + FOLLOWING], *above]
+    return next((match[1] for line in near if (match := CAPTION.fullmatch(line))), "")
 
 
 def _merged(passes: Sequence[Pass]) -> list[Pass]:
     """Joins what a class printed twice has cut: no program went through the classes again, one name is wrong."""
     merged: list[Pass] = []
     for each in passes:
-        before = merged[-1] if merged else None
-        first = {value.subject.class_name for value in each.values}
-        cut = (
-            before is not None
-            and each.values[0].line - before.values[-1].line <= 1
-            and not (before.name or each.name)
-            and not {value.subject.class_name for value in before.values} <= first
-            and len(first & {value.subject.class_name for value in before.values}) <= 1
-        )
-        if before is not None and cut:
+        if merged and _is_cut(merged[-1], each):
             for value in each.values:
-                before.add(value)
+                merged[-1].add(value)
         else:
             merged.append(each)
     return merged
+
+
+def _is_cut(before: Pass, after: Pass) -> bool:
+    """Whether two passes are one, cut where a class stands twice."""
+    names = [{value.subject.class_name for value in each.values} for each in (before, after)]
+    beside = after.first - before.last <= 1 and not (before.name or after.name)
+    return beside and before.image_set == after.image_set and not names[0] <= names[1] and len(names[0] & names[1]) <= 1
 
 
 def repeated(values: Sequence[Value]) -> Iterator[Unread]:
@@ -174,38 +182,29 @@ def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
     """Without the passes that a log prints after each epoch: of three or more with running lines between, the last."""
     groups: list[list[Pass]] = []
     for each in passes:
-        first = each.values[0].line
-        apart = not groups or running & set(range(groups[-1][-1].values[-1].line + 1, first))
+        apart = not groups or not running.isdisjoint(range(groups[-1][-1].last, each.first))
         groups.append([each]) if apart else groups[-1].append(each)
     return passes if len(groups) < FORMS else groups[-1]
 
 
-def _join(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> bool:
-    """Adds a summary to the nearest pass that it can be of."""
-    of = value.subject
-    if of.best or of.network:
-        return False
-    # The passes are in the order of the text, and a summary is near one of a few.
-    near = passes[max(0, bisect_right(passes, value.line, key=lambda each: each.first) - AROUND) :][: 2 * AROUND]
+def _pass_of(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
+    """The nearest pass that a summary can be of; of two the one above, as people print means below their values."""
+    if value.subject.best or value.subject.network:
+        return None
+    start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)
+    near = passes[start : bisect_right(passes, value.line + NEAR, key=lambda each: each.first)]
     fitting = [each for each in near if _fits(value, each, lines, tables)]
-    # Of two at the same distance the one above: people print means below their values.
-    fitting.sort(key=lambda each: (each.distance(value.line), each.values[0].line > value.line))
-    if not fitting:
-        return False
-    fitting[0].add(value)
-    return True
+    return min(fitting, key=lambda each: (abs(each.nearest(value.line) - value.line), each.first), default=None)
 
 
 def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozenset[int]) -> bool:
-    of = value.subject
-    if current.distance(value.line) > NEAR or not any(of.measure is each.subject.measure for each in current.values):
+    of, nearest = value.subject, current.nearest(value.line)
+    first, last = min(nearest, value.line), max(nearest, value.line)
+    if last - first > NEAR or not any(of.measure is each.subject.measure for each in current.values):
         return False
     if of.image_set and of.image_set != current.image_set and not (of.image_set == "test" and not current.image_set):
         return False
-    classes = [each.line for each in current.values if each.subject.class_name is not None]
-    nearest = min(classes, key=lambda line: abs(line - value.line))
-    first, last = min(nearest, value.line), max(nearest, value.line)
-    headings = any(CAPTION.fullmatch(line[:200]) or line.startswith("#") for line in lines[first : last - 1])
+    headings = any(CAPTION.fullmatch(line) or line.startswith("#") for line in lines[first : last - 1])
     if headings or not tables.isdisjoint(range(first, last)):
         return False
     key = (of.measure, of.average, of.threshold)
