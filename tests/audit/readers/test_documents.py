@@ -1318,7 +1318,7 @@ the values
   1 <overall> accuracy 0.75 (accuracy)
 """,
     "JSON after a blank line, as Python prints a dictionary": """
- 
+\x20
 {'test': {'accuracy': {'dune': np.float64(0.83),
   'bay': 0.91}}}
 ----
@@ -1385,8 +1385,8 @@ blank · 2
   3 <overall> accuracy 0.3 (accuracy)
 """,
     "JSON: records without some of their values": """
- 
- 
+\x20
+\x20
 [{"class": "dune", "precision": 0.5, "f1": null},
  {"class": "bay",
   "recall": 0.6, "precision": 0.7}, {"class": "sea"}]
@@ -1413,16 +1413,18 @@ the table from line 1 | sizes {'dune': 3, 'sea': 5}
   aside 4 ice precision 0.9 (ice precision)
 """,
     "JSON: objects within objects without measures": """
-{"dune": {"a": 0.5, "b": 0.3}, "bay": {"a": 0.6, "b": 0.2}, "accuracy": {"val": {"sea": 0.5, "ice": 0.6}, "note": {"sea": 0.1}, "text": {"sea": 0.1, "ice": "x"}}, "one": [{"accuracy": 0.4}, {"accuracy": 0.3}]}
+{"dune": {"a": 0.5, "b": 0.3}, "bay": {"a": 0.6, "b": 0.2}, "accuracy":
+ {"val": {"sea": 0.5, "ice": 0.6}, "note": {"sea": 0.1}, "text": {"sea": 0.1, "ice": "x"}},
+ "one": [{"accuracy": 0.4}, {"accuracy": 0.3}]}
 ----
 as JSON
 accuracy · val | set val
-  1 sea accuracy 0.5 (sea)
-  1 ice accuracy 0.6 (ice)
+  2 sea accuracy 0.5 (sea)
+  2 ice accuracy 0.6 (ice)
 one · 1
-  1 <overall> accuracy 0.4 (accuracy)
+  3 <overall> accuracy 0.4 (accuracy)
 one · 2
-  1 <overall> accuracy 0.3 (accuracy)
+  3 <overall> accuracy 0.3 (accuracy)
 """,
     "JSON at the top: other numbers are of no measure": """
 {"dune": 0.5, "bay": 0.6}

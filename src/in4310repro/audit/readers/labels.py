@@ -109,7 +109,7 @@ def read_labels(lines: Sequence[str], skipped: frozenset[int]) -> tuple[list[Lin
 def clean(raw: str) -> str:
     """The line without bullets, time stamps, marks and the break at its end; gaps of more than one space are two."""
     line = re.sub(r" {2,}", "  ", raw.translate(ALIKE).replace("\t", "  ")).strip()
-    line = line.translate(BARS).strip("| ") if any(bar in line for bar in "│┃║") else line
+    line = line.translate(BARS).strip("| ")
     line = BULLET.sub("", re.sub(r"<br ?/?>|\\\\$|\\$", "", line)).strip()
     line = BULLET.sub("", STAMP.sub("", line))
     return re.sub(r"\*\*|__(?=\W|$)|`", "", line).strip().rstrip(",;").strip()
@@ -117,7 +117,7 @@ def clean(raw: str) -> str:
 
 def _reversed(line: str, number: int) -> Iterator[LineValue]:
     """The value of `93.12% = plane AP`, and what detectors print behind it."""
-    match = REVERSED.fullmatch(line) if "=" in line else None
+    match = REVERSED.fullmatch(line)
     cell = measured(match["value"], number) if match else None
     of = subject(f"AP for class {match['name']}") if match else None
     if match and cell and of:
@@ -161,10 +161,10 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
     items = [SPACED.fullmatch(part) for part in parts if not LEFT_OUT.fullmatch(part)]
     # One letter before several scores is the name of a class: f is not F1 there.
     named = len(name.strip()) == 1 or not pure(name)
-    if len(parts) > 1 and items and all(item and pure(item["label"]) for item in items) and named:
-        for item in items:
-            if item:
-                yield from _value(item["label"], item["value"], number, Context(), name.strip() or None)
+    known = [item for item in items if item and pure(item["label"])]
+    if len(known) == len(items) and named:
+        for item in known:
+            yield from _value(item["label"], item["value"], number, Context(), name.strip() or None)
 
 
 def _pairs(line: str) -> list[re.Match[str]]:
@@ -188,7 +188,7 @@ def _in_brackets(before: str) -> bool:
 def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str, str | None, Measure | None]:
     """Splits `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
     parts = re.split(r" ?: | - ", label, maxsplit=1)
-    if len(parts) == 2 and parts[0] and parts[1]:
+    if len(parts) == 2 and parts[0]:
         if pure(parts[1]) and not heading(parts[0]).summary and not pure(parts[0]):
             given = re.sub(r"^(?:class|category|label) ", "", parts[0], flags=re.IGNORECASE)
             return parts[1], given, measure

@@ -32,15 +32,16 @@ COLOURS = re.compile(
 SWITCHES = re.compile(
     r"\\(?:bf|it|em|tiny|small|footnotesize|scriptsize|bfseries|itshape|centering|quad|qquad|,|;|!)(?![a-zA-Z])"
 )
-DEPTH = 6  # nested commands that are unwrapped
+LONGEST = 20_000  # characters of a line and of a row
 INNER = 100  # environments within a table
 
 
 def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
     """The tables of a LaTeX source, each with its caption."""
+    lines = [line[:LONGEST] for line in lines]
     ends = [index for index, line in enumerate(lines) if "\\end{" in line]
     for start, line in enumerate(lines):
-        begin = BEGIN.search(line[:20_000]) if ends else None
+        begin = BEGIN.search(line)
         if not begin or start + 1 in skipped:
             continue
         mark = f"\\end{{{begin[1]}}}"
@@ -65,9 +66,9 @@ def _after_columns(text: str) -> str:
 def _closing(text: str) -> int:
     """The index of the bracket that closes the one at the start, or the last index."""
     pair = {"{": "}", "[": "]"}[text[0]]
-    depth = 0
+    depth, step = 0, {text[0]: 1, pair: -1}
     for index, character in enumerate(text):
-        depth += (character == text[0]) - (character == pair)
+        depth += step.get(character, 0)
         if depth == 0:
             return index
     return len(text) - 1
@@ -77,14 +78,14 @@ def _rows(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, li
     """The rows between the double backslashes, each with the line that it ends on."""
     text, number = "", first
     for number, line in enumerate(lines, start=first):
-        code = re.sub(r"(?<!\\)%.*", "", line[:20_000]).replace(mark, "\\\\")
+        code = re.sub(r"(?<!\\)%.*", "", line).replace(mark, "\\\\")
         *ended, rest = re.split(r"\\\\(?:\[[^\]]*\])?|\\tabularnewline", code)
         for part in ended:
             cells = _cells(f"{text} {part}")
             text = ""
             if any(cells):
                 yield number, cells
-        text = f"{text} {rest}"[-20_000:]
+        text = f"{text} {rest}"[-LONGEST:]
 
 
 def _cells(row: str) -> list[str]:
@@ -101,10 +102,8 @@ def _plain(cell: str) -> str:
     rows = ROWS.fullmatch(text.strip())
     if rows:
         return f"\x01{rows[1]}\x01{_plain(rows[2])}"
-    for _ in range(DEPTH):
-        text, hits = WRAPPERS.subn(r" \1 ", text)
-        if not hits:
-            break
+    while WRAPPERS.search(text):
+        text = WRAPPERS.sub(r" \1 ", text)
     text = re.sub(r"_\{?\s*\\pm\s*|\^\{?\s*\\pm\s*|\\pm", " ± ", text)
     text = (
         re.sub(r"_\{?\s*±", " ±", text).replace("\\%", "%").replace("\\&", "&").replace("\\_", "_").replace("\\#", "#")
@@ -136,7 +135,7 @@ def _filled(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]
 
 def _caption(lines: Sequence[str], start: int, stop: int) -> str:
     for index in [*range(max(0, start - 8), start), *range(stop, min(len(lines), stop + 6))]:
-        match = CAPTION.search(lines[index][:20_000])
+        match = CAPTION.search(lines[index])
         if match:
             text = lines[index][match.end() - 1 :]
             return _plain(text[1 : _closing(text)])[:160]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import takewhile
 
 from in4310repro.audit.document import ConfusionMatrix, Printed, Table
 from in4310repro.audit.readers.grid import Grid
@@ -15,7 +14,7 @@ from in4310repro.audit.readers.pieces import Piece, Result
 from in4310repro.audit.readers.titles import title_above
 
 READER = "confusion matrix"
-ROWS = 1000
+LONGEST = 100 * LINE  # characters of a row in brackets
 OPEN = re.compile(r"\[ {0,4}\[")
 CONFUSION = re.compile(r"confusion|\bmatrix\b", re.IGNORECASE)
 OF_MATRIX = re.compile(
@@ -33,10 +32,11 @@ PREDICTED_ROWS = re.compile(r"pred\w*\s*[\\/|]+\s*(?:actual|true|gt|ground|label
 def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
     """The matrices that no other reader takes."""
     pieces: list[Piece] = []
+    lines = [line[:LONGEST] for line in lines]
     start = 0
     while start < len(lines):
         found = None
-        if start + 1 not in skipped and len(lines[start]) <= 100 * LINE:
+        if start + 1 not in skipped:
             found = next((made for reader in FORMS if (made := reader(lines, start)) is not None), None)
         if found:
             matrix, end = found
@@ -50,12 +50,10 @@ def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 def matrix_of_grid(table: Grid) -> Piece | None:
     """The matrix of a grid whose rows and columns have the same names, with totals beside them or without."""
-    if not table.header:
-        return None
     names = [name.strip().lower() for name in table.names[1:]]
     labels = [row.cells[0].strip().lower() for row in table.body]
     size = next((n for n in range(min(len(names), len(labels)), 1, -1) if _same(names[:n], labels[:n])), 0)
-    if size < 2 or size < len(labels) - 1 or size < len(names) - 2:
+    if not size or size < len(labels) - 1 or size < len(names) - 2:
         return None
     rows = [_numbers(list(row.cells[1 : size + 1]), row.lines[0]) for row in table.body[:size]]
     made = _matrix(rows, [_bare_name(row.cells[0].strip()) for row in table.body[:size]])
@@ -69,7 +67,9 @@ def matrix_of_grid(table: Grid) -> Piece | None:
 
 def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[str]) -> ConfusionMatrix | None:
     """The matrix of rows of texts with their lines."""
-    parsed = [_numbers([text for text, _ in row], row[0][1] if row else 1) for row in rows]
+    if not all(rows):
+        return None
+    parsed = [_numbers([text for text, _ in row], row[0][1]) for row in rows]
     return _matrix(parsed, names if len(names) == len(rows) else [])
 
 
@@ -94,11 +94,11 @@ def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] 
         return None
     rows: list[tuple[Printed, ...] | None] = []
     names: list[str] = []
-    for index in range(start, min(len(lines), start + ROWS)):
-        text = lines[index][opening.end() - 1 :] if index == start else lines[index]
+    for index in range(start, len(lines)):
+        text = lines[index][opening.start() :] if index == start else lines[index]
         # Torch7 writes the accuracy and [class: name] behind each row.
         names += OF_ROW.findall(text[:LINE])
-        parts = [part for part in re.findall(r"\[([^\[\]]*)\]?", OF_ROW.sub("", text[: 100 * LINE])) if part.strip()]
+        parts = [part for part in re.findall(r"\[([^\[\]]*)\]?", OF_ROW.sub("", text)) if part.strip()]
         rows += [_numbers(part.replace(",", " ").split(), index + 1) for part in parts]
         if re.search(r"\] {0,4}\]", text):
             called = any(CONFUSION.search(line[:LINE]) for line in lines[max(0, start - 3) : start + 1])
@@ -134,10 +134,11 @@ def _classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
     """Weka's matrix: letters above, and `| a = name` behind each row."""
     if "classified as" not in lines[start][:LINE]:
         return None
-    found = [NAMED_ROW.fullmatch(line[:LINE]) for line in lines[start + 1 : start + 1 + ROWS]]
-    named = list(takewhile(lambda match: match is not None, found))
-    rows = [_numbers(match[1].split(), start + 2 + index) for index, match in enumerate(named) if match]
-    matrix = _matrix(rows, [match[2] for match in named if match])
+    named: list[re.Match[str]] = []
+    while start + 1 + len(named) < len(lines) and (match := NAMED_ROW.fullmatch(lines[start + 1 + len(named)][:LINE])):
+        named.append(match)
+    rows = [_numbers(match[1].split(), line) for line, match in enumerate(named, start=start + 2)]
+    matrix = _matrix(rows, [match[2] for match in named])
     return (matrix, start + 1 + len(named)) if matrix else None
 
 
@@ -164,9 +165,9 @@ def _matrix(
 
     `wrong`: one line in three may not, where the text calls it a confusion matrix; other numbers in brackets are none.
     """
-    if len(rows) < 2 or any(row is None or len(row) != len(rows) for row in rows):
+    full = tuple(row for row in rows if row is not None and len(row) == len(rows))
+    if len(full) < max(2, len(rows)):
         return None
-    full = tuple(row for row in rows if row is not None)
     values = [[printed.value for printed in row] for row in full]
     whole = all(value.denominator == 1 and value >= 0 for row in values for value in row)
     if not whole and not _shares(values, wrong):
@@ -177,8 +178,6 @@ def _matrix(
 
 def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
     """Whether rows, columns or all cells add up to about one; with `wrong`, all rows or columns but one in three."""
-    if not all(0 <= value <= 100 for row in values for value in row):
-        return False
     allowed = Fraction(len(values), 50)
 
     def one(total: Fraction) -> bool:
@@ -186,9 +185,8 @@ def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
 
     lines = ([sum(line, Fraction(0)) for line in way] for way in (values, list(zip(*values, strict=True))))
     total = sum((sum(row, Fraction(0)) for row in values), Fraction(0))
-    return any(sum(map(one, sums)) >= len(sums) - (len(sums) // 3 if wrong else 0) for sums in lines) or (
-        bool(total) and one(total)
-    )
+    sound = any(sum(map(one, sums)) >= len(sums) - (len(sums) // 3 if wrong else 0) for sums in lines)
+    return all(0 <= value <= 100 for row in values for value in row) and (sound or (bool(total) and one(total)))
 
 
 FORMS = (_bracketed, _classified_as, _labelled, _bare)
