@@ -1853,6 +1853,167 @@ the table from line 1
 line 7: mAP@0.75
   7 <macro> average precision 0.4 (mAP@0.75)
 """,
+    "labels: a mean without a measure below two class values": """
+Accuracy of sea: 0.8
+Accuracy of ice: 0.9
+Mean: 0.85
+text
+Mean: 0.8
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.8 (Accuracy of sea)
+  2 ice accuracy 0.9 (Accuracy of ice)
+  3 <unnamed> accuracy 0.85 (Mean)
+""",
+    "labels: a mean without a measure below one class value": """
+Accuracy of sea: 0.8
+Mean: 0.85
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.8 (Accuracy of sea)
+""",
+    "labels: bars around lines": """
+| Accuracy of sea: 0.8 |
+│ Accuracy of ice: 0.7 │
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.8 (Accuracy of sea)
+  2 ice accuracy 0.7 (Accuracy of ice)
+""",
+    "labels: several names on one line below a heading": """
+Recall of each class:
+sea: 0.8, ice: 0.9
+fen: 0.7
+Per-class accuracy: bog: 0.6, elm: 0.5
+Per-class accuracy: oak: 0.4
+Recall: 0.3, precision of ash: 0.2
+----
+as label lines, listed values
+the table from line 3
+  3 fen recall 0.7 (fen)
+  6 ash precision 0.2 (precision of ash)
+  6 <> recall 0.3 (Recall)
+Per-class accuracy
+  4 bog accuracy 0.6 (Per-class accuracy)
+  4 elm accuracy 0.5 (Per-class accuracy)
+""",
+    "labels: scores of one class, and what is none": """
+Sea: precision 0.91, recall 0.88, f1 nan
+Ice: precision 0.81, images 0.2
+Fen: precision nan, recall -
+Accuracy: precision 0.61, recall 0.68
+Bog: precision 0.71
+F: precision 0.51, recall 0.58
+----
+as label lines
+the table from line 1
+  1 Sea precision 0.91 (precision)
+  1 Sea recall 0.88 (recall)
+  5 Bog precision 0.71 (Bog: precision)
+  6 F precision 0.51 (precision)
+  6 F recall 0.58 (recall)
+unread 2 Ice: precision 0.81, images 0.2: looks like a measurement in a form that is not known
+unread 4 Accuracy: precision 0.61, recall 0.68: looks like a measurement in a form that is not known
+""",
+    "labels: sixteen words, and seventeen with two values or three": """
+The accuracy that we see of a b c d e f g h : 0.8
+Accuracy of sea : 0.5 and that of a b c d e f g h
+Accuracy of ice : 0.5 and that of a b c d e f g h i
+Accuracy of fen : 0.5, F1 of fen : 0.6 and that of b c d
+Accuracy of bay : 0.5, F1 of bay : 0.6, recall of bay : 0.7 or so, or so
+----
+as label lines
+the table from line 1
+  2 sea accuracy 0.5 (Accuracy of sea)
+  4 fen accuracy 0.5 (Accuracy of fen)
+  4 fen F1 0.6 (F1 of fen)
+  5 bay accuracy 0.5 (Accuracy of bay)
+  5 bay F1 0.6 (F1 of bay)
+  5 bay recall 0.7 (recall of bay)
+  aside 1 that we see of a b c d e f g h accuracy 0.8 (The accuracy that we see of a b c d e f g h)
+""",
+    "labels: names before measures": """
+sea: test: accuracy: 0.9
+Macro avg: precision: 0.5
+class ice: recall: 0.8
+accuracy: recall: 0.7
+: recall: 0.6
+----
+as label lines
+the table from line 1 | set test
+  1 sea accuracy 0.9 (test: accuracy)
+  3 ice recall 0.8 (recall)
+  5 <> recall 0.6 (: recall)
+  2 <macro> precision 0.5 (Macro avg: precision)
+recall
+  4 <unnamed> accuracy 0.7 (accuracy: recall)
+""",
+    "labels: words of a line that is not understood": """
+Acuracy for class 1 2 3 4 5 6 7 8: 0.9
+Acuracy for class 1 2 3 4 5 6 7 8 9: 0.9
+Acuracy for class 1 loss: 0.9
+Acuracy for class {1}: 0.9
+Acuracy for class 1 9
+Acuracy of 1: 0.9
+Accuracy of sea: 0.8
+----
+as label lines
+the table from line 3
+  3 Acuracy for class 1 other 0.9 (Acuracy for class 1 loss)
+  7 sea accuracy 0.8 (Accuracy of sea)
+unread 1 Acuracy for class 1 2 3 4 5 6 7 8: 0.9: looks like a measurement in a form that is not known
+""",
+    "labels: a table of COCO, objects and rules": """
+Average Precision (AP) @[ IoU=0.50:0.95 | area= all | maxDets=100 ] = 0.503
+{'accuracy of sea': 0.5
+=====
+Accuracy of sea: 0.8
+Accuracy of = 0.3
+----
+as label lines
+the table from line 4
+  4 sea accuracy 0.8 (Accuracy of sea)
+  5 <overall> accuracy 0.3 (Accuracy of)
+""",
+    "labels: spaces before a value": """
+Accuracy of sea 83%
+ice 0.91
+Accuracy of fen, bog 83%
+Per class accuracy
+elm 0.5
+oak, ash 0.6
+std: 0.1
+std 0.2
+----
+as label lines
+the table from line 1
+  1 sea accuracy 83% (Accuracy of sea)
+  5 elm accuracy 0.5 (elm)
+""",
+    "labels: names, numbers and quotes": """
+class: sea, accuracy: 0.5
+name = "ice", precision: 0.6, recall: 0.7
+id: 3 | Class 7: accuracy: 0.8
+class: 0.5, accuracy: 0.4
+Accuracy of 3 : 4 : 0.9
+Accuracy of bay : 0.5 : 0.9
+mAP@[.5:.95]: 0.3
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.5 (accuracy)
+  2 ice precision 0.6 (precision)
+  2 ice recall 0.7 (recall)
+  3 7 accuracy 0.8 (accuracy)
+  4 <overall> accuracy 0.4 (accuracy)
+  aside 5 3 : 4 accuracy 0.9 (Accuracy of 3 : 4)
+line 7: mAP@[.5:.95]
+  7 <macro> average precision 0.3 (mAP@[.5:.95])
+unread 6 Accuracy of bay : 0.5 : 0.9: looks like a measurement in a form that is not known
+""",
 }
 
 

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
-from in4310repro.audit.readers import aligned, delimited, files, grid, latex, markdown, matrices, prose, roles, web
+from in4310repro.audit.readers import (
+    aligned,
+    delimited,
+    files,
+    grid,
+    labels,
+    latex,
+    markdown,
+    matrices,
+    prose,
+    roles,
+    web,
+)
 from in4310repro.audit.readers.asides import asides
 from in4310repro.audit.readers.drafts import Draft, default_average
 from in4310repro.audit.readers.files import _binary, decoded
@@ -317,6 +329,28 @@ def test_lines_of_no_class_are_told_by_their_form_words_and_place(lines: list[st
 def test_objects_within_objects_are_looked_into_thirty_times(depth: int, found: int) -> None:
     text = '{"a":' * depth + '{"f1": {"sea": 0.5, "ice": 0.6}}' + "}" * depth
     assert len(read_json(text, "the text")) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "opens"),
+    [
+        ("F1 of each class", True),
+        ("Each class: how good it is", False),
+        ("each class:-", True),
+        ("each class", False),
+        ("Accuracy:", False),
+        (f"Accuracy of each class {'x' * 66}:", True),
+        (f"Accuracy of each class {'x' * 67}:", False),
+    ],
+)
+def test_a_heading_over_names_speaks_of_classes_and_of_a_measure_or_ends_in_a_colon(line: str, opens: bool) -> None:
+    assert labels._opens(line) is opens
+
+
+@pytest.mark.parametrize(("length", "found"), [(110, 1), (111, 0)])
+def test_a_name_below_a_heading_has_up_to_110_characters(length: int, found: int) -> None:
+    values, _ = read_labels(["Accuracy of each class:", f"{'x' * length}: 0.5"], frozenset())
+    assert len(values) == found
 
 
 def test_a_draft_keeps_each_class_and_each_summary_once() -> None:
@@ -1025,3 +1059,25 @@ def test_a_caption_of_latex_stands_near_its_table_alone(above: int, below: int, 
     assert made.title == title
     assert [row.cells for row in made.rows] == [("Class", "F1"), ("sea", "0.5")]
     assert list(latex.latex_grids([table[0], table[3]], frozenset())) == []
+
+
+def latex_rows(*body: str) -> list[tuple[str, ...]]:
+    """The cells of the rows of a table with these lines; none where no table is found."""
+    lines = [r"\begin{tabular}{ll}", *body, r"\end{tabular}"]
+    return [row.cells for made in latex.latex_grids(lines, frozenset()) for row in made.rows]
+
+
+@pytest.mark.parametrize(
+    ("body", "rows"),
+    [
+        ([r"sea & \textbf{\emph{\bm{\text{\mathbf{\mathrm{\textit{0.5}}}}}}} \\"], [("sea", "0.5")]),
+        ([f"sea {' ' * 19_990}& 1 \\\\", r"& 2 \\"], [("sea", "1"), ("", "2")]),
+        ([f"sea {' ' * 19_991}& 1 \\\\", r"& 2 \\"], [("sea", "1 \\", "2")]),
+        (["a" + "x" * 9_999, "y" * 10_000, r"& 1 \\"], [("x" * 9_999 + " " + "y" * 10_000, "1")]),
+        ([r"\end{x}"] * 99 + [r"sea & 1 \\"], [(r"\end x " * 98 + r"\end x sea", "1")]),
+        ([r"\end{x}"] * 100 + [r"sea & 1 \\"], []),
+        ([r"sea & 1 \\"] * 110, [("sea", "1")] * 110),
+    ],
+)
+def test_latex_is_read_up_to_its_bounds(body: list[str], rows: list[tuple[str, ...]]) -> None:
+    assert latex_rows(*body) == rows

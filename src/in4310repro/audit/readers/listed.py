@@ -73,7 +73,7 @@ def _inline(line: str, number: int) -> Piece | None:
     items = [PAIR.fullmatch(part.strip()) for part in re.split(r"[,;]", rest)] if colon else []
     if len(items) < 2 or None in items or not CLASSWISE.search(label):
         return None
-    return _piece(label, ((item["name"], item["value"]) for item in items if item), number)
+    return _piece(label, ((item["name"].rstrip(" :="), item["value"]) for item in items if item), number)
 
 
 def _piece(label: str, items: Iterator[tuple[object, str]], number: int) -> Piece | None:
