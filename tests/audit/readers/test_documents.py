@@ -126,7 +126,7 @@ Confusion matrix | set test
 as confusion matrix
 the confusion matrix from line 1
   1 shares of 0, 1: 0.9 0.1; 0.25 0.75
-[[1, 2, 3], [4, 5, 6]]
+the confusion matrix from line 4
   4 counts of 0, 1: 5 1; 2 7
 """,
     "pandas' matrix with totals and the word for rows": """
@@ -725,7 +725,7 @@ Confusion matrix
 as confusion matrix
 the confusion matrix from line 1
   1 shares of 0, 1: 0.9 0.2; 0.1 0.8
-[[0.9, 0.2], [0.1, 0.8]]
+the confusion matrix from line 3
   3 shares of 0, 1: 0.4 0.2; 0.1 0.3
 Confusion matrix
   6 shares of 0, 1, 2: 0.9 0.1 0.0; 0.2 0.8 0.0; 0.5 0.2 0.1
@@ -2013,6 +2013,818 @@ the table from line 1
 line 7: mAP@[.5:.95]
   7 <macro> average precision 0.3 (mAP@[.5:.95])
 unread 6 Accuracy of bay : 0.5 : 0.9: looks like a measurement in a form that is not known
+""",
+    "a table of numbers of images is no matrix": """
+| Class | Correct | Samples |
+|---|---|---|
+| sea | 83 | 100 |
+| ice | 182 | 200 |
+
+Accuracy of fen: 0.5
+----
+as label lines
+the table from line 6
+  6 fen accuracy 0.5 (Accuracy of fen)
+""",
+    "a table without a header": """
+\\begin{tabular}{ll}
+sea & 0.5 \\\\
+ice & 0.6 \\\\
+\\end{tabular}
+Accuracy of fen: 0.5
+----
+as label lines
+the table from line 5
+  5 fen accuracy 0.5 (Accuracy of fen)
+""",
+    "one value a row, of each class twice": """
+| Class | Metric | Value |
+|---|---|---|
+| sea | precision | 0.8 |
+| sea | precision | 0.9 |
+| ice | precision | 0.7 |
+----
+as Markdown table
+precision
+  3 sea other 0.8 (sea Value)
+  4 sea other 0.9 (sea Value)
+  5 ice other 0.7 (ice Value)
+unread 4 0.9: other of class sea stands in line 3, too
+""",
+    "one value a row, of classes with numbers": """
+| Metric | Class | Value |
+|---|---|---|
+| precision | 1 | 0.8 |
+| precision | 2 | |
+| recall | 1 | 0.7 |
+----
+as Markdown table
+the table from line 1
+  3 1 precision 0.8 (1 precision)
+  5 1 recall 0.7 (1 recall)
+""",
+    "one value a row, of what is no measure": """
+| Class | Metric | Value |
+|---|---|---|
+| sea | precision | 0.8 |
+| sea | images | 9 |
+----
+as Markdown table
+precision
+  3 sea other 0.8 (sea Value)
+images
+  4 sea other 9 (sea Value)
+""",
+    "classes in columns, the corner is called so": """
+| Class | sea | ice |
+|---|---|---|
+| Accuracy | 0.8 | 0.7 |
+| Recall | 0.6 | 0.5 |
+----
+as Markdown table
+the table from line 1
+  3 sea accuracy 0.8 (sea Accuracy)
+  4 sea recall 0.6 (sea Recall)
+  3 ice accuracy 0.7 (ice Accuracy)
+  4 ice recall 0.5 (ice Recall)
+""",
+    "networks in columns": """
+| Metric | A1 | B2 |
+|---|---|---|
+| Accuracy | 0.8 | 0.7 |
+| Recall | 0.6 | 0.5 |
+----
+as Markdown table
+A1
+  3 <overall> accuracy 0.8 (Accuracy)
+  4 <> recall 0.6 (Recall)
+B2
+  3 <overall> accuracy 0.7 (Accuracy)
+  4 <> recall 0.5 (Recall)
+""",
+    "the measure in the corner, networks in rows": """
+| Accuracy | sea | ice | mean |
+|---|---|---|---|
+| A1 | 0.8 | 0.7 | 0.75 |
+----
+as Markdown table
+Accuracy · A1
+  3 sea accuracy 0.8 (sea A1)
+  3 ice accuracy 0.7 (ice A1)
+  3 <unnamed> accuracy 0.75 (mean A1)
+""",
+    "the measure in the corner and another in the title": """
+Recall by class
+
+| Accuracy | sea | ice | mean |
+|---|---|---|---|
+| A1 | 0.8 | 0.7 | 0.75 |
+----
+as Markdown table
+Recall by class · A1
+  5 sea recall 0.8 (sea A1)
+  5 ice recall 0.7 (ice A1)
+  5 <unnamed> recall 0.75 (mean A1)
+""",
+    "columns of one class": """
+| Model | Acc_sea | Accuracy |
+|---|---|---|
+| A1 | 0.8 | 0.7 |
+----
+as Markdown table
+A1 sea
+  3 <overall> accuracy 0.8 (Acc_sea)
+A1
+  3 <overall> accuracy 0.7 (Accuracy)
+""",
+    "columns of classes, sets and spreads": """
+| Model | Split | Acc_sea | Acc_ice | std Acc | Mean of coasts AP | mAP | Params |
+|---|---|---|---|---|---|---|---|
+| A1 | val | 0.8 | 0.7 | 0.05 | 0.5 | 0.6 | 3 |
+| A1 | test | 0.9 | - | 0.05 | 0.5 | 0.7 | 3 |
+----
+as Markdown table
+A1 · val | set val
+  3 sea accuracy 0.8 (Acc_sea)
+  3 ice accuracy 0.7 (Acc_ice)
+  3 <macro> average precision 0.6 (mAP)
+A1 · test | set test
+  4 sea accuracy 0.9 (Acc_sea)
+  4 <macro> average precision 0.7 (mAP)
+""",
+    "columns of the best epoch": """
+| Model | Best accuracy | Highest accuracy |
+|---|---|---|
+| A1 | 0.8 | 0.7 |
+----
+as Markdown table
+A1
+  3 <overall> accuracy 0.8 (Best accuracy)
+  3 <overall> accuracy 0.7 (Highest accuracy)
+""",
+    "more columns without a measure than half, and fewer": """
+Per-class accuracy
+
+| Model | sea | ice | Recall | F1 |
+|---|---|---|---|---|
+| A1 | 0.8 | 0.7 | 0.6 | 0.5 |
+
+Per-class accuracy
+
+| Model | fen | bog | Recall | F1 | AP |
+|---|---|---|---|---|---|
+| B1 | 0.8 | 0.7 | 0.6 | 0.5 | 0.4 |
+----
+as Markdown table
+Per-class accuracy · A1
+  5 sea accuracy 0.8 (sea A1)
+  5 ice accuracy 0.7 (ice A1)
+  5 Recall accuracy 0.6 (Recall A1)
+  5 F1 accuracy 0.5 (F1 A1)
+Per-class accuracy · B1
+  11 <> recall 0.6 (Recall)
+  11 <> F1 0.5 (F1)
+  11 <> average precision 0.4 (AP)
+""",
+    "a row of dots, and a title of 81 letters": """
+The accuracy of each class that was measured on the photographs of the second year of it
+
+| Class | Accuracy | Images |
+|---|---|---|
+| sea | 0.8 | 9 |
+| ... | | 3 |
+----
+as Markdown table
+the table from line 3 | sizes {'sea': 9, '...': 3} | partial True
+  5 sea accuracy 0.8 (sea Accuracy)
+""",
+    "networks and best epochs are of no classes beside them": """
+Accuracy of sea: 0.8
+
+| Model | Accuracy |
+|---|---|
+| A1 | 0.9 |
+
+| Metric | Value |
+|---|---|
+| Best accuracy | 0.7 |
+
+| Metric | Value |
+|---|---|
+| Accuracy | 0.6 (60/100) |
+| mIoU | 0.5 |
+----
+as label lines, Markdown table
+the table from line 1 | total 100
+  1 sea accuracy 0.8 (Accuracy of sea)
+  13 <overall> accuracy 0.6 60 of 100 (Accuracy)
+  14 <macro> other 0.5 (mIoU)
+A1
+  5 <overall> accuracy 0.9 (Accuracy)
+the table from line 7
+  9 <overall> accuracy 0.7 (Best accuracy)
+""",
+    "a table of targets and one of tests": """
+| Class | Required accuracy | Measured accuracy |
+|---|---|---|
+| sea | 0.9 | 0.8 |
+
+| Requirement | Threshold | Status |
+|---|---|---|
+| Accuracy | 0.9 | 0.8 |
+
+| Metric | Expected | Result |
+|---|---|---|
+| Accuracy | 0.9 | 0.8 |
+
+| Metric | Result |
+|---|---|
+| Accuracy | 0.7 |
+----
+as Markdown table
+Required
+  3 sea accuracy 0.9 (sea Required accuracy)
+Measured
+  3 sea accuracy 0.8 (sea Measured accuracy)
+the table from line 13
+  15 <overall> accuracy 0.7 (Accuracy)
+""",
+    "columns that a program names": """
+| metric | value |
+|---|---|
+| test_acc_sea | 0.9 |
+| test_acc_ice | 0.8 |
+| test_acc_fen | 0.7 |
+| test_loss | 0.1 |
+----
+as Markdown table
+value
+  3 sea accuracy 0.9 (test_acc_sea)
+  4 ice accuracy 0.8 (test_acc_ice)
+  5 fen accuracy 0.7 (test_acc_fen)
+""",
+    "columns of two such names": """
+| metric | value |
+|---|---|
+| test_acc_sea | 0.9 |
+| test_acc_ice | 0.8 |
+----
+as Markdown table
+sea · test | set test
+  3 <overall> accuracy 0.9 (test_acc_sea)
+ice · test | set test
+  4 <overall> accuracy 0.8 (test_acc_ice)
+""",
+    "similar names with numbers that are no matrix": """
+Accuracy of each class
+
+| Class | sea | ice |
+|---|---|---|
+| sea | 0.9 | 0.8 |
+| ice | 0.7 | 0.6 |
+----
+as Markdown table
+Accuracy of each class · sea
+  5 sea accuracy 0.9 (sea sea)
+  6 ice accuracy 0.7 (ice sea)
+Accuracy of each class · ice
+  5 sea accuracy 0.8 (sea ice)
+  6 ice accuracy 0.6 (ice ice)
+""",
+    "a matrix with a total below and two columns more": """
+| Class | sea | ice | Total | Recall |
+|---|---|---|---|---|
+| sea | 9 | 1 | 10 | 0.9 |
+| ice | 2 | 8 | 10 | 0.8 |
+| Total | 11 | 9 | 20 | |
+----
+as confusion matrix
+the confusion matrix from line 1
+  3 counts of sea, ice: 9 1; 2 8
+""",
+    "a matrix with two rows more": """
+| Class | sea | ice |
+|---|---|---|
+| sea | 9 | 1 |
+| ice | 2 | 8 |
+| Total | 11 | 9 |
+| F1 | 0.5 | 0.6 |
+----
+as Markdown table
+sea
+  3 sea other 9 (sea sea)
+  4 ice other 2 (ice sea)
+  5 <unnamed> other 11 (Total sea)
+  aside 6 F1 other 0.5 (F1 sea)
+ice
+  3 sea other 1 (sea ice)
+  4 ice other 8 (ice ice)
+  5 <unnamed> other 9 (Total ice)
+  aside 6 F1 other 0.6 (F1 ice)
+""",
+    "a matrix with three columns more": """
+| Class | sea | ice | Total | Recall | F1 |
+|---|---|---|---|---|---|
+| sea | 9 | 1 | 10 | 0.9 | 0.5 |
+| ice | 2 | 8 | 10 | 0.8 | 0.6 |
+----
+as Markdown table
+the table from line 1 | sizes {'sea': 10, 'ice': 10}
+  3 sea recall 0.9 (sea Recall)
+  3 sea F1 0.5 (sea F1)
+  4 ice recall 0.8 (ice Recall)
+  4 ice F1 0.6 (ice F1)
+""",
+    "epochs in rows, sections and blank names": """
+| Epoch | Accuracy |
+|---|---|
+| 1 | 0.5 |
+
+| Class | Recall |
+|---|---|
+| | |
+| A1 | |
+| sea | 0.5 |
+| ice | |
+| sea | 0.6 |
+----
+as Markdown table
+A1
+  9 sea recall 0.5 (sea Recall)
+ice
+  11 sea recall 0.6 (sea Recall)
+""",
+    "a summary twelve lines below a table": """
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+
+
+
+
+
+
+
+
+
+
+
+Overall accuracy: 0.8
+----
+as Markdown table
+the table from line 1
+  3 sea recall 0.7 (sea Recall)
+  15 <overall> accuracy 0.8 (Overall accuracy)
+""",
+    "a summary thirteen lines below a table": """
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+
+
+
+
+
+
+
+
+
+
+
+
+Overall accuracy: 0.8
+----
+as Markdown table, label lines
+the table from line 1
+  3 sea recall 0.7 (sea Recall)
+line 16: Overall accuracy
+  16 <overall> accuracy 0.8 (Overall accuracy)
+""",
+    "a summary without a set four lines below a table of one": """
+Validation set
+
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+
+
+
+Overall accuracy: 0.8
+----
+as Markdown table
+Validation set · val | set val
+  5 sea recall 0.7 (sea Recall)
+  9 <overall> accuracy 0.8 (Overall accuracy)
+""",
+    "a summary without a set five lines below a table of one": """
+Validation set
+
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+
+
+
+
+Overall accuracy: 0.8
+----
+as Markdown table, label lines
+Validation set · val | set val
+  5 sea recall 0.7 (sea Recall)
+line 10: Overall accuracy
+  10 <overall> accuracy 0.8 (Overall accuracy)
+""",
+    "tables beside a mean put it in doubt, four of them above and below": """
+Accuracy of sea: 0.1
+Figure 1
+Accuracy of ice: 0.2
+Figure 2
+Accuracy of fen: 0.3
+Figure 3
+Accuracy of bog: 0.4
+Figure 4
+Accuracy of elm: 0.5
+Figure 5
+Accuracy of oak: 0.6
+Mean accuracy: 0.6
+Figure 6
+Recall of ash: 0.7
+Figure 7
+Accuracy of ivy: 0.8
+Figure 8
+Accuracy of yew: 0.9
+Figure 9
+Accuracy of box: 0.91
+Figure 10
+Accuracy of fir: 0.92
+Figure 11
+----
+as label lines
+Figure 1
+  1 sea accuracy 0.1 (Accuracy of sea)
+Figure 2
+  3 ice accuracy 0.2 (Accuracy of ice)
+Figure 3
+  5 fen accuracy 0.3 (Accuracy of fen)
+Figure 4
+  7 bog accuracy 0.4 (Accuracy of bog)
+Figure 5
+  9 elm accuracy 0.5 (Accuracy of elm)
+Figure 6
+  doubt: the classes of Figure 2 belong to it, too
+  doubt: the classes of Figure 3 belong to it, too
+  doubt: the classes of Figure 4 belong to it, too
+  doubt: the classes of Figure 5 belong to it, too
+  doubt: the classes of Figure 8 belong to it, too
+  doubt: the classes of Figure 9 belong to it, too
+  doubt: the classes of Figure 10 belong to it, too
+  11 oak accuracy 0.6 (Accuracy of oak)
+  12 <unnamed> accuracy 0.6 (Mean accuracy)
+Figure 7
+  14 ash recall 0.7 (Recall of ash)
+Figure 8
+  16 ivy accuracy 0.8 (Accuracy of ivy)
+Figure 9
+  18 yew accuracy 0.9 (Accuracy of yew)
+Figure 10
+  20 box accuracy 0.91 (Accuracy of box)
+Figure 11
+  22 fir accuracy 0.92 (Accuracy of fir)
+""",
+    "a mean is in doubt where the other table has none, and no other class of its own": """
+| Class | Accuracy | Recall |
+|---|---|---|
+| sea | 0.7 | 0.5 |
+| mean | 0.7 | |
+
+| Class | Accuracy | Recall |
+|---|---|---|
+| ice | 0.8 | 0.9 |
+| mean | | 0.9 |
+
+| Class | Accuracy |
+|---|---|
+| ice | 0.6 |
+----
+as Markdown table
+the table from line 1
+  doubt: the classes of the table from line 6 belong to it, too
+  doubt: the classes of the table from line 11 belong to it, too
+  3 sea accuracy 0.7 (sea Accuracy)
+  3 sea recall 0.5 (sea Recall)
+  4 <unnamed> accuracy 0.7 (mean Accuracy)
+the table from line 6
+  doubt: the classes of the table from line 1 belong to it, too
+  8 ice accuracy 0.8 (ice Accuracy)
+  8 ice recall 0.9 (ice Recall)
+  9 <unnamed> recall 0.9 (mean Recall)
+the table from line 11
+  13 ice accuracy 0.6 (ice Accuracy)
+""",
+    "a table too far from a mean to put it in doubt": """
+Accuracy of sea: 0.7
+Mean accuracy: 0.7
+
+
+
+
+
+
+
+
+
+
+
+
+| Class | Accuracy |
+|---|---|
+| ice | 0.6 |
+----
+as label lines, Markdown table
+the table from line 1
+  1 sea accuracy 0.7 (Accuracy of sea)
+  2 <unnamed> accuracy 0.7 (Mean accuracy)
+the table from line 15
+  17 ice accuracy 0.6 (ice Accuracy)
+""",
+    "a matrix of another number of classes, and one of the second nearest table": """
+| Class | Recall | Samples |
+|---|---|---|
+| sea | 0.90 | 20 |
+| ice | 0.80 | 10 |
+
+| Class | Recall | Samples |
+|---|---|---|
+| fen | 0.90 | 20 |
+| bog | 0.80 | 10 |
+| elm | 0.80 | 10 |
+
+[[18 2]
+ [2 8]]
+----
+as Markdown table
+the table from line 1 | sizes {'sea': 20, 'ice': 10}
+  3 sea recall 0.90 (sea Recall)
+  4 ice recall 0.80 (ice Recall)
+  12 counts of sea, ice: 18 2; 2 8
+the table from line 6 | sizes {'fen': 20, 'bog': 10, 'elm': 10}
+  8 fen recall 0.90 (fen Recall)
+  9 bog recall 0.80 (bog Recall)
+  10 elm recall 0.80 (elm Recall)
+""",
+    "the third nearest table has no matrix": """
+| Class | Recall | Samples |
+|---|---|---|
+| sea | 0.90 | 20 |
+| ice | 0.80 | 10 |
+
+| Class | F1 | Samples |
+|---|---|---|
+| fen | 0.90 | 7 |
+| bog | 0.80 | 7 |
+
+| Class | AP | Samples |
+|---|---|---|
+| elm | 0.90 | 7 |
+| oak | 0.80 | 7 |
+
+[[18 2]
+ [2 8]]
+----
+as Markdown table, confusion matrix
+the table from line 1 | sizes {'sea': 20, 'ice': 10}
+  3 sea recall 0.90 (sea Recall)
+  4 ice recall 0.80 (ice Recall)
+the table from line 6 | sizes {'fen': 7, 'bog': 7}
+  8 fen F1 0.90 (fen F1)
+  9 bog F1 0.80 (bog F1)
+the table from line 11 | sizes {'elm': 7, 'oak': 7}
+  13 elm average precision 0.90 (elm AP)
+  14 oak average precision 0.80 (oak AP)
+the confusion matrix from line 16
+  16 counts of 0, 1: 18 2; 2 8
+""",
+    "half of the sizes agree, and rows as well as columns": """
+| Class | Recall | Samples |
+|---|---|---|
+| sea | 0.90 | 20 |
+| ice | 0.80 | 11 |
+
+[[18 2]
+ [2 8]]
+
+# Other
+
+| Class | Recall | Samples |
+|---|---|---|
+| fen | 0.33 | 3 |
+| bog | 0.33 | 3 |
+| elm | 0.33 | 3 |
+
+[[1 2 0]
+ [0 1 2]
+ [2 0 1]]
+----
+as Markdown table
+the table from line 1 | sizes {'sea': 20, 'ice': 11}
+  3 sea recall 0.90 (sea Recall)
+  4 ice recall 0.80 (ice Recall)
+  6 counts of sea, ice: 18 2; 2 8
+Other | sizes {'fen': 3, 'bog': 3, 'elm': 3}
+  13 fen recall 0.33 (fen Recall)
+  14 bog recall 0.33 (bog Recall)
+  15 elm recall 0.33 (elm Recall)
+  17 counts of fen, bog, elm: 1 2 0; 0 1 2; 2 0 1
+""",
+    "a matrix thirty lines below a table": """
+| Class | Accuracy |
+|---|---|
+| sea | 0.9 |
+| ice | 0.8 |
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+[[18 2]
+ [2 8]]
+----
+as Markdown table
+the table from line 1
+  3 sea accuracy 0.9 (sea Accuracy)
+  4 ice accuracy 0.8 (ice Accuracy)
+  34 counts of sea, ice: 18 2; 2 8
+""",
+    "a matrix thirty-one lines below a table": """
+| Class | Accuracy |
+|---|---|
+| sea | 0.9 |
+| ice | 0.8 |
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+[[18 2]
+ [2 8]]
+----
+as Markdown table, confusion matrix
+the table from line 1
+  3 sea accuracy 0.9 (sea Accuracy)
+  4 ice accuracy 0.8 (ice Accuracy)
+the confusion matrix from line 35
+  35 counts of 0, 1: 18 2; 2 8
+""",
+    "two matrices, and shares in a table with sizes": """
+| Class | Accuracy | Samples |
+|---|---|---|
+| sea | 0.9 | 5 |
+| ice | 0.8 | 6 |
+
+[[.9 .1]
+ [.2 .8]]
+
+[[.8 .2]
+ [.1 .9]]
+----
+as Markdown table, confusion matrix
+the table from line 1 | sizes {'sea': 5, 'ice': 6}
+  3 sea accuracy 0.9 (sea Accuracy)
+  4 ice accuracy 0.8 (ice Accuracy)
+  6 shares of sea, ice: .9 .1; .2 .8
+the confusion matrix from line 9
+  9 shares of 0, 1: .8 .2; .1 .9
+""",
+    "a mean that the table has with another value, and with the same one": """
+| Class | Accuracy |
+|---|---|
+| sea | 0.83 |
+| ice | 0.91 |
+| mean | 0.87 |
+
+Mean accuracy: 0.5
+Mean accuracy: 0.880
+Macro accuracy: 0.6
+Mean recall: 0.4
+----
+as Markdown table, label lines
+the table from line 1
+  3 sea accuracy 0.83 (sea Accuracy)
+  4 ice accuracy 0.91 (ice Accuracy)
+  5 <unnamed> accuracy 0.87 (mean Accuracy)
+  8 <unnamed> accuracy 0.880 (Mean accuracy)
+  9 <macro> accuracy 0.6 (Macro accuracy)
+  10 <unnamed> recall 0.4 (Mean recall)
+line 7: Mean accuracy
+  7 <unnamed> accuracy 0.5 (Mean accuracy)
+""",
+    "a summary above a matrix, and one of a measure that the table has not": """
+Overall accuracy: 0.86
+[[18 2]
+ [2 8]]
+
+# Other
+
+| Class | AP |
+|---|---|
+| sea | 0.9 |
+
+Overall accuracy: 0.7
+----
+as confusion matrix, Markdown table, label lines
+the confusion matrix from line 2
+  1 <overall> accuracy 0.86 (Overall accuracy)
+  2 counts of 0, 1: 18 2; 2 8
+Other
+  9 sea average precision 0.9 (sea AP)
+line 11: Overall accuracy
+  11 <overall> accuracy 0.7 (Overall accuracy)
+""",
+    "a summary at the same distance from two tables, with captions between": """
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+Table 1
+Overall accuracy: 0.8
+Figure 2: of all
+| Class | Recall |
+|---|---|
+| ice | 0.6 |
+----
+as Markdown table, label lines
+the table from line 1
+  3 sea recall 0.7 (sea Recall)
+line 5: Overall accuracy
+  5 <overall> accuracy 0.8 (Overall accuracy)
+Figure 2: of all
+  9 ice recall 0.6 (ice Recall)
+""",
+    "summaries of sets": """
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+
+Validation accuracy: 0.9
+Test accuracy: 0.8
+Training accuracy: 0.99
+----
+as Markdown table, label lines
+the table from line 1 | set test
+  3 sea recall 0.7 (sea Recall)
+  6 <overall> accuracy 0.8 (Test accuracy)
+line 5: Validation accuracy | set val
+  5 <overall> accuracy 0.9 (Validation accuracy)
+line 7: Training accuracy | set train
+  7 <overall> accuracy 0.99 (Training accuracy)
 """,
 }
 

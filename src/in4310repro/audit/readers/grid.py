@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from in4310repro.audit.readers.numbers import measured, missing
 from in4310repro.audit.readers.words import CLASS, heading, strip_marks
@@ -12,7 +13,6 @@ from in4310repro.audit.readers.words import CLASS, heading, strip_marks
 # Marks of the best value, footnotes and arrows around a number.
 # An approximate ~95 % stays as it is, and is no value.
 DECORATION = re.compile(r"^[\s↑↓*†‡§]+|[^\w%)\].]+$|\^\{?[a-z*†‡]\}?$")
-LARGEST = 200_000  # cells; more is a data file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Grid:
     @property
     def width(self) -> int:
         """Number of columns."""
-        return len(self.rows[0].cells) if self.rows else 0
+        return len(self.rows[0].cells)
 
     def column(self, index: int) -> list[str]:
         """The cells of a column below the header."""
@@ -62,8 +62,8 @@ def grid(rows: Sequence[tuple[int, Sequence[str]]], reader: str, *, header: int 
     """A grid of equally long rows of clean cells; without `header`, rows without numbers at the top are the header."""
     rows = [(line, [strip_marks(cell) for cell in cells]) for line, cells in rows]
     rows = [(line, cells) for line, cells in rows if any(cells)]
-    width = max((len(cells) for _, cells in rows), default=0)
-    full = tuple(Row(cells=(*cells, *[""] * (width - len(cells))), lines=(line,) * width) for line, cells in rows)
+    even = zip(*zip_longest(*[cells for _, cells in rows], fillvalue=""), strict=True)
+    full = tuple(Row(cells=cells, lines=(line,) * len(cells)) for (line, _), cells in zip(rows, even, strict=True))
     count = _header_rows(full, header or 0)
     made = Grid(rows=full, header=count, reader=reader, title=title)
     return _unfolded(_one_header(_without_empty_columns(made)))
@@ -95,7 +95,7 @@ def with_labels(table: Grid) -> Grid:
 
 def _header_rows(rows: Sequence[Row], given: int) -> int:
     """How many rows are headers: the given ones, and rows below without any number and with several names."""
-    count = given or int(len(rows) > 1 and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
+    count = given or int(bool(rows) and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
     for row in rows[count:-1]:
         cells = [cell for cell in row.cells[1:] if cell]
         few = len(cells) < min(2, len(row.cells) - 1) and (count or row.cells[0])
@@ -116,7 +116,8 @@ def _continues(row: Row, above: Row) -> bool:
 
 
 def _without_empty_columns(table: Grid) -> Grid:
-    kept = [index for index in range(table.width) if any(row.cells[index] for row in table.rows)]
+    columns = zip(*[row.cells for row in table.rows], strict=True)
+    kept = [index for index, cells in enumerate(columns) if any(cells)]
     rows = tuple(
         Row(cells=tuple(row.cells[index] for index in kept), lines=tuple(row.lines[index] for index in kept))
         for row in table.rows
@@ -146,8 +147,8 @@ def _shifted(cells: list[str], width: int) -> list[str]:
 def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
     """The upper names over the columns that they span, by their places or by the period of the names below."""
     names = [name for name in upper[1:] if name]
-    columns = len([name for name in lower[1:] if name])
-    packed = names and upper[1 : 1 + len(names)] == names and columns > len(names) and columns % len(names) == 0
+    columns = sum(map(bool, lower))
+    packed = names and columns and upper[1 : 1 + len(names)] == names and columns % len(names) == 0
     if packed and lower[0] == "":
         span = columns // len(names)
         below = [heading(name).text.lower() for name in lower[1 : 1 + columns]]
@@ -163,11 +164,11 @@ def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
 
 def _unfolded(table: Grid) -> Grid:
     """A table that repeats its columns side by side (category, AP, category, AP) as one that is as long as needed."""
-    if not table.header:
-        return table
     names = [name.lower() for name in table.names]
-    repeats = names.count(names[0]) if names and CLASS.fullmatch(names[0]) else 1
-    if repeats < 2 or len(names) % repeats or names != names[: len(names) // repeats] * repeats:
+    if not names or not CLASS.fullmatch(names[0]):
+        return table
+    repeats = names.count(names[0])
+    if len(names) % repeats or names != names[: len(names) // repeats] * repeats:
         return table
     span = len(names) // repeats
     rows = [row.part(0, span) for row in table.rows[: table.header]]

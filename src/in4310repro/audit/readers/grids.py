@@ -35,11 +35,15 @@ def read_grid(table: Grid) -> Result:
     matrix = matrix_of_grid(table)
     if matrix is not None:
         return Result(pieces=(matrix,), lines=_lines(table))
-    if _is_of_tests(table):
-        return Result(lines=_lines(table))
-    table = _by_measure(table)
-    columns = columns_of(table) if table.header and table.body else None
-    if columns is None and table.header and table.body and all(numeric(cell) for cell in table.body[0].cells if cell):
+    if not table.header:
+        return Result()
+    return Result(lines=_lines(table)) if _is_of_tests(table) else _read(_by_measure(table))
+
+
+def _read(table: Grid) -> Result:
+    """The tables of a grid with a header that is no matrix."""
+    columns = columns_of(table)
+    if columns is None and all(numeric(cell) for row in table.body for cell in row.cells if cell):
         table = with_labels(table)
         columns = columns_of(table)
     if columns is None or not columns.values:
@@ -60,20 +64,22 @@ def read_grid(table: Grid) -> Result:
 
 def _by_measure(table: Grid) -> Grid:
     """A table with one value a row, whose measure stands in a column of its own, as one with a column a measure."""
-    names = [name.lower() for name in table.names] if table.header else []
+    names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
     plain = len(names) == 3 and place not in (None, last) and all(numeric(cell) for cell in table.column(last) if cell)
     if place is None or not plain or not all(heading(cell).measure for cell in table.column(place)):
         return table
     label = 1 - place
+    if all(map(numeric, table.column(label))) and not CLASS.fullmatch(names[label]):
+        return table  # two networks side by side
     measures = list(dict.fromkeys(table.column(place)))
     rows: dict[str, dict[str, tuple[str, int]]] = {}
     for row in table.body:
         rows.setdefault(row.cells[label], {}).setdefault(row.cells[place], (row.cells[last], row.lines[last]))
     if sum(map(len, rows.values())) < len(table.body):
         return table
-    first = table.rows[0].lines[0]
+    first = min(table.rows[0].lines)
     header = Row(cells=(table.names[label], *measures), lines=(first,) * (len(measures) + 1))
     made = []
     for name, cells in rows.items():
@@ -85,7 +91,7 @@ def _by_measure(table: Grid) -> Grid:
 
 def _is_of_tests(table: Grid) -> bool:
     """Whether a table holds targets beside actual values, or tests with their outcome, of anything but classes."""
-    names = [name.lower() for name in table.names] if table.header else []
+    names = [name.lower() for name in table.names]
     of_classes = any(re.search(r"\b(?:class|categor|label|klasse)", name) for name in names[:2])
     targets = any(
         re.search(r"\b(?:target|goal|expected|required?|requirement|threshold|soll)\b", name) for name in names
@@ -96,8 +102,6 @@ def _is_of_tests(table: Grid) -> bool:
 
 def _turned(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
     """The grid with rows and columns exchanged, if its columns are classes or its rows are measures."""
-    if _wide(columns) and kind is not Kind.CLASSES:
-        return None
     corner = table.names[columns.label]
     if kind is Kind.METRICS:
         return flip(table, "class" if CLASS.fullmatch(corner.lower()) or _classes_across(table, columns) else "")
@@ -127,9 +131,9 @@ def _of_program(columns: Columns) -> bool:
 def _classes_across(table: Grid, columns: Columns) -> bool:
     """Whether the columns are classes: names without a measure, and a mean beside them or a title that says so."""
     plain = [of for _, of in columns.values if not of.measure and of.rest]
-    if len(plain) < 2 or len(plain) * 2 < len(columns.values) or any(NETWORK_NAME.fullmatch(of.rest) for of in plain):
-        return False
-    return any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
+    many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
+    told = any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
+    return many and told and not any(NETWORK_NAME.fullmatch(of.rest) for of in plain)
 
 
 def _rows_are_classes(table: Grid, columns: Columns) -> bool:

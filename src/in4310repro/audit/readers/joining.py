@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from in4310repro.audit.document import ConfusionMatrix, Measure, Value
+from in4310repro.audit.document import ConfusionMatrix, Measure, Table, Value
 from in4310repro.audit.readers.matrices import transposed
 from in4310repro.audit.readers.passes import CAPTION
 from in4310repro.audit.readers.pieces import Piece, has_classes
@@ -27,9 +27,7 @@ OF_IMAGES = {
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """The pieces, each matrix and each summary that stands next to one table of classes made part of it."""
-    matrices = [piece for piece in pieces if piece.table.matrix and not piece.table.values]
-    tables = [piece for piece in pieces if has_classes(piece.table) and piece not in matrices]
-    tables = _with_matrices(tables, matrices)
+    tables = _with_matrices(pieces)
     rest = []
     for loose in sorted((p for p in pieces if not has_classes(p.table)), key=lambda piece: piece.first):
         fitting = sorted(
@@ -49,7 +47,7 @@ def _with_doubts(pieces: Sequence[Piece]) -> Iterator[Piece]:
     names = {id(piece): _names(piece) for piece in ordered}
     for place, piece in enumerate(ordered):
         beside = [other for other in ordered[max(0, place - BESIDE) : place + BESIDE + 1] if other is not piece]
-        apart = [other for other in beside if _distance(piece, other) <= NEAR and names[id(other)]]
+        apart = [other for other in beside if _distance(piece, other) <= NEAR]
         apart = [other for other in apart if names[id(piece)] and not names[id(piece)] & names[id(other)]]
         doubts = [
             f"the classes of {other.table.name} belong to it, too"
@@ -71,41 +69,42 @@ def _summaries(piece: Piece) -> Counter[Measure]:
     return Counter(value.measure for value in piece.table.values if value.class_name is None)
 
 
-def _with_matrices(tables: list[Piece], matrices: Sequence[Piece]) -> list[Piece]:
-    """The tables with the matrices that are theirs, and the matrices that are nobody's as tables of their own."""
-    tables = list(tables)
+def _with_matrices(pieces: Sequence[Piece]) -> list[Piece]:
+    """The tables of classes with the matrices that are theirs; the matrices of none are tables of their own."""
+    tables = [piece for piece in pieces if piece.table.matrix is None and has_classes(piece.table)]
     alone = []
-    for piece in matrices:
+    for piece in pieces:
+        if piece.table.matrix is None:
+            continue
         near = sorted(
             (_distance(piece, table), index)
             for index, table in enumerate(tables)
             if _distance(piece, table) <= MATRIX_NEAR and table.table.matrix is None
         )
-        matched = next(((index, m) for _, index in near[:2] if (m := _matched(piece, tables[index])) is not None), None)
-        if matched is None:
+        of_near = ((index, _matched(piece.table.matrix, tables[index].table)) for _, index in near[:2])
+        index, matrix = next(((index, matrix) for index, matrix in of_near if matrix is not None), (0, None))
+        if matrix is None:
             alone.append(piece)
-            continue
-        index, matrix = matched
-        tables[index] = replace(tables[index], table=replace(tables[index].table, matrix=matrix), last=piece.last)
+        else:
+            tables[index] = replace(tables[index], table=replace(tables[index].table, matrix=matrix), last=piece.last)
     return [*tables, *alone]
 
 
-def _matched(piece: Piece, other: Piece) -> ConfusionMatrix | None:
+def _matched(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     """The matrix with the names and orientation of a table, if it can be of the same images.
 
     It can if it has as many classes, and at least half of its row sums (or column sums: then it is turned) are sizes
     of the table; where no sizes are printed, the names must be the same.
     """
-    matrix = piece.table.matrix
-    classes = list(dict.fromkeys(value.class_name for value in other.table.values if value.class_name is not None))
-    if matrix is None or len(classes) != len(matrix.classes):
+    classes = list(dict.fromkeys(value.class_name for value in table.values if value.class_name is not None))
+    if len(classes) != len(matrix.classes):
         return None
     named = matrix.classes == tuple(classes)
     unnamed = matrix.classes == tuple(str(index) for index in range(len(classes)))
     if not named and not unnamed:
-        return matrix if set(matrix.classes) == set(classes) and not other.table.sizes else None
+        return matrix if set(matrix.classes) == set(classes) and not table.sizes else None
     renamed = replace(matrix, classes=tuple(classes))
-    sizes = [other.table.sizes.get(name) for name in classes]
+    sizes = [table.sizes.get(name) for name in classes]
     if matrix.shares or None in sizes:
         return renamed
     agreeing = _agreement(renamed, sizes)
@@ -125,31 +124,28 @@ def _distance(one: Piece, other: Piece) -> int:
 
 def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
     """Whether a summary can be of a table: near, no heading between, of the same set, of a measure that it has."""
-    if not (loose.joins and piece.joins) or _distance(loose, piece) > NEAR:
-        return False
+    distance, of, table = _distance(loose, piece), loose.table.image_set, piece.table.image_set
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
-    if any(line.startswith("#") or CAPTION.fullmatch(line) for line in between):
-        return False
-    of, table = loose.table.image_set, piece.table.image_set
-    if of != table and not (of == "test" and table is None) and not (of is None and _distance(loose, piece) <= BESIDE):
-        return False
-    return all(_same_measure(value.measure, piece) and not _given(value, piece) for value in loose.table.values)
+    apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
+    same_set = of == table or (of == "test" and table is None) or (of is None and distance <= BESIDE)
+    measures = all(_same_measure(value.measure, piece) and not _given(value, piece) for value in loose.table.values)
+    return loose.joins and piece.joins and distance <= NEAR and same_set and not apart and measures
 
 
 def _same_measure(measure: Measure, piece: Piece) -> bool:
     measures = {value.measure for value in piece.table.values}
-    if measure is Measure.OTHER:
-        return True
-    return measure in measures or (measure in OF_IMAGES and bool(measures & OF_IMAGES)) or bool(piece.table.matrix)
+    of_images = measure in OF_IMAGES and bool(measures & OF_IMAGES)
+    return measure is Measure.OTHER or measure in measures or of_images or piece.table.matrix is not None
 
 
 def _given(value: Value, piece: Piece) -> bool:
     """Whether the table has another value for that summary: then nothing says which is whose."""
-    for other in piece.table.values:
-        same = other.class_name is None and other.measure is value.measure and other.average is value.average
-        if same and abs(other.printed.value - value.printed.value) > max(other.printed.unit, value.printed.unit):
-            return True
-    return False
+    return any(
+        other.class_name is None
+        and (other.measure, other.average) == (value.measure, value.average)
+        and abs(other.printed.value - value.printed.value) > max(other.printed.unit, value.printed.unit)
+        for other in piece.table.values
+    )
 
 
 def _with_summary(piece: Piece, loose: Piece) -> Piece:

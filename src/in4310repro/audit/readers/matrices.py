@@ -52,7 +52,8 @@ def matrix_of_grid(table: Grid) -> Piece | None:
     """The matrix of a grid whose rows and columns have the same names, with totals beside them or without."""
     names = [name.strip().lower() for name in table.names[1:]]
     labels = [row.cells[0].strip().lower() for row in table.body]
-    size = next((n for n in range(min(len(names), len(labels)), 1, -1) if _same(names[:n], labels[:n])), 0)
+    sizes = range(min(len(names), len(labels)), 1, -1)
+    size = next((n for n in sizes if _same(names[:n], labels[:n]) and labels[n - 1] not in TOTALS), 0)
     if not size or size < len(labels) - 1 or size < len(names) - 2:
         return None
     rows = [_numbers(list(row.cells[1 : size + 1]), row.lines[0]) for row in table.body[:size]]

@@ -12,8 +12,8 @@ CAPTION = re.compile(r"(?:figure|fig\.|table|tab\.)\s+[\dIVXLA-Z.]{1,6}\s*[.:]",
 # What makes a line a title and no sentence: `### ...`, `**...**`, a colon at its end, `Table 3: ...`.
 TITLE = re.compile(r"\s*(?:#{1,6}\s.*|\*\*.*\*\*:?|__.*__:?|.*:\s*-?|=+ .* =+|[-*] .*:|<h\d>.*|`[^`]*`)\s*")
 VALUE = re.compile(r"[:=] ?\**[\d.,]+ ?%?(?: \(.*\))?\**\W*$")  # a line with a value is a result and no title
-# The end of a row of another table: `sea  0.83`, `sea,0.83,100`, `sea 0.83 100`.
-ROW = re.compile(r"(?:(?:\s{2,}|\t|[,;]\s?)[\d.,]+|\s[\d.,]+ ?%?\s+[\d.,]+) ?%?$")
+# A row of another table: `[1, 2],`, `sea  0.83`, `sea,0.83,100`, `sea 0.83 100`.
+ROW = re.compile(r"^\[|(?:(?:\s{2,}|\t|[,;]\s?)[\d.,]+|\s[\d.,]+ ?%?\s+[\d.,]+) ?%?$")
 LONGEST = 160
 
 
