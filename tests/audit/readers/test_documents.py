@@ -2826,6 +2826,264 @@ line 5: Validation accuracy | set val
 line 7: Training accuracy | set train
   7 <overall> accuracy 0.99 (Training accuracy)
 """,
+    "networks in rows: sets beside names, counts, blanks": """
+| Model | Acc_sea | Acc_ice | Acc_fen |
+|---|---|---|---|
+| | 0.5 | 0.4 | 0.3 |
+| CNN test | 83/100 | 0.7 | 0.6 |
+| test | 0.6 | 0.5 | 0.4 |
+----
+as Markdown table
+the table from line 1
+  3 sea accuracy 0.5 (Acc_sea)
+  3 ice accuracy 0.4 (Acc_ice)
+  3 fen accuracy 0.3 (Acc_fen)
+CNN test
+  4 ice accuracy 0.7 (Acc_ice)
+  4 fen accuracy 0.6 (Acc_fen)
+test | set test
+  5 sea accuracy 0.6 (Acc_sea)
+  5 ice accuracy 0.5 (Acc_ice)
+  5 fen accuracy 0.4 (Acc_fen)
+""",
+    "networks over all classes: missing cells, other columns, AP alone and at overlaps": """
+| Data | Model | Accuracy | AP | Depth |
+|---|---|---|---|---|
+| coast | A1 | - | 0.6 | 3 |
+| | B2 | 0.9 | 83/100 | 4 |
+
+| Model | AP | AP50 |
+|---|---|---|
+| C3 | 0.5 | 0.7 |
+
+| Metric | Score |
+|---|---|
+| AP | 0.5 |
+| Our result | 0.3 |
+----
+as Markdown table
+coast A1
+  3 <> average precision 0.6 (AP)
+coast B2
+  4 <overall> accuracy 0.9 (Accuracy)
+C3 | boxes True
+  8 <macro> average precision 0.5 (AP)
+C3 AP50 | boxes True
+  8 <macro> average precision 0.7 (AP50)
+""",
+    "networks in columns, and the measure in the last row alone": """
+| Class | A1 | B2 |
+|---|---|---|
+| sea | 61.2 | 70.1 |
+| Recall of ice | 71.2 | 80.1 |
+| mean | 66.2 | 75.1 |
+| mAP | 66.2 | 75.1 |
+----
+as Markdown table
+A1
+  3 sea average precision 61.2 % (sea A1)
+  4 Recall of ice average precision 71.2 % (Recall of ice A1)
+  5 <unnamed> average precision 66.2 % (mean A1)
+  6 <macro> average precision 66.2 % (mAP A1)
+B2
+  3 sea average precision 70.1 % (sea B2)
+  4 Recall of ice average precision 80.1 % (Recall of ice B2)
+  5 <unnamed> average precision 75.1 % (mean B2)
+  6 <macro> average precision 75.1 % (mAP B2)
+""",
+    "sections begin their places anew": """
+| Class | Recall | Samples |
+|---|---|---|
+| coast | | |
+| average | 0.5 | |
+| sea | 0.6 (n=9) | 8 |
+| ice | 0.4 (n=7) | |
+| fen | 0.4 | |
+| bog | 0.4 | |
+| elm | 0.4 | |
+| oak | 0.4 | |
+| ash | 0.4 | |
+| std | 0.1 (n=5) | |
+----
+as Markdown table
+coast | sizes {'sea': 8, 'ice': 7}
+  4 <unnamed> recall 0.5 (average Recall)
+  5 sea recall 0.6 (sea Recall)
+  6 ice recall 0.4 (ice Recall)
+  7 fen recall 0.4 (fen Recall)
+  8 bog recall 0.4 (bog Recall)
+  9 elm recall 0.4 (elm Recall)
+  10 oak recall 0.4 (oak Recall)
+  11 ash recall 0.4 (ash Recall)
+  aside 12 std recall 0.1 (std Recall)
+""",
+    "mean APs in columns of other overlaps": """
+| Class | AP50 | AP75 |
+|---|---|---|
+| sea | 0.8 | 0.6 |
+| ice | 0.7 | 0.5 |
+| mAP50 | 0.75 | 0.4 |
+| mAP75 | 0.3 | 0.55 |
+----
+as Markdown table
+the table from line 1 | boxes True
+  3 sea average precision 0.8 (sea AP50)
+  4 ice average precision 0.7 (ice AP50)
+  5 <macro> average precision 0.75 (mAP50 AP50)
+AP75 | boxes True
+  3 sea average precision 0.6 (sea AP75)
+  4 ice average precision 0.5 (ice AP75)
+  6 <macro> average precision 0.55 (mAP75 AP75)
+""",
+    "HTML that is not closed, with a caption below": """
+</table>
+<table></table>
+<TABLE><td>0.1<tr><th>Class<th>Recall&nbsp;&#37;
+<tr><td>sea</b><td>80 <i>&#37;</i> </p></tr></caption> <tr><td>ice<td>70</table></div>
+
+Table 4: Of HTML.
+
+</div>
+<table><tr><th>Class<th>F1<tr><td>sea<td>0.5
+----
+as HTML table
+Table 4: Of HTML.
+  4 sea recall 80 % (sea Recall %)
+  4 ice recall 70 % (ice Recall %)
+the table from line 9
+  9 sea F1 0.5 (sea F1)
+""",
+    "HTML with a caption and text around it": """
+<table>x<caption>Of <b>all</b></caption>y
+<tr>z<th>Class</th>w<th>Recall</th></tr>
+<tr><td>sea</td><td rowspan="0">0.5</td></tr>
+</table>
+----
+as HTML table
+Of all
+  3 sea recall 0.5 (sea Recall)
+""",
+    "Markdown with three lines, and a quote": """
++-----+----+
+| Class | F1 |
++=====+====+
+| sea | 0.5 |
++-----+----+
+
+> Class | AP
+> ---|---
+> ice | 0.4
+----
+as Markdown table
+the table from line 2
+  4 sea F1 0.5 (sea F1)
+""",
+    "separators: names with two separators": """
+class;f1,recall
+sea;0,5
+----
+as delimited table
+recall
+  2 sea F1 0,5 (sea f1,recall)
+""",
+    "separators: a header with a blank": """
+x,accuracy,
+A1,0.5,0.6
+----
+as delimited table
+A1
+  2 <overall> accuracy 0.5 (accuracy)
+""",
+    "a dictionary below its label, and one alone": """
+{'sea': 0.9, 'ice': 0.8}
+Class accuracy
+{'sea': 0.9, 'ice': 0.8}
+Class recall: {'sea': 0.9, 'ice': }
+Class F1: {'sea': 0.9, 'fen' : np.float64(0.8)}
+Per-class recall: sea 0.5
+Per-class recall: sea 0.5, ice
+Recall of it: sea 0.5, ice 0.6
+----
+as listed values, label lines
+Class accuracy
+  3 sea accuracy 0.9 (Class accuracy)
+  3 ice accuracy 0.8 (Class accuracy)
+Class F1
+  5 sea F1 0.9 (Class F1)
+  5 fen F1 0.8 (Class F1)
+the table from line 6
+  6 sea recall 0.5 (Per-class recall: sea)
+""",
+    "lines after a table are one list": """
+| Class | Recall |
+|---|---|
+| sea | 0.7 |
+Accuracy of fen: 0.5
+
+Accuracy of bog: 0.4
+----
+as Markdown table, label lines
+the table from line 1
+  3 sea recall 0.7 (sea Recall)
+the table from line 4
+  4 fen accuracy 0.5 (Accuracy of fen)
+  6 bog accuracy 0.4 (Accuracy of bog)
+""",
+    "spaces: headers and rows at their bounds": """
+Class  Part 5  Recall
+sea   0.1 0.5
+
+Class  Part 5  Top 1  Recall
+ice   0.1 0.5 0.6
+----
+as aligned table
+the table from line 1
+  2 sea recall 0.5 (sea Recall)
+""",
+    "spaces: rules, comments and rows of another table": """
+# class  recall  support
+# ------------------
+#
+# sea    0.5     10
+# accuracy       0.6   x
+# ice    0.4     20
+
+text 0.1 0.2
+----
+as aligned table
+the table from line 1
+  4 sea recall 0.5 (sea recall)
+  5 <overall> accuracy 0.6 (accuracy recall)
+  6 ice recall 0.4 (ice recall)
+  8 text recall 0.1 (text recall)
+""",
+    "Weka: rows of numbers without names": """
+Precision  Recall  Class
+0.5  0.6  sea
+0.7  -  blue ice
+0.1
+----
+as aligned table
+the table from line 1
+  2 sea precision 0.5 (sea Precision)
+  2 sea recall 0.6 (sea Recall)
+  3 blue ice precision 0.7 (blue ice Precision)
+""",
+    "spaces: words of summaries and of the accuracy": """
+        precision  recall  support
+sea     0.5        0.6     10
+micro avg          0.7
+accuracy           0.8     0.9   11
+accuracy           0.8     12
+----
+as classification_report
+the table from line 1 | sizes {'sea': 10} | total 11
+  2 sea precision 0.5 (sea precision)
+  2 sea recall 0.6 (sea recall)
+  3 <micro> recall 0.7 (micro avg recall)
+  4 <overall> accuracy 0.8 (accuracy precision)
+  4 <overall> accuracy 0.9 (accuracy recall)
+""",
 }
 
 

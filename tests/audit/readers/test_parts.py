@@ -1,12 +1,13 @@
 """The small decisions of the readers, one table for each: both sides of every bound and every branch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
+from in4310repro.audit.document import Average, ConfusionMatrix, Document, Measure, Printed, Table, Unread, Value
 from in4310repro.audit.readers import (
     aligned,
     delimited,
@@ -34,7 +35,7 @@ from in4310repro.audit.readers.reading import lines_of, read
 from in4310repro.audit.readers.subjects import Subject, pure, subject
 from in4310repro.audit.readers.titles import title_above
 from in4310repro.audit.readers.toml_files import read_toml
-from in4310repro.audit.readers.words import heading
+from in4310repro.audit.readers.words import heading, strip_marks
 from tests.audit.readers.described import everything
 
 M, A = Measure, Average
@@ -176,7 +177,7 @@ def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns
         [(9, ("k",)), (9, ("l",))],
     ]
     assert [each.title for each in grids] == ["text", "of all"]
-    assert list(web.html_grids(["<table>"], frozenset({1}))) == []
+    assert list(web.html_grids(["<table><tr><td>a<tr><td>b</table>"], frozenset({1}))) == []
 
 
 @pytest.mark.parametrize(
@@ -441,6 +442,18 @@ def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood()
         "not understood:",
         f"  line 4: {'x' * 100} (odd)",
     ]
+    matrix = ConfusionMatrix(classes=("a", "b"), rows=((parse("0.5", 6),) * 2,) * 2, shares=True)
+    alone = Table(
+        name="four", values=(at("0.6", 7, label="mean"), replace(at("9", 8), printed=in_percent(parse("9", 8))))
+    )
+    other = replace(alone, values=(), matrix=matrix)
+    assert show(Document(source="c", lines=(), tables=(alone, other))).split("\n")[1:] == [
+        "four",
+        "  accuracy, line 7: 0.6 (mean)",
+        "  accuracy, line 8: 9 % ()",
+        "four",
+        "  confusion matrix of 2 classes, shares, line 6",
+    ]
     empty = Document(source="b", lines=(), tables=())
     assert show(empty) == "b: 0 tables (nothing)"
 
@@ -505,6 +518,15 @@ def test_a_matrix_is_square_and_of_counts_or_of_shares(rows: list[list[str]], wr
         (["a", "b", "Mean of animals"], [], [2]),
         (["a", "b", "AP_base"], [], [2]),
         (["AP_a", "AP_b", "AP_c"], [], []),
+        (["AP_a", "AP_b", "c"], [], []),
+        (["good", "average", "bad", "good", "c", "d", "e", "f", "g"], [1], []),
+        (["good", "average", "bad", "c", "good", "d", "e", "f", "g"], [], []),
+        (["sea", "media", "ice", "bay", "fen", "elm", "oak"], [], []),
+        (["sea", "ice", "media", "bay", "fen", "elm", "oak"], [], [2]),
+        (["AB", "BC", "sea", "ice", "fen", "OA"], [5], []),
+        (["AB", "BC", "CD", "ice", "OA"], [], []),
+        (["sea", "mean", "ice"], [1], []),
+        (["sea", "ice", "mean", "sea", "ice"], [2], []),
     ],
 )
 def test_summaries_and_rows_that_are_no_classes_are_told_by_words_and_place(
@@ -566,6 +588,15 @@ def rows_of(*rows: Sequence[str], header: int | None = None) -> grid.Grid:
          ("Class", "Net P", "Net R"), [("a", "1", "2")]),
         ([["Class", "", "F1"], ["a", "", "1"]], None, ("Class", "F1"), [("a", "1")]),
         ([["Class", "F1"], ["", ""], ["a"]], 1, ("Class", "F1"), [("a", "")]),
+        ([["Class", "F1"], ["a", "0.5"], ["x", "y"], ["b", "0.6"]], None,
+         ("Class", "F1"), [("a", "0.5"), ("x", "y"), ("b", "0.6")]),
+        ([["Class", "One", ""], ["", "Two", "Three"], ["", "Four", ""], ["", "P", "R"], ["a", "1", "2"]], 4,
+         ("Class", "One Two Four P", "One Three Four R"), [("a", "1", "2")]),
+        ([["Class", "A", "B"], ["", "F1", "F1"], ["a", "1", "2"]], 2, ("Class", "A F1", "B F1"), [("a", "1", "2")]),
+        ([["Class", "A", "B", ""], ["", "P", "R", "P"], ["a", "1", "2", "3"]], 2,
+         ("Class", "A P", "B R", "B P"), [("a", "1", "2", "3")]),
+        ([["Class"], ["a"]], None, ("Class",), [("a",)]),
+        ([["Class", "Class"], ["a", "b"], ["-", "c"]], 1, ("Class",), [("a",), ("b",), ("c",)]),
     ],
 )  # fmt: skip
 def test_the_header_of_a_grid_is_made_one_line(
@@ -578,6 +609,11 @@ def test_the_header_of_a_grid_is_made_one_line(
     assert made.column(0) == [cells[0] for cells in body]
     lines = [row.lines for row in made.body]
     assert all(len(line) == made.width and len(set(line)) == 1 for line in lines)
+
+
+def test_a_grid_of_marks_alone_has_no_rows() -> None:
+    made = rows_of(["<b></b>", "<br>"])
+    assert (made.rows, made.header, made.names) == ((), 0, ())
 
 
 def test_rows_and_columns_exchanged_keep_their_lines() -> None:
@@ -612,6 +648,23 @@ def test_rows_and_columns_exchanged_keep_their_lines() -> None:
         ([["Class", "CNN", "area"], ["a", "0.5", "100"]], (0, (), (1, 2), (), None)),
         ([["Class", "Train", "Test", "CNN"], ["a", "150", "101", "90"]], (0, (), (3,), (2,), None)),
         ([["Class", "Acc", "Note"], ["a", "0.5", "x"]], (0, (), (1,), (), None)),
+        ([["Class", "Note", "F1"], ["a", "1", "0.5"], ["b", "x", "0.6"], ["c", "y", "0.7"]], (0, (1,), (2,), (), None)),
+        ([["Class", "F1", "Note"], ["a", "0.5", "1"], ["b", "x", "y"]], (0, (), (1,), (), None)),
+        ([["Class", "F1", "AP"], ["a", "", "0.5"], ["b", "", "0.6"]], (0, (1,), (2,), (), None)),
+        ([["F1", "Class", "AP"], ["0.5", "1", "0.6"]], (1, (), (0, 2), (), None)),
+        ([["F1", "AP", "Class"], ["0.5", "0.6", "1"]], None),
+        ([["Class", "Name", "F1"], ["1", "sea", "0.5"]], (0, (), (2,), (), None)),
+        ([["x", "y", "F1"], ["a", "b", "0.5"]], (1, (0,), (2,), (), None)),
+        ([["Target", "x", "F1"], ["a", "b", "0.5"]], (1, (), (2,), (), None)),
+        ([["No.", "x", "F1"], ["1", "b", "0.5"]], (1, (), (2,), (), None)),
+        ([["x", "F1", "#"], ["a", "0.5", "3"]], (0, (), (1,), (), None)),
+        ([["Class", "Acc", "Loss", "Epochs"], ["a", "0.5", "0.1", "3"]], (0, (), (1,), (), None)),
+        ([["Class", "CNN", "Params"], ["a", "0.5", "3"]], (0, (), (1, 2), (), None)),
+        ([["Class", "Test", "F1"], ["a", "100", "0.5"]], (0, (), (1, 2), (), None)),
+        ([["Class", "Test", "CNN"], ["a", "100", "0.5"]], (0, (), (1, 2), (), None)),
+        ([["Class", "Samples", "F1"], ["accuracy", "0.7", "0.6"], ["a", "7", "0.5"]], (0, (), (2,), (1,), None)),
+        ([["Class", "Samples", "F1"], ["a", "3/7", "0.5"]], (0, (), (2,), (1,), None)),
+        ([["Class", "Samples", "F1"], ["mean", "7", "0.5"], ["accuracy", "", "0.6"]], (0, (), (2,), (1,), None)),
     ],
 )
 def test_the_columns_of_a_grid_are_sorted_by_what_they_hold(rows: list[list[str]], expected: Any) -> None:
@@ -624,8 +677,40 @@ def test_the_columns_of_a_grid_are_sorted_by_what_they_hold(rows: list[list[str]
 
 
 @pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([["Class", "F1"], ["a", "0.5"]], "classes"),
+        ([["Epoch", "F1"], ["1", "0.5"]], "epochs"),
+        ([["x", "Value"], ["Accuracy", "0.5"], ["F1", "0.4"]], "metrics"),
+        ([["Class", "a"], ["Accuracy", "0.5"], ["", "0.3"], ["F1", "0.4"]], "metrics"),
+        ([["Class", "a"], ["Accuracy", "0.5"], ["sea", "0.3"], ["F1", "0.4"]], "classes"),
+        ([["x", "a"], ["Accuracy", "0.5"], ["sea", "0.3"], ["F1", "0.4"]], "metrics"),
+        ([["x", "a"], ["Accuracy", "0.5"], ["sea", "0.3"]], "unknown"),
+        ([["x", "F1", "Recall"], ["Accuracy", "0.5", "0.4"], ["Precision", "0.3", "0.2"]], "unknown"),
+        ([["x", "F1", "b"], ["Accuracy", "0.5", "0.4"], ["Precision", "0.3", "0.2"]], "metrics"),
+        ([["x", "Accuracy", "mAP"], ["Recall", "0.5", "0.4"], ["Precision", "0.3", "0.2"]], "metrics"),
+        ([["Class", "F1"], ["fold 1", "0.5"]], "networks"),
+        ([["Model", "F1"], ["sea", "0.5"]], "networks"),
+        ([["Model class", "F1"], ["sea", "0.5"]], "networks"),
+        ([["Method", "x", "F1"], ["m", "sea", "0.5"]], "networks"),
+        ([["x", "F1"], ["ResNet50", "0.5"], ["sea", "0.4"], ["VGG16", "0.3"]], "networks"),
+        ([["x", "F1"], ["ResNet50", "0.5"], ["sea", "0.4"]], "unknown"),
+    ],
+)
+def test_rows_are_what_their_heading_and_their_names_say(rows: list[list[str]], kind: str) -> None:
+    table = rows_of(*rows, header=1)
+    columns = roles.columns_of(table)
+    assert columns is not None
+    assert roles.kind_of(table, columns) == kind
+
+
+@pytest.mark.parametrize(
     ("text", "error"),
     [
+        (
+            f"Acuracy for class 1{' ' * 78}: 0.9",
+            f"no printed result was understood; line 1, 'Acuracy for class 1{' ' * 61}'",
+        ),
         ("", "no printed result was understood; lines such as"),
         ("Accuracy ~ 95", "no printed result was understood; lines such as"),
         (
@@ -758,6 +843,8 @@ def test_folds_are_those_that_a_sentence_or_numbered_lines_tell(line: str, numbe
         (["|a|b|", "|---|---|", "|c|1|"], (), [(1, [("a", "b"), ("c", "1")])]),
         (["text", "a|b", "---|---", "c|1", "text"], (), [(1, [("a", "b"), ("c", "1")])]),
         (["|a|b|", "|---|---|"], (), []),
+        (["|---|---|", "|---|---|", "|---|---|"], (), []),
+        (["+---+", "| a | b |", "+---+", "| c | 1 |", "+---+"], (), [(1, [("a", "b"), ("c", "1")])]),
         (["|a|b|", "|c|1|", "|d|2|"], (), []),
         (["|---|---|", "|a|b|", "|c|1|"], (), []),
         (["|a|b|", "|---|---|", "|c|1|"], (1,), []),
@@ -905,6 +992,11 @@ def test_matrices_are_found_in_each_form(lines: list[str], skipped: tuple[int, .
         ("Precision", Subject(measure=M.PRECISION)),
         ("Loss", Subject(measure=M.OTHER, threshold="loss")),
         ("Accuracy gain", None),
+        ("sea (accuracy)", Subject(measure=M.ACCURACY, class_name="sea", clear=False)),
+        ("sea kappa", Subject(measure=M.KAPPA, network="sea")),
+        ("class sea kappa", Subject(measure=M.KAPPA, class_name="sea")),
+        ("CNN accuracy of sea", Subject(measure=M.ACCURACY, average=A.OVERALL, network="CNN accuracy of sea")),
+        ("Best accuracy of sea", Subject(measure=M.ACCURACY, class_name="sea")),
         ("sea, ice accuracy", None),
         ("sea", None),
     ],
@@ -1015,6 +1107,14 @@ def test_toml_by_measure_is_read_with_the_lines_of_its_numbers() -> None:
         ("sea", "0.50", 2),
         ("ice", "1", 3),
     ]
+    (listed,) = read_toml("name = 'x'\nrecall = [0.50,\n 0.40, 1_0]\nflag = true\nday = 2020-01-01\n")
+    assert [(each.class_name, each.printed.text, each.printed.line) for each in listed.table.values] == [
+        ("0", "0.50", 2),
+        ("1", "0.40", 3),
+        ("2", "10", 1),
+    ]
+    (empty,) = read_toml("[[table]]\ntotal = 0\n")
+    assert (empty.first, empty.last, empty.table.total, empty.table.values) == (1, 1, 0, ())
 
 
 @pytest.mark.parametrize(
@@ -1030,12 +1130,26 @@ def test_toml_by_measure_is_read_with_the_lines_of_its_numbers() -> None:
         ("P", (M.PRECISION, None, None, False, "", False, "")),
         ("Recall of Sea (big)", (M.RECALL, None, None, False, "", False, "Sea (big)")),
         ("**Recall** _sea_", (M.RECALL, None, None, False, "", False, "sea")),
+        ("*Recall*", (M.RECALL, None, None, False, "", False, "")),
+        ("\u0130stanbul accuracy", (M.ACCURACY, None, None, False, "", False, "\u0130stanbul")),
+        (
+            "Recall of big old Sea (a part) of it",
+            (M.RECALL, None, None, False, "", False, "big old Sea (a part) of it"),
+        ),
+        ("Recall of old Sea (of a big part)", (M.RECALL, None, None, False, "", False, "old Sea (of a big part)")),
+        ("AP@0.75", (M.AVERAGE_PRECISION, None, None, False, "75", False, "")),
     ],
 )
 def test_a_heading_is_taken_apart(text: str, told: tuple[Any, ...]) -> None:
     of = heading(text)
     assert (of.measure, of.average, of.image_set, of.percent, of.threshold, of.samples, of.rest) == told
     assert of.summary == (not of.rest and (of.average is not None or of.samples))
+
+
+def test_of_long_headings_and_cells_the_beginning_counts() -> None:
+    assert (len(heading("x" * 300).text), len(strip_marks("x" * 3000))) == (200, 2000)
+    assert strip_marks("**bold** and\u00a0[link](a.html)<br>*x*") == "bold and link *x*"
+    assert [pure(text) for text in ("weighted F1", "macro F1", "F1 of sea", "F1")] == [None, M.F1, None, M.F1]
 
 
 @pytest.mark.parametrize("between", range(5))
@@ -1073,7 +1187,7 @@ def latex_rows(*body: str) -> list[tuple[str, ...]]:
         ([r"sea & \textbf{\emph{\bm{\text{\mathbf{\mathrm{\textit{0.5}}}}}}} \\"], [("sea", "0.5")]),
         ([f"sea {' ' * 19_990}& 1 \\\\", r"& 2 \\"], [("sea", "1"), ("", "2")]),
         ([f"sea {' ' * 19_991}& 1 \\\\", r"& 2 \\"], [("sea", "1 \\", "2")]),
-        (["a" + "x" * 9_999, "y" * 10_000, r"& 1 \\"], [("x" * 9_999 + " " + "y" * 10_000, "1")]),
+        (["ab" + "x" * 9_998, "y" * 10_000, r"& 1 \\"], [("b" + "x" * 1_999, "1")]),
         ([r"\end{x}"] * 99 + [r"sea & 1 \\"], [(r"\end x " * 98 + r"\end x sea", "1")]),
         ([r"\end{x}"] * 100 + [r"sea & 1 \\"], []),
         ([r"sea & 1 \\"] * 110, [("sea", "1")] * 110),

@@ -26,7 +26,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
     start = 0
     while start < len(lines):
         names = _header(lines[start]) if start + 1 not in skipped else None
-        rows, end = _rows(lines, start + 1, names, skipped) if names else ([], start + 1)
+        rows, end = _rows(lines, start + 1, names, skipped) if names else ([], start)
         if names and rows:
             # Weka prints the names of the classes last.
             names = ["class", *names[:-1]] if _last(names) else names
@@ -75,12 +75,12 @@ def _rows(
     rows: list[tuple[int, list[str]]] = []
     end = start
     for index in range(start, len(lines)):
-        text = COMMENT.sub("", lines[index].translate(ALIKE)[: LINE + 1]).rstrip(" #")
+        text = COMMENT.sub("", lines[index].translate(ALIKE)).rstrip(" #")
         if not text.strip() or re.fullmatch(r"[-=_─ ]+", text[:LINE]):
             continue
         cells = (
             _cells(text, width, names, COMMENT.sub("", lines[start - 1].translate(ALIKE)))
-            if len(text) <= LINE and index + 1 not in skipped
+            if len(lines[index]) <= LINE and index + 1 not in skipped
             else None
         )
         if cells is None:
@@ -106,7 +106,7 @@ def _placed(text: str, values: Sequence[str], width: int, header: str) -> list[s
 def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
     """Name and values of a row, cut from the right; the report's accuracy row has two values alone."""
     words = text.split()
-    if _last(names) and len(words) > width and all(numeric(word) or missing(word) for word in words[:width]):
+    if _last(names) and words[width:] and all(numeric(word) or missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]
     values: list[str] = []
     while words and len(values) < width and (numeric(words[-1]) or missing(words[-1])):
@@ -120,6 +120,6 @@ def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str
         return [name, *_placed(text, values, width, header)]
     short = name.lower() == "accuracy" and values and SIZE.fullmatch(names[-1].lower()) and len(values) <= 2
     if short:
-        support = values[-1] if len(values) == 2 and count(values[-1]) is not None else ""
+        support = values[1] if len(values) == 2 and count(values[1]) is not None else ""
         return [name, *[""] * (width - 2), values[0], support]
     return None

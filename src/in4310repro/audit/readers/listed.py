@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import Table
@@ -29,7 +29,7 @@ def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
     """The lists whose label is a measure, with or without the names of the classes."""
     pieces: list[Piece] = []
     for number, line in enumerate(lines, start=1):
-        if number in skipped or len(line) > LINE or not any(mark in line for mark in "[{,"):
+        if number in skipped or len(line) > LINE:
             continue
         piece = _named(line, number, lines) or _unnamed(line, number) or _inline(line, number)
         if piece and pieces and _continues(pieces[-1], piece):
@@ -60,23 +60,27 @@ def _unnamed(line: str, number: int) -> Piece | None:
 
 def _named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
     match = NAMED.fullmatch(" ".join(line.split()))
-    items = [ITEM.fullmatch(part.strip()) for part in match["items"].split(",")] if match else []
-    if not match or len(items) < 2 or None in items:
+    items = _items(ITEM, match["items"].split(",")) if match else []
+    if not match or len(items) < 2:
         return None
     above = lines[number - 2] if number > 1 else ""
     label = match["label"] or above
-    return _piece(label, ((item["name"].strip(), item["value"]) for item in items if item), number)
+    return _piece(label, items, number)
 
 
 def _inline(line: str, number: int) -> Piece | None:
     label, colon, rest = strip_marks(line).partition(":")
-    items = [PAIR.fullmatch(part.strip()) for part in re.split(r"[,;]", rest)] if colon else []
-    if len(items) < 2 or None in items or not CLASSWISE.search(label):
-        return None
-    return _piece(label, ((item["name"].rstrip(" :="), item["value"]) for item in items if item), number)
+    items = _items(PAIR, re.split(r"[,;]", rest)) if colon else []
+    return _piece(label, items, number) if len(items) >= 2 and CLASSWISE.search(label) else None
 
 
-def _piece(label: str, items: Iterator[tuple[object, str]], number: int) -> Piece | None:
+def _items(form: re.Pattern[str], parts: Sequence[str]) -> list[tuple[str, str]]:
+    """The names and values of parts; none where a part has another form."""
+    found = [(item["name"].strip(" :="), item["value"]) for part in parts if (item := form.fullmatch(part.strip()))]
+    return found if len(found) == len(parts) else []
+
+
+def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piece | None:
     label = strip_marks(label).strip(" :=")
     measure = pure(label)
     if measure is None:

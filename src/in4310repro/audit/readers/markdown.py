@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from in4310repro.audit.readers.grid import Grid, grid
 from in4310repro.audit.readers.titles import title_above
@@ -16,14 +18,10 @@ ESCAPED = "\x00"  # in place of \| while a row is cut
 
 def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
     """The tables: runs of lines with bars, one of which is the line below the header."""
-    start = 0
-    while start < len(lines):
-        end = start
-        while end < len(lines) and end + 1 not in skipped and _barred(lines[end]):
-            end += 1
-        if end - start >= 3:
-            yield from _grids(lines, start, end)
-        start = max(end, start + 1)
+    for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _barred(lines[index])):
+        indices = list(run)
+        if barred and len(indices) >= 3:
+            yield from _grids(lines, indices[0], indices[-1] + 1)
 
 
 def _barred(line: str) -> bool:
@@ -38,16 +36,15 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
     """The tables of a run: where a second header follows in the same run, a second table begins."""
     rules = [index for index in range(start, end) if _is_rule(lines[index])]
     rows = [index for index in range(start, end) if index not in rules and _cells(lines[index])]
-    first = [index for index in rules if any(row < index for row in rows)]
-    if not first or not rows:
+    first = [index for index in rules if bisect_left(rows, index)]
+    if not first:
         return
-    drawn = lines[start].strip()[:1] in tuple("+┌┏╔╒╭") or len(rules) > 2
-    starts = [rows[0]] if drawn else [max((r for r in rows if r < rule), default=rows[0]) for rule in first]
-    starts[0] = rows[0]
+    # A drawn table has lines between its rows.
+    starts = [rows[0], *[rows[bisect_left(rows, rule) - 1] for rule in first[1:] if len(rules) == 2]]
     for number, begin in enumerate(starts):
         stop = starts[number + 1] if number + 1 < len(starts) else end
         inside = [index for index in rows if begin <= index < stop]
-        header = sum(index < first[number] for index in inside)
+        header = bisect_left(inside, first[number])
         cells = [(index + 1, _cells(lines[index])) for index in inside]
         yield grid(cells, "Markdown table", header=header, title=title_above(lines, begin, stop))
 

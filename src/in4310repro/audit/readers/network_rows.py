@@ -33,8 +33,7 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
                 continue
             average = None if of.rest else of.average or default_average(of.measure)
             value = value_of(of.measure, cell, of.text, class_name=of.rest or None, average=average)
-            if value is not None:
-                draft.values.append(value)
+            draft.values += filter(None, [value])
         yield draft
 
 
@@ -66,8 +65,7 @@ def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> 
     coco = of.measure is Measure.AVERAGE_PRECISION and len(thresholds) > 1
     average = of.average or (Average.MACRO if coco else default_average(of.measure))
     value = value_of(of.measure, cell, of.text, average=average)
-    if value is not None:
-        draft.values.append(value)
+    draft.values += filter(None, [value])
 
 
 def _other_threshold(of: Heading) -> str:

@@ -67,6 +67,7 @@ def read_text(text: str, name: str) -> Document:
     pieces: list[Piece] = []
     unread: list[Unread] = []
     taken: frozenset[int] = frozenset()
+    tables: frozenset[int] = frozenset()
     in_log = running(lines)
     for grids in GRIDS:
         for table in list(grids(lines, taken)):
@@ -74,7 +75,7 @@ def read_text(text: str, name: str) -> Document:
             pieces += result.pieces
             unread += result.unread
             taken |= result.lines
-    tables = frozenset(n for piece in pieces if piece.table.values for n in range(piece.first, piece.last + 1))
+            tables |= result.lines if any(piece.table.values for piece in result.pieces) else frozenset()
     for reader in (read_matrices, read_listed):
         result = reader(lines, taken | in_log)
         pieces += result.pieces

@@ -49,6 +49,10 @@ class _Tables(HTMLParser):
         if tag in ("caption", "table"):
             self.caption = False
 
+    def close(self) -> None:
+        super().close()
+        self._close()
+
     def handle_data(self, data: str) -> None:
         if self.cell:
             self.text += data
@@ -62,7 +66,7 @@ class _Tables(HTMLParser):
 
 
 def _span(text: str | None) -> int:
-    return min(int(text), WIDEST) if text and text.isascii() and text.isdigit() and int(text) > 0 else 1
+    return max(1, min(int(text), WIDEST)) if text and text.isascii() and text.isdigit() else 1
 
 
 def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
@@ -94,8 +98,7 @@ def _rows(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple
                 continue
             text, columns, down = waiting.pop(0)
             for offset in range(columns):
-                if down > 1:
-                    hanging[len(row)] = (down - 1, text if offset == 0 else "")
+                hanging[len(row)] = (down - 1, text if offset == 0 else "")
                 row.append(text if offset == 0 else "")
         rows.append((line, row))
     return rows

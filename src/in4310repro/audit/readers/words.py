@@ -192,7 +192,7 @@ class Heading:
 
 def strip_marks(text: str) -> str:
     """The text without Markdown and HTML marks, its spaces single."""
-    plain = MARKS.sub(" ", text[:2000]) if any(mark in text for mark in "*_`~\\<[") else text
+    plain = MARKS.sub(" ", text[:2000])
     plain = " ".join(plain.replace("\u00a0", " ").split()).strip()
     around = AROUND.match(plain)
     return (around[1] if around else plain).strip()
