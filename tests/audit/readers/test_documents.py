@@ -3084,6 +3084,236 @@ the table from line 1 | sizes {'sea': 10} | total 11
   4 <overall> accuracy 0.8 (accuracy precision)
   4 <overall> accuracy 0.9 (accuracy recall)
 """,
+    "JSON: a report of two classes, and one of one": """
+{"a": {"sea": {"precision": 0.5, "support": 3}, "ice": {"precision": 0.7, "support": 5}, "accuracy": 1},
+ "b": {"sea": {"precision": 0.6, "recall": 0.7}},
+ "c": {"fen": {"value": 0.5, "set": 3}, "bog": {"value": 0.6, "set": 2}, "accuracy": 0.4}}
+----
+as JSON
+a | sizes {'sea': 3, 'ice': 5}
+  1 sea precision 0.5 (sea precision)
+  1 ice precision 0.7 (ice precision)
+  1 <overall> accuracy 1 (accuracy precision)
+b · sea
+  2 <> precision 0.6 (precision)
+  2 <> recall 0.7 (recall)
+c
+  3 <overall> accuracy 0.4 (accuracy)
+""",
+    "JSON: names of classes that speak of measures": """
+{"accuracy": {"sea accuracy": 0.5, "Accuracy gain": 0.1, "ice recall": 0.3}}
+----
+as JSON
+the values
+  1 sea accuracy accuracy 0.5 (sea accuracy)
+  1 Accuracy gain accuracy 0.1 (Accuracy gain)
+  1 ice recall accuracy 0.3 (ice recall)
+""",
+    "lines: means do not reach from one to the next": """
+val accuracy of sea: 0.1
+
+
+
+
+
+
+
+
+
+
+
+Mean accuracy: 0.1
+
+
+
+
+
+
+
+
+
+
+
+Macro accuracy: 0.2
+----
+as label lines
+the table from line 1 | set val
+  1 sea accuracy 0.1 (val accuracy of sea)
+  13 <unnamed> accuracy 0.1 (Mean accuracy)
+line 25: Macro accuracy
+  25 <macro> accuracy 0.2 (Macro accuracy)
+""",
+    "lines: a loss is of no table": """
+Accuracy of sea: 0.5
+
+Test loss: 0.3
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.5 (Accuracy of sea)
+""",
+    "lines: a line again after another": """
+Accuracy of sea: 0.83
+Accuracy of ice: 0.91
+Accuracy of sea: 0.83
+Accuracy of fen: 0.7
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.83 (Accuracy of sea)
+  2 ice accuracy 0.91 (Accuracy of ice)
+  4 fen accuracy 0.7 (Accuracy of fen)
+""",
+    "lines: a caption of the first alone cuts them": """
+Table 3
+
+
+
+Accuracy of sea: 0.1
+Accuracy of ice: 0.2
+Accuracy of ice: 0.3
+Accuracy of fen: 0.4
+----
+as label lines
+Table 3
+  5 sea accuracy 0.1 (Accuracy of sea)
+  6 ice accuracy 0.2 (Accuracy of ice)
+the table from line 7
+  7 ice accuracy 0.3 (Accuracy of ice)
+  8 fen accuracy 0.4 (Accuracy of fen)
+""",
+    "lines: one class twice is two lists": """
+Accuracy of sea: 0.1
+Accuracy of sea: 0.2
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.1 (Accuracy of sea)
+the table from line 2
+  2 sea accuracy 0.2 (Accuracy of sea)
+""",
+    "lines: two classes twice are two lists": """
+Accuracy of sea: 0.1
+Accuracy of ice: 0.2
+Accuracy of fen: 0.2
+Accuracy of ice: 0.3
+Accuracy of sea: 0.4
+Accuracy of bog: 0.4
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.1 (Accuracy of sea)
+  2 ice accuracy 0.2 (Accuracy of ice)
+  3 fen accuracy 0.2 (Accuracy of fen)
+the table from line 4
+  4 ice accuracy 0.3 (Accuracy of ice)
+  5 sea accuracy 0.4 (Accuracy of sea)
+  6 bog accuracy 0.4 (Accuracy of bog)
+""",
+    "lines: a heading above a mean, and comments": """
+Accuracy of sea: 0.1
+Accuracy of ice: 0.2
+# Other
+Mean accuracy: 0.15
+
+# Recall of fen: 0.5
+# Recall of bog: 0.6
+# Mean recall: 0.55
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.1 (Accuracy of sea)
+  2 ice accuracy 0.2 (Accuracy of ice)
+  6 fen recall 0.5 (Recall of fen)
+  7 bog recall 0.6 (Recall of bog)
+  8 <unnamed> recall 0.55 (Mean recall)
+  4 <unnamed> accuracy 0.15 (Mean accuracy)
+""",
+    "lines: overlaps are those of one measure": """
+AP@0.5 of sea: 0.5
+Recall of sea: 0.6
+Mean recall: 0.6
+mAP@0.5: 0.5
+----
+as label lines
+the table from line 1
+  1 sea average precision 0.5 (AP@0.5 of sea)
+  2 sea recall 0.6 (Recall of sea)
+  3 <unnamed> recall 0.6 (Mean recall)
+  4 <macro> average precision 0.5 (mAP@0.5)
+""",
+    "lines: counts alone": """
+Accuracy of sea: 0.1
+Accuracy of ice: 0.2
+Mean accuracy: 0.2
+Accuracy of std: 5/10
+Overall accuracy: 7/10
+----
+as label lines
+the table from line 1 | total 10
+  1 sea accuracy 0.1 (Accuracy of sea)
+  2 ice accuracy 0.2 (Accuracy of ice)
+  3 <unnamed> accuracy 0.2 (Mean accuracy)
+""",
+    "lines: the total of the second summary": """
+Accuracy of sea: 0.1
+Mean accuracy: 0.2
+Overall accuracy: 0.2 (n=50)
+----
+as label lines
+the table from line 1 | total 50
+  1 sea accuracy 0.1 (Accuracy of sea)
+  2 <unnamed> accuracy 0.2 (Mean accuracy)
+  3 <overall> accuracy 0.2 (Overall accuracy)
+""",
+    "labels: the measure of a mean is that of the class values above": """
+Accuracy of sea: 0.8
+Accuracy of ice: 0.9
+Mean recall: 0.5
+Mean: 0.85
+Class: fen, precision: 0.8, recall: 0.9
+Mean: 0.7
+----
+as label lines
+the table from line 1
+  1 sea accuracy 0.8 (Accuracy of sea)
+  2 ice accuracy 0.9 (Accuracy of ice)
+  3 <unnamed> recall 0.5 (Mean recall)
+  4 <unnamed> accuracy 0.85 (Mean)
+  5 fen precision 0.8 (precision)
+  5 fen recall 0.9 (recall)
+line 6: Mean
+  6 <unnamed> recall 0.7 (Mean)
+""",
+    "labels: a number without its point, lists behind a value, a class and a measure below a heading": """
+0765% = sea AP
+F1: 0.5 sea: precision 0.9, recall 0.8
+Accuracy of fen : 0.5, F1 of fen : 0.6 and that of b c d e
+Recall of each class:
+Per-class accuracy: oak: 0.4
+----
+as label lines
+the table from line 5
+  5 oak accuracy 0.4 (oak)
+  2 <> F1 0.5 (F1)
+""",
+    "LaTeX: an end that is missing, rows after the end, a name over rows": """
+\\begin{array}{l}
+\\begin{tabular}{ll}
+Class & F1 \\\\
+\\multirow{*}{*}{sea} & 0.5 \\\\
+ice & 0.6 \\\\
+\\end{tabular}
+fen & 0.7 \\\\
+Accuracy of elm: 0.4
+----
+as LaTeX table, label lines
+the table from line 3
+  4 sea F1 0.5 (sea F1)
+  5 ice F1 0.6 (ice F1)
+the table from line 8
+  8 elm accuracy 0.4 (Accuracy of elm)
+""",
 }
 
 

@@ -332,6 +332,14 @@ def test_objects_within_objects_are_looked_into_thirty_times(depth: int, found: 
     assert len(read_json(text, "the text")) == found
 
 
+def test_json_has_its_lines_and_names_for_all_of_its_classes() -> None:
+    (piece,) = read_json('\n{"f1": {"sea": 0.5,\n"ice": 0.6}}', "the text")
+    assert (piece.first, piece.last) == (2, 3)
+    for text in ('{"f1": {"sea": 0.5,\n" ": 0.6}}', '{"sea": {"f1": 0.1, "ap": 1},\n"": {"f1": 0.2,\n"ap": 0.5}}'):
+        with pytest.raises(ValueError, match=r"^line 2: .* empty class name; a name is valid$"):
+            read_json(text, "the text")
+
+
 @pytest.mark.parametrize(
     ("line", "opens"),
     [
@@ -395,7 +403,7 @@ def test_tables_of_one_name_get_numbers_and_sizes_come_from_counts() -> None:
 
 def test_a_class_with_two_values_is_named_once_for_each_measure() -> None:
     values = [value("0.5", name="a"), value("0.50", name="a"), value("0.5", name="a"), value("0.6", M.RECALL, "a")]
-    assert list(repeated([*values, value("0.7"), value("0.8")])) == [
+    assert list(repeated([value("0.9"), *values, value("0.7"), value("0.8")])) == [
         Unread(line=1, text="0.50", why="accuracy of class a stands in line 1, too")
     ]
 
@@ -1195,3 +1203,12 @@ def latex_rows(*body: str) -> list[tuple[str, ...]]:
 )
 def test_latex_is_read_up_to_its_bounds(body: list[str], rows: list[tuple[str, ...]]) -> None:
     assert latex_rows(*body) == rows
+
+
+def test_captions_of_latex_and_label_lines_are_read_up_to_their_bounds() -> None:
+    table = [r"\begin{tabular}{l}", r"sea & 1 \\", r"\end{tabular}"]
+    (made,) = latex.latex_grids([rf"\caption{{{'x' * 170}}}", *table], frozenset())
+    assert made.title == "x" * 160
+    for length, found in ((2000, 1), (2001, 0)):
+        values, _ = read_labels(["Accuracy of sea: 0.5".ljust(length)], frozenset())
+        assert len(values) == found

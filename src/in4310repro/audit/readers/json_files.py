@@ -104,7 +104,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
             return
     if isinstance(node, Mapping):
         gathered = Gathered()
-        rest = [key for key, value in node.items() if not _gather(key, value, gathered, measure)]
+        rest = [left for key, value in node.items() for left in _gather(key, value, gathered, measure)]
         told = measure or heading(" ".join(path)).measure or (Measure.OTHER if not path else None)
         if (measure or not gathered.values) and not gathered.matrix and _flat(node) and told:
             _by_class({key: node[key] for key in rest}, told, gathered)
@@ -116,8 +116,8 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
             _walk(each, (*path, str(index)), pieces, measure)
 
 
-def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> bool:
-    """Takes a key that names a measure, sizes, classes or a matrix; False for others."""
+def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:
+    """Takes a key that names a measure, sizes, classes or a matrix; of others the key is left."""
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value
@@ -132,8 +132,8 @@ def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -
         names = value if isinstance(value, Mapping) else dict(zip(_names(gathered, len(value)), value, strict=True))
         _by_class(names, of.measure, gathered)
     else:
-        return False
-    return True
+        return [key]
+    return []
 
 
 def _names(gathered: Gathered, length: int) -> Sequence[str]:
@@ -165,13 +165,13 @@ def _by_class(node: Mapping[str, Any], measure: Measure, gathered: Gathered) -> 
         gathered.values += filter(None, [value])
 
 
-def _summary(key: str, number: Numeral, gathered: Gathered, measure: Measure | None) -> bool:
+def _summary(key: str, number: Numeral, gathered: Gathered, measure: Measure | None) -> list[str]:
     of, cell = subject(key, measure if heading(key).summary else None), measured(number.text, number.line)
     if of is None or cell is None or of.network or not of.clear:
-        return False
+        return [key]
     value = value_of(of.measure, cell, key, class_name=of.class_name, average=of.average)
     gathered.values += filter(None, [value])
-    return True
+    return []
 
 
 def _finish(gathered: Gathered, path: tuple[str, ...], pieces: list[Piece]) -> None:

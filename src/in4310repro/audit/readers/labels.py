@@ -98,7 +98,7 @@ def read_labels(lines: Sequence[str], skipped: frozenset[int]) -> tuple[list[Lin
         elif found:
             classes = [value.subject for value in found if value.subject.class_name is not None]
             measure = context.measure if context.heading or not classes else classes[-1].measure
-            context = replace(context, measure=measure, values=context.values + len(found), misses=0)
+            context = replace(context, measure=measure, values=context.values + len(found))
         else:
             context = replace(context, misses=context.misses + 1)
             context = Context() if context.values or context.misses > 2 else context

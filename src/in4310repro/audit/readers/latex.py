@@ -121,7 +121,7 @@ def _filled(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]
         cells = list(cells)
         for index, cell in enumerate(cells):
             if cell.startswith("\x01"):
-                _, span, name = cell.split("\x01", 2)
+                span, _, name = cell[1:].partition("\x01")
                 open_names[index] = (abs(int(span)) - 1 if span != "*" else 0, name)
                 cells[index] = name
             elif not cell and open_names.get(index, (0, ""))[0] > 0:
@@ -138,5 +138,5 @@ def _caption(lines: Sequence[str], start: int, stop: int) -> str:
         match = CAPTION.search(lines[index])
         if match:
             text = lines[index][match.end() - 1 :]
-            return _plain(text[1 : _closing(text)])[:160]
+            return _plain(text[: _closing(text)])[:160]
     return ""

@@ -127,7 +127,7 @@ def _key(value: LineValue) -> tuple[Measure, str | None, str]:
 def _parts(current: Pass, value: LineValue, lines: Sequence[str], tables: frozenset[int]) -> bool:
     """Whether a value belongs to the next pass."""
     last = current.values[-1].line
-    captioned = any(CAPTION.fullmatch(line) for line in lines[last : value.line - 1])
+    captioned = any(CAPTION.fullmatch(line) for line in lines[last : value.line])
     if captioned or not tables.isdisjoint(range(last, value.line)):
         return True
     if value.subject.image_set and current.image_set not in (None, value.subject.image_set):
@@ -142,7 +142,7 @@ def _text(value: LineValue) -> str:
 
 def _caption(current: Pass, lines: Sequence[str]) -> str:
     """The caption after the values, or the one right above them."""
-    above = reversed(lines[max(0, current.first - 1 - FOLLOWING) : current.first - 1])
+    above = reversed(lines[max(0, current.first - FOLLOWING - 1) : current.first])
     near = [*lines[current.last : current.last + FOLLOWING], *above]
     return next((match[1] for line in near if (match := CAPTION.fullmatch(line))), "")
 
@@ -181,8 +181,8 @@ def repeated(values: Sequence[Value]) -> Iterator[Unread]:
 def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
     """Without the passes that a log prints after each epoch: of three or more with running lines between, the last."""
     groups: list[list[Pass]] = []
-    for each in passes:
-        apart = not groups or not running.isdisjoint(range(groups[-1][-1].last, each.first))
+    for before, each in zip([None, *passes], passes, strict=False):
+        apart = before is None or not running.isdisjoint(range(before.last, each.first))
         groups.append([each]) if apart else groups[-1].append(each)
     return passes if len(groups) < FORMS else groups[-1]
 
@@ -200,19 +200,19 @@ def _pass_of(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tab
 def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozenset[int]) -> bool:
     of, nearest = value.subject, current.nearest(value.line)
     first, last = min(nearest, value.line), max(nearest, value.line)
-    if last - first > NEAR or not any(of.measure is each.subject.measure for each in current.values):
-        return False
-    if of.image_set and of.image_set != current.image_set and not (of.image_set == "test" and not current.image_set):
-        return False
+    same_set = of.image_set in (None, current.image_set) or (of.image_set == "test" and not current.image_set)
     headings = any(CAPTION.fullmatch(line) or line.startswith("#") for line in lines[first : last - 1])
-    if headings or not tables.isdisjoint(range(first, last)):
-        return False
-    key = (of.measure, of.average, of.threshold)
-    return all(
-        (each.subject.measure, each.subject.average, each.subject.threshold) != key
-        for each in current.values
-        if each.subject.class_name is None
-    ) and _same_threshold(value, current)
+    others = [each.subject for each in current.values]
+    given = [(each.measure, each.average, each.threshold) for each in others if each.class_name is None]
+    return (
+        last - first <= NEAR
+        and same_set
+        and any(each.measure is of.measure for each in others)
+        and not headings
+        and tables.isdisjoint(range(first, last))
+        and (of.measure, of.average, of.threshold) not in given
+        and _same_threshold(value, current)
+    )
 
 
 def _same_threshold(value: LineValue, current: Pass) -> bool:
@@ -230,19 +230,19 @@ def _final(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[Line
 def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Piece:
     values = sorted(values, key=lambda value: value.line)
     aside = set(map(id, asides(values)))
-    of_classes = [_as_value(value) for value in values if id(value) not in aside]
-    others = [_as_value(value) for value in values if id(value) in aside]
-    read, beside = scaled_with([v for v in of_classes if v is not None], [v for v in others if v is not None])
-    sizes = {v.subject.class_name: v.cell.images for v in values if v.subject.class_name and v.cell.images}
+    of_classes = filter(None, [_as_value(value) for value in values if id(value) not in aside])
+    others = filter(None, [_as_value(value) for value in values if id(value) in aside])
+    read, beside = scaled_with(list(of_classes), list(others))
+    sizes = {of: n for v in values if (of := v.subject.class_name) and (n := v.cell.images)}
     of_all = [v for v in values if v.subject.class_name is None]
-    totals = [v.subject.images or v.cell.images or (v.cell.count or (0, 0))[1] for v in of_all]
+    totals = [v.subject.images or v.cell.images or (v.cell.count and v.cell.count[1]) for v in of_all]
     first, last = min(value.line for value in values), max(value.line for value in values)
     table = Table(
         name=name or f"the table from line {first}",
         values=read,
         asides=beside,
-        sizes=sizes_of(read, {key: size for key, size in sizes.items() if size}),
-        total=next((total for total in totals if total), None),
+        sizes=sizes_of(read, sizes),
+        total=next(filter(None, totals), None),
         image_set=image_set,
         doubts=tuple(_other_thresholds(values)),
     )
@@ -255,8 +255,8 @@ def _other_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
         of = value.subject
         if of.class_name is not None or not of.threshold:
             continue
-        classes = [v for v in values if v.subject.measure is of.measure and v.subject.class_name is not None]
-        if classes and not classes[0].subject.threshold:
+        same = [v.subject for v in values if v.subject.measure is of.measure and v.subject.class_name is not None]
+        if "" in [each.threshold for each in same]:
             yield f"the APs of the classes are at another overlap than {value.label}"
 
 
