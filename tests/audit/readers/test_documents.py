@@ -3314,6 +3314,53 @@ the table from line 3
 the table from line 8
   8 elm accuracy 0.4 (Accuracy of elm)
 """,
+    "numbers under names alone, the last one missing": """
+Per-class accuracy
+
+| sea | ice | mean |
+|---|---|---|
+| 0.83 | 0.87 | |
+----
+as Markdown table
+Per-class accuracy
+  5 sea accuracy 0.83 (sea)
+  5 ice accuracy 0.87 (ice)
+""",
+    "one value a row, beside a note": """
+| Class | Metric | Value | Note |
+|---|---|---|---|
+| sea | precision | 0.8 | x |
+| ice | precision | 0.7 | y |
+----
+as Markdown table
+precision
+  3 sea other 0.8 (sea Value)
+  4 ice other 0.7 (ice Value)
+""",
+    "one class beside a mean": """
+Per-class accuracy
+
+| Model | sea | mean |
+|---|---|---|
+| A1 | 0.8 | 0.7 |
+
+Accuracy of fen: 0.5
+----
+as label lines
+the table from line 7
+  7 fen accuracy 0.5 (Accuracy of fen)
+""",
+    "a long title": """
+# The accuracy of each class that was measured on the photographs of the second year of it
+
+| Class | Accuracy |
+|---|---|
+| sea | 0.8 |
+----
+as Markdown table
+The accuracy of each class that was measured on the photographs of the second ye
+  5 sea accuracy 0.8 (sea Accuracy)
+""",
 }
 
 

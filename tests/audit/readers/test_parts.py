@@ -13,6 +13,7 @@ from in4310repro.audit.readers import (
     delimited,
     files,
     grid,
+    grids,
     labels,
     latex,
     markdown,
@@ -30,7 +31,7 @@ from in4310repro.audit.readers.listing import show
 from in4310repro.audit.readers.logs import running
 from in4310repro.audit.readers.numbers import count, images, in_percent, measured, out_of, parse
 from in4310repro.audit.readers.passes import repeated
-from in4310repro.audit.readers.pieces import named, scaled, sizes_of
+from in4310repro.audit.readers.pieces import Result, named, scaled, sizes_of
 from in4310repro.audit.readers.reading import lines_of, read
 from in4310repro.audit.readers.subjects import Subject, pure, subject
 from in4310repro.audit.readers.titles import title_above
@@ -534,6 +535,7 @@ def test_a_matrix_is_square_and_of_counts_or_of_shares(rows: list[list[str]], wr
         (["AB", "BC", "sea", "ice", "fen", "OA"], [5], []),
         (["AB", "BC", "CD", "ice", "OA"], [], []),
         (["sea", "mean", "ice"], [1], []),
+        (["average", "bad", "average", "c", "d", "e", "f", "g", "h"], [0], []),
         (["sea", "ice", "mean", "sea", "ice"], [2], []),
     ],
 )
@@ -663,6 +665,8 @@ def test_rows_and_columns_exchanged_keep_their_lines() -> None:
         ([["F1", "AP", "Class"], ["0.5", "0.6", "1"]], None),
         ([["Class", "Name", "F1"], ["1", "sea", "0.5"]], (0, (), (2,), (), None)),
         ([["x", "y", "F1"], ["a", "b", "0.5"]], (1, (0,), (2,), (), None)),
+        ([["#", "F1", "x"], ["1", "0.5", "a"]], (2, (), (1,), (), None)),
+        ([["x", "#", "CNN"], ["a", "1", "0.5"]], (0, (), (1, 2), (), None)),
         ([["Target", "x", "F1"], ["a", "b", "0.5"]], (1, (), (2,), (), None)),
         ([["No.", "x", "F1"], ["1", "b", "0.5"]], (1, (), (2,), (), None)),
         ([["x", "F1", "#"], ["a", "0.5", "3"]], (0, (), (1,), (), None)),
@@ -694,6 +698,7 @@ def test_the_columns_of_a_grid_are_sorted_by_what_they_hold(rows: list[list[str]
         ([["Class", "a"], ["Accuracy", "0.5"], ["sea", "0.3"], ["F1", "0.4"]], "classes"),
         ([["x", "a"], ["Accuracy", "0.5"], ["sea", "0.3"], ["F1", "0.4"]], "metrics"),
         ([["x", "a"], ["Accuracy", "0.5"], ["sea", "0.3"]], "unknown"),
+        ([["x", "a"], ["Accuracy", "0.5"], ["", "0.3"]], "metrics"),
         ([["x", "F1", "Recall"], ["Accuracy", "0.5", "0.4"], ["Precision", "0.3", "0.2"]], "unknown"),
         ([["x", "F1", "b"], ["Accuracy", "0.5", "0.4"], ["Precision", "0.3", "0.2"]], "metrics"),
         ([["x", "Accuracy", "mAP"], ["Recall", "0.5", "0.4"], ["Precision", "0.3", "0.2"]], "metrics"),
@@ -1212,3 +1217,26 @@ def test_captions_of_latex_and_label_lines_are_read_up_to_their_bounds() -> None
     for length, found in ((2000, 1), (2001, 0)):
         values, _ = read_labels(["Accuracy of sea: 0.5".ljust(length)], frozenset())
         assert len(values) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "tests"),
+    [
+        (["Metric", "Target", "Result"], True),
+        (["Class", "Target", "Result"], False),
+        (["No", "Class", "Target", "Result"], False),
+        (["No", "Metric", "Class", "Target", "Result"], True),
+        (["Metric", "Target"], False),
+        (["Metric", "Result"], False),
+    ],
+)
+def test_a_table_of_targets_and_results_that_is_of_no_classes_is_one_of_tests(names: list[str], tests: bool) -> None:
+    assert grids._is_of_tests(rows_of(names, ["a"] * len(names), header=1)) is tests
+
+
+def test_a_grid_without_values_is_left_to_other_readers_and_none_is_turned_twice() -> None:
+    assert grids.read_grid(rows_of(["Class", "Note"], ["a", "x"], header=1)) == Result()
+    both = grids.read_grid(
+        rows_of(["x", "Accuracy", "mAP"], ["Accuracy", "0.5", "0.4"], ["OA", "0.3", "0.2"], header=1)
+    )
+    assert len(both.pieces) == 2

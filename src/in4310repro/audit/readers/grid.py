@@ -39,9 +39,8 @@ class Grid:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The heading of each column, upper levels first."""
-        levels = [row.cells for row in self.rows[: self.header]]
-        return tuple(" ".join(dict.fromkeys(part for part in parts if part)) for parts in zip(*levels, strict=True))
+        """The heading of each column."""
+        return self.rows[0].cells if self.header else ()
 
     @property
     def body(self) -> tuple[Row, ...]:
@@ -76,7 +75,7 @@ def numeric(cell: str) -> bool:
 
 def bare(cell: str) -> str:
     """A cell without arrows and footnote marks."""
-    return DECORATION.sub("", DECORATION.sub("", cell)) if not missing(cell) else cell
+    return DECORATION.sub("", DECORATION.sub("", cell))
 
 
 def flip(table: Grid, corner: str) -> Grid:

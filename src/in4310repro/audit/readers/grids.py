@@ -80,10 +80,11 @@ def _by_measure(table: Grid) -> Grid:
     if sum(map(len, rows.values())) < len(table.body):
         return table
     first = min(table.rows[0].lines)
-    header = Row(cells=(table.names[label], *measures), lines=(first,) * (len(measures) + 1))
+    cells = (table.names[label], *measures)
+    header = Row(cells=cells, lines=tuple(first for _ in cells))
     made = []
-    for name, cells in rows.items():
-        given = [cells.get(measure, ("", first)) for measure in measures]
+    for name, values in rows.items():
+        given = [values.get(measure, ("", first)) for measure in measures]
         lines = [line for _, line in given]
         made.append(Row(cells=(name, *[text for text, _ in given]), lines=(lines[0], *lines)))
     return replace(table, rows=(header, *made), header=1)

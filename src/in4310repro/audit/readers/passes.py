@@ -73,7 +73,7 @@ def tables_of_lines(
     ]
     classes = [value for value in values if value.subject.class_name is not None]
     passes = _last_of_log(_passes(classes, lines, tables), running)
-    loose = []
+    loose: list[LineValue] = []
     for value in values:
         if value.subject.class_name is None:
             found = _pass_of(value, passes, lines, tables)

@@ -56,7 +56,7 @@ class Columns:
 
 def kind_of(table: Grid, columns: Columns) -> Kind:
     """What the rows are, by the heading of the label column, the rows' names, and the title."""
-    name = table.names[columns.label].lower().strip(" :#") if table.header else ""
+    name = table.names[columns.label].lower().strip(" :#")
     labels = [row.cells[columns.label] for row in table.body]
     if EPOCH.fullmatch(name):
         return Kind.EPOCHS
