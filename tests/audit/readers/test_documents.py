@@ -3361,6 +3361,92 @@ as Markdown table
 The accuracy of each class that was measured on the photographs of the second ye
   5 sea accuracy 0.8 (sea Accuracy)
 """,
+    "lists apart from the first": """
+Per-class F1: sea 70%, ice 60%
+
+Recall per class: sea 90%, fen 80%
+Precision per class: sea 91%, fen 81%
+Per-class accuracy: sea +5%, fen 82%
+----
+as listed values
+Per-class F1
+  1 sea F1 70% (Per-class F1)
+  1 ice F1 60% (Per-class F1)
+Recall per class
+  3 sea recall 90% (Recall per class)
+  3 fen recall 80% (Recall per class)
+  4 sea precision 91% (Precision per class)
+  4 fen precision 81% (Precision per class)
+Per-class accuracy
+  5 fen accuracy 82% (Per-class accuracy)
+""",
+    "a dictionary at the beginning, a label at the end": """
+{'sea': 0.9, 'ice': 0.8}
+Recall of fen: 0.1
+Class accuracy
+----
+as label lines
+the table from line 2
+  2 fen recall 0.1 (Recall of fen)
+""",
+    "AP alone beside another measure": """
+| Model | AP | IoU |
+|---|---|---|
+| A1 | 0.5 | 0.4 |
+----
+as Markdown table
+A1 | boxes True
+  3 <> average precision 0.5 (AP)
+""",
+    "a table twelve lines from a mean": """
+| Class | Accuracy |
+|---|---|
+| sea | 0.7 |
+| mean | 0.7 |
+
+
+
+
+
+
+
+
+
+
+
+| Class | Accuracy |
+|---|---|
+| ice | 0.6 |
+----
+as Markdown table
+the table from line 1
+  doubt: the classes of the table from line 16 belong to it, too
+  3 sea accuracy 0.7 (sea Accuracy)
+  4 <unnamed> accuracy 0.7 (mean Accuracy)
+the table from line 16
+  18 ice accuracy 0.6 (ice Accuracy)
+""",
+    "means of a measure that the classes beside have not": """
+| Class | Accuracy |
+|---|---|
+| sea | 0.7 |
+| mean | 0.7 |
+| macro avg | 0.7 |
+
+| Class | Recall |
+|---|---|
+| ice | 0.6 |
+| accuracy | 0.5 |
+----
+as Markdown table
+the table from line 1
+  3 sea accuracy 0.7 (sea Accuracy)
+  4 <unnamed> accuracy 0.7 (mean Accuracy)
+  5 <macro> accuracy 0.7 (macro avg Accuracy)
+the table from line 7
+  9 ice recall 0.6 (ice Recall)
+  10 <overall> accuracy 0.5 (accuracy Recall)
+""",
 }
 
 

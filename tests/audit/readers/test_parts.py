@@ -27,6 +27,7 @@ from in4310repro.audit.readers.drafts import Draft, default_average
 from in4310repro.audit.readers.files import _binary, decoded
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
+from in4310repro.audit.readers.listed import read_listed
 from in4310repro.audit.readers.listing import show
 from in4310repro.audit.readers.logs import running
 from in4310repro.audit.readers.numbers import count, images, in_percent, measured, out_of, parse
@@ -162,22 +163,22 @@ def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns
 <TABLE>
 <tr><th rowspan=2>a</th><th colspan=2>b
 <th rowspan=3>c</th></tr>
-<tr><td>d</td><td> e <b>f</b></td></tr>
+<tr><td>d</td><td> e <b>f</b> g</td></tr>
 <tr><td>g<td rowspan=2 colspan=2>h
 <tr><td>i<td>j</table>
 <table><tr><td>one row</td></tr></table>
-<table><caption>of <i>all</i></caption><tr><td>k</td></tr><tr><td>l</td></tr></table> after"""
+<table><caption>of <i>all</i> it</caption><tr><td>k</td></tr><tr><td>l</td></tr></table> after"""
     grids = list(web.html_grids(text.split("\n"), frozenset()))
     rows = [[(row.lines[0], row.cells) for row in each.rows] for each in grids]
     assert rows == [
         [
-            (5, ("a", "b d", "b e f", "c")),
+            (5, ("a", "b d", "b e f g", "c")),
             (6, ("g", "h", "", "c")),
             (7, ("i", "h", "", "j")),
         ],
         [(9, ("k",)), (9, ("l",))],
     ]
-    assert [each.title for each in grids] == ["text", "of all"]
+    assert [each.title for each in grids] == ["text", "of all it"]
     assert list(web.html_grids(["<table><tr><td>a<tr><td>b</table>"], frozenset({1}))) == []
 
 
@@ -1162,6 +1163,7 @@ def test_a_heading_is_taken_apart(text: str, told: tuple[Any, ...]) -> None:
 def test_of_long_headings_and_cells_the_beginning_counts() -> None:
     assert (len(heading("x" * 300).text), len(strip_marks("x" * 3000))) == (200, 2000)
     assert strip_marks("**bold** and\u00a0[link](a.html)<br>*x*") == "bold and link *x*"
+    assert [strip_marks(text) for text in ("*sea*", "_sea ice_", "__sea__")] == ["sea", "sea ice", "sea"]
     assert [pure(text) for text in ("weighted F1", "macro F1", "F1 of sea", "F1")] == [None, M.F1, None, M.F1]
 
 
@@ -1240,3 +1242,9 @@ def test_a_grid_without_values_is_left_to_other_readers_and_none_is_turned_twice
         rows_of(["x", "Accuracy", "mAP"], ["Accuracy", "0.5", "0.4"], ["OA", "0.3", "0.2"], header=1)
     )
     assert len(both.pieces) == 2
+
+
+def test_lists_that_others_have_read_and_lines_of_data_are_no_lists() -> None:
+    text = "Per-class F1: [0.5, 0.6]"
+    assert [len(read_listed([text], frozenset(skipped)).pieces) for skipped in ((), (1,))] == [1, 0]
+    assert [len(read_listed([text.ljust(length)], frozenset()).pieces) for length in (2000, 2001)] == [1, 0]
