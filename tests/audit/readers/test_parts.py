@@ -399,6 +399,8 @@ def test_tables_of_one_name_get_numbers_and_sizes_come_from_counts() -> None:
     names = ["a", "a (2)", "a", "a", "b", "a (2)"]
     given = [each.name for each in named([Table(name=name, values=()) for name in names])]
     assert given == ["a", "a (2)", "a (3)", "a (4)", "b", "a (2) (2)"]
+    later = [each.name for each in named([Table(name=name, values=()) for name in ("a", "a", "a (2)")])]
+    assert later == ["a", "a (2)", "a (2) (2)"]
     counted = [value("0.5", name="a", count=(1, 2)), value("0.5", count=(3, 4)), value("0.5", name="b", count=(5, 6))]
     assert sizes_of(counted, {"b": 7, "c": 8}) == {"a": 2, "b": 7, "c": 8}
 
@@ -1127,6 +1129,8 @@ def test_toml_by_measure_is_read_with_the_lines_of_its_numbers() -> None:
         ("1", "0.40", 3),
         ("2", "10", 1),
     ]
+    (quoted,) = read_toml("[[table]]\nrecall = ['0.5']\n")
+    assert quoted.first == 1
     (empty,) = read_toml("[[table]]\ntotal = 0\n")
     assert (empty.first, empty.last, empty.table.total, empty.table.values) == (1, 1, 0, ())
 
@@ -1151,6 +1155,7 @@ def test_toml_by_measure_is_read_with_the_lines_of_its_numbers() -> None:
             (M.RECALL, None, None, False, "", False, "big old Sea (a part) of it"),
         ),
         ("Recall of old Sea (of a big part)", (M.RECALL, None, None, False, "", False, "old Sea (of a big part)")),
+        ("accuracy of \u0130stanbul coast", (M.ACCURACY, None, None, False, "", False, "\u0130stanbul coast")),
         ("AP@0.75", (M.AVERAGE_PRECISION, None, None, False, "75", False, "")),
     ],
 )
@@ -1246,5 +1251,5 @@ def test_a_grid_without_values_is_left_to_other_readers_and_none_is_turned_twice
 
 def test_lists_that_others_have_read_and_lines_of_data_are_no_lists() -> None:
     text = "Per-class F1: [0.5, 0.6]"
-    assert [len(read_listed([text], frozenset(skipped)).pieces) for skipped in ((), (1,))] == [1, 0]
+    assert [len(read_listed([text, text], frozenset(skipped)).pieces) for skipped in ((), (1,), (1, 2))] == [2, 1, 0]
     assert [len(read_listed([text.ljust(length)], frozenset()).pieces) for length in (2000, 2001)] == [1, 0]

@@ -46,7 +46,7 @@ def _with_doubts(pieces: Sequence[Piece]) -> Iterator[Piece]:
     ordered = sorted(pieces, key=lambda piece: piece.first)
     names = {id(piece): _names(piece) for piece in ordered}
     for place, piece in enumerate(ordered):
-        beside = [other for other in ordered[max(0, place - BESIDE) : place + BESIDE + 1] if other is not piece]
+        beside = ordered[max(0, place - BESIDE) : place + BESIDE + 1]
         apart = [other for other in beside if _distance(piece, other) <= NEAR]
         apart = [other for other in apart if names[id(piece)] and not names[id(piece)] & names[id(other)]]
         doubts = [
@@ -54,7 +54,7 @@ def _with_doubts(pieces: Sequence[Piece]) -> Iterator[Piece]:
             for other in apart
             if any(measure in _measures(other) for measure in _summaries(piece) - _summaries(other))
         ]
-        yield replace(piece, table=replace(piece.table, doubts=(*piece.table.doubts, *doubts))) if doubts else piece
+        yield replace(piece, table=replace(piece.table, doubts=(*piece.table.doubts, *doubts)))
 
 
 def _names(piece: Piece) -> set[str]:
@@ -97,8 +97,6 @@ def _matched(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     of the table; where no sizes are printed, the names must be the same.
     """
     classes = list(dict.fromkeys(value.class_name for value in table.values if value.class_name is not None))
-    if len(classes) != len(matrix.classes):
-        return None
     named = matrix.classes == tuple(classes)
     unnamed = matrix.classes == tuple(str(index) for index in range(len(classes)))
     if not named and not unnamed:

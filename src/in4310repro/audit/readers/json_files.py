@@ -161,7 +161,7 @@ def _by_class(node: Mapping[str, Any], measure: Measure, gathered: Gathered) -> 
         cell = measured(number.text, number.line)
         if of is None or of.class_name is not None:
             of = Subject(measure=measure, class_name=name)
-        value = cell and value_of(of.measure, cell, name, class_name=of.class_name, average=of.average)
+        value = value_of(of.measure, cell, name, class_name=of.class_name, average=of.average) if cell else None
         gathered.values += filter(None, [value])
 
 

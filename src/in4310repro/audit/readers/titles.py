@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.words import strip_marks
 
 ABOVE = 6  # lines in which a title is looked for
@@ -24,13 +25,13 @@ def title_above(lines: Sequence[str], first: int, end: int) -> str:
             return strip_marks(line)[:LONGEST]
     blanks = 0
     for line in reversed(lines[max(0, first - ABOVE) : first]):
-        text = line.strip()
-        if not re.search(r"\w", text[:500]):
+        text = line.strip()[:LINE]
+        if not re.search(r"\w", text):
             blanks += 1
             continue
         if "|" in text or "&" in text or VALUE.search(text) or ROW.search(text):
             return ""
-        plain = strip_marks(re.sub(r"^[#>\s*-]+(?=\s)", "", text[:500])).strip("=:- #*")
+        plain = strip_marks(re.sub(r"^[#>\s*-]+(?=\s)", "", text)).strip("=:- #*")
         if len(text) <= LONGEST and (TITLE.fullmatch(text) or CAPTION.match(plain) or (blanks < 2 and len(text) < 70)):
             return plain
         return plain[:LONGEST] if CAPTION.match(plain) else ""
