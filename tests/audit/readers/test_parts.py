@@ -387,6 +387,7 @@ def test_percentages_are_told_by_the_classes_and_by_a_summary_itself() -> None:
     a, b, c = value("83.5", name="a"), value("1", name="b"), value("0.5", name="c")
     assert percent(a, a, b) == [True, True, True]
     assert percent(a, b) == [True, False]
+    assert percent(value("1.5", name="a"), value("1.5", name="b")) == [True, True]
     assert percent(a, c, value("0.9"), value("1.5"), value("2")) == [True, False, False, False, True]
     assert percent(a, a, value("0.9"), value("1.5"), value("1")) == [True, True, False, True, False]
     assert percent(value("83.5", M.OTHER, "a")) == [False]
@@ -495,6 +496,7 @@ def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood()
         ([["95.5", "0.5"], ["0.0", "96"]], False, True),
         ([["95.97", "0.0"], ["0.5", "103.5"]], False, None),
         ([["95.97", "0.0"], ["0.5", "90"]], False, None),
+        ([["100", "3.9"], ["0.0", "100"]], False, True),
         ([["100", "0.0"], ["0.5", "99.5"]], False, True),
         ([["50", "0.0"], ["0.0", "50.5"]], False, True),
         ([["0.0", "0.0"], ["0.0", "0.5"]], False, None),
@@ -944,6 +946,9 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
         (["a b <-- classified as", "1 2 | a = sea"], (), []),
         (["a b <-- classified as", "1 2 | a = sea", "3 | b = ice", "text"], (), []),
         (["  sea ice", "sea 0.5 0.9", "ice 0.1 0.7"], (), []),
+        (["[[1 2] [class: sea]", "[3 4]]"], (), [(1, 2, "", "0 1", "1 2; 3 4")]),
+        (["[[1 2],", "[3 4],", "]]"], (), [(1, 3, "", "0 1", "1 2; 3 4")]),
+        (["a b", "1 2 | a = sea", "3 4 | b = ice"], (), []),
         (["Prediction sea ice", "sea 0.5 0.9", "ice 0.1 0.7"], (), []),
         (["Confusion", "1 2.5", "3 4"], (), []),
         (["Confusion", "x 2", "3 4"], (), []),
