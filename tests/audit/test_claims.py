@@ -298,6 +298,7 @@ def test_scores_of_a_matrix_by_hand_are_none_where_they_are_undefined() -> None:
     }
     # p = 8/10, e = (16 + 36)/100: (80 - 52) / (100 - 52)
     assert (scores.accuracy, scores.kappa) == (Fraction(4, 5), Fraction(28, 48))
+    assert scores_of([[1]]).accuracy == 1
     alone = scores_of([[2, 0], [0, 0]])
     assert (alone.accuracy, alone.kappa) == (Fraction(1), None)
     empty = scores_of([[0, 0], [0, 0]])
@@ -334,7 +335,11 @@ B = "recall of b is printed as 0.70; the confusion matrix gives 7/9 = 0.777778"
 
 def test_a_value_that_is_not_that_of_the_matrix_is_claimed_with_all_that_it_rests_on() -> None:
     assert messages(report()) == []
-    (claim,) = unlike_matrix(report("0.67 0.70"))
+    made = matrix("8 4", "2 7")
+    spread = tuple(
+        tuple(replace(each, line=7 + i + 2 * j) for j, each in enumerate(row)) for i, row in enumerate(made.rows)
+    )
+    (claim,) = unlike_matrix(report("0.67 0.70", of=replace(made, rows=spread)))
     assert replace(claim, cells=()) == Claim(
         kind="confusion matrix",
         message=B,

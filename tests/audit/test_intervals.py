@@ -38,6 +38,12 @@ def test_intervals_meet_where_an_end_is_in_both() -> None:
         assert one.meets(other) is other.meets(one) is shared
 
 
+def test_an_interval_has_its_ends_and_what_is_between_them() -> None:
+    interval = Interval(low=Fraction(1, 4), high=Fraction(3, 4))
+    numbers = (0, Fraction(1, 4), 0.5, 0.75, Fraction(7, 8))
+    assert [number in interval for number in numbers] == [False, True, True, True, False]
+
+
 def test_span_mean_and_widening_by_hand() -> None:
     one, other = (Interval(low=Fraction(a, 8), high=Fraction(b, 8)) for a, b in ((1, 3), (2, 7)))
     assert span_of([other, one]) == Interval(low=Fraction(1, 8), high=Fraction(7, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from in4310repro.audit import share_matrices
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
-from in4310repro.audit.share_matrices import IN_DOUBT, TRUE_ROWS, adds_up, shares_of, wrong_shares
+from in4310repro.audit.share_matrices import IN_DOUBT, TRUE_ROWS, Shares, adds_up, shares_of, wrong_shares
+from in4310repro.audit.share_matrices import _evidence as evidence_of
 from in4310repro.audit.share_matrices import _on_diagonal as on_diagonal
+from in4310repro.audit.share_matrices import _unlike as unlike
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import cell, column, matrix, sheet_of, value
 
@@ -140,7 +144,7 @@ CUT = CONDITIONS[Rounding.TRUNCATED]
 
 
 def made(*rows: str) -> Any:
-    return matrix(*rows, classes="abcdef"[: len(rows)], shares=True)
+    return matrix(*rows, classes="abcdefgh"[: len(rows)], shares=True)
 
 
 @pytest.mark.parametrize(
@@ -158,12 +162,18 @@ def made(*rows: str) -> Any:
         # The line of a class without images.
         (("0.9 0.1 0", "0.1 0.9 0", "0 0 0"), (False, ())),
         (("90 10", "20 80"), (False, ())),
+        # All truncated, and all rounded twice.
+        (("0.32 0.32", "0.16 0.17"), (True, ())),
+        (("0.34 0.34", "0.17 0.17"), (True, ())),
+        # Percentages of at most two, and a float sum of shares just above one.
+        (("1.5625 1.5625 1.5625 1.5625 1.5625 1.5625 1.5625 1.5625",) * 8, (True, ())),
+        (("1.00000095367431640625 0 0", "0 1 0", "0 0 1"), (False, (0,))),
     ],
 )
 def test_lines_that_add_up_to_one_tell_how_a_matrix_was_divided(rows: tuple[str, ...], expected: Any) -> None:
     shares = shares_of(made(*rows))
     assert (shares and (shares.whole, shares.wrong)) == expected
-    assert shares_of(matrix(*rows, classes="abcde"[: len(rows)])) is None
+    assert shares_of(matrix(*rows, classes="abcdefgh"[: len(rows)])) is None
     assert shares_of(made(*rows[:-1])) is None
 
 
@@ -223,6 +233,8 @@ def test_a_line_that_does_not_add_up_is_claimed_with_its_cells() -> None:
     )
     (less,) = found("0.8513 0.0512 0.0476", *THREE[1:])
     assert less.conditions == ("some predictions are of a class that is not in the matrix",)
+    (cut,) = found("0.3333 0.3333 0.3332", "0.5000 0.5000 0.0000", "0.0000 0.0000 1.0000")
+    assert cut.conditions == (CUT, *less.conditions)
     assert found(*THREE) == []
 
 
@@ -289,6 +301,46 @@ def test_the_diagonal_of_shares_of_all_images_is_divided_and_adds_up_to_the_accu
         needs_counts=True,
     )
     assert found(*rows, others=(replace(overall, printed=value("0.71").printed),)) == []
+    assert found(*THREE, others=(overall,)) == []
+
+
+def alike(classes: int, wrong: int) -> tuple[Shares, dict[str, Any]]:
+    """A diagonal of 0.9012, and recalls of that of all but some classes."""
+    names = tuple("abcdefghi"[:classes])
+    line = [replace(cell("0.9012"), unit=Fraction(1, 10**4))] * classes
+    recalls = {name: cell("0.8012" if place < wrong else "0.9012") for place, name in enumerate(names)}
+    return Shares(names=names, lines=(line,) * classes, whole=False), recalls
+
+
+@pytest.mark.parametrize(
+    ("classes", "wrong", "told"),
+    [(1, 0, False), (2, 0, True), (2, 1, False), (3, 1, True), (5, 2, False), (6, 2, True), (9, 3, False)],
+)
+def test_up_to_two_values_are_unlike_the_diagonal_where_twice_as_many_others_are_alike(
+    classes: int, wrong: int, told: bool
+) -> None:
+    assert unlike(*alike(classes, wrong)) == (list(range(wrong)) if told else None)
+
+
+def test_evidence_is_how_much_wider_than_the_digits_shares_are_apart() -> None:
+    shares, recalls = alike(3, 1)
+    recalls["c"] = replace(cell("0.9912"), unit=Fraction(1, 10**4))
+    # Half a unit and four roundoffs on either side of both; 0.05 or what is missing to one, and nothing of coarse ones.
+    width = 2 * (1e-4 + 8 * 2.0**-24)
+    assert evidence_of(shares, recalls, [0]) == pytest.approx(math.log10(0.05 / width) + math.log10(0.0088 / width))
+    coarse = {name: replace(each, unit=Fraction(1, 10)) for name, each in recalls.items()}
+    assert evidence_of(shares, coarse, [0]) == 0
+
+
+@pytest.mark.parametrize("bound", ["TOLD", "HINTED"])
+def test_evidence_of_just_as_much_as_is_asked_for_is_enough(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share_matrices, "_evidence", lambda *_: getattr(share_matrices, bound))
+    recalls = {"a": "0.9012", "b": "0.8123", "c": "0.9501"}
+    (claim,) = found(*THREE, recalls=recalls)
+    assert claim.conditions == (() if bound == "TOLD" else IN_DOUBT)
+    # Of all images only what is told is claimed.
+    whole = ("0.30 0.05 0.05", "0.02 0.20 0.08", "0.03 0.07 0.20")
+    assert len(found(*whole, recalls={"a": "0.75", "b": "0.50", "c": "0.67"})) == (bound == "TOLD")
 
 
 ALL = np.array([[31, 5, 5, 1], [2, 23, 8, 0], [3, 7, 29, 2], [0, 4, 1, 37]])

@@ -59,26 +59,26 @@ def unlike_matrix(sheet: Sheet) -> Iterator[Claim]:
 
     Only a matrix whose sums are the printed class sizes, in the printed order, is taken to be of the same images.
     """
-    counts = counts_of(sheet.table.matrix) if sheet.table.matrix else None
+    matrix = sheet.table.matrix
+    counts = counts_of(matrix) if matrix else None
     names = list(sheet.sizes)
     printed = {name for measure in SCORES for name in sheet.classes.get(measure, {})}
-    if counts is None or len(names) != len(counts) or printed != set(names):
+    if matrix is None or counts is None or len(names) != len(counts) or printed != set(names):
         return
     sizes = tuple(sheet.sizes.values())
     ways = {o: scores for o, scores in zip(ORIENTATIONS, _both(counts), strict=True) if scores.sizes == sizes}
     if not ways:
         return
-    wrong = {o: list(_unlike(sheet, scores, names, o)) for o, scores in ways.items()}
-    if all(wrong.values()):
-        for claim in min(wrong.values(), key=len):
-            yield replace(claim, conditions=(*claim.conditions, *_other_order(sheet, names)))
+    wrong = [list(_unlike(sheet, scores, names, orientation)) for orientation, scores in ways.items()]
+    inputs = (f"the confusion matrix from line {matrix.rows[0][0].line}, whose sums are the class sizes",)
+    for claim in min(wrong, key=len):
+        yield replace(claim, conditions=(*claim.conditions, *_other_order(matrix, sizes, names)), inputs=inputs)
 
 
-def _other_order(sheet: Sheet, names: Sequence[str]) -> Iterator[str]:
+def _other_order(matrix: ConfusionMatrix, sizes: Sequence[int], names: Sequence[str]) -> Iterator[str]:
     """Sizes tell the order of the classes where no two are equal; else names have to."""
-    matrix = sheet.table.matrix
-    same = matrix and tuple(map(str.casefold, matrix.classes)) == tuple(map(str.casefold, names))
-    if not same and len(set(sheet.sizes.values())) < len(names):
+    same = tuple(map(str.casefold, matrix.classes)) == tuple(map(str.casefold, names))
+    if not same and len(set(sizes)) < len(names):
         yield "the matrix has its classes in another order"
 
 
@@ -101,37 +101,33 @@ def _unlike(sheet: Sheet, scores: Scores, names: Sequence[str], orientation: str
         error = half_error(column.values())
         for name, value in zip(names, exact, strict=True):
             if name in column and value is not None:
-                claim = _claim(sheet, column[name], value, error, orientation)
+                claim = _claim(column[name], value, error, orientation)
                 if claim:
                     yield claim
     for cell in sheet.summaries:
         overall = cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL
         expected = scores.accuracy if overall else scores.kappa if cell.value.measure is Measure.KAPPA else None
-        if expected is not None and (claim := _claim(sheet, cell, expected, Fraction(0), orientation)):
+        if expected is not None and (claim := _claim(cell, expected, Fraction(0), orientation)):
             # Weights by the distance of classes are in use too, and seldom said.
             weighted = () if overall else ("the kappa weights its disagreements",)
             yield replace(claim, conditions=(*claim.conditions, *weighted))
 
 
-def _claim(sheet: Sheet, cell: Cell, exact: Fraction, error: Fraction, orientation: str) -> Claim | None:
+def _claim(cell: Cell, exact: Fraction, error: Fraction, orientation: str) -> Claim | None:
     def fits(way: Rounding, _: Rounding) -> bool:
-        interval = interval_of(cell, way).widened(error)
-        return interval.low <= exact <= interval.high
+        return exact in interval_of(cell, way).widened(error)
 
     conditions = conditions_of(fits)
     if conditions is None:
         return None
     value = cell.value
     subject = f"of {value.class_name}" if value.class_name is not None else "over all classes"
-    matrix = sheet.table.matrix
-    line = matrix.rows[0][0].line if matrix else 0
     return Claim(
         kind="confusion matrix",
         message=f"{value.measure} {subject} is printed as {value.printed.text}; the confusion matrix gives "
         f"{exact.numerator}/{exact.denominator} = {float(exact):.6g}",
         cells=(cell,),
         conditions=conditions,
-        inputs=(f"the confusion matrix from line {line}, whose sums are the class sizes",),
         readings=(orientation,),
         excluded=("the other orientation of the matrix", FORMATS),
         needs_counts=True,

@@ -44,6 +44,9 @@ class Interval:
         """Whether they have a number in common."""
         return self.low <= other.high and other.low <= self.high
 
+    def __contains__(self, number: Fraction | float) -> bool:
+        return self.low <= number <= self.high
+
     def widened(self, by: Fraction) -> Interval:
         """The interval with so much more on either side."""
         return Interval(low=self.low - by, high=self.high + by)

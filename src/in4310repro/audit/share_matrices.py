@@ -67,13 +67,11 @@ def shares_of(matrix: ConfusionMatrix) -> Shares | None:
         return None
     rows = tuple(_cells(matrix))
     columns = tuple(zip(*rows, strict=True))
-    if adds_up([cell for row in rows for cell in row], Rounding.TRUNCATED) or adds_up(
-        [cell for row in rows for cell in row], Rounding.TWICE
-    ):
+    if any(adds_up([cell for row in rows for cell in row], way) for way in Rounding):
         return Shares(names=matrix.classes, lines=rows, whole=True)
     ways = [(lines, [i for i, line in enumerate(lines) if not _fits(line)]) for lines in (rows, columns)]
     lines, wrong = min(ways, key=lambda way: len(way[1]))
-    if len(wrong) > WRONG or size - len(wrong) < max(2, len(wrong) + 1):
+    if len(wrong) > WRONG or size <= 2 * len(wrong):
         return None
     return Shares(names=matrix.classes, lines=lines, whole=False, wrong=tuple(wrong))
 
@@ -100,8 +98,7 @@ def _cell(name: str, other: str, printed: Printed, coarsest: Fraction) -> Cell:
 
 def adds_up(cells: Sequence[Cell], way: Rounding) -> bool:
     """Whether shares can add up to one, or are all zero: the line of a class without images."""
-    total = _sum(cells, way)
-    return (total.low <= 1 <= total.high) or all(cell.share == 0 for cell in cells)
+    return 1 in _sum(cells, way) or all(cell.share == 0 for cell in cells)
 
 
 def _fits(line: Line) -> bool:
@@ -115,9 +112,7 @@ def _sum(cells: Sequence[Cell], way: Rounding) -> Interval:
 def _wrong_sum(shares: Shares, place: int) -> Iterator[Claim]:
     """A line that does not add up to one although the others do."""
     line, name = shares.lines[place], shares.names[place]
-    conditions = conditions_of(lambda way, _: adds_up(line, way))
-    if conditions is None:
-        return
+    conditions = conditions_of(lambda way, _: adds_up(line, way)) or ()
     total = _sum(line, Rounding.ROUNDED)
     rest = () if total.low > 1 else ("some predictions are of a class that is not in the matrix",)
     yield Claim(
@@ -173,7 +168,7 @@ def _on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
     rest = _sum([other for other in line if other is not cell], way)
     low, high = max(Fraction(0), own.low), max(Fraction(0), own.high)
     least, most = max(Fraction(0), rest.low), max(Fraction(0), rest.high)
-    return Interval(low=low / (low + most) if low + most else low, high=high / (high + least) if high + least else high)
+    return Interval(low=low / (low + most) if low else low, high=high / (high + least) if high else high)
 
 
 def _wrong_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, ...]) -> Iterator[Claim]:
@@ -194,14 +189,13 @@ def _wrong_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, .
 def _no_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
     """Shares that no number of the images of their class gives."""
     for name, line in zip(shares.names, shares.lines, strict=True):
-        size = sheet.sizes.get(name)
-        for cell in line if size else ():
-            conditions = conditions_of(_of_images(cell, size or 0))
+        for cell in line if name in sheet.sizes else ():
+            conditions = conditions_of(_of_images(cell, sheet.sizes[name]))
             if conditions is not None:
                 yield Claim(
                     kind="count",
-                    message=f"{cell.value.label} is printed as {cell.value.printed.text}, and no number of {size} "
-                    "images gives that",
+                    message=f"{cell.value.label} is printed as {cell.value.printed.text}, and no number of "
+                    f"{sheet.sizes[name]} images gives that",
                     cells=(cell,),
                     conditions=(*conditions, *doubts),
                     inputs=size_inputs(sheet, [name]),

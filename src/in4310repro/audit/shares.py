@@ -9,7 +9,7 @@ from math import ceil, floor
 
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
 from in4310repro.audit.document import Measure
-from in4310repro.audit.intervals import Cell, Interval, Rounding, counts_within, half_precision, is_half
+from in4310repro.audit.intervals import Cell, Rounding, counts_within, half_precision, is_half
 from in4310repro.audit.sheets import EXCESS, NO_VALUE, SCORES, Sheet, interval_of
 
 SHARES = (Measure.ACCURACY, Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, *SCORES)
@@ -100,12 +100,8 @@ def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> ran
         return whole
     center, reach = cell.share * size, size / Fraction(1024) + 2
     near = range(max(0, floor(center - reach)), min(size, ceil(center + reach)) + 1)
-    fitting = [k for k in near if any(_holds(interval, number) for number in half_precision(size, k))]
+    fitting = [k for k in near if any(number in interval for number in half_precision(size, k))]
     return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
-
-
-def _holds(interval: Interval, number: float) -> bool:
-    return interval.low <= Fraction(number) <= interval.high
 
 
 def _neighbours(cell: Cell, size: int) -> str:
@@ -144,9 +140,9 @@ def _other_count(cell: Cell, correct: int, images: int) -> Claim | None:
 
 def _is(cell: Cell, correct: int, images: int, rounding: Rounding) -> bool:
     interval = interval_of(cell, rounding)
-    if interval.low <= Fraction(correct, images) <= interval.high:
+    if Fraction(correct, images) in interval:
         return True
-    return is_half([cell.value.printed]) and any(_holds(interval, x) for x in half_precision(images, correct))
+    return is_half([cell.value.printed]) and any(x in interval for x in half_precision(images, correct))
 
 
 def _name(cell: Cell) -> str:
