@@ -35,7 +35,7 @@ def means(*values: Value, **others: Any) -> list[tuple[Claim | None, MeanCheck]]
 
 def test_a_wrong_plain_mean_is_claimed_with_all_that_it_rests_on() -> None:
     parts, whole = column(RECALL, a="0.50", b="0.25"), value("0.40", None, RECALL, MACRO, label="macro")
-    ((claim, check),) = means(*parts, whole)
+    ((claim, check),) = means(*parts, whole, sizes={"a": 3, "b": 1})
     assert claim
     assert [each.value for each in claim.cells] == [whole, *parts]
     assert replace(claim, cells=()) == Claim(
@@ -95,8 +95,9 @@ def test_a_mean_without_known_weights_is_compared_and_not_claimed() -> None:
     # A mean of average precisions with unknown weights is none that is compared, but for a bare mean.
     aps = column(AP, a="0.50", b="0.25")
     assert [
-        check.reading for _, check in means(*aps, value("0.3", None, AP, WEIGHTED), value("0.3", None, AP, ANY))
-    ] == ["some weights"]
+        (check.value.printed.text, check.reading)
+        for _, check in means(*aps, value("0.4", None, AP, WEIGHTED), value("0.3", None, AP, ANY))
+    ] == [("0.3", "some weights")]
     # A negative summary is of another check; the next one is looked at.
     found = means(*parts, value("-0.4", None, RECALL, MACRO), value("0.40", None, RECALL, MACRO))
     assert [check.value.printed.text for _, check in found] == ["0.40"]
@@ -112,6 +113,8 @@ def test_a_mean_is_right_to_the_last_bit_where_the_doubles_sum_to_it_from_left_t
         assert check.last_bit is last
     ((_, short),) = means(*column(RECALL, a="0.50", b="0.25"), value("0.375", None, RECALL, MACRO))
     assert not short.last_bit
+    ((_, shortest),) = means(*column(RECALL, a="0.50", b="0.25"), value("0.375000000000", None, RECALL, MACRO))
+    assert shortest.last_bit
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,13 @@ def test_an_overall_accuracy_may_be_a_mean_over_batches() -> None:
         ((claim, check),) = means(*parts, value(text, None, ACCURACY, OVERALL), sizes={"a": 50, "b": 51})
         assert claim
         assert (claim.conditions, check.agrees) == (conditions, False)
+    # Whole percentages may all be truncated: up to 51 % of 14 images.
+    for texts, conditions in (("50% 74%", (batches,)), ("50.0% 74.0%", ())):
+        part, whole = texts.split()
+        values = (*column(ACCURACY, a=part, b=part), value(whole, None, ACCURACY, OVERALL))
+        ((claim, _),) = means(*values, sizes={"a": 7, "b": 7})
+        assert claim
+        assert claim.conditions == conditions
 
 
 def test_another_list_of_classes_that_explains_a_mean_is_a_condition() -> None:
@@ -141,6 +151,10 @@ def test_another_list_of_classes_that_explains_a_mean_is_a_condition() -> None:
     ((claim, _),) = means(*parts, value("0.37", None, RECALL, MACRO))
     assert claim
     assert claim.conditions == ("background is no class, or left out of the mean",)
+    # That other list with what it leaves out as zero is none.
+    ((zero, _),) = means(*parts, value("0.25", None, RECALL, MACRO))
+    assert zero
+    assert zero.conditions == ()
     ((added, _),) = means(*parts[1:], value("0.55", None, RECALL, MACRO), asides=(value("0.90", "best", RECALL),))
     assert added
     assert set(added.conditions) == {"best: a class, too"}
