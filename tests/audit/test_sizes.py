@@ -207,9 +207,10 @@ def test_evidence_is_the_sum_over_all_sizes_less_what_a_set_costs() -> None:
     assert evidence.of([1, 0]) == pytest.approx(math.log(free("0.533", "0.667")) - 2, rel=1e-9)
     assert evidence.tables([1, 0]) == (first, second)
     assert evidence.of_partition([(0,), (1,)]) == pytest.approx(evidence.of([0]) + evidence.of([1]), rel=1e-12)
-    # Two classes cost half a unit more, and one that is always right tells nothing of its size.
-    both = Evidence([[accuracies(a="0.533", b="1.000")]], ["a", "b"], Prior(bound=BOUND, totals=()))
-    assert both.of([0]) == pytest.approx(math.log(free("0.533")) - 2.5, rel=1e-9)
+    # Two classes cost half a unit more, and one that is always right or always wrong tells nothing of its size.
+    for text in ("1.000", "0.000"):
+        both = Evidence([[accuracies(a="0.533", b=text)]], ["a", "b"], Prior(bound=BOUND, totals=()))
+        assert both.of([0]) == pytest.approx(math.log(free("0.533")) - 2.5, rel=1e-9)
     none = accuracies(a="0.533", b="0.5")
     none.fits["b"] = np.array([], dtype=np.int64)  # type: ignore[index]
     assert Evidence([[none]], ["a", "b"], Prior(bound=BOUND, totals=())).of([0]) == pytest.approx(both.of([0]))
@@ -387,6 +388,17 @@ def test_of_more_than_500_values_those_that_random_digits_fit_are_not_searched(m
     assert len(sets({"a": "0.53333333", "b": "0.52173913"})) == 1
     monkeypatch.setattr(search, "CELLS", 2)
     assert len(sets(texts)) == 1
+    # Up to the chance that is allowed.
+    monkeypatch.setattr(search, "CELLS", 1)
+    monkeypatch.setattr(search, "CHANCE", chance_fits([cell("0.5333")], BOUND))
+    assert len(sets(texts)) == 1
+
+
+def test_a_table_whose_value_nothing_gives_says_nothing_of_the_size() -> None:
+    other = accuracies(a="0.53333333")
+    other.fits["a"] = np.array([], dtype=np.int64)  # type: ignore[index]
+    found = search._image_set(grouping.Group(tables=(accuracies(a="0.53333333"), other)), ["a"], BOUND, Options())
+    assert found.chance == {"a": pytest.approx(sum((n + 1) * 1e-8 for n in range(1, BOUND + 1)), rel=1e-9)}
 
 
 def test_the_scenes_are_told_where_random_digits_would_hardly_fit() -> None:
@@ -396,6 +408,24 @@ def test_the_scenes_are_told_where_random_digits_would_hardly_fit() -> None:
         (found,) = sets(texts, options=Options())
         assert (tuple(found.taken.values()) == SCENES) is known
         assert (set(found.chance.values()) == {0.0}) is known
+
+
+@pytest.mark.parametrize(
+    ("tables", "sizes", "told"),
+    [
+        ([{"a": "0.533"}], (8,), True),
+        ([{"a": "0.533"}], (10,), False),
+        ([{"a": "0.533"}] * 2, (98,), True),
+        ([{"a": "0.533"}] * 2, (100,), False),
+        # Coarse digits tell nothing, nor do those of a class that is always right or wrong.
+        ([{"a": "0.533", "b": "0.5"}], (8, 999), True),
+        ([{"a": "1.000", "b": "0.000"}], (8, 8), False),
+    ],
+)
+def test_sizes_are_told_where_random_digits_would_fit_them_once_in_a_hundred(
+    tables: list[dict[str, str]], sizes: tuple[int, ...], told: bool
+) -> None:
+    assert search._is_told([accuracies(**texts) for texts in tables], "ab"[: len(sizes)], sizes) is told
 
 
 def test_of_several_given_sets_the_one_that_fits_is_taken_and_two_are_in_doubt() -> None:

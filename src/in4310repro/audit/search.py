@@ -58,7 +58,7 @@ def bound_of(cells: Sequence[Cell], options: Options) -> int:
     if options.bound:
         return options.bound
     unit = max((float(cell.unit) for cell in cells if cell.share not in (0, 1)), default=1.0)
-    largest = max(BOUND, min(LARGEST, SIZES_TRIED // max(1, len(cells))))
+    largest = max(BOUND, min(LARGEST, SIZES_TRIED // len(cells)))
     return int(min(largest, max(BOUND, math.sqrt(2 * CHANCE / unit))))
 
 
@@ -119,8 +119,7 @@ def _grouped(tables: Sequence[Accuracies], names: Sequence[str], options: Option
             yield Group(tables=tuple(together), sizes=sets[0], doubt=0.0 if len(sets) == 1 else 1.0)
         else:
             rest += together
-    if rest:
-        yield from by_image_set(rest, names, Prior(bound=bound, totals=options.totals))
+    yield from by_image_set(rest, names, Prior(bound=bound, totals=options.totals))
 
 
 def known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
@@ -168,7 +167,6 @@ def _image_set(group: Group, names: Sequence[str], bound: int, options: Options)
         name: chance_fits([table.cells[name] for table in tables if len(table.fits[name])], bound) for name in names
     }
     smallest = {name: int(sizes[0]) if len(sizes) else 1 for name, sizes in allowed.items()}
-    chance = {name: value if len(allowed[name]) else float(bound) for name, value in chance.items()}
     taken = smallest
     if group.sizes:
         taken, chance = dict(zip(names, group.sizes, strict=True)), dict.fromkeys(names, 0.0)
@@ -210,7 +208,7 @@ def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: i
 
 def only_choice(options: Sequence[Sequence[int]], total: int) -> tuple[int, ...] | None:
     """One size from each list such that they sum to the total, if there is exactly one way; else None."""
-    if sum(map(len, options)) * total > STEPS or len(options) * total > STEPS:
+    if not all(options) or sum(map(len, options)) * total > STEPS:
         return None
     # Ways to reach each sum with the first lists, counted up to two.
     ways = [np.zeros(total + 1, dtype=np.uint8)]
