@@ -61,6 +61,10 @@ def test_sizes_that_fit_are_exact_where_numbers_have_many_decimals() -> None:
     assert fits(off, Rounding.ROUNDED, 20).tolist() == []
     # Where the interval is as wide as a millionth, floats suffice.
     assert fits(replace(off, unit=Fraction(2, 10**6)), Rounding.ROUNDED, 20).tolist() == [3, 6, 9, 12, 15, 18]
+    # They are generous by 1e-9 images on either side.
+    for past, sizes in ((0.5, [1]), (1.5, [])):
+        for share in (Fraction(past) / 10**9 + Fraction(1, 10**6), 1 - Fraction(past) / 10**9 - Fraction(1, 10**6)):
+            assert fits(replace(off, share=share, unit=Fraction(2, 10**6)), Rounding.ROUNDED, 1).tolist() == sizes
     below = replace(exact, share=Fraction(-1, 10**10), unit=Fraction(1, 10**9))
     assert fits(below, Rounding.ROUNDED, 3).tolist() == [1, 2, 3]
     above = replace(exact, share=1 + Fraction(1, 10**10), unit=Fraction(1, 10**9))
@@ -295,7 +299,9 @@ class Given:
         return sum(map(self.of, groups))
 
 
-def test_the_most_probable_partition_is_taken_with_its_doubt_and_its_rivals_in_order() -> None:
+def test_the_most_probable_partition_is_taken_with_its_doubt_and_its_rivals_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # Three partitions with weights 0.5, 0.3 and 0.2.
     values = {(0, 1): math.log(5), (2,): 0.0, (0,): math.log(3), (1, 2): 0.0, (0, 1, 2): math.log(2)}
     found = list(grouping._best(Given(3, values)))  # type: ignore[arg-type]
@@ -315,6 +321,8 @@ def test_the_most_probable_partition_is_taken_with_its_doubt_and_its_rivals_in_o
     assert [group.rivals for group in grouping._best(Given(2, rare))] == [()]  # type: ignore[arg-type]
     common_one = {(0, 1): math.log(985), (0,): math.log(15), (1,): 0.0}
     assert [group.rivals for group in grouping._best(Given(2, common_one))] == [("A | B",)]  # type: ignore[arg-type]
+    monkeypatch.setattr(grouping, "RIVAL", float(np.exp(-np.logaddexp(0, 0))))
+    assert [group.rivals for group in grouping._best(Given(2, {}, 0.0))] == [()]  # type: ignore[arg-type]
 
 
 def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps() -> None:
@@ -329,6 +337,8 @@ def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps() 
 def test_beyond_seven_units_partitions_are_not_all_tried() -> None:
     tables = [accuracies(str(place), a="0.5333") for place in range(8)]
     assert [names(grouped(*tables[:number])) for number in (7, 8)] == [["0123456"], ["01234567"]]
+    # Of the partitions that were not tried nothing is known.
+    assert [grouped(*tables[:number])[0].doubt > 0 for number in (7, 8)] == [True, False]
     assert (grouping.SEARCHED, grouping.MOVES, grouping.NAMED) == (7, 40, 3)
 
 
@@ -357,6 +367,9 @@ def test_the_smallest_sizes_that_fit_are_taken_or_the_only_choice_with_the_total
     (printed,) = sets(texts, total=53)
     assert printed.taken == {"a": 30, "b": 23}
     assert all(each < expected * 1.001 for each in printed.chance.values())
+    # What is given comes before what the text has, with which another choice would be the only one.
+    (given,) = sets(texts, total=61, options=Options(bound=BOUND, images=53))
+    assert given.taken == {"a": 30, "b": 23}
     (neither,) = sets(texts, options=Options(bound=BOUND, images=54))
     assert neither.taken == {"a": 15, "b": 23}
 
@@ -375,7 +388,8 @@ def test_a_truncated_column_is_searched_as_one_and_a_value_that_nothing_gives_is
     # 2/3 and 6/7 cut off.
     (found,) = sets({"a": "0.66666666", "b": "0.85714285"})
     assert found.taken == {"a": 3, "b": 7}
-    (wrong,) = sets({"a": "0.53333333", "b": "0.51234567"})
+    (wrong,) = sets({"a": "0.66666667", "b": "0.51234567"})
+    assert wrong.taken["a"] == 3
     assert (wrong.taken["b"], wrong.chance["b"]) == (1, 50.0)
     assert wrong.identified == ("a",)
 
@@ -414,7 +428,7 @@ def test_the_scenes_are_told_where_random_digits_would_hardly_fit() -> None:
     ("tables", "sizes", "told"),
     [
         ([{"a": "0.533"}], (8,), True),
-        ([{"a": "0.533"}], (10,), False),
+        ([{"a": "0.533"}], (9,), False),
         ([{"a": "0.533"}] * 2, (98,), True),
         ([{"a": "0.533"}] * 2, (100,), False),
         # Coarse digits tell nothing, nor do those of a class that is always right or wrong.
@@ -423,7 +437,7 @@ def test_the_scenes_are_told_where_random_digits_would_hardly_fit() -> None:
     ],
 )
 def test_sizes_are_told_where_random_digits_would_fit_them_once_in_a_hundred(
-    tables: list[dict[str, str]], sizes: tuple[int, ...], told: bool
+    tables: list[Any], sizes: tuple[int, ...], told: bool
 ) -> None:
     assert search._is_told([accuracies(**texts) for texts in tables], "ab"[: len(sizes)], sizes) is told
 

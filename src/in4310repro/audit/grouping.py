@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,10 +63,7 @@ class Prior:
 def common(tables: Sequence[Accuracies], name: str) -> Sizes:
     """Sizes of a class that all tables allow; a value that no size allows says nothing."""
     telling = [table.fits[name] for table in tables if len(table.fits[name])] or [tables[0].fits[name]]
-    shared = telling[0]
-    for fits in telling[1:]:
-        shared = np.intersect1d(shared, fits, assume_unique=True)
-    return shared
+    return reduce(np.intersect1d, telling)
 
 
 def by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
