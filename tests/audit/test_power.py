@@ -124,6 +124,11 @@ def test_one_class_is_left_out_of_a_mean_that_is_near_the_plain_one(
     assert (made and made.text) == expected
 
 
+def test_the_column_of_a_value_has_the_class_values_of_its_measure() -> None:
+    values = (*column(ACCURACY, a="0.51", b="0.42"), value("0.46", None, ACCURACY, MACRO), *column(F1, a="0.3"))
+    assert power._column(values[0], table(*values)) == list(values[:2])
+
+
 NAMES = (
     "first decimal replaced", "second decimal replaced", "third decimal replaced", "last decimal replaced",
     "two digits swapped", "value copied to the wrong row", "wrong class dropped from a mean",

@@ -53,7 +53,21 @@ FINITE = HALVES[np.isfinite(HALVES)].astype(np.float64)
 
 @pytest.mark.parametrize(
     "text",
-    ["0.5", "0.4953", "0.4957", "0.49570", "0.90918", "0.9092", "1.0", "0", "49.53%", "49.57%", "90.92%", "33.301%"],
+    [
+        "0.5",
+        "0.4953",
+        "0.4957",
+        "0.49570",
+        "0.90918",
+        "0.9092",
+        "1.0",
+        "0",
+        "49.53%",
+        "49.57%",
+        "90.92%",
+        "33.301%",
+        "49.53125%",
+    ],
 )
 def test_a_number_is_in_half_precision_where_one_of_all_such_numbers_is_printed_so(text: str) -> None:
     printed = number(text)

@@ -325,13 +325,16 @@ def test_the_most_probable_partition_is_taken_with_its_doubt_and_its_rivals_in_o
     assert [group.rivals for group in grouping._best(Given(2, {}, 0.0))] == [()]  # type: ignore[arg-type]
 
 
-def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps() -> None:
+def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = {(0, 2): 10.0, (1, 3): 10.0, (0,): 1.0, (1,): 1.0, (2,): 1.0, (3,): 1.0, (0, 1): 3.0}
     # 0 and 1 together gain at first; with 2 and 3 there each moves to its pair.
     assert grouping._moved(Given(4, pairs)) == [[0, 2], [1, 3]]  # type: ignore[arg-type]
     equal = {(0,): 1.0, (1,): 1.0, (0, 1): 2.0}
     assert grouping._moved(Given(2, equal)) == [[0, 1]]  # type: ignore[arg-type]
     assert grouping._moved(Given(2, equal | {(0, 1): 1.9})) == [[0], [1]]  # type: ignore[arg-type]
+    for most, found in ((4, [[0, 2], [1, 3]]), (3, [[0, 1], [2], [3]])):
+        monkeypatch.setattr(grouping, "MOVES", most)
+        assert grouping._moved(Given(4, pairs)) == found  # type: ignore[arg-type]
 
 
 def test_beyond_seven_units_partitions_are_not_all_tried() -> None:
