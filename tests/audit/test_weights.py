@@ -14,11 +14,21 @@ from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.intervals import Rounding
 from in4310repro.audit.means import wrong_means
-from in4310repro.audit.sheets import Sheet
+from in4310repro.audit.sheets import Sheet, interval_of
 from in4310repro.audit.variants import variants
 from in4310repro.audit.verdicts import MeanCheck
-from in4310repro.audit.weights import Column, groups, micro, of_the_rest, plain, unexplained, weighted, without_f1
-from tests.audit.by_hand import E, column, sheet_of, value
+from in4310repro.audit.weights import (
+    Column,
+    _micro_ends,
+    groups,
+    micro,
+    of_the_rest,
+    plain,
+    unexplained,
+    weighted,
+    without_f1,
+)
+from tests.audit.by_hand import E, cell, column, sheet_of, value
 
 ACCURACY, RECALL, PRECISION, F1 = Measure.ACCURACY, Measure.RECALL, Measure.PRECISION, Measure.F1
 AP, BALANCED = Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY
@@ -299,6 +309,13 @@ def test_micro_averages_need_precision_and_recall_of_the_classes() -> None:
     assert micro([columns(*missing)[0]], R, R)
     zero = [*column(PRECISION, a="0.6667", b="0.0000"), *column(RECALL, **Q), value("0.9500", None, PRECISION, ANY)]
     assert micro([columns(*zero)[0]], R, R)
+
+
+def test_a_class_whose_precision_is_none_or_zero_has_any_coefficient_in_a_micro_average() -> None:
+    half, zero = cell("0.50"), replace(cell("0.00"), unit=Fraction(0), error=Fraction(0))
+    printed = interval_of(half, R)
+    for precision, recall in ((None, half), (half, None), (zero, half)):
+        assert _micro_ends(PRECISION, printed, precision, recall, R) == (-1000, 1000)
 
 
 def test_one_accuracy_alone_may_be_that_against_the_rest() -> None:
