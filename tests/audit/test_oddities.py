@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from in4310repro.audit.oddities import at_least, equal_counts, high_level, same_count, scientific, upper_tail
-from in4310repro.audit.verdicts import Counted
+from in4310repro.audit import oddities as module
+from in4310repro.audit.document import Measure
+from in4310repro.audit.oddities import at_least, equal_counts, high_level, oddities, same_count, scientific, upper_tail
+from in4310repro.audit.verdicts import Counted, Options
+from tests.audit.by_hand import sheet_of, value
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,28 @@ def test_a_table_with_an_unknown_class_has_no_level() -> None:
     unknown = Counted(name="x", sizes=SUPPORTS, correct={**THIRD.correct, "a": None})
     assert list(high_level([unknown], CEILINGS)) == []
     assert list(equal_counts([unknown, FOURTH])) == []
+
+
+@pytest.mark.parametrize(("ceiling", "found"), [("0.049", 1), ("0.05", 0), ("0.051", 0)])
+def test_what_is_less_probable_than_one_in_twenty_is_odd(ceiling: str, found: int) -> None:
+    # One of one image is as probable as the ceiling.
+    one = Counted(name="x", sizes={"a": 1}, correct={"a": range(1, 2)})
+    assert len(list(high_level([one], {"c": Fraction(ceiling)}))) == found
+
+
+def test_tables_of_more_images_than_are_computed_exactly_are_not_odd(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.LARGEST == 20_000
+    for largest, found in ((535, 1), (534, 0)):
+        monkeypatch.setattr(module, "LARGEST", largest)
+        assert len(list(equal_counts([THIRD, FOURTH]))) == found
+    for largest, found in ((3000, 1), (2999, 0)):
+        monkeypatch.setattr(module, "LARGEST", largest)
+        assert len(list(high_level([THIRD], CEILINGS))) == found
+
+
+@pytest.mark.parametrize(("text", "found"), [("0.20", 0), ("0.40", 1), ("0.48", 1), ("0.49", 0)])
+def test_an_average_precision_between_the_worst_ranking_and_the_class_share_is_odd(text: str, found: int) -> None:
+    # The worst ranking of 50 images among 100 has 0.31.
+    values = (value(text, "a", Measure.AVERAGE_PRECISION), value("0.90", "b", Measure.AVERAGE_PRECISION))
+    odd = list(oddities([sheet_of(*values, sizes={"a": 50, "b": 50})], [], Options()))
+    assert [finding.values for finding in odd] == [values[:1]] * found
