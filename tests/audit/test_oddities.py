@@ -119,3 +119,8 @@ def test_an_average_precision_between_the_worst_ranking_and_the_class_share_is_o
     values = (value(text, "a", Measure.AVERAGE_PRECISION), value("0.90", "b", Measure.AVERAGE_PRECISION))
     odd = list(oddities([sheet_of(*values, sizes={"a": 50, "b": 50})], [], Options()))
     assert [finding.values for finding in odd] == [values[:1]] * found
+
+
+def test_all_classes_together_have_from_the_fewest_to_the_most_correct_images_that_the_decimals_allow() -> None:
+    made = Counted(name="x", sizes={"a": 4, "b": 7}, correct={"a": range(1, 4), "b": range(5, 7)})
+    assert (made.images, made.totals) == (11, range(6, 10))
