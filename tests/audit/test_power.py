@@ -181,6 +181,11 @@ def test_at_most_forty_errors_and_so_much_work_are_planted(monkeypatch: pytest.M
     found = power_of(many, Options(bound=9), accusing(None))
     assert found
     assert found.detections[0] == Detection(kind=NAMES[0], tried=4, impossible=0, unless=0)
+    # Of five targets each is tried once: three have digits to swap.
+    some = document(table(*column(ACCURACY, a="0.51", b="0.51", c="0.51", d="0.33", e="0.33")))
+    swapping = power_of(some, Options(bound=9), accusing(None))
+    assert swapping
+    assert {each.kind: each.tried for each in swapping.detections}[NAMES[4]] == 3
     # Each error audits 5 values again.
     monkeypatch.setattr(power, "AUDITED", 11)
     less = power_of(many, Options(bound=9), accusing(None))
