@@ -59,6 +59,8 @@ def test_sizes_that_fit_are_exact_where_numbers_have_many_decimals() -> None:
     off = replace(exact, share=exact.share - Fraction(1, 10**9))
     assert fits(exact, Rounding.ROUNDED, 20).tolist() == [3, 6, 9, 12, 15, 18]
     assert fits(off, Rounding.ROUNDED, 20).tolist() == []
+    close = replace(exact, share=Fraction(1, 2) - Fraction(4, 10**10), unit=Fraction(1, 10**10))
+    assert fits(close, Rounding.ROUNDED, 2).tolist() == []
     # Where the interval is as wide as a millionth, floats suffice.
     assert fits(replace(off, unit=Fraction(2, 10**6)), Rounding.ROUNDED, 20).tolist() == [3, 6, 9, 12, 15, 18]
     # They are generous by 1e-9 images on either side.
