@@ -168,7 +168,15 @@ def test_counts_in_half_precision_are_looked_for_where_there_are_no_others() -> 
 
 @pytest.mark.parametrize(
     ("count", "conditions"),
-    [((286, 300), None), ((280, 300), ()), ((0, 0), None), (None, None), ((2860, 3000), None), ((14, 15), ())],
+    [
+        ((286, 300), None),
+        ((280, 300), ()),
+        ((0, 0), None),
+        (None, None),
+        ((2860, 3000), None),
+        ((14, 15), ()),
+        ((1, 1), ()),
+    ],
 )
 def test_a_value_is_the_count_beside_it(count: tuple[int, int] | None, conditions: tuple[str, ...] | None) -> None:
     for name, subject in (("a", "accuracy of a"), (None, "accuracy")):
