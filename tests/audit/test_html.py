@@ -11,7 +11,7 @@ import pytest
 
 from in4310repro.audit import html
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
-from in4310repro.audit.marking import marked_lines, passages
+from in4310repro.audit.marking import _places, marked_lines, passages
 from in4310repro.audit.verdicts import (
     Audit,
     Counted,
@@ -225,3 +225,8 @@ def test_an_audit_that_understood_nothing_says_so() -> None:
 def test_the_page_is_written_whole(tmp_path: Path) -> None:
     html.write(made_up(), tmp_path / "audit.html")
     assert (tmp_path / "audit.html").read_text(encoding="utf-8") == html.render(made_up())
+
+
+def test_every_number_has_a_place_of_its_own_in_any_order_and_none_where_all_are_taken() -> None:
+    numbers = [printed(text, 1) for text in ("0.7", "0.5", "0.7")]
+    assert list(_places("0.5 0.7", numbers)) == [(4, numbers[0]), (0, numbers[1])]
