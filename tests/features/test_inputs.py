@@ -71,7 +71,7 @@ COUNTED: dict[str, tuple[Callable[..., object], tuple[object, ...], dict[str, ob
     "a number first": (lambda inner, _, x: inner(x), (torch.tensor(3.0), FIVE), {}, 5),
     "a packed sequence": (
         lambda inner, x: inner(x.data),
-        (pack_padded_sequence(torch.ones(4, 5, 8), torch.tensor([5, 3, 2, 2]), batch_first=True),),
+        (pack_padded_sequence(torch.ones(4, 5, 8), torch.tensor([5, 3, 2, 1]), batch_first=True),),
         {},
         4,
     ),
