@@ -17,7 +17,6 @@ from in4310repro.cli.console import (
     INTERRUPTED,
     OUTPUT,
     WRONG_INPUT,
-    Output,
     choose_output,
     print_document,
     print_error,
@@ -82,6 +81,8 @@ def start(
     ] = False,
 ) -> None:
     """What is done before, or without, a command."""
+    before = OUTPUT.get()
+    context.call_on_close(lambda: OUTPUT.set(before))
     choose_output(quiet=quiet, json=json)
     if version:
         from importlib import metadata
@@ -122,7 +123,6 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     Args:
         interrupted: whether a signal has come, whatever a library made of its KeyboardInterrupt.
     """
-    OUTPUT.set(Output())
     signals.kept = signals.nothing
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
         # The shell asks for what may come next; typer answers and exits.
