@@ -45,6 +45,7 @@ def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_i
     assert threads != "1" or reported == "1"
 
 
+@pytest.mark.slow
 def test_native_takes_all_processors() -> None:
     code = "a = activate('native', 'cpu'); import torch; print(a.threads, torch.get_num_threads())"
     assert fresh(code, OMP_NUM_THREADS="1") == f"{processors()} {processors()}"
@@ -79,6 +80,7 @@ def test_native_arithmetic_takes_no_more_threads_than_openmp_is_sure_to_start(
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one thread never waits for another")
 def test_native_arithmetic_does_not_wait_for_threads_that_openmp_may_not_start() -> None:

@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from in4310repro.arithmetic import SGD, cross_entropy, portable
 from tests.arithmetic.formulas import assert_same_bits_everywhere, root_mean_square
 
-SHALLOW = ["resnet18", "resnet50", "vgg11", "vgg11_bn", "mobilenet_v2"]
-DEEP = [
-    pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101", "resnet152", "vgg16", "vgg16_bn")
-]
+SHALLOW = ["resnet18", "mobilenet_v2", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet50", "vgg11_bn"))]
+DEEP = [pytest.param(n, marks=pytest.mark.slow) for n in ("resnet34", "resnet101", "resnet152", "vgg16", "vgg16_bn")]
 
 
 def network(name: str) -> nn.Module:

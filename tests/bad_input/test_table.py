@@ -32,7 +32,7 @@ def box(tmp_path: Path, finished_run: Path, one_setting: Path) -> Sandbox:
 
 
 def marked(row: Row) -> object:
-    return pytest.param(row, id=identifier(row), marks=[pytest.mark.process] if row.process else [])
+    return pytest.param(row, id=identifier(row), marks=[pytest.mark.process, pytest.mark.slow] if row.process else [])
 
 
 @pytest.mark.parametrize("row", [marked(row) for row in table.ROWS])

@@ -131,16 +131,18 @@ def fail(error: type[Exception]) -> None:
     raise error("000.png is not a readable image")
 
 
-@pytest.mark.parametrize("samples", ["images", "positions"])
+@pytest.mark.parametrize("samples", ["images", pytest.param("positions", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("stop", "error", "saved_images"),
     [
         (lambda: os.kill(os.getpid(), signal.SIGINT), KeyboardInterrupt, "48"),
-        (lambda: os.kill(os.getpid(), signal.SIGTERM), KeyboardInterrupt, "48"),
+        pytest.param(
+            lambda: os.kill(os.getpid(), signal.SIGTERM), KeyboardInterrupt, "48", marks=pytest.mark.slow, id="SIGTERM"
+        ),
         (lambda: fail(ValueError), ValueError, "32"),
-        (lambda: fail(MemoryError), MemoryError, "32"),
+        pytest.param(lambda: fail(MemoryError), MemoryError, "32", marks=pytest.mark.slow, id="any-error"),
     ],
-    ids=["Ctrl-C", "SIGTERM", "unreadable-image", "any-error"],
+    ids=["Ctrl-C", None, "unreadable-image", None],
 )
 def test_an_interrupted_measurement_continues_to_the_same_bits(
     pictures: Path,

@@ -19,6 +19,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "mobilenet_v3_small": (models.mobilenet_v3_small, "features.1.block.1.fc2"),
     "vit_b_16": (lambda: models.vit_b_16(image_size=32), "encoder.layers.encoder_layer_3.self_attention"),
 }
+# Of which one takes more than a second.
+SECONDS = ("vgg16_bn", "vit_b_16")
 
 
 def all_counts_by_copies(network: nn.Module, images: Tensor) -> dict[str, tuple[int, int, int]]:
@@ -40,7 +42,9 @@ def all_counts_by_copies(network: nn.Module, images: Tensor) -> dict[str, tuple[
     return counts
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SECONDS else []) for name in CASES]
+)
 def test_all_leaves_and_one_covariance_agree_with_copies(name: str) -> None:
     make, module = CASES[name]
     with torch.random.fork_rng():
