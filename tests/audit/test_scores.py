@@ -13,7 +13,7 @@ from in4310repro.audit import scores
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.counting import image_sets, in_whole_images
 from in4310repro.audit.document import Measure
-from in4310repro.audit.intervals import Interval, Rounding
+from in4310repro.audit.intervals import Interval, Rounding, half_precision
 from in4310repro.audit.scores import f1_interval, harmonic, predictions, wrong_scores
 from in4310repro.audit.shares import (
     ARITHMETIC,
@@ -164,6 +164,11 @@ def test_counts_in_half_precision_are_looked_for_where_there_are_no_others() -> 
     tried = [k for k in range(2700, 2760) if abs(k / 3000 - 931 / 1024) < 1 / 4096]
     assert set(tried) <= set(several)
     assert len(several) < 8
+    # Numbers of many images are rounded themselves, by several.
+    for count in range(39_900, 40_001, 7):
+        made = [cell(f"{share:.7f}") for share in half_precision(40_000, count)]
+        of_no_count = [each for each in made if not counts(each, 40_000, ROUNDED)]
+        assert all(count in counts(each, 40_000, ROUNDED, half=True) for each in of_no_count)
 
 
 @pytest.mark.parametrize(

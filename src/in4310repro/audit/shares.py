@@ -98,8 +98,9 @@ def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> ran
     whole = counts_within(interval, size)
     if whole or not half:
         return whole
-    center, reach = cell.share * size, size / Fraction(1024) + 2
-    near = range(max(0, floor(center - reach)), min(size, ceil(center + reach)) + 1)
+    # Both numbers and their quotient are rounded by up to 1/2048 of themselves.
+    error = Fraction(1, 512)
+    near = range(max(0, floor((interval.low - error) * size)), min(size, ceil((interval.high + error) * size)) + 1)
     fitting = [k for k in near if any(number in interval for number in half_precision(size, k))]
     return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
 
