@@ -16,6 +16,9 @@ from in4310repro.runs import chain
 from in4310repro.runs.folder import RunFolder
 from in4310repro.scores import Scores
 
+# What a file of weights does not say that is no run's and has no metadata.
+AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation bilinear --crop-ratio 1"
+
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
     """Images of six classes in turn whose brightness tells the class, so that there is something to learn."""

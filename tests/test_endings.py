@@ -191,7 +191,8 @@ def test_a_signal_at_any_moment_of_the_start_or_end_is_one_line_and_130(number: 
         outcomes.append(ended(process))
     for code, lines in outcomes:
         assert code in (0, 130)
-        assert lines == ["in4310repro: interrupted"] * (code == 130)
+        # Torch may be loading by then, which is said.
+        assert [line for line in lines if line != "loading torch"] == ["in4310repro: interrupted"] * (code == 130)
     assert outcomes[0][0] == 130
 
 

@@ -14,6 +14,7 @@ from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
 from tests.bad_input.sandbox import call, link_or_copy
+from tests.builders import AS_IMAGENET
 from tests.golden_cases import trained
 
 LONG = 600.0  # seconds for a command
@@ -55,7 +56,7 @@ def near_copies(folder: Path) -> None:
 # Options of the training, and what makes the folder that it reads.
 STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
     "kept": (f"--config {ONE_SETTING} --epochs 5 --keep-epochs", None),
-    "pretrained": (f"--weights {WEIGHTS}", None),
+    "pretrained": (f"--weights {WEIGHTS} {AS_IMAGENET}", None),
     "warm": ("--protocol warm-start", None),
     "seed 1": ("--seed 1", None),
     "published": ("--protocol published", None),

@@ -28,7 +28,7 @@ from in4310repro.report import charts, svg
 from in4310repro.report.render import asset
 from in4310repro.tensors import tensor_bytes
 from in4310repro.text import visible
-from tests.builders import write_class_folders, write_images
+from tests.builders import AS_IMAGENET, write_class_folders, write_images
 
 pytestmark = [
     pytest.mark.slow,
@@ -112,7 +112,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     ]
     for name in ("imagenet", "cifar10"):
         options += [f"--{name}", str(home / name)]
-    options += ["--data", str(home / FOLDER), "--weights", str(home / "weights.safetensors")]
+    options += ["--data", str(home / FOLDER), "--weights", str(home / "weights.safetensors"), *AS_IMAGENET.split()]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place.reports.parent)
         patch.setenv("HOME", str(home))
