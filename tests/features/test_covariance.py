@@ -198,6 +198,7 @@ def test_images_are_taken_together_up_to_16384_positions() -> None:
     assert of(146, 1, 1, 113) == [144, 2]
     assert of(3, 1, 2, 8193) == [1, 1, 1]
     assert of(3, 2, 0, 4) == [3]
+    assert of(16_385, 1, 1, 1) == [16_384, 1]
 
 
 def test_channels_outside_of_the_bounds_are_scaled_by_a_power_of_two() -> None:

@@ -64,6 +64,7 @@ COUNTED: dict[str, tuple[Callable[..., object], tuple[object, ...], dict[str, ob
     ),
     "two streams": (lambda inner, x: inner(x[0] + x[1]), ([FIVE, FIVE],), {}, 5),
     "a mapping": (lambda inner, x: inner(x["images"]), ({"images": FIVE, "masks": torch.ones(5, 8)},), {}, 5),
+    "a mapping of sequences": (lambda inner, x: inner(x["words"]), ({"words": torch.ones(5, 4, 8)},), {}, 5),
     "a mapping with a list": (lambda inner, x: stacked(inner, x["images"]), ({"images": PICTURES},), {}, 2),
     "a dataclass": (lambda inner, x: inner(x.images), (Batch(FIVE),), {}, 5),
     "a keyword": (lambda inner, images=None: inner(images), (), {"images": FIVE}, 5),

@@ -23,7 +23,7 @@ FEATURE_TESTS = {
     "covariance": ("test_covariance", "test_range", "test_blocks"),
     "distributed": ("test_blocks", "test_distributed"),
     "flat": ("test_statistics", "test_blocks"),
-    "hooks": ("test_hooks", "test_inputs"),
+    "hooks": ("test_hooks", "test_inputs", "test_outputs", "test_statistics"),
     "inputs": ("test_inputs", "test_hooks"),
     "kernel": ("test_kernel",),
     "moments": ("test_blocks",),
