@@ -50,7 +50,9 @@ def minimums(session: nox.Session) -> None:
     lowest = Path(session.create_tmp()) / "lowest.txt"
     lowest.write_text("".join(f"{each.replace('>=', '==')}\n" for each in dependencies), encoding="utf-8")
     session.install("-c", str(lowest), "-e", ".[dev]")
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+    # Newer libraries below them have their own opinion of old ones.
+    quiet = ("-W", "ignore::DeprecationWarning")
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *quiet, *session.posargs)
 
 
 @nox.session(default=False)

@@ -176,6 +176,8 @@ def head(name: str, classes: int) -> set[str]:
 
 def imagenet_weights(name: str) -> torchvision.models.WeightsEnum:
     """Torchvision's ImageNet weights of one of its networks: the first version, or the one there is."""
+    if ":" in name:
+        raise ValueError(f"{name} has no ImageNet weights of torchvision; --weights none or --weights FILE")
     enum = torchvision.models.get_model_weights(name)
     return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
 

@@ -97,7 +97,8 @@ def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
     if config.schedule != "constant" or config.warm_up:
         raise ValueError(
             f"{run.folder} was trained with schedule {config.schedule!r} and warm_up {config.warm_up}: the learning "
-            "rate of every step depended on the number of epochs, so no more can follow; a constant one goes on"
+            "rate of every step depended on the number of epochs, so no more can follow; a constant one (schedule = "
+            "'constant' and warm_up = 0 in a file of --config) goes on"
         )
     if Deviation.WARM_START in config.protocol:
         raise ValueError(

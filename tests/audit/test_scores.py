@@ -166,8 +166,8 @@ def test_counts_in_half_precision_are_looked_for_where_there_are_no_others() -> 
     assert len(several) < 8
     # Numbers of many images are rounded themselves, by several.
     for count in range(39_900, 40_001, 7):
-        made = [cell(f"{share:.7f}") for share in half_precision(40_000, count)]
-        of_no_count = [each for each in made if not counts(each, 40_000, ROUNDED)]
+        printed = [cell(f"{share:.7f}") for share in half_precision(40_000, count)]
+        of_no_count = [each for each in printed if not counts(each, 40_000, ROUNDED)]
         assert all(count in counts(each, 40_000, ROUNDED, half=True) for each in of_no_count)
 
 

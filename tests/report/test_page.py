@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from in4310repro.audit import examine
 from in4310repro.presets import PRESETS
 from in4310repro.report import charts, page
 from in4310repro.report.conditions import differences_from_original
@@ -84,6 +85,10 @@ def test_the_run_can_be_made_again_from_what_stands_beside_its_report(written: P
     assert record["files_sha256"] == RunFolder.open(finished_run).manifest()
     assert record["command"] == "nox -s train report -- --preset tiny"
     assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 14
+
+
+def test_the_audit_accuses_no_number_of_a_report(written: Path) -> None:
+    assert examine.audit(written / "report.md").inconsistencies == ()
 
 
 def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, finished_run: Path) -> None:

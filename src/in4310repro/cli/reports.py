@@ -14,6 +14,7 @@ from in4310repro.cli.console import (
     conclude,
     keep_if,
     load_torch,
+    naming,
     print_next,
     print_text,
     print_written,
@@ -68,7 +69,8 @@ def report(
     folder = next(reports / name for name in names if page.may_write(measured, reports / name))
     files = page.write(measured, folder, overrides.get("data"), photographs=photographs)
     conclude(print_written(files))
-    print_next(f"open {folder / 'index.html'}; in4310repro verify {run.folder} proves its numbers")
+    verifies = f"in4310repro verify {run.folder}{naming(run.config.model)}"
+    print_next(f"open {folder / 'index.html'}; {verifies} proves its numbers")
 
 
 @with_overrides

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from in4310repro import presets
-from in4310repro.cli.console import activate_for, conclude, keep, print_line, print_next, print_text, progress
+from in4310repro.cli.console import activate_for, conclude, keep, naming, print_line, print_next, print_text, progress
 from in4310repro.cli.options import RUN, TRAINING, ConfigFile, Out, Preset, choices, default_folder, option
 from in4310repro.cli.signatures import with_overrides
 from in4310repro.config import CHOICES, Config, to_json
@@ -82,7 +82,7 @@ def train(
         configuration, numerics, folder, progress(), resume=resume, keep_epochs=keep_epochs, log_steps=log_steps
     )
     _print_outcome(run)
-    print_next(f"in4310repro report --out {run.folder}")
+    print_next(f"in4310repro report --out {run.folder}{naming(run.config.model)}")
 
 
 def _print_outcome(run: FinishedRun) -> None:

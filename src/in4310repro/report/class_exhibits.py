@@ -114,7 +114,7 @@ def _exhibit(number: int, title: str, caption: Sentence, numbers: dict[str, Any]
 def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
     columns = [(who, key) for who in ("ours", "original") if who in numbers for key in METRICS]
     suffix = {"ours": ", ours", "original": ", original"} if "original" in numbers else {"ours": ""}
-    heading, ranges = ["class", "images"], numbers["intervals"]
+    heading, ranges = ["class", f"images{suffix['ours']}"], numbers["intervals"]
     for who, key in columns:
         heading += [f"{METRICS[key]}{suffix[who]}"] + ([f"95 % of {METRICS[key]}"] if _has(ranges, who, key) else [])
     rows: list[tuple[Cell, ...]] = []
