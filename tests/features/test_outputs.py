@@ -248,8 +248,10 @@ def test_programs_that_call_no_hooks_are_refused_at_once(program: str) -> None:
     # A frozen program has no modules inside.
     for modules in ("leaves", [""] if program == "frozen" else ["0"]):
         chosen: Any = modules
-        with pytest.raises(ValueError, match=r"which calls no hooks; measure the model that it was made of"):
+        with pytest.raises(ValueError, match=r"which calls no hooks; measure the model that it was made of") as refused:
             FeatureStatistics(made, chosen)
+        # A part can be left out, the whole model cannot.
+        assert ("leave_out=['0']" in str(refused.value)) == ("module '0'" in str(refused.value))
 
 
 def test_a_traced_model_as_a_whole_is_measured() -> None:

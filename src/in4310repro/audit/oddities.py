@@ -77,9 +77,10 @@ def at_least(number: int, probabilities: Sequence[float]) -> float:
 def equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
     """Pairs of tables that have more classes with the same count than independent errors make likely."""
     for one, other in itertools.combinations(tables, 2):
-        if one.sizes != other.sizes or not _is_settled(one) or not _is_settled(other):
+        first, second = _settled(one), _settled(other)
+        if one.sizes != other.sizes or first is None or second is None:
             continue
-        pairs = {label: (_count(one, label), _count(other, label)) for label in one.sizes}
+        pairs = {label: (first[label], second[label]) for label in one.sizes}
         equal = sum(a == b for a, b in pairs.values())
         if not equal or max(one.sizes.values()) > LARGEST:
             continue
@@ -97,13 +98,10 @@ def equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
             )
 
 
-def _is_settled(table: Counted) -> bool:
-    return all(count is not None and len(count) == 1 for count in table.correct.values())
-
-
-def _count(table: Counted, label: str) -> int:
-    count = table.correct[label]
-    return count[0] if count else 0
+def _settled(table: Counted) -> dict[str, int] | None:
+    """The count of each class; None where the decimals allow several, or none."""
+    counts = {label: count[0] for label, count in table.correct.items() if count is not None and len(count) == 1}
+    return counts if len(counts) == len(table.correct) else None
 
 
 def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
