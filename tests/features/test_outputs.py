@@ -326,6 +326,11 @@ def test_images_of_an_output_outside_of_a_pass_are_on_its_first_axis() -> None:
     assert statistics.result()["0"].images == len(IMAGES)
 
 
+def test_a_bare_name_that_is_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match="modules is '0'; give a list of names, a compiled pattern or \"leaves\""):
+        FeatureStatistics(nn.Sequential(nn.ReLU()), "0")
+
+
 def test_a_bare_name_that_is_left_out_is_refused() -> None:
     with pytest.raises(ValueError, match="leave_out is '0'; give a list of names or a compiled pattern"):
         FeatureStatistics(nn.Sequential(nn.Identity()), ["0"], leave_out="0")
