@@ -37,6 +37,8 @@ class Project:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester, self.folder = pytester, pytester.path
         self.git("init", "-q")
+        # What Python and pytest leave beside the tests; without it an update refuses the tree.
+        (self.folder / ".gitignore").write_text("__pycache__/\n.pytest_cache/\n", encoding="utf-8")
 
     def git(self, *words: str) -> None:
         identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
@@ -45,7 +47,7 @@ class Project:
     def write(self, tests: str) -> None:
         (self.folder / "test_it.py").write_text(tests, encoding="utf-8")
         (self.folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        self.git("add", "test_it.py", "pytest.ini")
+        self.git("add", ".gitignore", "test_it.py", "pytest.ini")
         self.git("commit", "-q", "-m", "tests")
 
     def run(self, *words: str) -> tuple[int, str]:
