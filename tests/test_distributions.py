@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,14 @@ def fingerprint_of_an_installation(distribution: Path, folder: Path) -> dict[str
 def test_the_wheel_is_named_by_its_platform_alone(distributions: dict[str, Path]) -> None:
     platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     assert distributions[".whl"].name.endswith(f"-py3-none-{platform}.whl")
+
+
+def test_both_bring_every_file_of_the_package(distributions: dict[str, Path]) -> None:
+    files = {file.relative_to(ROOT) for file in (ROOT / "src" / "in4310repro").rglob("*") if file.is_file()}
+    names = {file.as_posix() for file in files if file.suffix not in (".pyc", ".so")}
+    with zipfile.ZipFile(distributions[".whl"]) as wheel, tarfile.open(distributions[".gz"]) as source:
+        assert names - {f"src/{name}" for name in wheel.namelist()} == set()
+        assert names - {name.partition("/")[2] for name in source.getnames()} == set()
 
 
 def test_the_wheel_brings_the_kernels(distributions: dict[str, Path], tmp_path: Path) -> None:
