@@ -103,10 +103,7 @@ def _rows(
     left, key = max(map(width_of, shown)) + 12, _key(theirs is not None)
     bottom = TITLE + 8.0 + ROW * len(names) + (8 if len(names) > classes else 0)
     x = linear((0, 1), (left, WIDTH - 42), SHARES)
-    parts = [label(0, 15, title, "title"), key]
-    for value, text in x.ticks:
-        place = x.pixel(value)
-        parts += [line(place, TITLE + 6, place, bottom, "grid"), label(place, bottom + 16, text, "tick", "middle")]
+    parts = [label(0, 15, title, "title"), key, *_columns(x, bottom)]
     for number, name in enumerate(shown):
         y = TITLE + 8 + ROW * (number + 0.5) + (8 if number >= classes else 0)
         parts.append(label(left - 12, y + 4, name, "", "end"))
@@ -117,10 +114,24 @@ def _rows(
             low, high = map(x.pixel, ends)
             parts += [line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))]
         if theirs and (printed := theirs[number]) is not None:
-            parts.append(element("path", d=f"M{x.pixel(printed):.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed"))
+            parts.append(_as_printed(x.pixel(printed), y))
         parts.append(mark(x.pixel(values[number]), y, 0))
         parts.append(label(WIDTH - 2, y + 4, _share(values[number]), "value", "end"))
     return Panel(title, bottom + 22, join(parts))
+
+
+def _columns(x: Scale, bottom: float) -> list[Markup]:
+    """The grid behind rows, and its ticks below them."""
+    parts = []
+    for value, text in x.ticks:
+        place = x.pixel(value)
+        parts += [line(place, TITLE + 6, place, bottom, "grid"), label(place, bottom + 16, text, "tick", "middle")]
+    return parts
+
+
+def _as_printed(x: float, y: float) -> Markup:
+    """A hollow diamond."""
+    return element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed")
 
 
 def _key(original: bool) -> Markup:
@@ -209,10 +220,7 @@ def _sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
     left = max(map(width_of, shown)) + 12
     bottom = TITLE + 8.0 + ROW * len(shown)
     x = linear((0, 100), (left, WIDTH - 42), [(value, f"{value}") for value in range(0, 101, 25)])
-    parts = [label(0, 15, "Values <= 0, %", "title"), _key(bool(numbers["original"]))]
-    for value, text in x.ticks:
-        place = x.pixel(value)
-        parts += [line(place, TITLE + 6, place, bottom, "grid"), label(place, bottom + 16, text, "tick", "middle")]
+    parts = [label(0, 15, "Values <= 0, %", "title"), _key(bool(numbers["original"])), *_columns(x, bottom)]
     for number, (name, value) in enumerate(numbers["ours"].items()):
         y = TITLE + 8 + ROW * (number + 0.5)
         parts += [
@@ -221,8 +229,7 @@ def _sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
             label(WIDTH - 2, y + 4, f"{value:.1f}", "value", "end"),
         ]
         if name in numbers["original"]:
-            place = x.pixel(numbers["original"][name])
-            parts.append(element("path", d=f"M{place:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed"))
+            parts.append(_as_printed(x.pixel(numbers["original"][name]), y))
     return [Panel("Sparsity", bottom + 22, join(parts))]
 
 
