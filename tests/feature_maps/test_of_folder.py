@@ -23,7 +23,7 @@ from in4310repro import models
 from in4310repro.data.batches import normalize
 from in4310repro.data.images import decode
 from in4310repro.feature_maps import of_folder
-from in4310repro.feature_maps.of_folder import measure, process_group
+from in4310repro.feature_maps.of_folder import measure
 from in4310repro.feature_maps.partial import PartialResult, remove_partial_results, with_ending
 from in4310repro.feature_maps.records import folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
@@ -288,27 +288,3 @@ def test_only_the_partial_results_of_the_result_itself_are_removed(tmp_path: Pat
 def test_a_result_names_its_folder_and_its_weights_and_not_where_they_lie(tmp_path: Path) -> None:
     made = folder_result(request(tmp_path / "photos", weights=str(tmp_path / "mine.pth")), {})
     assert (made["request"]["data"], made["request"]["weights"]) == ("photos", "mine.pth")
-
-
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; torchrun sets it to a number from 1"),
-        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
-        ({"WORLD_SIZE": ""}, "WORLD_SIZE is ''"),
-        ({"WORLD_SIZE": "2"}, "RANK is ''; torchrun sets it to a number from 0 to 1"),
-        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK is '2'"),
-        ({"WORLD_SIZE": "2", "RANK": "1", "MASTER_PORT": "x"}, "MASTER_PORT is 'x'"),
-        ({"WORLD_SIZE": "2", "RANK": "1", "MASTER_PORT": "29500"}, "WORLD_SIZE is 2 without MASTER_ADDR"),
-    ],
-    ids=str,
-)
-def test_an_environment_that_torchrun_does_not_make_is_refused(
-    variables: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("WORLD_SIZE", "RANK", "MASTER_PORT", "MASTER_ADDR"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=words), process_group("cpu"):
-        pass

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from itertools import accumulate, chain
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import distributed as dist
 from torch import nn
 
 from in4310repro import architectures, models
@@ -27,6 +21,7 @@ from in4310repro.feature_maps.records import FolderResult, folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
 from in4310repro.numerics import Numerics
+from in4310repro.processes import joined
 from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.tensors import tensors_sha256
 
@@ -68,7 +63,8 @@ def measure(
         chosen = architectures.default_modules(model, request.model, request.image_size)
         request = replace(request, modules=",".join(chosen))
     model = numerics.place(model)
-    with process_group(numerics.device) as (rank, world_size):
+    with joined(numerics.device) as processes:
+        rank, world_size = processes.rank, processes.size
         start = first_image(len(files), rank, world_size)
         statistics = FeatureStatistics(
             model,
@@ -158,41 +154,3 @@ def _pass_through(
             yield len(files)
             if interrupted():
                 raise KeyboardInterrupt
-
-
-def _set_by_torchrun(name: str, valid: range) -> int:
-    """A number that torchrun puts into the environment.
-
-    Raises:
-        ValueError: there is none, or another one than is valid.
-    """
-    value = os.environ.get(name, "")
-    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) not in valid:
-        raise ValueError(
-            f"{name} is {value!r}; torchrun sets it to a number from {valid[0]} to {valid[-1]}, and without WORLD_SIZE "
-            "there is one process"
-        )
-    return int(value)
-
-
-@contextmanager
-def process_group(device: str) -> Iterator[tuple[int, int]]:
-    """Rank and number of processes under torchrun; (0, 1) without it."""
-    world_size = _set_by_torchrun("WORLD_SIZE", range(1, 10**6)) if "WORLD_SIZE" in os.environ else 1
-    if world_size == 1:
-        yield 0, 1
-        return
-    _set_by_torchrun("RANK", range(world_size))
-    _set_by_torchrun("MASTER_PORT", range(1, 2**16))
-    if "MASTER_ADDR" not in os.environ:
-        raise ValueError(
-            f"WORLD_SIZE is {world_size} without MASTER_ADDR; torchrun sets both, one process needs neither"
-        )
-    if device.startswith("cuda"):
-        torch.cuda.set_device(_set_by_torchrun("LOCAL_RANK", range(torch.cuda.device_count())))
-    # One process may have hours of work left when another has finished.
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=30))
-    try:
-        yield dist.get_rank(), dist.get_world_size()
-    finally:
-        dist.destroy_process_group()
