@@ -80,7 +80,7 @@ FAULTS = (
     _arithmetic(
         "the gradient is of the sum and not of the mean",
         "loss.cpp",
-        "double(k == labels[image])) / double(images));",
+        "double(k == labels[image])) / double(whole));",
         "double(k == labels[image])));",
         "test_loss",
     ),

@@ -50,7 +50,9 @@ ARITHMETIC_TESTS = {
     "peak": ("test_library",),
     "pooling": ("test_refusals", "test_layers", "test_functions"),
     "self_test": ("test_self_test",),
+    "shares": ("test_shares", "test_layers"),
     "steps": ("test_steps",),
+    "tree": ("test_shares", "test_loss"),
 }
 GOLDEN: dict[str, tuple[str, ...]] = {
     "claims": ("test_golden_claims", "test_golden_plugin"),

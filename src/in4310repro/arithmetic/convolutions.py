@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import buffers, library
+from in4310repro.arithmetic import buffers, library, shares, tree
 from in4310repro.arithmetic.derivatives import first_only
 
 Pair = tuple[int, int]
@@ -104,7 +104,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
         maps = _rows(maps)
         ctx.save_for_backward(maps, weight)
-        ctx.shape = shape
+        ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
         return _forward(maps, _rows(weight), bias, shape)
 
     @staticmethod
@@ -117,10 +117,28 @@ class _Convolution(torch.autograd.Function):
             of_maps = buffers.maps(maps.shape)
             kernels.call("convolution_backward", shape, gradient, _rows(weight), of_maps)
         if ctx.needs_input_grad[1]:
-            of_weight = buffers.maps(weight.shape)
-            kernels.call("weight_gradient", shape, maps, gradient, of_weight)
+            of_weight = weight_gradient(ctx.batch, ctx.weight, shape, maps, gradient)
         if ctx.needs_input_grad[2]:
-            of_bias = torch.empty(shape.outputs, dtype=torch.float32, device="cpu")
-            positions = gradient.shape[2] * gradient.shape[3]
-            kernels.call("bias_gradient", shape.images, positions, shape.outputs, gradient, of_bias)
+            of_bias = bias_gradient(ctx.batch, gradient)
         return of_maps, of_weight, of_bias, None
+
+
+def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
+    """Over the batch, of which the maps [image, ...] are those of this process; see `shares.Whole.weight_gradient`."""
+
+    def compute(images: range, whole: int, result: Tensor) -> None:
+        part = Shape.from_buffer_copy(shape)
+        part.images = len(images)
+        of_images = (values[images.start : images.stop] for values in (maps, gradient))
+        library.library().call("weight_gradient", part, whole, *of_images, result)
+
+    return batch.weight_gradient(weight, len(maps), compute)
+
+
+def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
+    """The sum over the batch of a gradient [image, output, ...] of the images of this process."""
+    images, outputs = gradient.shape[:2]
+    positions = gradient[0, 0].numel()
+    rows = torch.empty((len(tree.leaves(images)), 2 * outputs), dtype=torch.float64, device="cpu")
+    library.library().call("bias_leaves", images, positions, outputs, gradient, rows)
+    return tree.quotients(batch.total(rows)[:outputs])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import buffers, library
+from in4310repro.arithmetic import buffers, library, shares, tree
 from in4310repro.arithmetic.derivatives import first_only
 
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}  # of enum Form in normalisation.hpp
@@ -56,7 +56,7 @@ def batch_norm(
     ):
         if value is not None:
             library.checked(name, value, torch.float32, (shape[1],))
-    if training and shape[0] * shape[2] * shape[3] < 2:
+    if training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
         raise ValueError(f"one value per channel in maps of shape {shape}: a variance takes 2 or more")
     if not training and (running_mean is None or running_variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
@@ -95,10 +95,18 @@ def _normalise(
     other = None if other is None else other.contiguous(memory_format=torch.channels_last)
     tensors = (maps, weight, bias, running_mean, running_variance, other, result, statistics)
     if training:
-        library.library().call("normalise", *sizes, float(momentum), float(epsilon), *tensors)
+        batch, rows = shares.current(), _leaf_rows(images, channels)
+        library.library().call("normalisation_leaves", *sizes[:3], maps, rows)
+        settings = (batch.images_of_batch(images) * height * width, float(momentum), float(epsilon))
+        library.library().call("normalise", *sizes, *settings, batch.total(rows), *tensors)
     else:
         library.library().call("normalise_by", *sizes, float(epsilon), *tensors)
     return result, statistics
+
+
+def _leaf_rows(images: int, channels: int) -> Tensor:
+    """Room for two sums of each channel and leaf."""
+    return torch.empty((len(tree.leaves(images)), 2 * channels), dtype=torch.float64, device="cpu")
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -109,6 +117,7 @@ class _BatchNorm(torch.autograd.Function):
         maps = maps.contiguous(memory_format=torch.channels_last)
         result, statistics = _normalise(maps, weight, bias, other, *settings)
         *_, ctx.training, _, _, ctx.form = settings
+        ctx.batch = shares.current()
         # Where a second map was added, only the result knows what the activation let through.
         ctx.save_for_backward(maps, weight, bias, result if ctx.form == SUM_RELU else None, statistics)
         return result
@@ -122,9 +131,12 @@ class _BatchNorm(torch.autograd.Function):
         of_maps = buffers.maps(maps.shape)
         of_other = buffers.maps(maps.shape) if ctx.form == SUM_RELU else None
         of_weight, of_bias = _empty(channels), _empty(channels)
-        sizes = (images, height * width, channels, ctx.form, int(not ctx.training))
-        tensors = (gradient, maps, result, weight, bias, statistics, of_maps, of_other, of_weight, of_bias)
-        library.library().call("normalise_backward", *sizes, *tensors)
+        sizes, rows = (images, height * width, channels, ctx.form), _leaf_rows(images, channels)
+        given = (weight, bias, statistics, of_other)
+        library.library().call("normalisation_gradient_leaves", *sizes, gradient, maps, result, *given, rows)
+        settings = (ctx.batch.images_of_batch(images) * height * width, int(not ctx.training), ctx.batch.total(rows))
+        results = (of_maps, of_weight, of_bias)
+        library.library().call("normalise_backward", *sizes, *settings, gradient, maps, *given, *results)
         wanted = (of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other)
         return (*wanted, None, None, None, None, None, None)
 
@@ -147,10 +159,12 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def _cross_entropy(scores: Tensor, labels: Tensor, gradient: Tensor | None) -> Tensor:
-    loss = _empty()
-    scores, labels = scores.contiguous(), labels.contiguous()
-    library.library().call("cross_entropy", *scores.shape, scores, labels, loss, gradient)
-    return loss
+    (images, classes), batch = scores.shape, shares.current()
+    whole = batch.images_of_batch(images)
+    rows = torch.empty((len(tree.leaves(images)), 1), dtype=torch.float64, device="cpu")
+    tensors = (scores.contiguous(), labels.contiguous(), rows, gradient)
+    library.library().call("loss_leaves", images, whole, classes, *tensors)
+    return tree.quotients(batch.total(rows), whole).reshape(())
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -174,7 +188,7 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
     images, classes = _scores_and_labels(scores, labels)
     result = torch.empty(images, dtype=torch.float64, device="cpu")
     tensors = (scores.detach().contiguous(), labels.contiguous(), result, None)
-    library.library().call("losses", images, classes, *tensors)
+    library.library().call("losses", images, images, classes, *tensors)
     return result
 
 

@@ -55,10 +55,10 @@ EXPORTED int softmax(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t classes, con
     });
 }
 
-// The loss of each image, log(sum of exponentials) - (score of its label - largest score); and the gradient of their
-// mean by the scores, (softmax - 1 at the label) / images, unless it is null.
-EXPORTED int losses(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t classes, const float *scores, const int64_t *labels,
-                    double *each, float *gradient) {
+// The loss of each image, log(sum of exponentials) - (score of its label - largest score); and the gradient by the scores
+// of the mean over a batch of `whole` images, (softmax - 1 at the label) / whole, unless it is null.
+EXPORTED int losses(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t whole, ptrdiff_t classes, const float *scores,
+                    const int64_t *labels, double *each, float *gradient) {
     for (ptrdiff_t image = 0; image < images; image++)
         if (labels[image] < 0 || labels[image] >= classes) return NONSENSE;
     return each_image(threads, images, classes, scores,
@@ -67,29 +67,22 @@ EXPORTED int losses(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t classes, cons
                           each[image] = logarithm(sum) - (double(row[labels[image]]) - most);
                           for (ptrdiff_t k = 0; gradient && k < classes; k++)
                               gradient[image * classes + k] =
-                                  float((values[k] / sum - double(k == labels[image])) / double(images));
+                                  float((values[k] / sum - double(k == labels[image])) / double(whole));
                       });
 }
 
-// Chains over the images of each leaf.
-EXPORTED int loss_leaves(ptrdiff_t, ptrdiff_t images, const double *each, double *leaves) {
+// Chains over the losses of each leaf's images, and the gradient.
+EXPORTED int loss_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t whole, ptrdiff_t classes, const float *scores,
+                         const int64_t *labels, double *leaves, float *gradient) {
+    Memory<double> each(images);
+    if (!each) return NO_MEMORY;
+    FloatingPoint state;
+    if (int status = losses(threads, images, whole, classes, scores, labels, each, gradient)) return status;
     Batch batch{images, 1};
     for (ptrdiff_t leaf = 0; leaf < batch.leaves(); leaf++) {
         double sum = 0;
         for (ptrdiff_t image = batch.begin(leaf); image < batch.begin(leaf + 1); image++) sum += each[image];
         leaves[leaf] = sum;
     }
-    return DONE;
-}
-
-EXPORTED int cross_entropy(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t classes, const float *scores,
-                           const int64_t *labels, float *loss, float *gradient) {
-    Memory<double> each(images), leaves(images);
-    if (!each || !leaves) return NO_MEMORY;
-    FloatingPoint state;
-    if (int status = losses(threads, images, classes, scores, labels, each, gradient)) return status;
-    loss_leaves(threads, images, each, leaves);
-    add_tree<double>(leaves, Batch{images, 1}.leaves(), 1);
-    *loss = float(leaves[0] / double(images));
     return DONE;
 }

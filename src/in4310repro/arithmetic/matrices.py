@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import buffers, convolutions, library
+from in4310repro.arithmetic import convolutions, library, shares
 from in4310repro.arithmetic.derivatives import first_only
 
 
@@ -48,6 +48,7 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.weight, ctx.batch = weight, shares.current()
         rows, weight = rows.contiguous(), weight.contiguous()
         ctx.save_for_backward(rows, weight)
         return _linear(rows, weight, bias)
@@ -62,12 +63,10 @@ class _Linear(torch.autograd.Function):
             of_rows = torch.empty((images, features), dtype=torch.float32, device="cpu")
             kernels.call("linear_rows_gradient", images, features, len(weight), gradient, weight, of_rows)
         if ctx.needs_input_grad[1]:
-            of_weight = buffers.like(weight)
             shape = convolutions.Shape(images, features, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 1)
-            kernels.call("weight_gradient", shape, rows, gradient, of_weight)
+            of_weight = convolutions.weight_gradient(ctx.batch, ctx.weight, shape, rows, gradient)
         if ctx.needs_input_grad[2]:
-            of_bias = torch.empty(len(weight), dtype=torch.float32, device="cpu")
-            kernels.call("bias_gradient", images, 1, len(weight), gradient, of_bias)
+            of_bias = convolutions.bias_gradient(ctx.batch, gradient)
         return of_rows, of_weight, of_bias
 
 

@@ -62,8 +62,8 @@ void finish(const Norm &norm, double number, const double *sums, double momentum
     }
 }
 
-// Sums of values and squares, one row of 2 x `channels` for each leaf.
-void sum_leaves(ptrdiff_t threads, const Batch &batch, ptrdiff_t channels, const float *maps, double *sums) {
+// Sums of values and squares for each segment.
+void sum_values(ptrdiff_t threads, const Batch &batch, ptrdiff_t channels, const float *maps, double *sums) {
     sum_segments(threads, batch, channels, sums,
                  [=](ptrdiff_t row, ptrdiff_t channel, ptrdiff_t lanes, Doubles *sum, Doubles *square)
                      __attribute__((always_inline)) {
@@ -72,7 +72,6 @@ void sum_leaves(ptrdiff_t threads, const Batch &batch, ptrdiff_t channels, const
                          square[0] = fma(value.lower, value.lower, square[0]);
                          square[1] = fma(value.upper, value.upper, square[1]);
                      });
-    chain_segments(batch, sums, 2 * channels);
 }
 
 struct Backward {
@@ -80,8 +79,8 @@ struct Backward {
     float *passed_gradient;  // of SUM_RELU: what the second map receives
 };
 
-// Sums of g and g (x - centre) for each leaf, where g is the gradient that the activation passes.
-void sum_gradient_leaves(ptrdiff_t threads, const Batch &batch, ptrdiff_t channels, const Coefficients &c,
+// Sums of g and g (x - centre) for each segment, where g is the gradient that the activation passes.
+void sum_gradients(ptrdiff_t threads, const Batch &batch, ptrdiff_t channels, const Coefficients &c,
                          ptrdiff_t form, const Backward &of, double *sums) {
     with_form(form, [&](auto kind) {
         constexpr Form FORM = decltype(kind)::value;
@@ -104,7 +103,6 @@ void sum_gradient_leaves(ptrdiff_t threads, const Batch &batch, ptrdiff_t channe
                              product[1] = fma(wide.upper, distance.upper, product[1]);
                          });
     });
-    chain_segments(batch, sums, 2 * channels);
 }
 
 // dx = slope g + tilt (x - centre) + offset. With statistics of the batch
@@ -154,33 +152,30 @@ bool refused(ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_
 
 }  // namespace
 
-// Rows of 2 x `channels` doubles for each leaf of a batch: sums of values, sums of squares. `sums` has room for a row
-// for each segment.
+// A row of 2 x `channels` doubles for each leaf: sums of values, sums of squares.
 EXPORTED int normalisation_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
-                                  const float *maps, double *sums) {
+                                  const float *maps, double *leaves) {
     if (refused(images, positions, channels, PLAIN)) return NONSENSE;
-    sum_leaves(threads, {images, positions}, channels, maps, sums);
-    return DONE;
+    return sum_leaves({images, positions}, 2 * channels, leaves, [&](const Batch &batch, double *sums) {
+        sum_values(threads, batch, channels, maps, sums);
+    });
 }
 
-// statistics: mean and 1 / deviation of each channel, for the backward pass.
+// sums: the row of the whole batch, which has `rows` positions in all images; more than the maps have where processes
+// share a batch. statistics: mean and 1 / deviation of each channel, for the backward pass.
 EXPORTED int normalise(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
-                       double momentum, double epsilon, const float *maps, const float *weight, const float *bias,
-                       float *running_mean, float *running_variance, const float *other, float *result,
-                       double *statistics) {
-    if (refused(images, positions, channels, form) || images * positions < 2) return NONSENSE;
-    Batch batch{images, positions};
+                       ptrdiff_t rows, double momentum, double epsilon, const double *sums, const float *maps,
+                       const float *weight, const float *bias, float *running_mean, float *running_variance,
+                       const float *other, float *result, double *statistics) {
+    if (refused(images, positions, channels, form) || rows < 2) return NONSENSE;
     Norm norm{channels, weight, bias};
-    Memory<double> sums(batch.segments() * 2 * channels);
     Memory<float> memory(3 * channels);
-    if (!sums || !memory) return NO_MEMORY;
+    if (!memory) return NO_MEMORY;
     FloatingPoint state;
-    sum_leaves(threads, batch, channels, maps, sums);
-    add_tree<double>(sums, batch.leaves(), 2 * channels);
-    finish(norm, double(batch.rows()), sums, momentum, epsilon, running_mean, running_variance, statistics,
+    finish(norm, double(rows), sums, momentum, epsilon, running_mean, running_variance, statistics,
            statistics + channels);
-    apply(threads, batch.rows(), channels, coefficients(norm, statistics, statistics + channels, memory), form, maps,
-          other, result);
+    apply(threads, images * positions, channels, coefficients(norm, statistics, statistics + channels, memory), form,
+          maps, other, result);
     return DONE;
 }
 
@@ -202,25 +197,38 @@ EXPORTED int normalise_by(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positio
     return DONE;
 }
 
-// Gradients of the maps, the second map (SUM_RELU), weight and bias. given: by normalise_by.
-EXPORTED int normalise_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
-                                ptrdiff_t form, ptrdiff_t given, const float *gradient, const float *maps,
-                                const float *output, const float *weight, const float *bias, const double *statistics,
-                                float *maps_gradient, float *other_gradient, float *weight_gradient,
-                                float *bias_gradient) {
+// A row of 2 x `channels` doubles for each leaf: sums of g and g (x - centre), see sum_gradients. other_gradient: of the
+// second map (SUM_RELU), which is g.
+EXPORTED int normalisation_gradient_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
+                                           ptrdiff_t form, const float *gradient, const float *maps,
+                                           const float *output, const float *weight, const float *bias,
+                                           const double *statistics, float *other_gradient, double *leaves) {
     if (refused(images, positions, channels, form)) return NONSENSE;
-    Batch batch{images, positions};
     Norm norm{channels, weight, bias};
-    Backward of{gradient, maps, output, other_gradient};
+    Memory<float> memory(3 * channels);
+    if (!memory) return NO_MEMORY;
+    return sum_leaves({images, positions}, 2 * channels, leaves, [&](const Batch &batch, double *sums) {
+        Coefficients c = coefficients(norm, statistics, statistics + channels, memory);
+        sum_gradients(threads, batch, channels, c, form, {gradient, maps, output, other_gradient}, sums);
+    });
+}
+
+// Gradients of the maps, weight and bias. sums: the row of the whole batch, which has `rows` positions; other_gradient as
+// normalisation_gradient_leaves left it; given: by normalise_by.
+EXPORTED int normalise_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
+                                ptrdiff_t form, ptrdiff_t rows, ptrdiff_t given, const double *sums,
+                                const float *gradient, const float *maps, const float *weight, const float *bias,
+                                const double *statistics, float *other_gradient, float *maps_gradient,
+                                float *weight_gradient, float *bias_gradient) {
+    if (refused(images, positions, channels, form)) return NONSENSE;
+    Norm norm{channels, weight, bias};
     const double *mean = statistics, *inverse = statistics + channels;
-    Memory<double> sums(batch.segments() * 2 * channels);
     Memory<float> memory(3 * channels), slopes(3 * channels);
-    if (!sums || !memory || !slopes) return NO_MEMORY;
+    if (!memory || !slopes) return NO_MEMORY;
     FloatingPoint state;
     Coefficients c = coefficients(norm, mean, inverse, memory);
-    sum_gradient_leaves(threads, batch, channels, c, form, of, sums);
-    add_tree<double>(sums, batch.leaves(), 2 * channels);
-    finish_gradient(norm, double(batch.rows()), given, mean, inverse, sums, slopes, weight_gradient, bias_gradient);
-    apply_gradient(threads, batch.rows(), channels, c, form, given, of, slopes, maps_gradient);
+    finish_gradient(norm, double(rows), given, mean, inverse, sums, slopes, weight_gradient, bias_gradient);
+    apply_gradient(threads, images * positions, channels, c, form, given, {gradient, maps, nullptr, other_gradient},
+                   slopes, maps_gradient);
     return DONE;
 }

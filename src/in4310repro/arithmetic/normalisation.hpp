@@ -120,4 +120,16 @@ inline void sum_segments(ptrdiff_t threads, const Batch &batch, ptrdiff_t channe
     });
 }
 
+// A row of `width` sums for each leaf. f(batch, sums) makes those of the segments.
+template <typename F>
+inline int sum_leaves(const Batch &batch, ptrdiff_t width, double *leaves, F &&f) {
+    Memory<double> sums(batch.segments() * width);
+    if (!sums) return NO_MEMORY;
+    FloatingPoint state;
+    f(batch, sums.data);
+    chain_segments(batch, sums.data, width);
+    std::copy_n(sums.data, batch.leaves() * width, leaves);
+    return DONE;
+}
+
 }  // namespace arithmetic

@@ -22,10 +22,11 @@ constexpr ptrdiff_t TILES = 32;    // that pass over a chunk while it is in the 
 struct Places {
     Shape shape;
     ptrdiff_t rows, columns;
+    ptrdiff_t leaf;  // images of a leaf but the last
     const float *maps, *gradient;
 
-    explicit Places(const Shape &s, const float *maps, const float *gradient)
-        : shape(s), rows(s.rows()), columns(s.columns()), maps(maps), gradient(gradient) {}
+    Places(const Shape &s, ptrdiff_t whole, const float *maps, const float *gradient)
+        : shape(s), rows(s.rows()), columns(s.columns()), leaf(std::min(LEAF, whole)), maps(maps), gradient(gradient) {}
     ptrdiff_t map_step() const { return shape.stride_x * shape.channels; }
     // The first column of the result whose tap is at column `from` of the map or right of it.
     ptrdiff_t first_column(ptrdiff_t tap, ptrdiff_t from) const {
@@ -71,7 +72,7 @@ struct Values {
 Run *add_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Values &values, const Section &section,
               Run *runs) {
     const Shape &s = places.shape;
-    const ptrdiff_t size = part_of(std::min(LEAF, s.images) * places.rows * places.columns);
+    const ptrdiff_t size = part_of(places.leaf * places.rows * places.columns);
     ptrdiff_t inside = places.first_column(tap.x, 0), inside_end = places.first_column(tap.x, s.width), part = -1;
     Run *next = runs;
     for (ptrdiff_t position = section.begin, row = position / places.columns; position < section.end; row++) {
@@ -366,14 +367,15 @@ void few_positions(ptrdiff_t threads, const Places &places, float *result) {
 
 }  // namespace
 
-// result[output][kernel row][kernel column][channel of the group].
-EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, const float *maps, const float *gradient,
-                             float *result) {
+// result[output][kernel row][kernel column][channel of the group]. The images are a batch, or those of a node of the tree
+// over a batch of `whole` images.
+EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t whole, const float *maps,
+                             const float *gradient, float *result) {
     const Shape &s = *shape;
-    if (!s.valid()) return NONSENSE;
-    Places places(s, maps, gradient);
+    if (!s.valid() || whole < s.images) return NONSENSE;
+    Places places(s, whole, maps, gradient);
     Batch batch{s.images, places.rows * places.columns};
-    if (s.images < LEAF && batch.rows() <= FEW) {
+    if (whole < LEAF && batch.rows() <= FEW) {
         few_positions(threads, places, result);
         return DONE;
     }
@@ -420,22 +422,16 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, const float 
     return DONE;
 }
 
-// Sums of the gradient over images and positions, in double; result[output].
-EXPORTED int bias_gradient(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t outputs,
-                           const float *gradient, float *result) {
+// Sums of the gradient over the images and positions of each leaf: leaves[leaf][output], beside as many unused values.
+EXPORTED int bias_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t outputs,
+                         const float *gradient, double *leaves) {
     if (images < 1 || positions < 1 || outputs < 1) return NONSENSE;
-    Batch batch{images, positions};
-    Memory<double> sums(batch.segments() * 2 * outputs);
-    if (!sums) return NO_MEMORY;
-    FloatingPoint state;
-    sum_segments(threads, batch, outputs, sums,
-                 [=](ptrdiff_t row, ptrdiff_t output, ptrdiff_t lanes, Doubles *sum, Doubles *)
-                     __attribute__((always_inline)) {
-                         Wide value(load_lanes(gradient + row * outputs + output, lanes));
-                         sum[0] += value.lower, sum[1] += value.upper;
-                     });
-    chain_segments(batch, sums.data, 2 * outputs);
-    add_tree<double>(sums, batch.leaves(), 2 * outputs);
-    for (ptrdiff_t output = 0; output < outputs; output++) result[output] = float(sums[output]);
-    return DONE;
+    return sum_leaves({images, positions}, 2 * outputs, leaves, [&](const Batch &batch, double *sums) {
+        sum_segments(threads, batch, outputs, sums,
+                     [=](ptrdiff_t row, ptrdiff_t output, ptrdiff_t lanes, Doubles *sum, Doubles *)
+                         __attribute__((always_inline)) {
+                             Wide value(load_lanes(gradient + row * outputs + output, lanes));
+                             sum[0] += value.lower, sum[1] += value.upper;
+                         });
+    });
 }

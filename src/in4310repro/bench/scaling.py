@@ -15,7 +15,7 @@ from in4310repro.bench.records import ScalingRow
 
 CORES = (4, 8, 16)
 # Kernels that read or write more than they compute: passes over maps, parameters and windows.
-PASSES = ("normalise", "pool", "add", "adamw", "rmsprop", "sgd", "bias_gradient")
+PASSES = ("normalis", "pool", "add", "adamw", "rmsprop", "sgd", "bias_leaves")
 
 
 def measure(name: str, step: Callable[[], None], repeats: int) -> ScalingRow:

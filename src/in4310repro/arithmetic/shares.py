@@ -1,0 +1,236 @@
+"""What the functions of this room sum over: a batch, or one process's share of a batch that several have together.
+
+    connection = connect()                                 # in each process that torchrun started
+    share = Share(32, connection)                          # of a batch of 32 images
+    with share:
+        loss = cross_entropy(model(images[share.images]), labels[share.images])
+    loss.backward()
+    share.finish()                                         # every process has the gradients of the whole batch
+
+The leaves of the batch go to the processes side by side. A process sums the nodes of the tree whose leaves it has all;
+the rest of the tree is added by everyone, or, of gradients of weights, by one process for each piece of them, which
+sends its piece to the others. So the bits are those of one process, for any number; no sum is left to a library.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from in4310repro.arithmetic import buffers, tree
+
+BUCKET = 1 << 20  # values of gradients that are sent together, at least
+
+# compute(images, whole, result): the gradient of a weight over some images, by their place among those of this process,
+# of a batch of `whole` images.
+Compute = Callable[[range, int, Tensor], None]
+
+
+class Whole:
+    """A batch that this process has alone."""
+
+    def images_of_batch(self, images: int) -> int:
+        """Images of the whole batch, of which this process has so many."""
+        return images
+
+    def total(self, rows: Tensor) -> Tensor:
+        """The sum over the batch of float64 rows [leaf of this process, width], which it may overwrite."""
+        return tree.add_rows(rows)
+
+    def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
+        """The gradient of a weight over the batch; None where it is put into `.grad` later."""
+        result = buffers.maps(weight.shape) if weight.ndim == 4 else buffers.like(weight)
+        compute(range(images), images, result)
+        return result
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The processes that share batches, on the CPU."""
+
+    rank: int
+    size: int
+    messages: dist.ProcessGroup  # small ones, for which everyone waits
+    gradients: dist.ProcessGroup
+
+
+def connect() -> Connection:
+    """The processes of torch.distributed, which is initialised; every process must call it."""
+    groups = (dist.new_group(backend="gloo") for _ in range(2))
+    return Connection(dist.get_rank(), dist.get_world_size(), *groups)
+
+
+@functools.cache
+def _nodes(images: int, size: int) -> list[list[range]]:
+    """The nodes that each process computes of a batch."""
+    return [tree.nodes(tree.share(images, rank, size), tree.leaves(images)) for rank in range(size)]
+
+
+class Share(Whole):
+    """One process's share of a batch; functions that are called in its `with` block sum over the whole batch.
+
+    Every process must call the same functions in the same order, one without a leaf with any one image (`is_blank`).
+
+    Args:
+        batch: images of the whole batch.
+        connection: the processes that have it.
+    """
+
+    def __init__(self, batch: int, connection: Connection) -> None:
+        self.batch = batch
+        self.connection = connection
+        self.own = tree.share(batch, connection.rank, connection.size)
+        self.images = tree.images_of(self.own, batch)
+        self._nodes = _nodes(batch, connection.size)
+        self._buckets = [_Bucket(self._nodes, connection)]
+        self._before: Whole = WHOLE
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there are more processes than leaves and this one has none: what it computes counts nowhere."""
+        return not self.own
+
+    def __enter__(self) -> Share:
+        self._before = _Current.batch
+        _Current.batch = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _Current.batch = self._before
+
+    def images_of_batch(self, images: int) -> int:
+        """See Whole.
+
+        Raises:
+            ValueError: they are not the images of this share.
+        """
+        if images != (1 if self.is_blank else len(self.images)):
+            raise ValueError(f"{images} images; process {self.connection.rank} has {len(self.images)} of {self.batch}")
+        return self.batch
+
+    def total(self, rows: Tensor) -> Tensor:
+        """See Whole; a message to every process."""
+        most = max(map(len, self._nodes))
+        sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
+        for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):
+            to.copy_(tree.add_rows(rows[node.start - self.own.start : node.stop - self.own.start]))
+        received = sent.new_empty((self.connection.size, *sent.shape))
+        dist.all_gather(list(received), sent, group=self.connection.messages)
+        places = [(rank, place, node) for rank, nodes in enumerate(self._nodes) for place, node in enumerate(nodes)]
+        sums = {node: received[rank, place] for rank, place, node in places}
+        return tree.add(tree.leaves(self.batch), sums)
+
+    def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
+        """See Whole; the nodes of this process leave with their bucket.
+
+        Raises:
+            ValueError: the weight was computed, so that there is no `.grad` to put its gradient into.
+        """
+        if not weight.is_leaf:
+            raise ValueError("a weight that was computed from others has no gradient over a batch that processes share")
+        whole = self.images_of_batch(images)
+        for to, node in zip(self._bucket_for(weight), self._nodes[self.connection.rank], strict=True):
+            of_node = tree.images_of(node, self.batch)
+            compute(range(of_node.start - self.images.start, of_node.stop - self.images.start), whole, to)
+        return None
+
+    def _bucket_for(self, weight: Tensor) -> Tensor:
+        """Where the nodes of a weight's gradient belong [node, value]."""
+        if self._buckets[-1].used + weight.numel() > self._buckets[-1].capacity and self._buckets[-1].used:
+            self._send()
+            self._buckets.append(_Bucket(self._nodes, self.connection))
+        return self._buckets[-1].place(weight)
+
+    def _send(self) -> None:
+        """Sends the last bucket; the one before has had the time of a bucket to arrive."""
+        self._buckets[-1].send()
+        if len(self._buckets) > 1:
+            self._buckets[-2].add()
+
+    def finish(self) -> None:
+        """Puts the gradients of the whole batch into `.grad`, after the backward pass."""
+        if self._buckets[-1].used:
+            self._send()
+            self._buckets[-1].add()
+        for bucket in self._buckets:
+            bucket.finish()
+
+
+class _Bucket:
+    """Gradients of some weights on their way."""
+
+    def __init__(self, nodes: list[list[range]], connection: Connection) -> None:
+        self.used = 0
+        self.capacity = BUCKET
+        self._nodes = nodes
+        self._connection = connection
+        self._weights: list[tuple[Tensor, int]] = []  # and where in the bucket each begins
+        self._values = torch.empty(0)
+        self._work: Any = None
+
+    def place(self, weight: Tensor) -> Tensor:
+        """Room for the nodes of this process [node, value]."""
+        if not self.used:
+            self.capacity = max(BUCKET, weight.numel())
+            rows = len(self._nodes[self._connection.rank])
+            # Pieces for all processes are equal, so that they reach beyond the last value.
+            self._values = torch.zeros((rows, self.capacity + self._connection.size), dtype=torch.float32, device="cpu")
+        begin, self.used = self.used, self.used + weight.numel()
+        self._weights.append((weight, begin))
+        return self._values[:, begin : self.used]
+
+    def send(self) -> None:
+        """Sends each process its piece of the nodes here."""
+        size = self._connection.size
+        self._piece = -(-self.used // size)
+        numbers = [len(nodes) * self._piece for nodes in self._nodes]
+        rows = self._values[:, : size * self._piece].reshape(len(self._values), size, self._piece)
+        self._sent = rows.transpose(0, 1).flatten()
+        self._received = rows.new_empty(sum(numbers))
+        own = [numbers[self._connection.rank]] * size
+        self._work = dist.all_to_all_single(
+            self._received, self._sent, numbers, own, group=self._connection.gradients, async_op=True
+        )
+
+    def add(self) -> None:
+        """Adds the tree of the piece of this process, and sends its sum."""
+        self._work.wait()
+        rows = self._received.reshape(-1, self._piece)
+        sums = dict(zip(itertools.chain(*self._nodes), rows, strict=True))
+        root = range(max(node.stop for node in sums))
+        self._sum = tree.add(root, sums)
+        self._values = rows.new_empty(self._connection.size * self._piece)
+        pieces = list(self._values.reshape(self._connection.size, self._piece))
+        self._work = dist.all_gather(pieces, self._sum, group=self._connection.gradients, async_op=True)
+
+    def finish(self) -> None:
+        """Puts what arrived into `.grad`."""
+        if not self.used:
+            return
+        self._work.wait()
+        for weight, begin in self._weights:
+            strides = weight.stride()
+            if weight.ndim == 4:
+                _, channels, height, width = weight.shape
+                strides = (channels * height * width, 1, channels * width, channels)
+            gradient = self._values.as_strided(weight.shape, strides, begin)
+            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+
+
+WHOLE = Whole()
+
+
+class _Current:
+    batch: Whole = WHOLE
+
+
+def current() -> Whole:
+    """What functions sum over now."""
+    return _Current.batch

@@ -1,0 +1,145 @@
+"""Processes that share a batch: the bits of one process, and orders of the sum that have others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import Tensor, multiprocessing, nn
+from torch import distributed as dist
+
+from in4310repro.arithmetic import cross_entropy, portable, shares, tree
+from tests.arithmetic import formulas
+from tests.processes import METHOD
+
+SIDE = 32
+BATCHES = (5, 8, 20, 32, 33)
+NETWORKS = ("resnet18", "depth-wise", "without batch norm")
+
+
+def network(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    if name == "resnet18":
+        return portable(torchvision.models.resnet18(num_classes=6))
+    if name == "depth-wise":
+        return portable(torchvision.models.mobilenet_v2(num_classes=6, dropout=0))
+    first, second = nn.Conv2d(3, 20, 3, 2, 1), nn.Conv2d(20, 33, 3, 2, 1)
+    layers = first, nn.ReLU(), second, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(33, 6)
+    return portable(nn.Sequential(*layers))
+
+
+def step(name: str, images: int, connection: shares.Connection | None = None) -> str:
+    """The sha256 of loss, gradients and buffers after one pass over a batch, alone or in shares."""
+    generator = torch.Generator().manual_seed(images)
+    maps = torch.randn(images, 3, SIDE, SIDE, generator=generator)
+    labels = torch.randint(0, 6, (images,), generator=generator)
+    model = network(name)
+    if connection:
+        with shares.Share(images, connection) as share:
+            own = slice(0, 1) if share.is_blank else slice(share.images.start, share.images.stop)
+            loss = cross_entropy(model(maps[own]), labels[own])
+        loss.backward()  # type: ignore[no-untyped-call]
+        share.finish()
+    else:
+        loss = cross_entropy(model(maps), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    digest = hashlib.sha256(loss.detach().numpy().tobytes())
+    for value in (*(parameter.grad for parameter in model.parameters()), *model.buffers()):
+        assert value is not None
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def in_order_of_ranks(node: range, sums: Mapping[range, Tensor]) -> Tensor:
+    """What an all-reduce along a ring might do: no tree, the first process's nodes, then the next one's."""
+    del node
+    first, *others = sums.values()
+    for value in others:
+        first += value
+    return first
+
+
+def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], twin: bool) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size)
+    if twin:
+        tree.add = in_order_of_ranks
+    connection = shares.connect()
+    hashes = [step(name, images, connection) for name, images in cases]
+    Path(folder, f"{rank}.json").write_text(json.dumps(hashes))
+    dist.destroy_process_group()
+
+
+def by_processes(size: int, folder: Path, cases: list[tuple[str, int]], *, twin: bool = False) -> list[list[str]]:
+    """The hashes of each case as each rank has them."""
+    mp: Any = multiprocessing
+    mp.start_processes(rank_main, args=(size, str(folder), cases, twin), nprocs=size, start_method=METHOD)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
+
+
+def test_three_processes_have_the_gradients_and_running_statistics_of_one(tmp_path: Path) -> None:
+    cases = [("resnet18", 20), ("depth-wise", 33), ("without batch norm", 40), ("without batch norm", 5)]
+    alone = [step(*case) for case in cases]
+    assert by_processes(3, tmp_path, cases) == [alone] * 3
+
+
+def test_sums_in_the_order_of_processes_have_other_bits(tmp_path: Path) -> None:
+    cases = [("without batch norm", 40)]
+    alone = step(*cases[0])
+    (tmp_path / "ours").mkdir()
+    assert by_processes(3, tmp_path / "ours", cases) == [[alone]] * 3
+    assert all(hashes != [alone] for hashes in by_processes(3, tmp_path, cases, twin=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_any_number_of_processes_has_the_bits_of_one(size: int, tmp_path: Path) -> None:
+    cases = [(name, images) for name in NETWORKS for images in BATCHES]
+    alone = [step(*case) for case in cases]
+    assert by_processes(size, tmp_path, cases) == [alone] * size
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 11])
+@pytest.mark.parametrize("images", [1, 8, 9, 20, 33, 64, 100])
+def test_shares_have_every_image_once_and_their_nodes_add_to_the_tree_over_leaves(images: int, size: int) -> None:
+    own = [tree.share(images, rank, size) for rank in range(size)]
+    assert [image for each in own for image in tree.images_of(each, images)] == list(range(images))
+    assert max(map(len, own)) - min(map(len, own)) <= 1
+    leaves = np.random.default_rng(images).normal(size=(len(tree.leaves(images)), 50)).astype(np.float32)
+    rows = torch.from_numpy(leaves)
+    sums = {
+        node: torch.from_numpy(formulas.tree(list(leaves[node.start : node.stop].copy())))
+        for share in own
+        for node in tree.nodes(share, tree.leaves(images))
+    }
+    assert torch.equal(tree.add(tree.leaves(images), sums), torch.from_numpy(formulas.tree(list(leaves))))
+    assert torch.equal(tree.add_rows(rows.double()), torch.from_numpy(formulas.tree(list(leaves.astype(np.float64)))))
+
+
+def test_a_process_computes_the_largest_nodes_that_it_has_whole() -> None:
+    assert tree.nodes(range(8), range(8)) == [range(8)]
+    assert tree.nodes(range(3, 8), range(8)) == [range(3, 4), range(4, 8)]
+    assert tree.nodes(range(2, 2), range(8)) == []
+
+
+def test_a_gap_in_the_tree_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^no sum has leaf 1$"):
+        tree.add(range(3), {range(1): torch.zeros(1), range(2, 3): torch.zeros(1)})
+
+
+def test_other_images_than_those_of_the_share_and_computed_weights_are_refused() -> None:
+    group: Any = None
+    share = shares.Share(20, shares.Connection(1, 2, group, group))
+    assert (share.own, share.images, share.is_blank) == (range(1, 3), range(8, 20), False)
+    with pytest.raises(ValueError, match=r"^8 images; process 1 has 12 of 20$"), share:
+        cross_entropy(torch.zeros(8, 6), torch.zeros(8, dtype=torch.int64))
+    assert shares.current() is shares.WHOLE
+    with pytest.raises(ValueError, match=r"^a weight that was computed from others"):
+        share.weight_gradient(torch.zeros(2, requires_grad=True) * 2, 12, lambda *_: None)
