@@ -31,6 +31,7 @@ KEPT = 2
 UNUSABLE = (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
 DIGITS = 16  # of the sha256, in the name
 OF_MODEL, OF_OPTIMIZER = "model.", "optimizer."  # begin the names of the tensors
+POSITION = "position"  # in the metadata
 
 
 @dataclass
@@ -69,12 +70,23 @@ def save_tensors(
     folder: Path, tensors: Mapping[str, torch.Tensor], position: Position, config: Mapping[str, Any]
 ) -> Path:
     """As `save`, of tensors with the names that they have in a kept epoch."""
-    data = tensor_bytes(tensors, {"position": json.dumps(asdict(position)), "config": json.dumps(config)})
+    data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
     name = f"{position.epoch:06d}-{position.batch:08d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.safetensors"
     write_file(folder / name, data)
     for old in _files(folder)[:-KEPT]:
         old.unlink()
     return folder / name
+
+
+def packed(model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> bytes:
+    """A checkpoint for another process."""
+    return tensor_bytes(_tensors(model, optimizer), {POSITION: json.dumps(asdict(position))})
+
+
+def unpack(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+    """Puts what `packed` gave into the network and the optimizer, and returns the position."""
+    _load(safetensors.torch.load(data), model, optimizer)
+    return Position(**json.loads(metadata_of(data)[POSITION]))
 
 
 def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
@@ -167,7 +179,7 @@ def restore(
             continue
         try:
             tensors, metadata = safetensors.torch.load(data), metadata_of(data)
-            begun_with, position = json.loads(metadata["config"]), json.loads(metadata["position"])
+            begun_with, position = json.loads(metadata["config"]), json.loads(metadata[POSITION])
         except UNUSABLE as error:
             raise _unusable(file, error) from None
         refuse_other_configuration(begun_with, config, f"checkpoint {file}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from in4310repro import optimizers
+from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.checkpoints import Position
 from in4310repro.config import MODELS, Config, OptimizerSetting
@@ -19,6 +20,7 @@ from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
+from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
 from in4310repro.runs.records import HistoryRow
@@ -36,6 +38,7 @@ class TrainingInputs:
     setting: OptimizerSetting
     numerics: Numerics
     progress: Progress = SILENT
+    processes: Processes = ALONE
 
 
 class Step(NamedTuple):
@@ -60,15 +63,26 @@ def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
         refuse_beyond_memory(what, config.batch_size * config.image_size**2 * TRAINING_BYTES)
 
 
-class Epochs:
-    """The network of a task, its optimizer and the position that they are at, which `train` advances."""
+def _never() -> bool:
+    return False
 
-    def __init__(self, task: TrainingInputs) -> None:
+
+class Epochs:
+    """The network of a task, its optimizer and the position that they are at, which `run` advances.
+
+    Args:
+        task: what to train.
+        interrupted: whether this process was asked to stop.
+    """
+
+    def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = _never) -> None:
         self.task = task
         self.model = task.numerics.place(task.model)
         self.optimizer = optimizers.build(task.setting, self.model.parameters(), portable=task.numerics.portable)
         self.position = Position()
         self.last: Step | None = None
+        self.stop = False  # whether any process was asked to stop by the last step or epoch: all have the same answer
+        self._interrupted = interrupted
 
     @property
     def steps(self) -> int:
@@ -80,6 +94,35 @@ class Epochs:
     def title(self) -> str:
         """The setting and the epoch that is next."""
         return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
+
+    def run(self, after_step: Callable[[], None], after_epoch: Callable[[HistoryRow], None]) -> None:
+        """Every epoch that is left.
+
+        Args:
+            after_step: called after each step, when the position includes it and `last` is this step.
+            after_epoch: called after each epoch, when the position includes it.
+
+        Raises:
+            ValueError: a loss is no longer finite, or processes no longer have the same weights.
+        """
+        position = self.position
+        while position.epoch < self.task.config.epochs:
+            row = self.validate(*self.train(after_step))
+            position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
+            self._agree(row)
+            after_epoch(row)
+
+    def _agree(self, row: HistoryRow) -> None:
+        """Has all processes know whether one was asked to stop, and that they have the same weights."""
+        said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
+        heard = [json.loads(each) for each in self.task.processes.gather(said)]
+        self.stop = any(stop for *_, stop in heard)
+        for rank, (*found, _) in enumerate(heard):
+            if found != heard[0][:2]:
+                raise ValueError(
+                    f"{self.task.setting.name}, epoch {row['epoch']}: process {rank} has other weights than process 0; "
+                    "the memory or the processor of one of them is at fault, so verify both machines and start again"
+                )
 
     def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
         """Mean loss over an epoch's images, each at the weights it met, and images per second.
@@ -93,7 +136,16 @@ class Epochs:
             ValueError: the loss is no longer finite.
         """
         config, position, images = self.task.config, self.position, self.task.training
-        loader = training_batches(images, config.batch_size, config.augmentation, config.seed, position.epoch)
+        ranges = training_ranges(len(images), config.batch_size)[position.batch :]
+        loader = training_batches(
+            images,
+            config.batch_size,
+            config.augmentation,
+            config.seed,
+            position.epoch,
+            first=position.batch,
+            part=self._own,
+        )
         total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self.model.train()
@@ -101,17 +153,17 @@ class Epochs:
         with progress.task(self.title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
             before = time.perf_counter()
-            for batch in itertools.islice(loader, position.batch, None):
-                loss = self._step(batch)
+            for number, batch in zip(map(len, ranges), loader, strict=True):
+                loss = self._step(batch, number)
                 value = float(loss)
                 self._refuse_non_finite("training", value)
-                total += loss.double() * len(batch.paths)
+                total += loss.double() * number
                 position.batch += 1
                 position.loss = float(total)
-                images_done += len(batch.paths)
+                images_done += number
                 speed = images_done / (time.perf_counter() - start)
-                self.last = self._taken(value, len(batch.paths), time.perf_counter() - before)
-                advance(len(batch.paths), f"loss {value:.3f}, {speed:.0f} images/s")
+                self.last = self._taken(value, number, time.perf_counter() - before)
+                advance(number, f"loss {value:.3f}, {speed:.0f} images/s")
                 after_step()
                 before = time.perf_counter()
         return position.loss / len(images), speed
@@ -123,7 +175,7 @@ class Epochs:
             ValueError: the loss is not finite.
         """
         task, epoch = self.task, self.position.epoch + 1
-        scores = predict(self.model, task.validation, task.config, task.numerics, epoch=epoch)
+        scores = predict(self.model, task.validation, task.config, task.numerics, epoch=epoch, processes=task.processes)
         self._refuse_non_finite("validation", scores.loss)
         return HistoryRow(
             epoch=epoch,
@@ -134,8 +186,18 @@ class Epochs:
             weights_sha256=tensors_sha256(self.model.state_dict()),
         )
 
-    def _step(self, batch: Batch) -> torch.Tensor:
-        """One step of the optimizer; returns the mean loss of the batch."""
+    def _own(self, batch: range) -> range:
+        """The positions of a batch that this process computes."""
+        own = shares.images_of(len(batch), self.task.processes.connection)
+        return batch[own.start : own.stop]
+
+    def _share(self, images: int) -> shares.Whole:
+        """Of a batch of so many images, what this process has."""
+        connection = self.task.processes.connection
+        return shares.Share(images, connection) if connection else shares.Whole()
+
+    def _step(self, batch: Batch, images: int) -> torch.Tensor:
+        """One step of the optimizer; returns the mean loss of the batch, of which this process has a share."""
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
@@ -145,10 +207,14 @@ class Epochs:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
             drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
             torch.manual_seed(int(drawn.integers(2**63)))
-        logits = self.model(batch.images.to(task.numerics.device))
-        loss = task.numerics.cross_entropy(logits, batch.labels.to(task.numerics.device))
+        asked = task.processes.ask(self._interrupted())
+        with self._share(images) as share:
+            logits = self.model(batch.images.to(task.numerics.device))
+            loss = task.numerics.cross_entropy(logits, batch.labels.to(task.numerics.device))
         loss.backward()  # type: ignore[no-untyped-call]
+        share.finish()
         self.optimizer.step()
+        self.stop = asked()
         return loss.detach()
 
     def _taken(self, loss: float, images: int, seconds: float) -> Step:

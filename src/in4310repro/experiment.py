@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from in4310repro import config as configuration
-from in4310repro import extension, models
+from in4310repro import extension, training
 from in4310repro.capacity import in_gib, refuse_beyond_disk
 from in4310repro.checkpoints import kept_bytes
 from in4310repro.config import Config, check_choice
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.deviations import Deviation
 from in4310repro.differences import refuse_other_configuration
+from in4310repro.epochs import TrainingInputs
 from in4310repro.files import read_bytes
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
-from in4310repro.preparation import prepare
+from in4310repro.preparation import Prepared, prepare
+from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
@@ -32,7 +36,7 @@ from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
 from in4310repro.step_log import formats_of, refuse_missing_library
-from in4310repro.tensors import tensors_sha256
+from in4310repro.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import Task, fit
 
 
@@ -45,6 +49,7 @@ def train(
     resume: bool = False,
     keep_epochs: bool = False,
     log_steps: str | None = None,
+    processes: Processes = ALONE,
 ) -> FinishedRun:
     """Trains every setting from equal initial weights, selects on validation, and scores the test set once.
 
@@ -58,13 +63,15 @@ def train(
         resume: continue the run that is there instead.
         keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends on it.
         log_steps: a format to log every step in, see `step_log`; no result depends on it.
+        processes: those that train together, of which this is the first and the others call `follow`; no result
+            depends on their number.
 
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs; too
             little disk for the epochs that are kept.
     """
     formats = _log_formats(folder, log_steps, resume=resume)
-    prepared = prepare(config, numerics, progress)
+    prepared = _prepared(config, numerics, progress, processes)
     config, split, sets = prepared.config, prepared.split, prepared.sets
     initial, current = prepared.network.state_dict(), prepared.fingerprint
     keep_epochs = keep_epochs or (resume and any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors")))
@@ -79,7 +86,7 @@ def train(
         if Deviation.WARM_START in config.protocol and histories:
             start = files.read_tensors(names.of_setting(list(histories)[-1], names.LAST_WEIGHTS))
         task = Task(
-            model=models.from_state(config.model, len(split.classes), start, "the initial weights"),
+            model=prepared.network_with(start, "the initial weights"),
             training=sets["training"],
             validation=sets["validation"],
             config=config,
@@ -90,11 +97,70 @@ def train(
             split_sha256=chain.split_sha256(split),
             keep_epochs=keep_epochs,
             log_steps=formats,
+            processes=processes,
         )
-        histories[setting.name] = _trained_history(files, setting.name, config) or fit(task)
+        histories[setting.name] = _trained_history(files, setting.name, config)
+        if not histories[setting.name]:
+            processes.told_json(setting.name)
+            histories[setting.name] = fit(task)
         _close_setting(task)
-    _score_test_set(files, config, split, sets["test"], histories, numerics, progress)
+    processes.told_json(None)
+    _score_test_set(files, prepared, histories, numerics, progress, processes)
     return FinishedRun.open(folder)
+
+
+def follow(config: Config, numerics: Numerics, processes: Processes) -> None:
+    """The part of a process beside the one that calls `train` with the same arguments; reads and writes no run folder.
+
+    Raises:
+        ValueError: as `train`.
+    """
+    prepared = _prepared(config, numerics, SILENT, processes)
+    config, sets = prepared.config, prepared.sets
+    settings = {setting.name: setting for setting in config.settings}
+    # Until all settings are trained.
+    while name := processes.told_json():
+        inputs = TrainingInputs(
+            model=prepared.network_with(prepared.network.state_dict(), "the initial weights"),
+            training=sets["training"],
+            validation=sets["validation"],
+            config=config,
+            setting=settings[name],
+            numerics=numerics,
+            processes=processes,
+        )
+        training.follow(inputs)
+    weights = safetensors.torch.load(processes.told())
+    model = numerics.place(prepared.network_with(weights, "the selected weights"))
+    _predict_parts(model, prepared, numerics, SILENT, processes)
+
+
+def _prepared(config: Config, numerics: Numerics, progress: Progress, processes: Processes) -> Prepared:
+    """What the training starts from, which all processes have alike.
+
+    Raises:
+        ValueError: it cannot start, or a process has other images, weights or arithmetic than the first.
+    """
+    if processes.size > 1 and not numerics.portable:
+        raise ValueError(
+            f"{processes.size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
+            "process, with all cores, trains in either"
+        )
+    prepared = prepare(config, numerics, progress)
+    mine = {
+        "configuration": configuration.to_json(prepared.config),
+        "images": chain.split_sha256(prepared.split),
+        "initial weights": prepared.fingerprint.get("initial_weights_sha256"),
+        "numeric class": numerics.numeric_class,
+    }
+    first, *others = map(json.loads, processes.gather(json.dumps(mine).encode()))
+    for rank, found in enumerate(others, start=1):
+        for name, value in first.items():
+            if found[name] != value:
+                raise ValueError(
+                    f"process {rank} has another {name} than process 0; all need the same command and the same images"
+                )
+    return prepared
 
 
 def _log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:
@@ -196,35 +262,38 @@ def _close_setting(task: Task) -> None:
 
 def _score_test_set(
     files: RunFolder,
-    config: Config,
-    split: Split,
-    images: ImageSet,
+    prepared: Prepared,
     histories: Mapping[str, list[HistoryRow]],
     numerics: Numerics,
     progress: Progress,
+    processes: Processes,
 ) -> None:
     """The only look at the test set: by the selected network, after the selection."""
     setting, _ = select(histories)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
-    model = models.from_state(config.model, len(split.classes), files.read_tensors(name), f"{files.folder / name}")
-    model = numerics.place(model)
-    scores = predict(model, images, config, numerics, progress)
+    weights = files.read_tensors(name)
+    model = numerics.place(prepared.network_with(weights, f"{files.folder / name}"))
+    if processes.size > 1:
+        processes.told(tensor_bytes(weights))
+    scores, unseen = _predict_parts(model, prepared, numerics, progress, processes)
     files.write_arrays(
         names.SCORES, paths=np.array(scores.paths, dtype=np.str_), labels=scores.labels, softmax=scores.softmax
     )
-    unseen = None
-    if Deviation.SHARED_SPLIT in config.protocol:
-        unseen = _predict_unseen(model, config, split, numerics, progress)
     weights_sha256 = tensors_sha256(model.state_dict())
-    files.write_json(names.METRICS, run_metrics(config, split, histories, weights_sha256, scores, unseen))
+    metrics = run_metrics(prepared.config, prepared.split, histories, weights_sha256, scores, unseen)
+    files.write_json(names.METRICS, metrics)
 
 
-def _predict_unseen(
-    model: torch.nn.Module, config: Config, split: Split, numerics: Numerics, progress: Progress
-) -> Scores:
-    """Scores of the images that a shared split never reads."""
+def _predict_parts(
+    model: torch.nn.Module, prepared: Prepared, numerics: Numerics, progress: Progress, processes: Processes
+) -> tuple[Scores, Scores | None]:
+    """Scores of the test set and, where it is a shared split, of the images that are never read."""
+    config, split = prepared.config, prepared.split
+    scores = predict(model, prepared.sets["test"], config, numerics, progress, processes=processes)
+    if Deviation.SHARED_SPLIT not in config.protocol:
+        return scores, None
     entries = (*split.parts["training"], *split.parts["validation"])
     images = load_images(
         "unseen", split.root, entries, config.image_size, preprocessing=config.preprocessing, progress=progress
     )
-    return predict(model, images, config, numerics, progress)
+    return scores, predict(model, images, config, numerics, progress, processes=processes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import safetensors.torch
 import torch
 
 from in4310repro.capacity import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
@@ -12,6 +13,7 @@ from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Deviation
 from in4310repro.numerics import Numerics
+from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
@@ -40,6 +42,7 @@ def predict(
     progress: Progress = SILENT,
     *,
     epoch: int = 0,
+    processes: Processes = ALONE,
 ) -> Scores:
     """Softmax scores of every image, in eval mode and without gradients; the model's mode is put back.
 
@@ -53,6 +56,7 @@ def predict(
         numerics: the arithmetic of this process, and its device.
         progress: where to show how far it is.
         epoch: matters only with random-flip-at-test, where each evaluation flips other images.
+        processes: those that call this together, each of which computes a share of the images and returns all scores.
 
     Examples:
         >>> import numpy as np
@@ -69,18 +73,29 @@ def predict(
     flips = None
     if Deviation.RANDOM_FLIP_AT_TEST in config.protocol:
         flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
-    outputs: list[torch.Tensor] = []
-    paths: list[str] = []
-    losses: list[float] = []
+    part = share_of(len(images), processes)
+    columns: list[list[torch.Tensor]] = [[], [], []]  # softmax, logits, losses
     try:
-        with torch.inference_mode(), progress.task(f"predicting {images.name}", len(images)) as advance:
-            for batch in evaluation_batches(images, config.evaluation_batch_size, flips):
+        with torch.inference_mode(), progress.task(f"predicting {images.name}", len(part)) as advance:
+            for batch in evaluation_batches(images, config.evaluation_batch_size, flips, part):
                 logits = model(batch.images.to(numerics.device))
-                outputs.append(torch.stack([numerics.softmax(logits), logits]).cpu())
-                losses += numerics.losses(logits, batch.labels.to(numerics.device)).tolist()
-                paths.extend(batch.paths)
+                losses = numerics.losses(logits, batch.labels.to(numerics.device))
+                for column, values in zip(columns, (numerics.softmax(logits), logits, losses), strict=True):
+                    column.append(values.cpu())
                 advance(len(batch.paths), "")
     finally:
         model.train(training)
-    softmax, raw = torch.cat(outputs, dim=1).numpy()
-    return Scores(tuple(paths), images.labels, softmax, math.fsum(losses) / len(images), raw)
+    softmax, raw, each = (_joined(column, processes).numpy() for column in columns)
+    return Scores(images.paths, images.labels, softmax, math.fsum(each.tolist()) / len(images), raw)
+
+
+def share_of(images: int, processes: Processes) -> range:
+    """The places of the images that a process computes: side by side, their numbers equal or one apart."""
+    return range(processes.rank * images // processes.size, (processes.rank + 1) * images // processes.size)
+
+
+def _joined(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
+    """The rows of all processes, in the order of ranks."""
+    own = {"rows": torch.cat(parts)} if parts else {}
+    every = [safetensors.torch.load(each) for each in processes.gather(safetensors.torch.save(own))]
+    return torch.cat([each["rows"] for each in every if each])

@@ -41,6 +41,10 @@ class Prepared:
     network: torch.nn.Module  # with the initial weights
     fingerprint: Fingerprint
 
+    def network_with(self, weights: dict[str, torch.Tensor], source: str) -> torch.nn.Module:
+        """The network with other weights; raises ValueError, which names their source, where they are not its own."""
+        return models.from_state(self.config.model, len(self.split.classes), weights, source)
+
 
 def prepare(config: Config, numerics: Numerics, progress: Progress) -> Prepared:
     """Checks all inputs and decodes all images.

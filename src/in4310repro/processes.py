@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import distributed
 
-from in4310repro.features.distributed import all_gather_bytes
+from in4310repro.arithmetic.shares import Connection, connect
+from in4310repro.features.distributed import all_gather_bytes, broadcast_bytes, device_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Processes:
 
     rank: int = 0
     size: int = 1
+    connection: Connection | None = None  # what portable arithmetic shares batches by; None alone and on a card
 
     @property
     def leads(self) -> bool:
@@ -35,7 +37,20 @@ class Processes:
 
     def told(self, data: bytes = b"") -> bytes:
         """What rank 0 gives; every process must call it."""
-        return self.gather(data if self.leads else b"")[0]
+        return data if self.size == 1 else broadcast_bytes(data)
+
+    def ask(self, flag: bool) -> Callable[[], bool]:
+        """Begins to find out whether any process says so; every process must call it, and then what it returns."""
+        if self.size == 1:
+            return lambda: flag
+        said = torch.tensor(int(flag), device=device_of())
+        work = distributed.all_reduce(said, distributed.ReduceOp.MAX, async_op=True)
+
+        def answer() -> bool:
+            work.wait()
+            return bool(said)
+
+        return answer
 
     def told_json(self, value: Any = None) -> Any:
         """As `told`, of a JSON value."""
@@ -80,6 +95,7 @@ def joined(device: str) -> Iterator[Processes]:
     # One process may have hours of work left when another has finished.
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=30))
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size())
+        connection = None if device.startswith("cuda") else connect()
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), connection)
     finally:
         distributed.destroy_process_group()

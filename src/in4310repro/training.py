@@ -42,9 +42,29 @@ def fit(task: Task) -> list[HistoryRow]:
     """
     with interrupts() as interrupted:
         history = _Training(task, interrupted).run()
-        if interrupted():
+        if task.processes.ask(interrupted())():
             raise KeyboardInterrupt
         return history
+
+
+def follow(inputs: TrainingInputs) -> None:
+    """The part of a process beside the one that calls `fit` for the same setting; reads and writes no file.
+
+    Raises:
+        ValueError: the loss is no longer finite, or processes no longer have the same weights.
+        KeyboardInterrupt: a process was asked to stop, and all have finished the same step.
+    """
+    with interrupts() as interrupted:
+        epochs = Epochs(inputs, interrupted)
+        epochs.position = checkpoints.unpack(inputs.processes.told(), epochs.model, epochs.optimizer)
+
+        def stop() -> None:
+            if epochs.stop:
+                raise KeyboardInterrupt
+
+        epochs.run(stop, lambda _row: stop())
+        if inputs.processes.ask(interrupted())():
+            raise KeyboardInterrupt
 
 
 class _Training:
@@ -52,43 +72,43 @@ class _Training:
 
     def __init__(self, task: Task, interrupted: Callable[[], bool]) -> None:
         self._task = task
-        self._interrupted = interrupted
         self._config_json = configuration.to_json(task.config)
         self._checkpoints = task.files.folder / task.setting.name / names.CHECKPOINTS
         initial_sha256 = tensors_sha256(task.model.state_dict())
         self._start_sha256 = chain.start_sha256(
             task.config, task.setting, task.split_sha256, initial_sha256, task.numerics.numeric_class
         )
-        self._epochs = Epochs(task)
+        self._epochs = Epochs(task, interrupted)
         self._epochs.position, warnings = checkpoints.restore(
             self._checkpoints, self._epochs.model, self._epochs.optimizer, self._config_json
         )
         for warning in warnings:
             task.progress.message(warning)
+        if task.processes.size > 1:
+            task.processes.told(checkpoints.packed(self._epochs.model, self._epochs.optimizer, self._epochs.position))
         self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
 
     def run(self) -> list[HistoryRow]:
         """Every epoch that is left; returns the rows of all."""
         with self._log:
-            return self._run()
+            self._epochs.run(self._after_step, self._after_epoch)
+        return self._epochs.position.history
 
-    def _run(self) -> list[HistoryRow]:
-        task, position = self._task, self._epochs.position
-        while position.epoch < task.config.epochs:
-            row = self._epochs.validate(*self._epochs.train(self._after_step))
-            position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
-            self._log.sync()
-            self._write_epoch(row)
-            task.progress.message(_summary(task.setting, row))
-            if position.epoch < task.config.epochs:
-                self._save_checkpoint()
-        return position.history
+    def _after_epoch(self, row: HistoryRow) -> None:
+        task = self._task
+        self._log.sync()
+        self._write_epoch(row)
+        task.progress.message(_summary(task.setting, row))
+        if self._epochs.position.epoch < task.config.epochs:
+            self._save_checkpoint()
+        elif self._epochs.stop:
+            raise KeyboardInterrupt
 
     def _after_step(self) -> None:
         assert self._epochs.last  # noqa: S101 - for the type checker
         self._log.add(self._epochs.last)
         steps = self._task.config.checkpoint_steps
-        if (steps and self._epochs.position.batch % steps == 0) or self._interrupted():
+        if (steps and self._epochs.position.batch % steps == 0) or self._epochs.stop:
             self._save_checkpoint()
 
     def _write_epoch(self, row: HistoryRow) -> None:
@@ -111,7 +131,7 @@ class _Training:
         self._log.sync()
         position = self._epochs.position
         checkpoints.save(self._checkpoints, self._epochs.model, self._epochs.optimizer, position, self._config_json)
-        if self._interrupted():
+        if self._epochs.stop:
             raise KeyboardInterrupt
 
 

@@ -43,7 +43,7 @@ def step(name: str, images: int, connection: shares.Connection | None = None) ->
     model = network(name)
     if connection:
         with shares.Share(images, connection) as share:
-            own = slice(0, 1) if share.is_blank else slice(share.images.start, share.images.stop)
+            own = slice(share.images.start, share.images.stop)
             loss = cross_entropy(model(maps[own]), labels[own])
         loss.backward()  # type: ignore[no-untyped-call]
         share.finish()
@@ -137,7 +137,8 @@ def test_a_gap_in_the_tree_is_an_error() -> None:
 def test_other_images_than_those_of_the_share_and_computed_weights_are_refused() -> None:
     group: Any = None
     share = shares.Share(20, shares.Connection(1, 2, group, group))
-    assert (share.own, share.images, share.is_blank) == (range(1, 3), range(8, 20), False)
+    assert (share.own, share.images) == (range(1, 3), range(8, 20))
+    assert shares.Share(8, shares.Connection(0, 2, group, group)).images == range(1)
     with pytest.raises(ValueError, match=r"^8 images; process 1 has 12 of 20$"), share:
         cross_entropy(torch.zeros(8, 6), torch.zeros(8, dtype=torch.int64))
     assert shares.current() is shares.WHOLE

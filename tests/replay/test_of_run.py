@@ -269,10 +269,10 @@ def test_kept_epochs_that_the_disk_lacks_are_refused_before_anything_is_trained(
 def test_ctrl_c_ends_a_replay_after_its_step(kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     steps, step = list[int](), Epochs._step
 
-    def pressed(self: Epochs, batch: Batch) -> torch.Tensor:
+    def pressed(self: Epochs, batch: Batch, images: int) -> torch.Tensor:
         steps.append(self.position.batch)
         signal.raise_signal(signal.SIGINT)
-        return step(self, batch)
+        return step(self, batch, images)
 
     monkeypatch.setattr(Epochs, "_step", pressed)
     code, printed, error = call("verify", str(kept_run), "--replay", "0")

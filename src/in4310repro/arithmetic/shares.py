@@ -18,7 +18,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -34,7 +34,21 @@ Compute = Callable[[range, int, Tensor], None]
 
 
 class Whole:
-    """A batch that this process has alone."""
+    """A batch that this process has alone; functions that are called in its `with` block sum over it."""
+
+    def __init__(self) -> None:
+        self._before: Whole | None = None
+
+    def __enter__(self) -> Self:
+        self._before = _Current.batch
+        _Current.batch = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _Current.batch = self._before or WHOLE
+
+    def finish(self) -> None:
+        """Sees to it that all gradients are in `.grad`, after the backward pass."""
 
     def images_of_batch(self, images: int) -> int:
         """Images of the whole batch, of which this process has so many."""
@@ -67,6 +81,16 @@ def connect() -> Connection:
     return Connection(dist.get_rank(), dist.get_world_size(), *groups)
 
 
+def images_of(batch: int, connection: Connection | None) -> range:
+    """The images of a batch that a process computes, by their places; all where it is alone.
+
+    Where there are more processes than leaves, one without any computes an image that counts nowhere.
+    """
+    if connection is None:
+        return range(batch)
+    return tree.images_of(tree.share(batch, connection.rank, connection.size), batch) or range(1)
+
+
 @functools.cache
 def _nodes(images: int, size: int) -> list[list[range]]:
     """The nodes that each process computes of a batch."""
@@ -76,7 +100,7 @@ def _nodes(images: int, size: int) -> list[list[range]]:
 class Share(Whole):
     """One process's share of a batch; functions that are called in its `with` block sum over the whole batch.
 
-    Every process must call the same functions in the same order, one without a leaf with any one image (`is_blank`).
+    Every process must call the same functions in the same order, with the images that `images` has the places of.
 
     Args:
         batch: images of the whole batch.
@@ -84,26 +108,13 @@ class Share(Whole):
     """
 
     def __init__(self, batch: int, connection: Connection) -> None:
+        super().__init__()
         self.batch = batch
         self.connection = connection
         self.own = tree.share(batch, connection.rank, connection.size)
-        self.images = tree.images_of(self.own, batch)
+        self.images = images_of(batch, connection)
         self._nodes = _nodes(batch, connection.size)
         self._buckets = [_Bucket(self._nodes, connection)]
-        self._before: Whole = WHOLE
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether there are more processes than leaves and this one has none: what it computes counts nowhere."""
-        return not self.own
-
-    def __enter__(self) -> Share:
-        self._before = _Current.batch
-        _Current.batch = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _Current.batch = self._before
 
     def images_of_batch(self, images: int) -> int:
         """See Whole.
@@ -111,7 +122,7 @@ class Share(Whole):
         Raises:
             ValueError: they are not the images of this share.
         """
-        if images != (1 if self.is_blank else len(self.images)):
+        if images != len(self.images):
             raise ValueError(f"{images} images; process {self.connection.rank} has {len(self.images)} of {self.batch}")
         return self.batch
 
@@ -155,7 +166,7 @@ class Share(Whole):
             self._buckets[-2].add()
 
     def finish(self) -> None:
-        """Puts the gradients of the whole batch into `.grad`, after the backward pass."""
+        """See Whole; waits for gradients that are on their way."""
         if self._buckets[-1].used:
             self._send()
             self._buckets[-1].add()

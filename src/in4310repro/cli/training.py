@@ -71,6 +71,7 @@ def train(
     numerics = activate_for(configuration)
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
+    from in4310repro.processes import joined
     from in4310repro.runs import names
 
     folder = out or default_folder(preset, configuration.data)
@@ -78,9 +79,20 @@ def train(
         _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)
         return
     keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
-    run = experiment.train(
-        configuration, numerics, folder, progress(), resume=resume, keep_epochs=keep_epochs, log_steps=log_steps
-    )
+    with joined(numerics.device) as processes:
+        if not processes.leads:
+            experiment.follow(configuration, numerics, processes)
+            return
+        run = experiment.train(
+            configuration,
+            numerics,
+            folder,
+            progress(),
+            resume=resume,
+            keep_epochs=keep_epochs,
+            log_steps=log_steps,
+            processes=processes,
+        )
     _print_outcome(run)
     print_next(f"in4310repro report --out {run.folder}{naming(run.config.model)}")
 

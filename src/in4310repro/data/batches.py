@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,16 +33,20 @@ def normalize(
     return images.permute(0, 3, 1, 2)
 
 
-def evaluation_batches(images: ImageSet, size: int, flips: Sequence[bool] | None = None) -> Iterator[Batch]:
+def evaluation_batches(
+    images: ImageSet, size: int, flips: Sequence[bool] | None = None, part: range | None = None
+) -> Iterator[Batch]:
     """Batches for evaluation: every image once, in order, without augmentation.
 
     Args:
         images: the set.
         size: images per batch; the last batch may be smaller.
         flips: for each image, whether it is flipped left to right (the deviation random-flip-at-test).
+        part: the images that are wanted, by their places side by side; None: all.
     """
-    for start in range(0, len(images), size):
-        positions = range(start, min(start + size, len(images)))
+    part = range(len(images)) if part is None else part
+    for start in part[::size]:
+        positions = range(start, min(start + size, part.stop))
         pixels = images.take(positions)
         if flips is not None:
             flipped = np.array(flips[positions.start : positions.stop])[:, None, None, None]
@@ -69,7 +73,16 @@ def training_ranges(images: int, size: int) -> list[range]:
     return [range(start, end) for start, end in zip(starts, [*starts[1:], images], strict=True)]
 
 
-def training_batches(images: ImageSet, size: int, augmentation: str, seed: int, epoch: int) -> Iterator[Batch]:
+def training_batches(
+    images: ImageSet,
+    size: int,
+    augmentation: str,
+    seed: int,
+    epoch: int,
+    *,
+    first: int = 0,
+    part: Callable[[range], range] = lambda batch: batch,
+) -> Iterator[Batch]:
     """Batches for one epoch of training: every image once, in a random order, augmented.
 
     Each image has a generator of (seed, epoch, key of the image). How an image is augmented depends neither on the
@@ -81,10 +94,12 @@ def training_batches(images: ImageSet, size: int, augmentation: str, seed: int, 
         augmentation: `none`, `flip` or `flip-shift` (see `augment`).
         seed: of the run.
         epoch: from 0.
+        first: batch to begin with.
+        part: of the positions of a batch, those that are wanted.
     """
     generators = [generator_for(seed, "epoch", epoch, key) for key in images.keys]
     order = np.argsort([generator.random() for generator in generators], kind="stable")
-    for positions in training_ranges(len(images), size):
+    for positions in map(part, training_ranges(len(images), size)[first:]):
         indices = order[positions.start : positions.stop].tolist()
         pixels = zip(images.take(indices), indices, strict=True)
         augmented = [augment(image, generators[index], augmentation) for image, index in pixels]

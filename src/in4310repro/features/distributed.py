@@ -91,7 +91,7 @@ def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None
 
 def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
     """The bytes of every rank, in the order of the ranks; sent as tensors, so that nothing is unpickled."""
-    device = torch.device("cuda") if dist.get_backend(group) == "nccl" else torch.device("cpu")
+    device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size(group))]
     dist.all_gather(lengths, length, group=group)
@@ -101,3 +101,20 @@ def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes
     gathered: list[Tensor] = [torch.zeros_like(padded) for _ in lengths]
     dist.all_gather(gathered, padded, group=group)
     return [bytes(each[: int(n)].cpu().numpy().tobytes()) for each, n in zip(gathered, lengths, strict=True)]
+
+
+def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> bytes:
+    """The bytes that rank 0 gives, on every rank."""
+    device = device_of(group)
+    length = torch.tensor([len(data)], device=device)
+    dist.broadcast(length, 0, group=group)
+    sent = torch.zeros(int(length), dtype=torch.uint8, device=device)
+    if dist.get_rank(group) == 0:
+        sent.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    dist.broadcast(sent, 0, group=group)
+    return bytes(sent.cpu().numpy().tobytes())
+
+
+def device_of(group: dist.ProcessGroup | None = None) -> torch.device:
+    """Where a group sends from."""
+    return torch.device("cuda" if dist.get_backend(group) == "nccl" else "cpu")
