@@ -154,6 +154,7 @@ class Epochs:
             advance(min(position.batch * config.batch_size, len(images)), "")
             before = time.perf_counter()
             for number, batch in zip(map(len, ranges), loader, strict=True):
+                stop = self.task.processes.ask(self._interrupted)
                 loss = self._step(batch, number)
                 value = float(loss)
                 self._refuse_non_finite("training", value)
@@ -164,6 +165,7 @@ class Epochs:
                 speed = images_done / (time.perf_counter() - start)
                 self.last = self._taken(value, number, time.perf_counter() - before)
                 advance(number, f"loss {value:.3f}, {speed:.0f} images/s")
+                self.stop = stop()
                 after_step()
                 before = time.perf_counter()
         return position.loss / len(images), speed
@@ -207,14 +209,12 @@ class Epochs:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
             drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
             torch.manual_seed(int(drawn.integers(2**63)))
-        asked = task.processes.ask(self._interrupted())
         with self._share(images) as share:
             logits = self.model(batch.images.to(task.numerics.device))
             loss = task.numerics.cross_entropy(logits, batch.labels.to(task.numerics.device))
         loss.backward()  # type: ignore[no-untyped-call]
         share.finish()
         self.optimizer.step()
-        self.stop = asked()
         return loss.detach()
 
     def _taken(self, loss: float, images: int, seconds: float) -> Step:

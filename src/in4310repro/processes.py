@@ -39,11 +39,11 @@ class Processes:
         """What rank 0 gives; every process must call it."""
         return data if self.size == 1 else broadcast_bytes(data)
 
-    def ask(self, flag: bool) -> Callable[[], bool]:
-        """Begins to find out whether any process says so; every process must call it, and then what it returns."""
+    def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
+        """Begins to find out whether any process says yes; every process must call it, and then what it returns."""
         if self.size == 1:
-            return lambda: flag
-        said = torch.tensor(int(flag), device=device_of())
+            return question
+        said = torch.tensor(int(question()), device=device_of())
         work = distributed.all_reduce(said, distributed.ReduceOp.MAX, async_op=True)
 
         def answer() -> bool:

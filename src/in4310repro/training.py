@@ -42,7 +42,7 @@ def fit(task: Task) -> list[HistoryRow]:
     """
     with interrupts() as interrupted:
         history = _Training(task, interrupted).run()
-        if task.processes.ask(interrupted())():
+        if task.processes.ask(interrupted)():
             raise KeyboardInterrupt
         return history
 
@@ -63,7 +63,7 @@ def follow(inputs: TrainingInputs) -> None:
                 raise KeyboardInterrupt
 
         epochs.run(stop, lambda _row: stop())
-        if inputs.processes.ask(interrupted())():
+        if inputs.processes.ask(interrupted)():
             raise KeyboardInterrupt
 
 
