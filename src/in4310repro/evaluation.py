@@ -11,6 +11,7 @@ from in4310repro.deviations import Deviations
 from in4310repro.metrics import ClassMetrics, Details
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
+from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
@@ -35,6 +36,7 @@ def evaluate(
     progress: Progress = SILENT,
     *,
     deviations: Deviations | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Evaluation, Scores]:
     """Metrics of the selected network, and the scores that they come from.
 
@@ -44,6 +46,7 @@ def evaluate(
         data: a folder of class folders with some of the run's classes; None: the run's test set.
         progress: where to show how far it is.
         deviations: those of the measurement; None: the run's.
+        processes: those that call this together, each of which scores a share of the images.
 
     Raises:
         ValueError: a class of the folder is none of the run's, or images are missing.
@@ -51,7 +54,7 @@ def evaluate(
     refuse_too_large(run.config, numerics)
     images = _images_of_folder(run, data, progress) if data else run.test_images(None, progress)
     model = numerics.place(run.selected_network())
-    scores = predict(model, images, run.config, numerics, progress)
+    scores = predict(model, images, run.config, numerics, progress, processes=processes)
     protocol = run.config.protocol if deviations is None else deviations
     measured = Evaluation(
         setting=run.metrics["setting"],

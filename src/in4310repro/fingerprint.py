@@ -31,7 +31,7 @@ class Fingerprint(TypedDict):
     numerics: Annotated[str, Field(pattern="^(native|portable)$")]
     numeric_class: Text
     probe: dict[Text, Text]
-    threads: PositiveCount
+    threads: NotRequired[PositiveCount]  # not where features were measured in portable arithmetic
     device: Text
     device_name: Text
     git: GitState

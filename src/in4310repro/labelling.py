@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 
 from in4310repro.data.folders import Entry, image_files
 from in4310repro.data.images import load_images
 from in4310repro.files import file_sha256, json_bytes
 from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict, refuse_too_large
+from in4310repro.prediction import predict, refuse_too_large, rows_of_all, share_of
+from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import csv_of
@@ -49,7 +51,13 @@ class Labelled:
         return {"classes": self.classes, "images": images}
 
 
-def label(run: FinishedRun, numerics: Numerics, places: Sequence[Path], progress: Progress = SILENT) -> Labelled:
+def label(
+    run: FinishedRun,
+    numerics: Numerics,
+    places: Sequence[Path],
+    progress: Progress = SILENT,
+    processes: Processes = ALONE,
+) -> Labelled:
     """What the selected network of a run says of images.
 
     Args:
@@ -57,6 +65,7 @@ def label(run: FinishedRun, numerics: Numerics, places: Sequence[Path], progress
         numerics: the arithmetic of this process.
         places: image files, and folders whose images are taken at any depth.
         progress: where to show how far it is.
+        processes: those that call this together, each of which scores a share of the images.
 
     Raises:
         ValueError: a place is not there, a folder has no images, or a file is no image.
@@ -64,9 +73,10 @@ def label(run: FinishedRun, numerics: Numerics, places: Sequence[Path], progress
     refuse_too_large(run.config, numerics)
     files = list(dict.fromkeys(file for place in places for file in _files(place)))
     model = numerics.place(run.selected_network())
+    own = share_of(len(files), processes)
     scores = []
-    for start in range(0, len(files), AT_ONCE):
-        entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : start + AT_ONCE]]
+    for start in own[::AT_ONCE]:
+        entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : min(start + AT_ONCE, own.stop)]]
         name = f"images {start + 1} to {start + len(entries)} of {len(files)}"
         images = load_images(
             name,
@@ -77,8 +87,9 @@ def label(run: FinishedRun, numerics: Numerics, places: Sequence[Path], progress
             cache=False,
             progress=progress,
         )
-        scores.append(predict(model, images, run.config, numerics, progress).softmax)
-    return Labelled(run.classes, [file.as_posix() for file in files], np.concatenate(scores))
+        scores.append(torch.from_numpy(predict(model, images, run.config, numerics, progress).softmax))
+    softmax = rows_of_all(scores, processes).numpy()
+    return Labelled(run.classes, [file.as_posix() for file in files], softmax)
 
 
 def _files(place: Path) -> Iterator[Path]:

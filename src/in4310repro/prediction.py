@@ -85,7 +85,7 @@ def predict(
                 advance(len(batch.paths), "")
     finally:
         model.train(training)
-    softmax, raw, each = (_joined(column, processes).numpy() for column in columns)
+    softmax, raw, each = (rows_of_all(column, processes).numpy() for column in columns)
     return Scores(images.paths, images.labels, softmax, math.fsum(each.tolist()) / len(images), raw)
 
 
@@ -94,7 +94,7 @@ def share_of(images: int, processes: Processes) -> range:
     return range(processes.rank * images // processes.size, (processes.rank + 1) * images // processes.size)
 
 
-def _joined(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
+def rows_of_all(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
     """The rows of all processes, in the order of ranks."""
     own = {"rows": torch.cat(parts)} if parts else {}
     every = [safetensors.torch.load(each) for each in processes.gather(safetensors.torch.save(own))]

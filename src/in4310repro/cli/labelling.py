@@ -34,17 +34,20 @@ def predict(
         in4310repro predict runs/demo photos more/photo.jpg --out predictions.csv
     """
     load_torch()
-    from in4310repro.runs.finished import FinishedRun
+    from in4310repro.processes import joined
+    from in4310repro.runs.sent import opened
 
     if out and out.suffix not in (".csv", ".json"):
         raise ValueError(f"--out {out}; a name that ends with .csv or .json is valid")
-    finished = FinishedRun.open(run)
-    trust_network(model, finished.config.model)
-    active = activate_as_recorded(finished.fingerprint, numerics, device)
-    from in4310repro.files import write_file
-    from in4310repro.labelling import label
+    with joined("cpu") as processes, opened(run, processes) as finished:
+        trust_network(model, finished.config.model)
+        active = activate_as_recorded(finished.fingerprint, numerics, device)
+        from in4310repro.files import write_file
+        from in4310repro.labelling import label
 
-    labelled = label(finished, active, images, progress())
+        labelled = label(finished, active, images, progress(), processes)
+    if not processes.leads:
+        return
     if out:
         print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {len(labelled.paths)} images")
         conclude({"wrote": [str(out)], "images": len(labelled.paths)})

@@ -51,20 +51,24 @@ def report(
     """
     data = presets.configure(preset, config, overrides).data
     load_torch()
-    from in4310repro.runs.finished import FinishedRun
+    from in4310repro.processes import joined
+    from in4310repro.runs.sent import opened
 
-    run = FinishedRun.open(out or default_folder(preset, data, to_read=True))
-    overrides = (read_toml(config) if config else {}) | overrides
-    configuration = changed_for_report(run.config, overrides, run.folder)
-    numerics = activate_as_recorded(run.fingerprint, overrides.get("numerics"), overrides.get("device"))
-    from in4310repro import architectures
-    from in4310repro.feature_maps import of_run
-    from in4310repro.report import page
+    folder = out or default_folder(preset, data, to_read=True)
+    with joined("cpu") as processes, opened(folder, processes) as run:
+        overrides = (read_toml(config) if config else {}) | overrides
+        configuration = changed_for_report(run.config, overrides, run.folder)
+        numerics = activate_as_recorded(run.fingerprint, overrides.get("numerics"), overrides.get("device"))
+        from in4310repro import architectures
+        from in4310repro.feature_maps import of_run
+        from in4310repro.report import page
 
-    if "model" in overrides:
-        architectures.trust(overrides["model"])
+        if "model" in overrides:
+            architectures.trust(overrides["model"])
 
-    measured = of_run.measure(run, configuration, numerics, overrides.get("data"), progress())
+        measured = of_run.measure(run, configuration, numerics, overrides.get("data"), progress(), processes)
+    if not processes.leads:
+        return
     names = presets.default_names(run.config.preset, run.config.data)
     folder = next(reports / name for name in names if page.may_write(measured, reports / name))
     files = page.write(measured, folder, overrides.get("data"), photographs=photographs)

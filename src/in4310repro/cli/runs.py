@@ -150,15 +150,18 @@ def evaluate(
         in4310repro evaluate runs/mine --data photos/other --out each.csv
     """
     load_torch()
-    from in4310repro.runs.finished import FinishedRun
+    from in4310repro.processes import joined
+    from in4310repro.runs.sent import opened
 
-    finished = FinishedRun.open(run)
-    trust_network(model, finished.config.model)
-    active = activate_as_recorded(finished.fingerprint, numerics, device)
-    from in4310repro import evaluation
-    from in4310repro.files import json_bytes, write_file
+    with joined("cpu") as processes, opened(run, processes) as finished:
+        trust_network(model, finished.config.model)
+        active = activate_as_recorded(finished.fingerprint, numerics, device)
+        from in4310repro import evaluation
+        from in4310repro.files import json_bytes, write_file
 
-    measured, scores = evaluation.evaluate(finished, active, data, progress())
+        measured, scores = evaluation.evaluate(finished, active, data, progress(), processes=processes)
+    if not processes.leads:
+        return
     print_text(json_bytes(measured).decode().rstrip())
     if out:
         csv = out.suffix == ".csv"

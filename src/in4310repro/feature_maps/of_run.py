@@ -16,11 +16,12 @@ from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_images
-from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, kernel_description
+from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, first_image, gather, kernel_description
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import refuse_too_large
 from in4310repro.presets import publishable
+from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -46,7 +47,12 @@ def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Pro
 
 
 def measure(
-    run: FinishedRun, config: Config, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
+    run: FinishedRun,
+    config: Config,
+    numerics: Numerics,
+    data: str | None = None,
+    progress: Progress = SILENT,
+    processes: Processes = ALONE,
 ) -> FinishedRun:
     """Measures the feature maps of a run and writes features.json to its folder; the arguments are `statistics`'.
 
@@ -56,13 +62,18 @@ def measure(
     Raises:
         ValueError: as in `statistics`.
     """
-    features = statistics(run, config, numerics, data, progress)
+    features = statistics(run, config, numerics, data, progress, processes)
     run.files.write_json(names.FEATURES, features)
     return replace(run, features=features)
 
 
 def statistics(
-    run: FinishedRun, config: Config, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
+    run: FinishedRun,
+    config: Config,
+    numerics: Numerics,
+    data: str | None = None,
+    progress: Progress = SILENT,
+    processes: Processes = ALONE,
 ) -> FeatureMaps:
     """Non-positive shares and covariance spectra of the modules on three image sets.
 
@@ -74,6 +85,7 @@ def statistics(
         numerics: the arithmetic of this process.
         data: where the run's images are now, if they moved.
         progress: where to report progress.
+        processes: those that call this together, each of which measures a share of the images; no bit depends on them.
 
     Raises:
         ValueError: an unknown module, image sets that cannot be read, or other weights than training started from.
@@ -87,13 +99,16 @@ def statistics(
             raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
     current: Fingerprint = fingerprint(numerics)
     current["feature_kernel"] = kernel_description()
+    if numerics.portable:
+        # No bit depends on it, and the record has the same bytes for any number of processes.
+        del current["threads"]
     sets = image_sets(run, config, data, progress)
     return FeatureMaps(
         network=network_name(run),
         spectra_mode=spectra_mode(config),
         precision=config.precision,
         fingerprint=current,
-        sets=measure_sets(numerics.place(model), sets, config, progress),
+        sets=measure_sets(numerics.place(model), sets, config, progress, processes),
     )
 
 
@@ -110,24 +125,31 @@ def spectra_mode(config: Config) -> Literal["eval", "train"]:
 
 
 def measure_sets(
-    model: torch.nn.Module, sets: Sequence[ImageSet], config: Config, progress: Progress
+    model: torch.nn.Module,
+    sets: Sequence[ImageSet],
+    config: Config,
+    progress: Progress,
+    processes: Processes = ALONE,
 ) -> list[ImageSetFeatures]:
     """Statistics of each image set, with the deviations of the configuration."""
+
+    def measured(network: torch.nn.Module, images: ImageSet, batch_size: int) -> FeatureStatistics:
+        return _pass_through(network, images, config, batch_size, begin, progress, processes)
+
     records: list[ImageSetFeatures] = []
     accumulated: FeatureStatistics | None = None
-    first_image = 0
+    begin = 0
     for images in sets:
-        feature_statistics = _pass_through(model, images, config, config.evaluation_batch_size, first_image, progress)
+        feature_statistics = measured(model, images, config.evaluation_batch_size)
         sparsity = feature_statistics.result()
         if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol:
-            train_mode = with_batch_statistics(model)
-            feature_statistics = _pass_through(train_mode, images, config, PUBLISHED_BATCH_SIZE, first_image, progress)
+            feature_statistics = measured(with_batch_statistics(model), images, PUBLISHED_BATCH_SIZE)
         if accumulated:
             feature_statistics.merge(accumulated)
         if Deviation.ACCUMULATOR_NOT_RESET in config.protocol:
             accumulated = feature_statistics
             # The next set begins with a new block, so that no image has the index of another.
-            first_image += math.ceil(len(images) / BLOCK) * BLOCK
+            begin += math.ceil(len(images) / BLOCK) * BLOCK
         records.append(_set_record(images, sparsity, feature_statistics.result(), config))
     return records
 
@@ -147,20 +169,32 @@ def _set_record(
 
 
 def _pass_through(
-    model: torch.nn.Module, images: ImageSet, config: Config, batch_size: int, first_image: int, progress: Progress
+    model: torch.nn.Module,
+    images: ImageSet,
+    config: Config,
+    batch_size: int,
+    begin: int,
+    progress: Progress,
+    processes: Processes,
 ) -> FeatureStatistics:
-    """Statistics of one image set, in eval mode."""
+    """Statistics of one image set, whose first image has the index `begin`, in eval mode."""
     device = next(model.parameters()).device
+    # From block to block, which hold whole published batches.
+    start, end = (first_image(len(images), processes.rank, processes.size), len(images))
+    if processes.rank + 1 < processes.size:
+        end = first_image(len(images), processes.rank + 1, processes.size)
     with (
         torch.inference_mode(),
-        progress.task(f"feature maps of {images.name}", len(images)) as advance,
+        progress.task(f"feature maps of {images.name}", end - start) as advance,
         FeatureStatistics(
-            model, list(config.modules), "images", precision=config.precision, first_image=first_image
+            model, list(config.modules), "images", precision=config.precision, first_image=begin + start
         ) as statistics,
     ):
-        for batch in evaluation_batches(images, batch_size):
+        for batch in evaluation_batches(images, batch_size, part=range(start, end)):
             model(batch.images.to(device))
             advance(len(batch.paths), "")
+    if processes.size > 1:
+        gather(statistics)
     return statistics
 
 

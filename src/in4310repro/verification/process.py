@@ -55,7 +55,7 @@ def _start_differences(place: str, run: FinishedRun, sha256: str | None) -> Iter
 def _class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[str]:
     named = recorded["numeric_class"]
     if recorded["numerics"] == "native":
-        computed = native_class(recorded["probe"], recorded["threads"], recorded["device_name"])
+        computed = native_class(recorded["probe"], recorded.get("threads", 0), recorded["device_name"])
         if named != computed:
             yield f"{place}: numeric_class is {named}; its probe, threads and device make {computed}"
     elif numerics.portable and (named, recorded["probe"]) != (numerics.numeric_class, numerics.probe):

@@ -1,0 +1,47 @@
+"""A finished run for processes that have no run folder: the first one reads the files and sends them to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import safetensors.numpy
+
+from in4310repro.processes import Processes
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+
+
+@contextmanager
+def opened(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
+    """The run in every process: where it lies in the first, in a temporary folder in the others.
+
+    What the others write into their folder is nobody's.
+
+    Raises:
+        ValueError: as `FinishedRun.open`, in the first process.
+    """
+    if processes.leads:
+        run = FinishedRun.open(folder)
+        if processes.size > 1:
+            files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _needed(run)}
+            processes.told(safetensors.numpy.save(files))
+        yield run
+        return
+    with TemporaryDirectory() as place:
+        for name, content in safetensors.numpy.load(processes.told()).items():
+            file = Path(place, name)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content.tobytes())
+        yield FinishedRun.open(Path(place))
+
+
+def _needed(run: FinishedRun) -> Iterator[str]:
+    """What is read of a run, but the weights of settings that were not selected."""
+    yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
+    for setting in run.histories:
+        yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))
+    yield names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
