@@ -58,9 +58,9 @@ def step(name: str, images: int, connection: shares.Connection | None = None) ->
 
 
 def in_order_of_ranks(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """What an all-reduce along a ring might do: no tree, the first process's nodes, then the next one's."""
+    """What an all-reduce along a ring might do: no tree, the last process's nodes, then those of the one before."""
     del node
-    first, *others = sums.values()
+    first, *others = reversed(list(sums.values()))
     for value in others:
         first += value
     return first

@@ -1,0 +1,161 @@
+"""Trains networks by one to five processes and compares every file; writes the table in docs/shares.md.
+
+Two operands of a sum commute, so a wrong order shows from three leaves or three processes on; batches of 20 and 32
+images have three and four leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from in4310repro.config import Config
+from in4310repro.files import write_file
+from in4310repro.presets import PRESETS
+from in4310repro.runs import names
+from tests.processes import METHOD
+
+PAGE = Path("docs/shares.md")
+SIZES = (1, 2, 3, 4, 5)
+BATCHES = (8, 20, 32)
+NETWORKS = {
+    "ResNet-18": "resnet18",
+    "MobileNetV2 (depth-wise convolutions)": f"{__name__}:depth_wise",
+    "three layers without batch norm": f"{__name__}:without_batch_norm",
+}
+# The files that are equal for any number of processes, but for those of a report.
+COMPARED = (names.SCORES, names.METRICS, names.SPLIT)
+HEAD = """# Any number of processes
+
+One setting of AdamW, two epochs of 40 drawn scenes of 32 px, trained by 1 to 5 processes. The first 12 digits are of
+the sha256 over `tensors.json` (every tensor of network and optimizer after every epoch), the best weights, `scores.npz`
+and `metrics.json`. `python -m tests.sessions.shares` writes this page; the control adds what processes send from the
+last to the first and not in the tree.
+
+"""
+
+
+def depth_wise(num_classes: int) -> nn.Module:
+    """MobileNetV2 without dropout, which has no portable arithmetic."""
+    model: nn.Module = torchvision.models.MobileNetV2(num_classes, dropout=0)
+    return model
+
+
+def without_batch_norm(num_classes: int) -> nn.Module:
+    """Two convolutions with bias and a linear layer."""
+    first, second = nn.Conv2d(3, 20, 3, 2, 1), nn.Conv2d(20, 33, 3, 2, 1)
+    return nn.Sequential(
+        first, nn.ReLU(), second, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(33, num_classes)
+    )
+
+
+def config_of(model: str, batch_size: int) -> Config:
+    """One setting of the tiny preset on 40 scenes an epoch."""
+    tiny = PRESETS["tiny"]
+    split, numerics = "40/10/10", "portable"
+    return replace(
+        tiny, model=model, batch_size=batch_size, settings=tiny.settings[:1], scenes=10, split=split, numerics=numerics
+    )
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, from_the_last: bool) -> None:
+    """What torchrun starts, without the command line."""
+    os.environ |= {"RANK": f"{rank}", "WORLD_SIZE": f"{size}", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+    from in4310repro import architectures, experiment
+    from in4310repro.arithmetic import tree
+    from in4310repro.numerics import activate
+    from in4310repro.processes import joined
+
+    torch.set_num_threads(1)
+    numerics = activate("portable", "cpu")
+    architectures.trust(config.model)
+    if from_the_last:
+        tree.add = _from_the_last  # type: ignore[assignment]
+    with joined("cpu") as processes:
+        if processes.leads:
+            experiment.train(config, numerics, folder, processes=processes)
+        else:
+            experiment.follow(config, numerics, processes)
+
+
+def _from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:
+    first, *others = reversed(list(sums.values()))
+    for value in others:
+        first += value
+    return first
+
+
+def train_together(size: int, config: Config, folder: Path, *, from_the_last: bool = False) -> None:
+    """Trains a run by so many processes."""
+    context: Any = multiprocessing.get_context(METHOD)
+    port = free_port()
+    started = [
+        context.Process(target=rank_main, args=(rank, size, port, config, folder, from_the_last))
+        for rank in range(size)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"a process of {size} ended with {process.exitcode}")
+
+
+def digest(folder: Path, config: Config) -> str:
+    """One sha256 of all files of a run that are equal for any number of processes."""
+    of_settings = [
+        names.of_setting(setting.name, name)
+        for setting in config.settings
+        for name in (names.TENSORS, names.BEST_WEIGHTS)
+    ]
+    contents = [(folder / name).read_bytes() for name in (*COMPARED, *of_settings)]
+    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+
+
+def rows(folder: Path) -> Iterator[str]:
+    """The lines of the table."""
+    yield f"| network | batch | {' | '.join(f'{size}' for size in SIZES)} | control, 3 |"
+    yield f"|{' --- |' * (len(SIZES) + 3)}"
+    for title, model in NETWORKS.items():
+        for batch_size in BATCHES:
+            config = config_of(model, batch_size)
+            hashes = []
+            for size, wrong in [*((size, False) for size in SIZES), (3, True)]:
+                run = folder / f"{len(list(folder.iterdir()))}"
+                train_together(size, config, run, from_the_last=wrong)
+                hashes.append(digest(run, config)[:12])
+            print(title, batch_size, *hashes, flush=True)  # noqa: T201
+            yield f"| {title} | {batch_size} | {' | '.join(f'`{each}`' for each in hashes)} |"
+
+
+def main() -> int:
+    """Writes the page; exit code 1 if any number of processes has other bits, or a control has the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = list(rows(Path(folder)))
+    write_file(PAGE, (HEAD + "\n".join(lines) + "\n").encode())
+    hashes = [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[2:]]
+    # One leaf has no order.
+    return int(any(len(set(row[:-1])) > 1 for row in hashes) or all(row[-1] in row[:-1] for row in hashes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
