@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from in4310repro import optimizers
+from in4310repro import optimizers, replicas
 from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.checkpoints import Position
@@ -19,7 +20,7 @@ from in4310repro.config import MODELS, Config, OptimizerSetting
 from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict
+from in4310repro.prediction import predict, share_of
 from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
@@ -78,6 +79,11 @@ class Epochs:
     def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = _never) -> None:
         self.task = task
         self.model = task.numerics.place(task.model)
+        self._network = self.model  # that is called in training
+        if task.processes.size > 1 and not task.numerics.portable:
+            if task.numerics.device != "cpu":
+                self.model = replicas.shared_statistics(self.model)
+            self._network = DistributedDataParallel(self.model)
         self.optimizer = optimizers.build(task.setting, self.model.parameters(), portable=task.numerics.portable)
         self.position = Position()
         self.last: Step | None = None
@@ -190,13 +196,12 @@ class Epochs:
 
     def _own(self, batch: range) -> range:
         """The positions of a batch that this process computes."""
-        own = shares.images_of(len(batch), self.task.processes.connection)
+        processes = self.task.processes
+        if self.task.numerics.portable:
+            own = shares.images_of(len(batch), processes.connection)
+        else:
+            own = share_of(len(batch), processes)
         return batch[own.start : own.stop]
-
-    def _share(self, images: int) -> shares.Whole:
-        """Of a batch of so many images, what this process has."""
-        connection = self.task.processes.connection
-        return shares.Share(images, connection) if connection else shares.Whole()
 
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
         """One step of the optimizer; returns the mean loss of the batch, of which this process has a share."""
@@ -209,12 +214,20 @@ class Epochs:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
             drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
             torch.manual_seed(int(drawn.integers(2**63)))
-        with self._share(images) as share:
-            logits = self.model(batch.images.to(task.numerics.device))
-            loss = task.numerics.cross_entropy(logits, batch.labels.to(task.numerics.device))
+        loss = self._loss_with_gradients(batch, images)
+        self.optimizer.step()
+        return loss
+
+    def _loss_with_gradients(self, batch: Batch, images: int) -> torch.Tensor:
+        numerics, processes = self.task.numerics, self.task.processes
+        maps, labels = batch.images.to(numerics.device), batch.labels.to(numerics.device)
+        if not numerics.portable and processes.size > 1:
+            loss = numerics.cross_entropy(self._network(maps), labels)
+            return replicas.backward(loss, len(labels) / images, processes)
+        with shares.Share(images, processes.connection) if processes.connection else shares.Whole() as share:
+            loss = numerics.cross_entropy(self._network(maps), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         share.finish()
-        self.optimizer.step()
         return loss.detach()
 
     def _taken(self, loss: float, images: int, seconds: float) -> Step:

@@ -12,10 +12,11 @@ import safetensors.torch
 import torch
 
 from in4310repro import config as configuration
-from in4310repro import extension, training
+from in4310repro import extension, replicas, training
 from in4310repro.capacity import in_gib, refuse_beyond_disk
 from in4310repro.checkpoints import kept_bytes
 from in4310repro.config import Config, check_choice
+from in4310repro.data.batches import training_ranges
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.deviations import Deviation
@@ -70,6 +71,7 @@ def train(
         ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs; too
             little disk for the epochs that are kept.
     """
+    numerics = replicas.numerics_of(numerics, processes)
     formats = _log_formats(folder, log_steps, resume=resume)
     prepared = _prepared(config, numerics, progress, processes)
     config, split, sets = prepared.config, prepared.split, prepared.sets
@@ -115,6 +117,7 @@ def follow(config: Config, numerics: Numerics, processes: Processes) -> None:
     Raises:
         ValueError: as `train`.
     """
+    numerics = replicas.numerics_of(numerics, processes)
     prepared = _prepared(config, numerics, SILENT, processes)
     config, sets = prepared.config, prepared.sets
     settings = {setting.name: setting for setting in config.settings}
@@ -141,12 +144,18 @@ def _prepared(config: Config, numerics: Numerics, progress: Progress, processes:
     Raises:
         ValueError: it cannot start, or a process has other images, weights or arithmetic than the first.
     """
-    if processes.size > 1 and not numerics.portable:
+    if processes.size > 1 and not numerics.portable and numerics.device == "cpu":
         raise ValueError(
             f"{processes.size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
             "process, with all cores, trains in either"
         )
     prepared = prepare(config, numerics, progress)
+    fewest = min(map(len, training_ranges(len(prepared.sets["training"]), prepared.config.batch_size)))
+    if not numerics.portable and fewest < processes.size:
+        raise ValueError(
+            f"a batch of {fewest} images is less than the {processes.size} processes, each of which needs one in "
+            "native arithmetic; use fewer processes or another batch_size"
+        )
     mine = {
         "configuration": configuration.to_json(prepared.config),
         "images": chain.split_sha256(prepared.split),

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,20 +77,26 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, from_the_last: bool) -> None:
+def describe_rank(rank: int, size: int, port: int) -> None:
+    """Puts into the environment what torchrun does."""
+    os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{size}"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+
+
+def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, device: str, from_the_last: bool) -> None:
     """What torchrun starts, without the command line."""
-    os.environ |= {"RANK": f"{rank}", "WORLD_SIZE": f"{size}", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+    describe_rank(rank, size, port)
     from in4310repro import architectures, experiment
     from in4310repro.arithmetic import tree
     from in4310repro.numerics import activate
     from in4310repro.processes import joined
 
     torch.set_num_threads(1)
-    numerics = activate("portable", "cpu")
+    numerics = activate(config.numerics, device)
     architectures.trust(config.model)
     if from_the_last:
         tree.add = _from_the_last  # type: ignore[assignment]
-    with joined("cpu") as processes:
+    with joined(device) as processes:
         if processes.leads:
             experiment.train(config, numerics, folder, processes=processes)
         else:
@@ -104,14 +110,18 @@ def _from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Te
     return first
 
 
-def train_together(size: int, config: Config, folder: Path, *, from_the_last: bool = False) -> None:
+def train_together(
+    size: int, config: Config, folder: Path, *, device: str = "cpu", from_the_last: bool = False
+) -> None:
     """Trains a run by so many processes."""
+    run_together(rank_main, size, (config, folder, device, from_the_last))
+
+
+def run_together(main: Callable[..., None], size: int, arguments: tuple[Any, ...]) -> None:
+    """Calls main(rank, size, port, *arguments) in so many processes; raises where one fails."""
     context: Any = multiprocessing.get_context(METHOD)
     port = free_port()
-    started = [
-        context.Process(target=rank_main, args=(rank, size, port, config, folder, from_the_last))
-        for rank in range(size)
-    ]
+    started = [context.Process(target=main, args=(rank, size, port, *arguments)) for rank in range(size)]
     for process in started:
         process.start()
     for process in started:

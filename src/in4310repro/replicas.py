@@ -1,0 +1,44 @@
+"""Native arithmetic by several processes: torch's DistributedDataParallel, whose sums have no fixed order.
+
+Results differ in the last digits from those of one process; so they have a numeric class of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import distributed
+
+from in4310repro.numerics import Numerics, native_class
+from in4310repro.processes import Processes
+
+
+def numerics_of(numerics: Numerics, processes: Processes) -> Numerics:
+    """The arithmetic of several processes; its device is named after their number where bits depend on it."""
+    if numerics.portable or processes.size == 1:
+        return numerics
+    name = f"{processes.size} x {numerics.device_name}"
+    return replace(numerics, device_name=name, numeric_class=native_class(numerics.probe, numerics.threads, name))
+
+
+def shared_statistics(model: torch.nn.Module) -> torch.nn.Module:
+    """The network with batch norm over the batches of all processes and the same state dict; on a card alone."""
+    converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
+
+
+def backward(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
+    """Gradients of the mean loss of a batch, which is returned.
+
+    Args:
+        loss: the mean over the images of this process.
+        share: of the batch, that they are.
+        processes: those that have the rest.
+    """
+    # DistributedDataParallel divides by the number of processes.
+    weighted = loss * share
+    (weighted * processes.size).backward()  # type: ignore[no-untyped-call]
+    whole = weighted.detach().clone()
+    distributed.all_reduce(whole)
+    return whole
