@@ -1,0 +1,68 @@
+"""Commands under torchrun: the files of one process, by however many."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from in4310repro.data.embedded import write_scenes
+from in4310repro.runs import names
+from tests.sessions.shares import free_port
+
+TRAIN = ("train", "--preset", "tiny", "--numerics", "portable")
+WRITTEN = (
+    names.SCORES,
+    names.METRICS,
+    names.FEATURES,
+    "adamw/tensors.json",
+    "rmsprop/tensors.json",
+    "sgd/tensors.json",
+)
+
+
+def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
+    """A command by so many processes on each of so many machines, which are all this one; in the folder."""
+    launcher: tuple[str, ...] = ()
+    if processes * nodes > 1:
+        rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}")
+        launcher = (
+            "-m",
+            "torch.distributed.run",
+            "--nnodes",
+            f"{nodes}",
+            "--nproc-per-node",
+            f"{processes}",
+            *rendezvous,
+        )
+    command = [sys.executable, *launcher, "-m", "in4310repro", *words]
+    started = [
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ))
+        for _ in range(nodes)
+    ]
+    outputs = [each.communicate()[0].decode(errors="replace") for each in started]
+    assert [each.returncode for each in started] == [0] * nodes, "\n".join(outputs)
+
+
+def whole_chain(folder: Path, processes: int, nodes: int) -> dict[str, bytes]:
+    """What train, report, evaluate and predict write."""
+    write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
+    for words in (
+        (*TRAIN, "--out", "run"),
+        ("report", "--out", "run"),
+        ("evaluate", "run", "--out", "evaluated.csv"),
+        ("predict", "run", "photos", "--out", "predicted.csv"),
+    ):
+        run(folder, *words, processes=processes, nodes=nodes)
+    files = [*(folder / "run" / name for name in WRITTEN), folder / "evaluated.csv", folder / "predicted.csv"]
+    return {f"{file.relative_to(folder)}": file.read_bytes() for file in files}
+
+
+@pytest.mark.slow
+@pytest.mark.long(90)
+def test_two_machines_of_two_processes_write_the_bytes_of_one_process(tmp_path: Path) -> None:
+    one, four = whole_chain(tmp_path / "one", 1, 1), whole_chain(tmp_path / "four", 2, 2)
+    assert [name for name in one if four[name] != one[name]] == []
