@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +14,13 @@ from typing import Any
 import torch
 from torch import distributed
 
+from in4310repro import launch
 from in4310repro.arithmetic.shares import Connection, connect
 from in4310repro.features.distributed import all_gather_bytes, broadcast_bytes, device_of
+from in4310repro.heartbeat import Heartbeat, tell_torchrun
+
+# What gloo, nccl and torch say where the other end of a connection is gone.
+OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket")
 
 
 @dataclass(frozen=True)
@@ -58,44 +63,78 @@ class Processes:
 
 
 ALONE = Processes()
+# Of this process, once it has said that it is there.
+_heartbeats: list[Heartbeat] = []
 
 
-def _set_by_torchrun(name: str, valid: range) -> int:
-    """A number that torchrun puts into the environment.
-
-    Raises:
-        ValueError: there is none, or another one than is valid.
-    """
-    value = os.environ.get(name, "")
-    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) not in valid:
-        raise ValueError(
-            f"{name} is {value!r}; torchrun sets it to a number from {valid[0]} to {valid[-1]}, and without WORLD_SIZE "
-            "there is one process"
-        )
-    return int(value)
+def _heartbeat() -> Heartbeat | None:
+    """Of this process; None without the store of torchrun."""
+    if not _heartbeats and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and launch.size() > 1:
+        _heartbeats.append(Heartbeat())
+    return _heartbeats[0] if _heartbeats else None
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """This process connected with the others that torchrun started; `ALONE` without torchrun.
 
+    Where one of them is lost or fails, all of them end (see `heartbeat`).
+
     Raises:
         ValueError: the environment is none that torchrun makes.
     """
-    size = _set_by_torchrun("WORLD_SIZE", range(1, 10**6)) if "WORLD_SIZE" in os.environ else 1
+    size = launch.size()
     if size == 1:
         yield ALONE
         return
-    _set_by_torchrun("RANK", range(size))
-    _set_by_torchrun("MASTER_PORT", range(1, 2**16))
+    launch.number("RANK", range(size))
+    launch.number("MASTER_PORT", range(1, 2**16))
     if "MASTER_ADDR" not in os.environ:
         raise ValueError(f"WORLD_SIZE is {size} without MASTER_ADDR; torchrun sets both, one process needs neither")
     if device.startswith("cuda"):
-        torch.cuda.set_device(_set_by_torchrun("LOCAL_RANK", range(torch.cuda.device_count())))
+        torch.cuda.set_device(launch.number("LOCAL_RANK", range(torch.cuda.device_count())))
+    heartbeat = _heartbeat()
     # One process may have hours of work left when another has finished.
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=30))
     try:
         connection = None if device.startswith("cuda") else connect()
         yield Processes(distributed.get_rank(), distributed.get_world_size(), connection)
+        if heartbeat:
+            heartbeat.finish()
     finally:
         distributed.destroy_process_group()
+
+
+def broke_off(error: BaseException) -> bool:
+    """Whether an error is of a connection, and of this process only since another one is lost or has failed."""
+    if not isinstance(error, RuntimeError) or not any(word in str(error) for word in OF_A_CONNECTION):
+        return False
+    with contextlib.suppress(ValueError, RuntimeError):
+        heartbeat = _heartbeat()
+        return heartbeat is not None and heartbeat.explains_trouble()
+    return False
+
+
+def conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
+    """How a command ends that torchrun started: its exit code, and what this process says of it.
+
+    Args:
+        code: with which this process would end by itself.
+        message: what it would say.
+        error: which ended it.
+    """
+    heartbeat = None
+    with contextlib.suppress(ValueError, RuntimeError):
+        heartbeat = _heartbeat() if code else None
+    if heartbeat and not heartbeat.finished:
+        ending = heartbeat.conclude(code, message)
+        code, message = ending.code, heartbeat.last_words()
+        if heartbeat.own is None:
+            error = RuntimeError(ending.line(""))
+    elif launch.follows():
+        message = ""
+    else:
+        launch.record(code, message, 0)
+    if code and error:
+        tell_torchrun(error)
+    return code, message

@@ -193,12 +193,15 @@ def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
     """Lets a step finish before a signal such as Ctrl-C (see `signals`) counts; a second one counts at once."""
-    asked: list[int] = []
+    asked: list[float] = []
 
     def note(number: int, _frame: Any) -> None:
-        asked.append(number)
+        if asked and signals.repeats(asked[0]):
+            return
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(time.monotonic())
         signals.handled.append(number)
-        signal.signal(number, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -10,13 +10,17 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+from in4310repro import launch
+
 INTERRUPTED = 130
 PATIENCE = 20.0  # seconds
+ONE_SIGNAL = 3.0  # seconds in which torchrun may send on what a terminal has sent to all its processes
 
 # Of the signals that Python has told us of.
 handled: list[int] = []
@@ -47,9 +51,16 @@ def stopping_signals() -> list[signal.Signals]:
 
 def leave(*_of_signal: object) -> NoReturn:
     """Ends the process at once: one line, and no code of anyone in between."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"in4310repro: {interrupted()}\n".encode())
+    if not launch.follows():
+        with contextlib.suppress(OSError):
+            os.write(2, f"in4310repro: {interrupted()}\n".encode())
+        launch.record(INTERRUPTED, interrupted(), 0)
     os._exit(INTERRUPTED)
+
+
+def repeats(before: float) -> bool:
+    """Whether a signal now is the one that came at this time of the monotonic clock, sent on by torchrun."""
+    return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 
 def take_over_process() -> None:
@@ -64,7 +75,7 @@ def take_over_process() -> None:
     with contextlib.suppress(OSError, RuntimeError):
         _watch_for_calls_that_never_return()
     # Registered first, so that it is called last: what remains then is not Python's to interrupt.
-    atexit.register(_ignore)
+    atexit.register(ignore)
     sys.excepthook = _leaving_on_interrupt(sys.excepthook, lambda arguments: arguments[0])
     sys.unraisablehook = _leaving_on_interrupt(sys.unraisablehook, lambda arguments: arguments[0].exc_type)
     for stream in (sys.stdout, sys.stderr):
@@ -87,17 +98,31 @@ def _watch_for_calls_that_never_return() -> None:
         # Always so: naming the writer is what keeps it open.
         while writer.fileno() >= 0:
             received += len(reader.recv(1))
-            reader.settimeout(PATIENCE)
-            with contextlib.suppress(TimeoutError):
-                received += len(reader.recv(1))
-            reader.settimeout(None)
+            received += _another(reader)
             if len(handled) < received:
                 leave()
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _ignore() -> None:
+def _another(reader: socket.socket) -> int:
+    """Whether a signal comes before `PATIENCE` ends, as 1 or 0."""
+    came = time.monotonic()
+    try:
+        while (left := came + PATIENCE - time.monotonic()) > 0:
+            reader.settimeout(left)
+            reader.recv(1)
+            if not repeats(came):
+                return 1
+    except TimeoutError:
+        pass
+    finally:
+        reader.settimeout(None)
+    return 0
+
+
+def ignore() -> None:
+    """From now on no signal asks this process to stop."""
     for number in stopping_signals():
         signal.signal(number, signal.SIG_IGN)
 
@@ -120,12 +145,14 @@ def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
     Yields:
         Whether a signal has come.
     """
-    received: list[int] = []
+    received: list[float] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if received and repeats(received[0]):
+            return
         if received or _imports(frame):
             leave()
-        received.append(number)
+        received.append(time.monotonic())
         handled.append(number)
         raise KeyboardInterrupt
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro import signals
+from in4310repro import launch, signals
 from in4310repro.cli import audit, bench, data, demo, features, labelling, machine, networks, reports, runs, training
 from in4310repro.cli.console import (
     INTERNAL,
@@ -123,12 +123,12 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     Args:
         interrupted: whether a signal has come, whatever a library made of its KeyboardInterrupt.
     """
-    signals.kept = signals.nothing
+    signals.kept, launch.record = signals.nothing, launch.unrecorded
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
         # The shell asks for what may come next; typer answers and exits.
         _know_shells()
         app(prog_name=PROGRAM)
-    message = ""
+    message, ended_by = "", None
     try:
         # Without standalone mode a command's exit code comes back as the value.
         code = app(prog_name=PROGRAM, standalone_mode=False) or 0
@@ -136,17 +136,41 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BaseException as error:
-        code, message = (INTERRUPTED, "") if interrupted() else _ending(error)
+        ended_by = error
+        code, message = (INTERRUPTED, "") if interrupted() or _broke_off(error) else _ending(error)
         _discard_output()
-    if code == CLOSED:
-        sys.exit(INTERRUPTED)
     if code == INTERRUPTED:
         message = signals.interrupted()
+    if code == CLOSED:
+        code = INTERRUPTED
+    if launch.by_torchrun():
+        code, message = _conclude(code, message, ended_by)
     if message:
         # There is no one left to tell where standard error is closed or full.
         with contextlib.suppress(OSError, ValueError):
             print_error(message)
+    if code and launch.by_torchrun():
+        # It stops the others as soon as one has ended, whatever they are about to say.
+        os._exit(code)
     sys.exit(code)
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether another process has ended this one."""
+    if not launch.by_torchrun():
+        return False
+    # It could stop this one while the processes agree.
+    signals.ignore()
+    from in4310repro import processes
+
+    return processes.broke_off(error)
+
+
+def _conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
+    signals.ignore()
+    from in4310repro import processes
+
+    return processes.conclude(code, message, error)
 
 
 def _ending(error: BaseException) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from in4310repro import signals
+from in4310repro import launch, signals
 from in4310repro.progress import SILENT, Progress, loading, write_line
 from in4310repro.text import visible
 
@@ -48,7 +48,7 @@ def print_line(line: str) -> None:
 
 def print_text(text: str) -> None:
     """Lines on standard output, each as `print_line` prints one."""
-    if not (OUTPUT.get().quiet or OUTPUT.get().json):
+    if not (OUTPUT.get().quiet or OUTPUT.get().json or launch.follows()):
         _write(sys.stdout, "\n".join(map(visible, text.split("\n"))))
 
 
@@ -74,7 +74,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 def print_document(document: Any) -> None:
     """The result of a command as JSON, where `--json` asks for it."""
-    if OUTPUT.get().json:
+    if OUTPUT.get().json and not launch.follows():
         from in4310repro.files import json_bytes
 
         _write(sys.stdout, json_bytes(document).decode().rstrip("\n"))
@@ -126,7 +126,7 @@ def _written(file: Path) -> tuple[int, int]:
 
 def progress() -> Progress:
     """Progress on standard error."""
-    if OUTPUT.get().quiet or not OUTPUT.get().progress:
+    if OUTPUT.get().quiet or not OUTPUT.get().progress or launch.follows():
         return SILENT
     from rich.console import Console
 

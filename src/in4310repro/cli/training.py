@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from in4310repro import presets
+from in4310repro import launch, presets
 from in4310repro.cli.console import activate_for, conclude, keep, naming, print_line, print_next, print_text, progress
 from in4310repro.cli.options import RUN, TRAINING, ConfigFile, Out, Preset, choices, default_folder, option
 from in4310repro.cli.signatures import with_overrides
@@ -72,12 +73,13 @@ def train(
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
     from in4310repro.processes import joined
-    from in4310repro.runs import names
+    from in4310repro.runs import names, status
 
     folder = out or default_folder(preset, configuration.data)
     if dry_run:
         _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)
         return
+    launch.record = functools.partial(status.write, folder)
     keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
     with joined(numerics.device) as processes:
         if not processes.leads:

@@ -97,7 +97,7 @@ def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes
     dist.all_gather(lengths, length, group=group)
     longest = max(int(each) for each in lengths)
     padded = torch.zeros(longest, dtype=torch.uint8, device=device)
-    padded[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    padded[: len(data)] = _values(data)
     gathered: list[Tensor] = [torch.zeros_like(padded) for _ in lengths]
     dist.all_gather(gathered, padded, group=group)
     return [bytes(each[: int(n)].cpu().numpy().tobytes()) for each, n in zip(gathered, lengths, strict=True)]
@@ -110,9 +110,14 @@ def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> byte
     dist.broadcast(length, 0, group=group)
     sent = torch.zeros(int(length), dtype=torch.uint8, device=device)
     if dist.get_rank(group) == 0:
-        sent.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        sent.copy_(_values(data))
     dist.broadcast(sent, 0, group=group)
     return bytes(sent.cpu().numpy().tobytes())
+
+
+def _values(data: bytes) -> Tensor:
+    # torch makes no tensor of an empty buffer.
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.zeros(0, dtype=torch.uint8)
 
 
 def device_of(group: dist.ProcessGroup | None = None) -> torch.device:

@@ -59,5 +59,11 @@ def spectrum(covariance: Float64[Tensor, "channel channel"]) -> Spectrum:
     """
     if not torch.isfinite(covariance).all():
         raise ValueError(f"{int((~torch.isfinite(covariance)).sum())} entries of the covariance are not finite")
-    ascending = torch.linalg.eigvalsh(covariance)
+    # LAPACK's last bits depend on the number of its threads, from 128 channels on, and a second one saves no time.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ascending = torch.linalg.eigvalsh(covariance)
+    finally:
+        torch.set_num_threads(threads)
     return Spectrum(ascending.flip(0).clamp(min=0), clamped=max(0.0, -float(ascending[0])))

@@ -17,7 +17,7 @@ from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.progress import Progress
-from in4310repro.runs import chain, names
+from in4310repro.runs import chain, names, status
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import EpochHashes, FeatureMaps, HistoryRow, RunMetrics
@@ -150,7 +150,7 @@ def finished_files(folder: Path) -> RunFolder:
     """
     files = RunFolder.open(folder)
     if not (folder / names.METRICS).exists():
-        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
+        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.told(files)}")
     return files
 
 

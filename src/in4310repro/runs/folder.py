@@ -20,7 +20,7 @@ from in4310repro.files import file_sha256, json_bytes, read_json, write_file
 from in4310repro.locks import lock
 from in4310repro.paths import inside, refuse_link_out, regular_file
 from in4310repro.runs.arrays import array_bytes, read_arrays
-from in4310repro.runs.names import CONFIG, FEATURES, MANIFEST
+from in4310repro.runs.names import CONFIG, FEATURES, MANIFEST, STATUS
 from in4310repro.runs.records import Manifest
 from in4310repro.schema import check
 from in4310repro.tensors import read_tensors, tensor_bytes
@@ -59,6 +59,8 @@ class RunFolder:
                 refuse_link_out(Path(place) / name, folder)
         for unfinished in folder.rglob(".*.part"):
             unfinished.unlink()
+        # Of the command before.
+        (folder / STATUS).unlink(missing_ok=True)
         return cls.open(folder)
 
     @classmethod

@@ -9,6 +9,7 @@ SCORES = "scores.npz"
 METRICS = "metrics.json"
 FEATURES = "features.json"
 MANIFEST = "manifest.json"
+STATUS = "status.json"  # of a command that torchrun started: how it ended; no result, so not in the manifest
 # Below the folder of a setting.
 HISTORY = "history.json"
 TENSORS = "tensors.json"

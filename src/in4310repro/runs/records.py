@@ -16,6 +16,14 @@ Supports = dict[Text, dict[Text, Count]]  # part -> class -> images
 TensorHashes = dict[Text, ShortHash]  # tensor -> the first 12 hex digits of its sha256
 
 
+class Status(TypedDict):
+    """`status.json`: how the last command that torchrun started in the folder ended."""
+
+    code: Annotated[int, Field(ge=0, le=255)]  # the exit code, which torchrun replaces
+    message: Text  # what was said, empty where all went well
+    rank: Count  # of the process whose error it was, or which was lost
+
+
 class EpochHashes(TypedDict):
     """One entry of `tensors.json`: what an epoch left, and the entry before it (see `runs.chain`)."""
 

@@ -116,8 +116,8 @@ def foreign_files(folder: Path) -> str:
 
 
 def _is_of_training(name: str) -> bool:
-    """Whether a file is one that a training keeps beside its results: a checkpoint, a kept epoch, or a log."""
-    return f"/{names.CHECKPOINTS}/" in name or names.is_kept_epoch(name) or names.is_log(name)
+    """Whether a file is one that a training keeps beside its results: a checkpoint, kept epoch, log, or its status."""
+    return name == names.STATUS or f"/{names.CHECKPOINTS}/" in name or names.is_kept_epoch(name) or names.is_log(name)
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from in4310repro import config as configuration
 from in4310repro.fingerprint import Fingerprint
-from in4310repro.runs import names
+from in4310repro.runs import names, status
 from in4310repro.runs.folder import RunFolder
 from in4310repro.verification.manifest import changed_files, files_of_run, files_without_line
 
@@ -33,7 +33,7 @@ def recorded_files(folder: Path) -> RunFolder:
         return files
     if not any(map(names.is_of_run, (*listed, *present))):
         return RunFolder.open(folder)
-    raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}")
+    raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.told(files)}")
 
 
 def changed_essentials(files: RunFolder) -> list[str]:

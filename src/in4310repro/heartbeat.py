@@ -1,0 +1,236 @@
+"""Whether the other processes of a command live, and how it ended for all of them, told in the store of torchrun.
+
+A thread of each process counts its beats there and looks whether the others' counts move, by its own clock. It beats
+while the process decodes, computes or writes, and ends one whose main thread waits for a process that is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+from in4310repro import launch, signals
+
+BEAT = 1.0  # seconds between beats
+SILENCE = 30.0  # seconds without a beat, after which a process is lost
+DOUBT = 8.0  # as SILENCE, once a connection broke or a signal came
+PATIENCE = 15.0  # seconds in which others say what they know of a broken connection or a signal; torchrun waits 30
+GRACE = 5.0  # seconds in which the main thread may come to the end by itself
+SOON = 0.1  # seconds between beats while the command ends
+
+# A process is cut off where a connection broke: it has ended since another one has.
+RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "finished"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ends for all of its processes."""
+
+    code: int
+    message: str
+    rank: int  # whose error it is, or which process is lost
+    lost: bool = False
+
+    def line(self, kept: str) -> str:
+        """What is said of it, with what the command keeps."""
+        if self.code == signals.INTERRUPTED:
+            return "; ".join(filter(None, (self.message, kept)))
+        return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
+
+
+UNKNOWN = Ending(-1, "", 0)
+
+
+class Heartbeat:
+    """This process among the others of its command, all of which torchrun started."""
+
+    def __init__(self) -> None:
+        """Connects with the store and begins to beat; by a connection of its own, since one waits for each answer.
+
+        Raises:
+            ValueError: the environment is none that torchrun makes.
+            RuntimeError: no store answers there.
+        """
+        self.size = launch.size()
+        self.rank = launch.number("RANK", range(self.size))
+        host, port = os.environ["MASTER_ADDR"], launch.number("MASTER_PORT", range(1, 2**16))
+        self.place, waits = f"{host}:{port}", timedelta(seconds=SILENCE)
+        # What was said before torchrun started the processes again is of no account.
+        start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}"
+        store = TCPStore(host, port, is_master=False, timeout=waits)
+        self.store = PrefixStore(start, store)
+        self.store.set(f"state/{self.rank}", RUNNING)
+        self.together = False  # whether every process has come
+        self.beats, self.states = [""] * self.size, [RUNNING] * self.size
+        self.silent, self.looked = [0.0] * self.size, time.monotonic()  # seconds
+        self.trouble = self.known = math.inf  # when it was seen, on the monotonic clock
+        self.own: Ending | None = None
+        self.ending = UNKNOWN
+        self.kept, self.alone = "", False
+        self.hurry, self.ended, self.may_leave = threading.Event(), threading.Event(), threading.Event()
+        self.finished, self.leaving = False, threading.Lock()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def finish(self) -> None:
+        """This process has done its part: that it is silent from now on means nothing."""
+        self.finished = True
+        self.hurry.set()
+        self.thread.join()
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"state/{self.rank}", FINISHED)
+
+    def explains_trouble(self) -> bool:
+        """Whether a connection broke because a process is lost or has failed; waits until that is known."""
+        self._stop(CUT_OFF)
+        return self.ended.wait(PATIENCE)
+
+    def conclude(self, code: int, message: str) -> Ending:
+        """Agrees with the others how the command ends, and waits until this process may leave."""
+        # Unless the thread is about to end this process.
+        self.leaving.acquire()
+        if code == signals.INTERRUPTED:
+            self._stop(INTERRUPTED)
+        else:
+            self.own = Ending(code, message, self.rank)
+        self.hurry.set()
+        self.may_leave.wait()
+        return self.ending
+
+    def _stop(self, state: str) -> None:
+        self.trouble = min(self.trouble, time.monotonic())
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"state/{self.rank}", state)
+        self.hurry.set()
+
+    def last_words(self) -> str:
+        """What this process says of the ending, which rank 0 records; empty where another process says it."""
+        ending = self.ending
+        if self.own and self.own.message == ending.message:
+            ending = self.own
+        line = ending.line(self._kept())
+        if self.rank == 0:
+            launch.record(ending.code, line, ending.rank)
+        if not self._speaks():
+            return ""
+        with contextlib.suppress(RuntimeError):
+            self.store.set("said", "")
+        return line
+
+    def _run(self) -> None:
+        while not self.finished:
+            if self.hurry.wait(BEAT):
+                time.sleep(SOON)
+            try:
+                self._look()
+            except RuntimeError:
+                # The machine or the process of torchrun that has the store is gone.
+                self._end(Ending(signals.INTERRUPTED, f"torchrun does not answer at {self.place}", 0))
+                self.alone = True
+                self.may_leave.set()
+            if self.may_leave.is_set() and time.monotonic() - self.known > GRACE:
+                self._leave()
+
+    def _end(self, ending: Ending) -> None:
+        if self.ending == UNKNOWN:
+            self.ending, self.known = ending, time.monotonic()
+            self.hurry.set()
+            self.ended.set()
+
+    def _look(self) -> None:
+        self._beat()
+        if self.ending == UNKNOWN and (ending := self._decided()) != UNKNOWN:
+            self._end(ending)
+        if self.ending != UNKNOWN and (
+            self._speaks() or self.store.check(["said"]) or time.monotonic() - self.known > PATIENCE
+        ):
+            self.may_leave.set()
+
+    def _beat(self) -> None:
+        """Beats, and adds up how long each of the others has been silent."""
+        now = time.monotonic()
+        # Where this process was itself stopped for a while, it knows nothing of that time.
+        passed, self.looked = min(now - self.looked, 2 * BEAT), now
+        self.store.add(f"beat/{self.rank}", 1)
+        if self.rank == 0 and (kept := signals.kept()) != self.kept:
+            self.store.set("kept", kept)
+            self.kept = kept
+        ranks = range(self.size)
+        keys = [f"{kind}/{rank}" for kind in ("beat", "state") for rank in ranks]
+        self.together = self.together or self.store.check(keys)
+        if self.together:
+            values = [value.decode() for value in self.store.multi_get(keys)]
+            beats, self.states = values[: self.size], values[self.size :]
+            for rank in ranks:
+                moves = beats[rank] != self.beats[rank] or self.states[rank] == FINISHED
+                self.silent[rank] = 0.0 if moves else self.silent[rank] + passed
+            self.beats = beats
+
+    def _decided(self) -> Ending:
+        """How the command ends, as soon as one can say."""
+        if self.own:
+            return self._agreed(self.own)
+        if self.store.check(["ending"]):
+            return Ending(**json.loads(self.store.get("ending")))
+        seconds = max(self.silent)
+        if seconds >= (SILENCE if self.trouble == math.inf else DOUBT):
+            rank = self.silent.index(seconds)
+            message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
+            return self._agreed(Ending(signals.INTERRUPTED, message, rank, lost=True))
+        if INTERRUPTED in self.states and (
+            (self.together and RUNNING not in self.states) or time.monotonic() - self.trouble > PATIENCE
+        ):
+            return self._agreed(Ending(signals.INTERRUPTED, "interrupted", 0))
+        return UNKNOWN
+
+    def _agreed(self, ending: Ending) -> Ending:
+        """This ending, or the one that another process found before."""
+        told: bytes = self.store.compare_set("ending", "", json.dumps(asdict(ending)))
+        return Ending(**json.loads(told))
+
+    def _speaks(self) -> bool:
+        """Whether this is the first process that can say how the command ends."""
+        if self.alone:
+            return os.environ.get("LOCAL_RANK", "0") == "0"
+        lost = self.ending.rank if self.ending.lost else None
+        others = (rank for rank in range(self.rank) if rank != lost and self.states[rank] != FINISHED)
+        return not any(self.silent[rank] < DOUBT for rank in others)
+
+    def _kept(self) -> str:
+        """What rank 0 says that the command keeps."""
+        words = self.kept
+        if self.rank == 0:
+            words = signals.kept()
+        elif not self.alone:
+            with contextlib.suppress(RuntimeError):
+                words = self.store.get("kept").decode() if self.store.check(["kept"]) else ""
+        return f"{words}, with any number of processes" if words and self.ending.lost else words
+
+    def _leave(self) -> None:
+        """Ends this process, whose main thread has not come to the end by itself."""
+        if not self.leaving.acquire(blocking=False):
+            return
+        if words := self.last_words():
+            with contextlib.suppress(OSError):
+                os.write(2, f"in4310repro: {words}\n".encode())
+        tell_torchrun(RuntimeError(self.ending.line("")))
+        os._exit(self.ending.code)
+
+
+def tell_torchrun(error: BaseException) -> None:
+    """Has torchrun's summary show an error."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    try:
+        raise error
+    except BaseException as raised:  # the handler asks Python for the traceback of what is being handled
+        with contextlib.suppress(OSError):
+            get_error_handler().record_exception(raised)

@@ -1,0 +1,56 @@
+"""What torchrun tells a process about itself and the others, before torch is loaded; and where it says how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+
+def by_torchrun() -> bool:
+    """Whether torchrun started this process: it sends signals on, and makes every exit code a 1."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def follows() -> bool:
+    """Whether this process prints nothing of its own, since torchrun started another one that does."""
+    return by_torchrun() and os.environ.get("RANK", "0") != "0"
+
+
+def number(name: str, valid: range) -> int:
+    """A number that torchrun puts into the environment.
+
+    Raises:
+        ValueError: there is none, or another one than is valid.
+    """
+    value = os.environ.get(name, "")
+    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) not in valid:
+        raise ValueError(
+            f"{name} is {value!r}; torchrun sets it to a number from {valid[0]} to {valid[-1]}, and without WORLD_SIZE "
+            "there is one process"
+        )
+    return int(value)
+
+
+def size() -> int:
+    """Processes of this command; 1 without torchrun.
+
+    Raises:
+        ValueError: WORLD_SIZE is none that torchrun sets.
+    """
+    return number("WORLD_SIZE", range(1, 10**6)) if "WORLD_SIZE" in os.environ else 1
+
+
+def advice() -> str:
+    """What is said once of several processes that share one machine's cores; empty where they do not."""
+    if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):
+        return ""
+    return f"{size()} processes share the cores of one machine; one process with all of them takes less time"
+
+
+def unrecorded(_code: int, _message: str, _rank: int) -> None:
+    """Most commands keep no record of how they ended."""
+
+
+# Keeps how the command ended, where torchrun hides its exit code: the code, what was said, and the rank whose it is.
+record: Callable[[int, str, int], None] = unrecorded

@@ -1,0 +1,99 @@
+"""Processes that torchrun starts beside a test: one command, what it prints, and the process of each rank."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from in4310repro.files import read_json
+
+PATIENCE = 120.0  # seconds until a test fails; torchrun waits 30 for a process that is stopped
+
+
+class Started:
+    """A command that torchrun has started in a folder, where each process has written its number."""
+
+    def __init__(self, folder: Path, processes: int, words: Sequence[str], launch: Sequence[str] = ()) -> None:
+        self.folder, self.size = folder, processes
+        launch = launch or ("--standalone", "--nproc-per-node", str(processes))
+        # In a file: a pipe that a stopped process holds would never end.
+        self.output = Path(tempfile.mkdtemp(dir=folder)) / "output"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+        with self.output.open("wb") as file:
+            self.process = subprocess.Popen(
+                (sys.executable, "-m", "torch.distributed.run", *launch, *words),
+                cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def number(self, rank: int) -> int:
+        """The number of the process of a rank, which has begun its work then."""
+        file = self.folder / f"{rank}.process"
+        until(lambda: file.is_file() and file.read_text() != "")
+        return int(file.read_text())
+
+    def send(self, number: int, *ranks: int) -> None:
+        """A signal to the processes of these ranks, at once."""
+        for process in [self.number(rank) for rank in ranks]:
+            os.kill(process, number)
+
+    def ends(self) -> int:
+        """The exit code of torchrun, and no process of the command is left."""
+        code = self.process.wait(PATIENCE)
+        for rank in range(self.size):
+            if (self.folder / f"{rank}.process").exists():
+                until(lambda rank=rank: not is_alive(self.number(rank)))
+        return code
+
+    def said(self) -> list[str]:
+        """The lines that our command printed; torchrun's own are of no account."""
+        lines = self.output.read_text(errors="replace").splitlines()
+        return [line for line in lines if line.startswith(("in4310repro: ", "printed "))]
+
+
+@contextmanager
+def started(*arguments: object, **options: object) -> Iterator[Started]:
+    """A command that torchrun has started; whatever is left of it when the block ends is killed."""
+    command = Started(*arguments, **options)  # type: ignore[arg-type]
+    try:
+        yield command
+    finally:
+        command.process.kill()
+        command.process.wait()
+        for rank in range(command.size):
+            file = command.folder / f"{rank}.process"
+            if file.exists() and is_alive(int(file.read_text())):
+                os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+def is_alive(number: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition: object) -> None:
+    """Waits until something is so.
+
+    Raises:
+        TimeoutError: it never is.
+    """
+    end = time.monotonic() + PATIENCE
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.05)
+
+
+def status(folder: Path) -> tuple[int, str, int]:
+    """Exit code, message and rank of a run's status."""
+    recorded = read_json(folder / "status.json")
+    return recorded["code"], recorded["message"], recorded["rank"]
