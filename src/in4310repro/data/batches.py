@@ -97,13 +97,27 @@ def training_batches(
         first: batch to begin with.
         part: of the positions of a batch, those that are wanted.
     """
-    generators = [generator_for(seed, "epoch", epoch, key) for key in images.keys]
-    order = np.argsort([generator.random() for generator in generators], kind="stable")
+    order = _drawn_order(images, seed, epoch)
     for positions in map(part, training_ranges(len(images), size)[first:]):
         indices = order[positions.start : positions.stop].tolist()
         pixels = zip(images.take(indices), indices, strict=True)
-        augmented = [augment(image, generators[index], augmentation) for image, index in pixels]
+        augmented = [
+            augment(image, _after_order(seed, epoch, images.keys[index]), augmentation) for image, index in pixels
+        ]
         yield _batch(images, indices, np.stack(augmented))
+
+
+def _drawn_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
+    """The positions of the images in the order of an epoch: by the first draw of each image's generator."""
+    draws = (generator_for(seed, "epoch", epoch, key).random() for key in images.keys)
+    return np.argsort(np.fromiter(draws, np.float64, len(images)), kind="stable")
+
+
+def _after_order(seed: int, epoch: int, key: str) -> np.random.Generator:
+    """An image's generator after the draw of the order; made again, since one kept for each image takes a kilobyte."""
+    generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
+    generator.random()
+    return generator
 
 
 def augment(
