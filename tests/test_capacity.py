@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from in4310repro import capacity, models
-from in4310repro.data.images import cache_folder
+from in4310repro.data.cache import cache_folder
 from tests.conftest import Call, refused
 
 GIB = 2**30

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from in4310repro import arithmetic
 from in4310repro.capacity import in_gib, memory, nearest
-from in4310repro.data.images import cache_folder
+from in4310repro.data.cache import cache_folder
 from in4310repro.features import kernel_description
 from in4310repro.models import at_hand
 from in4310repro.numerics import activate

@@ -12,10 +12,11 @@ import torch
 from in4310repro import architectures, models
 from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.config import FIVE_MODULES, Config, change, from_json, with_preprocessing
+from in4310repro.data.cache import cache_folder
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, UnreadableImagesError, cache_folder, load_images
+from in4310repro.data.images import ImageSet, UnreadableImagesError, load_images
 from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split
 from in4310repro.epochs import refuse_too_large_a_step

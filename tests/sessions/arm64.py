@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from in4310repro.data.images import cache_folder
+from in4310repro.data.cache import cache_folder
 
 # By qemu's names: Arm's first server core with NEON alone, and one with vectors of 256 bits (SVE).
 PROCESSORS = ("neoverse-n1", "neoverse-v1")

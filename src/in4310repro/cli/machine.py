@@ -42,7 +42,7 @@ def cache(
         in4310repro cache
         in4310repro cache --clear
     """
-    from in4310repro.data.images import CACHED, cache_folder
+    from in4310repro.data.cache import CACHED, cache_folder
 
     folder, sizes = cache_folder(), {}
     for part in CACHED:

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from in4310repro.data import drawing, scenes
+from in4310repro.data.cache import cache_folder
 from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
-from in4310repro.data.images import cache_folder
 from in4310repro.data.splits import Split
 from in4310repro.files import naming
 from in4310repro.progress import SILENT, Progress

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,12 +14,12 @@ from typing import IO
 
 import numpy as np
 import PIL.features
-import platformdirs
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from in4310repro.data import pixel_cache
+from in4310repro.data.cache import SUFFIX, cache_folder, remove
 from in4310repro.data.folders import HEIF, Entry
 from in4310repro.data.pixel_cache import CachedPixels
 from in4310repro.files import open_regular, reason
@@ -31,6 +30,7 @@ DEFAULT = Preprocessing()
 SHOWN = 10  # files that an error names
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
 DECODER = 3
+FORMAT = 2  # of the files in the cache
 # Pillow would hand some other formats to other programs, such as EPS to Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 OPAQUE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
@@ -47,7 +47,7 @@ class ImageSet:
     keys: tuple[str, ...]  # sha256 of each image: what random draws depend on
     labels: Int64[np.ndarray, " image"]
     pixels: UInt8[np.ndarray, "image height width channel"]
-    cached: CachedPixels | None = None  # the file that the pixels are a memory map of
+    cached: CachedPixels | None = None  # the file that the pixels are a memory map of, where they are
     preprocessing: Preprocessing = DEFAULT  # how they were cropped, and how they are normalised
 
     def __len__(self) -> int:
@@ -204,27 +204,6 @@ def _is_16_bit_grey(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
-CACHED = ("pixels", "scenes")  # folders in that of the cache
-
-
-def cache_folder() -> Path:
-    """The folder for decoded images and embedded scenes: IN4310REPRO_CACHE, else one in the user's cache folder.
-
-    Raises:
-        ValueError: the user has no home folder, and no variable names another.
-    """
-    if named := os.environ.get("IN4310REPRO_CACHE"):
-        return Path(named)
-    try:
-        folder = platformdirs.user_cache_path("in4310repro", appauthor=False)
-    except RuntimeError:
-        folder = Path("~")
-    # Without a home older versions leave its sign in the path.
-    if folder.parts[0] == "~":
-        raise ValueError("no home folder for the cache; IN4310REPRO_CACHE names another folder")
-    return folder
-
-
 def load_images(
     name: str,
     root: Path,
@@ -237,10 +216,10 @@ def load_images(
 ) -> ImageSet:
     """Decodes images (see `decode`), or reads their pixels from the cache.
 
-    The key of the cache is a hash of the images' contents, their order, the size, and the versions of Pillow, of the
-    libraries that decode with losses, and of the decoding here. A file in the cache is complete or absent, also after
-    an interruption and with simultaneous writers. It is checked as a whole here and image by image when batches are
-    made (see `pixel_cache`); a damaged one is replaced, with a message.
+    The key of the cache is a hash of the images' contents, their order, the size, and the versions of what decodes
+    (see `decoder`). All threads of this machine decode, and processes that load the same images share the work. After
+    an interruption or a kill, decoding goes on where it was. A file in the cache is checked as a whole here and image
+    by image when batches are made (see `pixel_cache`); what is damaged in it is decoded again, with a message.
 
     Args:
         name: of the set, for titles and progress.
@@ -248,15 +227,15 @@ def load_images(
         entries: the images, in the order of the set.
         size: width and height of the decoded images, pixels.
         preprocessing: see `decode`; and how batches are normalised.
-        cache: False decodes whatever the files hold now, and reads and writes no cache.
+        cache: False decodes whatever the files hold now, into a file that goes with this process, and reads no cache.
         progress: where to show how many images have been decoded.
 
     Returns:
-        The images. Pixels from the cache are a read-only memory map: they are loaded when they are used.
+        The images. Their pixels are a read-only memory map: they are loaded when they are used.
 
     Raises:
         UnreadableImagesError: files are no images; names them all.
-        ValueError: a file has other bytes than its entry says.
+        ValueError: a file has other bytes than its entry says, or the disk has too little room.
 
     Examples:
         >>> import tempfile
@@ -269,56 +248,38 @@ def load_images(
         >>> images.pixels.shape, images.paths[0], images.labels.tolist()
         ((12, 32, 32, 3), 'buildings/0000.bmp', [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
     """
-    libraries = [PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")]
-    libraries += [metadata.version("pillow-heif")] if HEIF else []
-    settings = [DECODER, PIL.__version__, libraries, size, [entry.sha256 for entry in entries]]
+    settings = [FORMAT, decoder(), size, [entry.sha256 for entry in entries]]
     if (how := (preprocessing.interpolation, preprocessing.crop_ratio)) != (DEFAULT.interpolation, DEFAULT.crop_ratio):
         settings.append(how)
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-    file = cache_folder() / "pixels" / f"{key[:32]}.pixels"
-    cached = _read_cache(file, key, name, len(entries), size, progress) if cache else None
-    if cached:
-        pixels = cached.pixels
-    else:
-        pixels = _decode_all(name, root, entries, size, preprocessing, check=cache, progress=progress)
-        if cache:
-            pixel_cache.write(file, key, pixels)
+    unreadable: dict[Path, str] = {}
+
+    def decode_entry(position: int) -> NDArray[np.uint8] | None:
+        entry = entries[position]
+        # Checked where they are cached: the cache would keep an image that changed since it was hashed.
+        try:
+            return decode(root / entry.path, size, entry.sha256 if cache else None, preprocessing)
+        except UnreadableImagesError as error:
+            unreadable.update(error.reasons)
+            return None
+
+    wanted = pixel_cache.Wanted(name=name, key=key, images=len(entries), size=size, decode=decode_entry)
+    folder = cache_folder() / "pixels"
+    file = folder / f"{key[:32]}{SUFFIX}"
+    decoded = pixel_cache.load(file, wanted, progress) if cache else pixel_cache.decode_apart(folder, wanted, progress)
+    if unreadable:
+        # Without them it is another set, of another key.
+        remove(file)
+        files = (root / entry.path for entry in entries)
+        raise UnreadableImagesError({file: unreadable[file] for file in files if file in unreadable})
     paths, keys = tuple(entry.path for entry in entries), tuple(entry.sha256 for entry in entries)
     labels = np.array([entry.label for entry in entries], np.int64)
-    return ImageSet(name, paths, keys, labels, pixels, cached, preprocessing)
+    return ImageSet(name, paths, keys, labels, decoded.pixels, decoded, preprocessing)
 
 
-def _decode_all(
-    name: str,
-    root: Path,
-    entries: Sequence[Entry],
-    size: int,
-    preprocessing: Preprocessing,
-    *,
-    check: bool,
-    progress: Progress,
-) -> NDArray[np.uint8]:
-    pixels = np.empty((len(entries), size, size, 3), np.uint8)
-    unreadable: dict[Path, str] = {}
-    with progress.task(f"decoding {name}", len(entries)) as advance:
-        for index, entry in enumerate(entries):
-            # Checked where they are cached: the cache would keep an image that changed since it was hashed.
-            try:
-                pixels[index] = decode(root / entry.path, size, entry.sha256 if check else None, preprocessing)
-            except UnreadableImagesError as error:
-                unreadable |= error.reasons
-            advance(1, "")
-    if unreadable:
-        raise UnreadableImagesError(unreadable)
-    return pixels
-
-
-def _read_cache(file: Path, key: str, name: str, images: int, size: int, progress: Progress) -> CachedPixels | None:
-    """The cached pixels; None where there is no file or it is damaged, which is said."""
-    if not file.is_file():
-        return None
-    with progress.task(f"checking the cached pixels of {name}", images) as advance:
-        cached = pixel_cache.read(file, key, images, size, advance)
-    if cached is None:
-        progress.message(f"{file} is damaged; its images are decoded again")
-    return cached
+def decoder() -> dict[str, str]:
+    """Versions of what decodes images: of the code here, of Pillow and of the libraries that decode with losses."""
+    libraries = {name: PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")}
+    versions = {"decode": f"{DECODER}", "pillow": PIL.__version__}
+    versions |= {name: version for name, version in libraries.items() if version}
+    return versions | ({"pillow-heif": metadata.version("pillow-heif")} if HEIF else {})

@@ -1,27 +1,68 @@
 """Decoded pixels in a file: for each image a record of its pixels and a sha256, checked before they are used.
 
-The sha256 is of the key of the set, the image's position and its pixels, so that a changed byte, a record at another
-position and a file of other images are all noticed, when the file is opened and again whenever an image is taken from
-it. It needs no secret: who changes pixels on purpose can write the sha256 that belongs to them. Nothing that tests a
-run may therefore rest on this file, and `verify` decodes the images itself.
+The sha256 is of the key of the set, the image's position and the sha256 of its pixels, so that a changed byte, a record
+at another position and a file of other images are all noticed, when the file is opened and again whenever an image is
+taken from it. It needs no secret: who changes pixels on purpose can write the sha256 that belongs to them. Nothing that
+tests a run may therefore rest on this file, and `verify` decodes the images itself.
+
+A record says by itself whether it is whole. So several threads and processes can fill one file in its place, and after
+a kill, or damage, what is missing is exactly the records whose sha256 is not theirs.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
+from filelock import FileLock, Timeout
+from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
-from in4310repro.files import write_whole
-from in4310repro.progress import Advance
+from in4310repro.capacity import in_gib, nearest, refuse_beyond_disk
+from in4310repro.data import cache
+from in4310repro.files import naming
+from in4310repro.progress import Progress
 
 HASH_BYTES = 32
+SHARE = 128  # images that a thread takes at a time, and that a process claims
+# Waits of half a second for a share that another process has claimed. One that was stopped, or a lock that its system
+# never releases, then costs images that are decoded twice, to the same bytes.
+WAITS, WAIT = 120, 0.5
+SAID = 10**8  # bytes that decoded pixels take before it is said
+Decode = Callable[[int], NDArray[np.uint8] | None]
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The pixels that a file is to hold."""
+
+    name: str  # of the set, for progress
+    key: str  # text that differs for sets of other images, of another order or another decoding
+    images: int
+    size: int  # width and height, pixels
+    decode: Decode  # the pixels of the image at a position; None where it cannot be read
+
+    @property
+    def record(self) -> np.dtype[np.void]:
+        """What an image takes."""
+        return np.dtype([("pixels", np.uint8, (self.size, self.size, 3)), ("sha256", np.uint8, HASH_BYTES)])
+
+    @property
+    def file_size(self) -> int:
+        """What all images take, bytes."""
+        return self.images * self.record.itemsize
 
 
 @dataclass(frozen=True)
@@ -29,9 +70,8 @@ class CachedPixels:
     """The pixels in a file that was intact when it was opened."""
 
     file: Path
-    key: str
     pixels: UInt8[np.ndarray, "image height width channel"]  # a read-only memory map
-    hashes: UInt8[np.ndarray, "image 32"]  # in memory, so that they stay what they were
+    hashes: UInt8[np.ndarray, "image 32"]  # sha256 of each image's pixels; in memory, so that they stay what they were
 
     def check(self, positions: Sequence[int], pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
         """Checks a copy of the pixels at some positions.
@@ -40,58 +80,232 @@ class CachedPixels:
             ValueError: they are not those that were in the file when it was opened.
         """
         for position, image in zip(positions, pixels, strict=True):
-            if _sha256(self.key, position, image) != self.hashes[position].tobytes():
+            if _sha256(image) != self.hashes[position].tobytes():
                 raise ValueError(
                     f"{self.file} was changed while it was in use (image {position}); start again, or with --resume, "
                     "and its images are decoded again"
                 )
 
 
-def read(file: Path, key: str, images: int, size: int, advance: Advance) -> CachedPixels | None:
-    """The pixels in a file, all of which are checked; None where any byte is not as it was written.
+def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
+    """The pixels in a file of the cache; what it lacks is decoded into it, shared with others who load it now.
+
+    Images that cannot be read are left out: see `Wanted.decode`.
 
     Args:
-        file: which `write` wrote.
-        key: of the set (see `write`).
-        images: number of images.
-        size: width and height, pixels.
-        advance: told of each image that was checked.
+        file: in the cache; created, completed or repaired where that is needed.
+        wanted: what it holds.
+        progress: where to show how far it is, what it takes, and what was damaged or evicted.
+
+    Raises:
+        ValueError: the disk has too little room; or what `decode` raises, after which there is no file.
+        OSError: the file cannot be written.
     """
+    most = cache.limit()
+    with naming(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with naming(file, wanted.file_size), _open(file) as stream:
+        cache.mark_used(stream)
+        length = os.fstat(stream.fileno()).st_size
+        if length != wanted.file_size:
+            stream.truncate(wanted.file_size)
+        records = _Records(file, stream, wanted)
+        if length:
+            records.check(progress)
+            if records.damaged or length != wanted.file_size:
+                progress.message(f"{file} is damaged; what is wrong in it is decoded again")
+        try:
+            if records.missing.any():
+                for evicted in cache.make_room(file, wanted.file_size, most):
+                    progress.message(f"{evicted} was evicted from the cache: it was not used for the longest time")
+                _announce(file.parent, wanted, progress)
+                records.fill(progress, cache.claims_folder(file))
+        except (ValueError, OSError):
+            cache.remove(file)
+            raise
+    shutil.rmtree(cache.claims_folder(file), ignore_errors=True)
+    return records.as_pixels()
+
+
+def decode_apart(folder: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
+    """The pixels as they are decoded now, in a file that nobody else sees and that goes with this process.
+
+    Args:
+        folder: on the disk that holds the file.
+        wanted: what is decoded.
+        progress: where to show how far it is and what it takes.
+
+    Raises:
+        ValueError: the disk has too little room; or what `decode` raises.
+        OSError: the file cannot be written.
+    """
+    refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, folder)
+    _announce(folder, wanted, progress)
+    file = folder / "decoded pixels"
+    with naming(file):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as stream:
+            stream.truncate(wanted.file_size)
+            records = _Records(file, stream, wanted)
+            records.fill(progress)
+    return records.as_pixels()
+
+
+class _Records:
+    """The records in an open file, some of which may be missing."""
+
+    def __init__(self, file: Path, stream: IO[bytes], wanted: Wanted) -> None:
+        """Maps a file that has the size of all records; the map has it open when the stream is closed."""
+        self._file, self._stream, self._wanted = file, stream, wanted
+        self._records = np.memmap(stream, wanted.record, mode="r", shape=(wanted.images,))
+        self._hashes = np.zeros((wanted.images, HASH_BYTES), np.uint8)
+        self.missing: Bool[np.ndarray, " image"] = np.ones(wanted.images, np.bool_)
+        self.damaged = False  # whether a record that was written is not what was written
+        self._writing, self._stopped = threading.Lock(), False
+
+    def as_pixels(self) -> CachedPixels:
+        """The pixels, however many are missing."""
+        return CachedPixels(self._file, self._records["pixels"], self._hashes)
+
+    def check(self, progress: Progress) -> None:
+        """Looks at every record."""
+        shares = _shares(self.missing)
+        with progress.task(f"checking the cached pixels of {self._wanted.name}", self._wanted.images) as advance:
+            for share, _ in zip(shares, self._in_threads(self._check_share, shares), strict=True):
+                advance(len(share), "")
+
+    def fill(self, progress: Progress, claims: Path | None = None) -> None:
+        """Decodes what is missing, and looks at what others have decoded meanwhile.
+
+        Args:
+            progress: where to show how far it is.
+            claims: the folder of the locks by which processes share the work; None: nobody else has the file.
+        """
+        left = _shares(self.missing)
+        with progress.task(f"decoding {self._wanted.name}", sum(map(len, left))) as advance:
+            # What others have claimed comes last: they have written most of it by then.
+            for waits in (1, WAITS):
+                shares, left = left, []
+                work = functools.partial(self._fill_share, claims, waits)
+                for share, done in zip(shares, self._in_threads(work, shares), strict=True):
+                    if done:
+                        advance(len(share), "")
+                    else:
+                        left.append(share)
+
+    def _in_threads(self, work: Callable[[list[int]], Outcome], shares: Iterable[list[int]]) -> Iterator[Outcome]:
+        # Threads and not processes: Pillow and hashlib compute without the interpreter's lock.
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            try:
+                yield from threads.map(work, shares)
+            except BaseException:
+                # The executor waits for what has begun.
+                self._stopped = True
+                raise
+
+    def _check_share(self, share: Sequence[int]) -> None:
+        for position in share:
+            self._look_at(position)
+
+    def _fill_share(self, claims: Path | None, waits: int, share: Sequence[int]) -> bool:
+        """Whether the share is done; False where another process still has it."""
+        claim = claims and claims / f"{share[0] // SHARE}"
+        with _claimed(claim, waits, lambda: self._stopped) as ours:
+            if not ours and waits < WAITS:
+                return False
+            for position in share:
+                if self._stopped:
+                    return False
+                self._look_at(position)
+                if self.missing[position] and (pixels := self._wanted.decode(position)) is not None:
+                    self._write(position, pixels)
+        return True
+
+    def _look_at(self, position: int) -> None:
+        """Notes whether a record is whole."""
+        record = self._records[position]
+        # Before the pixels: it is written after them.
+        stored = record["sha256"].tobytes()
+        if any(stored):
+            digest = _sha256(record["pixels"])
+            self.damaged |= stored != self._signed(position, digest)
+            self._note(position, digest if stored == self._signed(position, digest) else None)
+
+    def _write(self, position: int, pixels: NDArray[np.uint8]) -> None:
+        digest = _sha256(pixels)
+        content = memoryview(pixels.tobytes() + self._signed(position, digest))
+        with self._writing:
+            self._stream.seek(position * len(content))
+            # One call writes less than it is given where the disk is full; the next one says so.
+            while content:
+                content = content[self._stream.write(content) :]
+        self._note(position, digest)
+
+    def _note(self, position: int, digest: bytes | None) -> None:
+        self.missing[position] = digest is None
+        if digest is not None:
+            self._hashes[position] = np.frombuffer(digest, np.uint8)
+
+    def _signed(self, position: int, digest: bytes) -> bytes:
+        """The sha256 of a record."""
+        return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
+
+
+def _open(file: Path) -> IO[bytes]:
+    """A file for reading and, where this process may, for writing; a link is not followed."""
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
     try:
-        if file.stat().st_size != images * _record(size).itemsize:
-            return None
-        records = np.memmap(file, _record(size), mode="r", shape=(images,))
-    except (OSError, ValueError):
-        return None
-    cached = CachedPixels(file, key, records["pixels"], np.array(records["sha256"]))
-    for position in range(images):
-        if _sha256(key, position, cached.pixels[position]) != cached.hashes[position].tobytes():
-            return None
-        advance(1, "")
-    return cached
+        return open(file, "r+b", buffering=0, opener=opener)
+    except OSError:
+        # A complete file in a cache that this process may only read serves as well.
+        if not file.is_file() or file.is_symlink():
+            raise
+        return file.open("rb", buffering=0)
 
 
-def write(file: Path, key: str, pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
-    """Writes pixels with their hashes, whole or not at all.
+def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
+    if wanted.file_size >= SAID:
+        free = shutil.disk_usage(nearest(folder)).free
+        size = in_gib(wanted.file_size)
+        progress.message(f"decoded pixels of {wanted.name} take {size} below {folder}, where {in_gib(free)} are free")
 
-    Args:
-        file: created or replaced.
-        key: text that differs for sets of other images, of another order or another decoding.
-        pixels: of all images.
+
+@contextmanager
+def _claimed(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Iterator[bool]:
+    """Holds the lock of a share while it is filled, as a courtesy: without it, too, each process writes what is right.
+
+    Yields whether no other process has the share.
     """
+    if claim is None:
+        yield True
+        return
+    lock = FileLock(claim)
+    ours = False
+    # Where no lock can be made, or another process has just removed them all, each works for itself.
+    with suppress(OSError):
+        claim.parent.mkdir(exist_ok=True)
+        for wait in range(waits):
+            with suppress(Timeout):
+                lock.acquire(timeout=WAIT if wait else 0)
+                ours = True
+                break
+            if stopped():
+                break
+    try:
+        yield ours
+    finally:
+        lock.release()
 
-    def write_records(stream: IO[bytes]) -> None:
-        for position, image in enumerate(pixels):
-            stream.write(image.tobytes() + _sha256(key, position, image))
 
-    write_whole(file, write_records, pixels.nbytes)
-
-
-def _record(size: int) -> np.dtype[np.void]:
-    return np.dtype([("pixels", np.uint8, (size, size, 3)), ("sha256", np.uint8, HASH_BYTES)])
+def _shares(missing: Bool[np.ndarray, " image"]) -> list[list[int]]:
+    """The positions that are missing, in groups that are the same for every process."""
+    groups = np.arange(0, len(missing), SHARE)
+    shares = [(np.flatnonzero(missing[start : start + SHARE]) + start).tolist() for start in groups.tolist()]
+    return [share for share in shares if share]
 
 
-def _sha256(key: str, position: int, image: NDArray[np.uint8]) -> bytes:
-    digest = hashlib.sha256(f"{key} {position} ".encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.digest()
+def _sha256(pixels: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()

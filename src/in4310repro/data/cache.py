@@ -1,0 +1,166 @@
+"""The folder of decoded images and drawn scenes: where it is, how much it may hold, and what is evicted from it."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import platformdirs
+
+from in4310repro.capacity import in_gib, nearest
+
+CACHED = ("pixels", "scenes")  # folders in that of the cache
+SUFFIX = ".pixels"
+LIMIT_VARIABLE = "IN4310REPRO_CACHE_LIMIT"
+DEFAULT_LIMIT = 20.0  # GB
+
+
+def cache_folder() -> Path:
+    """The folder for decoded images and embedded scenes: IN4310REPRO_CACHE, else one in the user's cache folder.
+
+    Raises:
+        ValueError: the user has no home folder, and no variable names another.
+    """
+    if named := os.environ.get("IN4310REPRO_CACHE"):
+        return Path(named)
+    try:
+        folder = platformdirs.user_cache_path("in4310repro", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")
+    # Without a home older versions leave its sign in the path.
+    if folder.parts[0] == "~":
+        raise ValueError("no home folder for the cache; IN4310REPRO_CACHE names another folder")
+    return folder
+
+
+def limit() -> int:
+    """Bytes that files of decoded pixels may take together: IN4310REPRO_CACHE_LIMIT, in GB, else 20 GB.
+
+    Raises:
+        ValueError: the variable is no number above 0.
+    """
+    text = os.environ.get(LIMIT_VARIABLE) or f"{DEFAULT_LIMIT}"
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{LIMIT_VARIABLE} is {text[:100]!r}; a number of GB above 0 is valid, such as 20")
+    return int(number * 1e9)
+
+
+def make_room(file: Path, size: int, most: int) -> list[Path]:
+    """Evicts files of decoded pixels, the longest unused first, until one more is within the limit and fits the disk.
+
+    A file that a process has open is not evicted. The new file may be larger than the limit by itself.
+
+    Args:
+        file: that is to be written, or goes on.
+        size: that it will have, bytes.
+        most: bytes that all may take together (see `limit`).
+
+    Returns:
+        What was evicted.
+
+    Raises:
+        ValueError: the disk has too little room all the same; says how much is needed and free.
+    """
+    others = sorted((used_last(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
+    total = size + sum(size_of(other) for _, other in others)
+    need = size - _allocated(file)
+    evicted = []
+    for _, other in others:
+        free = shutil.disk_usage(nearest(file.parent)).free
+        if total <= most and need <= free:
+            break
+        held = size_of(other)
+        if _evict(other):
+            total -= held
+            evicted.append(other)
+    free = shutil.disk_usage(nearest(file.parent)).free
+    if need > free:
+        raise ValueError(
+            f"decoded pixels take {in_gib(need)} below {file.parent}, where {in_gib(free)} are free; IN4310REPRO_CACHE "
+            "names another folder"
+        )
+    return evicted
+
+
+def size_of(file: Path) -> int:
+    """Bytes of a file; 0 where another process has removed it."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def used_last(file: Path) -> float:
+    """When a file was last used, as `mark_used` noted it; seconds."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def mark_used(stream: IO[bytes]) -> None:
+    """Notes that a file of decoded pixels is used now, and keeps it from eviction while it is open or mapped.
+
+    Where the system has no such locks the file is removed at worst while it is in use: what has it open keeps it.
+    """
+    # Another user's cache can be read and not touched.
+    with suppress(OSError):
+        os.utime(stream.fileno() if os.utime in os.supports_fd else stream.name)
+    _try_lock(stream, shared=True)
+
+
+def claims_folder(file: Path) -> Path:
+    """Where the locks of those lie who fill a file of decoded pixels."""
+    return file.with_name(f".{file.stem}.claims")
+
+
+def remove(file: Path) -> None:
+    """Removes a file of decoded pixels; on Windows not one that a process has open."""
+    shutil.rmtree(claims_folder(file), ignore_errors=True)
+    with suppress(PermissionError):
+        file.unlink(missing_ok=True)
+
+
+def _evict(file: Path) -> bool:
+    """Removes a file that no process uses; whether it is gone."""
+    try:
+        with file.open("rb") as stream:
+            used = not _try_lock(stream, shared=False)
+    except OSError:
+        used = False
+    if not used:
+        remove(file)
+    return not file.exists()
+
+
+def _allocated(file: Path) -> int:
+    """Bytes of a file that have their place on the disk."""
+    try:
+        status = file.stat()
+    except OSError:
+        return 0
+    return min(status.st_size, getattr(status, "st_blocks", 0) * 512)
+
+
+def _try_lock(stream: IO[bytes], *, shared: bool) -> bool:
+    """Locks an open file until nobody has this opening of it open or mapped; False where others' locks forbid it."""
+    try:
+        import fcntl
+    except ImportError:
+        # Windows removes no file that is open.
+        return True
+    try:
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
