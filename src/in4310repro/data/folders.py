@@ -8,8 +8,9 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from in4310repro.files import file_sha256
 from in4310repro.paths import relative_path
@@ -19,11 +20,12 @@ from in4310repro.progress import SILENT, Progress
 HEIF = (".heic", ".heif") if importlib.util.find_spec("pillow_heif") else ()
 SUFFIXES = (".bmp", ".gif", *HEIF, ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SHOWN = 3  # files that a message names
+AT_ONCE = 64  # files that a thread hashes at a time
 # Kaggle's folder of images without labels.
 UNLABELLED = ("seg_pred",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image: its path below the root with forward slashes, its label and the sha256 of its bytes."""
 
@@ -72,31 +74,49 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    files = sorted(image_files(root), key=lambda file: file.relative_to(root).as_posix())
+    paths = image_paths(root)
     if skipped := skipped_files(root):
         progress.message(describe_skipped(root, skipped))
-    without_class = [file.name for file in files if file.parent == root]
-    if without_class:
+    if without_class := [path for path in paths if "/" not in path]:
         raise ValueError(
             f"{root} has images outside class folders, such as {without_class[0]}; ROOT/CLASS/IMAGE is valid"
         )
-    _refuse_empty_folders(root)
-    classes = tuple(sorted({file.parent.name for file in files}))
+    _refuse_empty_folders(root, paths)
+    classes = tuple(sorted({_class_of(path) for path in paths}))
     _refuse_equal_names("class folders", classes)
-    _refuse_equal_names("files", (file.relative_to(root).as_posix() for file in files))
+    _refuse_equal_names("files", paths)
     if len(classes) < 2:
         raise ValueError(f"{root} has {len(classes)} class folders with images; at least 2 are needed")
-    with progress.task("hashing images", len(files)) as advance:
-        entries = []
-        for file in files:
-            path = file.relative_to(root).as_posix()
-            entries.append(Entry(path, classes.index(file.parent.name), file_sha256(file)))
-            advance(1, "")
-    return Catalogue(root, classes, tuple(entries))
+    labels = {name: label for label, name in enumerate(classes)}
+    hashes = _hashes(root, paths, progress)
+    entries = tuple(Entry(path, labels[_class_of(path)], sha256) for path, sha256 in zip(paths, hashes, strict=True))
+    return Catalogue(root, classes, entries)
+
+
+def _class_of(path: str) -> str:
+    return path.rsplit("/", 2)[-2]
+
+
+def _hashes(root: Path, paths: Sequence[str], progress: Progress) -> Iterator[str]:
+    """The sha256 of each file."""
+
+    def hashes_from(start: int) -> list[str]:
+        return [file_sha256(root / path) for path in paths[start : start + AT_ONCE]]
+
+    # Threads, which read and hash without the interpreter's lock.
+    with progress.task("hashing images", len(paths)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
+        for hashes in threads.map(hashes_from, range(0, len(paths), AT_ONCE)):
+            yield from hashes
+            advance(len(hashes), "")
 
 
 def image_files(root: Path) -> list[Path]:
-    """Files below a folder that have an image's suffix (`SUFFIXES`), sorted.
+    """Files below a folder that have an image's suffix, folder by folder; see `image_paths`."""
+    return [root / path for path in sorted(image_paths(root), key=lambda path: path.split("/"))]
+
+
+def image_paths(root: Path) -> list[str]:
+    """Paths below a folder, with forward slashes, of files that have an image's suffix (`SUFFIXES`), sorted.
 
     Hidden files, hidden folders and folders of images without labels are skipped; links to folders are followed.
 
@@ -107,28 +127,36 @@ def image_files(root: Path) -> list[Path]:
         raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
     if not root.is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
-    images = []
-    for folder, names in _walk(root):
-        images += [folder / name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
-    for file in images:
+    paths = _paths(root, images=True)
+    for path in paths:
         # A control character would break split.csv, and a byte that is no UTF-8 every text file.
-        if not str(file.relative_to(root)).isprintable():
-            raise ValueError(f"file name {str(file)!r} has characters that cannot be printed; rename it")
+        if not path.isprintable():
+            raise ValueError(f"file name {str(root / path)!r} has characters that cannot be printed; rename it")
         try:
-            relative_path(file.relative_to(root).as_posix())
+            relative_path(path)
         except ValueError as error:
-            raise ValueError(f"{file}: {error}; rename it") from None
-    return sorted(images)
+            raise ValueError(f"{root / path}: {error}; rename it") from None
+    return sorted(paths)
+
+
+def _paths(root: Path, *, images: bool) -> list[str]:
+    """Paths below a folder of the files that have an image's suffix, or of those that have not; not of hidden ones."""
+    return [
+        f"{below}{name}"
+        for below, names in ((_below(root, folder, "/"), names) for folder, names in _walk(root))
+        for name in names
+        if name[0] != "." and name.lower().endswith(SUFFIXES) == images
+    ]
+
+
+def _below(root: Path, folder: Path, end: str = "") -> str:
+    """The path of a folder below a root, with forward slashes and an end; empty for the root."""
+    return "" if folder == root else f"{folder.relative_to(root).as_posix()}{end}"
 
 
 def skipped_files(root: Path) -> list[Path]:
     """Files below a folder that `image_files` skips because of their suffix, sorted; hidden ones are not counted."""
-    return sorted(
-        folder / name
-        for folder, names in _walk(root)
-        for name in names
-        if Path(name).suffix.lower() not in SUFFIXES and name[0] != "."
-    )
+    return sorted(root / path for path in _paths(root, images=False))
 
 
 def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
@@ -157,10 +185,12 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
         yield folder, files
 
 
-def _refuse_empty_folders(root: Path) -> None:
+def _refuse_empty_folders(root: Path, paths: Sequence[str]) -> None:
     """Raises ValueError for a class folder without images: a missing class must not go unnoticed."""
+    filled = {path.rpartition("/")[0] for path in paths}
+    filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
     for folder, _ in _walk(root):
-        if not image_files(folder):
+        if (_below(root, folder) or ".") not in filled:
             raise ValueError(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.files import file_sha256, read_text
+from in4310repro.files import LARGEST_TEXT, file_sha256, read_bytes
 from in4310repro.paths import relative_path
 from in4310repro.randomness import generator_for
 
@@ -154,14 +156,17 @@ def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int
 
 def to_csv(split: Split) -> bytes:
     """The split as a table with the columns path, class, sha256 and part, sorted by path, in UTF-8."""
-    rows = [
-        [entry.path, split.classes[entry.label], entry.sha256, part]
+    rows = sorted(
+        (entry.path, split.classes[entry.label], entry.sha256, part)
         for part, entries in split.parts.items()
         for entry in entries
-    ]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *sorted(rows)])
-    return text.getvalue().encode()
+    )
+    table = io.BytesIO()
+    # Python's StringIO takes four bytes for each letter.
+    with io.TextIOWrapper(table, encoding="utf-8", newline="") as text:
+        csv.writer(text, lineterminator="\n").writerows(itertools.chain([COLUMNS], rows))
+        text.flush()
+        return table.getvalue()
 
 
 def from_csv(file: Path, root: Path) -> Split:
@@ -176,23 +181,53 @@ def from_csv(file: Path, root: Path) -> Split:
     Raises:
         ValueError: the table is missing or corrupt, or holds a path that is not below the root, or a hash that is none.
     """
+    rows = []
+    wrong: ValueError | None = None
     try:
-        rows = list(csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True))
-    except FileNotFoundError:
-        raise ValueError(f"{file} is not there") from None
+        for line, row in enumerate(_rows(file), start=2):
+            if list(row) != COLUMNS or row["part"] not in PARTS:
+                raise _no_split(file)
+            if wrong is None:
+                wrong = _wrong_row(row, f"{file}: row {line}")
+            # Of a row are kept its own path and hash, and names that all rows share.
+            rows.append((row["path"], sys.intern(row["class"]), row["sha256"], sys.intern(row["part"])))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is corrupt: {error}") from None
-    if not rows or any(list(row) != COLUMNS or row["part"] not in PARTS for row in rows):
-        raise ValueError(f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid")
-    for line, row in enumerate(rows, start=2):
-        _check_row(row, f"{file}: row {line}")
-    classes = tuple(sorted({row["class"] for row in rows}))
+    if not rows:
+        raise _no_split(file)
+    if wrong:
+        raise wrong
+    classes = tuple(sorted({name for _, name, _, _ in rows}))
     labels = {name: label for label, name in enumerate(classes)}
     parts = {
-        part: tuple(Entry(row["path"], labels[row["class"]], row["sha256"]) for row in rows if row["part"] == part)
+        part: tuple(Entry(path, labels[name], sha256) for path, name, sha256, of in rows if of == part)
         for part in PARTS
     }
     return Split(root, classes, parts)
+
+
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    """The rows of a table, one at a time."""
+    try:
+        content = read_bytes(file, LARGEST_TEXT)
+    except FileNotFoundError:
+        raise ValueError(f"{file} is not there") from None
+    # As a whole, so that an error names the place in the file.
+    content.decode()
+    return csv.DictReader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""), strict=True)
+
+
+def _no_split(file: Path) -> ValueError:
+    return ValueError(f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid")
+
+
+def _wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
+    """What is wrong with a row."""
+    try:
+        _check_row(row, source)
+    except ValueError as error:
+        return error
+    return None
 
 
 def _check_row(row: Mapping[str, str], source: str) -> None:

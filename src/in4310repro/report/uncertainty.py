@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
 
 Interval = list[float]  # lower and upper end, 95 %
+Number = TypeVar("Number", bound=np.integer[Any])
 
 LEVEL, DRAWS = 0.95, 1000
 NORMAL_QUANTILE = 1.959963984540054  # of 0.975; a literal, whose bits are no library's
-AT_ONCE = 100  # draws in one array
+AT_ONCE = 2**19  # numbers in one array of draws and images
 
 
 class Bootstrap(TypedDict):
@@ -75,26 +77,37 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> Bootstrap:
     }
 
 
-def _copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.int64]:
-    """How often each image is in each draw."""
+def _copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.uint8]:
+    """How often each image is in each draw.
+
+    In a byte: a draw takes one image more than 255 times with a probability below 1 / 256!, which is 1e-507.
+    """
     generator = generator_for(seed, "bootstrap of the test set")
-    copies = np.zeros((draws, len(labels)), np.int64)
+    copies = np.zeros((draws, len(labels)), np.uint8)
     for label in range(classes):
         images = np.flatnonzero(labels == label)
-        chosen = images[generator.integers(len(images), size=(draws, len(images)))]
-        np.add.at(copies, (np.arange(draws)[:, None], chosen), 1)
+        # Rows are drawn one after the other, so that they are the same however many are drawn at once.
+        for rows in _portions(copies, len(images)):
+            chosen = images[generator.integers(len(images), size=(len(rows), len(images)))]
+            np.add.at(rows, (np.arange(len(rows))[:, None], chosen), 1)
     return copies
 
 
+def _portions(copies: NDArray[Number], images: int) -> Iterator[NDArray[Number]]:
+    """The rows in portions of `AT_ONCE` numbers for a number of images, so that memory does not grow with them."""
+    count = max(1, AT_ONCE // images)
+    return (copies[start : start + count] for start in range(0, len(copies), count))
+
+
 def _average_precisions(
-    of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.int64]
+    of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.integer[Any]]
 ) -> list[float]:
     """Of one class in each draw: sum over thresholds of added images x precision, over the images of the class."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     found: list[float] = []
-    for start in range(0, len(copies), AT_ONCE):
-        drawn = copies[start : start + AT_ONCE, order]
+    for rows in _portions(copies, len(order)):
+        drawn = rows[:, order].astype(np.int64)
         predicted = drawn.cumsum(axis=1)[:, last]
         true_positives = (drawn * of_class[order]).cumsum(axis=1)[:, last]
         added = np.diff(true_positives, axis=1, prepend=0)
