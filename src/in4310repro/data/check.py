@@ -18,6 +18,7 @@ from in4310repro.data.splits import Split, from_csv
 from in4310repro.files import open_regular, reason
 from in4310repro.progress import SILENT, Progress
 
+AT_ONCE = 16  # images that a thread reads at a time
 PRINTED_EXAMPLES = 10  # of each kind of finding, and of the files in each group
 
 Group = list[str]  # paths, in their order
@@ -51,7 +52,7 @@ class Findings:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _ReadImage:
     size: tuple[int, int]  # width, height, pixels
     mode: str
@@ -114,8 +115,12 @@ def _leaks(groups: Sequence[Group], part_of: Mapping[str, str]) -> list[dict[str
 
 def _identical_groups(images: Catalogue) -> list[Group]:
     """Paths of files with equal bytes, for each content that several files have."""
-    by_content = _by_value({entry.path: entry.sha256 for entry in images.entries}, [e.path for e in images.entries])
-    return [paths for paths in by_content.values() if len(paths) > 1]
+    files = Counter(entry.sha256 for entry in images.entries)
+    by_content: dict[str, Group] = defaultdict(list)
+    for entry in images.entries:
+        if files[entry.sha256] > 1:
+            by_content[entry.sha256].append(entry.path)
+    return list(by_content.values())
 
 
 def _near_duplicate_groups(images: Catalogue, readable: Mapping[str, _ReadImage]) -> list[Group]:
@@ -129,26 +134,37 @@ def _near_duplicate_groups(images: Catalogue, readable: Mapping[str, _ReadImage]
 
 def _read(images: Catalogue, progress: Progress) -> tuple[dict[str, _ReadImage], dict[str, str]]:
     """The readable images by path, and the reason why each unreadable one is not, by path."""
-
-    def read(path: str) -> _ReadImage | str:
-        try:
-            with open_regular(images.root / path) as stream:
-                image, mode = read_rgb(stream)
-        except (OSError, ValueError) as error:
-            return reason(error) if isinstance(error, OSError) else str(error)
-        return _ReadImage(image.size, mode, int(str(imagehash.phash(image)), 16))
-
     # Each content once: a folder may hold thousands of copies.
-    paths = {entry.sha256: entry.path for entry in images.entries}
+    contents = list({entry.sha256: entry for entry in images.entries}.values())
+
+    def read_from(start: int) -> list[tuple[str, _ReadImage | str]]:
+        return [(each.sha256, _read_image(images.root / each.path)) for each in contents[start : start + AT_ONCE]]
+
+    outcomes: dict[str, _ReadImage | str] = {}
     # Threads and not processes: Pillow decodes without holding the interpreter's lock.
-    with progress.task("reading images", len(paths)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
-        outcomes = {}
-        for content, outcome in zip(paths, threads.map(read, paths.values()), strict=True):
-            outcomes[content] = outcome
-            advance(1, "")
-    by_path = {entry.path: outcomes[entry.sha256] for entry in images.entries}
-    readable = {path: outcome for path, outcome in by_path.items() if isinstance(outcome, _ReadImage)}
-    return readable, {path: outcome for path, outcome in by_path.items() if isinstance(outcome, str)}
+    with progress.task("reading images", len(contents)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
+        for read in threads.map(read_from, range(0, len(contents), AT_ONCE)):
+            outcomes |= read
+            advance(len(read), "")
+    readable: dict[str, _ReadImage] = {}
+    unreadable: dict[str, str] = {}
+    for entry in images.entries:
+        outcome = outcomes[entry.sha256]
+        if isinstance(outcome, str):
+            unreadable[entry.path] = outcome
+        else:
+            readable[entry.path] = outcome
+    return readable, unreadable
+
+
+def _read_image(file: Path) -> _ReadImage | str:
+    """What is kept of an image, or why it cannot be read."""
+    try:
+        with open_regular(file) as stream:
+            image, mode = read_rgb(stream)
+    except (OSError, ValueError) as error:
+        return reason(error) if isinstance(error, OSError) else str(error)
+    return _ReadImage(image.size, mode, int(str(imagehash.phash(image)), 16))
 
 
 def _contradictions(split: Split) -> list[str]:

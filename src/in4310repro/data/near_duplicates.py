@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 # Bits of 64 in which the perceptual hashes of near-duplicates may differ. Of the course's 17,034 images, pairs that
 # differ in up to 6 bits show the same picture (recompressed, tinted, the next frame of a film); the first pairs of
@@ -12,8 +13,6 @@ NEAR_DUPLICATE_BITS = 6
 # With 4 bands, hashes that differ in up to 7 bits differ in at most one bit of some band (the pigeonhole principle).
 BANDS, BAND_BITS = 4, 16
 FLIPS = (0, *(1 << bit for bit in range(BAND_BITS)))
-
-Table = dict[int, set[int]]  # 16 bits of a hash -> the hashes that have them
 
 
 def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
@@ -35,46 +34,67 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
         >>> near_duplicate_groups([0b0, 2**40 - 1, 0b111111, 2**40 - 1, 0b111111111111])
         [[0, 2, 4], [1, 3]]
     """
-    positions: dict[int, list[int]] = defaultdict(list)
-    for position, value in enumerate(hashes):
-        positions[value].append(position)
-    tables = _tables(positions)
-    groups = []
-    for first in positions:
-        if first in tables[0][_bands(first)[0]]:
-            _remove(first, tables)
-            chain = [first]
-            for value in chain:  # which grows meanwhile
-                chain += _take_close(value, tables)
-            groups.append(sorted(position for value in chain for position in positions[value]))
-    return [group for group in groups if len(group) > 1]
-
-
-def _take_close(value: int, tables: Sequence[Table]) -> list[int]:
-    """The hashes in the tables that are close to this one, which leave the tables."""
-    taken = []
-    for table, band in zip(tables, _bands(value), strict=True):
-        for flip in FLIPS:
-            bucket = table.get(band ^ flip)
-            if bucket:
-                close = [other for other in bucket if (other ^ value).bit_count() <= NEAR_DUPLICATE_BITS]
-                for other in close:
-                    _remove(other, tables)
-                taken += close
-    return taken
-
-
-def _remove(value: int, tables: Sequence[Table]) -> None:
-    for table, band in zip(tables, _bands(value), strict=True):
-        table[band].remove(value)
-
-
-def _tables(hashes: Iterable[int]) -> list[Table]:
-    tables: list[Table] = [defaultdict(set) for _ in range(BANDS)]
+    numbers: dict[int, int] = {}
     for value in hashes:
-        for table, band in zip(tables, _bands(value), strict=True):
-            table[band].add(value)
-    return tables
+        numbers.setdefault(value, len(numbers))
+    tables = _Tables(list(numbers))
+    group_of = array("l", [-1]) * len(numbers)  # the number of its first hash
+    for first in range(len(numbers)):
+        if group_of[first] < 0:
+            tables.remove(first)
+            chain = [first]
+            for number in chain:  # which grows meanwhile
+                group_of[number] = first
+                chain += tables.take_close(number)
+    sizes = Counter(group_of[numbers[value]] for value in hashes)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for position, value in enumerate(hashes):
+        if sizes[group_of[numbers[value]]] > 1:
+            groups[group_of[numbers[value]]].append(position)
+    return list(groups.values())
+
+
+class _Tables:
+    """For each band, the hashes that have the same bits in it, as linked lists in arrays: 64 bytes for a hash."""
+
+    def __init__(self, hashes: Sequence[int]) -> None:
+        self._hashes = hashes
+        self._first = [array("l", [-1]) * (1 << BAND_BITS) for _ in range(BANDS)]  # by bits
+        self._next = [array("l", [-1]) * len(hashes) for _ in range(BANDS)]  # by number of the hash
+        self._before = [array("l", [-1]) * len(hashes) for _ in range(BANDS)]
+        for number, value in enumerate(hashes):
+            for band, bits in enumerate(_bands(value)):
+                following = self._first[band][bits]
+                self._next[band][number] = following
+                if following >= 0:
+                    self._before[band][following] = number
+                self._first[band][bits] = number
+
+    def take_close(self, number: int) -> list[int]:
+        """The numbers of the hashes in the tables that are close to this one, which leave the tables."""
+        value = self._hashes[number]
+        taken = []
+        for band, bits in enumerate(_bands(value)):
+            for flip in FLIPS:
+                other = self._first[band][bits ^ flip]
+                while other >= 0:
+                    following = self._next[band][other]
+                    if (self._hashes[other] ^ value).bit_count() <= NEAR_DUPLICATE_BITS:
+                        self.remove(other)
+                        taken.append(other)
+                    other = following
+        return taken
+
+    def remove(self, number: int) -> None:
+        """Takes a hash out of the tables, in a time that does not depend on how many share its bits."""
+        for band, bits in enumerate(_bands(self._hashes[number])):
+            before, following = self._before[band][number], self._next[band][number]
+            if before >= 0:
+                self._next[band][before] = following
+            else:
+                self._first[band][bits] = following
+            if following >= 0:
+                self._before[band][following] = before
 
 
 def _bands(value: int) -> list[int]:

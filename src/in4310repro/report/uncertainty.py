@@ -20,7 +20,7 @@ Number = TypeVar("Number", bound=np.integer[Any])
 
 LEVEL, DRAWS = 0.95, 1000
 NORMAL_QUANTILE = 1.959963984540054  # of 0.975; a literal, whose bits are no library's
-AT_ONCE = 2**19  # numbers in one array of draws and images
+AT_ONCE = 2**17  # numbers in one array of draws and images
 
 
 class Bootstrap(TypedDict):
