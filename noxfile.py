@@ -76,6 +76,12 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def memory(session: nox.Session) -> None:
+    """Memory of five commands at 1,000 to 64,000 images; writes docs/memory.json and its figure (Linux, minutes)."""
+    _python(session, "-m", "tests.sessions.memory")
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Damage 2,000 run folders, TOML files, splits and printed results; write the counts in docs/bad-input.md."""
     _python(session, "-m", "tests.sessions.fuzz")

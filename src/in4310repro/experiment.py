@@ -229,7 +229,9 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
             f"{folder} was begun with other images than {split.root} holds now; its {names.SPLIT} lists them"
         )
     begun_with: Fingerprint = files.read_record(names.FINGERPRINT, Fingerprint)
-    for name in ("numeric_class", "versions", "initial_weights_sha256"):
+    # A run of before the pixels were hashed says nothing of them.
+    pixels = {"pixels_sha256"} & begun_with.keys()
+    for name in ("numeric_class", "versions", "initial_weights_sha256", *pixels):
         if begun_with.get(name) != current.get(name):
             raise ValueError(
                 f"{folder} was begun with {name} {begun_with.get(name)} and now it is {current.get(name)}, so that it "

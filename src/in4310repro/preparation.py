@@ -16,7 +16,7 @@ from in4310repro.data.cache import cache_folder
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, UnreadableImagesError, load_images
+from in4310repro.data.images import ImageSet, UnreadableImagesError, decoder, load_images
 from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split
 from in4310repro.epochs import refuse_too_large_a_step
@@ -70,6 +70,8 @@ def prepare(config: Config, numerics: Numerics, progress: Progress) -> Prepared:
     sets = _load_parts(split, config, progress)
     current = fingerprint(numerics)
     current["initial_weights_sha256"] = tensors_sha256(network.state_dict())
+    current["decoder"] = decoder()
+    current["pixels_sha256"] = {part: images.pixels_sha256() for part, images in sets.items()}
     return Prepared(config=config, split=split, sets=sets, network=network, fingerprint=current)
 
 

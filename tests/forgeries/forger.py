@@ -138,6 +138,7 @@ class Forger:
         """Scores of a part by a setting's weights, as they are now."""
         config, split = self.config(), self.split()
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
+        self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
         model = models.from_state(config.model, len(split.classes), self.weights(setting), setting)
         return predict(self.numerics.place(model), images, config, self.numerics, epoch=epoch)
 

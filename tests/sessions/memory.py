@@ -2,9 +2,9 @@
 
     nox -s memory
 
-Images are noise of 32 x 32 pixels, so that little but names, hashes and what is kept for each image can grow. Anonymous
-memory is `RssAnon` of Linux, which the pages of a mapped file are no part of. The numbers go to docs/memory.json, and
-docs/images/memory.svg is drawn from them.
+Images are noise of 32 x 32 pixels, so that little but names, hashes and what else is kept of each image can grow.
+Anonymous memory is `RssAnon` of Linux, which pages of a mapped file are no part of. The numbers go to docs/memory.json,
+and docs/images/memory.svg is drawn from them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,27 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 from torch import nn
 
+from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.randomness import generator_for
+from in4310repro.report.render import asset
+from in4310repro.report.svg import Panel, axes, file, join, label, legend, linear, mark, path
 
+ROOT = Path(__file__).parents[2]
+NUMBERS, FIGURE = ROOT / "docs/memory.json", ROOT / "docs/images/memory.svg"
+LIMIT = 2000  # bytes an image
 IMAGES = (1000, 8000, 64000)
 CLASSES = 6
 SIDE = 32  # pixels
 BETWEEN = 0.005  # seconds
 ME = "tests.sessions.memory:small"
 COMMANDS = ("train", "report", "verify", "data check", "features")
+Peaks = dict[str, list[int]]  # by command, bytes at each number of images
 
 
 def small(num_classes: int) -> nn.Module:
@@ -65,16 +73,40 @@ def commands(data: Path, run: Path) -> dict[str, list[str]]:
     }
 
 
-def most_anonymous(words: list[str], log: Path) -> int:
-    """Runs a command and returns the most bytes of anonymous memory that it was seen to hold."""
-    most = 0
+def measure(numbers: Sequence[int], names: Sequence[str] = COMMANDS) -> Peaks:
+    """The most anonymous memory of commands at each number of images; says each as it comes."""
+    peaks: Peaks = {name: [] for name in names}
+    for images in numbers:
+        with tempfile.TemporaryDirectory(prefix="memory-") as place:
+            folder = Path(place)
+            draw(folder / "images", images)
+            for command, words in commands(folder / "images", folder / "run").items():
+                if command in names:
+                    start = time.monotonic()
+                    peaks[command].append(most_anonymous(words, folder))
+                    seconds = time.monotonic() - start
+                    sys.stdout.write(f"{images} {command}: {peaks[command][-1] / 1e6:.1f} MB, {seconds:.0f} s\n")
+                    sys.stdout.flush()
+    return peaks
+
+
+def most_anonymous(words: list[str], folder: Path) -> int:
+    """Runs a command in a folder and returns the most bytes of anonymous memory that it was seen to hold."""
+    paths = os.pathsep.join(filter(None, (f"{ROOT}", os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": paths, "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
+    most, log = 0, folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "in4310repro", *words], stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "in4310repro", *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment,
         )
         while process.poll() is None:
             most = max(most, anonymous(process.pid))
             time.sleep(BETWEEN)
+    # 1 is a finding: noise may have near-duplicates.
     if process.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
     return most
@@ -89,22 +121,47 @@ def anonymous(process: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
+def growth(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Bytes an image by which each command's memory grows from the fewest to the most images."""
+    return {name: (values[-1] - values[0]) / (images[-1] - images[0]) for name, values in peaks.items()}
+
+
+def figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
+    """What each command holds beyond what it holds at the fewest images, and the limit, as a file of SVG."""
+    left, right, height = 40.0, 322.0, 180.0
+    signs, above = legend(list(peaks), 14)
+    top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6
+    x = linear((0, images[-1]), (left + 8, right - 20), [(count, f"{count:,}") for count in images])
+    y = linear((0, most * 1.1), (top + height, top), [(step * 20.0, f"{step * 20}") for step in range(7)])
+    limit = [(x.pixel(images[0]), y.pixel(0)), (x.pixel(images[-1]), y.pixel(most))]
+    parts = [signs, axes(left, top, top + height, x, y, ("images", "MB more than at the fewest images"))]
+    parts += [path(limit, "axis"), label(limit[1][0] - 20, limit[1][1] + 4, "2 kB an image", "quiet", "end")]
+    for style, values in enumerate(peaks.values()):
+        shown = [
+            (x.pixel(count), y.pixel((value - values[0]) / 1e6)) for count, value in zip(images, values, strict=True)
+        ]
+        parts += [path(shown, f"l{style}"), *(mark(*point, style) for point in shown)]
+    said = ", ".join(f"{name} {grown / 1000:.2f}" for name, grown in growth(images, peaks).items())
+    panel = Panel("Anonymous memory", top + height + 38, join(parts))
+    return file([panel], f"Growth of anonymous memory in kB an image: {said}", asset("chart.css"))
+
+
+def drawn_from(numbers: Path) -> str:
+    """The figure of a file of numbers."""
+    content = read_json(numbers)
+    return figure(content["images"], content["peak_bytes"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s memory --", description=__doc__)
-    parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
-    parser.add_argument("--commands", nargs="+", default=COMMANDS)
-    arguments = parser.parse_args()
-    for images in arguments.images:
-        with tempfile.TemporaryDirectory(prefix="memory-") as name:
-            folder = Path(name)
-            os.environ["IN4310REPRO_CACHE"] = f"{folder / 'cache'}"
-            draw(folder / "images", images)
-            for command, words in commands(folder / "images", folder / "run").items():
-                if command in arguments.commands:
-                    start = time.monotonic()
-                    most = most_anonymous(words, folder / "log")
-                    sys.stdout.write(f"{images} {command}: {most / 1e6:.1f} MB, {time.monotonic() - start:.0f} s\n")
-                    sys.stdout.flush()
+    parser.add_argument("--images", type=int, nargs="+", default=IMAGES, help="written to docs/ for 1000 8000 64000")
+    images = tuple(parser.parse_args().images)
+    peaks = measure(images)
+    for name, grown in growth(images, peaks).items():
+        sys.stdout.write(f"{name}: {grown:.0f} bytes an image\n")
+    if images == IMAGES:
+        write_file(NUMBERS, json_bytes({"images": images, "side": SIDE, "peak_bytes": peaks}))
+        write_file(FIGURE, drawn_from(NUMBERS).encode())
 
 
 if __name__ == "__main__":

@@ -53,6 +53,13 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def pixels_sha256(self) -> str:
+        """One sha256 of all pixels: of the sha256 of each image's, in the order of the set."""
+        if self.cached is not None:
+            return hashlib.sha256(self.cached.hashes.tobytes()).hexdigest()
+        hashes = (hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in self.pixels)
+        return hashlib.sha256(b"".join(hashes)).hexdigest()
+
     def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
         """A copy of the pixels of some images.
 

@@ -20,6 +20,7 @@ from in4310repro.replay.epoch import Claim, Kept
 from in4310repro.replay.plan import Plan, make_plan
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.pixels import pixel_differences
 from in4310repro.tensors import tensors_sha256
 
 LARGEST_SEED = 2**32  # of a seed that is drawn here, so that a person can copy it
@@ -74,12 +75,13 @@ def replay(
     plan = make_plan(setting.name, run.config.epochs, run.metrics["epoch"], draws, seed)
     _refuse_other_arithmetic(run, numerics)
     refuse_too_large_a_step(run.config, numerics)
-    inputs_of = _load_inputs(run, setting, numerics, data, progress)
+    inputs_of, other_pixels = _load_inputs(run, setting, numerics, data, progress)
     result = Replay(
         plan=plan,
         training_sha256=run.training_sha256,
         portable=numerics.portable,
         first_epoch_from=_setting_before(run, setting),
+        differences=other_pixels,
     )
     with interrupts() as interrupted:
         for epoch in plan.epochs:
@@ -111,8 +113,12 @@ def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
 
 def _load_inputs(
     run: FinishedRun, setting: OptimizerSetting, numerics: Numerics, data: str | None, progress: Progress
-) -> Callable[[torch.nn.Module], TrainingInputs]:
-    """Decodes the images; what is returned makes the inputs of a training that starts from a network."""
+) -> tuple[Callable[[torch.nn.Module], TrainingInputs], list[str]]:
+    """Decodes the images.
+
+    Returns:
+        What makes the inputs of a training that starts from a network, and in what the pixels are not those of the run.
+    """
     split = run.split_below(data)
     training, validation = (
         load_images(
@@ -126,15 +132,23 @@ def _load_inputs(
         )
         for part in ("training", "validation")
     )
-    return lambda model: TrainingInputs(
-        model=model,
-        training=training,
-        validation=validation,
-        config=run.config,
-        setting=setting,
-        numerics=numerics,
-        progress=progress,
-    )
+    other_pixels = [
+        *pixel_differences(run, "training", training, bitwise=True),
+        *pixel_differences(run, "validation", validation, bitwise=True),
+    ]
+
+    def inputs_of(model: torch.nn.Module) -> TrainingInputs:
+        return TrainingInputs(
+            model=model,
+            training=training,
+            validation=validation,
+            config=run.config,
+            setting=setting,
+            numerics=numerics,
+            progress=progress,
+        )
+
+    return inputs_of, other_pixels
 
 
 def _epoch_differences(

@@ -19,6 +19,7 @@ from in4310repro.presets import PRESETS
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.pixels import pixel_differences
 from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.claims import Claim, claimed, proven
 from in4310repro.verification.features import available_sets, feature_differences, feature_tier
@@ -131,6 +132,8 @@ class _Again:
         except (ValueError, OSError) as error:
             return [f"the images cannot be predicted again: {error}"]
         found: list[str] = []
+        for part, images in (("test", test), ("validation", validation)):
+            found.extend(pixel_differences(run, part, images, bitwise=self.bitwise))
         for setting in sorted(run.config.settings, key=lambda each: each.name != run.metrics["setting"]):
             try:
                 # Not as a list: what was found before an error counts too.

@@ -1,0 +1,36 @@
+"""The decoded pixels of a run's images: what its fingerprint says of them, compared with what is decoded now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from in4310repro.data.images import ImageSet, decoder
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+
+
+def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
+    """A sentence where the images of a part are other pixels than the run was made from.
+
+    A run of before the pixels were hashed says nothing of them.
+
+    Args:
+        run: finished.
+        part: of the split.
+        images: of the part, decoded now.
+        bitwise: equal bits are required; otherwise only where the decoder is the run's.
+    """
+    recorded, computed = run.fingerprint.get("pixels_sha256", {}).get(part), images.pixels_sha256()
+    made_by, here = run.fingerprint.get("decoder", {}), decoder()
+    if recorded in (None, computed) or not (bitwise or made_by == here):
+        return
+    versions = [
+        f"{name} {made_by.get(name, 'none')} in the run and {here.get(name, 'none')} here"
+        for name in sorted(made_by.keys() | here.keys())
+        if made_by.get(name) != here.get(name)
+    ]
+    why = f" (another decoder: {', '.join(versions)})" if versions else ""
+    yield (
+        f"{run.folder / names.FINGERPRINT}: pixels_sha256 of the {part} images is {recorded}; they are decoded to "
+        f"{computed}{why}"
+    )
