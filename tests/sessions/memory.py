@@ -52,8 +52,8 @@ def draw(folder: Path, images: int) -> None:
     Image.new("RGB", (SIDE, SIDE)).save(stream, "BMP")
     header = stream.getvalue()[: -3 * SIDE**2]
     generator = generator_for(0, "noise")
-    for label in range(CLASSES):
-        (folder / f"class{label}").mkdir(parents=True)
+    for number in range(CLASSES):
+        (folder / f"class{number}").mkdir(parents=True)
     for number in range(images):
         file = folder / f"class{number % CLASSES}" / f"{number // CLASSES:05d}.bmp"
         file.write_bytes(header + generator.bytes(3 * SIDE**2))
