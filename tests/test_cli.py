@@ -287,7 +287,11 @@ def test_the_cache_is_shown_and_cleared_and_nothing_else_in_its_folder(
     (tmp_path / "pixels").mkdir()
     (tmp_path / "pixels" / "a.pixels").write_bytes(bytes(3 * 2**20))
     (tmp_path / "mine").write_bytes(b"kept")
-    assert "3.0 MiB  in" in call("cache")[1]
+    monkeypatch.setenv("IN4310REPRO_CACHE_LIMIT", "0.5")
+    shown = call("cache")[1]
+    assert "3.0 MiB  in" in shown
+    assert "476.8 MiB  " in shown
+    assert "pixels may hold before the longest unused is evicted" in shown
     code, printed, _ = call("cache", "--clear")
     assert (code, sorted(each.name for each in tmp_path.iterdir())) == (0, ["mine"])
     assert "3.0 MiB  removed from" in printed

@@ -41,7 +41,7 @@ def report(tmp_path: Path) -> Callable[[float], str]:
 
 def test_json_stands_before_a_command_or_after_it(call: Call) -> None:
     after = document(call, "cache")
-    assert after.keys() == {"folder", "bytes", "cleared"}
+    assert after.keys() == {"folder", "bytes", "limit", "cleared"}
     assert json.loads(call("--json", "cache")[1]).keys() == after.keys()
     assert "MiB" in call("cache")[1]
 

@@ -36,19 +36,21 @@ def doctor() -> None:
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all of it; it is made again when needed.")] = False,
 ) -> None:
-    """Show how much the cache of decoded images and drawn scenes holds, or clear it.
+    """Show how much the cache of decoded images and drawn scenes holds and may hold, or clear it.
 
     Examples:
         in4310repro cache
         in4310repro cache --clear
     """
-    from in4310repro.data.cache import CACHED, cache_folder
+    from in4310repro.data.cache import CACHED, LIMIT_VARIABLE, cache_folder, limit
 
-    folder, sizes = cache_folder(), {}
+    folder, most, sizes = cache_folder(), limit(), {}
     for part in CACHED:
         size = sizes[part] = sum(file.lstat().st_size for file in (folder / part).rglob("*") if file.is_file())
         if clear:
             # The folder itself may be one that holds more.
             shutil.rmtree(folder / part, ignore_errors=True)
         print_line(f"{size / 2**20:10.1f} MiB  {'removed from' if clear else 'in'} {folder / part}")
-    conclude({"folder": str(folder), "bytes": sizes, "cleared": clear})
+    what = f"{folder / 'pixels'} may hold before the longest unused is evicted; {LIMIT_VARIABLE} sets it, in GB"
+    print_line(f"{most / 2**20:10.1f} MiB  {what}")
+    conclude({"folder": str(folder), "bytes": sizes, "limit": most, "cleared": clear})

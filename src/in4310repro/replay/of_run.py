@@ -14,13 +14,13 @@ from in4310repro.data.images import load_images
 from in4310repro.deviations import Deviation
 from in4310repro.epochs import TrainingInputs, refuse_too_large_a_step
 from in4310repro.numerics import Numerics
+from in4310repro.pixels import pixel_differences
 from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.replay import epoch as one_epoch
 from in4310repro.replay.epoch import Claim, Kept
 from in4310repro.replay.plan import Plan, make_plan
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.pixels import pixel_differences
 from in4310repro.tensors import tensors_sha256
 
 LARGEST_SEED = 2**32  # of a seed that is drawn here, so that a person can copy it

@@ -14,12 +14,12 @@ from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
 from in4310repro.deviations import Deviation
 from in4310repro.numerics import Numerics
+from in4310repro.pixels import pixel_differences
 from in4310repro.prediction import refuse_too_large
 from in4310repro.presets import PRESETS
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
-from in4310repro.runs.pixels import pixel_differences
 from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.claims import Claim, claimed, proven
 from in4310repro.verification.features import available_sets, feature_differences, feature_tier

@@ -11,9 +11,9 @@ import pytest
 
 from in4310repro.data.images import ImageSet, decoder, load_images
 from in4310repro.fingerprint import Fingerprint
+from in4310repro.pixels import pixel_differences
 from in4310repro.progress import SILENT
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.pixels import pixel_differences
 
 
 @pytest.fixture
