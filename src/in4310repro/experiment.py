@@ -158,8 +158,9 @@ def _prepared(config: Config, numerics: Numerics, progress: Progress, processes:
         )
     mine = {
         "configuration": configuration.to_json(prepared.config),
-        "images": chain.split_sha256(prepared.split),
-        "initial weights": prepared.fingerprint.get("initial_weights_sha256"),
+        "split of images": chain.split_sha256(prepared.split),
+        "set of decoded pixels": prepared.fingerprint.get("pixels_sha256"),
+        "set of initial weights": prepared.fingerprint.get("initial_weights_sha256"),
         "numeric class": numerics.numeric_class,
     }
     first, *others = map(json.loads, processes.gather(json.dumps(mine).encode()))
@@ -167,7 +168,7 @@ def _prepared(config: Config, numerics: Numerics, progress: Progress, processes:
         for name, value in first.items():
             if found[name] != value:
                 raise ValueError(
-                    f"process {rank} has another {name} than process 0; all need the same command and the same images"
+                    f"process {rank} has another {name} than process 0; all need the same command, images and libraries"
                 )
     return prepared
 

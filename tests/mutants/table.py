@@ -73,6 +73,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "names": ("test_names",),
     "records": ("test_finished",),
     "selection": ("test_selection",),
+    "sent": ("test_sent",),
+    "status": ("test_status",),
 }
 READERS = ("documents", "parts", "grids", "files", "labels", "numbers", "reports", "subjects", "forms")
 # What reports of all habits say is held by the last ones.
