@@ -129,3 +129,12 @@ def test_linear_without_bias_and_with_other_strides() -> None:
 def test_linear_refuses_other_shapes_and_dtypes(rows: Tensor, weight: Tensor) -> None:
     with pytest.raises(ValueError, match="valid"):
         linear(rows, weight)
+
+
+def test_the_gradient_of_a_weight_that_lies_otherwise_in_memory_is_that_of_one_that_does_not() -> None:
+    rows, weight = torch.rand(9, 4), torch.rand(4, 3).T.requires_grad_()
+    assert not weight.is_contiguous()
+    (found,) = torch.autograd.grad(linear(rows, weight).square().sum(), weight)
+    straight = weight.detach().contiguous().requires_grad_()
+    (needed,) = torch.autograd.grad(linear(rows, straight).square().sum(), straight)
+    assert torch.equal(found, needed)

@@ -60,7 +60,7 @@ class Whole:
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
         """The gradient of a weight over the batch; None where it is put into `.grad` later."""
-        result = buffers.maps(weight.shape) if weight.ndim == 4 else buffers.like(weight)
+        result = buffers.maps(weight.shape) if weight.ndim == 4 else buffers.like(weight.detach().contiguous())
         compute(range(images), images, result)
         return result
 
@@ -191,8 +191,8 @@ class _Bucket:
         if not self.used:
             self.capacity = max(BUCKET, weight.numel())
             rows = len(self._nodes[self._connection.rank])
-            # Pieces for all processes are equal, so that they reach beyond the last value.
-            self._values = torch.zeros((rows, self.capacity + self._connection.size), dtype=torch.float32, device="cpu")
+            # Pieces for all processes are equal, so that they may reach beyond the last value.
+            self._values = torch.empty((rows, self.capacity + self._connection.size), dtype=torch.float32, device="cpu")
         begin, self.used = self.used, self.used + weight.numel()
         self._weights.append((weight, begin))
         return self._values[:, begin : self.used]
@@ -201,6 +201,7 @@ class _Bucket:
         """Sends each process its piece of the nodes here."""
         size = self._connection.size
         self._piece = -(-self.used // size)
+        self._values[:, self.used : size * self._piece] = 0
         numbers = [len(nodes) * self._piece for nodes in self._nodes]
         rows = self._values[:, : size * self._piece].reshape(len(self._values), size, self._piece)
         self._sent = rows.transpose(0, 1).flatten()
@@ -227,11 +228,12 @@ class _Bucket:
             return
         self._work.wait()
         for weight, begin in self._weights:
-            strides = weight.stride()
+            gradient = self._values[begin : begin + weight.numel()]
             if weight.ndim == 4:
-                _, channels, height, width = weight.shape
-                strides = (channels * height * width, 1, channels * width, channels)
-            gradient = self._values.as_strided(weight.shape, strides, begin)
+                # The channels of a position are side by side.
+                outputs, channels, height, width = weight.shape
+                gradient = gradient.view(outputs, height, width, channels).permute(0, 3, 1, 2)
+            gradient = gradient.view(weight.shape)
             weight.grad = gradient if weight.grad is None else weight.grad + gradient
 
 
