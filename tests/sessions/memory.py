@@ -131,11 +131,11 @@ def figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
     left, right, height = 40.0, 322.0, 180.0
     signs, above = legend(list(peaks), 14)
     top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6
-    x = linear((0, images[-1]), (left + 8, right - 20), [(count, f"{count:,}") for count in images])
+    x = linear((0, images[-1]), (left + 8, right - 20), [(n, f"{n:,}") for n in (0, *images[1:])])
     y = linear((0, most * 1.1), (top + height, top), [(step * 20.0, f"{step * 20}") for step in range(7)])
     limit = [(x.pixel(images[0]), y.pixel(0)), (x.pixel(images[-1]), y.pixel(most))]
     parts = [signs, axes(left, top, top + height, x, y, ("images", "MB more than at the fewest images"))]
-    parts += [path(limit, "axis"), label(limit[1][0] - 20, limit[1][1] + 4, "2 kB an image", "quiet", "end")]
+    parts += [path(limit, "chance"), label(limit[1][0] - 20, limit[1][1] + 4, "2 kB an image", "quiet", "end")]
     for style, values in enumerate(peaks.values()):
         shown = [
             (x.pixel(count), y.pixel((value - values[0]) / 1e6)) for count, value in zip(images, values, strict=True)
