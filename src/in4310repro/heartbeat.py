@@ -23,7 +23,7 @@ BEAT = 1.0  # seconds between beats
 SILENCE = 30.0  # seconds without a beat, after which a process is lost
 DOUBT = 8.0  # as SILENCE, once a connection broke or a signal came
 PATIENCE = 15.0  # seconds in which others say what they know of a broken connection or a signal; torchrun waits 30
-GRACE = 5.0  # seconds in which the main thread may come to the end by itself
+GRACE = 3.0  # seconds in which the main thread may come to the end by itself
 SOON = 0.1  # seconds between beats while the command ends
 
 # A process is cut off where a connection broke: it has ended since another one has.
@@ -52,8 +52,11 @@ UNKNOWN = Ending(-1, "", 0)
 class Heartbeat:
     """This process among the others of its command, all of which torchrun started."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
         """Connects with the store and begins to beat; by a connection of its own, since one waits for each answer.
+
+        Args:
+            number: of earlier ones, in each of the processes.
 
         Raises:
             ValueError: the environment is none that torchrun makes.
@@ -64,10 +67,12 @@ class Heartbeat:
         host, port = os.environ["MASTER_ADDR"], launch.number("MASTER_PORT", range(1, 2**16))
         self.place, waits = f"{host}:{port}", timedelta(seconds=SILENCE)
         # What was said before torchrun started the processes again is of no account.
-        start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}"
+        start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}/{number}"
         store = TCPStore(host, port, is_master=False, timeout=waits)
         self.store = PrefixStore(start, store)
+        # All have done this when torch has connected them: one that is stopped just then is missed.
         self.store.set(f"state/{self.rank}", RUNNING)
+        self.store.add(f"beat/{self.rank}", 1)
         self.together = False  # whether every process has come
         self.beats, self.states = [""] * self.size, [RUNNING] * self.size
         self.silent, self.looked = [0.0] * self.size, time.monotonic()  # seconds
@@ -150,7 +155,8 @@ class Heartbeat:
         if self.ending == UNKNOWN and (ending := self._decided()) != UNKNOWN:
             self._end(ending)
         if self.ending != UNKNOWN and (
-            self._speaks() or self.store.check(["said"]) or time.monotonic() - self.known > PATIENCE
+            # Others hear of an error as soon as the connections of its process end.
+            self.own or self._speaks() or self.store.check(["said"]) or time.monotonic() - self.known > PATIENCE
         ):
             self.may_leave.set()
 

@@ -63,15 +63,17 @@ class Processes:
 
 
 ALONE = Processes()
-# Of this process, once it has said that it is there.
+# Of this process; a new one each time that it joins the others.
 _heartbeats: list[Heartbeat] = []
 
 
-def _heartbeat() -> Heartbeat | None:
-    """Of this process; None without the store of torchrun."""
-    if not _heartbeats and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and launch.size() > 1:
-        _heartbeats.append(Heartbeat())
-    return _heartbeats[0] if _heartbeats else None
+def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
+    """The last one of this process, the first where there is none yet; None without the store of torchrun."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch.size() == 1:
+        return None
+    if not _heartbeats or (joins and _heartbeats[-1].finished):
+        _heartbeats.append(Heartbeat(len(_heartbeats)))
+    return _heartbeats[-1]
 
 
 @contextmanager
@@ -93,16 +95,20 @@ def joined(device: str) -> Iterator[Processes]:
         raise ValueError(f"WORLD_SIZE is {size} without MASTER_ADDR; torchrun sets both, one process needs neither")
     if device.startswith("cuda"):
         torch.cuda.set_device(launch.number("LOCAL_RANK", range(torch.cuda.device_count())))
-    heartbeat = _heartbeat()
+    heartbeat = _heartbeat(joins=True)
     # One process may have hours of work left when another has finished.
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=30))
     try:
         connection = None if device.startswith("cuda") else connect()
         yield Processes(distributed.get_rank(), distributed.get_world_size(), connection)
-        if heartbeat:
-            heartbeat.finish()
-    finally:
-        distributed.destroy_process_group()
+    except BaseException:
+        # With a heartbeat this process is about to end. Until it does, what it has begun could wait for the others.
+        if not heartbeat:
+            distributed.destroy_process_group()
+        raise
+    if heartbeat:
+        heartbeat.finish()
+    distributed.destroy_process_group()
 
 
 def broke_off(error: BaseException) -> bool:
