@@ -45,7 +45,7 @@ def advice() -> str:
     """What is said once of several processes that share one machine's cores; empty where they do not."""
     if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):
         return ""
-    return f"{size()} processes share the cores of one machine; one process with all of them takes less time"
+    return f"{size()} processes share the cores of one machine; one process with all of them is the better choice"
 
 
 def unrecorded(_code: int, _message: str, _rank: int) -> None:

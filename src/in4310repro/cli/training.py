@@ -82,6 +82,8 @@ def train(
         return
     launch.record = functools.partial(status.write, folder)
     keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
+    if numerics.device == "cpu" and (advice := launch.advice()):
+        progress().message(advice)
     with joined(numerics.device) as processes:
         if not processes.leads:
             experiment.follow(configuration, numerics, processes)
