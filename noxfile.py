@@ -71,8 +71,9 @@ def golden(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Kill 60 trainings at random moments, resume them, and compare every bit."""
+    """Kill 60 trainings, and processes of 20 shared ones, resume them, compare every bit; write docs/elastic.md."""
     _python(session, "-m", "tests.sessions.soak")
+    _python(session, "-m", "tests.sessions.elastic")
 
 
 @nox.session(default=False)

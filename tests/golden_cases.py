@@ -149,7 +149,7 @@ def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
 
 
 def eigenvalue_claims(sets: list[ImageSetFeatures]) -> dict[str, Claim]:
-    """Spectra, whose last bits are LAPACK's: they depend on its version, the processor and the number of threads."""
+    """Spectra, whose last bits are LAPACK's: they depend on its version and the processor."""
     claims = {}
     for images in sets:
         for name, module in images["modules"].items():

@@ -111,7 +111,7 @@ class Heartbeat:
         return self.ending
 
     def _stop(self, state: str) -> None:
-        self.trouble = min(self.trouble, time.monotonic())
+        self.trouble, self.states[self.rank] = min(self.trouble, time.monotonic()), state
         with contextlib.suppress(RuntimeError):
             self.store.set(f"state/{self.rank}", state)
         self.hurry.set()
@@ -191,9 +191,9 @@ class Heartbeat:
             rank = self.silent.index(seconds)
             message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
             return self._agreed(Ending(signals.INTERRUPTED, message, rank, lost=True))
-        if INTERRUPTED in self.states and (
-            (self.together and RUNNING not in self.states) or time.monotonic() - self.trouble > PATIENCE
-        ):
+        # Of those that have not come nobody knows more.
+        agree = RUNNING not in self.states or not self.together or time.monotonic() - self.trouble > PATIENCE
+        if INTERRUPTED in self.states and agree:
             return self._agreed(Ending(signals.INTERRUPTED, "interrupted", 0))
         return UNKNOWN
 

@@ -60,3 +60,19 @@ def test_shares_of_a_variance_below_1_are_those_of_a_larger_one() -> None:
     small, large = (spectrum(torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64)) * by) for by in (1e-6, 1.0))
     assert small.trace_share(1) == pytest.approx(large.trace_share(1), rel=1e-12)
     assert small.effective_rank() == pytest.approx(large.effective_rank(), rel=1e-12)
+
+
+def test_eigenvalues_have_the_same_bits_on_any_number_of_threads() -> None:
+    """LAPACK alone has others from 128 channels on: torchrun sets one thread a process."""
+    rows = torch.randn(900, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    covariance, before = rows.T @ rows / 900, torch.get_num_threads()
+    spectra = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            spectra.append(spectrum(covariance).eigenvalues)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(spectra[0], spectra[1])
+    assert torch.equal(spectra[0], spectra[2])

@@ -127,7 +127,7 @@ def differing_files(first: Path, second: Path) -> list[str]:
     mismatches = [f"{name}, changed after its manifest entry" for name in RunFolder.open(second).changed_files()]
     if RunFolder.open(first).manifest().keys() != RunFolder.open(second).manifest().keys():
         mismatches.append("manifest.json")
-    for name in sorted(names - {"manifest.json"}):
+    for name in sorted(names - {"manifest.json", "status.json"}):
         one, two = first / name, second / name
         if not (one.is_file() and two.is_file()):
             mismatches.append(f"{name} is in one run only")

@@ -22,8 +22,8 @@ from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatur
 from in4310repro.verification.process import requires_bits
 from in4310repro.verification.records import sentence
 
-# Of the largest eigenvalue. LAPACK's last bits depend on its version, the processor and the number of threads, 1e-12
-# (as in the golden files); what the covariance is summed in makes the rest.
+# Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
+# files); what the covariance is summed in makes the rest.
 SPECTRUM_TOLERANCE = {"exact": 1e-11, "fast": 1e-6}
 # Of the sets beside the test images, by position.
 SET_NAMES = {1: (comparison.PHOTOGRAPHS, comparison.IMAGENET), 2: (comparison.DIGITS, comparison.CIFAR10)}

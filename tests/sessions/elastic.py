@@ -1,0 +1,176 @@
+"""Kills a process of a training under torchrun and goes on with another number of them; writes docs/elastic.md.
+
+A round starts at 4 processes, kills one of them at a drawn moment, and goes on with 1, then 3, until 2 end it; every
+file is compared with the run of one process that nobody killed. What torchrun does is done here, but that a fork
+server with torch loaded starts the commands in a tenth of a second: the store, the environment, and SIGTERM to the
+others. `nox -s soak` plays 20 rounds, the tests two.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from in4310repro.files import write_file
+from in4310repro.presets import to_toml
+from in4310repro.randomness import generator_for
+from tests.processes import METHOD
+from tests.sessions.shares import config_of, describe_rank
+from tests.sessions.soak import differing_files
+
+PAGE = Path("docs/elastic.md")
+SIZES = (4, 1, 3, 2)
+ROUNDS = 20
+PATIENCE = 90.0  # seconds in which the others of a killed process have to end
+# Three leaves a batch, two steps an epoch, and a checkpoint after each.
+CONFIG = replace(config_of("resnet18", 20), checkpoint_steps=1)
+HEAD = """# Killed, and continued by another number of processes
+
+A training starts at 4 processes; one of them is killed at a drawn moment, the others end and say which one is gone, and
+the same command with `--resume` goes on with 1, with 3, and with 2, which come to the end. A run that was over before
+its moment came was not killed. Every file, those of `tensors.json`, `scores.npz` and `metrics.json` among them, is
+compared with the run of one process that nobody killed. `nox -s soak` writes this page.
+
+| round | 4 processes | 1 process | 3 processes | 2 processes | files that differ |
+| --- | --- | --- | --- | --- | --- |
+"""
+
+
+def command(rank: int, size: int, port: int, folder: Path) -> None:
+    """One process of `torchrun -m in4310repro train --resume`, in the folder."""
+    describe_rank(rank, size, port)
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "elastic",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "LOCAL_WORLD_SIZE": f"{size}",
+    }
+    os.chdir(folder)
+    with Path("said").open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    torch.set_num_threads(1)
+    sys.argv = ["in4310repro", "train", "--config", "config.toml", "--out", "run", "--resume", "--keep-epochs", "-q"]
+    from in4310repro.__main__ import main
+
+    main()
+
+
+class Elastic:
+    """The run that nobody killed, and how long each number of processes takes for one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.context: Any = multiprocessing.get_context(METHOD)
+        self.seconds: dict[int, float] = {}
+        self.undisturbed = self.new_folder() / "run"
+        self.wait_for_the_fork_server()
+        self.measure(1, self.undisturbed.parent)
+
+    def wait_for_the_fork_server(self) -> None:
+        """It imports torch."""
+        ready: BaseProcess = self.context.Process(target=time.monotonic)
+        ready.start()
+        ready.join()
+
+    def new_folder(self) -> Path:
+        """A folder with the configuration in it."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        (folder / "config.toml").write_text(to_toml(CONFIG), encoding="utf-8")
+        return folder
+
+    def measure(self, size: int, folder: Path) -> None:
+        """Trains a run with so many processes, and notes how long that takes."""
+        start = time.monotonic()
+        codes = [ended(process) for process in self.start(size, folder)]
+        if any(codes):
+            raise RuntimeError(f"an undisturbed run of {size} processes ended with exit codes {codes}")
+        self.seconds[size] = time.monotonic() - start
+
+    def start(self, size: int, folder: Path) -> list[BaseProcess]:
+        """Starts so many processes that train, or continue, the run in the folder."""
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        processes: list[BaseProcess] = [
+            self.context.Process(target=command, args=(rank, size, self.store.port, folder)) for rank in range(size)
+        ]
+        for process in processes:
+            process.start()
+        return processes
+
+    def round(self, generator: Any) -> tuple[list[str], list[str]]:
+        """Plays one; what happened at each number of processes, and what differs from the run that nobody killed."""
+        folder = self.new_folder()
+        happened, wrong = [], []
+        for size in SIZES[:-1]:
+            if size not in self.seconds:
+                whole = self.new_folder()
+                self.measure(size, whole)
+                wrong += differing_files(self.undisturbed, whole / "run")
+                shutil.rmtree(whole)
+            rank, share = int(generator.integers(size)), float(generator.random())
+            processes = self.start(size, folder)
+            processes[rank].join(share * self.seconds[size])
+            processes[rank].kill()
+            processes[rank].join()
+            killed = processes[rank].exitcode == -signal.SIGKILL
+            happened.append(f"rank {rank} killed after {share:.0%}" if killed else "over")
+            wrong += self.ending_of(size, rank, processes, folder) if killed else []
+        codes = [ended(process) for process in self.start(SIZES[-1], folder)]
+        happened.append("to the end")
+        wrong += [f"exit codes {codes}"] if any(codes) else differing_files(self.undisturbed, folder / "run")
+        shutil.rmtree(folder)
+        return happened, wrong
+
+    def ending_of(self, size: int, rank: int, processes: list[BaseProcess], folder: Path) -> list[str]:
+        """What is wrong with how the others of a killed process end, which torchrun asks to."""
+        others = [process for process in processes if process is not processes[rank]]
+        for process in others:
+            process.terminate()
+        codes = {ended(process) for process in others}
+        said = (folder / "said").read_text()
+        (folder / "said").unlink()
+        # Before they have met, or after their work, nobody misses anybody.
+        wrong = [] if codes <= {130, 0, -signal.SIGTERM} else [f"the others of {size} ended with {codes}"]
+        if said.count("in4310repro: ") > 1:
+            wrong.append(f"the others of {size} said more than one thing: {said}")
+        return wrong
+
+
+def ended(process: BaseProcess) -> int | None:
+    """The exit code of a process, which is killed where it does not end; then it is none that it has by itself."""
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return None
+    return process.exitcode
+
+
+def main() -> None:
+    """20 rounds and their page; exit code 1 where one of them changed a result."""
+    lines, different = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        elastic = Elastic(Path(folder))
+        for number in range(1, ROUNDS + 1):
+            happened, wrong = elastic.round(generator_for(1, "elastic", number))
+            lines.append(f"| {' | '.join([str(number), *happened, ', '.join(wrong) or 'none'])} |\n")
+            different += bool(wrong)
+            sys.stdout.write(lines[-1])
+            sys.stdout.flush()
+    write_file(PAGE, (HEAD + "".join(lines)).encode())
+    sys.exit(bool(different))
+
+
+if __name__ == "__main__":
+    main()

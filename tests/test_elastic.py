@@ -1,0 +1,21 @@
+"""A training that loses a process and goes on with another number of them, with the bits of one that lost none."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from in4310repro.randomness import generator_for
+from tests.sessions.elastic import Elastic
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.long(120)
+@pytest.mark.skipif(os.name != "posix", reason="processes that are killed")
+def test_two_rounds_of_the_soak_end_with_the_same_bits(tmp_path_factory: pytest.TempPathFactory) -> None:
+    elastic = Elastic(tmp_path_factory.mktemp("elastic"))
+    rounds = [elastic.round(generator_for(0, "elastic", number)) for number in range(2)]
+    assert [wrong for _, wrong in rounds] == [[], []]
+    assert any("killed" in each for happened, _ in rounds for each in happened)
