@@ -155,8 +155,11 @@ class Heartbeat:
         if self.ending == UNKNOWN and (ending := self._decided()) != UNKNOWN:
             self._end(ending)
         if self.ending != UNKNOWN and (
-            # Others hear of an error as soon as the connections of its process end.
-            self.own or self._speaks() or self.store.check(["said"]) or time.monotonic() - self.known > PATIENCE
+            # Others hear of an error as soon as the connections of its process end, where they have any.
+            (self.own and self.together)
+            or self._speaks()
+            or self.store.check(["said"])
+            or time.monotonic() - self.known > PATIENCE
         ):
             self.may_leave.set()
 
@@ -208,7 +211,8 @@ class Heartbeat:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
         others = (rank for rank in range(self.rank) if rank != lost and self.states[rank] != FINISHED)
-        return not any(self.silent[rank] < DOUBT for rank in others)
+        waits = self.together or time.monotonic() - self.known < PATIENCE
+        return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
         """What rank 0 says that the command keeps."""

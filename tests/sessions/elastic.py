@@ -35,13 +35,14 @@ SIZES = (4, 1, 3, 2)
 ROUNDS = 20
 PATIENCE = 90.0  # seconds in which the others of a killed process have to end
 # Three leaves a batch, two steps an epoch, and a checkpoint after each.
-CONFIG = replace(config_of("resnet18", 20), checkpoint_steps=1)
+CONFIG = replace(config_of("resnet18", 20), epochs=4, checkpoint_steps=1)
 HEAD = """# Killed, and continued by another number of processes
 
 A training starts at 4 processes; one of them is killed at a drawn moment, the others end and say which one is gone, and
-the same command with `--resume` goes on with 1, with 3, and with 2, which come to the end. A run that was over before
-its moment came was not killed. Every file, those of `tensors.json`, `scores.npz` and `metrics.json` among them, is
-compared with the run of one process that nobody killed. `nox -s soak` writes this page.
+the same command with `--resume` goes on with 1, with 3, and with 2, which come to the end. The moment is drawn from 10 to
+60 % of the time that so many processes take for a whole run; one that was over before was not killed. Every file, those
+of `tensors.json`, `scores.npz` and `metrics.json` among them, is compared with the run of one process that nobody
+killed. `nox -s soak` writes this page.
 
 | round | 4 processes | 1 process | 3 processes | 2 processes | files that differ |
 | --- | --- | --- | --- | --- | --- |
@@ -118,7 +119,7 @@ class Elastic:
                 self.measure(size, whole)
                 wrong += differing_files(self.undisturbed, whole / "run")
                 shutil.rmtree(whole)
-            rank, share = int(generator.integers(size)), float(generator.random())
+            rank, share = int(generator.integers(size)), generator.uniform(0.1, 0.6)
             processes = self.start(size, folder)
             processes[rank].join(share * self.seconds[size])
             processes[rank].kill()
@@ -168,7 +169,7 @@ def main() -> None:
             different += bool(wrong)
             sys.stdout.write(lines[-1])
             sys.stdout.flush()
-    write_file(PAGE, (HEAD + "".join(lines)).encode())
+            write_file(PAGE, (HEAD + "".join(lines)).encode())
     sys.exit(bool(different))
 
 
