@@ -39,9 +39,9 @@ CONFIG = replace(config_of("resnet18", 20), epochs=4, checkpoint_steps=1)
 HEAD = """# Killed, and continued by another number of processes
 
 A training starts at 4 processes; one of them is killed at a drawn moment, the others end and say which one is gone, and
-the same command with `--resume` goes on with 1, with 3, and with 2, which come to the end. The moment is drawn from 10 to
-60 % of the time that so many processes take for a whole run; one that was over before was not killed. Every file, those
-of `tensors.json`, `scores.npz` and `metrics.json` among them, is compared with the run of one process that nobody
+the same command with `--resume` goes on with 1, with 3, and with 2, which come to the end. The moment is drawn from 10
+to 60 % of the time that so many processes take for a whole run; one that was over before was not killed. Every file,
+those of `tensors.json`, `scores.npz` and `metrics.json` among them, is compared with the run of one process that nobody
 killed. `nox -s soak` writes this page.
 
 | round | 4 processes | 1 process | 3 processes | 2 processes | files that differ |
