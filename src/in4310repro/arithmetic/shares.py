@@ -132,8 +132,10 @@ class Share(Whole):
         sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
         for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):
             to.copy_(tree.add_rows(rows[node.start - self.own.start : node.stop - self.own.start]))
-        received = sent.new_empty((self.connection.size, *sent.shape))
-        dist.all_gather(list(received), sent, group=self.connection.messages)
+        # To each process directly: gloo's all-gather goes along a ring, with a turn for each process.
+        copies = sent.expand(self.connection.size, *sent.shape).contiguous()
+        received = torch.empty_like(copies)
+        dist.all_to_all_single(received, copies, group=self.connection.messages)
         places = [(rank, place, node) for rank, nodes in enumerate(self._nodes) for place, node in enumerate(nodes)]
         sums = {node: received[rank, place] for rank, place, node in places}
         return tree.add(tree.leaves(self.batch), sums)

@@ -1,1 +1,1 @@
-"""Benchmarks: cost and error of feature statistics, ours and other tools', and the cost of portable arithmetic."""
+"""Benchmarks: feature statistics with their errors, ours and other tools'; portable arithmetic; several processes."""

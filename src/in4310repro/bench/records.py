@@ -1,4 +1,4 @@
-"""The records in features.json and arithmetic.json, with their fields."""
+"""The records in features.json, arithmetic.json and processes.json, with their fields."""
 
 from typing import NotRequired, TypedDict
 
@@ -87,3 +87,49 @@ class ArithmeticBenchmark(TypedDict):
     scaling: list[ScalingRow]
     layers: list[PairedRow]
     loop: list[LoopRow]
+
+
+class SharedRow(TypedDict):
+    """Steps that several processes take together, as one of them sees it; messages by kind, see `messages`."""
+
+    seconds: float  # of a step
+    waiting: dict[str, float]  # seconds of a step in which it does nothing else
+    messages: dict[str, int]  # of a step
+    bytes: dict[str, int]  # of a step, that leave this process
+    alone: dict[str, float]  # seconds of one small message, and of all gradients, with nothing to do meanwhile
+    cpu: dict[str, float]  # of which the work of this process's own threads
+
+
+class RankRow(TypedDict):
+    """What one process measured while others did the same."""
+
+    alone: dict[str, float]  # images in a batch -> seconds of a step without messages
+    # Gradients of weights in the order of the backward pass: their values, and the part of a step after which they are
+    # begun; 0 values and the end of the pass.
+    begun: list[tuple[int, float]]
+    shared: SharedRow | None  # None: there was no other process
+    resident_mb: float | None  # at its highest; None where the system does not report it
+
+
+class ProcessesRun(TypedDict):
+    """Processes that ran together, each with so many threads."""
+
+    threads: int
+    ranks: list[RankRow]
+
+
+class ProcessesWorkload(TypedDict):
+    """Training steps of one batch, by any number of processes."""
+
+    image_size: int  # pixels
+    batch_size: int  # images
+    repeats: int
+    runs: list[ProcessesRun]  # first one process with one thread, then one with all cores, then several with one each
+
+
+class ProcessesBenchmark(TypedDict):
+    """What it costs that several processes train together: processes.json."""
+
+    fingerprint: Fingerprint
+    cores: int
+    workloads: list[ProcessesWorkload]

@@ -16,17 +16,18 @@ def bench(
     device: Annotated[str, typer.Option(help=Device)] = "cpu",
     repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1, max=1000)] = 5,
 ) -> None:
-    """Time feature statistics against installed peers, with their errors, and portable beside native arithmetic.
+    """Time feature statistics against peers, portable beside native arithmetic, and several processes beside one.
 
     Examples:
         in4310repro bench                   # takes minutes; pip install -e '.[bench]' brings the peers
         in4310repro bench --device cuda
     """
     active = activate_arithmetic("native", device)
-    from in4310repro.bench import arithmetic
+    from in4310repro.bench import arithmetic, processes
     from in4310repro.bench.features import BenchmarkOptions, benchmark
 
     written = benchmark(out, active, BenchmarkOptions(repeats=repeats), progress())
     if active.device == "cpu":
         written += arithmetic.benchmark(out, arithmetic.ArithmeticOptions(repeats=repeats), progress())
+        written += processes.benchmark(out, processes.ProcessesOptions(repeats=repeats), progress())
     conclude(print_written(written))

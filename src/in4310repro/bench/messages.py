@@ -1,0 +1,78 @@
+"""What processes that train together send each other while a block runs: counted and timed where it is sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch import distributed as dist
+
+from in4310repro.arithmetic.shares import Connection
+
+SMALL, GRADIENTS, STOP = "small", "gradients", "stop"  # kinds of messages; the last asks whether to stop
+
+
+@dataclass
+class Sent:
+    """Messages of one kind that a process takes part in."""
+
+    sizes: list[int] = field(default_factory=list)  # bytes of each that leave this process
+    waiting: float = 0.0  # seconds in which this process does nothing else
+
+    def clear(self) -> None:
+        """Begins to count again."""
+        self.sizes.clear()
+        self.waiting = 0.0
+
+
+class _Timed:
+    """A message on its way, whose `wait` is timed."""
+
+    def __init__(self, work: Any, sent: Sent) -> None:
+        self._work, self._sent = work, sent
+
+    def wait(self) -> None:
+        start = time.perf_counter()
+        self._work.wait()
+        self._sent.waiting += time.perf_counter() - start
+
+
+@contextmanager
+def counted(connection: Connection) -> Iterator[dict[str, Sent]]:
+    """Messages of this process by kind meanwhile."""
+    kinds = {kind: Sent() for kind in (SMALL, GRADIENTS, STOP)}
+    originals = {name: getattr(dist, name) for name in ("all_gather", "all_to_all_single", "all_reduce")}
+
+    of_group = {id(connection.messages): SMALL, id(connection.gradients): GRADIENTS}
+
+    def wrapped(original: Callable[..., Any], leaving: Callable[..., int]) -> Callable[..., Any]:
+        def call(*arguments: Any, group: Any = None, async_op: bool = False) -> Any:
+            sent = kinds[of_group.get(id(group), STOP)]
+            start = time.perf_counter()
+            work = original(*arguments, group=group, async_op=async_op)
+            sent.waiting += time.perf_counter() - start
+            sent.sizes.append(leaving(*arguments))
+            return _Timed(work, sent) if async_op else work
+
+        return call
+
+    def of_pieces(_received: Tensor, pieces: Tensor, _to_us: Any = None, to_each: list[int] | None = None) -> int:
+        to_itself = to_each[connection.rank] if to_each else len(pieces) // connection.size
+        return pieces[to_itself:].nbytes
+
+    leaving = {
+        "all_gather": lambda _received, own: (connection.size - 1) * own.nbytes,
+        "all_to_all_single": of_pieces,
+        "all_reduce": lambda value, _operation: value.nbytes,
+    }
+    for name, original in originals.items():
+        setattr(dist, name, wrapped(original, leaving[name]))
+    try:
+        yield kinds
+    finally:
+        for name, original in originals.items():
+            setattr(dist, name, original)

@@ -1,0 +1,79 @@
+"""The benchmark of processes that train together: steps, messages and memory, beside what the model says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from in4310repro.bench.processes_table import processes_table
+from in4310repro.bench.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload
+from in4310repro.files import json_bytes, write_file
+from in4310repro.fingerprint import fingerprint
+from in4310repro.numerics import activate
+from in4310repro.progress import SILENT, Progress
+
+# Image size in pixels, images in a batch, steps for each repeat.
+WORKLOADS = ((64, 32, 4), (224, 32, 1))
+SIZES = (2, 4)  # processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessesOptions:
+    """What is measured.
+
+    Raises:
+        ValueError: fewer than one repeat.
+    """
+
+    repeats: int = 5
+    workloads: tuple[tuple[int, int, int], ...] = WORKLOADS
+    sizes: tuple[int, ...] = SIZES
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"repeats {self.repeats}; at least 1 is valid")
+
+
+def benchmark(out: Path, options: ProcessesOptions | None = None, progress: Progress = SILENT) -> list[Path]:
+    """Times one process and several on the steps of one batch; writes processes.json and processes.md, returns them.
+
+    Raises:
+        ValueError: portable arithmetic is not to be had, or the processes fail.
+    """
+    options = options or ProcessesOptions()
+    cores = os.cpu_count() or 1
+    runs = [(1, 1), (1, cores), *((size, 1) for size in options.sizes)]
+    report = ProcessesBenchmark(fingerprint=fingerprint(activate("portable", "cpu")), cores=cores, workloads=[])
+    with progress.task("bench, processes", len(options.workloads) * len(runs)) as advance:
+        for image_size, batch_size, steps in options.workloads:
+            repeats = steps * options.repeats
+            workload = ProcessesWorkload(image_size=image_size, batch_size=batch_size, repeats=repeats, runs=[])
+            for size, threads in runs:
+                workload["runs"].append(measure(image_size, batch_size, repeats, size, threads))
+                advance(1, f"{image_size} px, {size} processes")
+            report["workloads"].append(workload)
+    files = {"processes.json": json_bytes(report), "processes.md": processes_table(report).encode()}
+    return [write_file(out / name, data) for name, data in files.items()]
+
+
+def measure(image_size: int, batch_size: int, repeats: int, size: int, threads: int) -> ProcessesRun:
+    """What so many processes measure that torchrun starts on this machine.
+
+    Raises:
+        ValueError: they fail.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "measured.json"
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", f"{size}"]
+        values = map(str, (image_size, batch_size, repeats, threads, file))
+        words = [*torchrun, "-m", "in4310repro.bench.rank", *values]
+        ended = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": f"{threads}"}, capture_output=True)
+        if ended.returncode:
+            said = ended.stderr.decode(errors="replace")[-2000:]
+            raise ValueError(f"{size} processes of the benchmark failed: {said}")
+        return ProcessesRun(threads=threads, ranks=json.loads(file.read_bytes()))

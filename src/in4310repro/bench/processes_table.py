@@ -1,0 +1,182 @@
+"""What it costs that several processes train together, as Markdown: measured, and by the model for machines."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from in4310repro import models
+from in4310repro.arithmetic import tree
+from in4310repro.bench.messages import GRADIENTS, SMALL
+from in4310repro.bench.rank import MODEL
+from in4310repro.bench.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload, SharedRow
+from in4310repro.bench.step_time import Link, StepTime, Work, step_time, widths_of, work_of
+from in4310repro.bench.workloads import CLASSES
+from in4310repro.text import markdown
+
+MACHINES = (1, 2, 4, 8, 16, 32, 64)
+GIGABITS = (1, 10, 100)  # of a network per second
+WIRE = 5e-5  # seconds from one machine to another through a switch: assumed
+LARGE = 512  # images: a leaf for each of 64 machines
+
+
+def processes_table(report: ProcessesBenchmark) -> str:
+    """The content of processes.md."""
+    environment = report["fingerprint"]
+    lines = [
+        "# Several processes: cost",
+        "",
+        f"On {markdown(environment['processor'])}, {report['cores']} cores, torch {environment['versions']['torch']} "
+        "with gloo. ResNet-18 with SGD in the training loop, on images in memory; medians over steps, means over "
+        "processes. Without messages: the processes side by side, each on its share alone. Waiting: the part of a "
+        "step in which a process does nothing else. Hidden: of the time that gradients take by themselves. Memory: "
+        "resident, at its highest.",
+        "",
+        f"{report['cores']} cores show what messages cost. They do not show what several machines gain, and with more "
+        "processes than cores a process also waits for a core.",
+    ]
+    for workload in report["workloads"]:
+        lines += ["", f"## {_title(workload)}", "", *_measured(workload), "", *_messages(workload)]
+        lines += ["", *_checked(workload, report["cores"])]
+    for workload in report["workloads"]:
+        lines += ["", *_foretold(workload)]
+    return "\n".join([*lines, ""])
+
+
+def _title(workload: ProcessesWorkload) -> str:
+    return f"{workload['image_size']} px, {workload['batch_size']} images, {workload['repeats']} steps"
+
+
+def _measured(workload: ProcessesWorkload) -> list[str]:
+    """What each number of processes took."""
+    lines = [
+        "| processes | threads of each | step, ms | without messages, ms | waiting in small messages "
+        "| waiting for gradients | gradients hidden | small messages | sent by each, MB | memory of each, MB |",
+        f"| {' | '.join(['---'] * 10)} |",
+    ]
+    for run in workload["runs"]:
+        seconds, shared = seconds_of(run, workload), shared_rows(run)
+        memory = [rank["resident_mb"] for rank in run["ranks"]]
+        cells = [len(memory), run["threads"], f"{1000 * seconds:.0f}"]
+        if shared:
+            cells.append(f"{1000 * fmean(min(rank['alone'].values()) for rank in run['ranks']):.0f}")
+            small, gradients = (fmean(row["waiting"][kind] for row in shared) for kind in (SMALL, GRADIENTS))
+            alone = fmean(row["alone"][GRADIENTS] for row in shared)
+            cells += [f"{small / seconds:.0%}", f"{gradients / seconds:.0%}", f"{max(0.0, 1 - gradients / alone):.0%}"]
+            cells += [shared[0]["messages"][SMALL], f"{max(sum(row['bytes'].values()) for row in shared) / 1e6:.1f}"]
+        else:
+            cells += ["-"] * 6
+        known = [each for each in memory if each is not None]
+        cells.append(f"{min(known):.0f} to {max(known):.0f}" if known else "-")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def _messages(workload: ProcessesWorkload) -> list[str]:
+    """The messages of a step by themselves, beside an exchange that sends everything to everybody."""
+    lines = [
+        "Messages with nothing between them. To everybody: one all-gather of all gradients, which each process adds.",
+        "",
+        "| processes | a small message, ms | gradients, ms | gradients to everybody, ms |",
+        "| --- | --- | --- | --- |",
+    ]
+    for run in workload["runs"]:
+        if shared := shared_rows(run):
+            cells = (1000 * fmean(row["alone"][kind] for row in shared) for kind in (SMALL, GRADIENTS, "all-gather"))
+            small, gradients, everybody = cells
+            lines.append(f"| {len(shared)} | {small:.2f} | {gradients:.0f} | {everybody:.0f} |")
+    return lines
+
+
+def _checked(workload: ProcessesWorkload, cores: int) -> list[str]:
+    """The model beside what was measured."""
+    lines = [
+        "The model, from one process and those messages alone, beside the step that was measured:",
+        "",
+        "| processes | work, ms | small messages, ms | gradients, ms | model, ms | measured, ms | model / measured |",
+        f"| {' | '.join(['---'] * 7)} |",
+    ]
+    for size, model, measured in checked(workload, cores):
+        parts = (model.compute, model.small, model.gradients, model.total, measured)
+        lines.append(
+            f"| {size} | {' | '.join(f'{1000 * each:.0f}' for each in parts)} | {model.total / measured:.2f} |"
+        )
+    return lines
+
+
+def checked(workload: ProcessesWorkload, cores: int) -> list[tuple[int, StepTime, float]]:
+    """For each number of processes the model's step and the measured seconds."""
+    rows = []
+    for run in workload["runs"]:
+        if shared := shared_rows(run):
+            size = len(shared)
+            model = step_time(work(workload, 1), workload["batch_size"], size, here(shared), apart=False, cores=cores)
+            rows.append((size, model, seconds_of(run, workload)))
+    return rows
+
+
+def _foretold(workload: ProcessesWorkload) -> list[str]:
+    """The model for machines that have a process each, as fast as this one with all its cores."""
+    runs = {len(run["ranks"]): shared_rows(run) for run in workload["runs"]}
+    pairs = [(size, fmean(row["cpu"][SMALL] for row in shared)) for size, shared in runs.items() if shared]
+    (few, least), (many, most) = pairs[0], pairs[-1]
+    between_two = here(runs[few])
+    peer = max(0.0, (most - least) / (many - few)) if many > few else 0.0
+    threads = max(run["threads"] for run in workload["runs"])
+    machine = work(workload, threads)
+    links = [
+        Link(latency=between_two.latency, peer=peer, wire=WIRE, bandwidth=min(gigabits * 1.25e8, between_two.bandwidth))
+        for gigabits in GIGABITS
+    ]
+    lines = [
+        f"## {workload['image_size']} px on machines with {threads} cores and one process each: the model",
+        "",
+        f"A step of {LARGE} images, and the smallest batch of 8, 16, 32, ... images for which so many machines are "
+        f"faster than one. Two gloo processes exchange {between_two.bandwidth * 8e-9:.1f} Gbit/s here, more than which "
+        f"no network gives in the table; a message takes {1000 * between_two.latency:.2f} ms, {1000 * peer:.2f} ms "
+        f"more for each process after the second, and {1000 * WIRE:.2f} ms (assumed) on the wire.",
+        "",
+        f"| machines {''.join(f'| {each} Gbit/s: step, ms | speed-up | pays from ' for each in GIGABITS)}|",
+        f"| {' | '.join(['---'] * (1 + 3 * len(GIGABITS)))} |",
+    ]
+    alone = step_time(machine, LARGE, 1, links[0]).total
+    for size in MACHINES:
+        cells = [f"{size}"]
+        for link in links:
+            seconds = step_time(machine, LARGE, size, link).total
+            batch = pays_from(machine, size, link)
+            cells += [f"{1000 * seconds:.0f}", f"{alone / seconds:.1f}", f"{batch}" if batch else "-"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def pays_from(machine: Work, size: int, link: Link) -> int | None:
+    """The smallest batch of 8, 16, 32, ... images for which so many machines are faster than one; None below 8,192."""
+    batches = [tree.LEAF << power for power in range(11)]
+    alone = (step_time(machine, images, 1, link).total for images in batches)
+    pairs = zip(batches, alone, strict=True)
+    return next((images for images, one in pairs if step_time(machine, images, size, link).total < one), None)
+
+
+def work(workload: ProcessesWorkload, threads: int) -> Work:
+    """What a step takes one process alone with so many threads."""
+    alone = [run for run in workload["runs"] if len(run["ranks"]) == 1 and run["threads"] == threads]
+    (rank,) = alone[-1]["ranks"]
+    return work_of(rank["alone"], rank["begun"], widths_of(models.build(MODEL, CLASSES, seed=0)))
+
+
+def here(shared: list[SharedRow]) -> Link:
+    """How the processes of a run on this machine reach each other, by their messages alone."""
+    latency, seconds = (fmean(row["alone"][kind] for row in shared) for kind in (SMALL, GRADIENTS))
+    sent = max(row["bytes"][GRADIENTS] for row in shared)
+    return Link(latency=latency, peer=0.0, wire=0.0, bandwidth=sent / seconds)
+
+
+def shared_rows(run: ProcessesRun) -> list[SharedRow]:
+    """What the processes of a run measured together; empty for one alone."""
+    return [rank["shared"] for rank in run["ranks"] if rank["shared"]]
+
+
+def seconds_of(run: ProcessesRun, workload: ProcessesWorkload) -> float:
+    """A step of the workload's batch, which all processes end together."""
+    shared = shared_rows(run)
+    return fmean(row["seconds"] for row in shared) if shared else run["ranks"][0]["alone"][f"{workload['batch_size']}"]

@@ -1,0 +1,209 @@
+"""One of the processes that the benchmark of processes has torchrun start; rank 0 writes what all of them measured.
+
+    torchrun --nproc-per-node 2 -m in4310repro.bench.rank 64 32 5 1 measured.json
+
+Arguments: image size in pixels, images in a batch, steps of each kind that are timed, threads of each process, file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from in4310repro import models
+from in4310repro.arithmetic import shares, tree
+from in4310repro.bench.measurement import peak_bytes, reset_peak
+from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, counted
+from in4310repro.bench.records import RankRow, SharedRow
+from in4310repro.bench.workloads import CLASSES, SGD
+from in4310repro.data.images import ImageSet
+from in4310repro.epochs import Epochs, TrainingInputs
+from in4310repro.files import json_bytes, write_file
+from in4310repro.numerics import Numerics, activate
+from in4310repro.presets import PRESETS
+from in4310repro.processes import ALONE, Processes, joined
+
+MODEL = "resnet18"
+SMALLER = 4  # batches of 8, 16, ... images that a process alone takes before the whole one
+
+
+@record
+def main(image_size: int, batch_size: int, repeats: int, threads: int, file: Path) -> None:
+    """Measures in this process, as one of those that torchrun started."""
+    torch.set_num_threads(threads)
+    with joined("cpu") as processes:
+        row = measure(image_size, batch_size, repeats, processes, activate("portable", "cpu"))
+        rows = [json.loads(each) for each in processes.gather(json_bytes(row))]
+        if processes.leads:
+            write_file(file, json_bytes(rows))
+
+
+def measure(image_size: int, batch_size: int, repeats: int, processes: Processes, numerics: Numerics) -> RankRow:
+    """What one process measures while the others do the same: steps alone, and those that they take together."""
+    connection, cpu = processes.connection, torch.device("cpu")
+    row = RankRow(alone={}, begun=[], shared=None, resident_mb=None)
+    # Of a process alone, how the time grows with the images; of several, what they take from each other.
+    smaller = () if connection else range(tree.LEAF, batch_size, tree.LEAF)[:SMALLER]
+    reset_peak(cpu)
+    for images in (*smaller, len(shares.images_of(batch_size, connection))):
+        processes.gather(b"ready")
+        times, row["begun"] = _alone(epochs(image_size, images, repeats, ALONE, numerics))
+        row["alone"][str(images)] = median(times)
+    if connection:
+        trained = epochs(image_size, batch_size, repeats, processes, numerics)
+        row["shared"] = _shared(trained, connection)
+    peak = peak_bytes(cpu)
+    row["resident_mb"] = None if peak is None else peak / 1e6
+    if connection and row["shared"]:
+        _messages_alone(row["shared"], trained.model, batch_size, repeats, connection)
+    return row
+
+
+def epochs(image_size: int, batch_size: int, repeats: int, processes: Processes, numerics: Numerics) -> Epochs:
+    """A training on noise with SGD, of so many steps an epoch and one more, which warms up."""
+    count = batch_size * (repeats + 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, image_size, image_size, 3), dtype=np.uint8)
+    names = tuple(map(str, range(count)))  # also the keys that augmentation is drawn by
+    images = ImageSet("noise", names, names, np.arange(count) % CLASSES, pixels)
+    config = replace(PRESETS["demo"], model=MODEL, batch_size=batch_size, image_size=image_size, settings=(SGD,))
+    inputs = TrainingInputs(
+        model=models.build(MODEL, CLASSES, seed=0),
+        training=images,
+        validation=images,
+        config=config,
+        setting=SGD,
+        numerics=numerics,
+        processes=processes,
+    )
+    return Epochs(inputs)
+
+
+def _seconds(trained: Epochs) -> float:
+    assert trained.last  # noqa: S101 - for the type checker
+    return trained.last.seconds
+
+
+def _alone(trained: Epochs) -> tuple[list[float], list[tuple[int, float]]]:
+    """Seconds of each step, and when in the last one gradients were begun, as in a row."""
+    times: list[float] = []
+    begun: list[tuple[int, float]] = []
+    with _gradients_seen() as seen:
+
+        def after_step() -> None:
+            times.append(_seconds(trained))
+            start = time.perf_counter() - times[-1]
+            begun[:] = [(values, (moment - start) / times[-1]) for values, moment in seen]
+            seen.clear()
+
+        trained.train(after_step)
+    return times[1:], begun
+
+
+@contextmanager
+def _gradients_seen() -> Iterator[list[tuple[int, float]]]:
+    """Values of each gradient of a weight that this process computes meanwhile, alone, and when it begins.
+
+    The end of a backward pass is where 0 values begin.
+    """
+    seen: list[tuple[int, float]] = []
+    whole: Any = shares.Whole
+    originals = whole.weight_gradient, whole.finish
+
+    def gradient(batch: shares.Whole, weight: Tensor, *arguments: Any) -> Any:
+        seen.append((weight.numel(), time.perf_counter()))
+        return originals[0](batch, weight, *arguments)
+
+    def finish(batch: shares.Whole) -> None:
+        seen.append((0, time.perf_counter()))
+        originals[1](batch)
+
+    whole.weight_gradient, whole.finish = gradient, finish
+    try:
+        yield seen
+    finally:
+        whole.weight_gradient, whole.finish = originals
+
+
+def _shared(trained: Epochs, connection: shares.Connection) -> SharedRow:
+    """Steps that the processes take together: medians, and what the last of them sent."""
+    times: list[float] = []
+    waiting: dict[str, list[float]] = {SMALL: [], GRADIENTS: [], STOP: []}
+    last: dict[str, list[int]] = {}
+    with counted(connection) as kinds:
+
+        def after_step() -> None:
+            times.append(_seconds(trained))
+            for kind, sent in kinds.items():
+                waiting[kind].append(sent.waiting)
+                last[kind] = [*sent.sizes]
+                sent.clear()
+
+        trained.train(after_step)
+    return SharedRow(
+        seconds=median(times[1:]),
+        waiting={kind: median(seconds[1:]) for kind, seconds in waiting.items()},
+        bytes={kind: sum(sizes) for kind, sizes in last.items()},
+        messages={kind: len(sizes) for kind, sizes in last.items()},
+        alone={},
+        cpu={},
+    )
+
+
+def _messages_alone(
+    row: SharedRow, model: torch.nn.Module, batch_size: int, repeats: int, connection: shares.Connection
+) -> None:
+    """Seconds of a step's messages with nothing between them, and of their work in this process."""
+    share = shares.Share(batch_size, connection)
+    norms = [each.num_features for each in model.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    rows = [torch.zeros(len(share.own), 2 * channels, dtype=torch.float64) for channels in norms]
+    weights = [weight for weight in reversed([*model.parameters()]) if weight.ndim > 1]
+
+    def small() -> None:
+        for each in rows:
+            share.total(each)
+
+    def gradients() -> None:
+        share = shares.Share(batch_size, connection)
+        for weight in weights:
+            share.weight_gradient(weight, len(share.images), lambda *_: None)
+        share.finish()
+
+    whole = torch.cat([weight.detach().flatten() for weight in weights])
+    everybody = list(whole.new_empty((connection.size, len(whole))))
+
+    def all_gather() -> None:
+        dist.all_gather(everybody, whole, group=connection.gradients)
+        tree.add(range(connection.size), {range(i, i + 1): each for i, each in enumerate(everybody)})
+
+    for name, work, count in ((SMALL, small, len(rows)), (GRADIENTS, gradients, 1), ("all-gather", all_gather, 1)):
+        row["alone"][name], row["cpu"][name] = (each / count for each in _timed(work, repeats))
+
+
+def _timed(work: Callable[[], None], repeats: int) -> tuple[float, float]:
+    """Median seconds, and those of this process's own threads, after one call that warms up."""
+    taken = []
+    for _ in range(repeats + 1):
+        start, before = time.perf_counter(), time.process_time()
+        work()
+        taken.append((time.perf_counter() - start, time.process_time() - before))
+    seconds, cpu = (median(each[1:]) for each in zip(*taken, strict=True))
+    return seconds, cpu
+
+
+if __name__ == "__main__":
+    *numbers, written = sys.argv[1:]
+    side, images_in_batch, steps, threads_of_each = map(int, numbers)
+    main(side, images_in_batch, steps, threads_of_each, Path(written))
