@@ -65,8 +65,7 @@ def _measured(workload: ProcessesWorkload) -> list[str]:
             cells += [shared[0]["messages"][SMALL], f"{max(sum(row['bytes'].values()) for row in shared) / 1e6:.1f}"]
         else:
             cells += ["-"] * 6
-        known = [each for each in memory if each is not None]
-        cells.append(f"{min(known):.0f} to {max(known):.0f}" if known else "-")
+        cells.append(" ".join("-" if each is None else f"{each:.0f}" for each in memory))
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
@@ -116,37 +115,51 @@ def checked(workload: ProcessesWorkload, cores: int) -> list[tuple[int, StepTime
 
 def _foretold(workload: ProcessesWorkload) -> list[str]:
     """The model for machines that have a process each, as fast as this one with all its cores."""
-    runs = {len(run["ranks"]): shared_rows(run) for run in workload["runs"]}
-    pairs = [(size, fmean(row["cpu"][SMALL] for row in shared)) for size, shared in runs.items() if shared]
-    (few, least), (many, most) = pairs[0], pairs[-1]
-    between_two = here(runs[few])
-    peer = max(0.0, (most - least) / (many - few)) if many > few else 0.0
     threads = max(run["threads"] for run in workload["runs"])
-    machine = work(workload, threads)
-    links = [
-        Link(latency=between_two.latency, peer=peer, wire=WIRE, bandwidth=min(gigabits * 1.25e8, between_two.bandwidth))
-        for gigabits in GIGABITS
-    ]
+    machine, links = work(workload, threads), networks(workload)
+    slow = links[0]
     lines = [
         f"## {workload['image_size']} px on machines with {threads} cores and one process each: the model",
         "",
         f"A step of {LARGE} images, and the smallest batch of 8, 16, 32, ... images for which so many machines are "
-        f"faster than one. Two gloo processes exchange {between_two.bandwidth * 8e-9:.1f} Gbit/s here, more than which "
-        f"no network gives in the table; a message takes {1000 * between_two.latency:.2f} ms, {1000 * peer:.2f} ms "
-        f"more for each process after the second, and {1000 * WIRE:.2f} ms (assumed) on the wire.",
+        f"faster than one. A small message between two takes {1000 * slow.latency:.2f} ms as here, each further "
+        f"process {1000 * slow.peer:.2f} ms more (work of a process, on two cores), and {1000 * WIRE:.2f} ms on the "
+        "wire, which is assumed. Of gradients two processes here exchange "
+        f"{here(_first_shared(workload)).bandwidth * 8e-9:.1f} Gbit/s, copies and sums included, which comes on top of "
+        "the time on the network.",
         "",
         f"| machines {''.join(f'| {each} Gbit/s: step, ms | speed-up | pays from ' for each in GIGABITS)}|",
         f"| {' | '.join(['---'] * (1 + 3 * len(GIGABITS)))} |",
     ]
-    alone = step_time(machine, LARGE, 1, links[0]).total
+    alone = step_time(machine, LARGE, 1, slow).total
     for size in MACHINES:
         cells = [f"{size}"]
         for link in links:
             seconds = step_time(machine, LARGE, size, link).total
-            batch = pays_from(machine, size, link)
-            cells += [f"{1000 * seconds:.0f}", f"{alone / seconds:.1f}", f"{batch}" if batch else "-"]
+            cells += [f"{1000 * seconds:.0f}", f"{alone / seconds:.1f}", f"{pays_from(machine, size, link) or '-'}"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def networks(workload: ProcessesWorkload) -> list[Link]:
+    """How machines reach each other at each of `GIGABITS`, from messages of the fewest and of the most processes."""
+    few, many = _first_shared(workload), shared_rows(workload["runs"][-1])
+    further = max(1, len(many) - len(few))
+    more = fmean(row["cpu"][SMALL] for row in many) - fmean(row["cpu"][SMALL] for row in few)
+    between_two = here(few)
+    return [
+        Link(
+            latency=between_two.latency,
+            peer=max(0.0, more / further),
+            wire=WIRE,
+            bandwidth=1 / (1 / (gigabits * 1.25e8) + 1 / between_two.bandwidth),
+        )
+        for gigabits in GIGABITS
+    ]
+
+
+def _first_shared(workload: ProcessesWorkload) -> list[SharedRow]:
+    return next(shared for run in workload["runs"] if (shared := shared_rows(run)))
 
 
 def pays_from(machine: Work, size: int, link: Link) -> int | None:
