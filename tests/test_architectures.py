@@ -341,6 +341,24 @@ def test_torchvisions_networks_are_listed_by_pattern(call: Call) -> None:
     assert " ".join(printed.splitlines()[1].split()) == expected
 
 
+def test_the_list_of_networks_cuts_nothing_and_its_columns_stand_below_one_another(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a", "a_network_with_a_very_long_name_of_its_own"]
+    facts = {
+        names[0]: architectures.Facts(10**6, 1, "A_FIRST_VERSION_WITH_A_LONG_NAME"),
+        names[1]: architectures.Facts(10**10, 10**15, "B"),
+    }
+    monkeypatch.setattr(architectures, "torchvision_names", lambda _pattern: names)
+    monkeypatch.setattr(architectures, "facts", facts.__getitem__)
+    monkeypatch.setattr(architectures, "obstacle", lambda name, _side: "why " * 100 if name == "a" else "")
+    first, *rows = call("modules", "--list", "*")[1].splitlines()
+    assert rows[0].endswith("  A_FIRST_VERSION_WITH_A_LONG_NAME  native: " + "why " * 100)
+    assert rows[1].split() == [names[1], "10000.0", "M", "1" + 15 * "0", "B", "portable"]
+    assert first.index("weights") == rows[0].index("A_FIRST") == rows[1].index("B ")
+    assert first.index("arithmetic") == rows[0].index("native") == rows[1].index("portable")
+
+
 def test_a_network_of_timm_is_built_by_its_name() -> None:
     pytest.importorskip("timm")
     model = models.build("timm:resnet10t", 6, seed=0)

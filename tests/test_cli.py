@@ -1,5 +1,6 @@
 """The command line: one line and exit code 2 for wrong input, 1 for a difference, 130 for an interrupt."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -160,8 +161,14 @@ def test_a_run_is_evaluated_on_another_folder(
     root = copied_scenes(tmp_path / "scenes")
     code, printed, _ = call("evaluate", str(own_run), "--data", str(root), "--out", "result.json")
     assert code == 0
-    assert '"images": 48' in printed
-    assert (tmp_path / "result.json").is_file()
+    measured = json.loads((tmp_path / "result.json").read_text())
+    first, means, _, *rows, last = printed.splitlines()
+    assert (first.split(",")[0], last) == ("scenes: 48 images", "wrote result.json")
+    assert f"accuracy {measured['accuracy']:.4f}, mean class accuracy {measured['mean_class_accuracy']:.4f}" in means
+    assert [row.split()[:3] for row in rows] == [
+        [name, "8", f"{recall:.4f}"]
+        for name, recall in zip(measured["classes"], measured["class_accuracy"], strict=True)
+    ]
 
 
 def test_a_checked_folder_exits_with_0_and_one_with_copies_under_two_labels_with_1(call: Call, tmp_path: Path) -> None:
@@ -289,13 +296,13 @@ def test_the_cache_is_shown_and_cleared_and_nothing_else_in_its_folder(
     (tmp_path / "mine").write_bytes(b"kept")
     monkeypatch.setenv("IN4310REPRO_CACHE_LIMIT", "0.5")
     shown = call("cache")[1]
-    assert "3.0 MiB  in" in shown
-    assert "476.8 MiB  " in shown
+    assert "3.15 MB  in" in shown
+    assert " 500 MB  " in shown
     assert "pixels may hold before the longest unused is evicted" in shown
     code, printed, _ = call("cache", "--clear")
     assert (code, sorted(each.name for each in tmp_path.iterdir())) == (0, ["mine"])
-    assert "3.0 MiB  removed from" in printed
-    assert "0.0 MiB  in" in call("cache")[1]
+    assert "3.15 MB  removed from" in printed
+    assert "0 B  in" in call("cache")[1]
 
 
 def test_the_doctor_says_that_the_demo_can_run(call: Call) -> None:

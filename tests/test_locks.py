@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from in4310repro.locks import lock
+from tests.processes import held_by_another_process
+
+HOLD = "import sys, pathlib; from in4310repro.locks import lock; lock(pathlib.Path(sys.argv[1])); "
 
 
 def test_a_place_that_another_holds_is_refused_until_it_is_free(tmp_path: Path) -> None:
@@ -26,9 +30,8 @@ def test_a_place_where_nothing_can_be_written_is_not_called_held() -> None:
 
 @pytest.mark.process
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
-    code = "import sys, os, signal, pathlib; from in4310repro.locks import lock; lock(pathlib.Path(sys.argv[1])); "
     with subprocess.Popen(
-        [sys.executable, "-c", code + "print('held', flush=True); sys.stdin.read()", str(tmp_path / "run")],
+        [sys.executable, "-c", HOLD + "print('held', flush=True); sys.stdin.read()", str(tmp_path / "run")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -39,3 +42,38 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
             lock(tmp_path / "run")
         process.kill()
     lock(tmp_path / "run")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("end", ["", "sys.exit(2)", "raise KeyboardInterrupt"])
+def test_a_process_that_ends_leaves_no_file_of_its_lock(end: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", HOLD + end, str(tmp_path / "maps.json")], capture_output=True, check=False)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("next_one", [True, False])
+def test_a_file_that_its_holder_removes_meanwhile_is_no_lock(
+    next_one: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, acquire, calls = tmp_path / ".run.lock", FileLock.acquire, []
+    path.touch()
+    with ExitStack() as others:
+
+        def removed_while_it_is_locked(self: FileLock, *, blocking: bool) -> object:
+            calls.append(self)
+            held = acquire(self, blocking=blocking)
+            if len(calls) == 1:
+                path.unlink()
+                if next_one:
+                    others.enter_context(held_by_another_process(tmp_path / "run"))
+            return held
+
+        monkeypatch.setattr(FileLock, "acquire", removed_while_it_is_locked)
+        if next_one:
+            with pytest.raises(ValueError, match="another process works on"):
+                lock(tmp_path / "run")
+        else:
+            lock(tmp_path / "run")
+            assert path.exists()
+    assert len(calls) == 2

@@ -43,7 +43,7 @@ def test_json_stands_before_a_command_or_after_it(call: Call) -> None:
     after = document(call, "cache")
     assert after.keys() == {"folder", "bytes", "limit", "cleared"}
     assert json.loads(call("--json", "cache")[1]).keys() == after.keys()
-    assert "MiB" in call("cache")[1]
+    assert "B  in" in call("cache")[1]
 
 
 def test_quiet_leaves_the_exit_code_and_errors(call: Call, report: Callable[[float], str]) -> None:

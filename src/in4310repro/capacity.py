@@ -12,6 +12,7 @@ from pathlib import Path
 # training (measured: 620), and two feature maps at a time without gradients.
 TRAINING_BYTES, EVALUATION_BYTES = 400, 100
 DRAWING_BYTES = 250  # of each pixel of a scene while it is drawn (measured: 266 to 288)
+UNITS = ("B", "kB", "MB", "GB", "TB")
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -49,7 +50,7 @@ def refuse_beyond_memory(what: str, need: int) -> None:
     """
     held = memory()
     if held is not None and need > held:
-        raise ValueError(f"{what} at least {in_gib(need)} of memory, and this machine has {in_gib(held)}")
+        raise ValueError(f"{what} at least {size_text(need)} of memory, and this machine has {size_text(held)}")
 
 
 def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
@@ -60,7 +61,7 @@ def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
     """
     free = shutil.disk_usage(nearest(folder)).free
     if need > free:
-        raise ValueError(f"{what} {in_gib(need)} below {folder}, where {in_gib(free)} are free")
+        raise ValueError(f"{what} {size_text(need)} below {folder}, where {size_text(free)} are free")
 
 
 def nearest(folder: Path) -> Path:
@@ -68,9 +69,15 @@ def nearest(folder: Path) -> Path:
     return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
-def in_gib(count: int) -> str:
-    """Bytes as text, of any size."""
-    return f"{brief(Decimal(count) / 2**30)} GiB"
+def size_text(count: int) -> str:
+    """Bytes as text, of any size, in the largest unit of which they are at least one.
+
+    Examples:
+        >>> size_text(12), size_text(6_828), size_text(44_700_000), size_text(8 * 2**30)
+        ('12 B', '6.83 kB', '44.7 MB', '8.59 GB')
+    """
+    power = min((len(str(count)) - 1) // 3, len(UNITS) - 1)
+    return f"{brief(Decimal(count) / 1000**power)} {UNITS[power]}"
 
 
 def brief(value: Decimal) -> str:

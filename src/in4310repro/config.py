@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from in4310repro import deviations
-from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, in_gib
+from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.deviations import Deviations
 from in4310repro.differences import differences
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
@@ -336,11 +336,11 @@ def _cost(name: str, value: int, config: Config) -> str:
     if name == "epochs":
         return f"; at a second each they take {brief(Decimal(value) / SECONDS_PER_YEAR)} years"
     if name in ("image_size", "batch_size"):
-        return f"; a step takes {in_gib(config.batch_size * pixels * TRAINING_BYTES)} of memory"
+        return f"; a step takes {size_text(config.batch_size * pixels * TRAINING_BYTES)} of memory"
     if name == "evaluation_batch_size":
-        return f"; a batch takes {in_gib(value * pixels * EVALUATION_BYTES)} of memory"
+        return f"; a batch takes {size_text(value * pixels * EVALUATION_BYTES)} of memory"
     if name == "scenes":
-        return f"; they take {in_gib(value * 6 * 3 * pixels)}"
+        return f"; they take {size_text(value * 6 * 3 * pixels)}"
     return ""
 
 

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from in4310repro import arithmetic
-from in4310repro.capacity import in_gib, memory, nearest
+from in4310repro.capacity import memory, nearest, size_text
 from in4310repro.data.cache import cache_folder
 from in4310repro.features import kernel_description
 from in4310repro.models import at_hand
@@ -78,11 +78,11 @@ def _devices() -> Iterator[Finding]:
     cards = [torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count())]
     held = memory()
     too_small = held is not None and held < DEMO_MEMORY
-    what = f"{os.cpu_count()} processors" + (f", {in_gib(held)} of memory" if held else "")
+    what = f"{os.cpu_count()} processors" + (f", {size_text(held)} of memory" if held else "")
     yield Finding(
         topic="devices",
         text=f"{what}; CUDA: {', '.join(cards) or 'none'}",
-        wanted=f"a machine with {in_gib(DEMO_MEMORY)} of memory" if too_small else "",
+        wanted=f"a machine with {size_text(DEMO_MEMORY)} of memory" if too_small else "",
         stops_demo=too_small,
     )
 
@@ -94,8 +94,8 @@ def _disk(topic: str, folder: Path) -> Finding:
         variable = "IN4310REPRO_CACHE names another" if topic == "cache" else "start in a folder of your own"
         return Finding(topic=topic, text=f"nothing can be written to {folder}", wanted=variable, stops_demo=True)
     full = free < DEMO_DISK
-    wanted = f"{in_gib(DEMO_DISK)} of free disk" if full else ""
-    return Finding(topic=topic, text=f"{folder}, {in_gib(free)} free", wanted=wanted, stops_demo=full)
+    wanted = f"{size_text(DEMO_DISK)} of free disk" if full else ""
+    return Finding(topic=topic, text=f"{folder}, {size_text(free)} free", wanted=wanted, stops_demo=full)
 
 
 def _data() -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from in4310repro import checkpoints, models
-from in4310repro.capacity import in_gib, most_used, nearest, refuse_beyond_disk
+from in4310repro.capacity import most_used, nearest, refuse_beyond_disk, size_text
 from in4310repro.config import Config, OptimizerSetting
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.comparison import subset
@@ -180,12 +180,12 @@ def lines(rehearsal: Rehearsal) -> Iterator[str]:
     if rehearsal.moves_to:
         yield f"the run that is there would move to {rehearsal.moves_to}"
     end, most = rehearsal.disk
-    each = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in rehearsal.checkpoint_bytes.items())
-    yield f"disk: {in_gib(end)} at the end, up to {in_gib(most)} meanwhile; a checkpoint: {each}"
+    each = ", ".join(f"{name} {size_text(size)}" for name, size in rehearsal.checkpoint_bytes.items())
+    yield f"disk: {size_text(end)} at the end, up to {size_text(most)} meanwhile; a checkpoint: {each}"
     if rehearsal.memory is not None:
-        yield f"memory: {in_gib(rehearsal.memory)}, which this dry run held at most"
+        yield f"memory: {size_text(rehearsal.memory)}, which this dry run held at most"
     if rehearsal.gpu_memory:
-        yield f"memory of {numerics.device_name}: {in_gib(rehearsal.gpu_memory)}"
+        yield f"memory of {numerics.device_name}: {size_text(rehearsal.gpu_memory)}"
     rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
     yield (
         f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "

@@ -69,6 +69,29 @@ def evaluate(
     return measured, scores
 
 
+def to_text(measured: Evaluation) -> str:
+    """The means, and a row for each class with images: how many, recall, precision, F1 and average precision."""
+    totals = [sum(row) for row in measured["confusion_matrix"]]
+    width = max(map(len, ("class", *measured["classes"])))
+    lines = [
+        f"{measured['data']}: {measured['images']} images, network of setting {measured['setting']}",
+        f"accuracy {measured['accuracy']:.4f}, mean class accuracy {measured['mean_class_accuracy']:.4f}, "
+        f"mAP {measured['mean_average_precision']:.4f}, loss {measured['loss']:.4f}, "
+        f"expected calibration error {measured['expected_calibration_error']:.4f}",
+        f"{'class':<{width}}  images  accuracy  precision      F1      AP",
+    ]
+    for place, name in enumerate(measured["classes"]):
+        label = measured["all_classes"].index(name)
+        recall, area = measured["class_accuracy"][place], measured["average_precision"][place]
+        precision, f1 = _share(measured["precision"][label]), _share(measured["f1"][label])
+        lines.append(f"{name:<{width}}  {totals[label]:>6}  {recall:>8.4f}  {precision:>9}  {f1:>6}  {area:.4f}")
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
 def _images_of_folder(run: FinishedRun, data: str, progress: Progress) -> ImageSet:
     images = catalogue(Path(data), progress)
     if not set(images.classes) <= set(run.classes):

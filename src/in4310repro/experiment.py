@@ -13,7 +13,7 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import extension, replicas, training
-from in4310repro.capacity import in_gib, refuse_beyond_disk
+from in4310repro.capacity import refuse_beyond_disk, size_text
 from in4310repro.checkpoints import kept_bytes
 from in4310repro.config import Config, check_choice
 from in4310repro.data.batches import training_ranges
@@ -191,8 +191,8 @@ def _announce_kept_epochs(config: Config, model: torch.nn.Module, folder: Path, 
         for epoch in range(1, config.epochs + 1)
         if not (folder / names.kept_epoch(name, epoch)).exists()
     )
-    each = ", ".join(f"{size / 1e6:.0f} MB an epoch with {name}" for name, size in sizes.items())
-    progress.message(f"kept epochs take {each}, in all {in_gib(need)} below {folder}")
+    each = ", ".join(f"{size_text(size)} an epoch with {name}" for name, size in sizes.items())
+    progress.message(f"kept epochs take {each}, in all {size_text(need)} below {folder}")
     refuse_beyond_disk(f"kept epochs take {each}, in all", need, folder)
 
 

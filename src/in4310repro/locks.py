@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,6 +14,9 @@ _HELD: dict[Path, FileLock] = {}
 
 def lock(place: Path) -> None:
     """Holds a folder or a file for this process until it ends; the system releases even that of a killed one.
+
+    The file of the lock stands beside the place and goes when the process ends; that of a killed one stays, and holds
+    nothing.
 
     Raises:
         ValueError: another process holds it.
@@ -22,10 +28,40 @@ def lock(place: Path) -> None:
         return
     held = FileLock(path)
     try:
-        held.acquire(blocking=False)
+        while not _acquired(held, path):
+            held.release()
     except Timeout:
         # FileLock takes a folder that cannot be written for one that is held. Not beforehand: where a system has no
         # locks, a file that is there is one that is held.
         path.touch()
         raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
     _HELD[path] = held
+    atexit.register(_remove, path)
+
+
+def _acquired(held: FileLock, path: Path) -> bool:
+    """Whether what is locked now is the file at the path.
+
+    It may be one that its holder has removed since it was opened here: who comes next locks another one at that path.
+
+    Raises:
+        Timeout: another process holds it.
+    """
+    before = _status(path)
+    held.acquire(blocking=False)
+    after = _status(path)
+    return after is not None and (before is None or os.path.samestat(before, after))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _remove(path: Path) -> None:
+    """Removes the file of a lock while it is held, and releases it; Windows removes a file that nobody has open."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    _HELD.pop(path).release()

@@ -67,7 +67,12 @@ def test_truncated_images_and_other_files_are_named_and_the_rest_is_checked(fold
     assert set(findings.unreadable) == {"sea/truncated.jpg", "forest/note.jpg"}
     assert "truncated" in findings.unreadable["sea/truncated.jpg"]
     assert (findings.not_square, findings.modes) == (1, {"RGB": 9, "L": 1})
-    assert "sea/truncated.jpg" in check.render(findings)
+    assert findings.images == {"forest": 3, "sea": 4, "street": 3}
+    printed = check.render(findings).splitlines()
+    assert printed[0] == "10 images: forest 3, sea 4, street 3"
+    assert printed[printed.index("2 unreadable files, which are not counted as images") + 2].startswith(
+        "  sea/truncated.jpg ("
+    )
 
 
 @pytest.mark.parametrize("mode", ["F", "I", "LAB", "CMYK", "LA", "P", "1", "I;16"])

@@ -10,19 +10,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import safetensors.numpy
 import torch
 
-from in4310repro import experiment
+from in4310repro import experiment, models, verification
 from in4310repro.data.batches import Batch
 from in4310repro.deviations import Deviation
 from in4310repro.epochs import Epochs
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
-from in4310repro.replay.lines import difference_lines
-from in4310repro.replay.of_run import Replay, replay
+from in4310repro.replay.lines import difference_lines, result_lines
+from in4310repro.replay.of_run import Replay, plan_replay, replay
 from in4310repro.replay.plan import make_plan
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
@@ -50,7 +51,8 @@ def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
 
 
 def replayed(folder: Path, numerics: Numerics, draws: int = 0, data: str | None = None) -> Replay:
-    return replay(FinishedRun.open(folder), draws, 0, numerics, data)
+    run = FinishedRun.open(folder)
+    return replay(run, plan_replay(run, draws, 0, numerics), numerics, data)
 
 
 @pytest.mark.slow
@@ -141,31 +143,52 @@ def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_no
     assert kept == [True, False]
 
 
-def test_without_kept_epochs_the_first_is_trained_again_and_the_rest_is_said_to_be_missing(
-    own_kept_run: Path, call: Call
+@pytest.mark.parametrize("epochs", [(1, 2, 3), (3,)])
+def test_what_cannot_be_replayed_is_refused_before_anything_is_computed(
+    epochs: tuple[int, ...], own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "verify", None)
+    for epoch in epochs:
+        (own_kept_run / f"sgd/epochs/{epoch:06d}.safetensors").unlink()
+    code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
+    assert (code, printed) == (2, "")
+    assert "sgd/epochs has no state before epoch " in error
+    assert "4; train --keep-epochs keeps them" in error
+    refused(call, ("verify", str(own_kept_run), "--replay", "99"), "--replay 99: setting sgd has", "are valid")
+
+
+def test_a_run_that_cannot_be_read_is_a_difference_with_a_replay_too(own_kept_run: Path, call: Call) -> None:
+    (own_kept_run / "scores.npz").unlink()
+    code, printed, _ = call("verify", str(own_kept_run), "--replay", "0")
+    assert code == 1
+    assert "scores.npz is missing" in printed
+
+
+def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_again(
+    own_kept_run: Path, numerics: Numerics
 ) -> None:
     shutil.rmtree(own_kept_run / "sgd/epochs")
-    code, printed, error = call("verify", str(own_kept_run), "--replay", "1", "--draw", "0")
-    assert code == 2
-    assert "replayed sgd, epoch 1 (" in printed
-    assert "are equal, bit for bit" in printed
+    result = replayed(own_kept_run, numerics)
+    assert (result.replayed, result.differences) == ([1], [])
+    assert "sgd/epochs has no state before epoch 4; train --keep-epochs keeps them" in result.missing[4]
     # Nothing was found by a draw that was not made.
-    assert "at least one is found" not in printed
-    assert "4: not trained again, since " in error
-    assert "sgd/epochs has no state before it; train --keep-epochs keeps them" in error
+    assert "at least one is found" not in "".join(result_lines(result))
 
 
-def test_a_difference_counts_more_than_what_is_missing(own_kept_run: Path, call: Call) -> None:
-    shutil.rmtree(own_kept_run / "sgd/epochs")
+@pytest.mark.slow
+def test_a_difference_counts_more_than_what_is_missing(
+    own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = RunFolder.open(own_kept_run)
     rows = run.read_json("sgd/history.json")
-    rows[0]["train_loss"] += 1e-9
+    rows[3]["train_loss"] += 1e-9
     run.write_json("sgd/history.json", rows)
+    monkeypatch.setattr(models, "build", Mock(side_effect=ValueError("no weights 'mine.pth'")))
     code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
     assert code == 1
-    assert "difference: sgd, epoch 1, trained again: train_loss is " in printed
+    assert "difference: sgd, epoch 4, trained again: train_loss is " in printed
     assert "this training is not the one that the run records" in printed
-    assert "not trained again, since" in error
+    assert "sgd, epoch 1: not trained again, since no weights 'mine.pth'" in error
 
 
 def test_a_kept_epoch_that_is_damaged_is_a_difference_where_it_is_used(own_kept_run: Path, numerics: Numerics) -> None:
@@ -227,7 +250,7 @@ def test_other_arithmetic_than_the_run_s_is_refused_with_both_classes(
     elsewhere = replace(numerics, numeric_class="elsewhere")
     words = f"was trained in {mode} arithmetic of numeric class {numerics.numeric_class}, and this process .* elsewhere"
     with pytest.raises(ValueError, match=words):
-        replay(run, 0, 0, elsewhere)
+        plan_replay(run, 0, 0, elsewhere)
 
 
 def test_a_difference_in_native_arithmetic_is_no_proof_and_said_so() -> None:
@@ -243,7 +266,6 @@ def test_a_difference_in_native_arithmetic_is_no_proof_and_said_so() -> None:
         (("--replay", "-1"), ("--replay", "-1")),
         (("--replay", "1", "--draw", "-1"), ("--draw", "-1")),
         (("--replay", "x"), ("--replay", "valid integer")),
-        (("--replay", "99"), ("--replay 99: setting sgd has", "are valid")),
     ],
     ids=" ".join,
 )
@@ -261,8 +283,8 @@ def test_kept_epochs_that_the_disk_lacks_are_refused_before_anything_is_trained(
     words = ("train", "--preset", "tiny", "--keep-epochs", "--out", "new")
     code, _, error = call(*words)
     assert code == 2
-    sizes = "134 MB an epoch with adamw, 89 MB an epoch with rmsprop, 89 MB an epoch with sgd"
-    assert f"kept epochs take {sizes}, in all 0.583 GiB below new, where 0.000977 GiB are free" in error
+    sizes = "134 MB an epoch with adamw, 89.5 MB an epoch with rmsprop, 89.5 MB an epoch with sgd"
+    assert f"kept epochs take {sizes}, in all 626 MB below new, where 1.05 MB are free" in error
     assert not (tmp_path / "new").exists()
 
 
@@ -288,7 +310,7 @@ def test_a_warm_start_is_replayed_from_the_setting_before_and_said(numerics: Num
     run = experiment.train(config, numerics, tmp_path / "run", keep_epochs=True)
     for setting in config.settings:
         run.metrics["setting"], run.metrics["epoch"] = setting.name, 2
-        result = replay(run, 0, 0, numerics)
+        result = replay(run, plan_replay(run, 0, 0, numerics), numerics)
         assert result.differences == []
         assert result.replayed == [1, 2]
         assert result.first_epoch_from == (None if setting.name == "rmsprop" else "rmsprop")

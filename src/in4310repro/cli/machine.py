@@ -42,6 +42,7 @@ def cache(
         in4310repro cache
         in4310repro cache --clear
     """
+    from in4310repro.capacity import size_text
     from in4310repro.data.cache import CACHED, LIMIT_VARIABLE, cache_folder, limit
 
     folder, most, sizes = cache_folder(), limit(), {}
@@ -50,7 +51,7 @@ def cache(
         if clear:
             # The folder itself may be one that holds more.
             shutil.rmtree(folder / part, ignore_errors=True)
-        print_line(f"{size / 2**20:10.1f} MiB  {'removed from' if clear else 'in'} {folder / part}")
+        print_line(f"{size_text(size):>10}  {'removed from' if clear else 'in'} {folder / part}")
     what = f"{folder / 'pixels'} may hold before the longest unused is evicted; {LIMIT_VARIABLE} sets it, in GB"
-    print_line(f"{most / 2**20:10.1f} MiB  {what}")
+    print_line(f"{size_text(most):>10}  {what}")
     conclude({"folder": str(folder), "bytes": sizes, "limit": most, "cleared": clear})

@@ -71,9 +71,14 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    lines = ["network                  parameters  smallest px  weights     arithmetic"]
+    """Columns as wide as what is in them; why arithmetic is native comes last, and whole."""
+    cells = [("network", "parameters", "smallest px", "weights", "arithmetic")]
     for row in rows:
-        arithmetic = f"native: {row['native_since'][:90]}" if row["native_since"] else "portable"
-        facts = f"{row['parameters'] / 1e6:8.1f} M  {row['smallest']:>11}  {row['weights']:<10}"
-        lines.append(f"{row['name']:<24} {facts}  {arithmetic}")
-    return "\n".join(lines)
+        arithmetic = f"native: {row['native_since']}" if row["native_since"] else "portable"
+        count = f"{row['parameters'] / 1e6:.1f} M"
+        cells.append((row["name"], count, f"{row['smallest']}", row["weights"], arithmetic))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        f"{name:<{widths[0]}}  {count:>{widths[1]}}  {side:>{widths[2]}}  {weights:<{widths[3]}}  {arithmetic}"
+        for name, count, side, weights, arithmetic in cells
+    )

@@ -27,6 +27,7 @@ from in4310repro.config import CHOICES
 
 if TYPE_CHECKING:
     from in4310repro.numerics import Numerics
+    from in4310repro.replay.plan import Plan
 
 Replay = Annotated[
     int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
@@ -69,6 +70,7 @@ def verify(
     from in4310repro.report.check import report_differences
 
     try:
+        plan = None if replay is None else _plan(run, active, replay, draw)
         verified = verification.verify(run, active, data, progress())
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
@@ -80,11 +82,11 @@ def verify(
     for line in verification.last_lines(run, verified, report):
         print_line(line)
     document = asdict(verified)
-    if replay is None:
+    if plan is None:
         conclude(document)
         print_next(f"hand on this sha256; in4310repro verify {run} --manifest-sha256 SHA256 compares it")
     else:
-        _replay(run, active, replay, draw, data, document)
+        _replay(run, active, plan, data, document)
 
 
 def _end_with(differences: list[str]) -> None:
@@ -95,15 +97,31 @@ def _end_with(differences: list[str]) -> None:
         conclude({"differences": differences}, DIFFERENCE)
 
 
-def _replay(
-    run: Path, numerics: Numerics, draws: int, seed: int | None, data: str | None, document: dict[str, Any]
-) -> None:
+def _plan(run: Path, numerics: Numerics, draws: int, seed: int | None) -> Plan | None:
+    """What is trained again, before hours of computing; None where the run cannot be read, which is a difference.
+
+    Raises:
+        ValueError: it cannot be: too many are to be drawn, or the run has not kept what they start from.
+    """
+    from in4310repro.replay.of_run import plan_replay, refuse_missing_epochs
+    from in4310repro.runs.finished import FinishedRun
+
+    try:
+        finished = FinishedRun.open(run)
+    except (ValueError, OSError):
+        return None
+    plan = plan_replay(finished, draws, seed, numerics)
+    refuse_missing_epochs(finished, plan)
+    return plan
+
+
+def _replay(run: Path, numerics: Numerics, plan: Plan, data: str | None, document: dict[str, Any]) -> None:
     """Trains epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
     from in4310repro.replay.lines import difference_lines, missing_line, result_lines
     from in4310repro.replay.of_run import replay
     from in4310repro.runs.finished import FinishedRun
 
-    result = replay(FinishedRun.open(run), draws, seed, numerics, data, progress())
+    result = replay(FinishedRun.open(run), plan, numerics, data, progress())
     for difference in result.differences:
         print_line(f"difference: {difference}")
     for line in (difference_lines if result.differences else result_lines)(result):
@@ -147,6 +165,7 @@ def evaluate(
 
     Examples:
         in4310repro evaluate runs/demo
+        in4310repro evaluate runs/demo --json    # with the confusion matrix
         in4310repro evaluate runs/mine --data photos/other --out each.csv
     """
     load_torch()
@@ -162,10 +181,11 @@ def evaluate(
         measured, scores = evaluation.evaluate(finished, active, data, progress(), processes=processes)
     if not processes.leads:
         return
-    print_text(json_bytes(measured).decode().rstrip())
+    print_text(evaluation.to_text(measured))
     if out:
         csv = out.suffix == ".csv"
         write_file(out, scores.to_csv(finished.classes).encode() if csv else json_bytes(measured))
+        print_line(f"wrote {out}")
     conclude(measured)
 
 

@@ -11,7 +11,7 @@ from typing import IO
 
 import platformdirs
 
-from in4310repro.capacity import in_gib, nearest
+from in4310repro.capacity import nearest, size_text
 
 CACHED = ("pixels", "scenes")  # folders in that of the cache
 SUFFIX = ".pixels"
@@ -84,7 +84,7 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
     free = shutil.disk_usage(nearest(file.parent)).free
     if need > free:
         raise ValueError(
-            f"decoded pixels take {in_gib(need)} below {file.parent}, where {in_gib(free)} are free; IN4310REPRO_CACHE "
+            f"decoded pixels take {size_text(need)} below {file.parent}, where {size_text(free)} are free; IN4310REPRO_CACHE "
             "names another folder"
         )
     return evicted

@@ -28,7 +28,7 @@ Group = list[str]  # paths, in their order
 class Findings:
     """What a folder holds and what is wrong with it; paths are relative to the folder."""
 
-    images: dict[str, int]  # class -> number of images
+    images: dict[str, int]  # class -> number of images that can be read
     sizes: dict[str, int]  # "width x height" in pixels -> number of images, the most frequent first
     not_square: int  # images
     modes: dict[str, int]  # Pillow's mode -> number of images, the most frequent first
@@ -81,9 +81,10 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
     identical, near_duplicates = _identical_groups(images), _near_duplicate_groups(images, readable)
     sizes = Counter(image.size for image in readable.values())
+    counts = Counter(entry.label for entry in images.entries if entry.path in readable)
     part_of = {entry.path: part for part, entries in listed.parts.items() for entry in entries} if listed else {}
     return Findings(
-        images=images.counts(),
+        images={name: counts[label] for label, name in enumerate(images.classes)},
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
         modes=dict(Counter(image.mode for image in readable.values()).most_common()),
@@ -221,7 +222,10 @@ def render(findings: Findings) -> str:
         f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items())}",
     ]
     lines += _listed("skipped, since their names are of no image", findings.skipped)
-    lines += _listed("unreadable", [f"{path} ({reason})" for path, reason in findings.unreadable.items()])
+    lines += _listed(
+        "unreadable files, which are not counted as images",
+        [f"{path} ({reason})" for path, reason in findings.unreadable.items()],
+    )
     for title, groups, conflicts, leaks, sign in (
         ("groups of byte-identical files", findings.identical, findings.conflicts, findings.leaks, " = "),
         (

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
-from in4310repro.capacity import in_gib, nearest, refuse_beyond_disk
+from in4310repro.capacity import nearest, refuse_beyond_disk, size_text
 from in4310repro.data import cache
 from in4310repro.files import naming
 from in4310repro.progress import Progress
@@ -269,8 +269,8 @@ def _open(file: Path) -> IO[bytes]:
 def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
     if wanted.file_size >= SAID:
         free = shutil.disk_usage(nearest(folder)).free
-        size = in_gib(wanted.file_size)
-        progress.message(f"decoded pixels of {wanted.name} take {size} below {folder}, where {in_gib(free)} are free")
+        size = size_text(wanted.file_size)
+        progress.message(f"decoded pixels of {wanted.name} take {size} below {folder}, where {size_text(free)} are free")
 
 
 @contextmanager

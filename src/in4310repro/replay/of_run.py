@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -43,13 +44,35 @@ class _MissingError(Exception):
     """What an epoch starts from is not at hand."""
 
 
+def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numerics) -> Plan:
+    """The epochs of the selected setting that a replay trains again.
+
+    Args:
+        run: as it says itself.
+        draws: how many are drawn beside the first, the last and the selected one.
+        seed: of the draw; None draws one.
+        numerics: the arithmetic of this process.
+
+    Raises:
+        ValueError: fewer epochs are left than are to be drawn; this arithmetic is not the run's; a training step is too
+            large for this machine.
+    """
+    seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
+    plan = make_plan(run.metrics["setting"], run.config.epochs, run.metrics["epoch"], draws, seed)
+    _refuse_other_arithmetic(run, numerics)
+    refuse_too_large_a_step(run.config, numerics)
+    return plan
+
+
+def refuse_missing_epochs(run: FinishedRun, plan: Plan) -> None:
+    """Raises ValueError where the state before an epoch of the plan was not kept, as the names of the files tell."""
+    missing = [epoch for epoch in plan.epochs if epoch > 1 and not _kept_file(run, plan.setting, epoch).exists()]
+    if missing:
+        raise ValueError(_no_state(run, plan.setting, ", ".join(map(str, missing))))
+
+
 def replay(
-    run: FinishedRun,
-    draws: int,
-    seed: int | None,
-    numerics: Numerics,
-    data: str | None = None,
-    progress: Progress = SILENT,
+    run: FinishedRun, plan: Plan, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
 ) -> Replay:
     """Trains the first, the last and the selected epoch of the selected setting again, and others that are drawn.
 
@@ -59,22 +82,16 @@ def replay(
 
     Args:
         run: that was verified.
-        draws: how many other epochs are drawn.
-        seed: of the draw; None draws one.
+        plan: of `plan_replay`.
         numerics: the arithmetic of this process.
         data: the folder of the images; None: where the configuration says, or the embedded scenes.
         progress: where to show how far it is.
 
     Raises:
-        ValueError: fewer epochs are left than are to be drawn; this arithmetic is not the run's; an image is missing or
-            has other bytes than when the run was made; a training step is too large for this machine.
+        ValueError: an image is missing or has other bytes than when the run was made.
         KeyboardInterrupt: after a step.
     """
-    setting = next(each for each in run.config.settings if each.name == run.metrics["setting"])
-    seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
-    plan = make_plan(setting.name, run.config.epochs, run.metrics["epoch"], draws, seed)
-    _refuse_other_arithmetic(run, numerics)
-    refuse_too_large_a_step(run.config, numerics)
+    setting = next(each for each in run.config.settings if each.name == plan.setting)
     inputs_of, other_pixels = _load_inputs(run, setting, numerics, data, progress)
     result = Replay(
         plan=plan,
@@ -209,9 +226,20 @@ def _kept(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple[torc
         ValueError: it is damaged, or another one than the chain commits to.
         _MissingError: it was not kept.
     """
-    name = names.kept_epoch(setting.name, epoch - 1)
-    if not (run.folder / name).exists():
-        raise _MissingError(f"{(run.folder / name).parent} has no state before it; train --keep-epochs keeps them")
+    file = _kept_file(run, setting.name, epoch)
+    if not file.exists():
+        raise _MissingError(_no_state(run, setting.name, f"{epoch}"))
     kept = one_epoch.read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
-    model = models.from_state(run.config.model, len(run.classes), dict(kept.weights), f"{run.folder / name}")
+    model = models.from_state(run.config.model, len(run.classes), dict(kept.weights), f"{file}")
     return model, kept
+
+
+def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
+    """The state before an epoch, from 2."""
+    return run.folder / names.kept_epoch(setting, epoch - 1)
+
+
+def _no_state(run: FinishedRun, setting: str, epochs: str) -> str:
+    """That the state before epochs is not there."""
+    folder = _kept_file(run, setting, 2).parent
+    return f"{folder} has no state before epoch {epochs}; train --keep-epochs keeps them"
