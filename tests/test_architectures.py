@@ -14,6 +14,7 @@ from in4310repro import architectures, experiment, models
 from in4310repro.config import FIVE_MODULES, Config, OptimizerSetting
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
+from in4310repro.report.page import record
 from in4310repro.runs.finished import FinishedRun
 from tests.conftest import Call, refused
 
@@ -288,6 +289,12 @@ def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_n
     refused(call, ("report", "--preset", "tiny", "--out", str(run.folder)), f"{name} is code")
     for words in commands:
         assert call(*words, "--model", name)[0] == 0
+    # Which modules are measured the training has chosen, and would again; others stand in a file.
+    assert record(run)["command"] == (
+        f"nox -s train report -- --preset tiny --model {name} --epochs 1 --config FILE (with settings)"
+    )
+    other = replace(run, config=replace(run.config, modules=("1",)))
+    assert record(other)["command"].endswith("--config FILE (with settings, modules)")
 
 
 def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from in4310repro.progress import Progress
 from in4310repro.report.page import may_write
 from in4310repro.runs.finished import FinishedRun
 from tests.builders import write_class_folders
-from tests.conftest import Call
+from tests.conftest import Call, refused
 
 
 def sizes(preset: str, images: int) -> tuple[int, int, int]:
@@ -112,6 +112,18 @@ def test_the_same_name_elsewhere_is_other_data_and_gets_a_number(
         assert default_folder("tiny", data) == Path("runs") / folder
     # Images that moved are found in the run that they made.
     assert default_folder("tiny", "moved/mine", to_read=True) == Path("runs/mine")
+
+
+def test_a_report_on_images_without_a_run_names_the_run_that_was_looked_for_and_those_there_are(
+    call: Call, tmp_path: Path
+) -> None:
+    words = ("report", "--preset", "tiny", "--data", "photos/nothere")
+    sentence = "no run folder runs/nothere, which the last part of --data photos/nothere names; "
+    refused(call, words, sentence + "in4310repro train makes one")
+    for name in ("b", "a"):
+        write_file(tmp_path / "runs" / name / "config.json", b"{}")
+    refused(call, words, sentence + "--out takes runs/a or runs/b")
+    refused(call, ("report", "--preset", "course", "--data", "x"), "no run folder runs/course, which preset course")
 
 
 def test_a_report_replaces_its_own_and_none_of_another_run(finished_run: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,15 @@ def test_printing_the_configuration_trains_nothing(call: Call, tmp_path: Path) -
     assert code == 0
     assert configure("tiny", tmp_path / "mine.toml", {}) == replace(TINY, epochs=7)
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("model", "shown"), [("resnet34", True), ("vgg11", False), ("mynets:small", False)])
+def test_a_printed_configuration_leaves_the_modules_out_where_a_training_chooses_them(
+    model: str, shown: bool, call: Call
+) -> None:
+    words = ("train", "--preset", "tiny", "--model", model, "--print-config")
+    assert ("modules" in tomllib.loads(call(*words)[1])) == shown
+    assert ("modules" in json.loads(call(*words, "--json")[1])) == shown
 
 
 def test_one_setting_can_be_trained_alone_at_another_learning_rate() -> None:

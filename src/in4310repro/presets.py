@@ -6,14 +6,14 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from in4310repro import deviations
-from in4310repro.config import ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml, to_json
+from in4310repro.config import FIVE_MODULES, MODELS, ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml, to_json
 from in4310repro.paths import LONGEST_NAME
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.text import did_you_mean, publishable_place
@@ -107,12 +107,20 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     return change(config, {"settings": [asdict(replace(chosen[0], learning_rate=rate))]}, "options")
 
 
+def given(config: Config) -> dict[str, Any]:
+    """The configuration as JSON values, without those that a training chooses: a split by shares, and the modules."""
+    values = to_json(config)
+    if config.split == SHARES:
+        del values["split"]
+    if config.modules == FIVE_MODULES and config.model not in MODELS:
+        del values["modules"]
+    return values
+
+
 def to_toml(config: Config) -> str:
     """The configuration as a TOML file that `--config` reads, with the command that does in a comment."""
     lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE"]
-    values = {name: value for name, value in to_json(config).items() if name not in ("format", "preset")}
-    if config.split == SHARES:
-        del values["split"]
+    values = {name: value for name, value in given(config).items() if name not in ("format", "preset")}
     # Strings, numbers and lists of JSON are TOML's too; it has no null.
     lines += [
         f"{name} = {json.dumps(v, ensure_ascii=False)}"
@@ -160,18 +168,22 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
     yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
-def command_line_options(config: Config) -> str:
+def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     """The options that make this configuration of its preset, as a person types them.
 
     What only a file can set is named after `--config FILE`. Places are those of `publishable`; a POSIX shell reads
     every value as one word.
+
+    Args:
+        config: of a run, or to be trained.
+        chosen: settings that a training chooses by itself, which need no option.
     """
     config = publishable(config)
     base = PRESETS.get(config.preset, Config(preset=config.preset))
     words, in_file = [f"--preset {shlex.quote(config.preset)}"], []
     for name in (field.name for field in fields(Config)):
         value = getattr(config, name)
-        if value is None or value == getattr(base, name) or (name, value) == ("split", SHARES):
+        if name in chosen or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
             continue
         if name in ONLY_IN_FILES:
             in_file.append(name)

@@ -54,7 +54,7 @@ def default_folder(preset: str, data: str | None, *, to_read: bool = False) -> P
         to_read: where no run is of these images, the first folder, for their folder may have moved.
 
     Raises:
-        ValueError: the configuration of a run that is there is damaged.
+        ValueError: the configuration of a run that is there is damaged; there is none to read.
     """
     from in4310repro import config as configuration
     from in4310repro.files import read_json
@@ -64,11 +64,26 @@ def default_folder(preset: str, data: str | None, *, to_read: bool = False) -> P
     for folder in (first, *others) if data else ():
         file = folder / names.CONFIG
         if not file.exists():
-            return first if to_read else folder
+            if to_read:
+                break
+            return folder
         before = configuration.from_json(read_json(file), f"{file}").data
         if before and Path(before).resolve() == Path(data or "").resolve():
             return folder
+    if to_read and data:
+        _refuse_none(first, preset, data)
     return first
+
+
+def _refuse_none(folder: Path, preset: str, data: str) -> None:
+    """Raises ValueError where the run folder that is meant by the options is not there."""
+    from in4310repro.runs import names
+
+    if not (folder / names.CONFIG).exists():
+        by = f"the last part of --data {data}" if presets.PRESETS[preset].scenes else f"preset {preset}"
+        there = [file.parent.as_posix() for file in sorted(Path("runs").glob(f"*/{names.CONFIG}"))]
+        rest = f"--out takes {' or '.join(there)}" if there else "in4310repro train makes one"
+        raise ValueError(f"no run folder {folder.as_posix()}, which {by} names; {rest}")
 
 
 def choices(name: str) -> str:

@@ -10,7 +10,7 @@ from in4310repro import launch, presets
 from in4310repro.cli.console import activate_for, conclude, keep, naming, print_line, print_next, print_text, progress
 from in4310repro.cli.options import RUN, TRAINING, ConfigFile, Out, Preset, choices, default_folder, option
 from in4310repro.cli.signatures import with_overrides
-from in4310repro.config import CHOICES, Config, to_json
+from in4310repro.config import CHOICES, Config
 
 if TYPE_CHECKING:
     from in4310repro.numerics import Numerics
@@ -68,7 +68,7 @@ def train(
     configuration = presets.with_one_setting(configuration, optimizer, learning_rate)
     if print_config:
         print_text(presets.to_toml(configuration))
-        conclude(to_json(configuration))
+        conclude(presets.given(configuration))
         return
     numerics = activate_for(configuration)
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.

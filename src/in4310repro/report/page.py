@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from in4310repro import architectures, deviations
 from in4310repro import config as configuration
-from in4310repro import deviations
+from in4310repro.config import MODELS
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.presets import command_line_options, publishable
@@ -159,12 +160,25 @@ def _earlier_figures(record_file: Path) -> list[str]:
 def record(run: FinishedRun) -> RunRecord:
     """Command, settings, results and the hashes of a run's files."""
     return RunRecord(
-        command=f"nox -s train report -- {command_line_options(run.config)}",
+        command=f"nox -s train report -- {command_line_options(run.config, _chosen_by_training(run))}",
         config=configuration.to_json(publishable(run.config)),
         fingerprint=run.fingerprint,
         metrics=run.metrics,
         files_sha256=run.files.manifest(),
     )
+
+
+def _chosen_by_training(run: FinishedRun) -> list[str]:
+    """Settings that the training would choose again: the modules of another network than the report's."""
+    config = run.config
+    if config.model in MODELS:
+        return []
+    try:
+        default = architectures.default_modules(run.saved_network(), config.model, config.image_size)
+    except ValueError:
+        # Code that is not run here, which may choose any.
+        return []
+    return ["modules"] if config.modules == default else []
 
 
 def _title(run: FinishedRun) -> str:

@@ -19,7 +19,6 @@ from in4310repro.audit.verdicts import Audit
 from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
 from in4310repro.files import json_bytes, write_file
 from in4310repro.metrics import ClassMetrics
-from in4310repro.presets import command_line_options
 from in4310repro.report import figures, page
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.original import original
@@ -166,8 +165,8 @@ def _context(
 
 
 def _command(record: RunRecord, name: str) -> str:
-    config = configuration.from_json(record["config"], name)
-    return f"in4310repro train {command_line_options(config)} --out {shlex.quote(name)}"
+    options = record["command"].partition(" -- ")[2]
+    return f"in4310repro train {options} --out {shlex.quote(name)}"
 
 
 def _first_setting(numbers: PublishedNumbers) -> dict[str, str]:
