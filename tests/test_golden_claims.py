@@ -188,7 +188,7 @@ def test_a_difference_shows_a_value_or_the_first_three_entries() -> None:
     ]
     # Arrays are no lists.
     array = {"one": replace(one, value=np.int64(8))}
-    assert values_compared({"one": one}, array, True).differences == ["x: one expected 7 (exact), got np.int64(8)"]
+    assert values_compared({"one": one}, array, True).differences == [f"x: one expected 7 (exact), got {np.int64(8)!r}"]
 
 
 def test_every_key_of_either_side_is_accounted_for_in_order() -> None:

@@ -38,8 +38,8 @@ def network(name: str) -> nn.Module:
     return model
 
 
-def batch(images: int = 8, side: int = 32) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(3)
+def batch(images: int = 8, side: int = 32, seed: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
     values = torch.randn(images, 3, side, side, generator=generator)
     return values, torch.randint(0, 6, (images,), generator=generator)
 
@@ -64,9 +64,9 @@ def sha256(tensors: list[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def errors(model: nn.Module, exact: nn.Module) -> list[float]:
+def errors(model: nn.Module, exact: nn.Module, seed: int) -> list[float]:
     """Root mean square error of scores and of each gradient, as a share of what is exact."""
-    images, labels = batch(4)
+    images, labels = batch(4, seed=seed)
     truth, scores = exact(images.double()), model(images)
     torch.nn.functional.cross_entropy(truth, labels).backward()  # type: ignore[no-untyped-call]
     torch.nn.functional.cross_entropy(scores, labels).backward()  # type: ignore[no-untyped-call]
@@ -78,13 +78,15 @@ def errors(model: nn.Module, exact: nn.Module) -> list[float]:
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", SHALLOW)
 def test_scores_and_gradients_of_a_network_are_as_near_to_double_as_torchs(name: str, training: bool) -> None:
-    exact = network(name).double().train(training)
-    ours = errors(portable(network(name)).train(training), exact)
-    exact.zero_grad()
-    theirs = errors(network(name).train(training), exact)
-    assert ours[0] <= 1.2 * theirs[0] + 1e-7
-    # A ReLU on the other side of zero throws either one off by chance, most of all in deep networks and small batches.
-    assert statistics.median(ours) <= 5 * statistics.median(theirs)
+    # A ReLU on the other side of zero throws either one off by chance, most of all in training with few images.
+    seeds = (3, 4, 5) if training else (3,)
+
+    def of(make: Callable[[nn.Module], nn.Module], seed: int) -> list[float]:
+        return errors(make(network(name)).train(training), network(name).double().train(training), seed)
+
+    ours, theirs = ([of(make, seed) for seed in seeds] for make in (portable, lambda model: model))
+    assert ours[0][0] <= 1.2 * theirs[0][0] + 1e-7
+    assert sum(map(statistics.median, ours)) <= 5 * sum(map(statistics.median, theirs))
 
 
 @pytest.mark.parametrize("name", [*SHALLOW, *DEEP])

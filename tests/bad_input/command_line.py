@@ -87,7 +87,7 @@ ROWS = [
     ),
     row("a run is named that is not there", "verify runs/tiny", 2, "runs/tiny is no run folder"),
     row("a run is a file", "verify note", 2, "note is no run folder", make=file("note", "x")),
-    row("one run is compared with nothing", "compare runs/tiny", 2, "second", make=run),
+    row("one run is compared with nothing", "compare runs/tiny", 2, "Missing argument", make=run),
     row(
         "a run is compared with a folder",
         "compare runs/tiny photos",

@@ -101,6 +101,8 @@ def test_autocast_around_the_model_does_not_reach_the_statistics() -> None:
     assert error_of(covariance, covariance_by_numpy(maps, "positions")) <= 1e-12
 
 
+# Of torch 2.9.
+@pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
 def test_low_precision_flags_of_the_caller_change_nothing_and_stay_set() -> None:
     maps = correlated_maps(1.0)
     torch.set_float32_matmul_precision("medium")

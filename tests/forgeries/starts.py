@@ -73,6 +73,7 @@ def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
     @functools.cache
     def start(name: str) -> Path:
         work = shared / name.replace(" ", "-")
+        shared.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{work}.lock"):
             if not (work / "done").exists():
                 shutil.rmtree(work, ignore_errors=True)
