@@ -144,6 +144,24 @@ def test_values_listed_on_one_line_are_read(text: str) -> None:
     assert classes(only(text)) == {"0": "0.83", "1": "0.91"}
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Class recall: {'sea': 0.83}", "sea"),
+        ('class recall = {"blue bay": 0.83}', "blue bay"),
+        ("Class recall:\n{'sea': np.float64(0.83)}", "sea"),
+        ("Class recall: {3: 0.83}", "3"),
+    ],
+)
+def test_a_dictionary_of_one_class_is_read_as_one_of_more(text: str, name: str) -> None:
+    assert classes(only(text), Measure.RECALL) == {name: "0.83"}
+
+
+def test_a_dictionary_of_one_measure_is_no_class() -> None:
+    document = read("Accuracy: {'accuracy': 0.83}\n\nAccuracy of ice: 0.75")
+    assert [classes(table) for table in document.tables if classes(table)] == [{"ice": "0.75"}]
+
+
 def test_a_toml_file_says_what_a_text_says(tmp_path: Path) -> None:
     file = tmp_path / "report.toml"
     file.write_text(

@@ -24,6 +24,9 @@ NAMED = re.compile(r"(?P<label>[^\[{]{0,100}?)(?: ?[:=] ?| )?\{(?P<items>[^{}]{5
 PAIR = re.compile(rf"(?P<name>.{{1,60}}?) (?P<value>{NUMBER} ?%?)")
 ITEM = re.compile(rf"[\"']?(?P<name>[^\"':,]{{1,60}})[\"']? ?: ?(?:np\.float\d\d\()?(?P<value>{NUMBER} ?%?)\)?")
 
+# A dictionary of one entry as Python prints it; other braces around one value are LaTeX's, or an aside.
+ONE_ENTRY = re.compile(r" ?(?:[\"'][^\"']{1,60}[\"']|\d{1,9}) ?:[^:]*")
+
 
 def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
     """The lists whose label is a measure, with or without the names of the classes."""
@@ -61,11 +64,16 @@ def _unnamed(line: str, number: int) -> Piece | None:
 def _named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
     match = NAMED.fullmatch(" ".join(line.split()))
     items = _items(ITEM, match["items"].split(",")) if match else []
-    if not match or len(items) < 2:
+    if not match or not items or (len(items) == 1 and not _is_class(match["items"], items[0][0])):
         return None
     above = lines[number - 2] if number > 1 else ""
     label = match["label"] or above
     return _piece(label, items, number)
+
+
+def _is_class(text: str, name: str) -> bool:
+    """Whether the one entry in braces is a class and its value: `{'accuracy': 0.9}` names a measure."""
+    return bool(ONE_ENTRY.fullmatch(text)) and pure(name) is None
 
 
 def _inline(line: str, number: int) -> Piece | None:
