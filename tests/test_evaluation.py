@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from in4310repro.deviations import Deviation, Deviations
-from in4310repro.evaluation import evaluate
+from in4310repro.evaluation import Evaluation, evaluate, to_text
 from in4310repro.metrics import ClassMetrics, class_metrics
 from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
@@ -107,3 +107,31 @@ def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(
     batch, size = run.config.evaluation_batch_size, run.config.image_size
     with pytest.raises(ValueError, match=rf"^evaluation_batch_size {batch} at image_size {size} takes: True$"):
         evaluate(run, numerics, "no such folder")
+
+
+def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, numerics: Numerics) -> None:
+    measured, _ = evaluate(FinishedRun.open(finished_run), numerics)
+    made_up: Evaluation = measured | {  # type: ignore[assignment]
+        "setting": "sgd",
+        "data": "other",
+        "images": 13,
+        "classes": ["bay", "evergreen"],
+        "all_classes": ["bay", "dune", "evergreen"],
+        "confusion_matrix": [[2, 0, 1], [0, 0, 0], [0, 0, 10]],
+        "class_accuracy": [2 / 3, 1.0],
+        "average_precision": [0.75, 0.96875],
+        "precision": [1.0, None, 10 / 11],
+        "f1": [0.8, None, None],
+        "accuracy": 12 / 13,
+        "mean_class_accuracy": 5 / 6,
+        "mean_average_precision": 0.859375,
+        "loss": 0.25,
+        "expected_calibration_error": 0.125,
+    }
+    assert to_text(made_up).splitlines() == [
+        "other: 13 images, network of setting sgd",
+        "accuracy 0.9231, mean class accuracy 0.8333, mAP 0.8594, loss 0.2500, expected calibration error 0.1250",
+        "class      images  accuracy  precision      F1      AP",
+        "bay             3    0.6667     1.0000  0.8000  0.7500",
+        "evergreen      10    1.0000     0.9091       -  0.9688",
+    ]

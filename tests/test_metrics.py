@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 import torch
 
 from in4310repro import metrics
-from in4310repro.metrics import average_precision, class_accuracy, class_metrics, summary
+from in4310repro.metrics import average_precision, class_accuracy, class_metrics, summary, wilson
 
 CLASSES = 6
 
@@ -306,3 +307,17 @@ def test_metrics_of_some_classes_are_those_of_all_without_the_others() -> None:
     assert found["mean_class_accuracy"] == pytest.approx(recall.mean(), abs=1e-12)
     with pytest.raises(ValueError, match="class 2 has no image"):
         summary(labels, scores)
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 30, 500])
+def test_the_wilson_interval_is_that_of_scipy(images: int) -> None:
+    for correct in {0, 1, images // 2, images - 1, images}:
+        theirs = scipy.stats.binomtest(correct, images).proportion_ci(0.95, method="wilson")
+        assert wilson(correct, images) == pytest.approx([theirs.low, theirs.high], abs=1e-12)
+
+
+def test_the_normal_interval_is_another_one_and_leaves_what_is_possible() -> None:
+    share, half = 29 / 30, 1.96 * math.sqrt(29 / 30 * 1 / 30 / 30)
+    assert share + half > 1 >= wilson(29, 30)[1]
+    assert wilson(30, 30) == [pytest.approx(0.8865, abs=1e-4), 1.0]
+    assert wilson(0, 30)[0] == 0.0

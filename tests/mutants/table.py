@@ -66,6 +66,7 @@ GOLDEN: dict[str, tuple[str, ...]] = {
 RUNS: dict[str, tuple[str, ...]] = {
     "arrays": ("test_arrays",),
     "chain": ("test_chain",),
+    "chance": ("test_chance",),
     "consistency": ("test_consistency",),
     "finished": ("test_finished",),
     "folder": ("test_folder",),

@@ -1,24 +1,23 @@
 """Intervals and curves, each beside a computation that shares no code with it."""
 
 import itertools
-import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.stats
 import sklearn.metrics
 import torch
 
 from in4310repro import metrics
 from in4310repro.files import read_json
+from in4310repro.metrics import wilson
 from in4310repro.randomness import generator_for
 from in4310repro.report import uncertainty
 from in4310repro.report.class_exhibits import test_exhibit as exhibit_of_test
 from in4310repro.report.score_exhibits import calibration_exhibit
-from in4310repro.report.uncertainty import bootstrap, precision_recall_curve, wilson
+from in4310repro.report.uncertainty import bootstrap, precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
 
@@ -30,20 +29,6 @@ def scores_of(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) 
     softmax = generator.random((images, classes)) + 0.7 * np.eye(classes)[labels]
     softmax = (softmax / softmax.sum(axis=1, keepdims=True)).round(decimals).astype(np.float32)
     return Scores(tuple(map(str, range(images))), labels, softmax, loss=0.5)
-
-
-@pytest.mark.parametrize("images", [1, 2, 7, 30, 500])
-def test_the_wilson_interval_is_that_of_scipy(images: int) -> None:
-    for correct in {0, 1, images // 2, images - 1, images}:
-        theirs = scipy.stats.binomtest(correct, images).proportion_ci(0.95, method="wilson")
-        assert wilson(correct, images) == pytest.approx([theirs.low, theirs.high], abs=1e-12)
-
-
-def test_the_normal_interval_is_another_one_and_leaves_what_is_possible() -> None:
-    share, half = 29 / 30, 1.96 * math.sqrt(29 / 30 * 1 / 30 / 30)
-    assert share + half > 1 >= wilson(29, 30)[1]
-    assert wilson(30, 30) == [pytest.approx(0.8865, abs=1e-4), 1.0]
-    assert wilson(0, 30)[0] == 0.0
 
 
 def resampled(scores: Scores, seed: int, draws: int) -> list[list[int]]:

@@ -103,10 +103,14 @@ def train(
 
 
 def _print_outcome(run: FinishedRun) -> None:
+    from in4310repro.runs import chance
+
     metrics = run.metrics
     print_line(
         f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}, mean class accuracy on test "
         f"{metrics['mean_class_accuracy']:.4f}, mAP {metrics['mean_average_precision']:.4f}"
     )
+    if advice := chance.hint(run):
+        print_line(advice)
     print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")
     conclude({"run": str(run.folder), "training_sha256": run.training_sha256, "metrics": metrics})

@@ -7,10 +7,10 @@ from typing import Any
 
 from in4310repro.config import OptimizerSetting
 from in4310repro.deviations import Deviation
-from in4310repro.metrics import ClassMetrics, class_metrics
+from in4310repro.metrics import ClassMetrics, class_metrics, wilson
 from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, extremes, source_of
 from in4310repro.report.original import has_its_classes, original
-from in4310repro.report.uncertainty import bootstrap, wilson
+from in4310repro.report.uncertainty import bootstrap
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
 

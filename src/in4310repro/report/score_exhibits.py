@@ -11,8 +11,9 @@ import torch
 
 from in4310repro import metrics
 from in4310repro.deviations import Deviation
+from in4310repro.metrics import wilson
 from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, source_of
-from in4310repro.report.uncertainty import precision_recall_curve, wilson
+from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
 

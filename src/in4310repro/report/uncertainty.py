@@ -1,4 +1,4 @@
-"""How far a test result would move with other test images: Wilson intervals, and a stratified bootstrap."""
+"""How far a test result would move with other test images: a stratified bootstrap; and precision-recall curves."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from in4310repro.metrics import thresholds
+from in4310repro.metrics import Interval, thresholds
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
 
-Interval = list[float]  # lower and upper end, 95 %
 Number = TypeVar("Number", bound=np.integer[Any])
 
 LEVEL, DRAWS = 0.95, 1000
-NORMAL_QUANTILE = 1.959963984540054  # of 0.975; a literal, whose bits are no library's
 AT_ONCE = 2**17  # numbers in one array of draws and images
 
 
@@ -31,21 +29,6 @@ class Bootstrap(TypedDict):
     average_precision: list[Interval]
     mean_class_accuracy: Interval
     mean_average_precision: Interval
-
-
-def wilson(correct: int, images: int) -> Interval:
-    """The 95 % score interval of a share, by Wilson (1927): (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
-
-    Examples:
-        >>> [round(end, 4) for end in wilson(25, 30)]
-        [0.6644, 0.9266]
-    """
-    share, square = correct / images, NORMAL_QUANTILE**2 / images
-    half = NORMAL_QUANTILE * math.sqrt((share * (1 - share) + square / 4) / images)
-    # Rounding leaves 1e-17 of the ends that are 0 and 1.
-    lower = 0.0 if correct == 0 else (share + square / 2 - half) / (1 + square)
-    upper = 1.0 if correct == images else (share + square / 2 + half) / (1 + square)
-    return [lower, upper]
 
 
 def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> Bootstrap:

@@ -1,0 +1,34 @@
+"""Whether what a run selected is more than guessing, and what to try where it is not."""
+
+from __future__ import annotations
+
+from in4310repro.metrics import wilson
+from in4310repro.runs import chain
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import select
+
+FEW = 20  # training images of a class
+
+
+def hint(run: FinishedRun) -> str:
+    """What to try where the selected network may be guessing, or has seen few images; empty where neither is so.
+
+    It may be guessing where the 95 % interval of its accuracy on validation reaches down to what is right by always
+    saying the largest class. Selection flatters it on these images: elsewhere it is rather less.
+    """
+    supports = run.metrics["supports"]
+    of_validation = supports[chain.part_read_as("validation", run.config)]
+    counts = [of_validation[name] for name in run.classes]
+    fewest = min(supports[chain.part_read_as("training", run.config)].values())
+    _, row = select(run.histories)
+    images = sum(counts)
+    correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))
+    chance = max(counts) / images
+    advice = f"more images{', --weights imagenet' if run.config.weights == 'none' else ''} or more --epochs"
+    lower, upper = wilson(correct, images)
+    if lower <= chance:
+        return (
+            f"no better than guessing, for all that {images} validation images tell: {correct} are right "
+            f"({lower:.2f} to {upper:.2f}), and {chance:.2f} are by always saying the largest class; try {advice}"
+        )
+    return f"{fewest} training images of the smallest class are few; try {advice}" if fewest < FEW else ""

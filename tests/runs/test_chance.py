@@ -1,0 +1,56 @@
+"""What is said after a training whose network may be guessing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from in4310repro.runs.chance import hint
+from in4310repro.runs.finished import FinishedRun
+
+
+def run_with(run: FinishedRun, training: list[int], validation: list[int], right: list[int]) -> FinishedRun:
+    """A run with so many images of each class, and so many of the validation images right."""
+    named = {"training": training, "validation": validation, "test": [2] * 6}
+    supports = {part: dict(zip(run.classes, counts, strict=True)) for part, counts in named.items()}
+    shares = [correct / count for correct, count in zip(right, validation, strict=True)]
+    mean = sum(shares) / len(shares)
+    row = run.histories["sgd"][0] | {"class_accuracy": shares, "mean_class_accuracy": mean}
+    return replace(run, metrics=run.metrics | {"supports": supports}, histories={"sgd": [row]})
+
+
+@pytest.mark.parametrize(
+    ("validation", "right"),
+    [
+        ([2] * 6, [1] * 6),
+        ([20] * 6, [4] * 6),
+        ([20] * 6, [6] * 6),
+        # Always the largest class.
+        ([50, 10, 10, 10, 10, 10], [50, 0, 0, 0, 0, 0]),
+        ([50, 10, 10, 10, 10, 10], [45, 5, 5, 5, 5, 5]),
+    ],
+)
+def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_it(
+    validation: list[int], right: list[int], finished_run: Path
+) -> None:
+    said = hint(run_with(FinishedRun.open(finished_run), [100] * 6, validation, right))
+    images = sum(validation)
+    interval = scipy.stats.binomtest(sum(right), images).proportion_ci(0.95, method="wilson")
+    if interval.low > max(validation) / images:
+        assert said == ""
+    else:
+        assert said.startswith(f"no better than guessing, for all that {images} validation images tell: {sum(right)} ")
+        assert f"({interval.low:.2f} to {interval.high:.2f})" in said
+        assert said.endswith("try more images, --weights imagenet or more --epochs")
+
+
+def test_few_training_images_are_said_and_no_weights_are_advised_that_are_there(finished_run: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    few = run_with(run, [19, *[500] * 5], [50] * 6, [45] * 6)
+    assert hint(few) == (
+        "19 training images of the smallest class are few; try more images, --weights imagenet or more --epochs"
+    )
+    begun = replace(few, config=replace(run.config, weights="imagenet"))
+    assert hint(begun).endswith("; try more images or more --epochs")
+    assert hint(run_with(run, [20] * 6, [50] * 6, [45] * 6)) == ""
