@@ -97,7 +97,7 @@ def test_the_weights_themselves_are_compared_where_history_and_hashes_agree(
     run = RunFolder.open(linked_run)
     state = run.read_tensors("sgd/best.safetensors")
     state["layer1.0.bn1.running_mean"][0] += 1
-    run.write_tensors("sgd/best.safetensors", state)
+    run.write_weights("sgd/best.safetensors", state)
     sentences = mismatches(finished_run, linked_run)
     assert sentences[0].startswith("setting sgd has other best weights; first tensor layer1.0.bn1.running_mean, 1 in")
 

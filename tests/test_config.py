@@ -53,19 +53,20 @@ def test_a_protocol_is_the_sorted_list_of_its_deviations(tmp_path: Path) -> None
 def test_a_configuration_of_another_format_is_refused_in_one_sentence(number: int | None) -> None:
     content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "format"}
     with pytest.raises(
-        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads format 3"
+        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads format 4"
     ):
         from_json(content if number is None else content | {"format": number}, "a/config.json")
 
 
-def test_a_run_whose_tensors_json_is_no_chain_is_refused_and_its_configuration_in_a_report_is_read() -> None:
-    content = to_json(PRESETS["tiny"]) | {"format": 2}
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_run_of_an_older_format_is_refused_and_its_configuration_in_a_report_is_read(number: int) -> None:
+    content = to_json(PRESETS["tiny"]) | {"format": number}
     assert from_json(content, "reports/x/run.json") == PRESETS["tiny"]
-    with pytest.raises(ValueError, match=r"^a/config\.json is of format 2 and this version reads format 3; train the"):
+    with pytest.raises(ValueError, match=rf"^a/config\.json is of format {number} and this version reads format 4; "):
         check_format(content, "a/config.json")
 
 
-@pytest.mark.parametrize("content", [[], {}, {"format": 3}, {"format": 3, "preset": 3}, None])
+@pytest.mark.parametrize("content", [[], {}, {"format": 4}, {"format": 4, "preset": 3}, None])
 def test_what_is_no_configuration_is_refused(content: Any) -> None:
     with pytest.raises(ValueError, match="holds no configuration"):
         from_json(content, "config.json")

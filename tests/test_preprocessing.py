@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +20,9 @@ from in4310repro.config import change, from_json, to_json
 from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import crop_square, decode
+from in4310repro.deviations import Deviation
+from in4310repro.models import preprocessing_of
 from in4310repro.numerics import Numerics
-from in4310repro.preparation import preprocessing_of
 from in4310repro.preprocessing import Preprocessing
 from in4310repro.presets import PRESETS, command_line_options, configure, to_toml
 from in4310repro.progress import SILENT
@@ -84,8 +86,6 @@ def test_weights_of_torchvision_and_timm_say_how_their_images_are_prepared() -> 
     assert said
     assert (said.mean, said.std, said.interpolation) == (settings["mean"], settings["std"], settings["interpolation"])
     assert said.mean == (0.5, 0.5, 0.5)
-    with pytest.raises(ValueError, match=r"for images of mean \(0\.5, 0\.5, 0\.5\)"):
-        architectures.refuse_other_normalisation(name)
 
 
 def weights_file(file: Path, said: str | None = None) -> Path:
@@ -96,13 +96,13 @@ def weights_file(file: Path, said: str | None = None) -> Path:
     return file
 
 
-def test_a_file_says_it_in_its_metadata_and_weights_of_a_run_by_the_configuration(
+def test_a_file_says_it_in_its_metadata_and_weights_of_a_run_wherever_they_are(
     finished_run: Path, tmp_path: Path
 ) -> None:
     file = weights_file(tmp_path / "said.safetensors", json.dumps(VALUES))
     assert preprocessing_of(SMALL.model, str(file)) == replace(OTHER, size=224)
-    best = finished_run / "sgd" / "best.safetensors"
-    assert preprocessing_of("resnet18", str(best)) == Preprocessing(size=32)
+    copy = shutil.copy(finished_run / "sgd" / "best.safetensors", tmp_path / "copy.safetensors")
+    assert preprocessing_of("resnet18", str(copy)) == Preprocessing()
     assert preprocessing_of(SMALL.model, str(weights_file(tmp_path / "silent.safetensors"))) is None
     for wrong in ("{", "[]", '{"mean": [0, 0, 0]}'):
         file = weights_file(tmp_path / "wrong.safetensors", wrong)
@@ -148,6 +148,16 @@ def test_a_run_keeps_how_its_images_were_prepared_and_verifies(numerics: Numeric
     plain = experiment.train(SMALL, numerics, tmp_path / "plain")
     assert FinishedRun.open(run.folder).config.preprocessing == replace(OTHER, size=32)
     assert verify(run.folder, numerics).differences == []
+    # A copy of its weights, and the weights that a setting after it started from, say it too.
+    assert preprocessing_of(SMALL.model, str(run.folder / "sgd" / "best.safetensors")) == replace(OTHER, size=224)
+    warm = replace(config, protocol=frozenset({Deviation.WARM_START}))
+    warmed = experiment.train(warm, numerics, tmp_path / "warm")
+    last = warmed.folder / "sgd" / "last.safetensors"
+    assert preprocessing_of(SMALL.model, str(last)) == replace(OTHER, size=224)
+    state = warmed.files.read_tensors("sgd/last.safetensors")
+    warmed.files.write_weights("sgd/last.safetensors", state)
+    (difference,) = verify(warmed.folder, numerics).differences
+    assert difference.startswith(f"{last}: its metadata are ")
     # The chain commits to it; without options it is as it was before there were any.
     assert run.tensors["sgd"][0]["previous"] != plain.tensors["sgd"][0]["previous"]
     root, path = run.split_below(None).root, run.split.parts["test"][0].path

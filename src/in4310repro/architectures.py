@@ -198,16 +198,6 @@ def imagenet_preprocessing(name: str) -> Preprocessing:
     )
 
 
-def refuse_other_normalisation(name: str) -> None:
-    """Raises ValueError where ImageNet weights are for images of another mean or deviation than the default."""
-    given, ours = imagenet_preprocessing(name), Preprocessing()
-    if (given.mean, given.std) != (ours.mean, ours.std):
-        raise ValueError(
-            f"the ImageNet weights of {name} are for images of mean {given.mean} and deviation {given.std}; "
-            f"here they have {ours.mean} and {ours.std}. Give --weights none or --weights FILE"
-        )
-
-
 @dataclass(frozen=True)
 class Facts:
     """Of one of torchvision's networks: its parameters, the side of the smallest image, and its ImageNet weights."""

@@ -29,9 +29,10 @@ from in4310repro.preprocessing import (
 from in4310repro.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
-FORMAT = 3  # of config.json; it rises when a run of before can no longer be read
-# Formats of which a configuration by itself, as reports hold it, reads the same: to 3, tensors.json became a chain.
-OF_REPORTS = (2, FORMAT)
+FORMAT = 4  # of config.json; it rises when a run of before can no longer be read
+# Formats of which a configuration by itself, as reports hold it, reads the same: to 3, tensors.json became a chain; to
+# 4, weights say how images are prepared for them.
+OF_REPORTS = (2, 3, FORMAT)
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
 # The report's network and its deeper siblings; `architectures` has all others.

@@ -23,6 +23,7 @@ from in4310repro.feature_maps.of_run import measure_sets
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.preparation import Prepared, prepare
+from in4310repro.preprocessing import to_metadata
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.folder import moves_to
@@ -120,7 +121,7 @@ def rehearse(
         steps=steps,
         validation_seconds=seconds / len(batch),
         checkpoint_bytes=sizes,
-        weights_bytes=len(tensor_bytes(network.state_dict())),
+        weights_bytes=len(tensor_bytes(network.state_dict(), to_metadata(prepared.config.preprocessing))),
         memory=most_used(),
         gpu_memory=0 if numerics.device == "cpu" else torch.cuda.max_memory_allocated(numerics.device),
     )

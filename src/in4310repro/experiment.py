@@ -267,7 +267,7 @@ def _close_setting(task: Task) -> None:
     """Writes what the next setting needs, and removes what a finished setting no longer does."""
     last = names.of_setting(task.setting.name, names.LAST_WEIGHTS)
     if Deviation.WARM_START in task.config.protocol and not (task.files.folder / last).is_file():
-        task.files.write_tensors(last, task.model.state_dict())
+        task.files.write_weights(last, task.model.state_dict(), task.config.preprocessing)
     # Everything that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
     shutil.rmtree(task.files.folder / task.setting.name / names.CHECKPOINTS, ignore_errors=True)
 

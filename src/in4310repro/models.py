@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import urllib.error
@@ -14,9 +15,12 @@ from typing import IO, Any
 import torch
 
 from in4310repro import architectures
-from in4310repro.files import open_regular
+from in4310repro.config import change
+from in4310repro.files import file_sha256, open_regular, read_bytes
+from in4310repro.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing
+from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
-from in4310repro.tensors import load_state, read_tensors
+from in4310repro.tensors import load_state, metadata_of, read_tensors
 from in4310repro.text import did_you_mean
 
 State = dict[str, torch.Tensor]
@@ -203,6 +207,43 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
     if file.suffix == ".safetensors":
         return read_tensors(file), str(file)
     return _read_pickled(file), str(file)
+
+
+def preprocessing_of(name: str, weights: str) -> Preprocessing | None:
+    """How images are prepared for weights; None where a file does not say.
+
+    A safetensors file says it in its metadata (see `preprocessing.to_metadata`), as runs write them; a file that
+    torchvision hands out by its name, which holds its hash.
+
+    Args:
+        name: of a network, see `architectures`.
+        weights: `none`, `imagenet` or a file that is there.
+
+    Raises:
+        ValueError: what a file says is no such record.
+    """
+    if weights == "none":
+        return Preprocessing()
+    if weights == "imagenet":
+        return architectures.imagenet_preprocessing(name)
+    file = Path(weights)
+    if file.suffix == ".safetensors":
+        said = metadata_of(read_bytes(file)).get(METADATA)
+        return None if said is None else _as_preprocessing(said, file)
+    if ":" not in name and file.name == architectures.imagenet_weights(name).url.rsplit("/", 1)[1]:
+        digits = file.stem.rsplit("-", 1)[1]
+        return architectures.imagenet_preprocessing(name) if file_sha256(file).startswith(digits) else None
+    return None
+
+
+def _as_preprocessing(text: str, file: Path) -> Preprocessing:
+    try:
+        values = json.loads(text)
+        given = {name: values[name] for name in DECIDED_BY_WEIGHTS}
+        return change(PRESETS["course"], given, f"{file}").preprocessing
+    except (KeyError, TypeError, ValueError) as error:
+        valid = f"JSON with {', '.join(DECIDED_BY_WEIGHTS)}"
+        raise ValueError(f"{file}: preprocessing in its metadata is {text[:100]}; {valid} is valid ({error})") from None
 
 
 def at_hand(name: str, weights: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from in4310repro import architectures, models
 from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
-from in4310repro.config import FIVE_MODULES, Config, change, from_json, with_preprocessing
+from in4310repro.config import FIVE_MODULES, Config, with_preprocessing
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
@@ -21,15 +20,14 @@ from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split
 from in4310repro.epochs import refuse_too_large_a_step
 from in4310repro.features import choose
-from in4310repro.files import file_sha256, read_bytes, read_json
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import refuse_too_large
-from in4310repro.preprocessing import DECIDED_BY_WEIGHTS, Preprocessing
-from in4310repro.presets import PRESETS, SHARES, with_counts
+from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
+from in4310repro.presets import SHARES, with_counts
 from in4310repro.progress import Progress
-from in4310repro.runs import chain, names
-from in4310repro.tensors import metadata_of, tensors_sha256
+from in4310repro.runs import chain
+from in4310repro.tensors import tensors_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,56 +81,13 @@ def _with_preprocessing(config: Config) -> Config:
     """
     if all(getattr(config, name) is not None for name in DECIDED_BY_WEIGHTS):
         return config
-    given = preprocessing_of(config.model, config.weights)
+    given = models.preprocessing_of(config.model, config.weights)
     if given is None:
         raise ValueError(
             f"{config.weights} does not say how images are prepared for it; --mean, --std, --interpolation and "
             "--crop-ratio do, for most networks 0.485,0.456,0.406 and 0.229,0.224,0.225, bilinear and 1"
         )
     return with_preprocessing(config, given)
-
-
-def preprocessing_of(name: str, weights: str) -> Preprocessing | None:
-    """How images are prepared for weights; None where a file does not say.
-
-    A safetensors file says it in its metadata, as JSON at the key `preprocessing`; weights of a run by the run's
-    configuration; a file that torchvision hands out by its name, which holds its hash.
-
-    Args:
-        name: of a network, see `architectures`.
-        weights: `none`, `imagenet` or a file that is there.
-
-    Raises:
-        ValueError: what a file says is no such record.
-    """
-    if weights == "none":
-        return Preprocessing()
-    if weights == "imagenet":
-        return architectures.imagenet_preprocessing(name)
-    file = Path(weights)
-    if file.suffix == ".safetensors":
-        said = metadata_of(read_bytes(file)).get("preprocessing")
-        return _of_run(file) if said is None else _as_preprocessing(said, file)
-    if ":" not in name and file.name == architectures.imagenet_weights(name).url.rsplit("/", 1)[1]:
-        digits = file.stem.rsplit("-", 1)[1]
-        return architectures.imagenet_preprocessing(name) if file_sha256(file).startswith(digits) else None
-    return None
-
-
-def _of_run(file: Path) -> Preprocessing | None:
-    """How images are prepared for the weights of a run; None where the file lies in none."""
-    recorded = file.absolute().parent.parent / names.CONFIG
-    return from_json(read_json(recorded), f"{recorded}").preprocessing if recorded.is_file() else None
-
-
-def _as_preprocessing(text: str, file: Path) -> Preprocessing:
-    try:
-        values = json.loads(text)
-        given = {name: values[name] for name in DECIDED_BY_WEIGHTS}
-        return change(PRESETS["course"], given, f"{file}").preprocessing
-    except (KeyError, TypeError, ValueError) as error:
-        valid = f"JSON with {', '.join(DECIDED_BY_WEIGHTS)}"
-        raise ValueError(f"{file}: preprocessing in its metadata is {text[:100]}; {valid} is valid ({error})") from None
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:

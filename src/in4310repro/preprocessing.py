@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 # Of the record; the size is free.
 DECIDED_BY_WEIGHTS = ("mean", "std", "interpolation", "crop_ratio")
+METADATA = "preprocessing"  # its key in the metadata of a safetensors file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,17 @@ class Preprocessing:
     interpolation: str = "bilinear"
     crop_ratio: float = 1.0  # side of the square, as a share of the image's short side
     size: int = 224  # side of the square when it is resized, pixels
+
+
+def to_json(preprocessing: Preprocessing) -> dict[str, object]:
+    """The record as JSON values, without the size."""
+    values = {name: getattr(preprocessing, name) for name in DECIDED_BY_WEIGHTS}
+    return values | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+
+
+def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
+    """What a safetensors file of weights says of its images."""
+    return {METADATA: json.dumps(to_json(preprocessing))}
 
 
 def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:

@@ -37,15 +37,15 @@ def undo(change: Change, run: Path, copy: RunFolder) -> None:
 
 def flip_bit(copy: RunFolder) -> Change:
     """Flips the lowest bit of one weight of the selected network."""
-    setting = FinishedRun.open(copy.folder).metrics["setting"]
-    name = names.of_setting(setting, names.BEST_WEIGHTS)
+    run = FinishedRun.open(copy.folder)
+    name = names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
     tensors = copy.read_tensors(name)
     # By name: safetensors gives them in another order each time.
     layer = max(tensor for tensor, value in tensors.items() if value.dtype == torch.float32)
     weight = tensors[layer].view(-1)
     before = float(weight[0])
     weight.view(torch.int32)[0] ^= 1
-    copy.write_tensors(name, tensors)
+    copy.write_weights(name, tensors, run.config.preprocessing)
     return Change(f"{name}: the first number of {layer} is {float(weight[0]):.9g} and was {before:.9g}", (name,))
 
 

@@ -117,7 +117,8 @@ class _Training:
         model, optimizer = self._epochs.model, self._epochs.optimizer
         best = max((earlier["mean_class_accuracy"] for earlier in position.history), default=-1.0)
         if row["mean_class_accuracy"] > best:
-            files.write_tensors(names.of_setting(setting, names.BEST_WEIGHTS), model.state_dict())
+            best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
+            files.write_weights(best_weights, model.state_dict(), self._task.config.preprocessing)
         if self._task.keep_epochs:
             checkpoints.keep(inside(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer)
         previous = chain.sha256_of(position.tensors[-1]) if position.tensors else self._start_sha256

@@ -28,8 +28,9 @@ from in4310repro.feature_maps.partial import PartialResult, remove_partial_resul
 from in4310repro.feature_maps.records import folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.numerics import Numerics
+from in4310repro.preprocessing import Preprocessing
 from in4310repro.tensors import metadata_of, tensors_sha256
-from tests.conftest import active
+from tests.conftest import Call, active
 from tests.processes import held_by_another_process
 
 IMAGES = 70  # more than a block
@@ -61,6 +62,38 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
     oracle = np.linalg.eigvalsh(np.cov(maps.mean(axis=(2, 3)), rowvar=False, bias=True))[::-1][:15]
     np.testing.assert_allclose(ours["eigenvalues"], oracle, rtol=0, atol=1e-5 * oracle[0])
     assert ours["images"] == IMAGES
+
+
+def test_images_are_prepared_as_the_weights_say(pictures: Path, tmp_path: Path) -> None:
+    said = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 0.75], "interpolation": "nearest", "crop_ratio": 0.5}
+    model = models.build("resnet18", 1000, 0).eval()
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors", {"preprocessing": json.dumps(said)})
+    made = request(pictures, precision="exact", modules="conv1", weights=str(tmp_path / "w.safetensors"))
+    result = measure(made, active())
+    assert result is not None
+    # The middle 16 of 32 pixels, each twice.
+    cropped = [
+        np.asarray(Image.open(file))[8:24, 8:24].repeat(2, 0).repeat(2, 1) for file in sorted(pictures.iterdir())
+    ]
+    images = (np.stack(cropped) / 255 - np.array(said["mean"])) / np.array(said["std"])
+    with torch.no_grad():
+        maps = model.conv1(torch.from_numpy(images).permute(0, 3, 1, 2).float()).numpy()  # type: ignore[operator]
+    ours = result["modules"]["conv1"]["non_positive"]
+    assert ours == pytest.approx((maps <= 0).mean(), abs=1e-5)
+    usual = measure(request(pictures, precision="exact", modules="conv1"), active())
+    assert usual is not None
+    assert abs(ours - usual["modules"]["conv1"]["non_positive"]) > 1e-3
+    assert result["request"]["preprocessing"] == said
+
+
+def test_weights_that_do_not_say_how_images_are_prepared_are_taken_for_usual_ones_and_that_is_said(
+    pictures: Path, tmp_path: Path, call: Call
+) -> None:
+    torch.save(models.build("resnet18", 1000, 0).state_dict(), tmp_path / "w.pth")
+    words = ("features", "--data", str(pictures), "--image-size", "32", "--images", "4", "--modules", "conv1")
+    code, _, error = call(*words, "--weights", "w.pth", "--out", "maps.json")
+    assert (code, "w.pth does not say how images are prepared for it" in error) == (0, True)
 
 
 def command(pictures: Path, out: Path, *launcher: str) -> None:
@@ -119,10 +152,10 @@ def stop_at(number: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyP
     """Call `stop` while image `number` is read, counted from 1."""
     counter = itertools.count(1)
 
-    def decode_or_stop(file: Path, side: int) -> NDArray[np.uint8]:
+    def decode_or_stop(file: Path, side: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         if next(counter) == number:
             stop()
-        return decode(file, side)
+        return decode(file, side, preprocessing=preprocessing)
 
     monkeypatch.setattr(of_folder, "decode", decode_or_stop)
 

@@ -23,6 +23,7 @@ from in4310repro.feature_maps import of_run
 from in4310repro.files import json_bytes
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
+from in4310repro.preprocessing import to_metadata
 from in4310repro.runs import chain, names
 from in4310repro.runs.arrays import array_bytes, read_arrays
 from in4310repro.runs.finished import FinishedRun, image_root
@@ -122,7 +123,7 @@ class Forger:
         return {name: tensors[name] for name in [*first, *sorted(tensors.keys() - {*first})]}
 
     def write_weights(self, setting: str, state: dict[str, torch.Tensor]) -> None:
-        self.write(f"{setting}/best.safetensors", tensor_bytes(state))
+        self.write(f"{setting}/best.safetensors", tensor_bytes(state, to_metadata(self.config().preprocessing)))
 
     def write_split(self, parts: dict[str, Sequence[Entry]]) -> None:
         """A split with these parts; sizes in the configuration and supports follow."""

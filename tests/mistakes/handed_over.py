@@ -48,7 +48,7 @@ def handed_over() -> HandedOver:
     def keep(task: Task) -> list[HistoryRow]:
         result.sets.update(training=task.training, validation=task.validation)
         result.starts.append(tensors_sha256(task.model.state_dict()))
-        task.files.write_tensors(f"{task.setting.name}/best.safetensors", task.model.state_dict())
+        task.files.write_weights(f"{task.setting.name}/best.safetensors", task.model.state_dict())
         with torch.no_grad():
             for parameter in task.model.parameters():
                 parameter.add_(1)

@@ -76,7 +76,7 @@ def test_a_folder_of_an_unfinished_run_is_refused(name: str, tmp_path: Path) -> 
 def test_a_run_of_the_format_before_is_refused_although_reports_read_its_configuration(tmp_path: Path) -> None:
     files = made_up.write(tmp_path / "run", made_up.records())
     files.write_json("config.json", to_json(CONFIG) | {"format": 2})
-    with pytest.raises(ValueError, match=r"config\.json is of format 2 and this version reads format 3"):
+    with pytest.raises(ValueError, match=r"config\.json is of format 2 and this version reads format 4"):
         FinishedRun.open(files.folder)
 
 
@@ -139,7 +139,7 @@ def with_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Finishe
     made.histories["two"][1]["weights_sha256"] = made.tensors["two"][1]["weights_sha256"] = sha256
     made.metrics["weights_sha256"] = sha256
     files = made_up.write(folder, made)
-    files.write_tensors("two/best.safetensors", weights)
+    files.write_weights("two/best.safetensors", weights)
     return FinishedRun.open(folder), calls
 
 
@@ -158,7 +158,7 @@ def test_other_weights_than_were_scored_are_saved_and_not_selected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = with_weights(tmp_path / "run", monkeypatch)
-    RunFolder.open(run.folder).write_tensors(
+    RunFolder.open(run.folder).write_weights(
         "two/best.safetensors", {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([4.0])}
     )
     assert run.saved_network().state_dict()["bias"].item() == 4

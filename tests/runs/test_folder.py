@@ -21,7 +21,7 @@ def run(tmp_path: Path) -> RunFolder:
     made = RunFolder.create(tmp_path / "run")
     made.write_json("config.json", {"preset": "tiny"})
     made.write_json("sgd/history.json", [{"loss": 0.1}])
-    made.write_tensors("sgd/best.safetensors", {"weight": torch.arange(6.0).reshape(2, 3)})
+    made.write_weights("sgd/best.safetensors", {"weight": torch.arange(6.0).reshape(2, 3)})
     made.write_arrays("scores.npz", paths=np.array(["a/1.png"]), softmax=np.array([[0.25, 0.75]], np.float32))
     return made
 

@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from in4310repro.preprocessing import Preprocessing
 from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.tensors import tensor_bytes
 from in4310repro.verification.form import form_differences, tensors_form, weights_form
+
+SAID = {
+    "preprocessing": '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "interpolation": "bilinear", '
+    '"crop_ratio": 1.0}'
+}
 
 
 def test_a_run_has_the_form_that_it_was_written_in(finished_run: Path) -> None:
@@ -57,19 +63,21 @@ def test_a_comment_in_the_archive_of_the_scores_is_a_difference(own_records: Pat
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-def test_weights_have_no_metadata_and_no_room_in_their_header(count: int, tmp_path: Path) -> None:
+def test_weights_have_the_metadata_of_the_configuration_and_no_room_in_their_header(count: int, tmp_path: Path) -> None:
     file, tensors = (
         tmp_path / "best.safetensors",
         {"w" * count: torch.zeros(2), "n": torch.zeros((), dtype=torch.int64)},
     )
-    plain = tensor_bytes(tensors)
+    plain = tensor_bytes(tensors, SAID)
     file.write_bytes(plain)
-    assert [*weights_form(file)] == []
+    assert [*weights_form(file, Preprocessing())] == []
+    (sentence,) = weights_form(file, Preprocessing(crop_ratio=0.5))
+    assert "its metadata are {'preprocessing': " in sentence
     length = int.from_bytes(plain[:8], "little")
     spaced = (length + 8).to_bytes(8, "little") + plain[8 : 8 + length] + b" " * 8 + plain[8 + length :]
-    for other in (spaced, tensor_bytes(tensors, {"accuracy": "0.99"})):
+    for other in (spaced, tensor_bytes(tensors), tensor_bytes(tensors, SAID | {"accuracy": "0.99"})):
         file.write_bytes(other)
-        assert len([*weights_form(file)]) == 1
+        assert len([*weights_form(file, Preprocessing())]) == 1
 
 
 @pytest.mark.parametrize(

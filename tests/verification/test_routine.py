@@ -64,7 +64,7 @@ def test_changed_weights_change_all_that_follows_from_them_even_where_the_manife
     selected = setting_of(own_run)
     state = run.read_tensors(f"{selected}/best.safetensors")
     state["fc.weight"].view(torch.int32)[0, 0] ^= 2**22
-    run.write_tensors(f"{selected}/best.safetensors", state)
+    run.write_weights(f"{selected}/best.safetensors", state)
     differences = verify(own_run, numerics).differences
     assert "images have other scores" in differences[0]
     for words in ("metrics.json: loss is", "metrics.json: weights_sha256 is", f"{selected}/history.json: epoch"):
@@ -78,7 +78,7 @@ def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(
 ) -> None:
     run, selected = RunFolder.open(linked_run), setting_of(linked_run)
     other = next(name for name in FinishedRun.open(linked_run).histories if name != selected)
-    run.write_tensors(f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"))
+    run.write_weights(f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"))
     differences = verify(linked_run, numerics).differences
     assert any(f"{other}/history.json: epoch" in each and "weights_sha256" in each for each in differences)
     assert any(f"{other}/history.json: epoch" in each and "val_loss" in each for each in differences)
@@ -90,7 +90,7 @@ def test_a_counter_that_no_score_depends_on_is_a_difference(linked_run: Path, nu
     name = f"{setting_of(linked_run)}/best.safetensors"
     state = run.read_tensors(name)
     state["bn1.num_batches_tracked"] += 1
-    run.write_tensors(name, state)
+    run.write_weights(name, state)
     differences = verify(linked_run, numerics).differences
     assert len(differences) == 3
     assert "weights_sha256" in differences[0]

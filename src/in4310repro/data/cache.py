@@ -84,8 +84,8 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
     free = shutil.disk_usage(nearest(file.parent)).free
     if need > free:
         raise ValueError(
-            f"decoded pixels take {size_text(need)} below {file.parent}, where {size_text(free)} are free; IN4310REPRO_CACHE "
-            "names another folder"
+            f"decoded pixels take {size_text(need)} below {file.parent}, where {size_text(free)} are free; "
+            "IN4310REPRO_CACHE names another folder"
         )
     return evicted
 

@@ -269,8 +269,8 @@ def _open(file: Path) -> IO[bytes]:
 def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
     if wanted.file_size >= SAID:
         free = shutil.disk_usage(nearest(folder)).free
-        size = size_text(wanted.file_size)
-        progress.message(f"decoded pixels of {wanted.name} take {size} below {folder}, where {size_text(free)} are free")
+        size, left = size_text(wanted.file_size), size_text(free)
+        progress.message(f"decoded pixels of {wanted.name} take {size} below {folder}, where {left} are free")
 
 
 @contextmanager

@@ -21,11 +21,13 @@ from in4310repro.feature_maps.records import FolderResult, folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
 from in4310repro.numerics import Numerics
+from in4310repro.preprocessing import Preprocessing, to_json
 from in4310repro.processes import joined
 from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.tensors import tensors_sha256
 
 SECONDS_BETWEEN_SAVES = 300.0
+USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviation 0.229,0.224,0.225"
 
 
 def measure(
@@ -55,9 +57,8 @@ def measure(
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)
-    if request.weights == "imagenet":
-        architectures.refuse_other_normalisation(request.model)
     model = models.build(request.model, 1000, request.seed, request.weights)
+    request = _with_preprocessing(request, progress)
     architectures.check_scores(model, request.model, 1000, request.image_size)
     if request.modules is None:
         chosen = architectures.default_modules(model, request.model, request.image_size)
@@ -85,13 +86,21 @@ def measure(
             statistics,
             progress.task(f"feature maps of {Path(request.data).name}", sum(map(len, file_batches))) as advance,
         ):
-            for images in _pass_through(model, file_batches, request.image_size, numerics.device, partial):
+            for images in _pass_through(model, file_batches, request, numerics.device, partial):
                 advance(images, "")
         if partial:
             partial.save()
         if world_size > 1:
             gather(statistics)
         return folder_result(request, statistics.result()) if rank == 0 else None
+
+
+def _with_preprocessing(request: Request, progress: Progress) -> Request:
+    """The request with how images are prepared for its weights."""
+    said = models.preprocessing_of(request.model, request.weights)
+    if said is None:
+        progress.message(f"{request.weights} does not say how images are prepared for it; they are for {USUAL}")
+    return replace(request, preprocessing=said or Preprocessing())
 
 
 def sample_files(request: Request) -> list[Path]:
@@ -112,6 +121,7 @@ def describe_measurement(request: Request, model: nn.Module, arithmetic: str, st
     """All that must be equal for a partial result to be continued; `data` and `eigenvalues` change no statistic."""
     options = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")}
     return options | {
+        "preprocessing": to_json(request.preprocessing),
         "weights": tensors_sha256(model.state_dict()),
         "arithmetic": arithmetic,
         "kernel": kernel_description(),
@@ -130,14 +140,15 @@ def _begin(
 
 
 def _pass_through(
-    model: nn.Module, file_batches: list[list[Path]], size: int, device: str, partial: PartialResult | None
+    model: nn.Module, file_batches: list[list[Path]], request: Request, device: str, partial: PartialResult | None
 ) -> Iterator[int]:
     """Passes batches of files through the model and yields the images of each; saves the statistics where it ends."""
     saved_at = time.monotonic()
+    size, how = request.image_size, request.preprocessing
     with interrupts() as interrupted:
         for files in file_batches:
             try:
-                pixels = np.stack([decode(file, size) for file in files])
+                pixels = np.stack([decode(file, size, preprocessing=how) for file in files])
             except ValueError as error:
                 if partial is None or not partial.images:
                     raise
@@ -145,7 +156,7 @@ def _pass_through(
                 raise ValueError(
                     f"{error}; {partial.images} images are saved, and --resume continues after them"
                 ) from None
-            model(normalize(pixels).to(device))
+            model(normalize(pixels, how).to(device))
             if partial:
                 partial.add(files)
                 if interrupted() or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:

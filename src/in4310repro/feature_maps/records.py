@@ -10,6 +10,7 @@ from typing import NotRequired, TypedDict
 
 from in4310repro.feature_maps.request import Request
 from in4310repro.features import FeatureResult
+from in4310repro.preprocessing import to_json
 from in4310repro.text import publishable_place
 
 CSV_FIELDS = (
@@ -51,8 +52,9 @@ class FolderResult(TypedDict):
 def folder_result(request: Request, results: Mapping[str, FeatureResult]) -> FolderResult:
     """The results of all modules as one record."""
     modules = {name: _module_record(result, request) for name, result in results.items()}
+    said = {"preprocessing": to_json(request.preprocessing)}
     places = {"data": publishable_place(request.data), "weights": publishable_place(request.weights)}
-    return FolderResult(request=asdict(request) | places, modules=modules)
+    return FolderResult(request=asdict(request) | said | places, modules=modules)
 
 
 def _module_record(result: FeatureResult, request: Request) -> FolderModule:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from in4310repro.features import ModuleChoice
+from in4310repro.preprocessing import Preprocessing
 
 Samples = Literal["images", "positions", "flat"] | None
 
@@ -24,6 +25,7 @@ class Request:
     calls: Literal["pool", "keep"] = "pool"
     images: int = 200  # in the sample; all, if there are fewer
     image_size: int = 224  # side, pixels
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)  # what the weights say, once they are read
     batch_size: int = 16  # images
     eigenvalues: int = 15  # how many are listed, the largest first
     seed: int = 0  # of the sample, and of the weights where they are "none"

@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from in4310repro.files import file_sha256, json_bytes, read_json, write_file
 from in4310repro.locks import lock
 from in4310repro.paths import inside, refuse_link_out, regular_file
+from in4310repro.preprocessing import Preprocessing, to_metadata
 from in4310repro.runs.arrays import array_bytes, read_arrays
 from in4310repro.runs.names import CONFIG, FEATURES, MANIFEST, STATUS
 from in4310repro.runs.records import Manifest
 from in4310repro.schema import check
 from in4310repro.tensors import read_tensors, tensor_bytes
 from in4310repro.text import did_you_mean
+
+DEFAULT = Preprocessing()
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,11 @@ class RunFolder:
         """Writes a JSON file."""
         self.write_bytes(name, json_bytes(value))
 
-    def write_tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Writes a safetensors file."""
-        self.write_bytes(name, tensor_bytes(tensors))
+    def write_weights(
+        self, name: str, tensors: Mapping[str, torch.Tensor], preprocessing: Preprocessing = DEFAULT
+    ) -> None:
+        """Writes a safetensors file of weights, which says how images are prepared for them."""
+        self.write_bytes(name, tensor_bytes(tensors, to_metadata(preprocessing)))
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Writes an npz file; equal arrays make equal bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from in4310repro.config import to_json
 from in4310repro.files import json_bytes, read_bytes, read_json
+from in4310repro.preprocessing import Preprocessing, to_metadata
 from in4310repro.runs import names
 from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
@@ -53,12 +55,20 @@ def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.
             return
 
 
-def weights_form(file: Path) -> Iterator[str]:
-    """A sentence where a file of weights has metadata, or a header that is longer than its text."""
+def weights_form(file: Path, preprocessing: Preprocessing) -> Iterator[str]:
+    """A sentence where a file of weights has other metadata than the run's, or a header that is longer than its text.
+
+    Args:
+        file: the weights.
+        preprocessing: of the run's configuration, which the metadata say.
+    """
     data = read_bytes(file)
     end = LENGTH + int.from_bytes(data[:LENGTH], "little")
     header = json.loads(data[LENGTH:end])
     shortest = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     padded = shortest + b" " * (-len(shortest) % LENGTH)
-    if "__metadata__" in header or data[LENGTH:end] != padded:
+    said, needed = header.get("__metadata__"), to_metadata(preprocessing)
+    if said != needed:
+        yield f"{file}: its metadata are {reprlib.repr(said)}; a run with this {names.CONFIG} writes {needed}"
+    elif data[LENGTH:end] != padded:
         yield f"{file} has another header than a run writes for its tensors"

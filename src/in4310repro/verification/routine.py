@@ -146,7 +146,9 @@ class _Again:
         run, numerics, progress = self._run, self._numerics, self._progress
         file = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
         stored = run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS))
-        yield from weights_form(file)
+        last = run.folder / names.of_setting(setting, names.LAST_WEIGHTS)
+        for each in (file, last) if Deviation.WARM_START in run.config.protocol else (file,):
+            yield from weights_form(each, run.config.preprocessing)
         # It takes tensors of other types too, which is why what the file holds is hashed.
         network = models.from_state(run.config.model, len(run.classes), stored, f"{file}")
         yield from tensors_form(file, stored, network)
