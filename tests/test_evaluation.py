@@ -111,7 +111,7 @@ def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(
 
 def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, numerics: Numerics) -> None:
     measured, _ = evaluate(FinishedRun.open(finished_run), numerics)
-    made_up: Evaluation = measured | {  # type: ignore[assignment]
+    made_up: Evaluation = measured | {
         "setting": "sgd",
         "data": "other",
         "images": 13,
