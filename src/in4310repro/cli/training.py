@@ -61,7 +61,7 @@ def train(
         in4310repro train --preset course --data scenes --imagenet imagenet --cifar10 cifar10
         in4310repro train --data photos/mine --dry-run       # what is checked, and what the whole would take
         in4310repro train --resume                           # after Ctrl-C; the same bits in the end
-        torchrun --nnodes 4 -m in4310repro train             # on each of four machines; the same bits as on one
+        torchrun --nproc-per-node 4 -m in4310repro train     # several processes, the same bits; see docs/processes.md
         in4310repro train --print-config > mine.toml && in4310repro train --config mine.toml
     """
     configuration = presets.configure(preset, config, overrides)
