@@ -141,7 +141,7 @@ def test_processes_that_share_cores_hide_nothing_and_take_turns() -> None:
 
 
 def test_machines_pay_where_messages_cost_less_than_they_save() -> None:
-    assert pays_from(SECOND, 2, FREE) == 16
+    assert (pays_from(SECOND, 2, FREE), pays_from(SECOND, 8, FREE)) == (16, 64)
     # A message of 3 s: two machines save 4 s of 8 leaves and 2 s of four.
     assert pays_from(SECOND, 2, Link(latency=3, peer=0, wire=0, bandwidth=1e18)) == 64
     assert pays_from(SECOND, 2, Link(latency=1e6, peer=0, wire=0, bandwidth=1e18)) is None
@@ -152,11 +152,13 @@ def test_the_published_table_is_the_models_and_within_a_quarter_of_what_was_meas
     report = json.loads((folder / "processes.json").read_text(encoding="utf-8"))
     assert processes_table(report) == (folder / "processes.md").read_text(encoding="utf-8")
     for workload in report["workloads"]:
-        sizes = []
-        for size, model, measured in checked(workload, report["cores"]):
-            sizes.append(size)
+        rows = checked(workload, report["cores"])
+        assert [size for size, _, _ in rows] == [2, 4]
+        for size, model, measured in rows:
             assert model.total == pytest.approx(measured, rel=0.25), (workload["image_size"], size)
-        assert sizes == [2, 4]
+        # A model in which four processes have four cores is not.
+        _, model, measured = checked(workload, 4)[-1]
+        assert model.total != pytest.approx(measured, rel=0.25), workload["image_size"]
 
 
 def test_fewer_than_one_repeat_is_refused() -> None:
