@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,10 +80,6 @@ def script(tmp_path: Path) -> Path:
     return file
 
 
-def errors_that_torchrun_shows(command: Started) -> str:
-    return command.output.read_text().partition("Failures:")[2] + command.output.read_text()
-
-
 def test_an_error_of_any_process_is_said_once_and_is_the_end_of_all(script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 2, (str(script), "error on 1")) as command:
         assert command.ends() == 1
@@ -146,8 +143,6 @@ def test_a_process_that_has_done_its_part_is_not_missed(rank: int, script: Path,
 @pytest.mark.slow
 def test_processes_that_were_all_stopped_for_long_go_on(script: Path, tmp_path: Path) -> None:
     """As on a laptop that slept: nobody was there to see anybody's silence."""
-    import time
-
     with started(tmp_path, 2, (str(script), "endless")) as command:
         command.send(signal.SIGSTOP, 0, 1)
         time.sleep(16)
