@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torchrun import Started, started, status, until
+from tests.torchrun import started, status, until
 
 pytestmark = [
     pytest.mark.process,
