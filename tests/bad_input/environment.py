@@ -99,7 +99,7 @@ ROWS = [
         "a pixel in the cache has another byte: it is decoded again",
         EVALUATE,
         0,
-        '"images": 12',
+        "12 images",
         written=CACHE,
         make=a_cached_pixel_is_another,
         intact="the run; the numbers are right",
