@@ -16,12 +16,13 @@ import pytest
 import safetensors.numpy
 import torch
 
-from in4310repro import experiment, models, verification
+from in4310repro import experiment, verification
 from in4310repro.data.batches import Batch
 from in4310repro.deviations import Deviation
 from in4310repro.epochs import Epochs
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
+from in4310repro.replay import of_run
 from in4310repro.replay.lines import difference_lines, result_lines
 from in4310repro.replay.of_run import Replay, plan_replay, replay
 from in4310repro.replay.plan import make_plan
@@ -183,7 +184,8 @@ def test_a_difference_counts_more_than_what_is_missing(
     rows = run.read_json("sgd/history.json")
     rows[3]["train_loss"] += 1e-9
     run.write_json("sgd/history.json", rows)
-    monkeypatch.setattr(models, "build", Mock(side_effect=ValueError("no weights 'mine.pth'")))
+    missing = of_run._MissingError("no weights 'mine.pth'")
+    monkeypatch.setattr(of_run, "_initial", Mock(side_effect=missing))
     code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
     assert code == 1
     assert "difference: sgd, epoch 4, trained again: train_loss is " in printed
