@@ -1,6 +1,7 @@
 """What commands print: lines, nothing but errors with --quiet, one JSON document with --json."""
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -159,8 +160,10 @@ def test_every_example_of_a_help_is_a_command_line() -> None:
         lines = helping.examples(command)
         assert lines, words
         for example in (each for line in lines for each in line.partition(" #")[0].split("&&")):
-            program, *given = shlex.split(example.partition(">")[0])
-            assert program == "in4310repro"
+            launcher, program, rest = example.partition(">")[0].partition("in4310repro")
+            assert program
+            assert not launcher.strip() or re.fullmatch(r" *torchrun --nproc-per-node \d+ -m ", launcher)
+            given = shlex.split(rest)
             assert " ".join(given).startswith(words)
             name, *arguments = [" ".join(given[:2]), *given[2:]] if given[0] == "data" else given
             commands()[name].make_context(name, arguments)
