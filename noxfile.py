@@ -74,6 +74,7 @@ def soak(session: nox.Session) -> None:
     """Kill 60 trainings, and processes of 20 shared ones, resume them, compare every bit; write docs/elastic.md."""
     _python(session, "-m", "tests.sessions.soak")
     _python(session, "-m", "tests.sessions.elastic")
+    session.run(sys.executable, "-m", "pytest", "-n", "2", "-m", "soak")
 
 
 @nox.session(default=False)

@@ -72,6 +72,8 @@ application.app = command
 main()
 """
 
+SLOW, SOAK = pytest.mark.slow, pytest.mark.soak
+
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
@@ -101,8 +103,7 @@ def test_a_killed_process_is_named_with_what_is_kept(script: Path, tmp_path: Pat
     assert status(tmp_path / "run") == (130, said.removeprefix("in4310repro: "), 1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=SOAK), pytest.param(1, marks=SLOW)])
 def test_a_stopped_process_ends_the_others_whose_main_threads_wait_for_it(
     rank: int, script: Path, tmp_path: Path
 ) -> None:
@@ -115,7 +116,7 @@ def test_a_stopped_process_ends_the_others_whose_main_threads_wait_for_it(
     assert (tmp_path / "run/status.json").exists() == (rank != 0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_rank_0_is_named_by_the_next_one(script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 3, (str(script), "endless")) as command:
         command.send(signal.SIGKILL, 0)
@@ -132,7 +133,7 @@ def test_a_process_that_is_busy_for_longer_than_the_silence_is_alive(script: Pat
     assert status(tmp_path / "run") == (0, "", 0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_has_done_its_part_is_not_missed(rank: int, script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 2, (str(script), f"ends early {rank}")) as command:
@@ -140,7 +141,7 @@ def test_a_process_that_has_done_its_part_is_not_missed(rank: int, script: Path,
     assert command.said() == ["printed by 0"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_processes_that_were_all_stopped_for_long_go_on(script: Path, tmp_path: Path) -> None:
     """As on a laptop that slept: nobody was there to see anybody's silence."""
     with started(tmp_path, 2, (str(script), "endless")) as command:
@@ -153,7 +154,7 @@ def test_processes_that_were_all_stopped_for_long_go_on(script: Path, tmp_path: 
     assert command.said()[1:] == ["in4310repro: interrupted; run is kept"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("case", ["error on 0", "error before 0"])
 def test_an_error_of_rank_0_is_said_as_that_of_one_process(case: str, script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 2, (str(script), case)) as command:
@@ -162,14 +163,14 @@ def test_an_error_of_rank_0_is_said_as_that_of_one_process(case: str, script: Pa
     assert status(tmp_path / "run") == (2, "9 is wrong; 1 to 3 are valid", 0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_error_before_the_processes_meet_ends_those_that_wait(script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 2, (str(script), "error before 1")) as command:
         assert command.ends() == 1
     assert command.said() == ["in4310repro: rank 1: 9 is wrong; 1 to 3 are valid"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_error_of_ours_on_another_process_has_its_own_exit_code(script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 2, (str(script), "fault on 1")) as command:
         assert command.ends() == 1
@@ -178,8 +179,7 @@ def test_an_error_of_ours_on_another_process_has_its_own_exit_code(script: Path,
     assert message.startswith("rank 1: error in the program: KeyError: 'sea'; its traceback is in ")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=SLOW), pytest.param(signal.SIGINT, marks=SOAK)])
 def test_a_signal_to_torchrun_is_the_end_of_a_step_and_its_checkpoint(
     number: signal.Signals, script: Path, tmp_path: Path
 ) -> None:
@@ -192,7 +192,7 @@ def test_a_signal_to_torchrun_is_the_end_of_a_step_and_its_checkpoint(
     assert status(tmp_path / "run") == (130, "interrupted; run is kept", 0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_signal_that_torchrun_repeats_is_one_signal(script: Path, tmp_path: Path) -> None:
     """Ctrl-C reaches the processes from the terminal, where they are of its group, and from torchrun."""
     with started(tmp_path, 2, (str(script), "endless")) as command:
@@ -203,7 +203,7 @@ def test_a_signal_that_torchrun_repeats_is_one_signal(script: Path, tmp_path: Pa
     assert (tmp_path / "checkpoint").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_signal_to_one_process_ends_all_in_its_step(script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 3, (str(script), "endless")) as command:
         command.send(signal.SIGTERM, 1)
@@ -212,7 +212,7 @@ def test_a_signal_to_one_process_ends_all_in_its_step(script: Path, tmp_path: Pa
     assert (tmp_path / "checkpoint").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_torchrun_that_is_killed_ends_its_processes(script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 2, (str(script), "endless")) as command:
         command.number(1)
@@ -223,7 +223,7 @@ def test_torchrun_that_is_killed_ends_its_processes(script: Path, tmp_path: Path
     assert said.endswith("; run is kept")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_machines_say_it_once(script: Path, tmp_path: Path) -> None:
     """Two agents on one host; the first has a process that is killed, of which the second hears by its silence."""
     with socket.socket() as free:
@@ -245,7 +245,7 @@ def test_two_machines_say_it_once(script: Path, tmp_path: Path) -> None:
     assert said.startswith("in4310repro: rank 3 of 4 has not answered for ")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_torchrun_with_one_process_has_a_status_too(script: Path, tmp_path: Path) -> None:
     for case, code in (("whole", 0), ("error on 0", 2)):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
