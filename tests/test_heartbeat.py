@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -90,7 +91,8 @@ def test_an_error_of_any_process_is_said_once_and_is_the_end_of_all(script: Path
     assert status(tmp_path / "run") == (2, message, 1)
     summary = command.output.read_text()
     assert "ValueError: 9 is wrong" in summary
-    assert summary.count("exitcode  : 2") == 2
+    # Older launchers stop the others before they have said that they end, too.
+    assert {*re.findall(r"exitcode +: (-?[0-9]+)", summary)} == {"2"}
 
 
 def test_a_killed_process_is_named_with_what_is_kept(script: Path, tmp_path: Path) -> None:
