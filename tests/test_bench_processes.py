@@ -166,7 +166,7 @@ def test_fewer_than_one_repeat_is_refused() -> None:
         ProcessesOptions(repeats=0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_benchmark_has_every_process_of_every_run(tmp_path: Path, numerics: Numerics) -> None:
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")

@@ -105,7 +105,8 @@ def test_a_killed_process_is_named_with_what_is_kept(script: Path, tmp_path: Pat
     assert status(tmp_path / "run") == (130, said.removeprefix("in4310repro: "), 1)
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=SOAK), pytest.param(1, marks=SLOW)])
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.soak
 def test_a_stopped_process_ends_the_others_whose_main_threads_wait_for_it(
     rank: int, script: Path, tmp_path: Path
 ) -> None:
@@ -127,7 +128,7 @@ def test_a_killed_rank_0_is_named_by_the_next_one(script: Path, tmp_path: Path) 
     assert len(command.said()) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_process_that_is_busy_for_longer_than_the_silence_is_alive(script: Path, tmp_path: Path) -> None:
     with started(tmp_path, 2, (str(script), "busy 1")) as command:
         assert command.ends() == 0

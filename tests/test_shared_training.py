@@ -31,7 +31,7 @@ def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_d
     assert one == three != wrong
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("model", shares.NETWORKS.values())
 def test_five_and_two_processes_train_any_network_to_the_bytes_of_one(model: str, tmp_path: Path) -> None:
     config = shares.config_of(model, 32)

@@ -98,8 +98,10 @@ def test_sums_in_the_order_of_processes_have_other_bits(tmp_path: Path) -> None:
     assert all(hashes != [alone] for hashes in by_processes(3, tmp_path, cases, twin=True))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(size, marks=pytest.mark.slow if size in (2, 5) else pytest.mark.soak) for size in (1, 2, 3, 4, 5)],
+)
 def test_any_number_of_processes_has_the_bits_of_one(size: int, tmp_path: Path) -> None:
     cases = [(name, images) for name in NETWORKS for images in BATCHES]
     alone = [step(*case) for case in cases]

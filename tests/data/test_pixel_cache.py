@@ -143,7 +143,7 @@ def test_a_share_that_a_stopped_process_holds_is_decoded_all_the_same(
     monkeypatch.setattr(pixel_cache, "WAITS", 2)
     monkeypatch.setattr(pixel_cache, "WAIT", 0.01)
     decoded.clear()
-    with FileLock(claims / "3"):
+    with FileLock(claims / "3.lock"):
         load(folder)
     assert len(decoded) == IMAGES
     assert file.read_bytes() == whole

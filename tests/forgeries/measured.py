@@ -36,7 +36,8 @@ def nudge(by: float, *, numeric_class: str = "") -> Forge:
 def claim_native(fingerprint: dict[str, Any]) -> None:
     """Arithmetic that may have other bits, with the class that its probe makes."""
     fingerprint["numerics"] = "native"
-    words = fingerprint["probe"], fingerprint["threads"], fingerprint["device_name"]
+    # features.json names no threads where portable arithmetic measured.
+    words = fingerprint["probe"], fingerprint.setdefault("threads", 2), fingerprint["device_name"]
     fingerprint["numeric_class"] = native_class(*words)
 
 

@@ -144,17 +144,17 @@ def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_no
     assert kept == [True, False]
 
 
-@pytest.mark.parametrize("epochs", [(1, 2, 3), (3,)])
-def test_what_cannot_be_replayed_is_refused_before_anything_is_computed(
-    epochs: tuple[int, ...], own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+def test_what_is_not_kept_is_said_and_too_many_draws_are_refused_before_anything_is_computed(
+    own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "verify", None)
-    for epoch in epochs:
+    monkeypatch.setattr(verification, "verify", Mock(side_effect=ValueError("computed")))
+    for epoch in (1, 2, 3):
         (own_kept_run / f"sgd/epochs/{epoch:06d}.safetensors").unlink()
     code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
     assert (code, printed) == (2, "")
-    assert "sgd/epochs has no state before epoch " in error
-    assert "4; train --keep-epochs keeps them" in error
+    said, _, after = error.partition("4; train --keep-epochs keeps them; only the others are trained again")
+    assert "sgd/epochs has no state before epoch " in said
+    assert after.strip() == "in4310repro: computed"
     refused(call, ("verify", str(own_kept_run), "--replay", "99"), "--replay 99: setting sgd has", "are valid")
 
 
@@ -171,7 +171,7 @@ def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_a
     shutil.rmtree(own_kept_run / "sgd/epochs")
     result = replayed(own_kept_run, numerics)
     assert (result.replayed, result.differences) == ([1], [])
-    assert "sgd/epochs has no state before epoch 4; train --keep-epochs keeps them" in result.missing[4]
+    assert "sgd/epochs has no state before it; train --keep-epochs keeps them" in result.missing[4]
     # Nothing was found by a draw that was not made.
     assert "at least one is found" not in "".join(result_lines(result))
 

@@ -101,9 +101,9 @@ def _plan(run: Path, numerics: Numerics, draws: int, seed: int | None) -> Plan |
     """What is trained again, before hours of computing; None where the run cannot be read, which is a difference.
 
     Raises:
-        ValueError: it cannot be: too many are to be drawn, or the run has not kept what they start from.
+        ValueError: too many are to be drawn, or the run was made in other arithmetic.
     """
-    from in4310repro.replay.of_run import plan_replay, refuse_missing_epochs
+    from in4310repro.replay.of_run import missing_epochs, plan_replay
     from in4310repro.runs.finished import FinishedRun
 
     try:
@@ -111,7 +111,9 @@ def _plan(run: Path, numerics: Numerics, draws: int, seed: int | None) -> Plan |
     except (ValueError, OSError):
         return None
     plan = plan_replay(finished, draws, seed, numerics)
-    refuse_missing_epochs(finished, plan)
+    if missing := missing_epochs(finished, plan):
+        # Now, and not after hours; what can be trained again may be evidence all the same.
+        progress().message(f"{missing}; only the others are trained again")
     return plan
 
 

@@ -209,7 +209,7 @@ class _Records:
 
     def _fill_share(self, claims: Path | None, waits: int, share: Sequence[int]) -> bool:
         """Whether the share is done; False where another process still has it."""
-        claim = claims and claims / f"{share[0] // SHARE}"
+        claim = claims and claims / f"{share[0] // SHARE}.lock"
         with _claimed(claim, waits, lambda: self._stopped) as ours:
             if not ours and waits < WAITS:
                 return False

@@ -64,11 +64,10 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
     return plan
 
 
-def refuse_missing_epochs(run: FinishedRun, plan: Plan) -> None:
-    """Raises ValueError where the state before an epoch of the plan was not kept, as the names of the files tell."""
+def missing_epochs(run: FinishedRun, plan: Plan) -> str:
+    """Which epochs of the plan have no state before them, as the names of the files tell; empty where all have."""
     missing = [epoch for epoch in plan.epochs if epoch > 1 and not _kept_file(run, plan.setting, epoch).exists()]
-    if missing:
-        raise ValueError(_no_state(run, plan.setting, ", ".join(map(str, missing))))
+    return _no_state(run, plan.setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
 
 
 def replay(
@@ -228,7 +227,7 @@ def _kept(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple[torc
     """
     file = _kept_file(run, setting.name, epoch)
     if not file.exists():
-        raise _MissingError(_no_state(run, setting.name, f"{epoch}"))
+        raise _MissingError(_no_state(run, setting.name, "it"))
     kept = one_epoch.read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
     model = models.from_state(run.config.model, len(run.classes), dict(kept.weights), f"{file}")
     return model, kept
@@ -242,4 +241,4 @@ def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
 def _no_state(run: FinishedRun, setting: str, epochs: str) -> str:
     """That the state before epochs is not there."""
     folder = _kept_file(run, setting, 2).parent
-    return f"{folder} has no state before epoch {epochs}; train --keep-epochs keeps them"
+    return f"{folder} has no state before {epochs}; train --keep-epochs keeps them"
