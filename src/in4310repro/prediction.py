@@ -7,6 +7,7 @@ import math
 import safetensors.torch
 import torch
 
+from in4310repro.arithmetic import tree
 from in4310repro.capacity import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
 from in4310repro.config import Config
 from in4310repro.data.batches import evaluation_batches
@@ -90,8 +91,8 @@ def predict(
 
 
 def share_of(images: int, processes: Processes) -> range:
-    """The places of the images that a process computes: side by side, their numbers equal or one apart."""
-    return range(processes.rank * images // processes.size, (processes.rank + 1) * images // processes.size)
+    """The places of the images that a process computes."""
+    return tree.part(images, processes.rank, processes.size)
 
 
 def rows_of_all(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:

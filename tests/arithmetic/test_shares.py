@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
+from torch import multiprocessing, nn
 
 from in4310repro.arithmetic import cross_entropy, portable, shares, tree
 from tests.arithmetic import formulas
 from tests.processes import METHOD
+from tests.sessions.shares import added_from_the_last, depth_wise, without_batch_norm
 
 SIDE = 32
 BATCHES = (5, 8, 20, 32, 33)
@@ -28,11 +28,7 @@ def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name == "resnet18":
         return portable(torchvision.models.resnet18(num_classes=6))
-    if name == "depth-wise":
-        return portable(torchvision.models.mobilenet_v2(num_classes=6, dropout=0))
-    first, second = nn.Conv2d(3, 20, 3, 2, 1), nn.Conv2d(20, 33, 3, 2, 1)
-    layers = first, nn.ReLU(), second, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(33, 6)
-    return portable(nn.Sequential(*layers))
+    return portable(depth_wise(6) if name == "depth-wise" else without_batch_norm(6))
 
 
 def step(name: str, images: int, connection: shares.Connection | None = None) -> str:
@@ -57,20 +53,11 @@ def step(name: str, images: int, connection: shares.Connection | None = None) ->
     return digest.hexdigest()
 
 
-def in_order_of_ranks(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """What an all-reduce along a ring might do: no tree, the last process's nodes, then those of the one before."""
-    del node
-    first, *others = reversed(list(sums.values()))
-    for value in others:
-        first += value
-    return first
-
-
 def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], twin: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size)
     if twin:
-        tree.add = in_order_of_ranks
+        tree.add = added_from_the_last  # type: ignore[assignment]
     connection = shares.connect()
     hashes = [step(name, images, connection) for name, images in cases]
     Path(folder, f"{rank}.json").write_text(json.dumps(hashes))

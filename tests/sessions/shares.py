@@ -95,7 +95,7 @@ def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, dev
     numerics = activate(config.numerics, device)
     architectures.trust(config.model)
     if from_the_last:
-        tree.add = _from_the_last  # type: ignore[assignment]
+        tree.add = added_from_the_last  # type: ignore[assignment]
     with joined(device) as processes:
         if processes.leads:
             experiment.train(config, numerics, folder, processes=processes)
@@ -103,7 +103,8 @@ def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, dev
             experiment.follow(config, numerics, processes)
 
 
-def _from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:
+def added_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:
+    """What an all-reduce along a ring might do: no tree, the last nodes, then those before."""
     first, *others = reversed(list(sums.values()))
     for value in others:
         first += value

@@ -139,6 +139,6 @@ def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
     """The sum over the batch of a gradient [image, output, ...] of the images of this process."""
     images, outputs = gradient.shape[:2]
     positions = gradient[0, 0].numel()
-    rows = torch.empty((len(tree.leaves(images)), 2 * outputs), dtype=torch.float64, device="cpu")
+    rows = tree.rows(images, 2 * outputs)
     library.library().call("bias_leaves", images, positions, outputs, gradient, rows)
     return tree.quotients(batch.total(rows)[:outputs])

@@ -95,18 +95,13 @@ def _normalise(
     other = None if other is None else other.contiguous(memory_format=torch.channels_last)
     tensors = (maps, weight, bias, running_mean, running_variance, other, result, statistics)
     if training:
-        batch, rows = shares.current(), _leaf_rows(images, channels)
+        batch, rows = shares.current(), tree.rows(images, 2 * channels)
         library.library().call("normalisation_leaves", *sizes[:3], maps, rows)
         settings = (batch.images_of_batch(images) * height * width, float(momentum), float(epsilon))
         library.library().call("normalise", *sizes, *settings, batch.total(rows), *tensors)
     else:
         library.library().call("normalise_by", *sizes, float(epsilon), *tensors)
     return result, statistics
-
-
-def _leaf_rows(images: int, channels: int) -> Tensor:
-    """Room for two sums of each channel and leaf."""
-    return torch.empty((len(tree.leaves(images)), 2 * channels), dtype=torch.float64, device="cpu")
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -131,7 +126,7 @@ class _BatchNorm(torch.autograd.Function):
         of_maps = buffers.maps(maps.shape)
         of_other = buffers.maps(maps.shape) if ctx.form == SUM_RELU else None
         of_weight, of_bias = _empty(channels), _empty(channels)
-        sizes, rows = (images, height * width, channels, ctx.form), _leaf_rows(images, channels)
+        sizes, rows = (images, height * width, channels, ctx.form), tree.rows(images, 2 * channels)
         given = (weight, bias, statistics, of_other)
         library.library().call("normalisation_gradient_leaves", *sizes, gradient, maps, result, *given, rows)
         settings = (ctx.batch.images_of_batch(images) * height * width, int(not ctx.training), ctx.batch.total(rows))
@@ -161,7 +156,7 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 def _cross_entropy(scores: Tensor, labels: Tensor, gradient: Tensor | None) -> Tensor:
     (images, classes), batch = scores.shape, shares.current()
     whole = batch.images_of_batch(images)
-    rows = torch.empty((len(tree.leaves(images)), 1), dtype=torch.float64, device="cpu")
+    rows = tree.rows(images, 1)
     tensors = (scores.contiguous(), labels.contiguous(), rows, gradient)
     library.library().call("loss_leaves", images, whole, classes, *tensors)
     return tree.quotients(batch.total(rows), whole).reshape(())

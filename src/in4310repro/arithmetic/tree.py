@@ -20,15 +20,19 @@ def leaves(images: int) -> range:
     return range(-(-images // LEAF))
 
 
+def part(number: int, rank: int, size: int) -> range:
+    """What one of `size` processes has of so many: side by side, in the order of ranks, numbers equal or one apart."""
+    return range(rank * number // size, (rank + 1) * number // size)
+
+
 def share(images: int, rank: int, size: int) -> range:
-    """The leaves of one of `size` processes: side by side, in the order of ranks, their numbers equal or one apart.
+    """The leaves of one of `size` processes, see `part`.
 
     Examples:
         >>> [share(40, rank, 3) for rank in range(3)], share(8, 0, 2)
         ([range(0, 1), range(1, 3), range(3, 5)], range(0, 0))
     """
-    number = len(leaves(images))
-    return range(rank * number // size, (rank + 1) * number // size)
+    return part(len(leaves(images)), rank, size)
 
 
 def images_of(node: range, images: int) -> range:
@@ -70,6 +74,11 @@ def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
     function = "add_doubles" if left.dtype == torch.float64 else "add_floats"
     library.library().call(function, left.numel(), right, left)
     return left
+
+
+def rows(images: int, width: int) -> Tensor:
+    """Room for float64 sums of each leaf of so many images [leaf, width]."""
+    return torch.empty((len(leaves(images)), width), dtype=torch.float64, device="cpu")
 
 
 def add_rows(rows: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_images
-from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, first_image, gather, kernel_description
+from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
+from in4310repro.features.distributed import block_range
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import refuse_too_large
@@ -179,18 +180,17 @@ def _pass_through(
 ) -> FeatureStatistics:
     """Statistics of one image set, whose first image has the index `begin`, in eval mode."""
     device = next(model.parameters()).device
-    # From block to block, which hold whole published batches.
-    start, end = (first_image(len(images), processes.rank, processes.size), len(images))
-    if processes.rank + 1 < processes.size:
-        end = first_image(len(images), processes.rank + 1, processes.size)
+    # Whole blocks, which hold whole published batches.
+    blocks = block_range(len(images), processes.rank, processes.size)
+    part = range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(images)))
     with (
         torch.inference_mode(),
-        progress.task(f"feature maps of {images.name}", end - start) as advance,
+        progress.task(f"feature maps of {images.name}", len(part)) as advance,
         FeatureStatistics(
-            model, list(config.modules), "images", precision=config.precision, first_image=begin + start
+            model, list(config.modules), "images", precision=config.precision, first_image=begin + part.start
         ) as statistics,
     ):
-        for batch in evaluation_batches(images, batch_size, part=range(start, end)):
+        for batch in evaluation_batches(images, batch_size, part=part):
             model(batch.images.to(device))
             advance(len(batch.paths), "")
     if processes.size > 1:

@@ -5,6 +5,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch import distributed as dist
 
+from in4310repro.arithmetic.tree import part
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.statistics import FeatureStatistics
 
@@ -17,8 +18,7 @@ def block_range(images: int, rank: int, world_size: int) -> range:
     """
     if not 0 <= rank < world_size:
         raise ValueError(f"rank is {rank}; it can be 0 to {world_size - 1}")
-    blocks = -(-images // BLOCK)
-    return range(rank * blocks // world_size, (rank + 1) * blocks // world_size)
+    return part(-(-images // BLOCK), rank, world_size)
 
 
 def first_image(images: int, rank: int, world_size: int) -> int:
