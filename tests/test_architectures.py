@@ -104,7 +104,7 @@ def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_
 
 @pytest.mark.slow
 def test_every_network_of_torchvision_can_be_built_and_says_its_smallest_image() -> None:
-    for name in architectures.torchvision_names():
+    for name in architectures.known_names():
         facts = architectures.facts(name)
         if facts.parameters < 3e7:
             model = models.build(name, 3, seed=0)
@@ -356,7 +356,7 @@ def test_the_list_of_networks_cuts_nothing_and_its_columns_stand_below_one_anoth
         names[0]: architectures.Facts(10**6, 1, "A_FIRST_VERSION_WITH_A_LONG_NAME"),
         names[1]: architectures.Facts(10**10, 10**15, "B"),
     }
-    monkeypatch.setattr(architectures, "torchvision_names", lambda _pattern: names)
+    monkeypatch.setattr(architectures, "known_names", lambda _pattern: names)
     monkeypatch.setattr(architectures, "facts", facts.__getitem__)
     monkeypatch.setattr(architectures, "obstacle", lambda name, _side: "why " * 100 if name == "a" else "")
     first, *rows = call("modules", "--list", "*")[1].splitlines()

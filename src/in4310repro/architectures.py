@@ -1,7 +1,7 @@
 """Networks by name: torchvision's classification networks, timm's, and functions of one's own.
 
-A name is torchvision's (`vgg16`), `timm:` and timm's, or `module:function`, which is imported and called with
-`num_classes=N`.
+A name is torchvision's (`vgg16`) or `efficientnet_lite0`, `timm:` and timm's, or `module:function`, which is imported
+and called with `num_classes=N`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import importlib
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from in4310repro import arithmetic
+from in4310repro import arithmetic, efficientnet
 from in4310repro.config import FIVE_MODULES, MODELS
 from in4310repro.preprocessing import INTERPOLATIONS, Preprocessing
 
@@ -34,20 +34,21 @@ MODULES = 5  # whose feature maps are measured where none are named
 # What a network may compute between its modules in portable arithmetic: nothing that adds in an order of torch's.
 # fmt: off
 EQUAL_EVERYWHERE = frozenset({
-    "_to_copy", "_unsafe_view", "add", "add_", "alias", "as_strided", "cat", "chunk", "clone", "contiguous", "copy_",
-    "detach", "empty", "empty_like", "empty_strided", "fill_", "flatten", "hardtanh", "hardtanh_",
-    "lift_fresh", "narrow", "ones", "permute", "relu", "relu_", "reshape", "resolve_neg", "select", "set_", "slice",
-    "split", "squeeze", "stack", "t", "to", "transpose", "unbind", "unsqueeze", "view", "zero_", "zeros",
-    "zeros_like",
+    "_to_copy", "_unsafe_view", "add", "add_", "alias", "as_strided", "cat", "chunk", "clone", "constant_pad_nd",
+    "contiguous", "copy_", "detach", "empty", "empty_like", "empty_strided", "fill_", "flatten", "hardtanh",
+    "hardtanh_", "lift_fresh", "narrow", "ones", "pad", "permute", "relu", "relu_", "reshape", "resolve_neg", "select",
+    "set_", "slice", "split", "squeeze", "stack", "t", "to", "transpose", "unbind", "unsqueeze", "view", "zero_",
+    "zeros", "zeros_like",
 })
 # fmt: on
 
 _trusted: set[str] = set()
 
 
-def torchvision_names(pattern: str = "*") -> list[str]:
-    """Torchvision's classification networks whose name fits the pattern, in the order of the alphabet."""
-    return fnmatch.filter(sorted(torchvision.models.list_models(module=torchvision.models)), pattern)
+def known_names(pattern: str = "*") -> list[str]:
+    """Torchvision's classification networks and ours whose name fits the pattern, in the order of the alphabet."""
+    of_torchvision = torchvision.models.list_models(module=torchvision.models)
+    return fnmatch.filter(sorted([*of_torchvision, efficientnet.NAME]), pattern)
 
 
 def trust(name: str) -> None:
@@ -68,12 +69,13 @@ def check_name(name: str) -> str:
             raise ValueError(
                 f"the network {name} is code, which is run only where you name it yourself: --model {name}"
             )
-    elif name not in torchvision_names():
-        near = difflib.get_close_matches(name, torchvision_names(), 1)
+    elif name not in known_names():
+        near = difflib.get_close_matches(name, known_names(), 1)
         raise ValueError(
             f"no model {name!r}; "
             + (f"did you mean {near[0]}? " if near else "")
-            + "valid are torchvision's networks (in4310repro modules --list), timm:NAME and MODULE:FUNCTION"
+            + f"valid are torchvision's networks (in4310repro modules --list), {efficientnet.NAME}, timm:NAME and "
+            "MODULE:FUNCTION"
         )
     return name
 
@@ -105,15 +107,17 @@ def construct(name: str, classes: int, seed: int = 0) -> nn.Module:
     with contextlib.suppress(NotImplementedError):
         if ":" not in name:
             with torch.device("meta"):
-                model = _torchvision(name, classes)
+                model = _known(name, classes)
             if all(isinstance(module, DRAWN) or not _holds_values(module) for module in model.modules()):
                 return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _called(name, classes) if ":" in name else _torchvision(name, classes)
+        return _called(name, classes) if ":" in name else _known(name, classes)
 
 
-def _torchvision(name: str, classes: int) -> nn.Module:
+def _known(name: str, classes: int) -> nn.Module:
+    if name == efficientnet.NAME:
+        return efficientnet.lite0(classes)
     # ImageNet weights of these two networks were trained with another normalisation, which they undo.
     options = {"aux_logits": False, "init_weights": False, "transform_input": True} if name in AUXILIARY else {}
     model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
@@ -182,25 +186,47 @@ def imagenet_weights(name: str) -> torchvision.models.WeightsEnum:
     return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
 
 
-def imagenet_preprocessing(name: str) -> Preprocessing:
-    """How images are prepared for the ImageNet weights of a network of torchvision or timm.
-
-    Of what they say the mean, the deviation and the interpolation are taken. The crop is no part of it: that of their
-    own evaluation is one habit among others, and this package's is the largest square.
-    """
+def imagenet_evaluation(name: str) -> Preprocessing:
+    """How images are prepared where those who trained the ImageNet weights of a network evaluate them."""
+    if name == efficientnet.NAME:
+        return efficientnet.PREPROCESSING
     if name.startswith(TIMM):
         settings = importlib.import_module("timm").get_pretrained_cfg(name.removeprefix(TIMM))
         method = settings.interpolation if settings.interpolation in INTERPOLATIONS else "bicubic"
-        return Preprocessing(mean=tuple(settings.mean), std=tuple(settings.std), interpolation=method)
+        ratio, side = settings.crop_pct or 1.0, settings.input_size[-1]
+        mean, std = tuple(settings.mean), tuple(settings.std)
+        return Preprocessing(mean=mean, std=std, interpolation=method, crop_ratio=ratio, size=side)
     transforms = imagenet_weights(name).transforms()
+    (side,), (short,) = transforms.crop_size, transforms.resize_size
     return Preprocessing(
-        mean=tuple(transforms.mean), std=tuple(transforms.std), interpolation=transforms.interpolation.value
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        interpolation=transforms.interpolation.value,
+        crop_ratio=min(1.0, side / short),
+        size=side,
     )
+
+
+def imagenet_preprocessing(name: str) -> Preprocessing:
+    """How images are prepared for the ImageNet weights of a network: as in their evaluation, but for the crop.
+
+    That one is a habit among others, and this package's is the largest square.
+    """
+    return replace(imagenet_evaluation(name), crop_ratio=1.0)
+
+
+def imagenet_top_1(name: str) -> float:
+    """The top-1 accuracy of a network's ImageNet weights, in [0, 1], by those who trained them; 0 for timm's."""
+    if name == efficientnet.NAME:
+        return efficientnet.TOP_1
+    if name.startswith(TIMM):
+        return 0.0
+    return float(imagenet_weights(name).meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one of torchvision's networks: its parameters, the side of the smallest image, and its ImageNet weights."""
+    """Of a known network: its parameters, the side of the smallest image, and its ImageNet weights."""
 
     parameters: int
     smallest: int
@@ -208,7 +234,9 @@ class Facts:
 
 
 def facts(name: str) -> Facts:
-    """What torchvision says of one of its networks."""
+    """What torchvision says of one of its networks, and we of ours."""
+    if name == efficientnet.NAME:
+        return Facts(efficientnet.PARAMETERS, efficientnet.SMALLEST, f"of {efficientnet.PACKAGE}")
     meta = torchvision.models.get_model_weights(name).DEFAULT.meta
     return Facts(meta["num_params"], max(meta["min_size"]), imagenet_weights(name).name)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_type_hints
 
 from in4310repro import deviations
 from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
-from in4310repro.deviations import Deviations
+from in4310repro.deviations import Deviation, Deviations
 from in4310repro.differences import differences
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
 from in4310repro.numerics import MODES
@@ -39,7 +39,7 @@ LARGEST_FLOAT = 1e30
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # The valid values of every option that takes one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("AdamW", "RMSprop", "SGD"),
+    "optimizer": ("AdamW", "RMSprop", "SGD", "L-BFGS"),
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
     "interpolation": INTERPOLATIONS,
@@ -88,6 +88,10 @@ FREE_IN_REPORTS = ("data", "device", "numerics", "precision", "imagenet", "cifar
 LISTS_OF_NAMES = ("modules", "protocol")
 # Of torchvision, of timm, or a function of one's own; whether there is such a network is seen where it is built.
 MODEL = r"(timm:[\w./-]{1,100}|[\w.]{1,100}:\w{1,100}|\w{1,100})"
+# What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
+HEAD, ALL, FROM = "head", "all", "from:"
+# scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 
 
@@ -100,6 +104,8 @@ class OptimizerSetting:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.0  # SGD alone
+    train: str | None = None  # as the configuration's; None: that one
+    head_learning_rate: float | None = None  # of the head, the weights that depend on the classes; None: as the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +117,7 @@ class Config:
     scenes: int = 0  # embedded scenes of each class
     model: str = "resnet18"
     weights: str = "none"  # none, imagenet or a file
+    train: str = "all"  # head, all, or from:LAYER: that layer and those after it
     image_size: int = 224  # pixels
     # How images are prepared (see `preprocessing`); None until a training has asked the weights.
     mean: tuple[float, ...] | None = Preprocessing.mean
@@ -141,6 +148,14 @@ class Config:
         """How images are prepared, as a record; what only the weights can say is the default."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         return Preprocessing(**{n: v for n, v in values.items() if v is not None}, size=self.image_size)
+
+    def trained_part(self, setting: OptimizerSetting) -> str:
+        """What a setting trains: `head`, `all` or `from:LAYER`."""
+        return setting.train or self.train
+
+    def rows_of(self, setting: OptimizerSetting) -> int:
+        """Rows of a setting's history: one for each epoch, or for each strength that the fit of a head tries."""
+        return len(STRENGTHS) if self.trained_part(setting) == HEAD else self.epochs
 
 
 def with_preprocessing(config: Config, given: Preprocessing) -> Config:
@@ -324,7 +339,23 @@ def validate(config: Config) -> Config:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
     refuse_invalid(config.preprocessing)
     _validate_settings(config.settings)
+    for setting in config.settings:
+        _validate_part(config, setting)
     return config
+
+
+def _validate_part(config: Config, setting: OptimizerSetting) -> None:
+    """Raises ValueError where what a setting trains does not exist or does not fit its optimizer or the protocol."""
+    part = config.trained_part(setting)
+    if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
+        raise ValueError(f"train is {part!r}; {HEAD}, {ALL} and {FROM}LAYER are valid{did_you_mean(part, (HEAD, ALL))}")
+    if (part == HEAD) != (setting.optimizer == "L-BFGS"):
+        raise ValueError(
+            f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "
+            f"optimizers train {ALL} or {FROM}LAYER"
+        )
+    if part == HEAD and (unfit := config.protocol & {Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST}):
+        raise ValueError(f"the fit of a head knows no {', '.join(sorted(unfit))}; train {ALL} has it")
 
 
 def _shown(value: int) -> str:
@@ -354,5 +385,6 @@ def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
         )
     for setting in settings:
         folder_name(setting.name, "setting")
-        if setting.learning_rate <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
+        slowest = min(setting.learning_rate, setting.head_learning_rate or setting.learning_rate)
+        if slowest <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
             raise ValueError(f"{setting}: learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid")

@@ -13,7 +13,7 @@ import torch
 
 from in4310repro import checkpoints, models
 from in4310repro.capacity import most_used, nearest, refuse_beyond_disk, size_text
-from in4310repro.config import Config, OptimizerSetting
+from in4310repro.config import HEAD, STRENGTHS, Config, OptimizerSetting
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.comparison import subset
 from in4310repro.data.images import ImageSet
@@ -57,9 +57,16 @@ class Rehearsal:
         return len(training_ranges(len(self.prepared.sets["training"]), self.prepared.config.batch_size))
 
     @property
+    def fitted(self) -> bool:
+        """Whether heads alone are fitted, so that there are no steps."""
+        return not self.steps
+
+    @property
     def seconds(self) -> float:
-        """Of the whole training, without the images, which are decoded by now."""
+        """Of the whole training, without the images, which are decoded by now, and without fits of heads."""
         config, sets = self.prepared.config, self.prepared.sets
+        if self.fitted:
+            return self.validation_seconds * sum(map(len, sets.values()))
         training = sum(step.seconds / step.images for step in self.steps.values()) * len(sets["training"])
         validation = len(config.settings) * self.validation_seconds * len(sets["validation"])
         return config.epochs * (training + validation) + self.validation_seconds * len(sets["test"])
@@ -72,7 +79,7 @@ class Rehearsal:
         end = files * self.weights_bytes * len(config.settings)
         end += config.epochs * sum(sizes.values()) if self.keep_epochs else 0
         # One more for the moment in which the newest is there and the oldest not yet gone.
-        return end, end + (checkpoints.KEPT + 1) * max(sizes.values())
+        return end, end + (checkpoints.KEPT + 1) * max(sizes.values(), default=0)
 
 
 def rehearse(
@@ -100,16 +107,21 @@ def rehearse(
     prepared = prepare(config, numerics, progress)
     batch = subset(prepared.sets["validation"], prepared.config.evaluation_batch_size, config.seed)
     steps, sizes, seconds = {}, {}, 0.0
+    model = numerics.place(
+        models.from_state(config.model, len(prepared.split.classes), prepared.network.state_dict(), "")
+    )
     for setting in prepared.config.settings:
         progress.message(f"one batch through every stage of {setting.name}")
-        with _failures_of(config.model, f"in a step of {setting.name}"):
-            epochs = _some_steps(prepared, setting, numerics)
-        assert epochs.last  # noqa: S101 - for the type checker
-        steps[setting.name], sizes[setting.name] = epochs.last, checkpoints.size(epochs.model, epochs.optimizer)
+        if prepared.config.trained_part(setting) != HEAD:
+            with _failures_of(config.model, f"in a step of {setting.name}"):
+                epochs = _some_steps(prepared, setting, numerics)
+            assert epochs.last  # noqa: S101 - for the type checker
+            model, steps[setting.name] = epochs.model, epochs.last
+            sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
         with _failures_of(config.model, "in an evaluation"):
-            seconds = _predict(epochs.model, batch, prepared.config, numerics)
+            seconds = _predict(model, batch, prepared.config, numerics)
     with _failures_of(config.model, "where its feature maps are measured"):
-        measure_sets(epochs.model, [batch], prepared.config, SILENT)
+        measure_sets(model, [batch], prepared.config, SILENT)
     network = prepared.network
     rehearsal = Rehearsal(
         prepared=prepared,
@@ -176,23 +188,31 @@ def lines(rehearsal: Rehearsal) -> Iterator[str]:
         f"network: {config.model}, {rehearsal.parameters / 1e6:.1f} M parameters, weights {config.weights}, "
         f"{numerics.mode} arithmetic on {numerics.device_name}"
     )
-    of_each = f"for each of {', '.join(rehearsal.steps)}: {', '.join(OF_SETTING)}"
+    of_each = f"for each of {', '.join(each.name for each in config.settings)}: {', '.join(OF_SETTING)}"
     yield f"would write: {rehearsal.folder}: {', '.join(WRITTEN)}; {of_each}"
     if rehearsal.moves_to:
         yield f"the run that is there would move to {rehearsal.moves_to}"
     end, most = rehearsal.disk
-    each = ", ".join(f"{name} {size_text(size)}" for name, size in rehearsal.checkpoint_bytes.items())
+    each = ", ".join(f"{name} {size_text(size)}" for name, size in rehearsal.checkpoint_bytes.items()) or "none"
     yield f"disk: {size_text(end)} at the end, up to {size_text(most)} meanwhile; a checkpoint: {each}"
     if rehearsal.memory is not None:
         yield f"memory: {size_text(rehearsal.memory)}, which this dry run held at most"
     if rehearsal.gpu_memory:
         yield f"memory of {numerics.device_name}: {size_text(rehearsal.gpu_memory)}"
+    if rehearsal.fitted:
+        yield f"time: features of all images: about {_duration(rehearsal.seconds)} here; then {len(STRENGTHS)} fits"
+    else:
+        yield _time_of_steps(rehearsal)
+    yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
+
+
+def _time_of_steps(rehearsal: Rehearsal) -> str:
+    config = rehearsal.prepared.config
     rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
-    yield (
+    return (
         f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
         f"{len(config.settings)} settings: about {_duration(rehearsal.seconds)} here"
     )
-    yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
 
 
 def _duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from in4310repro import optimizers, replicas
+from in4310repro import optimizers, replicas, trained_part
 from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.checkpoints import Position
@@ -84,7 +84,16 @@ class Epochs:
             if task.numerics.device != "cpu":
                 self.model = replicas.shared_statistics(self.model)
             self._network = DistributedDataParallel(self.model)
-        self.optimizer = optimizers.build(task.setting, self.model.parameters(), portable=task.numerics.portable)
+        part = task.config.trained_part(task.setting)
+        self._frozen = trained_part.freeze(self.model, part)
+        head = trained_part.head(self.model, task.config.model) if task.setting.head_learning_rate else ()
+        parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
+        self.optimizer = optimizers.build(
+            task.setting,
+            [each for name, each in parameters.items() if name not in head],
+            [each for name, each in parameters.items() if name in head],
+            portable=task.numerics.portable,
+        )
         self.position = Position()
         self.last: Step | None = None
         self.stop = False  # whether any process was asked to stop by the last step or epoch: all have the same answer
@@ -155,6 +164,8 @@ class Epochs:
         total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self.model.train()
+        for module in self._frozen:
+            module.eval()
         progress = self.task.progress.part(position.epoch, config.epochs)
         with progress.task(self.title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
@@ -189,7 +200,7 @@ class Epochs:
             epoch=epoch,
             train_loss=train_loss,
             val_loss=scores.loss,
-            **scores.metrics(task.config.protocol),
+            **scores.metrics(task.config.protocol),  # type: ignore[typeddict-item] # no strength of a fit is in it
             images_per_second=speed,
             weights_sha256=tensors_sha256(self.model.state_dict()),
         )
@@ -208,7 +219,7 @@ class Epochs:
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
-        optimizers.set_learning_rate(self.optimizer, task.setting.learning_rate * factor)
+        optimizers.set_learning_rates(self.optimizer, task.setting, factor)
         self.optimizer.zero_grad()
         if config.model not in MODELS:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.

@@ -12,10 +12,10 @@ import safetensors.torch
 import torch
 
 from in4310repro import config as configuration
-from in4310repro import extension, replicas, training
+from in4310repro import extension, head, replicas, training
 from in4310repro.capacity import refuse_beyond_disk, size_text
 from in4310repro.checkpoints import kept_bytes
-from in4310repro.config import Config, check_choice
+from in4310repro.config import HEAD, Config, OptimizerSetting, check_choice
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split, to_csv
@@ -38,7 +38,7 @@ from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
 from in4310repro.step_log import formats_of, refuse_missing_library
 from in4310repro.tensors import tensor_bytes, tensors_sha256
-from in4310repro.training import Task, fit
+from in4310repro.training import Task
 
 
 def train(
@@ -101,9 +101,10 @@ def train(
             log_steps=formats,
             processes=processes,
         )
-        histories[setting.name] = _trained_history(files, setting.name, config)
+        histories[setting.name] = _trained_history(files, setting, config)
         if not histories[setting.name]:
             processes.told_json(setting.name)
+            fit = head.fit if config.trained_part(setting) == HEAD else training.fit
             histories[setting.name] = fit(task)
         _close_setting(task)
     processes.told_json(None)
@@ -132,7 +133,7 @@ def follow(config: Config, numerics: Numerics, processes: Processes) -> None:
             numerics=numerics,
             processes=processes,
         )
-        training.follow(inputs)
+        (head if config.trained_part(inputs.setting) == HEAD else training).follow(inputs)
     weights = safetensors.torch.load(processes.told())
     model = numerics.place(prepared.network_with(weights, "the selected weights"))
     _predict_parts(model, prepared, numerics, SILENT, processes)
@@ -246,21 +247,22 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
     return files
 
 
-def _trained_history(files: RunFolder, setting: str, config: Config) -> list[HistoryRow]:
+def _trained_history(files: RunFolder, setting: OptimizerSetting, config: Config) -> list[HistoryRow]:
     """The history of a setting that was trained to its end, else an empty list.
 
     An epoch's row is written after its weights, so a complete history has its best weights beside it.
     """
-    if not (files.folder / names.of_setting(setting, names.HISTORY)).is_file():
+    name = names.of_setting(setting.name, names.HISTORY)
+    if not (files.folder / name).is_file():
         return []
-    needed = {names.of_setting(setting, names.HISTORY)}
+    needed = {name}
     if Deviation.WARM_START in config.protocol:
-        needed.add(names.of_setting(setting, names.LAST_WEIGHTS))
-    changed = any(name.startswith(names.of_setting(setting, "")) for name in files.changed_files())
+        needed.add(names.of_setting(setting.name, names.LAST_WEIGHTS))
+    changed = any(each.startswith(names.of_setting(setting.name, "")) for each in files.changed_files())
     if changed or not files.manifest().keys() >= needed:
         return []
-    history: list[HistoryRow] = files.read_record(names.of_setting(setting, names.HISTORY), list[HistoryRow])
-    return history if len(history) == config.epochs else []
+    history: list[HistoryRow] = files.read_record(name, list[HistoryRow])
+    return history if len(history) == config.rows_of(setting) else []
 
 
 def _close_setting(task: Task) -> None:

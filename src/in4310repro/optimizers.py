@@ -12,19 +12,26 @@ from in4310repro.config import OptimizerSetting
 
 
 def build(
-    setting: OptimizerSetting, parameters: Iterable[torch.nn.Parameter], *, portable: bool
+    setting: OptimizerSetting,
+    body: Iterable[torch.nn.Parameter],
+    head: Iterable[torch.nn.Parameter] = (),
+    *,
+    portable: bool,
 ) -> torch.optim.Optimizer:
     """The optimizer of a setting.
 
     Args:
-        setting: the kind (`AdamW`, `RMSprop` or `SGD`), learning rate, weight decay and momentum, which SGD alone has.
-        parameters: of the network, already on their device.
+        setting: the kind (`AdamW`, `RMSprop` or `SGD`), learning rates, weight decay and momentum, which SGD alone has.
+        body: parameters of the network that are trained, already on their device.
+        head: those that the learning rate of the head is for.
         portable: by the kernels of `arithmetic`, otherwise torch's; state and state dict are the same.
     """
     options = {"lr": setting.learning_rate, "weight_decay": setting.weight_decay}
     if setting.optimizer == "SGD":
         options["momentum"] = setting.momentum
-    optimizer = getattr(arithmetic if portable else torch.optim, setting.optimizer)(list(parameters), **options)
+    rates = {"params": list(body)}, {"params": list(head), "lr": setting.head_learning_rate}
+    groups = [group for group in rates if group["params"]]
+    optimizer = getattr(arithmetic if portable else torch.optim, setting.optimizer)(groups, **options)
     assert isinstance(optimizer, torch.optim.Optimizer)  # noqa: S101 - for the type checker
     return optimizer
 
@@ -55,7 +62,9 @@ def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -
     return round(0.5 + 0.5 * math.cos(math.pi * (step - warm_up_steps) / max(steps - warm_up_steps, 1)), 12)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Sets the learning rate of every parameter group, from the next step on."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+def set_learning_rates(optimizer: torch.optim.Optimizer, setting: OptimizerSetting, factor: float) -> None:
+    """Sets the learning rates of body and head, from the next step on, to those of the setting times a factor."""
+    rates = (setting.learning_rate, setting.head_learning_rate)
+    for group, rate in zip(optimizer.param_groups, rates, strict=False):
+        assert rate is not None  # noqa: S101 - for the type checker: a second group has a rate of its own
+        group["lr"] = rate * factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import safetensors.torch
 import torch
@@ -18,6 +19,8 @@ from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
+
+Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, losses
 
 
 def refuse_too_large(config: Config, numerics: Numerics) -> None:
@@ -75,19 +78,28 @@ def predict(
     if Deviation.RANDOM_FLIP_AT_TEST in config.protocol:
         flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
     part = share_of(len(images), processes)
-    columns: list[list[torch.Tensor]] = [[], [], []]  # softmax, logits, losses
+    columns = []
     try:
         with torch.inference_mode(), progress.task(f"predicting {images.name}", len(part)) as advance:
             for batch in evaluation_batches(images, config.evaluation_batch_size, flips, part):
                 logits = model(batch.images.to(numerics.device))
-                losses = numerics.losses(logits, batch.labels.to(numerics.device))
-                for column, values in zip(columns, (numerics.softmax(logits), logits, losses), strict=True):
-                    column.append(values.cpu())
+                columns.append(measured(logits, batch.labels.to(numerics.device), numerics))
                 advance(len(batch.paths), "")
     finally:
         model.train(training)
-    softmax, raw, each = (rows_of_all(column, processes).numpy() for column in columns)
-    return Scores(images.paths, images.labels, softmax, math.fsum(each.tolist()) / len(images), raw)
+    return scores_of(images, columns, processes)
+
+
+def measured(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> Measured:
+    """Softmax, logits and cross-entropy of some images, on the CPU."""
+    return numerics.softmax(logits).cpu(), logits.cpu(), numerics.losses(logits, labels).cpu()
+
+
+def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processes = ALONE) -> Scores:
+    """The scores of a set of images, from those of its batches or of this process's share of them."""
+    columns: Iterable[tuple[torch.Tensor, ...]] = zip(*batches, strict=True) if batches else ((), (), ())
+    softmax, logits, losses = (rows_of_all(list(column), processes).numpy() for column in columns)
+    return Scores(images.paths, images.labels, softmax, math.fsum(losses.tolist()) / len(images), logits)
 
 
 def share_of(images: int, processes: Processes) -> range:

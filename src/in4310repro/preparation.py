@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from in4310repro import architectures, models
+from in4310repro import architectures, models, trained_part, weights_check
 from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
-from in4310repro.config import FIVE_MODULES, Config, with_preprocessing
+from in4310repro.config import FIVE_MODULES, HEAD, Config, with_preprocessing
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
@@ -64,6 +64,7 @@ def prepare(config: Config, numerics: Numerics, progress: Progress) -> Prepared:
     network = models.build(config.model, len(split.classes), config.seed, config.weights)
     config = _with_preprocessing(config)
     config = _for_network(config, network, len(split.classes), numerics)
+    weights_check.tell(config, numerics, progress)
     # The test images are decoded too, so that an unreadable one is reported now and not after hours.
     sets = _load_parts(split, config, progress)
     current = fingerprint(numerics)
@@ -101,6 +102,10 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
     if config.modules == FIVE_MODULES:
         config = replace(config, modules=architectures.default_modules(model, config.model, config.image_size))
     choose(model, config.modules)
+    for setting in config.settings:
+        trained_part.frozen_modules(model, config.trained_part(setting))
+        if config.trained_part(setting) == HEAD:
+            trained_part.last_layer_name(model, config.model)
     if numerics.portable and (reason := architectures.obstacle(config.model, config.image_size)):
         raise ValueError(f"{config.model} has no portable arithmetic: {reason}; --numerics native is the way out")
     return config

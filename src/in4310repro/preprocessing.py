@@ -35,6 +35,11 @@ def to_json(preprocessing: Preprocessing) -> dict[str, object]:
 
 def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
     """What a safetensors file of weights says of its images."""
+    return {METADATA: json.dumps(to_json(preprocessing) | {"size": preprocessing.size})}
+
+
+def without_size(preprocessing: Preprocessing) -> dict[str, str]:
+    """What files said before they said the size too."""
     return {METADATA: json.dumps(to_json(preprocessing))}
 
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro import deviations
-from in4310repro.config import FIVE_MODULES, MODELS, ONLY_IN_FILES, Config, OptimizerSetting, change, read_toml, to_json
+from in4310repro.config import (
+    FIVE_MODULES,
+    HEAD,
+    MODELS,
+    ONLY_IN_FILES,
+    Config,
+    OptimizerSetting,
+    change,
+    read_toml,
+    to_json,
+)
 from in4310repro.paths import LONGEST_NAME
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.text import did_you_mean, publishable_place
@@ -21,15 +31,21 @@ from in4310repro.text import did_you_mean, publishable_place
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
 
 
-def three_settings(adamw: float, rmsprop: float, sgd: float) -> tuple[OptimizerSetting, ...]:
-    """The report's optimizers at the given learning rates."""
-    return (
+def three_settings(
+    adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
+) -> tuple[OptimizerSetting, ...]:
+    """The report's optimizers at the given learning rates, those of the heads apart where they are given."""
+    settings = (
         OptimizerSetting(name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01),
         OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop),
         OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=sgd, momentum=0.9),
     )
+    return tuple(
+        replace(each, head_learning_rate=rate) for each, rate in zip(settings, heads or (None,) * 3, strict=True)
+    )
 
 
+FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer="L-BFGS"),)
 PRESETS = {
     "demo": Config(
         preset="demo",
@@ -45,6 +61,28 @@ PRESETS = {
         feature_images=180,
     ),
     "course": Config(preset="course", weights="imagenet", numerics="native", settings=three_settings(1e-3, 1e-3, 1e-3)),
+    "photographs-head": Config(
+        preset="photographs-head",
+        model="efficientnet_lite0",
+        weights="imagenet",
+        train=HEAD,
+        image_size=160,
+        batch_size=32,
+        augmentation="none",
+        settings=FITTED_HEAD,
+    ),
+    "photographs": Config(
+        preset="photographs",
+        model="efficientnet_lite0",
+        weights="imagenet",
+        image_size=128,
+        batch_size=32,
+        epochs=5,
+        augmentation="flip-shift",
+        schedule="cosine",
+        warm_up=0.1,
+        settings=three_settings(5e-4, 1e-4, 3e-3, heads=(3e-3, 1e-3, 1e-2)),
+    ),
     "tiny": Config(
         preset="tiny",
         scenes=8,
@@ -75,9 +113,14 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
     changes = read_toml(file) if file else {}
-    config = change(PRESETS[preset], changes, str(file)) if file else PRESETS[preset]
-    config = change(config, overrides, "options")
     given = {**changes, **overrides}
+    config = PRESETS[preset]
+    if (part := given.get("train", config.train)) != config.train and HEAD in (part, config.train):
+        # Other optimizers train the rest than fit a head.
+        settings = FITTED_HEAD if part == HEAD else PRESETS["photographs"].settings
+        config = replace(config, train=part, settings=settings)
+    config = change(config, changes, str(file)) if file else config
+    config = change(config, overrides, "options")
     if config.data and "split" not in given:
         config = replace(config, split=SHARES)
     if config.weights != "none":
@@ -131,7 +174,7 @@ def to_toml(config: Config) -> str:
         lines += [
             "",
             "[[settings]]",
-            *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in setting.items()),
+            *(f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in setting.items() if v is not None),
         ]
     return "\n".join(lines)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import torch
 
 from in4310repro import checkpoints
 from in4310repro import config as configuration
+from in4310repro.checkpoints import Position
 from in4310repro.config import OptimizerSetting
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.paths import inside
@@ -67,6 +70,36 @@ def follow(inputs: TrainingInputs) -> None:
             raise KeyboardInterrupt
 
 
+class Record:
+    """The files of a setting, to which each epoch adds a row and a link, and its weights where they are the best.
+
+    Args:
+        task: whose network still has its initial weights.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        initial_sha256 = tensors_sha256(task.model.state_dict())
+        self.start_sha256 = chain.start_sha256(
+            task.config, task.setting, task.split_sha256, initial_sha256, task.numerics.numeric_class
+        )
+
+    def write(
+        self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Adds an epoch to the position and to the files: the weights first, so that no row is without its weights."""
+        files, setting = self._task.files, self._task.setting.name
+        best = max((earlier["mean_class_accuracy"] for earlier in position.history), default=-1.0)
+        if row["mean_class_accuracy"] > best:
+            best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
+            files.write_weights(best_weights, model.state_dict(), self._task.config.preprocessing)
+        previous = chain.sha256_of(position.tensors[-1]) if position.tensors else self.start_sha256
+        position.history.append(row)
+        position.tensors.append(chain.entry(row["epoch"], previous, model.state_dict(), optimizer))
+        files.write_json(names.of_setting(setting, names.TENSORS), position.tensors)
+        files.write_json(names.of_setting(setting, names.HISTORY), position.history)
+
+
 class _Training:
     """The training of one setting: its epochs, and the files that a checkpoint continues."""
 
@@ -74,10 +107,7 @@ class _Training:
         self._task = task
         self._config_json = configuration.to_json(task.config)
         self._checkpoints = task.files.folder / task.setting.name / names.CHECKPOINTS
-        initial_sha256 = tensors_sha256(task.model.state_dict())
-        self._start_sha256 = chain.start_sha256(
-            task.config, task.setting, task.split_sha256, initial_sha256, task.numerics.numeric_class
-        )
+        self._record = Record(task)
         self._epochs = Epochs(task, interrupted)
         self._epochs.position, warnings = checkpoints.restore(
             self._checkpoints, self._epochs.model, self._epochs.optimizer, self._config_json
@@ -112,21 +142,11 @@ class _Training:
             self._save_checkpoint()
 
     def _write_epoch(self, row: HistoryRow) -> None:
-        """The weights first, so that a history never has a row whose weights are not there."""
         files, setting, position = self._task.files, self._task.setting.name, self._epochs.position
         model, optimizer = self._epochs.model, self._epochs.optimizer
-        best = max((earlier["mean_class_accuracy"] for earlier in position.history), default=-1.0)
-        if row["mean_class_accuracy"] > best:
-            best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
-            files.write_weights(best_weights, model.state_dict(), self._task.config.preprocessing)
         if self._task.keep_epochs:
             checkpoints.keep(inside(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer)
-        previous = chain.sha256_of(position.tensors[-1]) if position.tensors else self._start_sha256
-        state = checkpoints.optimizer_tensors(optimizer)
-        position.history.append(row)
-        position.tensors.append(chain.entry(row["epoch"], previous, model.state_dict(), state))
-        files.write_json(names.of_setting(setting, names.TENSORS), position.tensors)
-        files.write_json(names.of_setting(setting, names.HISTORY), position.history)
+        self._record.write(position, row, model, checkpoints.optimizer_tensors(optimizer))
 
     def _save_checkpoint(self) -> None:
         self._log.sync()

@@ -57,7 +57,7 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
     """
     from in4310repro import architectures
 
-    names = architectures.torchvision_names(pattern)
+    names = architectures.known_names(pattern)
     if not names:
         raise ValueError(f"no network of torchvision fits {pattern!r}; --list '*' shows all")
     rows = []

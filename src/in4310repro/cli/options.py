@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from in4310repro import deviations, presets
-from in4310repro.config import CHOICES, MODELS
+from in4310repro.config import ALL, CHOICES, HEAD, MODELS
 
 # Groups of options in `--help`.
 RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"
@@ -41,6 +41,7 @@ JsonOut = Annotated[Path | None, typer.Option(help="JSON file for the result.")]
 Weights = "none, imagenet or a .safetensors or .pth file."
 Device = "auto, cpu or cuda."
 DEVICES = ("auto", "cpu", "cuda")
+PARTS = (HEAD, ALL)
 PROTOCOLS = (deviations.CORRECTED, deviations.PUBLISHED, *deviations.Deviation)
 Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own."
 
@@ -121,6 +122,9 @@ class Overrides:
     cifar10: Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
     model: Annotated[str | None, option(Model, TRAINING, of=MODELS)]
     weights: Annotated[str | None, option(Weights, TRAINING, of=("none", "imagenet"))]
+    train: Annotated[
+        str | None, option("head (fitted), all, or from:LAYER (that layer and those after it).", TRAINING, of=PARTS)
+    ]
     batch_size: Annotated[int | None, option("Images per training step.", TRAINING)]
     epochs: Annotated[int | None, option("Epochs of each setting.", TRAINING)]
     seed: Annotated[int | None, option("Of split, weights, order and augmentation.", TRAINING)]

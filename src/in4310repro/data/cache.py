@@ -13,7 +13,7 @@ import platformdirs
 
 from in4310repro.capacity import nearest, size_text
 
-CACHED = ("pixels", "scenes")  # folders in that of the cache
+CACHED = ("pixels", "scenes", "features")  # folders in that of the cache
 SUFFIX = ".pixels"
 LIMIT_VARIABLE = "IN4310REPRO_CACHE_LIMIT"
 DEFAULT_LIMIT = 20.0  # GB

@@ -62,15 +62,7 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
         count: number of images of the sample; a set that has fewer is taken as it is.
         seed: of the draw, which depends on it and the paths alone.
     """
-    positions = sample_positions(images.paths, count, seed)
-    return ImageSet(
-        images.name,
-        tuple(images.paths[position] for position in positions),
-        tuple(images.keys[position] for position in positions),
-        images.labels[positions],
-        images.take(positions),
-        preprocessing=images.preprocessing,
-    )
+    return images.at(sample_positions(images.paths, count, seed))
 
 
 def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:

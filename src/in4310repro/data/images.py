@@ -71,6 +71,17 @@ class ImageSet:
             self.cached.check(positions, pixels)
         return pixels
 
+    def at(self, positions: Sequence[int]) -> ImageSet:
+        """Some of the images, in another order or not, with a copy of their pixels; raises as `take`."""
+        return ImageSet(
+            self.name,
+            tuple(self.paths[position] for position in positions),
+            tuple(self.keys[position] for position in positions),
+            self.labels[list(positions)],
+            self.take(positions),
+            preprocessing=self.preprocessing,
+        )
+
 
 class UnreadableImagesError(ValueError):
     """Images that cannot be read, by file, with the reason of each."""

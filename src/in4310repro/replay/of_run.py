@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from in4310repro import models
-from in4310repro.config import OptimizerSetting
+from in4310repro.config import HEAD, OptimizerSetting
 from in4310repro.data.images import load_images
 from in4310repro.deviations import Deviation
 from in4310repro.epochs import TrainingInputs, refuse_too_large_a_step
@@ -57,6 +57,12 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
         ValueError: fewer epochs are left than are to be drawn; this arithmetic is not the run's; a training step is too
             large for this machine.
     """
+    if any(
+        each.name == run.metrics["setting"] and run.config.trained_part(each) == HEAD for each in run.config.settings
+    ):
+        raise ValueError(
+            f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again"
+        )
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
     plan = make_plan(run.metrics["setting"], run.config.epochs, run.metrics["epoch"], draws, seed)
     _refuse_other_arithmetic(run, numerics)

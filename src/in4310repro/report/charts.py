@@ -152,7 +152,7 @@ def _losses(numbers: Mapping[str, Any]) -> list[Panel]:
     points = series(5, numbers)
     top = max(value for line_ in points.values() for _, value in line_)
     ticks = _nice(top)
-    return [_lines("Loss", points, (0.0, max(top, ticks[-1][0])), ticks, ("epoch", "cross-entropy per image"))]
+    return [_lines("Loss", points, (0.0, max(top, ticks[-1][0])), ticks, (_unit(numbers), "cross-entropy per image"))]
 
 
 def _nice(top: float) -> list[tuple[float, str]]:
@@ -165,8 +165,12 @@ def _nice(top: float) -> list[tuple[float, str]]:
 
 
 def _accuracies(numbers: Mapping[str, Any]) -> list[Panel]:
-    return [_lines("Mean class accuracy", series(6, numbers), (0.0, 1.0), SHARES, ("epoch", "mean class accuracy"),
-                   numbers["selected"])]  # fmt: skip
+    axes = (_unit(numbers), "mean class accuracy")
+    return [_lines("Mean class accuracy", series(6, numbers), (0.0, 1.0), SHARES, axes, numbers["selected"])]
+
+
+def _unit(numbers: Mapping[str, Any]) -> str:
+    return "fit, from a strong penalty to a weak one" if "strength" in numbers else "epoch"
 
 
 def _spectra(numbers: Mapping[str, Any]) -> list[Panel]:

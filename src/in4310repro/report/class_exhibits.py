@@ -12,7 +12,7 @@ from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sente
 from in4310repro.report.original import has_its_classes, original
 from in4310repro.report.uncertainty import bootstrap
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.selection import best_epoch
+from in4310repro.runs.selection import best_epoch, unit
 
 TEST = 4
 
@@ -27,8 +27,8 @@ def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting)
     return _exhibit(
         number,
         f"Setting {setting.name}: class accuracy and average precision on validation",
-        (f"Weights of epoch {best['epoch']} of {len(rows)}, the best by mean class accuracy on validation. Bars are "
-         "95 % Wilson intervals.",),
+        (f"Weights of {unit(rows)} {best['epoch']} of {len(rows)}, the best by mean class accuracy on validation. Bars "
+         "are 95 % Wilson intervals.",),
         numbers,
     )  # fmt: skip
 
@@ -96,7 +96,8 @@ def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
 
 def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
     """The original's six values belong to six named classes; beside other classes they would mean nothing."""
-    return {"original": class_metrics(original()["settings"][key])} if has_its_classes(run.classes) else {}
+    printed = original()["settings"].get(key)
+    return {"original": class_metrics(printed)} if printed and has_its_classes(run.classes) else {}
 
 
 def _exhibit(number: int, title: str, caption: Sentence, numbers: dict[str, Any]) -> Exhibit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from in4310repro import deviations
-from in4310repro.config import Config
+from in4310repro.config import ALL, HEAD, STRENGTHS, Config, OptimizerSetting
 from in4310repro.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
 
@@ -17,15 +17,13 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
     pictures = "drawn scenes that the package generates"
     if config.data:
         pictures = f"images of {Path(config.data).name or config.data}"
-    rates = ", ".join(f"{setting.optimizer} {setting.learning_rate:g}" for setting in config.settings)
     conditions = {
         "Data": f"{training} training, {validation} validation and {test} test {pictures}; the course's split of "
         "17,034 photographs is 12034, 2000 and 3000.",
         "Weights": f"{_weights(config.weights)}; the original starts from ImageNet weights.",
         "Size": f"{config.image_size} pixels; the original's is {course.image_size}.",
-        "Training": f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate "
-        f"({rates}), augmentation {config.augmentation}; the original trains {course.epochs} epochs in batches of "
-        f"{course.batch_size} at 1e-3.",
+        "Training": f"{_training(config)}; the original trains all of its network, {course.epochs} epochs in batches "
+        f"of {course.batch_size} at 1e-3.",
         "Protocol": f"{_protocol(config.protocol)}. The counts behind the original's accuracies show equal class sizes "
         "for its validation and its test set.",
     }
@@ -34,6 +32,28 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
     if config.model != course.model:
         conditions["Network"] = f"{config.model}; the original's is {course.model}."
     return conditions
+
+
+def _training(config: Config) -> str:
+    """What is trained, and how."""
+    fitted = [setting for setting in config.settings if config.trained_part(setting) == HEAD]
+    if fitted:
+        return (
+            f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} "
+            "strengths of its penalty"
+        )
+    rates = ", ".join(map(_rate, config.settings))
+    parts = {config.trained_part(setting) for setting in config.settings} - {ALL}
+    only = f", {' and '.join(sorted(parts))} alone" if parts else ""
+    return (
+        f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
+        f"augmentation {config.augmentation}{only}"
+    )
+
+
+def _rate(setting: OptimizerSetting) -> str:
+    head = setting.head_learning_rate
+    return f"{setting.optimizer} {setting.learning_rate:g}{'' if head is None else f', of the head {head:g}'}"
 
 
 def _protocol(active: deviations.Deviations) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from in4310repro import deviations
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
@@ -13,13 +14,21 @@ from in4310repro.report.original import has_its_classes, original
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps, HistoryRow, ImageSetFeatures
-from in4310repro.runs.selection import best_epoch
+from in4310repro.runs.selection import best_epoch, unit
 from in4310repro.scores import top_and_bottom
 
 RANKED = ("glacier", "mountain", "sea")
 ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # what the embedded sets stand in for
 # Of the first eigenvalue: what rounding leaves of a zero would stretch a logarithmic axis by ten decades.
 SMALLEST_DRAWN = 1e-10
+_OF_EPOCHS = (
+    "Mean cross-entropy per image. The training loss is taken while the weights move and on augmented images, the "
+    "validation loss after each epoch."
+)
+_OF_FITS = (
+    "Mean cross-entropy per image. There are no epochs: the last layer is fitted once for each strength of its "
+    "penalty, from the strongest to the weakest, and both losses are of the finished fit."
+)
 
 
 def exhibits(run: FinishedRun) -> list[Exhibit]:
@@ -69,18 +78,24 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
     }.get(exhibit.number, " The original has no such figure.")
 
 
+def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
+    """The strengths of the fits of a head, where the rows are such."""
+    return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
+
+
 def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
-    numbers = {
+    numbers = _strengths(rows) | {
         "epoch": [row["epoch"] for row in rows],
         "train_loss": [row["train_loss"] for row in rows],
         "val_loss": [row["val_loss"] for row in rows],
     }
+    each = unit(rows)
     source, places = source_of(5, numbers), range(len(rows))
     best = min(places, key=lambda place: rows[place]["val_loss"])
     finding: Sentence = (
         "The validation loss is lowest, ",
         source.at("val_loss", best, form=".2f"),
-        ", after epoch ",
+        f", after {each} ",
         source.at("epoch", best, form="d"),
         f" of {len(rows)}; the training loss goes from ",
         source.at("train_loss", 0, form=".2f"),
@@ -90,12 +105,11 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
     return Exhibit(
         number=5,
         title=f"Loss of the selected setting, {setting}",
-        caption=("Mean cross-entropy per image. The training loss is taken while the weights move and on augmented "
-                 "images, the validation loss after each epoch.",),
+        caption=(_OF_EPOCHS if each == "epoch" else _OF_FITS,),
         numbers=numbers,
         findings=(finding,),
         table=FigureTable(
-            heading=("epoch", "training", "validation"),
+            heading=(each, "training", "validation"),
             rows=tuple(
                 (str(rows[place]["epoch"]), source.at("train_loss", place), source.at("val_loss", place))
                 for place in places
@@ -107,23 +121,29 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
 def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: str) -> Exhibit:
     curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
     epochs = [row["epoch"] for row in histories[selected]]
-    numbers = {"epoch": epochs, "mean_class_accuracy": curves, "selected": selected}
+    numbers = _strengths(histories[selected]) | {
+        "epoch": epochs,
+        "mean_class_accuracy": curves,
+        "selected": selected,
+    }
+    each = unit(histories[selected])
     source, finding = source_of(6, numbers), list[Cell]()
     for name, rows in histories.items():
         best = best_epoch(rows)["epoch"]
-        finding += [f"{'; ' if finding else ''}{name} reaches ",
-                    source.at("mean_class_accuracy", name, best - 1, form="share"), f" after epoch {best}"]  # fmt: skip
+        finding.append(f"{'; ' if finding else ''}{name} reaches ")
+        finding.append(source.at("mean_class_accuracy", name, best - 1, form="share"))
+        finding.append(f" after {unit(rows)} {best}")
     cells: tuple[tuple[Cell, ...], ...] = tuple(
         (str(epoch), *(source.at("mean_class_accuracy", name, place) for name in curves))
         for place, epoch in enumerate(epochs)
     )
     return Exhibit(
         number=6,
-        title="Mean class accuracy on validation after each epoch",
-        caption=(f"All settings; {selected} was selected by the highest value of any epoch.",),
+        title=f"Mean class accuracy on validation after each {each}",
+        caption=(f"All settings; {selected} was selected by the highest value of any {each}.",),
         numbers=numbers,
         findings=(tuple(finding),),
-        table=FigureTable(heading=("epoch", *curves), rows=cells),
+        table=FigureTable(heading=(each, *curves), rows=cells),
     )
 
 

@@ -10,6 +10,7 @@ from in4310repro.report.exhibit import Exhibit, Sentence, Source, extremes, sour
 from in4310repro.report.original import has_its_classes
 from in4310repro.report.tiers import tiers
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import unit
 
 
 def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
@@ -23,8 +24,11 @@ def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sent
 def selection_and_test(run: FinishedRun) -> tuple[str, str]:
     """How the network was selected, and how it was tested, in a sentence each."""
     training, validation, test = (sum(run.metrics["supports"][part].values()) for part in run.metrics["supports"])
-    settings, setting = len(run.config.settings), f"{run.metrics['setting']}, epoch {run.metrics['epoch']}"
-    choice = f"Of {settings} settings and {run.config.epochs} epochs each" if settings > 1 else "Of all epochs"
+    selected, settings = run.metrics["setting"], len(run.config.settings)
+    each = unit(run.histories[selected])
+    setting = f"{selected}, {each} {run.metrics['epoch']}"
+    rows = "their epochs or fits" if each == "fit" else f"{run.config.epochs} epochs each"
+    choice = f"Of {settings} settings and {rows}" if settings > 1 else f"Of all {each}s"
     if Deviation.SHARED_SPLIT in run.config.protocol:
         return (
             f"{choice}, the one with the highest mean class accuracy on the {validation} images that it was trained "

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from in4310repro.config import Config, OptimizerSetting
+from in4310repro.config import ALL, Config, OptimizerSetting
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
@@ -80,12 +80,18 @@ def start_sha256(
     of_training = {name: getattr(config, name) for name in OF_TRAINING}
     if (how := config.preprocessing) != Preprocessing(size=config.image_size):
         of_training["preprocessing"] = asdict(how)
+    if (part := config.trained_part(setting)) != ALL:
+        of_training["train"] = part
     return sha256_of(
         {
             "config": of_training,
             "initial_weights_sha256": initial_weights_sha256,
             "numeric_class": numeric_class,
-            "setting": {name: value for name, value in asdict(setting).items() if name != "name"},
+            "setting": {
+                name: value
+                for name, value in asdict(setting).items()
+                if name not in ("name", "train") and value is not None
+            },
             "split_sha256": split_sha256,
             "training_images": part_read_as("training", config),
         }

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from in4310repro.config import Config
+from in4310repro.config import HEAD, STRENGTHS, Config
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
@@ -37,8 +37,11 @@ def refuse_contradictions(
         ValueError: the first contradiction: the file, its key, and the value that is needed.
     """
     _refuse(folder / names.SPLIT, _wrong_in_split(split, config))
-    for name, rows in histories.items():
-        _refuse(folder / name / names.HISTORY, _wrong_in_history(rows, config.epochs, len(split.classes)))
+    for setting in config.settings:
+        rows = histories[setting.name]
+        faults = _wrong_in_history(rows, config.rows_of(setting), len(split.classes))
+        _refuse(folder / setting.name / names.HISTORY, faults)
+        _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.trained_part(setting) == HEAD))
     _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
     _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
     if features is not None:
@@ -98,6 +101,12 @@ def _wrong_in_history(rows: Sequence[HistoryRow], epochs: int, classes: int) -> 
             yield f"epoch of row {number} is {row['epoch']}; {number} is needed"
         for fault in _wrong_lengths(row, classes):
             yield f"epoch {number}: {fault}"
+
+
+def _wrong_strengths(rows: Sequence[HistoryRow], fitted: bool) -> Iterator[str]:
+    for row, needed in zip(rows, STRENGTHS if fitted else (None,) * len(rows), strict=True):
+        if row.get("strength") != needed:
+            yield f"epoch {row['epoch']}: strength is {row.get('strength')}; {needed} is needed"
 
 
 def _wrong_lengths(record: ClassMetrics, classes: int) -> Iterator[str]:

@@ -39,13 +39,14 @@ SPEED = "images_per_second"
 
 
 class HistoryRow(ClassMetrics):
-    """One epoch of a setting, measured on validation after its last step."""
+    """One epoch of a setting, or one strength that the fit of a head tries, measured on validation."""
 
     epoch: PositiveCount
     train_loss: NonNegative  # mean cross-entropy per image, while the weights move
     val_loss: NonNegative  # mean cross-entropy per image
     images_per_second: NonNegative
     weights_sha256: Sha256
+    strength: NotRequired[Annotated[float, Field(gt=0)]]  # of the fit of a head: scikit-learn's C
 
 
 class UnseenMetrics(ClassMetrics):

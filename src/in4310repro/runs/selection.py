@@ -12,6 +12,11 @@ def best_epoch(rows: Sequence[HistoryRow]) -> HistoryRow:
     return max(rows, key=lambda row: row["mean_class_accuracy"])
 
 
+def unit(rows: Sequence[HistoryRow]) -> str:
+    """What a row of a history is: an epoch, or a fit of the head, which has no epochs."""
+    return "fit" if "strength" in rows[0] else "epoch"
+
+
 def select(histories: Mapping[str, Sequence[HistoryRow]]) -> tuple[str, HistoryRow]:
     """The setting with the highest mean class accuracy on validation in any epoch, and that epoch's row.
 

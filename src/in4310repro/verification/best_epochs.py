@@ -16,8 +16,8 @@ from in4310repro.runs.selection import best_epoch
 from in4310repro.tensors import tensor_hashes, tensors_sha256
 from in4310repro.verification.records import record_differences
 
-# Of a history row: only training again shows them, or nothing.
-NOT_COMPUTED = ("train_loss", "images_per_second")
+# Of a history row: only training again shows them, or nothing; that the strengths are those tried is seen on opening.
+NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
 
 
 def best_epoch_differences(

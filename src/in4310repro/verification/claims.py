@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from in4310repro.config import HEAD
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.heads import LOSS_TOLERANCE, WEIGHT_TOLERANCE
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
 ELSEWHERE = "shown by verify where the files are at hand"
@@ -22,7 +24,7 @@ class Claim:
     shown_by: str
 
 
-ALWAYS_CLAIMED = (
+OF_EPOCHS = (
     Claim("training losses", REPLAY),
     Claim("validation rows and tensor hashes of epochs other than each setting's best", REPLAY),
     Claim(
@@ -31,6 +33,9 @@ ALWAYS_CLAIMED = (
         REPLAY,
     ),
     Claim("that every setting began from equal weights", REPLAY),
+)
+OF_FITS = (Claim("validation metrics, but for the loss, and tensor hashes of fits other than the best", NOT_SHOWN),)
+ALWAYS_CLAIMED = (
     Claim("images per second, processor, device, libraries and source", NOT_SHOWN),
     Claim("that no setting, no seed and no other run was left out", NOT_SHOWN),
 )
@@ -54,6 +59,11 @@ def proven(run: FinishedRun, *, start: bool | None = None, feature_tier: str = "
     ]
     if start:
         listed.insert(1, f"the initial weights from {'the seed' if run.config.weights == 'none' else _weights(run)}")
+    if any(_fitted(run)):
+        listed.append(
+            f"every fit of the head (losses within {LOSS_TOLERANCE:g}, weights within {WEIGHT_TOLERANCE:g} of the "
+            "largest), and that nothing else has moved"
+        )
     if start and run.features is not None:
         listed.append(f"the feature maps{feature_tier}")
     return listed
@@ -67,7 +77,8 @@ def claimed(run: FinishedRun, absent: Sequence[str] | None = None, *, start: boo
         absent: names of image sets that were not at hand; None: before that is known, all that no library ships.
         start: as in `proven`.
     """
-    listed = list(ALWAYS_CLAIMED)
+    fitted = _fitted(run)
+    listed = [*(() if all(fitted) else OF_EPOCHS), *(OF_FITS if any(fitted) else ()), *ALWAYS_CLAIMED]
     start = run.config.weights == "none" if start is None else start
     if not start:
         listed.append(Claim(f"that training began from {_weights(run)}", ELSEWHERE))
@@ -88,5 +99,10 @@ def by_what_shows_them(claims: Iterable[Claim]) -> dict[str, list[str]]:
     return grouped
 
 
+def _fitted(run: FinishedRun) -> list[bool]:
+    """Of each setting, whether it is a head that was fitted."""
+    return [run.config.trained_part(setting) == HEAD for setting in run.config.settings]
+
+
 def _weights(run: FinishedRun) -> str:
-    return "torchvision's ImageNet weights" if run.config.weights == "imagenet" else "the weights of a file"
+    return "the ImageNet weights" if run.config.weights == "imagenet" else "the weights of a file"

@@ -11,7 +11,7 @@ import torch
 
 from in4310repro.config import to_json
 from in4310repro.files import json_bytes, read_bytes, read_json
-from in4310repro.preprocessing import Preprocessing, to_metadata
+from in4310repro.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.runs import names
 from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
@@ -68,7 +68,7 @@ def weights_form(file: Path, preprocessing: Preprocessing) -> Iterator[str]:
     shortest = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     padded = shortest + b" " * (-len(shortest) % LENGTH)
     said, needed = header.get("__metadata__"), to_metadata(preprocessing)
-    if said != needed:
+    if said not in (needed, without_size(preprocessing)):
         yield f"{file}: its metadata are {reprlib.repr(said)}; a run with this {names.CONFIG} writes {needed}"
     elif data[LENGTH:end] != padded:
         yield f"{file} has another header than a run writes for its tensors"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from in4310repro import models
-from in4310repro.config import Config
+from in4310repro.config import HEAD, Config
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
 from in4310repro.deviations import Deviation
@@ -24,6 +24,7 @@ from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.claims import Claim, claimed, proven
 from in4310repro.verification.features import available_sets, feature_differences, feature_tier
 from in4310repro.verification.form import form_differences, tensors_form, weights_form
+from in4310repro.verification.heads import head_differences
 from in4310repro.verification.images import (
     image_differences,
     refuse_missing_images,
@@ -161,6 +162,9 @@ class _Again:
         )
         if setting == run.metrics["setting"]:
             yield from self._of_features(model, test)
+        if any(each.name == setting and run.config.trained_part(each) == HEAD for each in run.config.settings):
+            training = test if self._shared else self._decode("training", "training")
+            yield from head_differences(run, setting, stored, model, training, validation, numerics, progress)
 
     def _of_features(self, selected: torch.nn.Module, test: ImageSet) -> Iterator[str]:
         config, features = self._run.config, self._run.features

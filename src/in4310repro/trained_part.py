@@ -1,0 +1,71 @@
+"""Which part of a network a setting trains, and which weights are its head."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from in4310repro import architectures
+from in4310repro.config import FROM
+
+
+def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
+    """The modules that stay as they are: those before a layer, in the order in which the network holds them.
+
+    Modules that the layer lies in are none of them.
+
+    Args:
+        model: the network.
+        part: `all`, or `from:LAYER` with the name of a module.
+
+    Raises:
+        ValueError: it has no such module.
+    """
+    if not part.startswith(FROM):
+        return []
+    layer, named = part.removeprefix(FROM), dict(model.named_modules())
+    if layer not in named:
+        examples = [name for name, _ in model.named_children()]
+        raise ValueError(f"no layer {layer!r} to train from; the network has {', '.join(examples)} and what is in them")
+    before = list(named)[: list(named).index(layer)]
+    return [named[name] for name in before if name and not layer.startswith(f"{name}.")]
+
+
+def freeze(model: nn.Module, part: str) -> list[nn.Module]:
+    """Has the weights before a layer get no gradients; returns their modules, which are to stay in evaluation mode."""
+    frozen = frozen_modules(model, part)
+    for module in frozen:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+    return frozen
+
+
+def head(model: nn.Module, name: str) -> set[str]:
+    """Names of the weights whose shape depends on the number of classes.
+
+    Args:
+        model: a network of `architectures`, whose scores tell the number of classes.
+        name: of the network.
+    """
+    weights = dict(model.named_parameters())
+    # Of any two numbers of classes the names are equal.
+    return {each for each in architectures.head(name, 2) if each in weights}
+
+
+def last_layer_name(model: nn.Module, name: str) -> str:
+    """The name of the linear layer that the scores come from.
+
+    Raises:
+        ValueError: the network ends in something else.
+    """
+    layers = {each.rpartition(".")[0] for each in architectures.head(name, 2)}
+    modules = dict(model.named_modules())
+    if len(layers) != 1 or not isinstance(modules[next(iter(layers))], nn.Linear):
+        raise ValueError(f"{name} does not end in one linear layer but in {', '.join(sorted(layers))}; train all of it")
+    return next(iter(layers))
+
+
+def last_layer(model: nn.Module, name: str) -> nn.Linear:
+    """The layer of that name; raises as `last_layer_name`."""
+    layer = model.get_submodule(last_layer_name(model, name))
+    assert isinstance(layer, nn.Linear)  # noqa: S101 - for the type checker
+    return layer

@@ -1,0 +1,110 @@
+"""Whether ImageNet weights still know ImageNet: their top-1 accuracy on named images, before any training.
+
+Weights that are read wrongly, or images prepared in another way than theirs, train on all the same and only worse.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from in4310repro import architectures, models
+from in4310repro.config import Config
+from in4310repro.data.comparison import imagenet
+from in4310repro.metrics import wilson
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict
+from in4310repro.preprocessing import Preprocessing
+from in4310repro.progress import Progress
+
+WORDNET_ID = re.compile(r"(?:^|/)(n\d{8})(?=[_/.])")  # begins a folder or a file name
+IMAGES = 300  # that are looked at, at most
+LOWEST = 0.5  # expected of weights whose accuracy nobody says
+
+
+@functools.cache
+def wordnet_ids() -> list[str]:
+    """The WordNet ids of ImageNet's 1,000 classes, in the order of the scores of networks trained on them."""
+    ids: list[str] = json.loads((resources.files("in4310repro.data") / "wordnet_ids.json").read_text("ascii"))
+    return ids
+
+
+@dataclass(frozen=True)
+class Check:
+    """Images whose class the weights found."""
+
+    correct: int
+    images: int
+    expected: float  # top-1 accuracy that is said of them on the validation images of ImageNet
+
+    def line(self, weights: str) -> str:
+        """What came out; with what may be wrong where the accuracy is certainly below the expected one."""
+        low, high = wilson(self.correct, self.images)
+        share = f"{self.correct} of {self.images}, {self.correct / self.images:.2f} ({low:.2f} to {high:.2f})"
+        line = f"{weights} name the class of {share} images of --imagenet"
+        if high >= self.expected:
+            return line
+        return (
+            f"warning: {line}, and {self.expected:.2f} is expected: the weights are of another network, or images are "
+            "prepared otherwise than for them (--mean, --std, --interpolation)"
+        )
+
+
+def check(config: Config, numerics: Numerics) -> Check | None:
+    """The weights that a training starts from, on the folder of ImageNet images.
+
+    Args:
+        config: whose images are prepared as its weights say.
+        numerics: the arithmetic of this process.
+
+    Returns:
+        None where there are no weights, no folder, no scores of 1,000 classes, or no names with WordNet ids.
+    """
+    if config.weights == "none" or not config.imagenet:
+        return None
+    how = _preparation(config)
+    images = imagenet(Path(config.imagenet), IMAGES, how.size, config.seed, how)
+    places = {name: place for place, name in enumerate(wordnet_ids())}
+    found = [WORDNET_ID.search(path) for path in images.paths]
+    known = [n for n, each in enumerate(found) if each and each.group(1) in places]
+    loaded, _ = models.read_weights(config.model, config.weights)
+    head = architectures.head(config.model, len(places))
+    if not known or any(key not in loaded or len(loaded[key]) != len(places) for key in head):
+        return None
+    labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
+    named = replace(images.at(known), labels=labels)
+    model = numerics.place(models.build(config.model, len(places), config.seed, config.weights))
+    scores = predict(model, named, config, numerics)
+    correct = int((scores.softmax.argmax(axis=1) == labels).sum())
+    return Check(correct, len(known), _expected(config))
+
+
+def _preparation(config: Config) -> Preprocessing:
+    """As the weights' own evaluation prepares images, where that is known; else as the training does."""
+    if config.weights != "imagenet":
+        return config.preprocessing
+    return replace(
+        architectures.imagenet_evaluation(config.model),
+        mean=config.preprocessing.mean,
+        std=config.preprocessing.std,
+        interpolation=config.preprocessing.interpolation,
+    )
+
+
+def _expected(config: Config) -> float:
+    return architectures.imagenet_top_1(config.model) if config.weights == "imagenet" else LOWEST
+
+
+def tell(config: Config, numerics: Numerics, progress: Progress) -> None:
+    """Prints what `check` finds; what nobody would read is not computed."""
+    if progress.console is None:
+        return
+    if found := check(config, numerics):
+        weights = f"ImageNet weights of {config.model}" if config.weights == "imagenet" else config.weights
+        progress.message(found.line(weights))
