@@ -94,6 +94,39 @@ def test_free_blocks_go_back_where_they_are_256_mib_more_than_those_in_use(
     assert len(calls) == released
 
 
+@pytest.mark.parametrize(("beyond", "taken"), [(0, 1 << 16), (1, 2 << 16)])
+def test_the_smallest_larger_block_serves_where_more_is_free_than_in_use_and_spare(
+    beyond: int, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, larger = buffers.maps((2, 4, 64, 64)), buffers.maps((2, 4, 64, 128))
+    del large, larger
+    used = _Sizes.used
+    monkeypatch.setattr(buffers, "SPARE", (6 << 16) - used - beyond)
+    result = buffers.maps(LEAST)
+    assert (_Sizes.used - used, tuple(result.shape)) == (taken, LEAST)
+    assert _Sizes.free == (6 << 16) - beyond * taken
+
+
+def test_batches_in_evaluation_take_no_new_memory_once_their_blocks_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffers, "SPARE", 1 << 16)
+    new = buffers._new
+    made: list[int] = []
+
+    def counted(size: int) -> tuple[int, mmap.mmap]:
+        made.append(size)
+        return new(size)
+
+    monkeypatch.setattr(buffers, "_new", counted)
+    for _ in range(5):
+        before = len(made)
+        # Each map is made from the one before, as in a network.
+        maps = buffers.maps(LEAST)
+        for images in (12, 6, 8, 3, 10, 4, 2):
+            maps = buffers.maps((images, *LEAST[1:]))
+        del maps
+    assert len(made) == before
+
+
 class Advised(mmap.mmap):
     """Memory that keeps which advice it was given."""
 

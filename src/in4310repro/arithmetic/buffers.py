@@ -18,7 +18,8 @@ from torch import Tensor
 
 # Below, the C library's own lists do as well.
 LEAST = 1 << 16  # bytes
-# Free blocks beyond what is in use and this go back to the system before more memory is taken from it.
+# Where free blocks exceed those in use by more than this, a larger one serves before memory is taken from the system:
+# evaluation uses few maps at a time, of sizes that add up to more. Without a larger one all free blocks go back.
 SPARE = 1 << 28  # bytes
 
 
@@ -77,8 +78,9 @@ def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
 
 
 def _take(size: int) -> ctypes.Array[ctypes.c_char]:
-    free = _free.setdefault(size, [])
-    if free:
+    if not _free.get(size) and _crowded():
+        size = min((larger for larger, blocks in _free.items() if blocks and larger > size), default=size)
+    if free := _free.get(size):
         address, memory = free.pop()
         _Sizes.free -= size
     else:
@@ -89,8 +91,12 @@ def _take(size: int) -> ctypes.Array[ctypes.c_char]:
     return block
 
 
+def _crowded() -> bool:
+    return _Sizes.free > _Sizes.used + SPARE
+
+
 def _new(size: int) -> tuple[int, mmap.mmap]:
-    if _Sizes.free > _Sizes.used + SPARE:
+    if _crowded():
         release()
     try:
         memory = mmap.mmap(-1, size)

@@ -18,6 +18,7 @@ namespace {
 constexpr ptrdiff_t STEPS = 128;  // of a segment; its weights stay in the cache while positions pass
 constexpr ptrdiff_t FEW = 32;     // steps: oneDNN may cut them in a better place than any rule
 constexpr ptrdiff_t POSITIONS = 96;
+constexpr ptrdiff_t SMALL = 1 << 16;  // weights
 
 // A convolution whose results lie on a grid: position (row, column) looks at the map from (top + row stride_y, left +
 // column stride_x) on, which may lie outside.
@@ -77,11 +78,18 @@ struct Position {
     float *to;
 };
 
-Position position(const Pass &pass, const Region &region, ptrdiff_t index) {
-    ptrdiff_t column = index % region.x.number + region.x.begin, rest = index / region.x.number;
-    ptrdiff_t row = rest % region.y.number + region.y.begin, image = rest / region.y.number;
-    ptrdiff_t y = pass.top + row * pass.stride_y + region.y.tap, x = pass.left + column * pass.stride_x + region.x.tap;
-    return {pass.from(image, y, x), pass.to(image, row, column)};
+// Those of a region from number `first` on.
+void find_positions(const Pass &pass, const Region &region, ptrdiff_t first, ptrdiff_t number, Position *to) {
+    ptrdiff_t column = first % region.x.number, rest = first / region.x.number;
+    ptrdiff_t row = rest % region.y.number, image = rest / region.y.number;
+    for (ptrdiff_t p = 0; p < number; p++) {
+        to[p] = {pass.from(image, pass.top + (region.y.begin + row) * pass.stride_y + region.y.tap,
+                           pass.left + (region.x.begin + column) * pass.stride_x + region.x.tap),
+                 pass.to(image, region.y.begin + row, region.x.begin + column)};
+        if (++column < region.x.number) continue;
+        column = 0;
+        if (++row == region.y.number) row = 0, image++;
+    }
 }
 
 // What is computed at a time: some positions of a region, one block of outputs.
@@ -142,45 +150,70 @@ void tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdif
         }
 }
 
-// All of a sum of few steps, likewise; a product of two float32 is exact in float64.
+// Vectors of outputs of a short tile: a sum in double takes two registers.
+constexpr int SHORT = REGISTERS == 32 ? 2 : 1;
+
+// All of a sum of few steps, likewise; a product of two float32 is exact in float64. The weights of a step are `width`
+// values.
 template <int P, int V>
-void short_tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdiff_t lanes, const float *weights,
-                const Segment &segment, const float *bias) {
-    Doubles total[P][V][2];
+void short_tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdiff_t lanes, const double *weights,
+                ptrdiff_t width, const Segment &segment, const float *bias) {
+    Doubles total[P][2 * V];
     auto cut = [=](int v) { return v < V - 1 ? ptrdiff_t(FLOATS) : lanes; };
-    for (int p = 0; p < P; p++)
-        for (int v = 0; v < V; v++) {
-            Wide start(bias ? load_lanes(bias + output + v * FLOATS, cut(v)) : Floats{});
-            total[p][v][0] = start.lower, total[p][v][1] = start.upper;
-        }
-    for (const Part &part : segment)
-        for (const Run &run : part)
-            for (ptrdiff_t k = 0; k < run.length; k++)
-#pragma GCC unroll 4
-                for (int v = 0; v < V; v++) {
-                    Wide w(load<Floats>(weights + ((run.step + k) * V + v) * FLOATS));
 #pragma GCC unroll 2
-                    for (int p = 0; p < P; p++) {
-                        Doubles x = broadcast(double(positions[p].from[channel + run.offset + k]));
-                        total[p][v][0] = fma(x, w.lower, total[p][v][0]);
-                        total[p][v][1] = fma(x, w.upper, total[p][v][1]);
-                    }
+    for (int v = 0; v < V; v++) {
+        Wide start(bias ? load_lanes(bias + output + v * FLOATS, cut(v)) : Floats{});
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++) total[p][2 * v] = start.lower, total[p][2 * v + 1] = start.upper;
+    }
+    for (const Part &part : segment)
+        for (const Run &run : part) {
+            const float *from[P];
+#pragma GCC unroll 8
+            for (int p = 0; p < P; p++) from[p] = positions[p].from + channel + run.offset;
+            const double *w = weights + run.step * width;
+            for (ptrdiff_t k = 0; k < run.length; k++, w += width) {
+                Doubles wide[2 * V];
+#pragma GCC unroll 4
+                for (int v = 0; v < 2 * V; v++) wide[v] = load<Doubles>(w + v * DOUBLES);
+#pragma GCC unroll 8
+                for (int p = 0; p < P; p++) {
+                    Doubles x = broadcast(double(from[p][k]));
+#pragma GCC unroll 4
+                    for (int v = 0; v < 2 * V; v++) total[p][v] = fma(x, wide[v], total[p][v]);
                 }
+            }
+        }
+#pragma GCC unroll 8
     for (int p = 0; p < P; p++)
+#pragma GCC unroll 2
         for (int v = 0; v < V; v++)
-            store_lanes(positions[p].to + output + v * FLOATS, narrowed(total[p][v][0], total[p][v][1]), cut(v));
+            store_lanes(positions[p].to + output + v * FLOATS, narrowed(total[p][2 * v], total[p][2 * v + 1]), cut(v));
+}
+
+// The sums of few steps of positions and outputs, weights [step][output of a block].
+void compute_few(const Region &region, const Position *positions, ptrdiff_t number, ptrdiff_t channel, ptrdiff_t output,
+                 ptrdiff_t outputs, const double *weights, const float *bias) {
+    const ptrdiff_t width = (outputs + FLOATS - 1) / FLOATS * FLOATS;
+    auto go = [&](auto vectors, ptrdiff_t first) {
+        constexpr int V = decltype(vectors)::value;
+        ptrdiff_t p = 0, lanes = std::min<ptrdiff_t>(FLOATS, outputs - first - (V - 1) * FLOATS);
+        for (; p + ROWS <= number; p += ROWS)
+            short_tile<ROWS, V>(positions + p, channel, output + first, lanes, weights + first, width, region.segments[0], bias);
+        for (; p < number; p++)
+            short_tile<1, V>(positions + p, channel, output + first, lanes, weights + first, width, region.segments[0], bias);
+    };
+    ptrdiff_t first = 0;
+    for (; first + (SHORT - 1) * FLOATS < outputs; first += SHORT * FLOATS) go(std::integral_constant<int, SHORT>{}, first);
+    if (first < outputs) go(std::integral_constant<int, 1>{}, first);
 }
 
 template <int V>
 void compute(const Region &region, const Position *positions, ptrdiff_t number, ptrdiff_t channel, ptrdiff_t output,
-             ptrdiff_t lanes, const float *weights, const float *bias, bool few) {
+             ptrdiff_t lanes, const float *weights, const float *bias) {
     for (const Segment &segment : region.segments) {
         bool first = &segment == &region.segments[0];
         ptrdiff_t p = 0;
-        if (few) {
-            for (; p + 2 <= number; p += 2) short_tile<2, V>(positions + p, channel, output, lanes, weights, segment, bias);
-            for (; p < number; p++) short_tile<1, V>(positions + p, channel, output, lanes, weights, segment, bias);
-        }
         for (; p + TILE<V> <= number; p += TILE<V>)
             tile<TILE<V>, V>(positions + p, channel, output, lanes, weights, segment, first, bias);
         for (; p + 2 <= number; p += 2) tile<2, V>(positions + p, channel, output, lanes, weights, segment, first, bias);
@@ -207,22 +240,31 @@ std::vector<Region> regions_of(const Pass &pass) {
 }
 
 // Weights packed as [group][block of outputs][step of the chain][output]; a last block has as many vectors as it needs.
-// No exception leaves it: it would end the process where Python's call begins.
-int run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) try {
+int run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
     const std::vector<Region> regions = regions_of(pass);
     const std::vector<Piece> pieces = pieces_of(pass, regions, threads);
-    parallel(int(threads), pass.groups * pass.blocks() * ptrdiff_t(pieces.size()), [&](ptrdiff_t item, int) {
-        ptrdiff_t block = item / ptrdiff_t(pieces.size()), group = block / pass.blocks();
+    const ptrdiff_t chain = pass.chain(), size = pass.groups * pass.blocks() * BLOCK * chain;
+    double *few = chain <= FEW ? scratch<double, 4>(size) : nullptr;
+    if (chain <= FEW && !few) return NO_MEMORY;
+    if (few) std::copy_n(weights, size, few);
+    const ptrdiff_t blocks = pass.groups * pass.blocks(), number = ptrdiff_t(pieces.size());
+    parallel(int(threads), blocks * number, [&](ptrdiff_t item, int) {
+        // Weights that stay in the second cache together: then results are written side by side.
+        ptrdiff_t block = size <= SMALL ? item % blocks : item / number, group = block / pass.blocks();
         ptrdiff_t inner = block % pass.blocks() * BLOCK, wide = std::min<ptrdiff_t>(BLOCK, pass.group_outputs - inner);
-        const Piece &piece = pieces[size_t(item) % pieces.size()];
+        const Piece &piece = pieces[size_t(size <= SMALL ? item / blocks : item % number)];
         const Region &region = regions[size_t(piece.region)];
         Position positions[POSITIONS];
-        for (ptrdiff_t p = 0; p < piece.number; p++) positions[p] = position(pass, region, piece.first + p);
+        find_positions(pass, region, piece.first, piece.number, positions);
+        ptrdiff_t channel = group * pass.group_channels, output = group * pass.group_outputs + inner;
+        if (few) {
+            compute_few(region, positions, piece.number, channel, output, wide, few + block * BLOCK * chain, pass.bias);
+            return;
+        }
         ptrdiff_t vectors = (wide + FLOATS - 1) / FLOATS, lanes = wide - (vectors - 1) * FLOATS;
         auto go = [&](auto number) {
-            compute<decltype(number)::value>(region, positions, piece.number, group * pass.group_channels,
-                                             group * pass.group_outputs + inner, lanes,
-                                             weights + block * BLOCK * pass.chain(), pass.bias, pass.chain() <= FEW);
+            compute<decltype(number)::value>(region, positions, piece.number, channel, output, lanes,
+                                             weights + block * BLOCK * chain, pass.bias);
         };
         switch (vectors) {
             case 1: go(std::integral_constant<int, 1>{}); break;
@@ -232,8 +274,6 @@ int run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) try {
         }
     });
     return DONE;
-} catch (const std::exception &) {
-    return NO_MEMORY;
 }
 
 // Packs with element(group, output, step) in steps of 16, so that what is read and written stays in the first cache.
@@ -252,34 +292,63 @@ void pack(ptrdiff_t threads, const Pass &pass, float *to, F &&element) {
     });
 }
 
-// Channels are lanes. Weights are [tap][channel].
-void depthwise_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
-    parallel(int(threads), pass.images * pass.rows, [&](ptrdiff_t item, int) {
-        ptrdiff_t image = item / pass.rows, row = item % pass.rows;
-        Span y = span_of(row, pass.top, pass.stride_y, pass.kernel_height, pass.height);
-        for (ptrdiff_t column = 0; column < pass.columns; column++) {
-            Span x = span_of(column, pass.left, pass.stride_x, pass.kernel_width, pass.width);
-            const float *from = pass.from(image, pass.top + row * pass.stride_y + y.tap, pass.left + column * pass.stride_x + x.tap);
-            float *to = pass.to(image, row, column);
-            for (ptrdiff_t channel = 0; channel < pass.groups; channel += FLOATS) {
-                ptrdiff_t lanes = std::min<ptrdiff_t>(FLOATS, pass.groups - channel);
-                auto get = [=](const float *at) { return lanes == FLOATS ? load<Floats>(at) : load<Floats>(at, lanes); };
-                Floats sum = pass.bias ? get(pass.bias + channel) : Floats{};
-                for (ptrdiff_t a = 0; a < y.taps; a++)
-                    for (ptrdiff_t b = 0; b < x.taps; b++)
-                        sum = fma(get(from + (a * pass.width + b) * pass.channels + channel),
-                                  get(weights + ((y.tap + a) * pass.kernel_width + x.tap + b) * pass.groups + channel), sum);
-                lanes == FLOATS ? store(to + channel, sum) : store(to + channel, sum, lanes);
+// A depth-wise convolution, whose weights are [tap][channel].
+struct DepthwisePass {
+    Pass pass;
+    const float *weights;
+    std::vector<Span> columns = spans(pass.columns, pass.left, pass.stride_x, pass.kernel_width, pass.width);
+};
+
+// C results side by side in a row, which have the same taps. Channels are lanes.
+template <int C>
+void depthwise_tile(const Pass &pass, const Span &y, const Span &x, const float *from, float *to, const float *weights) {
+    each_vector(pass.groups, [&](ptrdiff_t channel, ptrdiff_t lanes) __attribute__((always_inline)) {
+        Floats sums[C];
+#pragma GCC unroll 4
+        for (int c = 0; c < C; c++) sums[c] = pass.bias ? load_lanes(pass.bias + channel, lanes) : Floats{};
+        for (ptrdiff_t a = 0; a < y.taps; a++) {
+            const float *map = from + a * pass.width * pass.channels + channel;
+            const float *weight = weights + ((y.tap + a) * pass.kernel_width + x.tap) * pass.groups + channel;
+            for (ptrdiff_t b = 0; b < x.taps; b++, map += pass.channels, weight += pass.groups) {
+                Floats w = load_lanes(weight, lanes);
+#pragma GCC unroll 4
+                for (int c = 0; c < C; c++)
+                    sums[c] = fma(load_lanes(map + c * pass.stride_x * pass.channels, lanes), w, sums[c]);
             }
         }
+#pragma GCC unroll 4
+        for (int c = 0; c < C; c++) store_lanes(to + c * pass.column_step + channel, sums[c], lanes);
+    });
+}
+
+void depthwise_row(const DepthwisePass &depthwise, ptrdiff_t image, ptrdiff_t row) {
+    const Pass &pass = depthwise.pass;
+    Span y = span_of(row, pass.top, pass.stride_y, pass.kernel_height, pass.height);
+    for (const Span &x : depthwise.columns)
+        for (ptrdiff_t column = x.begin, end = x.begin + x.number, next; column < end; column = next) {
+            next = column + (column + 4 <= end ? 4 : 1);
+            const float *from = pass.from(image, pass.top + row * pass.stride_y + y.tap,
+                                          pass.left + column * pass.stride_x + x.tap);
+            (next - column == 4 ? depthwise_tile<4> : depthwise_tile<1>)(pass, y, x, from, pass.to(image, row, column),
+                                                                         depthwise.weights);
+        }
+}
+
+// Passes over the same images, row by row of all, so that what they write side by side is together in the cache.
+void run_depthwise(ptrdiff_t threads, const std::vector<DepthwisePass> &passes) {
+    ptrdiff_t rows = passes[0].pass.rows;  // no other has more
+    parallel(int(threads), passes[0].pass.images * rows, [&](ptrdiff_t item, int) {
+        for (const DepthwisePass &depthwise : passes)
+            if (item % rows < depthwise.pass.rows) depthwise_row(depthwise, item / rows, item % rows);
     });
 }
 
 }  // namespace
 
-// Weights [output][kernel row][kernel column][channel of the group].
+// Weights [output][kernel row][kernel column][channel of the group]. No exception leaves: it would end the process where
+// Python's call begins.
 EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *maps, const float *weights,
-                         const float *bias, float *result) {
+                         const float *bias, float *result) try {
     const Shape &s = *shape;
     if (!s.valid()) return NONSENSE;
     ptrdiff_t rows = s.rows(), columns = s.columns();
@@ -293,7 +362,7 @@ EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *map
         for (ptrdiff_t tap = 0; tap < chain; tap++)
             for (ptrdiff_t channel = 0; channel < s.groups; channel++)
                 packed[tap * s.groups + channel] = weights[channel * chain + tap];
-        depthwise_pass(threads, pass, packed);
+        run_depthwise(threads, {{pass, packed}});
         return DONE;
     }
     pack(threads, pass, packed, [&](ptrdiff_t group, ptrdiff_t output, ptrdiff_t number, ptrdiff_t begin, ptrdiff_t end,
@@ -304,19 +373,22 @@ EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *map
         transpose(from + begin, chain, number, end - begin, panel + begin * width, width);
     });
     return run_pass(threads, pass, packed);
+} catch (const std::exception &) {
+    return NO_MEMORY;
 }
 
 // The gradient by the maps. Row y of the maps met kernel rows k with k = y + padding modulo stride, kernel row k from
 // result row (y + padding - k) / stride: for each remainder a convolution of the gradient with a part of the kernel,
 // its rows and columns in the order of the gradient's.
 EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const float *gradient, const float *weights,
-                                  float *result) {
+                                  float *result) try {
     const Shape &s = *shape;
     if (!s.valid()) return NONSENSE;
     ptrdiff_t rows = s.rows(), columns = s.columns(), inner = s.group_channels(), outer = s.group_outputs();
     ptrdiff_t blocks = (inner + BLOCK - 1) / BLOCK;
     float *packed = scratch<float, 1>(s.groups * blocks * BLOCK * s.kernel_height * s.kernel_width * outer);
     if (!packed) return NO_MEMORY;
+    std::vector<DepthwisePass> depthwise;
     for (ptrdiff_t y = 0; y < std::min(s.stride_y, s.height); y++)
         for (ptrdiff_t x = 0; x < std::min(s.stride_x, s.width); x++) {
             ptrdiff_t k_y = (y + s.padding_y) % s.stride_y, k_x = (x + s.padding_x) % s.stride_x;
@@ -338,7 +410,8 @@ EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const f
                     for (ptrdiff_t b = 0; b < wide; b++)
                         for (ptrdiff_t channel = 0; channel < s.groups; channel++)
                             packed[(a * wide + b) * s.groups + channel] = weights[channel * taps + tap(a, b)];
-                depthwise_pass(threads, pass, packed);
+                depthwise.push_back({pass, packed});
+                packed += high * wide * s.groups;
                 continue;
             }
             pack(threads, pass, packed, [&](ptrdiff_t group, ptrdiff_t channel, ptrdiff_t number, ptrdiff_t begin,
@@ -352,5 +425,8 @@ EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const f
             });
             if (int status = run_pass(threads, pass, packed)) return status;
         }
+    if (s.depthwise()) run_depthwise(threads, depthwise);
     return DONE;
+} catch (const std::exception &) {
+    return NO_MEMORY;
 }

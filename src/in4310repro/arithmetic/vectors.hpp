@@ -65,6 +65,18 @@ template <typename V>
     std::memcpy(to, &values, lanes * sizeof values[0]);
 }
 
+#if defined(__AVX512F__)
+// A copy of so many bytes is a call otherwise.
+template <>
+[[gnu::always_inline]] inline Floats load(const void *from, ptrdiff_t lanes) {
+    return Floats(_mm512_maskz_loadu_ps(__mmask16((1 << lanes) - 1), from));
+}
+template <>
+[[gnu::always_inline]] inline void store(void *to, Floats values, ptrdiff_t lanes) {
+    _mm512_mask_storeu_ps(to, __mmask16((1 << lanes) - 1), __m512(values));
+}
+#endif
+
 [[gnu::always_inline]] inline Floats broadcast(float value) { return value - Floats{}; }
 [[gnu::always_inline]] inline Doubles broadcast(double value) { return value - Doubles{}; }
 

@@ -16,6 +16,7 @@ namespace {
 constexpr ptrdiff_t SECTION = 64;  // positions: their gradient stays in the first cache while tiles pass
 constexpr ptrdiff_t FEW = 64;      // positions of a batch of less than a leaf
 constexpr ptrdiff_t CHUNK = 1024;  // positions whose runs are found at a time
+constexpr ptrdiff_t CACHED = 1 << 16;  // values of maps and gradient that stay in the second cache
 constexpr ptrdiff_t TILES = 32;    // that pass over a chunk while it is in the cache, at most
 
 // What lies where: positions of the result in a map.
@@ -82,11 +83,12 @@ Run *add_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Val
         position = first + places.columns;
         if (y < 0 || y >= s.height) continue;
         while (column < end) {
-            ptrdiff_t at = first + column - section.begin, number = std::min(size - at % size, end - column);
+            // Parts are a power of two.
+            ptrdiff_t at = first + column - section.begin, number = std::min(size - (at & (size - 1)), end - column);
             ptrdiff_t x = column * s.stride_x + tap.x - s.padding_x;
             const float *map = places.maps + ((image * s.height + y) * s.width + x) * s.channels + channel;
             const float *gradient = values.at(first + column);
-            if (at / size != part) {
+            if ((at & -size) != part) {
                 if (next > runs) next[-1].ends = true;
                 *next++ = {map, gradient, number, false};
             } else if (Run &last = next[-1]; last.maps + last.length * places.map_step() == map &&
@@ -95,7 +97,7 @@ Run *add_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Val
             } else {
                 *next++ = {map, gradient, number, false};
             }
-            part = at / size, column += number;
+            part = at & -size, column += number;
         }
     }
     if (next > runs) next[-1].ends = true;
@@ -197,14 +199,14 @@ void finish(float *levels, ptrdiff_t leaves, ptrdiff_t size, float *to) {
         for (ptrdiff_t i = 0; i < size; i++) to[i] = levels[level * size + i] + to[i];
 }
 
-// The sections from position `begin` on that fill a chunk, without their runs; returns where they end.
-ptrdiff_t cut(const Batch &batch, ptrdiff_t begin, Chunk &chunk) {
+// The sections from position `begin` on that fill a chunk of at most so many, without their runs; returns where they end.
+ptrdiff_t cut(const Batch &batch, ptrdiff_t begin, ptrdiff_t most, Chunk &chunk) {
     ptrdiff_t start = begin;
     for (chunk.number = 0; begin < batch.rows();) {
         ptrdiff_t leaf = begin / (LEAF * batch.positions), leaf_begin = batch.begin(leaf), leaf_end = batch.begin(leaf + 1);
         ptrdiff_t segment = leaf_begin + (begin - leaf_begin) / SEGMENT * SEGMENT;
         ptrdiff_t segment_end = std::min(segment + SEGMENT, leaf_end), end = std::min(begin + SECTION, segment_end);
-        if (end - start > CHUNK) break;
+        if (end - start > most) break;
         chunk.sections[chunk.number++] = {leaf, begin, end, nullptr, nullptr, begin == segment, end == segment_end,
                                           segment == leaf_begin, segment_end == leaf_end};
         begin = end;
@@ -270,7 +272,7 @@ void sum_tiles(const Places &places, const Batch &batch, const Tiling &tiling, p
                ptrdiff_t begin, ptrdiff_t end, const Workspace &space, ptrdiff_t level_size) {
     Chunk &chunk = *space.chunk;
     for (ptrdiff_t position = 0, next; position < batch.rows(); position = next) {
-        next = cut(batch, position, chunk);
+        next = cut(batch, position, CHUNK, chunk);
         Values values = values_of(places, outputs, position, next, space.copy);
         for (ptrdiff_t t = begin, tap_end; t < end; t = tap_end) {
             tap_end = std::min(end, tiling.next_tap(t));
@@ -309,34 +311,49 @@ void depthwise_tile(const Section &section, ptrdiff_t channel, ptrdiff_t last, p
     for (int v = 0; v < V; v++) store(to + v * FLOATS, total[v]);
 }
 
-// Of one tap: result[channel][tap]. A last vector of channels overlaps the one before; fewer channels than one has are
-// lanes of it.
-void depthwise_tap(const Places &places, const Batch &batch, ptrdiff_t tap, const Workspace &space,
-                   ptrdiff_t level_size, float *result) {
+// The vectors of channels of a depth-wise convolution that are summed together, all taps of them: what they read of the
+// maps and the gradient stays in the cache meanwhile. A last vector of channels overlaps the one before; fewer channels
+// than one has are lanes of it.
+struct Slice {
+    ptrdiff_t channels, begin, end;  // vectors
+
+    ptrdiff_t lanes() const { return std::min<ptrdiff_t>(FLOATS, channels); }
+    ptrdiff_t channel(ptrdiff_t vector) const { return std::min(vector * FLOATS, channels - lanes()); }
+    ptrdiff_t tiles() const { return (end - begin + 3) / 4; }
+    ptrdiff_t first(ptrdiff_t tile) const { return begin + (end - begin) * tile / tiles(); }
+};
+
+// Of the images of a leaf: result[tap][channel].
+void depthwise_leaf(const Places &places, const Batch &leaf, const Slice &slice, const Workspace &space, float *result) {
+    static void (*const tiles[])(const Section &, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, float *) = {
+        depthwise_tile<1>, depthwise_tile<2>, depthwise_tile<3>, depthwise_tile<4>};
+    constexpr ptrdiff_t LEVELS = 2 * 4 * FLOATS;
     const Shape &s = places.shape;
-    ptrdiff_t vectors = (s.channels + FLOATS - 1) / FLOATS, lanes = std::min<ptrdiff_t>(FLOATS, s.channels);
-    Tap at{tap / s.kernel_width, tap % s.kernel_width};
-    auto begin = [&](ptrdiff_t vector) { return std::min(vector * FLOATS, s.channels - lanes); };
-    for (ptrdiff_t position = 0, next; position < batch.rows(); position = next) {
-        next = cut(batch, position, *space.chunk);
-        find_runs(places, at, 0, {places.gradient + position * s.outputs, s.outputs, position}, *space.chunk);
-        for (ptrdiff_t v = 0; v < vectors; v += 4) {
-            static void (*const tiles[])(const Section &, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, float *) =
-                {depthwise_tile<1>, depthwise_tile<2>, depthwise_tile<3>, depthwise_tile<4>};
-            ptrdiff_t number = std::min<ptrdiff_t>(4, vectors - v), channel = begin(v);
-            for (ptrdiff_t i = 0; i < space.chunk->number; i++)
-                tiles[number - 1](space.chunk->sections[i], channel, begin(v + number - 1) - channel, lanes,
-                                  places.map_step(), s.outputs, space.levels + v / 4 * level_size);
+    const ptrdiff_t taps = s.kernel_height * s.kernel_width;
+    const ptrdiff_t values = (slice.end - slice.begin) * FLOATS * (1 + s.stride_y * s.stride_x);  // of a position
+    const ptrdiff_t most = std::clamp(CACHED / values, SECTION, CHUNK);
+    auto each_tile = [&](ptrdiff_t tap, auto &&f) {
+        for (ptrdiff_t tile = 0; tile < slice.tiles(); tile++)
+            f(slice.first(tile), slice.first(tile + 1) - slice.first(tile), space.levels + (tap * slice.tiles() + tile) * LEVELS);
+    };
+    for (ptrdiff_t position = 0, next; position < leaf.rows(); position = next) {
+        next = cut(leaf, position, most, *space.chunk);
+        for (ptrdiff_t tap = 0; tap < taps; tap++) {
+            find_runs(places, {tap / s.kernel_width, tap % s.kernel_width}, 0,
+                      {places.gradient + position * s.outputs, s.outputs, position}, *space.chunk);
+            each_tile(tap, [&](ptrdiff_t first, ptrdiff_t number, float *levels) {
+                ptrdiff_t channel = slice.channel(first), last = slice.channel(first + number - 1) - channel;
+                for (ptrdiff_t i = 0; i < space.chunk->number; i++)
+                    tiles[number - 1](space.chunk->sections[i], channel, last, slice.lanes(), places.map_step(), s.outputs,
+                                      levels);
+            });
         }
     }
-    for (ptrdiff_t v = 0; v < vectors; v += 4) {
-        float *sums = space.levels + v / 4 * level_size;
-        ptrdiff_t number = std::min<ptrdiff_t>(4, vectors - v);
-        finish(sums, batch.leaves(), number * FLOATS, space.copy);
-        for (ptrdiff_t i = 0; i < number; i++)
-            for (ptrdiff_t lane = 0; lane < lanes; lane++)
-                result[(begin(v + i) + lane) * s.kernel_height * s.kernel_width + tap] = space.copy[i * FLOATS + lane];
-    }
+    for (ptrdiff_t tap = 0; tap < taps; tap++)
+        each_tile(tap, [&](ptrdiff_t first, ptrdiff_t number, const float *levels) {
+            for (ptrdiff_t i = 0; i < number; i++)
+                std::copy_n(levels + i * FLOATS, slice.lanes(), result + tap * s.channels + slice.channel(first + i));
+        });
 }
 
 // Of a batch with few positions; a product of two float32 is exact in float64.
@@ -386,9 +403,12 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t wh
     while (most > 1 && s.groups * blocks * pieces() < 4 * threads) most /= 2;
     ptrdiff_t depth = 3;  // sums that may wait, the leaf's and the segment's
     while (batch.leaves() >> (depth - 2)) depth++;
-    ptrdiff_t level_size = (s.depthwise() ? 4 * FLOATS : SUMS * FLOATS) * depth;
-    ptrdiff_t tiles = s.depthwise() ? (s.channels + 4 * FLOATS - 1) / (4 * FLOATS) : most;
-    ptrdiff_t size = CHUNK * BLOCK + tiles * level_size;
+    ptrdiff_t level_size = SUMS * FLOATS * depth;
+    // Of a depth-wise convolution: slices of channels, so that every thread has some.
+    ptrdiff_t vectors = (s.channels + FLOATS - 1) / FLOATS;
+    ptrdiff_t slices = std::clamp<ptrdiff_t>(4 * threads / batch.leaves(), 1, vectors);
+    ptrdiff_t tiles = s.depthwise() ? kernel * (vectors + slices) : most;
+    ptrdiff_t size = CHUNK * BLOCK + tiles * (s.depthwise() ? 2 * 4 * FLOATS : level_size);
     float *copies = scratch<float, 3>(std::max<ptrdiff_t>(1, threads) * size);
     Chunk *chunks = scratch<Chunk, 2>(std::max<ptrdiff_t>(1, threads));
     if (!copies || !chunks) return NO_MEMORY;
@@ -396,9 +416,18 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t wh
         return Workspace{chunks + thread, copies + thread * size, copies + thread * size + CHUNK * BLOCK};
     };
     if (s.depthwise()) {
-        parallel(int(threads), s.kernel_height * s.kernel_width, [&](ptrdiff_t tap, int thread) {
-            depthwise_tap(places, batch, tap, space_of(thread), level_size, result);
+        float *leaves = scratch<float, 4>(batch.leaves() * kernel * s.channels);
+        if (!leaves) return NO_MEMORY;
+        parallel(int(threads), batch.leaves() * slices, [&](ptrdiff_t item, int thread) {
+            ptrdiff_t leaf = item / slices, slice = item % slices, first = leaf * LEAF;
+            Places own = places;
+            own.maps += first * s.height * s.width * s.channels, own.gradient += batch.begin(leaf) * s.outputs;
+            depthwise_leaf(own, {std::min(LEAF, s.images - first), batch.positions},
+                           {s.channels, vectors * slice / slices, vectors * (slice + 1) / slices}, space_of(thread),
+                           leaves + leaf * kernel * s.channels);
         });
+        add_tree(leaves, batch.leaves(), kernel * s.channels);
+        transpose(leaves, s.channels, kernel, s.channels, result, kernel);
         return DONE;
     }
     parallel(int(threads), s.groups * blocks * pieces(), [&](ptrdiff_t item, int thread) {
