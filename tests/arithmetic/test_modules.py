@@ -7,6 +7,7 @@ import hashlib
 import io
 import statistics
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 from in4310repro.arithmetic import SGD, cross_entropy, portable
-from tests.arithmetic.formulas import assert_same_bits_everywhere, root_mean_square
+from tests.arithmetic.formulas import assert_same_bits_everywhere, recorded, root_mean_square
 
 SHALLOW = ["resnet18", "mobilenet_v2", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet50", "vgg11_bn"))]
 DEEP = [pytest.param(n, marks=pytest.mark.slow) for n in ("resnet34", "resnet101", "resnet152", "vgg16", "vgg16_bn")]
@@ -154,6 +155,64 @@ def test_a_hook_on_one_batch_norm_sees_torchs_values() -> None:
         model.train()(batch()[0])
         handle.remove()
     torch.testing.assert_close(seen[1], seen[0], rtol=1e-3, atol=1e-4)
+
+
+CONVOLUTIONS = {
+    "few steps, a vector cut": nn.Conv2d(3, 37, 3, stride=2, padding=1),
+    "several segments": nn.Conv2d(150, 20, 1, bias=False),
+    "groups": nn.Conv2d(6, 40, 3, padding=1, groups=2),
+    "depth-wise": nn.Conv2d(19, 19, 5, padding=2, groups=19),
+    "depth-wise, stride 2": nn.Conv2d(64, 64, 3, stride=2, padding=1, groups=64),
+}
+
+
+@pytest.mark.parametrize("activation", [[], [nn.ReLU()], [nn.ReLU6()], [nn.ReLU6(), nn.ReLU()]], ids=len)
+@pytest.mark.parametrize("convolution", CONVOLUTIONS.values(), ids=list(CONVOLUTIONS))
+def test_a_batch_norm_of_evaluation_that_is_computed_with_the_convolution_moves_no_bit(
+    convolution: nn.Conv2d, activation: list[nn.Module]
+) -> None:
+    norm = nn.BatchNorm2d(convolution.out_channels, eps=1e-3)
+    with torch.no_grad():
+        for values in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+            cast("Tensor", values).copy_(torch.linspace(0.5, 3, convolution.out_channels))
+    model = portable(nn.Sequential(*copy.deepcopy([convolution, norm, *activation]))).eval()
+    images = torch.randn(3, convolution.in_channels, 7, 9, generator=torch.Generator().manual_seed(1))
+    with recorded() as calls:
+        apart = model(images).detach()
+    assert [name for name, *_ in calls][:2] == ["convolution", "normalise_by"]
+
+    def joined() -> list[Tensor]:
+        with torch.no_grad():
+            return [model(images)]
+
+    with recorded() as calls:
+        assert sha256(joined()) == sha256([apart])
+    assert [name for name, *_ in calls] == ["normalisation_coefficients", "convolution"]
+    assert_same_bits_everywhere(joined)
+
+
+def test_a_batch_norm_is_computed_apart_where_it_is_looked_at_or_in_training() -> None:
+    images, _ = batch(2)
+    model = portable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.BatchNorm2d(8, track_running_stats=False)))
+    with torch.no_grad():
+        for training, place in ((False, 0), (False, 1), (True, None)):
+            handle = None if place is None else model[place].register_forward_hook(lambda *_: None)
+            with recorded() as calls:
+                model.train(training)(images)
+            assert "normalisation_coefficients" not in [name for name, *_ in calls]
+            if handle is not None:
+                handle.remove()
+        with recorded() as calls:
+            model.eval()(images)
+    names = ["normalisation_coefficients", "convolution", "normalisation_leaves"]
+    assert [name for name, *_ in calls][:3] == names
+
+
+def test_coefficients_of_another_number_of_channels_are_refused() -> None:
+    model = portable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(7))).eval()
+    sentence = r"coefficients: torch\.float32 of shape \(3, 7\) on cpu; valid is torch\.float32 of shape \(3, 8\)"
+    with torch.no_grad(), pytest.raises(ValueError, match=sentence):
+        model(batch(1)[0])
 
 
 @pytest.mark.parametrize("name", SHALLOW)

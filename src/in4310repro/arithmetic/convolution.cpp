@@ -30,8 +30,11 @@ struct Pass {
     float *result;
     ptrdiff_t image_step, row_step, column_step;  // of the grid in the result, in values
     const float *bias;
+    const float *norm = nullptr;  // coefficients of the batch norm that follows [3][output]
+    ptrdiff_t form = PLAIN;
 
     ptrdiff_t chain() const { return kernel_height * kernel_width * group_channels; }
+    ptrdiff_t outputs() const { return groups * group_outputs; }
     ptrdiff_t blocks() const { return (group_outputs + BLOCK - 1) / BLOCK; }
     const float *from(ptrdiff_t image, ptrdiff_t y, ptrdiff_t x) const {
         return maps + ((image * height + y) * width + x) * channels;
@@ -40,6 +43,19 @@ struct Pass {
         return result + image * image_step + row * row_step + column * column_step;
     }
 };
+
+// Batch norm of the `number` outputs from `output` on at a position, while they are in the cache.
+void follow(const Pass &pass, float *to, ptrdiff_t output, ptrdiff_t number) {
+    const float *centre = pass.norm, *scale = centre + pass.outputs(), *shift = scale + pass.outputs();
+    with_form(pass.form, [&](auto kind) {
+        for (ptrdiff_t at = output, end = output + number; at < end; at += FLOATS) {
+            ptrdiff_t lanes = std::min<ptrdiff_t>(FLOATS, end - at);
+            Floats value = normalised(load_lanes(to + at, lanes), load_lanes(centre + at, lanes),
+                                      load_lanes(scale + at, lanes), load_lanes(shift + at, lanes));
+            store_lanes(to + at, activation<decltype(kind)::value>(value), lanes);
+        }
+    });
+}
 
 // Products of values side by side in memory: where they begin behind a position's first, at which step of the chain.
 struct Run {
@@ -198,8 +214,12 @@ void compute_few(const Region &region, const Position *positions, ptrdiff_t numb
     auto go = [&](auto vectors, ptrdiff_t first) {
         constexpr int V = decltype(vectors)::value;
         ptrdiff_t p = 0, lanes = std::min<ptrdiff_t>(FLOATS, outputs - first - (V - 1) * FLOATS);
-        for (; p + ROWS <= number; p += ROWS)
+        for (; p + ROWS <= number; p += ROWS) {
+            // A tile writes here and there: memory is asked for beforehand.
+            for (ptrdiff_t next = p + ROWS; first == 0 && next < std::min(number, p + 2 * ROWS); next++)
+                for (ptrdiff_t i = 0; i < outputs; i += 16) __builtin_prefetch(positions[next].to + output + i, 1);
             short_tile<ROWS, V>(positions + p, channel, output + first, lanes, weights + first, width, region.segments[0], bias);
+        }
         for (; p < number; p++)
             short_tile<1, V>(positions + p, channel, output + first, lanes, weights + first, width, region.segments[0], bias);
     };
@@ -257,21 +277,21 @@ int run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
         Position positions[POSITIONS];
         find_positions(pass, region, piece.first, piece.number, positions);
         ptrdiff_t channel = group * pass.group_channels, output = group * pass.group_outputs + inner;
-        if (few) {
-            compute_few(region, positions, piece.number, channel, output, wide, few + block * BLOCK * chain, pass.bias);
-            return;
-        }
         ptrdiff_t vectors = (wide + FLOATS - 1) / FLOATS, lanes = wide - (vectors - 1) * FLOATS;
         auto go = [&](auto number) {
             compute<decltype(number)::value>(region, positions, piece.number, channel, output, lanes,
                                              weights + block * BLOCK * chain, pass.bias);
         };
-        switch (vectors) {
+        switch (few ? 0 : vectors) {
+            case 0:
+                compute_few(region, positions, piece.number, channel, output, wide, few + block * BLOCK * chain, pass.bias);
+                break;
             case 1: go(std::integral_constant<int, 1>{}); break;
             case 2: go(std::integral_constant<int, 2>{}); break;
             case 3: go(std::integral_constant<int, std::min(3, VECTORS)>{}); break;
             default: go(std::integral_constant<int, VECTORS>{});
         }
+        for (ptrdiff_t p = 0; pass.norm && p < piece.number; p++) follow(pass, positions[p].to, output, wide);
     });
     return DONE;
 }
@@ -352,6 +372,7 @@ void depthwise_row(const DepthwisePass &depthwise, ptrdiff_t image, ptrdiff_t ro
             const float *from = pass.from(image, top + y.tap, pass.left + column * pass.stride_x + x.tap);
             (step == 4 ? depthwise_results<4, 1> : depthwise_results<1, 3>)(pass, y, x, from, pass.to(image, row, column),
                                                                            depthwise.weights);
+            for (ptrdiff_t c = 0; pass.norm && c < step; c++) follow(pass, pass.to(image, row, column + c), 0, pass.groups);
         }
 }
 
@@ -368,16 +389,17 @@ void run_depthwise(ptrdiff_t threads, const std::vector<DepthwisePass> &passes) 
 
 }  // namespace
 
-// Weights [output][kernel row][kernel column][channel of the group]. No exception leaves: it would end the process where
+// Weights [output][kernel row][kernel column][channel of the group]. norm: of normalisation_coefficients, null where no
+// batch norm follows; form: what is fused to it, other than a sum. No exception leaves: it would end the process where
 // Python's call begins.
 EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *maps, const float *weights,
-                         const float *bias, float *result) try {
+                         const float *bias, const float *norm, ptrdiff_t form, float *result) try {
     const Shape &s = *shape;
-    if (!s.valid()) return NONSENSE;
+    if (!s.valid() || form < PLAIN || form > RELU6) return NONSENSE;
     ptrdiff_t rows = s.rows(), columns = s.columns();
     Pass pass{maps, s.images, s.height, s.width, s.channels, rows, columns, s.stride_y, s.stride_x, -s.padding_y,
               -s.padding_x, s.kernel_height, s.kernel_width, s.groups, s.group_channels(), s.group_outputs(), result,
-              rows * columns * s.outputs, columns * s.outputs, s.outputs, bias};
+              rows * columns * s.outputs, columns * s.outputs, s.outputs, bias, norm, form};
     ptrdiff_t chain = pass.chain();
     float *packed = scratch<float, 1>(pass.groups * pass.blocks() * BLOCK * chain);
     if (!packed) return NO_MEMORY;

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import buffers, library, shares, tree
+from in4310repro.arithmetic import buffers, functions, library, shares, tree
 from in4310repro.arithmetic.derivatives import first_only
 
 Pair = tuple[int, int]
@@ -77,25 +77,69 @@ def convolution(
     Raises:
         ValueError: other dtypes or shapes.
     """
-    shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
-    library.checked("maps", maps, torch.float32, maps.shape)
-    library.checked("weight", weight, torch.float32, weight.shape)
-    if bias is not None:
-        library.checked("bias", bias, torch.float32, (weight.shape[0],))
-        bias = bias.contiguous()
+    shape, bias = _checked(maps, weight, bias, stride, padding, groups)
     if torch.is_grad_enabled():
         result: Tensor = _Convolution.apply(maps, weight, bias, shape)  # type: ignore[no-untyped-call]
         return result
     return _forward(_rows(maps), _rows(weight), bias, shape)
 
 
+@torch.no_grad()
+def normalised(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    padding: Pair,
+    groups: int,
+    coefficients: Tensor,
+    activation: str,
+) -> Tensor:
+    """functions.batch_norm in evaluation of the convolution, applied to each part while it is in the cache.
+
+    Args:
+        maps: as of `convolution`, like those up to `groups`.
+        weight: likewise.
+        bias: likewise.
+        stride: likewise.
+        padding: likewise.
+        groups: likewise.
+        coefficients: of functions.coefficients for the outputs.
+        activation: "none", "relu" or "relu6".
+
+    Returns:
+        maps without a gradient.
+
+    Raises:
+        ValueError: other dtypes or shapes, or another activation.
+    """
+    shape, bias = _checked(maps, weight, bias, stride, padding, groups)
+    library.checked("coefficients", coefficients, torch.float32, (3, shape.outputs))
+    return _forward(_rows(maps), _rows(weight), bias, shape, coefficients, functions.form_of(activation))
+
+
+def _checked(
+    maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, groups: int
+) -> tuple[Shape, Tensor | None]:
+    """The geometry, and the bias side by side."""
+    shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
+    library.checked("maps", maps, torch.float32, maps.shape)
+    library.checked("weight", weight, torch.float32, weight.shape)
+    if bias is not None:
+        library.checked("bias", bias, torch.float32, (weight.shape[0],))
+        bias = bias.contiguous()
+    return shape, bias
+
+
 def _rows(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def _forward(maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
+def _forward(
+    maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, norm: Tensor | None = None, form: int = 0
+) -> Tensor:
     result = buffers.maps(_result_sizes(shape))
-    library.library().call("convolution", shape, maps, weight, bias, result)
+    library.library().call("convolution", shape, maps, weight, bias, norm, form, result)
     return result
 
 

@@ -60,19 +60,49 @@ def batch_norm(
         raise ValueError(f"one value per channel in maps of shape {shape}: a variance takes 2 or more")
     if not training and (running_mean is None or running_variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"no activation {activation!r}; valid are {', '.join(ACTIVATIONS)}")
+    form = form_of(activation)
     if other is not None:
         if activation != "relu":
             raise ValueError(f"a second map with activation {activation!r}; valid is relu")
         library.checked("second map", other, torch.float32, shape)
     weight, bias = (None if value is None else value.contiguous() for value in (weight, bias))
-    form = ACTIVATIONS[activation] if other is None else SUM_RELU
+    form = form if other is None else SUM_RELU
     settings = (running_mean, running_variance, training, momentum, epsilon, form)
     if torch.is_grad_enabled():
         result: Tensor = _BatchNorm.apply(maps, weight, bias, other, *settings)  # type: ignore[no-untyped-call]
         return result
     return _normalise(maps.contiguous(memory_format=torch.channels_last), weight, bias, other, *settings)[0]
+
+
+def form_of(activation: str) -> int:
+    """The number by which kernels know an activation.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"no activation {activation!r}; valid are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[activation]
+
+
+def coefficients(
+    running_mean: Tensor, running_variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
+) -> Tensor:
+    """What batch norm in evaluation is for each channel: centre, scale and shift, float32 [3, channel]; no gradient.
+
+    Arguments as of batch_norm.
+
+    Raises:
+        ValueError: other dtypes or shapes.
+    """
+    given = {"running mean": running_mean, "variance": running_variance, "weight": weight, "bias": bias}
+    mean, variance, weight, bias = (
+        None if value is None else library.rows(name, value, running_mean.shape) for name, value in given.items()
+    )
+    result = _empty(3, *running_mean.shape)
+    numbers = (len(running_mean), float(epsilon))
+    library.library().call("normalisation_coefficients", *numbers, weight, bias, mean, variance, result)
+    return result
 
 
 def _normalise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +16,14 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """Maps [image, channel, height, width]."""
-        return convolutions.convolution(input, self.weight, self.bias, pair(self.stride), _padding(self), self.groups)
+        return convolutions.convolution(*self._arguments(input))
+
+    def normalised(self, maps: Tensor, norm: BatchNorm2d, activation: str) -> Tensor:
+        """norm.normalise(forward(maps), activation) of a norm that `is_fixed`, in one pass; without a gradient."""
+        return convolutions.normalised(*self._arguments(maps), norm.coefficients(), activation)
+
+    def _arguments(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int], tuple[int, int], int]:
+        return maps, self.weight, self.bias, pair(self.stride), _padding(self), self.groups
 
 
 class Linear(nn.Linear):
@@ -53,6 +61,15 @@ class BatchNorm2d(nn.BatchNorm2d):
             activation=activation,
             other=other,
         )
+
+    def is_fixed(self) -> bool:
+        """Whether what it computes of a position depends on that position alone."""
+        return not self.training and self.running_mean is not None
+
+    def coefficients(self) -> Tensor:
+        """See functions.coefficients; of a norm that `is_fixed`."""
+        mean, variance = cast("Tensor", self.running_mean), cast("Tensor", self.running_var)
+        return functions.coefficients(mean, variance, self.weight, self.bias, self.eps)
 
 
 class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):

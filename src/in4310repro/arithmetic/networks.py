@@ -1,9 +1,13 @@
 """torchvision's blocks and networks whose batch norm, sum and ReLU are one pass where nobody looks between.
 
+In evaluation without gradients, a batch norm in a sequence and its ReLU are one pass with the convolution before them.
+
 A hook on one of the modules makes them separate; the bits are equal either way.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 import torchvision
@@ -11,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenetv2, resnet
 
 from in4310repro.arithmetic import pooling
-from in4310repro.arithmetic.layers import BatchNorm2d, ReLU, ReLU6
+from in4310repro.arithmetic.layers import BatchNorm2d, Conv2d, ReLU, ReLU6
 
 
 class Sequential(nn.Sequential):
@@ -33,12 +37,17 @@ class ConvNormActivation(torchvision.ops.misc.Conv2dNormActivation):  # type: ig
 def _in_sequence(modules: list[nn.Module], values: Tensor) -> Tensor:
     place = 0
     while place < len(modules):
-        following = modules[place + 1] if place + 1 < len(modules) else None
-        if following is not None and _fusible(modules[place], following):
-            values = normalise(modules[place], following, values)
+        module, *following = modules[place : place + 3]
+        if following and _joined(module, following[0]):
+            fused = len(following) == 2 and _fusible(following[0], following[1])
+            activation = _activation(following[1]) if fused else "none"
+            values = cast("Conv2d", module).normalised(values, cast("BatchNorm2d", following[0]), activation)
+            place += 3 if fused else 2
+        elif following and _fusible(module, following[0]):
+            values = normalise(module, following[0], values)
             place += 2
         else:
-            values = modules[place](values)
+            values = module(values)
             place += 1
     return values
 
@@ -105,12 +114,23 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
 def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
     """relu(norm(maps) + other): one pass where nobody looks at what is between, module by module elsewhere."""
     if isinstance(norm, BatchNorm2d) and _fusible(norm, relu, other):
-        return norm.normalise(maps, "relu6" if isinstance(relu, nn.ReLU6) else "relu", other)
+        return norm.normalise(maps, _activation(relu), other)
     maps = norm(maps)
     if other is not None:
         maps += other
     result: Tensor = relu(maps)
     return result
+
+
+def _activation(relu: nn.Module) -> str:
+    return "relu6" if isinstance(relu, nn.ReLU6) else "relu"
+
+
+def _joined(convolution: nn.Module, norm: nn.Module) -> bool:
+    """Whether the batch norm of evaluation can be computed with the convolution before it."""
+    if torch.is_grad_enabled() or type(convolution) is not Conv2d or type(norm) is not BatchNorm2d:
+        return False
+    return norm.is_fixed() and not _observed(convolution) and not _observed(norm)
 
 
 def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> bool:

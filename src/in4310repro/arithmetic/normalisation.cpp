@@ -30,6 +30,14 @@ Coefficients coefficients(const Norm &norm, const double *mean, const double *in
     return {centre, scale, shift};
 }
 
+// The statistics of evaluation.
+void given_statistics(ptrdiff_t channels, double epsilon, const float *mean, const float *variance, double *statistics) {
+    for (ptrdiff_t channel = 0; channel < channels; channel++) {
+        statistics[channel] = mean[channel];
+        statistics[channels + channel] = 1 / std::sqrt(double(variance[channel]) + epsilon);
+    }
+}
+
 void apply(ptrdiff_t threads, ptrdiff_t rows, ptrdiff_t channels, const Coefficients &c, ptrdiff_t form,
            const float *maps, const float *other, float *result) {
     with_form(form, [&](auto kind) {
@@ -188,12 +196,22 @@ EXPORTED int normalise_by(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positio
     Memory<float> memory(3 * channels);
     if (!memory) return NO_MEMORY;
     FloatingPoint state;
-    for (ptrdiff_t channel = 0; channel < channels; channel++) {
-        statistics[channel] = mean[channel];
-        statistics[channels + channel] = 1 / std::sqrt(double(variance[channel]) + epsilon);
-    }
+    given_statistics(channels, epsilon, mean, variance, statistics);
     apply(threads, images * positions, channels, coefficients(norm, statistics, statistics + channels, memory), form,
           maps, other, result);
+    return DONE;
+}
+
+// Of the same: centres, scales and shifts [3][channel], for a convolution that applies them to what it computes.
+EXPORTED int normalisation_coefficients(ptrdiff_t, ptrdiff_t channels, double epsilon, const float *weight,
+                                        const float *bias, const float *mean, const float *variance,
+                                        float *coefficients_of) {
+    if (refused(1, 1, channels, PLAIN)) return NONSENSE;
+    Memory<double> statistics(2 * channels);
+    if (!statistics) return NO_MEMORY;
+    FloatingPoint state;
+    given_statistics(channels, epsilon, mean, variance, statistics);
+    coefficients({channels, weight, bias}, statistics, statistics + channels, coefficients_of);
     return DONE;
 }
 
