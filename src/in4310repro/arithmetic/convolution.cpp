@@ -213,15 +213,16 @@ void compute_few(const Region &region, const Position *positions, ptrdiff_t numb
     const ptrdiff_t width = (outputs + FLOATS - 1) / FLOATS * FLOATS;
     auto go = [&](auto vectors, ptrdiff_t first) {
         constexpr int V = decltype(vectors)::value;
+        const Segment &all = region.segments[0];
         ptrdiff_t p = 0, lanes = std::min<ptrdiff_t>(FLOATS, outputs - first - (V - 1) * FLOATS);
         for (; p + ROWS <= number; p += ROWS) {
             // A tile writes here and there: memory is asked for beforehand.
             for (ptrdiff_t next = p + ROWS; first == 0 && next < std::min(number, p + 2 * ROWS); next++)
                 for (ptrdiff_t i = 0; i < outputs; i += 16) __builtin_prefetch(positions[next].to + output + i, 1);
-            short_tile<ROWS, V>(positions + p, channel, output + first, lanes, weights + first, width, region.segments[0], bias);
+            short_tile<ROWS, V>(positions + p, channel, output + first, lanes, weights + first, width, all, bias);
         }
         for (; p < number; p++)
-            short_tile<1, V>(positions + p, channel, output + first, lanes, weights + first, width, region.segments[0], bias);
+            short_tile<1, V>(positions + p, channel, output + first, lanes, weights + first, width, all, bias);
     };
     ptrdiff_t first = 0;
     for (; first + (SHORT - 1) * FLOATS < outputs; first += SHORT * FLOATS) go(std::integral_constant<int, SHORT>{}, first);
@@ -379,7 +380,8 @@ void depthwise_row(const DepthwisePass &depthwise, ptrdiff_t image, ptrdiff_t ro
 // Passes over the same images, row by row of all, so that what they write side by side is in the cache together.
 void run_depthwise(ptrdiff_t threads, const std::vector<DepthwisePass> &passes) {
     const ptrdiff_t images = passes[0].pass.images, rows = passes[0].pass.rows;  // no other has more
-    const ptrdiff_t band = std::clamp<ptrdiff_t>(images * rows / (8 * threads), 1, 8), bands = (rows + band - 1) / band;
+    const ptrdiff_t wanted = 8 * std::max<ptrdiff_t>(1, threads);  // items
+    const ptrdiff_t band = std::clamp<ptrdiff_t>(images * rows / wanted, 1, 8), bands = (rows + band - 1) / band;
     parallel(int(threads), images * bands, [&](ptrdiff_t item, int) {
         for (ptrdiff_t row = item % bands * band, end = std::min(rows, row + band); row < end; row++)
             for (const DepthwisePass &depthwise : passes)
@@ -404,9 +406,7 @@ EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *map
     float *packed = scratch<float, 1>(pass.groups * pass.blocks() * BLOCK * chain);
     if (!packed) return NO_MEMORY;
     if (s.depthwise()) {
-        for (ptrdiff_t tap = 0; tap < chain; tap++)
-            for (ptrdiff_t channel = 0; channel < s.groups; channel++)
-                packed[tap * s.groups + channel] = weights[channel * chain + tap];
+        transpose(weights, chain, s.groups, chain, packed, s.groups);
         run_depthwise(threads, {{pass, packed}});
         return DONE;
     }

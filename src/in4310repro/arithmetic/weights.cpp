@@ -17,6 +17,8 @@ constexpr ptrdiff_t SECTION = 64;  // positions: their gradient stays in the fir
 constexpr ptrdiff_t FEW = 64;      // positions of a batch of less than a leaf
 constexpr ptrdiff_t CHUNK = 1024;  // positions whose runs are found at a time
 constexpr ptrdiff_t CACHED = 1 << 16;  // values of maps and gradient that stay in the second cache
+constexpr ptrdiff_t APART = 1 << 16;   // weights of all leaves together
+constexpr ptrdiff_t DEPTHWISE_LEVELS = 2 * 4 * FLOATS;  // sums of a tile over a leaf and a segment
 constexpr ptrdiff_t TILES = 32;    // that pass over a chunk while it is in the cache, at most
 
 // What lies where: positions of the result in a map.
@@ -28,6 +30,16 @@ struct Places {
 
     Places(const Shape &s, ptrdiff_t whole, const float *maps, const float *gradient)
         : shape(s), rows(s.rows()), columns(s.columns()), leaf(std::min(LEAF, whole)), maps(maps), gradient(gradient) {}
+    Batch batch() const { return {shape.images, rows * columns}; }
+    // The images of a leaf, as if there were no others.
+    Places of_leaf(ptrdiff_t number) const {
+        Places own = *this;
+        ptrdiff_t first = number * LEAF;
+        own.shape.images = std::min(LEAF, shape.images - first);
+        own.maps += first * shape.height * shape.width * shape.channels;
+        own.gradient += first * rows * columns * shape.outputs;
+        return own;
+    }
     ptrdiff_t map_step() const { return shape.stride_x * shape.channels; }
     // The first column of the result whose tap is at column `from` of the map or right of it.
     ptrdiff_t first_column(ptrdiff_t tap, ptrdiff_t from) const {
@@ -268,9 +280,10 @@ void find_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Va
 }
 
 // Tiles begin to end of some outputs, over all leaves, into levels[tile][...].
-void sum_tiles(const Places &places, const Batch &batch, const Tiling &tiling, ptrdiff_t channel, const Outputs &outputs,
-               ptrdiff_t begin, ptrdiff_t end, const Workspace &space, ptrdiff_t level_size) {
+void sum_tiles(const Places &places, const Tiling &tiling, ptrdiff_t channel, const Outputs &outputs, ptrdiff_t begin,
+               ptrdiff_t end, const Workspace &space, ptrdiff_t level_size) {
     Chunk &chunk = *space.chunk;
+    const Batch batch = places.batch();
     for (ptrdiff_t position = 0, next; position < batch.rows(); position = next) {
         next = cut(batch, position, CHUNK, chunk);
         Values values = values_of(places, outputs, position, next, space.copy);
@@ -324,17 +337,18 @@ struct Slice {
 };
 
 // Of the images of a leaf: result[tap][channel].
-void depthwise_leaf(const Places &places, const Batch &leaf, const Slice &slice, const Workspace &space, float *result) {
+void depthwise_leaf(const Places &places, const Slice &slice, const Workspace &space, float *result) {
     static void (*const tiles[])(const Section &, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, float *) = {
         depthwise_tile<1>, depthwise_tile<2>, depthwise_tile<3>, depthwise_tile<4>};
-    constexpr ptrdiff_t LEVELS = 2 * 4 * FLOATS;
     const Shape &s = places.shape;
+    const Batch leaf = places.batch();
     const ptrdiff_t taps = s.kernel_height * s.kernel_width;
     const ptrdiff_t values = (slice.end - slice.begin) * FLOATS * (1 + s.stride_y * s.stride_x);  // of a position
     const ptrdiff_t most = std::clamp(CACHED / values, SECTION, CHUNK);
     auto each_tile = [&](ptrdiff_t tap, auto &&f) {
         for (ptrdiff_t tile = 0; tile < slice.tiles(); tile++)
-            f(slice.first(tile), slice.first(tile + 1) - slice.first(tile), space.levels + (tap * slice.tiles() + tile) * LEVELS);
+            f(slice.first(tile), slice.first(tile + 1) - slice.first(tile),
+              space.levels + (tap * slice.tiles() + tile) * DEPTHWISE_LEVELS);
     };
     for (ptrdiff_t position = 0, next; position < leaf.rows(); position = next) {
         next = cut(leaf, position, most, *space.chunk);
@@ -391,7 +405,7 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t wh
     const Shape &s = *shape;
     if (!s.valid() || whole < s.images) return NONSENSE;
     Places places(s, whole, maps, gradient);
-    Batch batch{s.images, places.rows * places.columns};
+    const Batch batch = places.batch();
     if (whole < LEAF && batch.rows() <= FEW) {
         few_positions(threads, places, result);
         return DONE;
@@ -399,55 +413,60 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t wh
     ptrdiff_t inner = s.group_channels(), outer = s.group_outputs(), blocks = (outer + BLOCK - 1) / BLOCK;
     Tiling tiling(s, std::min<ptrdiff_t>(VECTORS, (outer + FLOATS - 1) / FLOATS));
     ptrdiff_t kernel = s.kernel_height * s.kernel_width * inner, most = TILES;
+    // Pieces of the same number of tiles, or one less. Each reads all that it sums over: few weights, which make few pieces,
+    // are summed leaf by leaf first.
     auto pieces = [&] { return (tiling.tiles() + most - 1) / most; };
-    while (most > 1 && s.groups * blocks * pieces() < 4 * threads) most /= 2;
+    auto few = [&](ptrdiff_t number) { return number < 4 * threads; };
+    bool apart = s.depthwise() || (few(s.groups * blocks * pieces()) && s.outputs * kernel * batch.leaves() <= APART);
+    ptrdiff_t parts = apart ? batch.leaves() : 1;
+    while (most > 1 && few(parts * s.groups * blocks * pieces())) most /= 2;
+    // Of a depth-wise convolution: slices of channels, so that every thread has some.
+    ptrdiff_t vectors = (s.channels + FLOATS - 1) / FLOATS, slices = std::clamp<ptrdiff_t>(4 * threads / parts, 1, vectors);
     ptrdiff_t depth = 3;  // sums that may wait, the leaf's and the segment's
     while (batch.leaves() >> (depth - 2)) depth++;
     ptrdiff_t level_size = SUMS * FLOATS * depth;
-    // Of a depth-wise convolution: slices of channels, so that every thread has some.
-    ptrdiff_t vectors = (s.channels + FLOATS - 1) / FLOATS;
-    ptrdiff_t slices = std::clamp<ptrdiff_t>(4 * threads / batch.leaves(), 1, vectors);
-    ptrdiff_t tiles = s.depthwise() ? kernel * (vectors + slices) : most;
-    ptrdiff_t size = CHUNK * BLOCK + tiles * (s.depthwise() ? 2 * 4 * FLOATS : level_size);
+    ptrdiff_t levels = s.depthwise() ? kernel * (vectors + slices) * DEPTHWISE_LEVELS : most * level_size;
+    ptrdiff_t size = CHUNK * BLOCK + levels;
     float *copies = scratch<float, 3>(std::max<ptrdiff_t>(1, threads) * size);
     Chunk *chunks = scratch<Chunk, 2>(std::max<ptrdiff_t>(1, threads));
-    if (!copies || !chunks) return NO_MEMORY;
+    float *leaves = scratch<float, 4>(apart ? parts * s.outputs * kernel : 0);
+    if (!copies || !chunks || !leaves) return NO_MEMORY;
     auto space_of = [=](int thread) {
         return Workspace{chunks + thread, copies + thread * size, copies + thread * size + CHUNK * BLOCK};
     };
     if (s.depthwise()) {
-        float *leaves = scratch<float, 4>(batch.leaves() * kernel * s.channels);
-        if (!leaves) return NO_MEMORY;
-        parallel(int(threads), batch.leaves() * slices, [&](ptrdiff_t item, int thread) {
-            ptrdiff_t leaf = item / slices, slice = item % slices, first = leaf * LEAF;
-            Places own = places;
-            own.maps += first * s.height * s.width * s.channels, own.gradient += batch.begin(leaf) * s.outputs;
-            depthwise_leaf(own, {std::min(LEAF, s.images - first), batch.positions},
-                           {s.channels, vectors * slice / slices, vectors * (slice + 1) / slices}, space_of(thread),
-                           leaves + leaf * kernel * s.channels);
+        parallel(int(threads), parts * slices, [&](ptrdiff_t item, int thread) {
+            ptrdiff_t leaf = item / slices, slice = item % slices;
+            depthwise_leaf(places.of_leaf(leaf), {s.channels, vectors * slice / slices, vectors * (slice + 1) / slices},
+                           space_of(thread), leaves + leaf * s.outputs * kernel);
         });
-        add_tree(leaves, batch.leaves(), kernel * s.channels);
+        add_tree(leaves, parts, s.outputs * kernel);
         transpose(leaves, s.channels, kernel, s.channels, result, kernel);
         return DONE;
     }
-    parallel(int(threads), s.groups * blocks * pieces(), [&](ptrdiff_t item, int thread) {
-        ptrdiff_t piece = item % pieces(), block = item / pieces() % blocks, group = item / (pieces() * blocks);
-        ptrdiff_t output = block * BLOCK, number = std::min<ptrdiff_t>(BLOCK, outer - output);
+    parallel(int(threads), parts * s.groups * blocks * pieces(), [&](ptrdiff_t item, int thread) {
+        ptrdiff_t part = item % parts, piece = item / parts % pieces(), block = item / (parts * pieces());
+        ptrdiff_t group = block / blocks, output = block % blocks * BLOCK;
+        ptrdiff_t number = std::min<ptrdiff_t>(BLOCK, outer - output);
         Outputs outputs{group * outer + output, number, (number + FLOATS - 1) / FLOATS};
-        // Pieces of the same number of tiles, or one less.
+        const Places own = apart ? places.of_leaf(part) : places;
         ptrdiff_t begin = tiling.tiles() * piece / pieces(), end = tiling.tiles() * (piece + 1) / pieces();
         Workspace space = space_of(thread);
-        sum_tiles(places, batch, tiling, group * inner, outputs, begin, end, space, level_size);
+        sum_tiles(own, tiling, group * inner, outputs, begin, end, space, level_size);
         // Columns are side by side in the result. The copy of the gradient is not needed any more.
         float *sums = space.copy, *next = sums;
         for (ptrdiff_t t = begin; t < end; t++) {
             ptrdiff_t size = tiling.columns(t) * outputs.width();
-            finish(space.levels + (t - begin) * level_size, batch.leaves(), size, next);
+            finish(space.levels + (t - begin) * level_size, own.batch().leaves(), size, next);
             next += size;
         }
-        float *to = result + outputs.first * kernel + tiling.column(begin);
+        float *to = (apart ? leaves + part * s.outputs * kernel : result) + outputs.first * kernel + tiling.column(begin);
         transpose(sums, outputs.width(), (next - sums) / outputs.width(), number, to, kernel);
     });
+    if (apart) {
+        add_tree(leaves, parts, s.outputs * kernel);
+        std::copy_n(leaves, s.outputs * kernel, result);
+    }
     return DONE;
 }
 
