@@ -195,8 +195,8 @@ def test_a_batch_norm_is_computed_apart_where_it_is_looked_at_or_in_training() -
     images, _ = batch(2)
     model = portable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.BatchNorm2d(8, track_running_stats=False)))
     with torch.no_grad():
-        for training, place in ((False, 0), (False, 1), (True, None)):
-            handle = None if place is None else model[place].register_forward_hook(lambda *_: None)
+        for training, place in ((False, "0"), (False, "1"), (True, None)):
+            handle = None if place is None else model.get_submodule(place).register_forward_hook(lambda *_: None)
             with recorded() as calls:
                 model.train(training)(images)
             assert "normalisation_coefficients" not in [name for name, *_ in calls]
