@@ -348,6 +348,7 @@ def test_a_gram_matrix_is_of_finite_rows_minus_their_mean_and_keeps_the_digits_o
     centred = torch.tensor([-2.0, -1.0, 3.0], dtype=torch.float64)
     rows = torch.stack([column + 2.0**52, column], dim=1)
     assert torch.equal(flat.gram_matrix(rows), 2 * torch.outer(centred, centred))
+    assert flat.gram_matrix(rows[2:3]).shape == (0, 0)
 
 
 def test_a_gram_matrix_widens_32768_values_of_a_map_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

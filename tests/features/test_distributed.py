@@ -34,7 +34,9 @@ def all_images() -> Tensor:
 def measure(rank: int, world_size: int) -> FeatureStatistics:
     model, images = network(), all_images()
     start = first_image(IMAGES, rank, world_size)
-    with FeatureStatistics(model, ["0", "1"], "positions", first_image=start) as statistics:
+    with FeatureStatistics(
+        model, ["0", "1"], "positions", first_image=start, histogram=True, top_images=3
+    ) as statistics:
         for batch in batches(IMAGES, 16, rank, world_size):
             model(images[batch.start : batch.stop])
     return statistics
@@ -46,6 +48,10 @@ def numbers(statistics: FeatureStatistics) -> dict[str, Tensor]:
         counts = [result.images, result.rows, result.values, result.non_positive_values, result.zeros]
         values[f"{name}.counts"] = torch.tensor(counts)
         values[f"{name}.mean"], values[f"{name}.covariance"] = result.mean, result.covariance
+        assert result.histogram is not None
+        assert result.top_images is not None
+        values |= {f"{name}.histogram.{part}": value for part, value in vars(result.histogram).items()}
+        values |= {f"{name}.top_images.{part}": value for part, value in vars(result.top_images).items()}
     return values
 
 

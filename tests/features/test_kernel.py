@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from in4310repro.arithmetic import library
 from in4310repro.features import FeatureStatistics, kernel
 from in4310repro.features.covariance import means_by_lanes
+from in4310repro.features.histogram import count_bins
 from in4310repro.features.kernel import (
+    BINS,
+    SIDE,
     Kernel,
     _address,
     _locate,
@@ -251,12 +254,48 @@ def test_sums_in_another_order_have_other_bits_than_those_of_the_kernel() -> Non
 def test_denormal_numbers_are_positive_also_where_the_processor_flushes_them(name: str) -> None:
     values = torch.tensor([1e-45, -1e-45, 0.0, -0.0] * 20)
     with_nan = torch.cat([values, torch.tensor([math.nan])])
+    negative = torch.tensor([-1.0, -1e-45, -2.0]).reshape(1, 1, 3, 1)
     assert torch.set_flush_denormal(True)
     try:
         assert kernel_of(name).count(values) == (60, 40, 0)
         assert kernel_of(name).count(with_nan) == (60, 40, 1)
+        counts = torch.zeros(BINS, dtype=torch.int64)
+        kernel_of(name).histogram(values, counts)
+        assert counts[[0, 1, SIDE, SIDE + 1]].tolist() == [20, 20, 20, 20]
+        assert kernel_of(name).peaks(negative).view(torch.int32).item() == 1 - 2**31
     finally:
         torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("number", [0, 1, 15, 16, 17, 65_537, 200_001])
+def test_bins_of_any_number_of_values_are_those_of_torchs_operations(
+    number: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(3)
+    # All bits are equally likely: values of every size, and a part that is not finite.
+    values = torch.randint(-(2**31), 2**31, (number + 1,), generator=torch.Generator().manual_seed(number))[1:]
+    values = values.int().view(torch.float32)
+    values[::5] = 0.0
+    counts, expected = torch.ones(2, BINS, dtype=torch.int64)
+    kernel_of(name).histogram(values, counts)
+    monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+    count_bins(values, expected)
+    assert torch.equal(counts, expected)
+    assert int(counts.sum()) == BINS + number
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_peaks_of_every_layout_are_torchs_maxima(shape: tuple[int, ...], name: str) -> None:
+    maps = values_of_all_sizes(shape)
+    # An image may have a channel that is never finite, one with a nan and one that is infinite.
+    maps[0, 0], maps[-1, -1, -1, -1], maps[0, -1, 0, 0] = math.nan, -math.nan, math.inf
+    expected = maps.where(maps.isfinite(), -math.inf).amax(dim=(2, 3))
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        for placed in layouts(maps).values():
+            assert torch.equal(kernel_of(name).peaks(placed), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,17 +1,21 @@
-"""What feature maps say: streaming counts, means, covariances and spectra of any module's output."""
+"""What feature maps say: streaming counts, histograms, means, covariances and spectra of any module's output."""
 
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches, first_image, gather
+from in4310repro.features.histogram import Histogram
 from in4310repro.features.hooks import ModuleChoice, choose
 from in4310repro.features.kernel import kernel_description
 from in4310repro.features.result import FeatureResult
 from in4310repro.features.statistics import FeatureStatistics
+from in4310repro.features.top_images import TopImages
 
 __all__ = [
     "BLOCK",
     "FeatureResult",
     "FeatureStatistics",
+    "Histogram",
     "ModuleChoice",
+    "TopImages",
     "batches",
     "choose",
     "first_image",

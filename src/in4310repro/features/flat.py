@@ -63,7 +63,7 @@ def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite fin
     """
     finite = maps[maps.isfinite().all(dim=1)]
     products = maps.new_zeros(len(finite), len(finite), dtype=torch.float64)
-    for part in torch.split(finite, COLUMN_CHUNK, dim=1):
+    for part in torch.split(finite, COLUMN_CHUNK, dim=1) if len(finite) else ():
         # Minus the first row: a mean of 1e6 standard deviations would cost the digits of the sum.
         shifted = part.double() - part[:1].double()
         centred = shifted - column_sums(shifted) / len(shifted)

@@ -1,4 +1,5 @@
-// Statistics of float32 feature maps in one pass over memory: counts, spatial means, products of all pairs of channels.
+// Statistics of float32 feature maps in one pass over memory: counts, spatial means, products of all pairs of channels;
+// histograms and the peaks of channels in a pass each.
 //
 // Every number that leaves here is a function of the values alone, to the bit: not of their layout in memory, nor of
 // the number of threads, nor of the instruction set, as long as it has a fused product and sum (and no thread flushes
@@ -40,6 +41,11 @@ constexpr ptrdiff_t PANEL = ROWS + 1;          // one more, or all panels would 
 constexpr int32_t SMALL = (127 - 50) << 23, LARGE = (127 + 50) << 23;  // bits of 2^-50 and 2^50
 constexpr ptrdiff_t RUN = 1 << 16;             // values that a thread counts at a time
 constexpr ptrdiff_t AHEAD = 8192;              // values to fetch into the second cache; the processor looks less far
+// Bins of a histogram: zero, then by exponent and the five leading bits of the fraction, then what is not finite; those
+// of negative values are SIDE further. Neighbours are counted in different tables, for a counter waits for itself.
+constexpr int DROPPED = 18;                    // bits of a float that no bin depends on
+constexpr int32_t SIDE = 1 << 13;
+constexpr ptrdiff_t BINS = 2 * SIDE, TABLES = 4;
 // How products are shared out: segments have 512 positions or more, and what they add up takes 64 MB at most; slices
 // are every n-th group of columns, for matrices too large for many segments.
 constexpr ptrdiff_t SEGMENTS = 32, POSITIONS = 512, BUFFERED = 64 << 20, SLICE = 512;
@@ -474,6 +480,114 @@ Counts segment(const Maps &maps, const float *shift, ptrdiff_t first, ptrdiff_t 
     return slice == 0 ? counts : Counts{};
 }
 
+[[gnu::always_inline]] inline Ints bins_of(Ints bits) {
+    Ints magnitude = bits & INT32_MAX;
+    Ints bin = ((magnitude < INFINITE ? magnitude : INFINITE) >> DROPPED) - (magnitude != 0);  // true is -1
+    return bin | ((bits >> 31) & SIDE);
+}
+
+// Counts values, of which a table takes 2^32: a tensor of 64 GB.
+void count_bins(const float *from, ptrdiff_t number, uint32_t *tables) {
+    int32_t bin[FLOATS];
+    ptrdiff_t k = 0;
+    for (; k + FLOATS <= number; k += FLOATS) {
+        __builtin_prefetch(from + k + AHEAD, 0, 2);
+        arithmetic::store(bin, bins_of(load<Ints>(from + k)));
+#pragma GCC unroll 16
+        for (int lane = 0; lane < FLOATS; lane++) tables[lane % TABLES * BINS + bin[lane]]++;
+    }
+    arithmetic::store(bin, bins_of(load<Ints>(from + k, number - k)));
+    for (int lane = 0; lane < number - k; lane++) tables[bin[lane]]++;
+}
+
+// Integers in the order of floats, -0 before 0 and nan at the ends; its own inverse.
+template <typename I>
+[[gnu::always_inline]] inline I ordered(I bits) {
+    return bits ^ ((bits >> 31) & INT32_MAX);
+}
+
+// The largest of the finite values of a channel, -0 as 0; minus infinity where there is none.
+float finite_peak(const Maps &maps, ptrdiff_t image, ptrdiff_t channel) {
+    int32_t most = ordered(INFINITE | INT32_MIN);
+    for (ptrdiff_t position = 0; position < maps.positions; position++) {
+        int32_t bits;
+        std::memcpy(&bits, maps.at(image, channel, position), sizeof bits);
+        if ((bits & INT32_MAX) < INFINITE) most = std::max(most, ordered(bits));
+    }
+    most = most == -1 ? 0 : ordered(most);
+    float peak;
+    std::memcpy(&peak, &most, sizeof peak);
+    return peak;
+}
+
+[[gnu::always_inline]] inline int32_t ordered_at(const float *from) {
+    int32_t bits;
+    std::memcpy(&bits, from, sizeof bits);
+    return ordered(bits);
+}
+[[gnu::always_inline]] inline void raise(Ints &most, const float *from) {
+    Ints values = ordered(load<Ints>(from));
+    most = values > most ? values : most;
+}
+
+// most[channel] becomes the largest of the values of a channel, in the order of `ordered`.
+void raise_by_runs(const Maps &maps, ptrdiff_t image, int32_t *most) {
+    for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
+        const float *from = maps.at(image, channel, 0);
+        if (maps.positions < FLOATS) {
+            for (ptrdiff_t k = 0; k < maps.positions; k++) most[channel] = std::max(most[channel], ordered_at(from + k));
+            continue;
+        }
+        Ints lanes = Ints{} + INT32_MIN, others = lanes;
+        ptrdiff_t k = 0;
+        for (; k + 2 * FLOATS <= maps.positions; k += 2 * FLOATS) {
+            __builtin_prefetch(from + k + AHEAD, 0, 2);
+            __builtin_prefetch(from + k + FLOATS + AHEAD, 0, 2);
+            raise(lanes, from + k);
+            raise(others, from + k + FLOATS);
+        }
+        // What a vector has twice changes nothing.
+        if (k + FLOATS <= maps.positions) raise(lanes, from + k);
+        raise(others, from + maps.positions - FLOATS);
+        int32_t each[FLOATS];
+        arithmetic::store(each, lanes > others ? lanes : others);
+        most[channel] = *std::max_element(each, each + FLOATS);
+    }
+}
+void raise_by_rows(const Maps &maps, ptrdiff_t image, int32_t *most) {
+    for (ptrdiff_t first = 0; first < maps.positions; first += TURNS) {
+        ptrdiff_t turns = std::min(TURNS, maps.positions - first), channel = 0;
+        const float *from = maps.at(image, 0, first);
+        for (; channel + FLOATS <= maps.channels; channel += FLOATS) {
+            Ints lanes = load<Ints>(most + channel);
+            for (ptrdiff_t turn = 0; turn < turns; turn++) {
+                const float *at = from + turn * maps.position_stride + channel;
+                __builtin_prefetch(at + AHEAD, 0, 2);
+                raise(lanes, at);
+            }
+            arithmetic::store(most + channel, lanes);
+        }
+        for (; channel < maps.channels; channel++)
+            for (ptrdiff_t turn = 0; turn < turns; turn++)
+                most[channel] = std::max(most[channel], ordered_at(from + turn * maps.position_stride + channel));
+    }
+}
+
+void image_peaks(const Maps &maps, ptrdiff_t image, float *peaks) {
+    int32_t *most = reinterpret_cast<int32_t *>(peaks);
+    std::fill_n(most, maps.channels, INT32_MIN);
+    (maps.channel_stride == 1 ? raise_by_rows : raise_by_runs)(maps, image, most);
+    for (ptrdiff_t channel = 0; channel < maps.channels; channel++) {
+        int32_t bits = ordered(most[channel]);
+        bool finite = (bits & INT32_MAX) < INFINITE;
+        bits = most[channel] == -1 ? 0 : bits;
+        if (finite)
+            std::memcpy(peaks + channel, &bits, sizeof bits);
+        else
+            peaks[channel] = finite_peak(maps, image, channel);
+    }
+}
+
 // Working memory, a part for each thread; null where there is none.
 struct Memory {
     ptrdiff_t part;
@@ -513,6 +627,32 @@ EXPORTED void count(const float *values, ptrdiff_t number, int threads, int64_t 
             for (ptrdiff_t k = 0; k < length; k++) sum += from[k];
     }
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite;
+}
+
+// Adds to counts[bin] the number of values in each bin. 1 if there is no memory; then nothing was added.
+EXPORTED int histogram(const float *values, ptrdiff_t number, int threads, int64_t *counts) {
+    constexpr ptrdiff_t SIZE = TABLES * BINS;
+    ptrdiff_t runs = (number + RUN - 1) / RUN;
+    threads = int(std::min<ptrdiff_t>(threads, std::max<ptrdiff_t>(runs, 1)));
+    Memory memory(threads, SIZE * sizeof(uint32_t));
+    if (!memory.all.data) return 1;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        uint32_t *tables = memory.of_thread<uint32_t>();
+        std::fill_n(tables, SIZE, 0);
+#pragma omp for
+        for (ptrdiff_t run = 0; run < runs; run++)
+            count_bins(values + run * RUN, std::min(RUN, number - run * RUN), tables);
+#pragma omp critical
+        for (ptrdiff_t k = 0; k < SIZE; k++) counts[k % BINS] += tables[k];
+    }
+    return 0;
+}
+
+// peaks[image][channel]: the largest finite value over the positions.
+EXPORTED void peaks(const Maps *maps, int threads, float *peaks) {
+#pragma omp parallel for num_threads(threads) if (maps->images > 1)
+    for (ptrdiff_t image = 0; image < maps->images; image++) image_peaks(*maps, image, peaks + image * maps->channels);
 }
 
 // means[image][channel] of the values less the channel's shift, in double; counts as above. 1 if there is no memory.

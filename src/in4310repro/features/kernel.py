@@ -10,12 +10,14 @@ import math
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic import library
 
+SIDE = 1 << 13  # bins of a histogram for each sign, as in kernel.cpp
+BINS = 2 * SIDE
 LEADING = 16  # the rows of a matrix of products are padded to a multiple of it
 
 
@@ -97,6 +99,21 @@ class Kernel:
             )
         )
         return tuple(counts)
+
+    def histogram(self, values: Float32[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
+        """Add to the number of values in each bin; the values are adjacent in memory, in any order."""
+        address, number = ctypes.c_void_p(values.data_ptr()), ctypes.c_ssize_t(values.numel())
+        self._check_status(
+            self._library.histogram(address, number, torch.get_num_threads(), _address(counts, torch.int64, BINS))
+        )
+
+    def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
+        """The largest finite value over positions, -0 as 0; minus infinity where there is none."""
+        maps, layout = _locate(maps)
+        peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
+        address = _address(peaks, torch.float32, *maps.shape[:2])
+        self._library.peaks(ctypes.byref(layout), torch.get_num_threads(), address)
+        return peaks
 
     def _check_status(self, status: int) -> None:
         if status:

@@ -87,8 +87,12 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
     return images if images is not None else shape[0] if shape else 1
 
 
-def images_of_samples(name: str, module: nn.Module, path: str, values: Tensor, axis: int, images: int | None) -> int:
+def images_of_samples(
+    name: str, module: nn.Module, path: str, values: Tensor, axis: int, images: int | None, settings: str
+) -> int:
     """Images on axis 0 of an output that is cut into samples; `images` is None outside of a forward pass.
+
+    `settings` are those under which nothing is cut, for messages.
 
     Raises:
         ValueError: they are not there, or the channels not on `axis`.
@@ -96,7 +100,7 @@ def images_of_samples(name: str, module: nn.Module, path: str, values: Tensor, a
     shape = tuple(values.shape)
     if is_unbatched(module, len(shape)):
         raise ValueError(f"its output has shape {shape}, of one image without a batch axis: add it, image[None]")
-    counted = "samples=None counts its values"
+    counted = f"{settings} counts its values"
     if reason := rows_are_no_images(module, path):
         raise ValueError(f"its output has shape {shape}, and axis 0 is {reason}; {counted}")
     if len(shape) < 2:

@@ -9,15 +9,21 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from in4310repro.features.activations import pool_histogram, pool_top_images
 from in4310repro.features.blocks import BlockMoments, merge_nodes
 from in4310repro.features.flat import FlatMaps, gram_matrix
+from in4310repro.features.histogram import Histogram
 from in4310repro.features.moments import Moments, merge_moments
 from in4310repro.features.sparsity import Counts
 from in4310repro.features.spectra import Spectrum, spectrum
 from in4310repro.features.stream import Settings, Stream
+from in4310repro.features.top_images import TopImages
 
 if TYPE_CHECKING:
     import matplotlib.axes
+
+# What a result has where it was asked for, and its JSON only then.
+OPTIONAL: dict[str, type[Histogram] | type[TopImages]] = {"histogram": Histogram, "top_images": TopImages}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,8 @@ class FeatureResult:
     correction: int  # the covariance divides by rows - correction
     moments: Moments | None  # None for samples=None and "flat"
     gram: Float64[Tensor, "row row"] | None  # of the centred, flattened maps; for "flat" alone
+    histogram: Histogram | None = None  # of all finite values, where it was asked for
+    top_images: TopImages | None = None  # of each channel, where they were asked for
 
     @property
     def non_positive(self) -> float:
@@ -99,9 +107,10 @@ class FeatureResult:
 
     def to_json(self) -> dict[str, Any]:
         """All that the result holds as numbers, lists and None; `from_json` makes an equal result of it, to the bit."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in OPTIONAL}
         moments = self.moments and {name: value.tolist() for name, value in vars(self.moments).items()}
-        return content | {"moments": moments, "gram": None if self.gram is None else self.gram.tolist()}
+        content |= {"moments": moments, "gram": None if self.gram is None else self.gram.tolist()}
+        return content | {name: part.to_json() for name in OPTIONAL if (part := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "FeatureResult":
@@ -112,7 +121,8 @@ class FeatureResult:
         """
         names, known = {field.name for field in fields(cls)}, {field.name for field in fields(Moments)}
         moments, gram = content.get("moments"), content.get("gram")
-        for given, valid in ((content, names), (moments or dict.fromkeys(known), known)):
+        needed = names - (OPTIONAL.keys() - content.keys())
+        for given, valid in ((content, needed), (moments or dict.fromkeys(known), known)):
             if wrong := sorted(given.keys() ^ valid):
                 raise ValueError(f"{', '.join(wrong)}: missing or unknown; a result has {', '.join(sorted(valid))}")
         tensors = moments and {name: torch.tensor(value, dtype=torch.float64) for name, value in moments.items()}
@@ -120,7 +130,8 @@ class FeatureResult:
             "moments": Moments(**tensors) if tensors else None,
             "gram": None if gram is None else torch.tensor(gram, dtype=torch.float64),
         }
-        return cls(**{**content, **parts})
+        optional = {name: kind.from_json(content[name]) for name, kind in OPTIONAL.items() if name in content}
+        return cls(**{**content, **parts, **optional})
 
     def plot(self, axes: "matplotlib.axes.Axes | None" = None, k: int | None = None) -> "matplotlib.axes.Axes":
         """Draws the k largest eigenvalues (all for None) in decreasing order on a logarithmic scale.
@@ -182,6 +193,8 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
         correction=settings.correction,
         moments=moments,
         gram=gram,
+        histogram=pool_histogram([stream.activations for stream in streams]),
+        top_images=pool_top_images([stream.activations for stream in streams]),
     )
 
 

@@ -62,6 +62,9 @@ class FeatureStatistics:
             floating-point values, and, unless `samples` is None, those whose axis 0 is not images: they are refused.
         count_images: a function that gets the arguments of the model and returns their number of images, where the rule
             is wrong or refuses.
+        histogram: count the values by sign, exponent and leading bits: the result has quantiles.
+        top_images: so many images of each channel whose largest values are largest, and the channels that are never
+            positive, are in the result. It needs images on axis 0 and channels, whatever `samples` says.
 
     Raises:
         ValueError: a name, pattern or value that does not exist, or a model that calls no hooks because torch.jit or
@@ -94,6 +97,8 @@ class FeatureStatistics:
         channel_axis: Mapping[str, int] | None = None,
         leave_out: Sequence[str] | re.Pattern[str] = (),
         count_images: ImageCounter | None = None,
+        histogram: bool = False,
+        top_images: int = 0,
     ) -> None:
         self._settings = Settings(
             samples=samples,
@@ -101,6 +106,8 @@ class FeatureStatistics:
             calls=calls,
             on_non_finite=on_non_finite,
             correction=correction,
+            histogram=histogram,
+            top_images=top_images,
         )
         if first_image < 0 or first_image % BLOCK:
             raise ValueError(f"first_image is {first_image}; it can be 0 or a multiple of {BLOCK}")
@@ -162,10 +169,11 @@ class FeatureStatistics:
             try:
                 values = plain_tensor(value)
                 axis = self._channel_axes.get(name, default_channel_axis(module, tuple(values.shape)))
-                if self._settings.samples is None:
+                if self._settings.samples is None and not self._settings.top_images:
                     image_count = images_of_values(module, values, images, told=self._count_images is not None)
                 else:
-                    image_count = images_of_samples(name, module, path, values, axis, images)
+                    uncut = "samples=None" + (" and top_images=0" if self._settings.top_images else "")
+                    image_count = images_of_samples(name, module, path, values, axis, images, uncut)
                 # Pooled calls are those of the first.
                 first_call = 0 if self._settings.calls == "pool" else call
                 if first := self._streams.get((name, first_call, path)):
@@ -263,8 +271,7 @@ class FeatureStatistics:
         tensors: dict[str, Tensor] = {}
         for index, ((module, call, path), stream) in enumerate(sorted(self._streams.items())):
             metadata["streams"].append({"module": module, "call": call, "path": path, "state": stream.state()})
-            if stream.accumulator is not None:
-                tensors |= {f"{index}.{name}": value for name, value in stream.accumulator.state().items()}
+            tensors |= {f"{index}.{name}": value for name, value in stream.tensors().items()}
         return pack(metadata, tensors)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -289,5 +296,5 @@ class FeatureStatistics:
 
     def _describe(self) -> dict[str, object]:
         """All that must be equal for two statistics to merge."""
-        described = vars(self._settings) | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
+        described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})

@@ -7,6 +7,7 @@ from typing import Literal, TypedDict
 from jaxtyping import Float
 from torch import Tensor
 
+from in4310repro.features.activations import PREFIX, Activations
 from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
 from in4310repro.features.flat import FlatMaps
@@ -19,7 +20,10 @@ VALID_VALUES: dict[str, tuple[object, ...]] = {
     "calls": ("pool", "keep"),
     "on_non_finite": ("count", "raise"),
     "correction": (0, 1),
+    "histogram": (False, True),
 }
+# Kept out of a saved state where they ask for nothing: states are as before there were any.
+OPTIONAL = ("histogram", "top_images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +39,19 @@ class Settings:
     calls: Literal["pool", "keep"]
     on_non_finite: Literal["count", "raise"]
     correction: Literal[0, 1]
+    histogram: bool = False
+    top_images: int = 0
 
     def __post_init__(self) -> None:
         for field, valid in VALID_VALUES.items():
             if (value := getattr(self, field)) not in valid:
                 raise ValueError(f"{field} is {value!r}; it can be {', '.join(map(repr, valid))}")
+        if self.top_images < 0:
+            raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
+
+    def describe(self) -> dict[str, object]:
+        """The settings by name, without those that ask for nothing and came later than saved states."""
+        return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
 class StreamState(TypedDict):
@@ -66,6 +78,7 @@ class Stream:
             self.accumulator = FlatMaps()
         elif settings.samples is not None:
             self.accumulator = BlockMoments(settings.samples, settings.precision)
+        self.activations = Activations(histogram=settings.histogram, top_images=settings.top_images)
         self._settings = settings
         self._next_image = first_image
 
@@ -80,15 +93,18 @@ class Stream:
         Raises:
             ValueError: they have more or fewer channels, or values of an image.
         """
-        before = None if self.accumulator is None else self.accumulator.row_width
+        width = None if self.accumulator is None else self.accumulator.row_width
         flat = self._settings.samples == "flat"
-        width = math.prod(output.shape[1:]) if flat else output.shape[axis] if before is not None else None
-        if before not in (None, width):
-            unit = "values per image" if flat else "channels"
-            hint = ', or its calls separately with calls="keep"' if self._settings.calls == "pool" else ""
-            raise ValueError(
-                f"{width} {unit}, and {before} before; they cannot be pooled: measure another module{hint}"
-            )
+        channels = self.activations.channels if flat or width is None else width
+        for unit, before, now in (
+            ("values per image", width if flat else None, math.prod(output.shape[1:])),
+            ("channels", channels, None if channels is None else output.shape[axis]),
+        ):
+            if before not in (None, now):
+                hint = ', or its calls separately with calls="keep"' if self._settings.calls == "pool" else ""
+                raise ValueError(
+                    f"{now} {unit}, and {before} before; they cannot be pooled: measure another module{hint}"
+                )
 
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
         """Measure one output with channels on `axis`, and images on axis 0 unless only counts are taken.
@@ -98,6 +114,7 @@ class Stream:
                 were measured already.
         """
         image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
+        self.activations.check(output)
         if self.accumulator is None:
             counts = count(output)
         else:
@@ -105,6 +122,9 @@ class Stream:
             check_range(maps)
             counts = self.accumulator.add(self._next_image, maps) if maps.numel() else Counts()
             self.sample_count += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
+        self.activations.count(output)
+        if self._settings.top_images and output.numel():
+            self.activations.rank(self._next_image, view_as_maps(output, axis))
         self.counts += counts
         if self._settings.on_non_finite == "raise" and not output.is_cuda and counts.non_finite:
             raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
@@ -122,12 +142,17 @@ class Stream:
             self.accumulator.merge(other.accumulator)
         if isinstance(self.accumulator, FlatMaps) and isinstance(other.accumulator, FlatMaps):
             self.accumulator.merge(other.accumulator)
+        self.activations.merge(other.activations)
         self.image_ranges = image_ranges
         self.counts += other.counts
         self.sample_count += other.sample_count
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the state."""
+        return (self.accumulator.state() if self.accumulator is not None else {}) | self.activations.state()
+
     def state(self) -> StreamState:
-        """The state without the tensors, which are the accumulator's `state`; waits for the GPU."""
+        """The state without the `tensors`; waits for the GPU."""
         return {
             "counts": list(self.counts.to_ints()),
             "sample_count": self.sample_count,
@@ -145,8 +170,9 @@ class Stream:
         self.sample_count = state["sample_count"]
         self.image_ranges = [range(start, stop) for start, stop in state["image_ranges"]]
         self._next_image = state["next_image"]
+        self.activations.restore(tensors)
         if self.accumulator is not None:
-            self.accumulator.restore(tensors)
+            self.accumulator.restore({name: part for name, part in tensors.items() if not name.startswith(PREFIX)})
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:

@@ -1,0 +1,117 @@
+"""How often an output's values occur, and which images excite its channels most: of all images so far, in any order."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from in4310repro.features.histogram import Histogram, count_bins, histogram_of
+from in4310repro.features.kernel import BINS
+from in4310repro.features.top_images import TopImages, first_keys, response_keys, top_images_of, without_repeats
+
+PREFIX = "activations."  # of the names in a saved state
+LARGEST = torch.finfo(torch.float32).max
+
+
+class Activations:
+    """Counts of the bins of a histogram, and keys of the top images of each channel; only its methods write them.
+
+    Args:
+        histogram: whether values are counted.
+        top_images: how many images of each channel are kept.
+    """
+
+    def __init__(self, *, histogram: bool, top_images: int) -> None:
+        self._histogram = histogram
+        self._top_images = top_images
+        self._counts: Int64[Tensor, " bin"] | None = None
+        self._keys: Int64[Tensor, "channel place"] | None = None
+
+    @property
+    def channels(self) -> int | None:
+        """Channels that have top images; None before the first, or without any."""
+        return None if self._keys is None else len(self._keys)
+
+    def check(self, output: Float[Tensor, "..."]) -> None:
+        """Check that an output can be counted.
+
+        Raises:
+            ValueError: float64 values that no float32 comes near.
+        """
+        if not (self._histogram or self._top_images) or output.dtype != torch.float64 or not output.numel():
+            return
+        largest = float(torch.nan_to_num(output, nan=0.0, posinf=0.0, neginf=0.0).abs().max())
+        if largest > LARGEST:
+            raise ValueError(
+                f"the largest magnitude is {largest:.3g}, in float64; histograms and top images are of values up to "
+                f"{LARGEST:.3g}: scale them"
+            )
+
+    def count(self, output: Float[Tensor, "..."]) -> None:
+        """Count the values of an output of any shape."""
+        if self._histogram:
+            if self._counts is None:
+                self._counts = torch.zeros(BINS, dtype=torch.int64, device=output.device)
+            count_bins(output, self._counts)
+
+    def rank(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> None:
+        """Rank images first_image, first_image + 1, ... among those before."""
+        self._add_keys(response_keys(maps, first_image))
+
+    def _add_keys(self, keys: Int64[Tensor, "channel image"]) -> None:
+        self._keys = first_keys(keys if self._keys is None else torch.cat([self._keys, keys], dim=1), self._top_images)
+
+    def merge(self, other: "Activations") -> None:
+        """Add the images of another; the caller ensures that no image is in both.
+
+        Raises:
+            ValueError: the numbers of channels differ.
+        """
+        if None not in (self.channels, other.channels) and self.channels != other.channels:
+            raise ValueError(f"{other.channels} channels, and {self.channels} before; each has its own top images")
+        if other._counts is not None:
+            self._counts = other._counts.clone() if self._counts is None else self._counts + other._counts
+        if other._keys is not None:
+            self._add_keys(other._keys)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that `restore` needs; the names begin with PREFIX."""
+        parts = {"counts": self._counts, "keys": self._keys}
+        return {f"{PREFIX}{name}": part for name, part in parts.items() if part is not None}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: entries of another shape.
+        """
+        self._counts, self._keys = state.get(f"{PREFIX}counts"), state.get(f"{PREFIX}keys")
+        if self._counts is not None and self._counts.shape != (BINS,):
+            raise ValueError(f"a histogram of shape {tuple(self._counts.shape)}; {(BINS,)} is valid")
+        if self._keys is not None and (self._keys.dim(), self._keys.shape[-1:]) != (2, (self._top_images,)):
+            raise ValueError(f"top images of shape {tuple(self._keys.shape)}; {self._top_images} a channel are valid")
+
+
+def pool_histogram(calls: Sequence[Activations]) -> Histogram | None:
+    """The histogram of all calls; None where none was asked for."""
+    counts = [call._counts for call in calls if call._counts is not None]
+    return histogram_of(torch.stack(counts).sum(dim=0)) if counts else None
+
+
+def pool_top_images(calls: Sequence[Activations]) -> TopImages | None:
+    """The top images over all calls, each by its largest response; None where none were asked for.
+
+    Raises:
+        ValueError: the calls differ in their number of channels.
+    """
+    keys = [call._keys for call in calls if call._keys is not None]
+    if not keys:
+        return None
+    channels = sorted(set(map(len, keys)))
+    if len(channels) > 1:
+        raise ValueError(f'its calls have {channels} channels and cannot be pooled; measure them with calls="keep"')
+    # No image among the first of all is beyond the first of the call in which its response is largest.
+    number = keys[0].shape[1]
+    every = torch.cat(keys, dim=1)
+    return top_images_of(first_keys(without_repeats(first_keys(every, every.shape[1])), number))
