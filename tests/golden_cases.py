@@ -140,7 +140,7 @@ def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
     claims["scores"] = file_sha256(run.folder / "scores.npz")
     sets = measured(run)["sets"]
     others = [
-        {name: value for name, value in module.items() if name != "eigenvalues"}
+        {name: value for name, value in module.items() if name not in ("eigenvalues", "activations")}
         for images in sets
         for module in images["modules"].values()
     ]

@@ -39,6 +39,10 @@ CHANGES: list[tuple[str, Any]] = [
     ("sets/0/modules/conv1/channels", 63),
     ("sets/2/modules/conv1/eigenvalues/14", 1e-5),
     ("sets/1/modules/conv1/eigenvalues", [1.0]),
+    ("sets/0/modules/conv1/activations/quantiles/0.5", 1e-3),
+    ("sets/0/modules/layer1.1.conv1/activations/powers_of_two/2^-3", 7),
+    ("sets/1/modules/conv1/activations/never_positive", [63]),
+    ("sets/2/modules/conv1/activations/top_images", []),
 ]
 
 

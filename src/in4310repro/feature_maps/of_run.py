@@ -16,6 +16,7 @@ from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_images
+from in4310repro.feature_maps.activations import IMAGES, activation_record
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
 from in4310repro.features.distributed import block_range
 from in4310repro.fingerprint import Fingerprint, fingerprint
@@ -139,29 +140,36 @@ def measure_sets(
 
     records: list[ImageSetFeatures] = []
     accumulated: FeatureStatistics | None = None
-    begin = 0
+    begin = 0  # index of the first image of a set
     for images in sets:
         feature_statistics = measured(model, images, config.evaluation_batch_size)
         sparsity = feature_statistics.result()
         if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol:
             feature_statistics = measured(with_batch_statistics(model), images, PUBLISHED_BATCH_SIZE)
+        first = begin
         if accumulated:
             feature_statistics.merge(accumulated)
         if Deviation.ACCUMULATOR_NOT_RESET in config.protocol:
             accumulated = feature_statistics
             # The next set begins with a new block, so that no image has the index of another.
             begin += math.ceil(len(images) / BLOCK) * BLOCK
-        records.append(_set_record(images, sparsity, feature_statistics.result(), config))
+        records.append(_set_record(images, first, sparsity, feature_statistics.result(), config))
     return records
 
 
 def _set_record(
-    images: ImageSet, sparsity: Mapping[str, FeatureResult], spectra: Mapping[str, FeatureResult], config: Config
+    images: ImageSet,
+    first_image: int,
+    sparsity: Mapping[str, FeatureResult],
+    spectra: Mapping[str, FeatureResult],
+    config: Config,
 ) -> ImageSetFeatures:
-    """The record of one image set, its sparsity and spectra from results by module."""
+    """The record of one image set, whose first image has this index, from results by module."""
     padded = Deviation.PADDED_DENOMINATOR in config.protocol
     divisor = padded_images(len(images)) / len(images) if padded else 1.0
     modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in config.modules}
+    for name, module in modules.items():
+        module["activations"] = activation_record(sparsity[name], images.paths, first_image)
     record = ImageSetFeatures(name=images.name, images=len(images), modules=modules)
     pooled_images = next(iter(spectra.values())).images
     if pooled_images > len(images):
@@ -187,7 +195,13 @@ def _pass_through(
         torch.inference_mode(),
         progress.task(f"feature maps of {images.name}", len(part)) as advance,
         FeatureStatistics(
-            model, list(config.modules), "images", precision=config.precision, first_image=begin + part.start
+            model,
+            list(config.modules),
+            "images",
+            precision=config.precision,
+            first_image=begin + part.start,
+            histogram=True,
+            top_images=IMAGES,
         ) as statistics,
     ):
         for batch in evaluation_batches(images, batch_size, part=part):

@@ -69,6 +69,23 @@ class RunMetrics(ClassMetrics):
     unseen: NotRequired[UnseenMetrics]  # with the deviation shared-split
 
 
+class ChannelImages(TypedDict):
+    """The images that excite one channel most, by the largest value that each has in it."""
+
+    channel: Count  # from 0
+    images: list[Text]  # paths, the largest response first
+    responses: list[float]
+
+
+class ActivationFeatures(TypedDict):
+    """The values of one module on one image set."""
+
+    quantiles: dict[Text, float]  # share of all finite values -> value, to 1/64 of it
+    powers_of_two: dict[Text, Count]  # in the order of the values: `-2^3` counts those in (-16, -8]; `0` the zeros
+    never_positive: list[Count]  # channels, from 0
+    top_images: list[ChannelImages]  # of the channels with the largest responses
+
+
 class ModuleFeatures(TypedDict):
     """One module's feature maps on one image set."""
 
@@ -78,6 +95,7 @@ class ModuleFeatures(TypedDict):
     eigenvalues: Annotated[
         list[NonNegative], Field(min_length=1)
     ]  # of the covariance of spatial means, the largest first
+    activations: NotRequired[ActivationFeatures]  # not in records of earlier versions
 
 
 class ImageSetFeatures(TypedDict):

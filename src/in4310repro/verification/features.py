@@ -13,12 +13,14 @@ from in4310repro.config import Config
 from in4310repro.data import comparison
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Deviation
+from in4310repro.differences import differences
 from in4310repro.feature_maps import of_run
+from in4310repro.features.histogram import RELATIVE_ERROR
 from in4310repro.numerics import Numerics
 from in4310repro.progress import Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures, ModuleFeatures
 from in4310repro.verification.process import requires_bits
 from in4310repro.verification.records import sentence
 
@@ -29,6 +31,8 @@ SPECTRUM_TOLERANCE = {"exact": 1e-11, "fast": 1e-6}
 SET_NAMES = {1: (comparison.PHOTOGRAPHS, comparison.IMAGENET), 2: (comparison.DIGITS, comparison.CIFAR10)}
 # Where the activations themselves may have other bits: of the share of values, and of the largest eigenvalue.
 SHARE_TOLERANCE, OTHER_SPECTRUM_TOLERANCE = 1e-4, 1e-4
+# A value beside the border of a bin may come into the next one, whose middle is a 32nd further; of the value.
+NEXT_BIN = 2 * RELATIVE_ERROR
 
 
 def available_sets(run: FinishedRun, features: FeatureMaps, test: ImageSet) -> list[ImageSet | None]:
@@ -138,3 +142,28 @@ def _module_differences(
     elif not all(close):
         worst = close.index(False)
         yield sentence(place, f"eigenvalues.{worst}", values[worst], now[worst])
+    # Records of earlier versions have none, and claim none.
+    if "activations" in saved:
+        yield from _activation_differences(
+            f"{place}.activations", saved["activations"], measured["activations"], bitwise
+        )
+
+
+def _activation_differences(
+    place: str, saved: ActivationFeatures, measured: ActivationFeatures, bitwise: bool
+) -> Iterator[str]:
+    """Every value where bits are required; else quantiles and counts within tolerances, and no channel or image."""
+    if bitwise:
+        for difference in differences(saved, measured):
+            yield sentence(place, difference.path, difference.first, difference.second)
+        return
+    values, now = saved["quantiles"], measured["quantiles"]
+    slack = SHARE_TOLERANCE * max(map(abs, now.values()))
+    for share in dict.fromkeys([*values, *now]):
+        value, other = values.get(share), now.get(share)
+        if value is None or other is None or abs(value - other) > NEXT_BIN * max(abs(value), abs(other)) + slack:
+            yield sentence(place, f"quantiles.{share}", value, other)
+    counts, counts_now = saved["powers_of_two"], measured["powers_of_two"]
+    moved = sum(abs(counts.get(each, 0) - counts_now.get(each, 0)) for each in {*counts, *counts_now})
+    if moved > 2 * SHARE_TOLERANCE * sum(counts_now.values()):
+        yield sentence(place, "powers_of_two", counts, counts_now)

@@ -1,0 +1,61 @@
+"""What a module's values are, as a record for JSON: quantiles, powers of two, silent channels and top images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from in4310repro.features import FeatureResult, Histogram, TopImages
+from in4310repro.runs.records import ActivationFeatures, ChannelImages
+from in4310repro.schema import LONGEST
+
+SHARES = (0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
+CHANNELS, IMAGES = 3, 3  # of a module those with the largest responses, and of each of them
+
+
+def activation_record(result: FeatureResult, paths: Sequence[str], first_image: int = 0) -> ActivationFeatures:
+    """The record of one module, measured with histogram and top images.
+
+    Args:
+        result: of the module.
+        paths: of the images, the first of which has the index `first_image`.
+        first_image: as the statistics counted it.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    histogram, top = result.histogram, result.top_images
+    assert histogram is not None and top is not None  # noqa: S101, PT018 - for the type checker
+    return ActivationFeatures(
+        quantiles={f"{share:g}": histogram.quantile(share) for share in SHARES},
+        powers_of_two=powers_of_two(histogram),
+        never_positive=top.never_positive.nonzero().flatten().tolist(),
+        top_images=[_channel_images(top, each, paths, first_image) for each in _channels(top)],
+    )
+
+
+def powers_of_two(histogram: Histogram) -> dict[str, int]:
+    """Values by the power of two that their magnitude reaches: `-2^3` counts those in (-16, -8]; `0` the zeros."""
+    signs = {-1: "-", 1: ""}
+    return {f"{signs[sign]}2^{exponent}" if sign else "0": count for sign, exponent, count in histogram.by_exponent()}
+
+
+def _channels(top: TopImages) -> list[int]:
+    """The channels with the largest responses, of equal ones the first."""
+    order = torch.sort(top.responses[:, 0], descending=True, stable=True).indices
+    return [int(channel) for channel in order[:CHANNELS] if top.images[channel, 0] >= 0]
+
+
+def _channel_images(top: TopImages, channel: int, paths: Sequence[str], first_image: int) -> ChannelImages:
+    images = [int(image) - first_image for image in top.images[channel] if image >= 0]
+    return ChannelImages(
+        channel=channel,
+        images=[_printable(paths[image]) for image in images],
+        responses=top.responses[channel, : len(images)].tolist(),
+    )
+
+
+def _printable(path: str) -> str:
+    """The path, as a record can hold it."""
+    return (path if path.isprintable() else ascii(path)[1:-1])[:LONGEST]
