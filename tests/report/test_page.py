@@ -1,5 +1,6 @@
 """The report: every figure with its numbers, nothing drawn that no file holds, nothing under a false name."""
 
+import copy
 import json
 import re
 import shutil
@@ -33,9 +34,9 @@ def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def test_all_figures_stand_as_numbers_and_all_but_the_matrix_as_a_drawing(written: Path) -> None:
-    expected = {f"figure{number:02d}.{ending}" for number in range(1, 15) for ending in ("svg", "json")}
-    expected -= {"figure12.svg"}
+def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(written: Path) -> None:
+    expected = {f"figure{number:02d}.{ending}" for number in range(1, 16) for ending in ("svg", "json")}
+    expected -= {"figure12.svg", "figure15.svg"}
     assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "run.json"}
     for file in written.glob("*.svg"):
         root = ElementTree.parse(file).getroot()  # noqa: S314
@@ -46,7 +47,7 @@ def test_all_figures_stand_as_numbers_and_all_but_the_matrix_as_a_drawing(writte
 
 def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(finished_run: Path, tmp_path: Path) -> None:
     page.write(FinishedRun.open(finished_run), tmp_path, photographs=False)
-    drawings = {f"figure{number:02d}.svg" for number in range(1, 15) if number not in (7, 12)}
+    drawings = {f"figure{number:02d}.svg" for number in range(1, 16) if number not in (7, 12, 15)}
     assert {file.name for file in tmp_path.glob("*.svg")} == drawings
     markdown, html = (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()
     assert "figure07.svg" not in markdown
@@ -84,7 +85,7 @@ def test_the_run_can_be_made_again_from_what_stands_beside_its_report(written: P
     record = json.loads((written / "run.json").read_text())
     assert record["files_sha256"] == RunFolder.open(finished_run).manifest()
     assert record["command"] == "nox -s train report -- --preset tiny"
-    assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 14
+    assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 15
 
 
 def test_the_audit_accuses_no_number_of_a_report(written: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, finished_run
 def test_both_pages_show_every_figure_every_finding_and_every_table_row(written: Path, finished_run: Path) -> None:
     markdown, html = (written / "report.md").read_text(), Text(written / "index.html")
     for exhibit in exhibits(FinishedRun.open(finished_run)):
-        assert exhibit.number == 12 or f"![Figure {exhibit.number}]({exhibit.name}.svg)" in markdown
+        assert exhibit.number in (12, 15) or f"![Figure {exhibit.number}]({exhibit.name}.svg)" in markdown
         assert f"Figure {exhibit.number}: {exhibit.title}" in html.text
         for finding in map(plain, exhibit.findings):
             assert f"* {finding}." in markdown
@@ -163,7 +164,7 @@ class Text(HTMLParser):
 def test_every_number_leads_to_its_key_and_says_its_tier(written: Path) -> None:
     links = [(values, text) for values, text in Text(written / "index.html").links if values.get("class") == "n"]
     files = {address.partition("#")[0] for values, _ in links if (address := values["href"])}
-    assert files >= {f"figure{number:02d}.json" for number in range(1, 15)}
+    assert files >= {f"figure{number:02d}.json" for number in range(1, 16)}
     tiers = set()
     for values, text in links:
         file, _, pointer = (values["href"] or "").partition("#")
@@ -237,6 +238,37 @@ def test_figures_hold_the_numbers_of_the_run(written: Path, finished_run: Path) 
         figure = json.loads((written / f"figure{number:02d}.json").read_text())
         assert figure["eigenvalues"]["conv1"] == images["modules"]["conv1"]["eigenvalues"]
         assert len(figure["eigenvalues"]["conv1"]) == 15
+
+
+def test_figure_15_has_quantiles_and_counts_the_channels_that_are_never_positive(
+    written: Path, finished_run: Path
+) -> None:
+    features = json.loads((finished_run / "features.json").read_text())
+    figure = json.loads((written / "figure15.json").read_text())
+    rows = []
+    for images, shown in zip(features["sets"], figure["sets"], strict=True):
+        assert (shown["name"], shown["images"]) == (images["name"], images["images"])
+        for name, module in images["modules"].items():
+            activations, channels = module["activations"], module["channels"]
+            silent, quantiles = len(activations["never_positive"]), activations["quantiles"]
+            assert shown["modules"][name] == {"quantiles": quantiles, "never_positive": silent, "channels": channels}
+            assert sum(activations["powers_of_two"].values()) > 0
+            middle = " | ".join(f"{quantiles[share]:.3g}" for share in ("0.01", "0.5", "0.99"))
+            rows.append(f"| {images['name']} | {name} | {middle} | {silent} | {channels} |")
+    section = (written / "report.md").read_text().split("### Figure 15")[1].split("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| ") and "conv1" in line] == rows
+
+
+def test_feature_maps_of_an_earlier_version_have_no_figure_15(finished_run: Path, tmp_path: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    features = copy.deepcopy(run.features)
+    assert features is not None
+    for images in features["sets"]:
+        for module in images["modules"].values():
+            module.pop("activations")
+    page.write(replace(run, features=features), tmp_path, photographs=False)
+    assert not (tmp_path / "figure15.json").exists()
+    assert "igure 15" not in (tmp_path / "report.md").read_text()
 
 
 def test_the_originals_numbers_stand_beside_ours(written: Path) -> None:

@@ -38,7 +38,7 @@ SHARES = [(0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1, "1")]
 
 
 def panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
-    """The drawings of a figure, in the order of its exhibit's findings; none of figures 7 and 12, which are tables."""
+    """The drawings of a figure, in the order of its exhibit's findings; none of 7, 12 and 15, which are tables."""
     drawn: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
         5: _losses,
         6: _accuracies,
@@ -50,6 +50,7 @@ def panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
         12: _nothing,
         13: _precision_recall,
         14: _reliability,
+        15: _nothing,
     }
     return drawn.get(number, _class_metrics)(numbers)
 

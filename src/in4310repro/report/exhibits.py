@@ -1,4 +1,4 @@
-"""What each figure holds: the eleven of the original, with the numbers of a run, and three on its test scores."""
+"""What each figure holds: the eleven of the original, with the numbers of a run, and four more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from in4310repro import deviations
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
+from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
 from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, extremes, source_of
 from in4310repro.report.original import has_its_classes, original
@@ -51,6 +52,7 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
         confusion_exhibit(run),
         curves_exhibit(run),
         calibration_exhibit(run),
+        *filter(None, [activation_exhibit(run.features)]),
     ]
     if has_its_classes(run.classes):
         drawn = not run.config.data

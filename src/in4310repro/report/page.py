@@ -14,6 +14,7 @@ from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.presets import command_line_options, publishable
 from in4310repro.report import charts, svg
+from in4310repro.report.activation_exhibit import ACTIVATIONS
 from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.exhibit import RECORD, Cell, Exhibit, plain, source_of
@@ -35,7 +36,7 @@ FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wro
 GROUPS = {
     "On the test set": (4, 12, 13, 14, 7),
     "How the network was selected": (1, 2, 3, 5, 6),
-    "What its feature maps say": (8, 9, 10, 11),
+    "What its feature maps say": (8, 9, 10, 11, ACTIVATIONS),
 }
 
 
@@ -114,7 +115,7 @@ def drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) 
 
 def drawn(all_exhibits: Sequence[Exhibit], *, photographs: bool) -> list[str]:
     """The names of the figures that have a drawing."""
-    tables = {CONFUSION} if photographs else {CONFUSION, RANKING}
+    tables = {CONFUSION, ACTIVATIONS} if photographs else {CONFUSION, ACTIVATIONS, RANKING}
     return [exhibit.name for exhibit in all_exhibits if exhibit.number not in tables]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.exhibit import Number
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
-from in4310repro.verification.features import SHARE_TOLERANCE, SPECTRUM_TOLERANCE
+from in4310repro.verification.features import NEXT_BIN, SHARE_TOLERANCE, SPECTRUM_TOLERANCE
 from in4310repro.verification.records import LOSS_TOLERANCE
 from in4310repro.verification.scores import SCORE_TOLERANCE
 
@@ -25,6 +26,11 @@ class Tier:
     name: str
     tolerance: str
     compared_by: str
+
+
+def has_activations(run: FinishedRun) -> bool:
+    """Whether the feature maps of a run have a figure 15."""
+    return run.features is not None and activation_exhibit(run.features) is not None
 
 
 def tiers(run: FinishedRun) -> dict[str, Tier]:
@@ -51,6 +57,9 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
                         "figure 5 /train_loss; 5 /val_loss and 6 at other epochs", "claimed", "not compared", REPLAY),
         "shares": Tier("shares of values that are not positive", "figure 8 /ours", "bitwise",
                        bits(f"{SHARE_TOLERANCE:g}"), AT_HAND),
+        **({"activations": Tier("quantiles of values, and channels that are never positive", "figure 15", "bitwise",
+                                bits(f"quantiles {NEXT_BIN:g} of their size, channels not compared"), AT_HAND)}
+           if has_activations(run) else {}),
         "numerical": Tier("eigenvalues, whose last bits are LAPACK's", "figures 9 to 11 /eigenvalues", "numerical",
                           f"{spectrum:g} of the largest", AT_HAND),
         "printed": Tier("the original's", "figures 1 to 4 and 8 /original", "as printed", "not compared",
@@ -70,7 +79,11 @@ def tier_of(run: FinishedRun) -> Callable[[Number], Tier]:
             return known["validation" if number.keys[1] == best[run.metrics["setting"]] else "claimed"]
         by_key = {"original": "printed", "images": "exact", "epoch": "exact", "confusion_matrix": "exact",
                   "train_loss": "claimed", "eigenvalues": "numerical"}  # fmt: skip
-        by_file = {**{f"figure0{place}.json": "validation" for place in (1, 2, 3)}, "figure08.json": "shares"}
+        by_file = {
+            **{f"figure0{place}.json": "validation" for place in (1, 2, 3)},
+            "figure08.json": "shares",
+            "figure15.json": "activations",
+        }
         counted = number.keys[-1] in ("images", "correct")
         return known["exact" if counted else by_key.get(str(number.keys[0]), by_file.get(number.file, "test"))]
 
