@@ -71,6 +71,11 @@ FAULTS = (
     _features(
         "a segment replaces those before it", "k < leading; k++) to[k] += own[k];", "k < leading; k++) to[k] = own[k];"
     ),
+    _features("zeros are counted with the smallest values", "- (magnitude != 0);", "+ 1;"),
+    _features(
+        "a table of bins is left out", "k < SIZE; k++) counts[k % BINS]", "k < SIZE - BINS; k++) counts[k % BINS]"
+    ),
+    _features("what is not finite is a peak", "bool finite = (bits & INT32_MAX) < INFINITE;", "bool finite = true;"),
     _features(
         "scaled channels are scaled back on one side",
         "* (units.row[i] * units.column[k]);",

@@ -19,23 +19,26 @@ class Module:
 
 FEATURES = ("test_statistics", "test_hooks", "test_outputs")
 FEATURE_TESTS = {
+    "activations": ("test_top_images", "test_histogram"),
     "blocks": ("test_blocks", "test_range"),
     "covariance": ("test_covariance", "test_range", "test_blocks"),
     "distributed": ("test_blocks", "test_distributed"),
     "flat": ("test_statistics", "test_blocks"),
+    "histogram": ("test_histogram",),
     "hooks": ("test_hooks", "test_inputs", "test_outputs", "test_statistics"),
     "inputs": ("test_inputs", "test_hooks"),
     "kernel": ("test_kernel",),
     "moments": ("test_blocks",),
     "nesting": ("test_outputs", "test_inputs"),
     "outputs": ("test_outputs", "test_statistics"),
-    "result": ("test_statistics", "test_blocks", "test_result"),
+    "result": ("test_statistics", "test_blocks", "test_result", "test_top_images"),
     "selection": ("test_outputs", "test_statistics"),
     "sparsity": ("test_sparsity", "test_statistics"),
     "spectra": ("test_spectra",),
     "state": ("test_blocks",),
     "statistics": FEATURES,
-    "stream": ("test_statistics", "test_blocks"),
+    "stream": ("test_statistics", "test_blocks", "test_top_images"),
+    "top_images": ("test_top_images",),
 }
 ARITHMETIC_TESTS = {
     "buffers": ("test_buffers", "test_memory"),

@@ -47,7 +47,13 @@ def bare() -> Contender:
 
 
 def feature_statistics(
-    name: str, modules: tuple[str, ...], samples: Samples | None, precision: Literal["fast", "exact"] = "fast"
+    name: str,
+    modules: tuple[str, ...],
+    samples: Samples | None,
+    precision: Literal["fast", "exact"] = "fast",
+    *,
+    histogram: bool = False,
+    top_images: int = 0,
 ) -> Contender:
     """FeatureStatistics of the modules, of all leaf modules for an empty tuple; counts alone for samples=None."""
 
@@ -57,7 +63,9 @@ def feature_statistics(
             results = statistics.result()
             return {name: to_numpy(result.covariance) for name, result in results.items()} if samples else {}
 
-        with FeatureStatistics(model, modules or "leaves", samples, precision) as statistics:
+        with FeatureStatistics(
+            model, modules or "leaves", samples, precision, histogram=histogram, top_images=top_images
+        ) as statistics:
             yield finish
 
     return Contender(name=name, samples=samples, modules=modules, start=start)
@@ -136,6 +144,9 @@ def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Con
         feature_statistics("counts, all leaf modules", (), None),
         plain_count("(x <= 0).sum(), all leaf modules", ()),
         feature_statistics(f"counts and `images` covariance, {len(five)} modules", five, "images"),
+        feature_statistics(
+            f"counts, histogram and 8 top images, {len(five)} modules", five, None, histogram=True, top_images=8
+        ),
         feature_statistics("`positions` fast", convolutions, "positions"),
         feature_statistics("`positions` exact", convolutions, "positions", "exact"),
         *(peer(name, needs, make, convolutions) for name, (needs, make) in PEERS.items()),
