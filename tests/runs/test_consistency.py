@@ -87,6 +87,14 @@ UNSEEN = {"images": 4, "loss": 1.0, "class_accuracy": [1.0, 0.5], "average_preci
 UNSEEN_BELONGS = "metrics.json: unseen is of a protocol with shared-split, and of no other"
 START = "the start by config.json, split.csv and fingerprint.json"
 FEATURE_MODULES: Any = {"conv1": {}, "layer1": {}}
+TOP: Any = {"channel": 2, "images": ["bay/3.png"], "responses": [1.0]}
+SHARES = ("0.001", "0.01", "0.1", "0.25", "0.5", "0.75", "0.9", "0.99", "0.999")
+ACTIVATIONS: Any = {
+    "quantiles": dict.fromkeys(SHARES, 1.0),
+    "powers_of_two": {"2^0": 9},
+    "never_positive": [0, 2],
+    "top_images": [TOP],
+}
 SUPPORTS = made_up.records().metrics["supports"]
 OTHER_SUPPORTS = {**SUPPORTS, "test": {"bay": 2, "sea": 1}}
 
@@ -179,6 +187,19 @@ CONTRADICTIONS: list[tuple[Change, str]] = [
         "features.json: sets.1.modules are ['conv1', 'layer1']; config.json has ['conv1', 'fc']",
     ),
     (
+        put("features", "sets/0/modules/conv1/activations", ACTIVATIONS | {"quantiles": {"0.5": 1.0}}),
+        "features.json: sets.0.modules.conv1.activations.quantiles are at ['0.5']; ['0.001', '0.01', '0.1', '0.25', "
+        "'0.5', '0.75', '0.9', '0.99', '0.999'] are needed",
+    ),
+    (
+        put("features", "sets/0/modules/conv1/activations", ACTIVATIONS | {"never_positive": [0, 3]}),
+        "features.json: sets.0.modules.conv1.activations name channel 3; there are 3, from 0",
+    ),
+    (
+        put("features", "sets/0/modules/conv1/activations", ACTIVATIONS | {"top_images": [TOP | {"channel": 7}]}),
+        "features.json: sets.0.modules.conv1.activations name channel 7; there are 3, from 0",
+    ),
+    (
         put("tensors", "one", []),
         "one/tensors.json: it has 0 rows; epochs is 2 in config.json",
     ),
@@ -223,8 +244,9 @@ def test_the_first_contradiction_is_refused_with_file_key_and_what_is_needed(cha
         lambda made: configured(data="photos", scenes=3)(made),
         configured(split="0.4/0.25/0.35"),
         softmax((1, 0.00009), (0.5, 0.5), (0.5, 0.49991)),
+        put("features", "sets/0/modules/conv1/activations", ACTIVATIONS),
     ],
-    ids=["whole", "without features", "photographs", "shares", "rounded"],
+    ids=["whole", "without features", "photographs", "shares", "rounded", "activations"],
 )
 def test_records_that_agree_are_not_refused(change: Change) -> None:
     refuse(change(made_up.records()))

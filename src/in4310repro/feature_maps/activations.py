@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from in4310repro.features import FeatureResult, Histogram, TopImages
-from in4310repro.runs.records import ActivationFeatures, ChannelImages
+from in4310repro.runs.records import QUANTILES, ActivationFeatures, ChannelImages
 from in4310repro.schema import LONGEST
 
-SHARES = (0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 CHANNELS, IMAGES = 3, 3  # of a module those with the largest responses, and of each of them
 
 
@@ -28,7 +27,7 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
     histogram, top = result.histogram, result.top_images
     assert histogram is not None and top is not None  # noqa: S101, PT018 - for the type checker
     return ActivationFeatures(
-        quantiles={f"{share:g}": histogram.quantile(share) for share in SHARES},
+        quantiles={share: histogram.quantile(float(share)) for share in QUANTILES},
         powers_of_two=powers_of_two(histogram),
         never_positive=top.never_positive.nonzero().flatten().tolist(),
         top_images=[_channel_images(top, each, paths, first_image) for each in _channels(top)],

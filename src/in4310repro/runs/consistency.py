@@ -14,7 +14,7 @@ from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import ClassMetrics
 from in4310repro.runs import chain, names
-from in4310repro.runs.records import EpochHashes, FeatureMaps, HistoryRow, RunMetrics
+from in4310repro.runs.records import QUANTILES, ActivationFeatures, EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
 
@@ -182,3 +182,16 @@ def _wrong_in_features(features: FeatureMaps, config: Config) -> Iterator[str]:
     for place, images in enumerate(features["sets"]):
         if images["modules"].keys() != set(config.modules):
             yield f"sets.{place}.modules are {sorted(images['modules'])}; {names.CONFIG} has {sorted(config.modules)}"
+        for name, module in images["modules"].items():
+            if "activations" in module:
+                yield from _wrong_in_activations(
+                    f"sets.{place}.modules.{name}", module["activations"], module["channels"]
+                )
+
+
+def _wrong_in_activations(place: str, activations: ActivationFeatures, channels: int) -> Iterator[str]:
+    if activations["quantiles"].keys() != set(QUANTILES):
+        yield f"{place}.activations.quantiles are at {sorted(activations['quantiles'])}; {list(QUANTILES)} are needed"
+    named = [*activations["never_positive"], *(each["channel"] for each in activations["top_images"])]
+    if max(named, default=0) >= channels:
+        yield f"{place}.activations name channel {max(named)}; there are {channels}, from 0"

@@ -69,6 +69,10 @@ class RunMetrics(ClassMetrics):
     unseen: NotRequired[UnseenMetrics]  # with the deviation shared-split
 
 
+# Shares of values at which a record has quantiles.
+QUANTILES = ("0.001", "0.01", "0.1", "0.25", "0.5", "0.75", "0.9", "0.99", "0.999")
+
+
 class ChannelImages(TypedDict):
     """The images that excite one channel most, by the largest value that each has in it."""
 
@@ -80,7 +84,7 @@ class ChannelImages(TypedDict):
 class ActivationFeatures(TypedDict):
     """The values of one module on one image set."""
 
-    quantiles: dict[Text, float]  # share of all finite values -> value, to 1/64 of it
+    quantiles: dict[Text, float]  # at each of QUANTILES, of all finite values; to 1/64 of the value
     powers_of_two: dict[Text, Count]  # in the order of the values: `-2^3` counts those in (-16, -8]; `0` the zeros
     never_positive: list[Count]  # channels, from 0
     top_images: list[ChannelImages]  # of the channels with the largest responses
