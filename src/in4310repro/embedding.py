@@ -59,9 +59,9 @@ def embed(
 ) -> Embedding:
     """The input of the network's last linear layer for every image, in eval mode and without gradients.
 
-    Each image is a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both. What another split or
-    command has computed with the same weights is there already; what a kill left undone, or what was changed since, is
-    computed again.
+    Each image is a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both. What another
+    split or command has computed with the same weights is there already; what a kill left undone, or what was changed
+    since, is computed again.
 
     Args:
         model: the network, placed by `numerics`; its mode is put back, and the values of its last layer do not matter.
