@@ -14,7 +14,12 @@ from in4310repro.numerics import Numerics
 from in4310repro.progress import SILENT
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.claims import claimed, proven
-from in4310repro.verification.features import available_sets, feature_differences, feature_tier
+from in4310repro.verification.features import (
+    _activation_differences,
+    available_sets,
+    feature_differences,
+    feature_tier,
+)
 from tests.builders import inside_json
 
 Again = tuple[FinishedRun, torch.nn.Module, list[ImageSet | None]]
@@ -103,3 +108,33 @@ def test_an_image_set_has_one_of_the_names_that_tell_what_it_is(again: Again, nu
         f"{run.folder / 'features.json'}: sets.1.name is ImageNet, all of it; "
         "scikit-learn photographs or ImageNet is valid"
     ]
+
+
+OURS: Any = {
+    "quantiles": {"0.01": -2.0, "0.5": 1e-6, "0.99": 1.0},
+    "powers_of_two": {"-2^1": 4000, "2^0": 16000},
+    "never_positive": [3],
+    "top_images": [{"channel": 1, "images": ["a"], "responses": [1.0]}],
+}
+
+
+def activations(**changed: Any) -> Any:
+    return copy.deepcopy(OURS) | changed
+
+
+@pytest.mark.parametrize(
+    ("saved", "named"),
+    [
+        (activations(quantiles={"0.01": -2.06, "0.5": -1e-4, "0.99": 1.03}), []),
+        (activations(powers_of_two={"-2^1": 3999, "2^0": 16001}, never_positive=[], top_images=[]), []),
+        (activations(quantiles={"0.01": -2.07, "0.5": 1e-6, "0.99": 0.9}), ["quantiles.0.01", "quantiles.0.99"]),
+        (activations(quantiles={"0.01": -2.0, "0.5": 3e-4, "0.99": 1.0}), ["quantiles.0.5"]),
+        (activations(quantiles={"0.01": -2.0, "0.99": 1.0}), ["quantiles.0.5"]),
+        (activations(powers_of_two={"-2^1": 3997, "2^0": 16003}), ["powers_of_two"]),
+    ],
+)
+def test_other_arithmetic_moves_values_into_the_next_bin_and_no_further(saved: Any, named: list[str]) -> None:
+    sentences = [*_activation_differences("here", saved, OURS, False)]
+    assert [sentence.split(" is ")[0].removeprefix("here: ").split(".-")[0] for sentence in sentences] == named
+    assert [*_activation_differences("here", OURS, OURS, False)] == []
+    assert [*_activation_differences("here", saved, OURS, True)] != []
