@@ -15,7 +15,7 @@ from in4310repro.config import Config
 from in4310repro.data.images import ImageSet
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.numerics import activate, native_class
-from in4310repro.presets import PRESETS
+from in4310repro.presets import PRESETS, configure
 from in4310repro.processes import Processes, joined
 from tests.conftest import active
 from tests.sessions import shares
@@ -29,6 +29,17 @@ def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_d
     shares.train_together(3, config, tmp_path / "wrong", from_the_last=True)
     one, three, wrong = (shares.digest(tmp_path / name, config) for name in ("1", "3", "wrong"))
     assert one == three != wrong
+
+
+@pytest.mark.slow
+def test_two_processes_compute_the_features_of_a_head_and_end_with_the_bytes_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure("tiny", None, {"train": "head", "numerics": "portable"})
+    for size in (1, 2):
+        monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / f"cache {size}"))
+        shares.train_together(size, config, tmp_path / f"{size}")
+    assert shares.digest(tmp_path / "1", config) == shares.digest(tmp_path / "2", config)
 
 
 @pytest.mark.soak
