@@ -62,7 +62,7 @@ def prepare(config: Config, numerics: Numerics, progress: Progress) -> Prepared:
         progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
     split = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
     network = models.build(config.model, len(split.classes), config.seed, config.weights)
-    config = _with_preprocessing(config)
+    config = as_weights_say(config)
     config = _for_network(config, network, len(split.classes), numerics)
     weights_check.tell(config, numerics, progress)
     # The test images are decoded too, so that an unreadable one is reported now and not after hours.
@@ -74,7 +74,7 @@ def prepare(config: Config, numerics: Numerics, progress: Progress) -> Prepared:
     return Prepared(config=config, split=split, sets=sets, network=network, fingerprint=current)
 
 
-def _with_preprocessing(config: Config) -> Config:
+def as_weights_say(config: Config) -> Config:
     """The configuration with how images are prepared, where it leaves that to the weights.
 
     Raises:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import conclude, print_findings, print_line, print_text, progress
+from in4310repro.cli.console import (
+    activate_as_recorded,
+    activate_for,
+    conclude,
+    load_torch,
+    print_findings,
+    print_line,
+    print_text,
+    progress,
+)
 from in4310repro.cli.helping import Command, Group
-from in4310repro.cli.options import JsonOut
+from in4310repro.cli.options import JsonOut, Model, option
 from in4310repro.cli.signatures import with_output
+from in4310repro.config import CHOICES, MODELS
+
+FEATURES = "By the features of a network"
 
 HELP = """Image folders: check one, draw the embedded scenes.
 
@@ -55,17 +68,84 @@ def check(
     folder: Annotated[Path, typer.Argument(help="A folder of class folders.")],
     split: Annotated[Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts.")] = None,
     out: JsonOut = None,
+    weights: Annotated[
+        str | None, option("A run folder or a file of weights: doubt labels by its network's features.", FEATURES)
+    ] = None,
+    model: Annotated[str | None, option(f"Of a file of weights: {Model}", FEATURES, of=MODELS)] = None,
+    image_size: Annotated[int | None, option("Of a file of weights: side of the input, pixels.", FEATURES)] = None,
+    mean: Annotated[str | None, option("Where a file does not say it, as 0.5,0.5,0.5.", FEATURES)] = None,
+    std: Annotated[str | None, option("As --mean.", FEATURES)] = None,
+    interpolation: Annotated[
+        str | None, option("Where a file does not say it.", FEATURES, of=CHOICES["interpolation"])
+    ] = None,
+    crop_ratio: Annotated[float | None, option("Where a file does not say it.", FEATURES)] = None,
+    seed: Annotated[int, option("Of the folds.", FEATURES, min=0, max=2**63 - 1)] = 0,
+    page: Annotated[Path | None, option("HTML file for pairs, doubts and confusions as pictures.", FEATURES)] = None,
+    photographs: Annotated[bool, option("Show pictures on the page, else only names.", FEATURES)] = True,
 ) -> None:
     """Look for unreadable images, copies, conflicting labels, leaks and wrong rows; exit code 1 for any.
+
+    With --weights also for parts of other images, look-alikes in other classes and doubtful labels, which are for a
+    person to judge and never change the exit code.
 
     Examples:
         in4310repro data check photos/mine
         in4310repro data check photos/mine --split runs/mine/split.csv --out findings.json
+        in4310repro data check photos/mine --weights runs/mine --page doubts.html
     """
-    from in4310repro.data import check
+    options: dict[str, object] = {"model": model, "image_size": image_size, "mean": mean, "std": std}
+    options |= {"interpolation": interpolation, "crop_ratio": crop_ratio}
+    given = {name: value for name, value in options.items() if value is not None}
+    if weights is None:
+        if needless := next((name for name in (*given, *(["page"] if page else []))), None):
+            raise ValueError(f"--{needless.replace('_', '-')} goes with --weights, which names a run or a file")
+        from in4310repro.data import check
 
-    findings = check.check(folder, split, progress())
-    print_findings(check.render(findings), findings.to_json(), out, wrong=findings.wrong)
+        findings = check.check(folder, split, progress())
+        print_findings(check.render(findings), findings.to_json(), out, wrong=findings.wrong)
+        return
+    _check_with(weights, given, folder, split, seed, out, page, photographs)
+
+
+def _check_with(
+    weights: str,
+    options: Mapping[str, object],
+    folder: Path,
+    split: Path | None,
+    seed: int,
+    out: Path | None,
+    page: Path | None,
+    photographs: bool,
+) -> None:
+    """The check with the features of a network."""
+    load_torch()
+    from in4310repro.data import check
+    from in4310repro.data.folders import catalogue
+    from in4310repro.data.splits import from_csv
+    from in4310repro.doubts import examination, findings, network
+    from in4310repro.doubts.features import features_of
+    from in4310repro.files import write_file
+    from in4310repro.report import contact_sheet
+    from in4310repro.report.photographs import Photograph
+
+    source = network.opened(weights, options)
+    listed = from_csv(split, folder) if split else None
+    if source.fingerprint is None:
+        numerics = activate_for(source.config)
+    else:
+        numerics = activate_as_recorded(source.fingerprint, None, None)
+    images = catalogue(folder, progress())
+    found = check.examine(images, listed, progress())
+    entries = examination.readable(images, found)
+    decoded = network.images_of(folder, entries, source.config, progress())
+    features = features_of(source.network, decoded, source.config.evaluation_batch_size, numerics, progress())
+    doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
+    text = f"{check.render(found)}\n{findings.render(doubts)}"
+    if page:
+        files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
+        write_file(page, contact_sheet.render(folder.name, found, doubts, files if photographs else {}).encode())
+        text += f"\nwrote {page}"
+    print_findings(text, found.to_json() | {"doubts": doubts.to_json()}, out, wrong=found.wrong)
 
 
 for command in (scenes, check):

@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import imagehash
+from PIL import Image
 
+from in4310repro.data import orientations
 from in4310repro.data.folders import Catalogue, catalogue, skipped_files
 from in4310repro.data.images import read_rgb
-from in4310repro.data.near_duplicates import near_duplicate_groups
+from in4310repro.data.matching import ENOUGH, details, part_of
+from in4310repro.data.near_duplicates import near_duplicate_groups, turned_pairs
 from in4310repro.data.splits import Split, from_csv
 from in4310repro.files import open_regular, reason
 from in4310repro.progress import SILENT, Progress
@@ -22,6 +24,15 @@ AT_ONCE = 16  # images that a thread reads at a time
 PRINTED_EXAMPLES = 10  # of each kind of finding, and of the files in each group
 
 Group = list[str]  # paths, in their order
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Two images of which the first one, when that is done to it, is a near-duplicate of the second."""
+
+    first: str
+    second: str
+    how: str  # of `orientations.NAMES`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,9 @@ class Findings:
     near_duplicate_conflicts: list[Group]  # groups of near-duplicates with several labels
     leaks: list[dict[str, Group]]  # groups of identical files in several parts of the split, by part
     near_duplicate_leaks: list[dict[str, Group]]  # groups of near-duplicates in several parts of the split, by part
+    turned: list[Turned]  # turned or mirrored near-duplicates; of a group of near-duplicates the first one alone
+    turned_conflicts: list[Group]  # such pairs, each with its near-duplicates, with several labels
+    turned_leaks: list[dict[str, Group]]  # those in several parts of the split, by part
     split_differences: list[str]  # in what the split contradicts the folder or itself, as sentences
 
     @property
@@ -56,16 +70,16 @@ class Findings:
 class _ReadImage:
     size: tuple[int, int]  # width, height, pixels
     mode: str
-    hash: int  # of 64 bits
+    hashes: tuple[int, ...]  # of 64 bits, in each orientation
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
     """Reads every image of a class-per-folder tree, and compares the tree with a split where one is given.
 
     An image is unreadable where training would refuse it (see `images.read_rgb`). Near-duplicates are grouped by the
-    64-bit perceptual hashes of their pixels (`imagehash.phash`: the lowest frequencies of the cosine transform, each
-    above or below their median; see `near_duplicate_groups`). Time and memory grow with the number of images, however
-    many of them are alike.
+    64-bit perceptual hashes of their pixels (see `orientations.hashes` and `near_duplicate_groups`). Time and memory
+    grow with the number of images, however many of them are alike. Turned and mirrored ones are found by the hashes of
+    the other orientations; few of these pairs show the same picture, so that their details are compared too.
 
     Args:
         root: the folder of class folders.
@@ -76,13 +90,21 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
         ValueError: the tree has no class folders, or the split is corrupt.
     """
     images = catalogue(root, progress)
-    listed = from_csv(split, root) if split else None
+    return examine(images, from_csv(split, root) if split else None, progress)
+
+
+def examine(images: Catalogue, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
+    """As `check`, of a tree and a split that have been read."""
+    root = images.root
     readable, unreadable = _read(images, progress)
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
-    identical, near_duplicates = _identical_groups(images), _near_duplicate_groups(images, readable)
+    identical, alike = _identical_groups(images), _alike(readable)
+    near_duplicates = _of_several_contents(images, alike)
+    turned = _turned(root, readable, alike)
+    turned_groups = _with_those_alike(turned, alike)
     sizes = Counter(image.size for image in readable.values())
     counts = Counter(entry.label for entry in images.entries if entry.path in readable)
-    part_of = {entry.path: part for part, entries in listed.parts.items() for entry in entries} if listed else {}
+    parts = parts_of(listed) if listed else {}
     return Findings(
         images={name: counts[label] for label, name in enumerate(images.classes)},
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
@@ -91,11 +113,14 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
         skipped=[file.relative_to(root).as_posix() for file in skipped_files(root)],
         unreadable=unreadable,
         identical=identical,
-        conflicts=[paths for paths in identical if len(_by_value(labels, paths)) > 1],
+        conflicts=conflicts(identical, labels),
         near_duplicates=near_duplicates,
-        near_duplicate_conflicts=[paths for paths in near_duplicates if len(_by_value(labels, paths)) > 1],
-        leaks=_leaks(identical, part_of),
-        near_duplicate_leaks=_leaks(near_duplicates, part_of),
+        near_duplicate_conflicts=conflicts(near_duplicates, labels),
+        leaks=leaks(identical, parts),
+        near_duplicate_leaks=leaks(near_duplicates, parts),
+        turned=turned,
+        turned_conflicts=conflicts(turned_groups, labels),
+        turned_leaks=leaks(turned_groups, parts),
         split_differences=_contradictions(listed) + _differences(images, listed) if listed else [],
     )
 
@@ -109,9 +134,20 @@ def _by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Grou
     return dict(groups)
 
 
-def _leaks(groups: Sequence[Group], part_of: Mapping[str, str]) -> list[dict[str, Group]]:
-    by_part = (_by_value(part_of, paths) for paths in groups)
-    return [parts for parts in by_part if len(parts) > 1]
+def parts_of(split: Split) -> dict[str, str]:
+    """The part of each path."""
+    return {entry.path: part for part, entries in split.parts.items() for entry in entries}
+
+
+def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
+    """The groups of several labels."""
+    return [paths for paths in groups if len(_by_value(labels, paths)) > 1]
+
+
+def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, Group]]:
+    """The groups in several parts of a split, each by part."""
+    by_part = (_by_value(parts, paths) for paths in groups)
+    return [found for found in by_part if len(found) > 1]
 
 
 def _identical_groups(images: Catalogue) -> list[Group]:
@@ -124,13 +160,42 @@ def _identical_groups(images: Catalogue) -> list[Group]:
     return list(by_content.values())
 
 
-def _near_duplicate_groups(images: Catalogue, readable: Mapping[str, _ReadImage]) -> list[Group]:
-    """Groups of near-duplicates; those of one content alone are reported as identical and not a second time."""
-    contents = {entry.path: entry.sha256 for entry in images.entries}
+def _alike(readable: Mapping[str, _ReadImage]) -> list[Group]:
+    """Groups of images whose hashes are close, those of one content among them."""
     paths = list(readable)
-    groups = near_duplicate_groups([image.hash for image in readable.values()])
-    named = [[paths[position] for position in group] for group in groups]
-    return [group for group in named if len({contents[path] for path in group}) > 1]
+    groups = near_duplicate_groups([image.hashes[0] for image in readable.values()])
+    return [[paths[position] for position in group] for group in groups]
+
+
+def _of_several_contents(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
+    """The groups but those of one content alone, which are reported as identical and not a second time."""
+    contents = {entry.path: entry.sha256 for entry in images.entries}
+    return [group for group in groups if len({contents[path] for path in group}) > 1]
+
+
+def _turned(root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group]) -> list[Turned]:
+    """Pairs of which one is the other, turned or mirrored: by their hashes, and then by their details."""
+    others = {path for group in alike for path in group[1:]}
+    paths = [path for path in readable if path not in others]
+    pairs = turned_pairs([readable[path].hashes for path in paths])
+    return [
+        Turned(paths[first], paths[second], orientations.NAMES[orientation])
+        for first, second, orientation in pairs
+        if _is_part(orientations.turned(read(root / paths[first]), orientation), read(root / paths[second]))
+    ]
+
+
+def _is_part(first: Image.Image, second: Image.Image) -> bool:
+    """Whether one of two images shows the other or a part of it."""
+    one, other = details(first), details(second)
+    return max(part_of(one, other)[0], part_of(other, one)[0]) >= ENOUGH
+
+
+def _with_those_alike(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
+    """The images of each pair and those that are alike to one of them, sorted."""
+    group_of = {group[0]: group for group in alike}
+    pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
+    return [sorted(first + second) for first, second in pairs]
 
 
 def _read(images: Catalogue, progress: Progress) -> tuple[dict[str, _ReadImage], dict[str, str]]:
@@ -165,7 +230,13 @@ def _read_image(file: Path) -> _ReadImage | str:
             image, mode = read_rgb(stream)
     except (OSError, ValueError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
-    return _ReadImage(image.size, mode, int(str(imagehash.phash(image)), 16))
+    return _ReadImage(image.size, mode, orientations.hashes(image))
+
+
+def read(file: Path) -> Image.Image:
+    """An image as the check sees it; raises as `images.read_rgb`."""
+    with open_regular(file) as stream:
+        return read_rgb(stream)[0]
 
 
 def _contradictions(split: Split) -> list[str]:
@@ -221,36 +292,40 @@ def render(findings: Findings) -> str:
         f"sizes {sizes}{more}; {findings.not_square} not square",
         f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items())}",
     ]
-    lines += _listed("skipped, since their names are of no image", findings.skipped)
-    lines += _listed(
+    lines += shown("skipped, since their names are of no image", findings.skipped)
+    lines += shown(
         "unreadable files, which are not counted as images",
         [f"{path} ({reason})" for path, reason in findings.unreadable.items()],
     )
-    for title, groups, conflicts, leaks, sign in (
-        ("groups of byte-identical files", findings.identical, findings.conflicts, findings.leaks, " = "),
-        (
-            "groups of near-duplicates",
-            findings.near_duplicates,
-            findings.near_duplicate_conflicts,
-            findings.near_duplicate_leaks,
-            " ~ ",
-        ),
-    ):
-        lines += _listed(title, [_joined(paths, sign) for paths in groups])
-        lines += _listed("of them with several labels", [_joined(paths, sign) for paths in conflicts])
-        lines += _listed(
-            "of them in several parts of the split",
-            ["; ".join(f"{part}: {_joined(paths, sign)}" for part, paths in parts.items()) for parts in leaks],
-        )
-    lines += _listed("differences from the split", findings.split_differences)
+    lines += shown("groups of byte-identical files", [joined(paths, " = ") for paths in findings.identical])
+    lines += with_several_labels(findings.conflicts, " = ") + in_several_parts(findings.leaks, " = ")
+    lines += shown("groups of near-duplicates", [joined(paths) for paths in findings.near_duplicates])
+    lines += with_several_labels(findings.near_duplicate_conflicts) + in_several_parts(findings.near_duplicate_leaks)
+    turned = [f"{each.first} {each.how} ~ {each.second}" for each in findings.turned]
+    lines += shown("pairs of turned or mirrored near-duplicates", turned)
+    lines += with_several_labels(findings.turned_conflicts) + in_several_parts(findings.turned_leaks)
+    lines += shown("differences from the split", findings.split_differences)
     return "\n".join(lines)
 
 
-def _joined(paths: Sequence[str], sign: str) -> str:
+def with_several_labels(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
+    """The lines on groups of a kind that have several labels."""
+    return shown("of them with several labels", [joined(paths, sign) for paths in groups])
+
+
+def in_several_parts(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> list[str]:
+    """The lines on groups of a kind that are in several parts of the split."""
+    by_part = ["; ".join(f"{part}: {joined(paths, sign)}" for part, paths in parts.items()) for parts in groups]
+    return shown("of them in several parts of the split", by_part)
+
+
+def joined(paths: Sequence[str], sign: str = " ~ ") -> str:
+    """The first paths of a group, and how many more there are."""
     more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
-def _listed(title: str, examples: list[str]) -> list[str]:
+def shown(title: str, examples: Sequence[str]) -> list[str]:
+    """How many there are of a kind, and the first of them, as lines."""
     more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
     return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]

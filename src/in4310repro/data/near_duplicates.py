@@ -1,10 +1,12 @@
-"""Groups of images with similar perceptual hashes, in time and memory that grow with the images and not their pairs."""
+"""Images with similar perceptual hashes, also turned, in time and memory that grow with them and not their pairs."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+from in4310repro.data.orientations import INVERSE
 
 # Bits of 64 in which the perceptual hashes of near-duplicates may differ. Of the course's 17,034 images, pairs that
 # differ in up to 6 bits show the same picture (recompressed, tinted, the next frame of a film); the first pairs of
@@ -54,6 +56,32 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
+def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
+    """Pairs of images of which one looks like the other when it is turned or mirrored.
+
+    Args:
+        hashes: of each image, its hash in each of `orientations.ORIENTATIONS`; images of which no two are close as they
+            are (see `near_duplicate_groups`).
+
+    Returns:
+        The positions of both images in increasing order, and the orientation of the first one that is closest to the
+        second one as it is. Each pair once, in order.
+    """
+    tables = _Tables([each[0] for each in hashes])
+    best: dict[tuple[int, int], tuple[int, int]] = {}
+    for first, each in enumerate(hashes):
+        for orientation, value in enumerate(each[1:], start=1):
+            for second in tables.close(value):
+                pair = (min(first, second), max(first, second))
+                found = (
+                    (value ^ hashes[second][0]).bit_count(),
+                    orientation if first < second else INVERSE[orientation],
+                )
+                if first != second:
+                    best[pair] = min(best.get(pair, found), found)
+    return [(*pair, orientation) for pair, (_, orientation) in sorted(best.items())]
+
+
 class _Tables:
     """For each band, the hashes that have the same bits in it, as linked lists in arrays: 64 bytes for a hash."""
 
@@ -72,18 +100,22 @@ class _Tables:
 
     def take_close(self, number: int) -> list[int]:
         """The numbers of the hashes in the tables that are close to this one, which leave the tables."""
-        value = self._hashes[number]
         taken = []
+        for other in self.close(self._hashes[number]):
+            self.remove(other)
+            taken.append(other)
+        return taken
+
+    def close(self, value: int) -> Iterator[int]:
+        """The numbers of the hashes in the tables that are close to a hash; one that stays there may come again."""
         for band, bits in enumerate(_bands(value)):
             for flip in FLIPS:
                 other = self._first[band][bits ^ flip]
                 while other >= 0:
                     following = self._next[band][other]
                     if (self._hashes[other] ^ value).bit_count() <= NEAR_DUPLICATE_BITS:
-                        self.remove(other)
-                        taken.append(other)
+                        yield other
                     other = following
-        return taken
 
     def remove(self, number: int) -> None:
         """Takes a hash out of the tables, in a time that does not depend on how many share its bits."""

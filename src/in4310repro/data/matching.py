@@ -1,0 +1,89 @@
+"""Whether a picture is another one or a part of it: their details, correlated at every place and size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from jaxtyping import Complex64, Float32, Float64
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 48  # of the picture that a part is looked for in, pixels
+SIDES = range(28, SIDE + 1)  # of the part in it
+WINDOW = 7  # side of the square that a pixel is compared with, pixels
+NOISE = 3.0  # levels of grey that make no detail
+LEAST = 0.5  # length of details below which a picture shows nothing
+# Correlation from which a picture counts as a part. Chosen on the course's images, of which nearly all pairs above it
+# show the same scene; crops of 60 to 97 % of the side as JPEG of quality 70 had 0.82 and more, and of 2,450 random
+# pairs none had more than 0.63.
+ENOUGH = 0.75
+
+
+@dataclass(frozen=True)
+class Details:
+    """What of a picture is compared: each pixel beside those around it, without the light that many pictures share."""
+
+    spectrum: Complex64[np.ndarray, "row column"]  # of the whole picture
+    contrast: Float32[np.ndarray, "side row column"]  # of each square of each size in it; infinite beyond its border
+    parts: Complex64[np.ndarray, "side row column"]  # spectra of the picture as a part of each size, conjugate
+
+
+def details(image: Image.Image) -> Details:
+    """Prepares a picture of any size and shape, once for all that it is compared with."""
+    grey = image.convert("L")
+    whole = _details(grey, SIDE)
+    parts = np.zeros((len(SIDES), SIDE, SIDE), np.float32)
+    for place, side in enumerate(SIDES):
+        part = _details(grey, side)
+        part -= part.mean()
+        length = float(np.linalg.norm(part))
+        if length >= LEAST:
+            parts[place, :side, :side] = part / length
+    return Details(scipy.fft.rfft2(whole), _contrast(whole), np.conj(scipy.fft.rfft2(parts)))
+
+
+def part_of(whole: Details, part: Details) -> tuple[float, float]:
+    """How well a picture agrees with a part of another one.
+
+    Returns:
+        The highest correlation of their details, at most 1, and the side of that part as a share of the whole's.
+    """
+    correlations = scipy.fft.irfft2(whole.spectrum * part.parts, s=(SIDE, SIDE)) / whole.contrast
+    best = int(correlations.argmax())
+    return float(correlations.flat[best]), SIDES[best // SIDE**2] / SIDE
+
+
+def _details(grey: Image.Image, side: int) -> Float32[np.ndarray, "row column"]:
+    """Each pixel of the picture at this size: its distance from the mean around it, in deviations around it."""
+    pixels = np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR), np.float64)
+    around = np.pad(pixels, WINDOW // 2, mode="edge")
+    means = _sums(_integral(around), WINDOW) / WINDOW**2
+    variances = np.maximum(_sums(_integral(around**2), WINDOW) / WINDOW**2 - means**2, 0)
+    return ((pixels - means) / np.sqrt(variances + NOISE**2)).astype(np.float32)
+
+
+def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side row column"]:
+    """The length of the details in each square beyond their mean, at least `LEAST`; infinite beyond the border."""
+    contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
+    values = whole.astype(np.float64)
+    sums, squares = _integral(values), _integral(values**2)
+    for place, side in enumerate(SIDES):
+        lengths = np.maximum(_sums(squares, side) - _sums(sums, side) ** 2 / side**2, LEAST**2)
+        contrast[place, : len(lengths), : len(lengths)] = np.sqrt(lengths)
+    return contrast
+
+
+def _integral(values: Float64[np.ndarray, "row column"]) -> Float64[np.ndarray, "row column"]:
+    """Sums over all that is above and left of each corner of a pixel."""
+    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    values.cumsum(axis=0, out=sums[1:, 1:])
+    return sums.cumsum(axis=1, out=sums)
+
+
+def _sums(integral: Float64[np.ndarray, "row column"], side: int) -> Float64[np.ndarray, "row column"]:
+    """Sums over every square of this side, by its upper left corner."""
+    lower, upper = integral[side:], integral[:-side]
+    sums: NDArray[np.float64] = lower[:, side:] - lower[:, :-side] - upper[:, side:] + upper[:, :-side]
+    return sums

@@ -1,0 +1,66 @@
+"""The eight orientations of an image, and its perceptual hash in each of them from one transform."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fftpack
+from jaxtyping import Float64
+from PIL import Image
+
+SIDE, KEPT = 32, 8  # of the grey image that is transformed, and of the lowest frequencies that are kept
+# What turns an image into each of its orientations; the first is the image as it is.
+ORIENTATIONS = (
+    None,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.TRANSVERSE,
+)
+# By orientation, the one that turns back.
+INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
+# What has been done to an image that is in this orientation, for a person.
+NAMES = (
+    "as it is",
+    "mirrored",
+    "mirrored upside down",
+    "turned by 180 degrees",
+    "mirrored along a diagonal",
+    "turned right",
+    "turned left",
+    "mirrored along the other diagonal",
+)
+# A cosine of odd frequency has the other sign from the other end.
+SIGNS = np.where(np.arange(KEPT) % 2, -1.0, 1.0)
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """The image in one of `ORIENTATIONS`."""
+    method = ORIENTATIONS[orientation]
+    return image if method is None else image.transpose(method)
+
+
+def hashes(image: Image.Image) -> tuple[int, ...]:
+    """The 64-bit perceptual hash of an image in each of `ORIENTATIONS`, as `imagehash.phash` has it.
+
+    The lowest frequencies of the cosine transform of the grey image, each above or below their median. To mirror an
+    image is to change the sign of its odd frequencies, and to mirror it along a diagonal to transpose them: the image
+    is transformed once.
+    """
+    grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    lowest = scipy.fftpack.dct(scipy.fftpack.dct(grey, axis=0), axis=1)[:KEPT, :KEPT]
+    mirrored = [
+        frequencies * down * right
+        for frequencies in (lowest, lowest.T)
+        for down in (1.0, SIGNS[:, None])
+        for right in (1.0, SIGNS)
+    ]
+    return tuple(map(_bits, mirrored))
+
+
+def _bits(frequencies: Float64[np.ndarray, "down right"]) -> int:
+    """A bit for each frequency, row by row, the first of the highest value."""
+    above = frequencies > np.median(frequencies)
+    return int.from_bytes(np.packbits(above).tobytes(), "big")

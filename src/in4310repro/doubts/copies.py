@@ -1,0 +1,40 @@
+"""Groups of copies of every kind: whatever pairs and groups link."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+
+def linked(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
+    """Of each image, the number of its group: the smallest position that groups link it to, its own where none does.
+
+    Args:
+        images: number of images.
+        groups: positions of images that belong together; groups that share an image become one.
+
+    Examples:
+        >>> linked(6, [(1, 4), (4, 2), (3, 5)])
+        [0, 1, 1, 3, 1, 3]
+    """
+    parent = list(range(images))
+
+    def root(position: int) -> int:
+        while parent[position] != position:
+            # Halves the way for the next one.
+            parent[position] = position = parent[parent[position]]
+        return position
+
+    for group in groups:
+        for position in group:
+            one, other = sorted((root(group[0]), root(position)))
+            parent[other] = one
+    return [root(position) for position in range(images)]
+
+
+def members(numbers: Sequence[int]) -> list[list[int]]:
+    """The groups of two images or more that `linked` numbered, in order."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for position, number in enumerate(numbers):
+        groups[number].append(position)
+    return [group for group in groups.values() if len(group) > 1]

@@ -1,0 +1,167 @@
+"""examine(): copies, look-alikes and doubtful labels of an image folder, from features of its images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from in4310repro.data.check import Findings, conflicts, leaks, parts_of, read
+from in4310repro.data.folders import Catalogue, Entry
+from in4310repro.data.splits import PARTS, Split
+from in4310repro.doubts import confident
+from in4310repro.doubts.copies import linked, members
+from in4310repro.doubts.crops import CANDIDATES, crops
+from in4310repro.doubts.findings import Count, CropPair, Doubt, Doubts, LookAlike, counted
+from in4310repro.doubts.folds import out_of_fold
+from in4310repro.doubts.look_alikes import look_alikes
+from in4310repro.doubts.neighbours import Neighbours, nearest
+from in4310repro.progress import SILENT, Progress
+
+
+def readable(images: Catalogue, findings: Findings) -> tuple[Entry, ...]:
+    """The images whose features are needed: those that can be read, in the order of the catalogue."""
+    return tuple(entry for entry in images.entries if entry.path not in findings.unreadable)
+
+
+def examine(
+    images: Catalogue,
+    findings: Findings,
+    features: Float32[np.ndarray, "image feature"],
+    described: Mapping[str, object],
+    split: Split | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Doubts:
+    """Looks for what only a network sees: parts of images, look-alikes in other classes, doubtful labels.
+
+    Args:
+        images: the folder.
+        findings: of `data.check` on it.
+        features: of each of the `readable` images.
+        described: of which network they are, for the record.
+        split: whose parts copies and look-alikes may link.
+        seed: of the folds.
+        progress: where to show how far it is.
+
+    Raises:
+        ValueError: a class has too few images that are no copies of each other.
+    """
+    entries = readable(images, findings)
+    paths = [entry.path for entry in entries]
+    labels = np.array([entry.label for entry in entries], np.int64)
+    neighbours = nearest(features, CANDIDATES + 1, progress)
+    by_hash = linked(len(paths), _known(paths, findings))
+    found = crops(
+        neighbours,
+        lambda first, second: by_hash[first] == by_hash[second],
+        lambda position: read(images.root / paths[position]),
+        progress,
+    )
+    copies = linked(len(paths), [*_known(paths, findings), *((crop.whole, crop.part) for crop in found)])
+    probabilities = out_of_fold(features, labels, _keys(entries, copies), images.classes, seed, progress)
+    doubts = [_doubt(entries, images.classes, probabilities, *each) for each in confident.doubts(labels, probabilities)]
+    groups = [[paths[position] for position in group] for group in members(copies)]
+    alike = _look_alikes(neighbours, labels, copies, entries, images.classes)
+    parts = parts_of(split) if split else {}
+    return Doubts(
+        features=dict(described),
+        seed=seed,
+        crops=[
+            CropPair(whole=paths[crop.whole], part=paths[crop.part], side=crop.side, correlation=crop.correlation)
+            for crop in found
+        ],
+        copies=groups,
+        copy_conflicts=conflicts(groups, {entry.path: images.classes[entry.label] for entry in entries}),
+        copy_leaks=leaks(groups, parts),
+        look_alikes=alike,
+        look_alike_leaks=leaks([each.paths for each in alike], parts),
+        doubts=doubts,
+        doubts_by_class=_by_class(entries, doubts, images.classes),
+        doubts_by_part={
+            part: _by_class([entry for entry in entries if parts.get(entry.path) == part], doubts, images.classes)
+            for part in (PARTS if split else ())
+        },
+        confusion_matrix=_confusion_matrix(labels, probabilities),
+        confusions=_confusions(entries, images.classes, probabilities),
+    )
+
+
+def _known(paths: Sequence[str], findings: Findings) -> list[list[int]]:
+    """The positions of images that are copies by their bytes or hashes."""
+    place = {path: position for position, path in enumerate(paths)}
+    groups = [*findings.identical, *findings.near_duplicates, *([each.first, each.second] for each in findings.turned)]
+    return [[place[path] for path in group if path in place] for group in groups]
+
+
+def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
+    """What the fold of each image is drawn by: the smallest sha256 of its copies."""
+    smallest: dict[int, str] = {}
+    for entry, number in zip(entries, copies, strict=True):
+        smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)
+    return [smallest[number] for number in copies]
+
+
+def _look_alikes(
+    neighbours: Neighbours,
+    labels: Int64[np.ndarray, " image"],
+    copies: list[int],
+    entries: Sequence[Entry],
+    classes: Sequence[str],
+) -> list[LookAlike]:
+    return [
+        LookAlike(
+            paths=[entries[first].path, entries[second].path],
+            labels=[classes[entries[first].label], classes[entries[second].label]],
+            similarity=similarity,
+        )
+        for first, second, similarity in look_alikes(neighbours, labels, copies)
+    ]
+
+
+def _doubt(
+    entries: Sequence[Entry],
+    classes: Sequence[str],
+    probabilities: Float64[np.ndarray, "image label"],
+    position: int,
+    seems: int,
+) -> Doubt:
+    entry, row = entries[position], probabilities[position]
+    return Doubt(
+        path=entry.path,
+        label=classes[entry.label],
+        seems=classes[seems],
+        probability=float(row[seems]),
+        of_label=float(row[entry.label]),
+    )
+
+
+def _by_class(entries: Sequence[Entry], doubts: Sequence[Doubt], classes: Sequence[str]) -> dict[str, Count]:
+    """Of each class, how many of these images are doubtful."""
+    images = Counter(classes[entry.label] for entry in entries)
+    paths = {entry.path for entry in entries}
+    doubtful = Counter(doubt.label for doubt in doubts if doubt.path in paths)
+    return {name: counted(doubtful[name], images[name]) for name in classes}
+
+
+def _confusion_matrix(
+    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
+) -> list[list[int]]:
+    classes = probabilities.shape[1]
+    flat = np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2)
+    matrix: list[list[int]] = flat.reshape(classes, classes).tolist()
+    return matrix
+
+
+def _confusions(
+    entries: Sequence[Entry], classes: Sequence[str], probabilities: Float64[np.ndarray, "image label"]
+) -> list[Doubt]:
+    predicted = probabilities.argmax(axis=1)
+    confused = [
+        _doubt(entries, classes, probabilities, position, int(seems))
+        for position, seems in enumerate(predicted)
+        if seems != entries[position].label
+    ]
+    return sorted(confused, key=lambda each: (-each.probability, each.path))

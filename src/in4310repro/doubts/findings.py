@@ -1,0 +1,102 @@
+"""What the features of a network say of an image folder, as a record and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from in4310repro.data.check import Group, in_several_parts, joined, shown, with_several_labels
+from in4310repro.metrics import wilson
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropPair:
+    """Two images of which one shows a part of the other, or all of it."""
+
+    whole: str
+    part: str
+    side: float  # of the part, as a share of the whole's
+    correlation: float  # of the details of both, at most 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookAlike:
+    """Two images of different classes, each the nearest neighbour of the other."""
+
+    paths: Group
+    labels: list[str]
+    similarity: float  # cosine of their features beyond the mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """An image that a classifier, which has not seen it, gives to another class."""
+
+    path: str
+    label: str
+    seems: str
+    probability: float  # of the class that it seems to be of
+    of_label: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """Doubtful ones among some images."""
+
+    doubts: int
+    images: int
+    interval: list[float] | None  # of the share, 95 %; None without images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubts:
+    """What is for a person to look at; paths are relative to the folder, and nothing here is certain."""
+
+    features: dict[str, object]  # of which network they are
+    seed: int  # of the folds
+    crops: list[CropPair]
+    copies: list[Group]  # images that copies of any kind link
+    copy_conflicts: list[Group]  # of them with several labels
+    copy_leaks: list[dict[str, Group]]  # of them in several parts of the split, by part
+    look_alikes: list[LookAlike]  # the most similar first
+    look_alike_leaks: list[dict[str, Group]]  # those in several parts of the split, by part
+    doubts: list[Doubt]  # the most doubtful first
+    doubts_by_class: dict[str, Count]
+    doubts_by_part: dict[str, dict[str, Count]]  # part -> class -> count; without a split empty
+    confusion_matrix: list[list[int]]  # rows: label; columns: most probable class
+    confusions: list[Doubt]  # every image whose most probable class is another one, the most probable first
+
+    def to_json(self) -> dict[str, object]:
+        """All fields as JSON values, under their names."""
+        return asdict(self)
+
+
+def counted(doubts: int, images: int) -> Count:
+    """Doubtful ones among some images, with the interval of their share."""
+    return Count(doubts=doubts, images=images, interval=wilson(doubts, images) if images else None)
+
+
+def total(counts: Mapping[str, Count]) -> Count:
+    """Of all classes."""
+    return counted(sum(each.doubts for each in counts.values()), sum(each.images for each in counts.values()))
+
+
+def render(found: Doubts) -> str:
+    """The findings as text, with the first of each kind."""
+    crops = [f"{each.part} ~ {each.side:.0%} of the side of {each.whole}" for each in found.crops]
+    alike = [f"{joined(each.paths)} ({each.similarity:.2f})" for each in found.look_alikes]
+    doubts = [f"{each.path} ({each.seems} {each.probability:.2f}, {each.of_label:.2f})" for each in found.doubts]
+    lines = shown("pairs of which one is a part of the other", crops)
+    lines += shown("groups of copies of any kind", [joined(paths) for paths in found.copies])
+    lines += with_several_labels(found.copy_conflicts) + in_several_parts(found.copy_leaks)
+    lines += shown("pairs of look-alikes in different classes", alike) + in_several_parts(found.look_alike_leaks)
+    lines += shown("doubtful labels", doubts)
+    of_parts = {f"the {part} part": total(counts) for part, counts in found.doubts_by_part.items()}
+    counts = found.doubts_by_class | of_parts | {"all": total(found.doubts_by_class)}
+    return "\n".join(lines + [f"  {name}: {_share(count)}" for name, count in counts.items()])
+
+
+def _share(count: Count) -> str:
+    """Doubtful ones among images, and the ends of the interval in percent."""
+    interval = "" if count.interval is None else " ({:.1%} to {:.1%})".format(*count.interval)
+    return f"{count.doubts} of {count.images}{interval}"

@@ -1,0 +1,87 @@
+"""The network whose features are taken: of a finished run, or of a file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from in4310repro import architectures, models
+from in4310repro.config import Config
+from in4310repro.data.folders import Entry
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.preparation import as_weights_say
+from in4310repro.preprocessing import to_json
+from in4310repro.presets import configure
+from in4310repro.progress import Progress
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.text import publishable_place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A network, and how images are prepared for it."""
+
+    network: torch.nn.Module  # on the CPU
+    config: Config  # gives preprocessing, image size and batch size
+    fingerprint: Mapping[str, Any] | None  # of the run that it is of
+    name: str  # of the folder or file, fit to be published
+
+    def described(self) -> dict[str, object]:
+        """What findings say of the network."""
+        how = to_json(self.config.preprocessing) | {"image_size": self.config.image_size}
+        return {"weights": self.name, "model": self.config.model, "preprocessing": how}
+
+
+def opened(weights: str, options: Mapping[str, Any]) -> Source:
+    """The network of a run folder or a file of weights.
+
+    Args:
+        weights: the folder of a finished run, whose selected network is taken; `imagenet`; or a file, whose head may
+            have any number of classes.
+        options: the settings that a file leaves open, among them `model`. A run has them all; its `model` is named
+            again where it is code.
+
+    Raises:
+        ValueError: a run that is damaged or not finished, an option that a run decides, a file without the name of its
+            network, that does not say how images are prepared, or that does not fit.
+    """
+    if Path(weights).is_dir():
+        return _of_run(Path(weights), options)
+    if "model" not in options:
+        raise ValueError(
+            f"--weights {weights} is no run folder, and of a file --model NAME says of which network it is"
+        )
+    architectures.trust(options["model"])
+    config = as_weights_say(configure("course", None, {**options, "weights": weights}))
+    # The head is not computed with: two classes are as good as any.
+    network = models.build(config.model, 2, seed=0, weights=weights)
+    architectures.check_scores(network, config.model, 2, config.image_size)
+    return Source(network=network, config=config, fingerprint=None, name=publishable_place(weights))
+
+
+def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
+    run = FinishedRun.open(folder)
+    if decided := sorted(set(options) - {"model"}):
+        option = decided[0].replace("_", "-")
+        raise ValueError(f"--{option} is decided by the run {folder}; it goes with a file of weights")
+    if "model" in options:
+        if options["model"] != run.config.model:
+            raise ValueError(f"--model {options['model']}, and the run has the network {run.config.model}")
+        architectures.trust(run.config.model)
+    return Source(
+        network=run.selected_network(),
+        config=run.config,
+        fingerprint=run.fingerprint,
+        name=publishable_place(f"{folder}"),
+    )
+
+
+def images_of(root: Path, entries: Sequence[Entry], config: Config, progress: Progress) -> ImageSet:
+    """The images as the network takes them."""
+    return load_images(
+        "images", root, entries, config.image_size, preprocessing=config.preprocessing, progress=progress
+    )
