@@ -133,6 +133,12 @@ def audit_validation(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def planted(session: nox.Session) -> None:
+    """Plant wrong labels and copies in drawn scenes and see what data check finds; writes docs/doubts.md (minutes)."""
+    _python(session, "-m", "tests.sessions.planted")
+
+
+@nox.session(default=False)
 def tolerances(session: nox.Session) -> None:
     """Measure how far the demo's numbers move between numeric classes (half an hour), for the weaker tiers."""
     _python(session, "-m", "tests.sessions.tolerances")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- validation: begin -->", "<!-- validation: end -->"
+NAME = "validation"  # in the marks of the page
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -79,14 +79,15 @@ def update(page: Path, result: Mapping[str, Any]) -> None:
     page.write_text(replaced(text, table(result)), encoding="utf-8")
 
 
-def replaced(text: str, new: str) -> str:
-    """The page with what stands between the marks replaced.
+def replaced(text: str, new: str, name: str = NAME) -> str:
+    """The page with what stands between the marks of that name replaced.
 
     Raises:
         ValueError: the page has no such marks.
     """
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"no {BEGIN} and {END} in the page")
-    return f"{before}{BEGIN}\n{new}\n{END}{after}"
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, mark, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not mark or not closed:
+        raise ValueError(f"no {begin} and {end} in the page")
+    return f"{before}{begin}\n{new}\n{end}{after}"

@@ -8,7 +8,7 @@ from typing import IO
 import pytest
 from PIL import Image
 
-from in4310repro.data import check, scenes
+from in4310repro.data import check, orientations, scenes
 from in4310repro.data.images import decode, read_rgb
 from in4310repro.data.splits import COLUMNS
 from in4310repro.files import file_sha256
@@ -54,6 +54,37 @@ def test_a_recompressed_brighter_image_is_a_near_duplicate_and_no_error(folder: 
     findings = check.check(folder)
     assert findings.near_duplicates == [["sea/other.jpg", "street/2.png"]] == findings.near_duplicate_conflicts
     assert not findings.wrong
+
+
+@pytest.mark.parametrize("orientation", range(1, 8))
+def test_a_turned_or_mirrored_copy_is_named_with_what_was_done_and_no_error(orientation: int, folder: Path) -> None:
+    with Image.open(folder / "street/2.png") as image:
+        orientations.turned(image, orientation).save(folder / "sea/other.jpg", quality=60)
+    findings = check.check(folder, write_split(folder, PARTS_OF | {"sea/other.jpg": "training"}))
+    how = orientations.NAMES[orientations.INVERSE[orientation]]
+    assert findings.turned == [check.Turned("sea/other.jpg", "street/2.png", how)]
+    assert findings.turned_conflicts == [["sea/other.jpg", "street/2.png"]]
+    assert findings.turned_leaks == [{"training": ["sea/other.jpg"], "test": ["street/2.png"]}]
+    assert (findings.near_duplicates, findings.wrong) == ([], False)
+    assert f"sea/other.jpg {how} ~ street/2.png" in check.render(findings)
+
+
+def test_a_turned_copy_of_several_near_duplicates_is_one_pair_that_stands_for_all(folder: Path) -> None:
+    with Image.open(folder / "street/2.png") as image:
+        image.save(folder / "street/again.jpg", quality=60)
+        image.transpose(Image.Transpose.ROTATE_90).save(folder / "street/turned.png")
+        image.transpose(Image.Transpose.ROTATE_90).save(folder / "forest/turned.jpg", quality=60)
+    findings = check.check(folder)
+    assert [(each.first, each.second) for each in findings.turned] == [("forest/turned.jpg", "street/2.png")]
+    assert findings.turned_conflicts == [["forest/turned.jpg", "street/2.png", "street/again.jpg", "street/turned.png"]]
+
+
+def test_hashes_alone_make_no_turned_pair(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [f"{name}/{number}.png" for name in CLASSES for number in range(3)]
+    monkeypatch.setattr(check, "turned_pairs", lambda _: [(0, place, 3) for place in range(1, len(paths))])
+    assert check.check(folder).turned == []
+    monkeypatch.setattr(check, "ENOUGH", -1)
+    assert len(check.check(folder).turned) == 8
 
 
 def test_truncated_images_and_other_files_are_named_and_the_rest_is_checked(folder: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from in4310repro.data import near_duplicates as module
-from in4310repro.data.near_duplicates import near_duplicate_groups
+from in4310repro.data.near_duplicates import near_duplicate_groups, turned_pairs
+from in4310repro.data.orientations import INVERSE
 
 
 def differing_bits_by_text(first: int, second: int) -> int:
@@ -79,3 +80,27 @@ def test_comparisons_grow_with_the_images_and_not_with_their_pairs(hashes: objec
     assert callable(hashes)
     assert comparisons(hashes(500)) <= 8 * 500
     assert comparisons(hashes(2000)) <= 8 * 2000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_turned_pairs_are_those_of_all_pairs(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    rows = [random_hashes(8, 100 * seed + number) for number in range(30)]
+    for first, orientation, bits in ((3, 1, 0), (4, 5, 6), (5, 6, 7), (9, 7, 2)):
+        rows[first + 10][0] = flipped(rows[first][orientation], bits, generator)
+    rows[20][6] = flipped(rows[2][0], 1, generator)
+    close = {
+        (first, second): (distance, orientation)
+        for first in range(30)
+        for second in range(first + 1, 30)
+        for distance, orientation in [
+            min(
+                [(differing_bits_by_text(rows[first][o], rows[second][0]), o) for o in range(1, 8)]
+                + [(differing_bits_by_text(rows[second][o], rows[first][0]), INVERSE[o]) for o in range(1, 8)]
+            )
+        ]
+        if distance <= module.NEAR_DUPLICATE_BITS
+    }
+    assert close.keys() == {(3, 13), (4, 14), (9, 19), (2, 20)}
+    assert turned_pairs(rows) == [(*pair, orientation) for pair, (_, orientation) in sorted(close.items())]
+    assert (2, 20, 5) in turned_pairs(rows)

@@ -92,8 +92,8 @@ def _copied(picture: Image.Image, kind: str, draws: np.random.Generator) -> byte
 def measured(truth: Truth, findings: check.Findings, doubts: Doubts) -> dict[str, Found]:
     """What was found of each kind of fault.
 
-    A copy is recalled where any kind of link leads from it to its original. Of the pairs of a kind that were found, those
-    are right that were planted as copies of any kind: a crop that leaves little away is a near-duplicate too.
+    A copy is recalled where any kind of link leads from it to its original. Of the pairs of a kind that were found,
+    those are right that were planted as copies of any kind: a crop that leaves little away is a near-duplicate too.
     """
     linked = {pair for group in doubts.copies for pair in _pairs(group)}
     planted = set().union(*truth.copies.values())

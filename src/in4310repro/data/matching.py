@@ -25,9 +25,9 @@ ENOUGH = 0.75
 class Details:
     """What of a picture is compared: each pixel beside those around it, without the light that many pictures share."""
 
-    spectrum: Complex64[np.ndarray, "row column"]  # of the whole picture
-    contrast: Float32[np.ndarray, "side row column"]  # of each square of each size in it; infinite beyond its border
-    parts: Complex64[np.ndarray, "side row column"]  # spectra of the picture as a part of each size, conjugate
+    spectrum: Complex64[np.ndarray, "row frequency"]  # of the whole picture
+    contrast: Float32[np.ndarray, "side top left"]  # of each square of each size in it; infinite beyond its border
+    parts: Complex64[np.ndarray, "side row frequency"]  # spectra of the picture as a part of each size, conjugate
 
 
 def details(image: Image.Image) -> Details:
@@ -64,7 +64,7 @@ def _details(grey: Image.Image, side: int) -> Float32[np.ndarray, "row column"]:
     return ((pixels - means) / np.sqrt(variances + NOISE**2)).astype(np.float32)
 
 
-def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side row column"]:
+def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
     """The length of the details in each square beyond their mean, at least `LEAST`; infinite beyond the border."""
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
     values = whole.astype(np.float64)
@@ -75,14 +75,14 @@ def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
     return contrast
 
 
-def _integral(values: Float64[np.ndarray, "row column"]) -> Float64[np.ndarray, "row column"]:
+def _integral(values: Float64[np.ndarray, "row column"]) -> Float64[np.ndarray, "corner_y corner_x"]:
     """Sums over all that is above and left of each corner of a pixel."""
     sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
     values.cumsum(axis=0, out=sums[1:, 1:])
     return sums.cumsum(axis=1, out=sums)
 
 
-def _sums(integral: Float64[np.ndarray, "row column"], side: int) -> Float64[np.ndarray, "row column"]:
+def _sums(integral: Float64[np.ndarray, "corner_y corner_x"], side: int) -> Float64[np.ndarray, "top left"]:
     """Sums over every square of this side, by its upper left corner."""
     lower, upper = integral[side:], integral[:-side]
     sums: NDArray[np.float64] = lower[:, side:] - lower[:, :-side] - upper[:, side:] + upper[:, :-side]

@@ -1,0 +1,99 @@
+"""The contact sheet: pictures of one's own folder or names alone, and names that do nothing."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from in4310repro.data import check, scenes
+from in4310repro.data.folders import catalogue
+from in4310repro.doubts.findings import CropPair, Doubt, Doubts, LookAlike, counted
+from in4310repro.report.contact_sheet import SHOWN, render
+from in4310repro.report.photographs import Photograph
+
+HOSTILE = "sea/<img src=x onerror=alert(1)>.png"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path in ("sea/0.png", HOSTILE, "street/0.png"):
+        file = tmp_path / path
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(scenes.draw(path.split("/")[0], len(path), 48, 0)).save(file)
+    Image.fromarray(scenes.draw("street", 12, 48, 0)).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "sea/t.png")
+    return tmp_path
+
+
+def made_up(number: int = 1) -> Doubts:
+    doubt = Doubt(path=HOSTILE, label="sea", seems="street", probability=0.9, of_label=0.05)
+    return Doubts(
+        features={"weights": "runs/mine", "model": "resnet18"},
+        seed=0,
+        crops=[CropPair(whole="sea/0.png", part=HOSTILE, side=0.75, correlation=0.9)],
+        copies=[["sea/0.png", HOSTILE]],
+        copy_conflicts=[],
+        copy_leaks=[],
+        look_alikes=[LookAlike(paths=["sea/0.png", "street/0.png"], labels=["sea", "street"], similarity=0.8)],
+        look_alike_leaks=[],
+        doubts=[doubt] * number,
+        doubts_by_class={"sea": counted(1, 3), "street": counted(0, 0)},
+        doubts_by_part={},
+        confusion_matrix=[[2, 1], [0, 1]],
+        confusions=[doubt],
+    )
+
+
+class Read(HTMLParser):
+    """What a browser would load and do, and the words that it would show."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.images: list[str] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.images += [value or "" for name, value in attrs if name == "src"]
+        self.scripts += [name for name, _ in attrs if name.startswith("on")] + [tag] * (tag == "script")
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+
+def photographs(folder: Path) -> dict[str, Photograph]:
+    return {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in catalogue(folder).entries}
+
+
+def test_the_page_embeds_a_thumbnail_wherever_an_image_is_named(folder: Path) -> None:
+    page = Read(render("mine", check.check(folder), made_up(), photographs(folder)))
+    # A doubt, look-alikes, a crop, a turned copy, a confusion; nothing is loaded from elsewhere.
+    assert len(page.images) == 1 + 2 + 2 + 2 + 1
+    assert all(each.startswith("data:image/jpeg;base64,") for each in page.images)
+    assert page.scripts == []
+    text = " ".join(page.words)
+    for part in (HOSTILE, "75% of the side", "seems street 0.90 to 0.05", "sea taken for street: 1", "turned right"):
+        assert part in text
+
+
+def test_without_photographs_the_page_has_names_alone_and_opens_no_image(folder: Path) -> None:
+    findings = check.check(folder)
+    for file in folder.rglob("*.png"):
+        file.unlink()
+    page = Read(render("mine", findings, made_up(), {}))
+    assert page.images == []
+    assert HOSTILE in " ".join(page.words)
+
+
+def test_many_of_a_kind_are_counted_and_the_first_are_shown(folder: Path) -> None:
+    page = render("mine", check.check(folder), made_up(SHOWN + 20), {})
+    assert f"Doubtful labels: {SHOWN + 20}" in page
+    assert page.count("seems street") == SHOWN
+
+
+def test_an_image_that_was_changed_meanwhile_is_refused(folder: Path) -> None:
+    files, findings = photographs(folder), check.check(folder)
+    Image.new("RGB", (48, 48)).save(folder / "sea/0.png")
+    with pytest.raises(ValueError, match="was changed"):
+        render("mine", findings, made_up(), files)

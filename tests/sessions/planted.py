@@ -1,0 +1,97 @@
+"""Precision and recall of what `data check --weights` finds where it was planted; writes docs/doubts.md.
+
+    nox -s planted
+
+A network is trained on scenes of one seed, and scenes of another are drawn with faults (see `tests.doubts.planted`).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from in4310repro.data import check
+from in4310repro.data.folders import catalogue
+from in4310repro.doubts import network
+from in4310repro.doubts.examination import examine, readable
+from in4310repro.doubts.features import features_of
+from in4310repro.files import json_bytes, write_file
+from in4310repro.numerics import activate
+from in4310repro.progress import SILENT
+from in4310repro.runs.finished import FinishedRun
+from tests.audit.validation_page import replaced
+from tests.doubts import planted
+
+ROOT = Path(__file__).parents[2]
+NUMBERS, PAGE, MARK = ROOT / "docs/doubts.json", ROOT / "docs/doubts.md", "planted"
+IMAGES, SIDE, SEED = 300, 96, 7
+TRAINING = ("--scenes", "400", "--split", "0.7/0.15/0.15", "--epochs", "6")
+
+
+def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINING) -> dict[str, Any]:
+    """Trains a network, plants faults in so many scenes of each class, and looks for them.
+
+    Args:
+        folder: for the run and the scenes.
+        images: of each class.
+        training: what the training takes beside its preset.
+    """
+    words = ("train", "--preset", "demo", "--seed", "1", "--optimizer", "AdamW", "--numerics", "native", *training)
+    subprocess.run([sys.executable, "-m", "in4310repro", *words, "--out", f"{folder / 'run'}", "--quiet"], check=True)
+    truth = planted.plant(folder / "scenes", images, SIDE, SEED)
+    source, numerics = network.opened(f"{folder / 'run'}", {}), activate("native", "cpu")
+    listed = catalogue(folder / "scenes")
+    findings = check.examine(listed)
+    decoded = network.images_of(listed.root, readable(listed, findings), source.config, SILENT)
+    features = features_of(source.network, decoded, source.config.evaluation_batch_size, numerics)
+    doubts = examine(listed, findings, features, source.described())
+    run = FinishedRun.open(folder / "run")
+    wrong_alike = [each for each in doubts.look_alikes if truth.wrong.keys() & set(each.paths)]
+    return {
+        "images": images,
+        "side": SIDE,
+        "seed": SEED,
+        "training": " ".join(words),
+        "accuracy": run.metrics["mean_class_accuracy"],
+        "look_alikes": len(doubts.look_alikes),
+        "look_alikes_with_a_wrong_label": len(wrong_alike),
+        "kinds": {kind: asdict(found) for kind, found in planted.measured(truth, findings, doubts).items()},
+    }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """What was measured, in words and a table."""
+    lines = [
+        f"{result['images']} scenes of each class, {result['side']} px, seed {result['seed']}, features by "
+        f"`{result['training']}`, whose mean class accuracy on test scenes is {result['accuracy']:.3f}. Of "
+        f"{result['look_alikes']} pairs of look-alikes {result['look_alikes_with_a_wrong_label']} have an image with a "
+        "wrong label.",
+        "",
+        "| planted | images | found of them | recall | found in all | of them planted | precision |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for kind, each in result["kinds"].items():
+        precision, recall = planted.shares({kind: planted.Found(**each)})[kind]
+        lines.append(
+            f"| {kind} | {each['planted']} | {each['recalled']} | {recall:.2f} | {each['found']} | {each['right']} "
+            f"| {precision:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="planted-") as place:
+        result = measure(Path(place))
+    write_file(NUMBERS, json_bytes(result))
+    page = PAGE.read_text(encoding="utf-8")
+    write_file(PAGE, replaced(page, table(result), MARK).encode())
+    sys.stdout.write(f"{table(result)}\n")
+
+
+if __name__ == "__main__":
+    main()
