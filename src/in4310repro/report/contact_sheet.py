@@ -34,6 +34,7 @@ class Section:
     title: str
     found: int
     frames: Sequence[Frame]
+    of_matrix: bool = False  # a cell of the confusion matrix, which leads to it
 
 
 def render(folder: str, findings: Findings, doubts: Doubts, photographs: Mapping[str, Photograph]) -> str:
@@ -96,11 +97,11 @@ def sections_of(findings: Findings, doubts: Doubts) -> list[Section]:
 
 
 def _seems(doubt: Doubt) -> str:
-    return f"{doubt.label}, seems {doubt.seems} {doubt.probability:.2f} to {doubt.of_label:.2f}"
+    return f"{doubt.label}, seems {doubt.seems} {doubt.probability:.2f} against {doubt.of_label:.2f}"
 
 
 def _cell(label: str, seems: str, doubts: Doubts) -> Section:
     """The most probable images of a wrong cell of the confusion matrix."""
     inside = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
     frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in inside[:OF_CELL]]
-    return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(inside), frames)
+    return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(inside), frames, of_matrix=True)
