@@ -73,7 +73,13 @@ def test_the_page_embeds_a_thumbnail_wherever_an_image_is_named(folder: Path) ->
     assert all(each.startswith("data:image/jpeg;base64,") for each in page.images)
     assert page.scripts == []
     text = " ".join(page.words)
-    for part in (HOSTILE, "75% of the side", "seems street 0.90 against 0.05", "sea taken for street: 1", "turned right"):
+    for part in (
+        HOSTILE,
+        "75% of the side",
+        "seems street 0.90 against 0.05",
+        "sea taken for street: 1",
+        "turned right",
+    ):
         assert part in text
 
 

@@ -16,8 +16,9 @@ from in4310repro.doubts.neighbours import Neighbours
 from in4310repro.progress import SILENT, Progress
 
 CANDIDATES = 10  # neighbours of an image that may be parts of it
-# A candidate is nearer than that share of the distance to the neighbour after the last candidate. Of 300 crops of 70 to
-# 80 % of the side of the course's images 86 % are so near, of 80 to 95 % nearly all.
+# A candidate is nearer than that share of the distance to the neighbour after the last candidate. By features from
+# ImageNet weights, of 300 crops of the course's images 64 % are so near at 60 to 70 % of the side, 87 % at 70 to 80 %,
+# and 98 % at 80 to 95 %.
 NEARER = 0.8
 AT_ONCE = 32  # pairs that a thread compares at a time
 KEPT = 200  # prepared images in memory, of half a megabyte each
