@@ -32,7 +32,8 @@ class Details:
 
 def details(image: Image.Image) -> Details:
     """Prepares a picture of any size and shape, once for all that it is compared with."""
-    grey = image.convert("L")
+    # Once from what may be many pixels; every size is made of these.
+    grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
     whole = _details(grey, SIDE)
     parts = np.zeros((len(SIDES), SIDE, SIDE), np.float32)
     for place, side in enumerate(SIDES):
