@@ -19,10 +19,8 @@ from in4310repro.data import check
 from in4310repro.data.folders import catalogue
 from in4310repro.doubts import network
 from in4310repro.doubts.examination import examine, readable
-from in4310repro.doubts.features import features_of
 from in4310repro.files import json_bytes, write_file
 from in4310repro.numerics import activate
-from in4310repro.progress import SILENT
 from in4310repro.runs.finished import FinishedRun
 from tests.audit.validation_page import replaced
 from tests.doubts import planted
@@ -47,8 +45,7 @@ def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINI
     source, numerics = network.opened(f"{folder / 'run'}", {}), activate("native", "cpu")
     listed = catalogue(folder / "scenes")
     findings = check.examine(listed)
-    decoded = network.images_of(listed.root, readable(listed, findings), source.config, SILENT)
-    features = features_of(source.network, decoded, source.config.evaluation_batch_size, numerics)
+    features = network.features_of(source, listed.root, readable(listed, findings), numerics)
     doubts = examine(listed, findings, features, source.described())
     run = FinishedRun.open(folder / "run")
     wrong_alike = [each for each in doubts.look_alikes if truth.wrong.keys() & set(each.paths)]

@@ -123,7 +123,6 @@ def _check_with(
     from in4310repro.data.folders import catalogue
     from in4310repro.data.splits import from_csv
     from in4310repro.doubts import examination, findings, network
-    from in4310repro.doubts.features import features_of
     from in4310repro.files import write_file
     from in4310repro.report import contact_sheet
     from in4310repro.report.photographs import Photograph
@@ -137,8 +136,7 @@ def _check_with(
     images = catalogue(folder, progress())
     found = check.examine(images, listed, progress())
     entries = examination.readable(images, found)
-    decoded = network.images_of(folder, entries, source.config, progress())
-    features = features_of(source.network, decoded, source.config.evaluation_batch_size, numerics, progress())
+    features = network.features_of(source, folder, entries, numerics, progress())
     doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
     text = f"{check.render(found)}\n{findings.render(doubts)}"
     if page:

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float32
 
 from in4310repro import architectures, models
 from in4310repro.config import Config
 from in4310repro.data.folders import Entry
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import load_images
+from in4310repro.embedding import embed
+from in4310repro.numerics import Numerics
 from in4310repro.preparation import as_weights_say
 from in4310repro.preprocessing import to_json
 from in4310repro.presets import configure
-from in4310repro.progress import Progress
+from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.text import publishable_place
 
@@ -80,8 +84,19 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
     )
 
 
-def images_of(root: Path, entries: Sequence[Entry], config: Config, progress: Progress) -> ImageSet:
-    """The images as the network takes them."""
-    return load_images(
+def features_of(
+    source: Source, root: Path, entries: Sequence[Entry], numerics: Numerics, progress: Progress = SILENT
+) -> Float32[np.ndarray, "image feature"]:
+    """What the last layer of the network takes of each image; computed once for images and weights.
+
+    Raises:
+        ValueError: an image is none that can be read, or the network does not end in one linear layer.
+    """
+    config = source.config
+    images = load_images(
         "images", root, entries, config.image_size, preprocessing=config.preprocessing, progress=progress
+    )
+    network = numerics.place(source.network)
+    return embed(network, config.model, images, config.evaluation_batch_size, numerics, progress).take(
+        range(len(images))
     )
