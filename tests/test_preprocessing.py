@@ -23,11 +23,13 @@ from in4310repro.data.images import crop_square, decode
 from in4310repro.deviations import Deviation
 from in4310repro.models import preprocessing_of
 from in4310repro.numerics import Numerics
-from in4310repro.preprocessing import Preprocessing
+from in4310repro.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.presets import PRESETS, command_line_options, configure, to_toml
 from in4310repro.progress import SILENT
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.tensors import read_tensors, tensor_bytes
 from in4310repro.verification import verify
+from in4310repro.verification.form import weights_form
 from tests.builders import image_set
 from tests.conftest import Call
 
@@ -96,13 +98,24 @@ def weights_file(file: Path, said: str | None = None) -> Path:
     return file
 
 
+def test_a_run_of_before_whose_weights_do_not_say_the_size_is_still_one(own_run: Path) -> None:
+    file = own_run / "sgd" / "best.safetensors"
+    how = Preprocessing(size=32)
+    assert json.loads(to_metadata(how)["preprocessing"]) == json.loads(without_size(how)["preprocessing"]) | {
+        "size": 32
+    }
+    for metadata, faults in ((without_size(how), 0), (to_metadata(how), 0), (to_metadata(Preprocessing(size=33)), 1)):
+        file.write_bytes(tensor_bytes(read_tensors(file), metadata))
+        assert len(list(weights_form(file, how))) == faults
+
+
 def test_a_file_says_it_in_its_metadata_and_weights_of_a_run_wherever_they_are(
     finished_run: Path, tmp_path: Path
 ) -> None:
     file = weights_file(tmp_path / "said.safetensors", json.dumps(VALUES))
     assert preprocessing_of(SMALL.model, str(file)) == replace(OTHER, size=224)
     copy = shutil.copy(finished_run / "sgd" / "best.safetensors", tmp_path / "copy.safetensors")
-    assert preprocessing_of("resnet18", str(copy)) == Preprocessing()
+    assert preprocessing_of("resnet18", str(copy)) == Preprocessing(size=32)
     assert preprocessing_of(SMALL.model, str(weights_file(tmp_path / "silent.safetensors"))) is None
     for wrong in ("{", "[]", '{"mean": [0, 0, 0]}'):
         file = weights_file(tmp_path / "wrong.safetensors", wrong)
@@ -149,11 +162,11 @@ def test_a_run_keeps_how_its_images_were_prepared_and_verifies(numerics: Numeric
     assert FinishedRun.open(run.folder).config.preprocessing == replace(OTHER, size=32)
     assert verify(run.folder, numerics).differences == []
     # A copy of its weights, and the weights that a setting after it started from, say it too.
-    assert preprocessing_of(SMALL.model, str(run.folder / "sgd" / "best.safetensors")) == replace(OTHER, size=224)
+    assert preprocessing_of(SMALL.model, str(run.folder / "sgd" / "best.safetensors")) == replace(OTHER, size=32)
     warm = replace(config, protocol=frozenset({Deviation.WARM_START}))
     warmed = experiment.train(warm, numerics, tmp_path / "warm")
     last = warmed.folder / "sgd" / "last.safetensors"
-    assert preprocessing_of(SMALL.model, str(last)) == replace(OTHER, size=224)
+    assert preprocessing_of(SMALL.model, str(last)) == replace(OTHER, size=32)
     state = warmed.files.read_tensors("sgd/last.safetensors")
     warmed.files.write_weights("sgd/last.safetensors", state)
     (difference,) = verify(warmed.folder, numerics).differences
