@@ -38,7 +38,7 @@ from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
 from in4310repro.step_log import formats_of, refuse_missing_library
 from in4310repro.tensors import tensor_bytes, tensors_sha256
-from in4310repro.training import Task
+from in4310repro.training import Task, fit
 
 
 def train(
@@ -104,8 +104,8 @@ def train(
         histories[setting.name] = _trained_history(files, setting, config)
         if not histories[setting.name]:
             processes.told_json(setting.name)
-            fit = head.fit if config.trained_part(setting) == HEAD else training.fit
-            histories[setting.name] = fit(task)
+            fitted = config.trained_part(setting) == HEAD
+            histories[setting.name] = head.fit(task) if fitted else fit(task)
         _close_setting(task)
     processes.told_json(None)
     _score_test_set(files, prepared, histories, numerics, progress, processes)
