@@ -113,15 +113,20 @@ def published(
     published: Annotated[list[Path], typer.Argument(help="Runs of --protocol published, a seed each.")],
     ablation: Annotated[list[Path] | None, typer.Option(help="An ablation.json; may be given several times.")] = None,
     reports: Annotated[Path, typer.Option(help="Where published.md goes.")] = Path("reports"),
+    from_imagenet: Annotated[
+        bool, typer.Option("--from-imagenet", help="The runs start from ImageNet weights: add them to the page.")
+    ] = False,
 ) -> None:
     """Compare the published protocol with the corrected one and with what is printed, on one page.
 
     Examples:
         in4310repro published runs/corrected runs/published-0 runs/published-1
+        in4310repro published runs/photographs runs/photographs-published --from-imagenet
     """
     load_torch()
     from in4310repro.report import published_page
     from in4310repro.runs.finished import FinishedRun
 
     runs = [FinishedRun.open(folder) for folder in published]
-    conclude(print_written(published_page.write(FinishedRun.open(corrected), runs, ablation or [], reports)))
+    write = published_page.write_evidence if from_imagenet else published_page.write
+    conclude(print_written(write(FinishedRun.open(corrected), runs, ablation or [], reports)))

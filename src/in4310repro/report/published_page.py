@@ -17,9 +17,9 @@ from in4310repro.ablation import change as describe_change
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
 from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
-from in4310repro.files import json_bytes, write_file
+from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics
-from in4310repro.report import figures, page
+from in4310repro.report import figures, imagenet_evidence, page
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.original import original
 from in4310repro.report.page import RunRecord
@@ -87,6 +87,24 @@ def write(
     return [printed, *write_page(numbers, printed_audit, reported_ablations, reports)]
 
 
+def write_evidence(
+    corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
+) -> list[Path]:
+    """Adds runs from ImageNet weights to the page that `write` wrote: `published/imagenet.json`, and the page anew.
+
+    Raises:
+        ValueError: as `imagenet_evidence.evidence`, or there is no page yet.
+    """
+    file = reports / "published" / "numbers.json"
+    if not file.is_file():
+        raise ValueError(f"{file} is not there: `in4310repro published` of the runs from scratch writes it first")
+    printed = audit(reports / PRINTED)
+    found = imagenet_evidence.evidence(corrected, published, printed)
+    written = write_file(reports / imagenet_evidence.FILE, json_bytes(found))
+    reported = [read_report(each) for each in ablations]
+    return [written, *write_page(read_json(file), printed, reported, reports)]
+
+
 def write_page(
     numbers: PublishedNumbers, printed_audit: Audit, ablations: Sequence[AblationReport], reports: Path
 ) -> list[Path]:
@@ -137,6 +155,7 @@ def _context(
     conditions = differences_from_original(config, corrected["metrics"])
     published = numbers["published"]
     fair = numbers["corrected"]["test"]["mean_class_accuracy"]
+    found = imagenet_evidence.read(reports)
     return {
         "numbers": numbers,
         "predictions": numbers["predictions"],
@@ -160,8 +179,17 @@ def _context(
         "first": _first_setting(numbers),
         "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
         "fingerprint": corrected["fingerprint"],
+        "imagenet": found,
+        "imagenet_commands": _imagenet_commands(found) if found else [],
+        "likelihood": imagenet_evidence.shown,
         "audit_command": shlex.join(["in4310repro", "audit", f"{publishable_place(reports.as_posix())}/{PRINTED}"]),
     }
+
+
+def _imagenet_commands(found: imagenet_evidence.Evidence) -> list[str]:
+    runs = found["runs"]
+    page_command = shlex.join(["in4310repro", "published", *runs, "--from-imagenet"])
+    return [*(_command(record, name) for name, record in runs.items()), page_command]
 
 
 def _command(record: RunRecord, name: str) -> str:

@@ -1,0 +1,149 @@
+"""The published protocol from ImageNet weights: its predictions again, and how likely the printed counts are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from scipy import special, stats
+
+from in4310repro.audit.verdicts import Audit
+from in4310repro.files import read_json
+from in4310repro.metrics import Interval, wilson
+from in4310repro.report import page
+from in4310repro.report.page import RunRecord
+from in4310repro.report.predictions import Prediction, predictions
+from in4310repro.report.published_numbers import RunSummary, refuse_incomparable, summarize
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.text import publishable_place
+
+FILE = "published/imagenet.json"
+PRINTED = ("validation of sgd", "test")  # the two tables of the selected network
+
+
+class Likelihood(TypedDict):
+    """How probable a printed count is where images are right independently, each as often as a network was."""
+
+    reading: str  # which network's accuracy is taken, and on what images
+    printed: str  # what is printed, as a name
+    correct: int  # images that the printed accuracies say are right
+    images: int
+    accuracy: float  # of the network
+    interval: Interval  # its 95 %
+    side: str  # "or more" or "or fewer": the printed count lies above or below what is expected
+    log10: list[float]  # of the probability: at the accuracy, and at the ends of its interval
+
+
+class Evidence(TypedDict):
+    """What `published/imagenet.json` holds."""
+
+    corrected: RunSummary
+    published: list[RunSummary]
+    predictions: list[Prediction]
+    likelihoods: list[Likelihood]
+    runs: dict[str, RunRecord]  # the corrected run first
+
+
+def evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
+    """What runs from ImageNet weights say of the hypothesis.
+
+    Args:
+        corrected: a finished run as the assignment defines it.
+        published: finished runs of the published protocol that differ from it in nothing else but their seeds.
+        printed: the audit of what is printed, which counts the correct images.
+
+    Raises:
+        ValueError: the runs are not of these protocols, differ in more than protocol and seed, or are from scratch.
+    """
+    refuse_incomparable(corrected, published)
+    if corrected.config.weights == "none":
+        raise ValueError(f"{corrected.folder} is trained from scratch; runs from ImageNet weights are valid here")
+    fair, summaries = summarize(corrected), [summarize(run) for run in published]
+    return Evidence(
+        corrected=fair,
+        published=summaries,
+        predictions=predictions(fair, summaries),
+        likelihoods=likelihoods(fair, summaries, printed_counts(printed)),
+        runs={publishable_place(run.folder.as_posix()): page.record(run) for run in (corrected, *published)},
+    )
+
+
+def read(reports: Path) -> Evidence | None:
+    """The evidence beside the page, where it was written."""
+    file = reports / FILE
+    found: Evidence | None = read_json(file) if file.is_file() else None
+    return found
+
+
+def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
+    """Correct images and images of the tables in `PRINTED`."""
+    counted = {table.name: (table.totals, table.images) for table in printed.counted if table.name in PRINTED}
+    return {name: (totals[0], images) for name, (totals, images) in counted.items() if totals}
+
+
+def likelihoods(
+    corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
+) -> list[Likelihood]:
+    """Each printed count under each reading: an honest test, or a test on the images that were trained on."""
+    supports = list(corrected["supports"].values())
+    seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
+    readings = {
+        "corrected protocol, images that took no part": (
+            _correct(corrected["test"]["class_accuracy"], supports),
+            sum(supports),
+        ),
+        "published protocol, images that it was trained on": (sum(seen), sum(supports) * len(seen)),
+    }
+    return [
+        _likelihood(reading, name, counts, measured)
+        for reading, measured in readings.items()
+        for name, counts in printed.items()
+    ]
+
+
+def _correct(shares: Sequence[float], sizes: Sequence[int]) -> int:
+    return sum(round(share * size) for share, size in zip(shares, sizes, strict=True))
+
+
+def _likelihood(reading: str, name: str, printed: tuple[int, int], measured: tuple[int, int]) -> Likelihood:
+    correct, images = printed
+    accuracy, interval = measured[0] / measured[1], wilson(*measured)
+    more = correct / images >= accuracy
+    return Likelihood(
+        reading=reading,
+        printed=f"{name}, {correct} of {images}",
+        correct=correct,
+        images=images,
+        accuracy=accuracy,
+        interval=interval,
+        side="or more" if more else "or fewer",
+        log10=[log10_of_tail(correct, images, each, more=more) for each in (accuracy, *interval)],
+    )
+
+
+def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> float:
+    """log10 of the probability of so many correct images or more (or fewer), of a binomial distribution.
+
+    Examples:
+        >>> round(10 ** log10_of_tail(2, 2, 0.5, more=True), 6), round(10 ** log10_of_tail(1, 2, 0.5, more=False), 6)
+        (0.25, 0.75)
+    """
+    # Where nothing or everything is right, the last digit of float64 stands for the rest.
+    accuracy = min(max(accuracy, 1e-16), 1 - 1e-16)
+    # Not by the tail itself, which is 0 where it is less than 1e-308.
+    counts = range(correct, images + 1) if more else range(correct + 1)
+    tail = special.logsumexp(stats.binom.logpmf(counts, images, accuracy))
+    return float(tail) / math.log(10)
+
+
+def shown(values: Sequence[float]) -> str:
+    """Logarithms of probabilities as a person reads them: one, and between which others.
+
+    Examples:
+        >>> shown([-1.0, -2.0, -0.5]), shown([-30.2, -40.0, -22.0])
+        ('0.1 (0.01 to 0.32)', '1e-30 (1e-40 to 1e-22)')
+    """
+    one, *ends = (f"1e{round(v)}" if v < -4 else f"{10**v:.2g}" for v in (values[0], *sorted(values[1:])))
+    return f"{one} ({' to '.join(ends)})"

@@ -1,0 +1,85 @@
+"""The published protocol from ImageNet weights: probabilities by exact sums, and the section that the page gets."""
+
+import json
+import math
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from in4310repro.audit.examine import audit
+from in4310repro.config import to_json
+from in4310repro.report import imagenet_evidence, published_page
+from in4310repro.report.original import original
+from in4310repro.report.published_numbers import printed_as_toml
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from tests.builders import rechain
+from tests.report.test_published_page import runs
+
+__all__ = ["runs"]
+
+
+def exact(correct: int, images: int, accuracy: Fraction, *, more: bool) -> Fraction:
+    counts = range(correct, images + 1) if more else range(correct + 1)
+    return sum((math.comb(images, k) * accuracy**k * (1 - accuracy) ** (images - k) for k in counts), start=Fraction(0))
+
+
+@pytest.mark.parametrize(
+    ("correct", "accuracy", "more"), [(295, "0.93", True), (280, "0.99", False), (3, "0.9", False)]
+)
+def test_the_probability_is_the_exact_sum_of_a_binomial_distribution(correct: int, accuracy: str, more: bool) -> None:
+    found = imagenet_evidence.log10_of_tail(correct, 300, float(accuracy), more=more)
+    needed = exact(correct, 300, Fraction(accuracy), more=more)
+    assert found == pytest.approx(math.log10(needed.numerator) - math.log10(needed.denominator), rel=1e-9)
+    # Without the count itself it is another.
+    beyond = exact(correct + (1 if more else -1), 300, Fraction(accuracy), more=more)
+    assert found != pytest.approx(math.log10(beyond.numerator) - math.log10(beyond.denominator), rel=1e-9)
+
+
+def test_the_printed_counts_are_those_of_the_audit(tmp_path: Path) -> None:
+    file = tmp_path / "original.toml"
+    file.write_text(printed_as_toml(original()))
+    counts = imagenet_evidence.printed_counts(audit(file))
+    assert counts == {"validation of sgd": (2972, 3000), "test": (2964, 3000)}
+
+
+def test_the_evidence_becomes_a_section_of_the_page_and_stays_when_the_page_is_written_again(
+    runs: list[FinishedRun],
+    tmp_path: Path,
+) -> None:
+    reports = tmp_path / "reports"
+    from_scratch = published_page.write(runs[0], runs[1:], [], reports)
+    assert "## From ImageNet weights" not in (reports / "published.md").read_text()
+    with pytest.raises(ValueError, match="trained from scratch; runs from ImageNet weights are valid here"):
+        published_page.write_evidence(runs[0], runs[1:], [], reports)
+    others = []
+    for run in runs:
+        RunFolder(run.folder).write_json("config.json", to_json(replace(run.config, weights="imagenet")))
+        rechain(run.folder)
+        others.append(FinishedRun.open(run.folder))
+    written = published_page.write_evidence(others[0], others[1:], [], reports)
+    assert {file.name for file in written} == {"imagenet.json", *(each.name for each in from_scratch)} - {
+        "original.toml"
+    }
+    section = (reports / "published.md").read_text().partition("## From ImageNet weights")[2].partition("\n## ")[0]
+    found = json.loads((reports / "published" / "imagenet.json").read_text())
+    assert "**0.9800** on the images that it was trained on and **0.1250** on the 36 others (seed 1);" in section
+    assert "| corrected protocol, images that took no part | " in section
+    assert "in4310repro published corrected published-0 published-1 --from-imagenet" in section
+    assert [each["correct"] for each in found["likelihoods"]] == 2 * [2972, 2964]
+    published_page.write_page(
+        json.loads((reports / "published" / "numbers.json").read_text()),
+        audit(reports / "published/original.toml"),
+        [],
+        reports,
+    )
+    assert section in (reports / "published.md").read_text()
+
+
+def test_without_a_page_there_is_nothing_to_add_to(runs: list[FinishedRun], tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"numbers.json is not there: `in4310repro published` of the runs from scratch"
+    ):
+        published_page.write_evidence(runs[0], runs[1:], [], tmp_path / "reports")
