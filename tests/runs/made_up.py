@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,9 @@ def start_sha256(config: Config, setting: OptimizerSetting, initial: str, traini
             },
             "initial_weights_sha256": initial,
             "numeric_class": "a class",
-            "setting": {name: value for name, value in asdict(setting).items() if name != "name"},
+            "setting": {
+                name: getattr(setting, name) for name in ("optimizer", "learning_rate", "weight_decay", "momentum")
+            },
             "split_sha256": hashlib.sha256(to_csv(split())).hexdigest(),
             "training_images": training_images,
         }

@@ -69,3 +69,18 @@ def test_a_warm_start_is_from_the_last_weights_of_the_setting_before(epochs: tup
         "one": made_up.start_sha256(WARM, first, INITIAL),
         "two": made_up.start_sha256(WARM, second, initial),
     }
+
+
+def test_what_is_trained_and_a_rate_of_the_head_are_in_the_start_where_they_are_not_the_default() -> None:
+    first = CONFIG.settings[0]
+    plain = chain.start_sha256(CONFIG, first, "", INITIAL, "a class")
+    part = replace(first, train="from:layer3")
+    changed = [
+        chain.start_sha256(CONFIG, part, "", INITIAL, "a class"),
+        chain.start_sha256(replace(CONFIG, train="from:layer4"), first, "", INITIAL, "a class"),
+        chain.start_sha256(CONFIG, replace(first, head_learning_rate=0.5), "", INITIAL, "a class"),
+    ]
+    assert len({plain, *changed}) == 4
+    # Where it is said makes no difference.
+    assert chain.start_sha256(replace(CONFIG, train="from:layer3"), first, "", INITIAL, "a class") == changed[0]
+    assert chain.start_sha256(CONFIG, replace(first, train="all"), "", INITIAL, "a class") == plain

@@ -90,7 +90,7 @@ def test_a_counter_that_no_score_depends_on_is_a_difference(linked_run: Path, nu
     name = f"{setting_of(linked_run)}/best.safetensors"
     state = run.read_tensors(name)
     state["bn1.num_batches_tracked"] += 1
-    run.write_weights(name, state)
+    run.write_weights(name, state, PRESETS["tiny"].preprocessing)
     differences = verify(linked_run, numerics).differences
     assert len(differences) == 3
     assert "weights_sha256" in differences[0]
