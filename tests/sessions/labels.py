@@ -1,0 +1,101 @@
+"""The share of wrong labels among test photographs, from what was said of those that were judged.
+
+    python -m tests.sessions.labels FINDINGS RUN
+
+FINDINGS is what `data check --weights --split --out` wrote, RUN the run whose split it was given. Writes `labels.json`
+and `labels.md` beside `reports/labels/judged.csv`; file names and counts, no photographs.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from in4310repro.doubts.study import Kind, study
+from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.metrics import wilson
+from in4310repro.runs.finished import FinishedRun
+
+FOLDER = Path(__file__).parents[2] / "reports/labels"
+
+
+def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str]]) -> dict[str, Any]:
+    """All that the page says."""
+    test = run.split.parts["test"]
+    labels = {entry.path: run.classes[entry.label] for entry in test}
+    doubts = findings["doubts"]
+    doubted = {each["path"]: each["seems"] for each in doubts["doubts"]}
+    of_classes = doubts["doubts_by_class"]
+    found = study(labels, doubted.keys(), said)
+    wrong = [*found.doubted.wrong, *found.undoubted.wrong]
+    return {
+        "features": doubts["features"],
+        "counts": {name: len(findings[name]) for name in ("identical", "conflicts", "near_duplicates", "turned")}
+        | {name: len(doubts[name]) for name in ("crops", "copies", "copy_leaks", "look_alikes", "look_alike_leaks")},
+        "doubts": {
+            **of_classes,
+            **{f"{part} part": total(counts) for part, counts in doubts["doubts_by_part"].items()},
+            "all": total(of_classes),
+        },
+        "kinds": {"doubted": of_kind(found.doubted), "undoubted": of_kind(found.undoubted)},
+        "wrong_share": found.share,
+        "wrong_interval": found.interval,
+        "wrong": [
+            {"path": path, "label": labels[path], "said": said[path], "seems": doubted.get(path)} for path in wrong
+        ],
+        "confused": Counter(f"{labels[path]}, shows {' or '.join(said[path])}" for path in wrong),
+        "accuracy": {
+            "all test images": accuracy(run, ()),
+            "without those that are doubted": accuracy(run, doubted),
+            "without those whose label was found wrong": accuracy(run, wrong),
+        },
+    }
+
+
+def total(counts: dict[str, Any]) -> dict[str, Any]:
+    doubts, images = (sum(each[name] for each in counts.values()) for name in ("doubts", "images"))
+    return {"doubts": doubts, "images": images, "interval": wilson(doubts, images)}
+
+
+def of_kind(kind: Kind) -> dict[str, Any]:
+    return {
+        "images": kind.images,
+        "judged": kind.judged,
+        "wrong": len(kind.wrong),
+        "open": len(kind.open),
+        "interval": kind.interval,
+    }
+
+
+def accuracy(run: FinishedRun, without: Collection[str]) -> dict[str, Any]:
+    """Of the selected network: correct images of those that are left, and the interval of the share."""
+    scores = run.scores
+    kept = np.array([path not in without for path in scores.paths])
+    correct, images = int((scores.softmax.argmax(axis=1) == scores.labels)[kept].sum()), int(kept.sum())
+    return {"correct": correct, "images": images, "share": correct / images, "interval": wilson(correct, images)}
+
+
+def page(values: dict[str, Any]) -> str:
+    """The numbers as Markdown."""
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
+    template = environment.from_string(Path(__file__).with_name("labels.md.jinja").read_text("utf-8"))
+    return template.render(values) + "\n"
+
+
+def main(findings: Path, run: Path) -> None:
+    with (FOLDER / "judged.csv").open(encoding="utf-8", newline="") as stream:
+        said = {row["path"]: row["said"].split() for row in csv.DictReader(stream)}
+    values = numbers(read_json(findings), FinishedRun.open(run), said)
+    write_file(FOLDER / "labels.json", json_bytes(values))
+    write_file(FOLDER / "labels.md", page(values).encode())
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
