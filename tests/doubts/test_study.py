@@ -4,16 +4,30 @@ import pytest
 
 from in4310repro.doubts.study import drawn, study
 
+PATHS = [f"{name}/{number}.jpg" for name in ("sea", "street") for number in range(200)]
+SOME = {path for path in PATHS if path.endswith("7.jpg")} | {"sea/elsewhere.jpg"}
 LABELS = {f"{number}": "sea" if number < 60 else "forest" for number in range(100)}
 DOUBTED = {f"{number}" for number in range(10)}
 
 
-def test_doubted_and_undoubted_images_are_mixed_in_an_order_that_tells_nothing() -> None:
-    chosen = drawn(list(LABELS), DOUBTED, seed=0, each=8)
-    assert sum(path in DOUBTED for path in chosen) == 8
-    assert len(set(chosen)) == 16
-    assert chosen == drawn(list(reversed(LABELS)), DOUBTED | {"elsewhere"}, seed=0, each=8)
-    assert chosen != drawn(list(LABELS), DOUBTED, seed=1, each=8)
+def test_as_many_doubted_as_undoubted_images_are_drawn_and_mixed() -> None:
+    chosen = drawn(PATHS, SOME, seed=0, each=20)
+    assert len(set(chosen)) == 40
+    assert set(chosen) <= set(PATHS)
+    doubted = [path in SOME for path in chosen]
+    assert sum(doubted) == 20
+    # Neither stands first, nor do they take turns.
+    assert 5 < sum(doubted[:20]) < 15
+    assert doubted not in ([True, False] * 20, [False, True] * 20)
+
+
+def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_the_paths() -> None:
+    assert drawn(PATHS[::-1], SOME, seed=3) == drawn(PATHS, SOME, seed=3) != drawn(PATHS, SOME, seed=4)
+
+
+def test_a_kind_with_fewer_images_is_taken_whole() -> None:
+    assert set(drawn(PATHS, {"sea/1.jpg"}, seed=0, each=5)) >= {"sea/1.jpg"}
+    assert len(drawn(PATHS, {"sea/1.jpg"}, seed=0, each=5)) == 6
 
 
 def test_shares_are_weighted_by_how_many_images_there_are_of_either_kind() -> None:
