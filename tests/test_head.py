@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from in4310repro import embedding, experiment, head, models
 from in4310repro.config import STRENGTHS
+from in4310repro.data.cache import cache_folder
 from in4310repro.embedding import Embedding, embed
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
@@ -167,6 +168,25 @@ def test_verify_fits_again_and_finds_a_loss_that_no_fit_gives(
     files.write_json("head/history.json", rows)
     (difference,) = verify(forged, numerics).differences
     assert "history.json: fit 1: train_loss is" in difference
+
+
+def test_verify_does_not_rest_on_features_that_somebody_wrote_into_the_cache(
+    fitted_run: Path, numerics: Numerics
+) -> None:
+    written = list((cache_folder() / embedding.FOLDER).glob(f"*{embedding.SUFFIX}"))
+    before = {file: file.read_bytes() for file in written}
+    record = embedding._record(512)
+    for file in written:
+        records = np.fromfile(file, record)
+        for each in records:
+            each["features"] = 0
+            each["sha256"] = np.frombuffer(embedding._proof(each["image"], each["features"]), np.uint8)
+        records.tofile(file)
+    try:
+        assert verify(fitted_run, numerics).differences == []
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
 
 
 def test_verify_finds_a_body_that_is_not_the_one_training_began_with(

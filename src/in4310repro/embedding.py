@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +58,7 @@ def embed(
     numerics: Numerics,
     progress: Progress = SILENT,
     *,
+    cache: bool = True,
     processes: Processes = ALONE,
 ) -> Embedding:
     """The input of the network's last linear layer for every image, in eval mode and without gradients.
@@ -70,6 +74,8 @@ def embed(
         batch_size: images per batch.
         numerics: the arithmetic of this process, and its device.
         progress: where to show how far it is.
+        cache: False computes all of them, in a file that goes with this process, and reads no cache: who writes
+            features on purpose can write the sha256 that belongs to them.
         processes: those that call this together, each of which computes a share; the first one has all rows.
 
     Raises:
@@ -78,7 +84,7 @@ def embed(
     """
     layer = trained_part.last_layer_name(model, name)
     record = _record(trained_part.last_layer(model, name).in_features)
-    file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
+    file = (cache_folder() / FOLDER if cache else _apart()) / f"{_key(model, layer, images, numerics)}{SUFFIX}"
     places = _places(file, record) if processes.leads else {}
     missing: list[int] = processes.told_json([n for n, key in enumerate(images.keys) if _image(key) not in places])
     if processes.leads and missing:
@@ -96,6 +102,16 @@ def embed(
         return Embedding(np.empty(0, record), np.empty(0, np.int64))
     places = _places(file, record) if missing else places
     return Embedding(_records(file, record), np.array([places[_image(key)] for key in images.keys], np.int64))
+
+
+def _apart() -> Path:
+    """A new folder on the disk of the cache that goes with this process."""
+    place = cache_folder() / FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".apart-", dir=place))
+    # Where a system removes no file that is mapped it stays, and `cache --clear` removes it.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _record(width: int) -> np.dtype[np.void]:

@@ -77,8 +77,8 @@ def follow(inputs: TrainingInputs) -> None:
     features_of(inputs, inputs.numerics.place(inputs.model))
 
 
-def features_of(inputs: TrainingInputs, model: torch.nn.Module) -> Features:
-    """What the last layer reads of the images that a head is fitted to and chosen by.
+def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
+    """What the last layer reads of the images that a head is fitted to and chosen by; `cache` as in `embed`.
 
     Raises:
         ValueError: as `embed`; or a fit would take more memory than there is.
@@ -92,6 +92,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module) -> Features:
             config.evaluation_batch_size,
             inputs.numerics,
             inputs.progress,
+            cache=cache,
             processes=inputs.processes,
         )
         for images in (inputs.training, inputs.validation)

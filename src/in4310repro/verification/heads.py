@@ -55,7 +55,7 @@ def head_differences(
     )
     yield from _body_differences(run, setting, stored, model)
     layer, history = trained_part.last_layer_name(model, run.config.model), run.histories[setting]
-    features = head.features_of(inputs, model)
+    features = head.features_of(inputs, model, cache=False)
     place, best = run.folder / names.of_setting(setting, names.HISTORY), best_epoch(history)["epoch"]
     with progress.task(f"fits of {setting}", len(STRENGTHS)) as advance:
         for row, strength in zip(history, STRENGTHS, strict=True):
