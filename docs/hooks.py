@@ -19,7 +19,10 @@ HOME = {"README.md": "index.md"}
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 SUFFIXES = (".md", ".png", ".svg", ".json", ".toml")
 # Those of this project, and none that a run in this checkout wrote.
-REPORTS = ("bench", "ablation", "ablation-course", "course", "published", "published.md")
+REPORTS = (
+    *("bench", "ablation", "ablation-course", "course", "photographs", "photographs-head"),
+    *("labels", "published", "published.md"),
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

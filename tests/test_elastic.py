@@ -10,7 +10,7 @@ from in4310repro.randomness import generator_for
 from tests.sessions.elastic import Elastic
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.process
 @pytest.mark.long(120)
 @pytest.mark.skipif(os.name != "posix", reason="processes that are killed")

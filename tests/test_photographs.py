@@ -1,0 +1,73 @@
+"""Runs on the photographs from ImageNet weights: what is committed agrees, and whoever has the runs can check it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from in4310repro import golden
+from in4310repro.config import from_json
+from in4310repro.numerics import Numerics
+from in4310repro.presets import PRESETS
+from tests.golden_cases import (
+    FOLDER,
+    PHOTOGRAPHS_RUNS,
+    arithmetic_of,
+    course_folder,
+    photographs_numbers,
+    photographs_runs,
+)
+
+REPORTS = FOLDER.parent / "reports"
+
+
+def values() -> dict[str, float]:
+    return {name: each["value"] for name, each in golden.read(FOLDER, "photographs")["values"].items()}
+
+
+def test_runs_measure_what_the_golden_file_says(numerics: Numerics) -> None:
+    folder = course_folder(PHOTOGRAPHS_RUNS)
+    if not folder:
+        pytest.skip(f"{PHOTOGRAPHS_RUNS} names no folder with the runs from ImageNet weights")
+    runs = photographs_runs(folder)
+    recorded = runs["photographs"].fingerprint
+    comparison = golden.compare(
+        "photographs",
+        golden.read(FOLDER, "photographs"),
+        photographs_numbers(runs),
+        arithmetic_of(recorded, numerics),
+        recorded["versions"],
+        golden.read_environments(FOLDER),
+    )
+    assert comparison.differences == []
+
+
+@pytest.mark.parametrize("name", ["photographs", "photographs-head"])
+def test_a_report_is_of_its_preset_and_holds_the_numbers_of_the_golden_file(name: str) -> None:
+    record = json.loads((REPORTS / name / "run.json").read_text())
+    config, preset = from_json(record["config"], name), PRESETS[name]
+    for key in ("train", "model", "weights", "image_size", "epochs", "split", "settings", "augmentation", "seed"):
+        assert getattr(config, key) == getattr(preset, key), key
+    for key in ("mean_class_accuracy", "mean_average_precision"):
+        assert record["metrics"][key] == values()[f"{name}, test images, {key}"]
+    assert record["fingerprint"]["numerics"] == "portable"
+
+
+def test_the_page_of_the_published_protocol_holds_the_numbers_of_the_golden_file() -> None:
+    found: dict[str, Any] = json.loads((REPORTS / "published" / "imagenet.json").read_text())
+    (published,) = found["published"]
+    for key in ("mean_class_accuracy", "mean_average_precision"):
+        assert found["corrected"]["test"][key] == values()[f"photographs, test images, {key}"]
+        assert published["test"][key] == values()[f"photographs-published, test images, {key}"]
+        assert published["unseen"][key] == values()[f"photographs-published, unseen images, {key}"]
+
+
+def test_the_share_of_wrong_labels_is_that_of_the_page() -> None:
+    found = json.loads((REPORTS / "labels" / "labels.json").read_text())
+    kinds = found["kinds"].values()
+    share = sum(kind["images"] * kind["wrong"] / kind["judged"] for kind in kinds) / sum(k["images"] for k in kinds)
+    assert found["wrong_share"] == pytest.approx(share, abs=1e-15)
+    assert len(found["wrong"]) == sum(kind["wrong"] for kind in kinds) >= 20
+    page = (REPORTS / "labels" / "labels.md").read_text()
+    assert f"**{100 * share:.2f} %**" in page
+    assert all(each["path"] in page for each in found["wrong"])
