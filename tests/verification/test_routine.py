@@ -64,7 +64,7 @@ def test_changed_weights_change_all_that_follows_from_them_even_where_the_manife
     selected = setting_of(own_run)
     state = run.read_tensors(f"{selected}/best.safetensors")
     state["fc.weight"].view(torch.int32)[0, 0] ^= 2**22
-    run.write_weights(f"{selected}/best.safetensors", state)
+    run.write_weights(f"{selected}/best.safetensors", state, PRESETS["tiny"].preprocessing)
     differences = verify(own_run, numerics).differences
     assert "images have other scores" in differences[0]
     for words in ("metrics.json: loss is", "metrics.json: weights_sha256 is", f"{selected}/history.json: epoch"):
@@ -78,7 +78,9 @@ def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(
 ) -> None:
     run, selected = RunFolder.open(linked_run), setting_of(linked_run)
     other = next(name for name in FinishedRun.open(linked_run).histories if name != selected)
-    run.write_weights(f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"))
+    run.write_weights(
+        f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"), PRESETS["tiny"].preprocessing
+    )
     differences = verify(linked_run, numerics).differences
     assert any(f"{other}/history.json: epoch" in each and "weights_sha256" in each for each in differences)
     assert any(f"{other}/history.json: epoch" in each and "val_loss" in each for each in differences)
