@@ -10,7 +10,7 @@ import torch
 from in4310repro import models
 from in4310repro.data.images import load_images
 from in4310repro.prediction import predict
-from in4310repro.preprocessing import Preprocessing, to_metadata
+from in4310repro.preprocessing import to_metadata
 from in4310repro.tensors import tensor_bytes
 from tests.forgeries.changes import sealed, trailing
 from tests.forgeries.forger import LAST, OTHER, SELECTED, Forger, files_of
@@ -82,7 +82,9 @@ def double(state: State) -> None:
 
 
 def metadata(forger: Forger) -> None:
-    forger.write(BEST, tensor_bytes(forger.weights(SELECTED), to_metadata(Preprocessing()) | {"accuracy": "0.99"}))
+    forger.write(
+        BEST, tensor_bytes(forger.weights(SELECTED), to_metadata(forger.config().preprocessing) | {"accuracy": "0.99"})
+    )
 
 
 def spaced_header(forger: Forger) -> None:
