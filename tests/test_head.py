@@ -1,6 +1,7 @@
 """A head that is fitted: the minimum it claims, bits of its scores, resumption, and what verify finds."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,7 +159,6 @@ def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
 def test_verify_fits_again_and_finds_a_loss_that_no_fit_gives(
     fitted_run: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
-    import shutil
 
     assert verify(fitted_run, numerics).differences == []
     forged = shutil.copytree(fitted_run, tmp_path / "run")
@@ -192,7 +192,6 @@ def test_verify_does_not_rest_on_features_that_somebody_wrote_into_the_cache(
 def test_verify_finds_a_body_that_is_not_the_one_training_began_with(
     fitted_run: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
-    import shutil
 
     forged = shutil.copytree(fitted_run, tmp_path / "run")
     files = RunFolder(forged)
@@ -200,3 +199,12 @@ def test_verify_finds_a_body_that_is_not_the_one_training_began_with(
     state["layer4.1.conv2.weight"][0, 0] *= 1.5
     files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
     assert any("is not that of the weights before training" in each for each in verify(forged, numerics).differences)
+
+
+def test_verify_finds_a_head_that_is_not_the_fit(fitted_run: Path, tmp_path: Path, numerics: Numerics) -> None:
+    forged = shutil.copytree(fitted_run, tmp_path / "run")
+    files = RunFolder(forged)
+    state = files.read_tensors("head/best.safetensors")
+    state["fc.weight"] *= 3
+    files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
+    assert any("from those of the same fit, made again" in each for each in verify(forged, numerics).differences)

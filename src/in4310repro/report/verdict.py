@@ -12,7 +12,7 @@ from in4310repro.report.original import has_its_classes
 from in4310repro.report.tiers import tiers
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import unit
-from in4310repro.verification.heads import WEIGHT_TOLERANCE
+from in4310repro.verification.heads import SOFTMAX_TOLERANCE
 
 
 def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
@@ -80,8 +80,7 @@ def _repeats(run: FinishedRun) -> Sentence:
             return (
                 "What the head reads of every image, and the scores from the saved weights, to the last bit on every "
                 "x86-64 and arm64 processor. The fit itself repeats to a tolerance, since libraries add in another "
-                f"order on another processor: its weights within {WEIGHT_TOLERANCE:g} of the largest, which verify "
-                "tests.",
+                f"order on another processor: its scores within {SOFTMAX_TOLERANCE:g}, which verify tests.",
             )
         how = ("Yes, to the last bit: the command below gives these numbers on every x86-64 and arm64 processor, with "
                f"any number of threads; eigenvalues within {tolerance}.")  # fmt: skip

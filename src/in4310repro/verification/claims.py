@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from in4310repro.config import HEAD
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.verification.heads import LOSS_TOLERANCE, WEIGHT_TOLERANCE
+from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_TOLERANCE
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
 ELSEWHERE = "shown by verify where the files are at hand"
@@ -61,8 +61,8 @@ def proven(run: FinishedRun, *, start: bool | None = None, feature_tier: str = "
         listed.insert(1, f"the initial weights from {'the seed' if run.config.weights == 'none' else _weights(run)}")
     if any(_fitted(run)):
         listed.append(
-            f"every fit of the head (losses within {LOSS_TOLERANCE:g}, weights within {WEIGHT_TOLERANCE:g} of the "
-            "largest), and that nothing else has moved"
+            f"every fit of the head (losses within {LOSS_TOLERANCE:g}, scores of the best within "
+            f"{SOFTMAX_TOLERANCE:g}), and that nothing else has moved"
         )
     if start and run.features is not None:
         listed.append(f"the feature maps{feature_tier}")
