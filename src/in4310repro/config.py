@@ -153,9 +153,17 @@ class Config:
         """What a setting trains: `head`, `all` or `from:LAYER`."""
         return setting.train or self.train
 
+    def fits_head(self, setting: OptimizerSetting) -> bool:
+        """Whether a setting fits the last layer alone, which has no epochs."""
+        return self.trained_part(setting) == HEAD
+
+    def setting(self, name: str) -> OptimizerSetting:
+        """The setting of a name, which is one of them."""
+        return next(each for each in self.settings if each.name == name)
+
     def rows_of(self, setting: OptimizerSetting) -> int:
         """Rows of a setting's history: one for each epoch, or for each strength that the fit of a head tries."""
-        return len(STRENGTHS) if self.trained_part(setting) == HEAD else self.epochs
+        return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
 
 def with_preprocessing(config: Config, given: Preprocessing) -> Config:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from in4310repro import checkpoints, models
+from in4310repro import checkpoints
 from in4310repro.capacity import most_used, nearest, refuse_beyond_disk, size_text
-from in4310repro.config import HEAD, STRENGTHS, Config, OptimizerSetting
+from in4310repro.config import STRENGTHS, Config, OptimizerSetting
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.comparison import subset
 from in4310repro.data.images import ImageSet
@@ -107,12 +107,11 @@ def rehearse(
     prepared = prepare(config, numerics, progress)
     batch = subset(prepared.sets["validation"], prepared.config.evaluation_batch_size, config.seed)
     steps, sizes, seconds = {}, {}, 0.0
-    model = numerics.place(
-        models.from_state(config.model, len(prepared.split.classes), prepared.network.state_dict(), "")
-    )
     for setting in prepared.config.settings:
         progress.message(f"one batch through every stage of {setting.name}")
-        if prepared.config.trained_part(setting) != HEAD:
+        if prepared.config.fits_head(setting):
+            model = numerics.place(_network(prepared))
+        else:
             with _failures_of(config.model, f"in a step of {setting.name}"):
                 epochs = _some_steps(prepared, setting, numerics)
             assert epochs.last  # noqa: S101 - for the type checker
@@ -152,12 +151,16 @@ def _failures_of(model: str, stage: str) -> Iterator[None]:
         raise ValueError(f"{model} fails {stage}: {type(error).__name__}: {error}") from error
 
 
+def _network(prepared: Prepared) -> torch.nn.Module:
+    """A copy of the network that training starts from."""
+    return prepared.network_with(prepared.network.state_dict(), "the initial weights")
+
+
 def _some_steps(prepared: Prepared, setting: OptimizerSetting, numerics: Numerics) -> Epochs:
     """A training of one setting after its first steps."""
-    config, classes = prepared.config, len(prepared.split.classes)
-    state = prepared.network.state_dict()
+    config = prepared.config
     inputs = TrainingInputs(
-        model=models.from_state(config.model, classes, state, "the initial weights"),
+        model=_network(prepared),
         training=subset(prepared.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed),
         validation=prepared.sets["validation"],
         config=config,

@@ -96,11 +96,12 @@ def embed(
             own = group[part.start : part.stop]
             rows = rows_of_all(list(_inputs_of(model, layer, images.at(own), batch_size, numerics)), processes)
             if processes.leads:
-                _append(file, record, [images.keys[place] for place in group], rows.numpy())
+                keys = [images.keys[place] for place in group]
+                first = _append(file, record, keys, rows.numpy())
+                places |= {_image(key): first + number for number, key in enumerate(keys)}
             advance(len(group), "")
     if not processes.leads:
         return Embedding(np.empty(0, record), np.empty(0, np.int64))
-    places = _places(file, record) if missing else places
     return Embedding(_records(file, record), np.array([places[_image(key)] for key in images.keys], np.int64))
 
 
@@ -159,14 +160,17 @@ def _proof(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " fe
     return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
 
 
-def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> None:
+def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> int:
+    """Writes records behind those that are there; returns which of all the first one is."""
     new = np.empty(len(keys), record)
     new["features"] = rows
     for each, key in zip(new, keys, strict=True):
         each["image"] = np.frombuffer(_image(key), np.uint8)
         each["sha256"] = np.frombuffer(_proof(each["image"], each["features"]), np.uint8)
     with file.open("ab") as stream:
+        first = stream.tell() // record.itemsize
         stream.write(new.tobytes())
+    return first
 
 
 def _inputs_of(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from in4310repro import optimizers, replicas, trained_part
+from in4310repro import architectures, optimizers, replicas, trained_part
 from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.checkpoints import Position
@@ -86,7 +86,7 @@ class Epochs:
             self._network = DistributedDataParallel(self.model)
         part = task.config.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
-        head = trained_part.head(self.model, task.config.model) if task.setting.head_learning_rate else ()
+        head = architectures.head(task.config.model, 2) if task.setting.head_learning_rate else ()
         parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
         self.optimizer = optimizers.build(
             task.setting,

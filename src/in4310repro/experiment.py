@@ -15,7 +15,7 @@ from in4310repro import config as configuration
 from in4310repro import extension, head, replicas, training
 from in4310repro.capacity import refuse_beyond_disk, size_text
 from in4310repro.checkpoints import kept_bytes
-from in4310repro.config import HEAD, Config, OptimizerSetting, check_choice
+from in4310repro.config import Config, OptimizerSetting, check_choice
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split, to_csv
@@ -104,8 +104,7 @@ def train(
         histories[setting.name] = _trained_history(files, setting, config)
         if not histories[setting.name]:
             processes.told_json(setting.name)
-            fitted = config.trained_part(setting) == HEAD
-            histories[setting.name] = head.fit(task) if fitted else fit(task)
+            histories[setting.name] = head.fit(task) if config.fits_head(setting) else fit(task)
         _close_setting(task)
     processes.told_json(None)
     _score_test_set(files, prepared, histories, numerics, progress, processes)
@@ -133,7 +132,7 @@ def follow(config: Config, numerics: Numerics, processes: Processes) -> None:
             numerics=numerics,
             processes=processes,
         )
-        (head if config.trained_part(inputs.setting) == HEAD else training).follow(inputs)
+        (head if config.fits_head(inputs.setting) else training).follow(inputs)
     weights = safetensors.torch.load(processes.told())
     model = numerics.place(prepared.network_with(weights, "the selected weights"))
     _predict_parts(model, prepared, numerics, SILENT, processes)

@@ -10,7 +10,7 @@ import torch
 
 from in4310repro import architectures, models, trained_part, weights_check
 from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
-from in4310repro.config import FIVE_MODULES, HEAD, Config, with_preprocessing
+from in4310repro.config import FIVE_MODULES, Config, with_preprocessing
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
@@ -104,7 +104,7 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
     choose(model, config.modules)
     for setting in config.settings:
         trained_part.frozen_modules(model, config.trained_part(setting))
-        if config.trained_part(setting) == HEAD:
+        if config.fits_head(setting):
             trained_part.last_layer_name(model, config.model)
     if numerics.portable and (reason := architectures.obstacle(config.model, config.image_size)):
         raise ValueError(f"{config.model} has no portable arithmetic: {reason}; --numerics native is the way out")

@@ -1,4 +1,4 @@
-"""Which part of a network a setting trains, and which weights are its head."""
+"""Which part of a network a setting trains, and its last layer."""
 
 from __future__ import annotations
 
@@ -37,18 +37,6 @@ def freeze(model: nn.Module, part: str) -> list[nn.Module]:
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
     return frozen
-
-
-def head(model: nn.Module, name: str) -> set[str]:
-    """Names of the weights whose shape depends on the number of classes.
-
-    Args:
-        model: a network of `architectures`, whose scores tell the number of classes.
-        name: of the network.
-    """
-    weights = dict(model.named_parameters())
-    # Of any two numbers of classes the names are equal.
-    return {each for each in architectures.head(name, 2) if each in weights}
 
 
 def last_layer_name(model: nn.Module, name: str) -> str:

@@ -68,14 +68,16 @@ def check(config: Config, numerics: Numerics) -> Check | None:
     """
     if config.weights == "none" or not config.imagenet:
         return None
-    how = _preparation(config)
-    images = imagenet(Path(config.imagenet), IMAGES, how.size, config.seed, how)
     places = {name: place for place, name in enumerate(wordnet_ids())}
-    found = [WORDNET_ID.search(path) for path in images.paths]
-    known = [n for n, each in enumerate(found) if each and each.group(1) in places]
     loaded, _ = models.read_weights(config.model, config.weights)
     head = architectures.head(config.model, len(places))
-    if not known or any(key not in loaded or len(loaded[key]) != len(places) for key in head):
+    if any(key not in loaded or len(loaded[key]) != len(places) for key in head):
+        return None
+    how = _preparation(config)
+    images = imagenet(Path(config.imagenet), IMAGES, how.size, config.seed, how)
+    found = [WORDNET_ID.search(path) for path in images.paths]
+    known = [n for n, each in enumerate(found) if each and each.group(1) in places]
+    if not known:
         return None
     labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
     named = replace(images.at(known), labels=labels)

@@ -12,12 +12,14 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 
+from in4310repro.doubts.findings import counted
 from in4310repro.doubts.study import Kind, study
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import wilson
@@ -61,7 +63,7 @@ def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str
 
 def total(counts: dict[str, Any]) -> dict[str, Any]:
     doubts, images = (sum(each[name] for each in counts.values()) for name in ("doubts", "images"))
-    return {"doubts": doubts, "images": images, "interval": wilson(doubts, images)}
+    return asdict(counted(doubts, images))
 
 
 def of_kind(kind: Kind) -> dict[str, Any]:

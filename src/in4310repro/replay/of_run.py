@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from in4310repro import models
-from in4310repro.config import HEAD, OptimizerSetting
+from in4310repro.config import OptimizerSetting
 from in4310repro.data.images import load_images
 from in4310repro.deviations import Deviation
 from in4310repro.epochs import TrainingInputs, refuse_too_large_a_step
@@ -57,9 +57,7 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
         ValueError: fewer epochs are left than are to be drawn; this arithmetic is not the run's; a training step is too
             large for this machine.
     """
-    if any(
-        each.name == run.metrics["setting"] and run.config.trained_part(each) == HEAD for each in run.config.settings
-    ):
+    if run.config.fits_head(run.config.setting(run.metrics["setting"])):
         raise ValueError(
             f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again"
         )
@@ -96,7 +94,7 @@ def replay(
         ValueError: an image is missing or has other bytes than when the run was made.
         KeyboardInterrupt: after a step.
     """
-    setting = next(each for each in run.config.settings if each.name == plan.setting)
+    setting = run.config.setting(plan.setting)
     inputs_of, other_pixels = _load_inputs(run, setting, numerics, data, progress)
     result = Replay(
         plan=plan,

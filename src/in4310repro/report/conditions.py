@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from in4310repro import deviations
-from in4310repro.config import ALL, HEAD, STRENGTHS, Config, OptimizerSetting
+from in4310repro.config import ALL, STRENGTHS, Config, OptimizerSetting
 from in4310repro.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
 
@@ -36,8 +36,7 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
 
 def _training(config: Config) -> str:
     """What is trained, and how."""
-    fitted = [setting for setting in config.settings if config.trained_part(setting) == HEAD]
-    if fitted:
+    if any(map(config.fits_head, config.settings)):
         return (
             f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} "
             "strengths of its penalty"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from in4310repro.config import HEAD
 from in4310repro.deviations import Deviation
 from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.exhibit import Exhibit, Sentence, Source, extremes, source_of
@@ -75,8 +74,7 @@ def _came_out(run: FinishedRun, source: Source) -> Sentence:
 def _repeats(run: FinishedRun) -> Sentence:
     tolerance = tiers(run)["numerical"].tolerance
     if run.fingerprint["numerics"] == "portable":
-        fitted = [each.name for each in run.config.settings if run.config.trained_part(each) == HEAD]
-        if run.metrics["setting"] in fitted:
+        if run.config.fits_head(run.config.setting(run.metrics["setting"])):
             return (
                 "What the head reads of every image, and the scores from the saved weights, to the last bit on every "
                 "x86-64 and arm64 processor. The fit itself repeats to a tolerance, since libraries add in another "

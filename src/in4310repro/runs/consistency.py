@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from in4310repro.config import HEAD, STRENGTHS, Config
+from in4310repro.config import STRENGTHS, Config
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
@@ -41,7 +41,7 @@ def refuse_contradictions(
         rows = histories[setting.name]
         faults = _wrong_in_history(rows, config.rows_of(setting), len(split.classes))
         _refuse(folder / setting.name / names.HISTORY, faults)
-        _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.trained_part(setting) == HEAD))
+        _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.fits_head(setting)))
     _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
     _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
     if features is not None:

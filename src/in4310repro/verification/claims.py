@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from in4310repro.config import HEAD
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_TOLERANCE
@@ -101,7 +100,7 @@ def by_what_shows_them(claims: Iterable[Claim]) -> dict[str, list[str]]:
 
 def _fitted(run: FinishedRun) -> list[bool]:
     """Of each setting, whether it is a head that was fitted."""
-    return [run.config.trained_part(setting) == HEAD for setting in run.config.settings]
+    return [run.config.fits_head(setting) for setting in run.config.settings]
 
 
 def _weights(run: FinishedRun) -> str:

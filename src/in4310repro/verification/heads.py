@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from in4310repro import head, models, trained_part
+from in4310repro import architectures, head, models, trained_part
 from in4310repro.config import STRENGTHS
 from in4310repro.data.images import ImageSet
 from in4310repro.embedding import Embedding
@@ -51,11 +51,11 @@ def head_differences(
         training=training,
         validation=validation,
         config=run.config,
-        setting=next(each for each in run.config.settings if each.name == setting),
+        setting=run.config.setting(setting),
         numerics=numerics,
         progress=progress,
     )
-    yield from _body_differences(run, setting, stored, model)
+    yield from _body_differences(run, setting, stored)
     history = run.histories[setting]
     features = head.features_of(inputs, model, cache=False)
     place, best = run.folder / names.of_setting(setting, names.HISTORY), best_epoch(history)["epoch"]
@@ -70,11 +70,9 @@ def head_differences(
             advance(1, "")
 
 
-def _body_differences(
-    run: FinishedRun, setting: str, stored: Mapping[str, torch.Tensor], model: torch.nn.Module
-) -> Iterator[str]:
+def _body_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch.Tensor]) -> Iterator[str]:
     """A sentence where what is not the head has moved, by the hash of all weights before training."""
-    config, names_of_head = run.config, trained_part.head(model, run.config.model)
+    config, names_of_head = run.config, architectures.head(run.config.model, 2)
     drawn = models.build(config.model, len(run.classes), config.seed).state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in stored.items()}
     recorded = run.fingerprint.get("initial_weights_sha256")
@@ -99,13 +97,10 @@ def _score_differences(
     """A sentence where the saved head gives validation images other scores than the one that was fitted again."""
     layer, size = trained_part.last_layer(model, run.config.model), run.config.evaluation_batch_size
     name = trained_part.last_layer_name(model, run.config.model)
-    softmax = []
-    for weights in (model.state_dict(), stored):
-        state = {key: weights[f"{name}.{key}"].to(inputs.numerics.device) for key in ("weight", "bias")}
-        layer.load_state_dict({key: value.clone() for key, value in state.items()})
-        scores = head.scores_of_features(layer, features, inputs.validation, size, inputs.numerics)
-        softmax.append(scores.softmax)
-    largest = float(abs(softmax[0] - softmax[1]).max())
+    fitted = head.scores_of_features(layer, features, inputs.validation, size, inputs.numerics)
+    layer.load_state_dict({key: stored[f"{name}.{key}"] for key in ("weight", "bias")})
+    saved = head.scores_of_features(layer, features, inputs.validation, size, inputs.numerics)
+    largest = float(abs(fitted.softmax - saved.softmax).max())
     # Not above: nan is a difference too.
     if not largest <= SOFTMAX_TOLERANCE:
         place = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)

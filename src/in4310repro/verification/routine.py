@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from in4310repro import models
-from in4310repro.config import HEAD, Config
+from in4310repro.config import Config
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
 from in4310repro.deviations import Deviation
@@ -162,7 +162,7 @@ class _Again:
         )
         if setting == run.metrics["setting"]:
             yield from self._of_features(model, test)
-        if any(each.name == setting and run.config.trained_part(each) == HEAD for each in run.config.settings):
+        if run.config.fits_head(run.config.setting(setting)):
             training = test if self._shared else self._decode("training", "training")
             yield from head_differences(run, setting, stored, model, training, validation, numerics, progress)
 
