@@ -35,7 +35,8 @@ def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str
     doubts = findings["doubts"]
     doubted = {each["path"]: each["seems"] for each in doubts["doubts"]}
     of_classes = doubts["doubts_by_class"]
-    found = study(labels, doubted.keys(), said)
+    found = study(labels, doubted.keys(), {path: classes for path, classes in said.items() if path in labels})
+    others = {path: classes for path, classes in said.items() if path not in labels}
     wrong = [*found.doubted.wrong, *found.undoubted.wrong]
     return {
         "features": doubts["features"],
@@ -47,6 +48,7 @@ def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str
             "all": total(of_classes),
         },
         "kinds": {"doubted": of_kind(found.doubted), "undoubted": of_kind(found.undoubted)},
+        "other_parts": {"judged": len(others), "wrong": sum(path.split("/")[0] not in others[path] for path in others)},
         "wrong_share": found.share,
         "wrong_interval": found.interval,
         "wrong": [
