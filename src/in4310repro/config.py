@@ -37,9 +37,12 @@ SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
 # The report's network and its deeper siblings; `architectures` has all others.
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+# What a split holds on one side: files of equal bytes; or all copies, and look-alikes by the features of the weights.
+IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
 # The valid values of every option that takes one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("AdamW", "RMSprop", "SGD", "L-BFGS"),
+    "group": (IDENTICAL, LOOK_ALIKES),
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
     "interpolation": INTERPOLATIONS,
@@ -128,6 +131,7 @@ class Config:
     evaluation_batch_size: int = 64  # images
     epochs: int = 20
     split: str = "12034/2000/3000"  # training/validation/test, as counts or fractions
+    group: str = IDENTICAL  # images that are in one part of the split
     seed: int = 0
     device: str = "auto"
     numerics: str = "auto"
@@ -345,6 +349,11 @@ def validate(config: Config) -> Config:
         raise ValueError("modules is []; at least one name such as conv1 is needed")
     if not 0 <= config.warm_up < 1:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
+    if config.group == LOOK_ALIKES and config.weights == "none":
+        raise ValueError(
+            f"group is {LOOK_ALIKES}, which are found by the features of weights, and weights is none; imagenet or a "
+            "file is valid"
+        )
     refuse_invalid(config.preprocessing)
     _validate_settings(config.settings)
     for setting in config.settings:

@@ -15,7 +15,7 @@ from in4310repro import config as configuration
 from in4310repro import extension, head, replicas, training
 from in4310repro.capacity import refuse_beyond_disk, size_text
 from in4310repro.checkpoints import kept_bytes
-from in4310repro.config import Config, OptimizerSetting, check_choice
+from in4310repro.config import LOOK_ALIKES, Config, OptimizerSetting, check_choice
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split, to_csv
@@ -80,7 +80,7 @@ def train(
     if keep_epochs:
         _announce_kept_epochs(config, prepared.network, folder, progress)
     files = _resumed(folder, config, split, current) if resume else None
-    files = files or _started(folder, config, split, current)
+    files = files or _started(folder, prepared)
     histories: dict[str, list[HistoryRow]] = {}
     whole, count = progress.whole(), len(config.settings)
     for number, setting in enumerate(config.settings):
@@ -149,7 +149,7 @@ def _prepared(config: Config, numerics: Numerics, progress: Progress, processes:
             f"{processes.size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
             "process, with all cores, trains in either"
         )
-    prepared = prepare(config, numerics, progress)
+    prepared = prepare(config, numerics, progress, processes)
     fewest = min(map(len, training_ranges(len(prepared.sets["training"]), prepared.config.batch_size)))
     if not numerics.portable and fewest < processes.size:
         raise ValueError(
@@ -196,13 +196,15 @@ def _announce_kept_epochs(config: Config, model: torch.nn.Module, folder: Path, 
     refuse_beyond_disk(f"kept epochs take {each}, in all", need, folder)
 
 
-def _started(folder: Path, config: Config, split: Split, current: Fingerprint) -> RunFolder:
+def _started(folder: Path, prepared: Prepared) -> RunFolder:
     """A new run folder with what is known before training."""
     files = RunFolder.create(folder)
-    files.write_json(names.FINGERPRINT, current)
-    files.write_bytes(names.SPLIT, to_csv(split))
+    files.write_json(names.FINGERPRINT, prepared.fingerprint)
+    files.write_bytes(names.SPLIT, to_csv(prepared.split))
+    if prepared.config.group == LOOK_ALIKES:
+        files.write_json(names.GROUPS, prepared.groups)
     # Last: a folder with a configuration can be resumed.
-    files.write_json(names.CONFIG, configuration.to_json(config))
+    files.write_json(names.CONFIG, configuration.to_json(prepared.config))
     return files
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 import torch
 
 from in4310repro import architectures, efficientnet
-from in4310repro.config import change
+from in4310repro.config import Config, change, with_preprocessing
 from in4310repro.files import file_sha256, open_regular, read_bytes
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing
 from in4310repro.presets import PRESETS
@@ -239,6 +239,23 @@ def preprocessing_of(name: str, weights: str) -> Preprocessing | None:
         digits = file.stem.rsplit("-", 1)[1]
         return architectures.imagenet_preprocessing(name) if file_sha256(file).startswith(digits) else None
     return None
+
+
+def as_weights_say(config: Config) -> Config:
+    """The configuration with how images are prepared, where it leaves that to the weights.
+
+    Raises:
+        ValueError: they do not say.
+    """
+    if all(getattr(config, name) is not None for name in DECIDED_BY_WEIGHTS):
+        return config
+    given = preprocessing_of(config.model, config.weights)
+    if given is None:
+        raise ValueError(
+            f"{config.weights} does not say how images are prepared for it; --mean, --std, --interpolation and "
+            "--crop-ratio do, for most networks 0.485,0.456,0.406 and 0.229,0.224,0.225, bilinear and 1"
+        )
+    return with_preprocessing(config, given)
 
 
 def _as_preprocessing(text: str, file: Path) -> Preprocessing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,21 +10,23 @@ import torch
 
 from in4310repro import architectures, models, trained_part, weights_check
 from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
-from in4310repro.config import FIVE_MODULES, Config, with_preprocessing
+from in4310repro.config import FIVE_MODULES, LOOK_ALIKES, Config
 from in4310repro.data.cache import cache_folder
+from in4310repro.data.check import Group
 from in4310repro.data.comparison import comparison_sets
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import ImageSet, UnreadableImagesError, decoder, load_images
 from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split
+from in4310repro.doubts import grouping
 from in4310repro.epochs import refuse_too_large_a_step
 from in4310repro.features import choose
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import refuse_too_large
-from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.presets import SHARES, with_counts
+from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import Progress
 from in4310repro.runs import chain
 from in4310repro.tensors import tensors_sha256
@@ -35,6 +37,7 @@ class Prepared:
     """What a training starts from."""
 
     config: Config  # with the split as counts, and the modules of its network
+    groups: list[Group]  # of images that the split holds on one side, beside files of equal bytes
     split: Split
     sets: Mapping[str, ImageSet]  # of each part
     network: torch.nn.Module  # with the initial weights
@@ -45,8 +48,14 @@ class Prepared:
         return models.from_state(self.config.model, len(self.split.classes), weights, source)
 
 
-def prepare(config: Config, numerics: Numerics, progress: Progress) -> Prepared:
+def prepare(config: Config, numerics: Numerics, progress: Progress, processes: Processes = ALONE) -> Prepared:
     """Checks all inputs and decodes all images.
+
+    Args:
+        config: of the training.
+        numerics: the arithmetic of this process.
+        progress: where to show how far it is.
+        processes: those that call this together.
 
     Raises:
         ValueError: whatever is wrong with the data, the weights or the settings.
@@ -60,35 +69,30 @@ def prepare(config: Config, numerics: Numerics, progress: Progress) -> Prepared:
     if config.split == SHARES:
         config = with_counts(config, len(images.entries))
         progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
-    split = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
+    sizes = parse_sizes(config.split, len(images.entries))
+    split = stratified_split(images, sizes, config.seed)
     network = models.build(config.model, len(split.classes), config.seed, config.weights)
-    config = as_weights_say(config)
+    config = models.as_weights_say(config)
     config = _for_network(config, network, len(split.classes), numerics)
     weights_check.tell(config, numerics, progress)
+    groups: list[Group] = []
+    if config.group == LOOK_ALIKES:
+        copy = models.from_state(config.model, len(split.classes), network.state_dict(), "the initial weights")
+        groups = grouping.groups(images, copy, config, numerics, progress, processes=processes)
+        progress.message(_held_together(groups))
+        split = stratified_split(images, sizes, config.seed, groups)
     # The test images are decoded too, so that an unreadable one is reported now and not after hours.
     sets = _load_parts(split, config, progress)
     current = fingerprint(numerics)
     current["initial_weights_sha256"] = tensors_sha256(network.state_dict())
     current["decoder"] = decoder()
     current["pixels_sha256"] = {part: images.pixels_sha256() for part, images in sets.items()}
-    return Prepared(config=config, split=split, sets=sets, network=network, fingerprint=current)
+    return Prepared(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
 
 
-def as_weights_say(config: Config) -> Config:
-    """The configuration with how images are prepared, where it leaves that to the weights.
-
-    Raises:
-        ValueError: they do not say.
-    """
-    if all(getattr(config, name) is not None for name in DECIDED_BY_WEIGHTS):
-        return config
-    given = models.preprocessing_of(config.model, config.weights)
-    if given is None:
-        raise ValueError(
-            f"{config.weights} does not say how images are prepared for it; --mean, --std, --interpolation and "
-            "--crop-ratio do, for most networks 0.485,0.456,0.406 and 0.229,0.224,0.225, bilinear and 1"
-        )
-    return with_preprocessing(config, given)
+def _held_together(groups: Sequence[Group]) -> str:
+    images = sum(map(len, groups))
+    return f"{images} images that are copies of each other or look alike are in one part each, in {len(groups)} groups"
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:

@@ -87,6 +87,35 @@ def test_identical_files_reach_every_part_over_the_seeds() -> None:
     assert reached == set(PARTS)
 
 
+TWELVE_GROUPS = [[f"a/{n:05d}.jpg", f"b/{n:05d}.jpg", f"b/{n + 20:05d}.jpg"] for n in range(12)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_images_that_belong_together_are_in_one_part_of_exact_size(seed: int) -> None:
+    split = stratified_split(made_up({"a": 60, "b": 60}), (80, 20, 20), seed, TWELVE_GROUPS)
+    part = {entry.path: name for name in PARTS for entry in split.parts[name]}
+    assert all(len({part[path] for path in group}) == 1 for group in TWELVE_GROUPS)
+    assert split.supports() == stratified_split(made_up({"a": 60, "b": 60}), (80, 20, 20), seed).supports()
+    plain = stratified_split(made_up({"a": 60, "b": 60}), (80, 20, 20), seed)
+    part = {entry.path: name for name in PARTS for entry in plain.parts[name]}
+    assert any(len({part[path] for path in group}) > 1 for group in TWELVE_GROUPS)
+
+
+def test_a_group_takes_the_copies_of_its_images_with_it() -> None:
+    first, second = "a/00000.jpg", "b/00001.jpg"
+    for seed in range(20):
+        split = stratified_split(EIGHT_PAIRS, (80, 20, 20), seed, [[first, second]])
+        part = {entry.path: name for name in PARTS for entry in split.parts[name]}
+        assert len({part[path] for path in (first, "b/00000.jpg", second, "a/00001.jpg")}) == 1
+
+
+def test_a_group_that_no_part_holds_is_refused() -> None:
+    images = made_up({"a": 60, "b": 60})
+    everything = [[entry.path for entry in images.entries]]
+    with pytest.raises(ValueError, match=r"class a: images that are alike such as a/00000\.jpg fill more than a part"):
+        stratified_split(images, (80, 20, 20), 0, everything)
+
+
 def test_a_split_by_names_lets_identical_files_leak() -> None:
     by_names = [*EIGHT_PAIRS.entries[:60:6], *EIGHT_PAIRS.entries[61::6]]
     others = set(EIGHT_PAIRS.entries) - set(by_names)

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from in4310repro.data import check, scenes
@@ -11,6 +12,7 @@ from in4310repro.data.folders import catalogue
 from in4310repro.doubts.findings import CropPair, Doubt, Doubts, LookAlike, counted
 from in4310repro.report.contact_sheet import SHOWN, render
 from in4310repro.report.photographs import Photograph
+from in4310repro.report.svg import Panel
 
 HOSTILE = "sea/<img src=x onerror=alert(1)>.png"
 
@@ -103,3 +105,9 @@ def test_an_image_that_was_changed_meanwhile_is_refused(folder: Path) -> None:
     Image.new("RGB", (48, 48)).save(folder / "sea/0.png")
     with pytest.raises(ValueError, match="was changed"):
         render("mine", findings, made_up(), files)
+
+
+def test_the_map_of_features_stands_on_the_page_where_there_is_one(folder: Path) -> None:
+    found, panel = check.check(folder), Panel("Map of features", 700, Markup('<path d="M1 1h0"></path>'), 700)
+    assert '<path d="M1 1h0">' in render("mine", found, made_up(), {}, panel)
+    assert "Map of features" not in render("mine", found, made_up(), {})

@@ -24,6 +24,7 @@ from in4310repro.cli.signatures import with_output
 from in4310repro.config import CHOICES, MODELS
 
 FEATURES = "By the features of a network"
+ON_PLANE = 2000  # images of the page's map
 
 HELP = """Image folders: check one, draw the embedded scenes.
 
@@ -119,12 +120,16 @@ def _check_with(
 ) -> None:
     """The check with the features of a network."""
     load_torch()
+    import numpy as np
+
     from in4310repro.data import check
+    from in4310repro.data.comparison import sample_positions
     from in4310repro.data.folders import catalogue
     from in4310repro.data.splits import from_csv
     from in4310repro.doubts import examination, findings, network
+    from in4310repro.doubts.plane import plane
     from in4310repro.files import write_file
-    from in4310repro.report import contact_sheet
+    from in4310repro.report import contact_sheet, plane_chart
     from in4310repro.report.photographs import Photograph
 
     source = network.opened(weights, options)
@@ -141,7 +146,11 @@ def _check_with(
     text = f"{check.render(found)}\n{findings.render(doubts)}"
     if page:
         files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
-        write_file(page, contact_sheet.render(folder.name, found, doubts, files if photographs else {}).encode())
+        of_classes = np.array([entry.label for entry in entries])
+        drawn = sample_positions([entry.path for entry in entries], ON_PLANE, seed)
+        on_plane = plane_chart.panel(plane(features[drawn], seed), images.classes, of_classes[drawn])
+        sheet = contact_sheet.render(folder.name, found, doubts, files if photographs else {}, on_plane)
+        write_file(page, sheet.encode())
         text += f"\nwrote {page}"
     print_findings(text, found.to_json() | {"doubts": doubts.to_json()}, out, wrong=found.wrong)
 

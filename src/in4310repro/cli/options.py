@@ -118,6 +118,14 @@ class Overrides:
         str | None,
         option("training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES),
     ]
+    group: Annotated[
+        str | None,
+        option(
+            "What stays in one part of the split: identical (files), or look-alikes, copies of any kind among them.",
+            IMAGES,
+            of=CHOICES["group"],
+        ),
+    ]
     imagenet: Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
     cifar10: Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
     model: Annotated[str | None, option(Model, TRAINING, of=MODELS)]

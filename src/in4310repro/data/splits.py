@@ -9,11 +9,12 @@ import math
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from in4310repro.data.folders import Catalogue, Entry
+from in4310repro.data.linking import linked
 from in4310repro.files import LARGEST_TEXT, file_sha256, read_bytes
 from in4310repro.paths import relative_path
 from in4310repro.randomness import generator_for
@@ -65,21 +66,25 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
     return training, validation, test
 
 
-def stratified_split(catalogue: Catalogue, sizes: tuple[int, int, int], seed: int) -> Split:
+def stratified_split(
+    catalogue: Catalogue, sizes: tuple[int, int, int], seed: int, together: Iterable[Sequence[str]] = ()
+) -> Split:
     """Draws the parts so that each has the classes' shares and exactly the requested number of images.
 
     The number of images of a class in a part is the class's share of the part, rounded by the largest-remainder
     method. A group of byte-identical files goes into one part, even where its files have different labels: groups are
     placed first, each in a part drawn in proportion to the sizes, and single images then fill every part exactly.
-    A draw depends on the seed and the sha256 of the file alone, so neither names nor order of the files matter.
+    A draw depends on the seed and the sha256 of the file alone, of a group on the smallest of its files, so neither
+    names nor order of the files matter.
 
     Args:
         catalogue: the images.
         sizes: numbers of images in training, validation and test, which add up to all images (see `parse_sizes`).
         seed: of the draws.
+        together: paths of images that are in one part too; groups that share a content become one.
 
     Raises:
-        ValueError: a class has too few images or contents for three parts.
+        ValueError: a class has too few images or contents for three parts, or a group is larger than a part takes.
 
     Examples:
         >>> from pathlib import Path
@@ -90,9 +95,7 @@ def stratified_split(catalogue: Catalogue, sizes: tuple[int, int, int], seed: in
         ({'cat': 4, 'dog': 6}, {'cat': 2, 'dog': 3})
     """
     remaining = _quotas(catalogue, sizes)
-    groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in catalogue.entries:
-        groups[entry.sha256].append(entry)
+    groups = _groups(catalogue.entries, together)
     draws = {sha256: tuple(generator_for(seed, "split", sha256).random(2)) for sha256 in groups}
     assigned: dict[str, list[Entry]] = {part: [] for part in PARTS}
     # Groups before single images, which can fill any gap that the groups leave.
@@ -103,12 +106,25 @@ def stratified_split(catalogue: Catalogue, sizes: tuple[int, int, int], seed: in
             part = max(PARTS, key=lambda part: _remaining_after(remaining, part, group))
         if _remaining_after(remaining, part, group) < 0:
             name = catalogue.classes[group[0].label]
-            raise ValueError(f"class {name}: identical files such as {group[0].path} fill more than a part's share")
+            alike = "identical files" if len({entry.sha256 for entry in group}) == 1 else "images that are alike"
+            raise ValueError(f"class {name}: {alike} such as {group[0].path} fill more than a part's share")
         for entry in group:
             remaining[part][entry.label] -= 1
             assigned[part].append(entry)
     parts = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in assigned.items()}
     return Split(catalogue.root, catalogue.classes, parts)
+
+
+def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
+    """Images that are in one part, by the smallest sha256 of each group; most groups are one image."""
+    contents = sorted({entry.sha256 for entry in entries})
+    place = {sha256: position for position, sha256 in enumerate(contents)}
+    of_path = {entry.path: place[entry.sha256] for entry in entries}
+    numbers = linked(len(contents), ([of_path[path] for path in paths if path in of_path] for paths in together))
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[contents[numbers[place[entry.sha256]]]].append(entry)
+    return groups
 
 
 def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:

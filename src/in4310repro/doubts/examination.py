@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from in4310repro.data.check import Findings, conflicts, leaks, parts_of, read
+from in4310repro.data.check import Findings, conflicts, leaks, parts_of
 from in4310repro.data.folders import Catalogue, Entry
+from in4310repro.data.linking import members
 from in4310repro.data.splits import PARTS, Split
 from in4310repro.doubts import confident
-from in4310repro.doubts.copies import linked, members
-from in4310repro.doubts.crops import CANDIDATES, crops
 from in4310repro.doubts.findings import Count, CropPair, Doubt, Doubts, LookAlike, counted
 from in4310repro.doubts.folds import out_of_fold
-from in4310repro.doubts.look_alikes import look_alikes
-from in4310repro.doubts.neighbours import Neighbours, nearest
+from in4310repro.doubts.look_alikes import LookAlike as PairOfTwoClasses
+from in4310repro.doubts.resemblances import resemblances
 from in4310repro.progress import SILENT, Progress
 
 
@@ -52,26 +51,18 @@ def examine(
     entries = readable(images, findings)
     paths = [entry.path for entry in entries]
     labels = np.array([entry.label for entry in entries], np.int64)
-    neighbours = nearest(features, CANDIDATES + 1, progress)
-    by_hash = linked(len(paths), _known(paths, findings))
-    found = crops(
-        neighbours,
-        lambda first, second: by_hash[first] == by_hash[second],
-        lambda position: read(images.root / paths[position]),
-        progress,
-    )
-    copies = linked(len(paths), [*_known(paths, findings), *((crop.whole, crop.part) for crop in found)])
-    probabilities = out_of_fold(features, labels, _keys(entries, copies), images.classes, seed, progress)
+    found = resemblances(images.root, entries, findings, features, progress)
+    probabilities = out_of_fold(features, labels, _keys(entries, found.copies), images.classes, seed, progress)
     doubts = [_doubt(entries, images.classes, probabilities, *each) for each in confident.doubts(labels, probabilities)]
-    groups = [[paths[position] for position in group] for group in members(copies)]
-    alike = _look_alikes(neighbours, labels, copies, entries, images.classes)
+    groups = [[paths[position] for position in group] for group in members(found.copies)]
+    alike = _look_alikes(found.look_alikes, entries, images.classes)
     parts = parts_of(split) if split else {}
     return Doubts(
         features=dict(described),
         seed=seed,
         crops=[
             CropPair(whole=paths[crop.whole], part=paths[crop.part], side=crop.side, correlation=crop.correlation)
-            for crop in found
+            for crop in found.crops
         ],
         copies=groups,
         copy_conflicts=conflicts(groups, {entry.path: images.classes[entry.label] for entry in entries}),
@@ -89,13 +80,6 @@ def examine(
     )
 
 
-def _known(paths: Sequence[str], findings: Findings) -> list[list[int]]:
-    """The positions of images that are copies by their bytes or hashes."""
-    place = {path: position for position, path in enumerate(paths)}
-    groups = [*findings.identical, *findings.near_duplicates, *([each.first, each.second] for each in findings.turned)]
-    return [[place[path] for path in group if path in place] for group in groups]
-
-
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
     """What the fold of each image is drawn by: the smallest sha256 of its copies."""
     smallest: dict[int, str] = {}
@@ -105,11 +89,7 @@ def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
 
 
 def _look_alikes(
-    neighbours: Neighbours,
-    labels: Int64[np.ndarray, " image"],
-    copies: list[int],
-    entries: Sequence[Entry],
-    classes: Sequence[str],
+    pairs: Sequence[PairOfTwoClasses], entries: Sequence[Entry], classes: Sequence[str]
 ) -> list[LookAlike]:
     return [
         LookAlike(
@@ -117,7 +97,7 @@ def _look_alikes(
             labels=[classes[entries[first].label], classes[entries[second].label]],
             similarity=similarity,
         )
-        for first, second, similarity in look_alikes(neighbours, labels, copies)
+        for first, second, similarity in pairs
     ]
 
 

@@ -31,7 +31,9 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
     return sorted(pairs, key=lambda pair: (-pair[2], pair[0]))
 
 
-def _nearest_others(neighbours: Neighbours, copies: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _nearest_others(
+    neighbours: Neighbours, copies: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
     """Of each image the nearest one that is no copy of it, -1 where all known neighbours are, and its similarity."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float, Float32, Float64, Int32, Int64
 from numpy.typing import NDArray
 
 from in4310repro.progress import SILENT, Progress
@@ -20,14 +20,15 @@ class Neighbours:
     """Of each image the images that are nearest to it, the nearest first; never itself."""
 
     images: Int32[np.ndarray, "image neighbour"]
-    similarities: Float32[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
+    similarities: Float[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
 
 
 def nearest(features: Float32[np.ndarray, "image feature"], number: int, progress: Progress = SILENT) -> Neighbours:
     """The nearest neighbours of every image, by the cosine of the angle between features.
 
     Features of a rectified layer are positive and point all one way: their mean over the images is subtracted first.
-    Of equally near images the first are taken.
+    Of equally near images the first are taken. Neighbours are found in float32 and put in order in float64, in which no
+    two machines round a cosine so differently that another image would be the nearest.
 
     Args:
         features: finite; may be a memory map, of which blocks are read.
@@ -36,30 +37,31 @@ def nearest(features: Float32[np.ndarray, "image feature"], number: int, progres
     """
     images = len(features)
     number = min(number, images - 1)
-    directions = _directions(features)
+    mean = features.mean(axis=0, dtype=np.float64)
+    directions = _directions(features, mean.astype(np.float32))
     found = np.empty((images, number), np.int32)
-    similarities = np.empty((images, number), np.float32)
+    similarities = np.empty((images, number))
     with progress.task("comparing features", images) as advance:
         for start in range(0, images, ROWS):
             rows = slice(start, min(start + ROWS, images))
-            best, values = _of_block(directions, rows, number)
-            found[rows], similarities[rows] = best, values
+            found[rows], similarities[rows] = _in_order(features, mean, rows, _of_block(directions, rows, number))
             advance(rows.stop - rows.start, "")
     return Neighbours(found, similarities)
 
 
-def _directions(features: Float32[np.ndarray, "image feature"]) -> Float32[np.ndarray, "image feature"]:
-    """Features beyond their mean, each of length 1; those of an image that are the mean are 0."""
-    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    directions: NDArray[np.float32] = np.subtract(features, mean, dtype=np.float32)
-    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+def _directions(
+    features: Float32[np.ndarray, "*image feature"], mean: Float[np.ndarray, " feature"]
+) -> Float[np.ndarray, "*image feature"]:
+    """Features beyond their mean, in its type, each of length 1; those of an image that are the mean are 0."""
+    directions: NDArray[np.floating] = features - mean
+    lengths = np.linalg.norm(directions, axis=-1, keepdims=True)
     directions /= np.where(lengths > 0, lengths, 1)
     return directions
 
 
 def _of_block(
     directions: Float32[np.ndarray, "image feature"], rows: slice, number: int
-) -> tuple[Int32[np.ndarray, "row neighbour"], Float32[np.ndarray, "row neighbour"]]:
+) -> Int64[np.ndarray, "row neighbour"]:
     """The neighbours of some images, from blocks of all images; those that are nearest so far are kept."""
     count = rows.stop - rows.start
     best = np.empty((count, 0), np.int64)
@@ -70,8 +72,20 @@ def _of_block(
         best = np.hstack([best, _keys(near, columns)])
         if best.shape[1] > number:
             best = np.partition(best, number - 1, axis=1)[:, :number]
-    best.sort(axis=1)
-    return _read(best)
+    return best & (1 << COLUMN_BITS) - 1
+
+
+def _in_order(
+    features: Float32[np.ndarray, "image feature"],
+    mean: Float64[np.ndarray, " feature"],
+    rows: slice,
+    found: Int64[np.ndarray, "row neighbour"],
+) -> tuple[Int64[np.ndarray, "row neighbour"], Float64[np.ndarray, "row neighbour"]]:
+    """The neighbours of some images, the nearest first, and their similarities."""
+    own, others = _directions(features[rows], mean), _directions(features[found], mean)
+    similarities = np.einsum("rf,rnf->rn", own, others)
+    order = np.lexsort((found, -similarities))
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(similarities, order, axis=1)
 
 
 def _keys(
@@ -83,12 +97,3 @@ def _keys(
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
     keys: NDArray[np.int64] = (~ordered << COLUMN_BITS) | columns
     return keys
-
-
-def _read(
-    keys: Int64[np.ndarray, "row neighbour"],
-) -> tuple[Int32[np.ndarray, "row neighbour"], Float32[np.ndarray, "row neighbour"]]:
-    """The images and the similarities that `_keys` put into integers."""
-    ordered = ~(keys >> COLUMN_BITS)
-    bits = np.where(ordered < 0, ordered ^ BELOW_SIGN, ordered).astype(np.int32)
-    return (keys & (1 << COLUMN_BITS) - 1).astype(np.int32), bits.view(np.float32)

@@ -17,7 +17,6 @@ from in4310repro.data.folders import Entry
 from in4310repro.data.images import load_images
 from in4310repro.embedding import embed
 from in4310repro.numerics import Numerics
-from in4310repro.preparation import as_weights_say
 from in4310repro.preprocessing import to_json
 from in4310repro.presets import configure
 from in4310repro.progress import SILENT, Progress
@@ -60,7 +59,7 @@ def opened(weights: str, options: Mapping[str, Any]) -> Source:
             f"--weights {weights} is no run folder, and of a file --model NAME says of which network it is"
         )
     architectures.trust(options["model"])
-    config = as_weights_say(configure("course", None, {**options, "weights": weights}))
+    config = models.as_weights_say(configure("course", None, {**options, "weights": weights}))
     # The head is not computed with: two classes are as good as any.
     network = models.build(config.model, 2, seed=0, weights=weights)
     architectures.check_scores(network, config.model, 2, config.image_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from in4310repro import deviations
-from in4310repro.config import ALL, STRENGTHS, Config, OptimizerSetting
+from in4310repro.config import ALL, IDENTICAL, STRENGTHS, Config, OptimizerSetting
 from in4310repro.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
 
@@ -24,7 +24,7 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
         "Size": f"{config.image_size} pixels; the original's is {course.image_size}.",
         "Training": f"{_training(config)}; the original trains all of its network, {course.epochs} epochs in batches "
         f"of {course.batch_size} at 1e-3.",
-        "Protocol": f"{_protocol(config.protocol)}. The counts behind the original's accuracies show equal class sizes "
+        "Protocol": f"{_protocol(config)}. The counts behind the original's accuracies show equal class sizes "
         "for its validation and its test set.",
     }
     if len(config.settings) > 3:
@@ -55,10 +55,11 @@ def _rate(setting: OptimizerSetting) -> str:
     return f"{setting.optimizer} {setting.learning_rate:g}{'' if head is None else f', of the head {head:g}'}"
 
 
-def _protocol(active: deviations.Deviations) -> str:
-    return deviations.meanings(active) or (
-        "three disjoint image sets (identical files share a side), equal initial weights for every setting, the test "
-        "set opened once"
+def _protocol(config: Config) -> str:
+    alike = "identical files" if config.group == IDENTICAL else "copies and look-alikes"
+    return deviations.meanings(config.protocol) or (
+        f"three disjoint image sets ({alike} share a side), equal initial weights for every setting, the test set "
+        "opened once"
     )
 
 

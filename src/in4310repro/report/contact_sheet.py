@@ -13,6 +13,7 @@ from in4310repro.doubts.findings import Doubt, Doubts, total
 from in4310repro.report.photographs import Photograph, jpeg
 from in4310repro.report.render import asset
 from in4310repro.report.render import render as rendered
+from in4310repro.report.svg import Panel, drawing
 
 SHOWN = 100  # of a kind
 OF_GROUP, OF_CELL = 8, 10  # images of a group of copies, and of a cell of the confusion matrix
@@ -37,7 +38,13 @@ class Section:
     of_matrix: bool = False  # a cell of the confusion matrix, which leads to it
 
 
-def render(folder: str, findings: Findings, doubts: Doubts, photographs: Mapping[str, Photograph]) -> str:
+def render(
+    folder: str,
+    findings: Findings,
+    doubts: Doubts,
+    photographs: Mapping[str, Photograph],
+    on_plane: Panel | None = None,
+) -> str:
     """One page of HTML that loads nothing from elsewhere.
 
     Args:
@@ -45,6 +52,7 @@ def render(folder: str, findings: Findings, doubts: Doubts, photographs: Mapping
         findings: of `data.check`.
         doubts: of the same folder.
         photographs: of each path, shown as thumbnails; none: the page has names alone.
+        on_plane: the map of the images by their features.
 
     Raises:
         ValueError: an image is not there, or has other bytes than its sha256 says.
@@ -56,6 +64,7 @@ def render(folder: str, findings: Findings, doubts: Doubts, photographs: Mapping
         "folder": folder,
         "features": doubts.features,
         "sections": sections,
+        "on_plane": on_plane and drawing(on_plane, "Images near each other have similar features"),
         "classes": list(doubts.doubts_by_class),
         "rows": [*zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True), (("all", everything), [])],
         "pictures": {path: base64.b64encode(jpeg(photographs, path)).decode() for path in shown if photographs},

@@ -145,7 +145,7 @@ def drawing(panel: Panel, alternative: str) -> Markup:
         "svg",
         panel.body,
         class_="chart",
-        viewBox=f"0 0 {WIDTH} {panel.height:.0f}",
+        viewBox=f"0 0 {panel.width} {panel.height:.0f}",
         role="img",
         aria_label=alternative,
     )

@@ -11,7 +11,7 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import models
-from in4310repro.config import Config
+from in4310repro.config import LOOK_ALIKES, Config
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split, check_contents, from_csv
@@ -20,7 +20,7 @@ from in4310repro.progress import Progress
 from in4310repro.runs import chain, names, status
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.records import EpochHashes, FeatureMaps, HistoryRow, RunMetrics
+from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, RunMetrics
 from in4310repro.scores import Scores
 from in4310repro.tensors import tensors_sha256
 
@@ -39,6 +39,7 @@ class FinishedRun:
     files: RunFolder
     config: Config
     fingerprint: Fingerprint
+    groups: list[list[str]]  # paths that the split holds on one side, beside files of equal bytes
     split: Split
     histories: Mapping[str, list[HistoryRow]]  # by setting, in the order of their training
     tensors: Mapping[str, list[EpochHashes]]  # by setting, after each epoch
@@ -66,6 +67,7 @@ class FinishedRun:
             files=files,
             config=config,
             fingerprint=files.read_record(names.FINGERPRINT, Fingerprint),
+            groups=files.read_record(names.GROUPS, Groups) if config.group == LOOK_ALIKES else [],
             split=from_csv(files.file(names.SPLIT), Path(config.data or ".")),
             histories={n: files.read_record(names.of_setting(n, names.HISTORY), list[HistoryRow]) for n in settings},
             tensors={n: files.read_record(names.of_setting(n, names.TENSORS), list[EpochHashes]) for n in settings},

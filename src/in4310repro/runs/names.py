@@ -5,6 +5,7 @@ import re
 CONFIG = "config.json"
 FINGERPRINT = "fingerprint.json"
 SPLIT = "split.csv"
+GROUPS = "groups.json"  # only where the split holds look-alikes on one side
 SCORES = "scores.npz"
 METRICS = "metrics.json"
 FEATURES = "features.json"
@@ -22,7 +23,7 @@ KEPT_EPOCHS = "epochs"
 LOGS = "logs"
 STEPS = "steps.csv"  # below it and the folder of a setting
 
-OF_RUN = (CONFIG, FINGERPRINT, SPLIT, SCORES, METRICS, FEATURES)
+OF_RUN = (CONFIG, FINGERPRINT, SPLIT, GROUPS, SCORES, METRICS, FEATURES)
 OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
 
 

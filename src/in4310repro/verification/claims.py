@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from in4310repro.config import LOOK_ALIKES
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_TOLERANCE
@@ -12,6 +13,7 @@ from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_TOLERANCE
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
 ELSEWHERE = "shown by verify where the files are at hand"
 NOT_SHOWN = "shown by nothing in a run"
+GROUPS = "which images are copies of each other or look alike, and are held on one side of the split"
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 
 
@@ -40,12 +42,13 @@ ALWAYS_CLAIMED = (
 )
 
 
-def proven(run: FinishedRun, *, start: bool | None = None, feature_tier: str = "") -> list[str]:
+def proven(run: FinishedRun, *, start: bool | None = None, bitwise: bool = True, feature_tier: str = "") -> list[str]:
     """What a verification without a difference has computed again, from weights, images, seed and split.
 
     Args:
         run: finished.
         start: whether the weights that training began from were at hand; None: where they are drawn.
+        bitwise: whether equal bits were required.
         feature_tier: how far the feature maps were allowed to differ, as words after them.
     """
     start = run.config.weights == "none" if start is None else start
@@ -58,6 +61,8 @@ def proven(run: FinishedRun, *, start: bool | None = None, feature_tier: str = "
     ]
     if start:
         listed.insert(1, f"the initial weights from {'the seed' if run.config.weights == 'none' else _weights(run)}")
+    if start and bitwise and run.config.group == LOOK_ALIKES:
+        listed.insert(1, GROUPS)
     if any(_fitted(run)):
         listed.append(
             f"every fit of the head (losses within {LOSS_TOLERANCE:g}, scores of the best within "
@@ -68,19 +73,24 @@ def proven(run: FinishedRun, *, start: bool | None = None, feature_tier: str = "
     return listed
 
 
-def claimed(run: FinishedRun, absent: Sequence[str] | None = None, *, start: bool | None = None) -> list[Claim]:
+def claimed(
+    run: FinishedRun, absent: Sequence[str] | None = None, *, start: bool | None = None, bitwise: bool = True
+) -> list[Claim]:
     """What a verification of the run leaves as a claim.
 
     Args:
         run: finished.
         absent: names of image sets that were not at hand; None: before that is known, all that no library ships.
         start: as in `proven`.
+        bitwise: as in `proven`.
     """
     fitted = _fitted(run)
     listed = [*(() if all(fitted) else OF_EPOCHS), *(OF_FITS if any(fitted) else ()), *ALWAYS_CLAIMED]
     start = run.config.weights == "none" if start is None else start
     if not start:
         listed.append(Claim(f"that training began from {_weights(run)}", ELSEWHERE))
+    if run.config.group == LOOK_ALIKES and not (start and bitwise):
+        listed.append(Claim(GROUPS, ELSEWHERE))
     if run.features is not None and not start:
         listed.append(Claim("the feature maps, which are of the weights before training", ELSEWHERE))
     elif run.features is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.config import to_json
+from in4310repro.config import LOOK_ALIKES, to_json
 from in4310repro.files import json_bytes, read_bytes, read_json
 from in4310repro.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.runs import names
@@ -39,7 +39,9 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _json_files(run: FinishedRun) -> list[str]:
-    of_run = [names.CONFIG, names.FINGERPRINT, names.METRICS, *([names.FEATURES] if run.features is not None else [])]
+    of_run = [names.CONFIG, names.FINGERPRINT, names.METRICS]
+    of_run += [names.FEATURES] if run.features is not None else []
+    of_run += [names.GROUPS] if run.config.group == LOOK_ALIKES else []
     return of_run + [
         names.of_setting(s.name, each) for s in run.config.settings for each in (names.HISTORY, names.TENSORS)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from in4310repro.config import LOOK_ALIKES
 from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
@@ -29,7 +30,8 @@ def split_differences(run: FinishedRun) -> list[str]:
     entries = sorted((entry for part in run.split.parts.values() for entry in part), key=lambda entry: entry.path)
     images = Catalogue(run.split.root, run.split.classes, tuple(entries))
     try:
-        drawn = to_csv(stratified_split(images, parse_sizes(run.config.split, len(entries)), run.config.seed))
+        sizes = parse_sizes(run.config.split, len(entries))
+        drawn = to_csv(stratified_split(images, sizes, run.config.seed, run.groups))
         written = read_bytes(run.files.file(names.SPLIT))
     except (ValueError, OSError) as error:
         return [f"{file}: no split can be drawn from its images: {error}"]
@@ -38,9 +40,13 @@ def split_differences(run: FinishedRun) -> list[str]:
     rows, rows_now = (content.decode().splitlines() for content in (written, drawn))
     for number, (row, now) in enumerate(zip(rows, rows_now, strict=False), start=1):
         if row != now:
-            needed = f"seed {run.config.seed} and split {run.config.split} draw {now} from the images"
+            needed = f"seed {run.config.seed} and split {run.config.split} draw {now} from the images{_groups(run)}"
             return [f"{file}: row {number} is {row}; {needed}"]
     return [f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"]
+
+
+def _groups(run: FinishedRun) -> str:
+    return f" and the groups of {names.GROUPS}" if run.config.group == LOOK_ALIKES else ""
 
 
 def refuse_missing_images(split: Split) -> None:

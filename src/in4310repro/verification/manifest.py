@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from in4310repro.config import LOOK_ALIKES
 from in4310repro.deviations import Deviation
 from in4310repro.files import read_bytes
 from in4310repro.runs import names
@@ -88,6 +89,8 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
         of_settings.add(names.LAST_WEIGHTS)
     needed = {names.of_setting(setting.name, name) for setting in run.config.settings for name in of_settings}
     needed |= {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
+    if run.config.group == LOOK_ALIKES:
+        needed.add(names.GROUPS)
     if run.features is not None:
         needed.add(names.FEATURES)
     listed = run.files.manifest().keys()

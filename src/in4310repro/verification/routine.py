@@ -24,6 +24,7 @@ from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.claims import Claim, claimed, proven
 from in4310repro.verification.features import available_sets, feature_differences, feature_tier
 from in4310repro.verification.form import form_differences, tensors_form, weights_form
+from in4310repro.verification.groups import group_differences
 from in4310repro.verification.heads import head_differences
 from in4310repro.verification.images import (
     image_differences,
@@ -93,8 +94,8 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     return Verification(
         differences=_once(differences),
         bitwise=again.bitwise,
-        proven=proven(run, start=again.start, feature_tier=feature_tier(run.features, numerics)),
-        claimed=claimed(run, again.absent, start=again.start),
+        proven=proven(run, start=again.start, bitwise=again.bitwise, feature_tier=feature_tier(run.features, numerics)),
+        claimed=claimed(run, again.absent, start=again.start, bitwise=again.bitwise),
         notes=notes(run),
         manifest_sha256=files.manifest_sha256(),
     )
@@ -133,6 +134,8 @@ class _Again:
         except (ValueError, OSError) as error:
             return [f"the images cannot be predicted again: {error}"]
         found: list[str] = []
+        if self.start and self.bitwise:
+            found.extend(group_differences(run, self._split, self._numerics, self._progress))
         for part, images in (("test", test), ("validation", validation)):
             found.extend(pixel_differences(run, part, images, bitwise=self.bitwise))
         for setting in sorted(run.config.settings, key=lambda each: each.name != run.metrics["setting"]):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from in4310repro.doubts.copies import linked, members
+from in4310repro.data.linking import linked, members
 
 
 @pytest.mark.parametrize("seed", range(4))

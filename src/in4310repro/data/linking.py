@@ -1,4 +1,4 @@
-"""Groups of copies of every kind: whatever pairs and groups link."""
+"""Groups of images that belong together: whatever pairs and groups link."""
 
 from __future__ import annotations
 

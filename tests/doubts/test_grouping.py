@@ -1,0 +1,98 @@
+"""A split that holds look-alikes on one side: the groups are those of a table of all pairs, and verify finds others."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from in4310repro import experiment, models
+from in4310repro.data.images import load_images
+from in4310repro.data.splits import PARTS
+from in4310repro.numerics import Numerics
+from in4310repro.presets import configure
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.verification import verify
+from tests.conftest import Call, refused
+
+
+@pytest.fixture(scope="module")
+def grouped_run(finished_run: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head on the tiny run's features, its split drawn with look-alikes on one side."""
+    weights = f"{finished_run / 'adamw/best.safetensors'}"
+    config = configure("tiny", None, {"train": "head", "weights": weights, "group": "look-alikes"})
+    return experiment.train(config, numerics, tmp_path_factory.mktemp("grouped") / "run").folder
+
+
+def mutual(features: NDArray[np.float64], labels: NDArray[np.int64]) -> list[list[int]]:
+    """Pairs of different classes that are each other's nearest, from the table of all pairs."""
+    beyond = features - features.mean(axis=0)
+    cosines = beyond @ beyond.T / np.outer(*[np.linalg.norm(beyond, axis=1)] * 2)
+    np.fill_diagonal(cosines, -2)
+    nearest = cosines.argmax(axis=1)
+    return [[i, int(j)] for i, j in enumerate(nearest) if i < j and nearest[j] == i and labels[i] != labels[j]]
+
+
+def test_groups_are_the_pairs_that_a_table_of_all_cosines_has(grouped_run: Path) -> None:
+    run = FinishedRun.open(grouped_run)
+    split = run.split_below(None)
+    entries = sorted((entry for part in split.parts.values() for entry in part), key=lambda entry: entry.path)
+    images = load_images("all", split.root, entries, run.config.image_size)
+    network = models.build("resnet18", 6, 0, run.config.weights).eval()
+    network.fc = torch.nn.Identity()
+    mean, std = (torch.tensor(run.config.preprocessing.__dict__[name]).view(3, 1, 1) for name in ("mean", "std"))
+    pixels = torch.from_numpy(images.pixels.copy()).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        features = network((pixels - mean) / std).double().numpy()
+    pairs = mutual(features, images.labels)
+    assert pairs
+    assert run.groups == [[entries[place].path for place in pair] for pair in pairs]
+    part = {entry.path: name for name in PARTS for entry in run.split.parts[name]}
+    assert all(len({part[path] for path in group}) == 1 for group in run.groups)
+
+
+def test_without_groups_some_look_alikes_come_apart(grouped_run: Path, finished_run: Path) -> None:
+    part = {entry.path: name for name in PARTS for entry in FinishedRun.open(finished_run).split.parts[name]}
+    groups = FinishedRun.open(grouped_run).groups
+    assert any(len({part[path] for path in group}) > 1 for group in groups)
+
+
+def test_verify_finds_the_groups_again(grouped_run: Path, numerics: Numerics) -> None:
+    found = verify(grouped_run, numerics)
+    assert found.differences == []
+    assert any("look alike" in each for each in found.proven) == found.bitwise
+
+
+@pytest.mark.parametrize("change", ["one less", "one more", "another order"])
+def test_verify_finds_other_groups(grouped_run: Path, tmp_path: Path, numerics: Numerics, change: str) -> None:
+    folder = Path(shutil.copytree(grouped_run, tmp_path / "run"))
+    files, groups = RunFolder.open(folder), FinishedRun.open(folder).groups
+    held = {path for group in groups for path in group}
+    part = {entry.path: name for name in PARTS for entry in FinishedRun.open(folder).split.parts[name]}
+    apart = [path for path in part if path not in held]
+    changed = {
+        "one less": groups[1:],
+        "one more": [*groups, [apart[0], next(path for path in apart[1:] if part[path] == part[apart[0]])]],
+        "another order": groups[::-1],
+    }[change]
+    files.write_json("groups.json", changed)
+    differences = verify(folder, numerics).differences
+    assert any("groups.json" in each or "split.csv" in each for each in differences) or not numerics.portable
+
+
+def test_a_run_without_its_groups_cannot_be_read(grouped_run: Path, tmp_path: Path, numerics: Numerics) -> None:
+    folder = Path(shutil.copytree(grouped_run, tmp_path / "run"))
+    (folder / "groups.json").unlink()
+    assert any("groups.json" in each for each in verify(folder, numerics).differences)
+    (folder / "groups.json").write_text(json.dumps([["one"]]))
+    assert any("groups.json" in each for each in verify(folder, numerics).differences)
+
+
+def test_look_alikes_need_weights(call: Call, tmp_path: Path) -> None:
+    words = ("train", "--preset", "tiny", "--out", f"{tmp_path / 'run'}", "--group")
+    refused(call, (*words, "look-alikes"), "weights is none", "imagenet or a file")
+    refused(call, (*words, "lookalikes"), "no group 'lookalikes'", "identical, look-alikes", "look-alikes?")
