@@ -116,14 +116,20 @@ def test_every_network_of_torchvision_can_be_built_and_says_its_smallest_image()
 
 
 def test_the_head_is_what_depends_on_the_number_of_classes(tmp_path: Path) -> None:
-    assert architectures.head("squeezenet1_1", 6) == {"classifier.1.weight", "classifier.1.bias"}
-    assert architectures.head("resnet18", 6) == {"fc.weight", "fc.bias"}
+    assert architectures.head("squeezenet1_1") == {"classifier.1.weight", "classifier.1.bias"}
+    assert architectures.head("resnet18") == {"fc.weight", "fc.bias"}
     theirs = {k: v.contiguous() for k, v in models.build("squeezenet1_1", 10, seed=3).state_dict().items()}
     safetensors.torch.save_file(theirs, tmp_path / "ten.safetensors")
     loaded = models.build("squeezenet1_1", 6, 0, str(tmp_path / "ten.safetensors")).state_dict()
     drawn = models.build("squeezenet1_1", 6, 0).state_dict()
     for key, value in loaded.items():
         assert torch.equal(value, drawn[key] if key.startswith("classifier.1.") else theirs[key]), key
+
+
+def test_the_head_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = architectures.head("resnet18")
+    monkeypatch.setattr(architectures, "construct", lambda *_: pytest.fail("built again"))
+    assert architectures.head("resnet18") == found
 
 
 def test_auxiliary_heads_are_neither_built_nor_missed_in_a_file(tmp_path: Path) -> None:

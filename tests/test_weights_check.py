@@ -18,6 +18,7 @@ from in4310repro.preprocessing import Preprocessing
 from in4310repro.presets import PRESETS
 from in4310repro.progress import Progress
 from in4310repro.runs.folder import RunFolder
+from in4310repro.tensors import read_tensors
 
 HOW = Preprocessing(mean=(0.4, 0.5, 0.6), size=48)
 
@@ -53,6 +54,13 @@ def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numeri
     found = weights_check.check(config(place), numerics)
     assert found == weights_check.Check(correct=4, images=6, expected=0.5)
     assert found.line("w") == "w name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
+
+
+def test_their_file_is_read_once(place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(models, "read_tensors", lambda file: read.append(file) or read_tensors(file))
+    weights_check.check(config(place), numerics)
+    assert len(read) == 1
 
 
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:

@@ -172,10 +172,11 @@ def _of_ones_own(name: str, classes: int) -> object:
     return model
 
 
-def head(name: str, classes: int) -> set[str]:
-    """Names of the weights whose shape depends on the number of classes."""
-    first, second = (construct(name, number).state_dict() for number in (classes, classes + 1))
-    return {key for key, value in first.items() if value.shape != second[key].shape}
+@functools.cache
+def head(name: str) -> frozenset[str]:
+    """Names of the weights whose shape depends on the number of classes: of two networks, which are built once."""
+    first, second = (construct(name, classes).state_dict() for classes in (2, 3))
+    return frozenset(key for key, value in first.items() if value.shape != second[key].shape)
 
 
 def imagenet_weights(name: str) -> torchvision.models.WeightsEnum:

@@ -86,7 +86,7 @@ class Epochs:
             self._network = DistributedDataParallel(self.model)
         part = task.config.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
-        head = architectures.head(task.config.model, 2) if task.setting.head_learning_rate else ()
+        head = architectures.head(task.config.model) if task.setting.head_learning_rate else ()
         parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
         self.optimizer = optimizers.build(
             task.setting,

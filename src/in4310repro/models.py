@@ -8,7 +8,7 @@ import pickle
 import urllib.error
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,14 +46,18 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
         >>> model(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2, 6])
     """
-    model = architectures.construct(name, classes, seed)
-    state = initial_state(model, seed)
     if weights != "none":
-        loaded, source = read_weights(name, weights)
-        auxiliary = architectures.AUXILIARY.get(name, ())
-        loaded = {key: value for key, value in loaded.items() if not key.startswith(auxiliary)}
-        state = merge_weights(state, loaded, source, lambda: architectures.head(name, classes))
-    return _fill(model, state)
+        return from_weights(architectures.check_name(name), classes, seed, *read_weights(name, weights))
+    model = architectures.construct(name, classes, seed)
+    return _fill(model, initial_state(model, seed))
+
+
+def from_weights(name: str, classes: int, seed: int, loaded: State, source: str) -> torch.nn.Module:
+    """A network as `build` makes it, of weights and their source as `read_weights` gave them; raises as `build`."""
+    model = architectures.construct(name, classes, seed)
+    auxiliary = architectures.AUXILIARY.get(name, ())
+    loaded = {key: value for key, value in loaded.items() if not key.startswith(auxiliary)}
+    return _fill(model, merge_weights(initial_state(model, seed), loaded, source, lambda: architectures.head(name)))
 
 
 def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.Module:
@@ -111,7 +115,7 @@ def _initial_value(module: torch.nn.Module, name: str, value: torch.Tensor, seed
     return torch.full(shape, 1 if name.endswith(("weight", "running_var")) else 0, dtype=value.dtype)
 
 
-def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], set[str]]) -> State:
+def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], Set[str]]) -> State:
     """The loaded weights, with the initial head where the loaded one has another number of classes.
 
     Args:

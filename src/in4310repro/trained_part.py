@@ -45,7 +45,7 @@ def last_layer_name(model: nn.Module, name: str) -> str:
     Raises:
         ValueError: the network ends in something else.
     """
-    layers = {each.rpartition(".")[0] for each in architectures.head(name, 2)}
+    layers = {each.rpartition(".")[0] for each in architectures.head(name)}
     modules = dict(model.named_modules())
     if len(layers) != 1 or not isinstance(modules[next(iter(layers))], nn.Linear):
         raise ValueError(f"{name} does not end in one linear layer but in {', '.join(sorted(layers))}; train all of it")

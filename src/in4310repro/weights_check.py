@@ -69,8 +69,8 @@ def check(config: Config, numerics: Numerics) -> Check | None:
     if config.weights == "none" or not config.imagenet:
         return None
     places = {name: place for place, name in enumerate(wordnet_ids())}
-    loaded, _ = models.read_weights(config.model, config.weights)
-    head = architectures.head(config.model, len(places))
+    loaded, source = models.read_weights(config.model, config.weights)
+    head = architectures.head(config.model)
     if any(key not in loaded or len(loaded[key]) != len(places) for key in head):
         return None
     how = _preparation(config)
@@ -81,7 +81,7 @@ def check(config: Config, numerics: Numerics) -> Check | None:
         return None
     labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
     named = replace(images.at(known), labels=labels)
-    model = numerics.place(models.build(config.model, len(places), config.seed, config.weights))
+    model = numerics.place(models.from_weights(config.model, len(places), config.seed, loaded, source))
     scores = predict(model, named, config, numerics)
     correct = int((scores.softmax.argmax(axis=1) == labels).sum())
     return Check(correct, len(known), _expected(config))

@@ -72,7 +72,7 @@ def head_differences(
 
 def _body_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch.Tensor]) -> Iterator[str]:
     """A sentence where what is not the head has moved, by the hash of all weights before training."""
-    config, names_of_head = run.config, architectures.head(run.config.model, 2)
+    config, names_of_head = run.config, architectures.head(run.config.model)
     drawn = models.build(config.model, len(run.classes), config.seed).state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in stored.items()}
     recorded = run.fingerprint.get("initial_weights_sha256")
