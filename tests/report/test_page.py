@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from in4310repro.audit import examine
-from in4310repro.presets import PRESETS
+from in4310repro.presets import PRESETS, configure
 from in4310repro.report import charts, page
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.exhibit import plain, source_of
@@ -335,6 +335,17 @@ def test_conditions_name_given_weights_and_networks(finished_run: Path) -> None:
     assert "/home/somebody" not in sentences
     assert "ImageNet weights; the original starts" in sentences
     assert "resnet50; the original's is resnet18" in sentences
+
+
+def test_conditions_say_of_every_setting_what_it_trains(finished_run: Path) -> None:
+    tiny, metrics = PRESETS["tiny"], FinishedRun.open(finished_run).metrics
+    whole, later = tiny.settings[0], replace(tiny.settings[2], train="from:layer4")
+    fitted = configure("tiny", None, {"train": "head"})
+    mixed = replace(tiny, settings=(whole, later, replace(fitted.settings[0], train="head")))
+    sentence = differences_from_original(mixed, metrics)["Training"]
+    assert "cosine learning rate (AdamW 0.001, SGD 0.01, from:layer4 alone), augmentation" in sentence
+    assert "; and the last layer alone, a logistic regression" in sentence
+    assert differences_from_original(fitted, metrics)["Training"].startswith("the last layer alone")
 
 
 def test_controls_and_signs_of_direction_in_a_strangers_run_are_shown_on_both_pages(finished_run: Path) -> None:

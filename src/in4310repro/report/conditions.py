@@ -35,24 +35,25 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
 
 
 def _training(config: Config) -> str:
-    """What is trained, and how."""
+    """What is trained, and how: by epochs, as a fit of the head, or some settings by each."""
+    said = []
+    if rates := ", ".join(_rate(config, each) for each in config.settings if not config.fits_head(each)):
+        said.append(
+            f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
+            f"augmentation {config.augmentation}"
+        )
     if any(map(config.fits_head, config.settings)):
-        return (
+        said.append(
             f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} "
             "strengths of its penalty"
         )
-    rates = ", ".join(map(_rate, config.settings))
-    parts = {config.trained_part(setting) for setting in config.settings} - {ALL}
-    only = f", {' and '.join(sorted(parts))} alone" if parts else ""
-    return (
-        f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
-        f"augmentation {config.augmentation}{only}"
-    )
+    return "; and ".join(said)
 
 
-def _rate(setting: OptimizerSetting) -> str:
-    head = setting.head_learning_rate
-    return f"{setting.optimizer} {setting.learning_rate:g}{'' if head is None else f', of the head {head:g}'}"
+def _rate(config: Config, setting: OptimizerSetting) -> str:
+    head, part = setting.head_learning_rate, config.trained_part(setting)
+    of_head = "" if head is None else f", of the head {head:g}"
+    return f"{setting.optimizer} {setting.learning_rate:g}{of_head}{'' if part == ALL else f', {part} alone'}"
 
 
 def _protocol(config: Config) -> str:
