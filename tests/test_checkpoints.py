@@ -91,8 +91,8 @@ OPTIMIZERS = pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmspr
 OPTIMIZERS_OF_KILLED = pytest.mark.parametrize(
     "position",
     [
-        pytest.param(0, id="adamw"),
-        *[pytest.param(n, id=i, marks=pytest.mark.slow) for n, i in ((1, "rmsprop"), (2, "sgd"))],
+        pytest.param(0, id="adamw", marks=pytest.mark.slow),
+        *[pytest.param(n, id=i, marks=pytest.mark.soak) for n, i in ((1, "rmsprop"), (2, "sgd"))],
     ],
 )
 
@@ -214,7 +214,6 @@ def soak(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None)
     return Soak(tmp_path_factory.mktemp("soak"))
 
 
-@pytest.mark.slow
 @OPTIMIZERS_OF_KILLED
 def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, soak: Soak) -> None:
     generator = generator_for(0, "kill", position)
@@ -228,7 +227,6 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(position: int, 
 
 @OPTIMIZERS_OF_KILLED
 @pytest.mark.parametrize("write", WRITES)
-@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_a_write_ends_with_the_same_bits(write: str, position: int, soak: Soak) -> None:
     kills, differences = soak.kill_and_resume(position, generator_for(0, "torn", position), write)
     assert differences == []

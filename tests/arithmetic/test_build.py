@@ -45,10 +45,16 @@ def built(compiler: str, level: str, extension: Any, folder: Path) -> Path:
     return file
 
 
-# GCC's -O3 is the installed one, most often.
-@pytest.mark.slow
-@pytest.mark.parametrize("level", ["-O1", "-O2", "-O3"])
-@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+# GCC's -O3 is the installed one, most often; clang's -O1 is built in the next test.
+@pytest.mark.parametrize(
+    ("compiler", "level"),
+    [
+        pytest.param("g++", "-O1", marks=pytest.mark.slow),
+        pytest.param("clang++", "-O3", marks=pytest.mark.slow),
+        *(pytest.param("g++", level, marks=pytest.mark.soak) for level in ("-O2", "-O3")),
+        *(pytest.param("clang++", level, marks=pytest.mark.soak) for level in ("-O1", "-O2")),
+    ],
+)
 def test_every_compiler_and_level_gives_the_same_bits(
     compiler: str, level: str, extensions: Callable[[str], list[Any]], tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ from tests.forgeries.table import CAUGHT, PAGE, cell, line
 LEAST = 100
 # Of each kind one, for the suite's ordinary part.
 ORDINARY = ("mean class accuracy of 0.99", "a newline added at the end")
+# As others, but for the seed or the images.
+LIKE_OTHERS = ("seed 1", "own images", "wrong labels", "near copies")
 Start = Callable[[str], Path]
 
 
@@ -33,14 +35,15 @@ def start(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Start
     return starts(shared / "honest", numerics)
 
 
-def marked(row: Forgery) -> object:
+def marked(place: int, row: Forgery) -> object:
     identifier = f"{row.group}: {row.name}".replace(" ", "-")
-    return pytest.param(row, id=identifier, marks=[] if row.name in ORDINARY else [pytest.mark.slow])
+    mark = pytest.mark.slow if place % 6 == 0 else pytest.mark.soak
+    return pytest.param(row, id=identifier, marks=[] if row.name in ORDINARY else [mark])
 
 
 # The session makes and verifies all of them, in five minutes.
 @pytest.mark.parametrize(
-    "row", [marked(row) for place, row in enumerate(ROWS) if place % 3 == 0 or row.name in ORDINARY]
+    "row", [marked(place, row) for place, row in enumerate(ROWS) if place % 3 == 0 or row.name in ORDINARY]
 )
 def test_a_forgery_is_caught_as_the_table_says(row: Forgery, start: Start, numerics: Numerics, tmp_path: Path) -> None:
     verdict = judge(row, tmp_path / "work", start, numerics)
@@ -49,8 +52,13 @@ def test_a_forgery_is_caught_as_the_table_says(row: Forgery, start: Start, numer
         assert f"| {ROWS.index(row) + 1} {line(row, verdict)}\n" in PAGE.read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiny", *STARTS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.soak if name in LIKE_OTHERS else pytest.mark.slow)
+        for name in ("tiny", *STARTS)
+    ],
+)
 def test_an_honest_run_is_accepted(name: str, start: Start) -> None:
     done = call(["verify", RUN], start(name), limit=LONG)
     assert (done.code, done.err) == (0, done.err)

@@ -1,4 +1,4 @@
-"""200 damaged files, and mistakes that the fuzz must find."""
+"""100 damaged files (nox -s soak: 200), and mistakes that the fuzz must find."""
 
 from __future__ import annotations
 
@@ -27,8 +27,13 @@ def bases(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield made
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=pytest.mark.slow if first < CASES // 2 else pytest.mark.soak)
+        for first in range(0, CASES, BATCH)
+    ],
+)
 def test_damaged_files_never_end_in_a_traceback_a_hang_or_a_changed_file(
     first: int, bases: Bases, tmp_path: Path
 ) -> None:
