@@ -13,7 +13,7 @@ from in4310repro.data.embedded import write_scenes
 from in4310repro.runs import names
 from tests.sessions.shares import free_port
 
-TRAIN = ("train", "--preset", "tiny", "--numerics", "portable")
+TRAIN = ("train", "--preset", "tiny", "--epochs", "1", "--numerics", "portable")
 WRITTEN = (
     names.SCORES,
     names.METRICS,
@@ -47,22 +47,26 @@ def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
     assert [each.returncode for each in started] == [0] * nodes, "\n".join(outputs)
 
 
-def whole_chain(folder: Path, processes: int, nodes: int) -> dict[str, bytes]:
-    """What train, report, evaluate and predict write."""
+def whole_chain(folder: Path, processes: int, *, training: int, reading: int) -> dict[str, bytes]:
+    """What train writes on so many machines, and report, evaluate and predict on so many."""
     write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
+    run(folder, *TRAIN, "--out", "run", processes=processes, nodes=training)
     for words in (
-        (*TRAIN, "--out", "run"),
         ("report", "--out", "run"),
         ("evaluate", "run", "--out", "evaluated.csv"),
         ("predict", "run", "photos", "--out", "predicted.csv"),
     ):
-        run(folder, *words, processes=processes, nodes=nodes)
+        run(folder, *words, processes=processes, nodes=reading)
     files = [*(folder / "run" / name for name in WRITTEN), folder / "evaluated.csv", folder / "predicted.csv"]
     return {f"{file.relative_to(folder)}": file.read_bytes() for file in files}
 
 
-@pytest.mark.slow
-@pytest.mark.long(90)
-def test_two_machines_of_two_processes_write_the_bytes_of_one_process(tmp_path: Path) -> None:
-    one, four = whole_chain(tmp_path / "one", 1, 1), whole_chain(tmp_path / "four", 2, 2)
+# Each process and each launcher imports torch.
+@pytest.mark.long(60)
+@pytest.mark.parametrize(
+    "reading", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.soak)], ids=["one", "both"]
+)
+def test_two_machines_of_two_processes_write_the_bytes_of_one_process(reading: int, tmp_path: Path) -> None:
+    one = whole_chain(tmp_path / "one", 1, training=1, reading=1)
+    four = whole_chain(tmp_path / "four", 2, training=2, reading=reading)
     assert [name for name in one if four[name] != one[name]] == []

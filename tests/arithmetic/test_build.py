@@ -93,6 +93,18 @@ def test_clang_builds_where_the_compiler_of_the_platform_is_microsofts(
         assert self_test() == reference
 
 
+@pytest.mark.parametrize(("said", "taken"), [(None, True), (3, 3)])
+def test_libraries_are_compiled_beside_each_other_unless_somebody_says_how_many(
+    said: int | None, taken: int, extensions: Callable[[str], list[Any]]
+) -> None:
+    del extensions
+    distribution: Any = importlib.import_module("setuptools").Distribution
+    command = runpy.run_path("setup.py")["PlainLibraries"](distribution())
+    command.parallel = said
+    command.ensure_finalized()
+    assert command.parallel is taken
+
+
 def test_contraction_is_off_behind_all_other_flags(extensions: Callable[[str], list[Any]]) -> None:
     arithmetic = [each for each in extensions("linux-x86_64") if ".arithmetic." in each.name]
     assert [each.name.rpartition("_")[2] for each in arithmetic] == ["avx2", "avx512"]
