@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from in4310repro import embedding, experiment, head, models
 from in4310repro.config import STRENGTHS
@@ -23,7 +24,12 @@ from in4310repro.verification import verify
 from tests.builders import image_set
 from tests.sessions.soak import differing_files
 
-CONFIG = configure("tiny", None, {"train": "head"})
+CONFIG = configure("tiny", None, {"train": "head", "model": f"{__name__}:network", "modules": ["0"]})
+
+
+def network(num_classes: int) -> nn.Module:
+    layers = (nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, nn.Linear(16, num_classes))
 
 
 def as_embedding(values: NDArray[np.float32]) -> Embedding:
@@ -132,8 +138,8 @@ def test_a_run_has_one_setting_whose_rows_are_the_strengths_tried(fitted_run: Pa
 
 def test_nothing_but_the_last_layer_is_fitted(fitted_run: Path) -> None:
     stored = RunFolder.open(fitted_run).read_tensors("head/best.safetensors")
-    initial = models.build("resnet18", 6, CONFIG.seed).state_dict()
-    assert {name for name in initial if not torch.equal(initial[name], stored[name])} == {"fc.weight", "fc.bias"}
+    initial = models.build(CONFIG.model, 6, CONFIG.seed).state_dict()
+    assert {name for name in initial if not torch.equal(initial[name], stored[name])} == {"5.weight", "5.bias"}
 
 
 def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
@@ -175,7 +181,7 @@ def test_verify_does_not_rest_on_features_that_somebody_wrote_into_the_cache(
 ) -> None:
     written = list((cache_folder() / embedding.FOLDER).glob(f"*{embedding.SUFFIX}"))
     before = {file: file.read_bytes() for file in written}
-    record = embedding._record(512)
+    record = embedding._record(16)
     for file in written:
         records = np.fromfile(file, record)
         for each in records:
@@ -196,7 +202,7 @@ def test_verify_finds_a_body_that_is_not_the_one_training_began_with(
     forged = shutil.copytree(fitted_run, tmp_path / "run")
     files = RunFolder(forged)
     state = files.read_tensors("head/best.safetensors")
-    state["layer4.1.conv2.weight"][0, 0] *= 1.5
+    state["0.weight"][0, 0] *= 1.5
     files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
     assert any("is not that of the weights before training" in each for each in verify(forged, numerics).differences)
 
@@ -205,6 +211,6 @@ def test_verify_finds_a_head_that_is_not_the_fit(fitted_run: Path, tmp_path: Pat
     forged = shutil.copytree(fitted_run, tmp_path / "run")
     files = RunFolder(forged)
     state = files.read_tensors("head/best.safetensors")
-    state["fc.weight"] *= 3
+    state["5.weight"][0] += 1
     files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
     assert any("from those of the same fit, made again" in each for each in verify(forged, numerics).differences)
