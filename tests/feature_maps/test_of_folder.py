@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from in4310repro.data.images import decode
 from in4310repro.feature_maps import of_folder
 from in4310repro.feature_maps.of_folder import measure
 from in4310repro.feature_maps.partial import PartialResult, remove_partial_results, with_ending
-from in4310repro.feature_maps.records import folder_result
+from in4310repro.feature_maps.records import folder_result, to_csv, to_text
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.numerics import Numerics
 from in4310repro.preprocessing import Preprocessing
@@ -62,6 +63,68 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
     oracle = np.linalg.eigvalsh(np.cov(maps.mean(axis=(2, 3)), rowvar=False, bias=True))[::-1][:15]
     np.testing.assert_allclose(ours["eigenvalues"], oracle, rtol=0, atol=1e-5 * oracle[0])
     assert ours["images"] == IMAGES
+
+
+@pytest.fixture(scope="module")
+def maps(pictures: Path) -> NDArray[np.float64]:
+    """Of conv1, image by channel by position, in the order of the paths."""
+    model = models.build("resnet18", 1000, 0).eval()
+    pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
+    with torch.no_grad():
+        made = model.conv1(normalize(pixels))  # type: ignore[operator]
+    return made.double().numpy().reshape(IMAGES, 64, -1)  # type: ignore[no-any-return]
+
+
+def test_quantiles_are_those_of_all_values_in_their_order(pictures: Path, maps: NDArray[np.float64]) -> None:
+    result = measure(request(pictures, modules="conv1"), active())
+    assert result is not None
+    activations = result["modules"]["conv1"]["activations"]
+    ordered = np.sort(maps.ravel())
+    for share, thousandths in (("0.001", 1), ("0.1", 100), ("0.5", 500), ("0.999", 999)):
+        value = ordered[-(-thousandths * ordered.size // 1000) - 1]
+        assert abs(activations["quantiles"][share] - value) <= abs(value) / 64 + 1e-6
+    assert sum(activations["powers_of_two"].values()) == ordered.size
+    # Beside another place in the order, which is not so near.
+    assert abs(activations["quantiles"]["0.1"] - ordered[ordered.size // 5]) > abs(ordered[ordered.size // 5]) / 64
+
+
+def test_the_images_that_excite_a_channel_most_are_named_below_the_folder(
+    pictures: Path, maps: NDArray[np.float64], tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos" / "inner"
+    shutil.copytree(pictures, folder)
+    result = measure(request(folder.parent, modules="conv1"), active())
+    assert result is not None
+    activations: Any = result["modules"]["conv1"]["activations"]
+    peaks = maps.max(axis=2)  # image by channel
+    channels = np.argsort(-peaks.max(axis=0))[:3]
+    assert [each["channel"] for each in activations["top_images"]] == channels.tolist()
+    for each in activations["top_images"]:
+        first = np.argsort(-peaks[:, each["channel"]])[:3]
+        assert each["images"] == [f"inner/{image:03d}.png" for image in first]
+        np.testing.assert_allclose(each["responses"], peaks[first, each["channel"]], rtol=1e-5)
+    assert activations["never_positive"] == np.flatnonzero(peaks.max(axis=0) <= 0).tolist()
+
+
+def test_a_channel_that_no_image_excites_is_counted(pictures: Path, tmp_path: Path, call: Call) -> None:
+    state = models.build("resnet18", 1000, 0).state_dict()
+    # Channel 5 of what the batch norm gives is -1 everywhere.
+    state["bn1.weight"][5], state["bn1.bias"][5] = 0.0, -1.0
+    torch.save(state, tmp_path / "w.pth")
+    words = ("features", "--data", str(pictures), "--image-size", "32", "--images", "4", "--modules", "bn1,relu")
+    code, out, _ = call(*words, "--weights", "w.pth", "--out", "maps.json")
+    heading, bn1, relu, *_ = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    assert (code, heading) == (0, ["module", "values <= 0", "1 %", "median", "99 %", "never positive", "channels"])
+    assert ((bn1[0], *bn1[-2:]), (relu[0], *relu[-2:])) == (("bn1", "1", "64"), ("relu", "1", "64"))
+    made = json.loads((tmp_path / "maps.json").read_text())["modules"]
+    assert made["bn1"]["activations"]["never_positive"] == [5]
+    rows = {row["module"]: row for row in csv.DictReader((tmp_path / "maps.csv").read_text().splitlines())}
+    assert rows["relu"]["never_positive"] == "1"
+    for name in ("bn1", "relu"):
+        quantiles = made[name]["activations"]["quantiles"]
+        assert {share: float(rows[name][f"quantile_{share}"]) for share in quantiles} == quantiles
+        shown = [f"{quantiles[share]:.3g}" for share in ("0.01", "0.5", "0.99")]
+        assert (bn1 if name == "bn1" else relu)[2:5] == shown
 
 
 def test_images_are_prepared_as_the_weights_say(pictures: Path, tmp_path: Path) -> None:
@@ -123,12 +186,24 @@ def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_
         assert chart.width > 500
 
 
-def test_counts_alone_have_no_spectrum(pictures: Path) -> None:
+def test_counts_alone_have_quantiles_and_neither_spectrum_nor_channels(pictures: Path) -> None:
     result = measure(request(pictures, samples=None, modules="leaves", calls="keep", images=4), active())
     assert result is not None
     assert {"layer1.0.relu#0", "layer1.0.relu#1"} <= set(result["modules"])
     assert "eigenvalues" not in result["modules"]["conv1#0"]
+    assert result["modules"]["conv1#0"]["activations"].keys() == {"quantiles", "powers_of_two"}
+    assert re.search(r"\nconv1#0 .* -         -$", to_text(result), re.MULTILINE)
     assert list(result["modules"])[:4] == ["conv1#0", "bn1#0", "relu#0", "maxpool#0"]
+
+
+def test_a_module_without_a_finite_value_has_counts_alone(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_folder, "normalize", lambda *_: torch.full((4, 3, 32, 32), torch.nan))
+    result = measure(request(pictures, samples=None, modules="conv1", images=4), active())
+    assert result is not None
+    assert result["modules"]["conv1"]["non_finite"] == result["modules"]["conv1"]["values"]
+    assert "activations" not in result["modules"]["conv1"]
+    assert to_text(result).splitlines()[1].split() == ["conv1", "0.00%", "-", "-", "-", "-", "-"]
+    assert next(csv.DictReader(to_csv(result).splitlines()))["quantile_0.5"] == ""
 
 
 def test_modules_are_named_listed_or_matched() -> None:
@@ -319,5 +394,5 @@ def test_only_the_partial_results_of_the_result_itself_are_removed(tmp_path: Pat
 
 
 def test_a_result_names_its_folder_and_its_weights_and_not_where_they_lie(tmp_path: Path) -> None:
-    made = folder_result(request(tmp_path / "photos", weights=str(tmp_path / "mine.pth")), {})
+    made = folder_result(request(tmp_path / "photos", weights=str(tmp_path / "mine.pth")), {}, [])
     assert (made["request"]["data"], made["request"]["weights"]) == ("photos", "mine.pth")

@@ -16,7 +16,8 @@ METRICS = {
 
 
 def test_a_figure_of_features_and_those_of_the_published_page_draw_every_name() -> None:
-    modules = {name: {"non_positive": 0.5, "eigenvalues": [2.0, 1.0]} for name in NAMES}
+    quantiles = {"quantiles": {"0.01": -1.0, "0.5": 0.0, "0.99": 2.0}}
+    modules = {name: {"non_positive": 0.5, "eigenvalues": [2.0, 1.0], "activations": quantiles} for name in NAMES}
     measured = figures.features(modules)
     assert len(measured.axes[0].get_yticklabels()) == len(NAMES)
     curve = {"settings": {name: {"curve": [0.5, 0.6]} for name in NAMES}}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from in4310repro.cli.console import activate_arithmetic, conclude, keep_if, print_written, progress
+from in4310repro.cli.console import activate_arithmetic, conclude, keep_if, print_text, print_written, progress
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
 from in4310repro.config import CHOICES, MODELS, check_choice
 
 NETWORK = "Network and statistics"
-Samples = f"{choices('samples')[:-1]} (counts alone)."
+Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
 Calls = "pool or keep the calls of a module that runs several times."
 
 
@@ -45,7 +45,7 @@ def features(
     from in4310repro import architectures, capacity
     from in4310repro.feature_maps.of_folder import measure
     from in4310repro.feature_maps.partial import partial_results, remove_partial_results, with_ending
-    from in4310repro.feature_maps.records import to_csv
+    from in4310repro.feature_maps.records import to_csv, to_text
     from in4310repro.feature_maps.request import Request
     from in4310repro.features import kernel_description
     from in4310repro.files import json_bytes, write_file
@@ -84,4 +84,5 @@ def features(
     }
     written = [write_file(with_ending(out, suffix), data) for suffix, data in content.items()]
     remove_partial_results(out)
+    print_text(to_text(result))
     conclude(print_written(written))

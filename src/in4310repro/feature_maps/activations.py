@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from in4310repro.features import FeatureResult, Histogram, TopImages
-from in4310repro.runs.records import QUANTILES, ActivationFeatures, ChannelImages
+from in4310repro.runs.records import QUANTILES, ActivationFeatures, ChannelImages, ValueFeatures
 from in4310repro.schema import LONGEST
 
 CHANNELS, IMAGES = 3, 3  # of a module those with the largest responses, and of each of them
@@ -26,11 +26,22 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
     """
     histogram, top = result.histogram, result.top_images
     assert histogram is not None and top is not None  # noqa: S101, PT018 - for the type checker
-    return ActivationFeatures(
+    return {
+        **value_record(histogram),
+        "never_positive": top.never_positive.nonzero().flatten().tolist(),
+        "top_images": [_channel_images(top, each, paths, first_image) for each in _channels(top)],
+    }
+
+
+def value_record(histogram: Histogram) -> ValueFeatures:
+    """The part of a record that needs neither images nor channels.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    return ValueFeatures(
         quantiles={share: histogram.quantile(float(share)) for share in QUANTILES},
         powers_of_two=powers_of_two(histogram),
-        never_positive=top.never_positive.nonzero().flatten().tolist(),
-        top_images=[_channel_images(top, each, paths, first_image) for each in _channels(top)],
     )
 
 

@@ -16,6 +16,7 @@ from in4310repro.data.batches import normalize
 from in4310repro.data.comparison import sample_positions
 from in4310repro.data.folders import image_files
 from in4310repro.data.images import decode
+from in4310repro.feature_maps.activations import IMAGES
 from in4310repro.feature_maps.partial import PartialResult
 from in4310repro.feature_maps.records import FolderResult, folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
@@ -74,6 +75,9 @@ def measure(
             request.precision,
             calls=request.calls,
             first_image=start,
+            histogram=True,
+            # What is not cut into images has no channels either.
+            top_images=IMAGES if request.samples else 0,
         )
         index_batches = batches(len(files), request.batch_size, rank, world_size)
         file_batches = [[files[index] for index in batch] for batch in index_batches]
@@ -92,7 +96,10 @@ def measure(
             partial.save()
         if world_size > 1:
             gather(statistics)
-        return folder_result(request, statistics.result()) if rank == 0 else None
+        if rank:
+            return None
+        paths = [file.relative_to(request.data).as_posix() for file in files]
+        return folder_result(request, statistics.result(), paths)
 
 
 def _with_preprocessing(request: Request, progress: Progress) -> Request:

@@ -1,16 +1,18 @@
-"""The statistics of a folder as records with named fields, for JSON, and as CSV."""
+"""The statistics of a folder as records with named fields, for JSON, as CSV, and as a table on a terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import NotRequired, TypedDict
 
+from in4310repro.feature_maps.activations import activation_record, value_record
 from in4310repro.feature_maps.request import Request
 from in4310repro.features import FeatureResult
 from in4310repro.preprocessing import to_json
+from in4310repro.runs.records import QUANTILES, SHOWN, ActivationFeatures, ValueFeatures
 from in4310repro.text import publishable_place
 
 CSV_FIELDS = (
@@ -24,10 +26,11 @@ CSV_FIELDS = (
     "effective_rank",
     "clamped",
 )
+HEADING = ("module", "values <= 0", *SHOWN.values(), "never positive", "channels")
 
 
 class FolderModule(TypedDict):
-    """One module's statistics; with `samples` of None the counts alone."""
+    """One module's statistics; with `samples` of None those that need no channels: counts and quantiles."""
 
     images: int
     rows: int  # samples of the covariance
@@ -40,6 +43,7 @@ class FolderModule(TypedDict):
     trace_share: NotRequired[float | None]  # of the eigenvalues that are listed, in [0, 1]
     clamped: NotRequired[float]  # magnitude of the most negative eigenvalue, which was set to zero
     eigenvalues: NotRequired[list[float]]  # the largest first
+    activations: NotRequired[ActivationFeatures | ValueFeatures]  # as a run has them; not where no value is finite
 
 
 class FolderResult(TypedDict):
@@ -49,15 +53,15 @@ class FolderResult(TypedDict):
     modules: dict[str, FolderModule]
 
 
-def folder_result(request: Request, results: Mapping[str, FeatureResult]) -> FolderResult:
-    """The results of all modules as one record."""
-    modules = {name: _module_record(result, request) for name, result in results.items()}
+def folder_result(request: Request, results: Mapping[str, FeatureResult], paths: Sequence[str]) -> FolderResult:
+    """The results of all modules as one record; `paths` are those of the images, below the folder."""
+    modules = {name: _module_record(result, request, paths) for name, result in results.items()}
     said = {"preprocessing": to_json(request.preprocessing)}
     places = {"data": publishable_place(request.data), "weights": publishable_place(request.weights)}
     return FolderResult(request=asdict(request) | said | places, modules=modules)
 
 
-def _module_record(result: FeatureResult, request: Request) -> FolderModule:
+def _module_record(result: FeatureResult, request: Request, paths: Sequence[str]) -> FolderModule:
     record = FolderModule(
         images=result.images,
         rows=result.rows,
@@ -66,6 +70,11 @@ def _module_record(result: FeatureResult, request: Request) -> FolderModule:
         zeros=result.zeros,
         non_finite=result.non_finite,
     )
+    if result.histogram is not None and len(result.histogram.counts):
+        if result.top_images is None:
+            record["activations"] = value_record(result.histogram)
+        else:
+            record["activations"] = activation_record(result, paths)
     if request.samples is None:
         return record
     spectrum = result.spectrum
@@ -80,11 +89,41 @@ def _module_record(result: FeatureResult, request: Request) -> FolderModule:
 
 
 def to_csv(result: FolderResult) -> str:
-    """A row per module: counts, shares, and each eigenvalue in its own column."""
+    """A row per module: counts, shares, each quantile and each eigenvalue in its own column."""
     longest = max(len(module.get("eigenvalues", ())) for module in result["modules"].values())
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["module", *CSV_FIELDS, *(f"eigenvalue_{rank}" for rank in range(1, longest + 1))])
+    quantiles = [f"quantile_{share}" for share in QUANTILES]
+    eigenvalues = [f"eigenvalue_{rank}" for rank in range(1, longest + 1)]
+    table.writerow(["module", *CSV_FIELDS, "never_positive", *quantiles, *eigenvalues])
     for name, module in result["modules"].items():
-        table.writerow([name, *(module.get(field) for field in CSV_FIELDS), *module.get("eigenvalues", ())])
+        counts = [module.get(field) for field in CSV_FIELDS]
+        values = [_quantile(module, share) for share in QUANTILES]
+        table.writerow([name, *counts, _never_positive(module), *values, *module.get("eigenvalues", ())])
     return text.getvalue()
+
+
+def to_text(result: FolderResult) -> str:
+    """A row per module: share of values <= 0, quantiles, channels that are never positive; - for what is not known."""
+    rows = [HEADING]
+    for name, module in result["modules"].items():
+        values = [_quantile(module, share) for share in SHOWN]
+        shown = ["-" if value is None else f"{value:.3g}" for value in values]
+        counts = ["-" if count is None else str(count) for count in (_never_positive(module), module.get("channels"))]
+        rows.append((name, f"{module['non_positive']:.2%}", *shown, *counts))
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return "\n".join(
+        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], widths, strict=True))])
+        for row in rows
+    )
+
+
+def _quantile(module: FolderModule, share: str) -> float | None:
+    return module["activations"]["quantiles"][share] if "activations" in module else None
+
+
+def _never_positive(module: FolderModule) -> int | None:
+    """How many channels are; None where channels are not known."""
+    activations: Mapping[str, object] = module.get("activations", {})
+    channels = activations.get("never_positive")
+    return len(channels) if isinstance(channels, list) else None

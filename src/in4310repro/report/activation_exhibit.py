@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, source_of
-from in4310repro.runs.records import FeatureMaps
+from in4310repro.runs.records import SHOWN, FeatureMaps
 
 ACTIVATIONS = 15
-SHOWN = {"0.01": "1 %", "0.5": "median", "0.99": "99 %"}  # quantiles of a record, and their headings
 
 
 def activation_exhibit(features: FeatureMaps) -> Exhibit | None:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from in4310repro.runs.records import SHOWN
 from in4310repro.text import escape, visible
 
 OURS, ORIGINAL, WRONG = "#1f6f8b", "#c9b28f", "#b3261e"
@@ -106,11 +107,11 @@ def shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """A bar per module for its non-positive share, and a line of the same colour for its spectrum where known."""
+    """A bar per module for its non-positive share, in its colour its quantiles, and its spectrum where known."""
     with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
     height = max(3.8, 0.26 * len(modules) + 1)
-    figure = Figure(figsize=(11 if with_spectrum else 6, height), layout="constrained")
-    panels = figure.subplots(1, 2 if with_spectrum else 1, squeeze=False)[0]
+    figure = Figure(figsize=(16 if with_spectrum else 11, height), layout="constrained")
+    panels = figure.subplots(1, 3 if with_spectrum else 2, squeeze=False)[0]
     # The bars are the legend of the lines; of many modules the colour tells the depth.
     shades = LINES if len(modules) <= len(LINES) else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
     colours = dict(zip(modules, shades, strict=False))
@@ -119,13 +120,21 @@ def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     panels[0].set_yticks(places, [drawn_name(name, 40) for name in modules])
     panels[0].set_xlabel("values <= 0, %")
     panels[0].set_xlim(0, 100)
-    panels[0].set_ylim(len(modules) - 0.4, -0.6)
+    for place, (name, module) in enumerate(modules.items()):
+        if "activations" in module:
+            low, middle, high = (module["activations"]["quantiles"][share] for share in SHOWN)
+            panels[1].plot([low, high], [place, place], color=colours[name], linewidth=3)
+            panels[1].plot(middle, place, "o", color=colours[name], markeredgecolor="white")
+    panels[1].set_yticks(places, [""] * len(modules))
+    panels[1].set_xlabel("values: 1 % to 99 %, and the median")
+    for axes in panels[:2]:
+        axes.set_ylim(len(modules) - 0.4, -0.6)
     for name, values in with_spectrum.items():
         shown = np.flatnonzero(np.array(values) > 1e-10 * values[0])
-        panels[1].semilogy(shown + 1, np.array(values)[shown], "o-", color=colours[name], markersize=4)
+        panels[2].semilogy(shown + 1, np.array(values)[shown], "o-", color=colours[name], markersize=4)
     if with_spectrum:
-        panels[1].set_xlabel("place")
-        panels[1].set_ylabel("eigenvalue")
+        panels[2].set_xlabel("place")
+        panels[2].set_ylabel("eigenvalue")
     for axes in panels:
         _plain(axes)
     return figure

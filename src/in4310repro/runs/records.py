@@ -70,8 +70,9 @@ class RunMetrics(ClassMetrics):
     unseen: NotRequired[UnseenMetrics]  # with the deviation shared-split
 
 
-# Shares of values at which a record has quantiles.
+# Shares of values at which a record has quantiles; those that are shown, and their headings.
 QUANTILES = ("0.001", "0.01", "0.1", "0.25", "0.5", "0.75", "0.9", "0.99", "0.999")
+SHOWN = {"0.01": "1 %", "0.5": "median", "0.99": "99 %"}
 
 
 class ChannelImages(TypedDict):
@@ -82,11 +83,16 @@ class ChannelImages(TypedDict):
     responses: list[float]
 
 
-class ActivationFeatures(TypedDict):
-    """The values of one module on one image set."""
+class ValueFeatures(TypedDict):
+    """How often the values of one module occur on one image set."""
 
     quantiles: dict[Text, float]  # at each of QUANTILES, of all finite values; to 1/64 of the value
     powers_of_two: dict[Text, Count]  # in the order of the values: `-2^3` counts those in (-16, -8]; `0` the zeros
+
+
+class ActivationFeatures(ValueFeatures):
+    """The values of one module on one image set, and its channels."""
+
     never_positive: list[Count]  # channels, from 0
     top_images: list[ChannelImages]  # of the channels with the largest responses
 
