@@ -304,7 +304,7 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
             raise ValueError(f"{source}: no setting {name[:100]!r}; valid are {', '.join(sorted(types))}{near}")
         accepted = ACCEPTED_TYPES.get(types[name], (list, tuple))
         if not isinstance(value, accepted) or isinstance(value, bool):
-            expected = " or ".join(kind.__name__ for kind in accepted)
+            expected = " or ".join(kind.__name__ for kind in accepted if kind is not type(None))
             raise ValueError(f"{source}: {name} is {reprlib.repr(value)}; it takes {expected}")
         if value == "" or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
@@ -371,6 +371,11 @@ def _validate_part(config: Config, setting: OptimizerSetting) -> None:
             f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "
             f"optimizers train {ALL} or {FROM}LAYER"
         )
+    if part == HEAD and setting.head_learning_rate is not None:
+        raise ValueError(
+            f"setting {setting.name} fits a head, whose learning rate would be {setting.head_learning_rate:g}; a fit "
+            f"has none: leave head_learning_rate out, or train {ALL} or {FROM}LAYER"
+        )
     if part == HEAD and (unfit := config.protocol & {Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST}):
         raise ValueError(f"the fit of a head knows no {', '.join(sorted(unfit))}; train {ALL} has it")
 
@@ -402,6 +407,9 @@ def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
         )
     for setting in settings:
         folder_name(setting.name, "setting")
-        slowest = min(setting.learning_rate, setting.head_learning_rate or setting.learning_rate)
-        if slowest <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
-            raise ValueError(f"{setting}: learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid")
+        rates = [rate for rate in (setting.learning_rate, setting.head_learning_rate) if rate is not None]
+        if min(rates) <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
+            raise ValueError(
+                f"{setting}: learning_rate > 0, head_learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are "
+                "valid"
+            )

@@ -79,8 +79,8 @@ def embed(
         processes: those that call this together, each of which computes a share; the first one has all rows.
 
     Raises:
-        ValueError: the network does not end in one linear layer, another process writes the file, or the disk has too
-            little room.
+        ValueError: the network does not end in one linear layer, a feature is not finite, another process writes the
+            file, or the disk has too little room.
     """
     layer = trained_part.last_layer_name(model, name)
     record = _record(trained_part.last_layer(model, name).in_features)
@@ -96,6 +96,7 @@ def embed(
             own = group[part.start : part.stop]
             rows = rows_of_all(list(_inputs_of(model, layer, images.at(own), batch_size, numerics)), processes)
             if processes.leads:
+                _refuse_not_finite(rows, [images.paths[place] for place in group])
                 keys = [images.keys[place] for place in group]
                 first = _append(file, record, keys, rows.numpy())
                 places |= {_image(key): first + number for number, key in enumerate(keys)}
@@ -158,6 +159,17 @@ def _image(key: str) -> bytes:
 
 def _proof(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
     return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
+
+
+def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list[str]) -> None:
+    """Raises ValueError for features that nothing can be concluded from."""
+    finite = rows.isfinite().all(dim=1)
+    if not finite.all():
+        first = paths[int(finite.logical_not().nonzero()[0])]
+        raise ValueError(
+            f"features of {int((~finite).sum())} of {len(paths)} images are nan or infinite, such as those of {first}: "
+            "the weights are too large for float32, or images are prepared otherwise than for them"
+        )
 
 
 def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> int:

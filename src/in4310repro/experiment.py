@@ -184,7 +184,8 @@ def _log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozen
 def _announce_kept_epochs(config: Config, model: torch.nn.Module, folder: Path, progress: Progress) -> None:
     """Says how much disk the epochs take that are kept, less those that are there, or raises ValueError without it."""
     state, trainable = model.state_dict(), [name for name, _ in model.named_parameters()]
-    sizes = {setting.name: kept_bytes(state, trainable, setting) for setting in config.settings}
+    trained = [setting for setting in config.settings if not config.fits_head(setting)]
+    sizes = {setting.name: kept_bytes(state, trainable, setting) for setting in trained}
     need = sum(
         size
         for name, size in sizes.items()

@@ -48,7 +48,11 @@ def last_layer_name(model: nn.Module, name: str) -> str:
     layers = {each.rpartition(".")[0] for each in architectures.head(name)}
     modules = dict(model.named_modules())
     if len(layers) != 1 or not isinstance(modules[next(iter(layers))], nn.Linear):
-        raise ValueError(f"{name} does not end in one linear layer but in {', '.join(sorted(layers))}; train all of it")
+        ends = ", ".join(sorted(layers))
+        raise ValueError(
+            f"{name} does not end in one linear layer but in {ends}; what such a layer reads are the features that "
+            "a head is fitted to and labels are doubted by: resnet18 has one, and train all needs none"
+        )
     return next(iter(layers))
 
 

@@ -6,7 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bad_input import checkpoints, command_line, environment, images, run_folders, settings, signals, splits
+from tests.bad_input import (
+    checkpoints,
+    command_line,
+    doubts,
+    environment,
+    images,
+    run_folders,
+    settings,
+    signals,
+    splits,
+)
 from tests.bad_input import weights as weight_files
 from tests.bad_input.row import Row
 
@@ -14,7 +24,18 @@ PAGE = Path(__file__).parents[2] / "docs/bad-input.md"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 SHOWN = 70  # characters of a command
 
-MODULES = (images, splits, settings, command_line, weight_files, checkpoints, run_folders, environment, signals)
+MODULES = (
+    images,
+    splits,
+    settings,
+    command_line,
+    weight_files,
+    doubts,
+    checkpoints,
+    run_folders,
+    environment,
+    signals,
+)
 ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 
 

@@ -47,5 +47,5 @@ def test_probabilities_are_high_for_the_class_that_features_tell() -> None:
 def test_a_class_of_copies_alone_is_refused() -> None:
     features, labels, keys = made_up()
     keys = ["same" if label == 1 else key for label, key in zip(labels, keys, strict=True)]
-    with pytest.raises(ValueError, match=re.escape("class b has 1 images that are no copies of each other")):
+    with pytest.raises(ValueError, match=re.escape("class b has 1 readable images that are no copies of each other")):
         out_of_fold(features, labels, keys, CLASSES)

@@ -94,6 +94,16 @@ def test_without_photographs_the_page_has_names_alone_and_opens_no_image(folder:
     assert HOSTILE in " ".join(page.words)
 
 
+def test_an_image_that_cannot_be_read_is_named_beside_the_pictures_of_others(folder: Path) -> None:
+    for name in ("a", "b"):
+        (folder / f"sea/{name}.png").write_text("no image")
+    findings = check.check(folder)
+    readable = {path: each for path, each in photographs(folder).items() if path not in findings.unreadable}
+    page = Read(render("mine", findings, made_up(), readable))
+    assert len(page.images) == 1 + 2 + 2 + 2 + 1
+    assert {"sea/a.png", "sea/b.png"} <= set(page.words)
+
+
 def test_many_of_a_kind_are_counted_and_the_first_are_shown(folder: Path) -> None:
     page = render("mine", check.check(folder), made_up(SHOWN + 20), {})
     assert f"Doubtful labels: {SHOWN + 20}" in page

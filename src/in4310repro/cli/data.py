@@ -98,13 +98,16 @@ def check(
     options |= {"interpolation": interpolation, "crop_ratio": crop_ratio}
     given = {name: value for name, value in options.items() if value is not None}
     if weights is None:
-        if needless := next((name for name in (*given, *(["page"] if page else []))), None):
+        more = {"page": page is not None, "no_photographs": not photographs}
+        if needless := next((name for name in (*given, *(name for name, there in more.items() if there))), None):
             raise ValueError(f"--{needless.replace('_', '-')} goes with --weights, which names a run or a file")
         from in4310repro.data import check
 
         findings = check.check(folder, split, progress())
         print_findings(check.render(findings), findings.to_json(), out, wrong=findings.wrong)
         return
+    if not photographs and page is None:
+        raise ValueError("--no-photographs goes with --page, which shows them")
     _check_with(weights, given, folder, split, seed, out, page, photographs)
 
 
@@ -132,6 +135,10 @@ def _check_with(
     from in4310repro.report import contact_sheet, plane_chart
     from in4310repro.report.photographs import Photograph
 
+    # They are written last: what cannot be is refused before features are computed.
+    for file in (page, out):
+        if file and file.is_dir():
+            raise ValueError(f"{file} is a folder; a regular file is needed")
     source = network.opened(weights, options)
     listed = from_csv(split, folder) if split else None
     if source.fingerprint is None:
@@ -140,7 +147,7 @@ def _check_with(
         numerics = activate_as_recorded(source.fingerprint, None, None)
     images = catalogue(folder, progress())
     found = check.examine(images, listed, progress())
-    entries = examination.readable(images, found)
+    entries = examination.readable(images, found, seed)
     features = network.features_of(source, folder, entries, numerics, progress())
     doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
     text = f"{check.render(found)}\n{findings.render(doubts)}"

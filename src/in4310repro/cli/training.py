@@ -70,6 +70,8 @@ def train(
         print_text(presets.to_toml(configuration))
         conclude(presets.given(configuration))
         return
+    if (keep_epochs or log_steps) and all(map(configuration.fits_head, configuration.settings)):
+        raise ValueError("the fit of a head has neither epochs to keep nor steps to log; --train all has both")
     numerics = activate_for(configuration)
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment

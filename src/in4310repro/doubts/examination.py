@@ -14,15 +14,27 @@ from in4310repro.data.linking import members
 from in4310repro.data.splits import PARTS, Split
 from in4310repro.doubts import confident
 from in4310repro.doubts.findings import Count, CropPair, Doubt, Doubts, LookAlike, counted
-from in4310repro.doubts.folds import out_of_fold
+from in4310repro.doubts.folds import out_of_fold, refuse_lonely
 from in4310repro.doubts.look_alikes import LookAlike as PairOfTwoClasses
-from in4310repro.doubts.resemblances import resemblances
+from in4310repro.doubts.resemblances import copies_by_hashes, resemblances
 from in4310repro.progress import SILENT, Progress
 
 
-def readable(images: Catalogue, findings: Findings) -> tuple[Entry, ...]:
-    """The images whose features are needed: those that can be read, in the order of the catalogue."""
-    return tuple(entry for entry in images.entries if entry.path not in findings.unreadable)
+def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
+    """The images whose features are needed: those that can be read, in the order of the catalogue.
+
+    Args:
+        images: the folder.
+        findings: of `data.check` on it.
+        seed: of the folds.
+
+    Raises:
+        ValueError: a class has too few of them that are no copies of each other, before features are computed.
+    """
+    entries = tuple(entry for entry in images.entries if entry.path not in findings.unreadable)
+    copies = copies_by_hashes([entry.path for entry in entries], findings)
+    refuse_lonely(np.array([entry.label for entry in entries], np.int64), _keys(entries, copies), images.classes, seed)
+    return entries
 
 
 def examine(
@@ -48,7 +60,7 @@ def examine(
     Raises:
         ValueError: a class has too few images that are no copies of each other.
     """
-    entries = readable(images, findings)
+    entries = readable(images, findings, seed)
     paths = [entry.path for entry in entries]
     labels = np.array([entry.label for entry in entries], np.int64)
     found = resemblances(images.root, entries, findings, features, progress)

@@ -52,7 +52,7 @@ def out_of_fold(
     from sklearn.linear_model import LogisticRegression
 
     folds = np.array([fold_of(key, seed) for key in keys])
-    _refuse_lonely(labels, folds, keys, classes)
+    refuse_lonely(labels, keys, classes, seed)
     standard = _standardised(features)
     probabilities = np.zeros((len(labels), len(classes)))
     with progress.task("fitting folds", FOLDS) as advance:
@@ -77,15 +77,12 @@ def _standardised(features: Float32[np.ndarray, "image feature"]) -> Float32[np.
     return standard
 
 
-def _refuse_lonely(
-    labels: Int64[np.ndarray, " image"], folds: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str]
-) -> None:
-    """Raises ValueError for a class that a fold would have to be classified without."""
+def refuse_lonely(labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int) -> None:
+    """Raises ValueError for a class that a fold would have to be classified without; arguments as `out_of_fold`."""
     for label, name in enumerate(classes):
-        inside = labels == label
-        if len(set(folds[inside].tolist())) < 2:
-            contents = len({key for key, own in zip(keys, inside, strict=True) if own})
+        contents = {key for key, own in zip(keys, labels == label, strict=True) if own}
+        if len({fold_of(key, seed) for key in contents}) < 2:
             raise ValueError(
-                f"class {name} has {contents} images that are no copies of each other, all in one of {FOLDS} folds; "
-                "10 are enough to doubt labels by"
+                f"class {name} has {len(contents)} readable images that are no copies of each other, and they have to "
+                f"be in two of {FOLDS} folds; 10 are enough to doubt labels by"
             )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from in4310repro import architectures, models
+from in4310repro import architectures, models, trained_part
 from in4310repro.config import Config
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import load_images
@@ -50,19 +50,21 @@ def opened(weights: str, options: Mapping[str, Any]) -> Source:
 
     Raises:
         ValueError: a run that is damaged or not finished, an option that a run decides, a file without the name of its
-            network, that does not say how images are prepared, or that does not fit.
+            network, that does not say how images are prepared, or that does not fit; or a network without features.
     """
-    if Path(weights).is_dir():
+    if weights and Path(weights).is_dir():
         return _of_run(Path(weights), options)
-    if "model" not in options:
+    if weights == "none" or "model" not in options:
         raise ValueError(
-            f"--weights {weights} is no run folder, and of a file --model NAME says of which network it is"
+            f"--weights {weights!r} is no run folder, and of a file --model NAME says of which network it is"
         )
     architectures.trust(options["model"])
-    config = models.as_weights_say(configure("course", None, {**options, "weights": weights}))
+    config = configure("course", None, {**options, "weights": weights})
     # The head is not computed with: two classes are as good as any.
     network = models.build(config.model, 2, seed=0, weights=weights)
+    config = models.as_weights_say(config)
     architectures.check_scores(network, config.model, 2, config.image_size)
+    trained_part.last_layer_name(network, config.model)
     return Source(network=network, config=config, fingerprint=None, name=publishable_place(weights))
 
 
@@ -75,8 +77,10 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
         if options["model"] != run.config.model:
             raise ValueError(f"--model {options['model']}, and the run has the network {run.config.model}")
         architectures.trust(run.config.model)
+    network = run.selected_network()
+    trained_part.last_layer_name(network, run.config.model)
     return Source(
-        network=run.selected_network(),
+        network=network,
         config=run.config,
         fingerprint=run.fingerprint,
         name=publishable_place(f"{folder}"),
@@ -89,7 +93,7 @@ def features_of(
     """What the last layer of the network takes of each image; computed once for images and weights.
 
     Raises:
-        ValueError: an image is none that can be read, or the network does not end in one linear layer.
+        ValueError: an image is none that can be read, or has features that are not finite.
     """
     config = source.config
     images = load_images(

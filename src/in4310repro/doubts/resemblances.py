@@ -49,8 +49,7 @@ def resemblances(
         progress: where to show how far it is.
     """
     paths = [entry.path for entry in entries]
-    known = _known(paths, findings)
-    by_hash = linked(len(paths), known)
+    by_hash = copies_by_hashes(paths, findings)
     neighbours = nearest(features, CANDIDATES + 1, progress)
     found = crops(
         neighbours,
@@ -58,14 +57,14 @@ def resemblances(
         lambda position: read(root / paths[position]),
         progress,
     )
-    copies = linked(len(paths), [*known, *((crop.whole, crop.part) for crop in found)])
+    copies = linked(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])
     labels = np.array([entry.label for entry in entries], np.int64)
     return Resemblances(crops=found, copies=copies, look_alikes=look_alikes(neighbours, labels, copies))
 
 
-def _known(paths: Sequence[str], findings: Findings) -> list[list[int]]:
-    """The positions of images that are copies by their bytes or hashes."""
+def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
+    """Of each image the number of its group of copies by their bytes or hashes, see `linked`."""
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]
-    return [[place[path] for path in group if path in place] for group in groups]
+    return linked(len(paths), [[place[path] for path in group if path in place] for group in groups])

@@ -51,7 +51,7 @@ def render(
         folder: its name, for the title.
         findings: of `data.check`.
         doubts: of the same folder.
-        photographs: of each path, shown as thumbnails; none: the page has names alone.
+        photographs: of each path that can be read, shown as thumbnails; none: the page has names alone.
         on_plane: the map of the images by their features.
 
     Raises:
@@ -67,7 +67,7 @@ def render(
         "on_plane": on_plane and drawing(on_plane, "Images near each other have similar features"),
         "classes": list(doubts.doubts_by_class),
         "rows": [*zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True), (("all", everything), [])],
-        "pictures": {path: base64.b64encode(jpeg(photographs, path)).decode() for path in shown if photographs},
+        "pictures": {path: base64.b64encode(jpeg(photographs, path)).decode() for path in shown if path in photographs},
         "styles": Markup(asset("chart.css") + asset("page.css") + asset("contact.css")),  # noqa: S704
     }
     return rendered("contact.html.jinja", context)
