@@ -135,6 +135,56 @@ def moved_fast(features: dict[str, Any]) -> None:
     features["precision"] = "fast"
 
 
+def values_of(change: Callable[[dict[str, Any]], object], *, claimed_native: bool = False) -> Forge:
+    """What features.json says of the values of a module, changed."""
+
+    def forge(features: dict[str, Any]) -> None:
+        change(features["sets"][0]["modules"]["conv1"]["activations"])
+        if claimed_native:
+            claim_native(features["fingerprint"])
+
+    return edit(FEATURES, forge)
+
+
+def one_bin_further(activations: dict[str, Any]) -> None:
+    activations["quantiles"]["0.99"] *= 33 / 32
+
+
+def one_value_elsewhere(activations: dict[str, Any]) -> None:
+    """A count moved from a power of two to the next: the sum is as it was."""
+    first, second = list(activations["powers_of_two"])[:2]
+    activations["powers_of_two"][first] += 1
+    activations["powers_of_two"][second] -= 1
+
+
+def other_image(activations: dict[str, Any]) -> None:
+    first = activations["top_images"][0]["images"]
+    first[0], first[1] = first[1], first[0]
+
+
+def larger_response(activations: dict[str, Any]) -> None:
+    response = activations["top_images"][0]["responses"][0]
+    activations["top_images"][0]["responses"][0] = math.nextafter(response, math.inf)
+
+
+def silent(channel: int) -> Forge:
+    return values_of(lambda activations: activations.update(never_positive=[channel]))
+
+
+def one_more_image(activations: dict[str, Any]) -> None:
+    activations["top_images"][0]["images"].append("x.png")
+
+
+def larger_quantile(activations: dict[str, Any]) -> None:
+    activations["quantiles"]["0.99"] *= 1.1
+
+
+def without_activations(features: dict[str, Any]) -> None:
+    for images in features["sets"]:
+        for module in images["modules"].values():
+            del module["activations"]
+
+
 row = forgeries_of("scores")
 ROWS = [
     row("every prediction right, the metrics fit", sealed(right), "scores"),
@@ -175,6 +225,42 @@ ROWS += [
     row("name of an image set", put(FEATURES, "sets/1/name", "A reference set"), FEATURES),
     row("name of the network", put(FEATURES, "network", "resnet18 with ImageNet weights"), FEATURES),
     row("values that are not finite", put(FEATURES, f"{CONV}/non_finite", 7), FEATURES),
+    row("a quantile by one bin", values_of(one_bin_further), FEATURES, "quantiles"),
+    row("a quantile left out", values_of(lambda a: a["quantiles"].pop("0.5")), FEATURES, "quantiles"),
+    row("a value under another power of two", values_of(one_value_elsewhere), FEATURES, "powers_of_two"),
+    row(
+        "a channel that is never positive",
+        silent(3),
+        FEATURES,
+        "never_positive",
+    ),
+    row("a channel beyond the last", silent(64), FEATURES, "channel 64"),
+    row("another image excites a channel most", values_of(other_image), FEATURES, "top_images"),
+    row("the last bit of a response", values_of(larger_response), FEATURES, "top_images"),
+    row(
+        "an image of a channel that nobody has",
+        values_of(one_more_image),
+        FEATURES,
+    ),
+    row(
+        "a quantile by a tenth, measured in native arithmetic by its own words",
+        values_of(larger_quantile, claimed_native=True),
+        FEATURES,
+        "quantiles.0.99",
+    ),
+    row(
+        "another image excites a channel most, measured in native arithmetic by its own words",
+        values_of(other_image, claimed_native=True),
+        "but for silent channels and top images",
+        by="nothing",
+        shown_by="native arithmetic on that processor; that they were not compared is printed",
+    ),
+    row(
+        "the values of all modules left out",
+        edit(FEATURES, without_activations),
+        by="nothing",
+        shown_by="no need: records of earlier versions have none, and then none are claimed",
+    ),
     row("a share by 5e-5", edit(FEATURES, move), FEATURES),
     row(
         "a share by 5e-5, measured in native arithmetic by its own words",

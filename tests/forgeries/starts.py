@@ -57,6 +57,7 @@ def near_copies(folder: Path) -> None:
 STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
     "kept": (f"--config {ONE_SETTING} --epochs 5 --keep-epochs", None),
     "pretrained": (f"--weights {WEIGHTS} {AS_IMAGENET}", None),
+    "head": ("--train head", None),
     "warm": ("--protocol warm-start", None),
     "seed 1": ("--seed 1", None),
     "published": ("--protocol published", None),

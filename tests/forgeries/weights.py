@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from in4310repro import models
 from in4310repro.data.images import load_images
 from in4310repro.prediction import predict
-from in4310repro.preprocessing import to_metadata
+from in4310repro.preprocessing import to_metadata, without_size
 from in4310repro.tensors import tensor_bytes
 from tests.forgeries.changes import sealed, trailing
 from tests.forgeries.forger import LAST, OTHER, SELECTED, Forger, files_of
@@ -87,6 +88,17 @@ def metadata(forger: Forger) -> None:
     )
 
 
+def size_of_metadata(size: int | None) -> Forge:
+    """The metadata with another size of images, or as files were written that said none."""
+
+    def forge(forger: Forger) -> None:
+        how = forger.config().preprocessing
+        said = without_size(how) if size is None else to_metadata(replace(how, size=size))
+        forger.write(BEST, tensor_bytes(forger.weights(SELECTED), said))
+
+    return sealed(forge)
+
+
 def spaced_header(forger: Forger) -> None:
     """The header written with spaces: other bytes, the same tensors."""
     data = forger.read(BEST)
@@ -114,6 +126,13 @@ ROWS = [
     row("a tensor of their own", changed(SELECTED, another_tensor), BEST),
     row("float64", changed(SELECTED, double), BEST),
     row("metadata", sealed(metadata), BEST),
+    row("size of the images in the metadata", size_of_metadata(224), BEST, "224"),
+    row(
+        "no size of the images in the metadata",
+        size_of_metadata(None),
+        by="nothing",
+        shown_by="no need: files of before say none, and `config.json` does",
+    ),
     row("a header with spaces", sealed(spaced_header), BEST),
     row("bytes at the end", trailing_weights, BEST),
 ]

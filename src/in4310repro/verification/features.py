@@ -66,7 +66,9 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
     if features is None:
         return ""
     if not requires_bits(features["fingerprint"], numerics):
-        return f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open"
+        return (
+            f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open, but for silent channels and top images"
+        )
     tolerance = SPECTRUM_TOLERANCE[features["precision"]]
     if features["precision"] != "exact":
         return f" within {tolerance:g} of the largest eigenvalue, which their precision leaves open"

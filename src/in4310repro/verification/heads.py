@@ -1,27 +1,32 @@
-"""The fits of a head, made again: all that a run says of them follows from its images, split and body."""
+"""The fits of a head, made again: all that a run says of them follows from images, split and what is not trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from itertools import pairwise
 
 import torch
 
-from in4310repro import architectures, head, models, trained_part
-from in4310repro.config import STRENGTHS
+from in4310repro import architectures, head, metrics, models, trained_part
+from in4310repro.config import FROM, STRENGTHS
 from in4310repro.data.images import ImageSet
+from in4310repro.deviations import Deviation, Deviations
 from in4310repro.embedding import Embedding
 from in4310repro.epochs import TrainingInputs
 from in4310repro.numerics import Numerics
 from in4310repro.progress import Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch
+from in4310repro.scores import Scores
 from in4310repro.tensors import tensors_sha256
 
 # Of another machine's fit: BLAS adds in another order, and L-BFGS ends near the minimum and not at it. On 12,034
 # photographs fits for two processors differ by up to 3e-6 in the loss and 0.003 in a score.
 LOSS_TOLERANCE = 1e-4
 SOFTMAX_TOLERANCE = 0.03
+ROUNDING = 1e-12  # of a mean of float64
 
 
 def head_differences(
@@ -65,9 +70,39 @@ def head_differences(
             for key in ("train_loss", "val_loss"):
                 if not abs(again[key] - row[key]) <= LOSS_TOLERANCE * max(1, row[key]):
                     yield f"{place}: fit {row['epoch']}: {key} is {row[key]}; fitted again it is {again[key]}"
+            layer, size = trained_part.last_layer(model, run.config.model), run.config.evaluation_batch_size
+            fitted = head.scores_of_features(layer, features.validation, validation, size, numerics)
+            yield from _metric_differences(f"{place}: fit {row['epoch']}", row, fitted, run.config.protocol)
             if row["epoch"] == best:
-                yield from _score_differences(run, setting, inputs, stored, model, features.validation)
+                yield from _score_differences(run, setting, inputs, stored, model, features.validation, fitted)
             advance(1, "")
+
+
+def frozen_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch.Tensor]) -> Iterator[str]:
+    """A sentence where a setting that trains from a layer on has moved what lies before, and the start is at hand."""
+    config = run.config
+    part = config.trained_part(config.setting(setting))
+    starts_warm = Deviation.WARM_START in config.protocol
+    if not part.startswith(FROM) or starts_warm or not models.at_hand(config.model, config.weights):
+        return
+    model = models.build(config.model, len(run.classes), config.seed, config.weights)
+    frozen = trained_part.frozen_modules(model, part)
+    names_of_frozen = {name for name, module in model.named_modules() if any(module is each for each in frozen)}
+    still = {name for name in stored if name.rpartition(".")[0] in names_of_frozen}
+    yield from _moved(run, setting, stored, model.state_dict(), still)
+
+
+def _moved(
+    run: FinishedRun,
+    setting: str,
+    stored: Mapping[str, torch.Tensor],
+    before: Mapping[str, torch.Tensor],
+    still: Container[str],
+) -> Iterator[str]:
+    """A sentence that names the first of the tensors that should be as they were and are not."""
+    moved = [name for name in stored if name in still and not torch.equal(stored[name], before[name])]
+    place = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
+    yield from (f"{place}: {name} is not that of the weights before training" for name in moved[:1])
 
 
 def _body_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch.Tensor]) -> Iterator[str]:
@@ -81,9 +116,26 @@ def _body_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch
     if models.at_hand(config.model, config.weights):
         # Of a file with as many classes even the head was read.
         before = models.build(config.model, len(run.classes), config.seed, config.weights).state_dict()
-        moved = [n for n in stored if n not in names_of_head and not torch.equal(stored[n], before[n])]
-        place = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
-        yield from (f"{place}: {name} is not that of the weights before training" for name in moved[:1])
+        yield from _moved(run, setting, stored, before, stored.keys() - names_of_head)
+
+
+def _metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Deviations) -> Iterator[str]:
+    """A sentence for each metric of a row that no scores within the tolerance of these give.
+
+    All metrics rise with the scores of the images' own classes and fall with the others.
+    """
+    labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
+    own = torch.nn.functional.one_hot(labels, exact.shape[1]).bool()
+    moved = torch.where(own, SOFTMAX_TOLERANCE, -SOFTMAX_TOLERANCE)
+    worst, best = (metrics.summary(labels, exact + sign * moved, exact + sign * moved) for sign in (-1, 1))
+    for key in ("class_accuracy", "mean_class_accuracy", "average_precision", "mean_average_precision"):
+        if "average" in key and Deviation.AP_FROM_LOGITS in protocol:
+            # How far logits may be off is not known.
+            continue
+        ends = [torch.tensor(each[key]).double() for each in (worst, row, best)]
+        if any((high - low).min() < -ROUNDING for low, high in pairwise(ends)):
+            low, said, high = (each[key] for each in (worst, row, best))
+            yield f"{place}: {key} is {said}; fitted again it is {low} to {high}"
 
 
 def _score_differences(
@@ -93,11 +145,11 @@ def _score_differences(
     stored: Mapping[str, torch.Tensor],
     model: torch.nn.Module,
     features: Embedding,
+    fitted: Scores,
 ) -> Iterator[str]:
     """A sentence where the saved head gives validation images other scores than the one that was fitted again."""
     layer, size = trained_part.last_layer(model, run.config.model), run.config.evaluation_batch_size
     name = trained_part.last_layer_name(model, run.config.model)
-    fitted = head.scores_of_features(layer, features, inputs.validation, size, inputs.numerics)
     layer.load_state_dict({key: stored[f"{name}.{key}"] for key in ("weight", "bias")})
     saved = head.scores_of_features(layer, features, inputs.validation, size, inputs.numerics)
     largest = float(abs(fitted.softmax - saved.softmax).max())

@@ -25,7 +25,7 @@ from in4310repro.verification.claims import Claim, claimed, proven
 from in4310repro.verification.features import available_sets, feature_differences, feature_tier
 from in4310repro.verification.form import form_differences, tensors_form, weights_form
 from in4310repro.verification.groups import group_differences
-from in4310repro.verification.heads import head_differences
+from in4310repro.verification.heads import frozen_differences, head_differences
 from in4310repro.verification.images import (
     image_differences,
     refuse_missing_images,
@@ -165,6 +165,7 @@ class _Again:
         )
         if setting == run.metrics["setting"]:
             yield from self._of_features(model, test)
+        yield from frozen_differences(run, setting, stored)
         if run.config.fits_head(run.config.setting(setting)):
             training = test if self._shared else self._decode("training", "training")
             yield from head_differences(run, setting, stored, model, training, validation, numerics, progress)

@@ -1,0 +1,148 @@
+"""Forgeries of a fitted head, and of what a setting trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from in4310repro import head, models
+from in4310repro.config import STRENGTHS
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.epochs import TrainingInputs
+from in4310repro.runs.selection import best_epoch
+from tests.forgeries.changes import METRICS, edit, put, sealed
+from tests.forgeries.forger import Forger, make_worst
+from tests.forgeries.row import RERUN, Forge, forgeries_of
+from tests.forgeries.weights import State, changed, low_bit
+
+HEAD = "head"
+HISTORY, BEST = f"{HEAD}/history.json", f"{HEAD}/best.safetensors"
+
+
+def fitted(forger: Forger, part: str, strength: float) -> State:
+    """The weights with a head that is fitted to a part of the images."""
+    config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
+
+    def images(name: str) -> ImageSet:
+        return load_images(name, split.root, split.parts[name], config.image_size, cache=False)
+
+    model = forger.numerics.place(models.from_state(config.model, len(split.classes), state, BEST))
+    inputs = TrainingInputs(
+        model=model,
+        training=images(part),
+        validation=images("validation"),
+        config=config,
+        setting=config.setting(HEAD),
+        numerics=forger.numerics,
+    )
+    head.fitted_row(inputs, model, head.features_of(inputs, model, cache=False), 1, strength)
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def of_test_images(forger: Forger) -> None:
+    """A head that is fitted to the test images, and everything that can be computed anew."""
+    forger.write_weights(HEAD, fitted(forger, "test", STRENGTHS[-1]))
+    forger.make_fit(HEAD)
+
+
+def another_strength(forger: Forger) -> None:
+    """The head of another strength, chosen since the others are said to be worse; what follows is computed anew."""
+    history = forger.json(HISTORY)
+    best = best_epoch(history)["epoch"]
+    other = next(row for row in reversed(history) if row["epoch"] != best)
+    forger.write_weights(HEAD, fitted(forger, "training", other["strength"]))
+    for row in history:
+        if row is not other:
+            make_worst(row)
+    # So that it is found as the best.
+    other["mean_class_accuracy"] = 1.0
+    forger.write_json(HISTORY, history)
+    forger.make_fit(HEAD)
+
+
+def of_strength(place: int, change: Callable[[dict[str, Any]], object]) -> Forge:
+    return edit(HISTORY, lambda rows: change(rows[place]))
+
+
+def without_strength(row: dict[str, Any]) -> None:
+    del row["strength"]
+
+
+def exchanged(rows: list[dict[str, Any]]) -> None:
+    rows[0]["strength"], rows[1]["strength"] = rows[1]["strength"], rows[0]["strength"]
+
+
+def chosen(forger: Forger) -> None:
+    """The row of another strength is said to be the best, and the metrics name it."""
+    history = forger.json(HISTORY)
+    other = 1 if best_epoch(history)["epoch"] != 1 else 2
+    row = history[other - 1]
+    row["class_accuracy"] = [1.0] * len(row["class_accuracy"])
+    row["mean_class_accuracy"] = 1.0
+    forger.write_json(HISTORY, history)
+    forger.put(METRICS, "epoch", other)
+    forger.put(METRICS, "validation_mean_class_accuracy", 1.0)
+    forger.put(METRICS, "weights_sha256", row["weights_sha256"])
+
+
+def worst(rows: list[dict[str, Any]]) -> None:
+    """The best of the fits that were not chosen is said to be the worst."""
+    best = best_epoch(rows)["epoch"]  # type: ignore[arg-type]
+    make_worst(max((row for row in rows if row["epoch"] != best), key=lambda row: row["mean_class_accuracy"]))
+
+
+def trebled(state: State) -> None:
+    state["fc.weight"] *= 3
+
+
+def moved_body(state: State) -> None:
+    state["layer1.0.conv1.weight"].view(torch.int32)[0, 0, 0, 0] ^= 1
+
+
+row = forgeries_of("heads", start=HEAD)
+ROWS = [
+    row("a strength that was not tried", of_strength(0, lambda row: row.update(strength=0.002)), HISTORY, "strength"),
+    row("a strength left out", of_strength(0, without_strength), HISTORY, "strength"),
+    row("two strengths exchanged", edit(HISTORY, exchanged), HISTORY, "strength"),
+    row("a fit left out", edit(HISTORY, lambda rows: rows[:-1]), HISTORY),
+    row("another strength said to be chosen, the metrics name it", sealed(chosen), HISTORY),
+    row("the head of another strength, the others said to be worse, all computed anew", another_strength, HISTORY),
+    row("a fit that was not chosen said to be worse", edit(HISTORY, worst), HISTORY, "mean_class_accuracy"),
+    row("training loss of a fit", of_strength(1, lambda row: row.update(train_loss=0.01)), HISTORY, "train_loss"),
+    row("validation loss of a fit", of_strength(0, lambda row: row.update(val_loss=0.01)), HISTORY, "val_loss"),
+    row(
+        "images per second of a fit",
+        of_strength(0, lambda row: row.update(images_per_second=9e9)),
+        "claimed",
+        by="nothing",
+        shown_by=RERUN,
+    ),
+    row(
+        "hash of a fit that is not the best",
+        of_strength(-1, lambda row: row.update(weights_sha256="0" * 64)),
+        "weights_sha256",
+    ),
+    row("a head trebled, everything computed anew", changed(HEAD, trebled, fit=True), BEST, "made again"),
+    row("a head fitted to the test images, everything computed anew", of_test_images, "made again"),
+    row("one bit of the head", changed(HEAD, low_bit), "weights"),
+    row("one bit of the body, everything computed anew", changed(HEAD, moved_body, fit=True), BEST, "before training"),
+    row("an optimizer for the fit", put("config.json", "settings/0/optimizer", "SGD"), "L-BFGS"),
+    row("everything said to be trained", put("config.json", "train", "all"), "L-BFGS"),
+    row("a learning rate of the head", put("config.json", "settings/0/head_learning_rate", 0.1), "head_learning_rate"),
+]
+
+row = forgeries_of("what is trained")
+ROWS += [
+    row("a strength in a history of epochs", put("adamw/history.json", "0/strength", 0.1), "strength"),
+    row("a head said to be fitted", put("config.json", "train", HEAD), "L-BFGS"),
+    row("only the last layers said to be trained", put("config.json", "train", "from:layer4"), "before training"),
+    row(
+        "another learning rate said to be the head's",
+        put("config.json", "settings/0/head_learning_rate", 0.1),
+        "claimed",
+        by="nothing",
+        shown_by=RERUN,
+    ),
+]

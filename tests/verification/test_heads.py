@@ -1,0 +1,38 @@
+"""Metrics of a fit that is made again: what scores within the tolerance leave open is no difference."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from in4310repro.deviations import Deviation
+from in4310repro.scores import Scores
+from in4310repro.verification.heads import SOFTMAX_TOLERANCE, _metric_differences
+
+# Of two classes; the second image is nearly of the other class, and the third surely is.
+OF_FIRST = np.array([0.9, 0.5 + SOFTMAX_TOLERANCE / 2, 0.2, 0.1])
+SCORES = Scores(("a", "b", "c", "d"), np.array([0, 0, 0, 1]), np.stack([OF_FIRST, 1 - OF_FIRST], 1).astype("f4"), 0.0)
+ROW: Any = dict(SCORES.metrics())
+
+
+def differences(protocol: frozenset[Deviation] = frozenset(), **changes: object) -> list[str]:
+    return list(_metric_differences("fit 1", ROW | changes, SCORES, protocol))
+
+
+def test_the_metrics_of_the_scores_themselves_and_of_a_near_image_the_other_way_are_accepted() -> None:
+    assert differences() == []
+    assert differences(class_accuracy=[1 / 3, 1.0], mean_class_accuracy=(1 / 3 + 1) / 2) == []
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_an_accuracy_that_no_near_scores_give_is_found_whether_too_low_or_too_high(accuracy: float) -> None:
+    (sentence,) = differences(class_accuracy=[accuracy, 1.0])
+    assert sentence.startswith(f"fit 1: class_accuracy is [{accuracy}, 1.0]; fitted again it is [0.333")
+    (sentence,) = differences(mean_class_accuracy=accuracy / 4)
+    assert "mean_class_accuracy" in sentence
+
+
+def test_an_average_precision_that_no_near_order_gives_is_found_unless_logits_made_the_order() -> None:
+    (sentence,) = differences(average_precision=[0.5, 1.0])
+    assert "average_precision is [0.5, 1.0]" in sentence
+    assert differences(frozenset({Deviation.AP_FROM_LOGITS}), average_precision=[0.5, 1.0]) == []
