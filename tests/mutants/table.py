@@ -80,6 +80,18 @@ RUNS: dict[str, tuple[str, ...]] = {
     "sent": ("test_sent",),
     "status": ("test_status",),
 }
+DOUBTS: dict[str, tuple[str, ...]] = {
+    "confident": ("test_confident",),
+    "copies": ("test_copies",),
+    "crops": ("test_crops",),
+    "examination": ("test_examination",),
+    "findings": ("test_examination",),
+    "folds": ("test_folds",),
+    "look_alikes": ("test_look_alikes",),
+    "neighbours": ("test_neighbours",),
+    "network": ("test_network",),
+    "study": ("test_study",),
+}
 READERS = ("documents", "parts", "grids", "files", "labels", "numbers", "reports", "subjects", "forms")
 # What reports of all habits say is held by the last ones.
 HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
@@ -117,6 +129,13 @@ def modules(root: Path) -> list[Module]:
         Module("metrics", "metrics.py", ("tests/test_metrics.py",)),
         *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
         Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
+        Module("data/matching", "data/matching.py", ("tests/data/test_matching.py",)),
+        Module("data/orientations", "data/orientations.py", ("tests/data/test_orientations.py",)),
+        Module("head", "head.py", ("tests/test_head.py",)),
+        Module("head", "embedding.py", ("tests/test_head.py",)),
+        Module("head", "trained_part.py", ("tests/test_trained_part.py",)),
+        Module("weights_check", "weights_check.py", ("tests/test_weights_check.py",)),
+        *_room(root, "doubts", DOUBTS, "tests/doubts", ()),
         Module("evaluation", "evaluation.py", ("tests/test_evaluation.py",)),
         *_room(root, "golden", GOLDEN, "tests", ()),
         Module("checkpoints", "checkpoints.py", ("tests/test_checkpoint_files.py",)),
