@@ -82,7 +82,7 @@ def test_an_unknown_protocol_is_refused_with_the_valid_ones(wrong: str) -> None:
 @pytest.fixture(scope="module")
 def published(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A whole tiny run with every deviation, feature maps included."""
-    config = replace(TINY, protocol=EVERY)
+    config = replace(TINY, protocol=EVERY, epochs=1)
     run = experiment.train(config, numerics, tmp_path_factory.mktemp("published") / "run")
     return of_run.measure(run, config, numerics)
 
@@ -210,6 +210,12 @@ def test_average_precision_of_logits_is_sklearns_of_logits(
     assert departed["average_precision"] != scores.metrics()["average_precision"]
 
 
+@pytest.fixture(scope="module")
+def corrected(finished_run: Path, numerics: Numerics) -> FeatureMaps:
+    """The feature maps of the tiny run, without a deviation."""
+    return of_run.statistics(FinishedRun.open(finished_run), TINY, numerics)
+
+
 def shares(features: FeatureMaps) -> list[float]:
     return [module["non_positive"] for module in features["sets"][0]["modules"].values()]
 
@@ -219,11 +225,10 @@ def spectra(features: FeatureMaps, position: int) -> list[list[float]]:
 
 
 def test_shares_with_a_padded_denominator_are_those_of_200_divided_by_208(
-    finished_run: Path, numerics: Numerics
+    finished_run: Path, corrected: FeatureMaps, numerics: Numerics
 ) -> None:
     assert padded_images(200) == 208
     run = FinishedRun.open(finished_run)
-    corrected = of_run.statistics(run, TINY, numerics)
     departed = of_run.statistics(run, with_deviations(Deviation.PADDED_DENOMINATOR), numerics)
     # 12 images are one batch of 16.
     np.testing.assert_allclose(shares(departed), np.array(shares(corrected)) * 12 / 16, rtol=1e-14)
@@ -231,7 +236,7 @@ def test_shares_with_a_padded_denominator_are_those_of_200_divided_by_208(
 
 
 def test_train_mode_normalises_by_the_batch_and_changes_the_spectra_alone(
-    finished_run: Path, numerics: Numerics, network: torch.nn.Module
+    finished_run: Path, corrected: FeatureMaps, numerics: Numerics, network: torch.nn.Module
 ) -> None:
     inputs = torch.randn(5, 3, 32, 32)
     with torch.no_grad():
@@ -239,7 +244,6 @@ def test_train_mode_normalises_by_the_batch_and_changes_the_spectra_alone(
         assert torch.equal(of_run.with_batch_statistics(network).eval()(inputs), expected)
         assert not torch.equal(network.eval()(inputs), expected)
     run = FinishedRun.open(finished_run)
-    corrected = of_run.statistics(run, TINY, numerics)
     departed = of_run.statistics(run, with_deviations(Deviation.BATCH_NORM_IN_TRAIN_MODE), numerics)
     assert shares(departed) == shares(corrected)
     # conv1 stands before the first batch norm.
@@ -247,10 +251,11 @@ def test_train_mode_normalises_by_the_batch_and_changes_the_spectra_alone(
     assert spectra(departed, 0)[1] != spectra(corrected, 0)[1]
 
 
-def test_an_accumulator_that_is_not_reset_pools_the_sets_before(finished_run: Path, numerics: Numerics) -> None:
+def test_an_accumulator_that_is_not_reset_pools_the_sets_before(
+    finished_run: Path, corrected: FeatureMaps, numerics: Numerics
+) -> None:
     run = FinishedRun.open(finished_run)
     departed = of_run.statistics(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), numerics)
-    corrected = of_run.statistics(run, TINY, numerics)
     assert spectra(departed, 0) == spectra(corrected, 0)
     assert shares(departed) == shares(corrected)
     sets = of_run.image_sets(run, TINY, None)

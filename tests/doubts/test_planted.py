@@ -41,7 +41,9 @@ def test_truth_is_planted_as_it_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_smaller_folder_measured_now_says_about_the_same(tmp_path: Path) -> None:
-    kinds = session.measure(tmp_path, images=60)["kinds"]
+    # A network that has seen a quarter of the images finds nine of the eleven wrong labels.
+    training = ("--scenes", "100", "--split", "0.7/0.15/0.15", "--epochs", "6")
+    kinds = session.measure(tmp_path, images=60, training=training)["kinds"]
     for kind in ("turned", "recompressed"):
         assert kinds[kind]["recalled"] == kinds[kind]["planted"] > 0
         assert kinds[kind]["right"] >= 0.9 * kinds[kind]["found"]

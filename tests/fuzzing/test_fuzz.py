@@ -64,8 +64,7 @@ def test_a_verification_that_ignores_the_manifest_is_found(
     monkeypatch.setattr(cases, "COMMANDS", ("verify",))
     monkeypatch.setattr(cases, "damaged", faster)
     monkeypatch.setattr(damages, "pick", lambda _generator, _names: "chosen/history.json")
-    faults = [fault for number in range(1, 5) for fault in run_case(number, bases, tmp_path).faults]
-    assert "calls a damaged run intact" in faults
+    assert any("calls a damaged run intact" in run_case(number, bases, tmp_path).faults for number in range(1, 5))
 
 
 def faster(_name: str, data: bytes, _generator: Any) -> bytes:
