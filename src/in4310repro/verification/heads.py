@@ -100,7 +100,8 @@ def _moved(
     still: Container[str],
 ) -> Iterator[str]:
     """A sentence that names the first of the tensors that should be as they were and are not."""
-    moved = [name for name in stored if name in still and not torch.equal(stored[name], before[name])]
+    # In the order of the network: that of a file that was read is another one each time.
+    moved = [name for name in before if name in still and not torch.equal(stored[name], before[name])]
     place = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
     yield from (f"{place}: {name} is not that of the weights before training" for name in moved[:1])
 
