@@ -65,3 +65,8 @@ def test_a_less_confident_class_needs_less() -> None:
     assert doubts(labels, probabilities) == [(4, 1)]
     # Of equal thresholds, the last one would not do.
     assert 0.55 < (0.9 + 0.9 + 0.45) / 3
+
+
+def test_the_joint_has_a_row_and_a_column_of_every_class_though_no_image_seems_to_be_of_the_last() -> None:
+    probabilities = np.array([[0.9, 0.05, 0.05], [0.8, 0.1, 0.1], [0.95, 0.03, 0.02]])
+    assert confident_joint(np.array([0, 1, 2]), probabilities).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]

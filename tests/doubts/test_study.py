@@ -61,3 +61,8 @@ def test_an_image_of_another_set_and_a_kind_of_which_none_was_judged_are_refused
         study(LABELS, DOUBTED, {"elsewhere": ["sea"]})
     with pytest.raises(ValueError, match="none of the 90 images was judged that are not doubted"):
         study(LABELS, DOUBTED, {"0": ["sea"]})
+
+
+def test_a_label_that_is_the_only_class_said_is_neither_wrong_nor_open() -> None:
+    found = study({"a": "sea", "b": "sea"}, {"a"}, {"a": ["sea"], "b": ["sea", "forest"]})
+    assert (found.doubted.wrong, found.doubted.open, found.undoubted.open) == ([], [], ["b"])

@@ -82,14 +82,16 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 DOUBTS: dict[str, tuple[str, ...]] = {
     "confident": ("test_confident",),
-    "copies": ("test_copies",),
     "crops": ("test_crops",),
     "examination": ("test_examination",),
     "findings": ("test_examination",),
     "folds": ("test_folds",),
+    "grouping": ("test_grouping",),
     "look_alikes": ("test_look_alikes",),
     "neighbours": ("test_neighbours",),
     "network": ("test_network",),
+    "plane": ("test_plane",),
+    "resemblances": ("test_grouping", "test_examination"),
     "study": ("test_study",),
 }
 READERS = ("documents", "parts", "grids", "files", "labels", "numbers", "reports", "subjects", "forms")
@@ -129,6 +131,7 @@ def modules(root: Path) -> list[Module]:
         Module("metrics", "metrics.py", ("tests/test_metrics.py",)),
         *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
         Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
+        Module("data/linking", "data/linking.py", ("tests/data/test_linking.py",)),
         Module("data/matching", "data/matching.py", ("tests/data/test_matching.py",)),
         Module("data/orientations", "data/orientations.py", ("tests/data/test_orientations.py",)),
         Module("head", "head.py", ("tests/test_head.py",)),
