@@ -2,10 +2,11 @@
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from in4310repro.data import scenes
+from in4310repro.data import matching, scenes
 from in4310repro.data.matching import ENOUGH, details, part_of
 
 
@@ -44,3 +45,9 @@ def test_a_picture_of_nothing_is_no_part_of_anything() -> None:
     assert part_of(details(scene("sea")), nothing)[0] == 0
     assert part_of(nothing, details(scene("sea")))[0] < ENOUGH
     assert part_of(nothing, nothing)[0] == 0
+
+
+def test_details_are_those_of_the_picture_however_bright_it_is() -> None:
+    pixels = np.random.default_rng(0).integers(0, 100, (64, 64), dtype=np.uint8)
+    dark, bright = (matching._details(Image.fromarray(pixels + light), 64) for light in (np.uint8(0), np.uint8(150)))
+    np.testing.assert_allclose(dark, bright, atol=1e-5)

@@ -285,3 +285,14 @@ def test_a_result_is_the_same_after_a_file_of_json(number: int) -> None:
     assert torch.equal(again.histogram.counts, result.histogram.counts)
     without = {name: value for name, value in json.loads(text).items() if name not in ("histogram", "top_images")}
     assert FeatureResult.from_json(without).top_images is None
+
+
+def test_negative_responses_that_differ_in_their_last_bit_have_an_order() -> None:
+    smaller, larger = float(np.nextafter(np.float32(-1), np.float32(-2))), -1.0
+    for first, second, expected in ((smaller, larger, [1, 0]), (larger, smaller, [0, 1])):
+        model = nn.Sequential(nn.Identity())
+        with FeatureStatistics(model, ["0"], top_images=2) as statistics:
+            model(torch.tensor([first, second]).reshape(2, 1, 1, 1))
+        top = statistics.result()["0"].top_images
+        assert top is not None
+        assert (top.images.tolist(), top.responses.tolist()) == ([expected], [[larger, smaller]])
