@@ -108,6 +108,27 @@ def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_wr
     assert sum(passed) == (21 if numerics.portable else 33)
 
 
+def test_beside_another_process_features_are_taken_from_a_copy(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
+    images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
+    first = embed(model, "resnet18", images.at(range(12)), 8, numerics).take(range(12))
+    files = {file: file.read_bytes() for file in (tmp_path / "features").glob("*.embedding")}
+
+    def held(_: Path) -> None:
+        raise ValueError("another process works on it")
+
+    monkeypatch.setattr(embedding, "lock", held)
+    passed: list[int] = []
+    handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
+    every = embed(model, "resnet18", images, 8, numerics).take(range(20))
+    handle.remove()
+    assert np.array_equal(every[:12], first)
+    assert sum(passed) == (8 if numerics.portable else 20)
+    assert {file: file.read_bytes() for file in files} == files
+
+
 def test_other_weights_have_other_features_and_another_head_has_not(numerics: Numerics) -> None:
     images, model = image_set(4), numerics.place(models.build("resnet18", 6, seed=0))
     other = numerics.place(models.build("resnet18", 6, seed=1))

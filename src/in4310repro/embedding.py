@@ -65,7 +65,7 @@ def embed(
 
     Each image is a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both. What another
     split or command has computed with the same weights is there already; what a kill left undone, or what was changed
-    since, is computed again.
+    since, is computed again. While another process writes the file, such as the run of another seed, a copy is taken.
 
     Args:
         model: the network, placed by `numerics`; its mode is put back, and the values of its last layer do not matter.
@@ -79,12 +79,14 @@ def embed(
         processes: those that call this together, each of which computes a share; the first one has all rows.
 
     Raises:
-        ValueError: the network does not end in one linear layer, a feature is not finite, another process writes the
-            file, or the disk has too little room.
+        ValueError: the network does not end in one linear layer, a feature is not finite, or the disk has too little
+            room.
     """
     layer = trained_part.last_layer_name(model, name)
     record = _record(trained_part.last_layer(model, name).in_features)
-    file = (cache_folder() / FOLDER if cache else _apart()) / f"{_key(model, layer, images, numerics)}{SUFFIX}"
+    file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
+    if processes.leads:
+        file = _held(file) if cache else _apart() / file.name
     places = _places(file, record) if processes.leads else {}
     missing: list[int] = processes.told_json([n for n, key in enumerate(images.keys) if _image(key) not in places])
     if processes.leads and missing:
@@ -104,6 +106,16 @@ def embed(
     if not processes.leads:
         return Embedding(np.empty(0, record), np.empty(0, np.int64))
     return Embedding(_records(file, record), np.array([places[_image(key)] for key in images.keys], np.int64))
+
+
+def _held(file: Path) -> Path:
+    """The file, which no other process writes from here on, or a copy of what another one has written to it by now."""
+    try:
+        lock(file)
+    except ValueError:
+        copy = _apart() / file.name
+        return Path(shutil.copyfile(file, copy)) if file.exists() else copy
+    return file
 
 
 def _apart() -> Path:
@@ -134,9 +146,8 @@ def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numeric
 def _places(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
     """By image, which of the records has its features; those that are not as they were written have none.
 
-    What a killed process left of a last one is cut off. The file is this process's alone from here on.
+    What is there of a last one, which a killed process left or another one writes just now, is cut off.
     """
-    lock(file)
     with file.open("ab") as stream:
         stream.truncate(stream.tell() // record.itemsize * record.itemsize)
     records = _records(file, record)
