@@ -2,30 +2,49 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
 
-from in4310repro import experiment, models
+from in4310repro import architectures, experiment, models
+from in4310repro.data import scenes
+from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import PARTS
+from in4310repro.doubts import grouping
 from in4310repro.numerics import Numerics
-from in4310repro.presets import configure
+from in4310repro.preprocessing import Preprocessing, to_metadata
+from in4310repro.presets import PRESETS, configure
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.tensors import tensor_bytes
 from in4310repro.verification import verify
 from tests.conftest import Call, refused
 
+NETWORK = {"train": "head", "model": f"{__name__}:network", "modules": ["0"]}
+
+
+def network(num_classes: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes)
+    )
+
 
 @pytest.fixture(scope="module")
-def grouped_run(finished_run: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A head on the tiny run's features, its split drawn with look-alikes on one side."""
-    weights = f"{finished_run / 'adamw/best.safetensors'}"
-    config = configure("tiny", None, {"train": "head", "weights": weights, "group": "look-alikes"})
-    return experiment.train(config, numerics, tmp_path_factory.mktemp("grouped") / "run").folder
+def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head on features of drawn weights, its split drawn with look-alikes on one side."""
+    folder = tmp_path_factory.mktemp("grouped")
+    architectures.trust(f"{__name__}:network")
+    state = models.build(f"{__name__}:network", 6, seed=3).state_dict()
+    (folder / "drawn.safetensors").write_bytes(tensor_bytes(state, to_metadata(Preprocessing(size=32))))
+    given = {**NETWORK, "weights": f"{folder / 'drawn.safetensors'}", "group": "look-alikes"}
+    return experiment.train(configure("tiny", None, given), numerics, folder / "run").folder
 
 
 def mutual(features: NDArray[np.float64], labels: NDArray[np.int64]) -> list[list[int]]:
@@ -42,12 +61,11 @@ def test_groups_are_the_pairs_that_a_table_of_all_cosines_has(grouped_run: Path)
     split = run.split_below(None)
     entries = sorted((entry for part in split.parts.values() for entry in part), key=lambda entry: entry.path)
     images = load_images("all", split.root, entries, run.config.image_size)
-    network = models.build("resnet18", 6, 0, run.config.weights).eval()
-    network.fc = torch.nn.Identity()
+    body = models.build(run.config.model, 6, 0, run.config.weights)[:-1]  # type: ignore[index]
     mean, std = (torch.tensor(run.config.preprocessing.__dict__[name]).view(3, 1, 1) for name in ("mean", "std"))
     pixels = torch.from_numpy(images.pixels.copy()).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
-        features = network((pixels - mean) / std).double().numpy()
+        features = body((pixels - mean) / std).double().numpy()
     pairs = mutual(features, images.labels)
     assert pairs
     assert run.groups == [[entries[place].path for place in pair] for pair in pairs]
@@ -96,3 +114,18 @@ def test_look_alikes_need_weights(call: Call, tmp_path: Path) -> None:
     words = ("train", "--preset", "tiny", "--out", f"{tmp_path / 'run'}", "--group")
     refused(call, (*words, "look-alikes"), "weights is none", "imagenet or a file")
     refused(call, (*words, "lookalikes"), "no group 'lookalikes'", "identical, look-alikes", "look-alikes?")
+
+
+def test_copies_of_every_kind_are_in_the_group_of_their_original(tmp_path: Path, numerics: Numerics) -> None:
+    for name in ("forest", "sea"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.fromarray(scenes.draw(name, number, 64, 0)).save(tmp_path / name / f"{number}.png")
+    with Image.open(tmp_path / "sea/0.png") as image:
+        image.save(tmp_path / "forest/recompressed.jpg", quality=70)
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "sea/mirrored.png")
+    config = replace(PRESETS["tiny"], weights="imagenet", group="look-alikes")
+    body = models.build("resnet18", 2, seed=0)
+    found = grouping.groups(catalogue(tmp_path), body, config, numerics, cache=False)
+    (group,) = (paths for paths in found if "sea/0.png" in paths)
+    assert {"forest/recompressed.jpg", "sea/mirrored.png"} < set(group)
