@@ -21,7 +21,7 @@ SUFFIXES = (".md", ".png", ".svg", ".json", ".toml")
 # Those of this project, and none that a run in this checkout wrote.
 REPORTS = (
     *("bench", "ablation", "ablation-course", "course", "photographs", "photographs-head"),
-    *("labels", "published", "published.md"),
+    *("labels", "training-images", "published", "published.md"),
 )
 
 

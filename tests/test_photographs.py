@@ -7,6 +7,7 @@ import pytest
 
 from in4310repro import golden
 from in4310repro.config import from_json
+from in4310repro.data.folders import Entry
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from tests.golden_cases import (
@@ -17,6 +18,7 @@ from tests.golden_cases import (
     photographs_numbers,
     photographs_runs,
 )
+from tests.sessions.training_images import drawn
 
 REPORTS = FOLDER.parent / "reports"
 
@@ -71,3 +73,21 @@ def test_the_share_of_wrong_labels_is_that_of_the_page() -> None:
     page = (REPORTS / "labels" / "labels.md").read_text()
     assert f"**{100 * share:.2f} %**" in page
     assert all(each["path"] in page for each in found["wrong"])
+
+
+def test_a_head_on_all_training_images_is_the_run_of_the_golden_file() -> None:
+    found = json.loads((REPORTS / "training-images" / "numbers.json").read_text())
+    for seed, name in enumerate(("photographs-head", "photographs-head-1", "photographs-head-2")):
+        *_, of_all = found["curve"]["head"][f"{seed}"]
+        assert of_all["images"] == 12034
+        fitted = found["worth"][f"{seed}"]["all training images"]
+        for key in ("mean_class_accuracy", "mean_average_precision"):
+            assert of_all[key] == values()[f"{name}, test images, {key}"] == fitted[key]
+
+
+def test_fewer_training_images_are_among_the_more_and_have_the_classes_shares() -> None:
+    entries = [Entry(f"{n}", int(n % 10 < 3), f"hash {n}") for n in range(200)]
+    chosen = {images: drawn(entries, images, 0) for images in (10, 50, 200)}
+    assert set(chosen[10]) < set(chosen[50]) < set(chosen[200])
+    for images, positions in chosen.items():
+        assert sum(entries[position].label for position in positions) == pytest.approx(0.3 * images, abs=1)

@@ -17,6 +17,7 @@ from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.numerics import activate, native_class
 from in4310repro.presets import PRESETS, configure
 from in4310repro.processes import Processes, joined
+from in4310repro.runs.finished import FinishedRun
 from tests.conftest import active
 from tests.sessions import shares
 
@@ -32,14 +33,16 @@ def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_d
 
 
 @pytest.mark.slow
-def test_two_processes_compute_the_features_of_a_head_and_end_with_the_bytes_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_two_processes_find_look_alikes_and_fit_a_head_to_the_bytes_of_one(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure("tiny", None, {"train": "head", "numerics": "portable"})
+    weights = {"weights": f"{finished_run / 'adamw/best.safetensors'}", "group": "look-alikes"}
+    config = configure("tiny", None, {"train": "head", "numerics": "portable", **weights})
     for size in (1, 2):
         monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / f"cache {size}"))
         shares.train_together(size, config, tmp_path / f"{size}")
     assert shares.digest(tmp_path / "1", config) == shares.digest(tmp_path / "2", config)
+    assert FinishedRun.open(tmp_path / "1").groups == FinishedRun.open(tmp_path / "2").groups != []
 
 
 @pytest.mark.soak
