@@ -53,8 +53,8 @@ class PlainLibraries(build_ext):
         """Chooses the flags by the platform, which is known only now."""
         self.distribution.ext_modules = libraries(self.plat_name or self.get_finalized_command("build").plat_name)
         super().finalize_options()
-        # Where nobody said how many, a compiler for each processor.
-        self.parallel = self.parallel or True
+        # One after the other, whatever is asked: libraries for several processors have object files of the same names.
+        self.parallel = None
 
     def get_ext_filename(self, fullname: str) -> str:
         """The file of a library, without the version of Python."""
