@@ -13,6 +13,9 @@ from PIL import Image
 SIDE = 48  # of the picture that a part is looked for in, pixels
 SIDES = range(28, SIDE + 1)  # of the part in it
 WINDOW = 7  # side of the square that a pixel is compared with, pixels
+BORDER = WINDOW // 2
+# Rows, and columns, of a picture of each size and of its border, which repeats the outermost.
+EDGES = [np.arange(-BORDER, side + BORDER).clip(0, side - 1) for side in SIDES]
 NOISE = 3.0  # levels of grey that make no detail
 LEAST = 0.5  # length of details below which a picture shows nothing
 # Correlation from which a picture counts as a part. Chosen on the course's images, of which nearly all pairs above it
@@ -34,14 +37,15 @@ def details(image: Image.Image) -> Details:
     """Prepares a picture of any size and shape, once for all that it is compared with."""
     # Once from what may be many pixels; every size is made of these.
     grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
-    whole = _details(grey, SIDE)
+    found = _details(grey)
     parts = np.zeros((len(SIDES), SIDE, SIDE), np.float32)
     for place, side in enumerate(SIDES):
-        part = _details(grey, side)
+        part = found[place, :side, :side].copy()
         part -= part.mean()
         length = float(np.linalg.norm(part))
         if length >= LEAST:
             parts[place, :side, :side] = part / length
+    whole = found[-1]
     return Details(scipy.fft.rfft2(whole), _contrast(whole), np.conj(scipy.fft.rfft2(parts)))
 
 
@@ -56,13 +60,19 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
     return float(correlations.flat[best]), SIDES[best // SIDE**2] / SIDE
 
 
-def _details(grey: Image.Image, side: int) -> Float32[np.ndarray, "row column"]:
-    """Each pixel of the picture at this size: its distance from the mean around it, in deviations around it."""
-    pixels = np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR), np.float64)
-    around = np.pad(pixels, WINDOW // 2, mode="edge")
+def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
+    """Each pixel of the picture at each size: its distance from the mean around it, in deviations around it.
+
+    What lies beyond a size means nothing.
+    """
+    around = np.zeros((len(SIDES), SIDE + 2 * BORDER, SIDE + 2 * BORDER))
+    for place, side in enumerate(SIDES):
+        pixels = np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR), np.float64)
+        around[place, : side + 2 * BORDER, : side + 2 * BORDER] = pixels[np.ix_(EDGES[place], EDGES[place])]
     means = _sums(_integral(around), WINDOW) / WINDOW**2
     variances = np.maximum(_sums(_integral(around**2), WINDOW) / WINDOW**2 - means**2, 0)
-    return ((pixels - means) / np.sqrt(variances + NOISE**2)).astype(np.float32)
+    middle = around[:, BORDER:-BORDER, BORDER:-BORDER]
+    return ((middle - means) / np.sqrt(variances + NOISE**2)).astype(np.float32)
 
 
 def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
@@ -76,15 +86,17 @@ def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
     return contrast
 
 
-def _integral(values: Float64[np.ndarray, "row column"]) -> Float64[np.ndarray, "corner_y corner_x"]:
+def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.ndarray, "*picture corner_y corner_x"]:
     """Sums over all that is above and left of each corner of a pixel."""
-    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    values.cumsum(axis=0, out=sums[1:, 1:])
-    return sums.cumsum(axis=1, out=sums)
+    sums = np.zeros((*values.shape[:-2], values.shape[-2] + 1, values.shape[-1] + 1))
+    values.cumsum(axis=-2, out=sums[..., 1:, 1:])
+    return sums.cumsum(axis=-1, out=sums)
 
 
-def _sums(integral: Float64[np.ndarray, "corner_y corner_x"], side: int) -> Float64[np.ndarray, "top left"]:
+def _sums(
+    integral: Float64[np.ndarray, "*picture corner_y corner_x"], side: int
+) -> Float64[np.ndarray, "*picture top left"]:
     """Sums over every square of this side, by its upper left corner."""
-    lower, upper = integral[side:], integral[:-side]
-    sums: NDArray[np.float64] = lower[:, side:] - lower[:, :-side] - upper[:, side:] + upper[:, :-side]
+    lower, upper = integral[..., side:, :], integral[..., :-side, :]
+    sums: NDArray[np.float64] = lower[..., side:] - lower[..., :-side] - upper[..., side:] + upper[..., :-side]
     return sums
