@@ -32,6 +32,11 @@ class Split:
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[Entry, ...]]
 
+    def catalogue(self) -> Catalogue:
+        """The images of all parts, sorted by path."""
+        entries = sorted((entry for part in self.parts.values() for entry in part), key=lambda entry: entry.path)
+        return Catalogue(self.root, self.classes, tuple(entries))
+
     def supports(self) -> dict[str, dict[str, int]]:
         """Number of images of each class in each part, by part and class name."""
         return {part: Catalogue(self.root, self.classes, entries).counts() for part, entries in self.parts.items()}
@@ -264,7 +269,7 @@ def check_contents(split: Split) -> None:
         ValueError: an image is missing or has other bytes; the message names the first one by path.
     """
     # By path and not by part: the first of several mismatches is then the first one in the table.
-    for entry in sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path):
+    for entry in split.catalogue().entries:
         file = split.root / entry.path
         if not file.is_file():
             raise ValueError(

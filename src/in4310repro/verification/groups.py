@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from in4310repro import models
 from in4310repro.config import LOOK_ALIKES
-from in4310repro.data.folders import Catalogue
 from in4310repro.data.splits import Split
 from in4310repro.doubts import grouping
 from in4310repro.numerics import Numerics
@@ -30,10 +29,8 @@ def group_differences(run: FinishedRun, split: Split, numerics: Numerics, progre
     config = run.config
     if config.group != LOOK_ALIKES:
         return
-    entries = sorted((entry for part in split.parts.values() for entry in part), key=lambda entry: entry.path)
-    images = Catalogue(split.root, split.classes, tuple(entries))
     network = models.build(config.model, len(run.classes), config.seed, config.weights)
-    again = grouping.groups(images, network, config, numerics, progress, cache=False)
+    again = grouping.groups(split.catalogue(), network, config, numerics, progress, cache=False)
     if again == run.groups:
         return
     recorded, found = ({path: group for group in groups for path in group} for groups in (run.groups, again))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from in4310repro.config import LOOK_ALIKES
 from in4310repro.data.embedded import differences_from_drawn
-from in4310repro.data.folders import Catalogue, catalogue
+from in4310repro.data.folders import catalogue
 from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
 from in4310repro.files import read_bytes
 from in4310repro.progress import Progress
@@ -27,10 +27,9 @@ def split_differences(run: FinishedRun) -> list[str]:
     The file is compared whole: a row that was moved, or written otherwise, is a difference too.
     """
     file = run.folder / names.SPLIT
-    entries = sorted((entry for part in run.split.parts.values() for entry in part), key=lambda entry: entry.path)
-    images = Catalogue(run.split.root, run.split.classes, tuple(entries))
+    images = run.split.catalogue()
     try:
-        sizes = parse_sizes(run.config.split, len(entries))
+        sizes = parse_sizes(run.config.split, len(images.entries))
         drawn = to_csv(stratified_split(images, sizes, run.config.seed, run.groups))
         written = read_bytes(run.files.file(names.SPLIT))
     except (ValueError, OSError) as error:
