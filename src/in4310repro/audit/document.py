@@ -18,6 +18,9 @@ class Measure(StrEnum):
     F1 = "F1"
     BALANCED_ACCURACY = "balanced accuracy"
     KAPPA = "kappa"
+    SPECIFICITY = "specificity"  # TN / (TN + FP)
+    NEGATIVE_PREDICTIVE_VALUE = "negative predictive value"  # TN / (TN + FN)
+    MATTHEWS = "Matthews correlation"  # MCC, from -1 to 1
     OTHER = "other"  # recognised, and no check uses it: IoU, AUC, loss
 
 

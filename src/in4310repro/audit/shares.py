@@ -12,7 +12,14 @@ from in4310repro.audit.document import Measure
 from in4310repro.audit.intervals import Cell, Rounding, counts_within, half_precision, is_half
 from in4310repro.audit.sheets import EXCESS, NO_VALUE, SCORES, Sheet, interval_of
 
-SHARES = (Measure.ACCURACY, Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, *SCORES)
+SHARES = (
+    Measure.ACCURACY,
+    Measure.AVERAGE_PRECISION,
+    Measure.BALANCED_ACCURACY,
+    Measure.SPECIFICITY,
+    Measure.NEGATIVE_PREDICTIVE_VALUE,
+    *SCORES,
+)
 ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float32 and float16"
 
 

@@ -22,6 +22,9 @@ OF_IMAGES = {
     Measure.F1,
     Measure.BALANCED_ACCURACY,
     Measure.KAPPA,
+    Measure.MATTHEWS,
+    Measure.SPECIFICITY,
+    Measure.NEGATIVE_PREDICTIVE_VALUE,
 }
 
 

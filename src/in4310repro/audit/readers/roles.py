@@ -100,8 +100,8 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
     short = len(of.text) <= CODES and of.text.isalpha()
     at_end = index >= len(labels) - AT_THE_END or index == 0
     if short:
-        return (of.summary or of.measure is Measure.KAPPA) and at_end and not _codes(labels)
-    pure = of.measure in (Measure.ACCURACY, Measure.KAPPA, Measure.BALANCED_ACCURACY) and not of.rest
+        return (of.summary or of.measure in (Measure.KAPPA, Measure.MATTHEWS)) and at_end and not _codes(labels)
+    pure = of.measure in (Measure.ACCURACY, Measure.KAPPA, Measure.MATTHEWS, Measure.BALANCED_ACCURACY) and not of.rest
     # Of three grades one may be called average.
     graded = of.average is Average.UNNAMED and not of.measure and not at_end and not _blank_before(labels, index)
     return (of.summary and not graded) or (pure and (at_end or of.text.lower() == "accuracy"))
@@ -229,7 +229,7 @@ def average_of(label: str, measure: Measure, column: Average | None) -> tuple[Me
     of = heading(label)
     if of.samples or (of.measure is Measure.OTHER and measure is not Measure.OTHER):
         return Measure.OTHER, of.average
-    if of.measure in (Measure.KAPPA, Measure.BALANCED_ACCURACY):
+    if of.measure in (Measure.KAPPA, Measure.MATTHEWS, Measure.BALANCED_ACCURACY):
         return of.measure, None
     if of.measure is Measure.ACCURACY and of.average in (Average.MACRO, Average.WEIGHTED, Average.MICRO):
         # `Overall accuracy / macro avg`: one row for both.

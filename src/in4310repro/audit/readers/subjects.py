@@ -76,7 +76,7 @@ def subject(label: str, measure: Measure | None = None) -> Subject | None:
     explicit = EXPLICIT.fullmatch(rest) or re.search(r"(?<![a-z])class[ _#]", label, re.IGNORECASE)
     if NETWORK_NAME.fullmatch(rest) or best:
         return replace(_summary(whole, best), network=rest)
-    if whole.measure in (Measure.KAPPA, Measure.BALANCED_ACCURACY) and not explicit:
+    if whole.measure in (Measure.KAPPA, Measure.MATTHEWS, Measure.BALANCED_ACCURACY) and not explicit:
         return replace(_summary(whole, best), network=rest)
     name = explicit["name"] if isinstance(explicit, re.Match) and "name" in explicit.groupdict() else rest
     return _class(whole, name, clear=bool(explicit) and whole.average is None)

@@ -38,8 +38,15 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (Measure.PRECISION, None, r"\buser'?s?'? acc(?:uracy)?\b"),
         (Measure.ACCURACY, Average.OVERALL, r"\b(?:pixel acc(?:uracy)?|aacc|oa|global correct)\b"),
         (Measure.ACCURACY, Average.MACRO, r"\b(?:macc|mca|aa|average row correct)\b"),
-        (Measure.OTHER, None, r"\b(?:average rowucol correct|neg pred value|prevalence|detection rate)\b"),
-        (Measure.PRECISION, None, r"\bpos pred value\b"),
+        (Measure.OTHER, None, r"\b(?:average rowucol correct|prevalence|detection (?:rate|prevalence))\b"),
+        (Measure.NEGATIVE_PREDICTIVE_VALUE, None, r"\b(?:neg(?:ative)? pred(?:ictive)? value|npv)\b"),
+        (Measure.SPECIFICITY, None, r"\b(?:specificity|spec?|tnr|true negative rate)\b"),
+        (
+            Measure.MATTHEWS,
+            None,
+            r"\b(?:mcc|matthew'?s?'? (?:phi|corr(?:elation)?(?: coef(?:f?icient)?|\.)?)(?: \(mcc\))?)(?: score)?(?!\w)",
+        ),
+        (Measure.PRECISION, None, r"\bpos(?:itive)? pred(?:ictive)? value\b"),
         (
             Measure.ACCURACY,
             None,
@@ -57,8 +64,8 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (
             Measure.OTHER,
             None,
-            r"\b(?:tp rate|fp rate|roc area|prc area|iou|jaccard|auc|auroc|roc|mcc"
-            r"|specificity|spec?|(?:log ?)?loss|npv|fpr|fnr|errors?|geo|iba)\b",
+            r"\b(?:tp rate|fp rate|roc area|prc area|iou|jaccard|auc|auroc|roc"
+            r"|(?:log ?)?loss|fpr|fnr|errors?|geo|iba)\b",
         ),
     )
 )
