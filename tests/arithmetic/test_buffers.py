@@ -153,11 +153,11 @@ def test_memory_that_cannot_be_had_is_asked_for_again_after_free_blocks_went_bac
     asked: list[tuple[int, int, int]] = []
     new = mmap.mmap
 
-    def once(file: int, size: int) -> mmap.mmap:
+    def once(file: int, size: int, **options: int) -> mmap.mmap:
         asked.append((file, size, _Sizes.free))
         if len(asked) == 1:
             raise OSError(12, "Cannot allocate memory")
-        return new(file, size)
+        return new(file, size, **options)
 
     monkeypatch.setattr(mmap, "mmap", once)
     maps = buffers.maps((1, 1, 128, 256))

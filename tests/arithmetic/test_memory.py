@@ -55,7 +55,7 @@ def test_a_kernel_without_memory_raises_and_the_process_goes_on() -> None:
 def test_a_result_without_memory_is_a_memory_error_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def refuse(_file: int, size: int) -> mmap.mmap:
+    def refuse(_file: int, size: int, **_options: int) -> mmap.mmap:
         calls.append(size)
         raise OSError(12, "Cannot allocate memory")
 

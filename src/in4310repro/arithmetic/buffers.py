@@ -21,6 +21,9 @@ LEAST = 1 << 16  # bytes
 # Where free blocks exceed those in use by more than this, a larger one serves before memory is taken from the system:
 # evaluation uses few maps at a time, of sizes that add up to more. Without a larger one all free blocks go back.
 SPARE = 1 << 28  # bytes
+# Shared mappings, mmap's default, would show the parent of a forked process what its child computes. Windows has
+# neither fork() nor these flags.
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 def maps(shape: Sequence[int]) -> Tensor:
@@ -99,11 +102,11 @@ def _new(size: int) -> tuple[int, mmap.mmap]:
     if _crowded():
         release()
     try:
-        memory = mmap.mmap(-1, size)
+        memory = mmap.mmap(-1, size, **PRIVATE)
     except OSError:
         release()
         try:
-            memory = mmap.mmap(-1, size)
+            memory = mmap.mmap(-1, size, **PRIVATE)
         except OSError as error:
             raise MemoryError(f"no memory for a result of {size} bytes: {error}") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
