@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 HOME = {"README.md": "index.md"}
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+CODE = re.compile(r"<code.*?</code>", re.DOTALL)
+OPTION = re.compile(r"(?<=[\s>])--?[a-zA-Z][\w-]*")
 SUFFIXES = (".md", ".png", ".svg", ".json", ".toml")
 # Those of this project, and none that a run in this checkout wrote.
 REPORTS = (
@@ -52,3 +54,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"[{text}]({posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
 
     return LINK.sub(on_the_site, markdown)
+
+
+# mkdocs gives all four by name.
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """Keep each option of a command on one line: a browser breaks lines after hyphens."""
+    return CODE.sub(lambda code: OPTION.sub(r'<span class="option">\g<0></span>', code.group()), html)
