@@ -1,4 +1,4 @@
-"""The published protocol from ImageNet weights: its predictions again, and how likely the printed counts are."""
+"""The published protocol from ImageNet weights: what follows from it, and how probable the printed counts are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from in4310repro.audit.verdicts import Audit
 from in4310repro.files import read_json
 from in4310repro.metrics import Interval, wilson
 from in4310repro.report import page
+from in4310repro.report.consequences import Consequence, consequences
 from in4310repro.report.page import RunRecord
-from in4310repro.report.predictions import Prediction, predictions
 from in4310repro.report.published_numbers import RunSummary, refuse_incomparable, summarize
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.text import publishable_place
@@ -41,7 +41,7 @@ class Evidence(TypedDict):
 
     corrected: RunSummary
     published: list[RunSummary]
-    predictions: list[Prediction]
+    consequences: list[Consequence]
     likelihoods: list[Likelihood]
     runs: dict[str, RunRecord]  # the corrected run first
 
@@ -64,7 +64,7 @@ def evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: 
     return Evidence(
         corrected=fair,
         published=summaries,
-        predictions=predictions(fair, summaries),
+        consequences=consequences(fair, summaries),
         likelihoods=likelihoods(fair, summaries, printed_counts(printed)),
         runs={publishable_place(run.folder.as_posix()): page.record(run) for run in (corrected, *published)},
     )
@@ -86,7 +86,7 @@ def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
 def likelihoods(
     corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
 ) -> list[Likelihood]:
-    """Each printed count under each reading: an honest test, or a test on the images that were trained on."""
+    """Each printed count under each reading: a test on unseen images, or on the images that were trained on."""
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {

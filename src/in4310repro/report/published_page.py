@@ -1,6 +1,6 @@
 """The page on how the published numbers may have come about: the audit of what is printed, and the experiment.
 
-The hypothesis is that of `deviations`. It is compared with what is printed in predictions that could each have failed.
+The hypothesis is that of `deviations`. What follows from it is compared with what is printed and what was measured.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from in4310repro import config as configuration
 from in4310repro.ablation import AblationReport, read_report
@@ -21,9 +21,9 @@ from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics
 from in4310repro.report import figures, imagenet_evidence, page
 from in4310repro.report.conditions import differences_from_original
+from in4310repro.report.consequences import Consequence, consequences, span
 from in4310repro.report.original import original
 from in4310repro.report.page import RunRecord
-from in4310repro.report.predictions import Prediction, predictions, span
 from in4310repro.report.published_numbers import (
     RunSummary,
     non_positive_percent,
@@ -46,8 +46,7 @@ class PublishedNumbers(TypedDict):
     corrected: RunSummary
     published: list[RunSummary]
     non_positive_percent: dict[str, dict[str, float]]
-    audit: dict[str, Any]  # as the audit's `to_json` gives it
-    predictions: list[Prediction]
+    consequences: list[Consequence]
     runs: dict[str, RunRecord]  # the corrected run first
 
 
@@ -79,8 +78,7 @@ def write(
         corrected=summarize(corrected),
         published=summaries,
         non_positive_percent=non_positive_percent(corrected),
-        audit=printed_audit.to_json(),
-        predictions=predictions(summarize(corrected), summaries),
+        consequences=consequences(summarize(corrected), summaries),
         runs=records,
     )
     reported_ablations: list[AblationReport] = [read_report(file) for file in ablations]
@@ -158,8 +156,8 @@ def _context(
     found = imagenet_evidence.read(reports)
     return {
         "numbers": numbers,
-        "predictions": numbers["predictions"],
-        "supported": all(prediction["holds"] for prediction in numbers["predictions"][:2]),
+        "consequences": numbers["consequences"],
+        "supported": numbers["consequences"][0]["holds"],
         "span": span,
         "seen": [run["test"]["mean_class_accuracy"] for run in published],
         "unseen": [run["unseen"]["mean_class_accuracy"] for run in published],
@@ -176,7 +174,7 @@ def _context(
         "batch": PUBLISHED_BATCH_SIZE,
         "commands": [_command(record, name) for name, record in runs.items()],
         "page_command": shlex.join(["in4310repro", "published", *runs]),
-        "first": _first_setting(numbers),
+        "first": _first_setting(numbers, found),
         "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
         "fingerprint": corrected["fingerprint"],
         "imagenet": found,
@@ -197,16 +195,15 @@ def _command(record: RunRecord, name: str) -> str:
     return f"in4310repro train {options} --out {shlex.quote(name)}"
 
 
-def _first_setting(numbers: PublishedNumbers) -> dict[str, str]:
-    """The first setting starts from the same weights in either protocol: it gains by shared split and flips alone."""
+def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence | None) -> dict[str, str]:
+    """Return the published protocol's accuracies in the setting that has no warm start."""
     name = next(iter(numbers["corrected"]["settings"]))
-    fair = numbers["corrected"]["settings"][name]["mean_class_accuracy"]
-    gains = [run["settings"][name]["mean_class_accuracy"] - fair for run in numbers["published"]]
-    rest = [
-        max(s["mean_class_accuracy"] for s in run["settings"].values()) - fair - gain
-        for run, gain in zip(numbers["published"], gains, strict=True)
-    ]
-    return {"name": name, "shared_split": span(gains), "warm_start": span(rest)}
+
+    def accuracies(runs: Sequence[RunSummary]) -> str:
+        return span([run["settings"][name]["mean_class_accuracy"] for run in runs])
+
+    from_imagenet = accuracies(found["published"]) if found else ""
+    return {"name": name, "seen": accuracies(numbers["published"]), "from_imagenet": from_imagenet}
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:

@@ -1,0 +1,115 @@
+"""What follows from the hypothesis of `deviations`, compared with what is printed and with every run of it.
+
+Thresholds were chosen after the printed values were known, so that nothing here is a prediction that was made before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from in4310repro.audit.oddities import at_least, same_count
+from in4310repro.metrics import ClassMetrics
+from in4310repro.report.original import original
+from in4310repro.report.published_numbers import RunSummary
+
+
+class Consequence(TypedDict):
+    """A statement that follows from the hypothesis, and how much it can tell."""
+
+    claim: str
+    printed: str
+    measured: str
+    holds: bool
+    weight: str  # how probable the same observation is without the hypothesis
+
+
+def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list[Consequence]:
+    """Return five statements, with what each can and cannot tell.
+
+    Args:
+        corrected: the run of the corrected protocol.
+        published: at least one run of the published protocol.
+    """
+    printed = original()["settings"]
+    fair = corrected["test"]["mean_class_accuracy"]
+    level = printed["test"]["mean_class_accuracy"]
+    names = list(published[0]["settings"])
+    best = [[run["settings"][name]["mean_class_accuracy"] for name in names] for run in published]
+    seen = [run["test"]["mean_class_accuracy"] for run in published]
+    unseen = [run["unseen"]["mean_class_accuracy"] for run in published]
+    as_printed = [printed[name]["mean_class_accuracy"] for name in original()["optimizers"]]
+    levels = list(zip(*best, strict=True))
+    supports = published[0]["supports"]
+    looks = [_two_looks(run["settings"][run["selected"]], run["test"], run["supports"]) for run in published]
+    first = _two_looks(printed["sgd"], printed["test"], supports)
+    return [
+        Consequence(
+            claim=f"On the images that it was trained on, the selected network reaches the printed {level:.4f}",
+            printed=f"{level:.4f}",
+            measured=span(seen),
+            holds=min(seen) >= level,
+            weight="little: nearly certain of a network that is tested on its own training images",
+        ),
+        Consequence(
+            claim=f"On images that it never read, it is not above the corrected protocol's {fair:.4f}",
+            printed="-",
+            measured=span(unseen),
+            holds=max(unseen) <= fair,
+            weight="little: nearly certain of a network that was trained on fewer images",
+        ),
+        Consequence(
+            claim="One network is trained on: each setting is better than the one before, and the last is selected",
+            printed=" < ".join(f"{value:.4f}" for value in as_printed),
+            measured=" < ".join(span(values) for values in levels),
+            holds=all(row == sorted(row) for row in best) and all(run["selected"] == names[-1] for run in published),
+            weight="little: nearly certain where training goes on with the images that are tested; three unrelated "
+            "networks have this order with probability 1/6",
+        ),
+        Consequence(
+            claim="The two last tables are two looks at the same images: at least 1 of 6 classes keeps its count, and "
+            "the totals differ by at most 30 images",
+            printed=_describe_looks(first),
+            measured="; ".join(map(_describe_looks, looks)),
+            holds=all(equal >= 1 and abs(difference) <= 30 for equal, difference in looks),
+            weight="little: two different sets of images have such counts with probability "
+            f"{_chance_of_an_equal_count(printed['sgd'], printed['test'], supports):.2f} at the printed rates",
+        ),
+        Consequence(
+            claim="If all else were equal, each setting would reach the printed level within the range of the seeds",
+            printed=", ".join(f"{value:.4f}" for value in as_printed),
+            measured=", ".join(span(values) for values in levels),
+            holds=all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True)),
+            weight="the one statement here about numbers: it could fail",
+        ),
+    ]
+
+
+def _two_looks(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many classes have equal numbers of correct images, and by how many images the totals differ."""
+    counts = [_counts(look, supports) for look in (first, second)]
+    return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
+
+
+def _chance_of_an_equal_count(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> float:
+    """Return the probability that two disjoint sets of these sizes have an equal count in any class.
+
+    Errors are independent, and each class errs at its mean rate over both looks. The bound on the difference of the
+    totals changes the probability in the fifth decimal.
+    """
+    pairs = zip(_counts(first, supports), _counts(second, supports), supports.values(), strict=True)
+    return at_least(1, [same_count(images, 1 - (one + other) / (2 * images)) for one, other, images in pairs])
+
+
+def _counts(look: ClassMetrics, supports: Mapping[str, int]) -> list[int]:
+    return [round(value * images) for value, images in zip(look["class_accuracy"], supports.values(), strict=True)]
+
+
+def _describe_looks(looks: tuple[int, int]) -> str:
+    return f"{looks[0]} of 6 equal, {looks[1]:+d} images"
+
+
+def span(values: Sequence[float]) -> str:
+    """Format one value, or the lowest and the highest."""
+    low, high = f"{min(values):.4f}", f"{max(values):.4f}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,32 @@
+"""Write reports/published.md again from its committed numbers, without the runs: python -m tests.sessions.published."""
+
+from pathlib import Path
+
+from in4310repro.ablation import read_report
+from in4310repro.audit.examine import audit
+from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.report import imagenet_evidence
+from in4310repro.report.consequences import consequences
+from in4310repro.report.published_page import PRINTED, write_page
+
+REPORTS = Path(__file__).parents[2] / "reports"
+ABLATIONS = [REPORTS / name / "ablation.json" for name in ("ablation-course", "ablation")]
+
+
+def write(reports: Path) -> list[Path]:
+    """Write the page from the numbers of the runs, all that follows from them computed again."""
+    printed = audit(REPORTS / PRINTED)
+    numbers, found = read_json(REPORTS / "published" / "numbers.json"), read_json(REPORTS / imagenet_evidence.FILE)
+    numbers["consequences"] = consequences(numbers["corrected"], numbers["published"])
+    corrected, published = found["corrected"], found["published"]
+    found |= {
+        "consequences": consequences(corrected, published),
+        "likelihoods": imagenet_evidence.likelihoods(corrected, published, imagenet_evidence.printed_counts(printed)),
+    }
+    written = write_file(reports / imagenet_evidence.FILE, json_bytes(found))
+    ablations = [read_report(file) for file in ABLATIONS]
+    return [written, *write_page(numbers, printed, ablations, reports)]
+
+
+if __name__ == "__main__":
+    write(REPORTS)
