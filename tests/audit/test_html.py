@@ -219,7 +219,7 @@ def test_an_audit_that_understood_nothing_says_so() -> None:
         power=None,
         remarks=(),
     )
-    assert "Nothing in this text was understood" in html.render(empty)
+    assert "Nothing was understood" in html.render(empty)
 
 
 def test_the_page_is_written_whole(tmp_path: Path) -> None:

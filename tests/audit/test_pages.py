@@ -31,7 +31,8 @@ from tests.audit.test_html import made_up
 ACCURACY, AP = Measure.ACCURACY, Measure.AVERAGE_PRECISION
 
 TEXT = """\
-report.md: 1 impossible, 1 impossible unless, 1 odd; 1 tables, 2 class values
+report.md: 1 impossible, 1 impossible unless, 1 odd; 1 tables, 2 class values, 0 values compared
+1 finding that nothing known here explains and 1 finding under conditions.
 
 1. Impossible (mean): Figure 1: the mean of the parts is 0.50.
    line 4: accuracy of Mean: 0.75
@@ -51,15 +52,15 @@ Images of each class, as printed, in Figure 1: 10 20.
 correct images of  sea  street  all  of
 Figure 1             5      10   15  30
 
-Means: 0 of 1 agree with their printed parts, 0 of them to the last bit when the parts are summed from left to right as
-    doubles.
+Means: 0 of 1 agree with their printed parts.
 
 Power, by errors planted in this report one at a time (seed 0):
 error               tried  impossible  impossible unless
 two digits swapped     50        60 %               10 %
 two decimals tell little.
 
-Not understood: line 5: Accuracy of x - 0.2x (no number).
+Not understood: 1 line with numbers that no rule used.
+   line 5: Accuracy of x - 0.2x
 
 Remark: no average precision is printed."""
 
@@ -70,11 +71,12 @@ def test_the_text_of_an_audit_has_every_part_in_its_order() -> None:
 
 def test_an_audit_without_findings_says_what_that_means() -> None:
     audit = replace(made_up(), findings=(), sizes=(), counted=(), means=(), power=None, remarks=())
-    nothing = "Nothing impossible: no printed number contradicts another. That does not make them right."
     assert page.render(audit).splitlines()[:2] == [
-        "report.md: 0 impossible, 0 impossible unless, 0 odd; 1 tables, 2 class values",
-        nothing,
+        "report.md: 0 impossible, 0 impossible unless, 0 odd; 1 tables, 2 class values, 0 values compared",
+        "Nothing could be checked: no printed number is bound by another.",
     ]
+    held = replace(audit, compared=audit.document.tables[0].values[:2])
+    assert "Nothing impossible in 2 values" in page.render(held).splitlines()[1]
     empty = replace(audit, document=document())
     assert page.render(empty).splitlines()[1] == "Nothing was understood, so nothing was checked."
 
@@ -162,8 +164,12 @@ def test_power_of_errors_that_were_never_tried_is_a_dash_and_means_are_counted()
     audit = made_up()
     assert audit.power
     untried = Detection(kind="x", tried=0, impossible=0, unless=0)
-    lines = list(page._power(replace(audit, power=replace(audit.power, detections=(untried,), remark=""))))
-    assert lines[1:] == ["error  tried  impossible  impossible unless", "x          0           -                  -"]
+    lines = list(
+        page._power(
+            replace(audit, power=replace(audit.power, detections=(untried, *audit.power.detections), remark=""))
+        )
+    )
+    assert "x                       0           -                  -" in lines
     (mean,) = audit.means
     means = (mean, replace(mean, agrees=True), replace(mean, agrees=True, last_bit=True))
     assert next(iter(page._means(replace(audit, means=means)))).startswith(
@@ -180,7 +186,31 @@ def test_lines_are_cut_at_120_letters_and_unread_ones_at_80() -> None:
     assert (indented[0][:4], indented[1][:8]) == ("   w", "       w")
     unread = Unread(line=3, text=f"  {'x' * 79}yz", why="w")
     audit = replace(made_up(), document=replace(made_up().document, unread=(unread,)))
-    assert f"Not understood: line 3: {'x' * 79}y (w)." in page.render(audit)
+    assert f"   line 3: {'x' * 79}y" in page.render(audit).splitlines()
+
+
+def test_five_lines_that_were_not_understood_are_shown_measurements_first_and_the_others_counted() -> None:
+    plain = tuple(Unread(line=line, text=f"t{line}", why="w", measuring=line == 7) for line in range(1, 8))
+    audit = replace(made_up(), document=replace(made_up().document, unread=plain))
+    shown = page.render(audit).partition("Not understood: ")[2].splitlines()
+    assert shown[:7] == [
+        "7 lines with numbers that no rule used.",
+        "   line 7: t7",
+        *[f"   line {line}: t{line}" for line in range(1, 5)],
+        "   and 2 more; --out lists all of them",
+    ]
+    everywhere = html.render(audit)
+    assert all(f"t{line}" in everywhere for line in range(1, 8))
+    assert [each["line"] for each in audit.to_json()["unread"]] == list(range(1, 8))
+
+
+def test_power_that_notices_nothing_is_one_sentence() -> None:
+    audit = made_up()
+    assert audit.power
+    none = replace(audit.power, detections=tuple(replace(d, impossible=0, unless=0) for d in audit.power.detections))
+    text = page.render(replace(audit, power=none))
+    assert "Power: no error that was planted" in text
+    assert "0 %" not in text
 
 
 # The page.
@@ -189,20 +219,20 @@ def test_lines_are_cut_at_120_letters_and_unread_ones_at_80() -> None:
 @pytest.mark.parametrize(
     ("ranks", "expected"),
     [
-        ([], "Nothing in these numbers contradicts itself."),
-        ([Rank.ODD], "Nothing in these numbers contradicts itself."),
-        ([Rank.UNLESS], "Nothing impossible; 1 finding that a condition would explain."),
-        ([Rank.UNLESS, Rank.UNLESS, Rank.ODD], "Nothing impossible; 2 findings that a condition would explain."),
-        ([Rank.IMPOSSIBLE, Rank.UNLESS], "1 finding that nothing known here explains."),
+        ([], "Nothing could be checked: no printed number is bound by another."),
+        ([Rank.ODD], "Nothing could be checked: no printed number is bound by another."),
+        ([Rank.UNLESS], "1 finding under conditions."),
+        ([Rank.UNLESS, Rank.UNLESS, Rank.ODD], "2 findings under conditions."),
+        ([Rank.IMPOSSIBLE, Rank.UNLESS], "1 finding that nothing known here explains and 1 finding under conditions."),
         ([Rank.IMPOSSIBLE, Rank.IMPOSSIBLE], "2 findings that nothing known here explains."),
     ],
 )
 def test_the_page_says_its_result_in_one_sentence(ranks: list[Rank], expected: str) -> None:
     findings = tuple(Finding(kind="k", rank=rank, tables=("t",), message="m") for rank in ranks)
-    assert html._verdict(replace(made_up(), findings=findings)) == expected
+    assert f"{replace(made_up(), findings=findings).outcome}." == expected
     assert expected in html.render(replace(made_up(), findings=findings))
     empty = replace(made_up(), findings=(), document=document())
-    assert html._verdict(empty) == "Nothing in this text was understood, so nothing was checked."
+    assert empty.outcome == "Nothing was understood, so nothing was checked"
 
 
 def test_values_counts_and_shares_are_described_in_words() -> None:
@@ -326,24 +356,29 @@ def test_the_json_has_every_field_of_an_audit() -> None:
     result = json.loads(json.dumps(replace(audit, document=of, options=options, findings=()).to_json()))
     values = [
         {"measure": "average precision", "class": None, "average": "macro", "label": "mAP", "printed": "0.25",
-         "line": 1, "value": 0.25, "count": None, "spread": None},
+         "line": 1, "value": 0.25, "count": None, "spread": None, "item": "image"},
         {"measure": "accuracy", "class": "b", "average": None, "label": "", "printed": "0.5", "line": 3,
-         "value": 0.5, "count": [3, 6], "spread": "0.1"},
+         "value": 0.5, "count": [3, 6], "spread": "0.1", "item": "image"},
     ]  # fmt: skip
     assert result == {
         "schema": 1,
         "source": "x.md",
         "exit_code": 0,
+        "outcome": "Nothing could be checked: no printed number is bound by another",
+        "values_compared": 0,
         "formats": ["lines", "json"],
         "options": {"images": 3, "sizes": {"a": 1}, "more_images": [4], "more_sizes": [{"a": 2}], "bound": 5,
                     "folds": 6, "ceilings": {"c": 0.25}},
         "tables": [
-            {"name": "T", "image_set": "test", "total": 5, "sizes": {"b": 6}, "partial": True,
+            {"name": "T", "kind": "classes", "section": "", "lines": [0, 0],
+             "image_set": "test", "total": 5, "sizes": {"b": 6}, "partial": True,
              "matrix": [["1", "0"], ["2", "3"]], "values": values},
-            {"name": "t", "image_set": None, "total": None, "sizes": {}, "partial": False, "matrix": None,
+            {"name": "t", "kind": "classes", "section": "", "lines": [0, 0],
+             "image_set": None, "total": None, "sizes": {}, "partial": False, "matrix": None,
              "values": []},
         ],
-        "unread": [{"line": 2, "text": "b", "why": "w"}],
+        "unread": [{"line": 2, "text": "b", "why": "w", "measuring": True}],
+        "context": [],
         "folds": 4,
         "findings": [],
         "sizes": [

@@ -21,6 +21,7 @@ class Measure(StrEnum):
     SPECIFICITY = "specificity"  # TN / (TN + FP)
     NEGATIVE_PREDICTIVE_VALUE = "negative predictive value"  # TN / (TN + FN)
     MATTHEWS = "Matthews correlation"  # MCC, from -1 to 1
+    ERROR = "error"  # one less the accuracy
     OTHER = "other"  # recognised, and no check uses it: IoU, AUC, loss
 
 
@@ -32,6 +33,24 @@ class Average(StrEnum):
     MICRO = "micro"  # over all decisions at once
     OVERALL = "overall"  # the share of all images that are right: overall, total, test accuracy
     UNNAMED = "unnamed"  # mean, average: any weighting
+
+
+class Item(StrEnum):
+    """What one decision of the network is about; scores of different items are never averages of each other."""
+
+    IMAGE = "image"  # or any other sample that has one label
+    TOKEN = "token"  # noqa: S105, a word of a text
+    ENTITY = "entity"  # a phrase of tokens, right only as a whole
+    BOX = "box"  # or pixel
+
+
+class TableKind(StrEnum):
+    """What a table is."""
+
+    CLASSES = "classes"  # values of classes, with or without averages
+    MODELS = "models"  # values over all classes of one of several networks that are compared
+    MATRIX = "matrix"  # a confusion matrix alone
+    SUMMARY = "summary"  # values over all classes alone, such as one line with an accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +90,7 @@ class Value:
     count: tuple[int, int] | None = None  # printed beside it: 286 of 300
     spread: Printed | None = None  # printed after plus-minus: a mean over runs, and no share of whole images
     label: str = ""  # as printed
+    item: Item = Item.IMAGE  # accuracy of tokens stands beside scores of entities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +116,34 @@ class Table:
     partial: bool = False  # the text leaves classes out: the weakest five, a row of dots
     doubts: tuple[str, ...] = ()  # conditions of every verdict that needs all classes, as the readers saw them
     whole_images: bool = True  # False: values of boxes or pixels, whose counts no number of images bounds
+    kind: TableKind = TableKind.CLASSES
+    first: int = 0  # the lines from which it was read, from 1: how near another table or line stands
+    last: int = 0
+    section: str = ""  # the heading above, or the cell of a notebook
+
+    @property
+    def printed(self) -> tuple[Printed, ...]:
+        """Every number of it that was read."""
+        cells = [cell for row in (self.matrix.rows if self.matrix else ()) for cell in row]
+        return (*[value.printed for value in (*self.values, *self.asides)], *cells)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unread:
-    """A line that looks like a measurement and was not understood."""
+    """A line with a number that no rule used."""
 
     line: int
     text: str
     why: str
+    measuring: bool = True  # it looks like a measurement of classes, so that it may change a verdict near it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A line whose numbers are no results: a date, a version, a setting, a duration, code."""
+
+    line: int
+    kind: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,5 +154,6 @@ class Document:
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
     unread: tuple[Unread, ...] = ()
+    context: tuple[Context, ...] = ()
     formats: tuple[str, ...] = ()  # names of the readers that recognised something
     folds: int | None = None  # folds or runs that the text mentions

@@ -7,7 +7,9 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from in4310repro.audit.averages import PARTS
 from in4310repro.audit.claims import Claim, finding
+from in4310repro.audit.compared import compared
 from in4310repro.audit.confusion import unlike_matrix
 from in4310repro.audit.counting import image_sets, in_whole_images
 from in4310repro.audit.document import Document, Measure
@@ -95,6 +97,7 @@ def conclude(document: Document, options: Options) -> Audit:
         means=means,
         power=None,
         remarks=tuple(_remarks(all_sheets, sets, options)),
+        compared=compared(all_sheets, means, concluded),
     )
 
 
@@ -148,7 +151,7 @@ def _remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Opt
         tables = [
             sheet for sheet in all_sheets if len(sheet.classes.get(measure, {})) > 1 and _is_lonely(sheet, measure)
         ]
-        if tables and measure is not Measure.OTHER:
+        if tables and measure in PARTS:
             yield f"{_listed(tables)}: no mean {measure} is printed, so none was checked"
     searched = {name for group in sets if group.origin == "search" for name in group.tables}
     unsized = [s for s in all_sheets if Measure.ACCURACY in s.classes and not s.sized and s.name not in searched]

@@ -37,7 +37,7 @@ def gaps_of(table: Table, sizes: Mapping[str, int], document: Document) -> Itera
 def _lines(table: Table, document: Document) -> Iterator[str]:
     """Lines in and near a table that were not understood, and those among its classes that gave no value."""
     lines = [value.printed.line for value in table.values] or [0]
-    for unread in document.unread:
+    for unread in (each for each in document.unread if each.measuring):
         if min(lines) - NEAR <= unread.line <= max(lines) + NEAR:
             yield f"line {unread.line}, which was not understood, changes it: {unread.text.strip()[:80]!r}"
     of_classes = [value.printed.line for value in table.values if value.class_name is not None]
@@ -45,7 +45,7 @@ def _lines(table: Table, document: Document) -> Iterator[str]:
         return
     used = {value.printed.line for other in document.tables for value in other.values}
     used |= {p.line for other in document.tables if other.matrix for row in other.matrix.rows for p in row}
-    named = {unread.line for unread in document.unread}
+    named = {unread.line for unread in document.unread if unread.measuring}
     for line in range(min(of_classes) - 1, max(of_classes) + 2):
         text = document.lines[line - 1] if 0 < line <= len(document.lines) else ""
         if line not in used | named and WORDS.search(text[:500]) and NUMBER.search(text[:500]):

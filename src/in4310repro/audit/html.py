@@ -69,20 +69,8 @@ def _context(audit: Audit) -> dict[str, object]:
         "number": _number,
         "share": _share,
         "signed": _signed,
-        "verdict": _verdict(audit),
+        "verdict": f"{audit.outcome}.",
     }
-
-
-def _verdict(audit: Audit) -> str:
-    """The result in one sentence."""
-    if audit.exit_code == 2:
-        return "Nothing in this text was understood, so nothing was checked."
-    if audit.inconsistencies:
-        return f"{_number(len(audit.inconsistencies), 'finding')} that nothing known here explains."
-    conditions = len(audit.of_rank(Rank.UNLESS))
-    if conditions:
-        return f"Nothing impossible; {_number(conditions, 'finding')} that a condition would explain."
-    return "Nothing in these numbers contradicts itself."
 
 
 def _number(count: int, noun: str) -> str:

@@ -13,6 +13,8 @@ WIDTH = 120
 COLUMNS = 12
 # Lines of a finding's values; of more, the first and the number of the others.
 VALUES = 14
+# Lines that were not understood.
+UNREAD = 5
 HEADINGS = {
     Rank.IMPOSSIBLE: "Impossible",
     Rank.UNLESS: "Impossible unless",
@@ -28,7 +30,7 @@ def render(audit: Audit) -> str:
         list(_counts(audit)),
         list(_means(audit)),
         list(_power(audit)),
-        [f"Not understood: line {each.line}: {each.text.strip()[:80]} ({each.why})." for each in audit.document.unread],
+        list(_unread(audit)),
         [f"Remark: {remark}." for remark in audit.remarks],
     ]
     return "\n\n".join("\n".join(map(_wrapped, section)) for section in sections if section)
@@ -39,7 +41,8 @@ def summary(audit: Audit) -> str:
     numbers = [f"{len(audit.of_rank(rank))} {rank.value}" for rank in Rank]
     tables = audit.document.tables
     values = sum(value.class_name is not None for table in tables for value in table.values)
-    return visible(f"{audit.document.source}: {', '.join(numbers)}; {len(tables)} tables, {values} class values")
+    read = f"{len(tables)} tables, {values} class values, {len(audit.compared)} values compared"
+    return visible(f"{audit.document.source}: {', '.join(numbers)}; {read}")
 
 
 def _wrapped(line: str) -> str:
@@ -52,10 +55,7 @@ def _wrapped(line: str) -> str:
 
 def _verdict(audit: Audit) -> Iterator[str]:
     yield summary(audit)
-    if audit.exit_code == 2:
-        yield "Nothing was understood, so nothing was checked."
-    elif not audit.inconsistencies:
-        yield "Nothing impossible: no printed number contradicts another. That does not make them right."
+    yield f"{audit.outcome}."
 
 
 def _finding(number: int, finding: Finding) -> Iterator[str]:
@@ -112,14 +112,25 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _means(audit: Audit) -> Iterator[str]:
     if audit.means:
         agreeing, bitwise = sum(mean.agrees for mean in audit.means), sum(mean.last_bit for mean in audit.means)
-        yield (
-            f"Means: {agreeing} of {len(audit.means)} agree with their printed parts, {bitwise} of them to the last "
-            "bit when the parts are summed from left to right as doubles."
-        )
+        exact = f", {bitwise} of them to the last bit when the parts are summed from left to right as doubles"
+        yield f"Means: {agreeing} of {len(audit.means)} agree with their printed parts{exact if bitwise else ''}."
+
+
+def _unread(audit: Audit) -> Iterator[str]:
+    """How many lines were not understood, and the first of them: those that look like measurements."""
+    unread = sorted(audit.document.unread, key=lambda each: not each.measuring)
+    if unread:
+        yield f"Not understood: {len(unread)} {'line' if len(unread) == 1 else 'lines'} with numbers that no rule used."
+    yield from (f"   line {each.line}: {each.text.strip()[:80]}" for each in unread[:UNREAD])
+    if len(unread) > UNREAD:
+        yield f"   and {len(unread) - UNREAD} more; --out lists all of them"
 
 
 def _power(audit: Audit) -> Iterator[str]:
     if not audit.power:
+        return
+    if not any(each.impossible or each.unless for each in audit.power.detections):
+        yield "Power: no error that was planted in this report would be noticed."
         return
     yield f"Power, by errors planted in this report one at a time (seed {audit.power.seed}):"
     rows = [["error", "tried", "impossible", "impossible unless"]]

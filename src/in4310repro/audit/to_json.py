@@ -23,6 +23,8 @@ def audit_json(audit: Audit) -> Json:
         "schema": VERSION,
         "source": publishable_place(document.source),
         "exit_code": audit.exit_code,
+        "outcome": audit.outcome,
+        "values_compared": len(audit.compared),
         "formats": list(document.formats),
         "options": {
             "images": audit.options.images,
@@ -36,6 +38,9 @@ def audit_json(audit: Audit) -> Json:
         "tables": [
             {
                 "name": table.name,
+                "kind": table.kind.value,
+                "section": table.section,
+                "lines": [table.first, table.last],
                 "image_set": table.image_set,
                 "total": table.total,
                 "sizes": dict(table.sizes),
@@ -46,6 +51,7 @@ def audit_json(audit: Audit) -> Json:
             for table in document.tables
         ],
         "unread": [vars(unread) for unread in document.unread],
+        "context": [vars(context) for context in document.context],
         "folds": document.folds,
         "findings": [_finding(finding) for finding in audit.findings],
         "sizes": [_sizes(group) for group in audit.sizes],
@@ -67,6 +73,7 @@ def _value(value: Value) -> Json:
         "class": value.class_name,
         "average": value.average and value.average.value,
         "label": value.label,
+        "item": value.item.value,
         "printed": value.printed.text,
         "line": value.printed.line,
         "value": float(value.printed.value),

@@ -162,6 +162,7 @@ class Audit:
     means: tuple[MeanCheck, ...]
     power: Power | None  # None where it was not asked for or nothing can be checked
     remarks: tuple[str, ...]
+    compared: tuple[Value, ...] = ()  # values that a check held against another number
 
     def of_rank(self, rank: Rank) -> tuple[Finding, ...]:
         """The findings of one rank."""
@@ -184,6 +185,20 @@ class Audit:
             return 1
         return 0 if any(table.values or table.matrix for table in self.document.tables) else 2
 
+    @property
+    def outcome(self) -> str:
+        """The result in one sentence without a full stop: what was found, or what could be checked at all."""
+        if self.exit_code == 2:
+            return "Nothing was understood, so nothing was checked"
+        impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))
+        told = [f"{_number(impossible, 'finding')} that nothing known here explains"] * bool(impossible)
+        told += [f"{_number(unless, 'finding')} under conditions"] * bool(unless)
+        if told:
+            return " and ".join(told)
+        if not self.compared:
+            return "Nothing could be checked: no printed number is bound by another"
+        return f"Nothing impossible in {_number(len(self.compared), 'value')}, which does not make them right"
+
     def rank_of(self, value: Value) -> Rank | None:
         """The worst rank of a printed value, None where nothing is found about it."""
         ranks = [finding.rank for finding in self.findings if any(value is used for used in finding.values)]
@@ -194,3 +209,7 @@ class Audit:
         from in4310repro.audit.to_json import audit_json
 
         return audit_json(self)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

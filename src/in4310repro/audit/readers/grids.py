@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from in4310repro.audit.document import Measure, Table, Unread
+from in4310repro.audit.document import Measure, Table, TableKind, Unread
 from in4310repro.audit.readers.class_rows import class_tables, measure_elsewhere
 from in4310repro.audit.readers.drafts import Draft
 from in4310repro.audit.readers.grid import Grid, Row, flip, numeric, with_labels
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.matrices import matrix_of_grid
 from in4310repro.audit.readers.network_rows import summary_tables, wide_tables
+from in4310repro.audit.readers.numbers import missing
 from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
 from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
 from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SPREADS, Heading, heading
@@ -144,6 +145,7 @@ def _rows_are_classes(table: Grid, columns: Columns) -> bool:
 
 def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> Result:
     lines = _lines(table)
+    headings = {line for row in table.rows[: table.header] for line in row.lines}
     labels = {row.cells[0].strip() for row in table.body}
     partial = PARTIAL.search(f"{table.title} {table.names[0]}".lower()) is not None or bool(labels & DOTS)
     whole = not any(BOXES.search(name.lower()) or _at_overlap(heading(name)) for name in table.names)
@@ -165,8 +167,16 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
             whole_images=whole,
         )
         has_classes = any(value.class_name is not None for value in values)
+        made = made if has_classes or not draft.network else replace(made, kind=TableKind.MODELS)
+        numbers = {printed.line for printed in made.printed}
+        # A row of a class without a value is dealt with, too.
+        dealt = [row for row in table.body if numbers & set(row.lines) or any(map(missing, row.cells[1:]))]
+        of_rows = {line for row in dealt for line in row.lines}
+        used = frozenset(headings | of_rows)
         joins = not partial if has_classes else not (draft.best or draft.network)
-        pieces.append(Piece(table=made, first=min(lines), last=max(lines), reader=table.reader, joins=joins))
+        pieces.append(
+            Piece(table=made, first=min(lines), last=max(lines), reader=table.reader, joins=joins, lines=used)
+        )
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from in4310repro.audit.document import Average, Measure, Table, Unread, Value
+from in4310repro.audit.document import Average, Measure, Table, TableKind, Unread, Value
 from in4310repro.audit.readers.asides import asides
 from in4310repro.audit.readers.labels import LineValue
 from in4310repro.audit.readers.pieces import Piece, scaled_with, sizes_of, value_of
@@ -264,6 +264,8 @@ def _loose(value: LineValue) -> Piece:
     piece = _piece(
         [value], value.subject.network or f"line {value.line}: {strip_marks(value.label)}", value.subject.image_set
     )
+    if value.subject.network:
+        piece = replace(piece, table=replace(piece.table, kind=TableKind.MODELS))
     return replace(piece, joins=not (value.subject.best or value.subject.network))
 
 

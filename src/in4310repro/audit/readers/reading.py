@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-from in4310repro.audit.document import Document, Unread
+from in4310repro.audit.document import Document, Measure, Table, TableKind, Unread
 from in4310repro.audit.readers.aligned import aligned_grids
 from in4310repro.audit.readers.delimited import delimited_grids
 from in4310repro.audit.readers.files import text_of
 from in4310repro.audit.readers.grid import Grid
 from in4310repro.audit.readers.grids import read_grid
+from in4310repro.audit.readers.items import with_items
 from in4310repro.audit.readers.joining import join
 from in4310repro.audit.readers.json_files import read_json
-from in4310repro.audit.readers.labels import read_labels
+from in4310repro.audit.readers.labels import LineValue, read_labels
 from in4310repro.audit.readers.latex import latex_grids
+from in4310repro.audit.readers.leftovers import leftovers
 from in4310repro.audit.readers.listed import read_listed
 from in4310repro.audit.readers.logs import running
 from in4310repro.audit.readers.markdown import markdown_grids
 from in4310repro.audit.readers.matrices import read_matrices
 from in4310repro.audit.readers.passes import repeated, tables_of_lines
-from in4310repro.audit.readers.pieces import Piece, named
+from in4310repro.audit.readers.pieces import Piece, has_classes, named
 from in4310repro.audit.readers.prose import folds
 from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.web import html_grids
+from in4310repro.audit.readers.words import strip_marks
 
 VALID = (
     "lines such as 'Accuracy of sea: 83 %', Markdown, LaTeX and CSV tables with classes, classification reports, "
     "confusion matrices, and JSON or TOML files are valid"
 )
+HEADING = re.compile(r"#{1,6} \S|=+ .{1,80} =+$|\\(?:sub)*section\b|\*\*[^*]{1,80}\*\*:?$")
 COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
 # Each finds the tables of one format; the order is that of certainty.
 GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
@@ -82,7 +88,14 @@ def read_text(text: str, name: str) -> Document:
         taken |= result.lines
     values, more = read_labels(lines, taken | in_log)
     pieces += tables_of_lines(values, lines, in_log, tables)
-    return _document(name, lines, join(pieces, lines), [*unread, *more])
+    return _document(name, lines, join(pieces, lines), [*unread, *more], _left_out(values, in_log))
+
+
+def _left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
+    """Why a line of a label and a value gives none: nothing that a check uses, or one of many of a log."""
+    repeated = {value.line: "running value or value that is printed again" for value in values}
+    other = {value.line: "measure that no check uses" for value in values if value.subject.measure is Measure.OTHER}
+    return repeated | dict.fromkeys(running, "running value") | other
 
 
 def lines_of(text: str) -> tuple[str, ...]:
@@ -93,17 +106,41 @@ def lines_of(text: str) -> tuple[str, ...]:
     return tuple(line.rstrip("\r").rpartition("\r")[2] for line in text.removeprefix("\ufeff").split("\n"))
 
 
-def _document(name: str, lines: tuple[str, ...], pieces: Sequence[Piece], unread: Sequence[Unread]) -> Document:
+def _document(
+    name: str,
+    lines: tuple[str, ...],
+    pieces: Sequence[Piece],
+    unread: Sequence[Unread],
+    left_out: Mapping[int, str] = MappingProxyType({}),
+) -> Document:
     pieces = sorted(pieces, key=lambda piece: piece.first)
     unread = [*unread, *[each for piece in pieces for each in repeated(piece.table.values)]]
     if not any(piece.table.values or piece.table.matrix for piece in pieces):
         reason = f"; line {unread[0].line}, {unread[0].text[:80]!r}: {unread[0].why}" if unread else ""
         raise ValueError(f"no printed result was understood{reason}; {VALID}")
+    used = {printed.line for piece in pieces for printed in piece.table.printed}
+    used |= {line for piece in pieces for line in piece.lines}
+    more, context = leftovers(lines, used, unread, left_out)
     return Document(
         source=name,
         lines=lines,
-        tables=tuple(named([piece.table for piece in pieces])),
-        unread=tuple(sorted(unread, key=lambda each: each.line)),
+        tables=tuple(named([_placed(piece, lines) for piece in pieces])),
+        unread=tuple(sorted([*unread, *more], key=lambda each: each.line)),
+        context=tuple(context),
         formats=tuple(dict.fromkeys(piece.reader for piece in pieces)),
         folds=folds(lines),
     )
+
+
+def _placed(piece: Piece, lines: Sequence[str]) -> Table:
+    """The table with its kind, its lines and the heading above it."""
+    table = piece.table
+    kind = table.kind
+    if table.matrix is not None and not table.values:
+        kind = TableKind.MATRIX
+    elif kind is TableKind.CLASSES and not has_classes(table):
+        kind = TableKind.SUMMARY
+    heading_above = next((line for line in reversed(lines[: piece.first]) if HEADING.match(line)), "")
+    section = strip_marks(heading_above).strip("#= *")
+    placed = replace(table, kind=kind, first=piece.first, last=piece.last, section=section)
+    return with_items(placed, lines)

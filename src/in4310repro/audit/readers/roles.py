@@ -123,7 +123,7 @@ def is_aside(labels: Sequence[str], index: int) -> bool:
         return True
     # `AP_base` among names of classes.
     named = sum(heading(each).measure is not None for each in labels)
-    if of.measure not in (None, Measure.OTHER) and of.rest and 2 * named < len(labels):
+    if of.measure not in (None, Measure.OTHER, Measure.ERROR) and of.rest and 2 * named < len(labels):
         return True
     below = index - next((i for i in range(2, index) if is_summary(labels, i)), index)
     short = below and len(labels) - (index - below) <= BELOW + 1

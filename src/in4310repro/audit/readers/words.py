@@ -60,12 +60,18 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (Measure.F1, None, r"\bf ?1(?: ?(?:scores?|measures?|scr))?\b|\bf ?(?:scores?|measures?)\b"),
         (Measure.PRECISION, None, r"\bpreciss?ions?\b|\bprec\b\.?|\bpre\b\.?|\bppv\b|\bpn\b"),
         (Measure.RECALL, None, r"\brecalls?\b|\brec\b\.?|\brc\b|\bsensitivity\b|\bsens?\b\.?|\btpr\b"),
+        (
+            Measure.ERROR,
+            None,
+            r"(?<!absolute )(?<!squared )(?<!standard )(?:\btop ?1 )?\berr(?:or)?\b(?: rate)?(?! ?bars?)"
+            r"|\bmisclassification rate\b",
+        ),
         (Measure.OTHER, Average.MACRO, r"\bmiou\b"),
         (
             Measure.OTHER,
             None,
-            r"\b(?:tp rate|fp rate|roc area|prc area|iou|jaccard|auc|auroc|roc"
-            r"|(?:log ?)?loss|fpr|fnr|errors?|geo|iba)\b",
+            r"\b(?:tp rate|fp rate|roc area|prc area|iou|jaccard|auc|auroc|roc|(?:log ?)?loss|fpr|fnr|geo|iba"
+            r"|(?:mean |root |relative )+(?:absolute |squared )+error|m[as]e|rmse|wer|cer|eer)\b",
         ),
     )
 )

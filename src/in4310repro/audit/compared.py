@@ -1,0 +1,46 @@
+"""Which printed values were compared with another number: only these could have been contradicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from in4310repro.audit.document import Measure, Value
+from in4310repro.audit.sheets import SCORES, Sheet
+from in4310repro.audit.verdicts import Finding, MeanCheck
+
+
+def _beside_counts(sheet: Sheet) -> Iterator[Value]:
+    """Values with their count beside them, or of a class whose images are known."""
+    for value in sheet.table.values:
+        sized = value.class_name in sheet.sizes and value.measure in (Measure.ACCURACY, Measure.RECALL)
+        if value.count or sized:
+            yield value
+
+
+def _triples(sheet: Sheet) -> Iterator[Value]:
+    """Precision, recall and F1 of one class or of one average."""
+    groups: dict[tuple[object, object], dict[Measure, Value]] = {}
+    for value in sheet.table.values:
+        if value.measure in SCORES:
+            groups.setdefault((value.class_name, value.average), {}).setdefault(value.measure, value)
+    for group in groups.values():
+        if len(group) == len(SCORES):
+            yield from group.values()
+
+
+def _beside_matrix(sheet: Sheet) -> Iterator[Value]:
+    """Class values beside a confusion matrix."""
+    if sheet.table.matrix is not None:
+        yield from (value for value in sheet.table.values if value.class_name in sheet.table.matrix.classes)
+
+
+# Each rule gives the values of a sheet that a check compares with something; a new check adds its own.
+RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (_beside_counts, _triples, _beside_matrix)
+
+
+def compared(all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]) -> tuple[Value, ...]:
+    """Every printed value that some check compared with another number, each once, in order of reading."""
+    used = {id(value) for each in all_sheets for rule in RULES for value in rule(each)}
+    used |= {id(value) for mean in means for value in (mean.value, *mean.parts)}
+    used |= {id(value) for finding in findings for value in finding.values}
+    return tuple(value for each in all_sheets for value in each.table.values if id(value) in used)

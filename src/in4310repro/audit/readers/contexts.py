@@ -1,0 +1,99 @@
+"""Numbers that are no results: dates, versions, settings, durations, counts of things, names, code."""
+
+from __future__ import annotations
+
+import re
+
+from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.numbers import ALIKE
+
+DIGIT = re.compile(r"\d")
+# What makes a line a piece of a program or of markup, whatever numbers stand in it.
+CODE = re.compile(
+    r"^\s*(?:from \w[\w.]* import|import \w|def \w+\(|class \w+[(:]|return\b|for \w+(?:, ?\w+)* in |@\w+|elif |else:"
+    r"|(?:if|while|with) .{1,200}:$|>>>|\$ |%\w+ |!\w+ |#include|library\(|\w+ ?<- ?\w|print(?:ln|f)?\()"
+    r"|\w\([^()]{0,200}[=\"'][^()]{0,200}\)|\w\.\w{1,40}\([^()]{0,200}\)|^[\s)\]},;]*[)\]}][\s)\]},;]*$"
+    r"|^\s*[\w.\[\]\"']{1,60} ?(?:[-+*/]?=) ?[\w.]{1,40}[(\[]"
+    r"|(?:^|\s)--?[a-z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b",
+)
+MARKUP = re.compile(r"^\s*(?:<(?!td|th|tr|li|p\b)/?\w{1,12}[^<>]*>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w")
+
+
+def _words(text: str) -> str:
+    return f"(?:{'|'.join(text.split())})"
+
+
+UNITS = _words(
+    "ms s secs? seconds? min mins minutes? h hrs? hours? days? weeks? months? years? [KMGT]i?B bytes? fps it/s Hz"
+    " [GM]?FLOPs? [GM]?MACs? px pixels? mm cm W params parameters k M B cores? GPUs? CPUs?"
+)
+# Words before a number that make it a setting, or a place in a list.
+SETTINGS = _words(
+    r"epochs? iter(?:ation)?s? steps? batch(?:[\s_-]?size)? lr learning[\s_-]?rate seed random[\s_-]?state momentum"
+    r" dropout weight[\s_-]?decay alpha beta\d? gamma lambda eps(?:ilon)? thresholds? k n c [cn]_\w+ max_\w+ min_\w+"
+    r" num_\w+ size width height depth layers? units? filters? kernel stride padding input line lines folds? runs? part"
+    r" step stage phase section chapter figure fig\.? table tab\.? eq\.? page pp?\.? task week day lesson lab homework"
+    r" exercise question issue pr class(?:es)? label no\.? number port workers? patience top vocab(?:ulary)?"
+    " parameters? params"
+)
+THINGS = _words(
+    "epochs? iterations? steps? batches classes categories labels? images? samples? examples? instances? rows columns"
+    " features? attributes files? folders? tokens? words sentences documents? phrases entities layers? neurons units"
+    " filters folds? runs? seeds? trees neighbou?rs models? networks? users? people persons? patients subjects species"
+    " languages points times degrees dimensions? dims? bits? channels objects boxes pages records entries observations"
+    " variables reviews tweets emails messages participants frames videos years? datasets? groups pixels"
+    " values questions"
+)
+PROGRAMS = _words(
+    r"v version python torch pytorch tensorflow keras cuda sklearn scikit-learn numpy ubuntu weka java apache spark"
+    r" dl4j license gpl cc[\s-]by(?:-\w+)*"
+)
+FILES = _words("py ipynb csv txt pth? png jpe?g json ya?ml h5 pkl zip tar gz pdf md onnx ckpt bin npz?")
+MONTHS = rf"{_words('jan feb mar apr may jun jul aug sep oct nov dec')}[a-z]*"
+COUNT = r"\d[\d,.' _]{0,18}[kKmMB]?"
+# Each is taken out of the line; where no digit is left, the line is context of the first kind that was.
+KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE))
+    for kind, pattern in (
+        ("link or file", rf"\bhttps?://\S+|\bwww\.\S+|\S*[/\\]\S*\.\w{{1,6}}\b|\b[\w-]+\.{FILES}\b|\S+@\S+\.\w+"),
+        ("link or file", r"\barxiv:? ?\d{4}\.\d{4,5}|\b10\.\d{4,5}/\S+"),
+        ("date or time", r"\b\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T _]\d{1,2}[:-]\d{2}(?:[:-]\d{2}(?:[.,]\d+)?)?Z?)?"),
+        (
+            "date or time",
+            r"\b\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b(?! ?%)|\b\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[ap]m)?\b",
+        ),
+        ("date or time", rf"\b{MONTHS} \d{{1,2}}(?:st|nd|rd|th)?,?(?: \d{{4}})?\b"),
+        ("date or time", rf"\b\d{{1,2}}(?:st|nd|rd|th)? {MONTHS}(?: \d{{4}})?\b"),
+        ("date or time", r"(?<![\d.,])(?:19|20)\d{2}(?![\d.,%])|(?<![\d.,])(?:19|20)\d{2}(?=[.,]?(?:\s|$|\)))"),
+        ("version", rf"\b{PROGRAMS}[ =:v-]{{0,3}}\d+(?:\.\d+)*\b|(?:[=<>~!]=|[<>^]) ?\d+(?:\.\d+)+"),
+        ("version", r"\bv?\d+\.\d+\.\d+(?:[.\w-]*)\b"),
+        ("duration or size", rf"{COUNT} ?{UNITS}(?:/\w+)?\b|\b\d+ ?[x\u00d7*] ?\d+(?: ?[x\u00d7*] ?\d+)*\b"),
+        ("running value", r"\b\d{1,9} ?/ ?\d{1,9} ?(?=\[)|\bepochs? ?[\[(#:]* ?\d+(?: ?/ ?\d+)?"),
+        ("count", rf"(?<![\d.,%]){COUNT}\+? (?:\w+[ -]){{0,2}}{THINGS}\b|\b(?:one|two) of \d+\b|\bn ?= ?{COUNT}"),
+        ("count", rf"\b(?:#|number|no\.?|total|count) (?:of )?(?:\w+ ){{0,2}}[:=]? ?{COUNT}(?![\d.,%])"),
+        ("count", rf"\b{THINGS}(?: (?:\w+ )?(?:\w+))?\W{{0,4}}[:=]\W{{0,4}}{COUNT}(?![\d.,%])"),
+        ("setting", rf"\b{SETTINGS}\b\W{{0,4}}(?:[:=(#]|is|of|to|at|->)?\W{{0,3}}[-+]?\d[\d.,e+-]*(?![\d%])"),
+        ("setting", r"@ ?\[?\d[\d.:]*\]?|\b(?:when|where|with|for|at) \w+ ?= ?-?\d[\d.e-]*"),
+        (
+            "numbering",
+            r"^\W{0,8}\d{1,3}(?:\.\d{1,3}){0,3}[.):]?(?=\s|$)(?=\W*[^\W\d])|\[\d{1,3}\](?=[:\s]|$)|\(\d{1,2}\)",
+        ),
+        ("numbering", r"\b(?:In|Out) ?\[\d*\]:?|#\d+\b"),
+        ("name", r"[^\W\d][\w+]*[-_.]?\d+(?:[-_.]?\w+)*(?<![.,])|\b\d+(?:st|nd|rd|th|D|d|x|-\w+)\b"),
+    )
+)
+
+
+def kind_of_context(line: str) -> str:
+    """Why the numbers of a line are no results; empty where one of them may be."""
+    if len(line) > LINE:
+        return ""
+    if CODE.search(line):
+        return "code"
+    if MARKUP.search(line):
+        return "markup"
+    text, kinds = " ".join(line.translate(ALIKE).split()), []
+    for kind, pattern in KINDS:
+        text, hits = pattern.subn(" ", text)
+        kinds += [kind] * bool(hits)
+    return kinds[0] if kinds and not DIGIT.search(text) else ""

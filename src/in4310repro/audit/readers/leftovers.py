@@ -1,0 +1,38 @@
+"""What was not read: every line with a number that no rule used, unless its numbers are seen to be no results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from in4310repro.audit.document import Context, Unread
+from in4310repro.audit.readers.contexts import kind_of_context
+from in4310repro.audit.readers.logs import LINE
+
+WHY = "it has a number that no rule used"
+DIGIT = re.compile(r"\d")
+
+
+def leftovers(
+    lines: Sequence[str], used: Collection[int], known: Sequence[Unread], told: Mapping[int, str]
+) -> tuple[list[Unread], list[Context]]:
+    """The lines that no rule used: those that may say something, and those whose numbers are no results.
+
+    Args:
+        lines: of the whole text.
+        used: the numbers, from 1, of the lines that a reader took values or headings from.
+        known: what the readers could not read, as they said themselves.
+        told: the kind of context of lines that the readers left out on purpose.
+    """
+    named = {each.line for each in known}
+    unread: list[Unread] = []
+    context: list[Context] = []
+    for number, line in enumerate(lines, start=1):
+        if number in used or number in named or not DIGIT.search(line):
+            continue
+        kind = told.get(number) or kind_of_context(line)
+        if kind:
+            context.append(Context(line=number, kind=kind))
+        else:
+            unread.append(Unread(line=number, text=line.strip()[:LINE], why=WHY, measuring=False))
+    return unread, context

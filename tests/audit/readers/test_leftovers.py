@@ -1,0 +1,104 @@
+"""No number is dropped in silence: a line that no rule used is named, or its numbers are seen to be no results."""
+
+from __future__ import annotations
+
+import pytest
+
+from in4310repro.audit.document import Average, Item, Measure, TableKind
+from in4310repro.audit.readers import read
+from in4310repro.audit.readers.contexts import kind_of_context
+
+CONTEXT = {
+    "2026-05-12 12:55:08": "date or time",
+    "Updated on March 3, 2024": "date or time",
+    "Python 3.11 and torch==2.1.0": "version",
+    "weights: runs/best-0.93.pth": "link or file",
+    "see https://example.org/2024/0.93": "link or file",
+    "Training took 3.2 hours": "duration or size",
+    "images of 224 x 224": "duration or size",
+    "trained for 20 epochs, batch size 32, lr = 1e-3": "count",
+    "learning rate: 0.001": "setting",
+    "Samples evaluated: 8,530": "count",
+    "Total Number of Instances             1600": "count",
+    "2. How it was trained": "numbering",
+    "a ResNet-50": "name",
+    "model = build(classes=6)": "code",
+    "![](curve_0.93.png)": "markup",
+}
+RESULTS = (
+    "sea 0.93",
+    "It was right in 93 of 100 cases",
+    "Correctly Classified Instances         964               60.25   %",
+    "- teapot -> king_penguin: 70",
+    "95% CI : (0.9894, 0.9941)",
+    "It reached 0.93 in 2023",
+    "AP@0.5: 0.7",
+    "k-NN (k=5): 0.93",
+)
+
+
+@pytest.mark.parametrize(("line", "kind"), CONTEXT.items())
+def test_dates_versions_settings_and_durations_are_understood_as_context(line: str, kind: str) -> None:
+    assert kind_of_context(line) == kind
+
+
+@pytest.mark.parametrize("line", RESULTS)
+def test_a_number_that_may_be_a_result_is_no_context(line: str) -> None:
+    assert kind_of_context(line) == ""
+
+
+@pytest.mark.parametrize("line", RESULTS[1:4])
+def test_a_line_with_a_number_that_no_rule_used_is_named(line: str) -> None:
+    document = read(f"Accuracy of dune: 83%\nAccuracy of bay: 91%\nMean class accuracy: 87%\n\n\n{line}\n")
+    assert [(each.line, each.text, each.measuring) for each in document.unread] == [(6, line, False)]
+
+
+def test_a_column_and_a_row_that_were_used_are_no_leftovers() -> None:
+    text = (
+        "| Class | Accuracy | Images |\n|---|---|---|\n| dune | 83% | 100 |\n| bay | - | 200 |\n| Mean | 83% | 300 |\n"
+    )
+    assert read(text).unread == ()
+
+
+def test_tables_carry_their_kind_place_and_heading() -> None:
+    text = (
+        "# Results\n\n| Model | Accuracy | F1 |\n|---|---|---|\n| ResNet | 0.83 | 0.81 |\n| VGG | 0.85 | 0.84 |\n\n"
+        "## Classes\n\n| Class | Recall |\n|---|---|\n| dune | 0.83 |\n| bay | 0.91 |\n| ice | 0.7 |\n"
+        + "\n" * 14
+        + "## Matrix\n\n[[5 1]\n [2 9]]\n\n\n\n\n## End\n\nAccuracy: 0.89\n"
+    )
+    tables = read(text).tables
+    assert [(table.kind, table.section, table.first, table.last) for table in tables] == [
+        (TableKind.MODELS, "Results", 3, 6),
+        (TableKind.MODELS, "Results", 3, 6),
+        (TableKind.CLASSES, "Classes", 10, 14),
+        (TableKind.MATRIX, "Matrix", 31, 32),
+        (TableKind.SUMMARY, "End", 39, 39),
+    ]
+
+
+ENTITIES = """\
+           precision    recall  f1-score   support
+
+      LOC     0.9330    0.9101    0.9214      1668
+      PER     0.9471    0.9406    0.9438      1617
+
+micro avg     0.8920    0.8908    0.8914      3285
+
+Accuracy: 97.62%
+"""
+
+
+def test_scores_of_entities_and_the_accuracy_of_tokens_beside_them_are_told_apart() -> None:
+    values = [value for table in read(ENTITIES).tables for value in table.values]
+    items = {value.measure: value.item for value in values}
+    assert items[Measure.RECALL] is items[Measure.F1] is Item.ENTITY
+    assert items[Measure.ACCURACY] is Item.TOKEN
+    assert any(value.average is Average.MICRO for value in values)
+
+
+@pytest.mark.parametrize("other", ["O", "cat"])
+def test_scores_of_tags_and_of_other_classes_are_of_one_kind(other: str) -> None:
+    text = ENTITIES.replace("LOC", "B-LOC" if other == "O" else "dog").replace("PER", other).replace("micro", "macro")
+    items = {value.item for table in read(text).tables for value in table.values}
+    assert items == {Item.TOKEN if other == "O" else Item.IMAGE}
