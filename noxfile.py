@@ -1,6 +1,8 @@
 """One task per session. All share the environment that nox itself runs in: torch is installed once."""
 
+import json
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -11,22 +13,33 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = True
 
 
-def _python(session: nox.Session, *arguments: str) -> None:
+# Where the session `train` of this call leaves the command that reports its run. nox gives the options of
+# `nox -s train report -- OPTIONS` to both sessions; `report` takes the run instead of them.
+report_of: dict[str, Path] = {}
+
+
+def _python(session: nox.Session, *arguments: str, options: bool = True) -> None:
     # No time limits: after Ctrl-C a training finishes its step and writes a checkpoint.
-    words = (sys.executable, *arguments, *session.posargs)
+    words = (sys.executable, *arguments, *(session.posargs if options else ()))
     session.run(*words, interrupt_timeout=None, terminate_timeout=None)
 
 
 @nox.session(default=False)
 def train(session: nox.Session) -> None:
     """Train three settings and score the selected one: nox -s train -- --preset demo."""
-    _python(session, "-m", "in4310repro", "train")
+    report_of["train"] = Path(tempfile.mkdtemp(prefix="in4310repro-")) / "report.json"
+    _python(session, "-m", "in4310repro", "train", "--next-command", str(report_of["train"]))
 
 
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
-    """Measure the feature maps of a run and write its report."""
-    _python(session, "-m", "in4310repro", "report")
+    """Write the report of the run that `train` has just made, or of another one: nox -s report -- RUN."""
+    if not (file := report_of.get("train")):
+        _python(session, "-m", "in4310repro", "report")
+    elif not file.exists():
+        session.error("the session train made no run to report")
+    else:
+        _python(session, "-m", "in4310repro", *json.loads(file.read_text(encoding="utf-8")), options=False)
 
 
 @nox.session

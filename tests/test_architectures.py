@@ -292,15 +292,16 @@ def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_n
     for words in commands:
         refused(call, words, f"{name} is code, which is run only where you name it yourself")
         refused(call, (*words, "--model", "resnet18"), f"--model resnet18, and the run has the network {name}")
-    refused(call, ("report", "--preset", "tiny", "--out", str(run.folder)), f"{name} is code")
+    refused(call, ("report", str(run.folder)), f"{name} is code")
     for words in commands:
         assert call(*words, "--model", name)[0] == 0
     # Which modules are measured the training has chosen, and would again; others stand in a file.
     assert record(run)["command"] == (
-        f"nox -s train report -- --preset tiny --model {name} --epochs 1 --config FILE (with settings)"
+        f"in4310repro train --preset tiny --model {name} --epochs 1 --config FILE (with settings) && "
+        f"in4310repro report runs/tiny --model {name}"
     )
     other = replace(run, config=replace(run.config, modules=("1",)))
-    assert record(other)["command"].endswith("--config FILE (with settings, modules)")
+    assert "--config FILE (with settings, modules) && " in record(other)["command"]
 
 
 def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typer.main import get_command
 from in4310repro import doctor, experiment
 from in4310repro.cli import application
 from in4310repro.cli.options import Overrides
-from in4310repro.config import FREE_IN_REPORTS
+from in4310repro.files import json_bytes, write_file
 from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
 from tests.conftest import Call, refused
@@ -68,7 +68,7 @@ def test_an_unknown_optimizer_is_one_line(call: Call, tmp_path: Path) -> None:
 def test_an_unknown_module_is_one_line(call: Call, own_run: Path) -> None:
     config = (own_run / "config.json").read_text()
     (own_run / "config.json").write_text(config.replace('"layer4.1.conv1"', '"layer9.conv1"'))
-    refused(call, ("report", "--preset", "tiny", "--out", str(own_run)), "layer9.conv1", "layer4.1.conv1")
+    refused(call, ("report", str(own_run)), "layer9.conv1", "layer4.1.conv1")
 
 
 def test_the_course_needs_real_images(call: Call) -> None:
@@ -80,19 +80,69 @@ def test_an_unknown_option_exits_with_2(call: Call) -> None:
 
 
 def test_a_report_without_a_run_is_one_line(call: Call) -> None:
-    refused(call, ("report", "--preset", "tiny"), "runs/tiny is no run folder", "in4310repro train")
+    refused(call, ("report", "runs/tiny"), "runs/tiny is no run folder", "in4310repro train")
+    refused(call, ("report",), "runs/demo is no run folder", "in4310repro train")
 
 
-def test_a_report_of_a_run_made_otherwise_names_what_differs(call: Call, own_records: Path) -> None:
-    words = ("report", "--preset", "tiny", "--out", str(own_records), "--epochs", "9")
-    refused(call, words, "was trained with other settings: epochs 9 (the run has 2)")
+def test_a_run_that_is_not_there_names_those_that_are_the_nearest_first(call: Call, tmp_path: Path) -> None:
+    for name in ("runs/cats", "runs/demo", "elsewhere/dogs"):
+        write_file(tmp_path / name / "config.json", b"{}")
+    for command in ("report", "verify", "evaluate"):
+        refused(call, (command, "runs/cat"), "runs/cat is no run folder", "runs/cats, runs/demo")
+    refused(call, ("report", "elsewhere/dog"), "elsewhere/dogs, runs/")
 
 
-def test_a_report_is_written_where_it_says(call: Call, own_run: Path, tmp_path: Path) -> None:
-    code, printed, _ = call("report", "--preset", "tiny", "--out", str(own_run))
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--out", "{run}"), ("{run} names a run", "in4310repro report {run} [--out FOLDER]")),
+        (("--out", "runs/typo"), ("in4310repro report runs/typo [--out FOLDER]",)),
+        (("--data", "photos/mine"), ("--data photos/mine", "in4310repro report runs/mine")),
+        (("--preset", "tiny"), ("--preset", "in4310repro report RUN [--out FOLDER]")),
+        (("{run}", "--preset", "tiny"), ("--preset", "in4310repro report RUN [--out FOLDER]")),
+        (("{run}", "--epochs", "9"), ("--epochs", "in4310repro report RUN [--out FOLDER]")),
+        (("{run}", "--config", "mine.toml"), ("--config", "in4310repro report RUN [--out FOLDER]")),
+        (("{run}", "--reports", "pages"), ("--reports", "in4310repro report RUN [--out FOLDER]")),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_the_former_uses_of_report_end_with_the_present_one(
+    words: tuple[str, ...], parts: tuple[str, ...], call: Call, own_records: Path, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    words, parts = (tuple(each.format(run=own_records) for each in texts) for texts in (words, parts))
+    refused(call, ("report", *words), *parts)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (("HOME/head",), "reports/head"),
+        (("HOME/head/",), "reports/head"),
+        (("HOME/other/../head", "--no-photographs"), "reports/head"),
+        (("HOME/head", "--out", "pages/of it"), "pages/of it"),
+    ],
+    ids=["name", "slash", "dots", "out"],
+)
+def test_a_report_has_the_name_of_its_run_or_goes_where_out_says(
+    words: tuple[str, ...], place: str, call: Call, own_run: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    (home / "other").mkdir(parents=True)
+    own_run.rename(home / "head")
+    code, printed, _ = call("report", *(each.replace("HOME", f"{home}") for each in words))
     assert code == 0
-    assert printed.split("\n")[:2] == ["wrote reports/tiny/report.md", "wrote reports/tiny/index.html"]
-    assert (tmp_path / "reports/tiny/figure11.json").is_file()
+    assert printed.splitlines() == [f"wrote {place}/report.md", f"wrote {place}/index.html"]
+    assert (tmp_path / place / "figure11.json").is_file()
+
+
+def test_a_report_does_not_replace_that_of_another_run(call: Call, own_run: Path, tmp_path: Path) -> None:
+    other = {"files_sha256": dict.fromkeys(("config.json", "split.csv"), "0" * 64)}
+    write_file(tmp_path / "reports/tiny/run.json", json_bytes(other))
+    code, printed, error = call("report", str(own_run))
+    assert (code, printed.splitlines()[0]) == (0, "wrote reports/tiny-2/report.md")
+    assert "reports/tiny holds the report of another run" in error
 
 
 def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_run: Path) -> None:
@@ -142,7 +192,7 @@ def test_a_run_that_is_nearly_named_is_suggested(call: Call, tmp_path: Path) -> 
     (tmp_path / "runs/demo").mkdir(parents=True)
     (tmp_path / "runs/demo/config.json").touch()
     for words in (("verify", "runs/dmeo"), ("compare", "runs/dmeo", "runs/demo")):
-        refused(call, words, "is no run folder", "did you mean demo?")
+        refused(call, words, "is no run folder", "there: runs/demo")
 
 
 def test_an_interrupt_exits_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,13 +275,10 @@ def test_a_run_of_another_format_is_refused_by_every_command_that_reads_one(
     text = (own_records / "config.json").read_text()
     RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 4', f'"format": {number}').encode())
     run = str(own_records)
-    for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("published", run, run)):
+    for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("published", run, run), ("report", run)):
         refused(call, words, f"config.json is of format {number} and this version reads format 4; train the run")
-    for command in ("report", "train"):
-        more = ("--resume",) if command == "train" else ()
-        refused(
-            call, (command, "--preset", "tiny", "--out", run, *more), f"is of format {number} and this version reads"
-        )
+    resumed = ("train", "--preset", "tiny", "--out", run, "--resume")
+    refused(call, resumed, f"is of format {number} and this version reads")
 
 
 def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
@@ -263,13 +310,9 @@ def options_of(name: str) -> dict[str, bool]:
     return {max(each.opts, key=len): not each.hidden for each in parameters if each.param_type_name == "option"}
 
 
-def test_report_takes_every_option_of_train_and_shows_those_that_change_a_report() -> None:
-    train, report = options_of("train"), options_of("report")
-    assert all(train.values())
-    assert train.keys() <= report.keys()
-    shown = {name for name in train if report[name]}
-    free = {f"--{name}" for name in FREE_IN_REPORTS}
-    assert shown == {"--preset", "--config", "--out", "--model", "--quiet", "--json"} | free
+def test_every_setting_that_train_takes_is_one_of_a_configuration() -> None:
+    assert [name for name, shown in options_of("train").items() if not shown] == ["--next-command"]
+    assert all(options_of("report").values())
     assert set(vars(Overrides)["__annotations__"]) <= set(vars(PRESETS["demo"]))
 
 

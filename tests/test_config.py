@@ -1,7 +1,6 @@
 """Presets, TOML files and overrides: what is valid, and the message where a value is not."""
 
 import inspect
-import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -15,7 +14,6 @@ from in4310repro.config import (
     ONLY_IN_FILES,
     Config,
     OptimizerSetting,
-    changed_for_report,
     check_format,
     from_json,
     to_json,
@@ -171,27 +169,6 @@ def test_options_name_what_a_file_must_set_and_no_folder_of_this_machine() -> No
 
 def test_every_setting_has_an_option_or_is_known_to_need_a_file() -> None:
     assert {*inspect.get_annotations(Overrides), *ONLY_IN_FILES, "preset"} == {field.name for field in fields(Config)}
-
-
-def test_what_a_run_was_not_made_with_is_listed() -> None:
-    demo = PRESETS["demo"]
-    with pytest.raises(ValueError, match=rf"with other settings: epochs 20 \(the run has {demo.epochs}\); train"):
-        changed_for_report(demo, {"epochs": 20, "seed": 0}, Path("runs/demo"))
-
-
-def test_what_a_run_was_made_with_can_be_given_again_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(
-        'modules = ["conv1"]\n[[settings]]\nname = "mine"\noptimizer = "SGD"\nlearning_rate = 1\n'
-    )
-    config = configure("demo", tmp_path / "mine.toml", {})
-    given = tomllib.loads((tmp_path / "mine.toml").read_text())
-    assert changed_for_report(config, given, tmp_path) == config
-
-
-def test_a_report_may_choose_places_and_precision_anew() -> None:
-    demo = PRESETS["demo"]
-    changed = changed_for_report(demo, {"precision": "fast", "imagenet": "a", "numerics": "native"}, Path("runs/demo"))
-    assert changed == replace(demo, precision="fast", imagenet="a")
 
 
 def test_the_choices_are_those_of_the_feature_statistics() -> None:

@@ -40,9 +40,8 @@ def test_every_module_is_imported_without_what_an_extra_or_posix_alone_brings(tm
 def test_a_run_is_trained_reported_and_verified_as_on_a_laptop(tmp_path: Path) -> None:
     train = ["train", "--preset", "tiny", "--epochs", "1"]
     # Twice, so that a run moves aside.
-    done = laptop(
-        tmp_path, *train, "then", *train, "then", "report", *train[1:], "then", "verify", f"{Path('runs/tiny')}"
-    )
+    run = f"{Path('runs/tiny')}"
+    done = laptop(tmp_path, *train, "then", *train, "then", "report", run, "then", "verify", run)
     assert (done.returncode, ours(done.stderr)) == (0, []), done.stderr
     assert (tmp_path / "reports/tiny/index.html").is_file()
 

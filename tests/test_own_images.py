@@ -24,7 +24,7 @@ from in4310repro.progress import Progress
 from in4310repro.report.page import may_write
 from in4310repro.runs.finished import FinishedRun
 from tests.builders import write_class_folders
-from tests.conftest import Call, refused
+from tests.conftest import Call
 
 
 def sizes(preset: str, images: int) -> tuple[int, int, int]:
@@ -92,7 +92,7 @@ def test_own_images_are_trained_and_reported_under_their_name_beside_no_numbers_
     mine = write_class_folders(tmp_path / "photos" / "mine", dict.fromkeys(("cat", "dog", "owl"), 10))
     code, _, progress = call("train", *words, f"{mine}")
     assert (code, "30 images of 3 classes, split 14/8/8" in progress) == (0, True)
-    assert call("report", *words, f"{mine}")[0] == 0
+    assert call("report", "runs/mine")[0] == 0
     page = (tmp_path / "reports/mine/report.md").read_text(encoding="utf-8")
     # Drawings have coordinates such as 98.8.
     html = re.sub(r"<svg.*?</svg>", "", (tmp_path / "reports/mine/index.html").read_text(encoding="utf-8"))
@@ -110,20 +110,6 @@ def test_the_same_name_elsewhere_is_other_data_and_gets_a_number(
         write_file(tmp_path / "runs" / folder / "config.json", json_bytes(config))
     for data, folder in (("photos/mine", "mine"), ("else/mine", "mine-2"), ("third/mine", "mine-3"), ("new", "new")):
         assert default_folder("tiny", data) == Path("runs") / folder
-    # Images that moved are found in the run that they made.
-    assert default_folder("tiny", "moved/mine", to_read=True) == Path("runs/mine")
-
-
-def test_a_report_on_images_without_a_run_names_the_run_that_was_looked_for_and_those_there_are(
-    call: Call, tmp_path: Path
-) -> None:
-    words = ("report", "--preset", "tiny", "--data", "photos/nothere")
-    sentence = "no run folder runs/nothere, which the last part of --data photos/nothere names; "
-    refused(call, words, sentence + "in4310repro train makes one")
-    for name in ("b", "a"):
-        write_file(tmp_path / "runs" / name / "config.json", b"{}")
-    refused(call, words, sentence + "--out takes runs/a or runs/b")
-    refused(call, ("report", "--preset", "course", "--data", "x"), "no run folder runs/course, which preset course")
 
 
 def test_a_report_replaces_its_own_and_none_of_another_run(finished_run: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def whole_chain(folder: Path, processes: int, *, training: int, reading: int) ->
     write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
     run(folder, *TRAIN, "--out", "run", processes=processes, nodes=training)
     for words in (
-        ("report", "--out", "run"),
+        ("report", "run"),
         ("evaluate", "run", "--out", "evaluated.csv"),
         ("predict", "run", "photos", "--out", "predicted.csv"),
     ):

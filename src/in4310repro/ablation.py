@@ -104,7 +104,7 @@ def _command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
     if runs != RUNS and not runs.is_absolute():
         options.append(f"--runs {shlex.quote(text.publishable_place(runs.as_posix()))}")
-    return f"nox -s ablation -- {' '.join(options)}"
+    return f"in4310repro ablation {' '.join(options)}"
 
 
 def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureMaps) -> Numbers:

@@ -15,7 +15,6 @@ from typing import Any, Literal, get_type_hints
 from in4310repro import deviations
 from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.deviations import Deviation, Deviations
-from in4310repro.differences import differences
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
 from in4310repro.numerics import MODES
 from in4310repro.paths import folder_name
@@ -85,8 +84,6 @@ ONLY_IN_FILES = (
     "modules",
     "feature_images",
 )
-# What a report may choose again: where things lie and what is computed after the training.
-FREE_IN_REPORTS = ("data", "device", "numerics", "precision", "imagenet", "cifar10")
 # Lists whose entries are names.
 LISTS_OF_NAMES = ("modules", "protocol")
 # Of torchvision, of timm, or a function of one's own; whether there is such a network is seen where it is built.
@@ -259,26 +256,6 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     if "protocol" in values:
         values["protocol"] = deviations.parse(values["protocol"])
     return validate(replace(config, **values))
-
-
-def changed_for_report(recorded: Config, overrides: Mapping[str, Any], folder: Path) -> Config:
-    """The configuration of a run with what a report may choose again.
-
-    Raises:
-        ValueError: an override that the training would have needed and that the run was not made with.
-    """
-    trained_with = {name: value for name, value in overrides.items() if name not in FREE_IN_REPORTS}
-    requested = change(recorded, trained_with, "options")
-    listed = [
-        f"{each.path} {each.second} (the run has {each.first})"
-        for each in differences(to_json(recorded), to_json(requested))
-    ]
-    if listed:
-        raise ValueError(
-            f"{folder} was trained with other settings: {'; '.join(listed)}; train again or leave them out"
-        )
-    chosen = {name: overrides[name] for name in ("precision", "imagenet", "cifar10") if name in overrides}
-    return change(recorded, chosen, "options")
 
 
 def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:

@@ -211,6 +211,28 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
     yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
+def network_option(model: str) -> str:
+    """The option that names a network of one's own again: what stands in a run's files is never run by itself."""
+    return f" --model {shlex.quote(model)}" if ":" in model and not model.startswith("timm:") else ""
+
+
+def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
+    """The command that trains a run of this configuration and writes its report, wherever the package is installed.
+
+    It depends on the configuration alone: a copy of a run in another folder has the same one.
+
+    Args:
+        config: of a run.
+        chosen: as for `command_line_options`.
+    """
+    config = publishable(config)
+    run = shlex.quote(f"runs/{next(default_names(config.preset, config.data))}")
+    # Named where another name could be taken, since a run of other images has this one.
+    out = f" --out {run}" if config.data else ""
+    trains = f"in4310repro train{out} {command_line_options(config, chosen)}"
+    return f"{trains} && in4310repro report {run}{network_option(config.model)}"
+
+
 def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     """The options that make this configuration of its preset, as a person types them.
 

@@ -76,10 +76,10 @@ ROWS = [
     row("the run folder is a file", "train --preset tiny --out note", 2, "note", make=file("note", "x")),
     row("the run folder lies below a file", "train --preset tiny --out note/run", 2, "note", make=file("note", "x")),
     row("a name of the run folder is 300 characters long", f"train --preset tiny --out {'a' * 300}", 2, "aaa"),
-    row("another name than the run's is reported", "report --preset demo", 2, "runs/demo is no run folder"),
+    row("another name than the run's is reported", "report runs/demo", 2, "runs/demo is no run folder"),
     row(
         "the report's folder is a file",
-        "report --preset tiny --reports note --no-photographs",
+        "report runs/tiny --out note --no-photographs",
         2,
         "note",
         make=each_of(run, file("note", "x")),

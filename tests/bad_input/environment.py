@@ -168,7 +168,7 @@ ROWS = [
     ),
     disk(
         "the disk is full as a report is written",
-        "report --preset tiny --no-photographs",
+        "report runs/tiny --no-photographs",
         2,
         "space",
         make=fails(no_space(), os, "fsync"),

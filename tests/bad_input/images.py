@@ -264,7 +264,7 @@ ROWS = [
     ),
     row(
         "the images of a reported run lie elsewhere",
-        "report --preset tiny --out runs/tiny --data photos",
+        "report runs/tiny --data photos",
         2,
         "photos",
         "--data",

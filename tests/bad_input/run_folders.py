@@ -22,7 +22,7 @@ row = rows_of("run folders")
 
 RUN, OTHER = "runs/tiny", "runs/other"
 VERIFY, EVALUATE, COMPARE = f"verify {RUN}", f"evaluate {RUN}", f"compare {OTHER} {RUN}"
-REPORT = "report --preset tiny --no-photographs"
+REPORT = "report runs/tiny --no-photographs"
 PUBLISHED = f"published {RUN} {RUN}"
 Make = Callable[[Sandbox], object]
 
@@ -346,7 +346,7 @@ ROWS = [
         make=changed("chosen/tensors.json", zeroed)),
     row("a history of the compared run is changed", COMPARE, 1, "chosen",
         make=changed("chosen/history.json", put("1/train_loss", 0.25))),
-    row("a picture of the machine stands in the scores", "report --preset tiny", 2, "scores.npz", make=photograph,
+    row("a picture of the machine stands in the scores", "report runs/tiny", 2, "scores.npz", make=photograph,
         intact="every file: no page shows the picture", afterwards=no_secret),
     row("an earlier report lists a file of the user", REPORT, 0, "wrote", make=forged_record(["thesis.txt"]),
         written=("work/reports/tiny/*", "work/runs/tiny/*.json"), intact="the file of the user",

@@ -130,10 +130,10 @@ ROWS = [
     row("the data have a byte 0", COMMAND, 2, "data", make=toml('data = "a\\u0000b"')),
     row(
         "a report is asked for other settings than were trained",
-        "report --preset tiny --config mine.toml",
+        "report runs/tiny --config mine.toml",
         2,
-        "epochs 3",
-        "the run has 2",
+        "--config",
+        "report RUN",
         make=lambda box: (box.run(), box.write("mine.toml", "epochs = 3")),
     ),
 ]

@@ -92,7 +92,7 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
         return
     if name == "reported":
         shutil.copytree(start("tiny"), work, copy_function=link_or_copy)
-        command("report --preset tiny", work)
+        command(f"report {RUN}", work)
         return
     options, draw = STARTS[name]
     work.mkdir(parents=True)

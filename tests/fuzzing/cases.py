@@ -47,7 +47,7 @@ WORDS = {
     "compare": ("compare", OTHER, RUN),
     "evaluate": ("evaluate", RUN),
     "published": ("published", RUN, OTHER),
-    "report": ("report", "--preset", "tiny"),
+    "report": ("report", RUN),
 }
 # What a command was told to write.
 WRITTEN = {

@@ -84,7 +84,7 @@ def test_a_folder_of_pictures_without_a_report_loses_none(tmp_path: Path) -> Non
 def test_the_run_can_be_made_again_from_what_stands_beside_its_report(written: Path, finished_run: Path) -> None:
     record = json.loads((written / "run.json").read_text())
     assert record["files_sha256"] == RunFolder.open(finished_run).manifest()
-    assert record["command"] == "nox -s train report -- --preset tiny"
+    assert record["command"] == "in4310repro train --preset tiny && in4310repro report runs/tiny"
     assert (written / "report.md").read_text().count(f"Made by `{record['command']}`") == 15
 
 

@@ -229,7 +229,6 @@ def test_a_forged_file_is_a_difference_for_verify_and_wrong_input_for_the_others
     arguments = {
         "compare": (run, run),
         "published": (run, run),
-        "report": ("--preset", "tiny", "--out", run),
     }
     code, printed, error = call(command, *arguments.get(command, (run,)))
     assert code == (1 if command == "verify" else 2)
@@ -246,8 +245,7 @@ def test_a_forged_size_is_refused_with_what_it_takes_before_anything_is_drawn(
     monkeypatch.setattr(capacity, "memory", lambda: 2**34)
     seal(own_run, "config.json", put("image_size", 2**14)(own_run / "config.json"))
     rechain(own_run)
-    arguments = ("--preset", "tiny", "--out", str(own_run)) if command == "report" else (str(own_run),)
-    code, printed, error = call(command, *arguments)
+    code, printed, error = call(command, str(own_run))
     assert code == (1 if command == "verify" else 2)
     assert "image_size 16384 takes at least 215 GB of memory, and this machine has 17.2 GB" in printed + error
 
@@ -259,7 +257,7 @@ def test_a_preset_that_leads_out_writes_and_removes_nothing(own_records: Path, c
         (victim / name).write_text("mine")
     (victim / "run.json").write_text('{"figures": ["figure01.png"]}')
     seal(own_records, "config.json", put("preset", "../victim")(own_records / "config.json"))
-    code, _, error = call("report", "--preset", "tiny", "--out", str(own_records))
+    code, _, error = call("report", str(own_records))
     assert code == 2
     assert "config.json: preset '../victim' names a folder" in error
     assert sorted(file.name for file in victim.iterdir()) == ["figure01.png", "index.html", "run.json"]

@@ -66,7 +66,7 @@ def commands(data: Path, run: Path) -> dict[str, list[str]]:
     measured = "--weights none --numerics native --image-size 32 --batch-size 64 --images 1000000"
     return {
         "train": ["train", *training.split(), *own, *images, "--out", f"{run}"],
-        "report": ["report", *own, *images, "--out", f"{run}"],
+        "report": ["report", f"{run}", *own, *images],
         "verify": ["verify", f"{run}", *own, *images],
         "data check": ["data", "check", f"{data}"],
         "features": ["features", *measured.split(), *own, *images, "--out", f"{run}/maps.json"],

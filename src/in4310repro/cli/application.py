@@ -11,7 +11,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from in4310repro import launch, signals
-from in4310repro.cli import audit, bench, data, demo, features, labelling, machine, networks, reports, runs, training
+from in4310repro.cli import (
+    audit,
+    bench,
+    data,
+    demo,
+    features,
+    labelling,
+    machine,
+    networks,
+    reports,
+    runs,
+    signatures,
+    training,
+)
 from in4310repro.cli.console import (
     INTERNAL,
     INTERRUPTED,
@@ -43,7 +56,7 @@ HELP = """Reproduces a published image-classification report and tests every num
         in4310repro train          # first: three networks on drawn scenes, about a minute
         in4310repro report         # then: reports/demo/index.html, which a browser opens
         in4310repro demo --break   # falsify a copy of the run in three ways and see what finds each
-        in4310repro train --data photos/mine && in4310repro report --data photos/mine
+        in4310repro train --data photos/mine && in4310repro report runs/mine
         in4310repro doctor         # if something does not work
     """
 
@@ -176,7 +189,7 @@ def _conclude(code: int, message: str, error: BaseException | None) -> tuple[int
 def _ending(error: BaseException) -> tuple[int, str]:
     """Exit code and line for what ended a command."""
     if isinstance(error, USAGE_ERROR):
-        return WRONG_INPUT, _usage_message(error.format_message())
+        return WRONG_INPUT, _usage_message(error)
     if isinstance(error, typer.Abort) and isinstance(error.__cause__, EOFError):
         # Typer takes it for the end of standard input, which no command reads.
         return _internal(error.__cause__)
@@ -190,6 +203,12 @@ def _ending(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ValueError):
         return WRONG_INPUT, " ".join(str(error).split())
     return _internal(error)
+
+
+def _former_options_of_report() -> set[str]:
+    """Options by which `report` found a run, before the run became its argument: those of train, and --reports."""
+    names = signatures.parameters_of(training.train)
+    return {"--reports", *(f"--{each.name.replace('_', '-')}" for each in names)}
 
 
 def _internal(error: BaseException) -> tuple[int, str]:
@@ -222,7 +241,14 @@ def _discard_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _usage_message(message: str) -> str:
+def _usage_message(error: Any) -> str:
+    message = str(error.format_message())
+    option, command = getattr(error, "option_name", ""), getattr(error.ctx, "info_name", "") if error.ctx else ""
+    if command == "report" and option in _former_options_of_report():
+        return (
+            f"no option {option}; report takes the run that train wrote: in4310repro report RUN [--out FOLDER], such "
+            f"as in4310repro report {reports.DEFAULT_RUN.as_posix()}"
+        )
     for former, current in FORMER_OPTIONS.items():
         if former in message:
             return f"no option {former}; it is called {current} now"

@@ -62,11 +62,6 @@ def print_next(command: str) -> None:
     progress().message(f"next: {command}")
 
 
-def naming(model: str) -> str:
-    """The option that names a network of one's own again: what stands in a run's files is never run by itself."""
-    return f" --model {model}" if ":" in model and not model.startswith("timm:") else ""
-
-
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:
         write_line(stream, text)

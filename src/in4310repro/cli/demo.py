@@ -83,7 +83,7 @@ def _train_and_report() -> None:
     if not _is_finished(RUN):
         _within(inner, train)
     _within(inner, report)
-    conclude({"run": RUN.as_posix(), "report": "reports/demo"})
+    conclude({"run": RUN.as_posix(), "report": f"reports/{RUN.name}"})
     print_next("in4310repro demo --break")
 
 

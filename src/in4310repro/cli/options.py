@@ -46,16 +46,15 @@ PROTOCOLS = (deviations.CORRECTED, deviations.PUBLISHED, *deviations.Deviation)
 Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own."
 
 
-def default_folder(preset: str, data: str | None, *, to_read: bool = False) -> Path:
+def default_folder(preset: str, data: str | None) -> Path:
     """The run folder where none is named: the first of `presets.default_names` that is free or a run of these images.
 
     Args:
         preset: one of the presets.
         data: the folder of the images.
-        to_read: where no run is of these images, the first folder, for their folder may have moved.
 
     Raises:
-        ValueError: the configuration of a run that is there is damaged; there is none to read.
+        ValueError: the configuration of a run that is there is damaged.
     """
     from in4310repro import config as configuration
     from in4310repro.files import read_json
@@ -65,26 +64,11 @@ def default_folder(preset: str, data: str | None, *, to_read: bool = False) -> P
     for folder in (first, *others) if data else ():
         file = folder / names.CONFIG
         if not file.exists():
-            if to_read:
-                break
             return folder
         before = configuration.from_json(read_json(file), f"{file}").data
         if before and Path(before).resolve() == Path(data or "").resolve():
             return folder
-    if to_read and data:
-        _refuse_none(first, preset, data)
     return first
-
-
-def _refuse_none(folder: Path, preset: str, data: str) -> None:
-    """Raises ValueError where the run folder that is meant by the options is not there."""
-    from in4310repro.runs import names
-
-    if not (folder / names.CONFIG).exists():
-        by = f"the last part of --data {data}" if presets.PRESETS[preset].scenes else f"preset {preset}"
-        there = [file.parent.as_posix() for file in sorted(Path("runs").glob(f"*/{names.CONFIG}"))]
-        rest = f"--out takes {' or '.join(there)}" if there else "in4310repro train makes one"
-        raise ValueError(f"no run folder {folder.as_posix()}, which {by} names; {rest}")
 
 
 def choices(name: str) -> str:
@@ -93,12 +77,18 @@ def choices(name: str) -> str:
     return f"{', '.join(others)} or {last}."
 
 
+ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
+Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
+Precision = Annotated[
+    str | None, option(f"Of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"])
+]
+OnDevice = Annotated[str | None, option(Device, MACHINE, of=DEVICES)]
 OwnNetwork = Annotated[str | None, typer.Option("--model", help="The run's network where it is code: MODULE:FUNCTION.")]
 OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
 
 
 class Overrides:
-    """Options that every command which trains or reports takes; each is a field of `config.Config`."""
+    """Options that every command which trains takes; each is a field of `config.Config`."""
 
     data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
     scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]
@@ -126,8 +116,8 @@ class Overrides:
             of=CHOICES["group"],
         ),
     ]
-    imagenet: Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
-    cifar10: Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
+    imagenet: ImageNet
+    cifar10: Cifar10
     model: Annotated[str | None, option(Model, TRAINING, of=MODELS)]
     weights: Annotated[str | None, option(Weights, TRAINING, of=("none", "imagenet"))]
     train: Annotated[
@@ -140,8 +130,6 @@ class Overrides:
         str | None,
         option("corrected, published, or deviations joined by commas.", TRAINING, of=PROTOCOLS),
     ]
-    device: Annotated[str | None, option(Device, MACHINE, of=DEVICES)]
+    device: OnDevice
     numerics: Annotated[str | None, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])]
-    precision: Annotated[
-        str | None, option(f"Of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"])
-    ]
+    precision: Precision

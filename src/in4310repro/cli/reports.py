@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,67 +16,111 @@ from in4310repro.cli.console import (
     conclude,
     keep_if,
     load_torch,
-    naming,
     print_next,
     print_text,
     print_written,
     progress,
+    trust_network,
 )
-from in4310repro.cli.options import RUN, ConfigFile, Out, Overrides, Preset, RunPath, default_folder, option
-from in4310repro.cli.signatures import hiding, taking_options_of, with_overrides
-from in4310repro.cli.training import train
-from in4310repro.config import FREE_IN_REPORTS, changed_for_report, read_toml
+from in4310repro.cli.options import (
+    RUN,
+    Cifar10,
+    ConfigFile,
+    Data,
+    ImageNet,
+    OfRun,
+    OnDevice,
+    OwnNetwork,
+    Precision,
+    Preset,
+    RunPath,
+    option,
+)
+from in4310repro.cli.signatures import with_overrides
 
-# What a run has decided: `report` refuses other values. A network of one's own is named again.
-DECIDED = [name for name in Overrides.__annotations__ if name not in (*FREE_IN_REPORTS, "model")]
+if TYPE_CHECKING:
+    from in4310repro.runs.finished import FinishedRun
+
+DEFAULT_RUN = Path("runs/demo")
+REPORTS = Path("reports")
 
 
-@taking_options_of(train)
-@hiding(*DECIDED)
-@with_overrides
 def report(
-    preset: Preset = "demo",
-    config: ConfigFile = None,
-    out: Out = None,
-    reports: Annotated[
-        Path, option("Where the folder of the report goes, which is named like that of the run.", RUN)
-    ] = Path("reports"),
+    run: Annotated[Path | None, typer.Argument(help=f"A run folder; default: {DEFAULT_RUN.as_posix()}.")] = None,
+    out: Annotated[
+        Path | None, option("Folder to write the report to; default: reports/NAME, the name of the run's folder.", RUN)
+    ] = None,
     photographs: Annotated[bool, option("Draw the images of figure 7, else only list them.", RUN)] = True,
-    overrides: Any = None,
+    data: Data = None,
+    imagenet: ImageNet = None,
+    cifar10: Cifar10 = None,
+    precision: Precision = None,
+    device: OnDevice = None,
+    numerics: OfRun = None,
+    model: OwnNetwork = None,
 ) -> None:
     """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers.
 
     Examples:
-        in4310repro report
-        in4310repro report --data photos/mine
-        in4310repro report --out runs/demo --no-photographs
+        in4310repro report                       # the demo's run; writes reports/demo
+        in4310repro report runs/mine
+        in4310repro report runs/mine --out published --no-photographs
     """
-    data = presets.configure(preset, config, overrides).data
+    _refuse_former_use(run, out, data)
+    chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
     load_torch()
+    from in4310repro.config import change
     from in4310repro.processes import joined
     from in4310repro.runs.sent import opened
 
-    folder = out or default_folder(preset, data, to_read=True)
-    with joined("cpu") as processes, opened(folder, processes) as run:
-        overrides = (read_toml(config) if config else {}) | overrides
-        configuration = changed_for_report(run.config, overrides, run.folder)
-        numerics = activate_as_recorded(run.fingerprint, overrides.get("numerics"), overrides.get("device"))
-        from in4310repro import architectures
+    with joined("cpu") as processes, opened(run or DEFAULT_RUN, processes) as finished:
+        trust_network(model, finished.config.model)
+        given = {name: value for name, value in chosen.items() if value is not None}
+        configuration = change(finished.config, given, "options")
+        active = activate_as_recorded(finished.fingerprint, numerics, device)
         from in4310repro.feature_maps import of_run
         from in4310repro.report import page
 
-        if "model" in overrides:
-            architectures.trust(overrides["model"])
-
-        measured = of_run.measure(run, configuration, numerics, overrides.get("data"), progress(), processes)
+        measured = of_run.measure(finished, configuration, active, data, progress(), processes)
     if not processes.leads:
         return
-    names = presets.default_names(run.config.preset, run.config.data)
-    folder = next(reports / name for name in names if page.may_write(measured, reports / name))
-    files = page.write(measured, folder, overrides.get("data"), photographs=photographs)
+    folder = out or _free_folder(measured)
+    files = page.write(measured, folder, data, photographs=photographs)
     conclude(print_written(files))
-    verifies = f"in4310repro verify {run.folder}{naming(run.config.model)}"
+    verifies = f"in4310repro verify {shlex.quote(f'{measured.folder}')}{presets.network_option(measured.config.model)}"
     print_next(f"open {folder / 'index.html'}; {verifies} proves its numbers")
+
+
+def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> None:
+    """Raises ValueError where the options mean the run, as they did before the run became the argument."""
+    from in4310repro.runs import names
+
+    of_runs = out and not run and out.absolute().parent == DEFAULT_RUN.parent.absolute()
+    if out and (of_runs or all((out / name).is_file() for name in (names.CONFIG, names.MANIFEST))):
+        raise ValueError(
+            f"--out {out} names a run, and --out is what report writes; the run is the argument: "
+            f"in4310repro report {shlex.quote(f'{out}')} [--out FOLDER]"
+        )
+    if data and not run:
+        made = Path("runs") / next(presets.default_names(DEFAULT_RUN.name, data))
+        raise ValueError(
+            f"--data {data} without a run; the run is the argument: in4310repro report {shlex.quote(made.as_posix())}, "
+            "where --data says where its images are now"
+        )
+
+
+def _free_folder(run: FinishedRun) -> Path:
+    """The folder of a run's report, which has the run's name; with a number where another run's report has it."""
+    from in4310repro.report import page
+
+    # Not resolved: a link is as good a name as its target's.
+    name = os.path.basename(os.path.abspath(run.folder)) or DEFAULT_RUN.name  # noqa: PTH100, PTH119
+    first, *others = (REPORTS / each for each in (name, *(f"{name}-{number}" for number in range(2, 1000))))
+    if page.may_write(run, first):
+        return first
+    free = next((folder for folder in others if page.may_write(run, folder)), first)
+    progress().message(f"{first} holds the report of another run; this one goes to {free}")
+    return free
 
 
 @with_overrides

@@ -22,7 +22,18 @@ from in4310repro.cli.console import (
     progress,
     trust_network,
 )
-from in4310repro.cli.options import DEVICES, MACHINE, Data, Device, OfRun, OwnNetwork, RunPath, choices, option
+from in4310repro.cli.options import (
+    DEVICES,
+    MACHINE,
+    Data,
+    Device,
+    OfRun,
+    OnDevice,
+    OwnNetwork,
+    RunPath,
+    choices,
+    option,
+)
 from in4310repro.config import CHOICES
 
 if TYPE_CHECKING:
@@ -159,7 +170,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="JSON file for the result, or a .csv file of every image and its scores.")
     ] = None,
-    device: Annotated[str | None, option(Device, MACHINE, of=DEVICES)] = None,
+    device: OnDevice = None,
     numerics: OfRun = None,
     model: OwnNetwork = None,
 ) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -32,35 +31,6 @@ def with_overrides(command: Command) -> Command:
     return _with_options(command, [*own, *shared], {each.name for each in shared}, "overrides", call)
 
 
-def taking_options_of(other: Command) -> Callable[[Command], Command]:
-    """Has a command take the options of another one that it has not itself, hide them and ignore them.
-
-    `nox -s train report -- OPTIONS` gives all options to both.
-    """
-
-    def decorate(command: Command) -> Command:
-        own = parameters_of(command)
-        ignored = [_hidden(each) for each in parameters_of(other) if each.name not in {mine.name for mine in own}]
-
-        def call(*, ignored: Mapping[str, Any], **values: Any) -> None:
-            del ignored
-            command(**values)
-
-        return _with_options(command, [*own, *ignored], {each.name for each in ignored}, "ignored", call)
-
-    return decorate
-
-
-def hiding(*names: str) -> Callable[[Command], Command]:
-    """Leaves options of a command out of its help."""
-
-    def decorate(command: Command) -> Command:
-        parameters = [_hidden(each) if each.name in names else each for each in parameters_of(command)]
-        return _with_options(command, parameters, set(), "", command)
-
-    return decorate
-
-
 def with_output(command: Command) -> Command:
     """Gives a command `--quiet` and `--json`, which decide what is printed for as long as it runs."""
 
@@ -80,14 +50,6 @@ def parameters_of(command: Command) -> list[inspect.Parameter]:
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
-    """The option, left out of the help; others that share its description are not."""
-    kind, described = get_args(parameter.annotation)
-    described = copy.copy(described)
-    described.hidden = True
-    return parameter.replace(annotation=Annotated[kind, described])
 
 
 def _with_options(

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from in4310repro import launch, presets
-from in4310repro.cli.console import activate_for, conclude, keep, naming, print_line, print_next, print_text, progress
+from in4310repro.cli.console import (
+    OUTPUT,
+    activate_for,
+    conclude,
+    keep,
+    print_line,
+    print_next,
+    print_text,
+    progress,
+)
 from in4310repro.cli.options import RUN, TRAINING, ConfigFile, Out, Preset, choices, default_folder, option
 from in4310repro.cli.signatures import with_overrides
 from in4310repro.config import CHOICES, Config
@@ -50,6 +62,9 @@ def train(
     print_config: Annotated[
         bool, option("Print all settings as a file for --config, and train nothing.", RUN, "--print-config")
     ] = False,
+    next_command: Annotated[
+        Path | None, typer.Option(help="Write the command that reports the run, as a JSON list of words.", hidden=True)
+    ] = None,
     overrides: Any = None,
 ) -> None:
     """Train three settings, select on validation, score the test set once.
@@ -75,6 +90,7 @@ def train(
     numerics = activate_for(configuration)
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
+    from in4310repro.files import json_bytes, write_file
     from in4310repro.processes import joined
     from in4310repro.runs import names, status
 
@@ -101,7 +117,15 @@ def train(
             processes=processes,
         )
     _print_outcome(run)
-    print_next(f"in4310repro report --out {run.folder}{naming(run.config.model)}")
+    words = _report_command(run)
+    print_next(f"in4310repro {shlex.join(words)}")
+    if next_command:
+        printed = [option for option in ("quiet", "json") if getattr(OUTPUT.get(), option)]
+        write_file(next_command, json_bytes([*words, *(f"--{option}" for option in printed)]))
+
+
+def _report_command(run: FinishedRun) -> list[str]:
+    return ["report", f"{run.folder}", *shlex.split(presets.network_option(run.config.model))]
 
 
 def _print_outcome(run: FinishedRun) -> None:

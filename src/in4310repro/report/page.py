@@ -12,7 +12,7 @@ from in4310repro import config as configuration
 from in4310repro.config import MODELS
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint
-from in4310repro.presets import command_line_options, publishable
+from in4310repro.presets import publishable, reproducing_command
 from in4310repro.report import charts, svg
 from in4310repro.report.activation_exhibit import ACTIVATIONS
 from in4310repro.report.class_exhibits import TEST
@@ -161,7 +161,7 @@ def _earlier_figures(record_file: Path) -> list[str]:
 def record(run: FinishedRun) -> RunRecord:
     """Command, settings, results and the hashes of a run's files."""
     return RunRecord(
-        command=f"nox -s train report -- {command_line_options(run.config, _chosen_by_training(run))}",
+        command=reproducing_command(run.config, _chosen_by_training(run)),
         config=configuration.to_json(publishable(run.config)),
         fingerprint=run.fingerprint,
         metrics=run.metrics,

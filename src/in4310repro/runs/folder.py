@@ -5,6 +5,7 @@ A changed byte is then found without knowing what the file means.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import itertools
 import os
@@ -25,9 +26,9 @@ from in4310repro.runs.names import CONFIG, FEATURES, MANIFEST, STATUS
 from in4310repro.runs.records import Manifest
 from in4310repro.schema import check
 from in4310repro.tensors import read_tensors, tensor_bytes
-from in4310repro.text import did_you_mean
 
 DEFAULT = Preprocessing()
+NAMED_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ class RunFolder:
             ValueError: the folder is not there, or holds no configuration.
         """
         if not (folder / CONFIG).is_file():
-            beside = did_you_mean(folder.name, (file.parent.name for file in folder.parent.glob(f"*/{CONFIG}")))
-            raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; `in4310repro train` writes one{beside}")
+            raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; {other_runs(folder)}")
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
@@ -171,6 +171,20 @@ class RunFolder:
         """
         manifest = {name: sha256 for name, sha256 in self.manifest().items() if name != FEATURES}
         return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+
+
+def other_runs(folder: Path) -> str:
+    """Say which runs there are where one was looked for in vain: beside it and in `runs`, the nearest name first."""
+    files = {file for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
+
+    def distance(run: str) -> tuple[float, str]:
+        return -difflib.SequenceMatcher(None, run, folder.as_posix()).ratio(), run
+
+    runs = sorted({file.parent.as_posix() for file in files}, key=distance)
+    if not runs:
+        return "`in4310repro train` writes one"
+    more = f" and {len(runs) - NAMED_RUNS} more" if len(runs) > NAMED_RUNS else ""
+    return f"the runs that are there: {', '.join(runs[:NAMED_RUNS])}{more}"
 
 
 def moves_to(folder: Path) -> Path | None:
