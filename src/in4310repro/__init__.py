@@ -1,1 +1,1 @@
-"""Reproduces a published image-classification report and proves every number in it."""
+"""Reproduces a published image-classification report and checks its numbers against reference implementations."""

@@ -25,6 +25,8 @@ returned, a call or a `raise` left out. Texts, types, decorators, `strict=` of `
 they are. Of each module so many changes are tried as the table says, drawn by the seed. Killed means that a test fails,
 that Python ends, or that the tests run more than four times as long as on the unchanged module, which has to pass
 first.
+The shares are of the changes that were tried, in the modules that were: they say nothing of modules that were not
+tried, and, where few of many possible changes were drawn, little of a module.
 Equivalent are survivors with a reason in `tests/mutants/equivalent.toml`; they do not count in the share.
 """
 KERNELS = """Faults written by hand (`tests/mutants/kernels.py`): each is compiled in a copy of the project, and the

@@ -89,6 +89,9 @@ def accuracy(run: FinishedRun, without: Collection[str]) -> dict[str, Any]:
 def page(values: dict[str, Any]) -> str:
     """The numbers as Markdown."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
+    environment.filters["of_label"] = lambda confused, label: sum(
+        images for words, images in confused.items() if words.startswith(f"{label}, ")
+    )
     template = environment.from_string(Path(__file__).with_name("labels.md.jinja").read_text("utf-8"))
     return template.render(values) + "\n"
 

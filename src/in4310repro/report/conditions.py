@@ -15,7 +15,7 @@ from in4310repro.runs.records import RunMetrics
 
 
 def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """A sentence for each condition of a run beside the original's, by subject."""
+    """Describe each condition of a run that differs from the original's, by subject, and its protocol."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"
@@ -23,13 +23,20 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
         pictures = f"images of {Path(config.data).name or config.data}"
     conditions = {
         "Data": f"{training} training, {validation} validation and {test} test {pictures}; the course's split of "
-        "17,034 photographs is 12034, 2000 and 3000.",
+        f"17,034 photographs is {course.split}.",
         "Weights": f"{_weights(config.weights)}; the assignment asks for ImageNet weights.",
         "Size": f"{config.image_size} pixels; the assignment's is {course.image_size}.",
         "Training": f"{_training(config)}; the original trains for {course.epochs} epochs, and the assignment asks for "
         f"batches of {course.batch_size} at 1e-3.",
         "Protocol": f"{_protocol(config)}. The original does not print its own.",
     }
+    same = {
+        "Data": bool(config.data) and f"{training}/{validation}/{test}" == course.split,
+        "Weights": config.weights == course.weights,
+        "Size": config.image_size == course.image_size,
+        "Training": _training(config) == _training(course),
+    }
+    conditions = {subject: sentence for subject, sentence in conditions.items() if not same.get(subject)}
     if len(config.settings) > 3:
         conditions["Settings"] = f"{len(config.settings)}; figures 1 to 3 show the first three, figure 6 shows all."
     if config.model != course.model:

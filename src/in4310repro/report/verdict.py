@@ -13,6 +13,9 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import unit
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE
 
+# What `nox -s portability` runs and compares.
+TESTED = "tested on x86-64 with AVX2 and AVX-512, and on arm64 in an emulator, with 1 to 16 threads"
+
 
 def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
     """The answers, by their question; the last one only beside the original's classes."""
@@ -76,16 +79,24 @@ def _repeats(run: FinishedRun) -> Sentence:
     if run.fingerprint["numerics"] == "portable":
         if run.config.fits_head(run.config.setting(run.metrics["setting"])):
             return (
-                "What the head reads of every image, and the scores from the saved weights, to the last bit on every "
-                "x86-64 and arm64 processor. The fit itself repeats to a tolerance, since libraries add in another "
-                f"order on another processor: its scores within {SOFTMAX_TOLERANCE:g}, which verify tests.",
+                "What the head reads of every image, and the scores from the saved weights, have a fixed order of "
+                f"operations, and the same bits wherever it is kept ({TESTED}). The fit itself repeats to a "
+                "tolerance, since libraries add in another order on another processor: its scores within "
+                f"{SOFTMAX_TOLERANCE:g}, which verify tests. {_once(run)}",
             )
-        how = ("Yes, to the last bit: the command below gives these numbers on every x86-64 and arm64 processor, with "
-               f"any number of threads; eigenvalues within {tolerance}.")  # fmt: skip
+        how = (f"The command below has a fixed order of operations, and the same bits wherever it is kept ({TESTED}); "
+               f"eigenvalues within {tolerance}. {_once(run)}")  # fmt: skip
     else:
         how = (f"On machines of numeric class {run.fingerprint['numeric_class']}, to the last bit; elsewhere nearly, "
                "within the tolerances below.")  # fmt: skip
     return (f"{how} This is one training, of seed {run.config.seed}: another seed makes another network.",)
+
+
+def _once(run: FinishedRun) -> str:
+    versions = run.fingerprint["versions"]
+    libraries = ", ".join(f"{name} {versions[key]}" for name, key in
+                          (("torch", "torch"), ("NumPy", "numpy"), ("Pillow", "pillow")))  # fmt: skip
+    return f"This report is of one run, with {libraries}; verify computes it again."
 
 
 def _differs(run: FinishedRun, source: Source) -> Sentence:
