@@ -19,8 +19,28 @@ print(*{name.partition(".")[0] for name in sys.modules})
 
 
 @pytest.mark.process
-def test_help_imports_nothing_that_computes_or_draws() -> None:
-    words = (sys.executable, "-c", IMPORTED, "train", "--help")
+@pytest.mark.parametrize("command", [[], ["train"]], ids=["all", "train"])
+def test_help_imports_nothing_that_computes_or_draws(command: list[str]) -> None:
+    words = (sys.executable, "-c", IMPORTED, *command, "--help")
     modules = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
     assert "typer" in modules
     assert HEAVY.isdisjoint(modules)
+
+
+# What each part may load of what takes seconds.
+LIBRARIES = {
+    "in4310repro": set(),
+    "in4310repro.audit": set(),
+    "in4310repro.golden": {"numpy", "pydantic"},
+    "in4310repro.golden.plugin": {"numpy", "pydantic"},
+    "in4310repro.metrics": {"numpy", "pydantic"},
+    "in4310repro.features": {"numpy", "torch"},
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_library_imports_no_more_than_it_computes_with(name: str) -> None:
+    words = (sys.executable, "-c", f"import sys, {name}; print(*{{name.partition('.')[0] for name in sys.modules}})")
+    modules = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    assert HEAVY & {*modules} <= LIBRARIES[name]

@@ -288,7 +288,7 @@ def _score_test_set(
     setting, _ = select(histories)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     weights = files.read_tensors(name)
-    model = numerics.place(prepared.network_with(weights, f"{files.folder / name}"))
+    model = numerics.place(prepared.network_with(weights, f"{files.folder / name}", of_file=True))
     if processes.size > 1:
         processes.told(tensor_bytes(weights))
     scores, unseen = _predict_parts(model, prepared, numerics, progress, processes)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
+from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from typing_extensions import TypedDict
 
 from in4310repro.schema import Share
+
+# Of the annotations alone, which tests check: who has not loaded torch does not wait for it here.
+if TYPE_CHECKING or "torch" in sys.modules:
+    import torch
 
 Interval = list[float]  # lower and upper end, 95 %
 
@@ -88,6 +93,8 @@ def confusion_matrix(
 
     The predicted class is the one with the highest score, the first one of equal scores. A class may have no image.
     """
+    import torch
+
     classes = scores.shape[1]
     return torch.bincount(labels * classes + scores.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
 
@@ -116,6 +123,8 @@ def average_precision(
         >>> [round(value, 4) for value in average_precision(labels, scores).tolist()]
         [0.8333, 0.5]
     """
+    import torch
+
     _check(labels, scores)
     return torch.stack([_average_precision(labels == label, scores[:, label]) for label in range(scores.shape[1])])
 
@@ -124,6 +133,8 @@ def _average_precision(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> Float64[torch.Tensor, ""]:
     """Average precision of one class: which images belong to it, and the score of each for it."""
+    import torch
+
     added, true_positives, predicted = thresholds(relevant, scores)
     precision = true_positives.double() / predicted.double()
     # Rounded once: a sum in vectors has other bits on another processor.
@@ -135,6 +146,8 @@ def thresholds(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
     """At each distinct score, from the highest: images of the class at it, down to it, and all images down to it."""
+    import torch
+
     ordered, order = scores.sort(descending=True, stable=True)
     # Counted in integers: CUDA has no deterministic cumulative sum of floats.
     true_positives = relevant[order].long().cumsum(dim=0)
@@ -215,6 +228,8 @@ def _check(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"], *, every_class: bool = True
 ) -> None:
     """Raises ValueError for other shapes or types, where a metric would be undefined, or an index out of range."""
+    import torch
+
     _check_shapes(labels, scores)
     if not bool(scores.isfinite().all()):
         image = int((~scores.isfinite()).any(dim=1).nonzero()[0])
@@ -229,6 +244,8 @@ def _check(
 
 def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
     """Raises ValueError unless there is one integer label and one row of floating-point scores for each image."""
+    import torch
+
     for name, value in (("labels", labels), ("scores", scores)):
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{name} is of type {type(value).__name__}; a torch.Tensor is valid")

@@ -60,7 +60,7 @@ def from_weights(name: str, classes: int, seed: int, loaded: State, source: str)
     return _fill(model, merge_weights(initial_state(model, seed), loaded, source, lambda: architectures.head(name)))
 
 
-def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.Module:
+def from_state(name: str, classes: int, state: State, source: str, *, of_file: bool = True) -> torch.nn.Module:
     """A network in channels_last memory, on the CPU, with all weights and buffers given.
 
     Args:
@@ -68,6 +68,7 @@ def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.M
         classes: number of outputs of the head.
         state: every weight and buffer of the network, as a run saved them.
         source: where they come from, for the error message.
+        of_file: whether they were read from a file, which may not have been written completely.
 
     Raises:
         ValueError: an unknown name, or keys or shapes that differ from the network's.
@@ -75,7 +76,10 @@ def from_state(name: str, classes: int, state: State, source: str) -> torch.nn.M
     model = architectures.construct(name, classes)
     expected = model.state_dict()
     _refuse_mismatches(_shapes(expected), _shapes(state), list(expected), source)
-    return _fill(model, {name: _converted(name, value, expected[name].dtype, source) for name, value in state.items()})
+    converted = {name: _converted(name, value, expected[name].dtype, source) for name, value in state.items()}
+    if of_file:
+        _refuse_unwritten(converted, expected, source)
+    return _fill(model, converted)
 
 
 def _fill(model: torch.nn.Module, state: State) -> torch.nn.Module:
@@ -139,7 +143,16 @@ def merge_weights(initial: State, loaded: State, source: str, head: Callable[[],
     needed = [name for name in needed if name in given or not name.endswith("num_batches_tracked")]
     _refuse_mismatches(expected, given, needed, source)
     values = {name: _converted(name, loaded[name], initial[name].dtype, source) for name in needed}
+    _refuse_unwritten(values, initial, source)
     return initial | values
+
+
+def _refuse_unwritten(values: State, initial: State, source: str) -> None:
+    """Raise ValueError where all values of a weight are 0, as in a cut file, and the network does not begin with 0."""
+    for name, value in values.items():
+        begins_with_0 = not initial[name].is_meta and not initial[name].any()
+        if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:
+            raise ValueError(f"{source}: all values of {name} are 0, as in a file that was not written completely")
 
 
 def _converted(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
@@ -169,8 +182,6 @@ def _refuse_values(name: str, value: torch.Tensor, converted: torch.Tensor, sour
         raise ValueError(f"{source}: {wrong} of {value.numel()} values of {name} are nan or infinite")
     if name.endswith("running_var") and bool((converted < 0).any()):
         raise ValueError(f"{source}: {name} has values below 0, which no variance is")
-    if converted.ndim > 1 and not converted.any():
-        raise ValueError(f"{source}: all values of {name} are 0, as in a file that was not written completely")
 
 
 def _shapes(state: State) -> dict[str, tuple[int, ...]]:

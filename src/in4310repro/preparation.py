@@ -43,9 +43,9 @@ class Prepared:
     network: torch.nn.Module  # with the initial weights
     fingerprint: Fingerprint
 
-    def network_with(self, weights: dict[str, torch.Tensor], source: str) -> torch.nn.Module:
+    def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
         """The network with other weights; raises ValueError, which names their source, where they are not its own."""
-        return models.from_state(self.config.model, len(self.split.classes), weights, source)
+        return models.from_state(self.config.model, len(self.split.classes), weights, source, of_file=of_file)
 
 
 def prepare(config: Config, numerics: Numerics, progress: Progress, processes: Processes = ALONE) -> Prepared:
@@ -77,7 +77,8 @@ def prepare(config: Config, numerics: Numerics, progress: Progress, processes: P
     weights_check.tell(config, numerics, progress)
     groups: list[Group] = []
     if config.group == LOOK_ALIKES:
-        copy = models.from_state(config.model, len(split.classes), network.state_dict(), "the initial weights")
+        weights, source = network.state_dict(), "the initial weights"
+        copy = models.from_state(config.model, len(split.classes), weights, source, of_file=False)
         groups = grouping.groups(images, copy, config, numerics, progress, processes=processes)
         progress.message(_held_together(groups))
         split = stratified_split(images, sizes, config.seed, groups)

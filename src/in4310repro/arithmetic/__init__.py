@@ -6,11 +6,15 @@
 It knows nothing of runs and imports nothing of the rest of the package. docs/arithmetic.md has every formula.
 """
 
+from typing import TYPE_CHECKING
+
 from in4310repro.arithmetic.functions import cross_entropy, losses, softmax
 from in4310repro.arithmetic.matrices import product
-from in4310repro.arithmetic.modules import portable, refused_modules
 from in4310repro.arithmetic.self_test import VERSION, instruction_set, obstacle, self_test
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
+
+if TYPE_CHECKING:
+    from in4310repro.arithmetic.modules import portable, refused_modules
 
 __all__ = [
     "SGD",
@@ -27,3 +31,12 @@ __all__ = [
     "self_test",
     "softmax",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the part that exchanges the modules of a network on first use: it needs torchvision, which takes seconds."""
+    if name not in ("portable", "refused_modules"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from in4310repro.arithmetic import modules
+
+    return getattr(modules, name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ from in4310repro.golden.commands import PYTEST
 from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare
 from in4310repro.golden.environments import ENVIRONMENTS, read_environments
 from in4310repro.golden.folder import file_faults, files, read
+from in4310repro.golden.imports import after_import
 from in4310repro.golden.writing import update
 from in4310repro.numerics import Numerics, activate
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+# The arithmetic of a process in which torch was not loaded.
+UNKNOWN = Numerics(mode="native", numeric_class="", probe={}, threads=0, device="cpu")
 # Of a test's report: that it has the fixture; a case, and how many values were compared at which tier.
 PROPERTY, FIXTURE, WRITTEN = "golden", "", "written"
 # Options of pytest that leave tests out before they are counted as deselected.
@@ -101,8 +105,19 @@ class GoldenSession:
 
     @functools.cached_property
     def numerics(self) -> Numerics:
-        """The arithmetic of this process, set when the first test asks for the fixture."""
+        """The arithmetic of this process; reading it sets it, and loads torch."""
         return activate(self.config.getini("golden_numerics"), "cpu")
+
+    def begin_test(self) -> None:
+        """Set the arithmetic before a test computes anything: now, or when torch is first imported.
+
+        A test of NumPy's values does not wait for torch.
+        """
+        native = self.config.getini("golden_numerics") == "native"
+        if native and "torch" not in sys.modules:
+            after_import("torch", lambda: self.numerics)
+        else:
+            self.numerics  # noqa: B018
 
     def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:
         """What the fixture does; see `Golden`."""
@@ -142,8 +157,6 @@ class GoldenSession:
         update(self.folder, case, cases, reason, self.numerics, os.environ, command=PYTEST)
 
     def _compare(self, test: pytest.Item, case: str, claims: Mapping[str, Claim]) -> Comparison:
-        from in4310repro.fingerprint import fingerprint
-
         name = f"{case}.json"
         if not (self.folder / name).exists():
             return Comparison(differences=[f"{case}: there is no {self.folder.name}/{name}"])
@@ -154,6 +167,12 @@ class GoldenSession:
             return Comparison(differences=[str(error)])
         if faults := file_faults(self.folder, name, {case: _computing(test, claims)}, environments, PYTEST):
             return Comparison(differences=faults)
+        tiers = {claim.tier for claim in claims.values()} | {value["tier"] for value in golden["values"].values()}
+        if tiers.isdisjoint(("bitwise",)) and self.config.getini("golden_numerics") == "native":
+            # No other tier depends on the arithmetic of this process or its libraries.
+            return compare(case, golden, claims, UNKNOWN, {}, environments, PYTEST)
+        from in4310repro.fingerprint import fingerprint
+
         versions = fingerprint(self.numerics)["versions"]
         return compare(case, golden, claims, self.numerics, versions, environments, PYTEST)
 
@@ -243,8 +262,7 @@ def _fixture_of(session: GoldenSession) -> object:
         @pytest.fixture
         def golden(self, request: pytest.FixtureRequest) -> Golden:
             """Compares the values of a case with its golden file: `Golden.__call__`."""
-            # Before the test computes anything.
-            session.numerics  # noqa: B018
+            session.begin_test()
             return functools.partial(session.check, request.node)
 
     return Fixture()

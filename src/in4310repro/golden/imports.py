@@ -1,0 +1,40 @@
+"""A function that is called as soon as a module has been imported by anybody."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def after_import(name: str, act: Callable[[], object]) -> None:
+    """Call `act` once, right after the first import of a module that is not loaded; nothing where that was arranged."""
+    if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watch(name, act))
+
+
+class _Watch(MetaPathFinder):
+    """Finds the module as the others do, and has its loader call a function afterwards."""
+
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self.name, self._act = name, act
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_act(module: ModuleType) -> None:
+                execute(module)
+                self._act()
+
+            spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
+        return spec

@@ -1,0 +1,80 @@
+"""Weights that are zero: a network may begin with them, and a file in which others are zero was cut off."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from in4310repro import architectures, experiment, models
+from in4310repro.numerics import activate
+from in4310repro.presets import PRESETS
+from in4310repro.runs.finished import FinishedRun
+
+NAME = "tests.test_zero_weights:network"
+TINY = PRESETS["tiny"]
+SHAPES = {"token": (1, 1, 8), "matrix": (8, 8), "scale": (8, 1, 1), "kernel": (2, 2, 2, 2)}
+
+
+class Beginning(nn.Module):
+    """Has zeros of several shapes, as class tokens and scales of residual branches are; one is never used."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2)
+        self.token, self.matrix, self.scale, self.kernel = (
+            nn.Parameter(torch.zeros(shape)) for shape in SHAPES.values()
+        )
+        self.register_buffer("table", torch.zeros(3, 3))
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = torch.relu(self.conv(images))
+        rows = (maps + self.scale * maps).mean(dim=(2, 3))
+        scores: Tensor = self.head(rows + rows @ self.matrix + self.token[0, 0])
+        return scores
+
+
+def network(num_classes: int) -> nn.Module:
+    return Beginning(num_classes)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> FinishedRun:
+    architectures.trust(NAME)
+    native = replace(TINY, model=NAME, modules=("conv",), epochs=1, numerics="native", settings=TINY.settings[:1])
+    folder = tmp_path_factory.mktemp("zeros") / "run"
+    experiment.train(native, activate("native", "cpu"), folder)
+    return FinishedRun.open(folder)
+
+
+def test_a_network_that_begins_with_zeros_is_trained_scored_and_read_again(run: FinishedRun) -> None:
+    state = run.selected_network().state_dict()
+    # What has a gradient has moved, and what is not used is still zero in the file.
+    assert {name for name in (*SHAPES, "table") if not state[name].any()} == {"kernel", "table"}
+
+
+@pytest.mark.parametrize("name", ["conv.weight", "head.weight"])
+def test_a_file_whose_other_weights_are_zero_is_refused(name: str, tmp_path: Path) -> None:
+    architectures.trust(NAME)
+    state = {key: value.contiguous() for key, value in models.build(NAME, 6, seed=0).state_dict().items()}
+    file = tmp_path / "weights.safetensors"
+    save_file(state, file)
+    models.build(NAME, 6, seed=0, weights=f"{file}")
+    save_file(state | {name: torch.zeros_like(state[name])}, file)
+    message = rf"weights\.safetensors: all values of {name} are 0"
+    with pytest.raises(ValueError, match=message):
+        models.build(NAME, 6, seed=0, weights=f"{file}")
+    with pytest.raises(ValueError, match=message):
+        models.from_state(NAME, 6, *models.read_weights(NAME, f"{file}"))
+
+
+def test_weights_in_memory_may_be_zero() -> None:
+    architectures.trust(NAME)
+    state = models.build(NAME, 6, seed=0).state_dict()
+    zeros = state | {"conv.weight": torch.zeros_like(state["conv.weight"])}
+    assert (
+        not models.from_state(NAME, 6, zeros, "the selected weights", of_file=False).state_dict()["conv.weight"].any()
+    )
