@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from in4310repro.audit.document import Document, Measure, Table, Unread
-from in4310repro.audit.gaps import gaps_of
+from in4310repro.audit.document import Average, Document, Measure, Table, Unread
+from in4310repro.audit.examine import accuse
+from in4310repro.audit.gaps import Gap, gaps_of, lines_beside
+from in4310repro.audit.sheets import sheet
+from in4310repro.audit.verdicts import Options, Rank
 from tests.audit.by_hand import column, document, matrix, table, value
 
 ACCURACY, RECALL = Measure.ACCURACY, Measure.RECALL
@@ -14,7 +17,7 @@ FOUR = {"a": 2, "b": 2}
 
 
 def gaps(made: Table, sizes: dict[str, int] | None = None, of: Document | None = None) -> list[str]:
-    return list(gaps_of(made, sizes or {}, of or document(made)))
+    return [*gaps_of(made, sizes or {}), *[gap.condition for gap in lines_beside(made, of or document(made))]]
 
 
 @pytest.mark.parametrize(
@@ -100,3 +103,40 @@ def test_lines_of_other_tables_matrices_and_refusals_are_counted_once() -> None:
     # Tables of summaries alone have no lines between classes.
     summaries = table(value("0.5", line=1), value("0.5", line=3))
     assert gaps(summaries, of=Document(source="", lines=(TEXT,) * 3, tables=(summaries,))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_gap"),
+    [
+        # What the table prints already, in a sentence or a row.
+        ("The class b is the weakest (accuracy 0.25)", False),
+        ("accuracy 0.50 and 25 %, 0.250", True),
+        ("accuracy of b: .25", False),
+        # One more number in a sentence is no row; two may be a list of classes.
+        ("We see that the accuracy is better than the 0.21 of earlier work here", False),
+        ("The accuracy of the class cows is 0.31 and that of sheep is 0.42 as before", True),
+        ("cows accuracy 0.31", True),
+        ("| the accuracy of the class of all the brown cows is | 0.31 |", True),
+    ],
+)
+def test_sentences_and_repeated_numbers_are_no_rows(text: str, is_gap: bool) -> None:
+    made = table(value("0.50", "a", line=1), value("0.25", "b", line=3))
+    assert len(gaps(made, of=Document(source="", lines=("", text, ""), tables=(made,)))) == is_gap
+    unread = Unread(line=2, text=text, why="no number")
+    assert len(gaps(made, of=document(made, unread=(unread,)))) == is_gap
+
+
+def test_a_line_about_another_measure_is_no_condition_of_a_mean() -> None:
+    values = [*column(RECALL, a="0.50", b="0.25"), value("0.60", None, RECALL, Average.MACRO, line=3)]
+    made = table(*values)
+    for line, rank in (("F1 of cows 0.31", Rank.IMPOSSIBLE), ("recall of cows 0.31", Rank.UNLESS), ("cows 0.31", None)):
+        unread = Unread(line=5, text=line, why="no number")
+        of = document(made, unread=(unread,))
+        ((found,), _) = accuse([sheet(made, of, Options())])
+        assert found.rank is (rank or Rank.UNLESS)
+
+
+def test_a_gap_without_a_measure_is_of_any_and_accuracy_is_like_recall() -> None:
+    assert Gap(condition="").is_of({Measure.F1})
+    assert Gap(condition="", measures=frozenset({RECALL})).is_of({ACCURACY})
+    assert not Gap(condition="", measures=frozenset({RECALL})).is_of({Measure.PRECISION})

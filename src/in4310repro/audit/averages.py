@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from in4310repro.audit.batches import BATCH, batch_means
+from in4310repro.audit.batches import BATCH, nearest_batch_mean
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFF64, Cell, Interval, Rounding, mean_of, span_of
 from in4310repro.audit.scores import f1_interval
@@ -24,6 +24,7 @@ PARTS = {
     Measure.AVERAGE_PRECISION: (Measure.AVERAGE_PRECISION,),
 }
 WEIGHTED = "weighted by images"
+BELOW = 5  # lines below the last class in which the averages of a report stand
 AS_ZEROS = "plain mean with classes without a value as zeros"
 
 
@@ -69,20 +70,42 @@ def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     if average is Average.MACRO:
         yield from plain_means(summary, sheet)
         yield from _other_macro(summary, sheet)
-        yield from against_the_rest(summary)
+        yield from against_the_rest(summary, sheet)
     elif average in (Average.WEIGHTED, Average.OVERALL, Average.MICRO) and _known(summary, sheet):
         if average is not Average.MICRO or summary.cell.value.measure in (Measure.RECALL, Measure.ACCURACY):
             yield weighted_mean(summary, sheet)
-        if average is Average.OVERALL:
+        if average is Average.OVERALL and not of_report(summary.cell, sheet):
             yield from plain_means(summary, sheet)
-            yield from against_the_rest(summary)
-            batches = reading_by(
-                "mean over batches", lambda way: batch_means(_weighted(summary, sheet, way), _all(sheet))
-            )
-            yield replace(batches, condition=f"the value is a mean over batches of up to {BATCH} images")
+            yield from against_the_rest(summary, sheet)
+            yield _over_batches(summary, sheet)
 
 
-def against_the_rest(summary: Summary) -> Iterator[Reading]:
+def of_report(cell: Cell, sheet: Sheet) -> bool:
+    """Whether an accuracy is that of a classification report: its row stands below precision, recall, F1 and supports.
+
+    One program has counted it and the rows above from the same labels.
+    """
+    lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
+    label = (cell.value.label or "").casefold()
+    return (
+        sheet.origin == "printed"
+        and all(score in sheet.classes for score in SCORES)
+        and label.startswith("accuracy")
+        and min(lines) < cell.value.printed.line <= max(lines) + BELOW
+    )
+
+
+def _over_batches(summary: Summary, sheet: Sheet) -> Reading:
+    images = _all(sheet)
+
+    def mean(way: Rounding) -> Interval:
+        return nearest_batch_mean(_weighted(summary, sheet, way), images, interval_of(summary.cell, way))
+
+    condition = f"the value is a mean over batches of up to {BATCH} images"
+    return replace(reading_by("mean over batches", mean), condition=condition)
+
+
+def against_the_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Overall and mean accuracy where a class's own is (TP + TN) / all: each wrong image is wrong for two classes.
 
     With p the share of all images that are right and a_c that of class c against the rest, the a_c are short of one by
@@ -101,7 +124,8 @@ def against_the_rest(summary: Summary) -> Iterator[Reading]:
     else:
 
         def mean(way: Rounding) -> Interval:
-            recalls = span_of([interval_of(part, way) for part in parts])
+            known = _known(summary, sheet)
+            recalls = _weighted(summary, sheet, way) if known else span_of([interval_of(part, way) for part in parts])
             factor = Fraction(2, classes)
             return Interval(low=1 - factor * (1 - recalls.low), high=1 - factor * (1 - recalls.high))
 

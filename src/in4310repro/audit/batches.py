@@ -5,10 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from in4310repro.audit.intervals import Interval
 
 BATCH = 1024  # images, the most that are considered
+# Batch sizes that people use; of others no last batch is considered that is less probable than this.
+COMMON = frozenset(f * 2**k for f in (1, 3, 5, 25, 125) for k in range(11)) | frozenset(range(10, 1001, 10))
+IMPROBABLE = 1e-4
 # More than the error of the doubles that are used here.
 ERROR = Fraction(1, 10**12)
 
@@ -32,3 +37,56 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
         low=min(Fraction(float(low.min())) - ERROR, accuracy.low),
         high=max(Fraction(float(high.max())) + ERROR, accuracy.high),
     )
+
+
+def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval) -> Interval:
+    """Of all means over batches of one size, the last of them smaller or left out, those nearest to a printed one.
+
+    With q of the r images of the last batch right and k of all n, the mean over B batches of b images is
+    ((k - q) / b + q / r) / B. For each batch size and q this is an interval, for k is one. Where images are in no
+    order, q is hypergeometric; batch sizes that nobody uses, and batches that are left out, are considered with a q
+    that is not improbable.
+    """
+    fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
+    best = accuracy
+    for size in range(1, min(BATCH, images) + 1):
+        full = -(-images // size) - 1
+        rest = images - full * size
+        right = np.arange(rest + 1)
+        low, high = np.maximum(fewest - right, 0.0), np.minimum(most - right, full * size)
+        valid = low <= high + float(ERROR)
+        probable = valid & (_probability(images, (fewest + most) / 2, rest) > IMPROBABLE)
+        means = [(low / size + right / rest) / (full + 1), (high / size + right / rest) / (full + 1)]
+        valid = valid if size in COMMON else probable
+        if full:
+            means = [np.append(means[0], low / (full * size)), np.append(means[1], high / (full * size))]
+            valid = np.append(valid, probable)
+        best = _nearer(best, printed, means[0][valid], means[1][valid])
+    return best
+
+
+def _nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
+    """The nearest of some intervals to a printed one, or the best so far."""
+    if not len(low):
+        return best
+    gaps = np.maximum(low - float(printed.high), float(printed.low) - high)
+    place = int(gaps.argmin())
+    other = Interval(low=Fraction(float(low[place])) - ERROR, high=Fraction(float(high[place])) + ERROR)
+    return other if _gap(other, printed) < _gap(best, printed) else best
+
+
+def _gap(one: Interval, other: Interval) -> Fraction:
+    return max(one.low - other.high, other.low - one.high)
+
+
+def _probability(images: int, right: float, drawn: int) -> NDArray[np.float64]:
+    """Probability of 0 to `drawn` right images among so many drawn ones: C(k, q) C(n - k, r - q) / C(n, r)."""
+    q = np.arange(drawn + 1)
+
+    def log_choices(of: float, some: NDArray[np.int64]) -> NDArray[np.float64]:
+        inside = (some >= 0) & (some <= of)
+        values = gammaln(of + 1) - gammaln(np.where(inside, some, 0) + 1) - gammaln(np.where(inside, of - some, of) + 1)
+        return np.where(inside, values, -np.inf)
+
+    ways = log_choices(right, q) + log_choices(images - right, drawn - q)
+    return np.asarray(np.exp(ways - log_choices(images, np.array([drawn]))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from in4310repro.audit.document import Value
+from in4310repro.audit.document import Measure, Value
 from in4310repro.audit.intervals import Cell, Rounding
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Finding, Rank
@@ -63,8 +63,11 @@ def finding(claim: Claim, sheet: Sheet) -> Finding:
     conditions = [*claim.conditions]
     # What would explain the numbers is not excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
+    measures = {cell.value.measure for cell in claim.cells}
     if claim.needs_all:
-        conditions += sheet.gaps
+        conditions += [*sheet.gaps, *[gap.condition for gap in sheet.beside if gap.is_of(measures)]]
+    if _accuracy_and_classes(claim.cells):
+        conditions += sheet.tokens
     if claim.needs_counts:
         conditions += sheet.averaged
     values: list[Value] = [cell.value for cell in claim.cells]
@@ -79,6 +82,13 @@ def finding(claim: Claim, sheet: Sheet) -> Finding:
         readings=claim.readings or (_as_read(claim.cells),),
         excluded=tuple(ROUNDED if text == FORMATS and excused else text for text in claim.excluded or (FORMATS,)),
     )
+
+
+def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
+    """Whether a claim holds an accuracy over all against values of classes."""
+    values = [cell.value for cell in cells]
+    accuracy = any(value.measure is Measure.ACCURACY and value.class_name is None for value in values)
+    return accuracy and any(value.class_name is not None for value in values)
 
 
 def _as_read(cells: Sequence[Cell]) -> str:

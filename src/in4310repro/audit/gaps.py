@@ -4,19 +4,46 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 
-from in4310repro.audit.document import Document, Table
+from in4310repro.audit.document import Document, Measure, Table
 
 # Lines around a table in which a line that was not understood may have belonged to it.
 NEAR = 12
 # A line that looks like one of the table's, by its words and its number or missing number.
 WORDS = re.compile(r"accura|\bacc\b|precision|recall|\bf1|\bap\b|score|\bclass\b|average", re.IGNORECASE)
 NUMBER = re.compile(r"\d[.,]\d|\d ?%|\bnan\b|\bn/a\b", re.IGNORECASE)
+NUMERAL = re.compile(r"(?<![\w.,])\d*[.,]?\d+(?![\w.,]*\d)")
+LONGEST = 500  # letters of a line that are looked at
+PROSE = 8  # words of a sentence, which is no row of a table
+SENTENCE = re.compile(r"[^|&\t]*")
+WORD = re.compile(r"[^\W\d_]{2,}")
+NAMED = {
+    Measure.ACCURACY: re.compile(r"accura|\bacc\b", re.IGNORECASE),
+    Measure.PRECISION: re.compile(r"(?<!average )precision\b|\bprec\b", re.IGNORECASE),
+    Measure.RECALL: re.compile(r"recall|sensitivity", re.IGNORECASE),
+    Measure.F1: re.compile(r"\bf[- ]?1|f[- ]?score|f[- ]?measure", re.IGNORECASE),
+    Measure.AVERAGE_PRECISION: re.compile(r"average precision|\bm?ap\b", re.IGNORECASE),
+}
+# Recall of a class is its accuracy.
+ALIKE = {Measure.ACCURACY, Measure.RECALL, Measure.BALANCED_ACCURACY}
 
 
-def gaps_of(table: Table, sizes: Mapping[str, int], document: Document) -> Iterator[str]:
-    """Each reason for which the classes of a table may be incomplete."""
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A line beside a table that may hold a class of it."""
+
+    condition: str
+    measures: frozenset[Measure] = frozenset()  # that the line names; none: it may be of any
+
+    def is_of(self, measures: Set[Measure]) -> bool:
+        """Whether the line can be about one of these measures."""
+        return not self.measures or bool(self.measures & measures) or bool(self.measures & ALIKE and measures & ALIKE)
+
+
+def gaps_of(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
+    """Each reason within a table for which its classes may be incomplete."""
     if table.partial:
         yield "classes are left out of the table"
     yield from table.doubts
@@ -31,15 +58,16 @@ def gaps_of(table: Table, sizes: Mapping[str, int], document: Document) -> Itera
         # What is far above one may be a count that stands where a share is expected.
         if value.class_name is not None and value.printed.value > 2 and "%" not in value.printed.text:
             yield f"{value.printed.text} of {value.class_name} is no share"
-    yield from _lines(table, document)
 
 
-def _lines(table: Table, document: Document) -> Iterator[str]:
+def lines_beside(table: Table, document: Document) -> Iterator[Gap]:
     """Lines in and near a table that were not understood, and those among its classes that gave no value."""
     lines = [value.printed.line for value in table.values] or [0]
+    given = frozenset(number for value in table.values for number in _numbers(value.printed.text))
     for unread in (each for each in document.unread if each.measuring):
-        if min(lines) - NEAR <= unread.line <= max(lines) + NEAR:
-            yield f"line {unread.line}, which was not understood, changes it: {unread.text.strip()[:80]!r}"
+        if min(lines) - NEAR <= unread.line <= max(lines) + NEAR and _is_row(unread.text, given):
+            text = f"line {unread.line}, which was not understood, changes it: {unread.text.strip()[:80]!r}"
+            yield Gap(condition=text, measures=_measures(unread.text))
     of_classes = [value.printed.line for value in table.values if value.class_name is not None]
     if not of_classes:
         return
@@ -47,6 +75,26 @@ def _lines(table: Table, document: Document) -> Iterator[str]:
     used |= {p.line for other in document.tables if other.matrix for row in other.matrix.rows for p in row}
     named = {unread.line for unread in document.unread if unread.measuring}
     for line in range(min(of_classes) - 1, max(of_classes) + 2):
-        text = document.lines[line - 1] if 0 < line <= len(document.lines) else ""
-        if line not in used | named and WORDS.search(text[:500]) and NUMBER.search(text[:500]):
-            yield f"line {line}, of which no value was read, changes it: {text.strip()[:80]!r}"
+        text = document.lines[line - 1][:LONGEST] if 0 < line <= len(document.lines) else ""
+        if line not in used | named and WORDS.search(text) and NUMBER.search(text) and _is_row(text, given):
+            condition = f"line {line}, of which no value was read, changes it: {text.strip()[:80]!r}"
+            yield Gap(condition=condition, measures=_measures(text))
+
+
+def _is_row(text: str, given: frozenset[float]) -> bool:
+    """Whether a line can be a row of the table: no sentence, and not only numbers that the table has already."""
+    text = text[:LONGEST]
+    numbers = _numbers(text)
+    if numbers and set(numbers) <= given:
+        return False
+    sentence = SENTENCE.fullmatch(text.strip()) is not None and len(WORD.findall(text)) >= PROSE
+    return not sentence or len(set(numbers) - given) > 1
+
+
+def _numbers(text: str) -> Sequence[float]:
+    """The numbers of a text, however many zeros they end in."""
+    return [float(each.replace(",", ".")) for each in NUMERAL.findall(text)]
+
+
+def _measures(text: str) -> frozenset[Measure]:
+    return frozenset(measure for measure, pattern in NAMED.items() if pattern.search(text[:LONGEST]))

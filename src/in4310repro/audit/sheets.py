@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
-from in4310repro.audit.gaps import gaps_of
+from in4310repro.audit.gaps import Gap, gaps_of, lines_beside
 from in4310repro.audit.intervals import (
     ROUNDOFF16,
     ROUNDOFF32,
@@ -21,6 +21,7 @@ from in4310repro.audit.intervals import (
     is_half,
     on_grid,
 )
+from in4310repro.audit.single_label import doubts_of_accuracy, several_labels
 from in4310repro.audit.units import ALMOST_FULL, rounded_to, significant_decimals
 from in4310repro.audit.verdicts import Options
 
@@ -48,6 +49,9 @@ class Sheet:
     total: int | None  # images of the whole set
     folds: int | None
     gaps: tuple[str, ...]  # why the printed classes may not be all: conditions of every verdict that needs them all
+    beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of those about the measures they name
+    tokens: tuple[str, ...] = ()  # why an accuracy may be of other things than the classes
+    several: tuple[str, ...] = ()  # why an image may have several labels
 
     @property
     def name(self) -> str:
@@ -94,7 +98,10 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         origin=origin,
         total=table.total or (sum(sizes.values()) if sizes and _covers(table, sizes) else None),
         folds=options.folds or document.folds,
-        gaps=tuple(gaps_of(table, sizes, document)),
+        gaps=tuple(gaps_of(table, sizes)),
+        beside=tuple(lines_beside(table, document)),
+        tokens=tuple(doubts_of_accuracy(table, document)),
+        several=tuple(several_labels(table, document)),
     )
 
 

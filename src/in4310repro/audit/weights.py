@@ -146,7 +146,7 @@ def _others(columns: Sequence[Column]) -> Iterator[str]:
 
 def of_the_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Whether one accuracy is that of all images, or a mean, where those of classes are of each against the rest."""
-    readings = against_the_rest(columns[0].summary)
+    readings = against_the_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
 

@@ -1,0 +1,75 @@
+"""Whether the classes of a table are labels of whole images, one an image: what joins an accuracy to its classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from in4310repro.audit.document import Average, Document, Measure, Table
+
+NEAR = 6  # lines around the values of a table that say what its classes are
+SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
+OF_TOKENS = "the accuracy is that of tokens or of all labels, and the classes are entities or some of the labels"
+SEVERAL = "an image can have several labels, or none"
+ENTITY_WORDS = re.compile(
+    r"\b(?:FB1|tokens?|phrases?|entit(?:y|ies)|chunks?|chunking|spans?|mentions?|slots?|NER|BIO(?:ES)?|IOB\d?|seqeval"
+    r"|conll\w*|named[- ]entity)\b",
+    re.IGNORECASE,
+)
+ENTITY = re.compile(
+    r"(?i:PERS?|PERSON|LOC|LOCATION|ORG|ORGANI[SZ]ATION|MISC|GPE|[NVPADJS]{1,4}P|SBAR|PRT)"
+    r"|FAC|FACILITY|DATE|TIME|MONEY|PERCENT|CARDINAL|ORDINAL|NORP|PRODUCT|EVENT|WORK_OF_ART|LAW|LANGUAGE|QUANTITY"
+)
+TAGGED = re.compile(r"[BIESLU][-_]\w.*")
+OUTSIDE = "O"
+
+
+def doubts_of_accuracy(table: Table, document: Document) -> Iterator[str]:
+    """Conditions of every verdict that holds an overall accuracy against values of classes."""
+    if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
+        yield OF_TOKENS
+
+
+def several_labels(table: Table, document: Document) -> Iterator[str]:
+    """Conditions of every verdict that needs each image to have one label and one prediction.
+
+    An accuracy among the averages of precision, recall and F1 says that it has: scikit-learn prints it where every
+    label is counted and no image has two, and a micro average elsewhere. So does a confusion matrix, and a micro
+    average whose precision is its recall.
+    """
+    if any(doubts_of_accuracy(table, document)):
+        yield OF_TOKENS
+        return
+    accuracy = any(v.measure is Measure.ACCURACY and v.average is Average.OVERALL for v in table.values)
+    if not accuracy and table.matrix is None and not _micro(table):
+        yield SEVERAL
+
+
+def _is_of_entities(table: Table, document: Document) -> bool:
+    names = {value.class_name for value in table.values if value.class_name is not None}
+    if OUTSIDE in names:
+        return False
+    known = sum((ENTITY.fullmatch(name) or TAGGED.fullmatch(name)) is not None for name in names)
+    if known >= 2 and 2 * known >= len(names):
+        return True
+    lines = [value.printed.line for value in table.values]
+    near = document.lines[max(0, min(lines, default=1) - 1 - NEAR) : max(lines, default=0) + NEAR]
+    return any(ENTITY_WORDS.search(line[:500]) for line in near)
+
+
+def _micro(table: Table) -> dict[Measure, set[str]]:
+    """The micro averages as printed, by measure."""
+    found: dict[Measure, set[str]] = {}
+    for value in table.values:
+        if value.average is Average.MICRO and value.measure in SCORES:
+            found.setdefault(value.measure, set()).add(value.printed.text)
+    return found
+
+
+def _has_micro_average(table: Table) -> bool:
+    """Whether there is a micro average that is no accuracy: precision and recall over all labels are not the same."""
+    micro = _micro(table)
+    precision, recall = micro.get(Measure.PRECISION), micro.get(Measure.RECALL)
+    accuracy = {v.printed.text for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL}
+    equal = precision == recall if precision or recall else micro.get(Measure.F1) == accuracy
+    return bool(micro) and not equal
