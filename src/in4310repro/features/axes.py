@@ -12,12 +12,10 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from in4310repro.features.axis_rules import Axes, Call, Convention, rule_of
 from in4310repro.features.nesting import iterate_values
-from in4310repro.features.outputs import own_axis, runs_code_of
+from in4310repro.features.outputs import is_elementwise, own_axis
 
 # They compute by other kernels while anybody watches functions.
 UNWATCHED = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
-# Modules whose results have the axes of their input, also where they compute by kernels that nobody sees.
-ELEMENTWISE = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
 
 
 class AxisFinder(TorchFunctionMode):
@@ -37,6 +35,10 @@ class AxisFinder(TorchFunctionMode):
         self._modules = {id(module) for module in model.modules()}
         self._watching = watching
         self._clear()
+
+    def fresh(self) -> "AxisFinder":
+        """Another one for the same model."""
+        return AxisFinder(self._model, watching=self._watching)
 
     def _clear(self) -> None:
         self._known: dict[int, tuple[weakref.ref[Tensor], Axes | None]] = {}
@@ -116,7 +118,13 @@ class AxisFinder(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         # A compiler that looks into this method sees the call alone.
-        if torch.compiler.is_compiling() or self._paused or not isinstance(result, Tensor | tuple | list | Iterator):
+        if torch.compiler.is_compiling() or self._paused:
+            return result
+        if result is None and getattr(func, "__name__", "") == "__setitem__":
+            result = args[0]
+            self._note("", args, kwargs, [result])
+            return None
+        if not isinstance(result, Tensor | tuple | list | Iterator):
             return result
         name = getattr(func, "__name__", "")
         if name == "__get__":
@@ -160,10 +168,11 @@ class AxisFinder(TorchFunctionMode):
             self._convention = Convention()
             self._known = {key: entry for key, entry in self._known.items() if entry[0]() is not None}
             self._look_at_inputs(module, args, {})
-            self.__enter__()
         self._depth += 1
-        if isinstance(module, UNWATCHED) and not _has_hooks_inside(module):
+        if isinstance(module, UNWATCHED) and not _avoids_fast_kernels(module):
             _leave(self)
+        elif self not in _get_current_function_mode_stack():
+            self.__enter__()
 
     def _end(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         """After a module, also if it raised an error."""
@@ -184,8 +193,8 @@ class AxisFinder(TorchFunctionMode):
         axis = own_axis(module, path, value.ndim)
         if axis is not None:
             return Axes(frozenset({axis}))
-        given = args[0] if args else None
-        if isinstance(given, Tensor) and given.shape == value.shape and runs_code_of(module, ELEMENTWISE):
+        given = args[0] if args and not path else None
+        if isinstance(given, Tensor) and given.shape == value.shape and is_elementwise(module):
             return self._look_up(given)
         return None
 
@@ -211,8 +220,8 @@ def _leave(mode: TorchFunctionMode) -> None:
         other.__enter__()
 
 
-def _has_hooks_inside(module: nn.Module) -> bool:
-    """Whether a module has parts whose hooks keep it from its own fast kernels."""
-    if isinstance(module, nn.MultiheadAttention):
-        return False
-    return any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+def _avoids_fast_kernels(module: nn.Module) -> bool:
+    """Whether a module does without its fast kernels anyway: an encoder layer does where a part of it has hooks."""
+    return isinstance(module, nn.TransformerEncoderLayer) and any(
+        part._forward_hooks or part._forward_pre_hooks for part in module.modules()
+    )
