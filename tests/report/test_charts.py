@@ -1,11 +1,12 @@
 """Charts draw what an exhibit's numbers say, whatever classes, settings and modules are called."""
 
+import re
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from in4310repro.report import charts, svg
+from in4310repro.report import charts, curve_charts, row_charts, svg
 from in4310repro.report.photographs import ranking
 from in4310repro.report.render import asset
 from in4310repro.text import visible
@@ -21,6 +22,7 @@ CLASSES: dict[str, Any] = {
     "accuracy": 0.5,
 }
 BIN = {"lower": 0.4, "upper": 0.6, "images": 3, "accuracy": 0.5, "mean_score": 0.5, "interval": [0.1, 0.9]}
+MODULE = {"quantiles": {"0.01": -1.5, "0.5": 0.25, "0.99": 2.0}, "never_positive": 3, "channels": 8}
 NUMBERS: dict[int, dict[str, Any]] = {
     4: CLASSES,
     5: {"epoch": [1], "train_loss": [0.0], "val_loss": [0.0]},
@@ -28,6 +30,9 @@ NUMBERS: dict[int, dict[str, Any]] = {
     8: {"ours": dict.fromkeys(NAMES, 50.0), "original": {NAMES[0]: 40.0}},
     9: {"eigenvalues": {name: [2.0, 1.0, 0.0] for name in NAMES}},
     13: {"classes": NAMES, "average_precision": VALUES, "chance": VALUES, "curves": dict.fromkeys(NAMES, CURVE)},
+    15: {
+        "sets": [{"name": "test", "images": 3, "modules": dict.fromkeys(NAMES, MODULE)}],
+    },
     14: {"expected_calibration_error": 0.0, "bins": [BIN, {**BIN, "images": 0, "interval": None}]},
 }
 
@@ -46,8 +51,8 @@ def test_every_name_is_text_that_can_be_seen(number: int) -> None:
     drawn = texts(elements(charts.panels(number, NUMBERS[number])))
     assert "DEVIATION: as <named>" in drawn
     assert all(text.isprintable() for text in drawn)
-    if number in (4, 6, 8, 9):
-        longest = 24 if number in (6, 9) else charts.LONGEST_NAME
+    if number in (4, 6, 8, 9, 15):
+        longest = charts.LONGEST_NAME if number in (6, 9) else row_charts.LONGEST_ABOVE
         assert {svg.shortened(name, longest) for name in NAMES} <= set(drawn)
 
 
@@ -55,8 +60,8 @@ def test_of_many_classes_the_curves_with_the_lowest_average_precision_are_drawn(
     precision = [0.9, 0.1, *[0.5] * 12]
     names = [f"c{place}" for place in range(14)]
     numbers = {**NUMBERS[13], "classes": names, "average_precision": precision, "curves": dict.fromkeys(names, CURVE)}
-    assert charts.curves_drawn(numbers) == list(range(1, 13))
-    assert len(charts.panels(13, numbers)) == charts.MOST_CURVES
+    assert curve_charts.curves_drawn(numbers) == list(range(1, 13))
+    assert len(charts.panels(13, numbers)) == curve_charts.MOST_CURVES
 
 
 def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
@@ -88,3 +93,63 @@ def test_the_ranking_shows_its_photographs_scores_and_classes() -> None:
     root = elements([ranking(numbers, {image["path"]: b"\xff\xd8" for image in images})])
     assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == COUNT + 2
     assert texts(root).count("0.50") == COUNT + 2
+
+
+def ticks_of(panel: svg.Panel) -> list[float]:
+    return [float(text.text or "") for text in elements([panel]).iter() if text.get("class") == "tick"]
+
+
+@pytest.mark.parametrize(
+    ("lowest", "first"), [(0.97, 0.95), (0.93, 0.9), (0.81, 0.8), (0.79, 0.5), (0.1, 0.0), (0.0, 0.0)]
+)
+def test_an_axis_of_shares_begins_close_below_the_lowest_value_or_interval(lowest: float, first: float) -> None:
+    ours = {**METRICS, "average_precision": [0.99], "mean_average_precision": 0.99}
+    intervals = {"average_precision": [[lowest, 1.0]]}
+    numbers = {**CLASSES, "classes": ["sea"], "ours": {**ours, "class_accuracy": [0.5]}, "intervals": intervals}
+    numbers["chance"] = {"class_accuracy": 0.5, "average_precision": [0.3]}
+    del numbers["accuracy"]
+    panel = charts.panels(4, numbers)[1]
+    assert ticks_of(panel)[0] == first
+    assert ticks_of(panel)[-1] == 1
+    # Chance is drawn where the axis reaches it, and nothing is drawn beside the axis.
+    assert ("chance" in panel.body) == (first < 0.3)
+
+
+def test_a_diamond_is_explained_where_one_is_drawn_alone() -> None:
+    numbers = {"ours": {"stem.0": 50.0}, "original": {"conv1": 40.0}}
+    assert "as printed" not in texts(elements(charts.panels(8, numbers)))
+    assert "as printed" in texts(elements(charts.panels(8, {**numbers, "original": {"stem.0": 40.0}})))
+
+
+def test_a_long_name_stands_in_full_above_its_row() -> None:
+    name = "features.denseblock4.denselayer16.conv2"
+    for numbers in (
+        {"ours": {name: 50.0, "conv1": 1.0}, "original": {}},
+        {"sets": [{"name": "test", "modules": {name: MODULE, "conv1": MODULE}}]},
+    ):
+        number = 8 if "ours" in numbers else 15
+        assert name in texts(elements(charts.panels(number, numbers)))
+    assert name in texts(elements(charts.panels(9, {"eigenvalues": {name: [1.0]}})))
+
+
+def test_spectra_of_three_sets_are_drawn_on_one_scale() -> None:
+    sets = [{"eigenvalues": {"conv1": values}, "exponents": [-6, 2]} for values in ([100.0, 1.0], [1e-6, 1e-7])]
+    labels = [[text for text in texts(elements(charts.panels(9, each))) if text.startswith("10")] for each in sets]
+    assert labels[0] == labels[1]
+    assert "eigenvalue index" in texts(elements(charts.panels(9, sets[0])))
+
+
+def test_ten_series_have_ten_signs_without_their_colours() -> None:
+    signs = {re.sub(r'class="(\w)\d"', r'class="\1"', svg.mark(0, 0, style)) for style in range(10)}
+    assert len(signs) == 10
+
+
+def test_quantiles_lie_where_their_values_are() -> None:
+    root = elements(charts.panels(15, {"sets": [{"name": "test", "modules": {"conv1": MODULE}}]}))
+    ticks = {float(each.text or ""): float(each.get("x", "")) for each in root.iter() if each.get("class") == "tick"}
+    (quantiles,) = [each for each in root.iter() if each.get("class") == "range"]
+    (median,) = [each for each in root.iter() if each.get("class") == "m0"]
+    one = ticks[1] - ticks[0]
+    places = [float(quantiles.get("x1", "")), float(median.get("cx", "")), float(quantiles.get("x2", ""))]
+    assert places == pytest.approx([ticks[0] + value * one for value in (-1.5, 0.25, 2.0)], abs=0.11)
+    assert "3 of 8" in texts(root)

@@ -29,9 +29,11 @@ def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
     source = source_of(ACTIVATIONS, numbers)
     return Exhibit(
         number=ACTIVATIONS,
+        short="Range of values",
         title="Values of the feature maps, and channels that are never positive",
-        caption=(f"Quantiles of the finite values at all channels, positions and images, each to 1/64 of it; channels "
-                 f"without a value above 0 in any image. {features['network']}, in eval mode.",),
+        caption=("Quantiles of the finite values at all channels, positions and images, each to 1/64 of it: a line "
+                 "from 1 to 99 %, a point at the median, one scale for all sets; and channels without a value above 0 "
+                 f"in any image. {features['network']}, in eval mode.",),
         numbers=numbers,
         findings=tuple(_finding(source, place) for place in range(len(measured))),
         table=FigureTable(

@@ -8,9 +8,11 @@ from typing import Any
 from in4310repro.config import OptimizerSetting
 from in4310repro.deviations import Deviation
 from in4310repro.metrics import ClassMetrics, class_metrics, wilson
-from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, extremes, source_of
+from in4310repro.report.comparisons import extremes
+from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, source_of
 from in4310repro.report.original import has_its_classes, original
 from in4310repro.report.uncertainty import bootstrap
+from in4310repro.runs.chain import part_read_as
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch, unit
 
@@ -26,9 +28,10 @@ def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting)
     numbers |= _original(run, setting.optimizer.lower())
     return _exhibit(
         number,
+        f"Validation of {setting.name}",
         f"Setting {setting.name}: class accuracy and average precision on validation",
         (f"Weights of {unit(rows)} {best['epoch']} of {len(rows)}, the best by mean class accuracy on validation. Bars "
-         "are 95 % Wilson intervals.",),
+         "are 95 % Wilson intervals; average precisions have none here, since a run keeps no scores of validation.",),
         numbers,
     )  # fmt: skip
 
@@ -57,7 +60,9 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
     if any(low == high for low, high in numbers["intervals"].get("average_precision", [])):
         intervals += (" An interval of one value says that all draws agree, not that the value is certain.",)
     title = f"The selected setting, {metrics['setting']}, on the test set"
-    return _exhibit(TEST, title, (*_test_caption(run, sum(supports.values())), *intervals), numbers)
+    return _exhibit(
+        TEST, "Accuracy of each class", title, (*_test_caption(run, sum(supports.values())), *intervals), numbers
+    )
 
 
 def _test_caption(run: FinishedRun, images: int) -> Sentence:
@@ -77,7 +82,8 @@ def _test_caption(run: FinishedRun, images: int) -> Sentence:
 
 def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
     """What each of the four files holds."""
-    images = [run.metrics["supports"][part][name] for name in run.classes]
+    supports = run.metrics["supports"][part_read_as(part, run.config)]
+    images = [supports[name] for name in run.classes]
     return {
         "classes": list(run.classes),
         "images": images,
@@ -100,14 +106,21 @@ def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
     return {"original": class_metrics(printed)} if printed and has_its_classes(run.classes) else {}
 
 
-def _exhibit(number: int, title: str, caption: Sentence, numbers: dict[str, Any]) -> Exhibit:
+def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: dict[str, Any]) -> Exhibit:
     source, names = source_of(number, numbers), numbers["classes"]
     return Exhibit(
         number=number,
+        short=short,
         title=title,
-        caption=(*caption, " The dashed line is chance."),
+        caption=(
+            *caption,
+            " An axis begins below its lowest value; a dashed line is chance, where the axis reaches it.",
+        ),
         numbers=numbers,
-        findings=tuple((f"{title}: ", *extremes(names, source, "ours", key)) for key, title in TITLES.items()),
+        findings=tuple(
+            (f"{title}: ", *extremes(names, source, "ours", key, intervals=("intervals", key)))
+            for key, title in TITLES.items()
+        ),
         table=_table(source, numbers),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ class Number:
     """A number as it is printed, and where it stands: a file of the report, and the keys in it."""
 
     text: str
+    value: float | list[float]  # of two, an interval
     file: str
     keys: tuple[str | int, ...]
 
@@ -26,7 +27,7 @@ class Number:
         """The keys as a JSON Pointer (RFC 6901).
 
         Examples:
-            >>> Number("0.5", "figure04.json", ("ours", "a/b", 0)).pointer
+            >>> Number("0.5", 0.5, "figure04.json", ("ours", "a/b", 0)).pointer
             '/ours/a~1b/0'
         """
         return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in self.keys)
@@ -58,26 +59,11 @@ class Source:
         for key in keys:
             value = value[key]
         ends = value if isinstance(value, list) else [value]
-        return Number(" to ".join(_text(end, form) for end in ends), self.file, keys)
+        return Number(" to ".join(_text(end, form) for end in ends), value, self.file, keys)
 
 
 def _text(value: float, form: str) -> str:
     return f"{value:.2f}".removeprefix("0") if form == "share" else format(value, form)
-
-
-def extremes(names: Sequence[str], source: Source, *keys: str, form: str = "share", unit: str = "") -> Sentence:
-    """Which of the names has the lowest and which the highest value of a list, or of a mapping from the names."""
-    values: Any = source.values
-    for key in keys:
-        values = values[key]
-    places: Sequence[str | int] = list(names) if isinstance(values, Mapping) else range(len(names))
-    listed = [values[place] for place in places]
-    low, high = (listed.index(end) for end in (min(listed), max(listed)))
-    first = source.at(*keys, places[low], form=form)
-    if listed[low] == listed[high]:
-        return ("all are at ", first, unit)
-    return (f"{names[low]} is lowest at ", first, f"{unit}, {names[high]} highest at ",
-            source.at(*keys, places[high], form=form), unit)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +80,7 @@ class Exhibit:
     """One figure: its number, a title, a caption, its numbers, what each of its panels shows, and a table."""
 
     number: int  # 1 to 11: as in the original
+    short: str  # what it shows, in two or three words of a list
     title: str
     caption: Sentence
     numbers: Mapping[str, Any]  # what its JSON file holds, and its picture shows

@@ -7,21 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 from in4310repro import deviations
-from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
+from in4310repro.metrics import wilson
 from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
-from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, extremes, source_of
+from in4310repro.report.comparisons import extremes, place_in
+from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, source_of
 from in4310repro.report.original import has_its_classes, original
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
+from in4310repro.report.spectrum_exhibits import ABSENT_SETS, spectrum_exhibits
+from in4310repro.runs.chain import part_read_as
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import FeatureMaps, HistoryRow, ImageSetFeatures
+from in4310repro.runs.records import FeatureMaps, HistoryRow
 from in4310repro.runs.selection import best_epoch, unit
 from in4310repro.scores import top_and_bottom
 
 RANKED = ("glacier", "mountain", "sea")
-ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # what the embedded sets stand in for
-# Of the first eigenvalue: what rounding leaves of a zero would stretch a logarithmic axis by ten decades.
-SMALLEST_DRAWN = 1e-10
 _OF_EPOCHS = (
     "Mean cross-entropy per image. The training loss is taken while the weights move and on augmented images, the "
     "validation loss after each epoch."
@@ -41,16 +41,17 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
     if run.features is None:
         raise ValueError(f"{run.folder} has no measured feature maps; `in4310repro report` measures them")
     selected, settings = run.metrics["setting"], enumerate(run.config.settings[:3], start=1)
+    test = test_exhibit(run)
     all_exhibits = [
         *(validation_exhibit(run, number, setting) for number, setting in settings),
-        test_exhibit(run),
+        test,
         _loss_exhibit(run.histories[selected], selected),
-        _accuracy_exhibit(run.histories, selected),
+        _accuracy_exhibit(run, selected),
         _ranking_exhibit(run),
         _sparsity_exhibit(run.features, original()["non_positive_percent"] if has_its_classes(run.classes) else {}),
-        *(_spectrum_exhibit(number, images, run.features) for number, images in enumerate(run.features["sets"], 9)),
+        *spectrum_exhibits(run.features),
         confusion_exhibit(run),
-        curves_exhibit(run),
+        curves_exhibit(run, test.numbers["intervals"].get("average_precision")),
         calibration_exhibit(run),
         *filter(None, [activation_exhibit(run.features)]),
     ]
@@ -68,7 +69,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
         return f" The original's figure {exhibit.number} shows {ABSENT_SETS[name]}; the two cannot be compared."
     if exhibit.number in (10, 11):
         return f" Images of {name}, as in the original's figure {exhibit.number}; it prints no numbers."
-    if "original" in exhibit.numbers:
+    if exhibit.numbers.get("original"):
         chosen = f"; it chose {original()['chosen']}" if exhibit.number == TEST else ""
         comparable = ", of photographs and not comparable with drawn scenes" if drawn else ""
         return f" Diamonds are what the original prints{comparable}{chosen}."
@@ -76,6 +77,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
         5: " The original draws its curves and prints no numbers.",
         6: " The original draws the curve of its chosen setting and prints no numbers.",
         7: " The original shows pictures without numbers.",
+        8: " The original prints the shares of other modules.",
         9: " The original draws its spectra and prints no numbers.",
     }.get(exhibit.number, " The original has no such figure.")
 
@@ -106,6 +108,7 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
     )
     return Exhibit(
         number=5,
+        short="Loss",
         title=f"Loss of the selected setting, {setting}",
         caption=(_OF_EPOCHS if each == "epoch" else _OF_FITS,),
         numbers=numbers,
@@ -120,13 +123,19 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
     )  # fmt: skip
 
 
-def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: str) -> Exhibit:
+def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
+    histories = run.histories
     curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
     epochs = [row["epoch"] for row in histories[selected]]
+    of_validation = run.metrics["supports"][part_read_as("validation", run.config)]
+    supports = [of_validation[name] for name in run.classes]
+    correct = {name: _correct(best_epoch(rows), supports) for name, rows in histories.items()}
     numbers = _strengths(histories[selected]) | {
         "epoch": epochs,
         "mean_class_accuracy": curves,
         "selected": selected,
+        "accuracy": {name: count / sum(supports) for name, count in correct.items()},
+        "interval": wilson(correct[selected], sum(supports)),
     }
     each = unit(histories[selected])
     source, finding = source_of(6, numbers), list[Cell]()
@@ -141,12 +150,32 @@ def _accuracy_exhibit(histories: Mapping[str, Sequence[HistoryRow]], selected: s
     )
     return Exhibit(
         number=6,
+        short=f"Accuracy by {each}",
         title=f"Mean class accuracy on validation after each {each}",
         caption=(f"All settings; {selected} was selected by the highest value of any {each}.",),
         numbers=numbers,
-        findings=(tuple(finding),),
+        findings=(tuple(finding), *_beside_the_selected(source, numbers)),
         table=FigureTable(heading=(each, *curves), rows=cells),
     )
+
+
+def _correct(row: HistoryRow, supports: Sequence[int]) -> int:
+    """Count the right images of a row of validation."""
+    return sum(round(share * images) for share, images in zip(row["class_accuracy"], supports, strict=True))
+
+
+def _beside_the_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
+    """Say which settings the images of validation tell from the selected one, at the best epoch of each."""
+    selected, others = numbers["selected"], [name for name in numbers["accuracy"] if name != numbers["selected"]]
+    if not others:
+        return ()
+    said: list[Cell] = [f"Of all images of validation {selected} is right for ",
+                        source.at("accuracy", selected, form="share"), " (95 % ",
+                        source.at("interval", form=".2f"), ")"]  # fmt: skip
+    for name in others:
+        place = place_in(numbers["accuracy"][name], numbers["interval"])
+        said += [f"; {name}, ", source.at("accuracy", name, form="share"), f", {place}"]
+    return (tuple(said),)
 
 
 def _ranking_exhibit(run: FinishedRun) -> Exhibit:
@@ -168,6 +197,7 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
     ]
     return Exhibit(
         number=7,
+        short="Highest and lowest scores",
         title=f"Test images with the highest and lowest scores of {', '.join(ranked)}",
         caption=("Softmax score of the class named at the left, and the true class of each image.",),
         numbers=held,
@@ -179,6 +209,7 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
 def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
     test = features["sets"][0]
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
+    printed = {name: value for name, value in printed.items() if name in ours}
     numbers = {"images": test["images"], "ours": ours, "original": printed}
     source = source_of(8, numbers)
 
@@ -188,6 +219,7 @@ def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Ex
 
     return Exhibit(
         number=8,
+        short="Sparsity",
         title="Sparsity, the percentage of values that are not positive",
         caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
                  f"{features['network']}, in eval mode.",),
@@ -197,85 +229,3 @@ def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Ex
             heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
         ),
     )  # fmt: skip
-
-
-def _spectrum_exhibit(number: int, images: ImageSetFeatures, features: FeatureMaps) -> Exhibit:
-    modules = {name: module["eigenvalues"] for name, module in images["modules"].items()}
-    name = "the run's own test images" if number == 9 else images["name"]
-    numbers = {"name": name, "images": images["images"], "eigenvalues": modules}
-    source = source_of(number, numbers)
-    rows = tuple(
-        (str(place + 1), *(source.at("eigenvalues", name, place, form=".4e") if place < len(values) else ABSENT
-                           for name, values in modules.items()))
-        for place in range(max(map(len, modules.values())))
-    )  # fmt: skip
-    return Exhibit(
-        number=number,
-        title=f"Largest eigenvalues of the feature covariance: {name}",
-        caption=(
-            f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
-            f"{_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode.",
-            *(_places_left_out(modules)),
-            _stand_in(images["name"]),
-        ),
-        numbers=numbers,
-        findings=(_steepest(modules, number, numbers),),
-        table=FigureTable(heading=("place", *modules), rows=rows),
-    )
-
-
-def _steepest(modules: Mapping[str, Sequence[float]], number: int, numbers: Mapping[str, object]) -> Sentence:
-    source = source_of(number, numbers)
-    largest = max(modules, key=lambda name: modules[name][0])
-    steepest = min(modules, key=lambda name: modules[name][-1] / modules[name][0] if modules[name][0] else 1)
-    return (
-        f"{largest} has the largest eigenvalue, ",
-        source.at("eigenvalues", largest, 0, form=".3g"),
-        f"; {steepest} falls most, from ",
-        source.at("eigenvalues", steepest, 0, form=".3g"),
-        " to ",
-        source.at("eigenvalues", steepest, len(modules[steepest]) - 1, form=".2g"),
-    )
-
-
-def drawn_places(values: Sequence[float]) -> list[int]:
-    """The places, from 0, whose eigenvalues are large enough to be drawn."""
-    return [place for place, value in enumerate(values) if value > SMALLEST_DRAWN * values[0]]
-
-
-def _places_left_out(modules: Mapping[str, Sequence[float]]) -> Sentence:
-    """Which places a curve lacks, as a sentence."""
-    left_out = {
-        name: [str(place + 1) for place in range(len(values)) if place not in drawn_places(values)]
-        for name, values in modules.items()
-    }
-    listed = [
-        f"{'place' if len(places) == 1 else 'places'} {_span(places)} of {name}"
-        for name, places in left_out.items()
-        if places
-    ]
-    if not listed:
-        return ()
-    return (
-        f" Not drawn, though in the table: {', '.join(listed)}, below {SMALLEST_DRAWN:g} of the first, where rounding "
-        "takes part.",
-    )
-
-
-def _span(places: Sequence[str]) -> str:
-    return places[0] if len(places) == 1 else f"{places[0]} to {places[-1]}"
-
-
-def _pooled(images: ImageSetFeatures) -> str:
-    more = images.get("pooled_images", images["images"]) - images["images"]
-    return f" and the {more} images of the sets before" if more else ""
-
-
-def _stand_in(name: str) -> str:
-    """What must be said where an embedded set takes the place of one that was not given."""
-    if name not in ABSENT_SETS:
-        return ""
-    what = "crops of the two photographs that scikit-learn ships"
-    if name == DIGITS:
-        what = "scikit-learn's handwritten digits, enlarged"
-    return f" These are {what}, since no {ABSENT_SETS[name]} folder was given."

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from in4310repro.report import charts, svg
-from in4310repro.report.exhibit import Cell, Exhibit, Number, Sentence, plain, source_of
+from in4310repro.report.curve_charts import curves_drawn
+from in4310repro.report.exhibit import Exhibit, Sentence, plain, source_of
 from in4310repro.report.photographs import SHOWN, cells, score_text
+from in4310repro.report.places import Places, unbroken
 from in4310repro.report.render import asset
 from in4310repro.report.score_exhibits import CURVES
 from in4310repro.report.tiers import tier_of
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.text import visible
 
 
 def of_html(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, Any]:
@@ -28,11 +28,13 @@ def of_html(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapp
         all_exhibits: of the run.
         photographs: JPEG files by path.
     """
-    link, script = _linking(run), asset("page.js")
+    places, script = Places(tier_of(run)), asset("page.js")
     drawn = {exhibit.number: charts.panels(exhibit.number, exhibit.numbers) for exhibit in all_exhibits}
     return {
-        "link": link,
-        "say": lambda sentence: Markup("").join(map(link, sentence)),
+        "link": places.link,
+        "say": places.say,
+        "words": unbroken,
+        "places": places,
         "score": score_text,
         "panels": {
             exhibit.number: [
@@ -57,7 +59,7 @@ def _alternative(title: str, finding: str) -> str:
 def _findings(exhibit: Exhibit) -> list[Sentence]:
     """One for each panel: of many classes only some have a curve."""
     if exhibit.number == CURVES:
-        return [exhibit.findings[place] for place in charts.curves_drawn(exhibit.numbers)]
+        return [exhibit.findings[1 + place] for place in curves_drawn(exhibit.numbers)]
     return list(exhibit.findings)
 
 
@@ -68,18 +70,3 @@ def _cells_of(exhibit: Exhibit) -> list[dict[str, Any]]:
         {**cell, "count": source.at("confusion_matrix", cell["true"], cell["predicted"], form="d")}
         for cell in cells(exhibit.numbers)
     ]
-
-
-def _linking(run: FinishedRun) -> Callable[[Cell], Markup]:
-    """A function that makes a link of a number, and leaves text."""
-    tier_for = tier_of(run)
-
-    def link(cell: Cell) -> Markup:
-        if not isinstance(cell, Number):
-            return escape(visible(cell))
-        tier = tier_for(cell)
-        title = f"{cell.file} {cell.pointer}: {tier.name}, tolerance {tier.tolerance}"
-        address = f"{cell.file}#{quote(cell.pointer, errors='surrogatepass')}"
-        return Markup('<a class="n" href="{}" title="{}">{}</a>').format(address, visible(title), cell.text)
-
-    return link

@@ -115,7 +115,7 @@ def drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) 
 
 def drawn(all_exhibits: Sequence[Exhibit], *, photographs: bool) -> list[str]:
     """The names of the figures that have a drawing."""
-    tables = {CONFUSION, ACTIVATIONS} if photographs else {CONFUSION, ACTIVATIONS, RANKING}
+    tables = {CONFUSION} if photographs else {CONFUSION, RANKING}
     return [exhibit.name for exhibit in all_exhibits if exhibit.number not in tables]
 
 

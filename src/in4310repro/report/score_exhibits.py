@@ -11,7 +11,8 @@ import torch
 
 from in4310repro import metrics
 from in4310repro.deviations import Deviation
-from in4310repro.metrics import wilson
+from in4310repro.metrics import Interval, wilson
+from in4310repro.report.comparisons import extremes, overlap, place_in
 from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, source_of
 from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
@@ -28,6 +29,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
         "confusion_matrix": details["confusion_matrix"],
         "precision": details["precision"],
         "f1": details["f1"],
+        "frequent_mistakes": _frequent_mistakes(classes, details["confusion_matrix"]),
         "images": _images_by_cell(run.scores, classes),
     }
     source, places = source_of(CONFUSION, numbers), range(len(classes))
@@ -41,11 +43,12 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
     )
     return Exhibit(
         number=CONFUSION,
+        short="Confusion matrix",
         title="Confusion matrix of the test set",
         caption=("A row for each true class, a column for each predicted one. Precision is the share of a column that "
                  "is right, F1 its harmonic mean with the class accuracy. A number opens the list of its images.",),
         numbers=numbers,
-        findings=(_commonest_mistake(source, classes, details["confusion_matrix"]),),
+        findings=(_mistakes_finding(source, numbers),),
         table=FigureTable(heading=("true class", *classes, "precision", "F1"), rows=rows),
     )  # fmt: skip
 
@@ -61,27 +64,45 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
     return cells
 
 
-def _commonest_mistake(source: Source, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Sentence:
+def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """The two cells beside the diagonal with the most images, each with the interval of its share of the true class."""
     places = range(len(classes))
-    right, images = sum(matrix[place][place] for place in places), sum(map(sum, matrix))
-    count, true, predicted = max(((matrix[t][p], -t, -p) for t in places for p in places if t != p), default=(0, 0, 0))
-    start = f"{right} of {images} images lie on the diagonal"
-    if not count:
-        return (start,)
-    return (
-        f"{start}; the most frequent mistake is {classes[-true]} taken for {classes[-predicted]}, ",
-        source.at("confusion_matrix", -true, -predicted, form="d"),
-        " times" if count > 1 else " time",
-    )
+    wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
+    return [
+        {"true": classes[true], "predicted": classes[predicted], "images": -count, "of": sum(matrix[true]),
+         "interval": wilson(-count, sum(matrix[true]))}
+        for count, true, predicted in wrong[:2]
+    ]  # fmt: skip
 
 
-def curves_exhibit(run: FinishedRun) -> Exhibit:
-    """Precision over recall of each class."""
+def _mistakes_finding(source: Source, numbers: Mapping[str, Any]) -> Sentence:
+    matrix, mistakes = numbers["confusion_matrix"], numbers["frequent_mistakes"]
+    right = sum(row[place] for place, row in enumerate(matrix))
+    said: list[Cell] = [f"{right} of {sum(map(sum, matrix))} images lie on the diagonal"]
+    for place, (each, start) in enumerate(
+        zip(mistakes, ("; the most frequent mistake is ", "; the next "), strict=False)
+    ):
+        said += [f"{start}{each['true']} taken for {each['predicted']}, ",
+                 source.at("frequent_mistakes", place, "images", form="d"), " of ",
+                 source.at("frequent_mistakes", place, "of", form="d"), " (95 % ",
+                 source.at("frequent_mistakes", place, "interval", form=".2f"), ")"]  # fmt: skip
+    both: list[Interval] = [each["interval"] for each in mistakes]
+    return (*said, overlap(*both)) if len(both) > 1 else tuple(said)
+
+
+def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Exhibit:
+    """Precision over recall of each class.
+
+    Args:
+        run: finished.
+        intervals: of the average precisions, as figure 4 has them; None where it has none.
+    """
     classes, supports = run.classes, run.metrics["supports"]["test"]
     images = sum(supports.values())
     numbers = {
         "classes": classes,
         "average_precision": run.metrics["average_precision"],
+        **({"intervals": list(intervals)} if intervals else {}),
         "chance": [supports[name] / images for name in classes],
         "curves": {name: precision_recall_curve(run.scores, label) for label, name in enumerate(classes)},
     }
@@ -95,10 +116,14 @@ def curves_exhibit(run: FinishedRun) -> Exhibit:
     )
     return Exhibit(
         number=CURVES,
+        short="Precision and recall",
         title="Precision and recall of each class on the test set",
         caption=(caption,),
         numbers=numbers,
-        findings=tuple(_curve_finding(source, name, label) for label, name in enumerate(classes)),
+        findings=(
+            ("Average precision: ", *extremes(classes, source, "average_precision", intervals=("intervals",))),
+            *(_curve_finding(source, name, label) for label, name in enumerate(classes)),
+        ),
         table=FigureTable(heading=("class", "AP", "chance", "recall without an error", "precision at full recall"),
                           rows=rows),
     )  # fmt: skip
@@ -123,6 +148,7 @@ def calibration_exhibit(run: FinishedRun) -> Exhibit:
     """How often the network is right, beside how sure it is."""
     labels, softmax = torch.from_numpy(run.scores.labels), torch.from_numpy(run.scores.softmax)
     bins = metrics.calibration_bins(labels, softmax)
+    correct = sum(each["correct"] for each in bins)
     error = run.scores.details()["expected_calibration_error"]
     with_intervals: list[dict[str, Any]] = [
         {**each, "accuracy": each["correct"] / each["images"], "interval": wilson(each["correct"], each["images"])}
@@ -133,12 +159,14 @@ def calibration_exhibit(run: FinishedRun) -> Exhibit:
     numbers: dict[str, Any] = {
         "expected_calibration_error": error,
         "mean_top_score": math.fsum(softmax.double().amax(dim=1).tolist()) / len(labels),
-        "accuracy": sum(each["correct"] for each in bins) / len(labels),
+        "accuracy": correct / len(labels),
+        "interval": wilson(correct, len(labels)),
         "bins": with_intervals,
     }
     source = source_of(CALIBRATION, numbers)
     return Exhibit(
         number=CALIBRATION,
+        short="Calibration",
         title="Reliability of the scores on the test set",
         caption=("Test images in 15 equal bins of their top score; the share of right ones with its 95 % Wilson "
                  "interval, over the mean top score. On the dashed line a score is the share that is right. The "
@@ -163,16 +191,24 @@ def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
 
 
 def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
-    over = numbers["mean_top_score"] > numbers["accuracy"]
+    """Whether scores and share of right images differ, by more than the interval of that share; and the fullest bin."""
     fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
+    place = place_in(
+        numbers["mean_top_score"],
+        numbers["interval"],
+        below="the network is too unsure",
+        above="the network is too sure",
+    )
     first: Sentence = (
         "The expected calibration error is ",
         source.at("expected_calibration_error", form=".3f"),
-        f"; the network is too {'sure' if over else 'unsure'}: its mean top score is ",
-        source.at("mean_top_score", form="share"),
-        ", and ",
+        "; ",
         source.at("accuracy", form="share"),
-        " of the images are right",
+        " of the images are right (95 % ",
+        source.at("interval", form=".2f"),
+        "), and the mean top score, ",
+        source.at("mean_top_score", form="share"),
+        f", {place}",
     )
     return first, (
         source.at("bins", fullest, "images", form="d"),

@@ -18,8 +18,10 @@ from in4310repro.text import visible
 WIDTH, TITLE, LEGEND_LINE = 330, 24, 19
 LETTER = 7.5  # mean width, at the font size of a chart
 MARGIN, GAP = 12, 30
+LEFT, RIGHT = 40.0, WIDTH - 8.0  # of the plot between axes
+SHARES = [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]  # ticks of an axis from 0 to 1
 NAMESPACE = "http://www.w3.org/2000/svg"
-MARKS = 5  # styles of series: a colour and a sign
+MARKS = 5  # signs of series, each with a colour: filled, then hollow
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,18 @@ def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start"
 
 
 def mark(x: float, y: float, style: int) -> Markup:
-    """A point of a series: each of five styles has a sign of its own, which needs no colour."""
+    """A point of a series: each of ten styles has a sign of its own, which needs no colour."""
     x, y, number = float(x), float(y), style % MARKS
+    class_ = f"{'h' if style % (2 * MARKS) >= MARKS else 'm'}{number}"
     if number == 0:
-        return element("circle", cx=x, cy=y, r=3.2, class_="m0")
+        return element("circle", cx=x, cy=y, r=3.2, class_=class_)
     sign = {
         1: f"M{x - 3.2:.1f} {y - 3.2:.1f}h6.4v6.4h-6.4z",
         2: f"M{x:.1f} {y - 4.2:.1f}l4.2 7.4h-8.4z",
         3: f"M{x:.1f} {y - 4.4:.1f}l4.4 4.4l-4.4 4.4l-4.4 -4.4z",
         4: f"M{x:.1f} {y + 4.2:.1f}l4.2 -7.4h-8.4z",
     }[number]
-    return element("path", d=sign, class_=f"m{number}")
+    return element("path", d=sign, class_=class_)
 
 
 def path(points: Iterable[tuple[float, float]], class_: str) -> Markup:
@@ -118,6 +121,15 @@ def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
         parts += [mark(x + 6, y - 4, style), label(x + 15, y, name)]
         x += length
     return join(parts), y - top + LEGEND_LINE
+
+
+def nice(top: float) -> list[tuple[float, str]]:
+    """Ticks from zero to a value, at steps of 1, 2 or 5 times a power of ten."""
+    if top <= 0:
+        return [(0.0, "0"), (1.0, "1")]
+    power = 10 ** math.floor(math.log10(top))
+    step = next(factor * power for factor in (0.2, 0.5, 1, 2, 5, 10) if top / (factor * power) <= 5)
+    return [(number * step, f"{number * step:g}") for number in range(math.ceil(top / step) + 1)]
 
 
 def width_of(text: str) -> float:

@@ -52,7 +52,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
         "test": Tier("test metrics, and what follows from the test scores: intervals, ranking, curves, calibration",
                      "figures 4, 7, 12, 13, 14", "bitwise", scores, VERIFY),
         "validation": Tier("validation metrics and loss of each setting's best epoch, intervals of these",
-                           "figures 1 to 3; 5 and 6 at that epoch", "bitwise",
+                           "figures 1 to 3; 5 and 6 at that epoch, 6 /accuracy", "bitwise",
                            bits(f"losses {LOSS_TOLERANCE:g} of their size"), VERIFY),
         **_of_rows(run),
         "shares": Tier("shares of values that are not positive", "figure 8 /ours", "bitwise",
@@ -90,6 +90,8 @@ def tier_of(run: FinishedRun) -> Callable[[Number], Tier]:
 
     def tier(number: Number) -> Tier:
         if number.file == "figure06.json":
+            if number.keys[0] != "mean_class_accuracy":
+                return known["validation"]
             return known["validation" if number.keys[2] == best[str(number.keys[1])] else "others"]
         if number.keys[0] == "val_loss":
             return known["validation" if number.keys[1] == best[run.metrics["setting"]] else "losses"]
@@ -100,7 +102,7 @@ def tier_of(run: FinishedRun) -> Callable[[Number], Tier]:
             "figure08.json": "shares",
             "figure15.json": "activations",
         }
-        counted = number.keys[-1] in ("images", "correct")
+        counted = number.keys[-1] in ("images", "correct", "of")
         return known["exact" if counted else by_key.get(str(number.keys[0]), by_file.get(number.file, "test"))]
 
     return tier

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from in4310repro.deviations import Deviation
 from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.exhibit import Exhibit, Sentence, Source, extremes, source_of
+from in4310repro.report.comparisons import extremes
+from in4310repro.report.exhibit import Exhibit, Sentence, Source, source_of
 from in4310repro.report.original import has_its_classes
 from in4310repro.report.tiers import tiers
+from in4310repro.runs import chance
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import unit
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE
@@ -21,7 +23,11 @@ def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sent
     """The answers, by their question; the last one only beside the original's classes."""
     test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
     source = source_of(TEST, test.numbers)
-    answers = {"Asked": _asked(run, source), "Came out": _came_out(run, source), "Repeats": _repeats(run)}
+    answers: dict[str, Sentence] = {"Asked": _asked(run, source), "Came out": _came_out(run, source)}
+    # The same words as at the end of the training.
+    if advice := chance.hint(run):
+        answers["Caution"] = (f"As the training said at its end: {advice}.",)
+    answers["Repeats"] = _repeats(run)
     return answers | ({"Differs": _differs(run, source)} if has_its_classes(run.classes) else {})
 
 
@@ -35,7 +41,7 @@ def selection_and_test(run: FinishedRun) -> tuple[str, str]:
     choice = f"Of {settings} settings and {rows}" if settings > 1 else f"Of all {each}s"
     if Deviation.SHARED_SPLIT in run.config.protocol:
         return (
-            f"{choice}, the one with the highest mean class accuracy on the {validation} images that it was trained "
+            f"{choice}, the one with the highest mean class accuracy on the {test} images that it was trained "
             f"on was selected: {setting}.",
             "It was tested on these same images, so that the result says little about others.",
         )
@@ -69,7 +75,7 @@ def _came_out(run: FinishedRun, source: Source) -> Sentence:
         "), where chance is ",
         source.at("chance", "class_accuracy", form=".2f"),
         "; ",
-        *extremes(run.classes, source, "ours", "class_accuracy"),
+        *extremes(run.classes, source, "ours", "class_accuracy", intervals=("intervals", "class_accuracy")),
         ".",
     )
 

@@ -1,0 +1,90 @@
+"""Drawings of the test scores: precision over recall of each class, and how right the network is where it is sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from in4310repro.report.svg import (
+    LEFT,
+    RIGHT,
+    SHARES,
+    Panel,
+    Scale,
+    axes,
+    element,
+    join,
+    label,
+    line,
+    linear,
+    mark,
+    nice,
+    path,
+    shortened,
+)
+
+Points = list[tuple[float, float]]
+MOST_CURVES = 12
+
+
+def _unit_axes(titles: tuple[str, str], top: float) -> tuple[Scale, Scale, Markup]:
+    """Axes from 0 to 1, as high as they are wide but for a little."""
+    bottom = top + 190
+    x, y = linear((0, 1), (LEFT, RIGHT - 4), SHARES), linear((0, 1), (bottom, top), SHARES)
+    return x, y, axes(LEFT, top, bottom, x, y, titles)
+
+
+def precision_recall(numbers: Mapping[str, Any]) -> list[Panel]:
+    """The steps of each class; of many classes, those with the lowest average precision."""
+    return [_curve(numbers, place) for place in curves_drawn(numbers)]
+
+
+def curves_drawn(numbers: Mapping[str, Any]) -> list[int]:
+    """The classes whose curves are drawn."""
+    precision = numbers["average_precision"]
+    lowest = sorted(range(len(precision)), key=lambda place: precision[place])[:MOST_CURVES]
+    return sorted(lowest)
+
+
+def _curve(numbers: Mapping[str, Any], place: int) -> Panel:
+    name, curve = numbers["classes"][place], numbers["curves"][numbers["classes"][place]]
+    x, y, frame = _unit_axes(("recall", "precision"), 56.0)
+    steps: Points = [(0.0, curve["precision"][0])]
+    for recall, precision in zip(curve["recall"], curve["precision"], strict=True):
+        steps += [(steps[-1][0], precision), (recall, precision)]
+    chance = y.pixel(numbers["chance"][place])
+    title = f"{shortened(name, 28)}: AP {numbers['average_precision'][place]:.3f}"
+    parts = [label(0, 15, title, "title"), frame, line(LEFT, chance, RIGHT - 4, chance, "chance"),
+             path([(x.pixel(recall), y.pixel(precision)) for recall, precision in steps], "l0 bold")]  # fmt: skip
+    return Panel(name, 284, join(parts))
+
+
+def reliability(numbers: Mapping[str, Any]) -> list[Panel]:
+    """The share of right images over the mean top score of each bin, and how many images each bin has."""
+    filled = [each for each in numbers["bins"] if each["images"]]
+    x, y, frame = _unit_axes(("mean top score", "share right"), 56.0)
+    parts = [label(0, 15, f"Reliability: ECE {numbers['expected_calibration_error']:.3f}", "title"), frame,
+             line(x.pixel(0), y.pixel(0), x.pixel(1), y.pixel(1), "chance")]  # fmt: skip
+    for each in filled:
+        place, (low, high) = x.pixel(each["mean_score"]), map(y.pixel, each["interval"])
+        parts += [line(place, low, place, high, "range"),
+                  *(line(place - 4, end, place + 4, end, "cap") for end in (low, high))]  # fmt: skip
+    parts += [mark(x.pixel(each["mean_score"]), y.pixel(each["accuracy"]), 0) for each in filled]
+    return [Panel("Reliability", 284, join(parts)), _counts(numbers["bins"])]
+
+
+def _counts(bins: Sequence[Mapping[str, Any]]) -> Panel:
+    top, bottom = 56.0, 246.0
+    ticks = nice(max(each["images"] for each in bins))
+    x = linear((0, 1), (LEFT, RIGHT - 4), SHARES)
+    y = linear((0, ticks[-1][0]), (bottom, top), ticks)
+    parts = [label(0, 15, "Images in each bin", "title"), axes(LEFT, top, bottom, x, y, ("top score", "images"))]
+    for each in bins:
+        if each["images"]:
+            start, end, height = x.pixel(each["lower"]), x.pixel(each["upper"]), y.pixel(each["images"])
+            parts.append(
+                element("rect", x=start + 1, y=height, width=end - start - 2, height=bottom - height, class_="bar")
+            )
+    return Panel("Images in each bin", 284, join(parts))

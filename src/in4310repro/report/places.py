@@ -1,0 +1,77 @@
+"""The numbers that a page prints, and where on the page each is shown in full beside its file and key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from in4310repro.report.exhibit import Cell, Number, Sentence
+from in4310repro.report.tiers import Tier
+from in4310repro.text import visible
+
+# What a browser would break after a hyphen or before a unit.
+UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A printed number in full."""
+
+    anchor: str
+    pointer: str
+    value: str  # as JSON
+    tier: Tier
+
+
+class Places:
+    """Links of numbers in the order in which a page prints them; a number that is printed twice has one place.
+
+    Args:
+        tier_for: the tier of a number.
+    """
+
+    def __init__(self, tier_for: Callable[[Number], Tier]) -> None:
+        self._tier_for = tier_for
+        self._by_file: dict[str, dict[str, Place]] = {}
+
+    def link(self, cell: Cell) -> Markup:
+        """Return a number as a link to its place, and a text as it is."""
+        if not isinstance(cell, Number):
+            return unbroken(cell)
+        place = self._place(cell)
+        title = f"{cell.file} {cell.pointer}: {place.tier.name}, tolerance {place.tier.tolerance}"
+        return Markup('<a class="n" href="#{}" title="{}">{}</a>').format(place.anchor, visible(title), cell.text)
+
+    def say(self, sentence: Sentence) -> Markup:
+        """Return a sentence with its numbers as links."""
+        return Markup("").join(map(self.link, sentence))
+
+    def by_file(self) -> dict[str, list[Place]]:
+        """Return the places of all numbers that have a link by now, by the file in which they stand."""
+        return {file: list(places.values()) for file, places in sorted(self._by_file.items())}
+
+    def _place(self, number: Number) -> Place:
+        places = self._by_file.setdefault(number.file, {})
+        if number.pointer not in places:
+            anchor = f"n{sum(map(len, self._by_file.values()))}"
+            value = json.dumps(number.value)
+            places[number.pointer] = Place(anchor, number.pointer, value, self._tier_for(number))
+        return places[number.pointer]
+
+
+def unbroken(text: str) -> Markup:
+    """Return text as HTML in which options and numbers with a unit or an exponent stay on one line.
+
+    Examples:
+        >>> str(unbroken("verify --replay: 95 %"))
+        'verify <span class="w">--replay</span>: <span class="w">95 %</span>'
+    """
+    shown, parts, end = visible(text), list[Markup](), 0
+    for match in UNBROKEN.finditer(shown):
+        parts += [escape(shown[end : match.start()]), Markup('<span class="w">{}</span>').format(match.group())]
+        end = match.end()
+    return Markup("").join([*parts, escape(shown[end:])])

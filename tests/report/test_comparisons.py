@@ -1,0 +1,100 @@
+"""No sentence of a report says more of two values than their intervals do."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from in4310repro.report.comparisons import SAME, extremes, overlap, place_in
+from in4310repro.report.exhibit import plain, source_of
+from in4310repro.report.exhibits import exhibits
+from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.scores import Scores
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.87, SAME),
+        (0.95, SAME),
+        (0.869, "lies below its interval: too unsure"),
+        (0.951, "lies above its interval: too sure"),
+    ],
+)
+def test_a_verdict_follows_from_a_value_outside_of_the_interval_alone(value: float, words: str) -> None:
+    said = place_in(value, [0.87, 0.95], "too unsure", "too sure")
+    assert words in said
+    assert ("too" in said) == (words != SAME)
+
+
+@pytest.mark.parametrize(("second", "same"), [([0.4, 0.6], True), ([0.5, 0.9], True), ([0.51, 0.9], False)])
+def test_overlapping_intervals_show_no_difference(second: list[float], same: bool) -> None:
+    assert (SAME in overlap([0.3, 0.5], second)) == (SAME in overlap(second, [0.3, 0.5])) == same
+
+
+def test_the_lowest_and_the_highest_stand_with_their_intervals() -> None:
+    numbers: dict[str, Any] = {"accuracy": [0.8, 0.9, 0.7], "intervals": [[0.7, 0.85], [0.8, 0.95], [0.6, 0.79]]}
+    said = plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy", intervals=("intervals",)))
+    assert said == "c is lowest at .70 (95 % 0.60 to 0.79), b highest at .90 (95 % 0.80 to 0.95)"
+    numbers["intervals"][2] = [0.6, 0.81]
+    assert plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy", intervals=("intervals",))).endswith(SAME)
+    assert plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy")).endswith("b highest at .90")
+
+
+def run_with(run: FinishedRun, images: int, right: int, top: float) -> FinishedRun:
+    """A run that predicts the first of two classes for every image, with one score."""
+    labels = np.array([0] * right + [1] * (images - right))
+    softmax = np.tile(np.array([top, 1 - top], np.float32), (images, 1))
+    paths = tuple(f"{number}.png" for number in range(images))
+    scores = Scores(paths=paths, labels=labels, softmax=softmax, loss=1.0)
+    metrics: Any = {**run.metrics, "classes": ["sea", "street"]}
+    return replace(run, scores=scores, metrics=metrics)
+
+
+@pytest.mark.parametrize(
+    ("images", "right", "top", "verdict"),
+    [
+        (180, 166, 0.8905, SAME),  # as the demo
+        (2000, 1846, 0.925, SAME),  # .9230
+        (2000, 1846, 0.95, "the network is too sure"),
+        (2000, 1846, 0.90, "the network is too unsure"),
+    ],
+)
+def test_calibration_is_judged_where_the_scores_leave_the_interval_of_the_share_right(
+    images: int, right: int, top: float, verdict: str, finished_run: Path
+) -> None:
+    exhibit = calibration_exhibit(run_with(FinishedRun.open(finished_run), images, right, top))
+    low, high = exhibit.numbers["interval"]
+    said = plain(exhibit.findings[0])
+    assert said.endswith(verdict)
+    assert (low <= exhibit.numbers["mean_top_score"] <= high) == (verdict == SAME) == ("too" not in said)
+    assert f"(95 % {low:.2f} to {high:.2f})" in said
+
+
+def test_the_most_frequent_mistake_stands_beside_the_next_with_their_intervals(finished_run: Path) -> None:
+    exhibit = confusion_exhibit(run_with(FinishedRun.open(finished_run), 180, 166, 0.9))
+    (mistake,) = exhibit.numbers["frequent_mistakes"]
+    assert (mistake["images"], mistake["of"]) == (14, 14)
+    assert "street taken for sea, 14 of 14" in plain(exhibit.findings[0])
+    real = confusion_exhibit(FinishedRun.open(finished_run))
+    first, second = (each["interval"] for each in real.numbers["frequent_mistakes"])
+    assert (SAME in plain(real.findings[0])) == (first[0] <= second[1] and second[0] <= first[1])
+
+
+def test_other_settings_are_held_against_the_interval_of_the_selected_one(finished_run: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    figure = exhibits(run)[5]
+    selected, (low, high) = figure.numbers["selected"], figure.numbers["interval"]
+    said = plain(figure.findings[1])
+    others = {name: value for name, value in figure.numbers["accuracy"].items() if name != selected}
+    assert len(others) == 2
+    for name, value in others.items():
+        of_setting = said.split(f"; {name}, ")[1].split(";")[0]
+        assert (SAME in of_setting) == (low <= value <= high)
+    config = replace(run.config, settings=(run.config.setting(selected),))
+    alone = replace(run, histories={selected: run.histories[selected]}, config=config)
+    (figure,) = [each for each in exhibits(alone) if each.number == 6]
+    assert len(figure.findings) == 1
