@@ -233,8 +233,8 @@ def test_the_run_itself_keeps_the_paths_that_it_was_made_from(published: Publish
 
 def test_no_published_file_names_the_home_the_user_the_host_or_a_path_of_the_machine(published: Published) -> None:
     files = [file for file in published.reports.rglob("*") if file.is_file()]
-    # Fourteen figures, since there are two settings, and all but two with a drawing.
-    assert len(files) == 14 + 12 + 3 + 2
+    # Fourteen figures, since there are two settings, and all but one with a drawing.
+    assert len(files) == 14 + 13 + 3 + 2
     for file in files:
         assert private_parts(file, (USER, str(published.home.parent), str(Path.cwd()))) == []
 
