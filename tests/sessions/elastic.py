@@ -26,6 +26,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from in4310repro.files import write_file
 from in4310repro.presets import to_toml
 from in4310repro.randomness import generator_for
+from in4310repro.runs import names
 from tests.processes import METHOD
 from tests.sessions.shares import config_of, describe_rank
 from tests.sessions.soak import differing_files
@@ -50,7 +51,7 @@ killed. `nox -s soak` writes this page.
 
 
 def command(rank: int, size: int, port: int, folder: Path) -> None:
-    """One process of `torchrun -m in4310repro train --resume`, in the folder."""
+    """One process of `torchrun -m in4310repro train`, with `--resume` once there is a run, in the folder."""
     describe_rank(rank, size, port)
     os.environ |= {
         "TORCHELASTIC_RUN_ID": "elastic",
@@ -62,7 +63,8 @@ def command(rank: int, size: int, port: int, folder: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     torch.set_num_threads(1)
-    sys.argv = ["in4310repro", "train", "--config", "config.toml", "--out", "run", "--resume", "--keep-epochs", "-q"]
+    sys.argv = ["in4310repro", "train", "--config", "config.toml", "--out", "run", "--keep-epochs", "-q"]
+    sys.argv += ["--resume"] if Path("run", names.CONFIG).is_file() else []
     from in4310repro.__main__ import main
 
     main()

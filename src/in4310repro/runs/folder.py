@@ -22,7 +22,7 @@ from in4310repro.locks import lock
 from in4310repro.paths import inside, refuse_link_out, regular_file
 from in4310repro.preprocessing import Preprocessing, to_metadata
 from in4310repro.runs.arrays import array_bytes, read_arrays
-from in4310repro.runs.names import CONFIG, FEATURES, MANIFEST, STATUS
+from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, SPLIT, STATUS
 from in4310repro.runs.records import Manifest
 from in4310repro.schema import check
 from in4310repro.tensors import read_tensors, tensor_bytes
@@ -171,6 +171,21 @@ class RunFolder:
         """
         manifest = {name: sha256 for name, sha256 in self.manifest().items() if name != FEATURES}
         return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+
+
+def refuse_without_run(folder: Path) -> None:
+    """Raise ValueError where a folder holds no run that could be resumed."""
+    if (folder / CONFIG).is_file():
+        return
+    if any((folder / name).is_file() for name in (MANIFEST, FINGERPRINT, SPLIT)):
+        raise ValueError(
+            f"the training in {folder} was stopped before {CONFIG} was written, so there is nothing to resume; without "
+            "--resume it starts"
+        )
+    raise ValueError(
+        f"there is no run to resume in {folder}: it has no {CONFIG}; {other_runs(folder)}; without --resume a training "
+        "starts"
+    )
 
 
 def other_runs(folder: Path) -> str:

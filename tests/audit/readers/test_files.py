@@ -62,7 +62,7 @@ def test_a_pdf_without_pypdf_says_what_to_install(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(__import__("sys").modules, "pypdf", None)
     file = tmp_path / "report.pdf"
     file.write_bytes(b"%PDF-1.4")
-    with pytest.raises(ValueError, match=r"reading it needs pypdf: pip install 'in4310repro\[audit\]'"):
+    with pytest.raises(ValueError, match=r"reading it needs pypdf: .*pip install pypdf$"):
         read(file)
 
 

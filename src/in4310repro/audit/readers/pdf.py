@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from in4310repro.packages import install_command
+
 
 def text_of_pdf(path: Path) -> str:
     """The text of all pages, set as on the page, so that columns stay columns.
@@ -14,7 +16,7 @@ def text_of_pdf(path: Path) -> str:
     try:
         import pypdf
     except ImportError as error:
-        raise ValueError(f"{path} is a PDF; reading it needs pypdf: pip install 'in4310repro[audit]'") from error
+        raise ValueError(f"{path} is a PDF; reading it needs pypdf: {install_command('pypdf')}") from error
     try:
         pages = [page.extract_text(extraction_mode="layout") for page in pypdf.PdfReader(path).pages]
     except Exception as error:  # of many kinds for damaged files

