@@ -205,7 +205,8 @@ def _refuse_unreadable_thread_counts() -> None:
     for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
         value = os.environ.get(name, "").strip()
         # OMP_NUM_THREADS may list a number for each level of nested teams.
-        if value and not all(re.fullmatch(r"0*[1-9]\d{0,8}", part.strip()) for part in value.split(",")):
+        parts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
+        if value and not all(re.fullmatch(r"0*[1-9][0-9]{0,8}", part.strip()) for part in parts):
             raise ValueError(f"{name} is {value!r}; a number of threads is valid, 1 or more")
 
 

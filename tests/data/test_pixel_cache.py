@@ -21,6 +21,7 @@ from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.progress import SILENT, Progress
 from tests.builders import write_images
+from tests.conftest import Call, refused
 
 IMAGES = 60
 RECORD = 16 * 16 * 3 + 32  # bytes
@@ -299,13 +300,43 @@ def test_what_is_in_use_is_not_evicted(folder: Path, monkeypatch: pytest.MonkeyP
     assert len(files()) == 1
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "many", "nan", "inf"])
+NO_LIMITS = [
+    "0",
+    "-1",
+    "many",
+    "nan",
+    "inf",
+    "1e300",
+    "1e400",
+    "1e-400",
+    "",
+    " ",
+    "0x10",
+    "1_0",
+    "1,5",
+    "9" * 5000,
+    "\u0663",
+]
+
+
+@pytest.mark.parametrize("text", NO_LIMITS, ids=lambda text: ascii(text[:10]))
 def test_a_limit_that_is_no_number_above_zero_is_refused(
-    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     monkeypatch.setenv(cache.LIMIT_VARIABLE, text)
-    with pytest.raises(ValueError, match=f"IN4310REPRO_CACHE_LIMIT is '{text}'; a number of GB above 0 is valid"):
+    with pytest.raises(ValueError, match=r"IN4310REPRO_CACHE_LIMIT is '.*'; a number of GB above 0 and up to 1000000"):
         load(folder)
+    refused(call, ("cache",), "IN4310REPRO_CACHE_LIMIT is ", text[:5], "such as 20")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0.5", 5 * 10**8), ("+1.", 10**9), (" 2e1 ", 2 * 10**10), (".5E-3", 500_000)]
+)
+def test_a_limit_is_a_decimal_number_of_gigabytes(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, text)
+    assert cache.limit() == size
+    monkeypatch.delenv(cache.LIMIT_VARIABLE)
+    assert cache.limit() == 20 * 10**9
 
 
 def test_images_are_decoded_apart_into_no_file_that_stays(folder: Path) -> None:

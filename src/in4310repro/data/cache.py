@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import reprlib
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +18,8 @@ from in4310repro.capacity import nearest, size_text
 CACHED = ("pixels", "scenes", "features")  # folders in that of the cache
 SUFFIX = ".pixels"
 LIMIT_VARIABLE = "IN4310REPRO_CACHE_LIMIT"
-DEFAULT_LIMIT = 20.0  # GB
+DEFAULT_LIMIT, LARGEST_LIMIT = 20.0, 1e9  # GB
+NUMBER = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def cache_folder() -> Path:
@@ -38,18 +41,19 @@ def cache_folder() -> Path:
 
 
 def limit() -> int:
-    """Bytes that files of decoded pixels may take together: IN4310REPRO_CACHE_LIMIT, in GB, else 20 GB.
+    """Return how many bytes files of decoded pixels may take together: IN4310REPRO_CACHE_LIMIT, in GB, else 20 GB.
 
     Raises:
-        ValueError: the variable is no number above 0.
+        ValueError: the variable is no decimal number above 0 and up to `LARGEST_LIMIT`.
     """
-    text = os.environ.get(LIMIT_VARIABLE) or f"{DEFAULT_LIMIT}"
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError(f"{LIMIT_VARIABLE} is {text[:100]!r}; a number of GB above 0 is valid, such as 20")
+    text = os.environ.get(LIMIT_VARIABLE, f"{DEFAULT_LIMIT}")
+    # Python's own parser also takes inf, nan, 1_000 and the digits of other scripts.
+    number = float(text) if NUMBER.fullmatch(text.strip(" ")) else math.nan
+    if not 0 < number <= LARGEST_LIMIT:
+        raise ValueError(
+            f"{LIMIT_VARIABLE} is {reprlib.repr(text)}; a number of GB above 0 and up to {LARGEST_LIMIT:.0f} is valid, "
+            f"such as {DEFAULT_LIMIT:.0f}; without the variable it is {DEFAULT_LIMIT:.0f}"
+        )
     return int(number * 1e9)
 
 
