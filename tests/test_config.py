@@ -21,7 +21,8 @@ from in4310repro.config import (
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.covariance import Precision
 from in4310repro.files import json_bytes, read_json
-from in4310repro.presets import PRESETS, command_line_options, configure
+from in4310repro.preprocessing import IGNORED
+from in4310repro.presets import PRESETS, command_line_options, configure, to_toml
 
 
 def test_the_course_preset_is_the_assignment() -> None:
@@ -51,17 +52,41 @@ def test_a_protocol_is_the_sorted_list_of_its_deviations(tmp_path: Path) -> None
 def test_a_configuration_of_another_format_is_refused_in_one_sentence(number: int | None) -> None:
     content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "format"}
     with pytest.raises(
-        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads format 4"
+        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads formats 2, 3, 4 and 5"
     ):
         from_json(content if number is None else content | {"format": number}, "a/config.json")
 
 
-@pytest.mark.parametrize("number", [2, 3])
-def test_a_run_of_an_older_format_is_refused_and_its_configuration_in_a_report_is_read(number: int) -> None:
-    content = to_json(PRESETS["tiny"]) | {"format": number}
-    assert from_json(content, "reports/x/run.json") == PRESETS["tiny"]
-    with pytest.raises(ValueError, match=rf"^a/config\.json is of format {number} and this version reads format 4; "):
+def test_a_run_of_format_2_is_refused_and_its_configuration_in_a_report_is_read() -> None:
+    content = to_json(replace(PRESETS["tiny"], orientation=IGNORED)) | {"format": 2}
+    assert from_json(content, "reports/x/run.json") == replace(PRESETS["tiny"], orientation=IGNORED)
+    with pytest.raises(ValueError, match=r"^a/config\.json is of format 2 and this version reads formats 3, 4 and 5; "):
         check_format(content, "a/config.json")
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_configuration_of_an_older_format_ignores_the_orientation_and_has_no_key_for_it(number: int) -> None:
+    content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "orientation"}
+    older = from_json(content | {"format": number}, "config.json")
+    check_format(content | {"format": number}, "config.json")
+    assert older == replace(PRESETS["tiny"], orientation=IGNORED)
+    assert from_json(content, "config.json").orientation == "exif"
+    assert to_json(older, number) == content | {"format": number}
+    # Continued by this version, it is written as the newest version without orientation would have written it.
+    assert to_json(older) == content | {"format": 4}
+    with pytest.raises(ValueError, match=rf"format {number} has no setting orientation; format 5 has"):
+        from_json(content | {"format": number, "orientation": "exif"}, "config.json")
+
+
+def test_a_file_of_settings_says_that_the_orientation_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('orientation = "ignored"', encoding="utf-8")
+    config = configure("tiny", tmp_path / "mine.toml", {})
+    assert config.orientation == config.preprocessing.orientation == IGNORED
+    (tmp_path / "again.toml").write_text(to_toml(config), encoding="utf-8")
+    assert configure("tiny", tmp_path / "again.toml", {}) == config
+    (tmp_path / "mine.toml").write_text('orientation = "upright"', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"no orientation 'upright'; valid are exif, ignored"):
+        configure("tiny", tmp_path / "mine.toml", {})
 
 
 @pytest.mark.parametrize("content", [[], {}, {"format": 4}, {"format": 4, "preset": 3}, None])

@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from typing_extensions import TypedDict
 
+from in4310repro import config as configuration
 from in4310repro import optimizers
 from in4310repro.config import OptimizerSetting
 from in4310repro.differences import refuse_other_configuration
@@ -182,6 +183,9 @@ def restore(
             begun_with, position = json.loads(metadata["config"]), json.loads(metadata[POSITION])
         except UNUSABLE as error:
             raise _unusable(file, error) from None
+        if isinstance(begun_with, Mapping) and "preset" in begun_with:
+            # Read and written again: an older training lacks newer settings, whose defaults it had.
+            begun_with = configuration.to_json(configuration.from_json(begun_with, f"checkpoint {file}"))
         refuse_other_configuration(begun_with, config, f"checkpoint {file}")
         check(position, PositionRecord, f"checkpoint {file}")
         try:

@@ -19,8 +19,11 @@ from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
 from in4310repro.numerics import MODES
 from in4310repro.paths import folder_name
 from in4310repro.preprocessing import (
+    APPLIED,
     DECIDED_BY_WEIGHTS,
+    IGNORED,
     INTERPOLATIONS,
+    ORIENTATIONS,
     Preprocessing,
     channels,
     refuse_invalid,
@@ -28,10 +31,11 @@ from in4310repro.preprocessing import (
 from in4310repro.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
-FORMAT = 4  # of config.json; it rises when a run of before can no longer be read
-# Formats of which a configuration by itself, as reports hold it, reads the same: to 3, tensors.json became a chain; to
-# 4, weights say how images are prepared for them.
-OF_REPORTS = (2, 3, FORMAT)
+# Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
+# EXIF orientation is applied, which older runs ignored.
+FORMAT, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 5, 4, 4
+OF_RUNS = (3, 4, FORMAT)  # formats of runs that are read
+OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
 # The report's network and its deeper siblings; `architectures` has all others.
@@ -45,6 +49,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
     "interpolation": INTERPOLATIONS,
+    "orientation": ORIENTATIONS,
     "numerics": MODES,
     "precision": ("fast", "exact"),
     "samples": ("images", "positions", "flat", "none"),
@@ -75,6 +80,7 @@ RANGES = {
 }
 # Settings that have no option of their own on the command line.
 ONLY_IN_FILES = (
+    "orientation",
     "evaluation_batch_size",
     "augmentation",
     "schedule",
@@ -124,6 +130,7 @@ class Config:
     std: tuple[float, ...] | None = Preprocessing.std
     interpolation: str | None = Preprocessing.interpolation
     crop_ratio: float | None = Preprocessing.crop_ratio
+    orientation: str = APPLIED  # of pictures that have one in their EXIF
     batch_size: int = 16  # images
     evaluation_batch_size: int = 64  # images
     epochs: int = 20
@@ -148,7 +155,8 @@ class Config:
     def preprocessing(self) -> Preprocessing:
         """How images are prepared, as a record; what only the weights can say is the default."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
-        return Preprocessing(**{n: v for n, v in values.items() if v is not None}, size=self.image_size)
+        given = {name: value for name, value in values.items() if value is not None}
+        return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
 
     def trained_part(self, setting: OptimizerSetting) -> str:
         """What a setting trains: `head`, `all` or `from:LAYER`."""
@@ -197,30 +205,46 @@ def from_json(value: Any, source: str) -> Config:
     if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
         raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
     check_format(value, source, OF_REPORTS)
+    settings = {name: setting for name, setting in value.items() if name != "format"}
+    if value["format"] <= LAST_WITHOUT_ORIENTATION:
+        if "orientation" in settings:
+            raise ValueError(f"{source}: format {value['format']} has no setting orientation; format {FORMAT} has")
+        settings["orientation"] = IGNORED
     try:
-        return change(Config(preset=value["preset"]), {n: v for n, v in value.items() if n != "format"}, source)
+        return change(Config(preset=value["preset"]), settings, source)
     except ValueError as error:
         raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from None
 
 
-def check_format(value: Any, source: str, formats: tuple[int, ...] = (FORMAT,)) -> None:
+def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) -> None:
     """Nothing, where a configuration is of a format that this version reads: of a run, unless others are named.
 
     Raises:
         ValueError: it is of another one.
     """
     if isinstance(value, Mapping) and value.get("format", 1) not in formats:
+        valid = f"{', '.join(map(str, formats[:-1]))} and {formats[-1]}"
         raise ValueError(
-            f"{source} is of format {value.get('format', 1)} and this version reads format {FORMAT}; train the run "
+            f"{source} is of format {value.get('format', 1)} and this version reads formats {valid}; train the run "
             "again, or read it with the version that made it"
         )
 
 
-def to_json(config: Config) -> Values:
-    """The configuration as JSON values, which `from_json` reads; a protocol is the sorted list of its deviations."""
+def to_json(config: Config, number: int | None = None) -> Values:
+    """Return the configuration as JSON values, which `from_json` reads; a protocol is the sorted list of deviations.
+
+    Args:
+        config: the configuration.
+        number: the format; None takes the newest that an older version would have written where the orientation is
+            ignored, so that older runs and their checkpoints are continued as they were begun, and `FORMAT` elsewhere.
+    """
+    if number is None:
+        number = FORMAT if config.orientation == APPLIED else LAST_WITHOUT_ORIENTATION
     values = asdict(config)
     values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
-    return {"format": FORMAT} | values | {"protocol": sorted(map(str, config.protocol))}
+    if number <= LAST_WITHOUT_ORIENTATION:
+        del values["orientation"]
+    return {"format": number} | values | {"protocol": sorted(map(str, config.protocol))}
 
 
 def read_toml(file: Path) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,10 @@ def train(
     """
     if resume:
         refuse_without_run(folder)
+        config = _as_begun(config, folder, progress)
     numerics = replicas.numerics_of(numerics, processes)
     formats = _log_formats(folder, log_steps, resume=resume)
+    processes.told_json(config.orientation)
     prepared = _prepared(config, numerics, progress, processes)
     config, split, sets = prepared.config, prepared.split, prepared.sets
     initial, current = prepared.network.state_dict(), prepared.fingerprint
@@ -119,6 +122,8 @@ def follow(config: Config, numerics: Numerics, processes: Processes) -> None:
         ValueError: as `train`.
     """
     numerics = replicas.numerics_of(numerics, processes)
+    # The run folder, which only the first process reads, may be an older one.
+    config = replace(config, orientation=processes.told_json())
     prepared = _prepared(config, numerics, SILENT, processes)
     config, sets = prepared.config, prepared.sets
     settings = {setting.name: setting for setting in config.settings}
@@ -210,6 +215,20 @@ def _started(folder: Path, prepared: Prepared) -> RunFolder:
     return files
 
 
+def _as_begun(config: Config, folder: Path, progress: Progress) -> Config:
+    """Return the configuration with the orientation of the run in a folder, which goes on with the same pixels.
+
+    Raises:
+        ValueError: the configuration of the run is damaged or of another format.
+    """
+    recorded, file = RunFolder.open(folder).read_json(names.CONFIG), f"{folder / names.CONFIG}"
+    configuration.check_format(recorded, file)
+    begun = configuration.from_json(recorded, file)
+    if begun.orientation != config.orientation:
+        progress.message(f"{folder} was begun with EXIF orientation {begun.orientation}, and goes on so")
+    return replace(config, orientation=begun.orientation)
+
+
 def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -> RunFolder:
     """The run to continue.
 
@@ -243,7 +262,7 @@ def _resumed(folder: Path, config: Config, split: Split, current: Fingerprint) -
     if before.epochs != config.epochs:
         extension.begin(files, config)
     # A kill may have come between this file and its manifest entry.
-    files.write_json(names.CONFIG, configuration.to_json(config))
+    files.write_json(names.CONFIG, configuration.to_json(config, recorded["format"]))
     extension.remove_old_results(files, config)
     return files
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 # Pillow's, with antialiasing but for the first.
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-# Of the record; the size is free.
+# Of the record; the size is free, and the orientation is the run's.
 DECIDED_BY_WEIGHTS = ("mean", "std", "interpolation", "crop_ratio")
+# Whether pictures are turned upright by their EXIF orientation. Versions whose config.json has no such key ignored it.
+APPLIED, IGNORED = "exif", "ignored"
+ORIENTATIONS = (APPLIED, IGNORED)
 METADATA = "preprocessing"  # its key in the metadata of a safetensors file
 
 
@@ -25,10 +28,11 @@ class Preprocessing:
     interpolation: str = "bilinear"
     crop_ratio: float = 1.0  # side of the square, as a share of the image's short side
     size: int = 224  # side of the square when it is resized, pixels
+    orientation: str = APPLIED
 
 
 def to_json(preprocessing: Preprocessing) -> dict[str, object]:
-    """The record as JSON values, without the size."""
+    """The record as JSON values, without size and orientation."""
     values = {name: getattr(preprocessing, name) for name in DECIDED_BY_WEIGHTS}
     return values | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
 

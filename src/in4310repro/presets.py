@@ -15,6 +15,7 @@ from typing import Any
 from in4310repro import deviations
 from in4310repro.config import (
     FIVE_MODULES,
+    FORMAT,
     HEAD,
     MODELS,
     ONLY_IN_FILES,
@@ -153,7 +154,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 def given(config: Config) -> dict[str, Any]:
     """The configuration as JSON values, without those that a training chooses: a split by shares, and the modules."""
-    values = to_json(config)
+    values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
     if config.modules == FIVE_MODULES and config.model not in MODELS:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from in4310repro.data import check, orientations, scenes
-from in4310repro.data.images import decode, read_rgb
+from in4310repro.data.images import decode
+from in4310repro.data.reading import Picture, read_rgb
 from in4310repro.data.splits import COLUMNS
 from in4310repro.files import file_sha256
 
@@ -125,9 +126,9 @@ def test_many_copies_are_read_once_and_make_one_short_line(folder: Path, monkeyp
         Image.fromarray(scenes.draw("sea", 0, 96, 0) // 16 * 16 + number % 16).save(folder / f"forest/n{number}.png")
     calls: list[object] = []
 
-    def counted(stream: IO[bytes]) -> tuple[Image.Image, str]:
+    def counted(stream: IO[bytes], orientation: str) -> Picture:
         calls.append(stream)
-        return read_rgb(stream)
+        return read_rgb(stream, orientation)
 
     monkeypatch.setattr(check, "read_rgb", counted)
     findings = check.check(folder)

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from in4310repro.data import orientations
+from in4310repro.data import exif, orientations
 from in4310repro.data.folders import Catalogue, catalogue, skipped_files
-from in4310repro.data.images import read_rgb
 from in4310repro.data.matching import ENOUGH, details, part_of
 from in4310repro.data.near_duplicates import near_duplicate_groups, turned_pairs
+from in4310repro.data.reading import read_rgb
 from in4310repro.data.splits import Split, from_csv
 from in4310repro.files import open_regular, reason
+from in4310repro.preprocessing import APPLIED
 from in4310repro.progress import SILENT, Progress
 
 AT_ONCE = 16  # images that a thread reads at a time
@@ -43,6 +44,7 @@ class Findings:
     sizes: dict[str, int]  # "width x height" in pixels -> number of images, the most frequent first
     not_square: int  # images
     modes: dict[str, int]  # Pillow's mode -> number of images, the most frequent first
+    oriented: dict[str, int]  # path -> EXIF orientation, 2 to 8, that was applied to the pixels of the file
     skipped: list[str]  # paths of files whose suffix is that of no image which is read here
     unreadable: dict[str, str]  # path -> reason
     identical: list[Group]  # files with equal bytes
@@ -70,13 +72,14 @@ class Findings:
 class _ReadImage:
     size: tuple[int, int]  # width, height, pixels
     mode: str
+    orientation: int  # that was applied; 1 where the file's pixels are upright
     hashes: tuple[int, ...]  # of 64 bits, in each orientation
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
     """Reads every image of a class-per-folder tree, and compares the tree with a split where one is given.
 
-    An image is unreadable where training would refuse it (see `images.read_rgb`). Near-duplicates are grouped by the
+    An image is unreadable where training would refuse it (see `reading.read_rgb`). Near-duplicates are grouped by the
     64-bit perceptual hashes of their pixels (see `orientations.hashes` and `near_duplicate_groups`). Time and memory
     grow with the number of images, however many of them are alike. Turned and mirrored ones are found by the hashes of
     the other orientations; few of these pairs show the same picture, so that their details are compared too.
@@ -93,14 +96,16 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
     return examine(images, from_csv(split, root) if split else None, progress)
 
 
-def examine(images: Catalogue, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
-    """As `check`, of a tree and a split that have been read."""
+def examine(
+    images: Catalogue, listed: Split | None = None, progress: Progress = SILENT, orientation: str = APPLIED
+) -> Findings:
+    """As `check`, of a tree and a split that have been read; for what orientation is see `reading.read_rgb`."""
     root = images.root
-    readable, unreadable = _read(images, progress)
+    readable, unreadable = _read(images, progress, orientation)
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
     identical, alike = _identical_groups(images), _alike(readable)
     near_duplicates = _of_several_contents(images, alike)
-    turned = _turned(root, readable, alike)
+    turned = _turned(root, readable, alike, orientation)
     turned_groups = _with_those_alike(turned, alike)
     sizes = Counter(image.size for image in readable.values())
     counts = Counter(entry.label for entry in images.entries if entry.path in readable)
@@ -110,6 +115,7 @@ def examine(images: Catalogue, listed: Split | None = None, progress: Progress =
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
         modes=dict(Counter(image.mode for image in readable.values()).most_common()),
+        oriented={path: image.orientation for path, image in readable.items() if image.orientation != exif.UPRIGHT},
         skipped=[file.relative_to(root).as_posix() for file in skipped_files(root)],
         unreadable=unreadable,
         identical=identical,
@@ -173,16 +179,16 @@ def _of_several_contents(images: Catalogue, groups: Sequence[Group]) -> list[Gro
     return [group for group in groups if len({contents[path] for path in group}) > 1]
 
 
-def _turned(root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group]) -> list[Turned]:
+def _turned(root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group], orientation: str) -> list[Turned]:
     """Pairs of which one is the other, turned or mirrored: by their hashes, and then by their details."""
     others = {path for group in alike for path in group[1:]}
     paths = [path for path in readable if path not in others]
-    pairs = turned_pairs([readable[path].hashes for path in paths])
-    return [
-        Turned(paths[first], paths[second], orientations.NAMES[orientation])
-        for first, second, orientation in pairs
-        if _is_part(orientations.turned(read(root / paths[first]), orientation), read(root / paths[second]))
-    ]
+    found = []
+    for first, second, turn in turned_pairs([readable[path].hashes for path in paths]):
+        one, other = (read(root / paths[place], orientation) for place in (first, second))
+        if _is_part(orientations.turned(one, turn), other):
+            found.append(Turned(paths[first], paths[second], orientations.NAMES[turn]))
+    return found
 
 
 def _is_part(first: Image.Image, second: Image.Image) -> bool:
@@ -198,13 +204,14 @@ def _with_those_alike(turned: Sequence[Turned], alike: Sequence[Group]) -> list[
     return [sorted(first + second) for first, second in pairs]
 
 
-def _read(images: Catalogue, progress: Progress) -> tuple[dict[str, _ReadImage], dict[str, str]]:
+def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
     """The readable images by path, and the reason why each unreadable one is not, by path."""
     # Each content once: a folder may hold thousands of copies.
     contents = list({entry.sha256: entry for entry in images.entries}.values())
 
     def read_from(start: int) -> list[tuple[str, _ReadImage | str]]:
-        return [(each.sha256, _read_image(images.root / each.path)) for each in contents[start : start + AT_ONCE]]
+        share = contents[start : start + AT_ONCE]
+        return [(each.sha256, _read_image(images.root / each.path, orientation)) for each in share]
 
     outcomes: dict[str, _ReadImage | str] = {}
     # Threads and not processes: Pillow decodes without holding the interpreter's lock.
@@ -223,20 +230,20 @@ def _read(images: Catalogue, progress: Progress) -> tuple[dict[str, _ReadImage],
     return readable, unreadable
 
 
-def _read_image(file: Path) -> _ReadImage | str:
+def _read_image(file: Path, orientation: str) -> _ReadImage | str:
     """What is kept of an image, or why it cannot be read."""
     try:
         with open_regular(file) as stream:
-            image, mode = read_rgb(stream)
+            picture = read_rgb(stream, orientation)
     except (OSError, ValueError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
-    return _ReadImage(image.size, mode, orientations.hashes(image))
+    return _ReadImage(picture.image.size, picture.mode, picture.orientation, orientations.hashes(picture.image))
 
 
-def read(file: Path) -> Image.Image:
-    """An image as the check sees it; raises as `images.read_rgb`."""
+def read(file: Path, orientation: str = APPLIED) -> Image.Image:
+    """Read an image as the check sees it; raises as `reading.read_rgb`."""
     with open_regular(file) as stream:
-        return read_rgb(stream)[0]
+        return read_rgb(stream, orientation).image
 
 
 def _contradictions(split: Split) -> list[str]:
@@ -292,6 +299,9 @@ def render(findings: Findings) -> str:
         f"sizes {sizes}{more}; {findings.not_square} not square",
         f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items())}",
     ]
+    if findings.oriented:
+        turns = (f"{path} ({_turn(orientation)})" for path, orientation in findings.oriented.items())
+        lines += shown("pictures carry an orientation; it was applied", [*turns])
     lines += shown("skipped, since their names are of no image", findings.skipped)
     lines += shown(
         "unreadable files, which are not counted as images",
@@ -306,6 +316,11 @@ def render(findings: Findings) -> str:
     lines += with_several_labels(findings.turned_conflicts) + in_several_parts(findings.turned_leaks)
     lines += shown("differences from the split", findings.split_differences)
     return "\n".join(lines)
+
+
+def _turn(orientation: int) -> str:
+    """Return what an EXIF orientation does to the pixels of a file, for a person."""
+    return orientations.NAMES[orientations.ORIENTATIONS.index(exif.TRANSPOSITIONS[orientation])]
 
 
 def with_several_labels(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import json
@@ -10,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import PIL.features
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from in4310repro.data import pixel_cache
 from in4310repro.data.cache import SUFFIX, cache_folder, remove
 from in4310repro.data.folders import HEIF, Entry
 from in4310repro.data.pixel_cache import CachedPixels
+from in4310repro.data.reading import read_rgb
 from in4310repro.files import open_regular, reason
-from in4310repro.preprocessing import Preprocessing
+from in4310repro.preprocessing import APPLIED, Preprocessing
 from in4310repro.progress import SILENT, Progress
 
 DEFAULT = Preprocessing()
@@ -31,11 +30,6 @@ SHOWN = 10  # files that an error names
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
 DECODER = 3
 FORMAT = 2  # of the files in the cache
-# Pillow would hand some other formats to other programs, such as EPS to Ghostscript.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-OPAQUE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
-TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF's tags, and a value of the second
 
 
 @dataclass(frozen=True)
@@ -106,13 +100,15 @@ def decode(
     """Reads an image file as a square RGB image.
 
     The short side is scaled to `size` (by default bilinear with antialiasing) and the rest of the long side is cropped,
-    half at each end, so nothing is distorted. See `read_rgb` for what becomes of modes, transparency and animations.
+    half at each end, so nothing is distorted. See `read_rgb` for what becomes of orientation, modes, transparency and
+    animations.
 
     Args:
         file: the image.
         size: width and height of the result, pixels.
         sha256: of the file's bytes, in hex; others are refused. None: whatever the file holds.
-        preprocessing: gives the interpolation, and the share of the square that is taken.
+        preprocessing: gives the interpolation, the share of the square that is taken, and whether the EXIF orientation
+            is applied.
 
     Raises:
         UnreadableImagesError: the file is no image that can be read.
@@ -128,7 +124,7 @@ def decode(
     """
     try:
         with open_regular(file) as stream:
-            image, _ = read_rgb(stream)
+            image = read_rgb(stream, preprocessing.orientation).image
             stream.seek(0)
             changed = sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256
     except (OSError, ValueError) as error:
@@ -137,42 +133,6 @@ def decode(
     if changed:
         raise ValueError(f"image {file} was changed while it was read; start again")
     return crop_square(image, size, preprocessing)
-
-
-def read_rgb(stream: IO[bytes]) -> tuple[Image.Image, str]:
-    """The picture in an open image file as 8-bit RGB, and the mode that it had.
-
-    Training and `data check` both read images here, so that they never disagree. Transparent parts become
-    white, 16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation or a file of several pages
-    is its first picture. As in torchvision's loader, the EXIF orientation is ignored.
-
-    Raises:
-        ValueError: the bytes are no image, are truncated, claim more pixels than Pillow allows, or hold values of
-            which it is unknown what white is: floats, 32-bit integers, and others than `OPAQUE_MODES` and
-            `TRANSPARENT_MODES`.
-    """
-    try:
-        with Image.open(stream, formats=_formats()) as opened:
-            opened.load()
-            if 0 in opened.size:
-                raise ValueError(f"it has {opened.width} x {opened.height} pixels")
-            return _to_rgb(opened), opened.mode
-    except UnidentifiedImageError:
-        raise ValueError(f"it is none of {', '.join(_formats())}") from None
-    # Pillow's readers raise whatever a broken file makes them stumble on: struct.error, IndexError, zlib.error, ...
-    except Exception as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """The formats that are read here."""
-    if not HEIF:
-        return FORMATS
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-    return (*FORMATS, "HEIF")
 
 
 def crop_square(
@@ -188,38 +148,6 @@ def crop_square(
     method = Image.Resampling[preprocessing.interpolation.upper()]
     resized = image.resize((size, size), method, (left, top, left + side, top + side))
     return np.asarray(resized)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if _is_16_bit_grey(image):
-        values = np.asarray(image)
-        if "transparency" in image.info:
-            values = np.where(values == image.info["transparency"], 65535, values)
-        # Pillow's own conversion to RGB clips at 255.
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode not in OPAQUE_MODES + TRANSPARENT_MODES:
-        raise ValueError(
-            f"a {image.format} file of mode {image.mode} has no certain RGB values; valid are grey of 8 or 16 bits, "
-            "palettes, RGB, CMYK and YCbCr, so save it as RGB"
-        )
-    if "transparency" in image.info or image.mode in TRANSPARENT_MODES:
-        # Pillow converts La to LA alone.
-        opaque = image.convert("LA" if image.mode == "La" else image.mode).convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), opaque).convert("RGB")
-    return image.convert("RGB")
-
-
-def _is_16_bit_grey(image: Image.Image) -> bool:
-    """Whether the values are grey from 0, black, to 65535, white."""
-    if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]  # which only TIFF files have
-        return (
-            image.mode.startswith("I;16")
-            and tags.get(BITS_PER_SAMPLE) == (16,)
-            and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO
-        )
-    # Older versions of Pillow open 16-bit PNG as I, and all open PPM with more than 8 bits so, scaled to 65535.
-    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def load_images(
@@ -269,6 +197,9 @@ def load_images(
     settings = [FORMAT, decoder(), size, [entry.sha256 for entry in entries]]
     if (how := (preprocessing.interpolation, preprocessing.crop_ratio)) != (DEFAULT.interpolation, DEFAULT.crop_ratio):
         settings.append(how)
+    # Without it the key is that of the pixels that older versions decoded, which older runs still read.
+    if preprocessing.orientation == APPLIED:
+        settings.append(APPLIED)
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     unreadable: dict[Path, str] = {}
 

@@ -48,8 +48,9 @@ def groups(
     features = embed(placed, config.model, loaded, size, numerics, progress, cache=cache, processes=processes)
     found: list[Group] = []
     if processes.leads:
-        findings = check.examine(images, progress=progress)
-        near = resemblances(images.root, images.entries, findings, features.take(range(len(loaded))), progress)
+        findings = check.examine(images, None, progress, how.orientation)
+        rows = features.take(range(len(loaded)))
+        near = resemblances(images.root, images.entries, findings, rows, progress, how.orientation)
         found = [[images.entries[position].path for position in group] for group in near.groups()]
     told: list[Group] = processes.told_json(found)
     return told

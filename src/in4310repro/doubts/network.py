@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from in4310repro.data.folders import Entry
 from in4310repro.data.images import load_images
 from in4310repro.embedding import embed
 from in4310repro.numerics import Numerics
-from in4310repro.preprocessing import to_json
+from in4310repro.preprocessing import APPLIED, to_json
 from in4310repro.presets import configure
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
@@ -92,13 +92,14 @@ def features_of(
 ) -> Float32[np.ndarray, "image feature"]:
     """What the last layer of the network takes of each image; computed once for images and weights.
 
+    The EXIF orientation is applied, as `data.check` does, whatever a run of the network did.
+
     Raises:
         ValueError: an image is none that can be read, or has features that are not finite.
     """
     config = source.config
-    images = load_images(
-        "images", root, entries, config.image_size, preprocessing=config.preprocessing, progress=progress
-    )
+    how = replace(config.preprocessing, orientation=APPLIED)
+    images = load_images("images", root, entries, config.image_size, preprocessing=how, progress=progress)
     network = numerics.place(source.network)
     return embed(network, config.model, images, config.evaluation_batch_size, numerics, progress).take(
         range(len(images))

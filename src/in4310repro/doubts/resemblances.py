@@ -15,6 +15,7 @@ from in4310repro.data.linking import linked, members
 from in4310repro.doubts.crops import CANDIDATES, Crop, crops
 from in4310repro.doubts.look_alikes import LookAlike, look_alikes
 from in4310repro.doubts.neighbours import nearest
+from in4310repro.preprocessing import APPLIED
 from in4310repro.progress import SILENT, Progress
 
 
@@ -38,6 +39,7 @@ def resemblances(
     findings: Findings,
     features: Float32[np.ndarray, "image feature"],
     progress: Progress = SILENT,
+    orientation: str = APPLIED,
 ) -> Resemblances:
     """Looks for parts of images, and for look-alikes in other classes, by features.
 
@@ -47,6 +49,7 @@ def resemblances(
         findings: of `data.check` on them, which knows the copies by bytes and hashes.
         features: of each image.
         progress: where to show how far it is.
+        orientation: whether that of EXIF is applied, see `reading.read_rgb`.
     """
     paths = [entry.path for entry in entries]
     by_hash = copies_by_hashes(paths, findings)
@@ -54,7 +57,7 @@ def resemblances(
     found = crops(
         neighbours,
         lambda first, second: by_hash[first] == by_hash[second],
-        lambda position: read(root / paths[position]),
+        lambda position: read(root / paths[position], orientation),
         progress,
     )
     copies = linked(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])

@@ -128,7 +128,7 @@ def describe_measurement(request: Request, model: nn.Module, arithmetic: str, st
     """All that must be equal for a partial result to be continued; `data` and `eigenvalues` change no statistic."""
     options = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")}
     return options | {
-        "preprocessing": to_json(request.preprocessing),
+        "preprocessing": to_json(request.preprocessing) | {"orientation": request.preprocessing.orientation},
         "weights": tensors_sha256(model.state_dict()),
         "arithmetic": arithmetic,
         "kernel": kernel_description(),

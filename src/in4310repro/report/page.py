@@ -73,7 +73,10 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     all_exhibits = exhibits(run)
     root = image_root(run.config, data)
     # What stands in the split, and nothing else, may be embedded.
-    by_path = {entry.path: Photograph(root / entry.path, entry.sha256) for entry in run.split.parts["test"]}
+    by_path = {
+        entry.path: Photograph(root / entry.path, entry.sha256, run.config.orientation)
+        for entry in run.split.parts["test"]
+    }
     pictures = photographs_of(all_exhibits, by_path) if photographs else {}
     files = drawings(all_exhibits, pictures)
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from in4310repro.data.images import decode
+from in4310repro.preprocessing import APPLIED, Preprocessing
 from in4310repro.report.exhibit import Exhibit
 from in4310repro.report.score_exhibits import CONFUSION
 from in4310repro.report.svg import Panel, element, join, label, shortened
@@ -29,6 +30,7 @@ class Photograph:
 
     file: Path
     sha256: str
+    orientation: str = APPLIED  # as the network that the page is of reads it
 
 
 def photographs_of(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, Photograph]) -> dict[str, bytes]:
@@ -96,6 +98,7 @@ def jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
     if path not in photographs:
         raise ValueError(f"image {path} is not in the split of the run; a page shows no other")
     buffer = io.BytesIO()
-    pixels = decode(photographs[path].file, PIXELS, photographs[path].sha256)
+    shown = photographs[path]
+    pixels = decode(shown.file, PIXELS, shown.sha256, Preprocessing(orientation=shown.orientation))
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=QUALITY, subsampling=0)
     return buffer.getvalue()

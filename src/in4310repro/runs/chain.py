@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from in4310repro.config import ALL, Config, OptimizerSetting
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
-from in4310repro.preprocessing import Preprocessing
+from in4310repro.preprocessing import APPLIED, Preprocessing
 from in4310repro.runs.records import EpochHashes
 from in4310repro.tensors import tensor_hashes, tensors_sha256
 
@@ -78,8 +78,12 @@ def start_sha256(
         numeric_class: of the arithmetic.
     """
     of_training = {name: getattr(config, name) for name in OF_TRAINING}
-    if (how := config.preprocessing) != Preprocessing(size=config.image_size):
-        of_training["preprocessing"] = asdict(how)
+    how = config.preprocessing
+    if replace(how, orientation=APPLIED) != Preprocessing(size=config.image_size):
+        of_training["preprocessing"] = {name: value for name, value in asdict(how).items() if name != "orientation"}
+    # Chains of older runs, which ignored it, and of drawn scenes, which have none, stay as they were.
+    if config.data and how.orientation == APPLIED:
+        of_training["orientation"] = APPLIED
     if (part := config.trained_part(setting)) != ALL:
         of_training["train"] = part
     return sha256_of(

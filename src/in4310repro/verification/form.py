@@ -6,6 +6,7 @@ import json
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,13 +30,23 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
         file = run.files.file(name)
         if read_bytes(file) != json_bytes(read_json(file)):
             yield f"{file} is not written as a run writes JSON, though it reads as if it were"
-    written, configuration = run.files.read_json(names.CONFIG), to_json(run.config)
+    written = run.files.read_json(names.CONFIG)
+    configuration = _as_far_as(written, to_json(run.config, written["format"]))
     if other := [key for key in written if json_bytes(written[key]) != json_bytes(configuration[key])]:
         yield f"{run.folder / names.CONFIG}: {other[0]} is {written[other[0]]}; a run writes {configuration[other[0]]}"
     scores = run.files.file(names.SCORES)
     needed = len(array_bytes(run.files.read_arrays(names.SCORES)))
     if scores.stat().st_size != needed:
         yield f"{scores} has {scores.stat().st_size} bytes; its arrays make {needed}"
+
+
+def _as_far_as(written: Any, needed: Any) -> Any:
+    """Return what is needed without the keys that are not written, at any depth: older runs lack newer settings."""
+    if isinstance(written, Mapping) and isinstance(needed, Mapping):
+        return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
+    if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):
+        return [_as_far_as(one, other) for one, other in zip(written, needed, strict=True)]
+    return needed
 
 
 def _json_files(run: FinishedRun) -> list[str]:
@@ -57,12 +68,13 @@ def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.
             return
 
 
-def weights_form(file: Path, preprocessing: Preprocessing) -> Iterator[str]:
+def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = False) -> Iterator[str]:
     """A sentence where a file of weights has other metadata than the run's, or a header that is longer than its text.
 
     Args:
         file: the weights.
         preprocessing: of the run's configuration, which the metadata say.
+        older: the run is of a format whose weights say nothing of it.
     """
     data = read_bytes(file)
     end = LENGTH + int.from_bytes(data[:LENGTH], "little")
@@ -70,7 +82,7 @@ def weights_form(file: Path, preprocessing: Preprocessing) -> Iterator[str]:
     shortest = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     padded = shortest + b" " * (-len(shortest) % LENGTH)
     said, needed = header.get("__metadata__"), to_metadata(preprocessing)
-    if said not in (needed, without_size(preprocessing)):
+    if said not in (needed, without_size(preprocessing), *((None,) if older else ())):
         yield f"{file}: its metadata are {reprlib.repr(said)}; a run with this {names.CONFIG} writes {needed}"
     elif data[LENGTH:end] != padded:
         yield f"{file} has another header than a run writes for its tensors"

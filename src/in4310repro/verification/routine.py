@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from in4310repro import models
-from in4310repro.config import Config
+from in4310repro.config import WEIGHTS_SAY, Config
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
 from in4310repro.deviations import Deviation
 from in4310repro.numerics import Numerics
 from in4310repro.pixels import pixel_differences
 from in4310repro.prediction import refuse_too_large
+from in4310repro.preprocessing import IGNORED
 from in4310repro.presets import PRESETS
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
@@ -108,8 +109,13 @@ def _once(sentences: list[str]) -> list[str]:
 def notes(run: FinishedRun) -> list[str]:
     """What is no difference, and what who reads the run should know: foreign files, and settings that were changed."""
     sentences = [foreign_files(run.folder)]
+    if run.config.orientation == IGNORED and any((run.config.data, run.config.imagenet, run.config.cifar10)):
+        sentences.append(f"{run.folder / names.CONFIG}: pictures were read without their EXIF orientation, as here")
     if preset := PRESETS.get(run.config.preset):
-        changed = [each.name for each in fields(Config) if getattr(preset, each.name) != getattr(run.config, each.name)]
+        expected = replace(preset, orientation=run.config.orientation)
+        changed = [
+            each.name for each in fields(Config) if getattr(expected, each.name) != getattr(run.config, each.name)
+        ]
         words = f"{run.folder / names.CONFIG} differs from preset {run.config.preset} in {', '.join(changed)}"
         sentences += [words] if changed else []
     return [sentence for sentence in sentences if sentence]
@@ -151,8 +157,9 @@ class _Again:
         file = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
         stored = run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS))
         last = run.folder / names.of_setting(setting, names.LAST_WEIGHTS)
+        older = run.files.read_json(names.CONFIG)["format"] < WEIGHTS_SAY
         for each in (file, last) if Deviation.WARM_START in run.config.protocol else (file,):
-            yield from weights_form(each, run.config.preprocessing)
+            yield from weights_form(each, run.config.preprocessing, older=older)
         # It takes tensors of other types too, which is why what the file holds is hashed.
         network = models.from_state(run.config.model, len(run.classes), stored, f"{file}")
         yield from tensors_form(file, stored, network)

@@ -1,0 +1,66 @@
+"""The EXIF orientation of a picture: how a camera was held, which tells how the stored pixels have to be turned."""
+
+from __future__ import annotations
+
+import struct
+
+from PIL import Image
+
+PREFIX = b"Exif\0\0"
+ENTRY, COUNT = 12, 2  # bytes of an entry of a directory, and of their number before them
+TAG = 0x0112
+SHORT, LONG = 3, 4  # types of a number
+UPRIGHT = 1
+# By the tag's value, what brings the stored pixels upright.
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def orientation(block: bytes) -> int:
+    r"""Return the orientation that a block of EXIF gives, 1 (upright) to 8.
+
+    Parsed here and not by Pillow, which warns of a damaged block and returns what it read of it: pixels must not depend
+    on how a process filters warnings. A block whose first directory is not whole, and any value that is not 1 to 8,
+    give 1.
+
+    Args:
+        block: as it stands in the file, with or without the prefix that JPEG puts before it.
+
+    Examples:
+        >>> orientation(b"MM\0*" + bytes([0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]))
+        6
+        >>> orientation(b"MM\0*")
+        1
+    """
+    while block.startswith(PREFIX):
+        block = block.removeprefix(PREFIX)
+    try:
+        value = _first_directory(block).get(TAG, UPRIGHT)
+    except (struct.error, KeyError):
+        value = UPRIGHT
+    return value if value in TRANSPOSITIONS else UPRIGHT
+
+
+def _first_directory(block: bytes) -> dict[int, int]:
+    """Return the single whole numbers of the first directory, by tag.
+
+    Raises:
+        KeyError: the block begins like no EXIF.
+        struct.error: the directory ends beyond the block.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}[block[:4]]
+    (start,) = struct.unpack_from(f"{order}I", block, 4)
+    (count,) = struct.unpack_from(f"{order}H", block, start)
+    values = {}
+    for place in range(start + COUNT, start + COUNT + count * ENTRY, ENTRY):
+        tag, kind, numbers, field = struct.unpack_from(f"{order}HHI4s", block, place)
+        if kind in (SHORT, LONG) and numbers == 1:
+            (values[tag],) = struct.unpack_from(order + ("H" if kind == SHORT else "I"), field)
+    return values
