@@ -1,5 +1,8 @@
 """Matplotlib's figures draw whatever classes, settings and modules are called, and every one of them."""
 
+import pytest
+from matplotlib.colors import to_rgb
+
 from in4310repro.report import figures
 
 NAMES = (
@@ -15,6 +18,30 @@ METRICS = {
 }
 
 
+def accuracy_rows(classes: list[str]) -> figures.AccuracyRows:
+    """Four ways of measuring; the second with three runs."""
+    row = [*[0.5] * len(classes), 0.5]
+    rows = {way: [row] * (3 if way == "b" else 1) for way in "abcd"}
+    intervals = {way: [[[0.4, 0.7] for _ in row] for row in listed] for way, listed in rows.items()}
+    return {"classes": classes, "rows": rows, "intervals": intervals, "legend": {way: f"way {way}" for way in rows}}
+
+
+def test_each_run_has_a_sign_and_an_interval_in_a_colour_that_is_seen_on_white() -> None:
+    figure = figures.accuracy_by_protocol(accuracy_rows(["sea", "street"]))
+    bars = figure.axes[0].containers
+    assert len(bars) == 1 + 3 + 1 + 1
+    for container in bars:
+        (lines,) = container[2]
+        for (_, low), (_, high) in lines.get_segments():
+            assert (low, high) == pytest.approx((0.4, 0.7))
+    signs = {(sign := container[0]).get_marker(): sign.get_color() for container in bars}
+    assert len(signs) == len(set(signs.values())) == 4
+    for colour in (*signs.values(), *figures.LINES):
+        red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in to_rgb(colour))
+        assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"way {way}" for way in "abcd"]
+
+
 def test_a_figure_of_features_and_those_of_the_published_page_draw_every_name() -> None:
     quantiles = {"quantiles": {"0.01": -1.0, "0.5": 0.0, "0.99": 2.0}}
     modules = {name: {"non_positive": 0.5, "eigenvalues": [2.0, 1.0], "activations": quantiles} for name in NAMES}
@@ -26,7 +53,7 @@ def test_a_figure_of_features_and_those_of_the_published_page_draw_every_name() 
         measured,
         figures.settings({"corrected": curve, "published": [curve], "printed": printed}),
         figures.shares({way: dict.fromkeys(NAMES, 50.0) for way in "abc"}),
-        figures.accuracy_by_protocol({"classes": list(NAMES), "bars": {way: [[*VALUES, 0.5]] for way in "abcd"}}),
+        figures.accuracy_by_protocol(accuracy_rows(list(NAMES))),
     ):
         assert figures.png(figure)
 

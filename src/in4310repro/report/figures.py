@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -13,46 +14,56 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from in4310repro.metrics import Interval
 from in4310repro.runs.records import SHOWN
 from in4310repro.text import escape, visible
 
-OURS, ORIGINAL, WRONG = "#1f6f8b", "#c9b28f", "#b3261e"
-LINES = ("#1f6f8b", "#d1783c", "#5b8c5a", "#8a5a9e", "#444444")
+# Each at least 4.5 to 1 against white, and told apart by sign, line or hatching where colours are not seen.
+OURS, ORIGINAL, WRONG, OTHER = "#1b6a87", "#7a5c1e", "#a3231c", "#b4551b"
+LINES = (OURS, OTHER, "#3d7a3c", "#7c4896", "#444444")
+SIGNS = ("o", "s", "^", "D", "v")
+WAYS = ((ORIGINAL, "D"), (WRONG, "s"), (OTHER, "^"), (OURS, "o"))  # of measuring: a colour and a sign
+HATCHES = ("////", "\\\\\\\\", "")
 LONGEST_NAME = 24  # letters that are drawn of it
+MOST_SIGNS = 10  # modules that have a sign each, and a legend
 
 
-class AccuracyBars(TypedDict):
-    """Class accuracies and their mean, for each way of measuring a row per run."""
+class AccuracyRows(TypedDict):
+    """Class accuracies and their mean, for each way of measuring a row per run, and the 95 % interval of each."""
 
     classes: list[str]
-    bars: dict[str, list[list[float]]]
+    rows: dict[str, list[list[float]]]
+    intervals: dict[str, list[list[Interval]]]
+    legend: dict[str, str]  # what stands behind the sign of a way
 
 
-def accuracy_by_protocol(numbers: AccuracyBars) -> Figure:
-    """Class accuracies, measured in several ways: the mean over the runs, and a line from the lowest to the highest."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+def accuracy_by_protocol(numbers: AccuracyRows) -> Figure:
+    """Class accuracies, measured in several ways: a sign for each run, with the interval that its images leave."""
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes = figure.subplots()
     names = [*map(drawn_name, numbers["classes"]), "mean"]
-    width = 0.8 / len(numbers["bars"])
-    for shift, (colour, (label, rows)) in enumerate(
-        zip((ORIGINAL, WRONG, LINES[1], OURS), numbers["bars"].items(), strict=True)
-    ):
-        columns = list(zip(*rows, strict=True))
-        means = [sum(column) / len(column) for column in columns]
-        spread = [
-            [m - min(c) for m, c in zip(means, columns, strict=True)],
-            [max(c) - m for m, c in zip(means, columns, strict=True)],
-        ]
-        places = [place + shift * width for place in range(len(names))]
-        axes.bar(
-            places, means, width, color=colour, label=label, yerr=spread if len(rows) > 1 else None, ecolor="#333333"
-        )
-        axes.text(places[-1], 0.5, f"{means[-1]:.4f}", ha="center", va="center", rotation=90, color="white", fontsize=9)
-    axes.set_xticks([place + 1.5 * width for place in range(len(names))], names)
-    axes.set_ylim(0, 1.06)
-    axes.set_ylabel("accuracy")
+    width = 0.84 / sum(map(len, numbers["rows"].values()))
+    shift = -0.42 + width / 2
+    lowest = 1.0
+    for (colour, sign), (label, rows) in zip(WAYS, numbers["rows"].items(), strict=True):
+        for row, intervals in zip(rows, numbers["intervals"][label], strict=True):
+            places = [place + shift for place in range(len(names))]
+            away = [[value - low for value, (low, _) in zip(row, intervals, strict=True)],
+                    [high - value for value, (_, high) in zip(row, intervals, strict=True)]]  # fmt: skip
+            axes.errorbar(places, row, yerr=np.maximum(away, 0), fmt=sign, color=colour, markersize=5, capsize=2.5,
+                          markerfacecolor="white" if sign == "D" else colour)  # fmt: skip
+            shift += width
+            lowest = min(lowest, *(low for low, _ in intervals))
+        axes.plot([], [], sign, color=colour, label=numbers["legend"][label],
+                  markerfacecolor="white" if sign == "D" else colour)  # fmt: skip
+    for place in range(1, len(names)):
+        axes.axvline(place - 0.5, color="#dddddd", linewidth=0.8)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_ylim(math.floor(20 * lowest) / 20, 1.01)
+    axes.set_ylabel("accuracy, 95 % interval")
     _plain(axes)
-    figure.legend(loc="outside upper center", ncols=len(numbers["bars"]), frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -62,44 +73,35 @@ def settings(numbers: Mapping[str, Any]) -> Figure:
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
         curves = [
-            (run["settings"][name]["curve"], WRONG, "published protocol: the images that it trains on")
+            (run["settings"][name]["curve"], WRONG, "-", "published protocol: its training images, a line a seed")
             for run in numbers["published"]
         ]
-        curves.append((numbers["corrected"]["settings"][name]["curve"], OURS, "corrected protocol: other images"))
+        curves.append((numbers["corrected"]["settings"][name]["curve"], OURS, "--", "corrected protocol: other images"))
         length = len(curves[0][0])
-        for place, (curve, colour, label) in enumerate(curves):
+        for place, (curve, colour, style, label) in enumerate(curves):
             first = position == 0 and place in (0, len(curves) - 1)
-            axes.plot(
-                range(start + 1, start + length + 1), curve, color=colour, linewidth=1.1, label=label if first else None
-            )
+            axes.plot(range(start + 1, start + length + 1), curve, color=colour, linestyle=style, linewidth=1.2,
+                      label=label if first else None)  # fmt: skip
         printed = list(numbers["printed"].values())[position]["mean_class_accuracy"]
-        axes.plot(
-            [start + 1, start + length],
-            [printed] * 2,
-            color=ORIGINAL,
-            linewidth=3,
-            label="as printed" if not position else None,
-        )
+        axes.plot([start + 1, start + length], [printed] * 2, color=ORIGINAL, linestyle=":", linewidth=2.5,
+                  label=None if position else "as printed")  # fmt: skip
         axes.text(start + 1, 0.02, drawn_name(name), fontsize=9)
         start += length
         axes.axvline(start + 0.5, color="#dddddd", linewidth=0.8)
     axes.set_ylim(0, 1.03)
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.08))
+    figure.legend(frameon=False, loc="outside upper left")
     return figure
 
 
 def shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Percent of values that are not positive in each module, a colour for each way of counting."""
+    """Percent of values that are not positive in each module, a colour and a hatching for each way of counting."""
     figure, axes = _single("values <= 0, %", "")
     names = list(next(iter(numbers.values())))
-    for shift, (colour, (label, values)) in enumerate(zip((ORIGINAL, LINES[1], OURS), numbers.items(), strict=True)):
-        axes.bar(
-            [place + 0.27 * shift for place in range(len(names))],
-            list(values.values()),
-            0.27,
-            color=colour,
-            label=label,
-        )
+    ways = zip((ORIGINAL, OTHER, OURS), HATCHES, numbers.items(), strict=True)
+    for shift, (colour, hatch, (label, values)) in enumerate(ways):
+        places = [place + 0.27 * shift for place in range(len(names))]
+        axes.bar(places, list(values.values()), 0.25, color=colour if not hatch else "white", edgecolor=colour,
+                 hatch=hatch, label=label)  # fmt: skip
     axes.set_xticks([place + 0.27 for place in range(len(names))], [drawn_name(name) for name in names])
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, ncols=3, loc="upper left")
@@ -112,12 +114,12 @@ def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     height = max(3.8, 0.26 * len(modules) + 1)
     figure = Figure(figsize=(16 if with_spectrum else 11, height), layout="constrained")
     panels = figure.subplots(1, 3 if with_spectrum else 2, squeeze=False)[0]
-    # The bars are the legend of the lines; of many modules the colour tells the depth.
+    # Of many modules the colour tells the depth, and the order of the bars is the legend.
     shades = LINES if len(modules) <= len(LINES) else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
     colours = dict(zip(modules, shades, strict=False))
     places = range(len(modules))
     panels[0].barh(places, [100 * module["non_positive"] for module in modules.values()], color=list(colours.values()))
-    panels[0].set_yticks(places, [drawn_name(name, 40) for name in modules])
+    panels[0].set_yticks(places, [drawn_name(name, 60) for name in modules])
     panels[0].set_xlabel("values <= 0, %")
     panels[0].set_xlim(0, 100)
     for place, (name, module) in enumerate(modules.items()):
@@ -129,12 +131,17 @@ def features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     panels[1].set_xlabel("values: 1 % to 99 %, and the median")
     for axes in panels[:2]:
         axes.set_ylim(len(modules) - 0.4, -0.6)
-    for name, values in with_spectrum.items():
+    for number, (name, values) in enumerate(with_spectrum.items()):
         shown = np.flatnonzero(np.array(values) > 1e-10 * values[0])
-        panels[2].semilogy(shown + 1, np.array(values)[shown], "o-", color=colours[name], markersize=4)
+        # Ten modules have ten signs: five, and the same five hollow.
+        panels[2].semilogy(shown + 1, np.array(values)[shown], f"{SIGNS[number % 5]}-", color=colours[name],
+                           markersize=4, label=drawn_name(name, 60),
+                           markerfacecolor="white" if number % 10 > 4 else colours[name])  # fmt: skip
     if with_spectrum:
-        panels[2].set_xlabel("place")
+        panels[2].set_xlabel("eigenvalue index")
         panels[2].set_ylabel("eigenvalue")
+    if 0 < len(with_spectrum) <= MOST_SIGNS:
+        panels[2].legend(frameon=False, fontsize=8)
     for axes in panels:
         _plain(axes)
     return figure

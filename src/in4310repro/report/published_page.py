@@ -18,7 +18,7 @@ from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
 from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
 from in4310repro.files import json_bytes, read_json, write_file
-from in4310repro.metrics import ClassMetrics
+from in4310repro.metrics import ClassMetrics, Interval, wilson
 from in4310repro.report import figures, imagenet_evidence, page
 from in4310repro.report.conditions import differences_from_original
 from in4310repro.report.consequences import Consequence, consequences, span
@@ -32,6 +32,7 @@ from in4310repro.report.published_numbers import (
     summarize,
 )
 from in4310repro.report.render import render
+from in4310repro.report.uncertainty import interval_of_mean
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.text import publishable_place
 
@@ -107,15 +108,15 @@ def write_page(
     numbers: PublishedNumbers, printed_audit: Audit, ablations: Sequence[AblationReport], reports: Path
 ) -> list[Path]:
     """Draws and writes the page from its numbers alone."""
-    bars = _accuracy_bars(numbers)
+    rows = _accuracy_rows(numbers)
     drawn = {
-        "accuracy": figures.accuracy_by_protocol(bars),
+        "accuracy": figures.accuracy_by_protocol(rows),
         "settings": figures.settings(numbers),
         "non_positive": figures.shares(numbers["non_positive_percent"]),
     }
     files = {f"published/{name}.png": figures.png(figure) for name, figure in drawn.items()}
-    files["published/numbers.json"] = json_bytes(numbers)
-    context = _context(numbers, bars, ablations, reports) | {"audit": printed_audit}
+    files["published/numbers.json"] = json_bytes({**numbers, "accuracy_intervals": rows["intervals"]})
+    context = _context(numbers, rows, ablations, reports) | {"audit": printed_audit}
     files["published.md"] = render("published.md.jinja", context).encode()
     return [write_file(reports / name, content) for name, content in files.items()]
 
@@ -125,26 +126,46 @@ def _name(run: FinishedRun) -> str:
     return publishable_place(run.folder.as_posix())
 
 
-def _accuracy_bars(numbers: PublishedNumbers) -> figures.AccuracyBars:
+def _accuracy_rows(numbers: PublishedNumbers) -> figures.AccuracyRows:
     """The main figure: for each way of measuring, the accuracies of the classes and their mean, a row per run."""
-
-    def rows(measured: Sequence[ClassMetrics]) -> list[list[float]]:
-        return [[*values["class_accuracy"], values["mean_class_accuracy"]] for values in measured]
-
-    published = numbers["published"]
+    published, records = numbers["published"], list(numbers["runs"].values())[1:]
+    # What the shared split never reads is what the others train and validate on.
+    unseen = [_sizes(record["metrics"]["supports"], "training", "validation") for record in records]
+    tested = _sizes({"test": published[0]["supports"]}, "test")
+    measured: dict[str, list[tuple[ClassMetrics, Sequence[int]]]] = {
+        "as printed": [(numbers["printed"]["test"], tested)],
+        "published protocol, seen images": [(run["test"], tested) for run in published],
+        "the same networks, unseen images": [
+            (run["unseen"], sizes) for run, sizes in zip(published, unseen, strict=True)
+        ],
+        "corrected protocol": [(numbers["corrected"]["test"], tested)],
+    }
+    rows = {
+        way: [[*values["class_accuracy"], values["mean_class_accuracy"]] for values, _ in runs]
+        for way, runs in measured.items()
+    }
     return {
         "classes": numbers["classes"],
-        "bars": {
-            "as printed": rows([numbers["printed"]["test"]]),
-            "published protocol, seen images": rows([run["test"] for run in published]),
-            "the same networks, unseen images": rows([run["unseen"] for run in published]),
-            "corrected protocol": rows([numbers["corrected"]["test"]]),
-        },
+        "rows": rows,
+        "intervals": {way: [_intervals(*run) for run in runs] for way, runs in measured.items()},
+        "legend": {way: f"{way}: mean {span([row[-1] for row in listed])}" for way, listed in rows.items()},
     }
 
 
+def _sizes(supports: Mapping[str, Mapping[str, int]], *parts: str) -> list[int]:
+    """The images of each class in some parts."""
+    return [sum(counts) for counts in zip(*(supports[part].values() for part in parts), strict=True)]
+
+
+def _intervals(values: ClassMetrics, sizes: Sequence[int]) -> list[Interval]:
+    """The 95 % interval of each class accuracy and of their mean."""
+    shares = values["class_accuracy"]
+    of_classes = [wilson(round(share * size), size) for share, size in zip(shares, sizes, strict=True)]
+    return [*of_classes, interval_of_mean(shares, of_classes)]
+
+
 def _context(
-    numbers: PublishedNumbers, bars: figures.AccuracyBars, ablations: Sequence[AblationReport], reports: Path
+    numbers: PublishedNumbers, rows: figures.AccuracyRows, ablations: Sequence[AblationReport], reports: Path
 ) -> dict[str, object]:
     names = [*numbers["classes"], "mean"]
     runs = numbers["runs"]
@@ -163,10 +184,10 @@ def _context(
         "unseen": [run["unseen"]["mean_class_accuracy"] for run in published],
         "unseen_images": published[0]["unseen"]["images"],
         "accuracy_rows": [
-            (name, *(span([row[place] for row in rows]) for rows in bars["bars"].values()))
+            (name, *(span([row[place] for row in listed]) for listed in rows["rows"].values()))
             for place, name in enumerate(names)
         ],
-        "bars": list(bars["bars"]),
+        "ways": list(rows["rows"]),
         "setting_rows": _setting_rows(numbers),
         "conditions": {subject: sentence for subject, sentence in conditions.items() if subject != "Protocol"},
         "ablations": [_ablation_table(report) for report in ablations],
