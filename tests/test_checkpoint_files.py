@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from in4310repro import checkpoints
+from in4310repro import arithmetic, checkpoints
 from in4310repro.checkpoints import Position, keep, kept_bytes, optimizer_tensors, put, read_kept, restore, save
 from in4310repro.config import OptimizerSetting
 from in4310repro.tensors import read_tensors, tensor_bytes
@@ -175,13 +177,9 @@ def test_what_was_kept_of_another_network_is_refused_with_its_source() -> None:
     long = {name + "x" * 300: value for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=re.escape("epoch 1 is none of this training (KeyError: 'model.0.weight')")):
         put(long, {}, model, optimizer, "epoch 1")
-    wrong = {"0.exp_avg." + "x" * 300: torch.zeros(1)}
-    with pytest.raises(ValueError, match="epoch 1 is none of this training") as raised:
+    wrong = optimizer_tensors(optimizer) | {"0.exp_avg." + "x" * 300: torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"epoch 1 is none of this training \(ValueError: 0\.exp_avg\.xxx") as raised:
         put(model.state_dict(), wrong, model, optimizer, "epoch 1")
-    assert str(raised.value) == "epoch 1 is none of this training (ValueError: too many values to unpack (expected 3))"
-    larger = {name: torch.zeros(99, *value.shape) for name, value in model.state_dict().items()}
-    with pytest.raises(ValueError, match="epoch 1 is none of this training") as raised:
-        put(larger, {}, model, optimizer, "epoch 1")
     assert len(str(raised.value)) == len("epoch 1 is none of this training ()") + 200
 
 
@@ -201,3 +199,118 @@ def test_a_state_of_another_shape_is_put_back_as_it_is() -> None:
     assert checkpoints._in_layout_of(value, parameter) is value
     counts = torch.ones(2, 3, dtype=torch.int64)
     assert checkpoints._in_layout_of(counts, parameter).dtype == torch.int64
+
+
+KINDS: dict[str, tuple[type[Any], dict[str, float], str]] = {
+    "AdamW": (torch.optim.AdamW, {}, "exp_avg"),
+    "RMSprop": (torch.optim.RMSprop, {}, "square_avg"),
+    "SGD": (torch.optim.SGD, {"momentum": 0.9}, "momentum_buffer"),
+    "portable AdamW": (arithmetic.AdamW, {}, "exp_avg_sq"),
+    "portable RMSprop": (arithmetic.RMSprop, {}, "square_avg"),
+    "portable SGD": (arithmetic.SGD, {"momentum": 0.9}, "momentum_buffer"),
+}
+Tensors = dict[str, torch.Tensor]
+
+
+def replaced(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, str], Tensors]:
+    """Tensors in which one is another; MOMENT in its name stands for what the optimizer keeps."""
+    return lambda tensors, moment: (
+        tensors
+        | {(name := key.replace("MOMENT", moment)): change(tensors[name] if name in tensors else torch.zeros(1))}
+    )
+
+
+WRONG_TENSORS: dict[str, tuple[Callable[[Tensors, str], Tensors], str]] = {
+    "a smaller state": (replaced("optimizer.0.MOMENT", lambda v: v[:1]), "0.MOMENT"),
+    "a state of one value": (replaced("optimizer.0.MOMENT", lambda v: v.flatten()[:1]), "0.MOMENT"),
+    "an empty state": (replaced("optimizer.0.MOMENT", lambda v: v[:0]), "0.MOMENT"),
+    "a larger state": (replaced("optimizer.0.MOMENT", lambda v: torch.cat([v, v])), "0.MOMENT"),
+    "a state of another shape": (replaced("optimizer.0.MOMENT", torch.Tensor.flatten), "0.MOMENT"),
+    "a double state": (replaced("optimizer.0.MOMENT", torch.Tensor.double), "0.MOMENT"),
+    "a half state": (replaced("optimizer.0.MOMENT", torch.Tensor.half), "0.MOMENT"),
+    "a state of whole numbers": (replaced("optimizer.0.MOMENT", torch.Tensor.int), "0.MOMENT"),
+    "a missing state": (lambda t, moment: {k: v for k, v in t.items() if k != f"optimizer.0.{moment}"}, "0.MOMENT"),
+    "no states": (lambda t, _: {k: v for k, v in t.items() if k.startswith("model.")}, "no state of"),
+    "a state too many": (replaced("optimizer.4.MOMENT", torch.clone), "4.MOMENT"),
+    "a state of a parameter before the first": (replaced("optimizer.-1.MOMENT", torch.clone), "-1.MOMENT"),
+    "a state under another number of a parameter": (replaced("optimizer.00.MOMENT", torch.clone), "00.MOMENT"),
+    "another optimizer's state": (replaced("optimizer.0.max_exp_avg_sq", torch.clone), "0.max_exp_avg_sq"),
+    "a state without a number": (replaced("optimizer.MOMENT", torch.clone), "MOMENT"),
+    "a smaller weight": (replaced("model.0.weight", lambda v: v[:1]), "0.weight"),
+    "a double weight": (replaced("model.0.weight", torch.Tensor.double), "0.weight"),
+    "a complex weight": (replaced("model.0.weight", lambda v: v + 0j), "0.weight"),
+    "a counter with a fraction": (replaced("model.1.num_batches_tracked", torch.Tensor.float), "num_batches_tracked"),
+    "a weight too many": (replaced("model.2.weight", torch.clone), "2.weight"),
+    "a tensor of nothing": (replaced("other", torch.clone), "other"),
+}
+WRONG_COUNTS = {
+    "not a number": math.nan,
+    "infinite": math.inf,
+    "below zero": -1.0,
+    "a fraction": 1.5,
+    "more than a float32 counts": 2.0**25,
+}
+
+
+def refused_by_both(folder: Path, kind: str, tensors: Tensors, words: str) -> None:
+    """Neither a checkpoint nor a kept epoch with these tensors is taken; network and optimizer stay as they are."""
+    make, settings, _ = KINDS[kind]
+    file = forged(folder, {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)}, tensors)
+    ours, untouched = (trained(make, seed=1, **settings) for _ in range(2))
+    with pytest.raises(ValueError, match=re.escape(words)) as raised:
+        restore(folder, *ours, CONFIG)
+    assert str(raised.value).startswith(f"checkpoint {file} is none of this training (")
+    keep(folder / "kept", *ours)
+    (folder / "kept").write_bytes(tensor_bytes(tensors))
+    weights, state = read_kept(folder / "kept")
+    if not any(name.startswith(("other", "optimizer.optimizer")) for name in tensors):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            put(weights, state, *ours, "epoch 1")
+    assert same(ours, untouched)
+
+
+@pytest.mark.parametrize("wrong", WRONG_TENSORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_that_do_not_fit_the_network_and_its_optimizer_are_refused(
+    kind: str, wrong: str, tmp_path: Path
+) -> None:
+    make, settings, moment = KINDS[kind]
+    change, words = WRONG_TENSORS[wrong]
+    model, optimizer = trained(make, **settings)
+    tensors = checkpoints._tensors(model, optimizer)
+    refused_by_both(tmp_path, kind, change(tensors, moment), words.replace("MOMENT", moment))
+
+
+@pytest.mark.parametrize("count", WRONG_COUNTS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "SGD" not in kind])
+def test_a_number_of_steps_that_no_training_counts_is_refused(kind: str, count: str, tmp_path: Path) -> None:
+    make, settings, _ = KINDS[kind]
+    tensors = checkpoints._tensors(*trained(make, **settings))
+    refused_by_both(tmp_path, kind, tensors | {"optimizer.2.step": torch.tensor(WRONG_COUNTS[count])}, "2.step: ")
+
+
+def test_a_network_of_ones_own_may_have_parameters_without_a_gradient(tmp_path: Path) -> None:
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+
+    def begun() -> Trained:
+        model = Own()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        model.used(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        return model, optimizer
+
+    ours, other = begun(), begun()
+    save(tmp_path, *ours, POSITION, CONFIG)
+    restore(tmp_path, *other, CONFIG)
+    assert same(ours, other)
+
+
+def test_before_the_first_step_there_is_no_state() -> None:
+    ours, other = trained(steps=0), trained(seed=1, steps=0)
+    assert checkpoints.unpack(checkpoints.packed(*ours, Position()), *other) == Position()
+    assert same(ours, other)
+    with pytest.raises(ValueError, match="no state of AdamW"):
+        checkpoints.unpack(checkpoints.packed(*ours, POSITION), *other)

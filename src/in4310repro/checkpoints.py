@@ -86,8 +86,9 @@ def packed(model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: P
 
 def unpack(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
     """Puts what `packed` gave into the network and the optimizer, and returns the position."""
-    _load(safetensors.torch.load(data), model, optimizer)
-    return Position(**json.loads(metadata_of(data)[POSITION]))
+    position = Position(**json.loads(metadata_of(data)[POSITION]))
+    _load(safetensors.torch.load(data), model, optimizer, begun=bool(position.epoch or position.batch))
+    return position
 
 
 def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
@@ -145,7 +146,7 @@ def put(
         ValueError: it is of another network or optimizer; names the source.
     """
     try:
-        _load(_prefixed(weights, state), model, optimizer)
+        _load(_prefixed(weights, state), model, optimizer, begun=True)
     except UNUSABLE as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(f"{source} is none of this training ({what})") from None
@@ -189,7 +190,7 @@ def restore(
         refuse_other_configuration(begun_with, config, f"checkpoint {file}")
         check(position, PositionRecord, f"checkpoint {file}")
         try:
-            _load(tensors, model, optimizer)
+            _load(tensors, model, optimizer, begun=bool(position["epoch"] or position["batch"]))
         except UNUSABLE as error:
             raise _unusable(file, error) from None
         return Position(**position), warnings
@@ -207,16 +208,48 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.safetensors"))
 
 
-def _load(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    load_state(model, {name: tensors[f"{OF_MODEL}{name}"] for name in model.state_dict()})
+def _load(
+    tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, begun: bool
+) -> None:
+    """Put tensors with the names of a file into the network and the optimizer, once all of them are checked.
+
+    Args:
+        tensors: on the CPU.
+        model: as it was made for the training.
+        optimizer: likewise.
+        begun: whether the training has made a step, after which there is a state.
+
+    Raises:
+        KeyError: a weight is missing.
+        ValueError: a tensor belongs to neither, or is not what they hold.
+    """
+    expected = {f"{OF_MODEL}{name}": value for name, value in model.state_dict().items()}
+    weights = {key: tensors[key] for key in expected}
+    for key, value in weights.items():
+        if (value.dtype, value.shape) != (expected[key].dtype, expected[key].shape):
+            valid = f"{expected[key].dtype} of shape {tuple(expected[key].shape)} is valid"
+            raise ValueError(f"{key} is {value.dtype} of shape {tuple(value.shape)}; {valid}")
+    state = {key: value for key, value in tensors.items() if key not in expected}
+    if surplus := [key for key in state if not key.startswith(OF_OPTIMIZER)]:
+        raise ValueError(f"{surplus[0]} is no weight of the network and no state of the optimizer")
+    states = optimizers.states_of(
+        optimizer,
+        {key.removeprefix(OF_OPTIMIZER): value for key, value in state.items()},
+        of_all=bool(state) and _uses_all_parameters(model),
+    )
+    if begun and not states and any(optimizers.state_names(optimizer, group) for group in optimizer.param_groups):
+        raise ValueError(f"it has no state of {type(optimizer).__name__}, which a training has after a step")
+    load_state(model, {key.removeprefix(OF_MODEL): value for key, value in weights.items()})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    states: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith(OF_OPTIMIZER):
-            _, index, name = key.split(".")
-            states.setdefault(int(index), {})[name] = _in_layout_of(value, parameters[int(index)])
+    for index, each in states.items():
+        states[index] = {name: _in_layout_of(value, parameters[index]) for name, value in each.items()}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def _uses_all_parameters(model: torch.nn.Module) -> bool:
+    """Whether each step gives every parameter a gradient, as in networks of the libraries; one's own may leave some."""
+    return type(model).__module__.partition(".")[0] in ("torch", "torchvision", "timm", "in4310repro")
 
 
 def _in_layout_of(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:

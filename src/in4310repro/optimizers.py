@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 
 from in4310repro import arithmetic
+from in4310repro.arithmetic.steps import check_count, check_moment
 from in4310repro.config import OptimizerSetting
 
 
@@ -39,6 +41,47 @@ def build(
 def state_copies(setting: OptimizerSetting) -> int:
     """How many numbers the optimizer of a setting keeps for each parameter, between steps."""
     return {"AdamW": 2, "RMSprop": 1, "SGD": int(setting.momentum > 0)}[setting.optimizer]
+
+
+def state_names(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of what an optimizer that `build` made keeps of each parameter of a group, between steps."""
+    if isinstance(optimizer, torch.optim.AdamW):
+        return "step", "exp_avg", "exp_avg_sq"
+    if isinstance(optimizer, torch.optim.RMSprop):
+        return "step", "square_avg"
+    return ("momentum_buffer",) if group["momentum"] else ()
+
+
+def states_of(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
+) -> dict[int, dict[str, torch.Tensor]]:
+    """The state of each parameter, from tensors by `INDEX.NAME` such as `0.exp_avg` that came from a file.
+
+    Args:
+        optimizer: that they are for, with parameters of the right shapes.
+        tensors: on the CPU.
+        of_all: whether every parameter has a state; otherwise one without a gradient so far has none.
+
+    Raises:
+        ValueError: one is missing or belongs to no parameter, or is not what the optimizer keeps: of the dtype and
+            shape of its parameter, and a number of steps that can be counted.
+    """
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    left = dict(tensors)
+    for index, (group, parameter) in enumerate(groups):
+        names = {f"{index}.{name}": name for name in state_names(optimizer, group)}
+        missing = [key for key in names if key not in tensors]
+        if missing and (of_all or len(missing) < len(names)):
+            raise ValueError(f"{missing[0]} is missing; {type(optimizer).__name__} keeps {', '.join(names)}")
+        states[index] = {
+            name: check_count(left.pop(key), key) if name == "step" else check_moment(key, left.pop(key), parameter)
+            for key, name in names.items()
+            if not missing
+        }
+    if left:
+        raise ValueError(f"{sorted(left)[0]} is no state of {len(groups)} parameters in {type(optimizer).__name__}")
+    return {index: state for index, state in states.items() if state}
 
 
 def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:

@@ -280,10 +280,9 @@ def test_gradients_and_states_are_read_where_they_lie_and_copied_into_another_la
         with recorded() as calls:
             optimizer.step()
         after = {name: value.data_ptr() for name, value in state.items() if name != "step"}
-        tables = [values.tolist() for values in calls[0] if isinstance(values, Tensor)]
-        assert tables[:2] == [[360], [parameter.data_ptr()]]
-        assert (tables[2] == [gradient.data_ptr()]) == (layout is torch.channels_last)
-        assert (tables[3:], len(after)) == ([[address] for address in after.values()], names)
+        tables = [[value.data_ptr() for value in values] for values in calls[0] if isinstance(values, list)]
+        assert tables[:2] == [[parameter.data_ptr()], [gradient.data_ptr()]]
+        assert (tables[2:], len(after)) == ([[address] for address in after.values()], names)
         assert (step == 0 or before == after) == (step == 0 or step < 3)
         assert all(value.stride() == parameter.stride() for name, value in state.items() if name != "step")
 
@@ -319,3 +318,92 @@ def test_a_parameter_whose_values_do_not_lie_side_by_side_is_refused() -> None:
     parameter.grad = torch.ones(3, 4)
     with pytest.raises(ValueError, match=r"a parameter with strides \(1, 3\); valid are contiguous and channels_last"):
         SGD([parameter], lr=0.1).step()
+
+
+MOMENTS = [(AdamW, "exp_avg"), (AdamW, "exp_avg_sq"), (RMSprop, "square_avg"), (SGD, "momentum_buffer")]
+OTHER_MOMENTS: dict[str, Any] = {
+    "smaller": torch.zeros(2, 3),
+    "larger": torch.zeros(4, 9),
+    "one value": torch.zeros(1),
+    "of as many values in another shape": torch.zeros(8, 3),
+    "transposed": torch.zeros(6, 4).T.reshape(6, 4),
+    "empty": torch.zeros(0),
+    "of another dtype": torch.zeros(4, 6, dtype=torch.float64),
+    "of half the bytes": torch.zeros(4, 6, dtype=torch.float16),
+    "whole numbers": torch.zeros(4, 6, dtype=torch.int32),
+    "complex": torch.zeros(4, 6, dtype=torch.complex64),
+    "without memory": torch.zeros(4, 6, device="meta"),
+    "sparse": torch.eye(4, 6).to_sparse(),
+    "a number": 0.5,
+}
+
+
+def begun(kind: type[Any], steps: int = 1) -> tuple[torch.nn.Parameter, Any]:
+    """A parameter of 4 x 6 after some steps, and its optimizer."""
+    parameter = torch.nn.Parameter(torch.ones(4, 6))
+    optimizer = kind([parameter], lr=0.1, **({"momentum": 0.5} if kind is SGD else {}))
+    for _ in range(steps):
+        parameter.grad = torch.ones(4, 6)
+        optimizer.step()
+    return parameter, optimizer
+
+
+@pytest.mark.parametrize("other", OTHER_MOMENTS)
+@pytest.mark.parametrize(("kind", "name"), MOMENTS)
+def test_a_state_of_another_kind_than_its_parameter_is_refused(kind: type[Any], name: str, other: str) -> None:
+    parameter, optimizer = begun(kind)
+    optimizer.state[parameter][name] = OTHER_MOMENTS[other]
+    before = parameter.detach().clone()
+    with pytest.raises(
+        ValueError, match=rf"^{name}: .*valid is torch\.float32 of shape \(4, 6\)|{name}: .*dense values"
+    ):
+        optimizer.step()
+    assert torch.equal(parameter, before)
+
+
+@pytest.mark.parametrize("make", [lambda m: m.T.contiguous().T, lambda m: torch._neg_view(-m), torch.nn.Parameter])
+@pytest.mark.parametrize(("kind", "name"), MOMENTS)
+def test_a_state_that_lies_in_memory_otherwise_is_taken_by_its_values(kind: type[Any], name: str, make: Any) -> None:
+    found = []
+    for change in (make, torch.clone):
+        parameter, optimizer = begun(kind)
+        state = optimizer.state[parameter]
+        state[name] = change(state[name] + torch.arange(24.0).reshape(4, 6))
+        parameter.grad = torch.ones(4, 6)
+        optimizer.step()
+        found.append(parameter.detach().clone())
+    assert torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("kind", [AdamW, RMSprop])
+@pytest.mark.parametrize(
+    "count",
+    [
+        *(torch.tensor(value) for value in (math.nan, math.inf, -1.0, 1.5, 2.0**25, 1e30)),
+        *(torch.tensor(1), torch.tensor(1.0, dtype=torch.float64), torch.tensor([1.0]), 1),
+    ],
+    ids=str,
+)
+def test_a_number_of_steps_that_no_training_counts_is_refused(kind: type[Any], count: Any) -> None:
+    parameter, optimizer = begun(kind)
+    optimizer.state[parameter]["step"] = count
+    before = parameter.detach().clone()
+    with pytest.raises(ValueError, match=r"^step: .*; valid (is torch\.float32|are whole numbers from 0 to 16777216)"):
+        optimizer.step()
+    assert torch.equal(parameter, before)
+
+
+@pytest.mark.parametrize("kind", OF_OPTIMIZERS)
+def test_a_parameter_with_a_negative_bit_is_refused_and_a_gradient_with_one_is_resolved(kind: type[Any]) -> None:
+    parameter = torch.nn.Parameter(torch._neg_view(torch.ones(5)))
+    parameter.grad = torch.ones(5)
+    with pytest.raises(ValueError, match="a parameter with strides"):
+        kind([parameter], lr=0.1).step()
+    found = []
+    for gradient in (torch._neg_view(torch.ones(5)), -torch.ones(5)):
+        parameter = torch.nn.Parameter(torch.ones(5))
+        parameter.grad = gradient
+        kind([parameter], lr=0.1).step()
+        found.append(parameter.detach())
+    assert torch.equal(found[0], found[1])
+    assert bool((found[0] > 1).all())

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -183,8 +184,43 @@ def test_a_state_whose_parts_do_not_fit_together_is_refused(part: str) -> None:
     state = measure("positions", [range(16)]).state_dict()
     (key,) = (key for key in state if key.startswith("0.open") and key.endswith(part))
     state[key] = torch.zeros(3, dtype=torch.float64)
-    with pytest.raises(ValueError, match=rf"{part} of shape \(3,\); \(.*\) is valid"):
+    with pytest.raises(
+        ValueError, match=rf"{part} is torch.float64 of shape \(3,\); torch.float64 of shape \(.*\) is valid"
+    ):
         FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
+
+
+OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "half of it": lambda value: value.flatten()[: value.numel() // 2],
+    "a row more": lambda value: torch.cat([value, value[:1]]) if value.ndim else value.expand(2),
+    "flattened": lambda value: value.flatten() if value.ndim > 1 else value[None, None],
+    "empty": lambda value: value.flatten()[:0],
+    "integers of another width": lambda value: value.int(),
+    "complex": lambda value: value.to(torch.complex64),
+    "booleans": lambda value: value.bool(),
+    "halves": lambda value: value.half(),
+}
+
+
+# 80 images: a node of the first 64, and rows or sums of the others.
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("samples", ["images", "positions", "flat"])
+def test_every_tensor_of_a_state_is_checked_before_it_is_computed_with(samples: Samples, other: str) -> None:
+    model = nn.Sequential(nn.Identity())
+    with FeatureStatistics(model, ["0"], samples, histogram=True, top_images=2) as statistics:
+        for start in (0, 64):
+            model(MAPS[start : start + (64 if not start else 16)])
+    state = statistics.state_dict()
+    for name, value in state.items():
+        # Images, and channels that they excite, are counted elsewhere. Maps of any floats are maps.
+        free = (other == "a row more" and name.endswith(("1.rows", "keys"))) or (
+            samples == "flat" and "activations" not in name and other in ("a row more", "halves")
+        )
+        changed = OTHERS[other](value)
+        if name == "metadata" or free or (changed.dtype, changed.shape) == (value.dtype, value.shape):
+            continue
+        with pytest.raises(ValueError, match=r"valid|channels, and 3 before"):
+            statistics.fresh().load_state_dict(state | {name: changed})
 
 
 @pytest.mark.parametrize("samples", ["images", "positions"])

@@ -1,6 +1,7 @@
 """The compiled kernel: the same bits on every instruction set, in every memory layout, on any number of threads."""
 
 import hashlib
+import inspect
 import math
 import platform
 from pathlib import Path
@@ -20,7 +21,6 @@ from in4310repro.features.kernel import (
     BINS,
     SIDE,
     Kernel,
-    _address,
     _locate,
     active_kernel,
     kernel_description,
@@ -325,16 +325,30 @@ def test_memory_beside_the_results_is_not_written(shape: tuple[int, ...], name: 
 @pytest.mark.parametrize(
     "values",
     [
-        torch.zeros(32, dtype=torch.float64),
-        torch.zeros(20),
-        torch.zeros(32, device="meta"),
-        torch.zeros(64)[::2],
+        torch.zeros(16, dtype=torch.float32),
+        torch.zeros(10, dtype=torch.float64),
+        torch.zeros(16, dtype=torch.float64, device="meta"),
+        torch.zeros(32, dtype=torch.float64)[::2],
+        torch._neg_view(torch.zeros(16, dtype=torch.float64)),
     ],
-    ids=["another type", "too few", "another device", "in steps"],
+    ids=["another type", "too few", "another device", "in steps", "negative"],
 )
 def test_memory_that_the_kernel_would_take_for_something_else_is_refused(values: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"torch.float32 of shape \(32,\) on the CPU is valid"):
-        _address(values, torch.float32, 32)
+    _maps, layout = _locate(maps_of((2, 10, 3, 3)))
+    products, counts = torch.zeros(16, 16, dtype=torch.float64), torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"sums is .*valid is torch.float64 of sizes \(16,\) side by side on the CPU"):
+        kernel_of(NAMES[0])._library.call("position_sums", layout, 16, 0, torch.zeros(16), values, products, counts)
+    assert not products.any()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [torch.zeros(2, 3, 4, 5, dtype=torch.float64), torch.zeros(2, 3, 4, 5, device="meta"), torch.zeros(2, 3, 4)],
+    ids=["another type", "another device", "three axes"],
+)
+def test_maps_that_the_kernel_would_take_for_something_else_are_refused(values: Tensor) -> None:
+    with pytest.raises(ValueError, match="maps"):
+        inspect.unwrap(_locate)(values)
 
 
 class Wrapped(Tensor):
@@ -368,9 +382,9 @@ def test_a_library_from_another_source_is_refused(monkeypatch: pytest.MonkeyPatc
     headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
     files = [Path(kernel.__file__).with_name("kernel.cpp"), *headers]
     named = b"".join(file.name.encode() + b"\0" + file.read_bytes() for file in files)
-    assert loaded._library.source().decode() == hashlib.sha256(named).hexdigest()
+    assert loaded._library._library.source().decode() == hashlib.sha256(named).hexdigest()
     (tmp_path / "kernel.cpp").write_text("// changed since\n")
-    file = Path(loaded._library._name)
+    file = Path(loaded._library._library._name)
     monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))
     with pytest.raises(ValueError, match=r"was compiled from another kernel.cpp: install again, pip install -e \."):
         Kernel(file, "base")
@@ -457,9 +471,10 @@ def test_maps_that_it_cannot_walk_are_copied(maps: Tensor) -> None:
 def test_a_kernel_without_memory_is_an_error_of_memory() -> None:
     loaded = active_kernel()
     assert loaded is not None
-    loaded._check_status(0)
-    with pytest.raises(MemoryError, match="no working memory for the statistics of feature maps"):
-        loaded._check_status(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(loaded._library._functions, "peaks", lambda *_arguments: 1)
+        with pytest.raises(MemoryError, match="no working memory for peaks of"):
+            loaded.peaks(maps_of((2, 3, 4, 4)))
 
 
 def test_products_are_torchs_where_no_kernel_was_built(monkeypatch: pytest.MonkeyPatch) -> None:

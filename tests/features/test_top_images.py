@@ -216,6 +216,8 @@ def test_a_state_continues_to_the_same_bits() -> None:
     ("name", "value", "message"),
     [
         ("counts", torch.zeros(5, dtype=torch.int64), r"a histogram of shape \(5,\); \(16384,\) is valid"),
+        ("counts", torch.zeros(16384), r"histograms and top images of torch.float32; torch.int64 is valid"),
+        ("counts", torch.full((16384,), -1), r"a histogram with a count of -1; counts from 0 are valid"),
         ("keys", torch.zeros(3, 5, dtype=torch.int64), r"top images of shape \(3, 5\); 2 a channel are valid"),
         ("keys", torch.zeros(2, dtype=torch.int64), r"top images of shape \(2,\); 2 a channel are valid"),
     ],

@@ -41,10 +41,11 @@ FEATURE_TESTS = {
     "top_images": ("test_top_images",),
 }
 ARITHMETIC_TESTS = {
-    "buffers": ("test_buffers", "test_memory"),
+    "buffers": ("test_buffers", "test_memory", "test_fork"),
     "convolutions": ("test_refusals", "test_layers", "test_convolution"),
+    "exports": ("test_signatures",),
     "functions": ("test_refusals", "test_functions", "test_linear", "test_loss", "test_normalisation"),
-    "library": ("test_library", "test_linear"),
+    "library": ("test_library", "test_linear", "test_views"),
     "matrices": ("test_refusals", "test_product", "test_linear"),
     "derivatives": ("test_layers", "test_functions"),
     "layers": ("test_layers", "test_normalisation"),
@@ -54,6 +55,7 @@ ARITHMETIC_TESTS = {
     "pooling": ("test_refusals", "test_layers", "test_functions"),
     "self_test": ("test_self_test",),
     "shares": ("test_shares", "test_layers"),
+    "signatures": ("test_signatures", "test_views"),
     "steps": ("test_steps",),
     "tree": ("test_shares", "test_loss"),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from typing import Any
 
@@ -11,21 +10,10 @@ from torch import Tensor
 
 from in4310repro.arithmetic import buffers, functions, library, shares, tree
 from in4310repro.arithmetic.derivatives import first_only
+from in4310repro.arithmetic.exports import Shape
 
 Pair = tuple[int, int]
 Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
-
-
-class Shape(ctypes.Structure):
-    """Of convolution.hpp."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_ssize_t)
-        for name in (
-            *("images", "channels", "height", "width", "outputs", "kernel_height", "kernel_width"),
-            *("stride_y", "stride_x", "padding_y", "padding_x", "groups"),
-        )
-    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -51,9 +39,7 @@ def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, paddin
 
 
 def _result_sizes(shape: Shape) -> tuple[int, int, int, int]:
-    rows = (shape.height + 2 * shape.padding_y - shape.kernel_height) // shape.stride_y + 1
-    columns = (shape.width + 2 * shape.padding_x - shape.kernel_width) // shape.stride_x + 1
-    return shape.images, shape.outputs, rows, columns
+    return shape.images, shape.outputs, shape.rows, shape.columns
 
 
 def convolution(
@@ -77,11 +63,11 @@ def convolution(
     Raises:
         ValueError: other dtypes or shapes.
     """
-    shape, bias = _checked(maps, weight, bias, stride, padding, groups)
+    shape, maps, weight, bias = _checked(maps, weight, bias, stride, padding, groups)
     if torch.is_grad_enabled():
         result: Tensor = _Convolution.apply(maps, weight, bias, shape)  # type: ignore[no-untyped-call]
         return result
-    return _forward(_rows(maps), _rows(weight), bias, shape)
+    return _forward(maps, weight, bias, shape)
 
 
 @torch.no_grad()
@@ -113,26 +99,25 @@ def normalised(
     Raises:
         ValueError: other dtypes or shapes, or another activation.
     """
-    shape, bias = _checked(maps, weight, bias, stride, padding, groups)
-    library.checked("coefficients", coefficients, torch.float32, (3, shape.outputs))
-    return _forward(_rows(maps), _rows(weight), bias, shape, coefficients, functions.form_of(activation))
+    shape, maps, weight, bias = _checked(maps, weight, bias, stride, padding, groups)
+    coefficients = library.checked("coefficients", coefficients, torch.float32, (3, shape.outputs))
+    return _forward(maps, weight, bias, shape, coefficients, functions.form_of(activation))
 
 
 def _checked(
     maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, groups: int
-) -> tuple[Shape, Tensor | None]:
-    """The geometry, and the bias side by side."""
+) -> tuple[Shape, Tensor, Tensor, Tensor | None]:
+    """The geometry, maps, weight and bias."""
     shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
-    library.checked("maps", maps, torch.float32, maps.shape)
-    library.checked("weight", weight, torch.float32, weight.shape)
+    maps = library.checked("maps", maps, torch.float32, maps.shape)
+    weight = library.checked("weight", weight, torch.float32, weight.shape)
     if bias is not None:
-        library.checked("bias", bias, torch.float32, (weight.shape[0],))
-        bias = bias.contiguous()
-    return shape, bias
+        bias = library.checked("bias", bias, torch.float32, (weight.shape[0],))
+    return shape, maps, weight, bias
 
 
 def _rows(values: Tensor) -> Tensor:
-    return values.contiguous(memory_format=torch.channels_last)
+    return library.plain("maps", values).contiguous(memory_format=torch.channels_last)
 
 
 def _forward(
@@ -149,7 +134,7 @@ class _Convolution(torch.autograd.Function):
         maps = _rows(maps)
         ctx.save_for_backward(maps, weight)
         ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
-        return _forward(maps, _rows(weight), bias, shape)
+        return _forward(maps, weight, bias, shape)
 
     @staticmethod
     @first_only
@@ -159,7 +144,7 @@ class _Convolution(torch.autograd.Function):
         of_maps = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_maps = buffers.maps(maps.shape)
-            kernels.call("convolution_backward", shape, gradient, _rows(weight), of_maps)
+            kernels.call("convolution_backward", shape, gradient, weight, of_maps)
         if ctx.needs_input_grad[1]:
             of_weight = weight_gradient(ctx.batch, ctx.weight, shape, maps, gradient)
         if ctx.needs_input_grad[2]:

@@ -47,27 +47,29 @@ def batch_norm(
     Raises:
         ValueError: other dtypes or shapes, another activation, or a single value per channel in training.
     """
-    shape = maps_shape("maps", maps)
-    for name, value in (
-        ("running mean", running_mean),
-        ("variance", running_variance),
-        ("weight", weight),
-        ("bias", bias),
-    ):
-        if value is not None:
-            library.checked(name, value, torch.float32, (shape[1],))
+    maps = checked_maps("maps", maps)
+    shape = tuple(maps.shape)
+    names = {"running mean": running_mean, "variance": running_variance, "weight": weight, "bias": bias}
+    values = (
+        None if value is None else library.checked(name, value, torch.float32, (shape[1],))
+        for name, value in names.items()
+    )
+    mean, variance, weight, bias = values
     if training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
         raise ValueError(f"one value per channel in maps of shape {shape}: a variance takes 2 or more")
     if not training and (running_mean is None or running_variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
+    if (running_mean is None) != (running_variance is None):
+        raise ValueError("batch norm with one of running mean and variance; valid are both and neither")
     form = form_of(activation)
     if other is not None:
         if activation != "relu":
             raise ValueError(f"a second map with activation {activation!r}; valid is relu")
-        library.checked("second map", other, torch.float32, shape)
-    weight, bias = (None if value is None else value.contiguous() for value in (weight, bias))
+        other = library.checked("second map", other, torch.float32, shape)
     form = form if other is None else SUM_RELU
-    settings = (running_mean, running_variance, training, momentum, epsilon, form)
+    # In training they are written, where they are and not in a copy.
+    running = (running_mean, running_variance) if training else (mean, variance)
+    settings = (*running, training, momentum, epsilon, form)
     if torch.is_grad_enabled():
         result: Tensor = _BatchNorm.apply(maps, weight, bias, other, *settings)  # type: ignore[no-untyped-call]
         return result
@@ -122,7 +124,6 @@ def _normalise(
     sizes = (images, height * width, channels, form)
     result = buffers.maps(maps.shape)
     statistics = torch.empty((2, channels), dtype=torch.float64, device="cpu")
-    other = None if other is None else other.contiguous(memory_format=torch.channels_last)
     tensors = (maps, weight, bias, running_mean, running_variance, other, result, statistics)
     if training:
         batch, rows = shares.current(), tree.rows(images, 2 * channels)
@@ -176,7 +177,7 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: no image, a label out of range, other dtypes or shapes.
     """
-    _scores_and_labels(scores, labels)
+    scores, labels = _scores_and_labels(scores, labels)
     if torch.is_grad_enabled() and scores.requires_grad:
         result: Tensor = _CrossEntropy.apply(scores, labels)  # type: ignore[no-untyped-call]
         return result
@@ -187,8 +188,7 @@ def _cross_entropy(scores: Tensor, labels: Tensor, gradient: Tensor | None) -> T
     (images, classes), batch = scores.shape, shares.current()
     whole = batch.images_of_batch(images)
     rows = tree.rows(images, 1)
-    tensors = (scores.contiguous(), labels.contiguous(), rows, gradient)
-    library.library().call("loss_leaves", images, whole, classes, *tensors)
+    library.library().call("loss_leaves", images, whole, classes, scores, labels, rows, gradient)
     return tree.quotients(batch.total(rows), whole).reshape(())
 
 
@@ -210,18 +210,18 @@ class _CrossEntropy(torch.autograd.Function):
 
 def losses(scores: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each image, float64 [image]; without a gradient. Arguments as of cross_entropy."""
-    images, classes = _scores_and_labels(scores, labels)
+    scores, labels = _scores_and_labels(scores, labels)
+    images, classes = scores.shape
     result = torch.empty(images, dtype=torch.float64, device="cpu")
-    tensors = (scores.detach().contiguous(), labels.contiguous(), result, None)
-    library.library().call("losses", images, images, classes, *tensors)
+    library.library().call("losses", images, images, classes, scores, labels, result, None)
     return result
 
 
 def softmax(scores: Tensor) -> Tensor:
     """exp(score) / sum of exp(scores) of each image, float32 [image, class]; without a gradient."""
-    images, classes = _scores_shape(scores)
-    result = _empty(images, classes)
-    library.library().call("softmax", images, classes, scores.detach().contiguous(), result)
+    scores = _checked_scores(scores)
+    result = _empty(*scores.shape)
+    library.library().call("softmax", *scores.shape, scores, result)
     return result
 
 
@@ -230,32 +230,30 @@ def _empty(*sizes: int) -> Tensor:
     return torch.empty(sizes, dtype=torch.float32, device="cpu")
 
 
-def maps_shape(what: str, maps: Tensor) -> tuple[int, int, int, int]:
-    """The shape of float32 maps that are not empty.
+def checked_maps(what: str, maps: Tensor) -> Tensor:
+    """float32 maps that are not empty, as `library.plain` has them.
 
     Raises:
         ValueError: they are anything else.
     """
-    if maps.dtype != torch.float32 or maps.ndim != 4 or maps.device.type != "cpu" or not maps.numel():
-        given = f"{maps.dtype} of shape {tuple(maps.shape)} on {maps.device}"
-        raise ValueError(
-            f"{what}: {given}; valid is torch.float32 [image, channel, height, width] on the CPU, not empty"
-        )
-    images, channels, height, width = maps.shape
-    return images, channels, height, width
+    return _not_empty(what, maps, 4, "[image, channel, height, width]")
 
 
-def _scores_shape(scores: Tensor) -> tuple[int, int]:
-    if scores.dtype != torch.float32 or scores.ndim != 2 or scores.device.type != "cpu" or not scores.numel():
-        given = f"{scores.dtype} of shape {tuple(scores.shape)} on {scores.device}"
-        raise ValueError(f"scores: {given}; valid is torch.float32 [image, class] on the CPU, not empty")
+def _checked_scores(scores: Tensor) -> Tensor:
+    return _not_empty("scores", scores, 2, "[image, class]")
+
+
+def _not_empty(what: str, values: Tensor, axes: int, valid: str) -> Tensor:
+    wrong = values.is_nested or values.dtype != torch.float32 or values.ndim != axes or values.device.type != "cpu"
+    if wrong or not values.numel():
+        raise ValueError(f"{what}: {library.given(values)}; valid is torch.float32 {valid} on the CPU, not empty")
+    return library.plain(what, values)
+
+
+def _scores_and_labels(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    scores = _checked_scores(scores)
     images, classes = scores.shape
-    return images, classes
-
-
-def _scores_and_labels(scores: Tensor, labels: Tensor) -> tuple[int, int]:
-    images, classes = _scores_shape(scores)
-    library.checked("labels", labels, torch.int64, (images,))
+    labels = library.checked("labels", labels, torch.int64, (images,))
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}; valid are 0 to {classes - 1}")
-    return images, classes
+    return scores, labels

@@ -7,68 +7,79 @@ version of Python. The widest one that the processor can run is taken.
 import ctypes
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from in4310repro.arithmetic import exports
+from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature
+
 SETS = ("avx512", "avx2", "base")  # the widest first
 NO_MEMORY = 1  # of enum Status in vectors.hpp
 
 T = TypeVar("T")
-Argument = Tensor | ctypes.Structure | int | float | None
 
 
 class Library:
-    """The functions of one compiled library."""
+    """The functions of one compiled library.
 
-    def __init__(self, file: Path, instruction_set: str) -> None:
+    Args:
+        file: the library.
+        instruction_set: that it was compiled for.
+        signatures: of its functions.
+        sources: hash of the files that it has to be compiled from; None: those of this room.
+        others: what a library of another hash was compiled from, for the error.
+
+    Raises:
+        OSError: it does not load.
+        ValueError: it was compiled from other sources.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        instruction_set: str,
+        signatures: Mapping[str, Signature] = exports.SIGNATURES,
+        sources: str | None = None,
+        others: str = "other sources",
+    ) -> None:
         self.instruction_set = instruction_set
-        self._library = load(file, source_hash(), "other sources")
-        self._library.usable.restype = ctypes.c_ssize_t
+        self._signatures = signatures
+        self._library = load(file, sources or source_hash(), others)
+        self._functions = {name: signature.declare(self._library) for name, signature in signatures.items()}
 
     @property
     def usable(self) -> bool:
         """Whether the processor has its instructions."""
-        return bool(self._library.usable())
+        return bool(self.number("usable"))
 
     def call(self, function: str, *arguments: Argument, threads: int | None = None) -> None:
         """Call an EXPORTED function with the number of threads, torch's if none is given, and the arguments.
 
-        Tensors and structures are passed by address, None as null, int as ptrdiff_t, float as double.
+        Every tensor is checked against the function's declaration, see `signatures`.
 
         Raises:
             MemoryError: it found no working memory.
-            ValueError: it refuses the sizes it was given.
+            ValueError: a tensor is not what the function is declared to take, or it refuses the sizes it was given.
         """
         threads = torch.get_num_threads() if threads is None else threads
-        status = getattr(self._library, function)(ctypes.c_ssize_t(threads), *map(_passed, arguments))
+        status = self.number(function, threads, *arguments)
         if status == NO_MEMORY:
             raise MemoryError(f"no working memory for {function} of {', '.join(_described(arguments))}")
         if status:
             raise ValueError(f"{function} refuses {[value for value in arguments if isinstance(value, int | float)]}")
 
     def number(self, function: str, *arguments: Argument) -> int:
-        """What a function that counts something returns."""
-        counted = getattr(self._library, function)
-        counted.restype = ctypes.c_ssize_t
-        return int(counted(*map(_passed, arguments)))
+        """What a function returns, such as a count; it is given these arguments and no number of threads.
 
-
-def _passed(value: Argument) -> object:
-    if isinstance(value, Tensor):
-        # Whatever a wrapper forgot: the kernel believes that the values lie one after the other in its memory.
-        if value.device.type != "cpu" or not (value.is_contiguous() or _is_channels_last(value)):
-            where = f"{tuple(value.shape)} in steps of {value.stride()} on {value.device}"
-            raise ValueError(f"a tensor {where}; valid are values side by side on the CPU")
-        return ctypes.c_void_p(value.data_ptr())
-    if isinstance(value, ctypes.Structure):
-        return ctypes.byref(value)
-    if isinstance(value, float):
-        return ctypes.c_double(value)
-    return None if value is None else ctypes.c_ssize_t(value)
+        Raises:
+            ValueError: as `call`.
+        """
+        passed, _kept = self._signatures[function].bind(arguments)
+        return int(self._functions[function](*passed) or 0)
 
 
 def _described(arguments: Iterable[Argument]) -> Iterator[str]:
@@ -76,12 +87,10 @@ def _described(arguments: Iterable[Argument]) -> Iterator[str]:
     for value in arguments:
         if isinstance(value, ctypes.Structure):
             yield " ".join(f"{name[0]} {getattr(value, name[0])}" for name in value._fields_)
+        elif isinstance(value, Tensor):
+            yield str(tuple(value.shape))
         elif value is not None:
-            yield str(tuple(value.shape) if isinstance(value, Tensor) else value)
-
-
-def _is_channels_last(value: Tensor) -> bool:
-    return value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+            yield f"{len(value)} tensors" if isinstance(value, Sequence) else str(value)
 
 
 @functools.cache
@@ -156,23 +165,45 @@ def built() -> list[str]:
     return [name for name in SETS if Path(__file__).with_name(f"_arithmetic_{name}.so").exists()]
 
 
+def plain(what: str, values: Tensor) -> Tensor:
+    """The values as a strided tensor on the CPU without a negative bit; their gradient goes on.
+
+    A subclass is what it holds, such as an image of torchvision; one without memory of its own holds nothing.
+
+    Raises:
+        ValueError: they are of another kind or on another device.
+    """
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(values)
+    if wrapped or values.is_nested or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        kind = "a tensor inside of torch.func" if wrapped else "nested" if values.is_nested else type(values).__name__
+        raise ValueError(f"{what}: {kind}, which holds no plain values; valid is a torch.Tensor on the CPU")
+    if values.layout is not torch.strided or not values.is_cpu:
+        raise ValueError(f"{what}: {values.layout} on {values.device}; valid are dense values on the CPU")
+    if type(values) not in PLAIN:
+        with torch._C.DisableTorchFunctionSubclass():
+            values = values.as_subclass(Tensor)
+    # Not called where it is not needed: it is an operation of torch, which a network may not use unseen.
+    return values.resolve_neg() if values.is_neg() else values
+
+
 def checked(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
-    """The values, for code that believes what it is told of them.
+    """The values as `plain` has them, of that dtype and shape.
 
     Raises:
         ValueError: they have another dtype, shape or device.
     """
-    if (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
-        given = f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
-        raise ValueError(f"{what}: {given}; valid is {dtype} of shape {tuple(shape)} on the CPU")
-    return values.detach().resolve_neg()
+    if values.is_nested or (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
+        raise ValueError(f"{what}: {given(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
+    return plain(what, values)
+
+
+def given(values: Tensor) -> str:
+    """Dtype, shape and device, for an error message."""
+    if values.is_nested:
+        return "a nested tensor"
+    return f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
 
 
 def rows(what: str, values: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """The values of that shape, one after the other in memory: themselves or a copy."""
-    return checked(what, values, dtype, shape).contiguous()
-
-
-def channels_last(what: str, values: Tensor, shape: Sequence[int]) -> Tensor:
-    """float32 maps of that shape [image, channel, height, width], the channels of a position side by side."""
-    return checked(what, values, torch.float32, shape).contiguous(memory_format=torch.channels_last)
+    """The values of that shape, one after the other in memory: themselves or a copy, without a gradient."""
+    return checked(what, values, dtype, shape).detach().contiguous()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from in4310repro.arithmetic import convolutions, library, shares
 from in4310repro.arithmetic.derivatives import first_only
+from in4310repro.arithmetic.exports import Shape
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -28,19 +29,18 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if rows.ndim != 2 or weight.ndim != 2 or rows.shape[1] != weight.shape[1] or not rows.numel() * weight.numel():
         shapes = f"rows {tuple(rows.shape)}, weight {tuple(weight.shape)}"
         raise ValueError(f"{shapes}; valid are [image, feature] and [output, feature], none of them 0")
-    library.checked("rows", rows, torch.float32, rows.shape)
-    library.checked("weight", weight, torch.float32, weight.shape)
+    rows = library.checked("rows", rows, torch.float32, rows.shape)
+    weight = library.checked("weight", weight, torch.float32, weight.shape)
     if bias is not None:
-        library.checked("bias", bias, torch.float32, weight.shape[:1])
+        bias = library.checked("bias", bias, torch.float32, weight.shape[:1])
     if torch.is_grad_enabled():
         result: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
         return result
-    return _linear(rows.contiguous(), weight.contiguous(), bias)
+    return _linear(rows, weight, bias)
 
 
 def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     result = torch.empty((len(rows), len(weight)), dtype=torch.float32, device="cpu")
-    bias = None if bias is None else bias.contiguous()
     library.library().call("linear", *rows.shape, len(weight), rows, weight, bias, result)
     return result
 
@@ -49,7 +49,6 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.weight, ctx.batch = weight, shares.current()
-        rows, weight = rows.contiguous(), weight.contiguous()
         ctx.save_for_backward(rows, weight)
         return _linear(rows, weight, bias)
 
@@ -63,7 +62,7 @@ class _Linear(torch.autograd.Function):
             of_rows = torch.empty((images, features), dtype=torch.float32, device="cpu")
             kernels.call("linear_rows_gradient", images, features, len(weight), gradient, weight, of_rows)
         if ctx.needs_input_grad[1]:
-            shape = convolutions.Shape(images, features, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 1)
+            shape = Shape(images, features, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 1)
             of_weight = convolutions.weight_gradient(ctx.batch, ctx.weight, shape, rows, gradient)
         if ctx.needs_input_grad[2]:
             of_bias = convolutions.bias_gradient(ctx.batch, gradient)

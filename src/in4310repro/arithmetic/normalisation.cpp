@@ -175,7 +175,8 @@ EXPORTED int normalise(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions,
                        ptrdiff_t rows, double momentum, double epsilon, const double *sums, const float *maps,
                        const float *weight, const float *bias, float *running_mean, float *running_variance,
                        const float *other, float *result, double *statistics) {
-    if (refused(images, positions, channels, form) || rows < 2) return NONSENSE;
+    if (refused(images, positions, channels, form) || rows < 2 || (form == SUM_RELU && !other)) return NONSENSE;
+    if (!running_mean != !running_variance) return NONSENSE;
     Norm norm{channels, weight, bias};
     Memory<float> memory(3 * channels);
     if (!memory) return NO_MEMORY;
@@ -191,7 +192,7 @@ EXPORTED int normalise(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions,
 EXPORTED int normalise_by(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
                           double epsilon, const float *maps, const float *weight, const float *bias, const float *mean,
                           const float *variance, const float *other, float *result, double *statistics) {
-    if (refused(images, positions, channels, form)) return NONSENSE;
+    if (refused(images, positions, channels, form) || (form == SUM_RELU && !other)) return NONSENSE;
     Norm norm{channels, weight, bias};
     Memory<float> memory(3 * channels);
     if (!memory) return NO_MEMORY;
@@ -222,6 +223,7 @@ EXPORTED int normalisation_gradient_leaves(ptrdiff_t threads, ptrdiff_t images, 
                                            const float *output, const float *weight, const float *bias,
                                            const double *statistics, float *other_gradient, double *leaves) {
     if (refused(images, positions, channels, form)) return NONSENSE;
+    if (form == SUM_RELU && (!output || !other_gradient)) return NONSENSE;
     Norm norm{channels, weight, bias};
     Memory<float> memory(3 * channels);
     if (!memory) return NO_MEMORY;
@@ -238,7 +240,7 @@ EXPORTED int normalise_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t p
                                 const float *gradient, const float *maps, const float *weight, const float *bias,
                                 const double *statistics, float *other_gradient, float *maps_gradient,
                                 float *weight_gradient, float *bias_gradient) {
-    if (refused(images, positions, channels, form)) return NONSENSE;
+    if (refused(images, positions, channels, form) || (form == SUM_RELU && !other_gradient)) return NONSENSE;
     Norm norm{channels, weight, bias};
     const double *mean = statistics, *inverse = statistics + channels;
     Memory<float> memory(3 * channels), slopes(3 * channels);

@@ -17,4 +17,4 @@ def fused_operations(rounds: int) -> int:
     Raises:
         RuntimeError: no kernel was built for this processor.
     """
-    return library.library().number("fused_operations", rounds, torch.empty(()))
+    return library.library().number("fused_operations", rounds, torch.empty((), dtype=torch.float32))

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from in4310repro.arithmetic import buffers, library
 from in4310repro.arithmetic.derivatives import first_only
-from in4310repro.arithmetic.functions import maps_shape
+from in4310repro.arithmetic.functions import checked_maps
 
 Pair = tuple[int, int]
 
 
 def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """As torch.nn.functional.adaptive_avg_pool2d; maps [image, channel, height, width] become [.., .., *size]."""
-    maps_shape("maps", maps)
+    maps = checked_maps("maps", maps)
     if min(size) < 1:
         raise ValueError(f"a map cannot be pooled to {size}; valid are two numbers from 1")
     if torch.is_grad_enabled():
@@ -29,10 +29,8 @@ def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    images, channels, height, width = maps.shape
-    maps = maps.contiguous(memory_format=torch.channels_last)
-    result = buffers.maps((images, channels, *size))
-    library.library().call("average_pool", images, channels, height, width, *size, maps, result)
+    result = buffers.maps((*maps.shape[:2], *size))
+    library.library().call("average_pool", *maps.shape, *size, maps, result)
     return result
 
 
@@ -45,7 +43,6 @@ class _AveragePool(torch.autograd.Function):
     @staticmethod
     @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
         result = buffers.maps(ctx.shape)
         library.library().call("average_pool_backward", *ctx.shape, *ctx.size, gradient, result)
         return result, None
@@ -57,7 +54,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
     Raises:
         ValueError: a padding above half the kernel, or a kernel that does not fit.
     """
-    maps_shape("maps", maps)
+    maps = checked_maps("maps", maps)
     sides = zip(maps.shape[2:], kernel, stride, padding, strict=True)
     rows, columns = (_windows(*side, round_up) for side in sides)
     sizes = (*maps.shape, rows, columns, *kernel, *stride, *padding)
@@ -79,9 +76,8 @@ def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) 
 
 
 def _max_pool(maps: Tensor, sizes: tuple[int, ...], places: Tensor | None) -> Tensor:
-    maps = maps.contiguous(memory_format=torch.channels_last)
     result = buffers.maps((*sizes[:2], *sizes[4:6]))
-    library.library().call("max_pool", *sizes, maps, result, places)
+    library.library().call("max_pool", *sizes, maps, result, None if places is None else places.view(torch.int32))
     return result
 
 
@@ -98,9 +94,8 @@ class _MaxPool(torch.autograd.Function):
     @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (places,) = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
         result = buffers.maps(ctx.sizes[:4])
-        library.library().call("max_pool_backward", *ctx.sizes, gradient, places, result)
+        library.library().call("max_pool_backward", *ctx.sizes, gradient, places.view(torch.int32), result)
         return result, None
 
 
@@ -108,14 +103,15 @@ def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
     """The maps twice; the gradients of the two are added here and not by autograd, to the same bits."""
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
+    maps = checked_maps("maps", maps)
     first, second = _Fork.apply(maps)  # type: ignore[no-untyped-call]
     return first, second
 
 
 def add(first: Tensor, second: Tensor) -> Tensor:
     """The sum of two maps of the same shape [image, channel, height, width]."""
-    maps_shape("first maps", first)
-    library.checked("second maps", second, torch.float32, first.shape)
+    first = checked_maps("first maps", first)
+    second = library.checked("second maps", second, torch.float32, first.shape)
     if torch.is_grad_enabled():
         result: Tensor = _Sum.apply(first, second)  # type: ignore[no-untyped-call]
         return result
@@ -123,7 +119,6 @@ def add(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _add(first: Tensor, second: Tensor) -> Tensor:
-    first, second = (value.contiguous(memory_format=torch.channels_last) for value in (first, second))
     result = buffers.maps(first.shape)
     library.library().call("add", first.numel(), first, second, result)
     return result

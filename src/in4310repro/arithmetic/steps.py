@@ -14,6 +14,7 @@ from torch import Tensor
 
 from in4310repro.arithmetic import library
 
+MOST_STEPS = 1 << 24  # beyond, adding 1 to a float32 changes nothing
 Group = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[Group]
 
@@ -110,20 +111,65 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """The parameters of a group that have a gradient, and their states, made where there are none and counted up."""
+    """The parameters of a group that have a gradient, and their states, made where there are none and counted up.
+
+    Raises:
+        ValueError: a parameter, its gradient or its state is not what a kernel can step.
+    """
     parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
     states = [optimizer.state[parameter] for parameter in parameters]
     for parameter, state in zip(parameters, states, strict=True):
-        if counts and "step" not in state:
-            state["step"] = torch.tensor(0.0)
+        values = _checked_parameter(parameter)
         for name in names:
             if state.get(name) is None:
-                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-            elif state[name].stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter).copy_(state[name])
+                state[name] = torch.zeros_like(values, memory_format=torch.preserve_format)
+            else:
+                state[name] = _laid_out_as(values, check_moment(name, state[name], parameter))
+        if counts:
+            state["step"] = check_count(state["step"]) if "step" in state else torch.tensor(0.0, dtype=torch.float32)
     if counts and states:
         torch._foreach_add_([state["step"] for state in states], 1)
     return parameters, states
+
+
+def _checked_parameter(parameter: Tensor) -> Tensor:
+    values = library.checked("a parameter", parameter, torch.float32, parameter.shape)
+    dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
+    if not dense or parameter.is_neg():
+        raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
+    library.checked("a gradient", cast("Tensor", parameter.grad), torch.float32, parameter.shape)
+    return values
+
+
+def check_moment(name: str, value: object, parameter: Tensor) -> Tensor:
+    """What an optimizer keeps for each value of a parameter.
+
+    Raises:
+        ValueError: it has another dtype or shape than the parameter, or is not on the CPU.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name}: {value!r}; valid is {parameter.dtype} of shape {tuple(parameter.shape)}")
+    return library.checked(name, value, parameter.dtype, parameter.shape)
+
+
+def check_count(value: object, name: str = "step") -> Tensor:
+    """A number of steps, as an optimizer counts them.
+
+    Raises:
+        ValueError: it is no float32 scalar on the CPU, or no whole number that float32 can count up to.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name}: {value!r}; valid is torch.float32 of shape ()")
+    count = library.checked(name, value, torch.float32, ())
+    if not (0 <= count.item() <= MOST_STEPS and count.item() == int(count.item())):
+        raise ValueError(f"{name}: {count.item()}; valid are whole numbers from 0 to {MOST_STEPS}")
+    return count
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    if value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter).copy_(value)
 
 
 def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
@@ -137,29 +183,10 @@ def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
 def _call(
     function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: Sequence[list[Tensor] | None]
 ) -> None:
-    """Calls the kernel with tables of addresses: of parameters, gradients and states, null for None."""
-    gradients = [_gradient(parameter) for parameter in parameters]
-    sizes = torch.tensor([parameter.numel() for parameter in parameters], dtype=torch.int64)
-    addresses = [
-        None if values is None else torch.tensor([value.data_ptr() for value in values], dtype=torch.int64)
-        for values in (parameters, gradients, *states)
-    ]
-    library.library().call(function, len(parameters), *map(float, numbers), sizes, *addresses)
+    """Call the kernel with lists: of parameters, gradients and states, None for those that there are none of."""
+    values = [library.plain("a parameter", parameter) for parameter in parameters]
+    gradients = [library.plain("a gradient", cast("Tensor", parameter.grad)) for parameter in parameters]
+    sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")
+    library.library().call(function, len(values), *map(float, numbers), sizes, values, gradients, *states)
     # The kernel writes where autograd does not see it: a backward pass after the step must not go by the new values.
     torch.autograd.graph.increment_version(parameters)
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    """The gradient, which there is, in the parameter's layout.
-
-    Raises:
-        ValueError: a parameter or gradient that is not float32 on the CPU.
-    """
-    library.checked("a parameter", parameter, torch.float32, parameter.shape)
-    if not (parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)):
-        raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
-    gradient = cast("Tensor", parameter.grad)
-    library.checked("a gradient", gradient, torch.float32, parameter.shape)
-    if gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)

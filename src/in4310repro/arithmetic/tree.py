@@ -90,5 +90,6 @@ def add_rows(rows: Tensor) -> Tensor:
 def quotients(values: Tensor, divisor: int = 1) -> Tensor:
     """float64 values / divisor, rounded to float32 once."""
     result = torch.empty(values.shape, dtype=torch.float32, device="cpu")
-    library.library().call("quotients", values.numel(), float(divisor), values.contiguous(), result)
+    values = library.plain("values", values)
+    library.library().call("quotients", values.numel(), float(divisor), values, result)
     return result

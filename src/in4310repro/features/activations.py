@@ -84,11 +84,16 @@ class Activations:
         """Continue from a saved state.
 
         Raises:
-            ValueError: entries of another shape.
+            ValueError: entries of another dtype or shape, or counts below zero.
         """
         self._counts, self._keys = state.get(f"{PREFIX}counts"), state.get(f"{PREFIX}keys")
+        for part in (self._counts, self._keys):
+            if part is not None and part.dtype != torch.int64:
+                raise ValueError(f"histograms and top images of {part.dtype}; torch.int64 is valid")
         if self._counts is not None and self._counts.shape != (BINS,):
             raise ValueError(f"a histogram of shape {tuple(self._counts.shape)}; {(BINS,)} is valid")
+        if self._counts is not None and int(self._counts.min()) < 0:
+            raise ValueError(f"a histogram with a count of {int(self._counts.min())}; counts from 0 are valid")
         if self._keys is not None and (self._keys.dim(), self._keys.shape[-1:]) != (2, (self._top_images,)):
             raise ValueError(f"top images of shape {tuple(self._keys.shape)}; {self._top_images} a channel are valid")
 

@@ -8,10 +8,18 @@ B blocks leave at most log2(B) + 1 nodes.
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from in4310repro.features.covariance import ImageRows, PositionRows, Precision, check_keys, estimate_shift
+from in4310repro.features.covariance import (
+    ImageRows,
+    PositionRows,
+    Precision,
+    check_keys,
+    check_tensor,
+    estimate_shift,
+)
 from in4310repro.features.moments import Moments, merge_moments
 from in4310repro.features.sparsity import Counts
 
@@ -132,6 +140,10 @@ class BlockMoments:
             kind, *indices = prefix.split(".")
             if kind == "node":
                 check_keys(values, *Moments.__annotations__)
+                channels = values["shift"].numel()
+                shapes = {"rows": (), "shift": (channels,), "offset": (channels,), "scatter": (channels, channels)}
+                for name, shape in shapes.items():
+                    check_tensor(name, values[name], torch.float64, *shape)
                 self._nodes[(int(indices[0]), int(indices[1]))] = Moments(**values)
             else:
                 self._open_block = (int(indices[0]), self._row_type.from_state(values, self._precision))

@@ -47,9 +47,12 @@ class ImageRows:
         """Continues where `state` was taken.
 
         Raises:
-            ValueError: it has other entries.
+            ValueError: it has other entries, or rows that are not of the shift's channels.
         """
         check_keys(state, "shift", "rows")
+        check_tensor("shift", state["shift"], torch.float32, state["shift"].numel())
+        channels = state["shift"].numel()
+        check_tensor("rows", state["rows"], torch.float64, state["rows"].numel() // max(1, channels), channels)
         rows = cls(state["shift"].float(), precision)
         rows._rows = [state["rows"]]
         rows._all_finite = False
@@ -102,11 +105,10 @@ class PositionRows:
             ValueError: it has other entries, or sums and products of another number of channels than the shift.
         """
         check_keys(state, "shift", "row_count", "sums", "products")
+        check_tensor("shift", state["shift"], torch.float32, state["shift"].numel())
         rows = cls(state["shift"].float(), precision)
         for name, target in (("row_count", rows._row_count), ("sums", rows._sums), ("products", rows._products)):
-            # The kernel writes where these shapes say.
-            if target.shape != state[name].shape:
-                raise ValueError(f"{name} of shape {tuple(state[name].shape)}; {tuple(target.shape)} is valid")
+            check_tensor(name, state[name], target.dtype, *target.shape)
             target.copy_(state[name])
         return rows
 
@@ -166,6 +168,16 @@ def check_keys(state: dict[str, Tensor], *names: str) -> None:
     """
     if state.keys() != set(names):
         raise ValueError(f"a block saved with {sorted(state)}; {sorted(names)} are valid")
+
+
+def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> None:
+    """Check that a tensor of a saved state is of a dtype and shape, which the kernel and torch then rely on.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if (value.dtype, tuple(value.shape), value.layout) != (dtype, shape, torch.strided):
+        raise ValueError(f"{name} is {value.dtype} of shape {tuple(value.shape)}; {dtype} of shape {shape} is valid")
 
 
 def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:

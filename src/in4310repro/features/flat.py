@@ -52,7 +52,17 @@ class FlatMaps:
         return {f"{first}": batch for first, batch in self._batches.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state."""
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: a batch is no rows of floating-point values, or they are of several widths.
+        """
+        widths = sorted({batch.shape[1:] for batch in state.values()})
+        if len(widths) > 1 or not all(batch.ndim == 2 and batch.is_floating_point() for batch in state.values()):
+            described = ", ".join(f"{batch.dtype} of shape {tuple(batch.shape)}" for batch in state.values())
+            raise ValueError(
+                f"flattened maps of {described}; floating-point values [image, value] of one width are valid"
+            )
         self._batches = {int(first): batch for first, batch in state.items()}
 
 

@@ -5,7 +5,7 @@
 // the number of threads, nor of the instruction set, as long as it has a fused product and sum (and no thread flushes
 // denormal numbers). Each sum is a chain of the same operations in the same order, whatever the width of a vector and
 // the shape of a tile.
-// setup.py compiles this file once for each instruction set; kernel.py picks one.
+// setup.py compiles this file once for each instruction set; kernel.py picks one, and declares what is EXPORTED.
 
 #include "../arithmetic/transpose.hpp"
 
@@ -612,10 +612,11 @@ struct Memory {
 EXPORTED const char *source() { return SOURCE; }
 
 // counts: non-positive, zeros, not finite.
-EXPORTED void count(const float *values, ptrdiff_t number, int threads, int64_t *counts) {
+EXPORTED int count(ptrdiff_t threads, ptrdiff_t number, const float *values, int64_t *counts) {
+    if (number < 0) return arithmetic::NONSENSE;
     Counts sum;
     ptrdiff_t runs = (number + RUN - 1) / RUN;
-#pragma omp parallel for num_threads(threads) if (runs > 1) reduction(+ : sum)
+#pragma omp parallel for num_threads(int(threads)) if (runs > 1) reduction(+ : sum)
     for (ptrdiff_t run = 0; run < runs; run++) {
         const float *from = values + run * RUN;
         ptrdiff_t length = std::min(RUN, number - run * RUN);
@@ -627,16 +628,18 @@ EXPORTED void count(const float *values, ptrdiff_t number, int threads, int64_t 
             for (ptrdiff_t k = 0; k < length; k++) sum += from[k];
     }
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite;
+    return arithmetic::DONE;
 }
 
-// Adds to counts[bin] the number of values in each bin. 1 if there is no memory; then nothing was added.
-EXPORTED int histogram(const float *values, ptrdiff_t number, int threads, int64_t *counts) {
+// Adds to counts[bin] the number of values in each bin. Without memory nothing was added.
+EXPORTED int histogram(ptrdiff_t threads, ptrdiff_t number, const float *values, int64_t *counts) {
+    if (number < 0) return arithmetic::NONSENSE;
     constexpr ptrdiff_t SIZE = TABLES * BINS;
     ptrdiff_t runs = (number + RUN - 1) / RUN;
-    threads = int(std::min<ptrdiff_t>(threads, std::max<ptrdiff_t>(runs, 1)));
+    threads = std::min<ptrdiff_t>(threads, std::max<ptrdiff_t>(runs, 1));
     Memory memory(threads, SIZE * sizeof(uint32_t));
-    if (!memory.all.data) return 1;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+    if (!memory.all.data) return arithmetic::NO_MEMORY;
+#pragma omp parallel num_threads(int(threads)) if (threads > 1)
     {
         uint32_t *tables = memory.of_thread<uint32_t>();
         std::fill_n(tables, SIZE, 0);
@@ -646,34 +649,36 @@ EXPORTED int histogram(const float *values, ptrdiff_t number, int threads, int64
 #pragma omp critical
         for (ptrdiff_t k = 0; k < SIZE; k++) counts[k % BINS] += tables[k];
     }
-    return 0;
+    return arithmetic::DONE;
 }
 
 // peaks[image][channel]: the largest finite value over the positions.
-EXPORTED void peaks(const Maps *maps, int threads, float *peaks) {
-#pragma omp parallel for num_threads(threads) if (maps->images > 1)
+EXPORTED int peaks(ptrdiff_t threads, const Maps *maps, float *peaks) {
+#pragma omp parallel for num_threads(int(threads)) if (maps->images > 1)
     for (ptrdiff_t image = 0; image < maps->images; image++) image_peaks(*maps, image, peaks + image * maps->channels);
+    return arithmetic::DONE;
 }
 
-// means[image][channel] of the values less the channel's shift, in double; counts as above. 1 if there is no memory.
-EXPORTED int spatial_means(const Maps *maps, const float *shift, int threads, double *means, int64_t *counts) {
+// means[image][channel] of the values less the channel's shift, in double; counts as above.
+EXPORTED int spatial_means(ptrdiff_t threads, const Maps *maps, const float *shift, double *means, int64_t *counts) {
     Counts sum;
     ptrdiff_t width = (maps->channels + FLOATS - 1) / FLOATS * FLOATS;
     Memory memory(threads, LANES * width * sizeof(double));
-    if (!memory.all.data) return 1;
-#pragma omp parallel for num_threads(threads) if (maps->images > 1) reduction(+ : sum)
+    if (!memory.all.data) return arithmetic::NO_MEMORY;
+#pragma omp parallel for num_threads(int(threads)) if (maps->images > 1) reduction(+ : sum)
     for (ptrdiff_t image = 0; image < maps->images; image++)
         sum += image_means(*maps, image, shift, means + image * maps->channels, memory.of_thread<double>(), width);
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite;
-    return 0;
+    return arithmetic::DONE;
 }
 
 // Adds to sums[channel] and to the upper triangle of products[channel][channel] over all positions of all images;
 // `leading` is the length of their rows, a multiple of 16, and `shift` has as many values. exact: in double, else the
 // products of up to 256 positions in float, of channels that are too large or small for it times a power of two. counts: as above, and positions left out for a value that is not finite.
-// What is below the triangle is nobody's. 1 if there is no memory; then nothing was added.
-EXPORTED int position_sums(const Maps *maps, const float *shift, int exact, int threads, double *sums, double *products,
-                           ptrdiff_t leading, int64_t *counts) {
+// What is below the triangle is nobody's. Without memory nothing was added.
+EXPORTED int position_sums(ptrdiff_t threads, const Maps *maps, ptrdiff_t leading, ptrdiff_t exact, const float *shift,
+                           double *sums, double *products, int64_t *counts) {
+    if (leading < maps->channels || leading % 16) return arithmetic::NONSENSE;
     Counts sum;
     ptrdiff_t rows = maps->images * maps->positions, panels = (rows + ROWS - 1) / ROWS;
     ptrdiff_t size = leading * (leading + 1), bytes = size * sizeof(double);
@@ -683,9 +688,9 @@ EXPORTED int position_sums(const Maps *maps, const float *shift, int exact, int 
     // The first segment adds to what is there, each other one to a part of its own; the parts are added in order.
     Memory buffers(segments - 1, bytes);
     Memory memory(threads, leading * ((PANEL + 1) * (exact ? sizeof(double) : sizeof(float)) + sizeof(double)));
-    if (!memory.all.data || (segments > 1 && !buffers.all.data)) return 1;
+    if (!memory.all.data || (segments > 1 && !buffers.all.data)) return arithmetic::NO_MEMORY;
     double *parts = reinterpret_cast<double *>(buffers.all.data);
-#pragma omp parallel num_threads(threads) if (segments * slices > 1) reduction(+ : sum)
+#pragma omp parallel num_threads(int(threads)) if (segments * slices > 1) reduction(+ : sum)
     {
 #pragma omp for
         for (ptrdiff_t s = 1; s < segments; s++) std::fill_n(parts + (s - 1) * size, size, 0.0);
@@ -708,5 +713,5 @@ EXPORTED int position_sums(const Maps *maps, const float *shift, int exact, int 
         }
     }
     counts[0] = sum.non_positive, counts[1] = sum.zeros, counts[2] = sum.non_finite, counts[3] = sum.left_out;
-    return 0;
+    return arithmetic::DONE;
 }

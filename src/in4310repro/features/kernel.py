@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
-from in4310repro.arithmetic import library
+from in4310repro.arithmetic import library, signatures
 
 SIDE = 1 << 13  # bins of a histogram for each sign, as in kernel.cpp
 BINS = 2 * SIDE
@@ -35,21 +35,38 @@ class Maps(ctypes.Structure):
     )
 
 
+DECLARATIONS = """
+const char *source()
+int count(ptrdiff_t threads, ptrdiff_t number, const float values[number], int64_t counts[3])
+int histogram(ptrdiff_t threads, ptrdiff_t number, const float values[number], int64_t counts[16384])
+int peaks(ptrdiff_t threads, const Maps *maps, float peaks[images channels])
+int spatial_means(ptrdiff_t threads, const Maps *maps, const float shift[channels], double means[images channels],
+    int64_t counts[3])
+int position_sums(ptrdiff_t threads, const Maps *maps, ptrdiff_t leading, ptrdiff_t exact, const float shift[leading],
+    double sums[leading], double products[leading leading], int64_t counts[4])
+"""
+SIGNATURES = signatures.parse(DECLARATIONS, {"Maps": Maps})
+
+
 class Kernel:
-    """The functions of one compiled library. Counts are non-positive values, zeros, values that are not finite."""
+    """The functions of one compiled library. Counts are non-positive values, zeros, values that are not finite.
+
+    Raises:
+        MemoryError: there is no working memory; then nothing was added to what a function adds to.
+        ValueError: values of another dtype, shape, layout or device than a function is annotated with.
+    """
 
     def __init__(self, file: Path, instruction_set: str) -> None:
         self.instruction_set = instruction_set
         headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
         sources = library.hash_of([Path(__file__).with_name("kernel.cpp"), *headers])
-        self._library = library.load(file, sources, "another kernel.cpp")
+        self._library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
-        """Counts of values that are adjacent in memory, in any order."""
-        counts = (ctypes.c_int64 * 3)()
-        address, number = ctypes.c_void_p(values.data_ptr()), ctypes.c_ssize_t(values.numel())
-        self._library.count(address, number, torch.get_num_threads(), counts)
-        return tuple(counts)
+        """Counts of values, in any order."""
+        values, counts = _in_one_row(values), _zeros(3)
+        self._library.call("count", values.numel(), values, counts)
+        return tuple(counts.tolist())
 
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
@@ -57,17 +74,9 @@ class Kernel:
         """Means over positions of the values minus the shift in float64, and counts."""
         maps, layout = _locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
-        counts = (ctypes.c_int64 * 3)()
-        self._check_status(
-            self._library.spatial_means(
-                ctypes.byref(layout),
-                _address(shift, torch.float32, maps.shape[1]),
-                torch.get_num_threads(),
-                _address(means, torch.float64, *maps.shape[:2]),
-                counts,
-            )
-        )
-        return means, tuple(counts)
+        counts = _zeros(3)
+        self._library.call("spatial_means", layout, library.plain("shift", shift), means, counts)
+        return means, tuple(counts.tolist())
 
     def position_sums(
         self,
@@ -85,39 +94,31 @@ class Kernel:
         """
         maps, layout = _locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
-        counts = (ctypes.c_int64 * 4)()
-        self._check_status(
-            self._library.position_sums(
-                ctypes.byref(layout),
-                _address(shift, torch.float32, leading),
-                int(exact),
-                torch.get_num_threads(),
-                _address(sums, torch.float64, leading),
-                _address(products, torch.float64, leading, leading),
-                ctypes.c_ssize_t(leading),
-                counts,
-            )
-        )
-        return tuple(counts)
+        counts, shift = _zeros(4), library.plain("shift", shift)
+        self._library.call("position_sums", layout, leading, int(exact), shift, sums, products, counts)
+        return tuple(counts.tolist())
 
     def histogram(self, values: Float32[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
-        """Add to the number of values in each bin; the values are adjacent in memory, in any order."""
-        address, number = ctypes.c_void_p(values.data_ptr()), ctypes.c_ssize_t(values.numel())
-        self._check_status(
-            self._library.histogram(address, number, torch.get_num_threads(), _address(counts, torch.int64, BINS))
-        )
+        """Add to the number of values in each bin; the values are in any order."""
+        values = _in_one_row(values)
+        self._library.call("histogram", values.numel(), values, counts)
 
     def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
         """The largest finite value over positions, -0 as 0; minus infinity where there is none."""
         maps, layout = _locate(maps)
         peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
-        address = _address(peaks, torch.float32, *maps.shape[:2])
-        self._library.peaks(ctypes.byref(layout), torch.get_num_threads(), address)
+        self._library.call("peaks", layout, peaks)
         return peaks
 
-    def _check_status(self, status: int) -> None:
-        if status:
-            raise MemoryError("no working memory for the statistics of feature maps")
+
+def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
+    """The values in the order of their memory; a copy where that has gaps."""
+    values = library.plain("values", values)
+    return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
+
+
+def _zeros(number: int) -> Int64[Tensor, " count"]:
+    return torch.zeros(number, dtype=torch.int64, device="cpu")
 
 
 @functools.cache
@@ -168,7 +169,14 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
 def _locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """The maps or a copy of them, whose channels or whose positions are adjacent in memory, and its layout."""
+    """The maps or a copy of them, whose channels or whose positions are adjacent in memory, and its layout.
+
+    Raises:
+        ValueError: they are not float32 values of four axes on a CPU.
+    """
+    if maps.ndim != 4:
+        raise ValueError(f"maps of shape {tuple(maps.shape)}; [image, channel, height, width] is valid")
+    maps = library.checked("maps", maps, torch.float32, maps.shape)
     images, channels, height, width = maps.shape
     image, channel, row, position = maps.stride()
     # An axis with one index has no step of its own.
@@ -180,18 +188,6 @@ def _locate(
         channel = 1
     if height * width == 1 and channel != 1:
         position = 1
-    if 1 not in (channel, position) or maps.is_neg():
-        return _locate(maps.resolve_neg().contiguous())
+    if 1 not in (channel, position):
+        return _locate(maps.contiguous())
     return maps, Maps(maps.data_ptr(), images, channels, height * width, image, channel, position)
-
-
-def _address(values: Tensor, dtype: torch.dtype, *shape: int) -> ctypes.c_void_p:
-    """Address of the values for compiled code, which checks nothing itself.
-
-    Raises:
-        ValueError: they are not contiguous values of this type and shape on a CPU.
-    """
-    if (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, shape) or not values.is_contiguous():
-        description = f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
-        raise ValueError(f"{description}, in steps of {values.stride()}; {dtype} of shape {shape} on the CPU is valid")
-    return ctypes.c_void_p(values.data_ptr())

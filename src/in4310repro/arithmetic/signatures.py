@@ -1,0 +1,237 @@
+"""What compiled functions take: types for ctypes, and whether each tensor is what a function will believe it is.
+
+A declaration is written as in C, with the sizes of each array, in the order of memory, in brackets behind its name:
+
+    int linear(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t features, ptrdiff_t outputs,
+               const float rows[images features], const float weight[outputs features], const float bias?[outputs],
+               float result[images outputs])
+
+A size is a number, an integer argument that stands before, a field or property of a structure that stands before, or
+`images/8`, rounded up. What is `const` is read, everything else is written; `?` allows None. `float *const` has one
+array for each tensor of a list, `parameters[tensors sizes]`, where `sizes` is an array of their sizes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Argument = Tensor | Sequence[Tensor] | ctypes.Structure | int | float | None
+Structures = Mapping[str, type[ctypes.Structure]]
+
+DTYPES = {"float": torch.float32, "double": torch.float64, "int32_t": torch.int32, "int64_t": torch.int64}
+TYPES: dict[str, Any] = {
+    "float": ctypes.c_float,
+    "double": ctypes.c_double,
+    "int32_t": ctypes.c_int32,
+    "int64_t": ctypes.c_int64,
+    "ptrdiff_t": ctypes.c_ssize_t,
+    "int": ctypes.c_int,
+    "const char *": ctypes.c_char_p,
+    "void": None,
+}
+PLAIN = (Tensor, torch.nn.Parameter)
+
+_DECLARATION = re.compile(r"(const char \*|\w+)\s*(\w+)\(([^)]*)\)")
+_PARAMETER = re.compile(r"(const )?(\w+)( \*const)? (\*?)(\w+)(\??)(?:\[([^\]]+)\])?")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a compiled function."""
+
+    name: str
+    base: str  # type of a value
+    read_only: bool
+    optional: bool
+    extents: tuple[str, ...]  # of an array
+    of_list: bool  # an array for each tensor of a list
+    structure: type[ctypes.Structure] | None
+
+    @property
+    def c_type(self) -> str:
+        """As C++ writes it, without the name."""
+        star = " *const *" if self.of_list else " *" if self.extents or self.structure else ""
+        return f"{'const ' if self.read_only else ''}{self.base}{star}"
+
+    @property
+    def argtype(self) -> Any:
+        """As ctypes has it."""
+        if self.structure:
+            return ctypes.POINTER(self.structure)
+        kind = TYPES[self.base]
+        for _ in range(bool(self.extents) + self.of_list):
+            kind = ctypes.POINTER(kind)
+        return kind
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A compiled function: what it returns, its name and its parameters."""
+
+    returns: str
+    name: str
+    parameters: tuple[Parameter, ...]
+
+    def declare(self, library: ctypes.CDLL) -> Any:
+        """The function of a loaded library, with its types."""
+        function = getattr(library, self.name)
+        function.restype, function.argtypes = TYPES[self.returns], [each.argtype for each in self.parameters]
+        return function
+
+    def bind(self, arguments: Sequence[Argument]) -> tuple[list[object], list[object]]:
+        """The arguments for ctypes, and what has to live until the call is over.
+
+        A tensor that is only read may lie in memory in any way: it is copied where it has gaps, another order or a
+        negative bit. One that is written has to lie as the function writes it.
+
+        Raises:
+            TypeError: another number of arguments.
+            ValueError: a tensor of another type, dtype, shape, layout or device than the function will believe.
+        """
+        if len(arguments) != len(self.parameters):
+            raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, not {len(arguments)}")
+        sizes: dict[str, Any] = {}
+        passed: list[object] = []
+        kept: list[object] = []
+        for parameter, value in zip(self.parameters, arguments, strict=True):
+            if parameter.extents:
+                passed.append(self._array(parameter, value, sizes, kept))
+                continue
+            sizes[parameter.name] = value
+            if parameter.structure:
+                sizes[""] = value
+            passed.append(value)
+        return passed, kept
+
+    def _array(self, parameter: Parameter, value: Any, sizes: dict[str, Any], kept: list[object]) -> object:
+        if value is None and parameter.optional:
+            return None
+        where = f"{self.name}: {parameter.name}"
+        if parameter.of_list:
+            return _table(where, parameter, value, sizes, kept)
+        extents = tuple([_size(name, sizes) for name in parameter.extents])
+        tensor = _fitting(where, parameter, value, extents)
+        if parameter.base == "int64_t":
+            sizes[parameter.name] = tensor
+        kept.append(tensor)
+        return TYPES[parameter.base].from_address(tensor.data_ptr())
+
+
+def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
+    """The functions of a text of declarations, by name."""
+    found = (
+        Signature(returns, name, tuple(_parameter(each, structures) for each in parameters.split(",") if each.strip()))
+        for returns, name, parameters in _DECLARATION.findall(declarations)
+    )
+    return {signature.name: signature for signature in found}
+
+
+def _parameter(text: str, structures: Structures) -> Parameter:
+    match = _PARAMETER.fullmatch(" ".join(text.split()))
+    if not match:
+        raise ValueError(f"{text!r} is no parameter of a declaration")
+    const, base, of_list, _star, name, optional, extents = match.groups()
+    return Parameter(
+        name, base, bool(const), bool(optional), tuple((extents or "").split()), bool(of_list), structures.get(base)
+    )
+
+
+def _size(name: str, sizes: Mapping[str, Any]) -> int:
+    if name in sizes:
+        return int(sizes[name])
+    if name.isdigit():
+        return int(name)
+    dividend, slash, divisor = name.partition("/")
+    if slash:
+        return -(-_size(dividend, sizes) // int(divisor))
+    return int(getattr(sizes[""], name))
+
+
+def _fitting(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
+    """The tensor, or a copy of one that is only read, whose memory is what the function reads or writes."""
+    dtype = DTYPES[parameter.base]
+    if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
+        in_order = _is_in_order(value)
+        if (in_order or parameter.read_only) and fits(_order_of_memory(value.shape), extents):
+            return value if in_order else _in_order(value)
+    raise ValueError(f"{where} is {described(value)}; valid is {dtype} of sizes {extents} side by side on the CPU")
+
+
+def _is_in_order(value: Tensor) -> bool:
+    """Whether values lie side by side in memory, in the order of their axes; of maps, channels last."""
+    dense = value.is_contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.is_contiguous()
+    return dense and not value.is_neg()
+
+
+def _in_order(value: Tensor) -> Tensor:
+    """A copy of the values side by side in memory."""
+    value = value.detach().resolve_neg()
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()
+
+
+def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
+    return (shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else tuple(shape)
+
+
+@functools.lru_cache(maxsize=4096)
+def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
+    """Whether an array of these sizes is one of those extents, where axes are joined or split in the order of memory.
+
+    Examples:
+        >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
+        (True, True, False, True)
+    """
+    if min(extents, default=0) < 0 or math.prod(sizes) != math.prod(extents):
+        return False
+    borders, others = ({1, *itertools.accumulate(each, int.__mul__)} for each in (sizes, extents))
+    return borders <= others or others <= borders
+
+
+def described(value: object) -> str:
+    """What was given, for an error message."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.is_nested or value.layout is not torch.strided:
+        return f"a {'nested' if value.is_nested else value.layout} tensor"
+    kind = "" if type(value) in PLAIN else f"{type(value).__name__} of "
+    negative = " with a negative bit" if value.is_neg() else ""
+    return f"{kind}{value.dtype} of shape {tuple(value.shape)} in steps of {value.stride()}{negative} on {value.device}"
+
+
+def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any], kept: list[object]) -> object:
+    """Addresses of tensors, each with the size that the function is told, and laid out like the first list's."""
+    number, each = (sizes[name] for name in parameter.extents)
+    if len(values) != number:
+        raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
+    first = sizes.setdefault("[]", values)
+    tensors = [
+        _alike(where, parameter, value, model, size)
+        for value, model, size in zip(values, first, each.tolist(), strict=True)
+    ]
+    addresses = torch.tensor([tensor.data_ptr() for tensor in tensors], dtype=torch.int64, device="cpu")
+    kept += [tensors, addresses]
+    return ctypes.POINTER(TYPES[parameter.base]).from_address(addresses.data_ptr())
+
+
+def _alike(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
+    """The tensor, or a copy of one that is only read, whose values lie in memory as those of another tensor do."""
+    dtype = DTYPES[parameter.base]
+    plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
+    if plain and value.shape == model.shape and value.numel() == size:
+        if parameter.read_only and (value.stride() != model.stride() or value.is_neg()):
+            value = torch.empty_like(model, requires_grad=False).copy_(value.detach())
+        dense = value.is_contiguous() or (value.ndim == 4 and _is_in_order(value))
+        if dense and value.stride() == model.stride() and not value.is_neg():
+            return value
+    layout = f"of shape {tuple(model.shape)} in steps of {model.stride()}"
+    raise ValueError(f"{where} is {described(value)}; valid is {dtype} {layout}, side by side on the CPU")
