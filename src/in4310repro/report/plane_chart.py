@@ -1,4 +1,4 @@
-"""Images as points of a plane, each in the colour of its class, whose name stands in the middle of its points."""
+"""Images as points of a plane, each with the colour and the sign of its class, which a legend and labels name."""
 
 from __future__ import annotations
 
@@ -8,35 +8,61 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from in4310repro.report.svg import Panel, element, join, label, shortened
+from in4310repro.report.svg import LEGEND_LINE, Panel, element, join, label, shortened, width_of
 
 SIDE = 700
 LONGEST_NAME = 24  # letters
 # As bright and as strong as each other, on light and on dark paper, whatever their number.
 COLOUR = "oklch(60% 0.16 {hue:.0f})"
+# What is drawn at a point, and how: a dot, a square, a plus, a cross, a triangle, a diamond.
+SIGNS = (
+    ("h0", "stroke-width: 5; stroke-linecap: round"),
+    ("h0", "stroke-width: 4.4; stroke-linecap: square"),
+    ("m-3 0h6m-3 -3v6", "stroke-width: 1.6"),
+    ("m-2.5 -2.5l5 5m0 -5l-5 5", "stroke-width: 1.6"),
+    ("m0 -3l3 5h-6z", "stroke-width: 1.3"),
+    ("m0 -3.6l3.6 3.6l-3.6 3.6l-3.6 -3.6z", "stroke-width: 1.3"),
+)
 
 
 def panel(places: NDArray[np.float64], classes: Sequence[str], labels: NDArray[np.int64]) -> Panel:
-    """The drawing.
+    """Draw the images, with a legend below them.
 
     Args:
         places: coordinates [image, 2] from 0 to 1.
         classes: their names.
         labels: the class of each image.
     """
+    present = [number for number in range(len(classes)) if (labels == number).any()]
     points, named = [], []
-    for number, name in enumerate(classes):
-        own = 12 + places[labels == number] * (SIDE - 24)
-        if not len(own):
-            continue
-        colour = COLOUR.format(hue=30 + 360 * number / len(classes))
-        # One path: a circle each would make the file three times as large.
-        dots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in own)
-        style = f"stroke: {colour}; stroke-width: 5; stroke-linecap: round; stroke-opacity: .75; fill: none"
-        points.append(element("path", d=dots, style=style))
-        x, y = np.median(own, axis=0)
-        named.append(_name(x, y, shortened(name, LONGEST_NAME)))
-    return Panel("Map of features", SIDE, join([*points, *named]), SIDE)
+    for number in present:
+        drawn = 12 + places[labels == number] * (SIDE - 24)
+        points.append(_signs(drawn.tolist(), number, len(classes)))
+        x, y = np.median(drawn, axis=0)
+        named.append(_name(x, y, shortened(classes[number], LONGEST_NAME)))
+    legend, height = _legend(classes, present)
+    return Panel("Map of features", SIDE + height, join([*points, *named, legend]), SIDE)
+
+
+def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Markup:
+    """Points of one class: one path, since an element each would make the file three times as large."""
+    sign, how = SIGNS[number % len(SIGNS)]
+    colour = COLOUR.format(hue=30 + 360 * number / classes)
+    style = f"stroke: {colour}; {how}; stroke-opacity: .8; fill: none"
+    return element("path", d="".join(f"M{x:.0f} {y:.0f}{sign}" for x, y in points), style=style)
+
+
+def _legend(classes: Sequence[str], present: Sequence[int]) -> tuple[Markup, float]:
+    """The sign and the name of each class that has images, in as many lines as they need, and their height."""
+    parts, x, y = [], 0.0, SIDE + 20.0
+    for number in present:
+        name = shortened(classes[number], LONGEST_NAME)
+        length = 36 + width_of(name)
+        if x and x + length > SIDE:
+            x, y = 0.0, y + LEGEND_LINE
+        parts += [_signs([(x + 10, y - 4)], number, len(classes)), label(x + 20, y, name)]
+        x += length
+    return join(parts), y - SIDE + 8
 
 
 def _name(x: float, y: float, name: str) -> Markup:
