@@ -285,15 +285,20 @@ def draw(data: str, progress: Progress) -> None:
     _, parts = features(prepared, numerics, progress)
     places = plane(parts["test"].rows.take(range(len(parts["test"].images))), seed=0)
     on_plane = plane_chart.panel(places, prepared.split.classes, parts["test"].images.labels)
-    points = {kind: mean_points(seeds) for kind, seeds in numbers["curve"].items()}
     style = asset("chart.css")
     alternative = "Test images near each other have similar features"
     write_file(FOLDER / "map.svg", svg.file([on_plane], alternative, style).encode())
-    write_file(FOLDER / "curve.svg", svg.file([curve(points)], "Accuracy by training images", style).encode())
+    write_file(FOLDER / "curve.svg", curve_from(numbers).encode())
 
 
-def curve(points: Mapping[str, Sequence[tuple[int, float]]]) -> svg.Panel:
-    """Accuracy over the number of images, on a logarithmic axis."""
+def curve_from(numbers: Mapping[str, Any]) -> str:
+    """Draw the curve from its numbers alone."""
+    return svg.file([curve(numbers["curve"])], "Accuracy by training images", asset("chart.css"))
+
+
+def curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> svg.Panel:
+    """Mean accuracy over the number of images, on a logarithmic axis, and its range where there are several seeds."""
+    points = {kind: mean_points(seeds) for kind, seeds in measured.items()}
     legend, height = svg.legend(list(points), 14)
     top, bottom = height + 32.0, height + 252.0
     x = svg.linear(
@@ -303,7 +308,12 @@ def curve(points: Mapping[str, Sequence[tuple[int, float]]]) -> svg.Panel:
         (0.5, 1), (bottom, top), [(tenth / 10, f".{tenth}" if tenth < 10 else "1") for tenth in range(5, 11)]
     )
     parts = [legend, svg.axes(40, top, bottom, x, y, ("training images", "mean class accuracy on test"))]
-    for style, of_kind in enumerate(points.values()):
+    for style, (kind, of_kind) in enumerate(points.items()):
+        rows = [row for of_seed in measured[kind].values() for row in of_seed]
+        for images, _ in of_kind:
+            seeds = [y.pixel(row["mean_class_accuracy"]) for row in rows if row["images"] == images]
+            place = x.pixel(math.log(images))
+            parts.append(svg.line(place, min(seeds), place, max(seeds), f"l{style}"))
         shown = [(x.pixel(math.log(images)), y.pixel(value)) for images, value in of_kind]
         parts += [svg.path(shown, f"l{style} bold"), *(svg.mark(*point, style) for point in shown)]
     return svg.Panel("Accuracy by training images", bottom + 38, svg.join(parts))

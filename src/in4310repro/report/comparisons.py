@@ -70,7 +70,7 @@ def extremes(
     def shown(place: int) -> list[Cell]:
         cells: list[Cell] = [source.at(*keys, places[place], form=form), unit]
         if known:
-            cells += [" (95 % ", source.at(*intervals, places[place], form=".2f"), ")"]
+            cells += [" (95 % ", source.at(*intervals, places[place], form=".3f"), ")"]
         return cells
 
     if listed[low] == listed[high]:

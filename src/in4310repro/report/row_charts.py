@@ -60,7 +60,7 @@ class Rows:
     @property
     def ends(self) -> tuple[float, float]:
         """Where the horizontal axis begins and ends."""
-        return (8.0 if self._above else self._widest + 12), WIDTH - self.right
+        return (14.0 if self._above else self._widest + 12), WIDTH - self.right
 
     @property
     def _height(self) -> int:

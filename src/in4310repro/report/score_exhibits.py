@@ -80,7 +80,7 @@ def _mistakes_finding(source: Source, numbers: Mapping[str, Any]) -> Sentence:
     right = sum(row[place] for place, row in enumerate(matrix))
     said: list[Cell] = [f"{right} of {sum(map(sum, matrix))} images lie on the diagonal"]
     for place, (each, start) in enumerate(
-        zip(mistakes, ("; the most frequent mistake is ", "; the next "), strict=False)
+        zip(mistakes, ("; the most frequent mistake is ", "; the next is "), strict=False)
     ):
         said += [f"{start}{each['true']} taken for {each['predicted']}, ",
                  source.at("frequent_mistakes", place, "images", form="d"), " of ",
