@@ -66,6 +66,12 @@ def unreadable(name: str) -> Make:
     return make
 
 
+def without_a_class(box: Sandbox) -> None:
+    """A run, and photographs of a single class, whose findings are written before the error ends the command."""
+    box.run()
+    box.photos(classes=("cat",), images=10)
+
+
 def plain(box: Sandbox) -> None:
     """A run, and photographs that are all of one colour."""
     box.run()
@@ -128,6 +134,14 @@ ROWS = [
     row("the page is a folder", f"{OF_RUN} --page p.html", 2, "p.html is a folder", make=folder("p.html")),
     row("the result is a folder", f"{OF_RUN} --out o.json", 2, "o.json is a folder", make=folder("o.json")),
     row("a class has one image", OF_RUN, 2, "class cat has 1 readable images", make=of_run(images=1)),
+    row(
+        "a folder has one class",
+        f"{OF_RUN} --out o.json",
+        2,
+        "images of 1 classes",
+        make=without_a_class,
+        written=("work/o.json",),
+    ),
     row("no image of a class can be read", OF_RUN, 2, "class dog has 0 readable images", make=unreadable("dog")),
     row("no image can be read", OF_RUN, 2, "class cat has 0 readable images", make=unreadable("*")),
     row("all images are alike", OF_RUN, 2, "class cat has 1 readable images", make=plain),

@@ -121,6 +121,10 @@ def an_empty_class(box: Sandbox) -> None:
     (box.photos() / "bird").mkdir()
 
 
+def a_single_pixel(box: Sandbox) -> None:
+    Image.new("RGB", (1, 1)).save(box.photos() / "cat/x.png")
+
+
 def a_small_class(box: Sandbox) -> None:
     root = box.photos()
     for number in range(2, 9):
@@ -217,6 +221,10 @@ ROWS = [
     row("the ImageNet folder is not there", "train --preset tiny --imagenet nowhere", 2, "nowhere"),
     row("the CIFAR-10 folder is empty", "train --preset tiny --cifar10 empty", 2, "empty", make=comparison),
     row("a checked folder is not there", "data check nowhere", 2, "nowhere"),
+    row("a checked class is empty", CHECK, 1, "bird has no images", "18 images: cat 9, dog 9", make=an_empty_class),
+    row("a checked folder has one class", CHECK, 1, "at least 2 are needed", "9 images", make=only_one_class),
+    row("a checked image lies beside the classes", CHECK, 1, "loose.png", "17 images", make=beside_the_classes),
+    row("a checked image has one pixel", CHECK, 0, "cat/x.png (1 x 1 pixels)", make=a_single_pixel),
     row("a checked image is a text", CHECK, 1, "1 unreadable", "x.jpg", make=with_file("cat/x.jpg", "a text")),
     row(
         "a checked TIFF holds floats, which train refuses",

@@ -1,18 +1,24 @@
 """The check of a folder: it reports planted faults, and nothing else."""
 
 import csv
+import errno
+import json
+import os
 import re
+import shutil
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from PIL import Image
 
 from in4310repro.data import check, orientations, scenes
+from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode
 from in4310repro.data.reading import Picture, read_rgb
 from in4310repro.data.splits import COLUMNS
 from in4310repro.files import file_sha256
+from tests.conftest import Call
 
 CLASSES = ("forest", "sea", "street")
 
@@ -136,6 +142,127 @@ def test_many_copies_are_read_once_and_make_one_short_line(folder: Path, monkeyp
     assert [len(group) for group in findings.near_duplicates] == [101]
     assert max(map(len, findings.identical)) == 51
     assert "forest/n17.png and 91 more" in check.render(findings)
+
+
+def with_every_fault(folder: Path) -> None:
+    """Everything that is wrong with a tree at once."""
+    (folder / "empty").mkdir()
+    (folder / "bird" / "deeper").mkdir(parents=True)
+    (folder / "sea" / "old").mkdir()
+    Image.fromarray(scenes.draw("sea", 7, 96, 0)).save(folder / "sea/old/7.png")
+    copy_file(folder, "sea/0.png", "loose.png")
+    (folder / "sea/text.jpg").write_text("no image")
+    (folder / "sea/link.png").symlink_to("nowhere")
+    (folder / "forest/up").symlink_to("..")
+    copy_file(folder, "sea/1.png", "forest/again.png")
+    Image.new("RGB", (1, 1), "red").save(folder / "street/one.png")
+
+
+def test_every_fault_of_a_tree_is_reported_in_one_run_with_everything_else(folder: Path) -> None:
+    with_every_fault(folder)
+    findings = check.check(folder)
+    for words in (
+        "empty has no images",
+        "bird has no images",
+        "bird/deeper has no images",
+        "1 images outside class folders, such as loose.png",
+        "forest/up is a link to a folder around it",
+    ):
+        assert sum(words in fault for fault in findings.faults) == 1, words
+    assert len(findings.faults) == 5
+    assert findings.nested == ["sea/old lies in sea: its images are of class old, not sea"]
+    assert list(findings.unreadable) == ["sea/link.png", "sea/text.jpg"]
+    assert findings.conflicts == [["forest/again.png", "sea/1.png"]]
+    assert findings.degenerate == {"street/one.png": "1 x 1 pixels"}
+    assert findings.images == {"forest": 4, "old": 1, "sea": 3, "street": 4}
+    assert findings.wrong
+    printed = check.render(findings)
+    for words in ("5 faults of the folder", "sea/link.png (it is not there)", "1 class folders lie in class folders"):
+        assert words in printed
+
+
+def test_the_command_ends_with_1_and_writes_all_of_it(folder: Path, call: Call) -> None:
+    with_every_fault(folder)
+    code, printed, _ = call("data", "check", f"{folder}", "--out", "findings.json")
+    content = json.loads(Path("findings.json").read_text())
+    assert (code, len(content["faults"]), list(content["unreadable"])) == (1, 5, ["sea/link.png", "sea/text.jpg"])
+    assert "empty has no images" in printed
+    code, printed, _ = call("--json", "data", "check", f"{folder}")
+    assert (code, json.loads(printed)["faults"]) == (1, content["faults"])
+
+
+@pytest.mark.parametrize("classes", [(), ("sea",)], ids=["no-image", "one-class"])
+def test_too_few_classes_are_a_fault_and_the_rest_is_checked(classes: tuple[str, ...], folder: Path) -> None:
+    for name in {*CLASSES} - {*classes}:
+        shutil.rmtree(folder / name)
+    findings = check.check(folder)
+    assert findings.faults == [f"{folder} has {len(classes)} class folders with images; at least 2 are needed"]
+    assert (findings.images, findings.wrong) == (dict.fromkeys(classes, 3), True)
+    assert f"{3 * len(classes)} images" in check.render(findings)
+
+
+def test_a_tree_that_training_refuses_is_one_in_which_the_check_finds_a_fault(folder: Path) -> None:
+    assert check.check(folder).faults == []
+    assert len(catalogue(folder).entries) == 9
+    (folder / "glacier").mkdir()
+    (fault,) = check.check(folder).faults
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        catalogue(folder)
+
+
+def test_a_folder_that_cannot_be_listed_is_a_fault_and_not_an_absent_class(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refuses(path: str) -> Any:
+        if Path(path).name == "street":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    findings = check.check(folder)
+    assert sum("street cannot be listed" in fault for fault in findings.faults) == 1
+    assert findings.images == {"forest": 3, "sea": 3}
+    with pytest.raises(ValueError, match="street cannot be listed"):
+        catalogue(folder)
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [((1, 1), "1 x 1 pixels"), ((1, 40), "1 x 40 pixels"), ((40, 1), "40 x 1 pixels"), ((9, 9), "a single")],
+)
+def test_a_picture_that_shows_nothing_is_flagged_and_no_error(size: tuple[int, int], why: str, folder: Path) -> None:
+    Image.new("L", size, 90).save(folder / "sea/nothing.png")
+    findings = check.check(folder)
+    assert [*findings.degenerate] == ["sea/nothing.png"]
+    assert findings.degenerate["sea/nothing.png"].startswith(why)
+    assert f"sea/nothing.png ({why}" in check.render(findings)
+    assert not findings.wrong
+    with Image.open(folder / "sea/nothing.png") as image:
+        almost = image.convert("RGB").resize((9, 9))
+    almost.putpixel((4, 4), (90, 90, 91))
+    almost.save(folder / "sea/nothing.png")
+    assert check.check(folder).degenerate == {}
+
+
+def test_without_a_split_nothing_is_said_of_its_parts(folder: Path) -> None:
+    copy_file(folder, "sea/0.png", "sea/again.png")
+    without, split = check.check(folder), write_split(folder, PARTS_OF | {"sea/again.png": "test"})
+    assert "split" not in check.render(without)
+    compared = check.check(folder, split)
+    assert "1 of them in several parts of the split" in check.render(compared)
+    for name in ("leaks", "near_duplicate_leaks", "turned_leaks", "split_differences"):
+        assert without.to_json()[name] is None
+        assert isinstance(compared.to_json()[name], list)
+
+
+def test_a_file_of_the_split_that_cannot_be_read_is_unreadable_and_not_missing(folder: Path) -> None:
+    split = write_split(folder, PARTS_OF)
+    (folder / "sea/1.png").unlink()
+    (folder / "sea/1.png").symlink_to("nowhere")
+    findings = check.check(folder, split)
+    assert (list(findings.unreadable), findings.split_differences) == (["sea/1.png"], [])
 
 
 PATHS = tuple(f"{name}/{number}.png" for name in CLASSES for number in range(3))

@@ -84,7 +84,7 @@ def check(
     page: Annotated[Path | None, option("HTML file for pairs, doubts and confusions as pictures.", FEATURES)] = None,
     photographs: Annotated[bool, option("Show pictures on the page, else only names.", FEATURES)] = True,
 ) -> None:
-    """Look for unreadable images, copies, conflicting labels, leaks and wrong rows; exit code 1 for any.
+    """Look for faults of the tree, unreadable images, copies, conflicting labels, leaks; exit code 1 for any.
 
     With --weights also for parts of other images, look-alikes in other classes and doubtful labels, which are for a
     person to judge and never change the exit code.
@@ -127,11 +127,11 @@ def _check_with(
 
     from in4310repro.data import check
     from in4310repro.data.comparison import sample_positions
-    from in4310repro.data.folders import catalogue
+    from in4310repro.data.folders import survey
     from in4310repro.data.splits import from_csv
     from in4310repro.doubts import examination, findings, network
     from in4310repro.doubts.plane import plane
-    from in4310repro.files import write_file
+    from in4310repro.files import json_bytes, write_file
     from in4310repro.report import contact_sheet, plane_chart
     from in4310repro.report.photographs import Photograph
 
@@ -145,11 +145,18 @@ def _check_with(
         numerics = activate_for(source.config)
     else:
         numerics = activate_as_recorded(source.fingerprint, None, None)
-    images = catalogue(folder, progress())
-    found = check.examine(images, listed, progress())
-    entries = examination.readable(images, found, seed)
-    features = network.features_of(source, folder, entries, numerics, progress())
-    doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
+    surveyed = survey(folder, progress())
+    images, found = surveyed.images, check.examine_tree(surveyed, listed, progress())
+    try:
+        entries = examination.readable(images, found, seed)
+        features = network.features_of(source, folder, entries, numerics, progress())
+        doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
+    except ValueError:
+        # What was found by then is not lost.
+        print_text(check.render(found))
+        if out:
+            print_line(f"wrote {write_file(out, json_bytes(found.to_json()))}")
+        raise
     text = f"{check.render(found)}\n{findings.render(doubts)}"
     if page:
         files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}

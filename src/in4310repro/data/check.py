@@ -1,4 +1,4 @@
-"""The check of an image folder: unreadable files, copies, conflicting labels, leaks between the parts of a split."""
+"""The check of an image folder: faults of the tree, unreadable files, copies, conflicting labels, leaks of a split."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from in4310repro.data import exif, orientations
-from in4310repro.data.folders import Catalogue, catalogue, skipped_files
+from in4310repro.data.folders import Catalogue, Survey, skipped_files, survey
 from in4310repro.data.matching import ENOUGH, details, part_of
 from in4310repro.data.near_duplicates import near_duplicate_groups, turned_pairs
 from in4310repro.data.reading import read_rgb
+from in4310repro.data.split_differences import parts_of, split_differences
 from in4310repro.data.splits import Split, from_csv
 from in4310repro.files import open_regular, reason
 from in4310repro.preprocessing import APPLIED
@@ -24,6 +26,7 @@ from in4310repro.progress import SILENT, Progress
 AT_ONCE = 16  # images that a thread reads at a time
 PRINTED_EXAMPLES = 10  # of each kind of finding, and of the files in each group
 
+OF_SPLIT = ("leaks", "near_duplicate_leaks", "turned_leaks", "split_differences")  # findings that need a split
 Group = list[str]  # paths, in their order
 
 
@@ -40,6 +43,8 @@ class Turned:
 class Findings:
     """What a folder holds and what is wrong with it; paths are relative to the folder."""
 
+    faults: list[str]  # of the tree, for which training refuses it, as sentences
+    nested: list[str]  # class folders in class folders, as sentences
     images: dict[str, int]  # class -> number of images that can be read
     sizes: dict[str, int]  # "width x height" in pixels -> number of images, the most frequent first
     not_square: int  # images
@@ -47,6 +52,7 @@ class Findings:
     oriented: dict[str, int]  # path -> EXIF orientation, 2 to 8, that was applied to the pixels of the file
     skipped: list[str]  # paths of files whose suffix is that of no image which is read here
     unreadable: dict[str, str]  # path -> reason
+    degenerate: dict[str, str]  # path -> why the picture shows nothing
     identical: list[Group]  # files with equal bytes
     conflicts: list[Group]  # groups of identical files with several labels
     near_duplicates: list[Group]  # files that similar perceptual hashes link, of at least two contents
@@ -57,15 +63,16 @@ class Findings:
     turned_conflicts: list[Group]  # such pairs, each with its near-duplicates, with several labels
     turned_leaks: list[dict[str, Group]]  # those in several parts of the split, by part
     split_differences: list[str]  # in what the split contradicts the folder or itself, as sentences
+    with_split: bool  # whether there was a split to compare with
 
     @property
     def wrong(self) -> bool:
         """Whether the folder has an error for certain; near-duplicates are for a person to judge."""
-        return bool(self.unreadable or self.conflicts or self.leaks or self.split_differences)
+        return bool(self.faults or self.unreadable or self.conflicts or self.leaks or self.split_differences)
 
     def to_json(self) -> dict[str, object]:
-        """All fields as JSON values, under their names."""
-        return asdict(self)
+        """Return all fields as JSON values, under their names; null for what needs a split and had none."""
+        return asdict(self) | ({} if self.with_split else dict.fromkeys(OF_SPLIT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class _ReadImage:
     mode: str
     orientation: int  # that was applied; 1 where the file's pixels are upright
     hashes: tuple[int, ...]  # of 64 bits, in each orientation
+    degenerate: str  # why it shows nothing; empty where it may show something
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
@@ -84,22 +92,37 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
     grow with the number of images, however many of them are alike. Turned and mirrored ones are found by the hashes of
     the other orientations; few of these pairs show the same picture, so that their details are compared too.
 
+    What is wrong with the tree itself is a finding too, and everything else is checked all the same.
+
     Args:
         root: the folder of class folders.
         split: a `split.csv` of a run over images of this folder.
         progress: where to show how many images have been read.
 
     Raises:
-        ValueError: the tree has no class folders, or the split is corrupt.
+        ValueError: there is no such folder, or the split is corrupt.
     """
-    images = catalogue(root, progress)
-    return examine(images, from_csv(split, root) if split else None, progress)
+    listed = from_csv(split, root) if split else None
+    return examine_tree(survey(root, progress), listed, progress)
+
+
+def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
+    """As `check`, of a tree and a split that have been read."""
+    found = examine(surveyed.images, listed, progress)
+    # What could not be hashed is in no catalogue; the split's row of it is no wrong row.
+    missing = {f"{path} is in the split and not in the folder" for path in surveyed.unreadable}
+    return replace(
+        found,
+        faults=surveyed.faults,
+        unreadable=dict(sorted({**found.unreadable, **surveyed.unreadable}.items())),
+        split_differences=[each for each in found.split_differences if each not in missing],
+    )
 
 
 def examine(
     images: Catalogue, listed: Split | None = None, progress: Progress = SILENT, orientation: str = APPLIED
 ) -> Findings:
-    """As `check`, of a tree and a split that have been read; for what orientation is see `reading.read_rgb`."""
+    """As `check`, of images and a split that have been read; for what orientation is see `reading.read_rgb`."""
     root = images.root
     readable, unreadable = _read(images, progress, orientation)
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
@@ -111,6 +134,8 @@ def examine(
     counts = Counter(entry.label for entry in images.entries if entry.path in readable)
     parts = parts_of(listed) if listed else {}
     return Findings(
+        faults=[],
+        nested=_nested(images),
         images={name: counts[label] for label, name in enumerate(images.classes)},
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
@@ -118,6 +143,7 @@ def examine(
         oriented={path: image.orientation for path, image in readable.items() if image.orientation != exif.UPRIGHT},
         skipped=[file.relative_to(root).as_posix() for file in skipped_files(root)],
         unreadable=unreadable,
+        degenerate={path: image.degenerate for path, image in readable.items() if image.degenerate},
         identical=identical,
         conflicts=conflicts(identical, labels),
         near_duplicates=near_duplicates,
@@ -127,7 +153,18 @@ def examine(
         turned=turned,
         turned_conflicts=conflicts(turned_groups, labels),
         turned_leaks=leaks(turned_groups, parts),
-        split_differences=_contradictions(listed) + _differences(images, listed) if listed else [],
+        split_differences=split_differences(images, listed) if listed else [],
+        with_split=listed is not None,
+    )
+
+
+def _nested(images: Catalogue) -> list[str]:
+    """Return a sentence for each class folder that lies in another one."""
+    folders = {PurePosixPath(entry.path).parent for entry in images.entries}
+    pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
+    return sorted(
+        f"{folder} lies in {around}: its images are of class {folder.name}, not {around.name}"
+        for folder, around in pairs
     )
 
 
@@ -138,11 +175,6 @@ def _by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Grou
         if path in values:
             groups[values[path]].append(path)
     return dict(groups)
-
-
-def parts_of(split: Split) -> dict[str, str]:
-    """The part of each path."""
-    return {entry.path: part for part, entries in split.parts.items() for entry in entries}
 
 
 def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
@@ -237,7 +269,17 @@ def _read_image(file: Path, orientation: str) -> _ReadImage | str:
             picture = read_rgb(stream, orientation)
     except (OSError, ValueError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
-    return _ReadImage(picture.image.size, picture.mode, picture.orientation, orientations.hashes(picture.image))
+    image = picture.image
+    return _ReadImage(image.size, picture.mode, picture.orientation, orientations.hashes(image), _degenerate(image))
+
+
+def _degenerate(image: Image.Image) -> str:
+    """Return why an RGB image shows nothing; empty where it may show something."""
+    width, height = image.size
+    if 1 in image.size:
+        return f"{width} x {height} pixels"
+    colours = np.asarray(image.getextrema())
+    return "a single colour" if (colours[:, 0] == colours[:, 1]).all() else ""
 
 
 def read(file: Path, orientation: str = APPLIED) -> Image.Image:
@@ -246,59 +288,19 @@ def read(file: Path, orientation: str = APPLIED) -> Image.Image:
         return read_rgb(stream, orientation).image
 
 
-def _contradictions(split: Split) -> list[str]:
-    """What is wrong with a split whatever the folder holds, as sentences."""
-    parts_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for part, entries in split.parts.items():
-        for entry in entries:
-            parts_of[entry.path][part] += 1
-    empty = [f"the split has no image in its {part} part" for part, entries in split.parts.items() if not entries]
-    several = [
-        f"{path} is in several parts of the split: {', '.join(counts)}"
-        for path, counts in sorted(parts_of.items())
-        if len(counts) > 1
-    ]
-    repeated = [
-        f"{path} is listed {count} times in the {part} part"
-        for path, counts in sorted(parts_of.items())
-        for part, count in counts.items()
-        if count > 1
-    ]
-    return empty + several + repeated
-
-
-def _differences(images: Catalogue, split: Split) -> list[str]:
-    """What the split says otherwise than the folder, as sentences."""
-    folder = {entry.path: entry for entry in images.entries}
-    contents = {entry.sha256: entry.path for entry in images.entries}
-    listed = sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path)
-    paths = {entry.path for entry in listed}
-    missing = [f"{path} is in the split and not in the folder" for path in sorted(paths - folder.keys())]
-    added = [f"{path} is in the folder and not in the split" for path in sorted(folder.keys() - paths)]
-    changed, relabelled = [], []
-    for entry in listed:
-        now = folder.get(entry.path, entry)
-        if entry.sha256 != now.sha256:
-            owner = f", which has the sha256 of {contents[entry.sha256]}" if entry.sha256 in contents else ""
-            changed.append(f"{entry.path} has other bytes than in the split{owner}")
-        label = split.classes[entry.label]
-        if entry.path in folder and label != images.classes[now.label]:
-            relabelled.append(
-                f"{entry.path} has class {label} in the split and {images.classes[now.label]} in the folder"
-            )
-    return missing + added + changed + relabelled
-
-
 def render(findings: Findings) -> str:
     """The findings as text, with the first `PRINTED_EXAMPLES` of each kind."""
     counts = ", ".join(f"{name} {number}" for name, number in findings.images.items())
     sizes = ", ".join(f"{size}: {number}" for size, number in list(findings.sizes.items())[:3])
     more = f" and {len(findings.sizes) - 3} more" if len(findings.sizes) > 3 else ""
-    lines = [
-        f"{sum(findings.images.values())} images: {counts}",
-        f"sizes {sizes}{more}; {findings.not_square} not square",
-        f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items())}",
+    lines = shown("faults of the folder", findings.faults) if findings.faults else []
+    lines += [
+        f"{sum(findings.images.values())} images: {counts or 'no class'}",
+        f"sizes {sizes or 'none'}{more}; {findings.not_square} not square",
+        f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items()) or 'none'}",
     ]
+    if findings.nested:
+        lines += shown("class folders lie in class folders", findings.nested)
     if findings.oriented:
         turns = (f"{path} ({_turn(orientation)})" for path, orientation in findings.oriented.items())
         lines += shown("pictures carry an orientation; it was applied", [*turns])
@@ -307,14 +309,21 @@ def render(findings: Findings) -> str:
         "unreadable files, which are not counted as images",
         [f"{path} ({reason})" for path, reason in findings.unreadable.items()],
     )
+    if findings.degenerate:
+        degenerate = [f"{path} ({why})" for path, why in findings.degenerate.items()]
+        lines += shown("pictures that show nothing", degenerate)
     lines += shown("groups of byte-identical files", [joined(paths, " = ") for paths in findings.identical])
-    lines += with_several_labels(findings.conflicts, " = ") + in_several_parts(findings.leaks, " = ")
+    lines += with_several_labels(findings.conflicts, " = ")
+    lines += in_several_parts(findings.leaks, " = ") if findings.with_split else []
     lines += shown("groups of near-duplicates", [joined(paths) for paths in findings.near_duplicates])
-    lines += with_several_labels(findings.near_duplicate_conflicts) + in_several_parts(findings.near_duplicate_leaks)
+    lines += with_several_labels(findings.near_duplicate_conflicts)
+    lines += in_several_parts(findings.near_duplicate_leaks) if findings.with_split else []
     turned = [f"{each.first} {each.how} ~ {each.second}" for each in findings.turned]
     lines += shown("pairs of turned or mirrored near-duplicates", turned)
-    lines += with_several_labels(findings.turned_conflicts) + in_several_parts(findings.turned_leaks)
-    lines += shown("differences from the split", findings.split_differences)
+    lines += with_several_labels(findings.turned_conflicts)
+    if findings.with_split:
+        lines += in_several_parts(findings.turned_leaks)
+        lines += shown("differences from the split", findings.split_differences)
     return "\n".join(lines)
 
 

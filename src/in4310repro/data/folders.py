@@ -7,12 +7,13 @@ import importlib.util
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-from in4310repro.files import file_sha256
+from in4310repro.files import file_sha256, reason
 from in4310repro.packages import install_command
 from in4310repro.paths import relative_path
 from in4310repro.progress import SILENT, Progress
@@ -24,6 +25,8 @@ SHOWN = 3  # files that a message names
 AT_ONCE = 64  # files that a thread hashes at a time
 # Kaggle's folder of images without labels.
 UNLABELLED = ("seg_pred",)
+Report = Callable[[str], None]  # takes a fault of a tree, as a sentence
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,50 @@ class Catalogue:
         """Number of images of each class, by class name; 0 for a class without images."""
         counts = Counter(entry.label for entry in self.entries)
         return {name: counts[label] for label, name in enumerate(self.classes)}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The images of a tree, and what keeps a training from reading it."""
+
+    images: Catalogue  # those that can be checked, of any number of classes
+    faults: list[str]  # of the tree, as sentences
+    unreadable: dict[str, str]  # path -> why its bytes cannot be read
+
+
+def _refuse(fault: str) -> None:
+    raise ValueError(fault)
+
+
+def survey(root: Path, progress: Progress = SILENT) -> Survey:
+    """List and hash the images of a tree as `catalogue` does, with all of its faults in place of the first.
+
+    What a fault concerns is left out of the images: those outside class folders, and names that cannot be kept.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    faults: list[str] = []
+    paths, classes = _listed(root, progress, faults.append)
+    hashes: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
+    for path, outcome in zip(paths, _hashes(root, paths, progress, _sha256_or_reason), strict=True):
+        sha256, why = outcome
+        if why:
+            unreadable[path] = why
+        else:
+            hashes[path] = sha256
+    return Survey(_catalogue(root, classes, hashes), list(dict.fromkeys(faults)), unreadable)
+
+
+def _sha256_or_reason(file: Path) -> tuple[str, str]:
+    """Return the sha256 of a file, or why it cannot be read; the other is empty."""
+    try:
+        return file_sha256(file), ""
+    except OSError as error:
+        return "", reason(error)
+    except ValueError as error:
+        return "", f"{error}"
 
 
 def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
@@ -75,22 +122,34 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    paths = image_paths(root)
+    paths, classes = _listed(root, progress, _refuse)
+    return _catalogue(root, classes, dict(zip(paths, _hashes(root, paths, progress, file_sha256), strict=True)))
+
+
+def _listed(root: Path, progress: Progress, report: Report) -> tuple[list[str], tuple[str, ...]]:
+    """Return the paths of images in class folders, and the classes; reports each fault."""
+    paths = image_paths(root, report)
     if skipped := skipped_files(root):
         progress.message(describe_skipped(root, skipped))
     if without_class := [path for path in paths if "/" not in path]:
-        raise ValueError(
-            f"{root} has images outside class folders, such as {without_class[0]}; ROOT/CLASS/IMAGE is valid"
+        report(
+            f"{root} has {len(without_class)} images outside class folders, such as {without_class[0]}; "
+            "ROOT/CLASS/IMAGE is valid"
         )
-    _refuse_empty_folders(root, paths)
+        paths = [path for path in paths if "/" in path]
+    _report_empty_folders(root, paths, report)
     classes = tuple(sorted({_class_of(path) for path in paths}))
-    _refuse_equal_names("class folders", classes)
-    _refuse_equal_names("files", paths)
+    _report_equal_names("class folders", classes, report)
+    _report_equal_names("files", paths, report)
     if len(classes) < 2:
-        raise ValueError(f"{root} has {len(classes)} class folders with images; at least 2 are needed")
+        report(f"{root} has {len(classes)} class folders with images; at least 2 are needed")
+    return paths, classes
+
+
+def _catalogue(root: Path, classes: tuple[str, ...], hashes: Mapping[str, str]) -> Catalogue:
+    """Return the catalogue of images whose sha256 are given by path."""
     labels = {name: label for label, name in enumerate(classes)}
-    hashes = _hashes(root, paths, progress)
-    entries = tuple(Entry(path, labels[_class_of(path)], sha256) for path, sha256 in zip(paths, hashes, strict=True))
+    entries = tuple(Entry(path, labels[_class_of(path)], sha256) for path, sha256 in hashes.items())
     return Catalogue(root, classes, entries)
 
 
@@ -98,11 +157,13 @@ def _class_of(path: str) -> str:
     return path.rsplit("/", 2)[-2]
 
 
-def _hashes(root: Path, paths: Sequence[str], progress: Progress) -> Iterator[str]:
-    """The sha256 of each file."""
+def _hashes(
+    root: Path, paths: Sequence[str], progress: Progress, hash_file: Callable[[Path], Outcome]
+) -> Iterator[Outcome]:
+    """Hash each file."""
 
-    def hashes_from(start: int) -> list[str]:
-        return [file_sha256(root / path) for path in paths[start : start + AT_ONCE]]
+    def hashes_from(start: int) -> list[Outcome]:
+        return [hash_file(root / path) for path in paths[start : start + AT_ONCE]]
 
     # Threads, which read and hash without the interpreter's lock.
     with progress.task("hashing images", len(paths)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -116,10 +177,14 @@ def image_files(root: Path) -> list[Path]:
     return [root / path for path in sorted(image_paths(root), key=lambda path: path.split("/"))]
 
 
-def image_paths(root: Path) -> list[str]:
+def image_paths(root: Path, report: Report = _refuse) -> list[str]:
     """Paths below a folder, with forward slashes, of files that have an image's suffix (`SUFFIXES`), sorted.
 
     Hidden files, hidden folders and folders of images without labels are skipped; links to folders are followed.
+
+    Args:
+        root: the folder.
+        report: takes each fault, and what it concerns is left out; by default it is raised.
 
     Raises:
         ValueError: no such folder, a link to a folder around it, or a name that cannot be printed.
@@ -128,23 +193,28 @@ def image_paths(root: Path) -> list[str]:
         raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
     if not root.is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
-    paths = _paths(root, images=True)
-    for path in paths:
-        # A control character would break split.csv, and a byte that is no UTF-8 every text file.
-        if not path.isprintable():
-            raise ValueError(f"file name {str(root / path)!r} has characters that cannot be printed; rename it")
-        try:
-            relative_path(path)
-        except ValueError as error:
-            raise ValueError(f"{root / path}: {error}; rename it") from None
-    return sorted(paths)
+    return sorted(path for path in _paths(root, report, images=True) if _can_be_kept(root, path, report))
 
 
-def _paths(root: Path, *, images: bool) -> list[str]:
+def _can_be_kept(root: Path, path: str, report: Report) -> bool:
+    """Return whether a path can stand in the files of a run; reports one that cannot."""
+    # A control character would break split.csv, and a byte that is no UTF-8 every text file.
+    if not path.isprintable():
+        report(f"file name {str(root / path)!r} has characters that cannot be printed; rename it")
+        return False
+    try:
+        relative_path(path)
+    except ValueError as error:
+        report(f"{root / path}: {error}; rename it")
+        return False
+    return True
+
+
+def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
     """Paths below a folder of the files that have an image's suffix, or of those that have not; not of hidden ones."""
     return [
         f"{below}{name}"
-        for below, names in ((_below(root, folder, "/"), names) for folder, names in _walk(root))
+        for below, names in ((_below(root, folder, "/"), names) for folder, names in _walk(root, report))
         for name in names
         if name[0] != "." and name.lower().endswith(SUFFIXES) == images
     ]
@@ -157,7 +227,11 @@ def _below(root: Path, folder: Path, end: str = "") -> str:
 
 def skipped_files(root: Path) -> list[Path]:
     """Files below a folder that `image_files` skips because of their suffix, sorted; hidden ones are not counted."""
-    return sorted(root / path for path in _paths(root, images=False))
+    return sorted(root / path for path in _paths(root, _ignore, images=False))
+
+
+def _ignore(_fault: str) -> None:
+    """Leave a fault to the listing of the images, which reports it."""
 
 
 def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
@@ -171,28 +245,33 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
     )
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder with the names of its files; hidden folders and those without labels are skipped.
+def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
+    """Yield every folder with the names of its files; hidden folders and those without labels are skipped.
 
-    Raises:
-        ValueError: a link leads back to a folder around it.
+    Reports folders that cannot be listed, and links that lead back to a folder around them.
     """
-    for name, folders, files in os.walk(root, followlinks=True):
+
+    def report_unlisted(error: OSError) -> None:
+        report(f"folder {error.filename} cannot be listed ({reason(error)})")
+
+    for name, folders, files in os.walk(root, onerror=report_unlisted, followlinks=True):
         folder = Path(name)
         # os.walk would follow such a link for ever.
         if folder != root and folder.resolve() in (parent.resolve() for parent in folder.parents):
-            raise ValueError(f"{folder} is a link to a folder around it; remove it")
+            report(f"{folder} is a link to a folder around it; remove it")
+            folders.clear()
+            continue
         folders[:] = [inner for inner in folders if inner[0] != "." and inner not in UNLABELLED]
         yield folder, files
 
 
-def _refuse_empty_folders(root: Path, paths: Sequence[str]) -> None:
-    """Raises ValueError for a class folder without images: a missing class must not go unnoticed."""
+def _report_empty_folders(root: Path, paths: Sequence[str], report: Report) -> None:
+    """Report class folders without images: a missing class must not go unnoticed."""
     filled = {path.rpartition("/")[0] for path in paths}
     filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
-    for folder, _ in _walk(root):
-        if (_below(root, folder) or ".") not in filled:
-            raise ValueError(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
+    for folder, _ in _walk(root, _ignore):
+        if folder != root and _below(root, folder) not in filled:
+            report(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
 
 
 def _is_utf8(name: str) -> bool:
@@ -200,8 +279,8 @@ def _is_utf8(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _refuse_equal_names(kind: str, names: Iterable[str]) -> None:
-    """Raises ValueError for two names that look alike and are one on some systems: e with an accent as one sign or two.
+def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None:
+    """Report two names that look alike and are one on some systems: e with an accent as one sign or two.
 
     `Sea` and `sea` pass: letters tell classes apart, and a system that takes them for one never shows both.
     """
@@ -209,7 +288,7 @@ def _refuse_equal_names(kind: str, names: Iterable[str]) -> None:
     for name in names:
         other = first.setdefault(unicodedata.normalize("NFC", name), name)
         if other != name:
-            raise ValueError(f"{kind} {other!a} and {name!a} differ by Unicode normalisation alone; rename one of them")
+            report(f"{kind} {other!a} and {name!a} differ by Unicode normalisation alone; rename one of them")
 
 
 def contents_sha256(entries: tuple[Entry, ...]) -> str:

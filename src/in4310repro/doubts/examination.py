@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from in4310repro.data.check import Findings, conflicts, leaks, parts_of
+from in4310repro.data.check import Findings, conflicts, leaks
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.linking import members
+from in4310repro.data.split_differences import parts_of
 from in4310repro.data.splits import PARTS, Split
 from in4310repro.doubts import confident
 from in4310repro.doubts.findings import Count, CropPair, Doubt, Doubts, LookAlike, counted
@@ -29,9 +30,14 @@ def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entr
         seed: of the folds.
 
     Raises:
-        ValueError: a class has too few of them that are no copies of each other, before features are computed.
+        ValueError: the folder has fewer than two classes, or a class has too few of them that are no copies of each
+            other, before features are computed.
     """
     entries = tuple(entry for entry in images.entries if entry.path not in findings.unreadable)
+    if len(images.classes) < 2:
+        raise ValueError(
+            f"{images.root} has images of {len(images.classes)} classes; labels are doubted among 2 or more"
+        )
     copies = copies_by_hashes([entry.path for entry in entries], findings)
     refuse_lonely(np.array([entry.label for entry in entries], np.int64), _keys(entries, copies), images.classes, seed)
     return entries

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from in4310repro.data.check import Group, in_several_parts, joined, shown, with_several_labels
 from in4310repro.metrics import wilson
 
+OF_SPLIT = ("copy_leaks", "look_alike_leaks", "doubts_by_part")  # findings that need a split
+
 
 @dataclass(frozen=True, kw_only=True)
 class CropPair:
@@ -67,8 +69,8 @@ class Doubts:
     confusions: list[Doubt]  # every image whose most probable class is another one, the most probable first
 
     def to_json(self) -> dict[str, object]:
-        """All fields as JSON values, under their names."""
-        return asdict(self)
+        """Return all fields as JSON values, under their names; null for what needs a split and had none."""
+        return asdict(self) | ({} if self.doubts_by_part else dict.fromkeys(OF_SPLIT))
 
 
 def counted(doubts: int, images: int) -> Count:
@@ -88,8 +90,10 @@ def render(found: Doubts) -> str:
     doubts = [f"{each.path} ({each.seems} {each.probability:.2f}, {each.of_label:.2f})" for each in found.doubts]
     lines = shown("pairs of which one is a part of the other", crops)
     lines += shown("groups of copies of any kind", [joined(paths) for paths in found.copies])
-    lines += with_several_labels(found.copy_conflicts) + in_several_parts(found.copy_leaks)
-    lines += shown("pairs of look-alikes in different classes", alike) + in_several_parts(found.look_alike_leaks)
+    lines += with_several_labels(found.copy_conflicts)
+    lines += in_several_parts(found.copy_leaks) if found.doubts_by_part else []
+    lines += shown("pairs of look-alikes in different classes", alike)
+    lines += in_several_parts(found.look_alike_leaks) if found.doubts_by_part else []
     lines += shown("doubtful labels", doubts)
     of_parts = {f"the {part} part": total(counts) for part, counts in found.doubts_by_part.items()}
     counts = found.doubts_by_class | of_parts | {"all": total(found.doubts_by_class)}
