@@ -110,6 +110,7 @@ class Table:
     values: tuple[Value, ...]
     asides: tuple[Value, ...] = ()  # of rows and lines that are no classes by their words and place, and may be
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class where printed: support, samples
+    predictions: Mapping[str, int] = field(default_factory=dict)  # images predicted as each class where printed
     total: int | None = None  # images of the whole set where printed
     image_set: str | None = None  # val, test, ... where the text names it
     matrix: ConfusionMatrix | None = None

@@ -44,6 +44,7 @@ def audit_json(audit: Audit) -> Json:
                 "image_set": table.image_set,
                 "total": table.total,
                 "sizes": dict(table.sizes),
+                "predictions": dict(table.predictions),
                 "partial": table.partial,
                 "matrix": [[printed.text for printed in row] for row in table.matrix.rows] if table.matrix else None,
                 "values": [_value(value) for value in table.values],

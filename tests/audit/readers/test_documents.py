@@ -147,7 +147,7 @@ Prediction dune bay
       bay     2   9
 ----
 as confusion matrix
-Reference
+the confusion matrix from line 2
   3 counts of dune, bay: 18 2; 1 9
 """,
     "Torch7's matrix": """

@@ -23,14 +23,14 @@ CONTEXT = {
     "2. How it was trained": "numbering",
     "a ResNet-50": "name",
     "model = build(classes=6)": "code",
+    "95% CI : (0.9894, 0.9941)": "measure that no check uses",
     "![](curve_0.93.png)": "markup",
 }
 RESULTS = (
     "sea 0.93",
     "It was right in 93 of 100 cases",
-    "Correctly Classified Instances         964               60.25   %",
+    "It found 964 cats, 60.25 % of them",
     "- teapot -> king_penguin: 70",
-    "95% CI : (0.9894, 0.9941)",
     "It reached 0.93 in 2023",
     "AP@0.5: 0.7",
     "k-NN (k=5): 0.93",

@@ -948,7 +948,7 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
         (["  sea ice", "sea 0.5 0.9", "ice 0.1 0.7"], (), []),
         (["[[1 2] [class: sea]", "[3 4]]"], (), [(1, 2, "", "0 1", "1 2; 3 4")]),
         (["[[1 2],", "[3 4],", "]]"], (), [(1, 3, "", "0 1", "1 2; 3 4")]),
-        (["a b", "1 2 | a = sea", "3 4 | b = ice"], (), []),
+        (["a b", "1 2 | a = sea", "3 4 | b = ice"], (), [(1, 3, "", "sea ice", "1 2; 3 4")]),
         (["Prediction sea ice", "sea 0.5 0.9", "ice 0.1 0.7"], (), []),
         (["Confusion", "1 2.5", "3 4"], (), []),
         (["Confusion", "x 2", "3 4"], (), []),
@@ -971,7 +971,7 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
         (
             ["Actual", "  sea ice total", "true", "sea 1 2 3", "ice 3 4 7"],
             (),
-            [(2, 6, "Actual", "sea ice", "1 2; 3 4")],
+            [(2, 6, "", "sea ice", "1 2; 3 4")],
         ),
         (["[[1 2] 50% [class: sea]", "[3 4]] [class: ice]"], (), [(1, 2, "", "sea ice", "1 2; 3 4")]),
     ],

@@ -11,6 +11,7 @@ from in4310repro.audit.readers.grid import Grid, Row, bare, numeric
 from in4310repro.audit.readers.numbers import Measured, count, measured, missing, out_of
 from in4310repro.audit.readers.pieces import value_of
 from in4310repro.audit.readers.roles import Columns, average_of, is_aside, is_other, is_summary
+from in4310repro.audit.readers.supports import summaries_by_support
 from in4310repro.audit.readers.words import Heading, heading
 
 
@@ -64,6 +65,7 @@ def _lines(
     labels = [row.cells[columns.label] for row in table.body]
     groups = names_before(table, columns)
     section, first, repeats, start = "", "", 0, 0
+    sized = sum(_size(row, columns) is not None for row in table.body) > 1
     filled = [any(row.cells[c] for c in (*columns.sizes, *[c for c, _ in columns.values])) for row in table.body]
     for index, row in enumerate(table.body):
         label = labels[index]
@@ -72,29 +74,35 @@ def _lines(
             continue
         end = next((i for i in range(index, len(labels)) if not filled[i]), len(labels))
         near, place = labels[start:end], index - start
+        told = summaries_by_support(near, [_size(row, columns) for row in table.body[start:end]])
         if not label and any(numeric(bare(row.cells[column])) for column, _ in used):
             raise ValueError(f"line {row.lines[0]}: a row with values and an empty class name; a name is valid")
         repeats += bool(first) and label == first and not any(groups[index])
         first = first or label
-        summary = is_summary(near, place)
-        if not is_other(label):
-            # YOLO prints images, then instances: the last is what the values are of.
-            cells = [row.cells[column] for column in reversed(columns.sizes)]
-            counted = next((pair for cell in cells if (pair := out_of(cell))), None)
-            sizes = [count(cell) for cell in cells] + ([counted[1]] if counted else [])
+        size = _size(row, columns)
+        summary = told.get(place, is_summary(near, place))
+        if not is_other(label) or told.get(place) is False:
+            counted = next((pair for c in columns.sizes if (pair := out_of(row.cells[c]))), None)
             yield (
                 (section, *groups[index], str(repeats)),
                 Line(
                     row=row,
                     label=label,
                     summary=summary,
-                    aside=not summary and is_aside(near, place),
-                    size=next((size for size in sizes if size is not None), None),
+                    aside=not summary and place not in told and (size is None or not sized) and is_aside(near, place),
+                    size=size,
                     correct=count(row.cells[columns.correct])
                     if columns.correct is not None
                     else (counted or [None])[0],
                 ),
             )
+
+
+def _size(row: Row, columns: Columns) -> int | None:
+    """The images of a row; YOLO prints images, then instances: the last is what the values are of."""
+    cells = [row.cells[column] for column in reversed(columns.sizes)]
+    counted = [pair[1] for cell in cells if (pair := out_of(cell))]
+    return next((size for size in [*map(count, cells), *counted] if size is not None), None)
 
 
 def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -> Iterator[Unread]:

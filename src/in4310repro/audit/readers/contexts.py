@@ -82,6 +82,13 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("name", r"[^\W\d][\w+]*[-_.]?\d+(?:[-_.]?\w+)*(?<![.,])|\b\d+(?:st|nd|rd|th|D|d|x|-\w+)\b"),
     )
 )
+# Statistics at the start of a line that no check uses.
+OTHER = re.compile(
+    r"^\W*(?:\d\d ?% (?:ci|conf)|no information rate|p-?value|mcnemar|confidence interval|std\b|standard deviation"
+    r"|(?:null|residual) deviance|aic\b|log ?-?likelihood|reliability|coverage of cases|mean rel|total cost|average cost"
+    r"|k&b|class complexity|f-?beta|gmeasure|perplexity|(?:train|val|test|valid)?\w*[ _]?loss\b)",
+    re.IGNORECASE,
+)
 
 
 def kind_of_context(line: str) -> str:
@@ -92,6 +99,8 @@ def kind_of_context(line: str) -> str:
         return "code"
     if MARKUP.search(line):
         return "markup"
+    if OTHER.search(line):
+        return "measure that no check uses"
     text, kinds = " ".join(line.translate(ALIKE).split()), []
     for kind, pattern in KINDS:
         text, hits = pattern.subn(" ", text)

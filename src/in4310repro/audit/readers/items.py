@@ -26,7 +26,7 @@ NAMES = re.compile(
 def with_items(table: Table, lines: Sequence[str]) -> Table:
     """The table with what its values are of: entities and tokens where names, labels or the lines near it say so."""
     item = _item(table, lines)
-    if item is Item.IMAGE:
+    if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
         return table
     return replace(table, values=tuple(replace(value, item=_of(value, item)) for value in table.values))
 

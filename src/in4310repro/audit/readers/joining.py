@@ -89,7 +89,9 @@ def _with_matrices(pieces: Sequence[Piece]) -> list[Piece]:
         if matrix is None:
             alone.append(piece)
         else:
-            tables[index] = replace(tables[index], table=replace(tables[index].table, matrix=matrix), last=piece.last)
+            found = tables[index]
+            lines = found.lines | piece.lines
+            tables[index] = replace(found, table=replace(found.table, matrix=matrix), last=piece.last, lines=lines)
     return [*tables, *alone]
 
 
@@ -158,4 +160,5 @@ def _with_summary(piece: Piece, loose: Piece) -> Piece:
         total=table.total or other.total or counted,
         image_set=table.image_set or other.image_set,
     )
-    return replace(piece, table=table, first=min(piece.first, loose.first), last=max(piece.last, loose.last))
+    first, last = min(piece.first, loose.first), max(piece.last, loose.last)
+    return replace(piece, table=table, first=first, last=last, lines=piece.lines | loose.lines)

@@ -46,6 +46,11 @@ CODE = re.compile(
 )
 DIGIT = re.compile(r"\d")
 COCO = re.compile(r"@ ?\[ ?IoU")  # Average Precision (AP) @[ IoU=0.50:0.95 | area= all | maxDets=100 ] = 0.503
+PARAMETER = re.compile(
+    r"(?:@|\b(?:at|when|where|if|using))\s*\w*\s*$|\b(?:with|for) (?:k|n|c|lr|\w+_\w+)\s*$"
+    r"|\b(?:epochs?|iterations?|thresh(?:old)?)\s*$",
+    re.IGNORECASE,
+)
 WORDS = 12  # of a measurement; more are a sentence
 SENTENCE = 16  # words of a line with one or two values: more are a sentence
 CLASSWISE = re.compile(
@@ -56,6 +61,7 @@ CLASSWISE = re.compile(
     r"|\bclass(?:es|'s|s')?[ -](?:accurac|acc\b|aps?\b|average prec|f1|recall|precision)|\bclasses\b",
     re.IGNORECASE,
 )
+AVERAGED = re.compile(r"-averaged\b|# of classes", re.IGNORECASE)  # speaks of means and heads no list of classes
 RULE = re.compile(r"[\s=\-_*~`#+|:.]*")
 
 
@@ -126,7 +132,7 @@ def _reversed(line: str, number: int) -> Iterator[LineValue]:
 
 def _opens(line: str) -> bool:
     """Whether a line is a heading over class values, such as `Accuracy of each class:`."""
-    if len(line) > 90 or not CLASSWISE.search(line):
+    if len(line) > 90 or not CLASSWISE.search(line) or AVERAGED.search(line):
         return False
     return line.rstrip("- ").endswith(":") or heading(line).measure is not None
 
@@ -142,6 +148,9 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
     alone = len(pairs) == 1 and not re.search(r"\w", line[pairs[0].end() :])
     start, name, measure = 0, None, context.measure
     for pair in pairs:
+        # What stands behind `@ threshold =` is a setting and no value.
+        if PARAMETER.search(line[start : pair.start()]):
+            continue
         *before, label = re.split(r"[,;|]", line[start : pair.start()].strip(" |,;"))
         start = pair.end()
         name = next((given[1] for part in before if (given := NAMED.fullmatch(part.strip()))), name)

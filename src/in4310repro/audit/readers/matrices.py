@@ -23,7 +23,12 @@ OF_MATRIX = re.compile(
 OF_ROW = re.compile(r"\[class: ([^\]]{1,60})\]")
 CORNER = ("prediction", "reference", "predicted", "pred", "actual", "true")
 TOTALS = ("all", "total", "sum")
-NAMED_ROW = re.compile(r"\s*(\d[\d ]*?) *\| *\w+ *= *(\S.*?)\s*")
+OF_CLASS = ("class.error",)  # R's randomForest prints the error of each class behind its row
+# `12  3 | a = sea`, and Mahout's with the sum of the row: `12  3 | 15  a = sea`.
+NAMED_ROW = re.compile(r"\s*(\d[\d\s]*?)\s*\|\s*(?:\d+\s+)?\w+\s*=\s*(\S.*?)\s*")
+# DL4J's of earlier days, one cell a line.
+LABELLED = re.compile(r"\s*Examples labeled as (\S.*?) classified by model as (\S.*?): (\d+) times\s*")
+LETTERS = 4  # of the short name of a column
 VALUE = re.compile(rf"{NUMBER} ?%?")
 # `Predicted \ Actual`: what comes first names the rows, unless an arrow says otherwise.
 PREDICTED_ROWS = re.compile(r"pred\w*\s*[\\/|]+\s*(?:actual|true|gt|ground|label|real)", re.IGNORECASE)
@@ -113,9 +118,10 @@ def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] 
 def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """A matrix with the names of the classes in the line above and before each row, with totals or without: pandas."""
     names = [name for name in lines[start][:LINE].split() if name.lower() not in CORNER]
-    if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and names[:2] not in (["0", "1"], ["1", "2"])):
+    corner = len(names) < len(lines[start][:LINE].split())
+    if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and not _counted(names, corner)):
         return None
-    totals = names[-1].lower() in TOTALS
+    totals = names[-1].lower() in (*TOTALS, *OF_CLASS)
     rows, end = [], start + 1
     names = names[:-1] if totals else names
     if end < len(lines) and [word.lower() for word in lines[end].split()] in (["actual"], ["true"]):
@@ -131,16 +137,51 @@ def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] |
     return (matrix, end + len(names) + totals) if matrix else None
 
 
+def _counted(names: Sequence[str], corner: bool) -> bool:
+    """Whether names that are numbers are classes: whole, one after the other, from 0 or 1 or beside a word."""
+    whole = [int(name) for name in names if name.isdigit()]
+    in_order = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
+    return in_order and (corner or whole[0] in (0, 1))
+
+
 def _classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Weka's matrix: letters above, and `| a = name` behind each row."""
-    if "classified as" not in lines[start][:LINE]:
+    """Weka's, Mahout's and DL4J's matrix: letters or numbers above, and `| a = name` behind each row."""
+    below = next((index for index in range(start, min(start + 3, len(lines))) if _is_row(lines[index])), None)
+    if below is None or (below > start and not _heads(lines[start], lines[below])):
         return None
     named: list[re.Match[str]] = []
-    while start + 1 + len(named) < len(lines) and (match := NAMED_ROW.fullmatch(lines[start + 1 + len(named)][:LINE])):
+    start = below
+    while start + len(named) < len(lines) and (match := NAMED_ROW.fullmatch(lines[start + len(named)][:LINE])):
         named.append(match)
-    rows = [_numbers(match[1].split(), line) for line, match in enumerate(named, start=start + 2)]
-    matrix = _matrix(rows, [match[2] for match in named])
-    return (matrix, start + 1 + len(named)) if matrix else None
+    rows = [_numbers(match[1].split(), line) for line, match in enumerate(named, start=start + 1)]
+    matrix = _matrix(rows, [match[2].strip("\"'") for match in named])
+    return (matrix, start + len(named)) if matrix else None
+
+
+def _is_row(line: str) -> bool:
+    return NAMED_ROW.fullmatch(line[:LINE]) is not None
+
+
+def _heads(line: str, row: str) -> bool:
+    """Whether a line is the one above such rows: a letter or number for each column."""
+    columns = len(row.split("|")[0].split())
+    names = line[:LINE].lower().partition("<--")[0].split()
+    return len(names) == columns and all(len(name) <= LETTERS for name in names)
+
+
+def _cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+    """A matrix with one cell a line; what is not printed is zero, and is printed nowhere."""
+    cells: dict[tuple[str, str], Printed] = {}
+    end = start
+    while end < len(lines) and (match := LABELLED.fullmatch(lines[end][:LINE])):
+        cells[match[1], match[2]] = parse(match[3], end + 1)
+        end += 1
+    names = sorted({name for pair in cells for name in pair})
+    if len(names) < 2 or len(cells) < 2:
+        return None
+    zero = parse("0", start + 1)
+    rows = [tuple(cells.get((true, predicted), zero) for predicted in names) for true in names]
+    return ConfusionMatrix(classes=tuple(names), rows=tuple(rows)), end
 
 
 def _bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
@@ -190,9 +231,10 @@ def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
     return all(0 <= value <= 100 for row in values for value in row) and (sound or (bool(total) and one(total)))
 
 
-FORMS = (_bracketed, _classified_as, _labelled, _bare)
+FORMS = (_bracketed, _classified_as, _cell_a_line, _labelled, _bare)
 
 
 def _piece(matrix: ConfusionMatrix, first: int, last: int, title: str) -> Piece:
     name = title or f"the confusion matrix from line {first}"
-    return Piece(table=Table(name=name, values=(), matrix=matrix), first=first, last=last, reader=READER)
+    table = Table(name=name, values=(), matrix=matrix)
+    return Piece(table=table, first=first, last=last, reader=READER, lines=frozenset(range(first, last + 1)))

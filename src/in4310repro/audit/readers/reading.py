@@ -10,6 +10,9 @@ from types import MappingProxyType
 
 from in4310repro.audit.document import Document, Measure, Table, TableKind, Unread
 from in4310repro.audit.readers.aligned import aligned_grids
+from in4310repro.audit.readers.caret import caret_grids
+from in4310repro.audit.readers.comments import uncommented
+from in4310repro.audit.readers.conll import read_conll
 from in4310repro.audit.readers.delimited import delimited_grids
 from in4310repro.audit.readers.files import text_of
 from in4310repro.audit.readers.grid import Grid
@@ -26,6 +29,7 @@ from in4310repro.audit.readers.markdown import markdown_grids
 from in4310repro.audit.readers.matrices import read_matrices
 from in4310repro.audit.readers.passes import repeated, tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, has_classes, named
+from in4310repro.audit.readers.programs import program_values, with_averages
 from in4310repro.audit.readers.prose import folds
 from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.web import html_grids
@@ -39,6 +43,7 @@ HEADING = re.compile(r"#{1,6} \S|=+ .{1,80} =+$|\\(?:sub)*section\b|\*\*[^*]{1,8
 COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
 # Each finds the tables of one format; the order is that of certainty.
 GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
+    caret_grids,
     html_grids,
     latex_grids,
     markdown_grids,
@@ -70,6 +75,7 @@ def read_text(text: str, name: str) -> Document:
     of_json = read_json(text, name)
     if of_json:
         return _document(name, lines, of_json, [])
+    printed, lines = lines, uncommented(lines)
     pieces: list[Piece] = []
     unread: list[Unread] = []
     taken: frozenset[int] = frozenset()
@@ -82,13 +88,16 @@ def read_text(text: str, name: str) -> Document:
             unread += result.unread
             taken |= result.lines
             tables |= result.lines if any(piece.table.values for piece in result.pieces) else frozenset()
-    for reader in (read_matrices, read_listed):
+    for reader in (read_conll, read_matrices, read_listed):
         result = reader(lines, taken | in_log)
         pieces += result.pieces
         taken |= result.lines
-    values, more = read_labels(lines, taken | in_log)
+    values = program_values(lines, taken)
+    taken |= {value.line for value in values}
+    labelled, more = read_labels(lines, taken | in_log)
+    values = with_averages(sorted([*values, *labelled], key=lambda value: value.line), lines)
     pieces += tables_of_lines(values, lines, in_log, tables)
-    return _document(name, lines, join(pieces, lines), [*unread, *more], _left_out(values, in_log))
+    return _document(name, printed, join(pieces, lines), [*unread, *more], _left_out(values, in_log))
 
 
 def _left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:

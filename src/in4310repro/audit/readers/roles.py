@@ -28,6 +28,11 @@ from in4310repro.audit.readers.words import (
 EPOCH = re.compile(r"(?:#? ?)?(?:epochs?|iter(?:ation)?s?|steps?)(?: ?(?:no\.?|number|#))?")
 INDEX = re.compile(r"#|no\.?|idx|index|s\.?no\.?|id|nr\.?|rank")
 GOAL = re.compile(r"target|goal|threshold|status|required|expected")
+# Headings of classes where a support or an average row says so, and of models elsewhere.
+WEAK = re.compile(
+    r"(?:teams?|stages?|phases?|systems?|authors?|works?|features?|entit(?:y|ies)|intents?|sentiments?|topics?|domains?"
+    r"|tags?|slots?|relations?|targets?|outcomes?|grades?|ratings?|stars?|polarity|language|parameters?|#|)"
+)
 CODES = 2  # letters of a class code such as AA; a longer word that means a mean is no class
 AT_THE_END = 5  # rows in which summaries stand
 BELOW = 3  # rows below the first summary that are no classes; where there are more, classes go on
@@ -67,14 +72,16 @@ def kind_of(table: Grid, columns: Columns) -> Kind:
         return Kind.NETWORKS
     if CLASS.fullmatch(name) and not re.search(r"\b(?:model|network|data ?set)", name):
         return Kind.CLASSES
+    if all(labels) and WEAK.fullmatch(name) and evidence_of_classes(table, columns) and not _mostly_networks(labels):
+        return Kind.CLASSES
     beside = any(NETWORK.fullmatch(table.names[column].lower()) for column in columns.groups)
-    if (
-        beside
-        or NETWORK.fullmatch(name)
-        or sum(NETWORK_NAME.fullmatch(label) is not None for label in labels) * 2 > len(labels)
-    ):
+    if beside or NETWORK.fullmatch(name) or _mostly_networks(labels):
         return Kind.NETWORKS
     return Kind.UNKNOWN
+
+
+def _mostly_networks(labels: Sequence[str]) -> bool:
+    return sum(NETWORK_NAME.fullmatch(label) is not None for label in labels) * 2 > len(labels)
 
 
 def _mostly_measures(labels: Sequence[str], columns: Columns) -> bool:

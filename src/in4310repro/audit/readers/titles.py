@@ -15,6 +15,10 @@ TITLE = re.compile(r"\s*(?:#{1,6}\s.*|\*\*.*\*\*:?|__.*__:?|.*:\s*-?|=+ .* =+|[-
 VALUE = re.compile(r"[:=] ?\**[\d.,]+ ?%?(?: \(.*\))?\**\W*$")  # a line with a value is a result and no title
 # A row of another table: `[1, 2],`, `sea  0.83`, `sea,0.83,100`, `sea 0.83 100`.
 ROW = re.compile(r"^\[[^a-zA-Z]*$|(?:(?:\s{2,}|\t|[,;]\s?)[\d.,]+|\s[\d.,]+ ?%?\s+[\d.,]+) ?%?$")
+# What stands above the columns of a confusion matrix.
+AXIS = re.compile(
+    r"(?:reference|actual|truth|true|predicted|prediction|observed)(?: (?:class|label|value)s?)?", re.IGNORECASE
+)
 LONGEST = 160
 
 
@@ -26,7 +30,7 @@ def title_above(lines: Sequence[str], first: int, end: int) -> str:
     blanks = 0
     for line in reversed(lines[max(0, first - ABOVE) : first]):
         text = line.strip()[:LINE]
-        if not re.search(r"\w", text):
+        if not re.search(r"\w", text) or AXIS.fullmatch(text):
             blanks += 1
             continue
         if "|" in text or "&" in text or VALUE.search(text) or ROW.search(text):

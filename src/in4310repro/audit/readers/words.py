@@ -32,6 +32,13 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
             None,
             r"(?:\b(?:cohen'?s? )?kappa\b|κ)(?: ?[\u00d7x*]? ?100)?(?: (?:coefficient|score|index|statistic|value))?",
         ),
+        (Measure.OTHER, None, r"\btop ?@? ?(?:[2-9]|10) err(?:or)?\b(?: rate)?"),
+        (
+            Measure.ERROR,
+            None,
+            r"(?<!absolute )(?<!squared )(?<!standard )(?:\btop ?@? ?1 )?\berr(?:or)?\b(?: rate)?(?! ?bars?)"
+            r"|\bmisclassification rate\b",
+        ),
         (Measure.OTHER, None, r"\b(?:acc(?:uracy)? ?[/ ] ?)?(?:top|acc|prec) ?@? ?(?:[2-9]|10)(?: acc(?:uracy)?)?\b"),
         (Measure.ACCURACY, None, r"\b(?:acc(?:uracy)? ?[/ ] ?)?top ?1(?: acc(?:uracy)?)?\b|\b(?:acc|prec) ?@ ?1\b"),
         (Measure.RECALL, None, r"\bproducer'?s?'? acc(?:uracy)?\b"),
@@ -57,15 +64,9 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (Measure.RECALL, Average.MACRO, r"\bm ?recall\b"),
         (Measure.F1, Average.MACRO, r"\bm(?:f1|fscore)\b"),
         (Measure.OTHER, None, r"\b(?:f2|f0\.5|dice|m?dsc|m?dice)\b"),
-        (Measure.F1, None, r"\bf ?1(?: ?(?:scores?|measures?|scr))?\b|\bf ?(?:scores?|measures?)\b"),
+        (Measure.F1, None, r"\bfb ?1\b|\bf ?1(?: ?(?:scores?|measures?|scr))?\b|\bf ?(?:scores?|measures?)\b"),
         (Measure.PRECISION, None, r"\bpreciss?ions?\b|\bprec\b\.?|\bpre\b\.?|\bppv\b|\bpn\b"),
         (Measure.RECALL, None, r"\brecalls?\b|\brec\b\.?|\brc\b|\bsensitivity\b|\bsens?\b\.?|\btpr\b"),
-        (
-            Measure.ERROR,
-            None,
-            r"(?<!absolute )(?<!squared )(?<!standard )(?:\btop ?1 )?\berr(?:or)?\b(?: rate)?(?! ?bars?)"
-            r"|\bmisclassification rate\b",
-        ),
         (Measure.OTHER, Average.MACRO, r"\bmiou\b"),
         (
             Measure.OTHER,

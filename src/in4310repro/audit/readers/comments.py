@@ -1,0 +1,28 @@
+"""Results pasted as comments: `## Accuracy : 0.99` of knitr, `#> `, `# ` below a program; the mark becomes spaces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+MARK = re.compile(r"(\s{0,12})(#+>?|//+|%+|--)(?=\s|$|\w|\[)")
+FEWEST = 3  # lines in a row with one mark: headings of Markdown stand alone
+SHARE = 2  # of so many lines at least one has a number: comments in prose stay as they are
+
+
+def uncommented(lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines, those of a run of comments with spaces in place of its mark; no line or column moves."""
+    plain: list[str] = []
+    for mark, run in groupby(lines, _mark):
+        block = list(run)
+        numbers = sum(any(map(str.isdigit, line)) for line in block)
+        if mark and len(block) >= FEWEST and SHARE * numbers >= len(block) - 2:
+            block = [MARK.sub(lambda found: " " * len(found[0]), line, count=1) for line in block]
+        plain += block
+    return tuple(plain)
+
+
+def _mark(line: str) -> str:
+    found = MARK.match(line[:40])
+    return found[2] if found else ""

@@ -1,0 +1,79 @@
+"""Lines that programs print in a form of their own: Weka's and Mahout's counts, darknet's and Keras-RetinaNet's APs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.readers.labels import LineValue
+from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.numbers import Measured, count, parse
+from in4310repro.audit.readers.subjects import Subject
+
+# Correctly Classified Instances         964               60.25   %
+INSTANCES = re.compile(r"\W*((?:In)?correctly Classified Instances)\s*:?\s+(\d[\d,]*)\s+(\d[\d.,]*)\s*%", re.IGNORECASE)
+TOTAL = re.compile(r"\W*Total (?:Number of|Classified) Instances\s*:?\s+(\d[\d,]*)", re.IGNORECASE)
+BELOW = 12  # lines after which Weka prints the total at most
+# class_id = 0, name = person, ap = 61.28%   (TP = 100, FP = 23)
+DARKNET = re.compile(r".{0,40}\bname = (\S.*?),\s+(?:\d+\s+)?ap = ([\d.]+ ?%)", re.IGNORECASE)
+# 27530 instances of class person with average precision: 0.7
+RETINANET = re.compile(r"\W*(?:\d+ instances of class )(\S.*?) with average precision: ([\d.]+)", re.IGNORECASE)
+# PascalBoxes_PerformanceByCategory/AP@0.5IOU/person: 0.51
+BY_CATEGORY = re.compile(r".{0,80}PerformanceByCategory/m?AP[^/]{0,20}/(.{1,60}?)['\"]?\s*[:=]\s*([\d.]+)")
+# DL4J says how its scores were averaged below them.
+MACRO = re.compile(r"precision, recall (?:&|and) F1: macro-averaged", re.IGNORECASE)
+NOTE = 6  # lines below the scores in which that stands
+
+
+def program_values(lines: Sequence[str], skipped: frozenset[int]) -> list[LineValue]:
+    """The values of all lines that are in one of these forms."""
+    return [
+        value
+        for number, line in enumerate(lines, start=1)
+        if number not in skipped and len(line) <= LINE
+        for form in FORMS
+        for value in form(lines, number)
+    ]
+
+
+def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+    found = INSTANCES.match(lines[number - 1])
+    if not found:
+        return
+    total = next((match for line in lines[number : number + BELOW] if (match := TOTAL.match(line))), None)
+    of, images = count(found[2]), count(total[1]) if total else None
+    wrong = found[1].lower().startswith("in")
+    measure, average = (Measure.ERROR, None) if wrong else (Measure.ACCURACY, Average.OVERALL)
+    cell = Measured(printed=parse(f"{found[3]} %", number), count=(of, images) if of is not None and images else None)
+    cell = replace(cell, printed=replace(parse(f"{found[3]} %", number), text=found[3]))
+    subject = Subject(measure=measure, average=average, images=images)
+    yield LineValue(subject=subject, cell=cell, line=number, label=found[1])
+
+
+def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[LineValue]]:
+    def read(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+        found = form.match(lines[number - 1])
+        if found:
+            cell = Measured(printed=parse(found[2], number))
+            subject = Subject(measure=Measure.AVERAGE_PRECISION, class_name=found[1])
+            yield LineValue(subject=subject, cell=cell, line=number, label=f"AP of {found[1]}")
+
+    return read
+
+
+FORMS = (_instances, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
+
+
+def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
+    """The values, scores with the average that a note below them tells."""
+    notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
+    scores = (Measure.PRECISION, Measure.RECALL, Measure.F1)
+    told = []
+    for value in values:
+        of = value.subject
+        if of.measure in scores and of.class_name is None and any(0 < note - value.line <= NOTE for note in notes):
+            of = replace(of, average=of.average or Average.MACRO)
+        told.append(replace(value, subject=of))
+    return told

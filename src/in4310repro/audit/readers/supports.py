@@ -1,0 +1,46 @@
+"""Rows with a support are classes, whatever they are called, unless their support is that of all the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from in4310repro.audit.document import Average
+from in4310repro.audit.readers.words import heading
+
+# No class is called macro avg.
+SURE = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
+
+
+def summaries_by_support(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
+    """Whether each row whose words may mean a summary is one, as far as its support tells.
+
+    `acc` of 118 cars among 519 is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are
+    never classes. A mean may carry the mean support of the classes.
+
+    Args:
+        labels: of all rows of one section.
+        sizes: the support of each row, None where none is printed.
+
+    Returns:
+        The index of a row and whether it is a summary; rows of which nothing is told are left out.
+    """
+    words = [heading(label) for label in labels]
+    sure = [_is_average(label) for label in labels]
+    open_words = [
+        bool(not ok and (of.average or of.measure) and not of.rest) for ok, of in zip(sure, words, strict=True)
+    ]
+    classes = [size for size, ok, maybe in zip(sizes, sure, open_words, strict=True) if size and not ok and not maybe]
+    totals = [size for size, ok in zip(sizes, sure, strict=True) if size and ok]
+    of_all = max(totals, default=sum(classes))
+    told = {}
+    for index, (size, maybe) in enumerate(zip(sizes, open_words, strict=True)):
+        mean = size is not None and len(classes) > 1 and size * len(classes) == sum(classes)
+        if maybe and size is not None and of_all:
+            told[index] = size >= of_all or (mean and words[index].average is not None)
+    return told
+
+
+def _is_average(label: str) -> bool:
+    """Whether a label is an average by its words alone: `macro avg`, `weighted average`; `mAP` may be a class."""
+    of = heading(label)
+    return of.samples or (of.average in SURE and of.measure is None)
