@@ -16,6 +16,7 @@ CODE = re.compile(
     r"|^\s*[\w.\[\]\"']{1,60} ?(?:[-+*/]?=) ?[\w.]{1,40}[(\[]"
     r"|(?:^|\s)--?[a-z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b",
 )
+KEY = re.compile(r"\s*[\"'][^\"']{1,80}[\"']\s*:\s*[{\[]?\s*")  # of an object within another
 MARKUP = re.compile(r"^\s*(?:<(?!td|th|tr|li|p\b)/?\w{1,12}[^<>]*>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w")
 
 
@@ -97,6 +98,8 @@ def kind_of_context(line: str) -> str:
         return ""
     if CODE.search(line):
         return "code"
+    if KEY.fullmatch(line):
+        return "name"
     if MARKUP.search(line):
         return "markup"
     if OTHER.search(line):

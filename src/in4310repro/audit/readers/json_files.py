@@ -16,13 +16,18 @@ from in4310repro.audit.readers.matrices import matrix_of_lists
 from in4310repro.audit.readers.numbers import count, measured
 from in4310repro.audit.readers.pieces import Piece, has_classes, scaled, value_of
 from in4310repro.audit.readers.subjects import Subject, subject
-from in4310repro.audit.readers.words import SIZE, heading
+from in4310repro.audit.readers.words import NETWORK_NAME, SIZE, heading
 
 READER = "JSON"
 # Strings are passed over, numbers counted: json tells no lines.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?\d[\d.eE+-]*|NaN|-?Infinity)', re.DOTALL)
 NAMES = re.compile(r"(?:class|label|categor|target)\w*")
 NUMPY = re.compile(r"np\.\w{1,10}\(([^()]{1,60})\)")
+MATRICES = re.compile(r"confusion|\bmatrix\b|^(?:cm|conf_?mat(?:rix)?)$", re.IGNORECASE)
+CONSTANTS = {"True": "true", "False": "false", "None": "null", "nan": "NaN"}
+SIZES = re.compile(
+    rf"{SIZE.pattern}|class (?:counts?|sizes?|distribution|supports?|totals?)|(?:samples|images|counts?|n) per class"
+)
 WIDE = 3  # keys such as acc_sea that make a table
 NESTED = 30  # objects within objects
 
@@ -54,10 +59,20 @@ def read_json(text: str, name: str) -> list[Piece]:
     """
     content = _loaded(text)
     # A dictionary as Python prints it.
-    content = _loaded(NUMPY.sub(r"\1", text).replace("'", '"')) if content is None else content
+    content = _loaded(_as_json(text)) if content is None else content
+    if isinstance(content, list) and MATRICES.search(name) and all(map(_numbers, content)):
+        content = {"confusion": content}
     pieces: list[Piece] = []
     _walk(content, (), pieces, heading(re.sub(r"\.\w+$", "", name.rpartition("/")[2])).measure)
     return pieces
+
+
+def _as_json(text: str) -> str:
+    """A dictionary as Python prints it, as JSON: quotes, constants, numpy's numbers, keys that are numbers."""
+    plain = NUMPY.sub(r"\1", text).replace("'", '"')
+    plain = re.sub(r"\b(?:True|False|None|nan)\b(?=\s*[,}\]])", lambda found: CONSTANTS[found[0]], plain)
+    plain = re.sub(r"(?<=[{,\n])(\s*)(\d+)(?=\s*:)", r'\1"\2"', plain)
+    return re.sub(r",(?=\s*[}\]])", "", plain)
 
 
 def pieces_of(content: Any) -> list[Piece]:
@@ -121,11 +136,11 @@ def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value
-    elif "confusion" in key.lower() and isinstance(value, list):
+    elif MATRICES.search(key) and isinstance(value, list):
         gathered.matrix = value
     elif isinstance(value, Numeral):
         return _summary(key, value, gathered, measure)
-    elif SIZE.fullmatch(of.text.lower().replace("_", " ")) and _flat(value):
+    elif SIZES.fullmatch(of.text.lower().replace("_", " ")) and _flat(value):
         sizes = {name: count(number.text) for name, number in value.items() if isinstance(number, Numeral)}
         gathered.sizes.update({name: size for name, size in sizes.items() if size is not None})
     elif of.measure and not of.rest and of.average is None and (_flat(value) or _numbers(value)):
@@ -211,7 +226,9 @@ def _as_grid(node: Any, title: str) -> Grid | None:
             return None
         keys = list(dict.fromkeys(key for each in inner for key in each))
         rows = [_row(name, each, keys) for name, each in node.items() if isinstance(each, Mapping | Numeral)]
-        names = ["class", *keys]
+        networks = sum(NETWORK_NAME.fullmatch(name) is not None for name in node)
+        sized = any(SIZE.fullmatch(key.lower()) for key in keys)
+        names = ["model" if 2 * networks > len(node) and not sized else "class", *keys]
     elif isinstance(node, list) and node and all(isinstance(each, Mapping) and each for each in node):
         keys = list(dict.fromkeys(key for each in node for key in each))
         rows = [Row(cells=tuple(_text(each.get(k)) for k in keys), lines=_lines(each, keys)) for each in node]

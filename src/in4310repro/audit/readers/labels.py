@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import MappingProxyType
 
 from in4310repro.audit.document import Measure, Unread
 from in4310repro.audit.readers.logs import LINE
@@ -85,8 +86,16 @@ class Context:
     misses: int = field(default=0)
 
 
-def read_labels(lines: Sequence[str], skipped: frozenset[int]) -> tuple[list[LineValue], list[Unread]]:
-    """The values of all label lines, and the lines that look like measurements and are none that is known."""
+def read_labels(
+    lines: Sequence[str], skipped: frozenset[int], told: Mapping[int, Measure] = MappingProxyType({})
+) -> tuple[list[LineValue], list[Unread]]:
+    """The values of all label lines, and the lines that look like measurements and are none that is known.
+
+    Args:
+        lines: of the whole text.
+        skipped: the numbers of lines that another reader has dealt with.
+        told: what the lines of lists without a heading measure.
+    """
     values: list[LineValue] = []
     unread: list[Unread] = []
     context = Context()
@@ -97,6 +106,8 @@ def read_labels(lines: Sequence[str], skipped: frozenset[int]) -> tuple[list[Lin
         line = clean(raw)
         if not line or line.startswith("{") or RULE.fullmatch(line) or COCO.search(line):
             continue
+        if number in told and not context.heading:
+            context = Context(measure=told[number], heading=True)
         found = list(_reversed(line, number)) or list(_values(line, number, context))
         values += found
         if not found and _opens(line):

@@ -75,7 +75,7 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
     """The matrix of rows of texts with their lines."""
     if not all(rows):
         return None
-    parsed = [_numbers([text for text, _ in row], row[0][1]) for row in rows]
+    parsed = [tuple(cell for text, line in row for cell in _numbers([text], line) or ()) for row in rows]
     return _matrix(parsed, names if len(names) == len(rows) else [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from in4310repro.audit.readers.caret import caret_grids
 from in4310repro.audit.readers.comments import uncommented
 from in4310repro.audit.readers.conll import read_conll
 from in4310repro.audit.readers.delimited import delimited_grids
+from in4310repro.audit.readers.embedded import read_embedded
 from in4310repro.audit.readers.files import text_of
 from in4310repro.audit.readers.grid import Grid
 from in4310repro.audit.readers.grids import read_grid
@@ -31,6 +33,7 @@ from in4310repro.audit.readers.passes import repeated, tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, has_classes, named
 from in4310repro.audit.readers.programs import program_values, with_averages
 from in4310repro.audit.readers.prose import folds
+from in4310repro.audit.readers.runs import measures_of_lists, with_train_as_a_class
 from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.web import html_grids
 from in4310repro.audit.readers.words import strip_marks
@@ -81,6 +84,9 @@ def read_text(text: str, name: str) -> Document:
     taken: frozenset[int] = frozenset()
     tables: frozenset[int] = frozenset()
     in_log = running(lines)
+    objects = read_embedded(lines, taken)
+    pieces += objects.pieces
+    taken |= objects.lines
     for grids in GRIDS:
         for table in list(grids(lines, taken)):
             result = read_grid(table)
@@ -94,15 +100,20 @@ def read_text(text: str, name: str) -> Document:
         taken |= result.lines
     values = program_values(lines, taken)
     taken |= {value.line for value in values}
-    labelled, more = read_labels(lines, taken | in_log)
-    values = with_averages(sorted([*values, *labelled], key=lambda value: value.line), lines)
+    labelled, more = read_labels(lines, taken | in_log, measures_of_lists(lines, taken | in_log))
+    values = sorted([*values, *with_train_as_a_class(labelled)], key=lambda value: value.line)
+    values = with_averages(values, lines)
     pieces += tables_of_lines(values, lines, in_log, tables)
     return _document(name, printed, join(pieces, lines), [*unread, *more], _left_out(values, in_log))
 
 
 def _left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
     """Why a line of a label and a value gives none: nothing that a check uses, or one of many of a log."""
-    repeated = {value.line: "running value or value that is printed again" for value in values}
+    times = Counter(value.label for value in values)
+    printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)
+    again = [v for v in values if printed[v.label, v.cell.printed and v.cell.printed.text] > 1]
+    repeated = {value.line: "value that is printed again" for value in again}
+    repeated |= {value.line: "running value" for value in values if running and times[value.label] > 1}
     other = {value.line: "measure that no check uses" for value in values if value.subject.measure is Measure.OTHER}
     return repeated | dict.fromkeys(running, "running value") | other
 

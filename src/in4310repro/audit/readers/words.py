@@ -89,7 +89,7 @@ AVERAGES: tuple[tuple[Average, re.Pattern[str]], ...] = tuple(
             r"|\b(?:mean|average|avg\.?) (?:per )?(?:class|category)\b(?:es)?"
             r"|\b(?:mean|average|avg\.?) (?=per (?:class|category)\b)"
             r"|\b(?:class|category) (?:mean|average|avg\b\.?)|\bper class (?:mean|average|avg\b\.?)"
-            r"|\bover all(?: \d{1,5})? (?:classes|categories)\b",
+            r"|\b(?:over|across)(?: all| the)*(?: \d{1,5})? (?:classes|categories)\b",
         ),
         (Average.WEIGHTED, r"\b(?:frequency )?weighted(?: (?:avg\.?|averaged?|mean))?(?!\w)|\bw(?:td)?\.? avg\b\.?"),
         (Average.MICRO, r"\bmicro(?: (?:avg\.?|averaged?))?(?!\w)"),
