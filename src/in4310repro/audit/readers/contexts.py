@@ -42,7 +42,7 @@ THINGS = _words(
     " features? attributes files? folders? tokens? words sentences documents? phrases entities layers? neurons units"
     " filters folds? runs? seeds? trees neighbou?rs models? networks? users? people persons? patients subjects species"
     " languages points times degrees dimensions? dims? bits? channels objects boxes pages records entries observations"
-    " variables reviews tweets emails messages participants frames videos years? datasets? groups pixels"
+    " non-null variables reviews tweets emails messages participants frames videos years? datasets? groups pixels"
     " values questions"
 )
 PROGRAMS = _words(
@@ -73,6 +73,7 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("count", rf"(?<![\d.,%]){COUNT}\+? (?:\w+[ -]){{0,2}}{THINGS}\b|\b(?:one|two) of \d+\b|\bn ?= ?{COUNT}"),
         ("count", rf"\b(?:#|number|no\.?|total|count) (?:of )?(?:\w+ ){{0,2}}[:=]? ?{COUNT}(?![\d.,%])"),
         ("count", rf"\b{THINGS}(?: (?:\w+ )?(?:\w+))?\W{{0,4}}[:=]\W{{0,4}}{COUNT}(?![\d.,%])"),
+        ("count", r"\(\d+(?:, ?\d+)*,?\)"),
         ("setting", rf"\b{SETTINGS}\b\W{{0,4}}(?:[:=(#]|is|of|to|at|->)?\W{{0,3}}[-+]?\d[\d.,e+-]*(?![\d%])"),
         ("setting", r"@ ?\[?\d[\d.:]*\]?|\b(?:when|where|with|for|at) \w+ ?= ?-?\d[\d.e-]*"),
         (
@@ -86,8 +87,8 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 # Statistics at the start of a line that no check uses.
 OTHER = re.compile(
     r"^\W*(?:\d\d ?% (?:ci|conf)|no information rate|p-?value|mcnemar|confidence interval|std\b|standard deviation"
-    r"|(?:null|residual) deviance|aic\b|log ?-?likelihood|reliability|coverage of cases|mean rel|total cost|average cost"
-    r"|k&b|class complexity|f-?beta|gmeasure|perplexity|(?:train|val|test|valid)?\w*[ _]?loss\b)",
+    r"|(?:null|residual) deviance|aic\b|log ?-?likelihood|reliability|coverage of cases|mean rel|total cost"
+    r"|average cost|k&b|class complexity|f-?beta|gmeasure|perplexity|(?:train|val|test|valid)?\w*[ _]?loss\b)",
     re.IGNORECASE,
 )
 

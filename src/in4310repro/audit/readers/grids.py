@@ -10,11 +10,11 @@ from dataclasses import replace
 from in4310repro.audit.document import Measure, Table, TableKind, Unread
 from in4310repro.audit.readers.class_rows import class_tables, measure_elsewhere
 from in4310repro.audit.readers.drafts import Draft
-from in4310repro.audit.readers.grid import Grid, Row, flip, numeric, with_labels
+from in4310repro.audit.readers.grid import Grid, Row, bare, flip, numeric, with_labels
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.matrices import matrix_of_grid
 from in4310repro.audit.readers.network_rows import summary_tables, wide_tables
-from in4310repro.audit.readers.numbers import missing
+from in4310repro.audit.readers.numbers import measured, missing
 from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
 from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
 from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SPREADS, Heading, heading
@@ -39,6 +39,15 @@ def read_grid(table: Grid) -> Result:
     if not table.header:
         return Result()
     return Result(lines=_lines(table)) if _is_of_tests(table) else _read(_by_measure(table))
+
+
+def measures_nothing(table: Grid) -> bool:
+    """Whether a table is of other things: no heading, row or title names a measure, and not all numbers are shares."""
+    words = [table.title, *table.names, *[row.cells[0] for row in table.body]]
+    if any(heading(text).measure for text in words) or CLASSWISE.search(table.title):
+        return False
+    cells = (measured(bare(cell), 0) for row in table.body for cell in row.cells[1:])
+    return any(not 0 <= cell.printed.value <= 100 for cell in cells if cell and cell.printed)
 
 
 def _read(table: Grid) -> Result:

@@ -8,6 +8,7 @@ from in4310repro.audit.document import Document, Table, Value
 from in4310repro.text import visible
 
 SHOWN = 12  # class values of a measure that are printed; of more, the first and the last
+UNREAD = 20  # lines that were not understood
 
 
 def show(document: Document) -> str:
@@ -20,7 +21,9 @@ def show(document: Document) -> str:
         lines.append(f"folds or runs mentioned: {document.folds}")
     if document.unread:
         lines.append("not understood:")
-        lines += [f"  line {each.line}: {each.text[:100]} ({each.why})" for each in document.unread]
+        lines += [f"  line {each.line}: {each.text[:100]} ({each.why})" for each in document.unread[:UNREAD]]
+        more = len(document.unread) - UNREAD
+        lines += [f"  and {more} more lines"] if more > 0 else []
     # A name of a JSON or TOML file may hold breaks of lines.
     return "\n".join(map(visible, lines))
 

@@ -1,58 +1,32 @@
-"""Reads a whole source: every reader takes its lines, what is left goes to the next, the pieces are put together."""
+"""Reads a whole source: a text, a table, an object or a notebook, as one document."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
-from in4310repro.audit.document import Document, Measure, Table, TableKind, Unread
-from in4310repro.audit.readers.aligned import aligned_grids
-from in4310repro.audit.readers.caret import caret_grids
-from in4310repro.audit.readers.comments import uncommented
-from in4310repro.audit.readers.conll import read_conll
-from in4310repro.audit.readers.delimited import delimited_grids
-from in4310repro.audit.readers.embedded import read_embedded
+from in4310repro.audit.document import Document, Table, TableKind, Unread
+from in4310repro.audit.readers.embedded import moved
 from in4310repro.audit.readers.files import text_of
-from in4310repro.audit.readers.grid import Grid
-from in4310repro.audit.readers.grids import read_grid
 from in4310repro.audit.readers.items import with_items
-from in4310repro.audit.readers.joining import join
 from in4310repro.audit.readers.json_files import read_json
-from in4310repro.audit.readers.labels import LineValue, read_labels
-from in4310repro.audit.readers.latex import latex_grids
 from in4310repro.audit.readers.leftovers import leftovers
-from in4310repro.audit.readers.listed import read_listed
-from in4310repro.audit.readers.logs import running
-from in4310repro.audit.readers.markdown import markdown_grids
-from in4310repro.audit.readers.matrices import read_matrices
-from in4310repro.audit.readers.passes import repeated, tables_of_lines
+from in4310repro.audit.readers.notebooks import Cell, cells_of
+from in4310repro.audit.readers.parts import Part, read_part
+from in4310repro.audit.readers.passes import repeated
 from in4310repro.audit.readers.pieces import Piece, has_classes, named
-from in4310repro.audit.readers.programs import program_values, with_averages
 from in4310repro.audit.readers.prose import folds
-from in4310repro.audit.readers.runs import measures_of_lists, with_train_as_a_class
 from in4310repro.audit.readers.toml_files import read_toml
-from in4310repro.audit.readers.web import html_grids
 from in4310repro.audit.readers.words import strip_marks
 
 VALID = (
     "lines such as 'Accuracy of sea: 83 %', Markdown, LaTeX and CSV tables with classes, classification reports, "
-    "confusion matrices, and JSON or TOML files are valid"
+    "confusion matrices, notebooks, and JSON or TOML files are valid"
 )
 HEADING = re.compile(r"#{1,6} \S|=+ .{1,80} =+$|\\(?:sub)*section\b|\*\*[^*]{1,80}\*\*:?$")
 COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
-# Each finds the tables of one format; the order is that of certainty.
-GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
-    caret_grids,
-    html_grids,
-    latex_grids,
-    markdown_grids,
-    aligned_grids,
-    delimited_grids,
-)
 
 
 def read(source: str | Path) -> Document:
@@ -66,7 +40,7 @@ def read(source: str | Path) -> Document:
     text = source if isinstance(source, str) else text_of(source)
     try:
         if isinstance(source, Path) and source.suffix.lower() == ".toml":
-            return _document(name, lines_of(text), read_toml(text), [])
+            return _document(name, lines_of(text), Part(pieces=tuple(read_toml(text))))
         return read_text(text, name)
     except ValueError as error:
         raise ValueError(str(error) if isinstance(source, str) else f"{source}: {error}") from error
@@ -74,48 +48,12 @@ def read(source: str | Path) -> Document:
 
 def read_text(text: str, name: str) -> Document:
     """The document of a text."""
+    cells = cells_of(text)
+    if cells is not None:
+        return _of_notebook(cells, name)
     lines = lines_of(text)
     of_json = read_json(text, name)
-    if of_json:
-        return _document(name, lines, of_json, [])
-    printed, lines = lines, uncommented(lines)
-    pieces: list[Piece] = []
-    unread: list[Unread] = []
-    taken: frozenset[int] = frozenset()
-    tables: frozenset[int] = frozenset()
-    in_log = running(lines)
-    objects = read_embedded(lines, taken)
-    pieces += objects.pieces
-    taken |= objects.lines
-    for grids in GRIDS:
-        for table in list(grids(lines, taken)):
-            result = read_grid(table)
-            pieces += result.pieces
-            unread += result.unread
-            taken |= result.lines
-            tables |= result.lines if any(piece.table.values for piece in result.pieces) else frozenset()
-    for reader in (read_conll, read_matrices, read_listed):
-        result = reader(lines, taken | in_log)
-        pieces += result.pieces
-        taken |= result.lines
-    values = program_values(lines, taken)
-    taken |= {value.line for value in values}
-    labelled, more = read_labels(lines, taken | in_log, measures_of_lists(lines, taken | in_log))
-    values = sorted([*values, *with_train_as_a_class(labelled)], key=lambda value: value.line)
-    values = with_averages(values, lines)
-    pieces += tables_of_lines(values, lines, in_log, tables)
-    return _document(name, printed, join(pieces, lines), [*unread, *more], _left_out(values, in_log))
-
-
-def _left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
-    """Why a line of a label and a value gives none: nothing that a check uses, or one of many of a log."""
-    times = Counter(value.label for value in values)
-    printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)
-    again = [v for v in values if printed[v.label, v.cell.printed and v.cell.printed.text] > 1]
-    repeated = {value.line: "value that is printed again" for value in again}
-    repeated |= {value.line: "running value" for value in values if running and times[value.label] > 1}
-    other = {value.line: "measure that no check uses" for value in values if value.subject.measure is Measure.OTHER}
-    return repeated | dict.fromkeys(running, "running value") | other
+    return _document(name, lines, Part(pieces=tuple(of_json)) if of_json else read_part(lines))
 
 
 def lines_of(text: str) -> tuple[str, ...]:
@@ -126,21 +64,45 @@ def lines_of(text: str) -> tuple[str, ...]:
     return tuple(line.rstrip("\r").rpartition("\r")[2] for line in text.removeprefix("\ufeff").split("\n"))
 
 
-def _document(
-    name: str,
-    lines: tuple[str, ...],
-    pieces: Sequence[Piece],
-    unread: Sequence[Unread],
-    left_out: Mapping[int, str] = MappingProxyType({}),
-) -> Document:
-    pieces = sorted(pieces, key=lambda piece: piece.first)
-    unread = [*unread, *[each for piece in pieces for each in repeated(piece.table.values)]]
+def _of_notebook(cells: Sequence[Cell], name: str) -> Document:
+    """The document of a notebook, read output by output: nothing is joined over the edge of a cell."""
+    lines: list[str] = []
+    pieces: list[Piece] = []
+    unread: list[Unread] = []
+    left_out: dict[int, str] = {}
+    last = ""
+    for cell in cells:
+        if cell.name != last:
+            lines.append(f"=== {cell.name} ===")
+            left_out[len(lines)] = "name"
+            last = cell.name
+        by, own = len(lines), lines_of("\n".join(cell.lines))
+        lines += own
+        part = Part(pieces=()) if cell.code else read_part(own)
+        pieces += [_in_cell(piece, cell.name, by) for piece in part.pieces]
+        unread += [replace(each, line=each.line + by) for each in part.unread]
+        left_out |= {line + by: why for line, why in part.left_out.items()}
+        left_out |= dict.fromkeys(range(by + 1, len(lines) + 1), "code") if cell.code else {}
+    return _document(name, tuple(lines), Part(pieces=tuple(pieces), unread=tuple(unread), left_out=left_out))
+
+
+def _in_cell(piece: Piece, name: str, by: int) -> Piece:
+    table = moved(piece.table, by)
+    own = "" if re.fullmatch(r"(?:the .{1,30} from )?line \d+.*|the \w+ from line \d+", table.name) else table.name
+    table = replace(table, name=" · ".join(filter(None, (name, own))), section=name)
+    lines = frozenset(line + by for line in piece.lines)
+    return replace(piece, table=table, first=piece.first + by, last=piece.last + by, lines=lines)
+
+
+def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
+    pieces = sorted(part.pieces, key=lambda piece: piece.first)
+    unread = [*part.unread, *[each for piece in pieces for each in repeated(piece.table.values)]]
     if not any(piece.table.values or piece.table.matrix for piece in pieces):
         reason = f"; line {unread[0].line}, {unread[0].text[:80]!r}: {unread[0].why}" if unread else ""
         raise ValueError(f"no printed result was understood{reason}; {VALID}")
     used = {printed.line for piece in pieces for printed in piece.table.printed}
     used |= {line for piece in pieces for line in piece.lines}
-    more, context = leftovers(lines, used, unread, left_out)
+    more, context = leftovers(lines, used, unread, part.left_out)
     return Document(
         source=name,
         lines=lines,
@@ -160,7 +122,7 @@ def _placed(piece: Piece, lines: Sequence[str]) -> Table:
         kind = TableKind.MATRIX
     elif kind is TableKind.CLASSES and not has_classes(table):
         kind = TableKind.SUMMARY
-    heading_above = next((line for line in reversed(lines[: piece.first]) if HEADING.match(line)), "")
-    section = strip_marks(heading_above).strip("#= *")
+    heading_above = "" if table.section else next(filter(HEADING.match, reversed(lines[: piece.first])), "")
+    section = table.section or strip_marks(heading_above).strip("#= *")
     placed = replace(table, kind=kind, first=piece.first, last=piece.last, section=section)
     return with_items(placed, lines)

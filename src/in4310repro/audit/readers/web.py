@@ -83,6 +83,14 @@ def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
             yield grid(rows, READER, title=title)
 
 
+def rows_of_tables(html: str) -> list[list[list[str]]]:
+    """The cells of each row of each table of a page."""
+    parser = _Tables()
+    parser.feed(html)
+    parser.close()
+    return [[cells for _, cells in _rows(table) if cells] for table in parser.tables]
+
+
 def _rows(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple[int, list[str]]]:
     """The rows with the text of each cell in every row that it spans, and once in its columns."""
     rows: list[tuple[int, list[str]]] = []

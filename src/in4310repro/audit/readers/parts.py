@@ -1,0 +1,113 @@
+"""Reads a stretch of lines: every reader takes its lines, what is left goes to the next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from in4310repro.audit.document import Measure, Unread
+from in4310repro.audit.readers.aligned import aligned_grids
+from in4310repro.audit.readers.caret import caret_grids
+from in4310repro.audit.readers.comments import uncommented
+from in4310repro.audit.readers.conll import read_conll
+from in4310repro.audit.readers.delimited import delimited_grids
+from in4310repro.audit.readers.embedded import read_embedded
+from in4310repro.audit.readers.grid import Grid
+from in4310repro.audit.readers.grids import measures_nothing, read_grid
+from in4310repro.audit.readers.joining import join
+from in4310repro.audit.readers.labels import LineValue, read_labels
+from in4310repro.audit.readers.latex import latex_grids
+from in4310repro.audit.readers.listed import read_listed
+from in4310repro.audit.readers.logs import LINE, running
+from in4310repro.audit.readers.markdown import markdown_grids
+from in4310repro.audit.readers.matrices import read_matrices
+from in4310repro.audit.readers.passes import tables_of_lines
+from in4310repro.audit.readers.pieces import Piece, Result
+from in4310repro.audit.readers.programs import program_values, with_averages
+from in4310repro.audit.readers.runs import measures_of_lists, with_train_as_a_class
+from in4310repro.audit.readers.web import html_grids
+
+Reader = Callable[[Sequence[str], frozenset[int]], Result]
+# Each finds the tables of one format; the order is that of certainty.
+GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
+    caret_grids,
+    html_grids,
+    latex_grids,
+    markdown_grids,
+    aligned_grids,
+    delimited_grids,
+)
+# What no log prints while it runs.
+READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What was made of a stretch of lines."""
+
+    pieces: tuple[Piece, ...]
+    unread: tuple[Unread, ...] = ()
+    left_out: Mapping[int, str] = field(default_factory=dict)  # why the readers left a line out on purpose
+
+
+def read_part(lines: Sequence[str]) -> Part:
+    """All that is recognised in some lines."""
+    lines = uncommented(lines)
+    in_log = running(lines)
+    objects = read_embedded(lines, frozenset())
+    grids, others = _read_grids(lines, objects.lines)
+    pieces = [*objects.pieces, *grids.pieces]
+    taken = objects.lines | grids.lines
+    tables = frozenset(line for piece in grids.pieces if piece.table.values for line in piece.lines)
+    for reader in READERS:
+        result = reader(lines, taken | in_log)
+        pieces += result.pieces
+        taken |= result.lines
+    values, unread = _label_values(lines, taken, in_log)
+    pieces += tables_of_lines(values, lines, in_log, tables)
+    left_out = dict.fromkeys(others, "table without a measure") | _left_out(values, in_log)
+    return Part(pieces=tuple(join(pieces, lines)), unread=(*grids.unread, *unread), left_out=left_out)
+
+
+def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, frozenset[int]]:
+    """What the tables give, and the lines of those that measure nothing."""
+    others = frozenset[int]()
+    pieces: list[Piece] = []
+    unread: list[Unread] = []
+    lines_of = frozenset[int]()
+    for grids in GRIDS:
+        for table in list(grids(lines, taken | lines_of)):
+            try:
+                result = read_grid(table)
+            except ValueError as error:
+                first = table.rows[0].lines[0]
+                result = Result(unread=(Unread(line=first, text=lines[first - 1].strip()[:LINE], why=str(error)),))
+            pieces += result.pieces
+            unread += result.unread
+            lines_of |= result.lines
+            if not result.pieces and not result.unread and measures_nothing(table):
+                others |= frozenset(line for row in table.rows for line in row.lines)
+    return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines_of), others
+
+
+def _label_values(
+    lines: Sequence[str], taken: frozenset[int], in_log: frozenset[int]
+) -> tuple[list[LineValue], list[Unread]]:
+    """The values of lines with a label, in order."""
+    of_programs = program_values(lines, taken)
+    taken |= {value.line for value in of_programs} | in_log
+    labelled, unread = read_labels(lines, taken, measures_of_lists(lines, taken))
+    values = sorted([*of_programs, *with_train_as_a_class(labelled)], key=lambda value: value.line)
+    return with_averages(values, lines), unread
+
+
+def _left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
+    """Why a line of a label and a value gives none: nothing that a check uses, or one of many of a log."""
+    times = Counter(value.label for value in values)
+    printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)
+    again = [v for v in values if printed[v.label, v.cell.printed and v.cell.printed.text] > 1]
+    repeated = {value.line: "value that is printed again" for value in again}
+    repeated |= {value.line: "running value" for value in values if running and times[value.label] > 1}
+    other = {value.line: "measure that no check uses" for value in values if value.subject.measure is Measure.OTHER}
+    return repeated | dict.fromkeys(running, "running value") | other
