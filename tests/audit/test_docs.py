@@ -59,6 +59,9 @@ def outputs() -> list[Any]:
     results.append(audit(counted.text, sizes=counted.sizes, ceilings={"these": Fraction(1, 2)}, power=False))
     beside = "Accuracy of sea: 50.0% (286/300)\nAccuracy of street: 70.0% (210/300)\n"
     results += [audit(seeds.text, power=False), audit(beside, power=False), made_up()]
+    results.append(
+        audit("accuracy: 97%; precision: 89%; recall: 89%; FB1: 89\nLOC: precision: 89%; recall: 89%; FB1: 89 9")
+    )
     alternating = "\n".join(
         f"Accuracy of sea: {v}\nFigure {n}\n" for n, v in enumerate((0.8267, 0.8895, 0.5367, 0.7409))
     )

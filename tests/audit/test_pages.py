@@ -371,10 +371,10 @@ def test_the_json_has_every_field_of_an_audit() -> None:
                     "folds": 6, "ceilings": {"c": 0.25}},
         "tables": [
             {"name": "T", "kind": "classes", "section": "", "lines": [0, 0],
-             "image_set": "test", "total": 5, "sizes": {"b": 6}, "partial": True,
+             "image_set": "test", "total": 5, "sizes": {"b": 6}, "predictions": {}, "partial": True,
              "matrix": [["1", "0"], ["2", "3"]], "values": values},
             {"name": "t", "kind": "classes", "section": "", "lines": [0, 0],
-             "image_set": None, "total": None, "sizes": {}, "partial": False, "matrix": None,
+             "image_set": None, "total": None, "sizes": {}, "predictions": {}, "partial": False, "matrix": None,
              "values": []},
         ],
         "unread": [{"line": 2, "text": "b", "why": "w", "measuring": True}],

@@ -92,19 +92,22 @@ def test_a_name_that_stands_twice_is_kept_twice_and_named_as_unclear() -> None:
 
 LOG = (
     "Epoch {0}: 100%|####| 30/30 [00:09<00:00, 3.1it/s] loss=0.{0}\n"
-    "Test set: Average loss: 0.2, Accuracy: {0}00/1000 (1{0}%)\n"
+    "Test set: Average loss: 0.2, Accuracy: {0}00/1000 ({0}0%)\n"
 )
 
 
-def test_running_values_of_a_log_are_no_results() -> None:
-    table = only(LOG.format(1) + LOG.format(2) + LOG.format(3) + "Accuracy of dune: 83 %\nAccuracy of sea: 91 %")
+def test_counts_that_a_log_prints_after_every_epoch_are_read_and_of_no_table_beside_them() -> None:
+    text = LOG.format(1) + LOG.format(2) + LOG.format(3) + "Accuracy of dune: 83 %\nAccuracy of sea: 91 %"
+    *epochs, table = sorted(read(text).tables, key=lambda each: each.first)
+    assert [value.count for each in epochs for value in each.values] == [(100, 1000), (200, 1000), (300, 1000)]
     assert classes(table) == {"dune": "83 %", "sea": "91 %"}
     assert summaries(table) == {}
 
 
 def test_of_the_classes_that_a_log_prints_after_every_epoch_the_last_count() -> None:
     block = "Accuracy of dune: 8{0} %\nAccuracy of sea: 9{0} %\n"
-    table = only("".join(LOG.format(epoch) + block.format(epoch) for epoch in range(1, 5)))
+    tables = read("".join(LOG.format(epoch) + block.format(epoch) for epoch in range(1, 5))).tables
+    (table,) = [each for each in tables if classes(each)]
     assert classes(table) == {"dune": "84 %", "sea": "94 %"}
 
 

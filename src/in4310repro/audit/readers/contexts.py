@@ -105,8 +105,18 @@ def kind_of_context(line: str) -> str:
         return "markup"
     if OTHER.search(line):
         return "measure that no check uses"
+    text, kinds = _taken_out(line)
+    return kinds[0] if kinds and not DIGIT.search(text) else ""
+
+
+def without_context(line: str) -> str:
+    """The line without the numbers that are no results."""
+    return _taken_out(line)[0]
+
+
+def _taken_out(line: str) -> tuple[str, list[str]]:
     text, kinds = " ".join(line.translate(ALIKE).split()), []
     for kind, pattern in KINDS:
         text, hits = pattern.subn(" ", text)
         kinds += [kind] * bool(hits)
-    return kinds[0] if kinds and not DIGIT.search(text) else ""
+    return text, kinds

@@ -48,7 +48,7 @@ CODE = re.compile(
 DIGIT = re.compile(r"\d")
 COCO = re.compile(r"@ ?\[ ?IoU")  # Average Precision (AP) @[ IoU=0.50:0.95 | area= all | maxDets=100 ] = 0.503
 PARAMETER = re.compile(
-    r"(?:@|\b(?:at|when|where|if|using))\s*\w*\s*$|\b(?:with|for) (?:k|n|c|lr|\w+_\w+)\s*$"
+    r"(?:@|\b(?:at|when|where|if|using))\s*\w*\s*$|\b(?:with|for) (?:k|n|c|lr)\s*$"
     r"|\b(?:epochs?|iterations?|thresh(?:old)?)\s*$",
     re.IGNORECASE,
 )
@@ -220,7 +220,9 @@ def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str,
 def _value(label: str, text: str, number: int, context: Context, name: str | None) -> Iterator[LineValue]:
     cell = measured(text, number)
     spread = SPREADS.fullmatch(label.lower()) is not None and not context.heading
-    if cell is None or not label or spread or len(label) > 110:
+    # `The cat class is the weakest (F1=0.805)`: a remark in a sentence.
+    remark = label.count("(") > label.count(")")
+    if cell is None or not label or spread or remark or len(label) > 110:
         return
     of = subject(label)
     if of is None and context.measure and (context.heading or (heading(label).summary and context.values > 1)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from in4310repro.audit.document import Context, Unread
 from in4310repro.audit.readers.contexts import kind_of_context
@@ -14,25 +14,30 @@ DIGIT = re.compile(r"\d")
 
 
 def leftovers(
-    lines: Sequence[str], used: Collection[int], known: Sequence[Unread], told: Mapping[int, str]
+    lines: Sequence[str],
+    used: Collection[int],
+    known: Sequence[Unread],
+    told: Mapping[int, str],
+    repeats: Callable[[str], bool],
 ) -> tuple[list[Unread], list[Context]]:
-    """The lines that no rule used: those that may say something, and those whose numbers are no results.
+    """The lines that no rule used, sorted: those that may say something, and those whose numbers are no results.
 
     Args:
         lines: of the whole text.
         used: the numbers, from 1, of the lines that a reader took values or headings from.
         known: what the readers could not read, as they said themselves.
         told: the kind of context of lines that the readers left out on purpose.
+        repeats: whether a line says nothing but values that were read elsewhere.
     """
-    named = {each.line for each in known}
-    unread: list[Unread] = []
+    unread = [each for each in known if each.line in used or not repeats(lines[each.line - 1])]
+    named = {each.line for each in unread}
     context: list[Context] = []
     for number, line in enumerate(lines, start=1):
         if number in used or number in named or not DIGIT.search(line):
             continue
-        kind = told.get(number) or kind_of_context(line)
+        kind = told.get(number) or kind_of_context(line) or ("value that is printed again" if repeats(line) else "")
         if kind:
             context.append(Context(line=number, kind=kind))
         else:
             unread.append(Unread(line=number, text=line.strip()[:LINE], why=WHY, measuring=False))
-    return unread, context
+    return sorted(unread, key=lambda each: each.line), context

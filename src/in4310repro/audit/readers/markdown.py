@@ -7,12 +7,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from in4310repro.audit.readers.grid import Grid, grid
+from in4310repro.audit.readers.grid import Grid, grid, numeric
 from in4310repro.audit.readers.titles import title_above
 
 # |---|:-:|, ---|---, +-----+-----+, ├────┼────┤: below the header, and between the rows of drawn tables.
 RULE = re.compile(r"[\s|+:=\-─━═╇╪┼┿╞╡├┤┌┬┐└┴┘┏┳┓┡┩╔╦╗╚╩╝╠╬╣╒╤╕╘╧╛╭╮╰╯│┃]{3,}")
 BARS = str.maketrans("│┃║", "|||")
+CODE = re.compile(r"`[^`\s|]+(?:\|[^`\s|]+)+`")  # a name with bars
 ESCAPED = "\x00"  # in place of \| while a row is cut
 
 
@@ -46,12 +47,23 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
         inside = [index for index in rows if begin <= index < stop]
         header = bisect_left(inside, first[number])
         cells = [(index + 1, _cells(lines[index])) for index in inside]
+        width = len(cells[header - 1][1]) if header else 0
+        cells = [(line, _joined(row, width)) for line, row in cells]
         yield grid(cells, "Markdown table", header=header, title=title_above(lines, begin, stop))
+
+
+def _joined(row: list[str], width: int) -> list[str]:
+    """A row with more cells than the header: bars in its name have cut it, where numbers fill the other columns."""
+    more = len(row) - width
+    if more <= 0 or width < 2 or any(map(numeric, row[: more + 1])) or not all(map(numeric, row[more + 1 :])):
+        return row
+    return ["|".join(row[: more + 1]), *row[more + 1 :]]
 
 
 def _cells(line: str) -> list[str]:
     """The cells of a row; bars at its ends are its frame."""
     text = line.translate(BARS).replace("\\|", ESCAPED).strip().lstrip(">").strip()
+    text = CODE.sub(lambda found: found[0].replace("|", ESCAPED), text)
     if text.startswith("|"):
         text = text[1:]
     if text.endswith("|"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from in4310repro.audit.document import ConfusionMatrix, Printed, Table
@@ -28,6 +29,15 @@ OF_CLASS = ("class.error",)  # R's randomForest prints the error of each class b
 NAMED_ROW = re.compile(r"\s*(\d[\d\s]*?)\s*\|\s*(?:\d+\s+)?\w+\s*=\s*(\S.*?)\s*")
 # DL4J's of earlier days, one cell a line.
 LABELLED = re.compile(r"\s*Examples labeled as (\S.*?) classified by model as (\S.*?): (\d+) times\s*")
+# What a cell of two classes is called, beside its number: 2,976 (TN).
+OUTCOME = re.compile(r"\s*[(\[]?\b(?:[TF][PN]|(?:true|false) (?:positives?|negatives?))\b[)\]]?[ :=]*", re.IGNORECASE)
+THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+OUTCOMES = re.compile(
+    r"(?<!\w)(?P<name>[TF][PN]|(?:true|false)[ _](?:positives?|negatives?))(?: ?\([TF][PN]\))?\W{0,4}[:=]\W{0,4}"
+    r"(?P<count>\d[\d,]*)(?![\d.%])",
+    re.IGNORECASE,
+)
+WINDOW = 6  # lines in which all four stand
 LETTERS = 4  # of the short name of a column
 VALUE = re.compile(rf"{NUMBER} ?%?")
 # `Predicted \ Actual`: what comes first names the rows, unless an arrow says otherwise.
@@ -169,6 +179,26 @@ def _heads(line: str, row: str) -> bool:
     return len(names) == columns and all(len(name) <= LETTERS for name in names)
 
 
+def _outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+    """The matrix of two classes whose four counts are named, on one line or on lines below each other."""
+    found: dict[str, Printed] = {}
+    for index in range(start, min(start + WINDOW, len(lines))):
+        for match in OUTCOMES.finditer(lines[index][:LINE]):
+            initials = "".join(word[0] for word in re.split("[ _]", match["name"].upper()))
+            key = match["name"].upper() if len(match["name"]) == 2 else initials
+            text = match["count"]
+            number = replace(parse(text.replace(",", ""), index + 1), text=text)
+            if key in found:
+                return None
+            found[key] = number
+        if not found:
+            return None
+        if len(found) == 4:
+            rows = ((found["TN"], found["FP"]), (found["FN"], found["TP"]))
+            return ConfusionMatrix(classes=("negative", "positive"), rows=rows), index + 1
+    return None
+
+
 def _cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """A matrix with one cell a line; what is not printed is zero, and is printed nowhere."""
     cells: dict[tuple[str, str], Printed] = {}
@@ -196,7 +226,7 @@ def _bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | Non
 
 
 def _numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
-    plain = [word.translate(ALIKE).strip() for word in words]
+    plain = [THOUSANDS.sub("", OUTCOME.sub("", word.translate(ALIKE)).strip()) for word in words]
     return tuple(parse(word, line) for word in plain) if all(VALUE.fullmatch(word) for word in plain) else None
 
 
@@ -231,7 +261,7 @@ def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
     return all(0 <= value <= 100 for row in values for value in row) and (sound or (bool(total) and one(total)))
 
 
-FORMS = (_bracketed, _classified_as, _cell_a_line, _labelled, _bare)
+FORMS = (_bracketed, _classified_as, _cell_a_line, _outcomes, _labelled, _bare)
 
 
 def _piece(matrix: ConfusionMatrix, first: int, last: int, title: str) -> Piece:

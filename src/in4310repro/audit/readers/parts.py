@@ -26,6 +26,7 @@ from in4310repro.audit.readers.passes import tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, Result
 from in4310repro.audit.readers.programs import program_values, with_averages
 from in4310repro.audit.readers.runs import measures_of_lists, with_train_as_a_class
+from in4310repro.audit.readers.sections import section_grids
 from in4310repro.audit.readers.web import html_grids
 
 Reader = Callable[[Sequence[str], frozenset[int]], Result]
@@ -37,6 +38,7 @@ GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
     markdown_grids,
     aligned_grids,
     delimited_grids,
+    section_grids,
 )
 # What no log prints while it runs.
 READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed)

@@ -76,10 +76,16 @@ def tables_of_lines(
     loose: list[LineValue] = []
     for value in values:
         if value.subject.class_name is None:
+            if value.line in running:
+                loose.append(value)
+                continue
             found = _pass_of(value, passes, lines, tables)
             (found.add if found else loose.append)(value)
     pieces = [_piece(each.values, each.name, each.image_set) for each in passes]
-    return pieces + [_loose(value) for value in _final(loose, running)]
+    # What a log prints after each epoch is of none of the tables near it.
+    apart = [value for value in loose if value.line in running]
+    alone = [replace(_loose(value), joins=False) for value in _final(apart, running)]
+    return pieces + alone + [_loose(value) for value in _final([v for v in loose if v not in apart], running)]
 
 
 def _settled(values: Sequence[LineValue]) -> list[LineValue]:
@@ -224,7 +230,9 @@ def _same_threshold(value: LineValue, current: Pass) -> bool:
 def _final(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
     """Without the values that a log repeats under one label: they are running values."""
     repeated = Counter(value.label for value in loose)
-    yield from (value for value in loose if not (running and repeated[value.label] >= FORMS))
+    for value in loose:
+        if value.cell.count or not (running and repeated[value.label] >= FORMS):
+            yield value
 
 
 def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Piece:

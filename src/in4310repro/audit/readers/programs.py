@@ -9,8 +9,9 @@ from dataclasses import replace
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.readers.labels import LineValue
 from in4310repro.audit.readers.logs import LINE
-from in4310repro.audit.readers.numbers import Measured, count, parse
-from in4310repro.audit.readers.subjects import Subject
+from in4310repro.audit.readers.numbers import Measured, count, measured, parse
+from in4310repro.audit.readers.subjects import Subject, subject
+from in4310repro.audit.readers.words import heading
 
 # Correctly Classified Instances         964               60.25   %
 INSTANCES = re.compile(r"\W*((?:In)?correctly Classified Instances)\s*:?\s+(\d[\d,]*)\s+(\d[\d.,]*)\s*%", re.IGNORECASE)
@@ -22,6 +23,15 @@ DARKNET = re.compile(r".{0,40}\bname = (\S.*?),\s+(?:\d+\s+)?ap = ([\d.]+ ?%)", 
 RETINANET = re.compile(r"\W*(?:\d+ instances of class )(\S.*?) with average precision: ([\d.]+)", re.IGNORECASE)
 # PascalBoxes_PerformanceByCategory/AP@0.5IOU/person: 0.51
 BY_CATEGORY = re.compile(r".{0,80}PerformanceByCategory/m?AP[^/]{0,20}/(.{1,60}?)['\"]?\s*[:=]\s*([\d.]+)")
+# Test set: Average loss: 0.2038, Accuracy: 9403/10000 (94%)
+COUNTED = re.compile(
+    r"(?P<label>\b(?:\w+ )?acc(?:uracy)?\b[^:,;]{0,20}): *"
+    r"(?P<right>\d+) ?/ ?(?P<images>\d+) ?\(?(?P<share>\d[\d.]*) ?%",
+    re.IGNORECASE,
+)
+CARD = re.compile(r"\s*-?\s*value: (\d[\d.]*%?)\s*")
+TYPE = re.compile(r"\s*-?\s*(?:name|type): (.{1,40}?)\s*")
+ABOVE = 4  # lines above a value of a card
 # DL4J says how its scores were averaged below them.
 MACRO = re.compile(r"precision, recall (?:&|and) F1: macro-averaged", re.IGNORECASE)
 NOTE = 6  # lines below the scores in which that stands
@@ -52,6 +62,30 @@ def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     yield LineValue(subject=subject, cell=cell, line=number, label=found[1])
 
 
+def _counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+    """The accuracy of PyTorch's examples, after each epoch or at the end: it can be checked by itself."""
+    line = lines[number - 1]
+    found = COUNTED.search(line)
+    of = subject(found["label"]) if found else None
+    if found and of and of.class_name is None:
+        right, images = count(found["right"]), count(found["images"])
+        pair = (right, images) if right is not None and images else None
+        cell = Measured(printed=parse(f"{found['share']} %", number), count=pair)
+        cell = replace(cell, printed=replace(parse(f"{found['share']} %", number), text=found["share"]))
+        told = replace(of, image_set=of.image_set or heading(line[: found.start()]).image_set, images=images)
+        yield LineValue(subject=told, cell=cell, line=number, label=found["label"].strip())
+
+
+def _card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+    """The value of a model card, whose measure stands above it: `type: accuracy`, `value: 0.93`."""
+    found = CARD.fullmatch(lines[number - 1])
+    above = [match[1] for line in lines[max(0, number - ABOVE) : number - 1] if (match := TYPE.fullmatch(line))]
+    measure = next((of for name in above if (of := subject(name.strip("\"'"))) and of.class_name is None), None)
+    cell = measured(found[1], number) if found else None
+    if measure and cell:
+        yield LineValue(subject=measure, cell=cell, line=number, label=f"value of {above[0]}")
+
+
 def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[LineValue]]:
     def read(lines: Sequence[str], number: int) -> Iterator[LineValue]:
         found = form.match(lines[number - 1])
@@ -63,7 +97,7 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
     return read
 
 
-FORMS = (_instances, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
+FORMS = (_instances, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
 
 
 def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:

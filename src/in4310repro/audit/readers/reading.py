@@ -18,6 +18,7 @@ from in4310repro.audit.readers.parts import Part, read_part
 from in4310repro.audit.readers.passes import repeated
 from in4310repro.audit.readers.pieces import Piece, has_classes, named
 from in4310repro.audit.readers.prose import folds
+from in4310repro.audit.readers.repeats import Repeats
 from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.words import strip_marks
 
@@ -102,12 +103,13 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
         raise ValueError(f"no printed result was understood{reason}; {VALID}")
     used = {printed.line for piece in pieces for printed in piece.table.printed}
     used |= {line for piece in pieces for line in piece.lines}
-    more, context = leftovers(lines, used, unread, part.left_out)
+    values = Repeats(printed for piece in pieces for printed in piece.table.printed)
+    unread, context = leftovers(lines, used, unread, part.left_out, values.repeats)
     return Document(
         source=name,
         lines=lines,
         tables=tuple(named([_placed(piece, lines) for piece in pieces])),
-        unread=tuple(sorted([*unread, *more], key=lambda each: each.line)),
+        unread=tuple(unread),
         context=tuple(context),
         formats=tuple(dict.fromkeys(piece.reader for piece in pieces)),
         folds=folds(lines),

@@ -174,7 +174,11 @@ def columns_of(table: Grid) -> Columns | None:
         return None
     groups = tuple(index for index in leading if index != label)
     rest = [i for i in numbers if i != label and not (INDEX.fullmatch(names[i].lower()) and i < max(label, 1))]
-    named = [i for i in rest if SIZE.fullmatch(_plain(names[i])) or _images_of_set(names[i], filled[i])]
+    named = [
+        i
+        for i in rest
+        if SIZE.fullmatch(_plain(names[i])) or _images_of_set(names[i], filled[i]) or _are_counts(names[i], filled[i])
+    ]
     sizes = [i for i in named if _counts(table, label, i) and heading(names[i]).image_set != "train"]
     correct = next((index for index in rest if CORRECT.fullmatch(_plain(names[index]))), None)
     numbers = [i for i in rest if i not in named and i != correct and not any(c.startswith("+") for c in filled[i])]
@@ -183,6 +187,11 @@ def columns_of(table: Grid) -> Columns | None:
     numbers = [i for i in numbers if heading(names[i]).measure or not _above_percent(filled[i])]
     values = [(i, heading(names[i])) for i in numbers if not (some and _other(names[i])) and not is_skipped(names[i])]
     return Columns(label=label, groups=groups, values=tuple(values), sizes=tuple(sizes), correct=correct)
+
+
+def _are_counts(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column holds correct images of all: 13/200 in each cell, and no measure above."""
+    return bool(cells) and not heading(name).measure and all(out_of(cell) is not None for cell in cells)
 
 
 def _images_of_set(name: str, cells: Sequence[str]) -> bool:
