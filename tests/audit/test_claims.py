@@ -291,7 +291,7 @@ def test_the_largest_batch_is_the_whole_set_or_1024_images(images: int) -> None:
 def test_scores_of_a_matrix_by_hand_are_none_where_they_are_undefined() -> None:
     scores = scores_of([[3, 1, 0], [1, 5, 0], [0, 0, 0]])
     assert scores.sizes == (4, 6, 0)
-    assert scores.by_measure == {
+    assert {measure: scores.by_measure[measure] for measure in (RECALL, PRECISION, F1)} == {
         RECALL: (Fraction(3, 4), Fraction(5, 6), None),
         PRECISION: (Fraction(3, 4), Fraction(5, 6), None),
         F1: (Fraction(3, 4), Fraction(5, 6), Fraction(0)),
@@ -360,9 +360,7 @@ def test_a_value_that_is_not_that_of_the_matrix_is_claimed_with_all_that_it_rest
 def nothing() -> Iterator[Sheet]:
     wrong = "0.67 0.70"
     yield report(wrong, matrix=None)
-    yield report(wrong, sizes={"a": 12})
     yield report(wrong, sizes={"a": 12, "b": 9, "c": 3})
-    yield report(wrong, sizes={"a": 13, "b": 9})
     yield report(f"{wrong} 0.5")
     yield report("0.67")
     yield report(wrong, of=matrix("8.5 4", "2 7"))
@@ -370,7 +368,7 @@ def nothing() -> Iterator[Sheet]:
     yield report("0.60 0.60", of=matrix("6 4", "4 6"), sizes={"a": 10, "b": 10})
 
 
-@pytest.mark.parametrize("sheet", list(nothing()), ids=range(8))
+@pytest.mark.parametrize("sheet", list(nothing()), ids=range(6))
 def test_a_matrix_of_other_sizes_or_classes_says_nothing(sheet: Sheet) -> None:
     assert messages(sheet) == []
 
@@ -380,7 +378,7 @@ ORDER = "the matrix has its classes in another order"
 
 @pytest.mark.parametrize(
     ("sizes", "names", "conditions"),
-    [((10, 10), "ab", ()), ((10, 10), "AB", ()), ((10, 10), "ba", (ORDER,)), ((12, 9), "ba", ())],
+    [((10, 10), "ab", ()), ((10, 10), "AB", ()), ((10, 10), "cd", (ORDER,)), ((12, 9), "cd", ())],
 )
 def test_equal_sizes_do_not_tell_the_order_of_the_classes(
     sizes: tuple[int, int], names: str, conditions: tuple[str, ...]
@@ -394,14 +392,15 @@ def test_summaries_over_all_classes_are_held_against_the_matrix_in_the_way_that_
     overall = value("0.90", None, ACCURACY, Average.OVERALL)
     kappa, mean = value("0.90", None, KAPPA), value("0.90", None, ACCURACY, Average.MACRO)
     recall = value("0.90", None, RECALL, Average.OVERALL)
-    # kappa = (21 x 15 - (12 x 10 + 9 x 11)) / (441 - 219)
-    assert messages(report("0.67 0.78", recall, overall, kappa, mean)) == [
-        ("accuracy over all classes is printed as 0.90; the confusion matrix gives 5/7 = 0.714286", ()),
-        (
-            "kappa over all classes is printed as 0.90; the confusion matrix gives 16/37 = 0.432432",
-            ("the kappa weights its disagreements",),
-        ),
+    # kappa = (21 x 15 - (12 x 10 + 9 x 11)) / (441 - 219); the bare recall is that of no class and no average.
+    found = list(unlike_matrix(report("0.67 0.78", overall, kappa)))
+    assert [claim.message for claim in found] == [
+        "accuracy over all classes is printed as 0.90; the confusion matrix gives 5/7 = 0.714286",
+        "kappa over all classes is printed as 0.90; the confusion matrix gives 16/37 = 0.432432",
     ]
+    (together,) = unlike_matrix(report("0.67 0.78", recall, overall, kappa, mean))
+    assert [each.value.measure for each in together.cells] == [RECALL, ACCURACY, KAPPA, ACCURACY]
+    assert together.conditions == ()
     # 6 and 4 of 10 by rows, 6 of 8 and 4 of 6... by columns other sums: one orientation alone has these sizes.
     both = report("0.60 0.40 ", overall, of=matrix("6 4", "4 6"), sizes={"a": 10, "b": 10})
     assert [message.split(" is")[0] for message, _ in messages(both)] == ["recall of b", "accuracy over all classes"]

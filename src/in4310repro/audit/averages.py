@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -24,6 +25,8 @@ PARTS = {
     Measure.AVERAGE_PRECISION: (Measure.AVERAGE_PRECISION,),
 }
 WEIGHTED = "weighted by images"
+# The label of a row and of the column in which its number stands.
+ROW = re.compile(r"accuracy\W+.*(?:precision|recall|f1|score|measure|support|sensitivity)", re.IGNORECASE)
 BELOW = 5  # lines below the last class in which the averages of a report stand
 AS_ZEROS = "plain mean with classes without a value as zeros"
 
@@ -81,16 +84,16 @@ def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def of_report(cell: Cell, sheet: Sheet) -> bool:
-    """Whether an accuracy is that of a classification report: its row stands below precision, recall, F1 and supports.
+    """Whether an accuracy is that of a classification report: its row is one of a table of recalls and supports.
 
     One program has counted it and the rows above from the same labels.
     """
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
-    label = (cell.value.label or "").casefold()
     return (
         sheet.origin == "printed"
-        and all(score in sheet.classes for score in SCORES)
-        and label.startswith("accuracy")
+        and bool(sheet.sizes)
+        and Measure.RECALL in sheet.classes
+        and ROW.match(cell.value.label or "") is not None
         and min(lines) < cell.value.printed.line <= max(lines) + BELOW
     )
 

@@ -11,9 +11,13 @@ from scipy.special import gammaln
 from in4310repro.audit.intervals import Interval
 
 BATCH = 1024  # images, the most that are considered
-# Batch sizes that people use; of others no last batch is considered that is less probable than this.
-COMMON = frozenset(f * 2**k for f in (1, 3, 5, 25, 125) for k in range(11)) | frozenset(range(10, 1001, 10))
-IMPROBABLE = 1e-4
+# Batch sizes that people use.
+SIZES = sorted(
+    {factor * 2**k for factor in (1, 3) for k in range(11)}
+    | {factor * 10**k for factor in (1, 2, 3, 4, 5, 6, 8) for k in (1, 2)}
+    | {5, 25, 75, 120, 125, 150, 160, 250, 320, 640, 750, 1000}
+)
+IMPROBABLE = 1e-3  # a last batch that is left out is not considered with less
 # More than the error of the doubles that are used here.
 ERROR = Fraction(1, 10**12)
 
@@ -43,24 +47,23 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval) -> In
     """Of all means over batches of one size, the last of them smaller or left out, those nearest to a printed one.
 
     With q of the r images of the last batch right and k of all n, the mean over B batches of b images is
-    ((k - q) / b + q / r) / B. For each batch size and q this is an interval, for k is one. Where images are in no
-    order, q is hypergeometric; batch sizes that nobody uses, and batches that are left out, are considered with a q
-    that is not improbable.
+    ((k - q) / b + q / r) / B. For each batch size that people use and each q this is an interval, for k is one. Any q
+    can be, for images may stand in the order of their classes; where the last batch is left out, its q is taken to be
+    hypergeometric and not improbable.
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
     best = accuracy
-    for size in range(1, min(BATCH, images) + 1):
+    for size in (each for each in SIZES if each <= min(BATCH, images)):
         full = -(-images // size) - 1
         rest = images - full * size
         right = np.arange(rest + 1)
         low, high = np.maximum(fewest - right, 0.0), np.minimum(most - right, full * size)
         valid = low <= high + float(ERROR)
-        probable = valid & (_probability(images, (fewest + most) / 2, rest) > IMPROBABLE)
+        left_out = valid & (_probability(images, (fewest + most) / 2, rest) > IMPROBABLE)
         means = [(low / size + right / rest) / (full + 1), (high / size + right / rest) / (full + 1)]
-        valid = valid if size in COMMON else probable
         if full:
             means = [np.append(means[0], low / (full * size)), np.append(means[1], high / (full * size))]
-            valid = np.append(valid, probable)
+            valid = np.append(valid, left_out)
         best = _nearer(best, printed, means[0][valid], means[1][valid])
     return best
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from in4310repro.audit.document import Measure, Value
 from in4310repro.audit.intervals import Cell, Rounding
+from in4310repro.audit.links import Link
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Finding, Rank
 
@@ -68,6 +69,8 @@ def finding(claim: Claim, sheet: Sheet) -> Finding:
         conditions += [*sheet.gaps, *[gap.condition for gap in sheet.beside if gap.is_of(measures)]]
     if _accuracy_and_classes(claim.cells):
         conditions += sheet.tokens
+    links = [link for link in sheet.links if _rests_on(claim, link)]
+    conditions += [condition for link in links for condition in link.conditions]
     if claim.needs_counts:
         conditions += sheet.averaged
     values: list[Value] = [cell.value for cell in claim.cells]
@@ -78,10 +81,18 @@ def finding(claim: Claim, sheet: Sheet) -> Finding:
         message=claim.message,
         conditions=tuple(dict.fromkeys(conditions)),
         values=tuple(values),
-        inputs=claim.inputs,
+        inputs=(*claim.inputs, *[link.text for link in links]),
         readings=claim.readings or (_as_read(claim.cells),),
         excluded=tuple(ROUNDED if text == FORMATS and excused else text for text in claim.excluded or (FORMATS,)),
     )
+
+
+def _rests_on(claim: Claim, link: Link) -> bool:
+    """Whether a claim uses both what was linked and what it was linked to."""
+    lines = {cell.value.printed.line for cell in claim.cells}
+    of_matrix = claim.kind == "confusion matrix"
+    added = bool(lines & link.lines) or (of_matrix and link.matrix)
+    return added and (bool(lines - link.lines) or (of_matrix and not link.matrix))
 
 
 def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:

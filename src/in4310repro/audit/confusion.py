@@ -2,84 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from in4310repro.audit.averages import of_report
+from in4310repro.audit.batches import BATCH, nearest_batch_mean
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of
-from in4310repro.audit.document import Average, ConfusionMatrix, Measure
-from in4310repro.audit.intervals import Cell, Rounding
-from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Value
+from in4310repro.audit.intervals import Cell, Interval, Rounding
+from in4310repro.audit.matrix_scores import Counts, Scores, scores_of
+from in4310repro.audit.sheets import Sheet, cells_of, half_error, interval_of
 
 ORIENTATIONS = ("rows are the true classes", "rows are the predicted classes")
-Counts = Sequence[Sequence[int]]
+OTHER = "the confusion matrix is of other images or of another network"
+ORDER = "the matrix has its classes in another order"
+LISTED = 3  # values that get a finding each; of more there is one finding
+NAMED = 5  # values that are named in one sentence
+OF_CLASSES = (
+    Measure.RECALL,
+    Measure.ACCURACY,
+    Measure.PRECISION,
+    Measure.F1,
+    Measure.SPECIFICITY,
+    Measure.NEGATIVE_PREDICTIVE_VALUE,
+    Measure.MATTHEWS,
+    Measure.BALANCED_ACCURACY,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What a matrix of counts gives, by class in its order; None where it is undefined."""
+class Comparison:
+    """One orientation of a matrix beside the values of its table."""
 
-    sizes: tuple[int, ...]
-    by_measure: Mapping[Measure, tuple[Fraction | None, ...]]
-    accuracy: Fraction
-    kappa: Fraction | None  # Cohen's; None where agreement by chance is certain
-
-
-def scores_of(counts: Counts) -> Scores:
-    """Recall, precision, F1, accuracy and Cohen's kappa of a matrix whose rows are the true classes.
-
-    kappa = (p - e) / (1 - e), p the share of the diagonal, e = sum over classes of row sum x column sum / n^2: Cohen,
-    "A coefficient of agreement for nominal scales" (1960).
-    """
-    right = [row[place] for place, row in enumerate(counts)]
-    sizes = [sum(row) for row in counts]
-    predicted = [sum(column) for column in zip(*counts, strict=True)]
-    recall = tuple(Fraction(k, n) if n else None for k, n in zip(right, sizes, strict=True))
-    precision = tuple(Fraction(k, n) if n else None for k, n in zip(right, predicted, strict=True))
-    # 2 P R / (P + R), zero where nothing is right.
-    f1 = tuple(
-        Fraction(2 * k, n + p) if n + p else Fraction(0) for k, n, p in zip(right, sizes, predicted, strict=True)
-    )
-    return Scores(
-        sizes=tuple(sizes),
-        by_measure={Measure.RECALL: recall, Measure.PRECISION: precision, Measure.F1: f1},
-        accuracy=Fraction(sum(right), max(1, sum(sizes))),
-        kappa=_kappa(right, sizes, predicted),
-    )
-
-
-def _kappa(right: Sequence[int], sizes: Sequence[int], predicted: Sequence[int]) -> Fraction | None:
-    images = sum(sizes)
-    chance = sum(n * p for n, p in zip(sizes, predicted, strict=True))
-    return Fraction(images * sum(right) - chance, images**2 - chance) if images**2 > chance else None
+    claims: tuple[Claim, ...]
+    agreeing: int  # values of classes that are those of the matrix
+    compared: int
+    sums: int  # rows that sum to the printed images of their class
+    complete: bool  # whether all of them do, or none are printed
 
 
 def unlike_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Class values that are not those of the matrix printed with them, in neither orientation.
+    """What is printed beside a confusion matrix and is not what it gives, in neither orientation.
 
-    Only a matrix whose sums are the printed class sizes, in the printed order, is taken to be of the same images.
+    A matrix is of the images of its table where most of its sums are the class sizes, or most class values are its own.
+    Otherwise it may be of other images, and that is a condition. Beside summaries alone it is what they are of.
     """
     matrix = sheet.table.matrix
     counts = counts_of(matrix) if matrix else None
-    names = list(sheet.sizes)
-    printed = {name for measure in SCORES for name in sheet.classes.get(measure, {})}
-    if matrix is None or counts is None or len(names) != len(counts) or printed != set(names):
+    names = list(dict.fromkeys([*sheet.sizes, *(name for m in OF_CLASSES for name in sheet.classes.get(m, {}))]))
+    if matrix is None or counts is None or (names and len(names) != len(counts)) or not sum(map(sum, counts)):
         return
-    sizes = tuple(sheet.sizes.values())
-    ways = {o: scores for o, scores in zip(ORIENTATIONS, _both(counts), strict=True) if scores.sizes == sizes}
-    if not ways:
-        return
-    wrong = [list(_unlike(sheet, scores, names, orientation)) for orientation, scores in ways.items()]
-    inputs = (f"the confusion matrix from line {matrix.rows[0][0].line}, whose sums are the class sizes",)
-    for claim in min(wrong, key=len):
-        yield replace(claim, conditions=(*claim.conditions, *_other_order(matrix, sizes, names)), inputs=inputs)
+    ordered, certain = _in_order(matrix, names, counts, sheet)
+    ways = [_compared(sheet, s, ordered, o, matrix) for o, s in zip(ORIENTATIONS, _both(counts), strict=True)]
+    complete = [way for way in ways if way.complete] or ways
+    best = min(complete, key=lambda way: len(way.claims))
+    conditions = [] if certain or not names else [ORDER]
+    conditions += [] if _is_of_these(best, sheet, len(counts)) else [OTHER]
+    inputs = (f"the confusion matrix from line {matrix.rows[0][0].line}{_sums(best, sheet)}",)
+    claims = [replace(each, conditions=(*each.conditions, *conditions), inputs=inputs) for each in best.claims]
+    yield from claims if len(claims) <= LISTED else _together(claims)
 
 
-def _other_order(matrix: ConfusionMatrix, sizes: Sequence[int], names: Sequence[str]) -> Iterator[str]:
-    """Sizes tell the order of the classes where no two are equal; else names have to."""
-    same = tuple(map(str.casefold, matrix.classes)) == tuple(map(str.casefold, names))
-    if not same and len(set(sizes)) < len(names):
-        yield "the matrix has its classes in another order"
+def _sums(best: Comparison, sheet: Sheet) -> str:
+    return ", whose sums are the class sizes" if best.complete and sheet.sizes else ""
+
+
+def _is_of_these(best: Comparison, sheet: Sheet, classes: int) -> bool:
+    """Whether a matrix is of the images and the network of its table, by what agrees."""
+    if not sheet.sizes and not best.compared:
+        return True
+    mostly = 2 * best.agreeing >= best.compared
+    if sheet.sizes and best.complete:
+        return mostly or sheet.alone
+    if sheet.sizes:
+        return 2 * best.sums >= classes and mostly and best.agreeing >= 2
+    return mostly and best.agreeing >= 2
+
+
+def _in_order(
+    matrix: ConfusionMatrix, names: Sequence[str], counts: Counts, sheet: Sheet
+) -> tuple[Sequence[str], bool]:
+    """The names of the classes in the order of the matrix, and whether that order is certain.
+
+    Names tell it, or sizes that are all different; without sizes the values have to.
+    """
+    by_name = {name.strip().casefold(): name for name in names}
+    called = [name.strip().casefold() for name in matrix.classes]
+    ordered = [by_name[name] for name in called if name in by_name]
+    named = len(by_name) == len(names) and sorted(called) == sorted(by_name)
+    both = [scores.sizes for scores in _both(counts)]
+    sums = {way: max(_agreement(sizes, way, sheet) for sizes in both) for way in {tuple(ordered), tuple(names)}}
+    if named and (sums[tuple(ordered)] >= sums[tuple(names)]):
+        return ordered, True
+    different = len(set(sheet.sizes.values())) == len(names)
+    return names, not sheet.sizes or (different and 2 * sums[tuple(names)] >= len(names))
+
+
+def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
+    """The number of classes whose images are the sums of a matrix."""
+    return sum(sheet.sizes.get(name) == number for name, number in zip(names, sums, strict=False))
 
 
 def counts_of(matrix: ConfusionMatrix) -> Counts | None:
@@ -95,27 +117,63 @@ def _both(counts: Counts) -> tuple[Scores, Scores]:
     return scores_of(counts), scores_of([list(column) for column in zip(*counts, strict=True)])
 
 
-def _unlike(sheet: Sheet, scores: Scores, names: Sequence[str], orientation: str) -> Iterator[Claim]:
-    for measure, exact in scores.by_measure.items():
+def _compared(
+    sheet: Sheet, scores: Scores, names: Sequence[str], orientation: str, matrix: ConfusionMatrix
+) -> Comparison:
+    claims: list[Claim] = []
+    places = {name: place for place, name in enumerate(names)}
+    wrong = {name: n for name, n in sheet.sizes.items() if name in places and scores.sizes[places[name]] != n}
+    claims += [_other_sum(sheet, name, scores, places[name], orientation, matrix) for name in wrong]
+    agreeing = compared = 0
+    for measure in OF_CLASSES:
         column = sheet.classes.get(measure, {})
         error = half_error(column.values())
-        for name, value in zip(names, exact, strict=True):
-            if name in column and value is not None:
-                claim = _claim(column[name], value, error, orientation)
-                if claim:
-                    yield claim
+        for name, cell in column.items():
+            exact = scores.of_class(measure, places[name])
+            if exact:
+                claim = _claim(cell, exact, error, orientation)
+                compared += 1
+                agreeing += claim is None
+                claims += [claim] if claim else []
     for cell in sheet.summaries:
-        overall = cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL
-        expected = scores.accuracy if overall else scores.kappa if cell.value.measure is Measure.KAPPA else None
-        if expected is not None and (claim := _claim(cell, expected, Fraction(0), orientation)):
-            # Weights by the distance of classes are in use too, and seldom said.
-            weighted = () if overall else ("the kappa weights its disagreements",)
-            yield replace(claim, conditions=(*claim.conditions, *weighted))
+        exact = scores.over_all(cell.value.measure, cell.value.average)
+        claim = _claim(cell, exact, Fraction(0), orientation) if exact and not cell.value.spread else None
+        claims += [_over_batches(claim, cell, scores, sheet)] if claim else []
+    sums = sum(sheet.sizes.get(name) == scores.sizes[place] for name, place in places.items())
+    return Comparison(
+        claims=tuple(claims), agreeing=agreeing, compared=compared, sums=sums, complete=sums == len(places)
+    )
 
 
-def _claim(cell: Cell, exact: Fraction, error: Fraction, orientation: str) -> Claim | None:
+def _other_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation: str, matrix: ConfusionMatrix) -> Claim:
+    """What is claimed of a row whose sum is not the printed number of images."""
+    rows = matrix.rows if orientation == ORIENTATIONS[0] else tuple(zip(*matrix.rows, strict=True))
+    values = [Value(measure=Measure.OTHER, printed=p, class_name=name, label="confusion matrix") for p in rows[place]]
+    return Claim(
+        kind="confusion matrix",
+        message=f"{name} has {sheet.sizes[name]} images, as {sheet.origin}; its sum in the confusion matrix is "
+        f"{scores.sizes[place]}",
+        cells=tuple(cells_of(values)),
+        readings=(orientation,),
+        excluded=("the other orientation of the matrix",),
+        needs_counts=True,
+    )
+
+
+def _over_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
+    """The claim, with the condition that an accuracy is a mean over batches where one gives it."""
+    if cell.value.measure is not Measure.ACCURACY or cell.value.average is Average.MACRO or of_report(cell, sheet):
+        return claim
+    printed, exact = interval_of(cell, Rounding.ROUNDED), Interval(low=scores.accuracy, high=scores.accuracy)
+    if not nearest_batch_mean(exact, sum(scores.sizes), printed).meets(printed):
+        return claim
+    return replace(claim, conditions=(*claim.conditions, f"the value is a mean over batches of up to {BATCH} images"))
+
+
+def _claim(cell: Cell, exact: Sequence[Fraction], error: Fraction, orientation: str) -> Claim | None:
     def fits(way: Rounding, _: Rounding) -> bool:
-        return exact in interval_of(cell, way).widened(error)
+        interval = interval_of(cell, way).widened(error)
+        return any(each in interval for each in exact)
 
     conditions = conditions_of(fits)
     if conditions is None:
@@ -125,10 +183,32 @@ def _claim(cell: Cell, exact: Fraction, error: Fraction, orientation: str) -> Cl
     return Claim(
         kind="confusion matrix",
         message=f"{value.measure} {subject} is printed as {value.printed.text}; the confusion matrix gives "
-        f"{exact.numerator}/{exact.denominator} = {float(exact):.6g}",
+        f"{_shown(exact)}",
         cells=(cell,),
         conditions=conditions,
         readings=(orientation,),
         excluded=("the other orientation of the matrix", FORMATS),
         needs_counts=True,
     )
+
+
+def _shown(exact: Sequence[Fraction]) -> str:
+    first = exact[0]
+    ratio = f"{first.numerator}/{first.denominator} = " if first.denominator < 10**9 else ""
+    others = sorted({f"{float(each):.6g}" for each in exact[1:]} - {f"{float(first):.6g}"})
+    return f"{ratio}{float(first):.6g}" + (f", or {', '.join(others[:NAMED])} by other definitions" if others else "")
+
+
+def _together(claims: Sequence[Claim]) -> Iterator[Claim]:
+    """One claim for all that have the same conditions."""
+    groups: dict[tuple[str, ...], list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault(claim.conditions, []).append(claim)
+    for conditions, group in groups.items():
+        more = f"; and {len(group) - NAMED} more" if len(group) > NAMED else ""
+        yield replace(
+            group[0],
+            message="; ".join(claim.message for claim in group[:NAMED]) + more,
+            cells=tuple(cell for claim in group for cell in claim.cells),
+            conditions=conditions,
+        )

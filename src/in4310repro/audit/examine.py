@@ -14,12 +14,13 @@ from in4310repro.audit.confusion import unlike_matrix
 from in4310repro.audit.counting import image_sets, in_whole_images
 from in4310repro.audit.document import Document, Measure
 from in4310repro.audit.floor import below_floor
+from in4310repro.audit.joint_counts import not_adding_up
 from in4310repro.audit.lonely import without_size
 from in4310repro.audit.means import wrong_means
 from in4310repro.audit.oddities import oddities
 from in4310repro.audit.power import power_of
 from in4310repro.audit.readers import read
-from in4310repro.audit.scores import wrong_scores
+from in4310repro.audit.scores import wrong_f1_over_all, wrong_scores
 from in4310repro.audit.share_matrices import wrong_shares
 from in4310repro.audit.shares import not_of_counts, other_than_counted, out_of_range
 from in4310repro.audit.sheets import Sheet, sheet, sheets
@@ -34,9 +35,11 @@ CHECKS = (
     not_of_counts,
     other_totals,
     wrong_scores,
+    wrong_f1_over_all,
     unlike_matrix,
     wrong_shares,
     below_floor,
+    not_adding_up,
 )
 
 

@@ -16,6 +16,7 @@ WORDS = re.compile(r"accura|\bacc\b|precision|recall|\bf1|\bap\b|score|\bclass\b
 NUMBER = re.compile(r"\d[.,]\d|\d ?%|\bnan\b|\bn/a\b", re.IGNORECASE)
 NUMERAL = re.compile(r"(?<![\w.,])\d*[.,]?\d+(?![\w.,]*\d)")
 LONGEST = 500  # letters of a line that are looked at
+TABLES = 4  # tables before and after that are looked at
 PROSE = 8  # words of a sentence, which is no row of a table
 SENTENCE = re.compile(r"[^|&\t]*")
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -58,6 +59,39 @@ def gaps_of(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
         # What is far above one may be a count that stands where a share is expected.
         if value.class_name is not None and value.printed.value > 2 and "%" not in value.printed.text:
             yield f"{value.printed.text} of {value.class_name} is no share"
+
+
+def tables_beside(table: Table, document: Document) -> Iterator[Gap]:
+    """Classes of other tables next to a table that may be its own, by the measures whose summary it has and they lack.
+
+    Numbers that the table has already, as in a sentence about it, are none.
+    """
+    names, place = _classes(table), next((i for i, each in enumerate(document.tables) if each.name == table.name), None)
+    if not names or place is None:
+        return
+    given = {value.printed.value for value in table.values}
+    for other in document.tables[max(0, place - TABLES) : place + TABLES + 1]:
+        theirs = [value for value in other.values if value.class_name is not None]
+        repeated = all(value.printed.value in given for value in theirs)
+        if repeated or names & _classes(other) or _distance(table, other) > NEAR:
+            continue
+        more = _summaries(table) - _summaries(other)
+        measures = frozenset(value.measure for value in theirs) & set(more)
+        if measures:
+            yield Gap(condition=f"the classes of {other.name} belong to it, too", measures=measures)
+
+
+def _classes(table: Table) -> set[str]:
+    return {value.class_name for value in table.values if value.class_name is not None}
+
+
+def _summaries(table: Table) -> Counter[Measure]:
+    return Counter(value.measure for value in table.values if value.class_name is None)
+
+
+def _distance(one: Table, other: Table) -> int:
+    ends = [[each.line for each in table.printed] or [0] for table in (one, other)]
+    return max(min(ends[0]) - max(ends[1]), min(ends[1]) - max(ends[0]), 0)
 
 
 def lines_beside(table: Table, document: Document) -> Iterator[Gap]:

@@ -80,7 +80,9 @@ class Audited:
         tables = list(target.group)
         table = tables[target.place].table
         values = tuple(value if each is target.value else each for each in table.values)
-        tables[target.place] = sheet(replace(table, values=values), self.document, self.options)
+        before = tables[target.place]
+        made = sheet(replace(table, values=values), self.document, self.options)
+        tables[target.place] = replace(made, links=before.links, alone=before.alone)
         return tables
 
 

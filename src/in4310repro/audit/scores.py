@@ -8,12 +8,13 @@ from fractions import Fraction
 from math import ceil, floor
 
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
-from in4310repro.audit.document import Measure
-from in4310repro.audit.intervals import Cell, Interval, Rounding, counts_within
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding, counts_within
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 
 # Counts of right images that are tried one by one; where more are possible the printed decimals tell nothing.
 TRIED = 5000
+BEYOND = "and no mean of F1s exceeds the mean of (P + R) / 2 or falls below that of P + R - 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +39,34 @@ def f1_interval(precision: Interval, recall: Interval) -> Interval:
     )
 
 
+def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
+    """Every mean of F1s whose precisions and recalls have these means, by the same weights.
+
+    The harmonic mean is at most (P + R) / 2, and 2 P R / (P + R) - (P + R - 1) >= 0 for it is at least
+    2 (P + R - 1) / (P + R), as (1 - P)(1 - R) >= 0. Both bounds are linear, so that they hold for means.
+    """
+    low = max(Fraction(0), precision.low + recall.low - 1)
+    return Interval(low=low, high=(precision.high + recall.high) / 2)
+
+
 def wrong_scores(sheet: Sheet) -> Iterator[Claim]:
     """Classes whose F1 is not that of their precision and recall, or whose scores no counts give together."""
     rows = {measure: sheet.classes.get(measure, {}) for measure in SCORES}
     error = max((half_error(column.values()) for column in rows.values()), default=Fraction(0))
     for name in dict.fromkeys(name for column in rows.values() for name in column):
         row = {measure: rows[measure][name] for measure in SCORES if name in rows[measure]}
-        claim = _wrong_f1(sheet, name, row, error) or _no_counts(sheet, name, row, error)
+        claim = (
+            _wrong_f1(sheet, name, row, error)
+            or _no_counts(sheet, name, row, error)
+            or _too_many_predictions(sheet, name, row, error)
+        )
         if claim:
             yield claim
 
 
 def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
     """Whether F1 is another than precision and recall give."""
-    if len(row) < len(SCORES):
+    if not set(SCORES) <= set(row):
         return None
 
     def fits(way: Rounding, _: Rounding) -> bool:
@@ -59,21 +74,60 @@ def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
         # Where nothing is right, F1 is zero or undefined, and people print either.
         return f1_interval(precision, recall).meets(f1) or min(precision.low, recall.low) <= 0
 
-    conditions = conditions_of(fits, list(row.values()))
+    def fits_as_mean(way: Rounding, _: Rounding) -> bool:
+        precision, recall, f1 = (interval_of(row[measure], way).widened(error) for measure in SCORES)
+        return mean_f1_interval(precision, recall).meets(f1) or min(precision.low, recall.low) <= 0
+
+    cells = [row[measure] for measure in SCORES]
+    conditions, beyond = conditions_of(fits, cells), conditions_of(fits_as_mean, cells)
     if conditions is None:
         return None
-    if not sheet.sizes.get(name):
+    if beyond is None and not sheet.sizes.get(name):
         conditions += ("the scores are means over batches, whose number of images is not known",)
+    conditions += beyond or ()
+    if not sheet.table.whole_images:
+        conditions += ("precision, recall and F1 are at different thresholds",)
     expected = harmonic(row[Measure.PRECISION].share, row[Measure.RECALL].share)
     texts = {measure: cell.value.printed.text for measure, cell in row.items()}
     return Claim(
         kind="F1",
         message=f"F1 of {name} is printed as {texts[Measure.F1]}; precision {texts[Measure.PRECISION]} and recall "
-        f"{texts[Measure.RECALL]} give {float(expected):.5g}",
-        cells=tuple(row.values()),
+        f"{texts[Measure.RECALL]} give {float(expected):.5g}" + (f", {BEYOND}" if beyond is not None else ""),
+        cells=tuple(cells),
         conditions=conditions,
         readings=("F1 = 2 P R / (P + R)",),
-        needs_counts=True,
+        needs_counts=beyond is None,
+    )
+
+
+def wrong_f1_over_all(sheet: Sheet) -> Iterator[Claim]:
+    """Summaries of F1 that no average of classes, folds or batches gives beside the same averages of P and R."""
+    averages = dict.fromkeys(cell.value.average for cell in sheet.summaries if cell.value.measure in SCORES)
+    for average in averages:
+        row = {m: [c for c in sheet.summaries if (c.value.measure, c.value.average) == (m, average)] for m in SCORES}
+        if all(len(cells) == 1 and not cells[0].value.spread for cells in row.values()):
+            claim = _wrong_mean_f1({measure: cells[0] for measure, cells in row.items()}, average)
+            if claim:
+                yield claim
+
+
+def _wrong_mean_f1(row: Mapping[Measure, Cell], average: Average | None) -> Claim | None:
+    def fits(way: Rounding, _: Rounding) -> bool:
+        precision, recall, f1 = (interval_of(row[measure], way) for measure in SCORES)
+        return mean_f1_interval(precision, recall).widened(ROUNDOFF32 * len(SCORES)).meets(f1)
+
+    conditions = conditions_of(fits, list(row.values()))
+    if conditions is None:
+        return None
+    texts = ", ".join(f"{measure} {cell.value.printed.text}" for measure, cell in row.items())
+    named = average in (Average.MACRO, Average.WEIGHTED, Average.MICRO)
+    return Claim(
+        kind="mean F1",
+        message=f"{average or 'the'} scores are printed as {texts}, {BEYOND}",
+        cells=tuple(row.values()),
+        conditions=(*conditions, *([] if named else ["precision, recall and F1 are averaged in different ways"])),
+        readings=("F1 = 2 P R / (P + R), or a mean of such",),
+        excluded=("means over classes, folds and batches with any weights", FORMATS),
     )
 
 
@@ -98,10 +152,41 @@ def _no_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Frac
     )
 
 
-def predictions(row: Mapping[Measure, Cell], size: int, rounding: Rounding) -> Predictions | None:
+def _too_many_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
+    """Whether the scores of a class need more wrong predictions of it than there are images of other classes."""
+    size, images = sheet.sizes.get(name), sum(sheet.sizes.values())
+    whole = sheet.table.whole_images and len(sheet.sizes) >= 2
+    if not size or len(row) < 2 or not whole or error:
+        return None
+    conditions = conditions_of(
+        lambda way, _: predictions(row, size, way, others=images - size) is not None, list(row.values())
+    )
+    found = predictions(row, size, Rounding.ROUNDED)
+    if conditions is None or found is None or not found.predicted:
+        return None
+    fewest = min(each.start - k for k, each in found.predicted.items())
+    scores = ", ".join(f"{measure} {cell.value.printed.text}" for measure, cell in row.items())
+    return Claim(
+        kind="false positives",
+        message=f"{scores} of {name} with {size} images need at least {fewest} wrong predictions of it; the other "
+        f"classes have {images - size} images",
+        cells=tuple(row.values()),
+        conditions=(*conditions, *sheet.several),
+        inputs=size_inputs(sheet, sheet.sizes),
+        readings=("recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)",),
+        excluded=(f"every number of right images of {size} with every number of predicted ones", FORMATS),
+        needs_all=True,
+        needs_counts=True,
+    )
+
+
+def predictions(
+    row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None
+) -> Predictions | None:
     """All counts that give the scores of a class; None if there are none.
 
-    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p).
+    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). At most all `others`, the
+    images of the other classes, are wrongly predicted as this one.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
@@ -109,6 +194,8 @@ def predictions(row: Mapping[Measure, Cell], size: int, rounding: Rounding) -> P
     if len(correct) > TRIED:
         return Predictions(correct=correct, predicted={})
     predicted = {k: _predicted(k, size, intervals) for k in correct}
+    if others is not None:
+        predicted = {k: range(each.start, min(each.stop, k + others + 1)) for k, each in predicted.items()}
     fitting = {k: counts for k, counts in predicted.items() if counts}
     return Predictions(correct=range(min(fitting), max(fitting) + 1), predicted=fitting) if fitting else None
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
-from in4310repro.audit.gaps import Gap, gaps_of, lines_beside
+from in4310repro.audit.gaps import Gap, gaps_of, lines_beside, tables_beside
 from in4310repro.audit.intervals import (
     ROUNDOFF16,
     ROUNDOFF32,
@@ -21,6 +21,7 @@ from in4310repro.audit.intervals import (
     is_half,
     on_grid,
 )
+from in4310repro.audit.links import Link, has_parts, linked
 from in4310repro.audit.single_label import doubts_of_accuracy, several_labels
 from in4310repro.audit.units import ALMOST_FULL, rounded_to, significant_decimals
 from in4310repro.audit.verdicts import Options
@@ -52,6 +53,8 @@ class Sheet:
     beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of those about the measures they name
     tokens: tuple[str, ...] = ()  # why an accuracy may be of other things than the classes
     several: tuple[str, ...] = ()  # why an image may have several labels
+    alone: bool = True  # whether no other table of classes and no other matrix is in the document
+    links: tuple[Link, ...] = ()  # what stands beside the table and was taken to be of the same predictions
 
     @property
     def name(self) -> str:
@@ -74,8 +77,10 @@ class Sheet:
 
 
 def sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
-    """All tables of a document."""
-    return tuple(sheet(table, document, options) for table in document.tables)
+    """All tables of a document, each with what stands beside it and is of the same predictions."""
+    joined = linked(document)
+    alone = sum(has_parts(table) for table, _ in joined) <= 1
+    return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
 
 
 def sheet(table: Table, document: Document, options: Options) -> Sheet:
@@ -99,7 +104,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         total=table.total or (sum(sizes.values()) if sizes and _covers(table, sizes) else None),
         folds=options.folds or document.folds,
         gaps=tuple(gaps_of(table, sizes)),
-        beside=tuple(lines_beside(table, document)),
+        beside=(*tables_beside(table, document), *lines_beside(table, document)),
         tokens=tuple(doubts_of_accuracy(table, document)),
         several=tuple(several_labels(table, document)),
     )

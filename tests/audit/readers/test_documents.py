@@ -23,7 +23,6 @@ Accuracy of sea: 0.7
 ----
 as classification_report, label lines
 The second network | sizes {'dune': 100, 'blue bay': 200} | total 300
-  doubt: the classes of the table from line 12 belong to it, too
   5 dune precision 0.81 (dune precision)
   5 dune recall 0.83 (dune recall)
   5 dune F1 0.82 (dune f1-score)
@@ -769,7 +768,6 @@ Figure 1
   1 dune accuracy 0.83 (Accuracy of dune)
   2 bay accuracy 0.91 (Accuracy of bay)
 Table 2
-  doubt: the classes of Figure 1 belong to it, too
   6 sea accuracy 0.85 (Accuracy of sea)
   7 ice accuracy 0.93 (Accuracy of ice)
   8 <unnamed> accuracy 0.89 (Mean accuracy)
@@ -1271,7 +1269,6 @@ the table from line 1
   1 dune accuracy 0.83 (Accuracy of dune)
   2 bay accuracy 0.91 (Accuracy of bay)
 the table from line 3
-  doubt: the classes of the table from line 1 belong to it, too
   5 sea accuracy 0.7 (sea Accuracy)
   6 ice accuracy 0.6 (ice Accuracy)
   7 <unnamed> accuracy 0.65 (Mean accuracy)
@@ -2434,7 +2431,7 @@ Validation set · val | set val
 line 10: Overall accuracy
   10 <overall> accuracy 0.8 (Overall accuracy)
 """,
-    "tables beside a mean put it in doubt, four of them above and below": """
+    "tables beside a mean are read by themselves, four of them above and below": """
 Accuracy of sea: 0.1
 Figure 1
 Accuracy of ice: 0.2
@@ -2471,13 +2468,6 @@ Figure 4
 Figure 5
   9 elm accuracy 0.5 (Accuracy of elm)
 Figure 6
-  doubt: the classes of Figure 2 belong to it, too
-  doubt: the classes of Figure 3 belong to it, too
-  doubt: the classes of Figure 4 belong to it, too
-  doubt: the classes of Figure 5 belong to it, too
-  doubt: the classes of Figure 8 belong to it, too
-  doubt: the classes of Figure 9 belong to it, too
-  doubt: the classes of Figure 10 belong to it, too
   11 oak accuracy 0.6 (Accuracy of oak)
   12 <unnamed> accuracy 0.6 (Mean accuracy)
 Figure 7
@@ -2491,7 +2481,7 @@ Figure 10
 Figure 11
   22 fir accuracy 0.92 (Accuracy of fir)
 """,
-    "a mean is in doubt where the other table has none, and no other class of its own": """
+    "a mean stands with its own table, and another table has none": """
 | Class | Accuracy | Recall |
 |---|---|---|
 | sea | 0.7 | 0.5 |
@@ -2508,13 +2498,10 @@ Figure 11
 ----
 as Markdown table
 the table from line 1
-  doubt: the classes of the table from line 6 belong to it, too
-  doubt: the classes of the table from line 11 belong to it, too
   3 sea accuracy 0.7 (sea Accuracy)
   3 sea recall 0.5 (sea Recall)
   4 <unnamed> accuracy 0.7 (mean Accuracy)
 the table from line 6
-  doubt: the classes of the table from line 1 belong to it, too
   8 ice accuracy 0.8 (ice Accuracy)
   8 ice recall 0.9 (ice Recall)
   9 <unnamed> recall 0.9 (mean Recall)
@@ -3420,7 +3407,6 @@ A1 | boxes True
 ----
 as Markdown table
 the table from line 1
-  doubt: the classes of the table from line 16 belong to it, too
   3 sea accuracy 0.7 (sea Accuracy)
   4 <unnamed> accuracy 0.7 (mean Accuracy)
 the table from line 16

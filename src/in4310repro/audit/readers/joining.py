@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import ConfusionMatrix, Measure, Table, Value
@@ -41,35 +40,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
             tables[fitting[0][1]] = _with_summary(tables[fitting[0][1]], loose)
         else:
             rest.append(loose)
-    return [*_with_doubts(tables), *rest]
-
-
-def _with_doubts(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """The pieces, in doubt where a summary may be of the classes of the table beside it, too, which has none."""
-    ordered = sorted(pieces, key=lambda piece: piece.first)
-    names = {id(piece): _names(piece) for piece in ordered}
-    for place, piece in enumerate(ordered):
-        beside = ordered[max(0, place - BESIDE) : place + BESIDE + 1]
-        apart = [other for other in beside if _distance(piece, other) <= NEAR]
-        apart = [other for other in apart if names[id(piece)] and not names[id(piece)] & names[id(other)]]
-        doubts = [
-            f"the classes of {other.table.name} belong to it, too"
-            for other in apart
-            if any(measure in _measures(other) for measure in _summaries(piece) - _summaries(other))
-        ]
-        yield replace(piece, table=replace(piece.table, doubts=(*piece.table.doubts, *doubts)))
-
-
-def _names(piece: Piece) -> set[str]:
-    return {value.class_name for value in piece.table.values if value.class_name is not None}
-
-
-def _measures(piece: Piece) -> set[Measure]:
-    return {value.measure for value in piece.table.values if value.class_name is not None}
-
-
-def _summaries(piece: Piece) -> Counter[Measure]:
-    return Counter(value.measure for value in piece.table.values if value.class_name is None)
+    return [*tables, *rest]
 
 
 def _with_matrices(pieces: Sequence[Piece]) -> list[Piece]:

@@ -1,0 +1,241 @@
+"""All classes at once, in whole images: what is predicted adds up to the images, what is right to the accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+
+from in4310repro.audit.averages import WEIGHTED, Summary, of_report, readings_of
+from in4310repro.audit.batches import BATCH, nearest_batch_mean
+from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.intervals import Cell, Interval, Rounding
+from in4310repro.audit.scores import predictions
+from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+
+# Additions that a search may take; where it would take more, nothing is decided.
+STEPS = 30_000_000
+UNPRINTED = "images are predicted as a class that is not printed"
+READ = "recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted), one prediction an image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the printed scores of one class allow: right images, each with the fewest and the most predictions."""
+
+    size: int
+    choices: tuple[tuple[int, int, int], ...]
+
+    def within(self, errors: int) -> Choices:
+        """Those whose missed images and wrong predictions are together at most all errors: each error is both once."""
+        kept = ((k, low, min(high, errors - self.size + 2 * k)) for k, low, high in self.choices)
+        return replace(self, choices=tuple(each for each in kept if each[1] <= each[2]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A table whose classes have known sizes and precision or F1 beside their recall."""
+
+    sheet: Sheet
+    rows: Mapping[str, Mapping[Measure, Cell]]
+
+    @property
+    def images(self) -> int:
+        """Images of all classes."""
+        return sum(self.sheet.sizes.values())
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The scores of all classes."""
+        return tuple(cell for row in self.rows.values() for cell in row.values())
+
+    def classes(self, way: Rounding) -> list[Choices] | None:
+        """The choices of every class; None where they are too many or a class has none, which other checks say."""
+        found = []
+        for name, row in self.rows.items():
+            size = self.sheet.sizes[name]
+            told = predictions(row, size, way, others=self.images - size)
+            if told is None or not told.predicted:
+                return None
+            choices = tuple((k, ps[0], ps[-1]) for k, ps in told.predicted.items())
+            found.append(Choices(size=size, choices=choices))
+        return found
+
+
+def not_adding_up(sheet: Sheet) -> Iterator[Claim]:
+    """Scores of all classes that no numbers of right and of predicted images give together."""
+    problem = _problem(sheet)
+    if problem is None:
+        return
+    other = _predictions(problem)
+    if other:
+        yield other
+    for cell in sheet.summaries:
+        if cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL and not cell.value.spread:
+            claim = _accuracy(problem, cell, adding_up=other is None)
+            if claim:
+                yield claim
+
+
+def _problem(sheet: Sheet) -> Problem | None:
+    rows: dict[str, dict[Measure, Cell]] = {}
+    for measure in SCORES:
+        for name, cell in sheet.classes.get(measure, {}).items():
+            rows.setdefault(name, {})[measure] = cell
+    known = set(rows) == set(sheet.sizes) and len(rows) >= 2 and all(len(row) >= 2 for row in rows.values())
+    if not known or not sheet.table.whole_images or sheet.averaged or not all(sheet.sizes.values()):
+        return None
+    problem = Problem(sheet=sheet, rows=rows)
+    return None if half_error(problem.cells) else problem
+
+
+def _predictions(problem: Problem) -> Claim | None:
+    """What is claimed where the predictions of all classes cannot be as many as the images."""
+    images = problem.images
+
+    def sums(way: Rounding) -> tuple[int, int] | None:
+        classes = problem.classes(way)
+        if classes is None:
+            return None
+        return (
+            sum(min(low for _, low, _ in each.choices) for each in classes),
+            sum(max(high for _, _, high in each.choices) for each in classes),
+        )
+
+    def fits(way: Rounding, _: Rounding) -> bool:
+        found = sums(way)
+        return found is None or found[0] <= images <= found[1]
+
+    conditions, found = conditions_of(fits, problem.cells), sums(Rounding.ROUNDED)
+    if conditions is None or found is None:
+        return None
+    return Claim(
+        kind="predictions",
+        message=f"the scores of the {len(problem.rows)} classes need {found[0]} to {found[1]} predictions in all; "
+        f"there are {images} images",
+        cells=problem.cells,
+        conditions=(*conditions, *problem.sheet.several, *_unprinted(problem.sheet, found[1] < images)),
+        inputs=size_inputs(problem.sheet, problem.rows),
+        readings=(READ,),
+        excluded=("every number of right and of predicted images of each class", FORMATS),
+        needs_all=True,
+        needs_counts=True,
+    )
+
+
+def _unprinted(sheet: Sheet, fewer: bool) -> Iterator[str]:
+    """The condition that images are predicted as other classes than the printed ones: a report lists all of them."""
+    if fewer and not any(of_report(cell, sheet) for cell in sheet.summaries):
+        yield UNPRINTED
+
+
+def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
+    """What is claimed where the scores of all classes do not allow the printed accuracy."""
+    sheet, images = problem.sheet, problem.images
+    summary = Summary(cell=cell, measure=Measure.RECALL, parts=sheet.classes.get(Measure.RECALL, {}))
+    readings = list(readings_of(summary, sheet)) if summary.parts else []
+    by_recalls = [reading for reading in readings if reading.name == WEIGHTED]
+    others = [reading for reading in readings if reading.name != WEIGHTED and not reading.condition]
+
+    def fits(way: Rounding, _: Rounding) -> bool:
+        printed = interval_of(cell, way)
+        # What recalls alone or another average tell is for other checks.
+        if not all(each.means[way].meets(printed) for each in by_recalls) or any(
+            each.means[way].meets(printed) for each in others
+        ):
+            return True
+        return _possible(problem, way, printed, adding_up=adding_up)
+
+    conditions = conditions_of(fits, problem.cells, cell)
+    if conditions is None:
+        return None
+    ends = [Fraction(end, images) for end in _right(problem.classes(Rounding.ROUNDED) or [])]
+    printed, share = interval_of(cell, Rounding.ROUNDED), Interval(low=ends[0], high=ends[1])
+    if not of_report(cell, sheet) and nearest_batch_mean(share, images, printed).meets(printed):
+        conditions += (f"the value is a mean over batches of up to {BATCH} images",)
+    return Claim(
+        kind="accuracy of scores",
+        message=_message(problem, cell, adding_up),
+        cells=(cell, *problem.cells),
+        conditions=(*conditions, *sheet.several, *_unprinted(sheet, True)),
+        inputs=size_inputs(sheet, problem.rows),
+        readings=(READ,),
+        excluded=("every number of right and of predicted images of each class", FORMATS),
+        needs_all=True,
+        needs_counts=True,
+    )
+
+
+def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
+    """What is impossible about an accuracy, in numbers of rounded scores."""
+    classes, images, printed = problem.classes(Rounding.ROUNDED) or [], problem.images, cell.value.printed.text
+    low, high = map(int, _right(classes))
+    shown = f"{low} to {high}" if low < high else str(low)
+    text = (
+        f"precision, recall and F1 of all classes allow {shown} of {images} images right, "
+        f"{low / images:.4f} to {high / images:.4f}; accuracy is printed as {printed}"
+    )
+    interval = interval_of(cell, Rounding.ROUNDED)
+    if not adding_up or not Interval(low=Fraction(low, images), high=Fraction(high, images)).meets(interval):
+        return text
+    errors = images - max(low, ceil(interval.low * images))
+    for name, each in zip(problem.rows, classes, strict=True):
+        if not each.within(errors).choices:
+            needed = min(fewest + each.size - 2 * k for k, fewest, _ in each.choices)
+            return (
+                f"the scores of {name} need at least {needed} missed images and wrong predictions of it; accuracy "
+                f"{printed} of {images} images leaves {errors} errors in all"
+            )
+    return f"{text}, and with that the predictions of all classes cannot add up to {images}"
+
+
+def _right(classes: Sequence[Choices]) -> tuple[int, int]:
+    """The fewest and the most right images of all classes."""
+    ends = [[k for k, _, _ in each.choices] for each in classes]
+    return sum(map(min, ends)), sum(map(max, ends))
+
+
+def _possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
+    """Whether some choice has an accuracy in the interval and one prediction an image; where too many, it may."""
+    classes, images = problem.classes(way), problem.images
+    if classes is None:
+        return True
+    least, most = max(0, ceil(accuracy.low * images)), min(images, floor(accuracy.high * images))
+    if least > most:
+        # No count of these images is printed so: another check says that.
+        return True
+    fewest, greatest = _right(classes)
+    if greatest < least or fewest > most:
+        return False
+    if not adding_up:
+        return True
+    classes = [each.within(images - max(least, fewest)) for each in classes]
+    if not all(each.choices for each in classes):
+        return False
+    fewest, greatest = _right(classes)
+    width = greatest - fewest + 1
+    if sum(len(each.choices) for each in classes) * width > STEPS:
+        return greatest >= least and fewest <= most
+    low, high = _reached(classes, width)
+    totals = np.arange(width) + fewest
+    return bool(np.any((totals >= least) & (totals <= most) & (low <= images) & (high >= images)))
+
+
+def _reached(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The fewest and the most predictions for each number of right images, from the fewest on: class after class."""
+    never = 2**60
+    low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)
+    low[0] = high[0] = 0
+    for each in classes:
+        first = min(k for k, _, _ in each.choices)
+        lower, higher = np.full_like(low, never), np.full_like(high, -never)
+        for k, fewest, most in each.choices:
+            shift = k - first
+            np.minimum(lower[shift:], low[: width - shift] + fewest, out=lower[shift:])
+            np.maximum(higher[shift:], high[: width - shift] + most, out=higher[shift:])
+        low, high = lower, higher
+    return low, high

@@ -1,0 +1,226 @@
+"""What stands side by side and is of the same predictions: a report, its matrix, an accuracy line before or after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from in4310repro.audit.document import Average, Document, Measure, Table, TableKind, Value
+from in4310repro.audit.readers.words import BEST, heading
+
+NEAR = 12  # lines between a line and the table that it is of
+BELOW = 5  # lines below the last class in which the averages of a report stand
+BESIDE = 30  # lines between a matrix and its report
+OF_ALL = (
+    Measure.ACCURACY,
+    Measure.BALANCED_ACCURACY,
+    Measure.KAPPA,
+    Measure.MATTHEWS,
+    Measure.PRECISION,
+    Measure.RECALL,
+    Measure.F1,
+    Measure.SPECIFICITY,
+    Measure.NEGATIVE_PREDICTIVE_VALUE,
+)
+# A text between two results that only announces the second.
+ANNOUNCES = re.compile(
+    r"classification|reports?|matrix|confusion|results?|metrics?|evaluation|scores?|performance|summary|statistics|overall"
+    r"|predict\w*|actual|true|labels?|precision|recall|f1|support|accuracy|per|class|classes|test|reference|kappa|mcc"
+    r"|error|loss|detailed|model|set|data|json|text",
+    re.IGNORECASE,
+)
+SMALL = re.compile(r"the|of|for|on|and|an?|by|in|is|with|our|all", re.IGNORECASE)
+WORD = re.compile(r"[^\W\d_]{2,}")
+WORDS = 6  # of a text that announces
+# Numbers of other predictions than those of the table beside them.
+ELSEWHERE = re.compile(
+    r"\b(?:train\w*|cross|cv|folds?|oob|out[- ]of[- ]bag|baseline|previous|random|chance|majority|human|target|expected"
+    r"|required|threshold|top|mean|average|no information|null|dummy|before|after|old|new|gain|improvement)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What was found beside a table."""
+
+    text: str  # what stands beside what, with its lines
+    lines: frozenset[int]  # of what was found
+    matrix: bool = False  # whether that is the matrix
+    conditions: tuple[str, ...] = ()  # why it may be of other predictions
+
+
+Joined = tuple[Table, tuple[Link, ...]]
+
+
+def has_parts(table: Table) -> bool:
+    """Whether a table has values of classes or a matrix, and is no summary alone."""
+    return table.matrix is not None or any(value.class_name is not None for value in table.values)
+
+
+def linked(document: Document) -> list[Joined]:
+    """The tables in order, each matrix and each line over all classes made part of the table that it is of."""
+    joined: list[Joined] = [(table, ()) for table in document.tables]
+    return _with_lines(_with_matrices(joined, document), document)
+
+
+def lines_of(table: Table) -> tuple[int, int]:
+    """The first and the last line that a table was read from."""
+    lines = [each.line for each in table.printed] or [0]
+    return table.first or min(lines), table.last or max(lines)
+
+
+def _with_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]:
+    """The tables, each matrix alone made part of the report beside it that has as many classes and no matrix."""
+    left = list(tables)
+    for joined in tables:
+        matrix = joined[0]
+        if matrix.matrix is None or _names(matrix):
+            continue
+        places = [place for place, (table, _) in enumerate(left) if _is_report_of(matrix, table, document)]
+        if len(places) != 1:
+            continue
+        table, links = left[places[0]]
+        first, last = lines_of(matrix)
+        link = Link(
+            text=f"the confusion matrix in lines {first} to {last} stands beside the classes in lines "
+            f"{' to '.join(map(str, lines_of(table)))}",
+            lines=frozenset(value.printed.line for value in matrix.values),
+            matrix=True,
+        )
+        values = (*table.values, *matrix.values)
+        left[places[0]] = (replace(table, values=values, matrix=matrix.matrix), (*links, link))
+        left = [each for each in left if each[0] is not matrix]
+    return left
+
+
+def _names(table: Table) -> set[str]:
+    return {value.class_name for value in table.values if value.class_name is not None}
+
+
+def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
+    """Whether a table can be of the predictions of a matrix: beside it, with as many classes, nothing else between."""
+    names = _names(table)
+    if table.matrix is not None or matrix.matrix is None or len(names) != len(matrix.matrix.classes):
+        return False
+    called = {name.strip().casefold() for name in matrix.matrix.classes}
+    numbered = called == {str(place) for place in range(len(called))}
+    same = called == {name.strip().casefold() for name in names}
+    sets = matrix.image_set in (None, table.image_set) or table.image_set is None
+    return (same or numbered or bool(table.sizes)) and sets and _is_beside(matrix, table, document, BESIDE)
+
+
+def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
+    """Whether two tables stand so near that nothing between them begins another result."""
+    first, second = sorted((lines_of(one), lines_of(other)))
+    if second[0] - first[1] > near:
+        return False
+    if "JSON" in document.formats and len(document.formats) == 1:
+        return True
+    used = {printed.line for table in document.tables for printed in table.printed}
+    between = range(first[1] + 1, second[0])
+    return all(line in used or _announces(document.lines[line - 1]) for line in between if line <= len(document.lines))
+
+
+def _announces(text: str) -> bool:
+    """Whether a text between two results is about them and names nothing else; a heading may name a network."""
+    words = [word for word in WORD.findall(text[:500]) if not SMALL.fullmatch(word)]
+    known = sum(ANNOUNCES.fullmatch(word) is not None for word in words)
+    if text.lstrip().startswith(("#", "=", "**")):
+        return known == len(words)
+    return len(words) < 2 or (len(words) <= WORDS and 2 * known >= len(words))
+
+
+def _with_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
+    """The tables, each with the lines over all classes that can only be its own."""
+    joined = list(tables)
+    anchors = [place for place, (table, _) in enumerate(joined) if has_parts(table)]
+    owners: dict[int, int] = {}
+    for place, (table, _) in enumerate(joined):
+        if place not in anchors and (own := _owner(place, joined, anchors, document)) is not None and _is_plain(table):
+            owners[place] = own
+    for place, owner in owners.items():
+        loose, (table, links) = joined[place][0], joined[owner]
+        rivals = [joined[other][0] for other, same in owners.items() if same == owner and other != place]
+        rivals.append(_beside_classes(tables[owner][0]))
+        joined[owner] = (
+            replace(table, values=(*table.values, *loose.values), total=table.total or loose.total),
+            (*links, _link(loose, tables[owner][0], rivals)),
+        )
+    return [each for place, each in enumerate(joined) if place not in owners]
+
+
+def _owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
+    """The table that a line is of: the one beside it, of two the one after it where a text begins with such lines."""
+    loose = tables[place][0]
+    before = max((each for each in anchors if each < place), default=None)
+    after = min((each for each in anchors if each > place), default=None)
+    near = [each for each in (before, after) if each is not None and _can_own(tables[each][0], loose, document)]
+    if len(near) < 2:
+        return near[0] if near else None
+    # Where the first table follows a line, each does; where a line ends the text, each stands before its own.
+    leads = min(anchors) > 0 or _follows_a_line(tables[min(anchors)][0])
+    ends = max(anchors) < len(tables) - 1
+    return None if leads == ends else near[1] if leads else near[0]
+
+
+def _follows_a_line(table: Table) -> bool:
+    """Whether a reader has taken a line above the classes or the matrix into their table."""
+    block = _block(table)
+    return any(value.printed.line < min(block) for value in table.values if value.class_name is None)
+
+
+def _block(table: Table) -> list[int]:
+    """The lines of the classes of a table, and of its matrix."""
+    rows = table.matrix.rows if table.matrix else ()
+    lines = [value.printed.line for value in table.values if value.class_name is not None]
+    return lines or [cell.line for row in rows for cell in row] or [0]
+
+
+def _beside_classes(table: Table) -> Table:
+    """The values over all classes that a reader has joined with a table and that stand outside of its rows."""
+    block = _block(table)
+    apart = [v for v in table.values if v.class_name is None and not min(block) <= v.printed.line <= max(block) + BELOW]
+    return replace(table, values=tuple(apart))
+
+
+def _can_own(table: Table, loose: Table, document: Document) -> bool:
+    """Whether a line can be of a table's predictions."""
+    of, own = loose.image_set, table.image_set
+    sets = of == own or (of in (None, "test") and own in (None, "test"))
+    models = TableKind.MODELS in (loose.kind, table.kind)
+    return sets and not models and table.whole_images and _is_beside(loose, table, document, NEAR)
+
+
+def _is_plain(table: Table) -> bool:
+    """Whether a line says what it measures and nothing else: no network, no best epoch, no training, no deviation."""
+    return bool(table.values) and not table.partial and all(_says_nothing_else(value) for value in table.values)
+
+
+def _says_nothing_else(value: Value) -> bool:
+    of, label = heading(value.label), value.label
+    other = BEST.search(label.lower()) or ELSEWHERE.search(label.replace("_", " "))
+    named = value.average in (None, Average.OVERALL, Average.MACRO, Average.WEIGHTED, Average.MICRO)
+    return value.measure in OF_ALL and named and not of.rest and not other and not value.spread
+
+
+def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
+    lines = sorted({value.printed.line for value in loose.values})
+    first, last = lines_of(table)
+    what = ", ".join(dict.fromkeys(value.label.strip() or str(value.measure) for value in loose.values))
+    where = f"line {first}" if first == last else f"lines {first} to {last}"
+    return Link(
+        text=f"{what} in line {', '.join(map(str, lines))} stands beside {where}",
+        lines=frozenset(lines),
+        conditions=tuple(_others(loose, rivals)),
+    )
+
+
+def _others(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
+    """Another value of the same measure beside the same table: one of the two is of something else."""
+    for rival in rivals:
+        for value in rival.values:
+            same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]
+            if any(v.printed.text != value.printed.text for v in same):
+                yield f"{value.label.strip() or value.measure} in line {value.printed.line} is the one of this table"

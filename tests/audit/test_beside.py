@@ -1,0 +1,187 @@
+"""What stands side by side: a matrix, a report, an accuracy before or after."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from in4310repro.audit.examine import audit
+from in4310repro.audit.verdicts import Audit, Rank
+
+MATRIX = "Confusion matrix:\n36 3 1\n2 34 4\n0 6 34\n"
+REPORT = """              precision    recall  f1-score   support
+
+         sea       0.98      0.98      0.98        42
+        town       0.99      0.99      0.99        72
+
+    accuracy                           0.98       114
+   macro avg       0.98      0.98      0.98       114
+weighted avg       0.98      0.98      0.98       114
+"""
+LOOSE = "              precision    recall  f1-score   support\n\n{rows}\n    accuracy{accuracy:>31}{images:>10}\n"
+
+
+def ranks(text: str) -> list[Rank]:
+    return [finding.rank for finding in audit(text, power=False).findings]
+
+
+def impossible(text: str) -> Audit:
+    result = audit(text, power=False)
+    assert result.inconsistencies, result.findings
+    return result
+
+
+@pytest.mark.parametrize("order", ["{matrix}\n{line}", "{line}\n\n{matrix}"], ids=["after", "before"])
+@pytest.mark.parametrize(
+    ("matrix", "line", "right"),
+    [
+        (MATRIX, "Accuracy: 50 %", False),
+        (MATRIX, "Accuracy: 86.67 %", True),
+        (MATRIX, "Test accuracy: 0.98", False),
+        ("[[41  1]\n [ 1 71]]\n", "Accuracy: 0.8935", False),
+        ("[[41  1]\n [ 1 71]]\n", "Accuracy: 0.9825", True),
+        (MATRIX, "Kappa: 0.81", False),
+        (MATRIX, "Kappa: 0.80", True),
+        # Weighted by the squares of distances.
+        (MATRIX, "Cohen's kappa: 0.8790", True),
+        (MATRIX, "MCC: 0.8006", True),
+        (MATRIX, "MCC: 0.83", False),
+        (MATRIX, "Balanced accuracy: 0.867", True),
+        (MATRIX, "Balanced accuracy: 0.881", False),
+        (MATRIX, "Macro F1: 0.868", True),
+        (MATRIX, "Macro F1: 0.887", False),
+        (MATRIX, "Weighted precision: 0.8700", True),
+        (MATRIX, "Weighted precision: 0.8890", False),
+        ("[[41  1]\n [ 1 71]]\n", "Precision: 0.976", True),
+        ("[[41  1]\n [ 1 71]]\n", "Precision: 0.986", True),
+        ("[[41  1]\n [ 1 71]]\n", "Precision: 0.931", False),
+        ("[[41  1]\n [ 1 71]]\n", "Specificity: 0.931", False),
+        ("[[41  1]\n [ 1 71]]\n", "Specificity: 0.986", True),
+    ],
+)
+def test_a_value_over_all_classes_is_that_of_the_matrix_beside_it(
+    order: str, matrix: str, line: str, right: bool
+) -> None:
+    found = ranks(order.format(matrix=matrix, line=line))
+    assert (found == []) is right
+    assert right or found == [Rank.IMPOSSIBLE]
+
+
+@pytest.mark.parametrize(
+    "order", ["{report}\n{line}", "{line}\n\n{report}", "{line}\n\nClassification report:\n{report}"]
+)
+@pytest.mark.parametrize(
+    ("line", "rank"),
+    [
+        ("Accuracy: 0.8935", Rank.IMPOSSIBLE),
+        ("Accuracy: 98.25 %", None),
+        ("Test accuracy: 0.8935", Rank.IMPOSSIBLE),
+        # Of other predictions by their words.
+        ("Training accuracy: 0.8935", None),
+        ("Validation accuracy: 0.8935", None),
+        ("Best accuracy: 0.8935", None),
+        ("Cross-validation accuracy: 0.8935", None),
+        ("Baseline accuracy: 0.8935", None),
+        ("SVM accuracy: 0.8935", None),
+        ("Mean accuracy: 0.8935", None),
+        ("Accuracy: 0.8935 +/- 0.02", None),
+        ("Top-3 accuracy: 0.8935", None),
+    ],
+)
+def test_an_accuracy_line_is_that_of_the_report_beside_it(order: str, line: str, rank: Rank | None) -> None:
+    found = [f.rank for f in audit(order.format(report=REPORT, line=line), power=False).findings]
+    assert (min(found, key=list(Rank).index) if found else None) in ([rank] if rank else [None, Rank.UNLESS])
+
+
+def test_what_was_held_against_what_is_said_with_lines() -> None:
+    result = impossible("Accuracy: 0.8935\n\n" + REPORT)
+    assert any("line 1 stands beside lines 3 to 10" in text for text in result.inconsistencies[0].inputs)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Another experiment between, or a heading of one.
+        "## Logistic regression\n\nAccuracy: 0.8935\n\n## Support vectors\n\n" + REPORT,
+        "Accuracy: 0.8935\n\nNow the same with another kernel and more features of each picture\n\n" + REPORT,
+        "Accuracy: 0.8935\n" + "\n" * 14 + REPORT,
+        # One line between two reports may be of either.
+        REPORT + "\nAccuracy: 0.8935\n\n" + REPORT,
+    ],
+)
+def test_what_may_be_of_another_model_accuses_nobody(text: str) -> None:
+    assert Rank.IMPOSSIBLE not in ranks(text)
+
+
+def test_each_of_several_reports_has_the_line_before_it_or_after_it() -> None:
+    other = REPORT.replace("0.98       114", "0.98       114").replace("sea", "ice")
+    good = "Accuracy: 0.9825\n\n" + REPORT + "\nAccuracy: 0.9825\n\n" + other
+    assert ranks(good) == []
+    assert Rank.IMPOSSIBLE in ranks(good.replace("Accuracy: 0.9825\n\n" + other, "Accuracy: 0.9125\n\n" + other))
+
+
+def test_two_accuracies_of_one_report_excuse_each_other() -> None:
+    found = audit("Accuracy: 0.9825\nAccuracy: 0.8935\n\n" + REPORT, power=False).findings
+    assert [finding.rank for finding in found] == [Rank.UNLESS]
+
+
+def with_matrix(rows: str) -> str:
+    return (
+        "              precision    recall  f1-score   support\n\n"
+        "         sea       0.80      0.67      0.73        12\n"
+        "        town       0.64      0.78      0.70         9\n"
+        "        wood       1.00      1.00      1.00        30\n\n"
+        "    accuracy                           0.88        51\n\n"
+        f"[[{rows}]]\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "8 4 0]\n [2 7 0]\n [0 0 30",
+        "8 2 0]\n [4 7 0]\n [0 0 30",  # predictions in rows
+    ],
+)
+def test_a_matrix_and_its_report_agree(rows: str) -> None:
+    assert ranks(with_matrix(rows)) == []
+
+
+@pytest.mark.parametrize(
+    "rows", ["9 4 0]\n [2 7 0]\n [0 0 30", "8 4 0]\n [2 7 1]\n [0 0 30", "8 4 0]\n [2 7 0]\n [0 0 39"]
+)
+def test_a_wrong_cell_that_changes_the_sum_of_its_row_is_found(rows: str) -> None:
+    result = impossible(with_matrix(rows))
+    assert any("its sum in the confusion matrix is" in finding.message for finding in result.inconsistencies)
+
+
+def test_a_matrix_of_other_images_is_a_condition() -> None:
+    found = audit(with_matrix("80 4 1]\n [2 70 3]\n [0 9 31"), power=False).findings
+    assert {finding.rank for finding in found} == {Rank.UNLESS}
+    assert all("other images" in " ".join(finding.conditions) for finding in found)
+
+
+def test_scores_over_all_in_json_are_those_of_the_classes_beside_them() -> None:
+    rows = {
+        "sea": {"precision": 0.8, "recall": 0.6667, "f1-score": 0.7273, "support": 12},
+        "town": {"precision": 0.6364, "recall": 0.7778, "f1-score": 0.7, "support": 9},
+    }
+    for indent in (None, 1):
+        good = {"accuracy": 0.7143, "report": rows}
+        assert ranks(json.dumps(good, indent=indent)) == []
+        assert Rank.IMPOSSIBLE in ranks(json.dumps({**good, "accuracy": 0.9143}, indent=indent))
+        matrix = {"accuracy": 0.7143, "confusion_matrix": [[8, 4], [2, 7]]}
+        assert ranks(json.dumps(matrix, indent=indent)) == []
+        assert ranks(json.dumps({**matrix, "accuracy": 0.9143}, indent=indent)) == [Rank.IMPOSSIBLE]
+    models = {"one": {"accuracy": 0.7143, "report": rows}, "two": {"accuracy": 0.81, "best_accuracy": 0.9}}
+    assert Rank.IMPOSSIBLE not in ranks(json.dumps(models, indent=1))
+
+
+def test_the_accuracy_of_a_report_is_no_mean_over_batches() -> None:
+    rows = "".join(
+        f"{name:>12}{p:>11}{r:>10}{f:>10}{50:>10}\n"
+        for name, p, r, f in (("a", 0.98, 0.92, 0.95), ("b", 0.88, 0.84, 0.86), ("c", 0.87, 0.96, 0.91))
+    )
+    assert ranks(LOOSE.format(rows=rows, accuracy=0.91, images=150)) == []
+    assert ranks(LOOSE.format(rows=rows, accuracy=0.93, images=150))[0] is Rank.IMPOSSIBLE
