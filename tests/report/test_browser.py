@@ -130,3 +130,40 @@ def test_print_is_dark_on_light_also_where_the_screen_is_not(opened: Any) -> Non
     opened.emulate_media(media="print", color_scheme="dark")
     assert luminance(opened.evaluate(ink)) < 0.05
     assert opened.pdf()[:4] == b"%PDF"
+
+
+@pytest.fixture
+def without_scripts(browser: Any, address: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(address)
+    yield tab
+    context.close()
+
+
+def test_a_number_leads_to_its_full_value_on_the_page_without_scripts(without_scripts: Any) -> None:
+    number = without_scripts.locator("dl.tiles a.n").first
+    row = without_scripts.locator(f"tr[id='{(number.get_attribute('href') or '').removeprefix('#')}']")
+    assert not row.is_visible()
+    number.click()
+    row.wait_for(state="visible", timeout=5000)
+    assert row.locator("th").inner_text() == "/ours/mean_class_accuracy"
+    assert f"{float(row.locator('td').first.inner_text()):.4f}" == number.inner_text()
+    assert row.bounding_box()["y"] < 900
+
+
+def test_print_opens_every_table_without_scripts(without_scripts: Any) -> None:
+    tables = without_scripts.locator("details table")
+    assert tables.count() > 25
+    assert not any(table.is_visible() for table in tables.all())
+    without_scripts.emulate_media(media="print")
+    assert all(table.is_visible() for table in tables.all())
+
+
+@pytest.mark.parametrize("opened", [(320, "light"), (400, "light"), (768, "light")], indirect=True, ids=str)
+def test_no_number_and_no_option_is_broken_between_lines(opened: Any) -> None:
+    opened.evaluate(OPEN_ALL)
+    broken = """[...document.querySelectorAll('.n, .w')].filter(each => each.getClientRects().length > 1)
+        .map(each => each.textContent)"""
+    assert opened.evaluate("document.querySelectorAll('.w').length") > 5
+    assert opened.evaluate(broken) == []
