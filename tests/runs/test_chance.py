@@ -27,6 +27,7 @@ def run_with(run: FinishedRun, training: list[int], validation: list[int], right
         ([2] * 6, [1] * 6),
         ([20] * 6, [4] * 6),
         ([20] * 6, [6] * 6),
+        ([20] * 6, [0] * 6),
         # Always the largest class.
         ([50, 10, 10, 10, 10, 10], [50, 0, 0, 0, 0, 0]),
         ([50, 10, 10, 10, 10, 10], [45, 5, 5, 5, 5, 5]),
@@ -43,6 +44,7 @@ def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_
     else:
         assert said.startswith(f"no better than guessing, for all that {images} validation images tell: {sum(right)} ")
         assert f"({interval.low:.2f} to {interval.high:.2f})" in said
+        assert ("within its interval: no difference seen" in said) == (max(validation) / images <= interval.high)
         assert said.endswith("try more images or more --epochs")
 
 

@@ -29,9 +29,11 @@ def hint(run: FinishedRun) -> str:
     advice = _advice(run.config)
     lower, upper = wilson(correct, images)
     if lower <= chance:
+        place = "within its interval: no difference seen" if chance <= upper else "above its interval"
         return (
             f"no better than guessing, for all that {images} validation images tell: {correct} are right "
-            f"({lower:.2f} to {upper:.2f}), and {chance:.2f} are by always saying the largest class; try {advice}"
+            f"({lower:.2f} to {upper:.2f}), and {chance:.2f}, by always saying the largest class, lies {place}; "
+            f"try {advice}"
         )
     return f"{fewest} training images of the smallest class are few; try {advice}" if fewest < FEW else ""
 
