@@ -64,7 +64,7 @@ def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     try:
         numbers = tuple(float(part) for part in parts if not isinstance(part, bool))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = ()
     if len(numbers) != 3:
         raise ValueError(f"{name} is {str(value)[:100]}; three numbers are valid, such as 0.5,0.5,0.5")
