@@ -1,8 +1,9 @@
-"""What a built site loads from elsewhere: python -m tests.docs.site FOLDER, which nox -s docs runs on site/."""
+"""What a built site loads from elsewhere or cuts: python -m tests.docs.site FOLDER, which nox -s docs runs on site/."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -68,5 +69,35 @@ def faults(folder: Path) -> Iterator[str]:
             yield f"{file.relative_to(folder).as_posix()} loads {address}"
 
 
+# Commands and tables of which a part lies outside of their box.
+CUT = """[...document.querySelectorAll('.md-typeset__scrollwrap, .md-content pre, .md-content pre > code')]
+    .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.innerText.trim().slice(0, 40))"""
+
+
+def cut(folder: Path, chromium: str) -> Iterator[str]:
+    """A sentence for each command and table of a site that a browser 1,280 pixels wide does not show whole."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        for file in sorted(folder.rglob("*.html")):
+            tab.goto(file.resolve().as_uri())
+            for start in tab.evaluate(CUT):
+                yield f"{file.relative_to(folder).as_posix()} cuts what begins with {start!r}"
+        browser.close()
+
+
+def main(folder: Path) -> int:
+    """Print every fault of a site; return 1 where there is one."""
+    found = list(faults(folder))
+    if chromium := shutil.which("chromium"):
+        found += cut(folder, chromium)
+    else:
+        sys.stderr.write("not checked: whether commands and tables are cut, since there is no chromium\n")
+    sys.stderr.write("".join(f"{each}\n" for each in found))
+    return int(bool(found))
+
+
 if __name__ == "__main__":
-    sys.exit("\n".join(faults(Path(sys.argv[1]))) or 0)
+    sys.exit(main(Path(sys.argv[1])))
