@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from in4310repro import doctor, experiment
+from in4310repro import doctor, experiment, packages
 from in4310repro.cli import application
 from in4310repro.cli.options import Overrides
 from in4310repro.files import json_bytes, write_file
@@ -324,6 +324,63 @@ def test_a_bare_call_says_what_there_is_and_is_no_error(call: Call) -> None:
         < printed.index("in4310repro report  ")
         < printed.index("Train and report:")
     )
+
+
+def test_what_maintainers_need_stands_below_everything_else(call: Call) -> None:
+    shown = call("--help")[1]
+    before, _, below = shown.partition("For maintainers:")
+    named = [
+        line.split()[0]
+        for line in below.partition("Output:")[0].splitlines()
+        if line.startswith("  ") and line[2] != " "
+    ]
+    assert named == ["ablation", "published", "bench", "fingerprint", "cache"]
+    assert all(f"\n  {name} " in before for name in ("train", "report", "verify", "predict", "data", "doctor"))
+
+
+@pytest.mark.parametrize(
+    ("model", "meant"),
+    [
+        ("mynets.small", "mynets:small"),
+        ("mynets/small", "mynets:small"),
+        ("./nets/mine.py:small", "nets.mine:small"),
+        ("timm.resnet10t", "timm:resnet10t"),
+        ("resnet-18", "resnet18"),
+    ],
+)
+def test_a_network_that_is_nearly_named_is_suggested_with_its_colon(model: str, meant: str, call: Call) -> None:
+    refused(call, ("train", "--preset", "tiny", "--model", model), model, f"did you mean {meant}?")
+    code, _, error = call("modules", model)
+    assert (code, f"did you mean {meant}?" in error) == (2, True)
+
+
+def test_the_doctor_says_in_short_what_fingerprint_and_cache_print(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(packages, "is_installed", lambda _module: False)
+    monkeypatch.setenv("IN4310REPRO_CACHE", f"{tmp_path}")
+    (tmp_path / "pixels").mkdir()
+    (tmp_path / "pixels" / "a.pixels").write_bytes(bytes(3 * 2**20))
+    printed = call("doctor")[1]
+    for part in (
+        "scikit-learn 1.",
+        "+ processor ",
+        "+ source ",
+        "numeric class",
+        "3.15 MB of pixels",
+        "pixels may take",
+    ):
+        assert part in printed
+    for part in (
+        "timm's networks: --model timm:NAME",
+        "pip install timm",
+        "pip install pypdf",
+        "pip install pillow-heif",
+    ):
+        assert part in printed
+    monkeypatch.setenv("IN4310REPRO_CACHE_LIMIT", "much")
+    code, printed, _ = call("doctor")
+    assert (code, "IN4310REPRO_CACHE_LIMIT is 'much'" in printed) == (0, True)
 
 
 def test_the_version_is_that_of_the_installation(call: Call) -> None:

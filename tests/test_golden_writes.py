@@ -151,6 +151,9 @@ def test_what_is_not_to_be_written_is_refused_before_it_is_computed(folder: Path
     ):
         with pytest.raises(ValueError, match=words):
             write()
+    for reason in ("why it moved", "Why it moved.", "why the class changed"):
+        with pytest.raises(ValueError, match=r"is the example of the hint; --reason says what changed$"):
+            update(folder, "x", cases, reason, HERE, {})
     folder.mkdir()
     (folder / ENVIRONMENTS).write_text("[]")
     with pytest.raises(ValueError, match="holds a list; an object is valid"):

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from in4310repro.cli import application, helping
 from in4310repro.runs.folder import RunFolder
-from tests.conftest import Call
+from tests.conftest import Call, refused
 
 PRINTED = """| class | accuracy |
 | --- | --- |
@@ -136,6 +136,28 @@ def test_the_completion_of_a_shell_is_printed(call: Call, monkeypatch: pytest.Mo
     code, printed, error = call("--show-completion")
     assert (code, error) == (0, "")
     assert "complete -o default -F _in4310repro_completion in4310repro" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--show-completion", "bash"), "complete -o default -F _in4310repro_completion in4310repro"),
+        (("--show-completion=zsh",), "compdef _in4310repro_completion in4310repro"),
+        (("-q", "--show-completion", "fish"), "complete --command in4310repro"),
+    ],
+)
+def test_the_completion_of_a_named_shell_is_printed(words: tuple[str, ...], part: str, call: Call) -> None:
+    code, printed, error = call(*words)
+    assert (code, error) == (0, "")
+    assert part in printed
+
+
+def test_a_shell_without_completion_is_refused_with_those_that_have_it(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(call, ("--show-completion", "fsh"), "'fsh'", "bash, zsh, fish", "did you mean fish?")
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: None)
+    refused(call, ("--install-completion",), "bash, zsh, fish")
 
 
 def test_an_error_is_no_document(call: Call) -> None:

@@ -11,6 +11,7 @@ import difflib
 import fnmatch
 import functools
 import importlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from in4310repro import arithmetic, efficientnet, packages
-from in4310repro.config import FIVE_MODULES, MODELS
+from in4310repro.config import FIVE_MODULES, MODEL, MODELS
 from in4310repro.preprocessing import INTERPOLATIONS, Preprocessing
+from in4310repro.text import as_function
 
 TIMM = "timm:"
 # Heads that are trained beside the last one and that no score comes from: built without them.
@@ -64,13 +66,13 @@ def check_name(name: str) -> str:
     """
     if name.startswith(TIMM):
         _timm_names(name)
-    elif ":" in name:
+    elif ":" in name and re.fullmatch(MODEL, name):
         if name not in _trusted:
             raise ValueError(
                 f"the network {name} is code, which is run only where you name it yourself: --model {name}"
             )
     elif name not in known_names():
-        near = difflib.get_close_matches(name, known_names(), 1)
+        near = [as_function(name)] if as_function(name) else difflib.get_close_matches(name, known_names(), 1)
         raise ValueError(
             f"no model {name!r}; "
             + (f"did you mean {near[0]}? " if near else "")
@@ -156,8 +158,10 @@ def _of_ones_own(name: str, classes: int) -> object:
     try:
         called = getattr(importlib.import_module(module), function)
     except ImportError as error:
+        near = as_function(name)
+        meant = f"; did you mean {near}?" if near != name else ""
         raise ValueError(
-            f"{name} cannot be imported: {error}; it is looked for in this folder and in Python's"
+            f"{name} cannot be imported: {error}; it is looked for in this folder and in Python's{meant}"
         ) from None
     except AttributeError:
         raise ValueError(

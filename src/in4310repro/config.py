@@ -28,7 +28,7 @@ from in4310repro.preprocessing import (
     channels,
     refuse_invalid,
 )
-from in4310repro.text import did_you_mean
+from in4310repro.text import as_function, did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 # Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
@@ -318,7 +318,12 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
         if isinstance(value, str) and "\0" in value:
             raise ValueError(f"{source}: {name} is {value[:100]!r}; a text without the character 0 is valid")
         if name == "model" and not re.fullmatch(MODEL, str(value)):
-            raise ValueError(f"{source}: no model {str(value)[:100]!r}; valid are names of networks, such as resnet18")
+            near = as_function(str(value)[:100])
+            meant = f"; did you mean {near}?" if near else did_you_mean(str(value)[:100], MODELS)
+            raise ValueError(
+                f"{source}: no model {str(value)[:100]!r}; a network of torchvision such as resnet18, timm:NAME and "
+                f"MODULE:FUNCTION are valid{meant}"
+            )
         if name in CHOICES and value is not None and value not in CHOICES[name]:
             raise ValueError(f"{source}: {_no_choice(name, value)}")
         convert: Any = (

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from in4310repro import arithmetic
+from in4310repro import arithmetic, packages
 from in4310repro.capacity import memory, nearest, size_text
-from in4310repro.data.cache import cache_folder
+from in4310repro.data.cache import cache_folder, held, limit
 from in4310repro.features import kernel_description
+from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.models import at_hand
-from in4310repro.numerics import activate
+from in4310repro.numerics import Numerics, activate
 
 # Bytes, above what the demo was measured to take: 0.15e9 of disk when it is done, with checkpoints beside it while it
 # trains, and 1.2e9 of memory.
 DEMO_DISK, DEMO_MEMORY = 2**29, 2**31
 COMPILERS = ("c++", "g++", "clang++")
-OPTIONAL = {
-    "pillow_heif": ("reading HEIC, the pictures of telephones", "pip install 'in4310repro[heic]'"),
-    "pypdf": ("reading PDFs in audit", "pip install 'in4310repro[audit]'"),
-    "timm": ("nox -s zoo", "pip install -e '.[bench]'"),
-    "nox": ("the sessions", "pip install -e '.[dev]'"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +38,37 @@ def examine(folder: Path) -> Iterator[Finding]:
     Args:
         folder: where runs and reports would be written.
     """
-    versions = (f"{name} {metadata.version(name)}" for name in ("in4310repro", "torch", "torchvision", "numpy"))
-    yield Finding(topic="installation", text=f"Python {platform.python_version()}, {', '.join(versions)}")
-    yield from _kernels()
+    numerics = activate("auto", "cpu")
+    yield from _source(fingerprint(numerics))
+    yield from _kernels(numerics)
     yield from _devices()
     yield _disk("runs", folder)
     yield _disk("cache", cache_folder())
+    yield _cached()
     yield from _data()
-    for module, (purpose, command) in OPTIONAL.items():
-        if importlib.util.find_spec(module) is None:
-            yield Finding(topic="optional", text=f"{module} is not installed; it is for {purpose}", wanted=command)
+    for module, package in packages.PACKAGES.items():
+        if not packages.is_installed(module):
+            said = f"{module} is not installed; it is for {package.purpose}"
+            yield Finding(topic="optional", text=said, wanted=packages.install_command(module))
 
 
-def _kernels() -> Iterator[Finding]:
+def _source(found: Fingerprint) -> Iterator[Finding]:
+    """What `fingerprint` prints, in short."""
+    python = found["versions"]["python"]
+    versions = (f"{name} {version}" for name, version in found["versions"].items() if name != "python")
+    yield Finding(topic="installation", text=f"Python {python}, {', '.join(versions)}")
+    commit, changed = found["git"]["commit"], " with changes" if found["git"]["dirty"] else ""
+    yield Finding(topic="source", text=f"commit {commit[:12]}{changed}" if commit else "no checkout of git")
+    yield Finding(topic="processor", text=f"{found['processor']}, {found['capability']}")
+
+
+def _kernels(numerics: Numerics) -> Iterator[Finding]:
     compiler = next((name for name in COMPILERS if shutil.which(name)), None)
     yield Finding(topic="compiler", text=compiler or "none of c++, g++ and clang++; wheels need none")
     again = (
         "pip install -e . --force-reinstall --no-deps" if compiler else "install g++ or clang, then pip install -e ."
     )
     obstacle = arithmetic.obstacle()
-    numerics = activate("auto", "cpu")
     said = f"{numerics.mode}, numeric class {numerics.numeric_class}, {numerics.threads} threads"
     yield Finding(topic="arithmetic", text=f"{said}; {obstacle}" if obstacle else said, wanted=obstacle and again)
     kernel = kernel_description()
@@ -98,8 +101,19 @@ def _disk(topic: str, folder: Path) -> Finding:
     return Finding(topic=topic, text=f"{folder}, {size_text(free)} free", wanted=wanted, stops_demo=full)
 
 
+def _cached() -> Finding:
+    """What `cache` prints, in short."""
+    sizes = ", ".join(f"{size_text(size)} of {part}" for part, size in held().items())
+    try:
+        return Finding(topic="cached", text=f"{sizes}; pixels may take {size_text(limit())}")
+    except ValueError as error:
+        return Finding(topic="cached", text=sizes, wanted=str(error))
+
+
 def _data() -> Iterator[Finding]:
     yield Finding(topic="scenes", text="the demo draws its own; no download")
+    if packages.has_weights():
+        yield Finding(topic="weights", text="ImageNet's for photographs of your own are installed")
     here = at_hand("resnet18", "imagenet")
     yield Finding(
         topic="weights",

@@ -26,7 +26,7 @@ PACKAGES = {
     ),
     "pillow_heif": Package("pillow-heif", "HEIC images, the pictures of telephones"),
     "pypdf": Package("pypdf", "an audit of a PDF"),
-    "timm": Package("timm", "timm's networks: --model timm:NAME"),
+    "timm": Package("timm", "timm's networks: --model timm:NAME, and the session zoo"),
     "tensorboard": Package("tensorboard", "train --log-steps tensorboard"),
     "nox": Package("-e '.[dev]'", "the sessions of a clone, tests among them"),
 }

@@ -49,6 +49,17 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def as_function(name: str) -> str:
+    """Return MODULE:FUNCTION for a name that reads like one with another sign between the two; empty for any other.
+
+    Examples:
+        >>> as_function("mynets.small"), as_function("nets/mine.py:small"), as_function("resnet18")
+        ('mynets:small', 'nets.mine:small', '')
+    """
+    parts = re.fullmatch(r"(?:\./)?((?:\w+[./])*?\w+)(?:\.py)?[.:/](\w+)", name.replace("\\", "/"))
+    return f"{parts[1].replace('/', '.')}:{parts[2]}" if parts else ""
+
+
 def escape(letter: str) -> str:
     r"""A letter by its number, as Python writes it: `\n`, `\xe9`, `\u6d77`."""
     return ascii(letter)[1:-1]

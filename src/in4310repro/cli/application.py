@@ -35,10 +35,12 @@ from in4310repro.cli.console import (
     print_error,
     print_line,
     print_text,
+    refuse_unreadable_encodings,
 )
-from in4310repro.cli.helping import WIDTH, Command, Group
+from in4310repro.cli.helping import SHELL, WIDTH, Command, Group
 from in4310repro.cli.signatures import AsJson, Quiet, with_output
 from in4310repro.files import describe
+from in4310repro.text import did_you_mean
 
 # Typer brings its own copy of click, or the click package, by version; this is the base class of either.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -69,10 +71,11 @@ app = typer.Typer(
     help=HELP,
 )
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Train and report": (training.train, reports.report, reports.ablation, reports.published),
+    "Train and report": (training.train, reports.report),
     "Check and use a run": (runs.verify, runs.compare, runs.evaluate, labelling.predict, demo.demo),
     "Without a run": (features.features, networks.modules, audit.audit),
-    "This machine": (machine.doctor, machine.cache, runs.fingerprint, bench.bench),
+    "This machine": (machine.doctor,),
+    "For maintainers": (reports.ablation, reports.published, bench.bench, runs.fingerprint, machine.cache),
 }
 for group, commands in GROUPS.items():
     for command in commands:
@@ -87,10 +90,15 @@ def start(
     json: AsJson = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     install_completion: Annotated[
-        bool, typer.Option("--install-completion", help="Have this shell complete commands, options and values.")
+        bool,
+        typer.Option(
+            "--install-completion",
+            help="Have this shell, or the one named, complete commands, options and values.",
+        ),
     ] = False,
     show_completion: Annotated[
-        bool, typer.Option("--show-completion", help="Print what --install-completion would add.")
+        bool,
+        typer.Option("--show-completion", help="Print what --install-completion would add; --show-completion bash."),
     ] = False,
 ) -> None:
     """What is done before, or without, a command."""
@@ -112,12 +120,20 @@ def start(
 
 def _complete(context: typer.Context, *, install: bool) -> None:
     # Not typer's own options for it: the type of theirs takes pydantic, which `--help` has no need of.
-    from typer import completion
+    from typer import completion as untyped
 
+    completion: Any = untyped
     _know_shells()
+    shell = context.meta.get(SHELL) or completion._get_shell_name() or ""
+    known = [each.value for each in completion.Shells]
+    if shell not in known:
+        raise ValueError(
+            f"{f'no completion for {shell!r}' if shell else 'this shell is not known'}; --show-completion and "
+            f"--install-completion take {', '.join(known)}{did_you_mean(shell, known)}"
+        )
     call: Any = completion.install_callback if install else completion.show_callback
     with contextlib.suppress(SystemExit):
-        call(context, None, True)
+        call(context, None, shell)
     raise typer.Exit
 
 
@@ -143,6 +159,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
         app(prog_name=PROGRAM)
     message, ended_by = "", None
     try:
+        refuse_unreadable_encodings()
         # Without standalone mode a command's exit code comes back as the value.
         code = app(prog_name=PROGRAM, standalone_mode=False) or 0
         # Buffered lines that cannot be written are an error now, and not when the interpreter ends.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
+import string
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -60,6 +64,31 @@ def print_error(message: str) -> None:
 def print_next(command: str) -> None:
     """What one does next, on standard error, where progress is: what is piped elsewhere stays the result alone."""
     progress().message(f"next: {command}")
+
+
+def refuse_unreadable_encodings() -> None:
+    """Raise ValueError where lines are written in an encoding that has not ASCII as it is, such as UTF-16.
+
+    On a terminal, in a log and beside the lines of other programs they would be no text. Both streams are set to UTF-8
+    then, so that the error is one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        encoding = getattr(stream, "encoding", None)
+        if encoding and not _has_ascii(encoding):
+            for each in (sys.stdout, sys.stderr):
+                if isinstance(each, io.TextIOWrapper):
+                    each.reconfigure(encoding="utf-8", errors="backslashreplace")
+            named = os.environ.get("PYTHONIOENCODING", "")
+            said = f"PYTHONIOENCODING is {named!r}" if named else f"the encoding of the output is {encoding}"
+            raise ValueError(f"{said}, in which lines are no text beside ASCII; utf-8, latin-1 and the like are valid")
+
+
+def _has_ascii(encoding: str) -> bool:
+    letters = f"{string.ascii_letters}{string.digits} .,:/\n"
+    try:
+        return letters.encode(encoding).removeprefix(codecs.BOM_UTF8) == letters.encode("ascii")
+    except UnicodeError:
+        return False
 
 
 def _write(stream: TextIO | None, text: str) -> None:

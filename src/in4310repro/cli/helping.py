@@ -19,6 +19,8 @@ WIDTH = 110  # columns, where the terminal has as many
 EXAMPLES = "Examples:"
 OPTIONS = "Options"
 OUTPUT = "Output"
+COMPLETION = ("--install-completion", "--show-completion")
+SHELL = "in4310repro.shell"  # of completion, among what a context keeps
 
 
 class Command(TyperCommand):
@@ -50,6 +52,13 @@ class Group(TyperGroup):
         _write_description(self, formatter)
         _write_examples(self, formatter)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words after the options, without the shell that may follow an option of completion."""
+        if ctx.parent is None:
+            args = _without_shell(ctx, args)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first word names; fails with the nearest one where there is none."""
         known = self.list_commands(ctx)
@@ -63,6 +72,24 @@ class Group(TyperGroup):
         for title, members in _by_panel([each for each in commands if not each.hidden], "Commands"):
             _write_section(title, [(each.name, _description(each)) for each in members], formatter)
         _write_parameters(self.get_params(ctx), ctx, formatter)
+
+
+def _without_shell(context: Any, words: list[str]) -> list[str]:
+    """Take the shell out of `--show-completion bash` or `--show-completion=bash`, where typer has flags."""
+    for place, word in enumerate(words):
+        option, sign, shell = word.partition("=")
+        if not word.startswith("-"):
+            # The name of a command.
+            break
+        if option not in COMPLETION:
+            continue
+        rest = words[place + 1 :]
+        if not sign and rest and not rest[0].startswith("-"):
+            shell, rest, sign = rest[0], rest[1:], "="
+        if sign:
+            context.meta[SHELL] = shell
+        return [*words[:place], option, *rest]
+    return words
 
 
 def examples(command: Any) -> list[str]:
@@ -94,7 +121,7 @@ def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -
     _write_section("Arguments", [each.get_help_record(context) for each in arguments], formatter)
     for each in shown:
         # Help and the like come without a group.
-        if set(each.opts) & {"--help", "--version", "--install-completion", "--show-completion"}:
+        if set(each.opts) & {"--help", "--version", *COMPLETION}:
             each.rich_help_panel = OUTPUT
     options = [each for each in shown if each.param_type_name == "option"]
     for title, members in sorted(_by_panel(options, OPTIONS), key=lambda panel: panel[0] == OUTPUT):

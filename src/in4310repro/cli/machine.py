@@ -43,11 +43,10 @@ def cache(
         in4310repro cache --clear
     """
     from in4310repro.capacity import size_text
-    from in4310repro.data.cache import CACHED, LIMIT_VARIABLE, cache_folder, limit
+    from in4310repro.data.cache import LIMIT_VARIABLE, cache_folder, held, limit
 
-    folder, most, sizes = cache_folder(), limit(), {}
-    for part in CACHED:
-        size = sizes[part] = sum(file.lstat().st_size for file in (folder / part).rglob("*") if file.is_file())
+    folder, most, sizes = cache_folder(), limit(), held()
+    for part, size in sizes.items():
         if clear:
             # The folder itself may be one that holds more.
             shutil.rmtree(folder / part, ignore_errors=True)

@@ -57,6 +57,12 @@ def limit() -> int:
     return int(number * 1e9)
 
 
+def held() -> dict[str, int]:
+    """Return the bytes in each folder of the cache."""
+    folder = cache_folder()
+    return {part: sum(file.lstat().st_size for file in (folder / part).rglob("*") if file.is_file()) for part in CACHED}
+
+
 def make_room(file: Path, size: int, most: int) -> list[Path]:
     """Evicts files of decoded pixels, the longest unused first, until one more is within the limit and fits the disk.
 

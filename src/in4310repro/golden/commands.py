@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What hints show as a reason; a reason of its own takes its place.
+EXAMPLE, EXAMPLE_OF_CLASSES = "why it moved", "why the class changed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:

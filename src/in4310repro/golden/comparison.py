@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from in4310repro.golden.claims import Claim, claim_faults
-from in4310repro.golden.commands import NOX, Command
+from in4310repro.golden.commands import EXAMPLE, EXAMPLE_OF_CLASSES, NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, same_libraries
 from in4310repro.golden.folder import key_faults
 from in4310repro.numerics import Numerics
@@ -98,7 +98,7 @@ def unlisted(case: str, golden: Mapping[str, Any], command: Command = NOX) -> st
 
 def writes_it(case: str, command: Command) -> str:
     """Which command writes a golden file again."""
-    return f"{command(case, 'why it moved')} writes it"
+    return f"{command(case, EXAMPLE)} writes it"
 
 
 def stale(
@@ -109,7 +109,7 @@ def stale(
     if not numerics.portable or written is None:
         return []
     if written.numerics == "portable" and written.numeric_class != numerics.numeric_class:
-        all_at_once = command("environments", "why the class changed")
+        all_at_once = command("environments", EXAMPLE_OF_CLASSES)
         renewal = f"{all_at_once} writes all such files again whose values did not move, and "
         return [
             f"{case}: the file is of the portable class {written.numeric_class} and the kernels are now of class "

@@ -10,7 +10,7 @@ from typing import Any
 
 from in4310repro.files import file_sha256, read_json
 from in4310repro.golden.claims import Case, claim_faults
-from in4310repro.golden.commands import NOX, Command
+from in4310repro.golden.commands import EXAMPLE, NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, read_environments
 
 PROVENANCE = (
@@ -93,7 +93,7 @@ def file_faults(
     case = Path(name).stem
     if case not in cases or name != f"{Path(name).parent / case}.json":
         return [f"{name} is the golden file of no case; remove it"]
-    again = f"{command(case, 'why it moved')} alone writes it"
+    again = f"{command(case, EXAMPLE)} alone writes it"
     listing = environments.listing(name)
     if listing is None:
         return [f"{name} is in no environment of {ENVIRONMENTS}; {again}"]

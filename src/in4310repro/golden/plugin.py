@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from in4310repro.golden.claims import TIERS, Claim
-from in4310repro.golden.commands import PYTEST
+from in4310repro.golden.commands import EXAMPLE, PYTEST
 from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare
 from in4310repro.golden.environments import ENVIRONMENTS, read_environments
 from in4310repro.golden.folder import file_faults, files, read
@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     case, reason = config.getoption("golden_update"), config.getoption("golden_reason")
     if bool(case) != bool(reason):
-        raise pytest.UsageError(f"a golden moves by name and for a reason: {PYTEST(case or 'NAME', 'why it moved')}")
+        raise pytest.UsageError(f"a golden moves by name and for a reason: {PYTEST(case or 'NAME', EXAMPLE)}")
     session = GoldenSession(config)
     config.pluginmanager.register(session, "golden session")
     config.pluginmanager.register(_fixture_of(session), "golden fixture")
@@ -136,7 +136,7 @@ class GoldenSession:
         comparison = self._compare(test, case, claims)
         test.user_properties.append((PROPERTY, (case, dict(comparison.tiers))))
         if comparison.differences:
-            advice = f"if that is right: {PYTEST(case, 'why it moved')}"
+            advice = f"if that is right: {PYTEST(case, EXAMPLE)}"
             pytest.fail("\n".join([*comparison.differences, advice]), pytrace=False)
         if missing := comparison.tiers[NOT_COMPARED]:
             pytest.skip(f"golden {case}: {missing} bitwise values are of another numeric class or other libraries")

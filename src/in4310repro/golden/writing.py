@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 from in4310repro.files import file_sha256, json_bytes, write_file
 from in4310repro.fingerprint import fingerprint
 from in4310repro.golden.claims import Case
-from in4310repro.golden.commands import NOX, Command
+from in4310repro.golden.commands import EXAMPLE, EXAMPLE_OF_CLASSES, NOX, Command
 from in4310repro.golden.comparison import Comparison, compare_values
 from in4310repro.golden.environments import ENVIRONMENTS, HEAD, Environment, Environments, read_environments
 from in4310repro.golden.folder import files, of_device, read
@@ -114,6 +115,9 @@ def renew(
 
 
 def _refuse_unguarded(reason: str, environment: Mapping[str, str], command: Command) -> None:
+    words = re.findall(r"\w+", reason.lower())
+    if words in (EXAMPLE.split(), EXAMPLE_OF_CLASSES.split()):
+        raise ValueError(f"reason {reason!r} is the example of the hint; {command.reason} says what changed")
     if len(reason.split()) < 2:
         raise ValueError(f"reason {reason!r}; a golden moves for a reason: {command.reason} with at least two words")
     if environment.get("CI", "").lower() not in ("", "0", "false"):

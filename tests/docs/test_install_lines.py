@@ -1,0 +1,94 @@
+"""Every `pip install` that a page, a message or a hint shows works for who has a clone."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from in4310repro import packages
+from tests.docs.commands import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+FILES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "noxfile.py", "pyproject.toml", "setup.py")),
+    *(file for suffix in ("md", "ipynb") for file in (ROOT / "docs").rglob(f"*.{suffix}")),
+    *(file for suffix in ("py", "jinja", "toml") for file in (ROOT / "src" / "in4310repro").rglob(f"*.{suffix}")),
+]
+# After `pip install`, as far as a line goes on with what is installed.
+INSTALLED = re.compile(r"pip install((?: -[-\w]+)*(?: (?:'?\.(?:\[\w+\])?'?|[\w.-]+(?:\[\w+\])?|'[^']*'))*)")
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=\[]", requirement, maxsplit=1)[0]
+
+
+KNOWN = {name_of(each) for listed in (PROJECT["dependencies"], *EXTRAS.values()) for each in listed}
+KNOWN |= {package.requirement for package in packages.PACKAGES.values()}
+
+
+def faults(text: str) -> list[str]:
+    """What is not to be had in a clone."""
+    wrong = []
+    for match in INSTALLED.finditer(text):
+        words = match.group(1).split()
+        if "in4310repro" in match.group(1):
+            wrong.append(match.group())
+        for extra in re.findall(r"\.\[(\w+)\]", match.group(1)):
+            wrong += [] if extra in EXTRAS or extra == "NAME" else [match.group()]
+        if words and not words[0].startswith(("-", ".", "'")) and words[0] not in KNOWN:
+            wrong.append(match.group())
+    return wrong
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pip install 'in4310repro[photographs]'",
+        "pip install in4310repro",
+        "pip install -e '.[photos]'",
+        "needs timm: pip install tim",
+    ],
+)
+def test_a_line_that_fails_in_a_clone_is_found(line: str) -> None:
+    assert faults(line)
+
+
+def test_every_line_that_installs_something_works_in_a_clone() -> None:
+    wrong = {f"{file.relative_to(ROOT)}: {each}" for file in FILES for each in faults(file.read_text(encoding="utf-8"))}
+    assert wrong == set()
+    assert sum("pip install" in file.read_text(encoding="utf-8") for file in FILES) > 8
+
+
+def test_the_page_on_installing_has_every_extra_with_what_it_is_for() -> None:
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| `pip install -e '\.\[(\w+)\]'` \| .+ \|$", page, re.MULTILINE)
+    assert sorted(rows) == sorted(EXTRAS)
+
+
+def test_each_optional_package_is_installed_by_a_name_that_an_extra_or_pypi_has() -> None:
+    for module, package in packages.PACKAGES.items():
+        command = packages.install_command(module)
+        assert command.endswith(f"pip install {package.requirement}")
+        assert not faults(command)
+        assert package.purpose
+
+
+def test_pip_is_called_so_that_it_installs_into_the_environment_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "clone" / ".venv" / "bin" / "python"
+    monkeypatch.setattr("sys.executable", f"{python}")
+    monkeypatch.setenv("PATH", "")
+    python.parent.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert packages.install_command("timm") == f"{Path('clone/.venv/bin/python')} -m pip install timm"
+    monkeypatch.chdir(python.parent)
+    monkeypatch.setattr("sys.executable", f"{tmp_path / 'my venv' / 'python'}")
+    assert packages.install_command("timm") == f'"{tmp_path / "my venv" / "python"}" -m pip install timm'
+    monkeypatch.setattr("sys.executable", f"{python}")
+    monkeypatch.setattr("shutil.which", lambda _name: f"{python.parent / 'pip'}")
+    assert packages.install_command("timm") == "pip install timm"

@@ -1,0 +1,73 @@
+"""What `import in4310repro` offers, and what a terminal of another encoding shows of its command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+import in4310repro
+
+
+def test_the_version_is_that_of_the_installation_and_costs_no_library() -> None:
+    words = (
+        "import sys, in4310repro; print(in4310repro.__version__, {'torch', 'numpy', 'torchvision'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [metadata.version("in4310repro"), "set()"]
+
+
+def test_what_the_package_does_not_offer_is_an_error_that_says_where_to_look() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'train'; help\(in4310repro\)"):
+        _ = in4310repro.train
+
+
+def test_the_docstring_names_pages_and_libraries_that_are_there() -> None:
+    import importlib
+    import re
+    from pathlib import Path
+
+    said = in4310repro.__doc__ or ""
+    for name in re.findall(r"`in4310repro\.([\w.]+)`", said):
+        module, _, attribute = f"in4310repro.{name}".rpartition(".")
+        try:
+            importlib.import_module(f"in4310repro.{name}")
+        except ImportError:
+            assert hasattr(importlib.import_module(module), attribute), name
+    pages = re.findall(r"(?:docs/)?[\w-]+\.md", said)
+    assert len(pages) > 4
+    for page in pages:
+        assert (Path(__file__).parents[1] / page).is_file(), page
+
+
+def version(encoding: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "in4310repro", *(words or ("--version",))]
+    return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-7", "latin-1", "ascii", "cp1252", "cp437", "gb18030"])
+def test_lines_are_readable_in_an_encoding_that_has_ascii(encoding: str) -> None:
+    done = version(encoding)
+    assert done.returncode == 0
+    assert done.stdout.decode(encoding).split() == ["in4310repro", metadata.version("in4310repro")]
+    refused = version(encoding, "caf\u00e9\u6d77")
+    assert refused.returncode == 2
+    assert refused.stderr.decode(encoding).startswith("in4310repro: no command 'caf")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-le", "utf-32", "utf-32-be", "utf-16:strict", "cp037", "punycode", "unicode_escape"]
+)
+def test_an_encoding_without_ascii_is_refused_in_one_line_of_ascii(encoding: str) -> None:
+    done = version(encoding)
+    assert (done.returncode, done.stdout) == (2, b"")
+    (line,) = done.stderr.decode("ascii").splitlines()
+    assert f"PYTHONIOENCODING is '{encoding}'" in line
+    assert "utf-8" in line
