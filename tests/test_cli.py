@@ -148,6 +148,7 @@ def test_a_report_does_not_replace_that_of_another_run(call: Call, own_run: Path
 def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_run: Path) -> None:
     code, printed, _ = call("verify", str(own_run))
     assert code == 0
+    assert printed.splitlines()[0] == f"{own_run}: verified, no difference, bit for bit"
     assert "every file matches the manifest; whoever changes a file can rewrite the manifest too" in printed
     assert printed.splitlines()[-1].startswith(f"{own_run}: computed again, bit for bit: the split ")
     sha256 = printed.split()[-1]
@@ -160,8 +161,19 @@ def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_ru
     (own_run / "scores.npz").write_bytes(bytes(data))
     code, printed, _ = call("verify", str(own_run))
     assert code == 1
-    assert "difference: " in printed
+    verdict, *differences = printed.splitlines()
+    assert verdict == f"{own_run}: not verified, {len(differences)} difference{'s' * (len(differences) > 1)}"
+    assert all(line.startswith("difference: ") for line in differences)
     assert "scores.npz" in printed
+
+
+def test_a_run_whose_images_are_not_there_has_a_verdict_too(call: Call, own_run: Path, tmp_path: Path) -> None:
+    for words in (("--data", str(tmp_path / "nowhere")), ("--replay", "0", "--data", str(tmp_path / "nowhere"))):
+        code, printed, error = call("verify", str(own_run), *words)
+        assert code == 2
+        assert printed == f"{own_run}: neither verified nor refuted; the error says what is missing\n"
+        assert "nowhere" in error
+    assert call("verify", str(tmp_path / "none"))[1].startswith(f"{tmp_path / 'none'}: neither verified nor refuted")
 
 
 @pytest.mark.parametrize("name", ["config.json", "fingerprint.json"])

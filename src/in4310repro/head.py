@@ -164,6 +164,31 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: 
     return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32)))
 
 
+def largest_derivative(
+    fitted: Head, features: Embedding, labels: Int64[np.ndarray, " image"], strength: float
+) -> float:
+    """The largest absolute derivative of what `fit_head` minimises, by a weight or a bias; about 0 at its minimum.
+
+    That is the mean loss and, divided by strength and number of images, half of the squared weights. With two classes
+    scikit-learn penalises the difference of the two rows, which is twice either of them.
+
+    Args:
+        fitted: the weights, as float32.
+        features: of each image.
+        labels: its class, from 0.
+        strength: see `fit_head`.
+    """
+    values = features.take(range(len(features))).astype(np.float64)
+    weight, bias = fitted.weight.numpy().astype(np.float64), fitted.bias.numpy().astype(np.float64)
+    logits = values @ weight.T + bias
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    shares[np.arange(len(labels)), labels] -= 1
+    penalty = (2 if len(bias) == 2 else 1) * weight / (strength * len(labels))
+    by_weight, by_bias = shares.T @ values / len(labels) + penalty, shares.mean(axis=0)
+    return float(max(abs(by_weight).max(), abs(by_bias).max()))
+
+
 def scores_of_features(
     layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Scores:

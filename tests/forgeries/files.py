@@ -163,6 +163,24 @@ ROWS += [
     row("no manifest", gone(MANIFEST), MANIFEST),
 ]
 
+
+def added(forger: Forger) -> None:
+    """Files of every kind that nothing is compared with, none of which a training wrote."""
+    for name in (
+        "logs/adamw/steps.csv",
+        "logs/best/steps.csv",
+        "adamw/checkpoint/0123.safetensors",
+        "sgd/epochs/000001.safetensors",
+        "nadam/epochs/000001.safetensors",
+        "status.json",
+        "ten-crops.json",
+        ".reviewed",
+    ):
+        forger.write(name, b"mean class accuracy 0.99")
+    (forger.run / "empty").mkdir()
+    (forger.run / "link").symlink_to(forger.work)
+
+
 row = forgeries_of("files", sealed=False)
 ROWS += [
     row("config.json deleted", gone(CONFIG), CONFIG),
@@ -183,4 +201,14 @@ ROWS += [
     row("the configuration is a link to a file outside", linked(CONFIG), CONFIG, sealed=True),
     row("a setting's folder is a link to another's", linked_setting, LAST, sealed=True),
     row("a number of the metrics, the manifest as it was", lambda forger: forger.put(METRICS, "loss", 0.01), METRICS),
+    row(
+        "logs, checkpoints, epochs, a status and others that no training wrote",
+        added,
+        "not checked",
+        *("logs/ (1 file)", "adamw/checkpoint/ (1 file)", "sgd/epochs/ (1 file)", "status.json"),
+        *("unknown", ".reviewed", "empty/", "link (link)", "logs/best/", "nadam/epochs/", "ten-crops.json"),
+        by="nothing",
+        shown_by="no need: no number rests on them, and `verify` lists them as not checked",
+        sealed=True,
+    ),
 ]

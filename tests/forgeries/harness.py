@@ -56,8 +56,8 @@ def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics:
 
 
 def said(outcome: Outcome, work: Path) -> tuple[str, ...]:
-    """The sentences of an outcome without what differs between machines: hashes and the working folder."""
-    lines = [line.removeprefix(DIFFERENCE) for line in outcome.out.splitlines()]
+    """The sentences of an outcome below its verdict, without what differs between machines: hashes, working folder."""
+    lines = [line.removeprefix(DIFFERENCE) for line in outcome.out.splitlines()[1:]]
     lines += [line.removeprefix(PROGRAM) for line in outcome.sentences]
     if outcome.code is None:
         lines += outcome.err.splitlines()[-1:]

@@ -10,6 +10,7 @@ import torch
 from in4310repro import head, models
 from in4310repro.config import STRENGTHS
 from in4310repro.data.images import ImageSet, load_images
+from in4310repro.embedding import embed
 from in4310repro.epochs import TrainingInputs
 from in4310repro.runs.selection import best_epoch
 from tests.forgeries.changes import METRICS, edit, put, sealed
@@ -60,6 +61,44 @@ def another_strength(forger: Forger) -> None:
     other["mean_class_accuracy"] = 1.0
     forger.write_json(HISTORY, history)
     forger.make_fit(HEAD)
+
+
+def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the head reads of a part of the images, in float64, and their labels."""
+    config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
+    images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
+    model = forger.numerics.place(models.from_state(config.model, len(split.classes), state, BEST))
+    size = config.evaluation_batch_size
+    rows = embed(model, config.model, images, size, forger.numerics, cache=False).take(range(len(images)))
+    return torch.from_numpy(rows).double(), torch.from_numpy(images.labels)
+
+
+def moved_unseen_by(*parts: str, share: float = 1.0) -> Forge:
+    """A head with a change that no image of these parts sees and that makes every test image right.
+
+    Args:
+        parts: whose scores stay as they are.
+        share: of the change.
+    """
+
+    def forge(forger: Forger) -> None:
+        state = forger.weights(HEAD)
+        test, labels = features_of(forger, "test")
+        seen = torch.cat([features_of(forger, part)[0] for part in parts])
+        _, sizes, directions = torch.linalg.svd(seen)
+        unseen = directions[int((sizes > 1e-9 * sizes[0]).sum()) :].T
+        wanted = 10.0 * torch.nn.functional.one_hot(labels, 6) - test @ state["fc.weight"].double().T
+        change = unseen @ torch.linalg.lstsq(test @ unseen, wanted, driver="gelsd").solution
+        state["fc.weight"] += share * change.T.float()
+        forger.write_weights(HEAD, state)
+        before = forger.json(HISTORY)
+        forger.make_fit(HEAD)
+        # The other fits as they were: the saved head stays the first with the highest accuracy.
+        best = best_epoch(before)["epoch"]
+        forger.write_json(HISTORY, [*before[: best - 1], forger.json(HISTORY)[best - 1], *before[best:]])
+        forger.finish()
+
+    return forge
 
 
 def of_strength(place: int, change: Callable[[dict[str, Any]], object]) -> Forge:
@@ -126,6 +165,29 @@ ROWS = [
     ),
     row("a head trebled, everything computed anew", changed(HEAD, trebled, fit=True), BEST, "made again"),
     row("a head fitted to the test images, everything computed anew", of_test_images, "made again"),
+    row(
+        "a head moved where no validation image looks: every test image is right, everything computed anew",
+        moved_unseen_by("validation"),
+        "minimum of its penalised loss",
+    ),
+    row(
+        "a head moved where no training or validation image looks: every test image is right, everything computed anew",
+        moved_unseen_by("training", "validation"),
+        "scores of test images",
+    ),
+    row(
+        "a head moved where no training or validation image looks, by a hundredth of that",
+        moved_unseen_by("training", "validation", share=0.01),
+        "minimum of its penalised loss",
+    ),
+    row(
+        "a head moved where no training or validation image looks, by no more than another processor's",
+        moved_unseen_by("training", "validation", share=1e-6),
+        "the head fitted again has other bits",
+        by="nothing",
+        shown_by="`verify` on a processor like the one that fitted it, where bits are equal; elsewhere it prints what "
+        "the head that was fitted again measures",
+    ),
     row("one bit of the head", changed(HEAD, low_bit), "weights"),
     row("one bit of the body, everything computed anew", changed(HEAD, moved_body, fit=True), BEST, "before training"),
     row("an optimizer for the fit", put("config.json", "settings/0/optimizer", "SGD"), "L-BFGS"),

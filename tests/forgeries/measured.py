@@ -11,7 +11,7 @@ import numpy as np
 
 from in4310repro.numerics import native_class
 from tests.forgeries.changes import METRICS, edit, put, sealed, trailing
-from tests.forgeries.forger import Forger
+from tests.forgeries.forger import SELECTED, Forger
 from tests.forgeries.row import Forge, forgeries_of
 
 FEATURES = "features.json"
@@ -44,6 +44,40 @@ def claim_native(fingerprint: dict[str, Any]) -> None:
 def native(forger: Forger) -> None:
     nudge(5e-7)(forger)
     say_native(forger)
+
+
+def scaled(factor: float, change: Callable[[Any, Any], object]) -> Forge:
+    """The last layer scaled up, so that scores saturate, everything computed anew; then scores moved, said native.
+
+    Args:
+        factor: of the layer.
+        change: of the scores, in place, with a mask of each image's own class.
+    """
+
+    def forge(forger: Forger) -> None:
+        state = forger.weights(SELECTED)
+        state["fc.weight"], state["fc.bias"] = state["fc.weight"] * factor, state["fc.bias"] * factor
+        forger.write_weights(SELECTED, state)
+        forger.make_fit(SELECTED)
+        arrays = forger.arrays()
+        change(arrays["softmax"], np.eye(6, dtype=bool)[arrays["labels"]])
+        forger.write_arrays(arrays)
+        forger.remeasure()
+        say_native(forger)
+        forger.finish()
+
+    return forge
+
+
+def lift(scores: Any, own: Any) -> None:
+    """Small scores moved by less than 1e-6, those of the own class above all others."""
+    small = scores < 1e-7
+    scores[small & own], scores[small & ~own] = 9e-7, 0
+
+
+def part_ties(scores: Any, own: Any) -> None:
+    """Scores of 0 told apart by less than the least number of float32."""
+    scores[(scores == 0) & own] = 1e-38
 
 
 def say_native(forger: Forger) -> None:
@@ -196,6 +230,18 @@ ROWS = [
         "within tolerances",
         by="nothing",
         shown_by="no need: within the tolerance, which is printed",
+    ),
+    row(
+        "a last layer scaled up until scores saturate, small scores in a better order, under native arithmetic",
+        scaled(300.0, lift),
+        "images have other scores",
+    ),
+    row(
+        "a last layer scaled up until most scores are 0, ties parted for the better, under native arithmetic",
+        scaled(1e4, part_ties),
+        "scores this close leave",
+        by="nothing",
+        shown_by="native arithmetic on that processor; how far close scores leave average precision open is printed",
     ),
     row("labels set to the predictions, the metrics fit", sealed(labels_as_predicted), "scores.npz"),
     row("images in another order", sealed(other_order), "scores.npz"),

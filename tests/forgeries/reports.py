@@ -55,6 +55,11 @@ def gone(name: str) -> Forge:
     return lambda forger: (forger.work / REPORT / name).unlink()
 
 
+def beside(forger: Forger) -> None:
+    for name in ("better.html", "figure99.svg"):
+        (forger.work / REPORT / name).write_text("mean class accuracy 0.99")
+
+
 def of_another_run(forger: Forger) -> None:
     """The run of another seed beside the report of the first."""
     other = forger.starts("seed 1") / "runs/tiny"
@@ -82,6 +87,13 @@ ROWS = [
         another_photograph,
         by="nothing",
         shown_by="the path and the score beside it, which are compared; `report` shows it anew",
+    ),
+    row(
+        "a page and a figure of their own beside those of the report",
+        beside,
+        *("not checked", "better.html", "figure99.svg"),
+        by="nothing",
+        shown_by="no need: the report's pages do not name them, and `verify` lists them as not checked",
     ),
     row(
         "another run after the hash was handed over",

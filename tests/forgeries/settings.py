@@ -137,6 +137,12 @@ def unknown_key(forger: Forger) -> None:
     forger.write(CONFIG, json.dumps(forger.json(CONFIG) | {"reviewed_by": "the author"}, indent=1).encode())
 
 
+def unknown_preset(forger: Forger) -> None:
+    """A run whose learning rate is not the preset's, under a preset's name that nobody can look up."""
+    forger.put(CONFIG, "preset", "better")
+    forger.put(CONFIG, "settings/0/learning_rate", 0.5)
+
+
 row = forgeries_of("configuration")
 ROWS = [
     row("epochs 200", put(CONFIG, "epochs", 200), "epochs"),
@@ -163,6 +169,21 @@ ROWS = [
     row("format 99", put(CONFIG, "format", 99), "format"),
     row("modules left out", put(CONFIG, "modules", ["conv1"]), "modules"),
     row("name of the preset", put(CONFIG, "preset", "course"), "claimed", by="nothing", shown_by=RERUN),
+    row("a preset that there is not", put(CONFIG, "preset", "own"), CONFIG, "preset is own"),
+    row(
+        "a preset that there is not, and other settings than any preset's",
+        sealed(unknown_preset),
+        CONFIG,
+        "preset is better",
+    ),
+    row(
+        "the name of another preset, and other settings than its",
+        put(CONFIG, "preset", "photographs"),
+        "differs from preset photographs in ",
+        "settings",
+        by="nothing",
+        shown_by="the note that `verify` prints: `config.json` differs from preset photographs in its settings",
+    ),
     row("device", put(CONFIG, "device", "cuda"), "claimed", by="nothing", shown_by=RERUN),
 ]
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from in4310repro.data.embedded import write_scenes
+from in4310repro.data.folders import catalogue
+from in4310repro.data.splits import parse_sizes, stratified_split
 from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
+from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
 from tests.bad_input.sandbox import call, link_or_copy
 from tests.builders import AS_IMAGENET
@@ -53,6 +56,20 @@ def near_copies(folder: Path) -> None:
         file.with_name(f"{file.stem}b.bmp").write_bytes(content)
 
 
+def ground(folder: Path) -> None:
+    """Bytes are put behind the end of one test image until the split has it in training."""
+    scenes(0)(folder)
+    sizes = parse_sizes(PRESETS["tiny"].split, 6 * SCENES)
+    chosen = stratified_split(catalogue(folder), sizes, 0).parts["test"][0].path
+    content = (folder / chosen).read_bytes()
+    for number in range(1, 1000):
+        (folder / chosen).write_bytes(content + number.to_bytes(2, "little"))
+        training = stratified_split(catalogue(folder), sizes, 0).parts["training"]
+        if any(entry.path == chosen for entry in training):
+            return
+    raise RuntimeError(f"no bytes put {chosen} into training")
+
+
 # Options of the training, and what makes the folder that it reads.
 STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
     "kept": (f"--config {ONE_SETTING} --epochs 5 --keep-epochs", None),
@@ -64,6 +81,7 @@ STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
     "folder": (f"--data {PHOTOS}", scenes(0)),
     "own images": (f"--data {PHOTOS}", scenes(5)),
     "wrong labels": (f"--data {PHOTOS}", wrong_labels),
+    "ground": (f"--data {PHOTOS}", ground),
     "near copies": (f"--data {PHOTOS} --split 48/24/24", near_copies),
 }
 

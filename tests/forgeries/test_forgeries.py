@@ -24,7 +24,7 @@ LEAST = 100
 # Of each kind one, for the suite's ordinary part.
 ORDINARY = ("mean class accuracy of 0.99", "a newline added at the end")
 # As others, but for the seed or the images.
-LIKE_OTHERS = ("seed 1", "own images", "wrong labels", "near copies")
+LIKE_OTHERS = ("seed 1", "own images", "wrong labels", "ground", "near copies")
 Start = Callable[[str], Path]
 
 

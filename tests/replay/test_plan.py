@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from in4310repro.replay.lines import percent
-from in4310repro.replay.plan import chance_to_find, chances, make_plan
+from in4310repro.replay.plan import chance_to_find, chances, describe_cap, make_plan
 
 
 def test_the_first_the_last_and_the_selected_epoch_are_always_trained_again() -> None:
@@ -35,10 +35,30 @@ def test_a_seed_draws_the_same_epochs_again_and_others_draw_each_set_about_equal
     assert 15 < min(draws.values()) <= max(draws.values()) < 65
 
 
-def test_more_epochs_than_are_left_are_refused_with_how_many_are() -> None:
-    with pytest.raises(ValueError, match=r"^--replay 4: setting sgd has 3 epochs beside .*; 0 to 3 are valid$"):
-        make_plan("sgd", 6, 3, 4, 0)
-    assert make_plan("sgd", 6, 3, 3, 0).drawn == (2, 4, 5)
+def test_of_more_epochs_than_are_left_all_are_drawn_and_it_is_said() -> None:
+    plan = make_plan("sgd", 6, 3, 4, 0)
+    assert plan.drawn == (2, 4, 5)
+    assert describe_cap(plan, 3) == ""
+    said = describe_cap(plan, 4)
+    assert said.startswith(
+        "--replay 4: setting sgd has 3 epochs beside the first, the last and the selected one (1, 3, 6)"
+    )
+    assert said.endswith("all 3 are drawn")
+
+
+@pytest.mark.parametrize(("epochs", "selected"), [(1, 1), (2, 1), (2, 2), (3, 2)])
+def test_where_no_epoch_is_left_none_is_drawn_and_it_is_said(epochs: int, selected: int) -> None:
+    plan = make_plan("sgd", epochs, selected, 1, 0)
+    assert plan.drawn == ()
+    said = describe_cap(plan, 1)
+    assert "has no epochs beside" in said
+    assert said.endswith("none is left to be drawn")
+    assert "0 to 0" not in said
+    assert describe_cap(plan, 0) == ""
+
+
+def test_one_epoch_that_is_left_is_one() -> None:
+    assert "has 1 epoch beside" in describe_cap(make_plan("sgd", 4, 2, 9, 0), 9)
 
 
 @pytest.mark.parametrize(("draws", "seed", "words"), [(-1, 0, "--replay -1: "), (1, -1, "--draw -1: ")])

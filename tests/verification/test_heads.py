@@ -7,12 +7,12 @@ import pytest
 
 from in4310repro.deviations import Deviation
 from in4310repro.scores import Scores
-from in4310repro.verification.heads import SOFTMAX_TOLERANCE, _metric_differences
+from in4310repro.verification.heads import SOFTMAX_TOLERANCE, _metric_differences, score_tolerance
 
 # Of two classes; the second image is nearly of the other class, and the third surely is.
 OF_FIRST = np.array([0.9, 0.5 + SOFTMAX_TOLERANCE / 2, 0.2, 0.1])
 SCORES = Scores(("a", "b", "c", "d"), np.array([0, 0, 0, 1]), np.stack([OF_FIRST, 1 - OF_FIRST], 1).astype("f4"), 0.0)
-ROW: Any = dict(SCORES.metrics())
+ROW: Any = dict(SCORES.metrics()) | {"strength": 1.0}
 
 
 def differences(protocol: frozenset[Deviation] = frozenset(), **changes: object) -> list[str]:
@@ -36,3 +36,9 @@ def test_an_average_precision_that_no_near_order_gives_is_found_unless_logits_ma
     (sentence,) = differences(average_precision=[0.5, 1.0])
     assert "average_precision is [0.5, 1.0]" in sentence
     assert differences(frozenset({Deviation.AP_FROM_LOGITS}), average_precision=[0.5, 1.0]) == []
+
+
+def test_a_stronger_penalty_leaves_less_room() -> None:
+    assert score_tolerance(1.0) == SOFTMAX_TOLERANCE
+    assert score_tolerance(0.001) == pytest.approx(1e-4, rel=1e-12)
+    assert differences(strength=0.01, class_accuracy=[1 / 3, 1.0], mean_class_accuracy=(1 / 3 + 1) / 2)

@@ -1,7 +1,6 @@
 """The manifest: every bit of it counts, and no file of a run goes without its line."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.verification import changed_essentials, changed_files, other_manifest, recorded_files
-from in4310repro.verification.manifest import files_without_line, foreign_files, wrong_in_manifest
+from in4310repro.verification.manifest import files_without_line, wrong_in_manifest
 
 
 @pytest.fixture
@@ -67,15 +66,6 @@ def test_a_file_of_a_run_without_its_line_is_a_difference(small: RunFolder, name
     (small.folder / names.MANIFEST).write_bytes(json.dumps(manifest, indent=1).encode() + b"\n")
     assert changed_files(small) == []
     assert files_without_line(small) == [f"{small.folder} has no manifest entry for {name}"]
-
-
-def test_foreign_files_are_named_and_are_no_difference(small: RunFolder) -> None:
-    (small.folder / "notes").mkdir()
-    (small.folder / "notes/monday.txt").write_text("mine")
-    assert foreign_files(small.folder).startswith(f"{small.folder} also holds notes/monday.txt, which no run writes")
-    assert files_without_line(small) == []
-    shutil.rmtree(small.folder / "notes")
-    assert foreign_files(small.folder) == ""
 
 
 @pytest.mark.parametrize("name", ["config.json", "fingerprint.json", "scores.npz", "sgd/best.safetensors"])

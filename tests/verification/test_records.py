@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
-from in4310repro.verification.records import record_differences, sentence
+from in4310repro.verification.records import precision_ranges, record_differences, sentence, unproven_precisions
 from in4310repro.verification.selected import metrics_differences
 from tests.builders import inside_json, made_up_scores
 
@@ -71,6 +71,27 @@ def test_average_precision_in_another_class_is_open_only_as_far_as_close_scores_
     assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)] == []
     first["average_precision"] = [value - 0.3 for value in saved["average_precision"]]
     assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)]
+
+
+def test_average_precisions_that_ties_leave_open_are_said_with_their_range() -> None:
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    # Four images whose scores saturate, and two that are apart.
+    first = np.array([1, 1, 1, 1, 0.7, 0.2], np.float32)
+    scores = Scores(tuple("abcdef"), labels, np.stack([first, 1 - first], axis=1), 1.0)
+    ranges = precision_ranges(scores, NOTHING)
+    # Oracle: scikit-learn on the tied images in the best and in the worst order.
+    for label in (0, 1):
+        own = labels == label
+        column = scores.softmax[:, label].astype(float)
+        ends = [average_precision_score(own, column + sign * 1e-9 * np.where(own, 1, -1)) for sign in (-1, 1)]
+        assert ranges[label] == pytest.approx(ends, abs=1e-15)
+    values = scores.metrics()["average_precision"]
+    said = unproven_precisions("the average precision", values, ["sea", "ice"], scores, NOTHING)
+    assert len(said) == 2
+    assert said[0].startswith(f"the average precision of sea, which is {values[0]:.4f}: ")
+    assert f"leave {ranges[0][0]:.4f} to {ranges[0][1]:.4f} open" in said[0]
+    apart = replace(scores, softmax=np.linspace(0.1, 0.9, 12, dtype=np.float32).reshape(6, 2))
+    assert unproven_precisions("the average precision", values, ["sea", "ice"], apart, NOTHING) == []
 
 
 def test_a_key_too_many_or_too_few_is_a_difference() -> None:

@@ -13,7 +13,7 @@ from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from in4310repro.verification import changed_files, last_lines, verify
+from in4310repro.verification import changed_files, last_lines, verdict_of_agreement, verify
 
 
 def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_claim(
@@ -21,7 +21,9 @@ def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_cl
 ) -> None:
     verified = verify(finished_run, numerics)
     assert (verified.differences, verified.bitwise, verified.notes) == ([], True, [])
+    assert verdict_of_agreement(finished_run, verified) == f"{finished_run}: verified, no difference, bit for bit"
     *claimed, matches, last = last_lines(finished_run, verified)
+    assert verified.not_checked == []
     for words in ("training losses", "learning rate", "equal weights", "images per second", "no other run"):
         assert any(words in line and line.startswith("claimed and not proven") for line in claimed)
     assert matches == "every file matches the manifest; whoever changes a file can rewrite the manifest too"
@@ -35,7 +37,10 @@ def test_a_run_is_verified_within_the_tolerance_in_native_arithmetic_of_another_
 ) -> None:
     verified = verify(finished_run, replace(numerics, mode="native", numeric_class="another"))
     assert (verified.differences, verified.bitwise) == ([], False)
-    assert "within tolerances (scores 1e-06), in another numeric class" in [*last_lines(finished_run, verified)][-1]
+    assert (
+        "within tolerances (logits 2e-05 of their size), in another numeric class"
+        in [*last_lines(finished_run, verified)][-1]
+    )
 
 
 def flip_bit(file: Path, position: int) -> None:
@@ -148,6 +153,16 @@ def test_settings_that_are_not_the_presets_are_named_and_no_difference(finished_
     dropped = replace(run, config=replace(run.config, settings=run.config.settings[1:]))
     assert notes(run) == []
     assert notes(dropped) == [f"{run.folder / 'config.json'} differs from preset tiny in settings"]
+
+
+def test_a_preset_that_there_is_not_is_a_difference(finished_run: Path) -> None:
+    from in4310repro.verification.routine import preset_differences
+
+    run = FinishedRun.open(finished_run)
+    assert [*preset_differences(run)] == []
+    (difference,) = preset_differences(replace(run, config=replace(run.config, preset="tinny")))
+    assert "preset is tinny" in difference
+    assert "did you mean tiny?" in difference
 
 
 def test_a_run_that_did_not_finish_is_refused(tmp_path: Path, numerics: Numerics) -> None:

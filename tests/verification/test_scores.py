@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from in4310repro.scores import Scores
 from in4310repro.verification import score_differences
+from in4310repro.verification.scores import SCORE_TOLERANCE, softmax_range
 from tests.builders import made_up_scores
 
 
@@ -29,7 +31,10 @@ def test_a_difference_within_the_tolerance_passes_only_where_bits_may_differ() -
 def test_the_worst_image_is_named_with_its_two_scores() -> None:
     changed = nudged(1e-3)
     (difference,) = score_differences(made_up_scores(), changed, bitwise=False)
-    assert "1 of 40 images have other scores (tolerance 1e-06); the worst is 017.png" in difference
+    assert (
+        "1 of 40 images have other scores (tolerance 0.0001, and 2e-05 of their logits); the worst is 017.png"
+        in difference
+    )
     assert f"{made_up_scores().softmax[17, 3]:.9g} saved, {changed.softmax[17, 3]:.9g} now" in difference
 
 
@@ -73,3 +78,45 @@ def test_a_zero_with_a_sign_has_other_bits() -> None:
     pair = replace(saved, softmax=signed), replace(saved, softmax=plain)
     assert score_differences(*pair, bitwise=True) == ["the scores are equal in value and not in their bits"]
     assert score_differences(*pair, bitwise=False) == []
+
+
+def of_logits(logits: np.ndarray) -> Scores:
+    """Scores as a network gives them: a float32 softmax of float32 logits."""
+    single = logits.astype(np.float32)
+    shares = np.exp(single - single.max(axis=1, keepdims=True))
+    softmax = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    labels = np.arange(len(logits)) % logits.shape[1]
+    return Scores(tuple(map(str, range(len(logits)))), labels, softmax, 1.0, single)
+
+
+DRAWN = np.random.default_rng(0).standard_normal((30, 4))
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1.0, 30.0, 1e4])
+def test_logits_with_the_errors_of_another_numeric_class_are_within_the_range(factor: float) -> None:
+    scores = of_logits(factor * DRAWN)
+    errors = 3e-6 * np.random.default_rng(1).choice([-1, 1], DRAWN.shape)
+    moved = of_logits(factor * (DRAWN + errors))
+    low, high = softmax_range(scores)
+    assert ((moved.softmax >= low) & (moved.softmax <= high)).all()
+    assert score_differences(scores, moved, bitwise=False) == []
+
+
+def test_scores_that_saturate_leave_no_room_beyond_that_of_their_logits() -> None:
+    scores = of_logits(30 * DRAWN)
+    moved = scores.softmax.copy()
+    image, label = np.argwhere((moved < 1e-8) & (moved > 1e-20))[0]
+    moved[image, label] = 9e-7
+    # Comparing scores alone would not have seen it.
+    assert abs(moved - scores.softmax).max() < SCORE_TOLERANCE
+    (difference,) = score_differences(replace(scores, softmax=moved), scores, bitwise=False)
+    assert f"the worst is {image}, class {label}: 8.99999975e-07 saved" in difference
+
+
+def test_one_image_with_large_logits_opens_no_range_of_the_others() -> None:
+    logits = DRAWN.copy()
+    before = softmax_range(of_logits(logits))
+    logits[0] *= 1e6
+    after = softmax_range(of_logits(logits))
+    assert np.allclose(before.low[1:], after.low[1:], rtol=1e-5, atol=0)
+    assert np.allclose(before.high[1:], after.high[1:], rtol=1e-5, atol=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +39,7 @@ from in4310repro.config import CHOICES
 if TYPE_CHECKING:
     from in4310repro.numerics import Numerics
     from in4310repro.replay.plan import Plan
+    from in4310repro.verification import Verification
 
 Replay = Annotated[
     int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
@@ -64,57 +65,111 @@ def verify(
         in4310repro verify runs/mine --data moved/mine
         in4310repro verify runs/demo --replay 2   # of a run of train --keep-epochs
     """
-    load_torch()
-    from in4310repro.fingerprint import Fingerprint
     from in4310repro.replay.plan import check_request
+
+    check_request(replay, draw)
+    load_torch()
+    from in4310repro.verification import verdict_of_nothing
+
+    try:
+        answer = _verify(run, _Request(data, numerics, report, manifest_sha256, replay, draw, model))
+    except (ValueError, OSError):
+        print_line(verdict_of_nothing(run))
+        raise
+    for line in answer.lines:
+        print_line(line)
+    if answer.error:
+        print_error(answer.error)
+    conclude(answer.document, answer.code)
+    if replay is None:
+        print_next(f"hand on this sha256; in4310repro verify {run} --manifest-sha256 SHA256 compares it")
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The options of `verify`."""
+
+    data: str | None
+    numerics: str | None
+    report: Path | None
+    manifest_sha256: str | None
+    replay: int | None
+    draw: int | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What `verify` prints, the verdict first, and its exit code."""
+
+    lines: list[str]
+    document: dict[str, Any]
+    code: int = 0
+    error: str = ""  # a line on standard error
+
+
+def _verify(run: Path, request: _Request) -> _Answer:
+    """Compute again what a run says, and compare.
+
+    Raises:
+        ValueError: the folder holds no finished run, its images are not there, or an option does not fit the run.
+    """
+    from in4310repro.fingerprint import Fingerprint
     from in4310repro.runs import names
     from in4310repro.verification import changed_essentials, other_manifest, recorded_files
 
-    check_request(replay, draw)
     files = recorded_files(run)
-    committed = other_manifest(files, manifest_sha256)
+    committed = other_manifest(files, request.manifest_sha256)
     if essentials := changed_essentials(files):
-        _end_with([*committed, *essentials])
-    trust_network(model, files.read_json(names.CONFIG).get("model"))
-    active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), numerics, None)
+        return _differing(run, [*committed, *essentials])
+    trust_network(request.model, files.read_json(names.CONFIG).get("model"))
+    active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), request.numerics, None)
     from in4310repro import verification
     from in4310repro.report.check import report_differences
 
+    report = request.report
     try:
-        plan = None if replay is None else _plan(run, active, replay, draw)
-        verified = verification.verify(run, active, data, progress())
+        plan = None if request.replay is None else _plan(run, active, request.replay, request.draw)
+        verified = verification.verify(run, active, request.data, progress())
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
         # Images that are not there are no fault of the run; what is known by then is said all the same.
         if committed:
-            _end_with([*committed, str(error)])
+            return _differing(run, [*committed, str(error)])
         raise
-    _end_with([*committed, *verified.differences, *of_report])
-    for line in verification.last_lines(run, verified, report):
-        print_line(line)
-    document = asdict(verified)
-    if plan is None:
-        conclude(document)
-        print_next(f"hand on this sha256; in4310repro verify {run} --manifest-sha256 SHA256 compares it")
-    else:
-        _replay(run, active, plan, data, document)
+    if differences := [*committed, *verified.differences, *of_report]:
+        return _differing(run, differences)
+    answer = _agreeing(run, verified, report)
+    return answer if plan is None else _replayed(run, active, plan, request, verified, answer)
 
 
-def _end_with(differences: list[str]) -> None:
-    """Prints differences, and ends with exit code 1 where there are any."""
-    for difference in differences:
-        print_line(f"difference: {difference}")
-    if differences:
-        conclude({"differences": differences}, DIFFERENCE)
+def _differing(run: Path, differences: list[str]) -> _Answer:
+    from in4310repro.verification import verdict_of_differences
+
+    lines = [verdict_of_differences(run, len(differences)), *(f"difference: {each}" for each in differences)]
+    return _Answer(lines, {"differences": differences}, DIFFERENCE)
+
+
+def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer:
+    from in4310repro.report.check import files_of_report
+    from in4310repro.verification import describe, last_lines, unchecked_in, verdict_of_agreement
+
+    lines, document = [verdict_of_agreement(run, verified)], asdict(verified)
+    if report:
+        document["not_checked_in_report"] = unchecked_in(report, files_of_report(report))
+        sentence = describe(document["not_checked_in_report"])
+        lines += [f"{report}: {sentence}"] if sentence else []
+    return _Answer([*lines, *last_lines(run, verified, report)], document)
 
 
 def _plan(run: Path, numerics: Numerics, draws: int, seed: int | None) -> Plan | None:
     """What is trained again, before hours of computing; None where the run cannot be read, which is a difference.
 
     Raises:
-        ValueError: too many are to be drawn, or the run was made in other arithmetic.
+        ValueError: the run was made in other arithmetic.
     """
     from in4310repro.replay.of_run import missing_epochs, plan_replay
+    from in4310repro.replay.plan import describe_cap
     from in4310repro.runs.finished import FinishedRun
 
     try:
@@ -122,28 +177,48 @@ def _plan(run: Path, numerics: Numerics, draws: int, seed: int | None) -> Plan |
     except (ValueError, OSError):
         return None
     plan = plan_replay(finished, draws, seed, numerics)
+    if fewer := describe_cap(plan, draws):
+        progress().message(fewer)
     if missing := missing_epochs(finished, plan):
         # Now, and not after hours; what can be trained again may be evidence all the same.
         progress().message(f"{missing}; only the others are trained again")
     return plan
 
 
-def _replay(run: Path, numerics: Numerics, plan: Plan, data: str | None, document: dict[str, Any]) -> None:
+def _replayed(
+    run: Path, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
+) -> _Answer:
     """Trains epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
     from in4310repro.replay.lines import difference_lines, missing_line, result_lines
     from in4310repro.replay.of_run import replay
+    from in4310repro.replay.plan import describe_cap
     from in4310repro.runs.finished import FinishedRun
+    from in4310repro.verification import verdict_of_agreement, verdict_of_differences
 
-    result = replay(FinishedRun.open(run), plan, numerics, data, progress())
-    for difference in result.differences:
-        print_line(f"difference: {difference}")
-    for line in (difference_lines if result.differences else result_lines)(result):
-        print_line(line)
+    progress().message(f"{before.lines[0]}; now epochs are trained again")
+    stopped = [f"{before.lines[0]}; the replay did not end", *before.lines[1:]]
+    try:
+        result = replay(FinishedRun.open(run), plan, numerics, request.data, progress())
+    except KeyboardInterrupt:
+        # Hours of computing: what was found before is printed whatever ends the replay.
+        for line in stopped:
+            print_line(line)
+        raise
+    except ValueError as error:
+        return _Answer(stopped, before.document, WRONG_INPUT, str(error))
+    trained = ", ".join(map(str, result.replayed)) or "none"
+    verdict = verdict_of_agreement(run, verified, f"; of {plan.setting} trained again: epoch {trained}")
     if result.missing:
-        print_error(missing_line(result))
-    document |= {"differences": result.differences, "replayed": result.replayed, "drawn": result.plan.drawn}
-    document |= {"draw": result.plan.seed, "missing": result.missing}
-    conclude(document, DIFFERENCE if result.differences else WRONG_INPUT if result.missing else 0)
+        verdict += f", and not epoch {', '.join(map(str, result.missing))}"
+    if result.differences:
+        verdict = verdict_of_differences(run, len(result.differences))
+    fewer = describe_cap(plan, request.replay or 0)
+    lines = [verdict, *before.lines[1:], *(f"difference: {each}" for each in result.differences)]
+    lines += [*([fewer] if fewer else []), *(difference_lines if result.differences else result_lines)(result)]
+    document = before.document | {"differences": result.differences, "replayed": result.replayed}
+    document |= {"drawn": result.plan.drawn, "draw": result.plan.seed, "missing": result.missing}
+    code = DIFFERENCE if result.differences else WRONG_INPUT if result.missing else 0
+    return _Answer(lines, document, code, missing_line(result) if result.missing else "")
 
 
 def compare(first: RunPath, second: RunPath) -> None:

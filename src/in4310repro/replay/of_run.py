@@ -49,13 +49,12 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
 
     Args:
         run: as it says itself.
-        draws: how many are drawn beside the first, the last and the selected one.
+        draws: how many are drawn beside the first, the last and the selected one, if so many are left.
         seed: of the draw; None draws one.
         numerics: the arithmetic of this process.
 
     Raises:
-        ValueError: fewer epochs are left than are to be drawn; this arithmetic is not the run's; a training step is too
-            large for this machine.
+        ValueError: this arithmetic is not the run's; a training step is too large for this machine.
     """
     if run.config.fits_head(run.config.setting(run.metrics["setting"])):
         raise ValueError(

@@ -47,11 +47,11 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
         setting: its name.
         epochs: of its training.
         selected: the epoch whose weights scored the test set, from 1.
-        draws: how many of the others are trained again.
+        draws: how many of the others are trained again; all of them where there are fewer (see `describe_cap`).
         seed: of the draw, not negative.
 
     Raises:
-        ValueError: there are fewer others, or a number is negative (`check_request`).
+        ValueError: a number is negative (`check_request`).
 
     Examples:
         >>> make_plan("sgd", 5, selected=2, draws=1, seed=0)
@@ -60,13 +60,21 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
     known = sorted({1, selected, epochs})
     others = [epoch for epoch in range(1, epochs + 1) if epoch not in known]
     check_request(draws, seed)
-    if draws > len(others):
-        raise ValueError(
-            f"--replay {draws}: setting {setting} has {len(others)} epochs beside the first, the last and the selected "
-            f"one, which are trained again in any case; 0 to {len(others)} are valid"
-        )
     order = sorted(others, key=lambda epoch: generator_for(seed, "replay", epoch).random())
     return Plan(setting=setting, known=tuple(known), drawn=tuple(sorted(order[:draws])), others=len(others), seed=seed)
+
+
+def describe_cap(plan: Plan, draws: int) -> str:
+    """Say that fewer epochs are drawn than were asked for, since there are no more; empty where that is not so."""
+    if draws <= plan.others:
+        return ""
+    known = ", ".join(map(str, plan.known))
+    drawn = {0: "none is left to be drawn", 1: "it is drawn"}.get(plan.others, f"all {plan.others} are drawn")
+    left = f"{plan.others or 'no'} epoch{'s' * (plan.others != 1)}"
+    return (
+        f"--replay {draws}: setting {plan.setting} has {left} beside the first, the last and the selected one "
+        f"({known}), which are trained again in any case; {drawn}"
+    )
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:

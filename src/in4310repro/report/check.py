@@ -15,7 +15,7 @@ from in4310repro.files import json_bytes, read_bytes, read_json
 from in4310repro.paths import regular_file
 from in4310repro.report.exhibit import RECORD, Exhibit, figure_name
 from in4310repro.report.exhibits import exhibits
-from in4310repro.report.page import FIGURE, drawings, drawn, pages, report_record
+from in4310repro.report.page import FIGURE, PAGES, drawings, drawn, pages, report_record
 from in4310repro.report.photographs import RANKING, paths_shown
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -67,6 +67,11 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
         return [*sentences, str(error)]
     texts = drawings(all_exhibits, photographs) | pages(run, all_exhibits, photographs)
     return sentences + [each for name, text in texts.items() for each in _text_differences(report, name, text)]
+
+
+def files_of_report(report: Path) -> set[str]:
+    """Names of the files of a report that `report_differences` compared, where it found nothing."""
+    return {RECORD, *PAGES, *read_json(report / RECORD)["figures"]}
 
 
 def _photographs(report: Path, all_exhibits: Sequence[Exhibit]) -> dict[str, bytes]:

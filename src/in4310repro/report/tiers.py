@@ -12,7 +12,7 @@ from in4310repro.runs.selection import best_epoch, unit
 from in4310repro.verification import heads
 from in4310repro.verification.features import NEXT_BIN, SHARE_TOLERANCE, SPECTRUM_TOLERANCE
 from in4310repro.verification.records import LOSS_TOLERANCE
-from in4310repro.verification.scores import SCORE_TOLERANCE
+from in4310repro.verification.scores import LOGIT_TOLERANCE
 
 VERIFY, REPLAY = "verify", "verify --replay, for the epochs that it trains again"
 AT_HAND = "verify, where images and first weights are at hand"
@@ -45,7 +45,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
         return "0" if portable else f"0 in numeric class {run.fingerprint['numeric_class']}; elsewhere {elsewhere}"
 
     spectrum = SPECTRUM_TOLERANCE[run.features["precision"] if run.features else "exact"]
-    scores = bits(f"scores {SCORE_TOLERANCE:g}")
+    scores = bits(f"logits {LOGIT_TOLERANCE:g} of their size")
     return {
         "exact": Tier("counts of images", "figures 1 to 4 /images, 12 /confusion_matrix, 14 /bins", "exact",
                       "0" if portable else "0 where no prediction changes", VERIFY),
@@ -74,7 +74,7 @@ def _of_rows(run: FinishedRun) -> dict[str, Tier]:
             "losses": Tier("losses of every fit of the head", "figure 5", "numerical",
                            f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY),
             "others": Tier("validation metrics of other fits", "figure 6 at other fits", "numerical",
-                           f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY),
+                           f"what scores within {heads.SOFTMAX_TOLERANCE:g} at most leave open", VERIFY),
         }  # fmt: skip
     claimed = Tier("training losses; validation metrics and losses of other epochs",
                    "figure 5 /train_loss; 5 /val_loss and 6 at other epochs", "claimed", "not compared",

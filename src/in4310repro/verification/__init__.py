@@ -1,20 +1,31 @@
 """The reproduction routine: what a run says, computed again from its weights, images, seed and split."""
 
-from in4310repro.verification.lines import last_lines
+from in4310repro.verification.lines import (
+    last_lines,
+    verdict_of_agreement,
+    verdict_of_differences,
+    verdict_of_nothing,
+)
 from in4310repro.verification.manifest import changed_files, other_manifest, wrong_in_manifest
 from in4310repro.verification.opening import changed_essentials, recorded_files
 from in4310repro.verification.routine import Verification, verify
 from in4310repro.verification.scores import SCORE_TOLERANCE, score_differences
+from in4310repro.verification.unchecked import describe, unchecked_in
 
 __all__ = [
     "SCORE_TOLERANCE",
     "Verification",
     "changed_essentials",
     "changed_files",
+    "describe",
     "last_lines",
     "other_manifest",
     "recorded_files",
     "score_differences",
+    "unchecked_in",
+    "verdict_of_agreement",
+    "verdict_of_differences",
+    "verdict_of_nothing",
     "verify",
     "wrong_in_manifest",
 ]

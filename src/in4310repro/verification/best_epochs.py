@@ -14,7 +14,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
 from in4310repro.tensors import tensor_hashes, tensors_sha256
-from in4310repro.verification.records import record_differences
+from in4310repro.verification.records import record_differences, unproven_precisions
 
 # Of a history row: only training again shows them, or nothing; that the strengths are those tried is seen on opening.
 NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
@@ -30,6 +30,7 @@ def best_epoch_differences(
     progress: Progress,
     *,
     bitwise: bool,
+    unproven: list[str],
 ) -> Iterator[str]:
     """What history.json and tensors.json say of a setting's best epoch otherwise than its weights do.
 
@@ -45,6 +46,7 @@ def best_epoch_differences(
         numerics: the arithmetic of this process.
         progress: where to show how far it is.
         bitwise: equal bits are required.
+        unproven: filled with a sentence for each average precision that close scores leave open.
 
     Raises:
         ValueError: a score is not finite.
@@ -59,6 +61,10 @@ def best_epoch_differences(
     }
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{file}: epoch {row['epoch']}"
+    if not bitwise:
+        of_row = f"the average precision by setting {setting} on validation images"
+        precisions = row["average_precision"]
+        unproven += unproven_precisions(of_row, precisions, run.classes, scores, run.config.protocol)
     yield from record_differences(place, saved, computed, scores, run.config.protocol, bitwise=bitwise)
     yield from _tensor_differences(run, setting, row["epoch"], stored)
 

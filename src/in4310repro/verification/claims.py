@@ -9,10 +9,11 @@ from in4310repro.config import FROM, LOOK_ALIKES
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.deviations import Deviation
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_TOLERANCE
+from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_PER_STRENGTH, SOFTMAX_TOLERANCE
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
 ELSEWHERE = "shown by verify where the files are at hand"
+IN_CLASS = "shown by verify in arithmetic of the run's numeric class"
 NOT_SHOWN = "shown by nothing in a run"
 GROUPS = "which images are copies of each other or look alike, and are held on one side of the split"
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
@@ -36,6 +37,10 @@ OF_EPOCHS = (
     ),
     Claim("that every setting began from equal weights", REPLAY),
 )
+WITHIN_TOLERANCES = (
+    f"losses within {LOSS_TOLERANCE:g}, scores within {SOFTMAX_PER_STRENGTH:g} times the strength and "
+    f"{SOFTMAX_TOLERANCE:g}, metrics as far as these leave them open"
+)
 OF_FITS = (Claim("tensor hashes of fits other than the best", NOT_SHOWN),)
 ALWAYS_CLAIMED = (
     Claim("images per second, processor, device, libraries and source", NOT_SHOWN),
@@ -43,13 +48,21 @@ ALWAYS_CLAIMED = (
 )
 
 
-def proven(run: FinishedRun, *, start: bool | None = None, bitwise: bool = True, feature_tier: str = "") -> list[str]:
+def proven(
+    run: FinishedRun,
+    *,
+    start: bool | None = None,
+    bitwise: bool = True,
+    fits_repeat: bool = False,
+    feature_tier: str = "",
+) -> list[str]:
     """What a verification without a difference has computed again, from weights, images, seed and split.
 
     Args:
         run: finished.
         start: whether the weights that training began from were at hand; None: where they are drawn.
         bitwise: whether equal bits were required.
+        fits_repeat: whether every fit of a head, made again, had the bits of the run's.
         feature_tier: how far the feature maps were allowed to differ, as words after them.
     """
     start = run.config.weights == "none" if start is None else start
@@ -65,10 +78,8 @@ def proven(run: FinishedRun, *, start: bool | None = None, bitwise: bool = True,
     if start and bitwise and run.config.group == LOOK_ALIKES:
         listed.insert(1, GROUPS)
     if any(_fitted(run)):
-        listed.append(
-            f"every fit of the head (losses within {LOSS_TOLERANCE:g}, scores within {SOFTMAX_TOLERANCE:g}, metrics as "
-            "far as these leave them open), and that nothing else has moved"
-        )
+        tier = "to the bit" if fits_repeat else WITHIN_TOLERANCES
+        listed.append(f"every fit of the head ({tier}), and that nothing else has moved")
     if start and Deviation.WARM_START not in run.config.protocol and any(_from_a_layer(run)):
         listed.append("that nothing has moved before the layer from which a setting trains")
     if start and run.features is not None:
@@ -77,7 +88,12 @@ def proven(run: FinishedRun, *, start: bool | None = None, bitwise: bool = True,
 
 
 def claimed(
-    run: FinishedRun, absent: Sequence[str] | None = None, *, start: bool | None = None, bitwise: bool = True
+    run: FinishedRun,
+    absent: Sequence[str] | None = None,
+    *,
+    start: bool | None = None,
+    bitwise: bool = True,
+    fits_repeat: bool = False,
 ) -> list[Claim]:
     """What a verification of the run leaves as a claim.
 
@@ -86,9 +102,14 @@ def claimed(
         absent: names of image sets that were not at hand; None: before that is known, all that no library ships.
         start: as in `proven`.
         bitwise: as in `proven`.
+        fits_repeat: as in `proven`.
     """
     fitted = _fitted(run)
-    listed = [*(() if all(fitted) else OF_EPOCHS), *(OF_FITS if any(fitted) else ()), *ALWAYS_CLAIMED]
+    listed = [
+        *(() if all(fitted) else OF_EPOCHS),
+        *(OF_FITS if any(fitted) and not fits_repeat else ()),
+        *ALWAYS_CLAIMED,
+    ]
     start = run.config.weights == "none" if start is None else start
     if not start:
         listed.append(Claim(f"that training began from {_weights(run)}", ELSEWHERE))

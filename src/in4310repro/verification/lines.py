@@ -1,4 +1,4 @@
-"""The last lines of a verification: what to look at, what is claimed, what was proven and how firmly."""
+"""What a verification prints: its verdict, what to look at, what is claimed, what was proven and how firmly."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ from pathlib import Path
 
 from in4310repro.verification.claims import MATCHES, by_what_shows_them
 from in4310repro.verification.routine import Verification
-from in4310repro.verification.scores import SCORE_TOLERANCE
+from in4310repro.verification.scores import LOGIT_TOLERANCE
+from in4310repro.verification.unchecked import describe
 
 BITWISE = "bit for bit"
-NUMERICAL = f"within tolerances (scores {SCORE_TOLERANCE:g}), in another numeric class"
+NUMERICAL = f"within tolerances (logits {LOGIT_TOLERANCE:g} of their size), in another numeric class"
+
+
+def verdict_of_differences(folder: Path, differences: int) -> str:
+    """The first line where something differs."""
+    return f"{folder}: not verified, {differences} difference{'s' * (differences > 1)}"
+
+
+def verdict_of_agreement(folder: Path, verified: Verification, more: str = "") -> str:
+    """The first line where nothing differs; `more` says what else was done."""
+    return f"{folder}: verified, no difference, {_tier(verified)}{more}"
+
+
+def verdict_of_nothing(folder: Path) -> str:
+    """The first line where the verification could not be done."""
+    return f"{folder}: neither verified nor refuted; the error says what is missing"
 
 
 def last_lines(folder: Path, verified: Verification, report: Path | None = None) -> Iterator[str]:
-    """The lines of a verification that found no difference.
+    """The lines of a verification that found no difference, below its verdict.
 
     Args:
         folder: of the run.
@@ -22,9 +38,14 @@ def last_lines(folder: Path, verified: Verification, report: Path | None = None)
         report: whose JSON files and pages were compared with the run; None: none.
     """
     yield from (f"note: {note}" for note in verified.notes)
+    if sentence := describe(verified.not_checked):
+        yield f"{folder}: {sentence}"
     for shown_by, claims in by_what_shows_them(verified.claimed).items():
         yield f"claimed and not proven, {shown_by}: {'; '.join(claims)}"
     yield MATCHES
     proven = [*verified.proven, *([f"JSON files and pages of {report}"] if report else [])]
-    tier = BITWISE if verified.bitwise else NUMERICAL
-    yield f"{folder}: computed again, {tier}: {', '.join(proven)}; sha256 {verified.manifest_sha256}"
+    yield f"{folder}: computed again, {_tier(verified)}: {', '.join(proven)}; sha256 {verified.manifest_sha256}"
+
+
+def _tier(verified: Verification) -> str:
+    return BITWISE if verified.bitwise else NUMERICAL

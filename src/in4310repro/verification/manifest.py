@@ -15,7 +15,6 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, manifest_bytes
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-SHOWN = 5  # names of foreign files
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
@@ -106,21 +105,6 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
 def files_of_run(folder: Path) -> list[str]:
     """Names of the files in a folder that a run could have written, whatever its settings."""
     return [name for name in _files(folder) if names.is_of_run(name)]
-
-
-def foreign_files(folder: Path) -> str:
-    """What else than a run's files lies in its folder, as a sentence; empty where nothing does."""
-    written = {names.MANIFEST, *files_of_run(folder)}
-    foreign = [name for name in _files(folder) if name not in written and not _is_of_training(name)]
-    if not foreign:
-        return ""
-    more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
-    return f"{folder} also holds {', '.join(foreign[:SHOWN])}{more}, which no run writes and nothing here looked at"
-
-
-def _is_of_training(name: str) -> bool:
-    """Whether a file is one that a training keeps beside its results: a checkpoint, kept epoch, log, or its status."""
-    return name == names.STATUS or f"/{names.CHECKPOINTS}/" in name or names.is_kept_epoch(name) or names.is_log(name)
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -12,13 +12,12 @@ import torch
 from in4310repro import metrics
 from in4310repro.deviations import Deviation, Deviations
 from in4310repro.scores import Scores
-from in4310repro.verification.scores import SCORE_TOLERANCE
+from in4310repro.verification.scores import logit_tolerance, logits_of, softmax_range
 
 LOSSES = ("loss", "val_loss")
-# Of what another numeric class computes. A loss is a mean of logarithms, whose error is that of the scores divided by
-# them; logits are as wrong as float32 sums of some thousand products.
+# Of what another numeric class computes: a mean of logarithms, whose error is that of the scores divided by them.
 LOSS_TOLERANCE = 1e-5
-LOGIT_TOLERANCE = 1e-4
+OPEN = 1e-3  # of an average precision: a wider range is said
 ROUNDING = 1e-12  # of a mean of float64
 
 
@@ -40,7 +39,7 @@ def record_differences(
         scores: from which `computed` was computed.
         deviations: of the protocol.
         bitwise: every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size (at least of
-            1), and average precisions as far as the order of scores within `SCORE_TOLERANCE` of each other is open.
+            1), and average precisions as far as the order of scores is open that are close (`precision_ranges`).
     """
     for key in dict.fromkeys([*saved, *computed]):
         value, now = saved.get(key), computed.get(key)
@@ -79,19 +78,46 @@ def _shown(value: Any) -> str:
     return "absent" if value is None else str(value)[:200]
 
 
-def _within_range(values: list[float], scores: Scores, deviations: Deviations) -> bool:
-    """Whether average precisions are between those of the worst and the best order that the tolerance leaves open.
+def precision_ranges(scores: Scores, deviations: Deviations) -> list[tuple[float, float]]:
+    """The lowest and the highest average precision of each class that the tolerance of scores leaves open.
 
-    They rise with the scores of a class's own images and fall with the others': moved by the tolerance, all of the
-    first up and all others down make the best, and the other way round the worst.
+    They rise with the scores of a class's own images and fall with the others': all of the first at the upper end of
+    their range and all others at the lower make the best order, and the other way round the worst.
     """
-    ranked, tolerance = scores.softmax, SCORE_TOLERANCE
     if Deviation.AP_FROM_LOGITS in deviations and scores.logits is not None:
-        ranked, tolerance = scores.logits, LOGIT_TOLERANCE
-    labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(ranked).double()
-    own = torch.nn.functional.one_hot(labels, exact.shape[1]).bool()
-    moved = torch.where(own, tolerance, -tolerance)
-    worst, best = (metrics.average_precision(labels, exact + sign * moved).tolist() for sign in (-1, 1))
-    return len(values) == len(best) and all(
-        low - ROUNDING <= value <= high + ROUNDING for low, value, high in zip(worst, values, best, strict=True)
+        logits = logits_of(scores)
+        low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
+    else:
+        low, high = softmax_range(scores)
+    labels = torch.from_numpy(scores.labels)
+    own = torch.nn.functional.one_hot(labels, low.shape[1]).bool()
+    ends = torch.from_numpy(low), torch.from_numpy(high)
+    worst, best = (metrics.average_precision(labels, torch.where(own, *pair)).tolist() for pair in (ends, ends[::-1]))
+    return list(zip(worst, best, strict=True))
+
+
+def unproven_precisions(
+    place: str, values: list[float], classes: list[str], scores: Scores, deviations: Deviations
+) -> list[str]:
+    """Say which average precisions close scores leave open by more than `OPEN`, with both ends.
+
+    Args:
+        place: which they are.
+        values: those of the run.
+        classes: their names.
+        scores: that were just computed.
+        deviations: of the protocol.
+    """
+    ranges = zip(classes, values, precision_ranges(scores, deviations), strict=True)
+    return [
+        f"{place} of {name}, which is {value:.4f}: scores this close leave {low:.4f} to {high:.4f} open"
+        for name, value, (low, high) in ranges
+        if high - low > OPEN
+    ]
+
+
+def _within_range(values: list[float], scores: Scores, deviations: Deviations) -> bool:
+    ranges = precision_ranges(scores, deviations)
+    return len(values) == len(ranges) and all(
+        low - ROUNDING <= value <= high + ROUNDING for value, (low, high) in zip(values, ranges, strict=True)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from in4310repro.config import WEIGHTS_SAY, Config
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
 from in4310repro.deviations import Deviation
+from in4310repro.epochs import TrainingInputs
 from in4310repro.numerics import Numerics
 from in4310repro.pixels import pixel_differences
 from in4310repro.prediction import refuse_too_large
@@ -21,22 +22,25 @@ from in4310repro.presets import PRESETS
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.text import did_you_mean
 from in4310repro.verification.best_epochs import best_epoch_differences
-from in4310repro.verification.claims import Claim, claimed, proven
+from in4310repro.verification.claims import IN_CLASS, Claim, claimed, proven
+from in4310repro.verification.endings import trailing_notes
 from in4310repro.verification.features import available_sets, feature_differences, feature_tier
 from in4310repro.verification.form import form_differences, tensors_form, weights_form
 from in4310repro.verification.groups import group_differences
-from in4310repro.verification.heads import frozen_differences, head_differences
+from in4310repro.verification.heads import HeadFits, frozen_differences
 from in4310repro.verification.images import (
     image_differences,
     refuse_missing_images,
     scene_differences,
     split_differences,
 )
-from in4310repro.verification.manifest import changed_files, files_without_line, foreign_files, wrong_in_manifest
+from in4310repro.verification.manifest import changed_files, files_without_line, wrong_in_manifest
 from in4310repro.verification.opening import recorded_files
 from in4310repro.verification.process import fingerprint_differences, requires_bits
 from in4310repro.verification.selected import selected_differences
+from in4310repro.verification.unchecked import Unchecked, unchecked_in_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Verification:
     proven: list[str] = field(default_factory=list)  # what was computed again
     claimed: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what is no difference and worth a look
+    not_checked: list[Unchecked] = field(default_factory=list)  # what lies in the folder and was compared with nothing
     manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
 
 
@@ -78,7 +83,12 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     except (ValueError, OSError) as error:
         # What can no longer be read is a difference too, and says so itself.
         return Verification(differences=_once([*differences, f"{folder} cannot be read completely: {error}"]))
-    differences += [*form_differences(run), *fingerprint_differences(run, numerics), *split_differences(run)]
+    differences += [
+        *form_differences(run),
+        *preset_differences(run),
+        *fingerprint_differences(run, numerics),
+        *split_differences(run),
+    ]
     if other_scenes := scene_differences(run, progress):
         return Verification(differences=_once([*differences, *other_scenes]))
     try:
@@ -90,14 +100,18 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
             raise
         return Verification(differences=_once([*differences, str(error)]))
     differences += image_differences(split, progress)
+    of_images = trailing_notes(split, progress) if run.config.data else []
     again = _Again(run, split, numerics, progress)
     differences += again.differences()
     return Verification(
         differences=_once(differences),
         bitwise=again.bitwise,
-        proven=proven(run, start=again.start, bitwise=again.bitwise, feature_tier=feature_tier(run.features, numerics)),
-        claimed=claimed(run, again.absent, start=again.start, bitwise=again.bitwise),
-        notes=notes(run),
+        proven=proven(run, **again.tier, feature_tier=feature_tier(run.features, numerics)),
+        claimed=[*claimed(run, again.absent, **again.tier), *again.unproven],
+        notes=[*notes(run), *of_images, *again.notes],
+        not_checked=unchecked_in_run(
+            folder, {*files.manifest(), names.MANIFEST}, [setting.name for setting in run.config.settings]
+        ),
         manifest_sha256=files.manifest_sha256(),
     )
 
@@ -106,9 +120,16 @@ def _once(sentences: list[str]) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
+def preset_differences(run: FinishedRun) -> Iterator[str]:
+    """Say where a configuration names a preset that there is not, so that nobody can see what it changes."""
+    if (named := run.config.preset) not in PRESETS:
+        near = did_you_mean(named, PRESETS)
+        yield f"{run.folder / names.CONFIG}: preset is {named}, which is none; {', '.join(PRESETS)} are valid{near}"
+
+
 def notes(run: FinishedRun) -> list[str]:
-    """What is no difference, and what who reads the run should know: foreign files, and settings that were changed."""
-    sentences = [foreign_files(run.folder)]
+    """List what is no difference and what a reader of the run should know: settings that are not the preset's."""
+    sentences = []
     if run.config.orientation == IGNORED and any((run.config.data, run.config.imagenet, run.config.cifar10)):
         sentences.append(f"{run.folder / names.CONFIG}: pictures were read without their EXIF orientation, as here")
     if preset := PRESETS.get(run.config.preset):
@@ -118,7 +139,7 @@ def notes(run: FinishedRun) -> list[str]:
         ]
         words = f"{run.folder / names.CONFIG} differs from preset {run.config.preset} in {', '.join(changed)}"
         sentences += [words] if changed else []
-    return [sentence for sentence in sentences if sentence]
+    return sentences
 
 
 class _Again:
@@ -130,6 +151,18 @@ class _Again:
         self.bitwise = requires_bits(run.fingerprint, numerics)
         self.absent: list[str] = []  # image sets of feature maps that are not at hand
         self.start = models.at_hand(run.config.model, run.config.weights)  # whether the initial weights are
+        self.notes: list[str] = []  # of fits of a head
+        self._open: list[str] = []  # average precisions that the tolerance of scores leaves open
+
+    @property
+    def tier(self) -> dict[str, bool]:
+        """How firmly results were compared, as `proven` and `claimed` take it."""
+        return {"start": self.start, "bitwise": self.bitwise, "fits_repeat": self.bitwise and not self.notes}
+
+    @property
+    def unproven(self) -> list[Claim]:
+        """Claims that the tolerance of scores in another numeric class leaves open."""
+        return [Claim(sentence, IN_CLASS) for sentence in self._open]
 
     def differences(self) -> list[str]:
         """What the files say otherwise, the selected setting first."""
@@ -166,16 +199,40 @@ class _Again:
         model = numerics.place(network)
         if setting == run.metrics["setting"]:
             unseen = self._decode("unseen", "training", "validation") if self._shared else None
-            yield from selected_differences(run, stored, model, test, unseen, numerics, progress, bitwise=self.bitwise)
+            yield from selected_differences(
+                run, stored, model, test, unseen, numerics, progress, bitwise=self.bitwise, unproven=self._open
+            )
         yield from best_epoch_differences(
-            run, setting, stored, model, validation, numerics, progress, bitwise=self.bitwise
+            run, setting, stored, model, validation, numerics, progress, bitwise=self.bitwise, unproven=self._open
         )
         if setting == run.metrics["setting"]:
             yield from self._of_features(model, test)
         yield from frozen_differences(run, setting, stored)
         if run.config.fits_head(run.config.setting(setting)):
-            training = test if self._shared else self._decode("training", "training")
-            yield from head_differences(run, setting, stored, model, training, validation, numerics, progress)
+            yield from self._of_fits(setting, stored, model, test, validation)
+
+    def _of_fits(
+        self,
+        setting: str,
+        stored: Mapping[str, torch.Tensor],
+        model: torch.nn.Module,
+        test: ImageSet,
+        validation: ImageSet,
+    ) -> Iterator[str]:
+        inputs = TrainingInputs(
+            model=model,
+            training=test if self._shared else self._decode("training", "training"),
+            validation=validation,
+            config=self._run.config,
+            setting=self._run.config.setting(setting),
+            numerics=self._numerics,
+            progress=self._progress,
+        )
+        fits = HeadFits(
+            run=self._run, setting=setting, stored=stored, inputs=inputs, test=test, bitwise=self.bitwise,
+            notes=self.notes,
+        )  # fmt: skip
+        yield from fits.differences()
 
     def _of_features(self, selected: torch.nn.Module, test: ImageSet) -> Iterator[str]:
         config, features = self._run.config, self._run.features

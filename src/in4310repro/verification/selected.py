@@ -17,7 +17,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.measured import run_metrics
 from in4310repro.scores import Scores
 from in4310repro.tensors import tensors_sha256
-from in4310repro.verification.records import record_differences
+from in4310repro.verification.records import record_differences, unproven_precisions
 from in4310repro.verification.scores import score_differences
 
 
@@ -31,6 +31,7 @@ def selected_differences(
     progress: Progress,
     *,
     bitwise: bool,
+    unproven: list[str],
 ) -> Iterator[str]:
     """What scores.npz and metrics.json say otherwise than the selected network does.
 
@@ -43,6 +44,7 @@ def selected_differences(
         numerics: the arithmetic of this process.
         progress: where to show how far it is.
         bitwise: equal bits are required.
+        unproven: filled with a sentence for each average precision that close scores leave open.
 
     Raises:
         ValueError: a score is not finite.
@@ -50,6 +52,12 @@ def selected_differences(
     scores = predict(model, test, run.config, numerics, progress)
     yield from score_differences(run.scores, scores, bitwise=bitwise)
     others = None if unseen is None else predict(model, unseen, run.config, numerics, progress)
+    if not bitwise:
+        saved, protocol = run.metrics["average_precision"], run.config.protocol
+        unproven += unproven_precisions("the average precision", saved, run.classes, scores, protocol)
+        if others is not None and "unseen" in run.metrics:
+            saved, of_unseen = run.metrics["unseen"]["average_precision"], "the average precision of unseen images"
+            unproven += unproven_precisions(of_unseen, saved, run.classes, others, protocol)
     yield from metrics_differences(run, tensors_sha256(stored), scores, others, bitwise=bitwise)
 
 

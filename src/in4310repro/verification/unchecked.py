@@ -1,0 +1,117 @@
+"""What lies in a folder and is not compared with anything: every file, link and empty folder that is not checked."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TypedDict
+
+from in4310repro.runs import names
+
+SHOWN = 10  # names of unknown files in a sentence
+LINK, EMPTY, UNREADABLE, SPECIAL, UNKNOWN = (
+    "link",
+    "empty folder",
+    "folder that cannot be read",
+    "special file",
+    "unknown file",
+)
+CHECKPOINT, KEPT_EPOCH, LOG, STATUS = "checkpoint", "kept epoch", "log", "status of the training"
+OF_TRAINING = (CHECKPOINT, KEPT_EPOCH, LOG, STATUS)
+
+
+class Unchecked(TypedDict):
+    """Something in a folder that nothing was compared with."""
+
+    path: str  # below the folder, with forward slashes; of a folder with one at the end
+    kind: str
+
+
+def unchecked_in_run(folder: Path, checked: Collection[str], settings: Collection[str]) -> list[Unchecked]:
+    """List what lies in a run folder beside the files that were checked, sorted by path.
+
+    Args:
+        folder: of the run.
+        checked: paths below it.
+        settings: names of the run's settings; what a training keeps for another one is unknown.
+    """
+    listed = unchecked_in(folder, checked)
+    return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]
+
+
+def unchecked_in(folder: Path, checked: Collection[str]) -> list[Unchecked]:
+    """List what lies in a folder, hidden or not, beside the files that were checked; links are not followed."""
+    entries = [(path, kind) for path, kind in _entries(folder) if path not in checked or kind == LINK]
+    return [Unchecked(path=_text(path), kind=kind) for path, kind in sorted(entries)]
+
+
+def describe(listed: Collection[Unchecked]) -> str:
+    """Say in one sentence what was not checked; empty where nothing is left."""
+    of_training: Counter[str] = Counter()
+    for each in listed:
+        if each["kind"] in OF_TRAINING:
+            of_training[_place(each)] += 1
+    known = [
+        f"{place} ({count} file{'s' * (count > 1)})" if "/" in place else place for place, count in of_training.items()
+    ]
+    unknown = [_named(each) for each in listed if each["kind"] not in OF_TRAINING]
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    parts = [f"{', '.join(known)} (a training leaves them)"] if known else []
+    parts += [f"unknown: {', '.join(unknown[:SHOWN])}{more}"] if unknown else []
+    return f"not checked: {'; '.join(parts)}" if parts else ""
+
+
+def _place(each: Unchecked) -> str:
+    """The folder that files of one kind are counted in, or the path itself."""
+    if each["kind"] == STATUS:
+        return each["path"]
+    return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"
+
+
+def _named(each: Unchecked) -> str:
+    return each["path"] if each["kind"] in (UNKNOWN, *OF_TRAINING) else f"{each['path']} ({each['kind']})"
+
+
+def _kind_in_run(each: Unchecked, settings: Collection[str]) -> str:
+    path, kind = each["path"], each["kind"]
+    if kind != UNKNOWN:
+        return kind
+    if path == names.STATUS:
+        return STATUS
+    if names.is_log(path) and path.split("/")[1] in settings:
+        return LOG
+    if path.split("/")[0] not in settings:
+        return UNKNOWN
+    if names.is_kept_epoch(path):
+        return KEPT_EPOCH
+    return CHECKPOINT if path.split("/")[1] == names.CHECKPOINTS else UNKNOWN
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, str]]:
+    """Paths below a folder with their kinds."""
+    # Not by recursion: folders may lie in each other deeper than Python's stack.
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(folder / below) as scanned:
+                entries = [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in scanned]
+        except OSError:
+            yield below, UNREADABLE
+            continue
+        if below and not entries:
+            yield below, EMPTY
+        for name, mode in entries:
+            if stat.S_ISDIR(mode):
+                waiting.append(f"{below}{name}/")
+            else:
+                kind = LINK if stat.S_ISLNK(mode) else UNKNOWN if stat.S_ISREG(mode) else SPECIAL
+                yield f"{below}{name}", kind
+
+
+def _text(path: str) -> str:
+    """A path as text that can be written; bytes of a name that are no UTF-8 are shown as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
