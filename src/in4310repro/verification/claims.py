@@ -15,6 +15,7 @@ REPLAY = "shown by verify --replay, for the epochs of the selected setting that 
 ELSEWHERE = "shown by verify where the files are at hand"
 IN_CLASS = "shown by verify in arithmetic of the run's numeric class"
 NOT_SHOWN = "shown by nothing in a run"
+TEST_METRICS = "every value of the test metrics"
 GROUPS = "which images are copies of each other or look alike, and are held on one side of the split"
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 
@@ -54,6 +55,7 @@ def proven(
     start: bool | None = None,
     bitwise: bool = True,
     fits_repeat: bool = False,
+    open_precisions: bool = False,
     feature_tier: str = "",
 ) -> list[str]:
     """What a verification without a difference has computed again, from weights, images, seed and split.
@@ -63,13 +65,14 @@ def proven(
         start: whether the weights that training began from were at hand; None: where they are drawn.
         bitwise: whether equal bits were required.
         fits_repeat: whether every fit of a head, made again, had the bits of the run's.
+        open_precisions: whether close scores leave average precisions open.
         feature_tier: how far the feature maps were allowed to differ, as words after them.
     """
     start = run.config.weights == "none" if start is None else start
     listed = [
         "the split from the images and the seed",
         "every test score",
-        "every value of the test metrics",
+        TEST_METRICS if not open_precisions else f"{TEST_METRICS}, average precisions as far as close scores allow",
         "the validation metrics and tensor hashes of each setting's best epoch",
         "the selection",
     ]

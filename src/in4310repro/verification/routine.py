@@ -106,7 +106,12 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
     return Verification(
         differences=_once(differences),
         bitwise=again.bitwise,
-        proven=proven(run, **again.tier, feature_tier=feature_tier(run.features, numerics)),
+        proven=proven(
+            run,
+            **again.tier,
+            open_precisions=bool(again.unproven),
+            feature_tier=feature_tier(run.features, numerics),
+        ),
         claimed=[*claimed(run, again.absent, **again.tier), *again.unproven],
         notes=[*notes(run), *of_images, *again.notes],
         not_checked=unchecked_in_run(
