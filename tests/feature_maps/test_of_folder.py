@@ -31,7 +31,7 @@ from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.numerics import Numerics
 from in4310repro.preprocessing import Preprocessing
 from in4310repro.tensors import metadata_of, tensors_sha256
-from tests.conftest import Call, active
+from tests.conftest import Call, active, refused
 from tests.processes import held_by_another_process
 
 IMAGES = 70  # more than a block
@@ -396,3 +396,26 @@ def test_only_the_partial_results_of_the_result_itself_are_removed(tmp_path: Pat
 def test_a_result_names_its_folder_and_its_weights_and_not_where_they_lie(tmp_path: Path) -> None:
     made = folder_result(request(tmp_path / "photos", weights=str(tmp_path / "mine.pth")), {}, [])
     assert (made["request"]["data"], made["request"]["weights"]) == ("photos", "mine.pth")
+
+
+AXES = ("--model", "convnext_tiny", "--modules", "features.1.0.block.1,features.1.0.block.4", "--channel-axis")
+
+
+def test_the_command_line_takes_axes_of_channels_and_the_result_names_them(
+    pictures: Path, tmp_path: Path, call: Call
+) -> None:
+    out = tmp_path / "maps.json"
+    words = ("features", "--data", f"{pictures}", "--out", f"{out}", "--weights", "none", "--images", "4")
+    small = (*words, "--image-size", "32", *AXES)
+    code, _, errors = call(*small, "features.1.0.block.4=3", "--channel-axis", "features.1.0.block.1=3")
+    assert code == 0, errors
+    content = json.loads(out.read_text())
+    assert content["request"]["channel_axis"] == {"features.1.0.block.4": 3, "features.1.0.block.1": 3}
+    assert {name: module["channels"] for name, module in content["modules"].items()} == {
+        "features.1.0.block.1": 96,
+        "features.1.0.block.4": 384,
+    }
+    refused(call, (*small, "features.1.0.block.4=1"), "features.1.0.block.4", "384 channels on axis 3", "3 is valid")
+    for option, valid in (("features.1.0.block.4", "NAME=AXIS"), ("a=0", "axis from 1"), ("a=1", "the modules are")):
+        refused(call, (*small, option), option.partition("=")[0], valid)
+    refused(call, (*small, "a=1", "--channel-axis", "a=2"), "a=2", "once")

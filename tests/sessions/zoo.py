@@ -3,7 +3,8 @@
     nox -s zoo
 
 Weights are random and images small. Counts of every leaf are compared exactly; covariances with every position as a
-sample, of at most WIDEST channels, with NumPy's in float64. What is refused is left out by the name that the error
+sample, of at most WIDEST channels, with NumPy's in float64, and their number of channels with that of the layer with
+parameters before or after them. What is refused is left out by the name that the error
 gives, as a user would, until the rest is measured. An unlisted difference is an error.
 """
 
@@ -12,7 +13,7 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -160,13 +161,14 @@ def compare(network: nn.Module, images: Inputs) -> Comparison:
         assert (result.images, result.values) == (IMAGES, values.size), title
         assert result.non_positive_values == int((values <= 0).sum()), title
     comparison.counted = len(counts)
-    wide = sorted({key.partition("#")[0] for key, (axis, values) in copies.items() if width(axis, values) > WIDEST})
+    wide = sorted({key.partition("#")[0] for key, (axes, values) in copies.items() if width(axes, values) > WIDEST})
     results = measure(network, images, "positions", wide, comparison)
     for title, result in results.items():
-        axis, values = copies[title]
-        expected = covariance_by_numpy(values, axis)
-        scale = max(float(np.abs(expected).max()), float(np.square(values).mean()) * 1e-12, 1e-300)
-        deviation = float(np.abs(result.covariance.numpy() - expected).max()) / scale
+        axes, values = copies[title]
+        channels = len(result.mean)
+        axes = [place for place in axes if values.shape[place] == channels]
+        assert axes, f"{title} of shape {values.shape}: {channels} channels, those of no layer beside it"
+        deviation = min(deviation_from(result, values, place) for place in axes)
         assert deviation <= BOUND, f"{title}: {deviation}"
         comparison.deviation = max(comparison.deviation, deviation)
     comparison.covariances = len(results)
@@ -200,16 +202,27 @@ def measure(
             trial = "images" if samples else None
 
 
-def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[int, NDArray[Any]]]:
-    """Each tensor of each output of each leaf in float64, with the axis of its channels."""
-    copies: dict[str, tuple[int, NDArray[Any]]] = {}
+def deviation_from(result: FeatureResult, values: NDArray[Any], axis: int) -> float:
+    """The largest deviation of a covariance from NumPy's, relative to its largest entry."""
+    expected = covariance_by_numpy(values, axis)
+    scale = max(float(np.abs(expected).max()), float(np.square(values).mean()) * 1e-12, 1e-300)
+    return float(np.abs(result.covariance.numpy() - expected).max()) / scale
+
+
+def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int], NDArray[Any]]]:
+    """Each tensor of each output of each leaf in float64, with the axes that its channels can be on.
+
+    Those of a layer with parameters are where the layer has them by its name. Others have as many as the layer with
+    parameters before them gives, or as the next one takes.
+    """
+    copies: dict[str, tuple[nn.Module, NDArray[Any]]] = {}
     calls: Counter[str] = Counter()
 
     def keep(name: str, module: nn.Module, output: object) -> None:
         title = f"{name}#{calls[name]}"
         calls[name] += 1
         for path, tensor in tensors_in(output):
-            copies[title + path] = (axis_of_channels(module, tensor), tensor.double().numpy().copy())
+            copies[title + path] = (module, tensor.double().numpy().copy())
 
     handles = [
         module.register_forward_hook(lambda module, _, output, name=name: keep(name, module, output))
@@ -221,7 +234,31 @@ def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[int
         network(images)
     for handle in handles:
         handle.remove()
-    return copies
+    before = channels_beside(copies.values(), taken=False)
+    after = channels_beside(reversed(copies.values()), taken=True)[::-1]
+    found = zip(copies.items(), before, after, strict=True)
+    return {title: (possible_axes(*copy, {*beside}), copy[1]) for (title, copy), *beside in found}
+
+
+def channels_beside(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
+    """How many channels the last layer with parameters gives, or takes, up to each output; 0 before the first."""
+    numbers: list[int] = []
+    last = 0
+    for module, values in copies:
+        place: int | None = axis_of_layer(module, values)
+        if place is not None and place < values.ndim:
+            last = int(values.shape[place])
+            for name in ("in_channels", "in_features") if taken else ():
+                last = int(getattr(module, name, last))
+        numbers.append(last)
+    return numbers
+
+
+def possible_axes(module: nn.Module, values: NDArray[Any], numbers: set[int]) -> list[int]:
+    axis = axis_of_layer(module, values)
+    if axis is not None:
+        return [axis]
+    return [1] if values.ndim == 2 else [axis for axis in range(1, values.ndim) if values.shape[axis] in numbers]
 
 
 def tensors_in(output: object) -> Iterator[tuple[str, Tensor]]:
@@ -235,16 +272,16 @@ def tensors_in(output: object) -> Iterator[tuple[str, Tensor]]:
             yield f"[{key}]{path}", tensor
 
 
-def axis_of_channels(module: nn.Module, output: Tensor) -> int:
-    """By the name of the layer: the documented rule in other words."""
+def axis_of_layer(module: nn.Module, values: NDArray[Any]) -> int | None:
+    """By the name of a layer with parameters; None of another module, and of norms whose channels may be anywhere."""
     kind = type(module).__name__
     if kind in ("Linear", "NonDynamicallyQuantizableLinear", "LayerNorm", "RMSNorm"):
-        return output.ndim - 1
-    return 2 if output.ndim == 3 and not kind.endswith("1d") else 1
+        return values.ndim - 1
+    return 1 if re.fullmatch(r"\w*(Conv|BatchNorm|Group_?Norm)\w*|LayerNorm2d", kind) else None
 
 
-def width(axis: int, values: NDArray[Any]) -> int:
-    return values.shape[axis] if 0 < axis < values.ndim else 0
+def width(axes: list[int], values: NDArray[Any]) -> int:
+    return max((values.shape[axis] for axis in axes if axis < values.ndim), default=0)
 
 
 def covariance_by_numpy(values: NDArray[Any], axis: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from in4310repro.config import CHOICES, MODELS, check_choice
 
 NETWORK = "Network and statistics"
 Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
+ChannelAxis = "NAME=AXIS: where channels are, of modules that are refused because nothing tells; can be repeated."
 Calls = "pool or keep the calls of a module that runs several times."
 
 
@@ -25,6 +26,7 @@ def features(
     samples: Annotated[str, option(Samples, NETWORK, of=CHOICES["samples"])] = "images",
     precision: Annotated[str, option(choices("precision"), NETWORK, of=CHOICES["precision"])] = "fast",
     calls: Annotated[str, option(Calls, NETWORK, of=CHOICES["calls"])] = "pool",
+    channel_axis: Annotated[list[str] | None, option(ChannelAxis, NETWORK, "--channel-axis")] = None,
     images: Annotated[int, option("Images in the sample; all, if there are fewer.", IMAGES)] = 200,
     image_size: Annotated[int, option("Side, pixels.", IMAGES, min=32, max=2**14)] = 224,
     batch_size: Annotated[int, option("Images at a time.", MACHINE, min=1, max=2**20)] = 16,
@@ -46,7 +48,7 @@ def features(
     from in4310repro.feature_maps.of_folder import measure
     from in4310repro.feature_maps.partial import partial_results, remove_partial_results, with_ending
     from in4310repro.feature_maps.records import to_csv, to_text
-    from in4310repro.feature_maps.request import Request
+    from in4310repro.feature_maps.request import Request, parse_axes
     from in4310repro.features import kernel_description
     from in4310repro.files import json_bytes, write_file
     from in4310repro.fingerprint import fingerprint
@@ -68,6 +70,7 @@ def features(
         batch_size=batch_size,
         eigenvalues=eigenvalues,
         seed=seed,
+        channel_axis=parse_axes(channel_axis or ()),
     )
     if active.device == "cpu":
         need = batch_size * image_size**2 * capacity.EVALUATION_BYTES

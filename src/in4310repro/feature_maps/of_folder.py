@@ -75,6 +75,7 @@ def measure(
             request.precision,
             calls=request.calls,
             first_image=start,
+            channel_axis=request.channel_axis,
             histogram=True,
             # What is not cut into images has no channels either.
             top_images=IMAGES if request.samples else 0,

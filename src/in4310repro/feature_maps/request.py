@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +30,7 @@ class Request:
     batch_size: int = 16  # images
     eigenvalues: int = 15  # how many are listed, the largest first
     seed: int = 0  # of the sample, and of the weights where they are "none"
+    channel_axis: Mapping[str, int] = field(default_factory=dict)  # of modules of which nothing else tells it
 
 
 def parse_modules(modules: str) -> ModuleChoice:
@@ -48,3 +50,24 @@ def parse_modules(modules: str) -> ModuleChoice:
     if "" in names:
         raise ValueError(f"modules is {modules!r}; NAME,NAME or leaves or /PATTERN/ is valid")
     return names
+
+
+def parse_axes(options: Sequence[str]) -> dict[str, int]:
+    """Axes of channels as the command line gives them: `NAME=AXIS` each.
+
+    Raises:
+        ValueError: no name, no axis from 1, or a name that comes twice.
+
+    Examples:
+        >>> parse_axes(["features.1.0.block.4=3", "attention[1]=1"])
+        {'features.1.0.block.4': 3, 'attention[1]': 1}
+    """
+    axes: dict[str, int] = {}
+    for option in options:
+        name, _, axis = option.rpartition("=")
+        if not name or not re.fullmatch(r"[1-9]", axis):
+            raise ValueError(f"channel axis {option!r}; NAME=AXIS is valid, with an axis from 1 on")
+        if name in axes:
+            raise ValueError(f"channel axis {option!r} comes after {name}={axes[name]}; each name is given once")
+        axes[name] = int(axis)
+    return axes

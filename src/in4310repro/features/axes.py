@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.overrides import TorchFunctionMode
 
-from in4310repro.features.axis_rules import Axes, Call, Convention, rule_of
+from in4310repro.features.axis_moves import Axes, Call, Convention
+from in4310repro.features.axis_rules import rule_of
+from in4310repro.features.hooks import is_compiled
 from in4310repro.features.nesting import iterate_values
 from in4310repro.features.outputs import is_elementwise, own_axis
 
+active_modes: Callable[[], list[TorchFunctionMode]] = torch.overrides._get_current_function_mode_stack
 # They compute by other kernels while anybody watches functions.
 UNWATCHED = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
 
@@ -25,20 +28,33 @@ class AxisFinder(TorchFunctionMode):
     its methods write its attributes.
 
     Args:
-        model: with the modules that are measured.
-        watching: whether passes are watched; if not, only layers with an axis of their own are known.
+        model: whose passes are watched, unless it is compiled.
+        modules: those that are measured, by name.
+        told: the axes that the caller knows, by the name of a module or of a part of its output.
+        needed: whether outputs are cut into channels. Passes are watched only if so, and if a module is measured that
+            has no axis of its own.
+
+    Raises:
+        ValueError: an axis of a module that is not measured.
     """
 
-    def __init__(self, model: nn.Module, *, watching: bool) -> None:
+    def __init__(
+        self, model: nn.Module, modules: Mapping[str, nn.Module], told: Mapping[str, int], *, needed: bool
+    ) -> None:
         super().__init__()
-        self._model = model
-        self._modules = {id(module) for module in model.modules()}
-        self._watching = watching
+        if unknown := sorted(name for name in told if name.partition("[")[0] not in modules):
+            raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(modules)}")
+        self._model, self._modules, self._told, self._needed = model, modules, told, needed
+        self._following = {name for name, module in modules.items() if own_axis(module, "", 5) is None}
+        self._watching = needed and bool(self._following) and not is_compiled(model)
+        # By the shapes that the model is given, without their first axis; of passes in which every module ran.
+        self._remembered: dict[object, dict[tuple[str, str, int], int]] = {}
+        self._members = {id(module) for module in model.modules()}
         self._clear()
 
     def fresh(self) -> "AxisFinder":
         """Another one for the same model."""
-        return AxisFinder(self._model, watching=self._watching)
+        return AxisFinder(self._model, self._modules, self._told, needed=self._needed)
 
     def _clear(self) -> None:
         self._known: dict[int, tuple[weakref.ref[Tensor], Axes | None]] = {}
@@ -46,6 +62,9 @@ class AxisFinder(TorchFunctionMode):
         self._depth = 0  # of modules that are running
         self._thread = 0
         self._paused = False
+        self._shapes: object = None  # of what the model is given; None where no pass can be like another
+        self._recalling = False  # the axes of this pass are those of one before
+        self._found: dict[tuple[str, str, int], int | None] = {}  # in this pass; None: several
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -76,39 +95,63 @@ class AxisFinder(TorchFunctionMode):
         finally:
             self._paused = before
 
-    def axis_of(self, name: str, path: str, module: nn.Module, value: Tensor, told: int | None) -> int:
+    def axis_of(self, name: str, path: str, output: object, values: Tensor) -> int:
         """The axis of the channels in an output of a module.
 
         Args:
             name: of the module.
-            path: of the output in what it returned.
-            module: that returned it.
-            value: the output.
-            told: the axis by the caller, who may know better where nothing else is known.
+            path: of the output in what the module returned.
+            output: the output.
+            values: the output as a plain tensor.
 
         Raises:
-            ValueError: it is not known, or the caller has told one that has another number of channels.
+            ValueError: it is not known, it is no axis besides that of the images, or the caller has told one that has
+                another number of channels.
         """
-        shape = tuple(value.shape)
-        known, axes = own_axis(module, path, len(shape)), self._look_up(value)
-        if known is None and axes is not None and axes.convention is None and len(axes.axes) == 1:
-            (known,) = axes.axes
-        if told is not None:
-            if known is not None and 0 < told < len(shape) and shape[told] != shape[known]:
-                raise ValueError(
-                    f"its output has shape {shape}, and {shape[known]} channels on axis {known}; channel_axis says "
-                    f"axis {told}, which has {shape[told]}: leave it out, or {known} is valid"
-                )
-            self._set(value, Axes(frozenset({told})))
-            return told
-        if known is not None or len(shape) <= 2:
-            return 1 if known is None else known
+        told = self._told.get(f"{name}{path}", self._told.get(name))
+        if not self._needed:
+            # The order of the values changes no more than last bits of the spectrum of flattened maps.
+            return told or own_axis(self._modules[name], path, values.ndim) or (2 if values.ndim == 3 else 1)
+        tensor = output if isinstance(output, Tensor) else values
+        key = (name, path, values.ndim)
+        if self._recalling and key in self._remembered[self._shapes]:
+            return self._remembered[self._shapes][key]
+        axis = self._find(name, path, tensor) if told is None else self._check_told(name, path, tensor, told)
+        self._found[key] = axis if self._found.get(key, axis) == axis else None
+        if not 0 < axis < values.ndim:
+            valid = f"channel_axis can be {{{name + path!r}: 1}} to {{{name + path!r}: {values.ndim - 1}}}"
+            shape = tuple(values.shape)
+            raise ValueError(f"its output has shape {shape}; axis 0 must be images and axis {axis} channels: {valid}")
+        return axis
+
+    def _certain_axis(self, name: str, path: str, output: Tensor) -> int | None:
+        """The axis by the definition of the module, or by layers before it."""
+        axis, axes = own_axis(self._modules[name], path, output.ndim), self._look_up(output)
+        if axis is None and axes is not None and axes.convention is None and len(axes.axes) == 1:
+            (axis,) = axes.axes
+        return axis
+
+    def _check_told(self, name: str, path: str, output: Tensor, told: int) -> int:
+        axis, shape = self._certain_axis(name, path, output), tuple(output.shape)
+        if axis is not None and 0 < told < len(shape) and shape[told] != shape[axis]:
+            raise ValueError(
+                f"its output has shape {shape}, and {shape[axis]} channels on axis {axis}; channel_axis says axis "
+                f"{told}, which has {shape[told]}: {axis} is valid"
+            )
+        self._set(output, Axes(frozenset({told})))
+        return told
+
+    def _find(self, name: str, path: str, output: Tensor) -> int:
+        axis, axes, shape = self._certain_axis(name, path, output), self._look_up(output), tuple(output.shape)
+        if axis is not None or len(shape) <= 2:
+            return 1 if axis is None else axis
         if axes is not None and axes.convention is not None and len(axes.axes) == 1:
             axes.convention.modules.append(f"{name}{path}")
             return next(iter(axes.axes))
+        compiled = "; in a model that was compiled, only layers say it" if is_compiled(self._model) else ""
         raise ValueError(
             f"its output has shape {shape}, and no layer that it follows says which axis holds the channels: "
-            f"channel_axis={{{name + path!r}: AXIS}} does, with an axis from 1 to {len(shape) - 1}"
+            f"channel_axis={{{name + path!r}: AXIS}} does, with an axis from 1 to {len(shape) - 1}{compiled}"
         )
 
     def __torch_function__(
@@ -157,36 +200,55 @@ class AxisFinder(TorchFunctionMode):
     def _set(self, tensor: Tensor, axes: Axes | None) -> None:
         self._known[id(tensor)] = (weakref.ref(tensor), axes)
 
+    def _enter(self) -> None:
+        enter: Callable[[], object] = self.__enter__
+        enter()
+
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
         """Before a module: watch from the outermost one of the model on."""
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:
-            if id(module) not in self._modules:
+            if id(module) not in self._members:
                 return
             self._thread = threading.get_ident()
             self._convention = Convention()
+            self._remember()
             self._known = {key: entry for key, entry in self._known.items() if entry[0]() is not None}
+            shapes = tuple(value.shape[1:] for value in args if isinstance(value, Tensor))
+            self._shapes = shapes if module is self._model and len(shapes) == len(args) else None
+            self._recalling = self._shapes in self._remembered
             self._look_at_inputs(module, args, {})
         self._depth += 1
+        if self._recalling:
+            return
         if isinstance(module, UNWATCHED) and not _avoids_fast_kernels(module):
             _leave(self)
-        elif self not in _get_current_function_mode_stack():
-            self.__enter__()
+        elif self not in active_modes():
+            self._enter()
 
     def _end(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         """After a module, also if it raised an error."""
         if not self._depth or self._thread != threading.get_ident():
             return
         self._depth -= 1
-        if self._depth and self not in _get_current_function_mode_stack():
-            self.__enter__()
+        if self._recalling:
+            return
+        if self._depth and self not in active_modes():
+            self._enter()
         with self.paused():
             for path, value in iterate_values(output):
                 if isinstance(value, Tensor) and self._look_up(value) is None:
                     self._set(value, self._by_module(module, args, path, value))
         if not self._depth:
             _leave(self)
+
+    def _remember(self) -> None:
+        """Keep what the last pass has found, if it can be all that a like one needs: watching takes time."""
+        axes = {key: axis for key, axis in self._found.items() if axis is not None}
+        if self._shapes and len(axes) == len(self._found) and self._following <= {name for name, *_ in axes}:
+            self._remembered.setdefault(self._shapes, axes)
+        self._found = {}
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
         """The axes of an output of which functions said nothing."""
@@ -199,24 +261,20 @@ class AxisFinder(TorchFunctionMode):
         return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """Images have their channels on axis 1, until a layer says something else; of three axes nothing is known."""
+        """By convention images have channels on axis 1 and tokens on the last, until a layer says something else."""
         with self.paused():
             for _, value in iterate_values((args, dict(kwargs))):
                 if isinstance(value, Tensor) and self._is_constant(value):
-                    images = value.ndim == 2 or value.ndim > 3
-                    self._set(value, Axes(frozenset({1}), self._convention) if images else None)
+                    self._set(value, Axes(frozenset({2 if value.ndim == 3 else 1}), self._convention))
 
 
 def _leave(mode: TorchFunctionMode) -> None:
     """Take a mode from those that are active, whatever came after it."""
-    if mode not in _get_current_function_mode_stack():
-        return
-    later = []
-    while (last := _get_current_function_mode_stack()[-1]) is not mode:
-        last.__exit__(None, None, None)
-        later.append(last)
-    mode.__exit__(None, None, None)
-    for other in reversed(later):
+    later: list[Any] = []
+    while mode in active_modes():
+        later.append(active_modes()[-1])
+        later[-1].__exit__(None, None, None)
+    for other in reversed(later[:-1]):
         other.__enter__()
 
 

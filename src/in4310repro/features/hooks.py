@@ -76,6 +76,11 @@ def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> Non
             )
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether torch.compile has been called on a model or on a part of it."""
+    return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in model.modules())
+
+
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every module's mode is what it was."""

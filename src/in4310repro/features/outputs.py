@@ -7,9 +7,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-ONE_DIMENSIONAL = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
-# Channels come last whatever the number of axes; layers of `out_features` are linear ones, quantised or adapted.
-CHANNELS_LAST = (nn.Embedding, nn.RMSNorm)
+# Whose code is known: classes that others derive from these, with a forward() of their own, may do anything.
+KNOWN_CODE = ("torch.nn.", "torch.ao.nn.", "in4310repro.arithmetic.")
+# Modules with channels on the last axis, by the names of torch's classes.
+LAST = {
+    *("Linear", "Bilinear", "Embedding", "EmbeddingBag", "RNN", "LSTM", "GRU", "MultiheadAttention", "Transformer"),
+    *("TransformerEncoder", "TransformerEncoderLayer", "TransformerDecoder", "TransformerDecoderLayer"),
+}
+SECOND = re.compile(
+    r"(?:Sync)?BatchNorm(?:[123]d)?|InstanceNorm[123]d|GroupNorm|LocalResponseNorm|ChannelShuffle|Upsample|Fold|Unfold"
+)
+# With so many axes behind that of the channels.
+BEFORE_SPACE = re.compile(r"(?:Conv|ConvTranspose|\w*Pool|MaxUnpool)([123])d")
 # Layers whose images have so many axes besides their channels, by the names of torch's classes.
 SPATIAL = re.compile(r"Conv([123])d|ConvTranspose([123])d|(?:Max|Avg|LP)Pool([123])d|BatchNorm([23])d")
 # Magnitudes of float64 values: the shift is a float32 number, and no deviation of like numbers has a square of 0.
@@ -17,16 +26,48 @@ RANGE = (1e-120, torch.finfo(torch.float32).max)
 WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
 
 
-def default_channel_axis(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """Axis of the channels in an output: the last for tokens, linear layers and layer norms, else 1."""
-    last = len(shape) - 1
-    if isinstance(module, nn.LayerNorm) and shape and module.normalized_shape[-1] != shape[last]:
-        return 1
-    # torchvision's and timm's LayerNorm2d derive from nn.LayerNorm and keep channels on axis 1.
-    norm_of_last = isinstance(module, nn.LayerNorm) and not type(module).__name__.endswith("2d")
-    if norm_of_last or isinstance(module, CHANNELS_LAST) or hasattr(module, "out_features"):
-        return last
-    return 2 if len(shape) == 3 and not isinstance(module, ONE_DIMENSIONAL) else 1
+def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
+    """The axis on which a layer has its channels by its definition; None where that depends on what it is given.
+
+    Args:
+        module: the layer.
+        path: of the output in what it returned.
+        ndim: number of axes of the output.
+    """
+    if ndim < 2 or path not in ("", "[0]") or not _runs_known_code(module):
+        return None
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return ndim - 1 if len(module.normalized_shape) == 1 else None
+    for kind in type(module).__mro__:
+        name = kind.__name__ if kind.__module__.startswith("torch.") else ""
+        if name in LAST:
+            return ndim - 1
+        if SECOND.fullmatch(name):
+            return 1
+        if name in ("PixelShuffle", "PixelUnshuffle"):
+            return ndim - 3
+        if (spatial := BEFORE_SPACE.fullmatch(name)) and ndim > int(spatial[1]) + 1:
+            return ndim - 1 - int(spatial[1])
+    portable = _place_of_code(module) == "in4310repro.arithmetic.networks"
+    # Blocks of torchvision's networks for maps [image, channel, height, width], whose sums no function of torch shows.
+    return 1 if portable and ndim == 4 and not isinstance(module, nn.Sequential) else None
+
+
+def is_elementwise(module: nn.Module) -> bool:
+    """Whether a module is one of torch's activations or dropouts: its output has the axes of its input."""
+    places = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
+    kinds = [kind for kind in type(module).__mro__ if kind.__module__ in places or kind is nn.Identity]
+    return bool(kinds) and _runs_known_code(module)
+
+
+def _runs_known_code(module: nn.Module) -> bool:
+    return "forward" not in vars(module) and _place_of_code(module).startswith(KNOWN_CODE)
+
+
+def _place_of_code(module: nn.Module) -> str:
+    """The Python module in which forward() of a module is written; of a traced program it is no function."""
+    forward = next(vars(kind)["forward"] for kind in type(module).__mro__ if "forward" in vars(kind))
+    return str(getattr(forward, "__module__", ""))
 
 
 def plain_tensor(output: object) -> Tensor:
@@ -87,15 +128,13 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
     return images if images is not None else shape[0] if shape else 1
 
 
-def images_of_samples(
-    name: str, module: nn.Module, path: str, values: Tensor, axis: int, images: int | None, settings: str
-) -> int:
+def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
     """Images on axis 0 of an output that is cut into samples; `images` is None outside of a forward pass.
 
     `settings` are those under which nothing is cut, for messages.
 
     Raises:
-        ValueError: they are not there, or the channels not on `axis`.
+        ValueError: they are not there.
     """
     shape = tuple(values.shape)
     if is_unbatched(module, len(shape)):
@@ -105,9 +144,6 @@ def images_of_samples(
         raise ValueError(f"its output has shape {shape}, and axis 0 is {reason}; {counted}")
     if len(shape) < 2:
         raise ValueError(f"its output has shape {shape}, without channels; {counted}")
-    if not 0 < axis < len(shape):
-        valid = f"channel_axis can be {{{name!r}: 1}} to {{{name!r}: {len(shape) - 1}}}"
-        raise ValueError(f"its output has shape {shape}; axis 0 must be images and axis {axis} channels: {valid}")
     if images not in (None, shape[0]):
         raise ValueError(f"its output has shape {shape}; axis 0 must be the {images} images of the batch; {counted}")
     return shape[0]

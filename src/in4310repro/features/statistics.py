@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from in4310repro.features.axes import AxisFinder
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
 from in4310repro.features.hooks import (
@@ -23,7 +24,7 @@ from in4310repro.features.hooks import (
 )
 from in4310repro.features.inputs import ImageCounter
 from in4310repro.features.nesting import iterate_values
-from in4310repro.features.outputs import default_channel_axis, images_of_samples, images_of_values, plain_tensor
+from in4310repro.features.outputs import images_of_samples, images_of_values, plain_tensor
 from in4310repro.features.result import FeatureResult, finalize
 from in4310repro.features.selection import LeaveOut
 from in4310repro.features.state import StateMetadata, pack, tensors_of_stream, unpack
@@ -53,10 +54,10 @@ class FeatureStatistics:
             under `name#0`, `name#1`, ... ("keep").
         on_non_finite: "count" excludes samples with nan or inf and counts them; "raise" raises ValueError at once, on a
             GPU in `result()`.
-        first_image: index of the first image that will pass, a multiple of 64; for shards that are merged later.
-        channel_axis: the axis of the channels, for modules where the rule is wrong. The rule: the last axis of tokens
-            (image, token, channel), linear layers (with `out_features`), nn.LayerNorm, nn.RMSNorm and nn.Embedding;
-            axis 1 of everything else.
+        first_image: index of the first image, a multiple of 64; for shards that are merged later.
+        channel_axis: the axis of the channels, by names of modules or of parts of outputs such as `attention[1]`, where
+            nothing else tells it. Layers have theirs by definition, other modules that of the layers they follow; what
+            the model is given has it by convention: images on axis 1, tokens (image, token, channel) on the last.
         leave_out: what is not measured: names of modules, with all inside of them, or of parts of outputs such as
             `pool[1]`; or a compiled pattern that such whole names must match. For outputs that are no dense tensors of
             floating-point values, and, unless `samples` is None, those whose axis 0 is not images: they are refused.
@@ -67,8 +68,8 @@ class FeatureStatistics:
             positive, are in the result. It needs images on axis 0 and channels, whatever `samples` says.
 
     Raises:
-        ValueError: a name, pattern or value that does not exist, or a model that calls no hooks because torch.jit or
-            torch.export made it. No hook has been placed then.
+        ValueError: a name, pattern or value that does not exist, or a model that calls no hooks since torch.jit or
+            torch.export made it.
 
     Examples:
         >>> import torch
@@ -121,8 +122,8 @@ class FeatureStatistics:
         self._all_must_run = not isinstance(modules, str | re.Pattern)
         self._first_image = first_image
         self._channel_axes = dict(channel_axis or {})
-        if unknown := sorted(self._channel_axes.keys() - self._modules.keys()):
-            raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(self._modules)}")
+        cut = samples in ("images", "positions") or top_images > 0
+        self._axes = AxisFinder(model, self._modules, self._channel_axes, needed=cut)
         self._reset()
 
     def _reset(self) -> None:
@@ -139,6 +140,7 @@ class FeatureStatistics:
         self._entered = True
         with ExitStack() as stack:
             stack.enter_context(evaluation_mode(self._model))
+            stack.enter_context(self._axes.watch())
             stack.enter_context(capture_outputs(self._model, self._modules, self._consume, self._forward))
             self._hooks = stack.pop_all()
         return self
@@ -154,11 +156,12 @@ class FeatureStatistics:
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()
-        if not (torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
-            return self._measure(name, call, images, output)
-        # The caller has changed the mode: tensors made here must stay usable in every other mode.
-        with torch.inference_mode(mode=False), torch.no_grad():
-            return self._measure(name, call, images, output)
+        with self._axes.paused():
+            if not (torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
+                return self._measure(name, call, images, output)
+            # The caller has changed the mode: tensors made here must stay usable in every other mode.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                return self._measure(name, call, images, output)
 
     def _measure(self, name: str, call: int, images: int | None, output: object) -> None:
         found, module = False, self._modules[name]
@@ -168,19 +171,19 @@ class FeatureStatistics:
                 continue
             try:
                 values = plain_tensor(value)
-                axis = self._channel_axes.get(name, default_channel_axis(module, tuple(values.shape)))
                 if self._settings.samples is None and not self._settings.top_images:
-                    image_count = images_of_values(module, values, images, told=self._count_images is not None)
+                    axis, image_count = 1, images_of_values(module, values, images, told=self._count_images is not None)
                 else:
                     uncut = "samples=None" + (" and top_images=0" if self._settings.top_images else "")
-                    image_count = images_of_samples(name, module, path, values, axis, images, uncut)
+                    image_count = images_of_samples(module, path, values, images, uncut)
+                    axis = self._axes.axis_of(name, path, value, values)
                 # Pooled calls are those of the first.
                 first_call = 0 if self._settings.calls == "pool" else call
                 if first := self._streams.get((name, first_call, path)):
                     first.check_width(values, axis)
             except ValueError as error:
-                title = [f"{name}{path}"]
-                raise ValueError(f"module {name!r}{path}: {error}; leave_out={title} leaves it out") from error
+                hint = f"leave_out={[name + path]} leaves it out"
+                raise ValueError(f"module {name!r}{path}: {error}; {hint}") from error
             try:
                 self._stream((name, call, path)).update(values, axis, image_count)
             except ValueError as error:
@@ -244,6 +247,7 @@ class FeatureStatistics:
     def fresh(self) -> "FeatureStatistics":
         """Statistics of the same model, modules and settings with nothing measured: for another set of images."""
         new = copy.copy(self)
+        new._axes = self._axes.fresh()
         new._reset()
         return new
 

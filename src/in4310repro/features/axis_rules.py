@@ -1,0 +1,189 @@
+"""A rule for each function of torch: where the channels of its result are, by those of its arguments."""
+
+import functools
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from in4310repro.features import axis_moves as moves
+from in4310repro.features.axis_moves import Axes, Call, Rule, combine, join, keep, reshape, stack
+
+
+def reduce(call: Call) -> Axes | None:
+    """The axes that are left of those of the first tensor."""
+    given, ndim = call.first, call.tensors[0].ndim
+    if given is None:
+        return None
+    dims = call.argument(1, "dim", call.keywords.get("axis"))
+    if dims is None or isinstance(dims, Tensor):
+        return given.on(()) if call.output.ndim == 0 else None
+    gone = {dim % ndim for dim in ([dims] if isinstance(dims, int) else dims)}
+    if call.output.ndim == ndim:
+        return given.on(given.axes - gone)
+    left = [axis for axis in range(ndim) if axis not in gone]
+    return given.on(place for place, axis in enumerate(left) if axis in given.axes)
+
+
+def produce(axis: int, *, if_unknown: bool = False) -> Rule:
+    """The rule of a layer that has its channels on an axis, of which it takes its input's too.
+
+    Args:
+        axis: from the end, negative, or from the start.
+        if_unknown: the layer leaves channels where they are, where that is known.
+    """
+
+    def rule(call: Call) -> Axes | None:
+        if if_unknown and (given := keep(call)) is not None and given.axes:
+            return given
+        if call.output.ndim < 2:
+            return None
+        check_convention(call, axis % call.tensors[0].ndim)
+        return Axes(frozenset({axis % call.output.ndim}))
+
+    return rule
+
+
+def check_convention(call: Call, axis: int) -> None:
+    """Raise ValueError where modules were measured by the convention of images, and a layer says something else."""
+    given = call.first
+    if given is None or given.convention is None or not given.convention.modules:
+        return
+    if axis not in given.axes and (given.axes or call.tensors[0].ndim == 2):
+        name = given.convention.modules[0]
+        raise ValueError(
+            f"module {name!r} was measured as what the model is given: images with channels on axis 1, tokens with "
+            f"channels on the last; a layer that follows takes them from axis {axis} of shape "
+            f"{tuple(call.tensors[0].shape)}: channel_axis={{{name!r}: AXIS}} says which it is"
+        )
+
+
+def normalise(call: Call) -> Axes | None:
+    """Channels are the last axis of layer_norm and rms_norm over one axis, if nothing says otherwise."""
+    shape = call.argument(1, "normalized_shape")
+    if not isinstance(shape, int) and len(shape) != 1:
+        return keep(call)
+    given, last = call.first, call.output.ndim - 1
+    if given is not None and given.convention is None and len(given.axes) == 1 and last not in given.axes:
+        return None
+    check_convention(call, last)
+    return Axes(frozenset({last}))
+
+
+def unfold(call: Call) -> Axes | None:
+    """Tensor.unfold has windows on a new last axis; functional.unfold has channels and windows on axis 1."""
+    if call.output.ndim == call.tensors[0].ndim + 1:
+        return call.first
+    return Axes(frozenset({1}))
+
+
+def attend(call: Call) -> Axes | None:
+    """The axes of the values."""
+    return call.look_up(call.argument(2, "value"))
+
+
+def attention_and_weights(call: Call) -> Axes | None:
+    """The last axis of what attention returns; its weights, which come second, have no channels."""
+    return None if call.position else Axes(frozenset({call.output.ndim - 1}))
+
+
+def multiply(call: Call) -> Axes | None:
+    """matmul: rows of the first, columns of the second, whatever is common before them."""
+    one, other = call.tensors[-2:]
+    letters = "abcdefghijklmnop"
+    if min(one.ndim, other.ndim) < 2:
+        return None
+    first, second = letters[-one.ndim + 1 :][: one.ndim - 2] + "yz", letters[-other.ndim + 1 :][: other.ndim - 2] + "zx"
+    common = max(first[:-2], second[:-2], key=len)
+    return _contract(call, [first, second], f"{common}yx", [one, other])
+
+
+def sum_products(call: Call) -> Axes | None:
+    """einsum, of letters and dots."""
+    equation = call.arguments[0]
+    if not isinstance(equation, str) or "->" not in equation or "." in equation:
+        return None
+    operands, result = equation.replace(" ", "").split("->")
+    return _contract(call, operands.split(","), result, call.tensors)
+
+
+def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
+    """Letters that hold channels; those of a constant hold them where channels are summed over: it is a layer."""
+    held: set[str] = set()
+    of_images: set[str] = set()
+    conventions = []
+    for letters, tensor in zip(operands, tensors, strict=True):
+        if call.is_constant(tensor):
+            continue
+        given = call.look_up(tensor)
+        if given is None or len(letters) != tensor.ndim:
+            return None
+        of_images.update(letters)
+        held.update(letters[axis] for axis in given.axes)
+        conventions.append(given.convention)
+    if not conventions:
+        return None
+    if held - set(result):
+        held.update(set(result) - of_images)
+    convention = conventions[0] if all(conventions) else None
+    return Axes(frozenset(place for place, letter in enumerate(result) if letter in held), convention)
+
+
+def _names(names: str, rule: Rule) -> dict[str, Rule]:
+    return dict.fromkeys(names.split(), rule)
+
+
+RULES: dict[str, Rule] = {
+    **_names(
+        "alpha_dropout as_subclass bfloat16 bernoulli broadcast_to celu chunk contiguous cpu cuda cumprod cumsum data "
+        "dequantize detach double dropout dropout1d dropout2d dropout3d expand expand_as exponential "
+        "feature_alpha_dropout feature_dropout fill flip float glu gumbel_softmax half hardsigmoid hardswish "
+        "index_select local_response_norm log_softmax logsigmoid narrow normal normalize pad prelu quantize_per_tensor "
+        "repeat requires_grad roll silu softmax softmin softsign sort split split_with_sizes tanhshrink tensor_split "
+        "tile to topk tril triu type type_as uniform zero",
+        keep,
+    ),
+    **_names("cat concat concatenate", join),
+    **_names("copy rdiv rfloordiv rmod rmul rpow rtruediv where floor_divide", combine),
+    "stack": stack,
+    "permute": moves.move(moves.permuted),
+    **_names("transpose swapaxes swapdims", moves.move(moves.transposed)),
+    **_names("movedim moveaxis", moves.move(moves.moved)),
+    **_names("t mT mH adjoint", moves.move(moves.last_two)),
+    **_names("T H", moves.move(moves.backwards)),
+    **_names("select unbind", moves.move(moves.without_one)),
+    "squeeze": moves.move(moves.squeezed),
+    "unsqueeze": moves.move(moves.unsqueezed),
+    "getitem": moves.move(moves.indexed),
+    **_names("reshape view view_as reshape_as flatten unflatten ravel _unsafe_view", reshape),
+    **_names("mean sum amax amin max min std var median norm logsumexp prod nanmean nansum vector_norm", reduce),
+    **_names("linear bilinear embedding", produce(-1)),
+    **_names("batch_norm instance_norm group_norm channel_shuffle native_channel_shuffle", produce(1)),
+    **_names("interpolate upsample grid_sample fold deform_conv2d", produce(1, if_unknown=True)),
+    **_names("pixel_shuffle pixel_unshuffle", produce(-3)),
+    **_names("layer_norm rms_norm", normalise),
+    "unfold": unfold,
+    "scaled_dot_product_attention": attend,
+    "multi_head_attention_forward": attention_and_weights,
+    **_names("matmul bmm mm baddbmm addmm", multiply),
+    "einsum": sum_products,
+}
+# Functions of so many axes behind that of the channels.
+SPATIAL = re.compile(r"conv(?:_transpose)?([123])d|\w*_(?:un)?pool([123])d(?:_with_indices)?")
+
+
+@functools.cache
+def rule_of(name: str) -> Rule | None:
+    """The rule of a function of torch by its name, `__iadd__` as `add`; None if there is none."""
+    name = name if name.startswith("_unsafe") else name.strip("_")
+    if spatial := SPATIAL.fullmatch(name):
+        axis = -1 - int(spatial[1] or spatial[2])
+        return produce(axis, if_unknown="pool" in name)
+    for short in (name, name[1:] if name[:1] == "i" else name):
+        if short in RULES:
+            return RULES[short]
+        packet = getattr(torch.ops.aten, short, None)
+        if packet is not None and any(torch.Tag.pointwise in getattr(packet, o).tags for o in packet.overloads()):
+            return combine
+    return None

@@ -1,0 +1,417 @@
+"""The axis of the channels: known by hand for each module, whatever comes between it and the layer that it follows."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision import models
+from torchvision.ops import Permute
+
+from in4310repro.features import FeatureStatistics
+
+Samples = Literal["images", "positions"]
+IMAGES = torch.randn(6, 3, 14, 14, generator=torch.Generator().manual_seed(1))
+SIGNALS = torch.randn(6, 3, 14, generator=torch.Generator().manual_seed(2))
+VIDEOS = torch.randn(6, 3, 4, 7, 7, generator=torch.Generator().manual_seed(3))
+TOKENS = torch.randn(6, 5, 12, generator=torch.Generator().manual_seed(4))
+
+
+class Made(nn.Module):
+    """A module with parts, and a forward pass that a function describes."""
+
+    def __init__(self, function: Callable[..., Any], **parts: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(self, *arguments)
+
+
+def conv(outputs: int = 7, kernel: int = 1, stride: int = 2) -> nn.Conv2d:
+    """Of 14 x 14 positions 7 x 7 are left, as many on each axis as channels."""
+    return nn.Conv2d(3, outputs, kernel, stride)
+
+
+def attention(m: Any, x: Tensor) -> Tensor:
+    """Of heads, by functions."""
+    q, k, v = m.qkv(x).reshape(6, 5, 3, 4, 5).permute(2, 0, 3, 1, 4)
+    weights = (q @ k.transpose(-2, -1)).softmax(dim=-1)
+    mixed: Tensor = m.act((weights @ v).transpose(1, 2).reshape(6, 5, 20))
+    return mixed
+
+
+def shuffled(m: Any, x: Tensor) -> Tensor:
+    one, other = m.conv(x).chunk(2, dim=1)
+    joined = torch.cat([one, functional.relu(other)], dim=1).view(6, 2, 7, 7, 7)
+    mixed: Tensor = m.act(torch.transpose(joined, 1, 2).contiguous().view(6, -1, 7, 7))
+    return mixed
+
+
+LAST = Permute([0, 2, 3, 1])
+# A model, its input, the module, and the axis of its channels in the order in which hooks see it.
+CASES: dict[str, tuple[nn.Module, Tensor, str, int]] = {
+    "an activation after a convolution": (nn.Sequential(conv(), nn.GELU()), IMAGES, "1", 1),
+    "torchvision's Permute": (nn.Sequential(conv(), LAST), IMAGES, "1", 3),
+    "an activation behind Permute": (nn.Sequential(conv(), LAST, nn.GELU()), IMAGES, "2", 3),
+    "a linear layer over the last of four axes": (nn.Sequential(conv(), LAST, nn.Linear(7, 7)), IMAGES, "2", 3),
+    "its activation": (nn.Sequential(conv(), LAST, nn.Linear(7, 7), nn.ReLU()), IMAGES, "3", 3),
+    "there and back": (nn.Sequential(conv(), LAST, nn.LayerNorm(7), Permute([0, 3, 1, 2]), nn.Tanh()), IMAGES, "4", 1),
+    "dropout, identity": (nn.Sequential(conv(), LAST, nn.Dropout(), nn.Identity()), IMAGES, "3", 3),
+    "norms over several axes": (nn.Sequential(conv(), nn.LayerNorm([7, 7, 7]), nn.ReLU()), IMAGES, "2", 1),
+    "and behind Permute": (nn.Sequential(conv(), LAST, nn.LayerNorm([7, 7, 7])), IMAGES, "2", 3),
+    "a group norm": (nn.Sequential(conv(), nn.GroupNorm(7, 7), nn.SiLU()), IMAGES, "2", 1),
+    "pooling and Upsample": (nn.Sequential(conv(), nn.AvgPool2d(1), nn.Upsample(14), nn.ReLU()), IMAGES, "3", 1),
+    "PixelShuffle": (nn.Sequential(conv(28), nn.PixelShuffle(2), nn.ReLU()), IMAGES, "2", 1),
+    "Flatten of positions": (nn.Sequential(conv(49), nn.Flatten(2), nn.ReLU()), IMAGES, "2", 1),
+    "Flatten of all": (nn.Sequential(conv(), nn.Flatten(), nn.ReLU()), IMAGES, "2", 1),
+    "patches as tokens": (Made(lambda m, x: m.a(m.c(x).flatten(2).mT), c=conv(49), a=nn.GELU()), IMAGES, "a", 2),
+    "a signal": (nn.Sequential(nn.Conv1d(3, 14, 1), nn.ReLU()), SIGNALS, "1", 1),
+    "a video": (nn.Sequential(nn.Conv3d(3, 7, 1), nn.ReLU()), VIDEOS, "1", 1),
+    "a video with channels last": (
+        Made(lambda m, x: m.a(m.l(x.movedim(1, -1))), l=nn.Linear(3, 7), a=nn.ReLU()),
+        VIDEOS,
+        "a",
+        4,
+    ),
+    "tokens": (nn.Sequential(nn.Linear(12, 5), nn.ReLU()), TOKENS, "1", 2),
+    "a function, and dropout": (
+        Made(lambda m, x: m.d(functional.gelu(m.c(x).permute(0, 2, 3, 1)) * 2 + 1), c=conv(), d=nn.Dropout()),
+        IMAGES,
+        "d",
+        3,
+    ),
+    "a whole block": (
+        Made(lambda m, x: m.b(x), b=Made(lambda m, x: functional.relu(m.c(x).movedim(1, 3)), c=conv())),
+        IMAGES,
+        "b",
+        3,
+    ),
+    "a sum with a branch": (
+        Made(lambda m, x: m.a(m.c(x) + m.d(x) * m.d(x).mean((2, 3), keepdim=True)), c=conv(), d=conv(), a=nn.ReLU()),
+        IMAGES,
+        "a",
+        1,
+    ),
+    "heads of attention": (Made(attention, qkv=nn.Linear(12, 60), act=nn.ReLU()), TOKENS, "act", 2),
+    "a channel shuffle": (Made(shuffled, conv=conv(14), act=nn.ReLU()), IMAGES, "act", 1),
+    "an index": (Made(lambda m, x: m.a(m.c(x)[:, None, :, 1:, ::2][:, 0]), c=conv(), a=nn.ReLU()), IMAGES, "a", 1),
+    "einsum": (
+        Made(lambda m, x: m.a(torch.einsum("nchw,dc->nhwd", m.c(x), torch.eye(7))), c=conv(), a=nn.ReLU()),
+        IMAGES,
+        "a",
+        3,
+    ),
+    "a matrix product": (
+        Made(lambda m, x: m.a(m.c(x).permute(0, 2, 3, 1) @ torch.eye(7)), c=conv(), a=nn.ReLU()),
+        IMAGES,
+        "a",
+        3,
+    ),
+    "a layer that moves its own result": (
+        nn.Sequential(
+            type("Last", (nn.Conv2d,), {"forward": lambda m, x: nn.Conv2d.forward(m, x).permute(0, 2, 3, 1)})(
+                3, 7, 1, 2
+            )
+        ),
+        IMAGES,
+        "0",
+        3,
+    ),
+    "an attribute out_features": (
+        nn.Sequential(Made(lambda m, x: m.c(x), c=conv()), nn.ReLU()).apply(lambda m: setattr(m, "out_features", 7)),
+        IMAGES,
+        "0",
+        1,
+    ),
+    "an encoder layer": (
+        nn.Sequential(nn.TransformerEncoderLayer(12, 2, 5, batch_first=True)),
+        TOKENS,
+        "0.dropout",
+        2,
+    ),
+    "attention": (
+        Made(
+            lambda m, x: m.d(m.m(x, x, x, need_weights=False)[0]),
+            m=nn.MultiheadAttention(12, 2, batch_first=True),
+            d=nn.Dropout(),
+        ),
+        TOKENS,
+        "d",
+        2,
+    ),
+    "a recurrent layer": (
+        Made(lambda m, x: m.a(m.r(x)[0]), r=nn.GRU(12, 5, batch_first=True), a=nn.ReLU()),
+        TOKENS,
+        "a",
+        2,
+    ),
+}
+
+
+def rows_by_numpy(values: Tensor, axis: int, samples: str) -> NDArray[Any]:
+    numbers: NDArray[Any] = np.moveaxis(values.double().numpy(), axis, -1)
+    numbers = numbers.reshape(len(numbers), -1, numbers.shape[-1])
+    return numbers.mean(axis=1) if samples == "images" else numbers.reshape(-1, numbers.shape[-1])
+
+
+def copy_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
+    copies: list[Tensor] = []
+    handle = model.get_submodule(name).register_forward_hook(lambda *call: copies.append(call[2].clone()))
+    with torch.no_grad():
+        model.eval()(images)
+    handle.remove()
+    return copies[0]
+
+
+@pytest.mark.parametrize("samples", ["images", "positions"])
+@pytest.mark.parametrize("case", CASES)
+def test_statistics_are_of_the_channels_that_are_known_by_hand(case: str, samples: Samples) -> None:
+    model, images, name, axis = CASES[case]
+    values = copy_of(model, name, images)
+    expected = rows_by_numpy(values, axis, samples)
+    with FeatureStatistics(model, [name], samples, "exact", top_images=1) as statistics:
+        model(images)
+    result = statistics.result()[name]
+    assert result.top_images is not None
+    assert len(result.mean) == len(result.top_images.never_positive) == values.shape[axis]
+    np.testing.assert_allclose(result.mean.numpy(), expected.mean(axis=0), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(result.covariance.numpy(), np.cov(expected.T, bias=True), rtol=1e-6, atol=1e-7)
+    peaks = np.moveaxis(values.double().numpy(), axis, 1).reshape(len(values), values.shape[axis], -1).max(axis=2)
+    assert result.top_images.images[:, 0].tolist() == peaks.argmax(axis=0).tolist()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case][3] > 1])
+def test_the_second_axis_would_be_wrong(case: str) -> None:
+    model, images, name, axis = CASES[case]
+    values = copy_of(model, name, images)
+    twins = [rows_by_numpy(values, each, "images").mean(axis=0) for each in (1, axis)]
+    assert twins[0].shape != twins[1].shape or np.abs(twins[0] - twins[1]).max() > 1e-3
+
+
+def test_a_module_with_two_places_has_the_axis_of_each() -> None:
+    parts = {"c": conv(), "l": nn.Linear(7, 7), "a": nn.ReLU()}
+    model = Made(lambda m, x: m.a(m.l(m.a(m.c(x)).permute(0, 2, 3, 1))), **parts).eval()
+    with FeatureStatistics(model, ["a"], "images", calls="keep") as statistics:
+        model(IMAGES)
+    with torch.no_grad():
+        first = model.get_submodule("c")(IMAGES).relu()
+        second = model.get_submodule("l")(first.permute(0, 2, 3, 1)).relu()
+    results = statistics.result()
+    torch.testing.assert_close(results["a#0"].mean, first.double().mean(dim=(0, 2, 3)), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(results["a#1"].mean, second.double().mean(dim=(0, 1, 2)), rtol=1e-6, atol=1e-7)
+
+
+def test_parts_of_an_output_have_axes_of_their_own() -> None:
+    model = Made(lambda m, x: m.b(x), b=Made(lambda m, x: (m.c(x), {"last": m.c(x).movedim(1, 3)}), c=conv(5))).eval()
+    with FeatureStatistics(model, ["b"], "images") as statistics:
+        first, second = model(IMAGES)
+    for path, values, dims in (("[0]", first, (0, 2, 3)), ("[1][last]", second["last"], (0, 1, 2))):
+        mean = statistics.result()[f"b{path}"].mean
+        torch.testing.assert_close(mean, values.detach().double().mean(dim=dims), rtol=1e-6, atol=1e-7)
+
+
+# What hides the channels of a convolution from the module that follows.
+HIDDEN: dict[str, Callable[..., Any]] = {
+    "a transform that no rule knows": lambda m, x: m.a(torch.fft.fft2(m.c(x)).abs()),
+    "numbers from elsewhere": lambda m, x: m.a(torch.from_numpy(m.c(x).numpy().swapaxes(1, 3))),
+    "two opinions": lambda m, x: m.a(m.c(x) + m.c(x).permute(0, 2, 3, 1)),
+    "channels on two axes": lambda m, x: m.a(m.e(x).reshape(6, 7, 7, 7, 7)[..., 0]),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_an_axis_that_nothing_tells_is_refused_and_can_be_told(case: str) -> None:
+    model = Made(HIDDEN[case], c=conv(), e=conv(49), a=nn.ReLU(), b=nn.Tanh()).eval()
+    message = (
+        r"module 'a': its output has shape \(6, 7, 7, 7\), and no layer .* channel_axis={'a': AXIS} does, .* 1 to 3"
+    )
+    with FeatureStatistics(model, ["a"], "images") as statistics, pytest.raises(ValueError, match=message):
+        model(IMAGES)
+    with FeatureStatistics(model, ["a"], "images", channel_axis={"a": 3}) as statistics:
+        output = model(IMAGES)
+    expected = output.detach().double().mean(dim=(0, 1, 2))
+    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+    # Counts need no channels.
+    with FeatureStatistics(model, ["a"], histogram=True) as counts:
+        model(IMAGES)
+    assert counts.result()["a"].values == output.numel()
+
+
+def test_what_follows_a_module_whose_axis_was_told_has_it_too() -> None:
+    model = Made(lambda m, x: m.b(m.a(torch.fft.fft2(m.c(x)).abs()).mT), c=conv(), a=nn.ReLU(), b=nn.Tanh()).eval()
+    with FeatureStatistics(model, ["a", "b"], "images", channel_axis={"a": 3}) as statistics:
+        output = model(IMAGES)
+    expected = output.detach().double().mean(dim=(0, 1, 3))
+    torch.testing.assert_close(statistics.result()["b"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["0", "2", "3"])
+def test_an_axis_with_other_channels_than_the_layer_has_is_refused(name: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 5, 1), Permute([0, 2, 3, 1]), nn.Linear(5, 9), nn.ReLU()).eval()
+    right = 1 if name == "0" else 3
+    channels = 5 if name == "0" else 9
+    message = rf"module '{name}': .*, and {channels} channels on axis {right}; .* axis 2, which has 14: {right} is"
+    with (
+        FeatureStatistics(model, [name], "images", channel_axis={name: 2}),
+        pytest.raises(ValueError, match=message),
+    ):
+        model(IMAGES)
+    with FeatureStatistics(model, [name], "images", channel_axis={name: right}) as statistics:
+        model(IMAGES)
+    assert len(statistics.result()[name].mean) == channels
+
+
+@pytest.mark.parametrize(
+    ("layer", "images", "axis"),
+    [(nn.Linear(14, 4), IMAGES, 3), (nn.LayerNorm(14), IMAGES, 3), (nn.Conv1d(3, 4, 1), SIGNALS, 1)],
+)
+def test_a_convention_that_a_later_layer_contradicts_is_an_error(layer: nn.Module, images: Tensor, axis: int) -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Identity(), layer).eval()
+    with (
+        FeatureStatistics(model, ["0"], "images"),
+        pytest.raises(
+            ValueError, match=rf"module '0' was measured .* from axis {axis} of .*channel_axis={{'0': AXIS}}"
+        ),
+    ):
+        model(images)
+    with FeatureStatistics(model, ["0"], "images", channel_axis={"0": axis}) as statistics:
+        model(images)
+    assert len(statistics.result()["0"].mean) == images.shape[axis]
+
+
+def test_parts_that_are_called_by_themselves_are_watched_too() -> None:
+    model = nn.Sequential(nn.Sequential(conv(), LAST, nn.GELU()), nn.Flatten()).eval()
+    with FeatureStatistics(model, ["0.2"], "images") as statistics:
+        output = model[0](IMAGES)
+    expected = output.detach().double().mean(dim=(0, 1, 2))
+    torch.testing.assert_close(statistics.result()["0.2"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_images_by_keyword_are_images() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.ReLU()
+
+        def forward(self, *, images: Tensor) -> Tensor:
+            result: Tensor = self.a(images)
+            return result
+
+    model = Named()
+    with FeatureStatistics(model, ["a"], "images") as statistics:
+        model(images=IMAGES)
+    assert len(statistics.result()["a"].mean) == 3
+
+
+def test_a_compiled_model_says_that_only_layers_are_known() -> None:
+    torch.compiler.reset()
+    model = nn.Sequential(conv(), LAST, nn.GELU()).eval()
+    compiled: Any = torch.compile(model, backend="eager")
+    with FeatureStatistics(compiled, ["0"], "images") as statistics:
+        compiled(IMAGES)
+    assert len(statistics.result()["0"].mean) == 7
+    torch.compiler.reset()
+    with FeatureStatistics(compiled, ["2"], "images"), pytest.raises(ValueError, match="model that was compiled"):
+        compiled(IMAGES)
+    torch.compiler.reset()
+
+
+def watchers() -> tuple[int, ...]:
+    registered = torch.nn.modules.module
+    hooks = (registered._global_forward_hooks, registered._global_forward_pre_hooks)
+    modes: Callable[[], list[object]] = torch.overrides._get_current_function_mode_stack
+    return (*map(len, hooks), len(modes()))
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_nothing_watches_afterwards_whatever_happened(error: type[BaseException] | None) -> None:
+    def fail(m: Any, x: Tensor) -> Tensor:
+        result: Tensor = m.a(m.c(x))
+        if error is not None:
+            raise error
+        return result
+
+    model, before = Made(fail, c=conv(), a=nn.GELU()).eval(), watchers()
+    # Two at once, of which the first to enter is not the last to leave.
+    first, second = (FeatureStatistics(model, ["a"], "images") for _ in range(2))
+    with first, second:
+        if error is None:
+            model(IMAGES)
+        else:
+            with pytest.raises(error):
+                model(IMAGES)
+    assert watchers() == before
+    if error is None:
+        assert torch.equal(first.result()["a"].mean, second.result()["a"].mean)
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_32"])
+def test_a_watched_model_computes_the_same_bits_by_the_same_kernels(name: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = models.get_model(name, weights=None, **({"image_size": 32} if name == "vit_b_32" else {})).eval()
+        images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(images)
+    activations = re.compile(r".*\.(mlp\.1|block\.4)")
+    with FeatureStatistics(model, activations, "images") as statistics:
+        assert torch.equal(model(images), expected)
+    widths = {name: len(result.mean) for name, result in statistics.result().items()}
+    layers = {name: name[:-1] + str(int(name[-1]) - 1) for name in widths}
+    assert len(widths) >= 12
+    assert {name: model.get_submodule(layers[name]).out_features for name in widths} == widths
+
+
+class Deciding(nn.Module):
+    """Moves its channels, or not, by what it is given; of 3 x 3 x 3 values no shape tells which."""
+
+    def __init__(self, *, once: bool) -> None:
+        super().__init__()
+        self.conv, self.act, self.other, self.once = nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Tanh(), once
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.conv(images)
+        if float(images.sum()) >= 0:
+            maps = self.act(maps.movedim(1, 3))
+        elif not self.once:
+            maps = self.other(maps)
+        return maps
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_modules_that_do_not_run_in_every_pass_are_found_when_they_do(once: bool) -> None:
+    model, images = Deciding(once=once).eval(), torch.randn(4, 3, 3, 3).abs()
+    names = ["conv", "act"] + ([] if once else ["other"])
+    with FeatureStatistics(model, names, "images") as statistics:
+        model(-images)
+        outputs = [model(images) for _ in range(3)]
+        model(-images)
+    expected = torch.cat(outputs).detach().double().mean(dim=(0, 1, 2))
+    torch.testing.assert_close(statistics.result()["act"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_module_with_two_places_has_its_axes_in_every_pass() -> None:
+    model = Made(lambda m, x: m.a(m.a(m.c(x)).movedim(1, 3)), c=conv(), a=nn.ReLU()).eval()
+    with FeatureStatistics(model, ["a"], "images") as statistics:
+        outputs = torch.cat([model(images) for images in torch.split(IMAGES, 2)])
+    mean = outputs.detach().double().mean(dim=(0, 1, 2))
+    torch.testing.assert_close(statistics.result()["a"].mean, mean, rtol=1e-6, atol=1e-7)
+
+
+def test_other_shapes_are_looked_at_again() -> None:
+    model = Made(lambda m, x: m.a(m.c(x) if x.shape[2] == 14 else m.c(x).movedim(1, 3)), c=conv(), a=nn.ReLU()).eval()
+    with FeatureStatistics(model, ["a"], "images") as statistics:
+        outputs = [model(images) for images in (IMAGES, IMAGES, IMAGES[:, :, :13], IMAGES[:, :, :13])]
+    means = [
+        each.detach().double().mean(dim=dims)
+        for each, dims in zip(outputs, [(0, 2, 3)] * 2 + [(0, 1, 2)] * 2, strict=True)
+    ]
+    torch.testing.assert_close(statistics.result()["a"].mean, torch.stack(means).mean(dim=0), rtol=1e-6, atol=1e-7)
