@@ -97,6 +97,12 @@ def memory(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def sanitizers(session: nox.Session) -> None:
+    """Run the tests of kernels, checkpoints and replay on kernels that sanitizers watch (g++ on Linux, minutes)."""
+    _python(session, "-m", "tests.sessions.sanitizers")
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Damage 2,000 run folders, TOML files, splits and printed results; write the counts in docs/bad-input.md."""
     _python(session, "-m", "tests.sessions.fuzz")

@@ -201,7 +201,7 @@ def test_a_state_of_another_shape_is_put_back_as_it_is() -> None:
     assert checkpoints._in_layout_of(counts, parameter).dtype == torch.int64
 
 
-KINDS: dict[str, tuple[type[Any], dict[str, float], str]] = {
+KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
     "AdamW": (torch.optim.AdamW, {}, "exp_avg"),
     "RMSprop": (torch.optim.RMSprop, {}, "square_avg"),
     "SGD": (torch.optim.SGD, {"momentum": 0.9}, "momentum_buffer"),

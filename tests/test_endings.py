@@ -170,7 +170,7 @@ def test_output_that_nobody_reads_changes_no_exit_code(own_records: Path) -> Non
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=600)
     return process.returncode, error.splitlines()
 
 

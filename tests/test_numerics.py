@@ -16,7 +16,9 @@ def fresh(code: str, **environment: str) -> str:
     """What a new interpreter prints."""
     command = [sys.executable, "-c", f"from in4310repro.numerics import activate\n{code}"]
     variables = os.environ | environment
-    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(
+        command, env=variables, capture_output=True, text=True, check=True, timeout=600
+    ).stdout.strip()
 
 
 def processors() -> int:

@@ -87,8 +87,8 @@ def histogram_counts(compiled: kernel.Kernel, values: Tensor) -> Tensor:
 # Name -> ours, torch's, and tensors of which each is given in every way.
 FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "convolution": (
-        lambda *tensors: convolutions.convolution(*tensors, (2, 1), (1, 1)),
-        lambda *tensors: functional.conv2d(*tensors, (2, 1), (1, 1)),
+        lambda maps, weight, bias: convolutions.convolution(maps, weight, bias, (2, 1), (1, 1)),
+        lambda maps, weight, bias: functional.conv2d(maps, weight, bias, (2, 1), (1, 1)),
         [MAPS, WEIGHT, values(2)],
     ),
     "normalised": (
@@ -404,11 +404,11 @@ def test_running_statistics_that_a_kernel_cannot_write_are_refused_and_stay(
     running = [value.clone() for value in RUNNING]
     running[place] = way(running[place])
     with pytest.raises(ValueError, match=r"normalise: running_(mean|variance) is .*side by side"):
-        functions.batch_norm(MAPS, *running, None, None, training=True)
+        functions.batch_norm(MAPS, running[0], running[1], None, None, training=True)
     assert all(torch.equal(value.clone(), before) for value, before in zip(running, RUNNING, strict=True))
 
 
 def test_running_mean_without_running_variance_is_refused() -> None:
     for running in ((torch.zeros(3), None), (None, torch.ones(3))):
         with pytest.raises(ValueError, match="valid are both and neither"):
-            functions.batch_norm(MAPS, *running, None, None, training=True)
+            functions.batch_norm(MAPS, running[0], running[1], None, None, training=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from in4310repro.tensors import tensor_bytes
+from in4310repro.tensors import read_tensors, tensor_bytes
 from tests.bad_input.row import each_of, rows_of
 from tests.bad_input.sandbox import Sandbox, seal
 
@@ -74,6 +74,25 @@ def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] |
     return make
 
 
+def with_state(state: dict[str, torch.Tensor]) -> Make:
+    """A run whose first setting has a checkpoint of its network and configuration, with this state of AdamW."""
+
+    def make(box: Sandbox) -> None:
+        interrupted(box)
+        weights = read_tensors(box.work / RUN / "adamw/best.safetensors")
+        shutil.rmtree(box.work / RUN / "adamw")
+        tensors = {f"model.{name}": value for name, value in weights.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in state.items()}
+        config = (box.work / RUN / "config.json").read_text()
+        data = tensor_bytes(tensors, {"config": config, "position": json.dumps(POSITION)})
+        name = f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+        box.write(f"{RUN}/adamw/checkpoint/{name}", data)
+
+    return make
+
+
+# The first parameter of the network has 64 x 3 x 7 x 7 values.
+MOMENTS = {f"0.{name}": torch.zeros(64, 3, 7, 7) for name in ("exp_avg", "exp_avg_sq")} | {"0.step": torch.tensor(3.0)}
 POSITION = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
 
 ROWS = [
@@ -192,6 +211,66 @@ ROWS = [
         2,
         "checkpoint",
         make=with_checkpoint({"config": "[" * 3000, "position": "{}"}),
+        written=ENDED,
+    ),
+    row(
+        "an optimizer's state is smaller than its parameter",
+        RESUME,
+        2,
+        "checkpoint",
+        "0.exp_avg",
+        "(64, 3, 7, 7)",
+        make=with_state(MOMENTS | {"0.exp_avg": torch.zeros(1)}),
+        written=ENDED,
+    ),
+    row(
+        "an optimizer's state has doubles",
+        RESUME,
+        2,
+        "checkpoint",
+        "0.exp_avg_sq",
+        "torch.float32",
+        make=with_state(MOMENTS | {"0.exp_avg_sq": torch.zeros(64, 3, 7, 7, dtype=torch.float64)}),
+        written=ENDED,
+    ),
+    row(
+        "an optimizer's state is missing",
+        RESUME,
+        2,
+        "checkpoint",
+        "1.step",
+        "missing",
+        make=with_state(MOMENTS),
+        written=ENDED,
+    ),
+    row(
+        "an optimizer's state is another optimizer's",
+        RESUME,
+        2,
+        "checkpoint",
+        "0.step",
+        "missing",
+        make=with_state({"0.momentum_buffer": torch.zeros(64, 3, 7, 7)}),
+        written=ENDED,
+    ),
+    row(
+        "an optimizer made nan steps",
+        RESUME,
+        2,
+        "checkpoint",
+        "0.step",
+        "whole numbers from 0",
+        make=with_state(MOMENTS | {"0.step": torch.tensor(float("nan"))}),
+        written=ENDED,
+    ),
+    row(
+        "an optimizer made more steps than it can count",
+        RESUME,
+        2,
+        "checkpoint",
+        "0.step",
+        "whole numbers from 0",
+        make=with_state(MOMENTS | {"0.step": torch.tensor(1e30)}),
         written=ENDED,
     ),
 ]

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,12 @@ from PIL import Image
 
 from in4310repro import cli
 
-LIMIT = 20.0  # seconds, after which a command hangs
+# A command hangs after so many seconds of processor time, or when it has waited for so long: a busy machine makes a
+# command slow, and not a fault.
+LIMIT = 60.0
+IDLE = 300.0
+TICK = 1.0  # seconds between two looks
+WORK = 0.001  # seconds of processor time by which one that computes goes on meanwhile, on a machine however busy
 HASHED = 1 << 20  # bytes; of larger files, size and time of change tell
 PROGRAM = "in4310repro: "
 SEED = 0
@@ -37,7 +43,7 @@ HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resource
 
 
 class HangError(BaseException):
-    """A command ran longer than `LIMIT`."""
+    """A command computed longer than `LIMIT`, or waited longer than `IDLE`."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +68,30 @@ class Outcome:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[list[float]]:
-    """Raises HangError after so many seconds, where the system has timers, and notes it in the list that it yields."""
+    """Raise HangError after so many seconds of processor time, and note it in the list that is yielded.
+
+    Likewise after `IDLE` seconds without any. Without a limit where the system has no timers.
+    """
     passed: list[float] = []
     if not hasattr(signal, "setitimer"):
         yield passed
         return
 
-    def stop(_number: int, _frame: object) -> None:
-        passed.append(seconds)
-        raise HangError
+    begun = computed = time.process_time()
+    at_work = time.monotonic()
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    def look(_number: int, _frame: object) -> None:
+        nonlocal computed, at_work
+        now = time.process_time()
+        if now - computed > WORK:
+            computed, at_work = now, time.monotonic()
+        waited = time.monotonic() - at_work
+        if now - begun > seconds or waited > IDLE:
+            passed.append(max(now - begun, waited))
+            raise HangError
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
         yield passed
     finally:
@@ -106,7 +124,7 @@ def call(
     environment: Mapping[str, str | None] | None = None,
     limit: float | None = None,
 ) -> Outcome:
-    """A command as typed in a folder, run in this process for so many seconds at most; None: `LIMIT`."""
+    """A command as typed in a folder, run in this process for so many seconds of processor time; None: `LIMIT`."""
     out, err = io.StringIO(), io.StringIO()
     code: int | None = None
     passed: list[float] = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from in4310repro import cli
 from tests.bad_input import table
 from tests.bad_input.row import Row, faults
-from tests.bad_input.sandbox import Sandbox, make_one_setting
+from tests.bad_input.sandbox import IDLE, Sandbox, make_one_setting, time_limit
 
 LEAST = 150
 MOST_PROCESSES = 25
@@ -76,11 +79,33 @@ def test_a_traceback_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch
     assert any("Traceback" in fault for fault in faults(ROW, box))
 
 
-def test_a_command_that_hangs_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    import signal
+def compute_for_ever() -> None:
+    while True:
+        pass
 
-    if not hasattr(signal, "setitimer"):
-        pytest.skip("this system has no timers")
-    monkeypatch.setattr("tests.bad_input.sandbox.LIMIT", 0.1)
-    monkeypatch.setattr(cli, "main", lambda: signal.pause())
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+@pytest.mark.parametrize(
+    ("hang", "limit"), [(lambda: signal.pause(), "IDLE"), (compute_for_ever, "LIMIT")], ids=["waits", "computes"]
+)
+def test_a_command_that_hangs_fails_its_row(
+    hang: Callable[[], None], limit: str, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"tests.bad_input.sandbox.{limit}", 0.1)
+    monkeypatch.setattr("tests.bad_input.sandbox.TICK", 0.05)
+    monkeypatch.setattr(cli, "main", hang)
     assert "exit code None and not 2" in faults(ROW, box)
+
+
+def test_a_command_that_a_busy_machine_makes_slow_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bad_input.sandbox.TICK", 0.01)
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with time_limit(5.0) as passed:
+        # An hour of the clock for each hundredth of a second that it computes.
+        for _ in range(20):
+            clock[0] += 0.9 * IDLE
+            until = time.process_time() + 0.03
+            while time.process_time() < until:
+                pass
+    assert passed == []

@@ -181,6 +181,21 @@ def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
         train_again(inputs(FIVE.settings[0]), claim, stray)
 
 
+@OPTIMIZERS
+def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_step(position: int) -> None:
+    """The chain may commit to it: whoever forges a run forges its chain."""
+    folder, setting = kept_training(position), FIVE.settings[position]
+    claim = claim_of(folder, setting.name, 2)
+    kept = read_kept(folder, setting.name, claim_of(folder, setting.name, 1).entry)
+    small = {name: value.flatten()[:1] if value.ndim else value for name, value in kept.optimizer.items()}
+
+    def step() -> bool:
+        raise AssertionError("a step was taken")
+
+    with pytest.raises(ValueError, match=r"the kept state after epoch 1 is none of this training .*of shape \(1,\)"):
+        train_again(inputs(setting), claim, one_epoch.Kept(kept.weights, small), step)
+
+
 @pytest.mark.parametrize(
     ("key", "words"),
     [("train_loss", "train_loss is "), ("val_loss", "val_loss is "), ("mean_average_precision", "mean_average_")],

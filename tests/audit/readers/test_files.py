@@ -103,10 +103,10 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     ids=["spaces", "brackets", "labels", "digits", "bars", "braces"],
 )
 def test_hostile_texts_take_no_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match="no printed result"):
         read(text)
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
 
 
 def test_a_log_four_times_as_long_takes_about_four_times_as_long() -> None:
@@ -116,9 +116,9 @@ def test_a_log_four_times_as_long_takes_about_four_times_as_long() -> None:
             f"Epoch {number} | {number % 100}.13% | loss = 1.{number}\nnothing to see here\n"
             for number in range(length)
         )
-        start = time.perf_counter()
+        start = time.process_time()
         assert classes(only("".join(lines) + "Accuracy of sea: 0.75"))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     # Sixteen times would be quadratic; other programs on the machine take their share.
     assert seconds[1] < 10 * seconds[0]
 

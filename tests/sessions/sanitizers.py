@@ -1,0 +1,221 @@
+"""Kernels built with sanitizers, and the tests of kernels, checkpoints and replay against them.
+
+    nox -s sanitizers
+    nox -s sanitizers -- address                                # or `threads` alone
+    nox -s sanitizers -- address tests/arithmetic/test_steps.py # some tests alone
+
+AddressSanitizer and UndefinedBehaviorSanitizer watch the first run, ThreadSanitizer the second, where it starts. A
+report of either ends a test process, and fails the session. Before the tests a wrong twin of a kernel has to be
+reported in each of its ways: a session that cannot see a fault would say nothing.
+
+Results of kernels lie on memory of the C library meanwhile, which has red zones around it, and not on
+`arithmetic.buffers`. OpenMP's threads are no ThreadSanitizer's: it watches the kernels of `arithmetic` alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from in4310repro import arithmetic
+
+ROOT = Path(__file__).parents[2]
+TESTS = {
+    "address": (
+        "tests/arithmetic",
+        *(f"tests/features/test_{name}.py" for name in ("kernel", "blocks", "histogram", "top_images")),
+        *("tests/test_checkpoint_files.py", "tests/test_checkpoints.py", "tests/replay"),
+        *("tests/bad_input/test_table.py", "--deselect=tests/bad_input/test_table.py::test_the_page_shows_the_table"),
+    ),
+    "threads": tuple(
+        f"tests/arithmetic/test_{name}.py" for name in ("threads", "self_test", "steps", "product", "loss", "functions")
+    ),
+}
+# Of the table of bad input, the rows whose files reach kernels; of others, what builds, forks or asks where blocks lie.
+CHOSEN = "not test_bad_input or checkpoints or run-folders"
+IGNORED = tuple(f"--ignore=tests/arithmetic/test_{name}.py" for name in ("build", "buffers", "memory", "fork"))
+# Reads past the end, overflows an integer, and adds from several threads to one number; and does none of it.
+TWIN = """
+#include "threads.hpp"
+#include "vectors.hpp"
+using namespace arithmetic;
+EXPORTED int address(ptrdiff_t threads, ptrdiff_t number, float *values) {
+    parallel(int(threads), number + 1, [&](ptrdiff_t item, int) { values[item] += 1; });
+    return DONE;
+}
+EXPORTED int undefined(ptrdiff_t, ptrdiff_t number, float *values) {
+    values[0] = float(number * (PTRDIFF_MAX / 2));
+    return DONE;
+}
+EXPORTED int threads(ptrdiff_t threads, ptrdiff_t number, float *values) {
+    parallel(int(threads), 10000 * number, [&](ptrdiff_t, int) { values[0] += 1; });
+    return DONE;
+}
+EXPORTED int honest(ptrdiff_t threads, ptrdiff_t number, float *values) {
+    parallel(int(threads), number, [&](ptrdiff_t item, int) { values[item] += 1; });
+    return DONE;
+}
+"""
+CALL = """
+import ctypes, sys
+library, values = ctypes.CDLL(sys.argv[1]), (ctypes.c_float * 1000)()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+values = ctypes.c_void_p(libc.malloc(4000))
+getattr(library, sys.argv[2])(*map(ctypes.c_ssize_t, (4, 1000)), values)
+"""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A kind of sanitizer: flags of the compiler, its library, and which functions of the twin it has to report."""
+
+    flags: tuple[str, ...]
+    library: str
+    reported: tuple[str, ...]
+
+    def environment(self, reports: Path, package: Path) -> dict[str, str]:
+        """Of a process whose kernels are watched; what is found goes into files."""
+        # The C++ library too, whose exceptions are watched from the start.
+        preloaded = [library_of_compiler(name) for name in (self.library, "libstdc++.so.6")]
+        ends = f"halt_on_error=1:log_path={reports}/report"
+        return os.environ | {
+            "LD_PRELOAD": " ".join(preloaded),
+            # Python keeps what it has until its end. A test asks for more memory than there is.
+            "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:{ends}",
+            "UBSAN_OPTIONS": f"print_stacktrace=1:{ends}",
+            # Python, torch and OpenMP are not watched, and synchronise where ThreadSanitizer does not look.
+            "TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:exitcode=66:die_after_fork=0:{ends}",
+            "PYTHONPATH": os.pathsep.join([str(package), str(ROOT)]),
+        }
+
+
+WATCHES = {
+    "address": Watch(
+        ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"), "libasan.so", ("address", "undefined")
+    ),
+    "threads": Watch(("-fsanitize=thread",), "libtsan.so", ("threads",)),
+}
+
+
+def library_of_compiler(name: str) -> str:
+    """Where the compiler has a library."""
+    done = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture(autouse=True)
+def _red_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No blocks of our own, as a plugin of pytest: `-p tests.sessions.sanitizers`."""
+    from in4310repro.arithmetic import buffers
+
+    monkeypatch.setattr(buffers, "LEAST", 1 << 62)
+
+
+def extensions() -> list[Any]:
+    """What setup.py builds for the instruction set in use."""
+    with contextlib.chdir(ROOT), mock.patch("setuptools.setup"):
+        found = runpy.run_path("setup.py")["libraries"](sysconfig.get_platform())
+    return [each for each in found if each.name.endswith(f"_{arithmetic.instruction_set()}")]
+
+
+def compile_to(file: Path, watch: Watch, flags: Sequence[str], sources: Sequence[str], links: Sequence[str]) -> None:
+    """A watched library; at -O1, where each access to memory is still where it was written."""
+    quick = [flag for flag in flags if flag != "-O3"]
+    words = ["g++", "-shared", "-fPIC", "-g", "-O1", "-fno-omit-frame-pointer", *quick, *watch.flags, *sources, *links]
+    subprocess.run([*words, "-o", str(file)], cwd=ROOT, check=True)
+
+
+def build(watch: Watch, folder: Path) -> Path:
+    """A copy of the package whose kernels are watched; returns the folder to import it from."""
+    package = folder / "src"
+    shutil.copytree(ROOT / "src", package, ignore=shutil.ignore_patterns("*.so", "*.egg-info", "__pycache__"))
+
+    def one(extension: Any) -> None:
+        macros = [f"-D{name}={value}" for name, value in extension.define_macros]
+        file = package.joinpath(*extension.name.split(".")).with_suffix(".so")
+        flags = [*extension.extra_compile_args, *macros]
+        compile_to(file, watch, flags, extension.sources, extension.extra_link_args)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, extensions()))
+    return package
+
+
+def control(watch: Watch, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the watch: in sentences, none where it reports what it has to and nothing else."""
+    source, twin = folder / "twin.cpp", folder / "twin.so"
+    source.write_text(TWIN)
+    [kernels] = [each for each in extensions() if ".arithmetic." in each.name]
+    include = f"-I{ROOT / 'src/in4310repro/arithmetic'}"
+    compile_to(twin, watch, [*kernels.extra_compile_args, include], [str(source)], kernels.extra_link_args)
+    for function in ("honest", *watch.reported):
+        words = [sys.executable, "-c", CALL, str(twin), function]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        reports = taken(folder)
+        if (function == "honest") == bool(done.returncode or reports):
+            ended = f"ended with {done.returncode} and {len(reports)} reports"
+            yield f"the twin's function {function!r} {ended}: {done.stderr}{''.join(reports)}"
+
+
+def taken(folder: Path) -> list[str]:
+    """The reports so far, which are removed."""
+    files = sorted((folder / "reports").iterdir())
+    texts = [file.read_text(errors="replace") for file in files]
+    for file in files:
+        file.unlink()
+    return texts
+
+
+def faults(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
+    """In sentences and reports, what the tests of a kind come to; none where all is well."""
+    watch = WATCHES[kind]
+    (folder / "reports").mkdir()
+    package = build(watch, folder)
+    environment = watch.environment(folder / "reports", package)
+    if wrong := list(control(watch, folder, environment)):
+        if kind == "threads" and "'honest'" in wrong[0]:
+            sys.stdout.write(f"ThreadSanitizer does not start here: {wrong[0]}\n")
+            return
+        yield from wrong
+        return
+    sys.stdout.write(f"{kind}: the wrong twin is reported ({', '.join(watch.reported)}), the right one is not\n")
+    sys.stdout.flush()
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sessions.sanitizers", "-p", "no:cacheprovider"]
+    named = any((ROOT / word.partition("::")[0]).exists() for word in options if not word.startswith("-"))
+    chosen = () if named else TESTS[kind]
+    done = subprocess.run([*words, "-k", CHOSEN, *IGNORED, *chosen, *options], cwd=ROOT, env=environment, check=False)
+    if done.returncode:
+        yield f"tests under the {kind} sanitizers ended with {done.returncode}"
+    yield from taken(folder)
+
+
+def main() -> None:
+    """Run the kinds that are named, both if none is; exit code 1 where there is a report, or a test fails."""
+    kinds = [word for word in sys.argv[1:] if word in WATCHES] or list(WATCHES)
+    options = [word for word in sys.argv[1:] if word not in WATCHES]
+    found = []
+    for kind in kinds:
+        with tempfile.TemporaryDirectory(prefix="sanitizers-") as place:
+            for fault in faults(kind, Path(place), options):
+                sys.stdout.write(f"{fault}\n")
+                found.append(fault)
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
