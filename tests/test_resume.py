@@ -68,6 +68,14 @@ def test_only_a_torchrun_that_restarts_has_the_same_command_begin_and_resume(
     assert launch.restarts() == restarts
 
 
+def test_under_restarts_resume_begins_a_run_and_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "restarts", lambda: True)
+    code, printed, error = call(*TINY, "--optimizer", "SGD", "--resume")
+    assert (code, printed.split(":")[0]) == (0, "wrote runs/tiny")
+    assert "no run to resume in runs/tiny: one starts" in error
+    assert "one starts" not in call(*TINY, "--optimizer", "SGD", "--resume")[2]
+
+
 @pytest.mark.parametrize("preset", ["tiny", "demo"])
 def test_a_resumed_run_has_its_own_preset_where_none_is_named(
     preset: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
