@@ -415,3 +415,20 @@ def test_other_shapes_are_looked_at_again() -> None:
         for each, dims in zip(outputs, [(0, 2, 3)] * 2 + [(0, 1, 2)] * 2, strict=True)
     ]
     torch.testing.assert_close(statistics.result()["a"].mean, torch.stack(means).mean(dim=0), rtol=1e-6, atol=1e-7)
+
+
+def test_a_pass_that_takes_another_way_is_not_measured_by_the_axes_of_the_one_before() -> None:
+    """Both ways give 7 x 7 x 7 values, the second one with the channels on the last axis."""
+
+    def either(m: Any, x: Tensor) -> Tensor:
+        maps = m.conv(x)
+        found: Tensor = m.act(m.move(maps) if m.turned else maps)
+        return found
+
+    model = Made(either, conv=conv(), move=LAST, act=nn.GELU())
+    with FeatureStatistics(model, ["act"], samples="positions") as statistics:
+        model.turned = False
+        model(IMAGES)
+        model.turned = True
+        with pytest.raises(ValueError, match=r"channel_axis=\{'act': AXIS\}"):
+            model(IMAGES)
