@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.audit import habits_of_accuracy, habits_of_programs, habits_of_reports, habits_of_scores, habits_of_tables
+from tests.audit import (
+    habits_of_accuracy,
+    habits_of_neighbours,
+    habits_of_programs,
+    habits_of_reports,
+    habits_of_scores,
+    habits_of_tables,
+)
 from tests.audit.habits_of_accuracy import Habit
 from tests.audit.reports import Report
 
@@ -16,6 +23,7 @@ HABITS: dict[str, Habit] = {
     **habits_of_reports.HABITS,
     **habits_of_scores.HABITS,
     **habits_of_programs.HABITS,
+    **habits_of_neighbours.HABITS,
 }
 
 

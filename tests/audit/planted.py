@@ -135,6 +135,73 @@ def other_count(report: Report, generator: np.random.Generator) -> Report | None
     return with_value(report, cell, str(changed))
 
 
+def other_cell(report: Report, generator: np.random.Generator) -> Report | None:
+    """A cell of a confusion matrix with one digit more or less: 141 as 147."""
+    cell = one(generator, report.of_role("cell"))
+    if cell is None:
+        return None
+    place = int(generator.integers(len(cell.text)))
+    digit = str(generator.choice([digit for digit in "0123456789" if digit != cell.text[place]]))
+    text = cell.text[:place] + digit + cell.text[place + 1 :]
+    return with_value(report, cell, text) if int(text) != int(cell.text) and len(str(int(text))) == len(text) else None
+
+
+def other_line(report: Report, generator: np.random.Generator) -> Report | None:
+    """A value over all classes beside a report or a matrix, one to ten points away."""
+    cell = one(generator, report.of_role("beside"))
+    if cell is None:
+        return None
+    span = 100 if is_percent(cell.text) else 1
+    step = span * float(generator.choice([-1, 1]) * generator.uniform(0.01, 0.1))
+    text = like(number(cell.text) + step, cell.text)
+    return with_value(report, cell, text) if text != cell.text and possible(text, cell.text) else None
+
+
+def scores_of_rows(report: Report) -> dict[str, dict[str, Cell]]:
+    """The cells of precision, recall, F1 and support of each class, where all are printed."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for cell in [*report.of_role("class"), *report.of_role("size")]:
+        rows.setdefault(cell.row, {})[cell.column.lower()] = cell
+    names = ("precision", "recall", "f1", "support")
+    return {row: cells for row, cells in rows.items() if set(names) <= set(cells)}
+
+
+def with_row(report: Report, row: str, right: float, predicted: float) -> Report:
+    """The report with the scores of a class for other counts of right and predicted images."""
+    size = int(scores_of_rows(report)[row]["support"].text)
+    values = {"precision": right / predicted, "recall": right / size, "f1": 2 * right / (size + predicted)}
+    for column, value in values.items():
+        cell = scores_of_rows(report)[row][column]
+        report = with_value(report, cell, like(value, cell.text))
+    return report
+
+
+def too_many_predictions(report: Report, generator: np.random.Generator) -> Report | None:
+    """Precision and F1 of a class for more wrong predictions than there are images of the other classes."""
+    rows = scores_of_rows(report)
+    row = str(generator.choice(list(rows))) if rows else None
+    if row is None:
+        return None
+    sizes = {name: int(cells["support"].text) for name, cells in rows.items()}
+    right = round(number(rows[row]["recall"].text) * sizes[row])
+    others = sum(sizes.values()) - sizes[row]
+    wrong = with_row(report, row, right, right + others * generator.uniform(1.1, 1.5)) if right and others else None
+    return wrong if wrong and number(scores_of_rows(wrong)[row]["precision"].text) > 0 else None
+
+
+def two_models(report: Report, generator: np.random.Generator) -> Report | None:
+    """Some rows of scores of another network on the same images, the rest and the averages as they were."""
+    rows = scores_of_rows(report)
+    if len(rows) < 3:
+        return None
+    wrong = report
+    for row in generator.permutation(list(rows))[: int(generator.integers(1, len(rows)))].tolist():
+        size = int(rows[row]["support"].text)
+        right = int(np.clip(round(size * generator.uniform(0.5, 1.0)), 1, size))
+        wrong = with_row(wrong, row, right, right + int(generator.integers(0, max(1, size // 3))))
+    return wrong if wrong.text != report.text else None
+
+
 KINDS: dict[str, Plant] = {
     "first decimal replaced": replaced(1),
     "second decimal replaced": replaced(2),
@@ -145,4 +212,8 @@ KINDS: dict[str, Plant] = {
     "wrong class dropped from a mean": class_dropped,
     "mean of other numbers": other_mean,
     "count and percentage disagree": other_count,
+    "a cell of the confusion matrix": other_cell,
+    "a line beside a report or matrix": other_line,
+    "precision beyond the other images": too_many_predictions,
+    "rows of another network": two_models,
 }

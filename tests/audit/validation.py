@@ -30,7 +30,13 @@ DOCS = Path(__file__).parents[2] / "docs"
 # Upper ends of the groups of decimals, as shares: 93.4 % has three.
 GROUPS = {"1 to 2": 2, "3": 3, "4": 4, "5 to 8": 8, "9 and more": 99}
 # mlscorecheck takes no values of classes together with their mean, and no counts.
-UNSEEN_BY_PEER = ("wrong class dropped from a mean", "mean of other numbers", "count and percentage disagree")
+UNSEEN_BY_PEER = (
+    "wrong class dropped from a mean",
+    "mean of other numbers",
+    "count and percentage disagree",
+    "a cell of the confusion matrix",
+    "a line beside a report or matrix",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,14 +88,14 @@ def of_report(cell: Cell, sheet: Sheet) -> bool:
 
     One program has counted it and the rows above from the same labels.
     """
+    return bool(sheet.table.sizes) and Measure.RECALL in sheet.classes and is_row(cell, sheet)
+
+
+def is_row(cell: Cell, sheet: Sheet) -> bool:
+    """Whether an accuracy stands in a row of a table, in the column of another measure."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
-    return (
-        sheet.origin == "printed"
-        and bool(sheet.sizes)
-        and Measure.RECALL in sheet.classes
-        and ROW.match(cell.value.label or "") is not None
-        and min(lines) < cell.value.printed.line <= max(lines) + BELOW
-    )
+    named = ROW.match(cell.value.label or "") is not None
+    return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
 
 
 def _over_batches(summary: Summary, sheet: Sheet) -> Reading:

@@ -69,6 +69,8 @@ def finding(claim: Claim, sheet: Sheet) -> Finding:
         conditions += [*sheet.gaps, *[gap.condition for gap in sheet.beside if gap.is_of(measures)]]
     if _accuracy_and_classes(claim.cells):
         conditions += sheet.tokens
+    if claim.inputs:
+        conditions += sheet.said
     links = [link for link in sheet.links if _rests_on(claim, link)]
     conditions += [condition for link in links for condition in link.conditions]
     if claim.needs_counts:

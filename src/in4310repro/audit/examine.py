@@ -15,6 +15,7 @@ from in4310repro.audit.counting import image_sets, in_whole_images
 from in4310repro.audit.document import Document, Measure
 from in4310repro.audit.floor import below_floor
 from in4310repro.audit.joint_counts import not_adding_up
+from in4310repro.audit.joint_shares import unlike_any_sizes
 from in4310repro.audit.lonely import without_size
 from in4310repro.audit.means import wrong_means
 from in4310repro.audit.oddities import oddities
@@ -40,6 +41,7 @@ CHECKS = (
     wrong_shares,
     below_floor,
     not_adding_up,
+    unlike_any_sizes,
 )
 
 

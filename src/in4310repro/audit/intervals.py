@@ -79,7 +79,9 @@ class Cell:
     def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
         """Shares that are printed like this, computed with at most such an error."""
         if rounding is Rounding.TRUNCATED:
-            low, high = self.share, self.share + self.unit
+            # Zeros are filled in by rounding and then multiplying, `round(x, 2) * 100`, not by cutting off.
+            shown = self.value.printed.unit * (100 if self.ambiguous and self.value.printed.percent else 1)
+            low, high = self.share, self.share + min(self.unit, shown)
         else:
             half = self.unit * (TWICE if rounding is Rounding.TWICE else Fraction(1, 2))
             low, high = self.share - half, self.share + half

@@ -22,6 +22,7 @@ from in4310repro.audit.intervals import (
     on_grid,
 )
 from in4310repro.audit.links import Link, has_parts, linked
+from in4310repro.audit.said import Said, said_sizes
 from in4310repro.audit.single_label import doubts_of_accuracy, several_labels
 from in4310repro.audit.units import ALMOST_FULL, rounded_to, significant_decimals
 from in4310repro.audit.verdicts import Options
@@ -52,6 +53,7 @@ class Sheet:
     gaps: tuple[str, ...]  # why the printed classes may not be all: conditions of every verdict that needs them all
     beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of those about the measures they name
     tokens: tuple[str, ...] = ()  # why an accuracy may be of other things than the classes
+    said: tuple[str, ...] = ()  # why the sizes that a sentence says may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels
     alone: bool = True  # whether no other table of classes and no other matrix is in the document
     links: tuple[Link, ...] = ()  # what stands beside the table and was taken to be of the same predictions
@@ -94,6 +96,8 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
     for cell in cells_of([*table.values, *table.asides])[len(table.values) :]:
         asides.setdefault(cell.value.measure, {})[cell.value.class_name or cell.value.label] = cell
     sizes, origin = _sizes(table, options)
+    said = Said() if sizes else said_sizes(table, document)
+    sizes, origin = (said.sizes, "printed") if said.sizes else (sizes, origin)
     return Sheet(
         table=table,
         classes=classes,
@@ -106,6 +110,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         gaps=tuple(gaps_of(table, sizes)),
         beside=(*tables_beside(table, document), *lines_beside(table, document)),
         tokens=tuple(doubts_of_accuracy(table, document)),
+        said=said.conditions,
         several=tuple(several_labels(table, document)),
     )
 

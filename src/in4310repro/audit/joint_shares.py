@@ -1,0 +1,132 @@
+"""All classes at once where no sizes are printed: a linear programme over the shares of images and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from in4310repro.audit.averages import is_row
+from in4310repro.audit.claims import FORMATS, Claim, conditions_of
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of, span_of
+from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+
+# Beyond the tolerance of the solver, 1e-7, and the error of numbers in float32.
+SLACK = 1e-6
+SECONDS = 5.0  # of one programme; one that takes longer decides nothing
+Rows = Mapping[str, Mapping[Measure, Cell]]
+
+
+def unlike_any_sizes(sheet: Sheet) -> Iterator[Claim]:
+    """Accuracies that precision, recall and F1 of all classes do not allow, whatever the class sizes.
+
+    With one label and one prediction an image, shares w of images, q of predictions and t of right images by class:
+    t = R w = P q, 2 t = F1 (w + q), sum w = sum q = 1, and the accuracy is sum t: a mean of the recalls and of the
+    precisions at once.
+    """
+    rows = {
+        name: {m: sheet.classes[m][name] for m in SCORES if name in sheet.classes.get(m, {})}
+        for name in sheet.classes.get(Measure.RECALL, {})
+    }
+    names = {name for measure in SCORES for name in sheet.classes.get(measure, {})}
+    if sheet.sizes or len(rows) < 2 or set(rows) != names or not any(len(row) > 1 for row in rows.values()):
+        return
+    if half_error([cell for row in rows.values() for cell in row.values()]):
+        return
+    for cell in sheet.summaries:
+        if cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL and not cell.value.spread:
+            claim = _claim(sheet, rows, cell)
+            if claim:
+                yield claim
+
+
+def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
+    def fits(way: Rounding, _: Rounding) -> bool:
+        printed, recalls = interval_of(cell, way), [interval_of(row[Measure.RECALL], way) for row in rows.values()]
+        # What recalls alone or their plain mean tell is for other checks.
+        if not span_of(recalls).meets(printed) or mean_of(recalls, len(recalls)).meets(printed):
+            return True
+        bounds = accuracies(rows, way)
+        return bounds is None or (bounds[0] <= printed.high and printed.low <= bounds[1])
+
+    cells = [each for row in rows.values() for each in row.values()]
+    conditions, bounds = conditions_of(fits, cells, cell), accuracies(rows, Rounding.ROUNDED)
+    if conditions is None or bounds is None:
+        return None
+    return Claim(
+        kind="accuracy of scores",
+        message=f"precision, recall and F1 of the {len(rows)} classes allow an accuracy of {bounds[0]:.4f} to "
+        f"{bounds[1]:.4f} whatever their sizes; {cell.value.printed.text} is printed",
+        cells=(cell, *cells),
+        conditions=(
+            *conditions,
+            *sheet.several,
+            *([] if is_row(cell, sheet) else ["the value is a mean over batches, or of other images than its parts"]),
+        ),
+        readings=("a mean of recalls weighted by images and of precisions weighted by predictions",),
+        excluded=("every share of images and predictions of each class, by linear programming", FORMATS),
+        needs_all=True,
+        needs_counts=True,
+    )
+
+
+def accuracies(rows: Rows, way: Rounding) -> tuple[float, float] | None:
+    """The lowest and the highest accuracy that scores allow; None where no shares give them or nothing was decided."""
+    coefficients, limits = _inequalities(list(rows.values()), way)
+    classes = len(rows)
+    once = np.zeros((2, 3 * classes))
+    once[0, :classes] = once[1, classes : 2 * classes] = 1
+    right = np.concatenate([np.zeros(2 * classes), np.ones(classes)])
+    ends = []
+    for sign in (1, -1):
+        result = linprog(
+            sign * right,
+            A_ub=coefficients,
+            b_ub=limits,
+            A_eq=once,
+            b_eq=[1.0, 1.0],
+            bounds=(0, 1),
+            options={"time_limit": SECONDS},
+        )
+        if result.status != 0:
+            return None
+        ends.append(sign * float(result.fun))
+    return ends[0] - SLACK, ends[1] + SLACK
+
+
+def _inequalities(
+    rows: Sequence[Mapping[Measure, Cell]], way: Rounding
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the scores of each class say of its shares of images, of predictions and of right images, as a x <= b."""
+    classes = len(rows)
+    made: list[NDArray[np.float64]] = []
+    for place, row in enumerate(rows):
+        images, predicted, right = place, classes + place, 2 * classes + place
+        for measure, cell in row.items():
+            interval = interval_of(cell, way)
+            of = {Measure.RECALL: (images,), Measure.PRECISION: (predicted,), Measure.F1: (images, predicted)}[measure]
+            made += _between(interval, of, right, 2.0 if measure is Measure.F1 else 1.0, 3 * classes)
+    for place in range(classes):
+        for whole in (place, classes + place):
+            made.append(_row(3 * classes, {2 * classes + place: 1.0, whole: -1.0}))
+    return np.array(made), np.full(len(made), SLACK)
+
+
+def _between(
+    interval: Interval, of: Sequence[int], right: int, factor: float, width: int
+) -> Iterator[NDArray[np.float64]]:
+    """Return low * sum of some shares <= factor * right <= high * that sum."""
+    yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
+    # A score of a class of which nothing is right may be undefined, and anything is printed then.
+    if interval.high > 0:
+        yield _row(width, {right: factor, **dict.fromkeys(of, -float(interval.high))})
+
+
+def _row(width: int, entries: Mapping[int, float]) -> NDArray[np.float64]:
+    row = np.zeros(width)
+    for place, value in entries.items():
+        row[place] = value
+    return row

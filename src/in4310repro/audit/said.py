@@ -1,0 +1,116 @@
+"""Class sizes that a sentence says for all classes at once: 300 images, 50 of each class."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from in4310repro.audit.document import Document, Measure, Table
+
+NEAR = 40  # lines between a sentence and the table
+LINE = 1000  # letters of a line that are looked at
+NUMBER = r"(?P<{}>\d{{1,3}}(?:,\d{{3}})+|\d{{1,7}})"
+CLASSES = r"(?:class(?:es)?|categor(?:y|ies)|labels?|types?)\b"
+THINGS = r"(?:images?|samples?|pictures?|photos?|photographs?|examples?|instances?|test cases|items?|files?)"
+EACH = NUMBER.format("each")
+PATTERNS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # 50 of each class, 50 test images per class, 50 images for each of the 6 classes
+        rf"\b{EACH} (?:\w+ ){{0,3}}?(?:per|(?:(?:of|in|from|for|to) )?(?:each|every|a)) (?:of (?:the |our )?(?:\w+ )?)?"
+        rf"(?:\w+ )?{CLASSES}",
+        # each class has 50 images, every one of the 6 classes contains 50
+        rf"\b(?:each|every)(?: one)?(?: of the)?(?: \w+)? {CLASSES} (?:\w+ ){{0,2}}?(?:has|have|contains?|with|holds?"
+        rf"|of|by|comprises|consists of)(?: exactly)? {EACH}\b",
+        # 6 classes with 50 images each, 6 x 50 images
+        rf"\b\d{{1,4}} (?:\w+ )?{CLASSES}[,:]? (?:of|with|[x\u00d7*]|at|having)? ?{EACH} (?:\w+ )?{THINGS}(?: each)?",
+        rf"\b\d{{1,4}} ?[x\u00d7*] ?{EACH} (?:\w+ )?{THINGS}",
+        # 50 images each
+        rf"\b{EACH} (?:\w+ )?{THINGS} (?:each|apiece)\b",
+    )
+)
+TOTAL = re.compile(
+    rf"\b{NUMBER.format('total')} (?:[^\W\d_]{{2,}} ){{0,2}}?{THINGS}|\b{NUMBER.format('all')} in (?:total|all)\b", re.I
+)
+EVEN = re.compile(r"\b(?:evenly|equally|balanced|uniformly|same number)\b", re.IGNORECASE)
+TESTED = re.compile(r"\b(?:test\w*|evaluat\w*|validat\w*|held[- ]out|hold[- ]?out)\b", re.IGNORECASE)
+OTHER = re.compile(
+    r"\b(?:train\w*|fit(?:ted)?|augment\w*|epochs?|batch\w*|shots?|fine[- ]?tun\w*|up to|at least|about)\b", re.I
+)
+CONDITION = "the class sizes in line {} are those of other images"
+SPLITS = re.compile(r"\b(?:train\w*|splits?|folds?)\b", re.IGNORECASE)
+TRIVIAL = Fraction(1, 4)  # of all printed numbers that are a k/n: where more are, fitting says nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """Sizes that a text says, and whether that may be of other images."""
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    conditions: tuple[str, ...] = ()
+
+
+def said_sizes(table: Table, document: Document) -> Said:
+    """The size of every class as the one sentence near a table says it; none where no such sentence fits its values.
+
+    Most values have to be shares of so many images. Where that means something, where the sentence is about tests, or
+    where the text speaks of no other images and names as many in all, the sizes are certain.
+    """
+    names = list(dict.fromkeys(v.class_name for v in table.values if v.class_name is not None))
+    values = [v for v in table.values if v.class_name is not None and v.measure in (Measure.ACCURACY, Measure.RECALL)]
+    if len(names) < 2 or len(values) < len(names) or table.sizes or not table.whole_images or table.partial:
+        return Said()
+    found = list(_sentences(table, document, len(names)))
+    tested = [each for each in found if TESTED.search(each[2])]
+    sizes = {size for size, _, _ in tested or found}
+    if len(sizes) != 1:
+        return Said()
+    size, line, text = (tested or found)[0]
+    fits = [_is_share(v.printed.value, v.printed.unit, size) for v in values]
+    if 2 * sum(fits) < len(fits):
+        return Said()
+    told = max((v.printed.unit for v in values), default=Fraction(1)) * size <= TRIVIAL and sum(fits) >= 2
+    whole = _total(text) == size * len(names) and not any(SPLITS.search(each[:LINE]) for each in document.lines)
+    certain = told or whole or bool(tested)
+    return Said(sizes=dict.fromkeys(names, size), conditions=() if certain else (CONDITION.format(line),))
+
+
+def _sentences(table: Table, document: Document, classes: int) -> Iterator[tuple[int, int, str]]:
+    """The size, the line and the text of each sentence near a table that says a size of every class."""
+    lines = [value.printed.line for value in table.values]
+    for number in range(max(1, min(lines) - NEAR), min(len(document.lines), max(lines) + NEAR) + 1):
+        for text in _parts(document.lines[number - 1][:LINE]):
+            if OTHER.search(text):
+                continue
+            total = _total(text)
+            for size in _each(text, total, classes):
+                if size >= 2 and total in (None, size, size * classes):
+                    yield size, number, text
+
+
+def _parts(line: str) -> Sequence[str]:
+    """The sentences of a line."""
+    return [part for part in re.split(r"(?<=[.;!?])\s+", line) if part.strip()]
+
+
+def _each(text: str, total: int | None, classes: int) -> Iterator[int]:
+    for pattern in PATTERNS:
+        match = pattern.search(text)
+        if match:
+            yield int(match["each"].replace(",", ""))
+            return
+    if EVEN.search(text) and total and total % classes == 0:
+        yield total // classes
+
+
+def _total(text: str) -> int | None:
+    """The largest number of images that a sentence names."""
+    found = [int((match["total"] or match["all"]).replace(",", "")) for match in TOTAL.finditer(text)]
+    return max(found, default=None)
+
+
+def _is_share(value: Fraction, unit: Fraction, size: int) -> bool:
+    nearest = round(value * size)
+    return abs(Fraction(nearest, size) - value) <= unit
