@@ -161,9 +161,10 @@ def scores_of_rows(report: Report) -> dict[str, dict[str, Cell]]:
     """The cells of precision, recall, F1 and support of each class, where all are printed."""
     rows: dict[str, dict[str, Cell]] = {}
     for cell in [*report.of_role("class"), *report.of_role("size")]:
-        rows.setdefault(cell.row, {})[cell.column.lower()] = cell
+        rows.setdefault(cell.row, {})[cell.column.lower().removesuffix("-score")] = cell
     names = ("precision", "recall", "f1", "support")
-    return {row: cells for row, cells in rows.items() if set(names) <= set(cells)}
+    complete = {row: cells for row, cells in rows.items() if set(names) <= set(cells)}
+    return {row: cells for row, cells in complete.items() if cells["support"].text.strip("0").isdigit()}
 
 
 def with_row(report: Report, row: str, right: float, predicted: float) -> Report:

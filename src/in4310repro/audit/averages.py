@@ -102,7 +102,8 @@ def _over_batches(summary: Summary, sheet: Sheet) -> Reading:
     images = _all(sheet)
 
     def mean(way: Rounding) -> Interval:
-        return nearest_batch_mean(_weighted(summary, sheet, way), images, interval_of(summary.cell, way))
+        classes = span_of([interval_of(part, way) for part in summary.parts.values()])
+        return nearest_batch_mean(_weighted(summary, sheet, way), images, interval_of(summary.cell, way), classes)
 
     condition = f"the value is a mean over batches of up to {BATCH} images"
     return replace(reading_by("mean over batches", mean), condition=condition)

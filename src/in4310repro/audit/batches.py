@@ -11,13 +11,15 @@ from scipy.special import gammaln
 from in4310repro.audit.intervals import Interval
 
 BATCH = 1024  # images, the most that are considered
-# Batch sizes that people use.
-SIZES = sorted(
-    {factor * 2**k for factor in (1, 3) for k in range(11)}
-    | {factor * 10**k for factor in (1, 2, 3, 4, 5, 6, 8) for k in (1, 2)}
-    | {5, 25, 75, 120, 125, 150, 160, 250, 320, 640, 750, 1000}
+# Batch sizes that people use; others are not considered.
+COMMON = frozenset(
+    {2**k for k in range(11)}
+    | {12, 24, 48, 96, 192}
+    | {10, 20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 1000}
 )
-IMPROBABLE = 1e-3  # a last batch that is left out is not considered with less
+ANY = Interval(low=Fraction(0), high=Fraction(1))
+DEVIATIONS = 3  # standard deviations by which a last batch may be further off than the best and the worst class
+IMPROBABLE = 1e-3
 # More than the error of the doubles that are used here.
 ERROR = Fraction(1, 10**12)
 
@@ -43,22 +45,24 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
     )
 
 
-def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval) -> Interval:
+def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
     """Of all means over batches of one size, the last of them smaller or left out, those nearest to a printed one.
 
     With q of the r images of the last batch right and k of all n, the mean over B batches of b images is
-    ((k - q) / b + q / r) / B. For each batch size that people use and each q this is an interval, for k is one. Any q
-    can be, for images may stand in the order of their classes; where the last batch is left out, its q is taken to be
-    hypergeometric and not improbable.
+    ((k - q) / b + q / r) / B. For each common batch size and each q this is an interval, for k is one. Any q can be that
+    the accuracies of the classes allow, for images may stand in the order of their classes; where the last batch is
+    left out, q is one that is not improbable in a random order, where it is hypergeometric.
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
+    middle, reach = float(classes.low + classes.high) / 2, float(classes.high - classes.low) / 2
     best = accuracy
-    for size in (each for each in SIZES if each <= min(BATCH, images)):
+    for size in sorted(each for each in COMMON if each <= min(BATCH, images)):
         full = -(-images // size) - 1
         rest = images - full * size
         right = np.arange(rest + 1)
         low, high = np.maximum(fewest - right, 0.0), np.minimum(most - right, full * size)
-        valid = low <= high + float(ERROR)
+        spread = DEVIATIONS * np.sqrt(0.25 / rest)
+        valid = (low <= high + float(ERROR)) & (np.abs(right / rest - middle) <= reach + spread)
         left_out = valid & (_probability(images, (fewest + most) / 2, rest) > IMPROBABLE)
         means = [(low / size + right / rest) / (full + 1), (high / size + right / rest) / (full + 1)]
         if full:

@@ -165,7 +165,9 @@ def _over_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Cla
     if cell.value.measure is not Measure.ACCURACY or cell.value.average is Average.MACRO or of_report(cell, sheet):
         return claim
     printed, exact = interval_of(cell, Rounding.ROUNDED), Interval(low=scores.accuracy, high=scores.accuracy)
-    if not nearest_batch_mean(exact, sum(scores.sizes), printed).meets(printed):
+    recalls = [recall for recall in scores.by_measure[Measure.RECALL] if recall is not None]
+    classes = Interval(low=min(recalls), high=max(recalls))
+    if not nearest_batch_mean(exact, sum(scores.sizes), printed, classes).meets(printed):
         return claim
     return replace(claim, conditions=(*claim.conditions, f"the value is a mean over batches of up to {BATCH} images"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from in4310repro.audit.readers.pieces import Piece, has_classes
 
 NEAR = 12  # lines between an overall value and the table that it is of
 MATRIX_NEAR = 30  # lines between a report and its confusion matrix
+ANNOUNCES = re.compile(r"confusion|matrix|report|result|metric|evaluation|statistic|score|summary", re.IGNORECASE)
 BESIDE = 4  # lines: so near, a value without an image set is of the table's set
 # Recall of a class is its accuracy, so the overall accuracy is of a table with either.
 OF_IMAGES = {
@@ -29,7 +31,7 @@ OF_IMAGES = {
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """The pieces, each matrix and each summary that stands next to one table of classes made part of it."""
-    tables = _with_matrices(pieces)
+    tables = _with_matrices(pieces, lines)
     rest = []
     for loose in sorted((p for p in pieces if not has_classes(p.table)), key=lambda piece: piece.first):
         fitting = sorted(
@@ -43,7 +45,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     return [*tables, *rest]
 
 
-def _with_matrices(pieces: Sequence[Piece]) -> list[Piece]:
+def _with_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """The tables of classes with the matrices that are theirs; the matrices of none are tables of their own."""
     tables = [piece for piece in pieces if piece.table.matrix is None and has_classes(piece.table)]
     alone = []
@@ -53,7 +55,7 @@ def _with_matrices(pieces: Sequence[Piece]) -> list[Piece]:
         near = sorted(
             (_distance(piece, table), index)
             for index, table in enumerate(tables)
-            if _distance(piece, table) <= MATRIX_NEAR and table.table.matrix is None
+            if _distance(piece, table) <= MATRIX_NEAR and table.table.matrix is None and not _apart(piece, table, lines)
         )
         of_near = ((index, _matched(piece.table.matrix, tables[index].table)) for _, index in near[:2])
         index, matrix = next(((index, matrix) for index, matrix in of_near if matrix is not None), (0, None))
@@ -61,9 +63,15 @@ def _with_matrices(pieces: Sequence[Piece]) -> list[Piece]:
             alone.append(piece)
         else:
             found = tables[index]
-            lines = found.lines | piece.lines
-            tables[index] = replace(found, table=replace(found.table, matrix=matrix), last=piece.last, lines=lines)
+            taken = found.lines | piece.lines
+            tables[index] = replace(found, table=replace(found.table, matrix=matrix), last=piece.last, lines=taken)
     return [*tables, *alone]
+
+
+def _apart(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
+    """Whether a heading between a matrix and a report begins another result and does not announce one of the two."""
+    between = lines[min(one.last, other.last) : max(one.first, other.first) - 1]
+    return any(line.startswith("#") and not ANNOUNCES.search(line) for line in between)
 
 
 def _matched(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
