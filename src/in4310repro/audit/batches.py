@@ -49,9 +49,9 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
     """Of all means over batches of one size, the last of them smaller or left out, those nearest to a printed one.
 
     With q of the r images of the last batch right and k of all n, the mean over B batches of b images is
-    ((k - q) / b + q / r) / B. For each common batch size and each q this is an interval, for k is one. Any q can be that
-    the accuracies of the classes allow, for images may stand in the order of their classes; where the last batch is
-    left out, q is one that is not improbable in a random order, where it is hypergeometric.
+    ((k - q) / b + q / r) / B. For each common batch size and each q this is an interval, for k is one. Any q can be
+    that the accuracies of the classes allow, for images may stand in the order of their classes; where the last batch
+    is left out, q is one that is not improbable in a random order, where it is hypergeometric.
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
     middle, reach = float(classes.low + classes.high) / 2, float(classes.high - classes.low) / 2
