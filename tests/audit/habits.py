@@ -8,7 +8,6 @@ import numpy as np
 
 from tests.audit import (
     habits_of_accuracy,
-    habits_of_neighbours,
     habits_of_programs,
     habits_of_reports,
     habits_of_scores,
@@ -23,7 +22,6 @@ HABITS: dict[str, Habit] = {
     **habits_of_reports.HABITS,
     **habits_of_scores.HABITS,
     **habits_of_programs.HABITS,
-    **habits_of_neighbours.HABITS,
 }
 
 
