@@ -1,0 +1,163 @@
+"""All classes at once: what is predicted adds up to the images, what is right to the accuracy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from in4310repro.audit import joint_shares
+from in4310repro.audit.document import Average, Measure, Value
+from in4310repro.audit.examine import audit
+from in4310repro.audit.intervals import Rounding
+from in4310repro.audit.joint_counts import UNPRINTED, not_adding_up
+from in4310repro.audit.joint_shares import accuracies, unlike_any_sizes
+from in4310repro.audit.scores import wrong_scores
+from in4310repro.audit.sheets import Sheet
+from in4310repro.audit.single_label import SEVERAL
+from in4310repro.audit.verdicts import Rank
+from tests.audit.by_hand import cell, column, sheet_of, value
+from tests.audit.simulation import simulate
+
+PRECISION, RECALL, F1, ACCURACY = Measure.PRECISION, Measure.RECALL, Measure.F1, Measure.ACCURACY
+
+# As a program of today would type it: 116 + 131 + 211 or 212 right images at most.
+SENTIMENT = """class,precision,recall,f1,support
+negative,0.80,0.83,0.81,140
+neutral,0.72,0.69,0.70,190
+positive,0.85,0.78,0.81,271
+accuracy,0.77,0.77,0.77,0.77
+"""
+
+
+def test_scores_that_need_other_numbers_of_predictions_than_there_are_images_are_found() -> None:
+    found = audit(SENTIMENT, power=False).inconsistencies
+    assert any("574 to 578 predictions in all; there are 601 images" in finding.message for finding in found)
+    told = audit(SENTIMENT, power=False).findings
+    assert any("458 to 459 of 601 images right" in finding.message for finding in told)
+
+
+def rows(precision: Sequence[str], recall: Sequence[str], f1: Sequence[str] = (), sizes: Sequence[int] = ()) -> Sheet:
+    names = "abcdef"[: len(recall)]
+    columns = ((PRECISION, precision), (RECALL, recall), (F1, f1))
+    values = [v for m, texts in columns for v in column(m, **dict(zip(names, texts, strict=False)))]
+    return sheet_of(*values, sizes=dict(zip(names, sizes, strict=False)))
+
+
+@pytest.mark.parametrize(
+    ("precision", "needed"),
+    [
+        # 40 of 50 right: 100 others are enough for 40 / 140 = 0.286, and 0.25 needs 117 of them.
+        ("0.29", None),
+        ("0.25", 117),
+        ("0.80", None),
+    ],
+)
+def test_wrong_predictions_of_a_class_are_at_most_the_images_of_the_others(precision: str, needed: int | None) -> None:
+    made = rows([precision, "0.70", "0.70"], ["0.80", "0.70", "0.70"], sizes=[50, 60, 40])
+    claims = [claim for claim in wrong_scores(made) if claim.kind == "false positives"]
+    assert len(claims) == (needed is not None)
+    for claim in claims:
+        assert f"at least {needed} wrong predictions of it; the other classes have 100 images" in claim.message
+        # Nothing says that an image has one label.
+        assert claim.conditions == (SEVERAL,)
+
+
+def printed(matrix: np.ndarray) -> list[Value]:
+    """The scores of a matrix to two decimals, with its accuracy."""
+    values = []
+    for place, name in enumerate("abcdef"[: len(matrix)]):
+        right, size, predicted = matrix[place, place], matrix[place].sum(), matrix[:, place].sum()
+        scores = {PRECISION: right / max(predicted, 1), RECALL: right / size, F1: 2 * right / (size + predicted)}
+        values += [value(f"{share:.2f}", name, measure, line=place + 1) for measure, share in scores.items()]
+    return [*values, value(f"{np.trace(matrix) / matrix.sum():.3f}", None, ACCURACY, Average.OVERALL, line=9)]
+
+
+def test_no_table_of_a_matrix_is_accused() -> None:
+    generator = np.random.default_rng(11)
+    for classes in (2, 3, 4, 5) * 12:
+        sizes = [int(n) for n in generator.integers(2, 60, size=classes)]
+        matrix = simulate(generator, "abcdef"[:classes], sizes).matrix
+        known = sheet_of(*printed(matrix), sizes=dict(zip("abcdef", matrix.sum(axis=1).tolist(), strict=False)))
+        assert list(not_adding_up(known)) == []
+        assert [claim for claim in wrong_scores(known) if claim.kind == "false positives"] == []
+        assert list(unlike_any_sizes(sheet_of(*printed(matrix)))) == []
+
+
+def matrices(sizes: Sequence[int]) -> list[np.ndarray]:
+    """Every confusion matrix of these class sizes."""
+    lines = [
+        [split for split in itertools.product(range(size + 1), repeat=len(sizes)) if sum(split) == size]
+        for size in sizes
+    ]
+    return [np.array(choice) for choice in itertools.product(*lines)]
+
+
+def test_what_is_claimed_of_small_classes_no_matrix_gives() -> None:
+    generator, sizes = np.random.default_rng(5), (4, 3, 2)
+    every = matrices(sizes)
+    tables = {tuple(v.printed.text for v in printed(matrix)) for matrix in every}
+    claimed = 0
+    for _ in range(60):
+        one, other = (printed(every[int(generator.integers(len(every)))]) for _ in range(2))
+        # Rows of one network and the accuracy and a row of another.
+        mixed = [*one[:6], *other[6:]]
+        made = sheet_of(*mixed, sizes=dict(zip("abc", sizes, strict=True)))
+        claims = [*not_adding_up(made), *(c for c in wrong_scores(made) if c.kind == "false positives")]
+        possible = tuple(v.printed.text for v in mixed) in tables
+        assert not (possible and claims)
+        claimed += bool(claims)
+    assert claimed >= 15
+
+
+def test_images_predicted_as_a_class_that_is_not_printed_are_a_condition_outside_of_reports() -> None:
+    # 40 of 50 and 30 of 50 right, 50 and 38 predicted: 12 fewer than there are images.
+    values = [*column(PRECISION, a="0.800", b="0.789"), *column(RECALL, a="0.800", b="0.600")]
+    accuracy = value("0.700", None, ACCURACY, Average.OVERALL, line=5)
+    (claim,) = not_adding_up(sheet_of(*values, accuracy, sizes={"a": 50, "b": 50}))
+    assert (claim.kind, claim.conditions) == ("predictions", (UNPRINTED,))
+
+
+def test_an_accuracy_is_a_mean_of_precisions_too_whatever_the_sizes() -> None:
+    values = [*column(PRECISION, a="0.700", b="0.800"), *column(RECALL, a="0.600", b="0.950")]
+    for text, found in (("0.750", False), ("0.850", True)):
+        made = sheet_of(*values, value(text, None, ACCURACY, Average.OVERALL, line=5))
+        claims = list(unlike_any_sizes(made))
+        assert bool(claims) is found
+    assert "whatever their sizes; 0.850 is printed" in claims[0].message
+
+
+def test_the_bounds_of_accuracies_hold_for_any_sizes_and_are_reached() -> None:
+    scores = {"a": {PRECISION: "0.70", RECALL: "0.60"}, "b": {PRECISION: "0.80", RECALL: "0.95"}}
+    made = {n: {m: cell(text, n, m) for m, text in row.items()} for n, row in scores.items()}
+    bounds = accuracies(made, Rounding.ROUNDED)
+    assert bounds is not None
+    # w R / P is a share of predictions: w 0.6 / 0.7 + (1 - w) 0.95 / 0.8 = 1.
+    share = (0.95 / 0.8 - 1) / (0.95 / 0.8 - 0.6 / 0.7)
+    middle = share * 0.6 + (1 - share) * 0.95
+    assert bounds[0] < middle < bounds[1]
+    assert bounds[1] - bounds[0] < 0.05
+
+
+def test_a_programme_that_is_not_finished_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unfinished:
+        status = 1
+
+    monkeypatch.setattr(joint_shares, "linprog", lambda *_, **__: Unfinished())
+    values = [*column(PRECISION, a="0.700", b="0.800"), *column(RECALL, a="0.600", b="0.950")]
+    made = sheet_of(*values, value("0.850", None, ACCURACY, Average.OVERALL, line=5))
+    assert list(unlike_any_sizes(made)) == []
+
+
+def test_a_hundred_classes_take_seconds() -> None:
+    outcome = simulate(np.random.default_rng(2), [f"c{n:03}" for n in range(100)], [60] * 100)
+    matrix = outcome.matrix
+    lines = ["class,precision,recall,f1-score,support"]
+    for place, name in enumerate(outcome.names):
+        right, predicted = matrix[place, place], max(1, matrix[:, place].sum())
+        lines.append(f"{name},{right / predicted:.2f},{right / 60:.2f},{2 * right / (60 + predicted):.2f},60")
+    result = audit("\n".join([*lines, f"accuracy,,,{np.trace(matrix) / 6000:.2f},6000"]), power=False)
+    assert result.inconsistencies == ()
+    assert not [f for f in result.findings if f.rank is not Rank.ODD]
