@@ -28,6 +28,9 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
         names = _header(lines[start]) if start + 1 not in skipped else None
         rows, end = _rows(lines, start + 1, names, skipped) if names else ([], start)
         if names and rows:
+            # R prints a parameter first, and no names.
+            unnamed = len(names) > 2 and not any(cells[0] for _, cells in rows) and not _known(names[0])
+            rows = [(line, cells[1:]) for line, cells in rows] if unnamed else rows
             # Weka prints the names of the classes last.
             names = ["class", *names[:-1]] if _last(names) else names
             header = names if len(names) == len(rows[0][1]) else ["class", *names]

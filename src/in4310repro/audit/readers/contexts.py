@@ -14,7 +14,7 @@ CODE = re.compile(
     r"|(?:if|while|with) .{1,200}:$|>>>|\$ |%\w+ |!\w+ |#include|library\(|\w+ ?<- ?\w|print(?:ln|f)?\()"
     r"|\w\([^()]{0,200}[=\"'][^()]{0,200}\)|\w\.\w{1,40}\([^()]{0,200}\)|^[\s)\]},;]*[)\]}][\s)\]},;]*$"
     r"|^\s*[\w.\[\]\"']{1,60} ?(?:[-+*/]?=) ?[\w.]{1,40}[(\[]"
-    r"|(?:^|\s)--?[a-z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b",
+    r"|(?:^|\s)--?[a-zA-Z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b",
 )
 KEY = re.compile(r"\s*[\"'][^\"']{1,80}[\"']\s*:\s*[{\[]?\s*")  # of an object within another
 MARKUP = re.compile(r"^\s*(?:<(?!td|th|tr|li|p\b)/?\w{1,12}[^<>]*>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w")
@@ -58,6 +58,7 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     for kind, pattern in (
         ("link or file", rf"\bhttps?://\S+|\bwww\.\S+|\S*[/\\]\S*\.\w{{1,6}}\b|\b[\w-]+\.{FILES}\b|\S+@\S+\.\w+"),
         ("link or file", r"\barxiv:? ?\d{4}\.\d{4,5}|\b10\.\d{4,5}/\S+"),
+        ("link or file", r"\b[\w.]*[a-z_][\w.]*:\d+(?= - )"),
         ("date or time", r"\b\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T _]\d{1,2}[:-]\d{2}(?:[:-]\d{2}(?:[.,]\d+)?)?Z?)?"),
         (
             "date or time",
@@ -71,7 +72,7 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("duration or size", rf"{COUNT} ?{UNITS}(?:/\w+)?\b|\b\d+ ?[x\u00d7*] ?\d+(?: ?[x\u00d7*] ?\d+)*\b"),
         ("running value", r"\b\d{1,9} ?/ ?\d{1,9} ?(?=\[)|\bepochs? ?[\[(#:]* ?\d+(?: ?/ ?\d+)?"),
         ("count", rf"(?<![\d.,%]){COUNT}\+? (?:\w+[ -]){{0,2}}{THINGS}\b|\b(?:one|two) of \d+\b|\bn ?= ?{COUNT}"),
-        ("count", rf"\b(?:#|number|no\.?|total|count) (?:of )?(?:\w+ ){{0,2}}[:=]? ?{COUNT}(?![\d.,%])"),
+        ("count", rf"\b(?:#|number|no\.?|total|count) (?:of )?(?:\w+:? ){{0,6}}[:=]? ?{COUNT}(?![\d.,%])"),
         ("count", rf"\b{THINGS}(?: (?:\w+ )?(?:\w+))?\W{{0,4}}[:=]\W{{0,4}}{COUNT}(?![\d.,%])"),
         ("count", r"\(\d+(?:, ?\d+)*,?\)"),
         ("setting", rf"\b{SETTINGS}\b\W{{0,4}}(?:[:=(#]|is|of|to|at|->)?\W{{0,3}}[-+]?\d[\d.,e+-]*(?![\d%])"),

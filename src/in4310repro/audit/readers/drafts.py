@@ -43,4 +43,4 @@ def names_before(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
 
 def default_average(measure: Measure) -> Average | None:
     """The average of a value over all classes whose label names none: a bare precision is often that of one class."""
-    return Average.OVERALL if measure is Measure.ACCURACY else None
+    return Average.OVERALL if measure in (Measure.ACCURACY, Measure.ERROR) else None

@@ -61,11 +61,19 @@ def grid(rows: Sequence[tuple[int, Sequence[str]]], reader: str, *, header: int 
     """A grid of equally long rows of clean cells; without `header`, rows without numbers at the top are the header."""
     rows = [(line, [strip_marks(cell) for cell in cells]) for line, cells in rows]
     rows = [(line, cells) for line, cells in rows if any(cells)]
+    while len(rows) > 2 and _is_title(rows[0][1]) and sum(map(bool, rows[1][1])) > 1:
+        title, header = title or rows[0][1][0], header and max(header - 1, 0)
+        rows = rows[1:]
     even = zip(*zip_longest(*[cells for _, cells in rows], fillvalue=""), strict=True)
     full = tuple(Row(cells=cells, lines=(line,) * len(cells)) for (line, _), cells in zip(rows, even, strict=True))
     count = _header_rows(full, header or 0)
     made = Grid(rows=full, header=count, reader=reader, title=title)
     return _unfolded(_one_header(_without_empty_columns(made)))
+
+
+def _is_title(cells: Sequence[str]) -> bool:
+    """Whether a first row is one cell over all columns: a title and no header."""
+    return len(cells) > 2 and bool(cells[0]) and not any(cells[1:]) and not CLASS.fullmatch(cells[0].lower())
 
 
 def numeric(cell: str) -> bool:

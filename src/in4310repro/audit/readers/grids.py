@@ -17,7 +17,7 @@ from in4310repro.audit.readers.network_rows import summary_tables, wide_tables
 from in4310repro.audit.readers.numbers import measured, missing
 from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
 from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
-from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SPREADS, Heading, heading
+from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SIZE, SPREADS, Heading, heading
 
 DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
 # Columns of detectors and of segmentation: values of boxes or pixels.
@@ -33,6 +33,7 @@ def read_grid(table: Grid) -> Result:
     Raises:
         ValueError: a class without a name.
     """
+    table = _with_header(table)
     matrix = matrix_of_grid(table)
     if matrix is not None:
         return Result(pieces=(matrix,), lines=_lines(table))
@@ -78,7 +79,11 @@ def _by_measure(table: Grid) -> Grid:
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
     plain = len(names) == 3 and place not in (None, last) and all(numeric(cell) for cell in table.column(last) if cell)
-    if place is None or not plain or not all(heading(cell).measure for cell in table.column(place)):
+    if (
+        place is None
+        or not plain
+        or not all(heading(cell).measure or SIZE.fullmatch(cell.lower()) for cell in table.column(place))
+    ):
         return table
     label = 1 - place
     if all(map(numeric, table.column(label))) and not CLASS.fullmatch(names[label]):
@@ -98,6 +103,18 @@ def _by_measure(table: Grid) -> Grid:
         lines = [line for _, line in given]
         made.append(Row(cells=(name, *[text for text, _ in given]), lines=(lines[0], *lines)))
     return replace(table, rows=(header, *made), header=1)
+
+
+def _with_header(table: Grid) -> Grid:
+    """A table of a class, a measure and a value a row with the header that it lacks."""
+    if table.header or table.width != 3 or not all(numeric(cell) for cell in table.column(2)):
+        return table
+    measures = table.column(1)
+    known = all(heading(cell).measure or SIZE.fullmatch(cell.lower()) for cell in measures)
+    if not known or len(set(measures)) == len(measures):
+        return table
+    first = min(table.rows[0].lines)
+    return replace(table, rows=(Row(cells=("class", "metric", "value"), lines=(first,) * 3), *table.rows), header=1)
 
 
 def _is_of_tests(table: Grid) -> bool:
@@ -154,7 +171,8 @@ def _rows_are_classes(table: Grid, columns: Columns) -> bool:
 
 def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> Result:
     lines = _lines(table)
-    headings = {line for row in table.rows[: table.header] for line in row.lines}
+    heads = table.rows[: table.header]
+    headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     labels = {row.cells[0].strip() for row in table.body}
     partial = PARTIAL.search(f"{table.title} {table.names[0]}".lower()) is not None or bool(labels & DOTS)
     whole = not any(BOXES.search(name.lower()) or _at_overlap(heading(name)) for name in table.names)
@@ -180,13 +198,18 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
         numbers = {printed.line for printed in made.printed}
         # A row of a class without a value is dealt with, too.
         dealt = [row for row in table.body if numbers & set(row.lines) or any(map(missing, row.cells[1:]))]
-        of_rows = {line for row in dealt for line in row.lines}
+        of_rows = {line for row in dealt for line in (_lines_of_sizes(table, row) if table.flipped else row.lines)}
         used = frozenset(headings | of_rows)
         joins = not partial if has_classes else not (draft.best or draft.network)
         pieces.append(
             Piece(table=made, first=min(lines), last=max(lines), reader=table.reader, joins=joins, lines=used)
         )
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines)
+
+
+def _lines_of_sizes(table: Grid, row: Row) -> list[int]:
+    """Where the numbers of images of a column stand that has become a row."""
+    return [line for name, line in zip(table.names, row.lines, strict=True) if SIZE.fullmatch(name.lower())]
 
 
 def _at_overlap(of: Heading) -> bool:

@@ -11,7 +11,7 @@ from in4310repro.audit.readers.matrices import transposed
 from in4310repro.audit.readers.passes import CAPTION
 from in4310repro.audit.readers.pieces import Piece, has_classes
 
-NEAR = 12  # lines between an overall value and the table that it is of
+NEAR = 16  # lines between an overall value and the table that it is of: Weka's summary has ten
 MATRIX_NEAR = 30  # lines between a report and its confusion matrix
 ANNOUNCES = re.compile(r"confusion|matrix|report|result|metric|evaluation|statistic|score|summary", re.IGNORECASE)
 BESIDE = 4  # lines: so near, a value without an image set is of the table's set
@@ -26,6 +26,7 @@ OF_IMAGES = {
     Measure.MATTHEWS,
     Measure.SPECIFICITY,
     Measure.NEGATIVE_PREDICTIVE_VALUE,
+    Measure.ERROR,
 }
 
 

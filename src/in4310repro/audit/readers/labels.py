@@ -63,6 +63,8 @@ CLASSWISE = re.compile(
     re.IGNORECASE,
 )
 AVERAGED = re.compile(r"-averaged\b|# of classes", re.IGNORECASE)  # speaks of means and heads no list of classes
+LATEX_ROW = re.compile(r"(?<!\\)&.*\\\\")  # of a table, which is read as such or not at all
+CAPTION = re.compile(r"\\(?:caption|textbf|emph|item|section|subsection)\*?(?:\[[^\]]*\])?\{?([^{}]*)\}?")
 RULE = re.compile(r"[\s=\-_*~`#+|:.]*")
 
 
@@ -125,6 +127,9 @@ def read_labels(
 
 def clean(raw: str) -> str:
     """The line without bullets, time stamps, marks and the break at its end; gaps of more than one space are two."""
+    if LATEX_ROW.search(raw):
+        return ""
+    raw = CAPTION.sub(lambda found: found[1], raw)
     line = re.sub(r" {2,}", "  ", raw.translate(ALIKE).replace("\t", "  ")).strip()
     line = line.translate(BARS).strip("| ")
     line = BULLET.sub("", re.sub(r"<br ?/?>|\\\\$|\\$", "", line)).strip()
@@ -210,6 +215,8 @@ def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str,
     parts = re.split(r" ?: | - ", label, maxsplit=1)
     if len(parts) == 2 and parts[0]:
         if pure(parts[1]) and not heading(parts[0]).summary and not pure(parts[0]):
+            if not heading(parts[0]).rest:
+                return f"{parts[0]} {parts[1]}", name, measure
             given = re.sub(r"^(?:class|category|label) ", "", parts[0], flags=re.IGNORECASE)
             return parts[1], given, measure
         if pure(parts[0]) and CLASSWISE.search(parts[0]) and not pure(parts[1]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from in4310repro.audit.readers.grid import Grid, grid, numeric
 from in4310repro.audit.readers.titles import title_above
@@ -14,6 +14,7 @@ from in4310repro.audit.readers.titles import title_above
 RULE = re.compile(r"[\s|+:=\-─━═╇╪┼┿╞╡├┤┌┬┐└┴┘┏┳┓┡┩╔╦╗╚╩╝╠╬╣╒╤╕╘╧╛╭╮╰╯│┃]{3,}")
 BARS = str.maketrans("│┃║", "|||")
 CODE = re.compile(r"`[^`\s|]+(?:\|[^`\s|]+)+`")  # a name with bars
+STAMP = re.compile(r"\s*\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d")  # a line of a log between tables
 ESCAPED = "\x00"  # in place of \| while a row is cut
 
 
@@ -21,12 +22,15 @@ def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gr
     """The tables: runs of lines with bars, one of which is the line below the header."""
     for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _barred(lines[index])):
         indices = list(run)
-        if barred and len(indices) >= 3:
-            yield from _grids(lines, indices[0], indices[-1] + 1)
+        # The line that ends a drawn table, and right below it the line that begins another.
+        twice = [index for index in indices[1:] if _is_rule(lines[index]) and _is_rule(lines[index - 1])]
+        for first, end in pairwise([indices[0], *twice, indices[-1] + 1]):
+            if barred and end - first >= 3:
+                yield from _grids(lines, first, end)
 
 
 def _barred(line: str) -> bool:
-    return any(bar in line for bar in "|│┃║") or _is_rule(line)
+    return (any(bar in line for bar in "|│┃║") or _is_rule(line)) and not STAMP.match(line)
 
 
 def _is_rule(line: str) -> bool:

@@ -33,8 +33,8 @@ LABELLED = re.compile(r"\s*Examples labeled as (\S.*?) classified by model as (\
 OUTCOME = re.compile(r"\s*[(\[]?\b(?:[TF][PN]|(?:true|false) (?:positives?|negatives?))\b[)\]]?[ :=]*", re.IGNORECASE)
 THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 OUTCOMES = re.compile(
-    r"(?<!\w)(?P<name>[TF][PN]|(?:true|false)[ _](?:positives?|negatives?))(?: ?\([TF][PN]\))?\W{0,4}[:=]\W{0,4}"
-    r"(?P<count>\d[\d,]*)(?![\d.%])",
+    r"(?<!\w)(?P<name>[TF][PN]|(?:true|false)[ _](?:positives?|negatives?))(?: ?\([TF][PN]\))?"
+    r"(?:\W{0,4}[:=]\W{0,4}|\s{1,4})(?P<count>\d[\d,]*)(?![\d.%])",
     re.IGNORECASE,
 )
 WINDOW = 6  # lines in which all four stand
@@ -138,6 +138,7 @@ def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] |
         end += 1
     for index, name in enumerate(names, start=end):
         words = lines[index][:LINE].split() if index < len(lines) else []
+        words = words[words[:1] != [] and words[0].lower() in CORNER and words[0] != name :]
         if len(words) != len(names) + 1 + totals or words[0] != name:
             return None
         rows.append(_numbers(words[1 : len(names) + 1], index + 1))

@@ -32,8 +32,13 @@ COUNTED = re.compile(
 CARD = re.compile(r"\s*-?\s*value: (\d[\d.]*%?)\s*")
 TYPE = re.compile(r"\s*-?\s*(?:name|type): (.{1,40}?)\s*")
 ABOVE = 4  # lines above a value of a card
+# F1-Score : 0.94  Precision : 0.95  Recall : 0.93   __label__positive
+FASTTEXT = re.compile(r"\s*(?P<scores>(?:[A-Z][\w-]+ : [\d.]+\s+){2,})__label__(?P<name>\S+)")
+SCORES = re.compile(r"([A-Z][\w-]+) : ([\d.]+)")
 # DL4J says how its scores were averaged below them.
 MACRO = re.compile(r"precision, recall (?:&|and) F1: macro-averaged", re.IGNORECASE)
+MEAN = re.compile(r"(?:average|avg\.?|mean) (?:recall|f1.*|f-?(?:score|measure))", re.IGNORECASE)
+MEAN_PRECISION = re.compile(r"(?:average|avg\.?|mean) precision", re.IGNORECASE)
 NOTE = 6  # lines below the scores in which that stands
 
 
@@ -55,7 +60,7 @@ def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     total = next((match for line in lines[number : number + BELOW] if (match := TOTAL.match(line))), None)
     of, images = count(found[2]), count(total[1]) if total else None
     wrong = found[1].lower().startswith("in")
-    measure, average = (Measure.ERROR, None) if wrong else (Measure.ACCURACY, Average.OVERALL)
+    measure, average = (Measure.ERROR, Average.OVERALL) if wrong else (Measure.ACCURACY, Average.OVERALL)
     cell = Measured(printed=parse(f"{found[3]} %", number), count=(of, images) if of is not None and images else None)
     cell = replace(cell, printed=replace(parse(f"{found[3]} %", number), text=found[3]))
     subject = Subject(measure=measure, average=average, images=images)
@@ -97,7 +102,17 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
     return read
 
 
-FORMS = (_instances, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
+def _labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+    """The scores of a label as fastText prints them: the name stands behind them."""
+    found = FASTTEXT.fullmatch(lines[number - 1].rstrip())
+    for label, text in SCORES.findall(found["scores"]) if found else ():
+        of = subject(label)
+        if of and found:
+            told = replace(of, class_name=found["name"], average=None)
+            yield LineValue(subject=told, cell=Measured(printed=parse(text, number)), line=number, label=label)
+
+
+FORMS = (_instances, _labelled, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
 
 
 def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
@@ -105,8 +120,12 @@ def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[Lin
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
     scores = (Measure.PRECISION, Measure.RECALL, Measure.F1)
     told = []
+    means = [value.line for value in values if MEAN.fullmatch(value.label)]
     for value in values:
         of = value.subject
+        # Beside an average recall, the average precision is the mean of precisions.
+        if MEAN_PRECISION.fullmatch(value.label) and any(abs(line - value.line) <= NOTE for line in means):
+            of = replace(of, measure=Measure.PRECISION, average=Average.UNNAMED)
         if of.measure in scores and of.class_name is None and any(0 < note - value.line <= NOTE for note in notes):
             of = replace(of, average=of.average or Average.MACRO)
         told.append(replace(value, subject=of))

@@ -185,13 +185,20 @@ def columns_of(table: Grid) -> Columns | None:
     # Without a measure among the headings they are networks or classes, whatever they are called.
     some = any(heading(names[i]).measure for i in numbers)
     numbers = [i for i in numbers if heading(names[i]).measure or not _above_percent(filled[i])]
-    values = [(i, heading(names[i])) for i in numbers if not (some and _other(names[i])) and not is_skipped(names[i])]
+    values = [
+        (i, heading(names[i])) for i in numbers if not (some and _other(names[i])) and not _is_no_value(names[i], some)
+    ]
     return Columns(label=label, groups=groups, values=tuple(values), sizes=tuple(sizes), correct=correct)
 
 
 def _are_counts(name: str, cells: Sequence[str]) -> bool:
     """Whether a column holds correct images of all: 13/200 in each cell, and no measure above."""
     return bool(cells) and not heading(name).measure and all(out_of(cell) is not None for cell in cells)
+
+
+def _is_no_value(name: str, some: bool) -> bool:
+    """Whether a column is skipped; among columns of networks one is called baseline."""
+    return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
 
 def _images_of_set(name: str, cells: Sequence[str]) -> bool:

@@ -93,7 +93,8 @@ def _of(head: Heading, name: str, whole: Heading) -> Subject:
     best = bool(head.rest)
     explicit = EXPLICIT.fullmatch(name)
     if explicit and not ALL_CLASSES.fullmatch(name):
-        return _class(replace(head, image_set=whole.image_set), explicit["name"].strip(), clear=True)
+        own = None if BARE_SET.fullmatch(explicit["name"].strip()) else whole.image_set
+        return _class(replace(head, image_set=own), explicit["name"].strip(), clear=True)
     inner = heading(name)
     if ALL_CLASSES.fullmatch(name):
         macro = head.average is not None or head.measure is Measure.AVERAGE_PRECISION
@@ -121,7 +122,7 @@ def _summary(head: Heading, best: bool) -> Subject:
     # A bare `Precision: 0.61` is often that of one class: no average is read into it.
     # `Class accuracy: 0.89` without a class is some mean.
     plain = Average.UNNAMED if CLASS_WORD.search(head.text) else Average.OVERALL
-    average = head.average or (plain if head.measure is Measure.ACCURACY else None)
+    average = head.average or (plain if head.measure in (Measure.ACCURACY, Measure.ERROR) else None)
     return Subject(
         measure=Measure.OTHER if head.samples or head.measure is None else head.measure,
         average=average,

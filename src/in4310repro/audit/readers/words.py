@@ -40,7 +40,11 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
             r"|\bmisclassification rate\b",
         ),
         (Measure.OTHER, None, r"\b(?:acc(?:uracy)? ?[/ ] ?)?(?:top|acc|prec) ?@? ?(?:[2-9]|10)(?: acc(?:uracy)?)?\b"),
-        (Measure.ACCURACY, None, r"\b(?:acc(?:uracy)? ?[/ ] ?)?top ?1(?: acc(?:uracy)?)?\b|\b(?:acc|prec) ?@ ?1\b"),
+        (
+            Measure.ACCURACY,
+            None,
+            r"\b(?:acc(?:uracy)? ?[/ ] ?)?top ?1(?: acc(?:uracy)?)?\b|\b(?:acc|prec|p|precision) ?@ ?1\b",
+        ),
         (Measure.RECALL, None, r"\bproducer'?s?'? acc(?:uracy)?\b"),
         (Measure.PRECISION, None, r"\buser'?s?'? acc(?:uracy)?\b"),
         (Measure.ACCURACY, Average.OVERALL, r"\b(?:pixel acc(?:uracy)?|aacc|oa|global correct)\b"),
@@ -118,7 +122,7 @@ PERCENT = re.compile(
 )
 BEST = re.compile(r"\b(?:best|highest|max(?:imum)?|peak|final epoch|previous|old)\b")
 FILLER = re.compile(
-    r"\b(?:the|scores?|values?|results?|per|each|by|for|of|on|in|over|a|is|our|your|model(?:'s)?|final|my|and|set|split"
+    r"\b(?:the|scores?|values?|results?|per|each|by|for|of|on|in|over|a|is|our|your|model(?:'s)?|final|my|and|set|split|oob|estimate"
     r"|classes|class|class ?wise|categor(?:y|ies)|label|wise|evaluation|eval|rates?|average)\b"
     r"|[↑↓@#:=,.;()\[\]{}/|*→>-]"
 )
@@ -181,6 +185,8 @@ FOLD = re.compile(
 MARKS = re.compile(
     r"\*\*|__|`|~~|\\textbf|\\emph|</?\w{1,10}[^<>]{0,200}>|<br ?/?>|!?\[(?=[^\[\]]{0,200}\]\()|\]\([^()\s]{0,300}\)"
 )
+# Pictures beside words, as in `Macro avg` with a chart; arrows and dashes are not among them.
+SYMBOLS = re.compile(r"[\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]")
 # Markdown's single stars and underscores around a whole text.
 AROUND = re.compile(r"^[*_]{1,3}(.{1,200}?)[*_]{1,3}$")
 
@@ -217,6 +223,7 @@ def heading(text: str) -> Heading:
     """Takes a heading or label apart."""
     text = strip_marks(text)[:LONGEST]
     lowered = re.sub(r"[_\u2013—-]", " ", text.lower())
+    lowered = SYMBOLS.sub(" ", lowered)
     # Some letters have two characters in lower case; the rest is cut out of the text by position.
     lowered = lowered if len(lowered) == len(text) else "".join(c.lower()[:1] or " " for c in text)
     percent, lowered = _take(PERCENT, lowered)
