@@ -2067,10 +2067,8 @@ the table from line 1
 | sea | images | 9 |
 ----
 as Markdown table
-precision
-  3 sea other 0.8 (sea Value)
-images
-  4 sea other 9 (sea Value)
+the table from line 1 | sizes {'sea': 9}
+  3 sea precision 0.8 (sea precision)
 """,
     "classes in columns, the corner is called so": """
 | Class | sea | ice |

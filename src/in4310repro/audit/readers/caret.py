@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from in4310repro.audit.readers.grid import Grid, grid, numeric
+from in4310repro.audit.readers.grid import Grid, Row, numeric
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.numbers import missing
 from in4310repro.audit.readers.titles import title_above
 
 READER = "statistics by class"
 NAME = re.compile(r"\bClass: (\S(?:.*?\S)??)(?=\s+Class: |\s*$)")
-LEAST = 2  # statistics below a heading
+LEAST = 2  # classes in a heading, and statistics below it
 ALIKE = {"Pos Pred Value": "Precision", "Sensitivity": "Recall"}  # printed twice with mode = "everything"
 
 
@@ -21,42 +21,48 @@ def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
     start = 0
     while start < len(lines):
         names = _names(lines[start]) if start + 1 not in skipped else []
-        if not names:
+        if len(names) < LEAST:
             start += 1
             continue
-        header = [(start + 1, ["class", *names])]
+        header = Row(cells=("class", *names), lines=(start + 1,) * (len(names) + 1))
         rows, end = _rows(lines, start + 1, len(names))
         while rows and end < len(lines) and (more := _names(lines[end])):
             parts, after = _rows(lines, end + 1, len(more))
-            if [row[1][0] for row in parts] != [row[1][0] for row in rows]:
+            if [row.cells[0] for row in parts] != [row.cells[0] for row in rows]:
                 break
-            header = [(header[0][0], [*header[0][1], *more])]
-            rows = [(one, [*cells, *others[1:]]) for (one, cells), (_, others) in zip(rows, parts, strict=True)]
+            header = _joined(header, Row(cells=("", *more), lines=(end + 1,) * (len(more) + 1)))
+            rows = [_joined(row, part) for row, part in zip(rows, parts, strict=True)]
             end = after
         if len(rows) >= LEAST:
-            yield grid([*header, *_once(rows)], READER, header=1, title=title_above(lines, start, end))
+            title = title_above(lines, start, end)
+            yield Grid(rows=(header, *_once(rows)), header=1, reader=READER, title=title)
         start = max(end, start + 1)
+
+
+def _joined(row: Row, part: Row) -> Row:
+    """A row and its continuation, which begins with its name again."""
+    return Row(cells=(*row.cells, *part.cells[1:]), lines=(*row.lines, *part.lines[1:]))
 
 
 def _names(line: str) -> list[str]:
     text = line[:LINE]
     names = NAME.findall(text) if text.lstrip().startswith("Class: ") else []
-    return names if len(names) > 1 and not any(set(":=,") & set(name) for name in names) else []
+    return [] if any(set(":=,") & set(name) for name in names) else names
 
 
-def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[tuple[int, list[str]]], int]:
+def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]:
     """The statistics with a number for each class, and the index of the line after them."""
-    rows: list[tuple[int, list[str]]] = []
+    rows: list[Row] = []
     for index in range(start, len(lines)):
         words = lines[index][:LINE].split()
         values = words[-width:]
         if len(words) <= width or not all(numeric(word) or missing(word) for word in values):
             return rows, index
-        rows.append((index + 1, [" ".join(words[:-width]), *values]))
+        rows.append(Row(cells=(" ".join(words[:-width]), *values), lines=(index + 1,) * (width + 1)))
     return rows, len(lines)
 
 
-def _once(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+def _once(rows: Sequence[Row]) -> list[Row]:
     """The rows without a statistic that stands there under its other name."""
-    names = {cells[0] for _, cells in rows}
-    return [row for row in rows if ALIKE.get(row[1][0]) not in names]
+    names = {row.cells[0] for row in rows}
+    return [row for row in rows if ALIKE.get(row.cells[0]) not in names]

@@ -65,7 +65,9 @@ def _evaluation(lines: Sequence[str], first: int, counts: tuple[int, int, int, i
     name = f"the entities from line {first}"
     table = Table(name=name, values=scaled(values), total=None, predictions=predictions)
     near = {number for number in (first - 2, first - 1) if number > 0 and COUNTS.search(lines[number - 1])}
-    return last, Piece(table=table, first=first, last=last, reader=READER, lines=frozenset(near | {first}))
+    return last, Piece(
+        table=table, first=min({first, *near}), last=last, reader=READER, lines=frozenset(near | {first})
+    )
 
 
 def _values(line: str, number: int, name: str | None) -> Iterator[Value]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from in4310repro.audit.document import Measure
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.numbers import ALIKE
+from in4310repro.audit.readers.words import heading
 
 DIGIT = re.compile(r"\d")
 # What makes a line a piece of a program or of markup, whatever numbers stand in it.
@@ -17,7 +19,7 @@ CODE = re.compile(
     r"|(?:^|\s)--?[a-zA-Z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b",
 )
 KEY = re.compile(r"\s*[\"'][^\"']{1,80}[\"']\s*:\s*[{\[]?\s*")  # of an object within another
-MARKUP = re.compile(r"^\s*(?:<(?!td|th|tr|li|p\b)/?\w{1,12}[^<>]*>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w")
+MARKUP = re.compile(r"^\s*(?:<[^<>]{1,500}>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w")
 
 
 def _words(text: str) -> str:
@@ -42,8 +44,8 @@ THINGS = _words(
     " features? attributes files? folders? tokens? words sentences documents? phrases entities layers? neurons units"
     " filters folds? runs? seeds? trees neighbou?rs models? networks? users? people persons? patients subjects species"
     " languages points times degrees dimensions? dims? bits? channels objects boxes pages records entries observations"
-    " non-null variables reviews tweets emails messages participants frames videos years? datasets? groups pixels"
-    " values questions"
+    " gradients non-null variables reviews tweets emails messages participants frames videos years? datasets? groups"
+    " pixels values questions"
 )
 PROGRAMS = _words(
     r"v version python torch pytorch tensorflow keras cuda sklearn scikit-learn numpy ubuntu weka java apache spark"
@@ -74,6 +76,7 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("count", rf"(?<![\d.,%]){COUNT}\+? (?:\w+[ -]){{0,2}}{THINGS}\b|\b(?:one|two) of \d+\b|\bn ?= ?{COUNT}"),
         ("count", rf"\b(?:#|number|no\.?|total|count) (?:of )?(?:\w+:? ){{0,6}}[:=]? ?{COUNT}(?![\d.,%])"),
         ("count", rf"\b{THINGS}(?: (?:\w+ )?(?:\w+))?\W{{0,4}}[:=]\W{{0,4}}{COUNT}(?![\d.,%])"),
+        ("count", r"\b\w+_count\w* ?[:=] ?\d+(?![\d.,%])"),
         ("count", r"\(\d+(?:, ?\d+)*,?\)"),
         ("setting", rf"\b{SETTINGS}\b\W{{0,4}}(?:[:=(#]|is|of|to|at|->)?\W{{0,3}}[-+]?\d[\d.,e+-]*(?![\d%])"),
         ("setting", r"@ ?\[?\d[\d.:]*\]?|\b(?:when|where|with|for|at) \w+ ?= ?-?\d[\d.e-]*"),
@@ -87,11 +90,13 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 # Statistics at the start of a line that no check uses.
 OTHER = re.compile(
-    r"^\W*(?:\d\d ?% (?:ci|conf)|no information rate|p-?value|mcnemar|confidence interval|std\b|standard deviation"
+    r"^\W*(?:\d\d ?% (?:ci|conf)|no information rate|prevalence|detection (?:rate|prevalence)"
+    r"|p-?value|mcnemar|confidence interval|std\b|standard deviation"
     r"|(?:null|residual) deviance|aic\b|log ?-?likelihood|reliability|coverage of cases|mean rel|total cost"
     r"|average cost|k&b|class complexity|f-?beta|gmeasure|perplexity|(?:train|val|test|valid)?\w*[ _]?loss\b)",
     re.IGNORECASE,
 )
+LABEL = re.compile(r"[|:=\t]| {2,}")  # what ends the label of a line
 
 
 def kind_of_context(line: str) -> str:
@@ -104,7 +109,8 @@ def kind_of_context(line: str) -> str:
         return "name"
     if MARKUP.search(line):
         return "markup"
-    if OTHER.search(line):
+    first = heading(LABEL.split(line.strip(" |*-"), maxsplit=1)[0])
+    if OTHER.search(line) or (first.measure is Measure.OTHER and not first.rest):
         return "measure that no check uses"
     text, kinds = _taken_out(line)
     return kinds[0] if kinds and not DIGIT.search(text) else ""

@@ -11,7 +11,8 @@ from in4310repro.audit.readers.matrices import transposed
 from in4310repro.audit.readers.passes import CAPTION
 from in4310repro.audit.readers.pieces import Piece, has_classes
 
-NEAR = 16  # lines between an overall value and the table that it is of: Weka's summary has ten
+NEAR = 12  # lines between an overall value and the table that it is of
+FAR = 24  # as above, where both are of equally many images
 MATRIX_NEAR = 30  # lines between a report and its confusion matrix
 ANNOUNCES = re.compile(r"confusion|matrix|report|result|metric|evaluation|statistic|score|summary", re.IGNORECASE)
 BESIDE = 4  # lines: so near, a value without an image set is of the table's set
@@ -112,7 +113,17 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
     apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
     same_set = of == table or (of == "test" and table is None) or (of is None and distance <= BESIDE)
     measures = all(_same_measure(value.measure, piece) and not _given(value, piece) for value in loose.table.values)
-    return loose.joins and piece.joins and distance <= NEAR and same_set and not apart and measures
+    near = distance <= (FAR if _as_many(loose, piece) else NEAR)
+    return loose.joins and piece.joins and near and same_set and not apart and measures
+
+
+def _as_many(loose: Piece, piece: Piece) -> bool:
+    """Whether a count is of exactly as many images as the confusion matrix of a table."""
+    matrix = piece.table.matrix
+    images = matrix and sum(cell.value for row in matrix.rows for cell in row)
+    return (
+        matrix is not None and not matrix.shares and any(v.count and v.count[1] == images for v in loose.table.values)
+    )
 
 
 def _same_measure(measure: Measure, piece: Piece) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from in4310repro.audit.document import Measure, Unread
 from in4310repro.audit.readers.aligned import aligned_grids
+from in4310repro.audit.readers.caret import READER as CARET
 from in4310repro.audit.readers.caret import caret_grids
 from in4310repro.audit.readers.comments import uncommented
 from in4310repro.audit.readers.conll import read_conll
@@ -88,6 +89,9 @@ def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, fr
             pieces += result.pieces
             unread += result.unread
             lines_of |= result.lines
+            if table.reader == CARET and result.pieces:
+                # A statistic that stands there under two names is read once.
+                lines_of |= frozenset(range(min(result.lines), max(result.lines) + 2))
             if not result.pieces and not result.unread and measures_nothing(table):
                 others |= frozenset(line for row in table.rows for line in row.lines)
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines_of), others

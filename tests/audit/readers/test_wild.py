@@ -1,0 +1,57 @@
+"""Documents in the forms that people print, each with all that is to be read of it in a file beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from in4310repro.audit.examine import audit
+from in4310repro.audit.readers import read
+from tests.audit.readers.described import everything
+
+FOLDER = Path(__file__).parents[1] / "wild"
+READING = ".read"
+SOURCES = sorted(path for path in FOLDER.iterdir() if path.suffix != READING)
+
+
+def reading(path: Path) -> str:
+    """All that was read of a document, and all that was not."""
+    document = read(path)
+    left = [f"left {each.line} {each.text}" for each in document.unread if not each.measuring]
+    context = [f"context {each.line} {each.kind}" for each in document.context]
+    return "\n".join([*everything(document), *left, *context]) + "\n"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.name for path in SOURCES])
+def test_a_document_is_read_as_it_is_and_nothing_is_dropped(path: Path) -> None:
+    assert reading(path) == path.with_name(path.name + READING).read_text(encoding="utf-8")
+
+
+def test_every_reading_is_of_a_document() -> None:
+    readings = {path.name.removesuffix(READING) for path in FOLDER.iterdir() if path.suffix == READING}
+    assert readings == {path.name for path in SOURCES}
+    assert len(SOURCES) > 50
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.name for path in SOURCES])
+def test_every_line_with_a_number_was_used_or_is_context_or_is_named(path: Path) -> None:
+    document = read(path)
+    told = {each.line for each in (*document.unread, *document.context)}
+    for table in document.tables:
+        told |= {printed.line for printed in table.printed}
+        # Headings and rows of sizes lie within the table.
+        told |= set(range(table.first, table.last + 1))
+    numbers = {number for number, line in enumerate(document.lines, start=1) if any(map(str.isdigit, line))}
+    assert numbers - told == set()
+
+
+def test_the_finding_about_a_notebook_names_its_cell() -> None:
+    text = (
+        (FOLDER / "notebook.ipynb")
+        .read_text(encoding="utf-8")
+        .replace("0.90      0.90      0.89", "0.70      0.90      0.89")
+    )
+    findings = audit(text, power=False).inconsistencies
+    assert findings
+    assert all("cell 2 (In [3])" in finding.tables[0] for finding in findings)
