@@ -553,3 +553,21 @@ def test_sizes_are_known_up_to_a_chance_of_one_in_a_hundred() -> None:
     made = ImageSet(tables=("t",), smallest=sizes, taken=sizes, chance={"a": 0.01, "b": 0.0101}, origin="search")
     assert (made.identified, made.complete) == (("a",), False)
     assert replace(made, chance={"a": 0.01, "b": 0.0}).complete
+
+
+def test_long_labels_are_cut_and_exclusions_are_said_once() -> None:
+    long = "a class with a name " * 10
+    finding = Finding(
+        kind="k", rank=Rank.IMPOSSIBLE, tables=("t",), message="m", values=(value("0.5", long),), excluded=("e", "e")
+    )
+    audit = replace(made_up(), findings=(finding, finding), counted=(), sizes=(), means=(), power=None, remarks=())
+    text = page.render(audit)
+    assert text.count("Excluded: e.") == 1
+    assert long not in text
+    assert "a class with a name a class" in text
+    assert html._described(value("0.5", long)).endswith("...")
+
+
+def test_a_reading_begins_with_as_once() -> None:
+    assert "   Read as shares of one." in first(readings=("as shares of one",))
+    assert "   Read: mean." in first(readings=("mean",))

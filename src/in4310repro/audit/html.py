@@ -11,6 +11,7 @@ import jinja2
 
 from in4310repro.audit.document import Value
 from in4310repro.audit.marking import passages, visible
+from in4310repro.audit.page import short
 from in4310repro.audit.verdicts import Audit, Counted, Detection, Rank
 from in4310repro.files import write_file
 from in4310repro.text import publishable_place
@@ -56,8 +57,10 @@ def render(audit: Audit) -> str:
 
 def _context(audit: Audit) -> dict[str, object]:
     tables = audit.document.tables
+    power = audit.power if audit.power and any(d.impossible or d.unless for d in audit.power.detections) else None
     return {
         "audit": audit,
+        "power": power,
         "source": publishable_place(audit.document.source),
         "passages": passages(audit),
         "ranks": [(rank, HEADINGS[rank], MEANINGS[rank], len(audit.of_rank(rank))) for rank in Rank],
@@ -80,8 +83,8 @@ def _number(count: int, noun: str) -> str:
 def _described(value: Value) -> str:
     """What a value is of."""
     if value.class_name is not None:
-        return f"{value.measure} of {value.class_name}"
-    return f"{value.label or value.average or 'summary'} ({value.measure})"
+        return f"{value.measure} of {short(value.class_name)}"
+    return f"{short(value.label or value.average or 'summary')} ({value.measure})"
 
 
 def _count_row(counted: Counted) -> CountRow:

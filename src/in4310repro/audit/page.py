@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from in4310repro.audit.verdicts import Audit, Counted, Finding, Rank
 from in4310repro.text import visible
@@ -15,6 +15,7 @@ COLUMNS = 12
 VALUES = 14
 # Lines that were not understood.
 UNREAD = 5
+LABEL = 60  # characters of a row's label
 HEADINGS = {
     Rank.IMPOSSIBLE: "Impossible",
     Rank.UNLESS: "Impossible unless",
@@ -26,7 +27,7 @@ def render(audit: Audit) -> str:
     """The whole audit as lines of at most 120 characters, table rows aside."""
     sections = [
         list(_verdict(audit)),
-        *([*_finding(number, finding)] for number, finding in enumerate(audit.findings, start=1)),
+        *([*_finding(place + 1, each, _excluded(audit.findings[:place]))] for place, each in enumerate(audit.findings)),
         list(_counts(audit)),
         list(_means(audit)),
         list(_power(audit)),
@@ -58,23 +59,33 @@ def _verdict(audit: Audit) -> Iterator[str]:
     yield f"{audit.outcome}."
 
 
-def _finding(number: int, finding: Finding) -> Iterator[str]:
+def _finding(number: int, finding: Finding, said: Collection[str] = ()) -> Iterator[str]:
+    """One finding; exclusions that an earlier one has named are not said again."""
     yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
     for value in finding.values[:VALUES]:
-        of = value.class_name if value.class_name is not None else value.label or "all"
+        of = short(value.class_name if value.class_name is not None else value.label or "all")
         yield f"   line {value.printed.line}: {value.measure} of {of}: {value.printed.text}"
     if len(finding.values) > VALUES:
         yield f"   and {len(finding.values) - VALUES} more values on lines {finding.lines[0]} to {finding.lines[-1]}"
     if finding.rank is not Rank.ODD:
         yield from (f"   Besides: {text}." for text in finding.inputs[:VALUES])
-        yield from (f"   Read: {text}." for text in finding.readings)
-        yield from (f"   Excluded: {text}." for text in finding.excluded)
+        yield from (f"   Read {text}." if text.startswith("as ") else f"   Read: {text}." for text in finding.readings)
+        yield from (f"   Excluded: {text}." for text in dict.fromkeys(finding.excluded) if text not in said)
     if finding.probability:
         yield f"   Probability {finding.probability}."
     yield from (f"   {line}." for line in finding.evidence)
     if finding.assumptions:
         yield f"   Assumed: {finding.assumptions}."
+
+
+def short(text: str) -> str:
+    """A label of at most so many characters as a row can be recognised by."""
+    return text if len(text) <= LABEL else f"{text[: LABEL - 3].rstrip()}..."
+
+
+def _excluded(findings: Sequence[Finding]) -> set[str]:
+    return {text for finding in findings for text in finding.excluded}
 
 
 def _counts(audit: Audit) -> Iterator[str]:
@@ -93,7 +104,7 @@ def _counts(audit: Audit) -> Iterator[str]:
 
 def _row(table: Counted, labels: Sequence[str]) -> list[str]:
     totals = table.totals
-    cells = [table.name, *(_span(table.correct[label]) for label in labels), _span(totals)]
+    cells = [short(table.name), *(_span(table.correct[label]) for label in labels), _span(totals)]
     return [*cells, str(table.images) if totals else "?"]
 
 

@@ -159,7 +159,8 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
     if 2 * len(full) <= len(values):
         return units
     least = min(units)
-    return [least if value.printed.value else value.printed.unit for value in values]
+    # A mean that somebody wrote beside such numbers has been rounded: it ends in twelve zeros by no chance.
+    return [least if v.printed.value and v.class_name is not None else v.printed.unit for v in values]
 
 
 def _is_double(printed: Printed) -> bool:

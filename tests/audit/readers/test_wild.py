@@ -37,7 +37,7 @@ def test_every_reading_is_of_a_document() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=[path.name for path in SOURCES])
 def test_every_line_with_a_number_was_used_or_is_context_or_is_named(path: Path) -> None:
     document = read(path)
-    told = {each.line for each in (*document.unread, *document.context)}
+    told = {each.line for each in document.unread} | {each.line for each in document.context}
     for table in document.tables:
         told |= {printed.line for printed in table.printed}
         # Headings and rows of sizes lie within the table.
@@ -48,10 +48,29 @@ def test_every_line_with_a_number_was_used_or_is_context_or_is_named(path: Path)
 
 def test_the_finding_about_a_notebook_names_its_cell() -> None:
     text = (
-        (FOLDER / "notebook.ipynb")
+        (FOLDER / "notebook.json")
         .read_text(encoding="utf-8")
         .replace("0.90      0.90      0.89", "0.70      0.90      0.89")
     )
     findings = audit(text, power=False).inconsistencies
     assert findings
     assert all("cell 2 (In [3])" in finding.tables[0] for finding in findings)
+
+
+def test_a_mean_with_few_digits_beside_doubles_is_a_rounded_one() -> None:
+    values = ("0.6742489426027927", "0.7913672875238116", "0.612096015101108")
+    text = "Average Precision Per-class:\n" + "".join(f"class {place}: {value}\n" for place, value in enumerate(values))
+    mean = sum(map(float, values)) / 3
+    assert audit(f"{text}\nAverage Precision Across All Classes:{mean:.4f}\n", power=False).inconsistencies == ()
+    wrong = f"{text}\nAverage Precision Across All Classes:{mean + 0.0002:.4f}\n"
+    assert len(audit(wrong, power=False).inconsistencies) == 1
+
+
+def test_a_column_of_other_numbers_is_no_accuracy_and_a_row_of_dots_no_class() -> None:
+    table = (
+        "| id | image_top_1 | count | accuracy |\n|---|---|---|---|\n"
+        "| a | 1008.0 | 400 | 0.5 |\n| b | 692.0 | 1350 | 0.6 |\n| ... | 2722 | 661422 | 0.7 |\n| c | 3032.0 | 50 | 0.9 |\n"
+    )
+    values = [value for each in read(table).tables for value in each.values]
+    assert {value.printed.text for value in values} == {"0.5", "0.6", "0.9"}
+    assert audit(table, power=False).inconsistencies == ()

@@ -15,6 +15,9 @@ from in4310repro.audit.readers.supports import summaries_by_support
 from in4310repro.audit.readers.words import Heading, heading
 
 
+DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """A row as it is read: what stands before its values."""
@@ -65,16 +68,21 @@ def _lines(
     labels = [row.cells[columns.label] for row in table.body]
     groups = names_before(table, columns)
     section, first, repeats, start = "", "", 0, 0
+    told: dict[int, bool] | None = None
     sized = sum(_size(row, columns) is not None for row in table.body) > 1
     filled = [any(row.cells[c] for c in (*columns.sizes, *[c for c, _ in columns.values])) for row in table.body]
     for index, row in enumerate(table.body):
         label = labels[index]
+        if label in DOTS:
+            continue
         if not filled[index]:
             section, first, repeats, start = label or section, "", 0, index + 1
+            told = None
             continue
         end = next((i for i in range(index, len(labels)) if not filled[i]), len(labels))
         near, place = labels[start:end], index - start
-        told = summaries_by_support(near, [_size(row, columns) for row in table.body[start:end]])
+        if told is None:
+            told = summaries_by_support(near, [_size(row, columns) for row in table.body[start:end]])
         if not label and any(numeric(bare(row.cells[column])) for column, _ in used):
             raise ValueError(f"line {row.lines[0]}: a row with values and an empty class name; a name is valid")
         repeats += bool(first) and label == first and not any(groups[index])
@@ -82,7 +90,6 @@ def _lines(
         size = _size(row, columns)
         summary = told.get(place, is_summary(near, place))
         if not is_other(label) or told.get(place) is False:
-            counted = next((pair for c in columns.sizes if (pair := out_of(row.cells[c]))), None)
             yield (
                 (section, *groups[index], str(repeats)),
                 Line(
@@ -91,11 +98,16 @@ def _lines(
                     summary=summary,
                     aside=not summary and place not in told and (size is None or not sized) and is_aside(near, place),
                     size=size,
-                    correct=count(row.cells[columns.correct])
-                    if columns.correct is not None
-                    else (counted or [None])[0],
+                    correct=_correct(row, columns),
                 ),
             )
+
+
+def _correct(row: Row, columns: Columns) -> int | None:
+    """The correct images of a row, from a column of their own or one such as 13/200."""
+    if columns.correct is not None:
+        return count(row.cells[columns.correct])
+    return next((pair[0] for column in columns.sizes if (pair := out_of(row.cells[column]))), None)
 
 
 def _size(row: Row, columns: Columns) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import Measure, Table, TableKind, Unread
-from in4310repro.audit.readers.class_rows import class_tables, measure_elsewhere
+from in4310repro.audit.readers.class_rows import DOTS, class_tables, measure_elsewhere
 from in4310repro.audit.readers.drafts import Draft
 from in4310repro.audit.readers.grid import Grid, Row, bare, flip, numeric, with_labels
 from in4310repro.audit.readers.labels import CLASSWISE
@@ -19,7 +19,6 @@ from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_o
 from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
 from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SIZE, SPREADS, Heading, heading
 
-DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
 # Columns of detectors and of segmentation: values of boxes or pixels.
 BOXES = re.compile(
     r"\b(?:gts?|dets?|detections|instances|boxe?s?|m?iou|dice|jaccard|pixels?|ap ?(?:[sml]|small|medium|large)"
@@ -171,8 +170,6 @@ def _rows_are_classes(table: Grid, columns: Columns) -> bool:
 
 def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> Result:
     lines = _lines(table)
-    heads = table.rows[: table.header]
-    headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     labels = {row.cells[0].strip() for row in table.body}
     partial = PARTIAL.search(f"{table.title} {table.names[0]}".lower()) is not None or bool(labels & DOTS)
     whole = not any(BOXES.search(name.lower()) or _at_overlap(heading(name)) for name in table.names)
@@ -195,16 +192,21 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
         )
         has_classes = any(value.class_name is not None for value in values)
         made = made if has_classes or not draft.network else replace(made, kind=TableKind.MODELS)
-        numbers = {printed.line for printed in made.printed}
-        # A row of a class without a value is dealt with, too.
-        dealt = [row for row in table.body if numbers & set(row.lines) or any(map(missing, row.cells[1:]))]
-        of_rows = {line for row in dealt for line in (_lines_of_sizes(table, row) if table.flipped else row.lines)}
-        used = frozenset(headings | of_rows)
+        used = _used(table, {printed.line for printed in made.printed})
         joins = not partial if has_classes else not (draft.best or draft.network)
         pieces.append(
             Piece(table=made, first=min(lines), last=max(lines), reader=table.reader, joins=joins, lines=used)
         )
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines)
+
+
+def _used(table: Grid, numbers: set[int]) -> frozenset[int]:
+    """The lines of headings, and of rows with values or sizes; a row of a class without a value is dealt with, too."""
+    heads = table.rows[: table.header]
+    headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
+    dealt = [row for row in table.body if numbers & set(row.lines) or any(map(missing, row.cells[1:]))]
+    of_rows = {line for row in dealt for line in (_lines_of_sizes(table, row) if table.flipped else row.lines)}
+    return frozenset(headings | of_rows)
 
 
 def _lines_of_sizes(table: Grid, row: Row) -> list[int]:

@@ -39,6 +39,7 @@ SCORES = re.compile(r"([A-Z][\w-]+) : ([\d.]+)")
 MACRO = re.compile(r"precision, recall (?:&|and) F1: macro-averaged", re.IGNORECASE)
 MEAN = re.compile(r"(?:average|avg\.?|mean) (?:recall|f1.*|f-?(?:score|measure))", re.IGNORECASE)
 MEAN_PRECISION = re.compile(r"(?:average|avg\.?|mean) precision", re.IGNORECASE)
+RELIABILITY = re.compile(r"\W*Reliability \(standard deviation\)")
 NOTE = 6  # lines below the scores in which that stands
 
 
@@ -121,8 +122,12 @@ def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[Lin
     scores = (Measure.PRECISION, Measure.RECALL, Measure.F1)
     told = []
     means = [value.line for value in values if MEAN.fullmatch(value.label)]
+    reliable = [number for number, line in enumerate(lines, start=1) if RELIABILITY.match(line)]
     for value in values:
         of = value.subject
+        # Mahout's kappa is not that of the matrix that it prints: 0.5728 where the matrix gives 0.5729.
+        if of.measure is Measure.KAPPA and any(0 < line - value.line <= BELOW for line in reliable):
+            of = replace(of, measure=Measure.OTHER)
         # Beside an average recall, the average precision is the mean of precisions.
         if MEAN_PRECISION.fullmatch(value.label) and any(abs(line - value.line) <= NOTE for line in means):
             of = replace(of, measure=Measure.PRECISION, average=Average.UNNAMED)

@@ -174,14 +174,11 @@ def columns_of(table: Grid) -> Columns | None:
         return None
     groups = tuple(index for index in leading if index != label)
     rest = [i for i in numbers if i != label and not (INDEX.fullmatch(names[i].lower()) and i < max(label, 1))]
-    named = [
-        i
-        for i in rest
-        if SIZE.fullmatch(_plain(names[i])) or _images_of_set(names[i], filled[i]) or _are_counts(names[i], filled[i])
-    ]
+    named = [i for i in rest if _are_sizes(names[i], filled[i])]
     sizes = [i for i in named if _counts(table, label, i) and heading(names[i]).image_set != "train"]
     correct = next((index for index in rest if CORRECT.fullmatch(_plain(names[index]))), None)
     numbers = [i for i in rest if i not in named and i != correct and not any(c.startswith("+") for c in filled[i])]
+    numbers = [i for i in numbers if not _mostly_above_percent(filled[i])]
     # Without a measure among the headings they are networks or classes, whatever they are called.
     some = any(heading(names[i]).measure for i in numbers)
     numbers = [i for i in numbers if heading(names[i]).measure or not _above_percent(filled[i])]
@@ -189,6 +186,11 @@ def columns_of(table: Grid) -> Columns | None:
         (i, heading(names[i])) for i in numbers if not (some and _other(names[i])) and not _is_no_value(names[i], some)
     ]
     return Columns(label=label, groups=groups, values=tuple(values), sizes=tuple(sizes), correct=correct)
+
+
+def _are_sizes(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column holds numbers of images."""
+    return SIZE.fullmatch(_plain(name)) is not None or _images_of_set(name, cells) or _are_counts(name, cells)
 
 
 def _are_counts(name: str, cells: Sequence[str]) -> bool:
@@ -212,6 +214,13 @@ def _above_percent(cells: Sequence[str]) -> bool:
     """Whether a cell is a number above 100: no accuracy, whatever the heading means."""
     found = [measured(bare(cell), 0) for cell in cells]
     return any(each is not None and each.printed is not None and each.printed.value > 100 for each in found)
+
+
+def _mostly_above_percent(cells: Sequence[str]) -> bool:
+    """Whether a column holds no shares, whatever its heading means: `image_top_1` is a feature of pictures."""
+    found = [measured(bare(cell), 0) for cell in cells]
+    values = [each.printed for each in found if each is not None and each.printed is not None]
+    return 2 * sum(not each.percent and each.value > 100 for each in values) > len(values)
 
 
 def _counts(table: Grid, label: int, column: int) -> bool:
