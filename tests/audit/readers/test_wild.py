@@ -69,7 +69,8 @@ def test_a_mean_with_few_digits_beside_doubles_is_a_rounded_one() -> None:
 def test_a_column_of_other_numbers_is_no_accuracy_and_a_row_of_dots_no_class() -> None:
     table = (
         "| id | image_top_1 | count | accuracy |\n|---|---|---|---|\n"
-        "| a | 1008.0 | 400 | 0.5 |\n| b | 692.0 | 1350 | 0.6 |\n| ... | 2722 | 661422 | 0.7 |\n| c | 3032.0 | 50 | 0.9 |\n"
+        "| a | 1008.0 | 400 | 0.5 |\n| b | 692.0 | 1350 | 0.6 |\n| ... | 2722 | 661422 | 0.7 |\n"
+        "| c | 3032.0 | 50 | 0.9 |\n"
     )
     values = [value for each in read(table).tables for value in each.values]
     assert {value.printed.text for value in values} == {"0.5", "0.6", "0.9"}

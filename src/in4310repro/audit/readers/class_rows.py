@@ -14,7 +14,6 @@ from in4310repro.audit.readers.roles import Columns, average_of, is_aside, is_ot
 from in4310repro.audit.readers.supports import summaries_by_support
 from in4310repro.audit.readers.words import Heading, heading
 
-
 DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
 
 
