@@ -2190,7 +2190,7 @@ The accuracy of each class that was measured on the photographs of the second ye
 | ... | | 3 |
 ----
 as Markdown table
-the table from line 3 | sizes {'sea': 9, '...': 3} | partial True
+the table from line 3 | sizes {'sea': 9} | partial True
   5 sea accuracy 0.8 (sea Accuracy)
 """,
     "networks and best epochs are of no classes beside them": """
