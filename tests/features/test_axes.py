@@ -426,7 +426,7 @@ def test_a_pass_that_takes_another_way_is_not_measured_by_the_axes_of_the_one_be
         return found
 
     model = Made(either, conv=conv(), move=LAST, act=nn.GELU())
-    with FeatureStatistics(model, ["act"], samples="positions") as statistics:
+    with FeatureStatistics(model, ["act"], samples="positions"):
         model.turned = False
         model(IMAGES)
         model.turned = True

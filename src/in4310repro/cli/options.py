@@ -93,7 +93,12 @@ Precision = Annotated[
 ]
 OnDevice = Annotated[str | None, option(Device, MACHINE, of=DEVICES)]
 OwnNetwork = Annotated[str | None, typer.Option("--model", help="The run's network where it is code: MODULE:FUNCTION.")]
-OfRun = Annotated[str | None, typer.Option(help=f"{choices('numerics')[:-1]}; default: the run's.")]
+OfRun = Annotated[
+    str | None,
+    typer.Option(
+        help=f"{choices('numerics')[:-1]}; default: the run's.", autocompletion=lambda: sorted(CHOICES["numerics"])
+    ),
+]
 
 
 class Overrides:

@@ -47,8 +47,8 @@ class AxisFinder(TorchFunctionMode):
         self._model, self._modules, self._told, self._needed = model, modules, told, needed
         self._following = {name for name, module in modules.items() if own_axis(module, "", 5) is None}
         self._watching = needed and bool(self._following) and not is_compiled(model)
-        # By the shapes that the model is given, without their first axis; of passes in which every module ran: the axes,
-        # and the modules in their order.
+        # By the shapes that the model is given, without their first axis, the axes and the modules in their order; of
+        # passes in which every module ran.
         self._remembered: dict[object, tuple[dict[tuple[str, str, int], int], list[int]]] = {}
         self._members = {id(module) for module in model.modules()}
         self._clear()
