@@ -2210,14 +2210,15 @@ Accuracy of sea: 0.8
 | mIoU | 0.5 |
 ----
 as label lines, Markdown table
-the table from line 1 | total 100
+the table from line 1
   1 sea accuracy 0.8 (Accuracy of sea)
-  13 <overall> accuracy 0.6 60 of 100 (Accuracy)
-  14 <macro> other 0.5 (mIoU)
 A1
   5 <overall> accuracy 0.9 (Accuracy)
 the table from line 7
   9 <overall> accuracy 0.7 (Best accuracy)
+the table from line 11 | boxes True
+  13 <overall> accuracy 0.6 60 of 100 (Accuracy)
+  14 <macro> other 0.5 (mIoU)
 """,
     "a table of targets and one of tests": """
 | Class | Required accuracy | Measured accuracy |

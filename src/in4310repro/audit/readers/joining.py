@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from in4310repro.audit.document import ConfusionMatrix, Measure, Table, Value
+from in4310repro.audit.document import ConfusionMatrix, Measure, Table, TableKind, Value
 from in4310repro.audit.readers.matrices import transposed
 from in4310repro.audit.readers.passes import CAPTION
 from in4310repro.audit.readers.pieces import Piece, has_classes
@@ -34,10 +34,14 @@ OF_IMAGES = {
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """The pieces, each matrix and each summary that stands next to one table of classes made part of it."""
     tables = _with_matrices(pieces, lines)
+    # Over a table of several models nothing is joined: a line before it is of one of them.
+    models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
     rest = []
     for loose in sorted((p for p in pieces if not has_classes(p.table)), key=lambda piece: piece.first):
         fitting = sorted(
-            (_distance(loose, piece), index) for index, piece in enumerate(tables) if _fits(loose, piece, lines)
+            (_distance(loose, piece), index)
+            for index, piece in enumerate(tables)
+            if _fits(loose, piece, lines) and not any(_is_between(other, loose, piece) for other in models)
         )
         # At the same distance from two tables nothing says whose it is.
         if fitting and (len(fitting) == 1 or fitting[0][0] < fitting[1][0]):
@@ -115,6 +119,11 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
     measures = all(_same_measure(value.measure, piece) and not _given(value, piece) for value in loose.table.values)
     near = distance <= (FAR if _as_many(loose, piece) else NEAR)
     return loose.joins and piece.joins and near and same_set and not apart and measures
+
+
+def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
+    """Whether a table stands between a summary and the table that it may be of."""
+    return min(loose.last, piece.last) < other.first and other.last < max(loose.first, piece.first)
 
 
 def _as_many(loose: Piece, piece: Piece) -> bool:
