@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.audit import (
     habits_of_accuracy,
+    habits_of_neighbours,
     habits_of_programs,
     habits_of_reports,
     habits_of_scores,
@@ -22,6 +23,7 @@ HABITS: dict[str, Habit] = {
     **habits_of_reports.HABITS,
     **habits_of_scores.HABITS,
     **habits_of_programs.HABITS,
+    **habits_of_neighbours.HABITS,
 }
 
 

@@ -213,4 +213,8 @@ KINDS: dict[str, Plant] = {
     "wrong class dropped from a mean": class_dropped,
     "mean of other numbers": other_mean,
     "count and percentage disagree": other_count,
+    "a cell of the confusion matrix": other_cell,
+    "a line beside a report or matrix": other_line,
+    "precision beyond the other images": too_many_predictions,
+    "rows of another network": two_models,
 }

@@ -47,6 +47,9 @@ def judged(made: Table, *lines: str) -> tuple[Rank, tuple[str, ...]]:
         ),
         (entities(micro(PRECISION, "0.71"), micro(RECALL, "0.66")), ()),
         (entities(micro(F1, "0.66")), ()),
+        # Equal by chance, as in one of two thousand reports of several labels.
+        (entities(micro(PRECISION, "0.66"), micro(RECALL, "0.66")), ()),
+        (entities(value("0.64", None, F1, label="samples avg f1-score", line=5)), ()),
     ],
 )
 def test_a_token_accuracy_beside_scores_of_entities_is_a_condition(made: Table, lines: tuple[str, ...]) -> None:
@@ -62,7 +65,8 @@ def test_a_token_accuracy_beside_scores_of_entities_is_a_condition(made: Table, 
         # Every token has a label, so that the classes are all of them.
         (entities(names="LOC O PER"), ()),
         (entities(names="LOC dog cow"), ()),
-        (entities(micro(PRECISION, "0.66"), micro(RECALL, "0.66")), ()),
+        # The micro average of single labels is their accuracy.
+        (entities(micro(F1, "0.97")), ()),
         # Words further away are about something else.
         (entities(), *[("tokens", *[""] * 10)]),
     ],
@@ -98,7 +102,11 @@ def test_a_report_of_entities_accuses_nobody_of_its_token_accuracy() -> None:
         (table(*column(RECALL, a="0.5", b="0.5"), value("0.5", None, ACCURACY, Average.OVERALL)), ()),
         (table(*column(RECALL, a="0.5", b="0.5"), value("0.5", None, ACCURACY, Average.MACRO)), (SEVERAL,)),
         (table(*column(RECALL, a="0.5", b="0.5"), matrix=matrix("1 1", "1 1")), ()),
-        (table(*column(RECALL, a="0.5", b="0.5"), micro(PRECISION, "0.5"), micro(RECALL, "0.5")), ()),
+        (table(*column(RECALL, a="0.5", b="0.5"), micro(PRECISION, "0.5"), micro(RECALL, "0.5")), (OF_TOKENS,)),
+        (
+            table(*column(RECALL, a="0.5", b="0.5"), value("0.5", None, ACCURACY, Average.OVERALL), micro(F1, "0.50")),
+            (),
+        ),
         (table(*column(RECALL, a="0.5", b="0.5"), micro(PRECISION, "0.6"), micro(RECALL, "0.5")), (OF_TOKENS,)),
     ],
 )

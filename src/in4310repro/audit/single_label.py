@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from in4310repro.audit.document import Average, Document, Measure, Table
+from in4310repro.audit.document import Average, Document, Measure, Table, Value
 
 NEAR = 6  # lines around the values of a table that say what its classes are
 SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
@@ -34,14 +34,13 @@ def several_labels(table: Table, document: Document) -> Iterator[str]:
     """Conditions of every verdict that needs each image to have one label and one prediction.
 
     An accuracy among the averages of precision, recall and F1 says that it has: scikit-learn prints it where every
-    label is counted and no image has two, and a micro average elsewhere. So does a confusion matrix, and a micro
-    average whose precision is its recall.
+    label is counted and no image has two, and a micro average elsewhere. So does a confusion matrix.
     """
     if any(doubts_of_accuracy(table, document)):
         yield OF_TOKENS
         return
     accuracy = any(v.measure is Measure.ACCURACY and v.average is Average.OVERALL for v in table.values)
-    if not accuracy and table.matrix is None and not _micro(table):
+    if not accuracy and table.matrix is None:
         yield SEVERAL
 
 
@@ -57,19 +56,13 @@ def _is_of_entities(table: Table, document: Document) -> bool:
     return any(ENTITY_WORDS.search(line[:500]) for line in near)
 
 
-def _micro(table: Table) -> dict[Measure, set[str]]:
-    """The micro averages as printed, by measure."""
-    found: dict[Measure, set[str]] = {}
-    for value in table.values:
-        if value.average is Average.MICRO and value.measure in SCORES:
-            found.setdefault(value.measure, set()).add(value.printed.text)
-    return found
-
-
 def _has_micro_average(table: Table) -> bool:
-    """Whether there is a micro average that is no accuracy: precision and recall over all labels are not the same."""
-    micro = _micro(table)
-    precision, recall = micro.get(Measure.PRECISION), micro.get(Measure.RECALL)
-    accuracy = {v.printed.text for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL}
-    equal = precision == recall if precision or recall else micro.get(Measure.F1) == accuracy
-    return bool(micro) and not equal
+    """Whether there is an average over samples, or a micro average that is not the accuracy: labels are counted."""
+    accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
+    micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
+    samples = any("samples avg" in value.label.casefold() for value in table.values)
+    return samples or bool(micro and not any(_are_equal(one, other) for one in micro for other in accuracies))
+
+
+def _are_equal(one: Value, other: Value) -> bool:
+    return abs(one.printed.value - other.printed.value) <= max(one.printed.unit, other.printed.unit)
