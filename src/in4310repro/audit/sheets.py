@@ -36,6 +36,7 @@ EXCESS = Fraction(1, 2**20)
 # COCO prints -1 where a class has no objects.
 NO_VALUE = -1
 SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
+OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all classes in one way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +154,30 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """What one in the last place is worth: among doubles in full a short number has lost its zeros."""
+    """What one in the last place is worth: among doubles in full a short number of a class has lost its zeros.
+
+    A short value over all classes beside them was rounded by hand. Among other values over all classes that are printed
+    in full, one that ends in zeros is no rounded number with zeros filled in.
+    """
     units = rounded_to([value.printed for value in values], [value.measure for value in values])
+    units = [
+        value.printed.unit if value.class_name is None and _is_among_full(value, values) else unit
+        for value, unit in zip(values, units, strict=True)
+    ]
     full = [unit for unit in units if unit <= Fraction(1, 10**ALMOST_FULL)]
     if 2 * len(full) <= len(values):
         return units
     least = min(units)
     # A mean that somebody wrote beside such numbers has been rounded: it ends in twelve zeros by no chance.
     return [least if v.printed.value and v.class_name is not None else v.printed.unit for v in values]
+
+
+def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
+    """Whether two other values over all classes have as many decimals and end in no zero."""
+    printed = value.printed
+    others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
+    full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]
+    return value.measure in OVER_ALL and sum(significant_decimals(p) == p.decimals for p in full) >= 2
 
 
 def _is_double(printed: Printed) -> bool:
