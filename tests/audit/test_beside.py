@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -174,6 +175,10 @@ def test_scores_over_all_in_json_are_those_of_the_classes_beside_them() -> None:
         matrix = {"accuracy": 0.7143, "confusion_matrix": [[8, 4], [2, 7]]}
         assert ranks(json.dumps(matrix, indent=indent)) == []
         assert ranks(json.dumps({**matrix, "accuracy": 0.9143}, indent=indent)) == [Rank.IMPOSSIBLE]
+    branches = {"one": {"accuracy": 0.9143, "kappa": 0.5}, "two": {"report": rows}}
+    assert Rank.IMPOSSIBLE not in ranks(json.dumps(branches, indent=1))
+    within = {"one": {"accuracy": 0.9143, "report": rows}}
+    assert Rank.IMPOSSIBLE in ranks(json.dumps(within, indent=1))
     models = {"one": {"accuracy": 0.7143, "report": rows}, "two": {"accuracy": 0.81, "best_accuracy": 0.9}}
     assert Rank.IMPOSSIBLE not in ranks(json.dumps(models, indent=1))
 
@@ -185,3 +190,24 @@ def test_the_accuracy_of_a_report_is_no_mean_over_batches() -> None:
     )
     assert ranks(LOOSE.format(rows=rows, accuracy=0.91, images=150)) == []
     assert ranks(LOOSE.format(rows=rows, accuracy=0.93, images=150))[0] is Rank.IMPOSSIBLE
+
+
+def notebook(*outputs: str) -> str:
+    cells = [
+        {
+            "cell_type": "code",
+            "execution_count": number,
+            "source": "print(report)",
+            "outputs": [{"output_type": "stream", "name": "stdout", "text": text}],
+        }
+        for number, text in enumerate(outputs, start=1)
+    ]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def test_outputs_of_different_cells_are_of_the_same_predictions_under_a_condition(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(notebook("Accuracy: 0.8935\n\n" + REPORT), encoding="utf-8")
+    assert Rank.IMPOSSIBLE in [finding.rank for finding in audit(path, power=False).findings]
+    path.write_text(notebook("Accuracy: 0.8935\n", REPORT), encoding="utf-8")
+    assert Rank.IMPOSSIBLE not in [finding.rank for finding in audit(path, power=False).findings]

@@ -32,6 +32,8 @@ ANNOUNCES = re.compile(
 )
 SMALL = re.compile(r"the|of|for|on|and|an?|by|in|is|with|our|all", re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]{2,}")
+TOP = "the values"  # the name of a JSON text's outermost object
+CELL = "cell "  # the name of a notebook's cell begins so
 WORDS = 6  # of a text that announces
 # Numbers of other predictions than those of the table beside them.
 ELSEWHERE = re.compile(
@@ -88,6 +90,7 @@ def _with_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]
             f"{' to '.join(map(str, lines_of(table)))}",
             lines=frozenset(value.printed.line for value in matrix.values),
             matrix=True,
+            conditions=tuple(_other_cells(matrix, table)),
         )
         values = (*table.values, *matrix.values)
         left[places[0]] = (replace(table, values=values, matrix=matrix.matrix), (*links, link))
@@ -116,11 +119,24 @@ def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
     first, second = sorted((lines_of(one), lines_of(other)))
     if second[0] - first[1] > near:
         return False
-    if "JSON" in document.formats and len(document.formats) == 1:
-        return True
+    if document.formats and set(document.formats) <= {"JSON", "confusion matrix"} and document.lines[0][:1] in "{[":
+        return _is_within(one, other)
     used = {printed.line for table in document.tables for printed in table.printed}
     between = range(first[1] + 1, second[0])
     return all(line in used or _announces(document.lines[line - 1]) for line in between if line <= len(document.lines))
+
+
+def _is_within(one: Table, other: Table) -> bool:
+    """Whether of two tables of a JSON text the one stands in an object that holds the other."""
+    paths = [[] if table.name == TOP else table.name.replace(" · ", " ").split() for table in (one, other)]
+    shorter, longer = sorted(paths, key=len)
+    return longer[: len(shorter)] == shorter
+
+
+def _other_cells(one: Table, other: Table) -> Iterator[str]:
+    """What is in doubt where two results are printed by different cells of a notebook."""
+    if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
+        yield f"the outputs of {one.section} and of {other.section} are of different predictions"
 
 
 def _announces(text: str) -> bool:
@@ -213,7 +229,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
     return Link(
         text=f"{what} in line {', '.join(map(str, lines))} stands beside {where}",
         lines=frozenset(lines),
-        conditions=tuple(_others(loose, rivals)),
+        conditions=(*_others(loose, rivals), *_other_cells(loose, table)),
     )
 
 
