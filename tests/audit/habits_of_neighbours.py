@@ -169,7 +169,7 @@ def table_of_folds(generator: np.random.Generator) -> Report:
     rows = [["class", "precision", "recall", "f1-score"]]
     reports = [as_dictionary(outcome) for outcome in outcomes]
     for name in SCENES:
-        means = [np.mean([report[name][score] for report in reports]) for score in rows[0][1:]]  # type: ignore[index,call-overload]
+        means = [np.mean([report[name][score] for report in reports]) for score in rows[0][1:]]  # type: ignore[index]
         cells = [mark(f"{100 * m:.1f}", "class", c, name) for m, c in zip(means, rows[0][1:], strict=True)]
         rows.append([name, *cells])
     return report_of("a table of means over folds", "Means over 5 folds.\n\n" + layouts.markdown(rows), suffix=".md")

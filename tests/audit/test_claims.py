@@ -12,11 +12,12 @@ import pytest
 from in4310repro.audit import batches
 from in4310repro.audit.batches import batch_means
 from in4310repro.audit.claims import CONDITIONS, FORMATS, ROUNDED, Claim, conditions_of, finding, size_inputs
-from in4310repro.audit.confusion import counts_of, scores_of, unlike_matrix
+from in4310repro.audit.confusion import counts_of, unlike_matrix
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.floor import below_floor, least_average_precision, ranked
 from in4310repro.audit.intervals import Interval, Rounding
 from in4310repro.audit.lonely import without_size
+from in4310repro.audit.matrix_scores import scores_of
 from in4310repro.audit.sheets import Sheet, cells_of
 from in4310repro.audit.totals import other_totals
 from in4310repro.audit.verdicts import Finding, Options, Rank

@@ -10,11 +10,11 @@ import pytest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support
 
 from in4310repro.audit.batches import batch_means
-from in4310repro.audit.confusion import scores_of
 from in4310repro.audit.document import Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.floor import least_average_precision
 from in4310repro.audit.intervals import Interval, smallest_size
+from in4310repro.audit.matrix_scores import scores_of
 from in4310repro.audit.search import only_choice
 from in4310repro.audit.verdicts import Rank
 
