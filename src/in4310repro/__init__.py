@@ -1,4 +1,4 @@
-"""Reproduce a published image-classification report, and check every number in it.
+"""Train networks by the assignment of a published report on image classification, and check their numbers.
 
 The command line is the face of the package: `in4310repro --help`, and README.md of the repository. In Python these
 libraries stand by themselves; the rest is what the commands are made of and may change.

@@ -25,8 +25,8 @@ INTRODUCTION = """# Claims
 
 Which file does a number on README or on a page come from, how firmly is it held, and who can repeat it? Numbers of
 three or more digits on those pages are these, or are listed with a reason in `tests/docs/claims.toml`; a test compares.
-Pages that a session writes from its own numbers are not in this table. Intervals are 95 %, Wilson's where nothing else
-is said (of a mean class accuracy approximately, as a share of all its images), and hold sampling error alone.
+Pages that a session writes from its own numbers are not in this table. Intervals are 95 % and hold sampling error
+alone: those of the reports (a bootstrap), else Wilson's, of a mean class accuracy as a share of all its images.
 """
 
 
@@ -99,6 +99,10 @@ def interval(claim: dict[str, Any]) -> str:
         low, high = values_of(claim | {"key": claim["interval_key"] + "|*"})
         scale = 100 if claim.get("percent") else 1
         return f"{scale * low:.2g} to {scale * high:.2g}"
+    if "interval_keys" in claim:
+        source = {"file": claim["interval_file"], "keys": [f"{key}|*" for key in claim["interval_keys"]]}
+        ends = values_of(source)
+        return ", ".join(f"{low:.3f} to {high:.3f}" for low, high in zip(ends[::2], ends[1::2], strict=True))
     if "images" not in claim:
         return ""
     images = claim["images"]

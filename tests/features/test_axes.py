@@ -422,13 +422,12 @@ def test_a_pass_that_takes_another_way_is_not_measured_by_the_axes_of_the_one_be
 
     def either(m: Any, x: Tensor) -> Tensor:
         maps = m.conv(x)
-        found: Tensor = m.act(m.move(maps) if m.turned else maps)
+        found: Tensor = m.act(m.move(maps) if next(turned) else maps)
         return found
 
+    turned = iter((False, True))
     model = Made(either, conv=conv(), move=LAST, act=nn.GELU())
     with FeatureStatistics(model, ["act"], samples="positions"):
-        model.turned = False
         model(IMAGES)
-        model.turned = True
         with pytest.raises(ValueError, match=r"channel_axis=\{'act': AXIS\}"):
             model(IMAGES)

@@ -15,7 +15,7 @@ MISTAKES: list[Mistake] = sorted((m for module in MODULES for m in module.MISTAK
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 HEAD = """# 58 mistakes
 
-Seen in public solutions of the same task. Each is written as a faulty twin (`tests/mistakes/`): the same check is
+Mistakes that this task invites. Each is written as a faulty twin (`tests/mistakes/`): the same check is
 applied to ours, which passes, and to the twin, which fails. The last column is how far the twin is off on drawn scenes
 of 16 pixels: 120 for training, 48 for validation, 72 for test, and small networks, so that each costs milliseconds. It
 shows which way a number moves, and is no estimate of the error on photographs.

@@ -59,6 +59,10 @@ def equivalent(file: str, entry: Entry, known: Sequence[Reason]) -> int:
     return sum(_reason(file, survivor, known) is not None for survivor in entry["survivors"])
 
 
+def _percent(killed: int, tried: int, same: int) -> str:
+    return f"{share(killed, tried, same):.1%}" if tried > same else "-"
+
+
 def share(killed: int, tried: int, same: int) -> float:
     """Killed changes among those that make a difference; 1 where there are none."""
     return killed / (tried - same) if tried > same else 1.0
@@ -78,7 +82,7 @@ def _rows(title: str, rows: Sequence[tuple[str, int, int, int, int]]) -> Iterato
     yield f"| {title} | changes possible | tried | killed | equivalent | share killed |"
     yield "|---|---:|---:|---:|---:|---:|"
     for name, sites, tried, killed, same in rows:
-        yield f"| {name} | {sites} | {tried} | {killed} | {same} | {share(killed, tried, same):.1%} |"
+        yield f"| {name} | {sites} | {tried} | {killed} | {same} | {_percent(killed, tried, same)} |"
 
 
 def _modules(content: dict[str, Entry], known: Sequence[Reason]) -> list[tuple[str, int, int, int, int]]:

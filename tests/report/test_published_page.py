@@ -18,7 +18,7 @@ from in4310repro.deviations import PUBLISHED, parse
 from in4310repro.metrics import class_metrics
 from in4310repro.presets import PRESETS
 from in4310repro.report import published_page
-from in4310repro.report.consequences import _chance_of_an_equal_count, _two_looks, consequences
+from in4310repro.report.consequences import _chance_of_equal_counts, _two_looks, consequences
 from in4310repro.report.original import original
 from in4310repro.report.published_numbers import non_positive_percent, printed_as_toml, summarize
 from in4310repro.runs.finished import FinishedRun
@@ -122,8 +122,8 @@ def test_two_different_sets_of_images_often_have_an_equal_count() -> None:
         counts = stats.binom.pmf(np.arange(support + 1), support, (one + other) / 2)
         no_class_equal *= 1 - np.sum(counts**2)
     assert 1 - no_class_equal == pytest.approx(0.593, abs=5e-4)
-    found = _chance_of_an_equal_count(
-        printed["sgd"], printed["test"], dict(zip(original()["classes"], supports, strict=True))
+    found = _chance_of_equal_counts(
+        1, printed["sgd"], printed["test"], dict(zip(original()["classes"], supports, strict=True))
     )
     assert found == pytest.approx(1 - no_class_equal, rel=1e-9)
 

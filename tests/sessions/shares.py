@@ -37,12 +37,13 @@ NETWORKS = {
 }
 # The files that are equal for any number of processes, but for those of a report.
 COMPARED = (names.SCORES, names.METRICS, names.SPLIT)
-HEAD = """# Any number of processes
+HEAD = """# 1 to 5 processes
 
 One setting of AdamW, two epochs of 40 drawn scenes of 32 px, trained by 1 to 5 processes. The first 12 digits are of
 the sha256 over `tensors.json` (every tensor of network and optimizer after every epoch), the best weights, `scores.npz`
 and `metrics.json`. `python -m tests.sessions.shares` writes this page; the control adds what processes send from the
-last to the first and not in the tree.
+last to the first and not in the tree. A batch of 8 is one leaf: those rows test nothing, and their control cannot
+differ.
 
 """
 

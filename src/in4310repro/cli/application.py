@@ -52,7 +52,7 @@ LONGEST_LINE = 500  # characters of an error's own text
 OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
-HELP = """Reproduces a published image-classification report and checks its numbers.
+HELP = """Trains networks by the assignment of a published report on image classification, and checks its own numbers.
 
     Examples:
         in4310repro train          # first: three networks on drawn scenes, about a minute

@@ -77,7 +77,7 @@ def _test_caption(run: FinishedRun, images: int) -> Sentence:
             record.at("metrics", "unseen", "mean_average_precision"),
             ".",
         )
-    return (f"{images} images that took no part in training or selection, measured once.",)
+    return (f"{images} images that took no part in this run's training or selection, measured once by it.",)
 
 
 def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:

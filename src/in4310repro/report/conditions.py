@@ -70,7 +70,7 @@ def _protocol(config: Config) -> str:
     alike = "identical files" if config.group == IDENTICAL else "copies and look-alikes"
     return deviations.meanings(config.protocol) or (
         f"three disjoint image sets ({alike} share a side), equal initial weights for every setting, the test set "
-        "opened once"
+        "opened once in this run"
     )
 
 

@@ -73,7 +73,7 @@ def settings(numbers: Mapping[str, Any]) -> Figure:
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
         curves = [
-            (run["settings"][name]["curve"], WRONG, "-", "published protocol: its training images, a line a seed")
+            (run["settings"][name]["curve"], WRONG, "-", "supposed protocol: its training images, a line a seed")
             for run in numbers["published"]
         ]
         curves.append((numbers["corrected"]["settings"][name]["curve"], OURS, "--", "corrected protocol: other images"))

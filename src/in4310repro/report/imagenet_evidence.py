@@ -94,7 +94,7 @@ def likelihoods(
             _correct(corrected["test"]["class_accuracy"], supports),
             sum(supports),
         ),
-        "published protocol, images that it was trained on": (sum(seen), sum(supports) * len(seen)),
+        "supposed protocol, images that it was trained on": (sum(seen), sum(supports) * len(seen)),
     }
     return [
         _likelihood(reading, name, counts, measured)

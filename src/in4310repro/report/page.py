@@ -206,7 +206,7 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
         "metrics": run.metrics,
         "original": original(),
         "comparable": comparable,
-        "title": "Scenes in six classes: the report, made again" if comparable else _title(run),
+        "title": "Scenes in six classes, beside the report" if comparable else _title(run),
         "groups": {
             heading: [by_number[number] for number in numbers if number in by_number]
             for heading, numbers in GROUPS.items()

@@ -134,7 +134,7 @@ def _accuracy_rows(numbers: PublishedNumbers) -> figures.AccuracyRows:
     tested = _sizes({"test": published[0]["supports"]}, "test")
     measured: dict[str, list[tuple[ClassMetrics, Sequence[int]]]] = {
         "as printed": [(numbers["printed"]["test"], tested)],
-        "published protocol, seen images": [(run["test"], tested) for run in published],
+        "supposed protocol, seen images": [(run["test"], tested) for run in published],
         "the same networks, unseen images": [
             (run["unseen"], sizes) for run, sizes in zip(published, unseen, strict=True)
         ],

@@ -16,7 +16,10 @@ from in4310repro.runs.selection import unit
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE
 
 # What `nox -s portability` runs and compares.
-TESTED = "tested on x86-64 with AVX2 and AVX-512, and on arm64 in an emulator, with 1 to 16 threads"
+TESTED = (
+    "its bits were compared for the kernels and for a training of a few steps of ResNet-18: on x86-64 with AVX-512, "
+    "with AVX2 and on arm64 in emulators, with 1 to 16 threads"
+)
 
 
 def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
@@ -48,7 +51,7 @@ def selection_and_test(run: FinishedRun) -> tuple[str, str]:
     return (
         f"{choice}, the one with the highest mean class accuracy on {validation} validation images, which are none of "
         f"the {training} training images, was selected: {setting}.",
-        f"This one network was then measured once on {test} other images, and nothing was chosen by the result.",
+        f"This run measured this one network, once, on {test} other images, and selected nothing by the result.",
     )
 
 
@@ -60,8 +63,8 @@ def _asked(run: FinishedRun, source: Source) -> Sentence:
     return (
         "A report on image classification prints a mean class accuracy of ",
         source.at("original", "mean_class_accuracy"),
-        f" for photographs of six kinds of scenes. What do networks reach on {images} when they are trained and tested "
-        f"{'with the deviations named above' if run.config.protocol else 'as its assignment says'}?",
+        f" for photographs of six kinds of scenes. What does this run reach on {images}, "
+        f"{'with the deviations named above' if run.config.protocol else 'split and selected as the assignment asks'}?",
     )
 
 
@@ -85,16 +88,17 @@ def _repeats(run: FinishedRun) -> Sentence:
     if run.fingerprint["numerics"] == "portable":
         if run.config.fits_head(run.config.setting(run.metrics["setting"])):
             return (
-                "What the head reads of every image, and the scores from the saved weights, have a fixed order of "
-                f"operations, and the same bits wherever it is kept ({TESTED}). The fit itself repeats to a "
-                "tolerance, since libraries add in another order on another processor: its scores within "
-                f"{SOFTMAX_TOLERANCE:g}, which verify tests. {_once(run)}",
+                "What the head reads of every image, and the scores from the saved weights, are computed in a fixed "
+                f"order of operations; {TESTED}. The fit itself repeats to a tolerance, since libraries add in another "
+                f"order on another processor: its scores within {SOFTMAX_TOLERANCE:g} at most, which verify tests. "
+                f"{_once(run)}",
             )
-        how = (f"The command below has a fixed order of operations, and the same bits wherever it is kept ({TESTED}); "
-               f"eigenvalues within {tolerance}. {_once(run)}")  # fmt: skip
+        how = (f"The command below computes in a fixed order of operations; {TESTED}. Eigenvalues repeat within "
+               f"{tolerance}. {_once(run)}")  # fmt: skip
     else:
-        how = (f"On machines of numeric class {run.fingerprint['numeric_class']}, to the last bit; elsewhere nearly, "
-               "within the tolerances below.")  # fmt: skip
+        how = (f"The same bits are expected where the numeric class is {run.fingerprint['numeric_class']}; elsewhere "
+               "the training ends with another network, and the scores of the saved weights stay within the "
+               "tolerances below.")  # fmt: skip
     return (f"{how} This is one training, of seed {run.config.seed}: another seed makes another network.",)
 
 
