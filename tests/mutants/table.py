@@ -65,6 +65,7 @@ GOLDEN: dict[str, tuple[str, ...]] = {
     "comparison": ("test_golden_claims",),
     "environments": ("test_golden_lists",),
     "folder": ("test_golden_lists",),
+    "imports": ("test_golden_plugin",),
     "plugin": ("test_golden_plugin",),
     "writing": ("test_golden_writes", "test_golden_writing"),
 }
