@@ -117,7 +117,7 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
         ('[[settings]]\nname = "a"\noptimizer = "Adagrad"', "no optimizer 'Adagrad'; valid are AdamW, RMSprop, SGD"),
         ('[[settings]]\nname = "../a"\noptimizer = "SGD"', "setting '../a' names a folder"),
         ('[[settings]]\nname = "a"\noptimizer = "SGD"\nlearning_rate = -1', "learning_rate > 0"),
-        ('model = "vgg/16"', "no model 'vgg/16'; valid are names of networks, such as resnet18"),
+        ('model = "vgg/16"', "no model 'vgg/16'; a network of torchvision such as resnet18"),
         ('precision = "half"', "no precision 'half'; valid are fast, exact"),
         ("epochs =", "is not TOML"),
         ('data = ""', "data is ''; a value is needed"),

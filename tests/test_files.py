@@ -72,10 +72,13 @@ def test_a_pipe_is_refused_by_every_option_that_names_a_file(call: Call, tmp_pat
         (*tiny, "--weights", "pipe"),
         (*tiny, "--data", "images"),
         ("features", "--data", "images", "--out", "x.json", "--weights", "none"),
-        ("data", "check", "images"),
         ("audit", "pipe"),
     ):
         refused(call, words, "regular file")
+    # A check lists all that is wrong with a folder.
+    code, output, _ = call("data", "check", "images")
+    assert code == 1
+    assert output.count("regular file") == 2
     assert not (tmp_path / "runs").exists()
 
 

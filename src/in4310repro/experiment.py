@@ -76,6 +76,7 @@ def train(
         refuse_without_run(folder)
         config = _as_begun(config, folder, progress)
     numerics = replicas.numerics_of(numerics, processes)
+    _refuse_native_shares(numerics, processes)
     formats = _log_formats(folder, log_steps, resume=resume)
     processes.told_json(config.orientation)
     prepared = _prepared(config, numerics, progress, processes)
@@ -122,6 +123,7 @@ def follow(config: Config, numerics: Numerics, processes: Processes) -> None:
         ValueError: as `train`.
     """
     numerics = replicas.numerics_of(numerics, processes)
+    _refuse_native_shares(numerics, processes)
     # The run folder, which only the first process reads, may be an older one.
     config = replace(config, orientation=processes.told_json())
     prepared = _prepared(config, numerics, SILENT, processes)
@@ -144,17 +146,21 @@ def follow(config: Config, numerics: Numerics, processes: Processes) -> None:
     _predict_parts(model, prepared, numerics, SILENT, processes)
 
 
+def _refuse_native_shares(numerics: Numerics, processes: Processes) -> None:
+    """Raise ValueError before the first message between processes that cannot train together."""
+    if processes.size > 1 and not numerics.portable and numerics.device == "cpu":
+        raise ValueError(
+            f"{processes.size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
+            "process, with all cores, trains in either"
+        )
+
+
 def _prepared(config: Config, numerics: Numerics, progress: Progress, processes: Processes) -> Prepared:
     """What the training starts from, which all processes have alike.
 
     Raises:
         ValueError: it cannot start, or a process has other images, weights or arithmetic than the first.
     """
-    if processes.size > 1 and not numerics.portable and numerics.device == "cpu":
-        raise ValueError(
-            f"{processes.size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
-            "process, with all cores, trains in either"
-        )
     prepared = prepare(config, numerics, progress, processes)
     fewest = min(map(len, training_ranges(len(prepared.sets["training"]), prepared.config.batch_size)))
     if not numerics.portable and fewest < processes.size:

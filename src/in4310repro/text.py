@@ -56,7 +56,7 @@ def as_function(name: str) -> str:
         >>> as_function("mynets.small"), as_function("nets/mine.py:small"), as_function("resnet18")
         ('mynets:small', 'nets.mine:small', '')
     """
-    parts = re.fullmatch(r"(?:\./)?((?:\w+[./])*?\w+)(?:\.py)?[.:/](\w+)", name.replace("\\", "/"))
+    parts = re.fullmatch(r"(?:\./)?((?:\w+[./])*?\w+)(?:\.py)?[.:/]([^\W\d]\w*)", name.replace("\\", "/"))
     return f"{parts[1].replace('/', '.')}:{parts[2]}" if parts else ""
 
 

@@ -106,8 +106,8 @@ def interval(claim: dict[str, Any]) -> str:
     if "images" not in claim:
         return ""
     images = claim["images"]
-    ends = [wilson(round(value * images), images) for value in values_of(claim)]
-    return ", ".join(f"{low:.3f} to {high:.3f}" for low, high in ends)
+    bounds = [wilson(round(value * images), images) for value in values_of(claim)]
+    return ", ".join(f"{low:.3f} to {high:.3f}" for low, high in bounds)
 
 
 def table() -> str:

@@ -241,7 +241,7 @@ def test_the_first_contradiction_is_refused_with_file_key_and_what_is_needed(cha
         lambda made: made,
         lambda made: replace(made, features=None),
         # Images of one's own are as many as there are.
-        lambda made: configured(data="photos", scenes=3)(made),
+        lambda made: configured(data="photos", scenes=3, orientation="ignored")(made),
         configured(split="0.4/0.25/0.35"),
         softmax((1, 0.00009), (0.5, 0.5), (0.5, 0.49991)),
         put("features", "sets/0/modules/conv1/activations", ACTIVATIONS),

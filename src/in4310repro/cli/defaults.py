@@ -39,7 +39,7 @@ def choose_preset(
     Raises:
         ValueError: the file is no TOML file of settings.
     """
-    if named:
+    if named is not None:
         return Choice(named)
     given = {**(read_toml(file) if file else {}), **overrides}
     data = given.get("data")
