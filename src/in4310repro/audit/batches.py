@@ -15,7 +15,8 @@ BATCH = 1024  # images, the most that are considered
 COMMON = frozenset(
     {2**k for k in range(11)}
     | {12, 24, 48, 96, 192}
-    | {10, 20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 1000}
+    | {10, 15, 18, 20, 25, 28, 30, 36, 40, 50, 56, 60, 72, 75, 80, 90, 100, 112, 120, 125, 144, 150, 180, 200, 250, 300}
+    | {400, 500, 1000}
 )
 ANY = Interval(low=Fraction(0), high=Fraction(1))
 DEVIATIONS = 3  # standard deviations by which a last batch may be further off than the best and the worst class
