@@ -26,7 +26,8 @@ INTRODUCTION = """# Claims
 Which file does a number on README or on a page come from, how firmly is it held, and who can repeat it? Numbers of
 three or more digits on those pages are these, or are listed with a reason in `tests/docs/claims.toml`; a test compares.
 Pages that a session writes from its own numbers are not in this table. Intervals are 95 % and hold sampling error
-alone: those of the reports (a bootstrap), else Wilson's, of a mean class accuracy as a share of all its images.
+alone: those of the reports (a bootstrap), that of labels of the weighted shares, else Wilson's, of a mean class
+accuracy as a share of all its images.
 """
 
 

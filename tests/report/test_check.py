@@ -34,7 +34,7 @@ def test_the_report_of_a_run_agrees_with_it(report: Path, finished_run: Path) ->
     for name in ("report.md", "index.html"):
         text = (report / name).read_text()
         assert record["manifest_sha256"] in text
-        assert "Claimed and not proven:" in text
+        assert "Claimed, and not computed again:" in text
         assert "training losses; validation rows and tensor hashes of epochs other than each setting" in text
 
 

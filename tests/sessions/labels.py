@@ -58,7 +58,7 @@ def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str
         "accuracy": {
             "all test images": accuracy(run, ()),
             "without those that are doubted": accuracy(run, doubted),
-            "without those whose label was found wrong": accuracy(run, wrong),
+            "without those whose label was judged wrong": accuracy(run, wrong),
         },
     }
 

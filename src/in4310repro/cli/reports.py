@@ -88,7 +88,7 @@ def report(
     files = page.write(measured, folder, data, photographs=photographs)
     conclude(print_written(files))
     verifies = f"in4310repro verify {shlex.quote(f'{measured.folder}')}{presets.network_option(measured.config.model)}"
-    print_next(f"open {folder / 'index.html'}; {verifies} proves its numbers")
+    print_next(f"open {folder / 'index.html'}; {verifies} computes its numbers again")
 
 
 def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> None:

@@ -85,7 +85,10 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
             printed=", ".join(f"{value:.4f}" for value in as_printed),
             measured=", ".join(span(values) for values in levels),
             holds=all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True)),
-            weight="more: it could easily fail, and did" if len(published) > 1 else "nothing: one seed has no range",
+            weight="little: each setting of a further run of the same protocol lies outside the range of three half of "
+            "the time"
+            if len(published) > 1
+            else "nothing: one seed has no range",
         ),
     ]
 

@@ -196,6 +196,7 @@ def _context(
         "commands": [_command(record, name) for name, record in runs.items()],
         "page_command": shlex.join(["in4310repro", "published", *runs]),
         "first": _first_setting(numbers, found),
+        "run_config": config,
         "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
         "fingerprint": corrected["fingerprint"],
         "imagenet": found,

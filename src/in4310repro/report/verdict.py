@@ -114,5 +114,5 @@ def _differs(run: FinishedRun, source: Source) -> Sentence:
     if not run.config.data:
         return ("These scenes are drawn, the original's are photographs. The two are not comparable: which number is "
                 "higher says nothing. What else differs is listed below.",)  # fmt: skip
-    return ("The original's ", printed, " is of its own training, starting weights and images; what differs is listed "
-            "below, and the numbers compare only as far as that list allows.")  # fmt: skip
+    return ("The original's ", printed, " is of its own training; what is known to differ is listed below, and its "
+            "other settings are not printed.")  # fmt: skip
