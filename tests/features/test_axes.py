@@ -417,17 +417,52 @@ def test_other_shapes_are_looked_at_again() -> None:
     torch.testing.assert_close(statistics.result()["a"].mean, torch.stack(means).mean(dim=0), rtol=1e-6, atol=1e-7)
 
 
-def test_a_pass_that_takes_another_way_is_not_measured_by_the_axes_of_the_one_before() -> None:
-    """Both ways give 7 x 7 x 7 values, the second one with the channels on the last axis."""
+def by_keyword(model: nn.Module, *, last: bool) -> Tensor:
+    result: Tensor = model(IMAGES, last=last)
+    return result
 
+
+def by_attribute(model: nn.Module, *, last: bool) -> Tensor:
+    model.last = last  # type: ignore[assignment]
+    result: Tensor = model(IMAGES)
+    return result
+
+
+class Moving(nn.Module):
+    """Moves its channels or not by a keyword or by an attribute, without any other module that would show it."""
+
+    last = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = conv(), nn.GELU()
+
+    def forward(self, x: Tensor, last: bool | None = None) -> Tensor:
+        maps = self.conv(x)
+        found: Tensor = self.act(maps.movedim(1, 3) if (self.last if last is None else last) else maps)
+        return found
+
+
+@pytest.mark.parametrize("call", [by_keyword, by_attribute])
+def test_each_pass_has_its_own_axes_where_shapes_are_equal(call: Callable[..., Tensor]) -> None:
+    """Both ways give 7 x 7 x 7 values, the second one with the channels on the last axis."""
+    model = Moving().eval()
+    with FeatureStatistics(model, ["act"], "images") as statistics:
+        first, second, third = (call(model, last=last).detach().double() for last in (False, True, False))
+    means = [first.mean(dim=(0, 2, 3)), second.mean(dim=(0, 1, 2)), third.mean(dim=(0, 2, 3))]
+    expected = torch.stack(means).mean(dim=0)
+    torch.testing.assert_close(statistics.result()["act"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_pass_that_takes_another_way_is_measured_on_the_axis_it_has_there() -> None:
     def either(m: Any, x: Tensor) -> Tensor:
         maps = m.conv(x)
         found: Tensor = m.act(m.move(maps) if next(turned) else maps)
         return found
 
     turned = iter((False, True))
-    model = Made(either, conv=conv(), move=LAST, act=nn.GELU())
-    with FeatureStatistics(model, ["act"], samples="positions"):
-        model(IMAGES)
-        with pytest.raises(ValueError, match=r"channel_axis=\{'act': AXIS\}"):
-            model(IMAGES)
+    model = Made(either, conv=conv(), move=LAST, act=nn.GELU()).eval()
+    with FeatureStatistics(model, ["act"], "images") as statistics:
+        first, second = (model(IMAGES).detach().double() for _ in range(2))
+    expected = (first.mean(dim=(0, 2, 3)) + second.mean(dim=(0, 1, 2))) / 2
+    torch.testing.assert_close(statistics.result()["act"].mean, expected, rtol=1e-6, atol=1e-7)

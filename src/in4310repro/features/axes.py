@@ -45,11 +45,9 @@ class AxisFinder(TorchFunctionMode):
         if unknown := sorted(name for name in told if name.partition("[")[0] not in modules):
             raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(modules)}")
         self._model, self._modules, self._told, self._needed = model, modules, told, needed
-        self._following = {name for name, module in modules.items() if own_axis(module, "", 5) is None}
-        self._watching = needed and bool(self._following) and not is_compiled(model)
-        # By the shapes that the model is given, without their first axis, the axes and the modules in their order; of
-        # passes in which every module ran.
-        self._remembered: dict[object, tuple[dict[tuple[str, str, int], int], list[int]]] = {}
+        following = any(own_axis(module, "", 5) is None for module in modules.values())
+        # Every pass, also one like an earlier one: the way of a pass can depend on values that no shape shows.
+        self._watching = needed and following and not is_compiled(model)
         self._members = {id(module) for module in model.modules()}
         self._clear()
 
@@ -63,10 +61,6 @@ class AxisFinder(TorchFunctionMode):
         self._depth = 0  # of modules that are running
         self._thread = 0
         self._paused = False
-        self._shapes: object = None  # of what the model is given; None where no pass can be like another
-        self._recalling = False  # the axes of this pass are those of one before
-        self._found: dict[tuple[str, str, int], int | None] = {}  # in this pass; None: several
-        self._order: list[int] = []  # modules of this pass, by id
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -115,11 +109,7 @@ class AxisFinder(TorchFunctionMode):
             # The order of the values changes no more than last bits of the spectrum of flattened maps.
             return told or own_axis(self._modules[name], path, values.ndim) or (2 if values.ndim == 3 else 1)
         tensor = output if isinstance(output, Tensor) else values
-        key = (name, path, values.ndim)
-        if self._recalling and key in self._remembered[self._shapes][0]:
-            return self._remembered[self._shapes][0][key]
         axis = self._find(name, path, tensor) if told is None else self._check_told(name, path, tensor, told)
-        self._found[key] = axis if self._found.get(key, axis) == axis else None
         if not 0 < axis < values.ndim:
             valid = f"channel_axis can be {{{name + path!r}: 1}} to {{{name + path!r}: {values.ndim - 1}}}"
             shape = tuple(values.shape)
@@ -215,19 +205,9 @@ class AxisFinder(TorchFunctionMode):
                 return
             self._thread = threading.get_ident()
             self._convention = Convention()
-            self._remember()
             self._known = {key: entry for key, entry in self._known.items() if entry[0]() is not None}
-            shapes = tuple(value.shape[1:] for value in args if isinstance(value, Tensor))
-            self._shapes = shapes if module is self._model and len(shapes) == len(args) else None
-            self._recalling = self._shapes in self._remembered
             self._look_at_inputs(module, args, {})
         self._depth += 1
-        self._order.append(id(module))
-        if self._recalling and not self._is_as_remembered():
-            # What was computed unwatched has no known axes: it is refused from here on, and not guessed.
-            self._recalling = False
-        if self._recalling:
-            return
         if isinstance(module, UNWATCHED) and not _avoids_fast_kernels(module):
             _leave(self)
         elif self not in active_modes():
@@ -238,8 +218,6 @@ class AxisFinder(TorchFunctionMode):
         if not self._depth or self._thread != threading.get_ident():
             return
         self._depth -= 1
-        if self._recalling:
-            return
         if self._depth and self not in active_modes():
             self._enter()
         with self.paused():
@@ -248,18 +226,6 @@ class AxisFinder(TorchFunctionMode):
                     self._set(value, self._by_module(module, args, path, value))
         if not self._depth:
             _leave(self)
-
-    def _remember(self) -> None:
-        """Keep what the last pass has found, if it can be all that a like one needs: watching takes time."""
-        axes = {key: axis for key, axis in self._found.items() if axis is not None}
-        if self._shapes and len(axes) == len(self._found) and self._following <= {name for name, *_ in axes}:
-            self._remembered.setdefault(self._shapes, (axes, self._order))
-        self._found, self._order = {}, []
-
-    def _is_as_remembered(self) -> bool:
-        """Return whether the module that begins is the one that began at this place in the remembered pass."""
-        order, place = self._remembered[self._shapes][1], len(self._order) - 1
-        return place < len(order) and order[place] == self._order[place]
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
         """The axes of an output of which functions said nothing."""
