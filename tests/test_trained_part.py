@@ -58,6 +58,13 @@ def test_the_head_has_its_own_learning_rate(tmp_path: Path) -> None:
     assert [group["lr"] for group in epochs.optimizer.param_groups] == [1e-30, 0.1]
 
 
+def test_the_head_has_its_own_learning_rate_where_nothing_else_is_trained(tmp_path: Path) -> None:
+    sgd = OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-30, head_learning_rate=0.1, train="from:fc")
+    before, after, epochs = after_an_epoch(replace(TINY, settings=(sgd,), schedule="constant", warm_up=0.0), tmp_path)
+    assert [group["lr"] for group in epochs.optimizer.param_groups] == [0.1]
+    assert not torch.allclose(before["fc.weight"], after["fc.weight"], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("part", "optimizer", "words"),
     [

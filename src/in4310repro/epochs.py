@@ -219,7 +219,7 @@ class Epochs:
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
-        optimizers.set_learning_rates(self.optimizer, task.setting, factor)
+        optimizers.set_learning_rates(self.optimizer, factor)
         self.optimizer.zero_grad()
         if config.model not in MODELS:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.

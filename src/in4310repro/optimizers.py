@@ -31,8 +31,9 @@ def build(
     options = {"lr": setting.learning_rate, "weight_decay": setting.weight_decay}
     if setting.optimizer == "SGD":
         options["momentum"] = setting.momentum
-    rates = {"params": list(body)}, {"params": list(head), "lr": setting.head_learning_rate}
-    groups = [group for group in rates if group["params"]]
+    # initial_lr, as torch's schedules have it: either group may be missing, so that its place says nothing.
+    rates = (list(body), setting.learning_rate), (list(head), setting.head_learning_rate)
+    groups = [{"params": each, "lr": rate, "initial_lr": rate} for each, rate in rates if each]
     optimizer = getattr(arithmetic if portable else torch.optim, setting.optimizer)(groups, **options)
     assert isinstance(optimizer, torch.optim.Optimizer)  # noqa: S101 - for the type checker
     return optimizer
@@ -105,9 +106,7 @@ def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -
     return round(0.5 + 0.5 * math.cos(math.pi * (step - warm_up_steps) / max(steps - warm_up_steps, 1)), 12)
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, setting: OptimizerSetting, factor: float) -> None:
-    """Sets the learning rates of body and head, from the next step on, to those of the setting times a factor."""
-    rates = (setting.learning_rate, setting.head_learning_rate)
-    for group, rate in zip(optimizer.param_groups, rates, strict=False):
-        assert rate is not None  # noqa: S101 - for the type checker: a second group has a rate of its own
-        group["lr"] = rate * factor
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set the learning rates of body and head, from the next step on, to those that `build` took times a factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
