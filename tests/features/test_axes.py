@@ -14,6 +14,7 @@ from torchvision import models
 from torchvision.ops import Permute
 
 from in4310repro.features import FeatureStatistics
+from in4310repro.features.axis_rules import RULES
 
 Samples = Literal["images", "positions"]
 IMAGES = torch.randn(6, 3, 14, 14, generator=torch.Generator().manual_seed(1))
@@ -466,3 +467,88 @@ def test_a_pass_that_takes_another_way_is_measured_on_the_axis_it_has_there() ->
         first, second = (model(IMAGES).detach().double() for _ in range(2))
     expected = (first.mean(dim=(0, 2, 3)) + second.mean(dim=(0, 1, 2))) / 2
     torch.testing.assert_close(statistics.result()["act"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+def replaced(m: Any, x: Tensor, change: Callable[[Tensor], Any]) -> Tensor:
+    maps = m.c(x)
+    change(maps)
+    found: Tensor = m.a(maps)
+    return found
+
+
+def set_memory(values: Any) -> None:
+    values.set_(values.permute(0, 2, 3, 1).contiguous())
+
+
+def set_data(values: Tensor, new: Tensor) -> None:
+    values.data = new
+
+
+# Changes in place of the maps of a convolution, 7 channels on axis 1 of four axes of which three have size 7.
+IN_PLACE: dict[str, tuple[Callable[[Tensor], Any], int]] = {
+    "transpose_": (lambda y: y.transpose_(1, 3), 3),
+    "swapaxes_": (lambda y: y.swapaxes_(1, 3), 3),
+    "swapdims_": (lambda y: y.swapdims_(1, 2), 2),
+    "unsqueeze_": (lambda y: y.unsqueeze_(1), 2),
+    "squeeze_": (lambda y: y.unsqueeze_(1).movedim(2, 4).squeeze_(1), 1),
+    "squeeze_ of one axis": (lambda y: y.resize_(6, 1, 7, 49).squeeze_(1), 1),
+    "as_strided_": (lambda y: y.as_strided_((6, 7, 7, 7), (343, 7, 1, 49)), 3),
+    "resize_": (lambda y: y.resize_(6, 49, 7), 1),
+    "set_": (set_memory, 3),
+    "data": (lambda y: set_data(y, y.data.permute(0, 2, 3, 1)), 3),
+    "data in the same order in memory": (lambda y: set_data(y, y.data.permute(0, 2, 3, 1).contiguous()), 3),
+    "data from elsewhere": (lambda y: set_data(y, torch.ones(6, 7, 7, 7)), 1),
+    "detach_": (lambda y: y.detach_(), 1),
+}
+
+
+@pytest.mark.parametrize("case", IN_PLACE)
+def test_maps_that_change_their_axes_in_place_are_followed_or_refused(case: str) -> None:
+    change, axis = IN_PLACE[case]
+    model = Made(lambda m, x: replaced(m, x, change), c=conv(), a=nn.Tanh()).eval()
+    with torch.no_grad(), FeatureStatistics(model, ["a"], "images") as statistics:
+        try:
+            output = model(IMAGES)
+        except ValueError as error:
+            assert "channel_axis={'a': AXIS}" in str(error)  # noqa: PT017
+            return
+    dims = [place for place in range(1, output.ndim) if place != axis]
+    expected = output.detach().double().mean(dim=[0, *dims])
+    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_data_that_are_replaced_have_the_axes_of_the_new_ones() -> None:
+    change = IN_PLACE["data in the same order in memory"][0]
+    model = Made(lambda m, x: replaced(m, x, change), c=conv(), a=nn.Tanh()).eval()
+    with FeatureStatistics(model, ["a"], "images") as statistics:
+        output = model(IMAGES)
+    expected = output.detach().double().mean(dim=(0, 1, 2))
+    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float64, torch.int32])
+def test_a_view_of_other_numbers_does_not_disturb_the_model(kind: torch.dtype) -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        maps = m.c(x)
+        maps.repeat(1, 1, 1, 2).contiguous().view(kind)
+        found: Tensor = m.a(maps)
+        return found
+
+    model = Made(forward, c=conv(), a=nn.Tanh()).eval()
+    with torch.no_grad(), FeatureStatistics(model, ["a"], "images") as statistics:
+        output = model(IMAGES)
+    expected = output.double().mean(dim=(0, 2, 3))
+    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_rule_that_fails_leaves_an_axis_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_call: object) -> None:
+        raise IndexError
+
+    model = Made(lambda m, x: m.a(m.c(x).roll(1, 2)), c=conv(), a=nn.Tanh()).eval()
+    monkeypatch.setitem(RULES, "roll", fail)
+    with FeatureStatistics(model, ["a"], "images"), pytest.raises(ValueError, match=r"channel_axis=\{'a': AXIS\}"):
+        model(IMAGES)
+    with FeatureStatistics(model, ["c"], "images") as statistics:
+        model(IMAGES)
+    assert len(statistics.result()["c"].mean) == 7

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from in4310repro.features.axis_moves import Axes, Call, Convention
-from in4310repro.features.axis_rules import rule_of
+from in4310repro.features.axis_moves import Axes, Call, Convention, Rule
+from in4310repro.features.axis_rules import ContradictionError, rule_of
 from in4310repro.features.hooks import is_compiled
 from in4310repro.features.nesting import iterate_values
 from in4310repro.features.outputs import is_elementwise, own_axis
@@ -56,7 +56,7 @@ class AxisFinder(TorchFunctionMode):
         return AxisFinder(self._model, self._modules, self._told, needed=self._needed)
 
     def _clear(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Tensor], Axes | None]] = {}
+        self._known: dict[int, tuple[weakref.ref[Tensor], Axes | None, object]] = {}  # with the layout of then
         self._convention = Convention()
         self._depth = 0  # of modules that are running
         self._thread = 0
@@ -155,15 +155,17 @@ class AxisFinder(TorchFunctionMode):
         # A compiler that looks into this method sees the call alone.
         if torch.compiler.is_compiling() or self._paused:
             return result
-        if result is None and getattr(func, "__name__", "") == "__setitem__":
-            result = args[0]
-            self._note("", args, kwargs, [result])
-            return None
+        name = getattr(func, "__name__", "")
+        if name in ("__get__", "__set__"):
+            name += getattr(getattr(func, "__self__", None), "__name__", "")
+        if name == "__setitem__":
+            self._note("", args, kwargs, [args[0]])
+        elif name == "__set__data":
+            # The tensor is another one from here on, whatever it was.
+            self._note("data", args[1:], {}, [args[0]])
         if not isinstance(result, Tensor | tuple | list | Iterator):
             return result
-        name = getattr(func, "__name__", "")
-        if name == "__get__":
-            name = getattr(getattr(func, "__self__", None), "__name__", "")
+        name = name.removeprefix("__get__")
         if name == "__iter__":
             name, result = "unbind", list(result)
             self._note(name, args, kwargs, result)
@@ -177,20 +179,21 @@ class AxisFinder(TorchFunctionMode):
             if not isinstance(output, Tensor):
                 continue
             call = Call(args, kwargs, output, position, self._look_up, self._is_constant)
-            if all(map(self._is_constant, call.tensors)):
+            if all(map(self._is_constant, [*call.tensors, output])):
                 continue
-            self._set(output, rule(call) if rule else None)
+            self._set(output, _apply(rule, call) if rule else None)
 
     def _look_up(self, tensor: Tensor) -> Axes | None:
-        reference, axes = self._known.get(id(tensor), (None, None))
-        return axes if reference is not None and reference() is tensor else None
+        """The axes of a tensor; not known if it has got another shape, order of axes or memory since."""
+        reference, axes, layout = self._known.get(id(tensor), (None, None, None))
+        return axes if reference is not None and reference() is tensor and layout == _layout(tensor) else None
 
     def _is_constant(self, tensor: Tensor) -> bool:
         known = self._known.get(id(tensor))
         return known is None or known[0]() is not tensor
 
     def _set(self, tensor: Tensor, axes: Axes | None) -> None:
-        self._known[id(tensor)] = (weakref.ref(tensor), axes)
+        self._known[id(tensor)] = (weakref.ref(tensor), axes, _layout(tensor))
 
     def _enter(self) -> None:
         enter: Callable[[], object] = self.__enter__
@@ -243,6 +246,28 @@ class AxisFinder(TorchFunctionMode):
             for _, value in iterate_values((args, dict(kwargs))):
                 if isinstance(value, Tensor) and self._is_constant(value):
                     self._set(value, Axes(frozenset({2 if value.ndim == 3 else 1}), self._convention))
+
+
+def _apply(rule: Rule, call: Call) -> Axes | None:
+    """What a rule says; nothing where it fails, of arguments that it was not made for: the model's own call is valid.
+
+    Raises:
+        ContradictionError: a layer contradicts the convention.
+    """
+    try:
+        return rule(call)
+    except ContradictionError:
+        raise
+    except Exception:
+        return None
+
+
+def _layout(tensor: Tensor) -> object:
+    """Shape, strides and place in memory, which set_() changes unseen; None for tensors without, such as sparse."""
+    try:
+        return tuple(tensor.shape), tensor.stride(), tensor.data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return None
 
 
 def _leave(mode: TorchFunctionMode) -> None:

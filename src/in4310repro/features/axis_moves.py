@@ -1,6 +1,7 @@
 """Which axes of a tensor hold its channels, and where functions that move, join and reshape axes leave them."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,8 +46,8 @@ class Call:
 
     @functools.cached_property
     def tensors(self) -> list[Tensor]:
-        """The tensors among the arguments, and in lists among them."""
-        values = [*self.arguments, *self.keywords.values()]
+        """The tensors among the arguments, and in lists among them, without `out`, which is not read."""
+        values = [*self.arguments, *(value for name, value in self.keywords.items() if name != "out")]
         flat = [part for value in values for part in (value if isinstance(value, list | tuple) else (value,))]
         return [value for value in flat if isinstance(value, Tensor)]
 
@@ -215,6 +216,8 @@ def reshape(call: Call) -> Axes | None:
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
     """The axes of a new shape that hold just what the given axes of a shape hold; None if others are mixed in.
 
+    None too if the shapes have different numbers of values, as after view(dtype).
+
     Examples:
         >>> sorted(regroup((2, 49, 96), frozenset({2}), (2, 49, 3, 4, 8)))
         [3, 4]
@@ -223,6 +226,8 @@ def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> f
     """
     if 0 in shape:
         return axes if tuple(shape) == tuple(new) else None
+    if math.prod(shape) != math.prod(new):
+        return None
     result: set[int] = set()
     i = j = 0
     while i < len(shape) and j < len(new):

@@ -11,6 +11,10 @@ from in4310repro.features import axis_moves as moves
 from in4310repro.features.axis_moves import Axes, Call, Rule, combine, join, keep, reshape, stack
 
 
+class ContradictionError(ValueError):
+    """A layer takes its channels from another axis than modules before it were measured on."""
+
+
 def reduce(call: Call) -> Axes | None:
     """The axes that are left of those of the first tensor."""
     given, ndim = call.first, call.tensors[0].ndim
@@ -46,13 +50,13 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(call: Call, axis: int) -> None:
-    """Raise ValueError where modules were measured by the convention of images, and a layer says something else."""
+    """Raise an error where modules were measured by the convention of images, and a layer says something else."""
     given = call.first
     if given is None or given.convention is None or not given.convention.modules:
         return
     if axis not in given.axes and (given.axes or call.tensors[0].ndim == 2):
         name = given.convention.modules[0]
-        raise ValueError(
+        raise ContradictionError(
             f"module {name!r} was measured as what the model is given: images with channels on axis 1, tokens with "
             f"channels on the last; a layer that follows takes them from axis {axis} of shape "
             f"{tuple(call.tensors[0].shape)}: channel_axis={{{name!r}: AXIS}} says which it is"
