@@ -1,79 +1,106 @@
-"""Memory that cannot be had is a MemoryError with the sizes, inside of a kernel too; blocks are used again."""
+"""Tensors whose values are not in memory: those that torch knows to be zeros, and those whose memory was freed.
 
-from __future__ import annotations
+They run in another process, since what they guard against ends it; the last line says in which case.
+"""
 
-import gc
-import mmap
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
+BEGIN = """
 import torch
+from in4310repro.arithmetic import SGD, AdamW, RMSprop, functions
+from in4310repro.features import FeatureStatistics
 
-from in4310repro.arithmetic import buffers
-from in4310repro.arithmetic.convolutions import convolution
+def cut(values, size=0):
+    values.untyped_storage().resize_(size)
+    return values
 
-SIDE = 1 << 10  # 4 MB of float32 a map
-# Calls with so many megabytes of address space left, less than the kernel wants, then a small one: the library is
-# whole.
-LIMITED = """
-import resource, sys, torch
-from in4310repro.arithmetic.convolutions import convolution
-torch.set_num_threads(1)
-small = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3)
-convolution(*small)
-for megabytes, call in zip(sys.argv[1::2], sys.argv[2::2]):
-    pages = int(open("/proc/self/statm").read().split()[0])
-    limit = pages * resource.getpagesize() + (int(megabytes) << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
-    try:
-        eval(call)
-    except MemoryError as error:
-        print(error)
-    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-print(convolution(*small).sum().item())
+def normed(maps, mean):
+    return functions.batch_norm(maps, mean, torch.ones(8), None, None, training=True)
+
+def step(kind, prepare):
+    parameter = torch.nn.Parameter(torch.ones(8, 8))
+    parameter.grad = torch.ones(8, 8)
+    optimizer = kind([parameter], lr=0.1, **({"momentum": 0.9} if kind is SGD else {}))
+    optimizer.step()
+    prepare(parameter, optimizer)
+    optimizer.step()
+
+def cut_moments(parameter, optimizer):
+    for value in optimizer.state[parameter].values():
+        if value.ndim:
+            cut(value, 8)
+
+class Makes(torch.nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, images):
+        return self.make()
+
+def measured(make):
+    model = torch.nn.Sequential(Makes(make))
+    with FeatureStatistics(model, ["0"]) as statistics:
+        model(torch.zeros(2, 3))
+    return statistics
 """
-# A list of steps for each of 40,000 places with other taps inside, 1 GB; and 144 MB of weights, which are packed.
-LISTS = "convolution(torch.ones(1, 1, 200, 200), torch.ones(1, 1, 200, 200), None, (1, 1), (100, 100))"
-PACKED = "convolution(torch.ones(1, 1, 1, 1), torch.ones(40_000, 1, 30, 30), None, (1, 1), (15, 15))"
+REFUSED = {
+    "freed": "functions.softmax(cut(torch.ones(2, 8)))",
+    "cut": "functions.softmax(cut(torch.ones(2, 8), 60))",
+    "a part behind the end": "functions.softmax(cut(torch.ones(4, 8)[1:3], 80))",
+    "steps behind the end": "functions.softmax(cut(torch.ones(8, 200).t()[:2], 5600))",
+    "maps": "normed(cut(torch.ones(2, 8, 4, 4)), torch.zeros(8))",
+    "labels": "functions.cross_entropy(torch.ones(2, 8), cut(torch.zeros(2, dtype=torch.int64)))",
+    "running mean to write": "normed(torch.ones(2, 8, 4, 4), cut(torch.zeros(8)))",
+    "zeros to write": "normed(torch.ones(2, 8, 4, 4), torch._efficientzerotensor(8))",
+    "an output": "measured(lambda: cut(torch.ones(2, 3, 4, 4)))",
+    **{
+        f"{kind} {what}": f"step({kind}, {prepare})"
+        for kind in ("AdamW", "RMSprop", "SGD")
+        for what, prepare in {
+            "parameter": "lambda p, _: cut(p.data)",
+            "parameter of zeros": "lambda p, _: setattr(p, 'data', torch._efficientzerotensor(8, 8))",
+            "gradient": "lambda p, _: cut(p.grad, 4)",
+            "moment": "cut_moments",
+        }.items()
+    },
+}
+TAKEN = {
+    "zeros": "assert torch.equal(functions.softmax(torch._efficientzerotensor(2, 8)), torch.full((2, 8), 0.125))",
+    "maps of zeros": "assert not normed(torch._efficientzerotensor(2, 8, 4, 4), torch.zeros(8)).any()",
+    "an output of zeros": "measured(lambda: torch._efficientzerotensor(2, 3, 4, 4))",
+    "a gradient of zeros": "step(SGD, lambda p, _: setattr(p, 'grad', torch._efficientzerotensor(8, 8)))",
+    "gaps": "functions.softmax(torch.ones(9, 16)[1:, ::2])",
+    "repeated rows": "functions.softmax(torch.ones(1, 1).expand(2, 8))",
+    "the last of its memory": "functions.softmax(cut(torch.ones(4, 8)[1:3], 96))",
+}
 
 
-@pytest.mark.slow
-@pytest.mark.process
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits address space as Linux does")
-def test_a_kernel_without_memory_raises_and_the_process_goes_on() -> None:
-    words = [sys.executable, "-c", LIMITED, "100", LISTS, "250", PACKED]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lists, packed, result = done.stdout.splitlines()
-    assert lists.startswith("no working memory for convolution of images 1 channels 1 height 200 width 200 outputs 1 ")
-    assert packed.startswith("no working memory for convolution of images 1 channels 1 height 1 width 1 outputs 40000 ")
-    assert float(result) == 36
+def said_by_a_process(cases: dict[str, str]) -> dict[str, str]:
+    """Case -> the message of its ValueError, empty where there is none."""
+    parts = [
+        f"""
+print({name!r}, end=": ", flush=True)
+try:
+    {code}
+    print(flush=True)
+except ValueError as error:
+    print(error, flush=True)
+"""
+        for name, code in cases.items()
+    ]
+    words = [sys.executable, "-c", BEGIN + "".join(parts)]
+    found = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    return {name: said for name, _, said in (line.partition(": ") for line in found.stdout.splitlines())}
 
 
-def test_a_result_without_memory_is_a_memory_error_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def refuse(_file: int, size: int, **_options: int) -> mmap.mmap:
-        calls.append(size)
-        raise OSError(12, "Cannot allocate memory")
-
-    buffers.release()
-    monkeypatch.setattr(mmap, "mmap", refuse)
-    with pytest.raises(MemoryError, match=r"no memory for a result of 4194304 bytes: .*Cannot allocate memory"):
-        convolution(torch.ones(1, 1, SIDE, SIDE), torch.ones(1, 1, 1, 1))
-    # Once more after all free blocks were given back.
-    assert calls == [4 * SIDE * SIDE] * 2
+def test_values_that_are_not_in_memory_are_refused() -> None:
+    said = said_by_a_process(REFUSED)
+    assert said.keys() == REFUSED.keys()
+    assert {name for name, words in said.items() if "memory" not in words or "valid " not in words} == set()
 
 
-def test_a_block_is_used_again_once_nobody_holds_it() -> None:
-    first = buffers.maps((1, 1, SIDE, SIDE))
-    address = first.data_ptr()
-    view = first[0]
-    del first
-    gc.collect()
-    assert buffers.maps((1, 1, SIDE, SIDE)).data_ptr() != address
-    del view
-    gc.collect()
-    assert buffers.maps((1, 1, SIDE, SIDE)).data_ptr() == address
+def test_zeros_without_memory_are_what_they_stand_for_and_values_up_to_the_end_of_their_memory_are_taken() -> None:
+    assert said_by_a_process(TAKEN) == dict.fromkeys(TAKEN, "")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import exports
-from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature
+from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, in_memory
 
 SETS = ("avx512", "avx2", "base")  # the widest first
 NO_MEMORY = 1  # of enum Status in vectors.hpp
@@ -166,12 +166,12 @@ def built() -> list[str]:
 
 
 def plain(what: str, values: Tensor) -> Tensor:
-    """The values as a strided tensor on the CPU without a negative bit; their gradient goes on.
+    """The values as a strided tensor in the CPU's memory without a negative bit; their gradient goes on.
 
     A subclass is what it holds, such as an image of torchvision; one without memory of its own holds nothing.
 
     Raises:
-        ValueError: they are of another kind or on another device.
+        ValueError: they are of another kind, on another device, or not in memory.
     """
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(values)
     if wrapped or values.is_nested or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
@@ -182,6 +182,7 @@ def plain(what: str, values: Tensor) -> Tensor:
     if type(values) not in PLAIN:
         with torch._C.DisableTorchFunctionSubclass():
             values = values.as_subclass(Tensor)
+    values = in_memory(what, values)
     # Not called where it is not needed: it is an operation of torch, which a network may not use unseen.
     return values.resolve_neg() if values.is_neg() else values
 

@@ -163,8 +163,32 @@ def _fitting(where: str, parameter: Parameter, value: Any, extents: tuple[int, .
     if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
         in_order = _is_in_order(value)
         if (in_order or parameter.read_only) and fits(_order_of_memory(value.shape), extents):
+            value = in_memory(where, value, read_only=parameter.read_only)
             return value if in_order else _in_order(value)
     raise ValueError(f"{where} is {described(value)}; valid is {dtype} of sizes {extents} side by side on the CPU")
+
+
+def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
+    """Return strided values once all of them are known to be in memory.
+
+    Torch has tensors of zeros without memory, such as some gradients; one that is only read becomes a copy.
+
+    Raises:
+        ValueError: their memory was freed or is too small, or there is none to write to.
+    """
+    if values._is_zerotensor():
+        if read_only:
+            return values.clone()
+        raise ValueError(f"{what}: zeros of shape {tuple(values.shape)} without memory; valid are values in memory")
+    extent = values.numel()
+    if extent and not values.is_contiguous():
+        extent = 1 + sum((size - 1) * step for size, step in zip(values.shape, values.stride(), strict=True))
+    needed = (values.storage_offset() + extent) * values.dtype.itemsize if extent else 0
+    found = values.untyped_storage().nbytes()
+    if found < needed:
+        kind = f"{values.dtype} of shape {tuple(values.shape)}"
+        raise ValueError(f"{what}: {kind} in {found} bytes of memory; valid are {needed} or more")
+    return values
 
 
 def _is_in_order(value: Tensor) -> bool:
@@ -228,6 +252,7 @@ def _alike(where: str, parameter: Parameter, value: Tensor, model: Tensor, size:
     dtype = DTYPES[parameter.base]
     plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
     if plain and value.shape == model.shape and value.numel() == size:
+        value = in_memory(where, value, read_only=parameter.read_only)
         if parameter.read_only and (value.stride() != model.stride() or value.is_neg()):
             value = torch.empty_like(model, requires_grad=False).copy_(value.detach())
         dense = value.is_contiguous() or (value.ndim == 4 and _is_in_order(value))

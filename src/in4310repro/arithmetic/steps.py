@@ -134,6 +134,8 @@ def _states(
 
 def _checked_parameter(parameter: Tensor) -> Tensor:
     values = library.checked("a parameter", parameter, torch.float32, parameter.shape)
+    if parameter._is_zerotensor():
+        raise ValueError("a parameter without memory, which torch knows to be zeros; valid is one that can be written")
     dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
     if not dense or parameter.is_neg():
         raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from in4310repro.arithmetic.signatures import in_memory
+
 # Whose code is known: classes that others derive from these, with a forward() of their own, may do anything.
 KNOWN_CODE = ("torch.nn.", "torch.ao.nn.", "in4310repro.arithmetic.")
 # Modules with channels on the last axis, by the names of torch's classes.
@@ -90,10 +92,10 @@ def plain_tensor(output: object) -> Tensor:
         raise ValueError(f"its output is {output.layout} on {output.device}; statistics are of dense values in memory")
     if not output.is_floating_point():
         raise ValueError(f"its output is {output.dtype}; statistics are of floating-point values")
-    if type(output) in (Tensor, nn.Parameter):
-        return output
-    with torch._C.DisableTorchFunctionSubclass():
-        return output.as_subclass(Tensor)
+    if type(output) not in (Tensor, nn.Parameter):
+        with torch._C.DisableTorchFunctionSubclass():
+            output = output.as_subclass(Tensor)
+    return in_memory("its output", output)
 
 
 def is_unbatched(module: nn.Module, ndim: int) -> bool:
