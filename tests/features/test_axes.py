@@ -552,3 +552,50 @@ def test_a_rule_that_fails_leaves_an_axis_unknown(monkeypatch: pytest.MonkeyPatc
     with FeatureStatistics(model, ["c"], "images") as statistics:
         model(IMAGES)
     assert len(statistics.result()["c"].mean) == 7
+
+
+# Layers by a raw parameter w, of 5 outputs and 3 inputs, with the channels of images on the last axis or on axis 1.
+LAST_IMAGES = IMAGES.movedim(1, 3)
+BY_PARAMETER: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
+    "matmul": (lambda x, w: x @ w.mT, 3),
+    "torch.matmul": (lambda x, w: torch.matmul(x, w.T), 3),
+    "the parameter first": (lambda x, w: w @ x.mT, 2),
+    "out": (lambda x, w: torch.matmul(x, w.mT, out=torch.empty(6, 14, 14, 5)), 3),
+    "einsum": (lambda x, w: torch.einsum("oc,bhwc->bohw", w, x), 1),
+    "einsum with images first": (lambda x, w: torch.einsum("bhwc,oc->bhwo", x, w), 3),
+    "bmm": (lambda x, w: torch.bmm(x[:, :, 0], w.mT.expand(6, 3, 5)), 2),
+    "two parameters": (lambda x, w: torch.einsum("bhwc,oc,pc->bhwop", x, w, w).sum(3), 3),
+}
+
+
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize("case", BY_PARAMETER)
+def test_a_parameter_that_sums_over_another_axis_than_the_convention_is_refused(case: str, measured: bool) -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        found: Tensor = m.a(BY_PARAMETER[case][0](m.i(x), m.w))
+        return found
+
+    model = Made(forward, i=nn.Identity(), a=nn.Tanh()).eval()
+    model.w = nn.Parameter(torch.randn(5, 3, generator=torch.Generator().manual_seed(5)))
+    names, refused = (["i", "a"], "i") if measured else (["a"], "a")
+    with (
+        torch.no_grad(),
+        FeatureStatistics(model, names, "images"),
+        pytest.raises(ValueError, match=rf"channel_axis=\{{'{refused}': AXIS\}}"),
+    ):
+        model(LAST_IMAGES)
+    axis = BY_PARAMETER[case][1]
+    told = {"i": 3, "a": axis} if measured else {"a": axis}
+    with torch.no_grad(), FeatureStatistics(model, names, "images", channel_axis=told) as statistics:
+        output = model(LAST_IMAGES)
+    dims = [place for place in range(output.ndim) if place != axis]
+    torch.testing.assert_close(statistics.result()["a"].mean, output.double().mean(dim=dims), rtol=1e-6, atol=1e-7)
+
+
+def test_a_parameter_that_sums_over_the_axis_of_the_convention_is_a_layer() -> None:
+    model = Made(lambda m, x: m.a(torch.einsum("oc,bchw->bhwo", m.w, x)), a=nn.Tanh()).eval()
+    model.w = nn.Parameter(torch.randn(5, 3, generator=torch.Generator().manual_seed(5)))
+    with torch.no_grad(), FeatureStatistics(model, ["a"], "images") as statistics:
+        output = model(IMAGES)
+    expected = output.double().mean(dim=(0, 1, 2))
+    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)

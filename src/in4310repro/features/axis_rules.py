@@ -43,23 +43,22 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
             return given
         if call.output.ndim < 2:
             return None
-        check_convention(call, axis % call.tensors[0].ndim)
+        check_convention(call.first, call.tensors[0], axis % call.tensors[0].ndim)
         return Axes(frozenset({axis % call.output.ndim}))
 
     return rule
 
 
-def check_convention(call: Call, axis: int) -> None:
+def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
     """Raise an error where modules were measured by the convention of images, and a layer says something else."""
-    given = call.first
     if given is None or given.convention is None or not given.convention.modules:
         return
-    if axis not in given.axes and (given.axes or call.tensors[0].ndim == 2):
+    if axis not in given.axes and (given.axes or tensor.ndim == 2):
         name = given.convention.modules[0]
         raise ContradictionError(
             f"module {name!r} was measured as what the model is given: images with channels on axis 1, tokens with "
             f"channels on the last; a layer that follows takes them from axis {axis} of shape "
-            f"{tuple(call.tensors[0].shape)}: channel_axis={{{name!r}: AXIS}} says which it is"
+            f"{tuple(tensor.shape)}: channel_axis={{{name!r}: AXIS}} says which it is"
         )
 
 
@@ -71,7 +70,7 @@ def normalise(call: Call) -> Axes | None:
     given, last = call.first, call.output.ndim - 1
     if given is not None and given.convention is None and len(given.axes) == 1 and last not in given.axes:
         return None
-    check_convention(call, last)
+    check_convention(given, call.tensors[0], last)
     return Axes(frozenset({last}))
 
 
@@ -113,7 +112,12 @@ def sum_products(call: Call) -> Axes | None:
 
 
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
-    """Letters that hold channels; those of a constant hold them where channels are summed over: it is a layer."""
+    """Letters that hold channels; those of a constant hold them where channels are summed over: it is a layer.
+
+    Where a constant is summed over an axis that the convention does not mean, it is a layer of other channels or a
+    mixture of positions, and nothing tells which: the result is not known.
+    """
+    constants = "".join(letters for letters, tensor in zip(operands, tensors, strict=True) if call.is_constant(tensor))
     held: set[str] = set()
     of_images: set[str] = set()
     conventions = []
@@ -122,6 +126,10 @@ def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Te
             continue
         given = call.look_up(tensor)
         if given is None or len(letters) != tensor.ndim:
+            return None
+        summed = [axis for axis, letter in enumerate(letters) if letter in constants and letter not in result]
+        if given.convention is not None and summed and given.axes.isdisjoint(summed):
+            check_convention(given, tensor, summed[-1])
             return None
         of_images.update(letters)
         held.update(letters[axis] for axis in given.axes)
