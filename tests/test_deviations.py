@@ -104,7 +104,7 @@ def test_a_published_run_is_predicted_again_to_the_bit(published: FinishedRun, n
 def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, tmp_path: Path) -> None:
     page.write(published, tmp_path)
     # The matrix of figure 12 is a table.
-    drawn = {f"figure{number:02d}.svg" for number in range(1, 15) if number != 12}
+    drawn = {f"figure{number:02d}.svg" for number in range(1, 16) if number != 12}
     assert {file.name for file in tmp_path.glob("*.svg")} == drawn
     for name in (*drawn, "report.md", "index.html"):
         text = re.sub(r"</text>\s*<text[^>]*>", " ", (tmp_path / name).read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from in4310repro.numerics import Numerics
 from in4310repro.presets import command_line_options, publishable
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.names import CONFIG
 from in4310repro.runs.records import FeatureMaps, Manifest
 from in4310repro.runs.selection import best_epoch
 from in4310repro.schema import Text, check
@@ -79,7 +80,8 @@ def ablation(
         trained_with = frozenset() if active <= OF_SCORES | OF_FEATURES else active
         if trained_with not in finished:
             training, folder = replace(config, protocol=trained_with), runs / deviations.describe(trained_with)
-            finished[trained_with] = experiment.train(training, numerics, folder, progress, resume=True)
+            begun = (folder / CONFIG).is_file()
+            finished[trained_with] = experiment.train(training, numerics, folder, progress, resume=begun)
         run = finished[trained_with]
         config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics

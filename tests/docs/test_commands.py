@@ -38,7 +38,7 @@ LISTED = {
     "in4310repro published": (2, "is no run folder"),  # runs on the 17,034 photographs
     "in4310repro verify runs/demo --replay": (2, "--replay"),  # kept epochs of a run of many; see tests/replay
 }
-PLACEHOLDERS = {"RUN": "runs/demo", "...": ""}
+PLACEHOLDERS = {"RUN": "runs/demo", "SEED": "0", "...": ""}
 
 
 def test_commands_are_found_in_blocks_and_between_backticks() -> None:

@@ -40,7 +40,7 @@ def page(name: str, change: Callable[[bytes], bytes]) -> Forge:
 def picture(forger: Forger) -> None:
     """Another number in a drawing, and in the page that shows it."""
     for name in ("figure04.svg", "index.html"):
-        page(name, lambda data: data.replace(b">.33</text>", b">.93</text>", 1))(forger)
+        page(name, lambda data: data.replace(b">.333</text>", b">.933</text>", 1))(forger)
 
 
 def another_photograph(forger: Forger) -> None:

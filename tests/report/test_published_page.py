@@ -198,6 +198,7 @@ def test_the_page_holds_no_path_of_the_machine_and_its_commands_are_quoted(
         places: dict[str, Any] = {name: str(home / f"my {name}") for name in ("data", "weights", "imagenet", "cifar10")}
         files = RunFolder(folder)
         files.write_json("config.json", to_json(replace(run.config, **places)))
+        rechain(folder)
         moved.append(FinishedRun.open(folder))
     published_page.write(moved[0], moved[1:], [], tmp_path / "reports")
     for file in (tmp_path / "reports").rglob("*.*"):
