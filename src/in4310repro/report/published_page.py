@@ -213,7 +213,11 @@ def _imagenet_commands(found: imagenet_evidence.Evidence) -> list[str]:
 
 
 def _command(record: RunRecord, name: str) -> str:
-    options = record["command"].partition(" -- ")[2]
+    # Older runs record a session of nox, whose options follow `--`.
+    before, separator, options = record["command"].partition(" -- ")
+    if not separator:
+        words = shlex.split(before.partition(" && ")[0])[2:]
+        options = shlex.join(words[2:] if words[0] == "--out" else words)
     return f"in4310repro train {options} --out {shlex.quote(name)}"
 
 
