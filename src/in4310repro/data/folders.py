@@ -193,7 +193,7 @@ def image_paths(root: Path, report: Report = _refuse) -> list[str]:
         raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
     if not root.is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
-    return sorted(path for path in _paths(root, report, images=True) if _can_be_kept(root, path, report))
+    return [path for path in sorted(_paths(root, report, images=True)) if _can_be_kept(root, path, report)]
 
 
 def _can_be_kept(root: Path, path: str, report: Report) -> bool:
@@ -246,7 +246,7 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
 
 
 def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
-    """Yield every folder with the names of its files; hidden folders and those without labels are skipped.
+    """Yield every folder, sorted, with the names of its files; hidden folders and those without labels are skipped.
 
     Reports folders that cannot be listed, and links that lead back to a folder around them.
     """
@@ -261,7 +261,7 @@ def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
             report(f"{folder} is a link to a folder around it; remove it")
             folders.clear()
             continue
-        folders[:] = [inner for inner in folders if inner[0] != "." and inner not in UNLABELLED]
+        folders[:] = sorted(inner for inner in folders if inner[0] != "." and inner not in UNLABELLED)
         yield folder, files
 
 
