@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
-from in4310repro.data import check, exif, scenes
+from in4310repro.data import check, exif, metadata, scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode, load_images
 from in4310repro.data.reading import read_rgb
@@ -38,6 +39,10 @@ BY_HAND: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
+# The types of an entry that hold one, with their codes of `struct`.
+WHOLE_NUMBERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
+# Older versions look for it in PNG alone.
+PILLOW_READS_ALL_XMP = int(PIL.__version__.split(".")[0]) >= 12
 
 
 def block(value: object) -> bytes:
@@ -124,6 +129,8 @@ ABSURD = {
     "65535": block(65535),
     "text": entry(2, 2, b"6\0\0\0"),
     "bytes": entry(7, 1, b"\x06\0\0\0"),
+    "a byte, which Pillow leaves alone too": entry(1, 1, b"\x06\0\0\0"),
+    "below zero": entry(8, 1, struct.pack("<hxx", -6)),
     "two values": entry(3, 2, struct.pack("<HH", 6, 6)),
     "float": entry(11, 1, struct.pack("<f", 6.0)),
     "an empty block": b"",
@@ -142,13 +149,123 @@ def test_an_absurd_or_damaged_orientation_is_none(name: str, suffix: str, tmp_pa
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("kind", [3, 4])
-def test_both_orders_of_bytes_and_both_whole_numbers_are_read(order: str, kind: int) -> None:
-    field = struct.pack(f"{order}H", 6) + bytes(2) if kind == 3 else struct.pack(f"{order}I", 6)
-    whole = entry(kind, 1, field, order)
+@pytest.mark.parametrize("kind", WHOLE_NUMBERS)
+def test_both_orders_of_bytes_and_all_whole_numbers_are_read(kind: int, order: str, tmp_path: Path) -> None:
+    whole = entry(kind, 1, struct.pack(order + WHOLE_NUMBERS[kind], 6).ljust(4, b"\0"), order)
     assert exif.orientation(whole) == exif.orientation(b"Exif\0\0" + whole) == 6
     # The last four bytes lead to another directory, and nothing of this one.
     assert {exif.orientation(whole[:length]) for length in range(len(whole) - 4)} == {1}
+    file = saved(tmp_path / "x.png", whole)
+    np.testing.assert_array_equal(pixels_of(file), BY_HAND[6](STORED))
+    np.testing.assert_array_equal(pixels_of(file), transposed_by_pillow(file))
+
+
+def raw_profile(block_of_exif: bytes, header: str = "\nexif\n") -> PngImagePlugin.PngInfo:
+    """EXIF as a text of a PNG, as ImageMagick writes it: a name, a length, and lines of hexadecimal digits."""
+    digits = block_of_exif.hex()
+    lines = "\n".join(digits[place : place + 72] for place in range(0, len(digits), 72))
+    return texts({metadata.RAW_PROFILE: f"{header}{len(block_of_exif):8}\n{lines}\n"})
+
+
+def texts(by_keyword: dict[str, str]) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    for keyword, text in by_keyword.items():
+        info.add_text(keyword, text, zip=keyword != metadata.XMP_TEXT)
+    return info
+
+
+def as_attribute(value: object) -> str:
+    return f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{value}"/>'
+
+
+def as_element(value: object) -> str:
+    return f"<rdf:Description><tiff:Orientation>{value}</tiff:Orientation></rdf:Description>"
+
+
+def with_xmp(file: Path, packet: str, exif_block: bytes = b"") -> Path:
+    """A file of each format that holds XMP, written without the help of Pillow where its versions differ."""
+    picture, wanted = Image.fromarray(STORED), {"exif": exif_block} if exif_block else {}
+    if file.suffix == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt(metadata.XMP_TEXT, packet)
+        picture.save(file, pnginfo=info, **wanted)  # type: ignore[arg-type]
+    elif file.suffix == ".webp":
+        picture.save(file, lossless=True, exact=True, xmp=packet.encode(), **wanted)  # type: ignore[arg-type]
+    elif file.suffix == ".jpg":
+        whole = saved(file, exif_block or None).read_bytes()
+        segment = b"http://ns.adobe.com/xap/1.0/\0" + packet.encode()
+        file.write_bytes(whole[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + whole[2:])
+    else:
+        tags = {700: packet.encode()} | ({TAG: exif.orientation(exif_block)} if exif_block else {})
+        picture.save(file, tiffinfo=tags)
+    return file
+
+
+@pytest.mark.parametrize("value", BY_HAND)
+def test_the_raw_profile_of_a_png_is_read_as_by_pillow(value: int, tmp_path: Path) -> None:
+    file = tmp_path / "x.png"
+    Image.fromarray(STORED).save(file, pnginfo=raw_profile(block(value)))
+    np.testing.assert_array_equal(pixels_of(file), BY_HAND[value](STORED))
+    np.testing.assert_array_equal(pixels_of(file), transposed_by_pillow(file))
+    np.testing.assert_array_equal(pixels_of(file, IGNORED), STORED)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "tif"])
+@pytest.mark.parametrize("written", [as_attribute, as_element])
+@pytest.mark.parametrize("value", BY_HAND)
+def test_xmp_alone_turns_a_picture(value: int, written: Callable[[object], str], suffix: str, tmp_path: Path) -> None:
+    file = with_xmp(tmp_path / f"x.{suffix}", written(value))
+    stored = pixels_of(with_xmp(tmp_path / f"plain.{suffix}", written(1)))
+    np.testing.assert_array_equal(pixels_of(file), BY_HAND[value](stored))
+    with file.open("rb") as stream:
+        assert read_rgb(stream).orientation == value
+    if PILLOW_READS_ALL_XMP and suffix != "tif":
+        np.testing.assert_array_equal(pixels_of(file), transposed_by_pillow(file))
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "tif"])
+@pytest.mark.parametrize("value", [1, 3, 8])
+def test_exif_wins_over_xmp_even_where_it_says_upright(value: int, suffix: str, tmp_path: Path) -> None:
+    file = with_xmp(tmp_path / f"x.{suffix}", as_attribute(6), block(value))
+    stored = pixels_of(with_xmp(tmp_path / f"plain.{suffix}", as_attribute(1)))
+    np.testing.assert_array_equal(pixels_of(file), BY_HAND[value](stored))
+
+
+def test_exif_without_an_orientation_and_a_damaged_block_leave_it_to_xmp(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x010F] = "a maker"
+    for number, without in enumerate((tags.tobytes(), block(3)[:12])):
+        file = with_xmp(tmp_path / f"{number}.png", as_attribute(6), without)
+        np.testing.assert_array_equal(pixels_of(file), BY_HAND[6](STORED))
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "tif"])
+@pytest.mark.parametrize(
+    "packet",
+    [as_attribute(0), as_attribute(9), as_attribute(65), as_element("six"), as_element(""), as_attribute(6)[:-3], "<x"],
+)
+def test_an_absurd_or_damaged_xmp_is_none(packet: str, suffix: str, tmp_path: Path) -> None:
+    file, plain = with_xmp(tmp_path / f"x.{suffix}", packet), with_xmp(tmp_path / f"plain.{suffix}", as_attribute(1))
+    np.testing.assert_array_equal(pixels_of(file), pixels_of(plain))
+
+
+@pytest.mark.parametrize(
+    "by_keyword",
+    [
+        {metadata.RAW_PROFILE: ""},
+        {metadata.RAW_PROFILE: "\nexif\n      32\n" + block(6).hex()[:-41]},
+        {metadata.RAW_PROFILE: "\nexif\n      32\n" + block(6).hex()[:40]},
+        {metadata.RAW_PROFILE: "\nexif\n      32\nzz" + block(6).hex()},
+        {metadata.RAW_PROFILE: "\nexif\n      32\n\u00e9" + block(6).hex()},
+        {metadata.RAW_PROFILE: block(6).hex()},
+        {"exif": block(6).decode("latin-1")},
+        {"Raw profile type APP1": "\ngeneric profile\n      32\n" + block(6).hex()},
+    ],
+    ids=["empty", "half a byte", "cut off", "no hexadecimal", "no ASCII", "no header", "compressed", "another name"],
+)
+def test_a_damaged_raw_profile_is_none(by_keyword: dict[str, str], tmp_path: Path) -> None:
+    Image.fromarray(STORED).save(tmp_path / "x.png", pnginfo=texts(by_keyword))
+    np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), STORED)
 
 
 def test_random_bytes_are_no_orientation_or_one_of_the_eight() -> None:

@@ -9,7 +9,9 @@ from PIL import Image
 PREFIX = b"Exif\0\0"
 ENTRY, COUNT = 12, 2  # bytes of an entry of a directory, and of their number before them
 TAG = 0x0112
-SHORT, LONG = 3, 4  # types of a number
+# By an entry's type, how a single whole number is unpacked: SHORT, LONG, SBYTE, SSHORT, SLONG and IFD. Pillow gives
+# BYTE as bytes and turns no picture by it.
+WHOLE_NUMBERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
 UPRIGHT = 1
 # By the tag's value, what brings the stored pixels upright.
 TRANSPOSITIONS = {
@@ -24,14 +26,10 @@ TRANSPOSITIONS = {
 
 
 def orientation(block: bytes) -> int:
-    r"""Return the orientation that a block of EXIF gives, 1 (upright) to 8.
-
-    Parsed here and not by Pillow, which warns of a damaged block and returns what it read of it: pixels must not depend
-    on how a process filters warnings. A block whose first directory is not whole, and any value that is not 1 to 8,
-    give 1.
+    r"""Return the orientation that a block of EXIF gives, 1 (upright) to 8; 1 where it gives none.
 
     Args:
-        block: as it stands in the file, with or without the prefix that JPEG puts before it.
+        block: as for `find_orientation`.
 
     Examples:
         >>> orientation(b"MM\0*" + bytes([0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]))
@@ -39,17 +37,30 @@ def orientation(block: bytes) -> int:
         >>> orientation(b"MM\0*")
         1
     """
+    return find_orientation(block) or UPRIGHT
+
+
+def find_orientation(block: bytes) -> int | None:
+    """Return the orientation that a block of EXIF gives, 1 (upright) to 8; None where it has no such entry.
+
+    Parsed here and not by Pillow, which warns of a damaged block and returns what it read of it: pixels must not depend
+    on how a process filters warnings. A block whose first directory is not whole has no entries, and any value that is
+    not 1 to 8 counts as 1.
+
+    Args:
+        block: as it stands in the file, with or without the prefix that JPEG puts before it.
+    """
     while block.startswith(PREFIX):
         block = block.removeprefix(PREFIX)
     try:
-        value = _first_directory(block).get(TAG, UPRIGHT)
+        value = _first_directory(block).get(TAG)
     except (struct.error, KeyError):
-        value = UPRIGHT
-    return value if value in TRANSPOSITIONS else UPRIGHT
+        return None
+    return value if value is None or value in TRANSPOSITIONS else UPRIGHT
 
 
 def _first_directory(block: bytes) -> dict[int, int]:
-    """Return the single whole numbers of the first directory, by tag.
+    """Return the entries of the first directory by tag: single whole numbers, and 0 for everything else.
 
     Raises:
         KeyError: the block begins like no EXIF.
@@ -61,6 +72,8 @@ def _first_directory(block: bytes) -> dict[int, int]:
     values = {}
     for place in range(start + COUNT, start + COUNT + count * ENTRY, ENTRY):
         tag, kind, numbers, field = struct.unpack_from(f"{order}HHI4s", block, place)
-        if kind in (SHORT, LONG) and numbers == 1:
-            (values[tag],) = struct.unpack_from(order + ("H" if kind == SHORT else "I"), field)
+        if kind in WHOLE_NUMBERS and numbers == 1:
+            (values[tag],) = struct.unpack_from(order + WHOLE_NUMBERS[kind], field)
+        else:
+            values.setdefault(tag, 0)
     return values

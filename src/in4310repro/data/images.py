@@ -28,7 +28,7 @@ from in4310repro.progress import SILENT, Progress
 DEFAULT = Preprocessing()
 SHOWN = 10  # files that an error names
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
-DECODER = 3
+DECODER = 4
 FORMAT = 2  # of the files in the cache
 
 

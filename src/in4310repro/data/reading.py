@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from in4310repro.data import exif
+from in4310repro.data import exif, metadata
 from in4310repro.data.folders import HEIF
 from in4310repro.preprocessing import APPLIED
 
@@ -40,7 +40,7 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
 
     Training and `data check` both read images here, so that they never disagree. Transparent parts become
     white, 16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation or a file of several pages
-    is its first picture. A damaged or impossible EXIF orientation counts as none.
+    is its first picture. A damaged or impossible orientation, in EXIF or XMP, counts as none.
 
     Args:
         stream: the file.
@@ -53,15 +53,18 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
     """
     try:
         with _warnings.ignored(), Image.open(stream, formats=_formats()) as opened:
-            by_decoder = _orientation_of_tiff(opened)
+            by_decoder, to_apply = exif.UPRIGHT, exif.UPRIGHT
+            if opened.format == "TIFF":
+                by_decoder, to_apply = _orientations_of_tiff(opened, orientation)
             opened.load()
             if 0 in opened.size:
                 raise ValueError(f"it has {opened.width} x {opened.height} pixels")
-            image, found = _to_rgb(opened), by_decoder
             if orientation == APPLIED and opened.format not in TURNED_BY_DECODER:
-                found = exif.orientation(opened.info.get("exif", b""))
-                image = image if found == exif.UPRIGHT else image.transpose(exif.TRANSPOSITIONS[found])
-            return Picture(image, opened.mode, found)
+                to_apply = metadata.orientation(opened)
+            image = _to_rgb(opened)
+            if to_apply != exif.UPRIGHT:
+                return Picture(image.transpose(exif.TRANSPOSITIONS[to_apply]), opened.mode, to_apply)
+            return Picture(image, opened.mode, by_decoder)
     except UnidentifiedImageError:
         raise ValueError(f"it is none of {', '.join(_formats())}") from None
     # Pillow's readers raise whatever a broken file makes them stumble on: struct.error, IndexError, zlib.error, ...
@@ -69,10 +72,16 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
-def _orientation_of_tiff(image: Image.Image) -> int:
-    """Return the orientation of a TIFF that has not been loaded, since Pillow forgets it; 1 for other formats."""
-    value = image.tag_v2.get(exif.TAG) if image.format == "TIFF" else None  # type: ignore[attr-defined]
-    return value if value in exif.TRANSPOSITIONS else exif.UPRIGHT
+def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
+    """Return the orientation that Pillow will turn a TIFF by as it loads it, and the one that is left to be applied."""
+    value = image.tag_v2.get(exif.TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads
+    if value is not None:
+        return (value if value in exif.TRANSPOSITIONS else exif.UPRIGHT), exif.UPRIGHT
+    if orientation != APPLIED:
+        return exif.UPRIGHT, exif.UPRIGHT
+    # Some versions of Pillow turn by this as well, and others do not.
+    image.info.pop("xmp", None)
+    return exif.UPRIGHT, metadata.xmp_orientation(metadata.tiff_xmp(image))
 
 
 class _UserWarnings:

@@ -1,0 +1,70 @@
+"""The orientation that the metadata of an image file states: as EXIF, as EXIF in a text of a PNG, or as XMP."""
+
+from __future__ import annotations
+
+import re
+
+from PIL import Image
+
+from in4310repro.data import exif
+
+RAW_PROFILE, XMP_TEXT = "Raw profile type exif", "XML:com.adobe.xmp"  # keywords of texts in a PNG
+HEADER_LINES = 3  # of a raw profile: an empty one, the name and the length
+XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"  # begins a JPEG's APP1
+XMP_TAG = 700  # of a TIFF
+# An attribute or an element. Pillow takes the first digit of whatever stands there.
+XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9]+)\s*["<]')
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the orientation that a file states, 1 (upright) to 8; a damaged or impossible one counts as none.
+
+    The places and their precedence are those of Pillow's `ImageOps.exif_transpose`: EXIF, in a PNG without it the raw
+    profile that ImageMagick writes, and XMP where neither has an entry. They are read here since older versions of
+    Pillow look for XMP in PNG alone.
+
+    Args:
+        image: opened and loaded, of any format but TIFF and HEIF.
+    """
+    found = exif.find_orientation(_exif_block(image))
+    return found or xmp_orientation(_xmp(image))
+
+
+def xmp_orientation(packet: bytes) -> int:
+    """Return the orientation that a packet of XMP gives, 1 to 8; 1 where it gives none."""
+    match = XMP_ORIENTATION.search(packet)
+    # More digits than one are no orientation, however many there are.
+    value = int(match[1]) if match and len(match[1]) == 1 else exif.UPRIGHT
+    return value if value in exif.TRANSPOSITIONS else exif.UPRIGHT
+
+
+def tiff_xmp(image: Image.Image) -> bytes:
+    """Return the packet of XMP of an opened TIFF; empty where it has none."""
+    packet = image.tag_v2.get(XMP_TAG)  # type: ignore[attr-defined]  # which only TIFF files have
+    if isinstance(packet, tuple) and len(packet) == 1:
+        packet = packet[0]
+    return packet if isinstance(packet, bytes) else b""
+
+
+def _exif_block(image: Image.Image) -> bytes:
+    block = image.info.get("exif")
+    if block is not None:
+        # A compressed text of a PNG with this keyword is no EXIF.
+        return block if isinstance(block, bytes) else b""
+    profile = image.info.get(RAW_PROFILE)
+    if not isinstance(profile, str):
+        return b""
+    try:
+        return bytes.fromhex("".join(profile.split("\n")[HEADER_LINES:]))
+    except ValueError:
+        return b""
+
+
+def _xmp(image: Image.Image) -> bytes:
+    """Return the packet of XMP of a file; empty where it has none."""
+    segments = [content for name, content in getattr(image, "applist", ()) if name == "APP1"]
+    packets = [content.removeprefix(XMP_SEGMENT) for content in segments if content.startswith(XMP_SEGMENT)]
+    if packets:
+        return bytes(packets[-1])
+    packet = image.info.get("xmp" if image.format == "WEBP" else XMP_TEXT, b"")
+    return packet.encode() if isinstance(packet, str) else bytes(packet)
