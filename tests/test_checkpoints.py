@@ -19,6 +19,7 @@ from in4310repro.checkpoints import Position
 from in4310repro.config import to_json
 from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
+from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import read_tensors, tensor_bytes
 from tests.conftest import active
@@ -261,7 +262,7 @@ def test_a_checkpoint_whose_hash_is_right_and_that_no_training_wrote_is_refused(
     metadata: dict[str, str], tensors: dict[str, torch.Tensor], words: str, tmp_path: Path
 ) -> None:
     data = tensor_bytes(tensors, metadata)
-    name = f"000001-00000000-{hashlib.sha256(data).hexdigest()[: checkpoints.DIGITS]}.safetensors"
+    name = names.checkpoint(1, 0, hashlib.sha256(data).hexdigest())
     (tmp_path / name).write_bytes(data)
     model = torch.nn.Linear(2, 1, bias=False)
     with pytest.raises(ValueError, match=f"checkpoint .*{name}") as raised:

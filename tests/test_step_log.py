@@ -78,7 +78,7 @@ def test_the_losses_are_exact(whole: RunFolder) -> None:
 
 def kinds_of_logs(folder: Path) -> set[str]:
     """What `verify` takes the files of the folder of logs for."""
-    listed = unchecked_in_run(folder, (), ["adamw"])
+    listed = unchecked_in_run(folder, (), {"adamw": 2})
     return {each["kind"] for each in listed if each["path"].startswith("logs/")}
 
 

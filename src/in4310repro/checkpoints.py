@@ -23,6 +23,7 @@ from in4310repro import optimizers
 from in4310repro.config import OptimizerSetting
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes, write_file
+from in4310repro.runs import names
 from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.schema import Count, check
 from in4310repro.tensors import load_state, metadata_of, read_tensors, tensor_bytes
@@ -30,7 +31,6 @@ from in4310repro.tensors import load_state, metadata_of, read_tensors, tensor_by
 KEPT = 2
 # What the content of a file that `save` did not write can raise.
 UNUSABLE = (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
-DIGITS = 16  # of the sha256, in the name
 OF_MODEL, OF_OPTIMIZER = "model.", "optimizer."  # begin the names of the tensors
 POSITION = "position"  # in the metadata
 
@@ -72,7 +72,7 @@ def save_tensors(
 ) -> Path:
     """As `save`, of tensors with the names that they have in a kept epoch."""
     data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
-    name = f"{position.epoch:06d}-{position.batch:08d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.safetensors"
+    name = names.checkpoint(position.epoch, position.batch, hashlib.sha256(data).hexdigest())
     write_file(folder / name, data)
     for old in _files(folder)[:-KEPT]:
         old.unlink()
@@ -176,7 +176,7 @@ def restore(
     warnings = []
     for file in reversed(_files(folder)):
         data = read_bytes(file)
-        if hashlib.sha256(data).hexdigest()[:DIGITS] != file.stem.rpartition("-")[2]:
+        if hashlib.sha256(data).hexdigest()[: names.CHECKPOINT_DIGITS] != file.stem.rpartition("-")[2]:
             warnings.append(f"checkpoint {file} is corrupt; the one before it is used")
             continue
         try:

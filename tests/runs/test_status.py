@@ -41,10 +41,10 @@ def test_an_unfinished_run_says_how_its_training_ended(unfinished: RunFolder, ca
 def test_it_is_a_file_of_the_run_and_not_of_its_manifest(unfinished: RunFolder) -> None:
     status.write(unfinished.folder, 0, "", 0)
     assert unfinished.manifest().keys() == {"config.json"}
-    assert describe(unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, ["adamw"])) == (
+    assert describe(unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})) == (
         "not checked: status.json (a training leaves them)"
     )
     (unfinished.folder / "adamw").mkdir()
     (unfinished.folder / "status.json").rename(unfinished.folder / "adamw/status.json")
-    listed = unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, ["adamw"])
+    listed = unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})
     assert describe(listed) == "not checked: unknown: adamw/status.json"

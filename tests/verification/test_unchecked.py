@@ -25,7 +25,7 @@ def add(folder: Path, name: str) -> None:
 
 
 def kinds(folder: Path) -> dict[str, str]:
-    return {each["path"]: each["kind"] for each in unchecked_in_run(folder, CHECKED, ["adamw"])}
+    return {each["path"]: each["kind"] for each in unchecked_in_run(folder, CHECKED, {"adamw": 2})}
 
 
 def test_of_a_folder_that_is_checked_whole_nothing_is_said(folder: Path) -> None:
@@ -40,11 +40,26 @@ def test_of_a_folder_that_is_checked_whole_nothing_is_said(folder: Path) -> None
         ("logs/adamw/steps.csv", "log"),
         ("logs/adamw/other.csv", "unknown file"),
         ("logs/best/steps.csv", "unknown file"),
-        ("adamw/checkpoint/0000.safetensors", "checkpoint"),
+        ("adamw/checkpoint/000001-00000003-0123456789abcdef.safetensors", "checkpoint"),
+        ("adamw/checkpoint/000002-00000000-0123456789abcdef.safetensors", "checkpoint"),
+        ("adamw/checkpoint/000003-00000000-0123456789abcdef.safetensors", "unknown file"),
+        ("adamw/checkpoint/0000001-00000000-0123456789abcdef.safetensors", "unknown file"),
+        ("adamw/checkpoint/000001-00000003-0123456789ABCDEF.safetensors", "unknown file"),
+        ("adamw/checkpoint/000001-00000003-0123456789abcdef.safetensors.bak", "unknown file"),
+        ("adamw/checkpoint/deep/000001-00000003-0123456789abcdef.safetensors", "unknown file"),
+        ("adamw/checkpoint/0000.safetensors", "unknown file"),
+        ("adamw/checkpoint/index.html", "unknown file"),
+        ("adamw/checkpoint", "unknown file"),
         ("adamw/epochs/000001.safetensors", "kept epoch"),
+        ("adamw/epochs/000002.safetensors", "kept epoch"),
+        ("adamw/epochs/000000.safetensors", "unknown file"),
+        ("adamw/epochs/000003.safetensors", "unknown file"),
+        ("adamw/epochs/000099.safetensors", "unknown file"),
+        ("adamw/epochs/0000001.safetensors", "unknown file"),
+        ("adamw/epochs/\u0660\u0660\u0660\u0660\u0660\u0661.safetensors", "unknown file"),
         ("adamw/epochs/1.safetensors", "unknown file"),
         ("nadam/epochs/000001.safetensors", "unknown file"),
-        ("nadam/checkpoint/0000.safetensors", "unknown file"),
+        ("nadam/checkpoint/000001-00000003-0123456789abcdef.safetensors", "unknown file"),
         ("adamw/status.json", "unknown file"),
         (".hidden", "unknown file"),
         (".git/config", "unknown file"),
@@ -57,7 +72,7 @@ def test_each_file_is_listed_with_its_kind(name: str, kind: str, folder: Path) -
         pytest.skip("no such name on this system")
     add(folder, name)
     assert kinds(folder) == {name: kind}
-    assert describe(unchecked_in_run(folder, CHECKED, ["adamw"])).startswith("not checked: ")
+    assert describe(unchecked_in_run(folder, CHECKED, {"adamw": 2})).startswith("not checked: ")
 
 
 def test_links_empty_folders_and_special_files_are_listed(folder: Path, tmp_path: Path) -> None:
@@ -92,9 +107,9 @@ def test_a_name_that_is_no_text_is_shown_and_written_with_escapes(folder: Path) 
 
 def test_many_files_make_one_short_sentence_and_a_whole_list(folder: Path) -> None:
     for number in range(30):
-        add(folder, f"adamw/epochs/{number:06d}.safetensors")
+        add(folder, f"adamw/epochs/{number + 1:06d}.safetensors")
         add(folder, f"notes/{number:02d}.txt")
-    listed = unchecked_in_run(folder, CHECKED, ["adamw"])
+    listed = unchecked_in_run(folder, CHECKED, {"adamw": 30})
     assert len(listed) == 60
     said = describe(listed)
     assert "adamw/epochs/ (30 files)" in said

@@ -17,6 +17,7 @@ TENSORS = "tensors.json"
 BEST_WEIGHTS = "best.safetensors"
 LAST_WEIGHTS = "last.safetensors"  # only with the deviation warm-start
 CHECKPOINTS = "checkpoint"  # a folder, while the setting trains
+CHECKPOINT_DIGITS = 16  # of the sha256, in the name of one
 # A folder, where epochs are kept. Its files are not in the manifest: tensors.json, which is, holds their hashes.
 KEPT_EPOCHS = "epochs"
 # A folder of the run, where steps are logged, for people: no result, so not in the manifest.
@@ -53,6 +54,24 @@ def is_log(name: str) -> bool:
     return re.fullmatch(rf"{LOGS}/[^/]+/({re.escape(STEPS)}|events\.out\.tfevents\.[^/]+)", name) is not None
 
 
-def is_kept_epoch(name: str) -> bool:
-    """Whether a file of a run is one of those, which the manifest does not list."""
-    return re.fullmatch(rf"[^/]+/{KEPT_EPOCHS}/\d{{6,}}\.safetensors", name) is not None
+def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
+    """Whether a file of a run, which the manifest does not list, is one of those of so many epochs, or of any."""
+    setting, _, file = name.partition("/")
+    found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
+    if found is None or name != kept_epoch(setting, epoch := int(found[1])):
+        return False
+    return epoch >= 1 and (epochs is None or epoch <= epochs)
+
+
+def checkpoint(epoch: int, batch: int, sha256: str) -> str:
+    """The name of a checkpoint, below its folder, after so many epochs and batches; the sha256 is of its bytes."""
+    return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
+
+
+def is_checkpoint(name: str, epochs: int) -> bool:
+    """Whether a file of a run is a checkpoint of a training of so many epochs, by its name."""
+    digits = rf"(\d{{6,}})-(\d{{8,}})-([0-9a-f]{{{CHECKPOINT_DIGITS}}})"
+    found = re.fullmatch(rf"[^/]+/{CHECKPOINTS}/{digits}\.safetensors", name, re.ASCII)
+    if found is None or int(found[1]) > epochs:
+        return False
+    return name.endswith(f"/{checkpoint(int(found[1]), int(found[2]), found[3])}")

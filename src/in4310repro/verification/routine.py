@@ -115,7 +115,7 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
         claimed=[*claimed(run, again.absent, **again.tier), *again.unproven],
         notes=[*notes(run), *of_images, *again.notes],
         not_checked=unchecked_in_run(
-            folder, {*files.manifest(), names.MANIFEST}, [setting.name for setting in run.config.settings]
+            folder, {*files.manifest(), names.MANIFEST}, {each.name: run.config.epochs for each in run.config.settings}
         ),
         manifest_sha256=files.manifest_sha256(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -30,13 +30,13 @@ class Unchecked(TypedDict):
     kind: str
 
 
-def unchecked_in_run(folder: Path, checked: Collection[str], settings: Collection[str]) -> list[Unchecked]:
+def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[str, int]) -> list[Unchecked]:
     """List what lies in a run folder beside the files that were checked, sorted by path.
 
     Args:
         folder: of the run.
         checked: paths below it.
-        settings: names of the run's settings; what a training keeps for another one is unknown.
+        settings: epochs of the run's settings by name; what a training keeps for another setting or epoch is unknown.
     """
     listed = unchecked_in(folder, checked)
     return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]
@@ -75,7 +75,7 @@ def _named(each: Unchecked) -> str:
     return each["path"] if each["kind"] in (UNKNOWN, *OF_TRAINING) else f"{each['path']} ({each['kind']})"
 
 
-def _kind_in_run(each: Unchecked, settings: Collection[str]) -> str:
+def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:
     path, kind = each["path"], each["kind"]
     if kind != UNKNOWN:
         return kind
@@ -83,11 +83,12 @@ def _kind_in_run(each: Unchecked, settings: Collection[str]) -> str:
         return STATUS
     if names.is_log(path) and path.split("/")[1] in settings:
         return LOG
-    if path.split("/")[0] not in settings:
+    epochs = settings.get(path.split("/")[0])
+    if epochs is None:
         return UNKNOWN
-    if names.is_kept_epoch(path):
+    if names.is_kept_epoch(path, epochs):
         return KEPT_EPOCH
-    return CHECKPOINT if path.split("/")[1] == names.CHECKPOINTS else UNKNOWN
+    return CHECKPOINT if names.is_checkpoint(path, epochs) else UNKNOWN
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
