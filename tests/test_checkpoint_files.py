@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,50 @@ import pytest
 import torch
 
 from in4310repro import arithmetic, checkpoints
-from in4310repro.checkpoints import Position, keep, kept_bytes, optimizer_tensors, put, read_kept, restore, save
+from in4310repro.checkpoints import keep, kept_bytes, optimizer_tensors, put, read_kept, restore, save
 from in4310repro.config import OptimizerSetting
+from in4310repro.positions import Position
+from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.tensors import read_tensors, tensor_bytes
 
-CONFIG = {"seed": 7}
-POSITION = Position(epoch=2, batch=3, loss=1.5)
+CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}
+
+
+def at(epoch: int, batch: int = 0, loss: float = 0.0) -> Position:
+    """A position with a row for each epoch before it."""
+    numbers = range(1, epoch + 1)
+    return Position(
+        epoch=epoch,
+        batch=batch,
+        loss=loss,
+        history=[
+            HistoryRow(
+                epoch=number,
+                train_loss=1.0,
+                val_loss=1.0,
+                class_accuracy=[0.5],
+                average_precision=[0.5],
+                mean_class_accuracy=0.5,
+                mean_average_precision=0.5,
+                images_per_second=1.0,
+                weights_sha256="0" * 64,
+            )
+            for number in numbers
+        ],
+        tensors=[
+            EpochHashes(
+                epoch=number,
+                previous="0" * 64,
+                weights_sha256="0" * 64,
+                optimizer_sha256="0" * 64,
+                tensors={},
+            )
+            for number in numbers
+        ],
+    )
+
+
+POSITION = at(epoch=2, batch=3, loss=1.5)
 Trained = tuple[torch.nn.Module, torch.optim.Optimizer]
 
 
@@ -74,7 +113,7 @@ def test_the_newest_checkpoint_puts_back_network_optimizer_and_position(
     kind: type[Any], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     ours, other = trained(kind, steps=2, **settings), trained(kind, seed=1, **settings)
-    save(tmp_path, *trained(kind, **settings), Position(epoch=1), CONFIG)
+    save(tmp_path, *trained(kind, **settings), at(1), CONFIG)
     save(tmp_path, *ours, POSITION, CONFIG)
     other[1].param_groups[0]["lr"] = 0.25
     assert restore(tmp_path, *other, CONFIG) == (POSITION, [])
@@ -93,12 +132,12 @@ def test_a_training_without_checkpoints_starts_at_the_beginning(tmp_path: Path) 
 
 def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path) -> None:
     first = trained()
-    save(tmp_path, *first, Position(epoch=1), CONFIG)
-    newest = save(tmp_path, *trained(steps=2), Position(epoch=2), CONFIG)
+    save(tmp_path, *first, at(1), CONFIG)
+    newest = save(tmp_path, *trained(steps=2), at(2), CONFIG)
     newest.write_bytes(newest.read_bytes()[:-1])
     other = trained(seed=1)
     assert restore(tmp_path, *other, CONFIG) == (
-        Position(epoch=1),
+        at(1),
         [f"checkpoint {newest} is corrupt; the one before it is used"],
     )
     assert same(first, other)
@@ -116,7 +155,7 @@ def forged(folder: Path, metadata: dict[str, str], tensors: dict[str, torch.Tens
     return file
 
 
-RECORD = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
+RECORD = asdict(at(1))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +168,7 @@ RECORD = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
             "is none of this training (JSONDecodeError: Expecting property name enclosed in double quotes: line 1 "
             "column 2 (char 1)); remove it, and the one before it is used",
         ),
-        ({"config": "{}", "position": "{}"}, {}, "belongs to another configuration: seed 7 (recorded: None)"),
+        ({"config": "{}", "position": "{}"}, {}, "belongs to another configuration: "),
         ({"config": json.dumps(CONFIG), "position": json.dumps(RECORD | {"batch": -1})}, {}, "batch is -1"),
         (
             {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)},
@@ -314,3 +353,93 @@ def test_before_the_first_step_there_is_no_state() -> None:
     assert same(ours, other)
     with pytest.raises(ValueError, match="no state of AdamW"):
         checkpoints.unpack(checkpoints.packed(*ours, POSITION), *other)
+
+
+def forged_position(folder: Path, **changes: object) -> Path:
+    record = asdict(POSITION) | changes
+    metadata = {"config": json.dumps(CONFIG), "position": json.dumps(record)}
+    return forged(folder, metadata, checkpoints._tensors(*trained()))
+
+
+ROWS, HASHES = asdict(at(3))["history"], asdict(at(3))["tensors"]
+WRONG_POSITIONS: dict[str, tuple[dict[str, object], str]] = {
+    "batches that no epoch has": ({"batch": 10**6}, "batch is 1000000; valid are up to 5"),
+    "one batch too many": ({"batch": 6}, "batch is 6; valid are up to 5"),
+    "more epochs than rows": ({"epoch": 3, "batch": 0, "loss": 0.0}, "epoch is 3, and history has epochs [1, 2]"),
+    "very many epochs": ({"epoch": 2**50}, "epoch is 1125899906842624, and history has epochs [1, 2]"),
+    "fewer epochs than rows": ({"epoch": 1}, "epoch is 1, and history has epochs [1, 2]"),
+    "no rows": ({"history": []}, "epoch is 2, and history has epochs []"),
+    "no hashes": ({"tensors": []}, "epoch is 2, and tensors has epochs []"),
+    "rows of other epochs": ({"history": ROWS[1:]}, "history has epochs [2, 3]"),
+    "a row twice": ({"history": [ROWS[0], ROWS[0]]}, "history has epochs [1, 1]"),
+    "hashes in another order": ({"tensors": HASHES[1::-1]}, "tensors has epochs [2, 1]"),
+    "beyond the last epoch": ({"epoch": 3, "history": ROWS, "tensors": HASHES}, "epoch is 3 and batch 3; valid are up"),
+    "a loss below 0": ({"loss": -1e308}, "loss is -1e+308"),
+    "a loss that is nan": ({"loss": math.nan}, "loss is nan"),
+    "an infinite loss": ({"loss": math.inf}, "loss is inf"),
+    "a loss of no batch": ({"batch": 0}, "loss is 1.5 before the first batch"),
+    "a validation loss that is nan": ({"history": [ROWS[0], ROWS[1] | {"val_loss": math.nan}]}, "val_loss is nan"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_POSITIONS)
+def test_a_position_that_contradicts_itself_or_the_training_is_refused(wrong: str, tmp_path: Path) -> None:
+    changes, words = WRONG_POSITIONS[wrong]
+    file, ours, untouched = forged_position(tmp_path, **changes), trained(seed=1), trained(seed=1)
+    with pytest.raises(ValueError, match=re.escape(words)) as raised:
+        restore(tmp_path, *ours, CONFIG, 5)
+    assert str(raised.value).startswith(f"checkpoint {file}")
+    assert "valid" in str(raised.value) or "should be" in str(raised.value)
+    assert same(ours, untouched)
+
+
+@pytest.mark.parametrize("position", [at(0), at(0, 5, 1.0), at(2, 5, 0.0), at(3)], ids=["begin", "end", "2", "3"])
+def test_positions_from_the_start_to_the_end_of_a_training_are_taken(position: Position, tmp_path: Path) -> None:
+    save(tmp_path, *trained(), position, CONFIG)
+    assert restore(tmp_path, *trained(seed=1), CONFIG, 5) == (position, [])
+
+
+SQUARES = {
+    "AdamW": "exp_avg_sq",
+    "RMSprop": "square_avg",
+    "portable AdamW": "exp_avg_sq",
+    "portable RMSprop": "square_avg",
+}
+
+
+@pytest.mark.parametrize("kind", SQUARES)
+@pytest.mark.parametrize("value", [-1.0, -1e-45, -math.inf, math.nan])
+def test_a_mean_of_squares_that_no_training_makes_is_refused(value: float, kind: str, tmp_path: Path) -> None:
+    tensors = checkpoints._tensors(*trained(KINDS[kind][0]))
+    key = f"0.{SQUARES[kind]}"
+    squares = tensors[f"optimizer.{key}"].clone()
+    squares[-1, -1, -1, -1] = value
+    refused_by_both(tmp_path, kind, tensors | {f"optimizer.{key}": squares}, f"{key} is ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_count_of_batches_below_0_is_refused(kind: str, tmp_path: Path) -> None:
+    make, settings, _ = KINDS[kind]
+    tensors = checkpoints._tensors(*trained(make, **settings)) | {"model.1.num_batches_tracked": torch.tensor(-5)}
+    refused_by_both(tmp_path, kind, tensors, "num_batches_tracked is -5")
+
+
+@pytest.mark.parametrize("kind", SQUARES)
+def test_parameters_that_made_different_numbers_of_steps_are_refused(kind: str, tmp_path: Path) -> None:
+    tensors = checkpoints._tensors(*trained(KINDS[kind][0]))
+    refused_by_both(tmp_path, kind, tensors | {"optimizer.2.step": torch.tensor(12345.0)}, "2.step 12345")
+
+
+@pytest.mark.parametrize("gradient", [math.nan, math.inf, 1e30])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_training_that_diverged_wrote_is_taken(kind: str, gradient: float, tmp_path: Path) -> None:
+    make, settings, _ = KINDS[kind]
+    model, optimizer = trained(make, **settings)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, gradient)
+    optimizer.step()
+    save(tmp_path, model, optimizer, POSITION, CONFIG)
+    other = trained(make, seed=1, **settings)
+    restore(tmp_path, *other, CONFIG)
+    for one, two in zip(model.parameters(), other[0].parameters(), strict=True):
+        assert torch.equal(one.nan_to_num(7.0), two.nan_to_num(7.0))

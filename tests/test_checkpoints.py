@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 
 from in4310repro import checkpoints, optimizers, training
-from in4310repro.checkpoints import Position
 from in4310repro.config import to_json
+from in4310repro.positions import Position
 from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
 from in4310repro.runs import names
@@ -120,9 +120,9 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
     whole = undisturbed(position)
     restore = checkpoints.restore
 
-    def careless(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Any) -> Any:
+    def careless(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *rest: Any) -> Any:
         fresh = {name: value.clone() for name, value in model.state_dict().items()}
-        restored, warnings = restore(folder, model, optimizer, config)
+        restored, warnings = restore(folder, model, optimizer, *rest)
         if part in vars(restored):
             return dropped(restored, part), warnings
         if restored.epoch or restored.batch:
@@ -234,7 +234,7 @@ def test_a_run_killed_in_the_middle_of_a_write_ends_with_the_same_bits(write: st
     assert kills
 
 
-POSITION = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
+POSITION = {"epoch": 0, "batch": 1, "loss": 0.0, "history": [], "tensors": []}
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from in4310repro import architectures, checkpoints, experiment
-from in4310repro.checkpoints import Position
 from in4310repro.config import change, to_json
 from in4310repro.data import scenes
 from in4310repro.evaluation import evaluate
 from in4310repro.labelling import label
 from in4310repro.numerics import Numerics
+from in4310repro.positions import Position
 from in4310repro.presets import PRESETS
 from in4310repro.progress import SILENT
 from in4310repro.replay.of_run import plan_replay, replay
@@ -151,7 +151,7 @@ def test_a_checkpoint_of_an_older_format_continues_and_of_the_other_reading_is_r
     optimizer = torch.optim.SGD(model.parameters())
     config = replace(SMALL, orientation="ignored")
     written = {name: value for name, value in to_json(config, 3).items() if name != "group"}
-    checkpoints.save(tmp_path, model, optimizer, Position(epoch=1), written)
-    assert checkpoints.restore(tmp_path, model, optimizer, to_json(config))[0].epoch == 1
+    checkpoints.save(tmp_path, model, optimizer, Position(batch=1), written)
+    assert checkpoints.restore(tmp_path, model, optimizer, to_json(config))[0].batch == 1
     with pytest.raises(ValueError, match=r"another configuration: .*orientation 'exif' \(recorded: None\)"):
         checkpoints.restore(tmp_path, model, optimizer, to_json(SMALL))

@@ -9,23 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from typing_extensions import TypedDict
 
 from in4310repro import config as configuration
 from in4310repro import optimizers
 from in4310repro.config import OptimizerSetting
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes, write_file
+from in4310repro.positions import Position, PositionRecord, check_position
 from in4310repro.runs import names
-from in4310repro.runs.records import EpochHashes, HistoryRow
-from in4310repro.schema import Count, check
+from in4310repro.schema import check
 from in4310repro.tensors import load_state, metadata_of, read_tensors, tensor_bytes
 
 KEPT = 2
@@ -33,27 +32,6 @@ KEPT = 2
 UNUSABLE = (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
 OF_MODEL, OF_OPTIMIZER = "model.", "optimizer."  # begin the names of the tensors
 POSITION = "position"  # in the metadata
-
-
-@dataclass
-class Position:
-    """Where a training stands; together with the network and the optimizer it decides what follows."""
-
-    epoch: int = 0  # epochs that are finished
-    batch: int = 0  # batches of the next epoch that are done
-    loss: float = 0.0  # summed over the images of those batches
-    history: list[HistoryRow] = field(default_factory=list)
-    tensors: list[EpochHashes] = field(default_factory=list)  # after each epoch
-
-
-class PositionRecord(TypedDict):
-    """A position as a checkpoint holds it."""
-
-    epoch: Count
-    batch: Count
-    loss: float
-    history: list[HistoryRow]
-    tensors: list[EpochHashes]
 
 
 def save(
@@ -162,9 +140,20 @@ def _prefixed(weights: Mapping[str, torch.Tensor], state: Mapping[str, torch.Ten
 
 
 def restore(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: Mapping[str, Any],
+    batches: int | None = None,
 ) -> tuple[Position, list[str]]:
     """Puts the newest intact checkpoint into the network and the optimizer.
+
+    Args:
+        folder: of the checkpoints.
+        model: as it was made for the training.
+        optimizer: likewise.
+        config: of the training, as JSON.
+        batches: of an epoch, where they are known.
 
     Returns:
         The position to continue from (the start where there is no checkpoint), and a warning for each corrupt file.
@@ -190,11 +179,37 @@ def restore(
         refuse_other_configuration(begun_with, config, f"checkpoint {file}")
         check(position, PositionRecord, f"checkpoint {file}")
         try:
+            check_position(position, config.get("epochs"), batches)
             _load(tensors, model, optimizer, begun=bool(position["epoch"] or position["batch"]))
         except UNUSABLE as error:
             raise _unusable(file, error) from None
         return Position(**position), warnings
     return Position(), warnings
+
+
+def _check_values(
+    weights: Mapping[str, torch.Tensor],
+    states: Mapping[int, Mapping[str, torch.Tensor]],
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Check values that no training makes; weights of one that diverged may be nan, and squares infinite.
+
+    Raises:
+        ValueError: a mean of squares is below 0, or nan where its weight is none; a count of batches is below 0.
+    """
+    for key, value in weights.items():
+        if key.endswith("num_batches_tracked") and bool((value < 0).any()):
+            raise ValueError(f"{key} is {value.min().item()}; valid are 0 and more")
+    keys = {id(parameter): f"{OF_MODEL}{name}" for name, parameter in model.named_parameters()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, state in states.items():
+        for name in state.keys() & {"exp_avg_sq", "square_avg"}:
+            value = state[name]
+            wrong = (value < 0) | (value.isnan() & ~weights[keys[id(parameters[index])]].isnan())
+            if bool(wrong.any()):
+                first = value[wrong][0].item()
+                raise ValueError(f"{index}.{name} is {first}; valid are 0 and more, and nan where the weight is nan")
 
 
 def _unusable(file: Path, error: Exception) -> ValueError:
@@ -239,6 +254,7 @@ def _load(
     )
     if begun and not states and any(optimizers.state_names(optimizer, group) for group in optimizer.param_groups):
         raise ValueError(f"it has no state of {type(optimizer).__name__}, which a training has after a step")
+    _check_values(weights, states, model, optimizer)
     load_state(model, {key.removeprefix(OF_MODEL): value for key, value in weights.items()})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, each in states.items():

@@ -15,11 +15,11 @@ from torch.nn.parallel import DistributedDataParallel
 from in4310repro import architectures, optimizers, replicas, trained_part
 from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
-from in4310repro.checkpoints import Position
 from in4310repro.config import MODELS, Config, OptimizerSetting
 from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
+from in4310repro.positions import Position
 from in4310repro.prediction import predict, share_of
 from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
@@ -102,8 +102,12 @@ class Epochs:
     @property
     def steps(self) -> int:
         """Steps that the position counts as done."""
-        steps_per_epoch = len(training_ranges(len(self.task.training), self.task.config.batch_size))
-        return self.position.epoch * steps_per_epoch + self.position.batch
+        return self.position.epoch * self.batches + self.position.batch
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch, each of which is a step."""
+        return len(training_ranges(len(self.task.training), self.task.config.batch_size))
 
     @property
     def title(self) -> str:

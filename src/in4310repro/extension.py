@@ -11,10 +11,10 @@ from pathlib import Path
 from in4310repro import checkpoints
 from in4310repro import config as configuration
 from in4310repro.capacity import refuse_beyond_disk
-from in4310repro.checkpoints import Position
 from in4310repro.config import Config
 from in4310repro.deviations import Deviation
 from in4310repro.paths import inside
+from in4310repro.positions import Position
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder

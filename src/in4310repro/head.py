@@ -14,12 +14,12 @@ from threadpoolctl import threadpool_limits
 
 from in4310repro import trained_part
 from in4310repro.capacity import refuse_beyond_memory
-from in4310repro.checkpoints import Position
 from in4310repro.config import STRENGTHS
 from in4310repro.data.images import ImageSet
 from in4310repro.embedding import Embedding, embed
 from in4310repro.epochs import TrainingInputs
 from in4310repro.numerics import Numerics
+from in4310repro.positions import Position
 from in4310repro.prediction import measured, scores_of
 from in4310repro.progress import interrupts
 from in4310repro.runs import chain, names

@@ -65,7 +65,7 @@ def states_of(
 
     Raises:
         ValueError: one is missing or belongs to no parameter, or is not what the optimizer keeps: of the dtype and
-            shape of its parameter, and a number of steps that can be counted.
+            shape of its parameter, and a number of steps that can be counted, for all parameters the same.
     """
     states: dict[int, dict[str, torch.Tensor]] = {}
     groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
@@ -82,6 +82,12 @@ def states_of(
         }
     if left:
         raise ValueError(f"{sorted(left)[0]} is no state of {len(groups)} parameters in {type(optimizer).__name__}")
+    if (
+        of_all
+        and len(counts := {float(state["step"]): index for index, state in states.items() if "step" in state}) > 1
+    ):
+        found = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
+        raise ValueError(f"{found}; valid are equal ones, since each step is one of all parameters")
     return {index: state for index, state in states.items() if state}
 
 

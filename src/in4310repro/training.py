@@ -9,10 +9,10 @@ import torch
 
 from in4310repro import checkpoints
 from in4310repro import config as configuration
-from in4310repro.checkpoints import Position
 from in4310repro.config import OptimizerSetting
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.paths import inside
+from in4310repro.positions import Position
 from in4310repro.progress import interrupts
 from in4310repro.runs import chain, names
 from in4310repro.runs.folder import RunFolder
@@ -110,7 +110,11 @@ class _Training:
         self._record = Record(task)
         self._epochs = Epochs(task, interrupted)
         self._epochs.position, warnings = checkpoints.restore(
-            self._checkpoints, self._epochs.model, self._epochs.optimizer, self._config_json
+            self._checkpoints,
+            self._epochs.model,
+            self._epochs.optimizer,
+            self._config_json,
+            self._epochs.batches,
         )
         for warning in warnings:
             task.progress.message(warning)

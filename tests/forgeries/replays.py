@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from in4310repro import checkpoints, models
-from in4310repro.checkpoints import Position
 from in4310repro.data.images import load_images
 from in4310repro.epochs import Epochs, TrainingInputs
+from in4310repro.positions import Position
 from in4310repro.runs import chain, names
 from in4310repro.tensors import tensor_bytes, tensors_sha256
 from tests.forgeries.changes import put, sealed

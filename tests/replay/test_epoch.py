@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from in4310repro import checkpoints, training
-from in4310repro.checkpoints import Position
 from in4310repro.config import Config, OptimizerSetting, to_json
 from in4310repro.epochs import Epochs, TrainingInputs
+from in4310repro.positions import Position
 from in4310repro.replay import epoch as one_epoch
 from in4310repro.replay.epoch import Claim, claim_differences, read_kept, train_again
 from in4310repro.runs import chain, names

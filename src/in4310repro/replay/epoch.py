@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from in4310repro import checkpoints
-from in4310repro.checkpoints import Position
 from in4310repro.differences import differences
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.paths import inside
+from in4310repro.positions import Position
 from in4310repro.runs import chain, names
 from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
 from in4310repro.tensors import tensors_sha256
