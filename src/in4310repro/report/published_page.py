@@ -197,6 +197,7 @@ def _context(
         "page_command": shlex.join(["in4310repro", "published", *runs]),
         "first": _first_setting(numbers, found),
         "run_config": config,
+        "run_format": corrected["config"].get("format", 1),
         "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
         "fingerprint": corrected["fingerprint"],
         "imagenet": found,
