@@ -68,7 +68,7 @@ def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] |
         interrupted(box)
         shutil.rmtree(box.work / RUN / "sgd")
         data = tensor_bytes(tensors or {"model.fc.bias": torch.zeros(6)}, metadata)
-        name = f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+        name = f"000000-00000001-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
         box.write(f"{RUN}/sgd/checkpoint/{name}", data)
 
     return make
@@ -85,7 +85,7 @@ def with_state(state: dict[str, torch.Tensor]) -> Make:
         tensors |= {f"optimizer.{name}": value for name, value in state.items()}
         config = (box.work / RUN / "config.json").read_text()
         data = tensor_bytes(tensors, {"config": config, "position": json.dumps(POSITION)})
-        name = f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+        name = f"000000-00000001-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
         box.write(f"{RUN}/adamw/checkpoint/{name}", data)
 
     return make
@@ -93,7 +93,7 @@ def with_state(state: dict[str, torch.Tensor]) -> Make:
 
 # The first parameter of the network has 64 x 3 x 7 x 7 values.
 MOMENTS = {f"0.{name}": torch.zeros(64, 3, 7, 7) for name in ("exp_avg", "exp_avg_sq")} | {"0.step": torch.tensor(3.0)}
-POSITION = {"epoch": 1, "batch": 0, "loss": 0.0, "history": [], "tensors": []}
+POSITION = {"epoch": 0, "batch": 1, "loss": 1.0, "history": [], "tensors": []}
 
 ROWS = [
     row("the seed is another", f"{RESUME} --seed 1", 2, "seed", make=interrupted, intact=INTACT, afterwards=still_ends),
