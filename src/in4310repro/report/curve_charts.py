@@ -25,7 +25,6 @@ from in4310repro.report.svg import (
     shortened,
 )
 
-Points = list[tuple[float, float]]
 MOST_CURVES = 12
 
 
@@ -51,7 +50,7 @@ def curves_drawn(numbers: Mapping[str, Any]) -> list[int]:
 def _curve(numbers: Mapping[str, Any], place: int) -> Panel:
     name, curve = numbers["classes"][place], numbers["curves"][numbers["classes"][place]]
     x, y, frame = _unit_axes(("recall", "precision"), 56.0)
-    steps: Points = [(0.0, curve["precision"][0])]
+    steps: list[tuple[float, float]] = [(0.0, curve["precision"][0])]
     for recall, precision in zip(curve["recall"], curve["precision"], strict=True):
         steps += [(steps[-1][0], precision), (recall, precision)]
     chance = y.pixel(numbers["chance"][place])
