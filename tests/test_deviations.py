@@ -19,12 +19,10 @@ from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import from_csv
 from in4310repro.deviations import (
     CORRECTED,
-    FORMER_NAMES,
-    MEANING,
+    CORRECTED_PROTOCOL,
     PUBLISHED,
     Deviation,
-    describe,
-    label,
+    Protocol,
     padded_images,
     parse,
 )
@@ -40,36 +38,61 @@ from in4310repro.verification import verify
 from tests.sessions.soak import differing_files
 
 TINY = PRESETS["tiny"]
-EVERY = frozenset(Deviation)
+EVERY = Protocol(frozenset(Deviation))
 
 
 def with_deviations(*deviations: Deviation) -> Config:
-    return replace(TINY, protocol=frozenset(deviations))
+    return replace(TINY, protocol=Protocol(frozenset(deviations)))
 
 
 def test_every_preset_is_corrected_and_corrected_has_no_deviation() -> None:
     assert {config.protocol for config in PRESETS.values()} == {parse(CORRECTED)}
-    assert (parse(CORRECTED), label(parse(CORRECTED))) == (frozenset(), "")
+    assert (parse(CORRECTED), parse(CORRECTED).label) == (CORRECTED_PROTOCOL, "")
 
 
 def test_published_is_every_deviation_and_each_has_a_name_and_a_label() -> None:
-    assert parse(PUBLISHED) == EVERY == frozenset(MEANING)
-    pair = {Deviation.SHARED_SPLIT, Deviation.WARM_START}
+    assert parse(PUBLISHED) == EVERY
+    pair = Protocol(frozenset({Deviation.SHARED_SPLIT, Deviation.WARM_START}))
     assert parse("shared-split, warm-start") == parse(["warm-start", "shared-split"]) == pair
     for deviation in Deviation:
-        assert MEANING[deviation] in label(frozenset({deviation}))
-    assert label(parse(",".join(Deviation))) == label(EVERY)
+        assert deviation.meaning in Protocol(frozenset({deviation})).label
+    assert parse(",".join(Deviation)).label == EVERY.label
 
 
 def test_a_protocol_is_described_as_the_command_line_takes_it() -> None:
     for protocol in (CORRECTED, PUBLISHED, "shared-split", "shared-split,warm-start"):
-        assert describe(parse(protocol)) == protocol
+        assert str(parse(protocol)) == protocol
 
 
-@pytest.mark.parametrize("former", FORMER_NAMES)
-def test_a_former_name_is_refused_with_the_new_one(former: str) -> None:
-    with pytest.raises(ValueError, match=f"no protocol '{former}'; this deviation is called {FORMER_NAMES[former]}"):
+@pytest.mark.parametrize("deviation", Deviation)
+def test_a_former_name_is_refused_with_the_new_one(deviation: Deviation) -> None:
+    former = deviation.former_name
+    with pytest.raises(ValueError, match=f"no protocol '{former}'; this deviation is called {deviation}"):
         parse(f"warm-start,{former}")
+
+
+def test_each_answer_changes_with_its_own_deviation_alone() -> None:
+    answers: dict[str, Callable[[Protocol], object]] = {
+        "shared-split": lambda protocol: (protocol.shares_split, protocol.part_read_as("training")),
+        "warm-start": lambda protocol: (protocol.starts_warm, protocol.setting_before("b", ["a", "b"])),
+        "random-flip-at-test": lambda protocol: protocol.flips_in_evaluation,
+        "ap-from-logits": lambda protocol: protocol.ranks_logits,
+        "padded-denominator": lambda protocol: protocol.share_divisor(200),
+        "batch-norm-in-train-mode": lambda protocol: protocol.batch_norm_mode,
+        "accumulator-not-reset": lambda protocol: protocol.accumulates_sets,
+    }
+    for deviation in Deviation:
+        active = parse(deviation)
+        assert {name for name, ask in answers.items() if ask(active) != ask(CORRECTED_PROTOCOL)} == {deviation}
+    assert {each: parse(each).touches("training") for each in Deviation} == {
+        each: each in ("shared-split", "warm-start", "random-flip-at-test") for each in Deviation
+    }
+
+
+def test_with_a_warm_start_the_first_setting_starts_from_the_initial_weights() -> None:
+    assert parse("warm-start").setting_before("a", ["a", "b"]) is None
+    assert parse("warm-start").setting_before("b", ["a", "b"]) == "a"
+    assert parse("corrected").setting_before("b", ["a", "b"]) is None
 
 
 @pytest.mark.parametrize("wrong", ["", "publish", "shared-split,", "shared_split"])
@@ -108,10 +131,10 @@ def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, 
     assert {file.name for file in tmp_path.glob("*.svg")} == drawn
     for name in (*drawn, "report.md", "index.html"):
         text = re.sub(r"</text>\s*<text[^>]*>", " ", (tmp_path / name).read_text(encoding="utf-8"))
-        assert label(EVERY) in text
+        assert EVERY.label in text
     assert "took no part in training" not in (tmp_path / "report.md").read_text(encoding="utf-8")
     for number in range(1, 15):
-        assert json.loads((tmp_path / f"figure{number:02d}.json").read_text())["label"] == label(EVERY)
+        assert json.loads((tmp_path / f"figure{number:02d}.json").read_text())["label"] == EVERY.label
 
 
 def starts(config: Config, numerics: Numerics, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Task]:
@@ -204,7 +227,7 @@ def test_average_precision_of_logits_is_sklearns_of_logits(
     scores = predict(network, test_images(), TINY, numerics)
     assert scores.logits is not None
     oracle = [average_precision_score(scores.labels == c, scores.logits[:, c]) for c in range(6)]
-    departed = scores.metrics(frozenset({Deviation.AP_FROM_LOGITS}))
+    departed = scores.metrics(parse("ap-from-logits"))
     np.testing.assert_allclose(departed["average_precision"], oracle, atol=1e-12)
     assert departed["class_accuracy"] == scores.metrics()["class_accuracy"]
     assert departed["average_precision"] != scores.metrics()["average_precision"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from in4310repro.deviations import Deviation, Deviations
+from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.evaluation import Evaluation, evaluate, to_text
 from in4310repro.metrics import ClassMetrics, class_metrics
 from in4310repro.numerics import Numerics
@@ -44,18 +44,18 @@ def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: 
 def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
     finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Deviations] = []
+    asked: list[Protocol] = []
 
-    def noted(_: Scores, deviations: Deviations, **_options: bool) -> ClassMetrics:
-        asked.append(deviations)
+    def noted(_: Scores, protocol: Protocol, **_options: bool) -> ClassMetrics:
+        asked.append(protocol)
         return measured
 
     measured = made_up_scores().metrics()
     monkeypatch.setattr(Scores, "metrics", noted)
     run = FinishedRun.open(finished_run)
-    for deviations in (frozenset({Deviation.AP_FROM_LOGITS}), frozenset(), None):
-        evaluate(run, numerics, deviations=deviations)
-    assert asked == [{Deviation.AP_FROM_LOGITS}, frozenset(), run.config.protocol]
+    for protocol in (parse("ap-from-logits"), CORRECTED_PROTOCOL, None):
+        evaluate(run, numerics, protocol=protocol)
+    assert asked == [parse("ap-from-logits"), CORRECTED_PROTOCOL, run.config.protocol]
 
 
 def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(

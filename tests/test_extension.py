@@ -10,7 +10,7 @@ from torch import nn
 
 from in4310repro import experiment, training
 from in4310repro.config import Config
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
@@ -223,7 +223,7 @@ def test_a_damaged_run_does_not_go_on(run: Path, numerics: Numerics) -> None:
     [
         ({"schedule": "cosine"}, "schedule 'cosine' and warm_up 0.0: the learning rate of every step depended"),
         ({"warm_up": 0.5}, "schedule 'constant' and warm_up 0.5: the learning rate of every step depended"),
-        ({"protocol": frozenset({Deviation.WARM_START})}, "each setting started where the one before ended"),
+        ({"protocol": parse("warm-start")}, "each setting started where the one before ended"),
     ],
     ids=["schedule", "warm-up", "warm start"],
 )

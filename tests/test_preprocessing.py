@@ -20,7 +20,7 @@ from in4310repro.config import change, from_json, to_json
 from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import crop_square, decode
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.models import preprocessing_of
 from in4310repro.numerics import Numerics
 from in4310repro.preprocessing import Preprocessing, to_metadata, without_size
@@ -163,7 +163,7 @@ def test_a_run_keeps_how_its_images_were_prepared_and_verifies(numerics: Numeric
     assert verify(run.folder, numerics).differences == []
     # A copy of its weights, and the weights that a setting after it started from, say it too.
     assert preprocessing_of(SMALL.model, str(run.folder / "sgd" / "best.safetensors")) == replace(OTHER, size=32)
-    warm = replace(config, protocol=frozenset({Deviation.WARM_START}))
+    warm = replace(config, protocol=parse("warm-start"))
     warmed = experiment.train(warm, numerics, tmp_path / "warm")
     last = warmed.folder / "sgd" / "last.safetensors"
     assert preprocessing_of(SMALL.model, str(last)) == replace(OTHER, size=32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.scores import top_and_bottom
 from tests.builders import made_up_scores
 
@@ -22,7 +22,7 @@ def test_top_and_bottom_by_sorting() -> None:
 
 def test_average_precision_of_logits_is_refused_where_none_were_kept() -> None:
     with pytest.raises(ValueError, match="have no logits; predict again"):
-        made_up_scores().metrics(frozenset({Deviation.AP_FROM_LOGITS}))
+        made_up_scores().metrics(parse("ap-from-logits"))
 
 
 def test_average_precision_ranks_logits_where_that_is_the_protocol_and_softmax_otherwise() -> None:
@@ -30,7 +30,7 @@ def test_average_precision_ranks_logits_where_that_is_the_protocol_and_softmax_o
     # Logits that are softmax with a number of its own for each image have the same maxima and another order.
     moved = np.log(scores.softmax) + np.linspace(0, 9, len(scores.labels), dtype=np.float32)[:, None]
     kept = dataclasses.replace(scores, logits=moved)
-    plain, ranked = kept.metrics(), kept.metrics(frozenset({Deviation.AP_FROM_LOGITS}))
+    plain, ranked = kept.metrics(), kept.metrics(parse("ap-from-logits"))
     assert plain == scores.metrics()
     by_logits = average_precision_score(scores.labels == 0, moved[:, 0])
     by_softmax = average_precision_score(scores.labels == 0, scores.softmax[:, 0])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing_extensions import TypedDict
 
 from in4310repro import config as configuration
-from in4310repro import deviations, experiment, text
+from in4310repro import experiment, text
 from in4310repro.config import Config, with_preprocessing
-from in4310repro.deviations import CORRECTED, MEANING, OF_FEATURES, OF_SCORES, PUBLISHED, Deviation, Deviations
+from in4310repro.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol, parse
 from in4310repro.evaluation import evaluate
 from in4310repro.feature_maps import of_run
 from in4310repro.files import json_bytes, read_json, write_file
@@ -69,31 +69,31 @@ def ablation(
     """
     for name in protocols:
         if name not in EACH_THEN_ALL:
-            deviations.parse(name)
+            parse(name)
             raise ValueError(f"no deviation {name!r}; valid are {', '.join(EACH_THEN_ALL)}")
     measured: dict[str, Numbers] = {}
-    finished: dict[Deviations, FinishedRun] = {}
+    finished: dict[Protocol, FinishedRun] = {}
     for protocol in dict.fromkeys((CORRECTED, *protocols)):
-        active = deviations.parse(protocol)
-        progress.message(f"protocol {protocol}: {deviations.label(active) or 'as the assignment defines it'}")
+        active = parse(protocol)
+        progress.message(f"protocol {protocol}: {active.label or 'as the assignment defines it'}")
         # A deviation that changes nothing before the test scores is measured on the corrected training.
-        trained_with = frozenset() if active <= OF_SCORES | OF_FEATURES else active
+        trained_with = active if active.touches("training") else CORRECTED_PROTOCOL
         if trained_with not in finished:
-            training, folder = replace(config, protocol=trained_with), runs / deviations.describe(trained_with)
+            training, folder = replace(config, protocol=trained_with), runs / str(trained_with)
             begun = (folder / CONFIG).is_file()
             finished[trained_with] = experiment.train(training, numerics, folder, progress, resume=begun)
         run = finished[trained_with]
         config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics
-        if active & OF_SCORES and not trained_with:
-            metrics, _ = evaluate(run, numerics, progress=progress, deviations=active)
+        if active.touches("scores") and trained_with.is_corrected:
+            metrics, _ = evaluate(run, numerics, progress=progress, protocol=active)
         features = of_run.statistics(run, replace(config, protocol=active), numerics, progress=progress)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(
         command=_command(config, runs, protocols),
         config=configuration.to_json(publishable(replace(config, split=run.config.split))),
         fingerprint=fingerprint(numerics),
-        runs={deviations.describe(trained_with): run.files.manifest() for trained_with, run in finished.items()},
+        runs={str(trained_with): run.files.manifest() for trained_with, run in finished.items()},
         numbers=measured,
     )
     files = {"ablation.json": json_bytes(report), "ablation.md": markdown(report).encode()}
@@ -165,7 +165,7 @@ def markdown(report: AblationReport) -> str:
         ),
         f"Made by {text.code(report['command'])}.",
         "",
-        *(f"* {deviation}: {MEANING[deviation]}" for deviation in Deviation),
+        *(f"* {deviation}: {deviation.meaning}" for deviation in Deviation),
         "",
         f"| | {CORRECTED} | {text.cells(others)} |",
         "| --- |" + " --- |" * len(numbers),

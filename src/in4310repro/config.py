@@ -14,7 +14,7 @@ from typing import Any, Literal, get_type_hints
 
 from in4310repro import deviations
 from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
-from in4310repro.deviations import Deviation, Deviations
+from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
 from in4310repro.numerics import MODES
 from in4310repro.paths import folder_name
@@ -65,7 +65,7 @@ ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
     float | None: (int, float, type(None)),
     tuple[float, ...] | None: (str, list, tuple, type(None)),
     Literal["fast", "exact"]: (str,),
-    Deviations: (str, list),
+    Protocol: (str, list),
 }
 # The lowest and the highest valid value; what this machine's memory allows may be less (see `capacity`).
 RANGES = {
@@ -140,7 +140,7 @@ class Config:
     device: str = "auto"
     numerics: str = "auto"
     precision: Literal["fast", "exact"] = "exact"
-    protocol: Deviations = frozenset()  # empty: the corrected protocol
+    protocol: Protocol = CORRECTED_PROTOCOL
     augmentation: str = "flip"
     schedule: str = "constant"
     warm_up: float = 0.0  # share of the steps
@@ -169,6 +169,10 @@ class Config:
     def setting(self, name: str) -> OptimizerSetting:
         """The setting of a name, which is one of them."""
         return next(each for each in self.settings if each.name == name)
+
+    def setting_before(self, setting: OptimizerSetting) -> str | None:
+        """The setting whose last weights a setting starts from, or None for the initial weights."""
+        return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
     def rows_of(self, setting: OptimizerSetting) -> int:
         """Rows of a setting's history: one for each epoch, or for each strength that the fit of a head tries."""
@@ -244,7 +248,7 @@ def to_json(config: Config, number: int | None = None) -> Values:
     values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     if number <= LAST_WITHOUT_ORIENTATION:
         del values["orientation"]
-    return {"format": number} | values | {"protocol": sorted(map(str, config.protocol))}
+    return {"format": number} | values | {"protocol": config.protocol.names}
 
 
 def read_toml(file: Path) -> Values:
@@ -382,8 +386,8 @@ def _validate_part(config: Config, setting: OptimizerSetting) -> None:
             f"setting {setting.name} fits a head, whose learning rate would be {setting.head_learning_rate:g}; a fit "
             f"has none: leave head_learning_rate out, or train {ALL} or {FROM}LAYER"
         )
-    if part == HEAD and (unfit := config.protocol & {Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST}):
-        raise ValueError(f"the fit of a head knows no {', '.join(sorted(unfit))}; train {ALL} has it")
+    if part == HEAD and (unfit := config.protocol.names_unfit_for_heads):
+        raise ValueError(f"the fit of a head knows no {', '.join(unfit)}; train {ALL} has it")
 
 
 def _shown(value: int) -> str:

@@ -1,64 +1,194 @@
-"""Deviations from the assignment: none in the corrected protocol, all of them in the published one.
+"""Deviations from the assignment, and a protocol: the object that knows what the active ones change.
 
-Together they are a working hypothesis of how the published numbers came about. Whatever is made with a deviation
-carries a label wherever it is printed or drawn.
+The corrected protocol has none of them and the published one has all. Together they are a working hypothesis of how the
+published numbers came about. Whatever is made with a deviation carries a label wherever it is printed or drawn.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, Self
 
 from in4310repro.text import did_you_mean
 
 # The published report's batch size. 200 images are 13 batches of it, which it counts as 208 images.
 PUBLISHED_BATCH_SIZE = 16
+CORRECTED, PUBLISHED = "corrected", "published"
 
 
 class Deviation(StrEnum):
-    """One deviation from the assignment; its value is its name on the command line and in files."""
+    """One deviation from the assignment: its name, its meaning, its name in version 0.1, and what it touches.
 
-    SHARED_SPLIT = "shared-split"
-    WARM_START = "warm-start"
-    RANDOM_FLIP_AT_TEST = "random-flip-at-test"
-    AP_FROM_LOGITS = "ap-from-logits"
-    PADDED_DENOMINATOR = "padded-denominator"
-    BATCH_NORM_IN_TRAIN_MODE = "batch-norm-in-train-mode"
-    ACCUMULATOR_NOT_RESET = "accumulator-not-reset"
+    What touches only `scores` or `features` changes nothing before the scores of a trained network, or its feature
+    maps, are measured.
+    """
+
+    SHARED_SPLIT = "shared-split", "training, validation and test read the same images", "one-set", "training"
+    WARM_START = (
+        "warm-start",
+        "each setting starts from the trained network of the setting before",
+        "no-fresh-start",
+        "training",
+    )
+    RANDOM_FLIP_AT_TEST = (
+        "random-flip-at-test",
+        "images are flipped at random in evaluation",
+        "flipped-evaluation",
+        "training",
+    )
+    AP_FROM_LOGITS = (
+        "ap-from-logits",
+        "average precision ranks logits instead of softmax scores",
+        "logit-precision",
+        "scores",
+    )
+    PADDED_DENOMINATOR = (
+        "padded-denominator",
+        "non-positive shares are divided by the images of full batches, 208 for 200",
+        "whole-batches",
+        "features",
+    )
+    BATCH_NORM_IN_TRAIN_MODE = (
+        "batch-norm-in-train-mode",
+        "covariance spectra are measured with batch norm in train mode",
+        "train-mode",
+        "features",
+    )
+    ACCUMULATOR_NOT_RESET = (
+        "accumulator-not-reset",
+        "the covariance of an image set includes the image sets before it",
+        "kept-accumulator",
+        "features",
+    )
+
+    meaning: str
+    former_name: str
+    touches: str  # training, scores or features
+
+    def __new__(cls, name: str, meaning: str, former_name: str, touches: str) -> Self:
+        """Create the member whose value is the name on the command line and in files."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.meaning, member.former_name, member.touches = meaning, former_name, touches
+        return member
 
 
-Deviations = frozenset[Deviation]
+@dataclass(frozen=True)
+class Protocol:
+    """The active deviations, and the answers to what depends on them.
 
-MEANING = {
-    Deviation.SHARED_SPLIT: "training, validation and test read the same images",
-    Deviation.WARM_START: "each setting starts from the trained network of the setting before",
-    Deviation.RANDOM_FLIP_AT_TEST: "images are flipped at random in evaluation",
-    Deviation.AP_FROM_LOGITS: "average precision ranks logits instead of softmax scores",
-    Deviation.PADDED_DENOMINATOR: "non-positive shares are divided by the images of full batches, 208 for 200",
-    Deviation.BATCH_NORM_IN_TRAIN_MODE: "covariance spectra are measured with batch norm in train mode",
-    Deviation.ACCUMULATOR_NOT_RESET: "the covariance of an image set includes the image sets before it",
-}
-# These change only what is computed from the scores of a trained network, or from its feature maps.
-OF_SCORES = frozenset({Deviation.AP_FROM_LOGITS})
-OF_FEATURES = frozenset(
-    {Deviation.PADDED_DENOMINATOR, Deviation.BATCH_NORM_IN_TRAIN_MODE, Deviation.ACCUMULATOR_NOT_RESET}
-)
-CORRECTED, PUBLISHED = "corrected", "published"
-# What version 0.1 called them.
-FORMER_NAMES = {
-    "one-set": Deviation.SHARED_SPLIT,
-    "no-fresh-start": Deviation.WARM_START,
-    "flipped-evaluation": Deviation.RANDOM_FLIP_AT_TEST,
-    "logit-precision": Deviation.AP_FROM_LOGITS,
-    "whole-batches": Deviation.PADDED_DENOMINATOR,
-    "train-mode": Deviation.BATCH_NORM_IN_TRAIN_MODE,
-    "kept-accumulator": Deviation.ACCUMULATOR_NOT_RESET,
-}
+    Examples:
+        >>> parse("shared-split").part_read_as("validation"), parse("corrected").part_read_as("validation")
+        ('test', 'validation')
+        >>> parse("warm-start").setting_before("sgd", ["adamw", "sgd"])
+        'adamw'
+    """
+
+    deviations: frozenset[Deviation] = frozenset()
+
+    def __str__(self) -> str:
+        """Return the protocol as `--protocol` takes it: `corrected`, `published` or names joined by commas."""
+        if self.is_corrected:
+            return CORRECTED
+        return PUBLISHED if self.is_published else ",".join(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """The sorted names of the deviations, as `config.json` holds them."""
+        return sorted(map(str, self.deviations))
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether no deviation is active."""
+        return not self.deviations
+
+    @property
+    def is_published(self) -> bool:
+        """Whether all deviations are active."""
+        return self.deviations == frozenset(Deviation)
+
+    @property
+    def label(self) -> str:
+        """The label of everything made with a deviation; empty for the corrected protocol."""
+        if self.is_corrected:
+            return ""
+        return (
+            "PUBLISHED PROTOCOL: not as the assignment defines it"
+            if self.is_published
+            else f"DEVIATION: {self.meaning}"
+        )
+
+    @property
+    def meaning(self) -> str:
+        """What the deviations do, in words, in the order of their definition; empty for the corrected protocol."""
+        return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
+
+    def touches(self, stage: str) -> bool:
+        """Return whether a deviation changes a stage: `training`, `scores` or `features`."""
+        return any(deviation.touches == stage for deviation in self.deviations)
+
+    @property
+    def shares_split(self) -> bool:
+        """Whether training, validation and test read the same images, so that the others remain unseen."""
+        return Deviation.SHARED_SPLIT in self.deviations
+
+    def part_read_as(self, part: str) -> str:
+        """Return the part of the split whose images are read as a part: all read the test part in a shared split."""
+        return "test" if self.shares_split else part
+
+    @property
+    def starts_warm(self) -> bool:
+        """Whether a setting starts from the last weights of the one before, which are therefore kept."""
+        return Deviation.WARM_START in self.deviations
+
+    def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
+        """Return the setting whose last weights a setting starts from, or None for the initial weights.
+
+        Args:
+            setting: one of the settings.
+            settings: all of them, in the order of their training.
+        """
+        position = list(settings).index(setting)
+        return settings[position - 1] if position and self.starts_warm else None
+
+    @property
+    def flips_in_evaluation(self) -> bool:
+        """Whether images are flipped at random in evaluation."""
+        return Deviation.RANDOM_FLIP_AT_TEST in self.deviations
+
+    @property
+    def ranks_logits(self) -> bool:
+        """Whether average precision ranks images by logits and not by softmax scores."""
+        return Deviation.AP_FROM_LOGITS in self.deviations
+
+    @property
+    def batch_norm_mode(self) -> Literal["eval", "train"]:
+        """The mode of batch norm in which covariance spectra are measured."""
+        return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self.deviations else "eval"
+
+    @property
+    def accumulates_sets(self) -> bool:
+        """Whether the covariance of an image set includes the image sets before it."""
+        return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
+
+    def share_divisor(self, images: int) -> float:
+        """Return by what a non-positive share is divided: 1, or 1.04 for 200 images that are counted as 208."""
+        return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
+
+    @property
+    def names_unfit_for_heads(self) -> list[str]:
+        """The sorted names of the deviations that the fit of a head does not have."""
+        return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
 
 
-def parse(protocol: str | Iterable[str]) -> Deviations:
-    """The deviations of a protocol.
+CORRECTED_PROTOCOL = Protocol()
+
+
+def parse(protocol: str | Iterable[str]) -> Protocol:
+    """Return the protocol of a name or of names of deviations.
 
     Args:
         protocol: `corrected`, `published`, names of deviations joined by commas, or a list of such names.
@@ -67,49 +197,29 @@ def parse(protocol: str | Iterable[str]) -> Deviations:
         ValueError: an unknown name; for a former name, what it is called now.
 
     Examples:
-        >>> sorted(map(str, parse("warm-start,shared-split")))
+        >>> parse("warm-start,shared-split").names
         ['shared-split', 'warm-start']
-        >>> len(parse("published")), len(parse("corrected"))
+        >>> len(parse("published").names), len(parse("corrected").names)
         (7, 0)
     """
     if protocol == CORRECTED:
-        return frozenset()
+        return CORRECTED_PROTOCOL
     if protocol == PUBLISHED:
-        return frozenset(Deviation)
+        return Protocol(frozenset(Deviation))
     names = [name.strip() for name in protocol.split(",")] if isinstance(protocol, str) else list(protocol)
+    former = {deviation.former_name: deviation for deviation in Deviation}
     for name in names:
-        if name in FORMER_NAMES:
-            raise ValueError(f"no protocol {name!r}; this deviation is called {FORMER_NAMES[name]} now")
+        if name in former:
+            raise ValueError(f"no protocol {name!r}; this deviation is called {former[name]} now")
         if name not in list(Deviation):
             valid = [CORRECTED, PUBLISHED, *Deviation]
             near = did_you_mean(name, valid)
             raise ValueError(
                 f"no protocol {name!r}; valid are {', '.join(valid)}, and deviations joined by commas{near}"
             )
-    return frozenset(map(Deviation, names))
-
-
-def describe(deviations: Deviations) -> str:
-    """The protocol as `--protocol` takes it: `corrected`, `published` or names joined by commas."""
-    if not deviations:
-        return CORRECTED
-    return PUBLISHED if deviations == frozenset(Deviation) else ",".join(sorted(deviations))
-
-
-def label(deviations: Deviations) -> str:
-    """What is printed on everything made with a deviation; empty for the corrected protocol."""
-    if not deviations:
-        return ""
-    if deviations == frozenset(Deviation):
-        return "PUBLISHED PROTOCOL: not as the assignment defines it"
-    return f"DEVIATION: {meanings(deviations)}"
-
-
-def meanings(deviations: Deviations) -> str:
-    """What the deviations do, in words, in the order of their definition."""
-    return "; ".join(MEANING[deviation] for deviation in Deviation if deviation in deviations)
+    return Protocol(frozenset(deviation for deviation in Deviation if deviation in names))
 
 
 def padded_images(images: int) -> int:
-    """Images of the full batches that hold so many images: 208 for 200."""
+    """Return how many images fill the published batches that hold so many: 208 for 200."""
     return math.ceil(images / PUBLISHED_BATCH_SIZE) * PUBLISHED_BATCH_SIZE

@@ -17,7 +17,6 @@ from in4310repro.config import STRENGTHS, Config, OptimizerSetting
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.comparison import subset
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import Deviation
 from in4310repro.epochs import Epochs, Step, TrainingInputs
 from in4310repro.feature_maps.of_run import measure_sets
 from in4310repro.numerics import Numerics
@@ -75,7 +74,7 @@ class Rehearsal:
     def disk(self) -> tuple[int, int]:
         """Bytes of the finished run, and at most meanwhile, but for some hundred thousand of numbers and names."""
         config, sizes = self.prepared.config, self.checkpoint_bytes
-        files = 2 if Deviation.WARM_START in config.protocol else 1
+        files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
         end += config.epochs * sum(sizes.values()) if self.keep_epochs else 0
         # One more for the moment in which the newest is there and the oldest not yet gone.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, load_images
-from in4310repro.deviations import Deviations
+from in4310repro.deviations import Protocol
 from in4310repro.metrics import ClassMetrics, Details
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
@@ -35,7 +35,7 @@ def evaluate(
     data: str | None = None,
     progress: Progress = SILENT,
     *,
-    deviations: Deviations | None = None,
+    protocol: Protocol | None = None,
     processes: Processes = ALONE,
 ) -> tuple[Evaluation, Scores]:
     """Metrics of the selected network, and the scores that they come from.
@@ -45,7 +45,7 @@ def evaluate(
         numerics: the arithmetic of this process.
         data: a folder of class folders with some of the run's classes; None: the run's test set.
         progress: where to show how far it is.
-        deviations: those of the measurement; None: the run's.
+        protocol: of the measurement; None: the run's.
         processes: those that call this together, each of which scores a share of the images.
 
     Raises:
@@ -55,7 +55,6 @@ def evaluate(
     images = _images_of_folder(run, data, progress) if data else run.test_images(None, progress)
     model = numerics.place(run.selected_network())
     scores = predict(model, images, run.config, numerics, progress, processes=processes)
-    protocol = run.config.protocol if deviations is None else deviations
     measured = Evaluation(
         setting=run.metrics["setting"],
         data=publishable_place(data) if data else "test set",
@@ -63,7 +62,7 @@ def evaluate(
         classes=[run.classes[label] for label in sorted(set(scores.labels.tolist()))],
         all_classes=run.classes,
         loss=scores.loss,
-        **scores.metrics(protocol, every_class=False),
+        **scores.metrics(protocol or run.config.protocol, every_class=False),
         **scores.details(),
     )
     return measured, scores

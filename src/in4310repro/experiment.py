@@ -20,7 +20,6 @@ from in4310repro.config import LOOK_ALIKES, Config, OptimizerSetting, check_choi
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split, to_csv
-from in4310repro.deviations import Deviation
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.epochs import TrainingInputs
 from in4310repro.files import read_bytes
@@ -89,9 +88,8 @@ def train(
     histories: dict[str, list[HistoryRow]] = {}
     whole, count = progress.whole(), len(config.settings)
     for number, setting in enumerate(config.settings):
-        start = initial
-        if Deviation.WARM_START in config.protocol and histories:
-            start = files.read_tensors(names.of_setting(list(histories)[-1], names.LAST_WEIGHTS))
+        before = config.setting_before(setting)
+        start = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else initial
         task = Task(
             model=prepared.network_with(start, "the initial weights"),
             training=sets["training"],
@@ -282,7 +280,7 @@ def _trained_history(files: RunFolder, setting: OptimizerSetting, config: Config
     if not (files.folder / name).is_file():
         return []
     needed = {name}
-    if Deviation.WARM_START in config.protocol:
+    if config.protocol.starts_warm:
         needed.add(names.of_setting(setting.name, names.LAST_WEIGHTS))
     changed = any(each.startswith(names.of_setting(setting.name, "")) for each in files.changed_files())
     if changed or not files.manifest().keys() >= needed:
@@ -294,7 +292,7 @@ def _trained_history(files: RunFolder, setting: OptimizerSetting, config: Config
 def _close_setting(task: Task) -> None:
     """Writes what the next setting needs, and removes what a finished setting no longer does."""
     last = names.of_setting(task.setting.name, names.LAST_WEIGHTS)
-    if Deviation.WARM_START in task.config.protocol and not (task.files.folder / last).is_file():
+    if task.config.protocol.starts_warm and not (task.files.folder / last).is_file():
         task.files.write_weights(last, task.model.state_dict(), task.config.preprocessing)
     # Everything that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
     shutil.rmtree(task.files.folder / task.setting.name / names.CHECKPOINTS, ignore_errors=True)
@@ -330,7 +328,7 @@ def _predict_parts(
     """Scores of the test set and, where it is a shared split, of the images that are never read."""
     config, split = prepared.config, prepared.split
     scores = predict(model, prepared.sets["test"], config, numerics, progress, processes=processes)
-    if Deviation.SHARED_SPLIT not in config.protocol:
+    if not config.protocol.shares_split:
         return scores, None
     entries = (*split.parts["training"], *split.parts["validation"])
     images = load_images(

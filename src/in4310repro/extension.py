@@ -12,7 +12,6 @@ from in4310repro import checkpoints
 from in4310repro import config as configuration
 from in4310repro.capacity import refuse_beyond_disk
 from in4310repro.config import Config
-from in4310repro.deviations import Deviation
 from in4310repro.paths import inside
 from in4310repro.positions import Position
 from in4310repro.runs import chain, names
@@ -100,9 +99,9 @@ def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
             "rate of every step depended on the number of epochs, so no more can follow; a constant one (schedule = "
             "'constant' and warm_up = 0 in a file of --config) goes on"
         )
-    if Deviation.WARM_START in config.protocol:
+    if config.protocol.starts_warm:
         raise ValueError(
-            f"{run.folder} has the deviation {Deviation.WARM_START}: each setting started where the one before ended, "
+            f"{run.folder} has the deviation warm-start: each setting started where the one before ended, "
             "so no more epochs can follow"
         )
 

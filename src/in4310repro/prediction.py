@@ -13,7 +13,6 @@ from in4310repro.capacity import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_
 from in4310repro.config import Config
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import Deviation
 from in4310repro.numerics import Numerics
 from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
@@ -75,7 +74,7 @@ def predict(
     training = model.training
     model.eval()
     flips = None
-    if Deviation.RANDOM_FLIP_AT_TEST in config.protocol:
+    if config.protocol.flips_in_evaluation:
         flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
     part = share_of(len(images), processes)
     columns = []

@@ -28,7 +28,6 @@ from in4310repro.prediction import refuse_too_large
 from in4310repro.presets import SHARES, with_counts
 from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import Progress
-from in4310repro.runs import chain
 from in4310repro.tensors import tensors_sha256
 
 
@@ -142,7 +141,7 @@ def _load_parts(split: Split, config: Config, progress: Progress) -> dict[str, I
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:
-            sets[part] = _load(split, chain.part_read_as(part, config), config, progress)
+            sets[part] = _load(split, config.protocol.part_read_as(part), config, progress)
         except UnreadableImagesError as error:
             unreadable |= error.reasons
     if unreadable:

@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from in4310repro import deviations
 from in4310repro.config import (
     FIVE_MODULES,
     FORMAT,
@@ -255,8 +254,6 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
         if name in ONLY_IN_FILES:
             in_file.append(name)
             continue
-        if isinstance(value, frozenset):
-            value = deviations.describe(value)
         if isinstance(value, tuple):
             value = ",".join(map(str, value))
         words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")

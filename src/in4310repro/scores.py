@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from in4310repro import metrics
-from in4310repro.deviations import Deviation, Deviations
+from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.metrics import ClassMetrics, Details
 
 
@@ -36,14 +36,14 @@ class Scores:
     loss: float
     logits: Float32[np.ndarray, "image label"] | None = None
 
-    def metrics(self, deviations: Deviations = frozenset(), *, every_class: bool = True) -> ClassMetrics:
+    def metrics(self, protocol: Protocol = CORRECTED_PROTOCOL, *, every_class: bool = True) -> ClassMetrics:
         """Both metrics of each class and their means; with ap-from-logits, average precision ranks the logits.
 
         Raises:
             ValueError: a class has no image and `every_class`, or logits are needed and were not kept.
         """
         ranked = self.softmax
-        if Deviation.AP_FROM_LOGITS in deviations:
+        if protocol.ranks_logits:
             if self.logits is None:
                 raise ValueError("scores that were read from a file have no logits; predict again")
             ranked = self.logits

@@ -97,7 +97,7 @@ def make_bases(finished_run: Path, folder: Path) -> Bases:
     config, metrics = (json.loads((finished_run / name).read_text()) for name in ("config.json", "metrics.json"))
     of_classes = ("class_accuracy", "average_precision", "mean_class_accuracy", "mean_average_precision", "loss")
     unseen = {"images": 36} | {name: metrics[name] for name in of_classes}
-    write_json(bases.published, "config.json", config | {"protocol": sorted(deviations.parse("published"))})
+    write_json(bases.published, "config.json", config | {"protocol": deviations.parse("published").names})
     write_json(bases.published, "metrics.json", metrics | {"unseen": unseen})
     seal(bases.published, "config.json", "metrics.json")
     rechain(bases.published)

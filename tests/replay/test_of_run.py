@@ -18,7 +18,7 @@ import torch
 
 from in4310repro import experiment, verification
 from in4310repro.data.batches import Batch
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.epochs import Epochs
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
@@ -318,7 +318,7 @@ def test_ctrl_c_ends_a_replay_after_its_step(kept_run: Path, call: Call, monkeyp
 
 @pytest.mark.slow
 def test_a_warm_start_is_replayed_from_the_setting_before_and_said(numerics: Numerics, tmp_path: Path) -> None:
-    config = replace(TINY, settings=TINY.settings[1:], split="16/12/20", protocol=frozenset({Deviation.WARM_START}))
+    config = replace(TINY, settings=TINY.settings[1:], split="16/12/20", protocol=parse("warm-start"))
     run = experiment.train(config, numerics, tmp_path / "run", keep_epochs=True)
     for setting in config.settings:
         run.metrics["setting"], run.metrics["epoch"] = setting.name, 2

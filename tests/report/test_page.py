@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from in4310repro.audit import examine
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.presets import PRESETS, configure
 from in4310repro.report import charts, page
 from in4310repro.report.class_exhibits import validation_exhibit
@@ -233,7 +233,7 @@ def test_what_the_shared_split_validates_on_is_what_its_intervals_count(finished
     supports = {**run.metrics["supports"], "test": dict.fromkeys(run.classes, 7)}
     run = replace(
         run,
-        config=replace(run.config, protocol=frozenset({Deviation.SHARED_SPLIT})),
+        config=replace(run.config, protocol=parse("shared-split")),
         metrics=RunMetrics(**{**run.metrics, "supports": supports}),
     )
     exhibit = validation_exhibit(run, 1, run.config.settings[0])

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.runs import chain
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG, INITIAL
 
-WARM = replace(CONFIG, protocol=frozenset({Deviation.WARM_START}))
-SHARED = replace(CONFIG, protocol=frozenset({Deviation.SHARED_SPLIT}))
+WARM = replace(CONFIG, protocol=parse("warm-start"))
+SHARED = replace(CONFIG, protocol=parse("shared-split"))
 
 
 def test_a_hash_is_of_sorted_keys_without_spaces_in_ascii() -> None:
@@ -42,8 +42,8 @@ def test_an_entry_holds_hashes_of_weights_and_state_and_12_digits_of_each_tensor
 
 
 def test_a_part_is_read_as_itself_and_as_the_test_part_with_a_shared_split() -> None:
-    assert [chain.part_read_as(part, CONFIG) for part in ("training", "validation")] == ["training", "validation"]
-    assert [chain.part_read_as(part, SHARED) for part in ("training", "validation")] == ["test", "test"]
+    assert [CONFIG.protocol.part_read_as(part) for part in ("training", "validation")] == ["training", "validation"]
+    assert [SHARED.protocol.part_read_as(part) for part in ("training", "validation")] == ["test", "test"]
 
 
 def test_every_setting_starts_from_the_same_weights() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from in4310repro.data.splits import Split
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.runs import consistency
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
 from tests.builders import inside_json, relink
@@ -21,7 +21,7 @@ from tests.runs.made_up import CONFIG, INITIAL, Records, digest
 
 Change = Callable[[Records], Records]
 FOLDER = Path("run")
-SHARED = frozenset({Deviation.SHARED_SPLIT})
+SHARED = parse("shared-split")
 
 
 def refuse(made: Records) -> None:

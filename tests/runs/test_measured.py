@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from in4310repro.config import Config
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.runs.measured import run_metrics
 from in4310repro.scores import Scores
 from tests.runs import made_up
@@ -21,8 +21,8 @@ def test_the_record_is_of_the_selected_epoch_and_of_the_scores() -> None:
     assert found == made.metrics
 
 
-@pytest.mark.parametrize("protocol", [frozenset(), frozenset({Deviation.AP_FROM_LOGITS})], ids=["softmax", "logits"])
-def test_unseen_images_are_counted_and_measured_by_the_same_protocol(protocol: frozenset[Deviation]) -> None:
+@pytest.mark.parametrize("protocol", [CORRECTED_PROTOCOL, parse("ap-from-logits")], ids=["softmax", "logits"])
+def test_unseen_images_are_counted_and_measured_by_the_same_protocol(protocol: Protocol) -> None:
     made = made_up.records()
     config: Config = replace(CONFIG, protocol=protocol)
     # Logits that rank the images of both classes last.
@@ -32,7 +32,7 @@ def test_unseen_images_are_counted_and_measured_by_the_same_protocol(protocol: f
     found = run_metrics(
         config, made.split, made.histories, made_up.digest("two 2"), replace(made.scores, logits=logits), unseen
     )
-    precision = 0.5 if protocol else 1.0
+    precision = 1.0 if protocol.is_corrected else 0.5
     assert found["unseen"] == {
         "images": 2,
         "loss": 2.0,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import parse
 from in4310repro.numerics import Numerics
 from in4310repro.progress import SILENT
 from in4310repro.runs.finished import FinishedRun
@@ -73,7 +73,7 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
     features["sets"][1]["name"] = "ImageNet"
     test = run.test_images(None, SILENT)
     assert [each is None for each in available_sets(run, features, test)] == [False, True, False]
-    pooled = replace(run, config=replace(run.config, protocol=frozenset({Deviation.ACCUMULATOR_NOT_RESET})))
+    pooled = replace(run, config=replace(run.config, protocol=parse("accumulator-not-reset")))
     assert [each is None for each in available_sets(pooled, features, test)] == [False, True, True]
     last = claimed(run, ["ImageNet"])[-1]
     assert last.what == "the feature maps of ImageNet, whose folder is not at hand"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro.deviations import Deviation
+from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.scores import Scores
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE, _metric_differences, score_tolerance
 
@@ -15,7 +15,7 @@ SCORES = Scores(("a", "b", "c", "d"), np.array([0, 0, 0, 1]), np.stack([OF_FIRST
 ROW: Any = dict(SCORES.metrics()) | {"strength": 1.0}
 
 
-def differences(protocol: frozenset[Deviation] = frozenset(), **changes: object) -> list[str]:
+def differences(protocol: Protocol = CORRECTED_PROTOCOL, **changes: object) -> list[str]:
     return list(_metric_differences("fit 1", ROW | changes, SCORES, protocol))
 
 
@@ -35,7 +35,7 @@ def test_an_accuracy_that_no_near_scores_give_is_found_whether_too_low_or_too_hi
 def test_an_average_precision_that_no_near_order_gives_is_found_unless_logits_made_the_order() -> None:
     (sentence,) = differences(average_precision=[0.5, 1.0])
     assert "average_precision is [0.5, 1.0]" in sentence
-    assert differences(frozenset({Deviation.AP_FROM_LOGITS}), average_precision=[0.5, 1.0]) == []
+    assert differences(parse("ap-from-logits"), average_precision=[0.5, 1.0]) == []
 
 
 def test_a_stronger_penalty_leaves_less_room() -> None:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from in4310repro.deviations import CORRECTED_PROTOCOL
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
 from in4310repro.verification.records import precision_ranges, record_differences, sentence, unproven_precisions
 from in4310repro.verification.selected import metrics_differences
 from tests.builders import inside_json, made_up_scores
 
-NOTHING = frozenset[Any]()
+NOTHING = CORRECTED_PROTOCOL
 
 
 def record(scores: Scores) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from in4310repro import deviations, packages
 from in4310repro.config import HEAD, read_toml
-from in4310repro.deviations import Deviation
 from in4310repro.presets import HEAD_PRESET, PRESETS
 
 DRAWN = "demo"
@@ -78,5 +77,5 @@ def _only_trained(wanted: Mapping[str, Any]) -> str:
     except (ValueError, TypeError):
         # Whatever the preset is, the configuration says what is wrong with it.
         return ""
-    unfit = sorted(protocol & {Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST})
+    unfit = protocol.names_unfit_for_heads
     return f"protocol {unfit[0]}" if unfit else ""

@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
@@ -15,7 +14,7 @@ from in4310repro.config import Config
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import PUBLISHED_BATCH_SIZE, Deviation, padded_images
+from in4310repro.deviations import PUBLISHED_BATCH_SIZE
 from in4310repro.feature_maps.activations import IMAGES, activation_record
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
 from in4310repro.features.distributed import block_range
@@ -107,7 +106,7 @@ def statistics(
     sets = image_sets(run, config, data, progress)
     return FeatureMaps(
         network=network_name(run),
-        spectra_mode=spectra_mode(config),
+        spectra_mode=config.protocol.batch_norm_mode,
         precision=config.precision,
         fingerprint=current,
         sets=measure_sets(numerics.place(model), sets, config, progress, processes),
@@ -119,11 +118,6 @@ def network_name(run: FinishedRun) -> str:
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
     return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
-
-
-def spectra_mode(config: Config) -> Literal["eval", "train"]:
-    """The mode of batch norm that spectra are measured in."""
-    return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol else "eval"
 
 
 def measure_sets(
@@ -144,12 +138,12 @@ def measure_sets(
     for images in sets:
         feature_statistics = measured(model, images, config.evaluation_batch_size)
         sparsity = feature_statistics.result()
-        if Deviation.BATCH_NORM_IN_TRAIN_MODE in config.protocol:
+        if config.protocol.batch_norm_mode == "train":
             feature_statistics = measured(with_batch_statistics(model), images, PUBLISHED_BATCH_SIZE)
         first = begin
         if accumulated:
             feature_statistics.merge(accumulated)
-        if Deviation.ACCUMULATOR_NOT_RESET in config.protocol:
+        if config.protocol.accumulates_sets:
             accumulated = feature_statistics
             # The next set begins with a new block, so that no image has the index of another.
             begin += math.ceil(len(images) / BLOCK) * BLOCK
@@ -165,8 +159,7 @@ def _set_record(
     config: Config,
 ) -> ImageSetFeatures:
     """The record of one image set, whose first image has this index, from results by module."""
-    padded = Deviation.PADDED_DENOMINATOR in config.protocol
-    divisor = padded_images(len(images)) / len(images) if padded else 1.0
+    divisor = config.protocol.share_divisor(len(images))
     modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in config.modules}
     for name, module in modules.items():
         module["activations"] = activation_record(sparsity[name], images.paths, first_image)

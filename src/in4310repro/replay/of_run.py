@@ -12,7 +12,6 @@ import torch
 from in4310repro import models
 from in4310repro.config import OptimizerSetting
 from in4310repro.data.images import load_images
-from in4310repro.deviations import Deviation
 from in4310repro.epochs import TrainingInputs, refuse_too_large_a_step
 from in4310repro.numerics import Numerics
 from in4310repro.pixels import pixel_differences
@@ -20,7 +19,7 @@ from in4310repro.progress import SILENT, Progress, interrupts
 from in4310repro.replay import epoch as one_epoch
 from in4310repro.replay.epoch import Claim, Kept
 from in4310repro.replay.plan import Plan, make_plan
-from in4310repro.runs import chain, names
+from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.tensors import tensors_sha256
 
@@ -99,7 +98,7 @@ def replay(
         plan=plan,
         training_sha256=run.training_sha256,
         portable=numerics.portable,
-        first_epoch_from=_setting_before(run, setting),
+        first_epoch_from=run.config.setting_before(setting),
         differences=other_pixels,
     )
     with interrupts() as interrupted:
@@ -143,7 +142,7 @@ def _load_inputs(
         load_images(
             part,
             split.root,
-            split.parts[chain.part_read_as(part, run.config)],
+            split.parts[run.config.protocol.part_read_as(part)],
             run.config.image_size,
             preprocessing=run.config.preprocessing,
             cache=False,
@@ -201,7 +200,7 @@ def _initial(run: FinishedRun, setting: OptimizerSetting) -> tuple[torch.nn.Modu
     """
     config, needed, source = run.config, run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
-        if before := _setting_before(run, setting):
+        if before := run.config.setting_before(setting):
             name = names.of_setting(before, names.LAST_WEIGHTS)
             needed, source = run.tensors[before][-1]["weights_sha256"], f"{run.folder / name}"
             model = models.from_state(config.model, len(run.classes), run.files.read_tensors(name), source)
@@ -212,13 +211,6 @@ def _initial(run: FinishedRun, setting: OptimizerSetting) -> tuple[torch.nn.Modu
     if tensors_sha256(model.state_dict()) != needed:
         raise ValueError(f"{source} are others than the training started from: sha256 {needed} is needed")
     return model, None
-
-
-def _setting_before(run: FinishedRun, setting: OptimizerSetting) -> str | None:
-    """With the deviation warm-start, the setting whose trained network is the start of this one."""
-    settings = [each.name for each in run.config.settings]
-    place = settings.index(setting.name)
-    return settings[place - 1] if place and Deviation.WARM_START in run.config.protocol else None
 
 
 def _kept(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple[torch.nn.Module, Kept]:

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from in4310repro.config import OptimizerSetting
-from in4310repro.deviations import Deviation
 from in4310repro.metrics import ClassMetrics, class_metrics, wilson
 from in4310repro.report.comparisons import extremes
 from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, source_of
 from in4310repro.report.original import has_its_classes, original
 from in4310repro.report.uncertainty import bootstrap
-from in4310repro.runs.chain import part_read_as
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch, unit
 
@@ -48,7 +46,7 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
     numbers["bootstrap"] = {"seed": drawn["seed"], "draws": drawn["draws"]}
     numbers["intervals"]["mean_class_accuracy"] = drawn["mean_class_accuracy"]
     # The run keeps no logits, which that protocol ranks.
-    if Deviation.AP_FROM_LOGITS not in run.config.protocol:
+    if not run.config.protocol.ranks_logits:
         numbers["intervals"]["average_precision"] = drawn["average_precision"]
         numbers["intervals"]["mean_average_precision"] = drawn["mean_average_precision"]
     numbers |= _original(run, "test")
@@ -82,7 +80,7 @@ def _test_caption(run: FinishedRun, images: int) -> Sentence:
 
 def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
     """What each of the four files holds."""
-    supports = run.metrics["supports"][part_read_as(part, run.config)]
+    supports = run.metrics["supports"][run.config.protocol.part_read_as(part)]
     images = [supports[name] for name in run.classes]
     return {
         "classes": list(run.classes),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from in4310repro import deviations
 from in4310repro.config import ALL, IDENTICAL, STRENGTHS, Config, OptimizerSetting
 from in4310repro.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
@@ -68,7 +67,7 @@ def _rate(config: Config, setting: OptimizerSetting) -> str:
 
 def _protocol(config: Config) -> str:
     alike = "identical files" if config.group == IDENTICAL else "copies and look-alikes"
-    return deviations.meanings(config.protocol) or (
+    return config.protocol.meaning or (
         f"three disjoint image sets ({alike} share a side), equal initial weights for every setting, the test set "
         "opened once in this run"
     )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from in4310repro import deviations
 from in4310repro.metrics import wilson
 from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
@@ -15,7 +14,6 @@ from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sente
 from in4310repro.report.original import has_its_classes, original
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
 from in4310repro.report.spectrum_exhibits import ABSENT_SETS, spectrum_exhibits
-from in4310repro.runs.chain import part_read_as
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps, HistoryRow
 from in4310repro.runs.selection import best_epoch, unit
@@ -58,7 +56,7 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
     if has_its_classes(run.classes):
         drawn = not run.config.data
         all_exhibits = [replace(each, caption=(*each.caption, _remark(each, drawn=drawn))) for each in all_exhibits]
-    label = deviations.label(run.config.protocol)
+    label = run.config.protocol.label
     return [replace(each, numbers={"label": label, **each.numbers}) if label else each for each in all_exhibits]
 
 
@@ -127,7 +125,7 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
     histories = run.histories
     curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
     epochs = [row["epoch"] for row in histories[selected]]
-    of_validation = run.metrics["supports"][part_read_as("validation", run.config)]
+    of_validation = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
     supports = [of_validation[name] for name in run.classes]
     correct = {name: _correct(best_epoch(rows), supports) for name, rows in histories.items()}
     numbers = _strengths(histories[selected]) | {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from in4310repro import architectures, deviations
+from in4310repro import architectures
 from in4310repro import config as configuration
 from in4310repro.config import MODELS
 from in4310repro.files import json_bytes, read_json, write_file
@@ -202,7 +202,7 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
     return {
         "config": run.config,
         "command": run_record["command"],
-        "label": deviations.label(run.config.protocol),
+        "label": run.config.protocol.label,
         "metrics": run.metrics,
         "original": original(),
         "comparable": comparable,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NotRequired, TypedDict
 
 from in4310repro.config import to_json
-from in4310repro.deviations import Deviation, describe, padded_images
+from in4310repro.deviations import CORRECTED, PUBLISHED, padded_images, parse
 from in4310repro.differences import differences
 from in4310repro.metrics import ClassMetrics, class_metrics
 from in4310repro.report.original import Original, original
@@ -70,12 +70,9 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
     if not published:
         raise ValueError("no run of the published protocol; `in4310repro train --protocol published` makes one")
     for run in (corrected, *published):
-        protocol = frozenset() if run is corrected else frozenset(Deviation)
+        protocol = parse(CORRECTED if run is corrected else PUBLISHED)
         if run.config.protocol != protocol:
-            raise ValueError(
-                f"{run.folder} is of protocol {describe(run.config.protocol)}; {describe(protocol)} is needed in its "
-                "place"
-            )
+            raise ValueError(f"{run.folder} is of protocol {run.config.protocol}; {protocol} is needed in its place")
         expected = replace(corrected.config, protocol=protocol, seed=run.config.seed)
         if mismatches := list(differences(to_json(run.config), to_json(expected))):
             first = mismatches[0]

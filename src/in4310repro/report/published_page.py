@@ -16,7 +16,7 @@ from in4310repro.ablation import AblationReport, read_report
 from in4310repro.ablation import change as describe_change
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
-from in4310repro.deviations import CORRECTED, MEANING, PUBLISHED_BATCH_SIZE
+from in4310repro.deviations import CORRECTED, PUBLISHED_BATCH_SIZE, Deviation
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics, Interval, wilson
 from in4310repro.report import figures, imagenet_evidence, page
@@ -191,7 +191,7 @@ def _context(
         "setting_rows": _setting_rows(numbers),
         "conditions": {subject: sentence for subject, sentence in conditions.items() if subject != "Protocol"},
         "ablations": [_ablation_table(report) for report in ablations],
-        "meaning": MEANING,
+        "meaning": {deviation: deviation.meaning for deviation in Deviation},
         "batch": PUBLISHED_BATCH_SIZE,
         "commands": [_command(record, name) for name, record in runs.items()],
         "page_command": shlex.join(["in4310repro", "published", *runs]),

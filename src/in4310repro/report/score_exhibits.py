@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from in4310repro import metrics
-from in4310repro.deviations import Deviation
 from in4310repro.metrics import Interval, wilson
 from in4310repro.report.comparisons import extremes, overlap, place_in
 from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, source_of
@@ -108,7 +107,7 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
     }
     source = source_of(CURVES, numbers)
     caption = "The area below the steps is the average precision. Chance, dashed, is the share of the class."
-    if Deviation.AP_FROM_LOGITS in run.config.protocol:
+    if run.config.protocol.ranks_logits:
         caption = "The steps rank softmax scores; this protocol's average precision ranks logits, which are not kept."
     rows = tuple(
         (name, source.at("average_precision", label), source.at("chance", label), *_first_fall(source, name))

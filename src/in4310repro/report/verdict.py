@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from in4310repro.deviations import Deviation
 from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.comparisons import extremes
 from in4310repro.report.exhibit import Exhibit, Sentence, Source, source_of
@@ -42,7 +41,7 @@ def selection_and_test(run: FinishedRun) -> tuple[str, str]:
     setting = f"{selected}, {each} {run.metrics['epoch']}"
     rows = "their epochs or fits" if each == "fit" else f"{run.config.epochs} epochs each"
     choice = f"Of {settings} settings and {rows}" if settings > 1 else f"Of all {each}s"
-    if Deviation.SHARED_SPLIT in run.config.protocol:
+    if run.config.protocol.shares_split:
         return (
             f"{choice}, the one with the highest mean class accuracy on the {test} images that it was trained "
             f"on was selected: {setting}.",
@@ -60,11 +59,12 @@ def _asked(run: FinishedRun, source: Source) -> Sentence:
         return (f"How well does {run.config.model} tell {len(run.classes)} classes apart, on images of them that it "
                 "has never seen?",)  # fmt: skip
     images = "photographs" if run.config.data else "drawn scenes"
+    corrected = run.config.protocol.is_corrected
+    protocol = "split and selected as the assignment asks" if corrected else "with the deviations named above"
     return (
         "A report on image classification prints a mean class accuracy of ",
         source.at("original", "mean_class_accuracy"),
-        f" for photographs of six kinds of scenes. What does this run reach on {images}, "
-        f"{'with the deviations named above' if run.config.protocol else 'split and selected as the assignment asks'}?",
+        f" for photographs of six kinds of scenes. What does this run reach on {images}, {protocol}?",
     )
 
 

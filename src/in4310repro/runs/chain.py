@@ -15,7 +15,6 @@ import torch
 
 from in4310repro.config import ALL, Config, OptimizerSetting
 from in4310repro.data.splits import Split, to_csv
-from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.preprocessing import APPLIED, Preprocessing
 from in4310repro.runs.records import EpochHashes
@@ -97,7 +96,7 @@ def start_sha256(
                 if name not in ("name", "train") and value is not None
             },
             "split_sha256": split_sha256,
-            "training_images": part_read_as("training", config),
+            "training_images": config.protocol.part_read_as("training"),
         }
     )
 
@@ -105,11 +104,6 @@ def start_sha256(
 def split_sha256(split: Split) -> str:
     """The sha256 of the bytes of `split.csv`."""
     return hashlib.sha256(to_csv(split)).hexdigest()
-
-
-def part_read_as(part: str, config: Config) -> str:
-    """The part of the split whose images are read as a part: with the deviation shared-split always the test part."""
-    return "test" if Deviation.SHARED_SPLIT in config.protocol else part
 
 
 def starts(
@@ -121,6 +115,6 @@ def starts(
     found = {}
     for setting in config.settings:
         found[setting.name] = start_sha256(config, setting, split_hash, initial, numeric_class)
-        if Deviation.WARM_START in config.protocol and tensors[setting.name]:
+        if config.protocol.starts_warm and tensors[setting.name]:
             initial = tensors[setting.name][-1]["weights_sha256"]
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from in4310repro.config import Config
 from in4310repro.metrics import wilson
 from in4310repro.presets import HEAD_PRESET
-from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import select
 
@@ -19,9 +18,9 @@ def hint(run: FinishedRun) -> str:
     saying the largest class. Selection flatters it on these images: elsewhere it is rather less.
     """
     supports = run.metrics["supports"]
-    of_validation = supports[chain.part_read_as("validation", run.config)]
+    of_validation = supports[run.config.protocol.part_read_as("validation")]
     counts = [of_validation[name] for name in run.classes]
-    fewest = min(supports[chain.part_read_as("training", run.config)].values())
+    fewest = min(supports[run.config.protocol.part_read_as("training")].values())
     _, row = select(run.histories)
     images = sum(counts)
     correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))

@@ -10,7 +10,6 @@ import numpy as np
 
 from in4310repro.config import STRENGTHS, Config
 from in4310repro.data.splits import Split, parse_sizes
-from in4310repro.deviations import Deviation
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import ClassMetrics
 from in4310repro.runs import chain, names
@@ -153,8 +152,8 @@ def _wrong_in_metrics(
             yield f"{key} is {metrics[key]}; by {source} it is {value}"  # type: ignore[literal-required]
     yield from _wrong_lengths(metrics, len(split.classes))
     unseen = metrics.get("unseen")
-    if (unseen is not None) != (Deviation.SHARED_SPLIT in config.protocol):
-        yield f"unseen is of a protocol with {Deviation.SHARED_SPLIT}, and of no other"
+    if (unseen is not None) != config.protocol.shares_split:
+        yield "unseen is of a protocol with shared-split, and of no other"
     if unseen is not None:
         for fault in _wrong_lengths(unseen, len(split.classes)):
             yield f"unseen: {fault}"

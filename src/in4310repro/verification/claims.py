@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from in4310repro.config import FROM, LOOK_ALIKES
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
-from in4310repro.deviations import Deviation
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_PER_STRENGTH, SOFTMAX_TOLERANCE
 
@@ -83,7 +82,7 @@ def proven(
     if any(_fitted(run)):
         tier = "to the bit" if fits_repeat else WITHIN_TOLERANCES
         listed.append(f"every fit of the head ({tier}), and that nothing else has moved")
-    if start and Deviation.WARM_START not in run.config.protocol and any(_from_a_layer(run)):
+    if start and not run.config.protocol.starts_warm and any(_from_a_layer(run)):
         listed.append("that nothing has moved before the layer from which a setting trains")
     if start and run.features is not None:
         listed.append(f"the feature maps{feature_tier}")

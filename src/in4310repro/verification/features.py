@@ -12,7 +12,6 @@ import torch
 from in4310repro.config import Config
 from in4310repro.data import comparison
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import Deviation
 from in4310repro.differences import differences
 from in4310repro.feature_maps import of_run
 from in4310repro.features.histogram import RELATIVE_ERROR
@@ -52,7 +51,7 @@ def available_sets(run: FinishedRun, features: FeatureMaps, test: ImageSet) -> l
         sets[2] = comparison.third_set(replace(config, cifar10=None))
     elif config.cifar10 and Path(config.cifar10).is_dir():
         sets[2] = comparison.third_set(config)
-    if Deviation.ACCUMULATOR_NOT_RESET in config.protocol and sets[1] is None:
+    if config.protocol.accumulates_sets and sets[1] is None:
         # Its spectra include the images of the set before.
         sets[2] = None
     return sets
@@ -103,7 +102,7 @@ def feature_differences(
     for position, valid in SET_NAMES.items():
         if (name := features["sets"][position]["name"]) not in valid:
             yield f"{place}: sets.{position}.name is {name}; {' or '.join(valid)} is valid"
-    needed = {"network": of_run.network_name(run), "spectra_mode": of_run.spectra_mode(config)}
+    needed = {"network": of_run.network_name(run), "spectra_mode": config.protocol.batch_norm_mode}
     for key, value in needed.items():
         if features[key] != value:  # type: ignore[literal-required]
             yield sentence(place, key, features[key], value)  # type: ignore[literal-required]

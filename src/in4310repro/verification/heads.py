@@ -11,7 +11,7 @@ import torch
 from in4310repro import architectures, head, metrics, models, trained_part
 from in4310repro.config import FROM, STRENGTHS
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import Deviation, Deviations
+from in4310repro.deviations import Protocol
 from in4310repro.embedding import Embedding, embed
 from in4310repro.epochs import TrainingInputs
 from in4310repro.runs import names
@@ -150,7 +150,7 @@ class HeadFits:
         return head.largest_derivative(now, features.training, self.inputs.training.labels, strength)
 
 
-def _other_bits(place: object, saved: Scores, fitted: Scores, protocol: Deviations) -> str:
+def _other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
     """That a head is the fit within tolerances alone, and what the fit that was made here measures."""
     listed = [
         f"{key.replace('_', ' ')} {then[key]:.4f} and {now[key]:.4f}"
@@ -168,8 +168,7 @@ def frozen_differences(run: FinishedRun, setting: str, stored: Mapping[str, torc
     """A sentence where a setting that trains from a layer on has moved what lies before, and the start is at hand."""
     config = run.config
     part = config.trained_part(config.setting(setting))
-    starts_warm = Deviation.WARM_START in config.protocol
-    if not part.startswith(FROM) or starts_warm or not models.at_hand(config.model, config.weights):
+    if not part.startswith(FROM) or config.protocol.starts_warm or not models.at_hand(config.model, config.weights):
         return
     model = models.build(config.model, len(run.classes), config.seed, config.weights)
     frozen = trained_part.frozen_modules(model, part)
@@ -206,7 +205,7 @@ def _body_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch
         yield from _moved(run, setting, stored, before, stored.keys() - names_of_head)
 
 
-def _metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Deviations) -> Iterator[str]:
+def _metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
     """A sentence for each metric of a row that no scores within the tolerance of these give.
 
     All metrics rise with the scores of the images' own classes and fall with the others.
@@ -217,7 +216,7 @@ def _metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: D
     moved = torch.where(own, tolerance, -tolerance)
     worst, best = (metrics.summary(labels, exact + sign * moved, exact + sign * moved) for sign in (-1, 1))
     for key in ("class_accuracy", "mean_class_accuracy", "average_precision", "mean_average_precision"):
-        if "average" in key and Deviation.AP_FROM_LOGITS in protocol:
+        if "average" in key and protocol.ranks_logits:
             # How far logits may be off is not known.
             continue
         ends = [torch.tensor(each[key]).double() for each in (worst, row, best)]

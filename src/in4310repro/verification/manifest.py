@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from in4310repro.config import LOOK_ALIKES
-from in4310repro.deviations import Deviation
 from in4310repro.files import read_bytes
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -84,7 +83,7 @@ def _omitted(folder: Path, name: str) -> str:
 def wrong_in_manifest(run: FinishedRun) -> list[str]:
     """A sentence for each file of the run that the manifest omits, and for each entry that is no file of the run."""
     of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
-    if Deviation.WARM_START in run.config.protocol:
+    if run.config.protocol.starts_warm:
         of_settings.add(names.LAST_WEIGHTS)
     needed = {names.of_setting(setting.name, name) for setting in run.config.settings for name in of_settings}
     needed |= {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from in4310repro import metrics
-from in4310repro.deviations import Deviation, Deviations
+from in4310repro.deviations import Protocol
 from in4310repro.scores import Scores
 from in4310repro.verification.scores import logit_tolerance, logits_of, softmax_range
 
@@ -26,7 +26,7 @@ def record_differences(
     saved: Mapping[str, Any],
     computed: Mapping[str, Any],
     scores: Scores,
-    deviations: Deviations,
+    protocol: Protocol,
     *,
     bitwise: bool,
 ) -> Iterator[str]:
@@ -37,7 +37,7 @@ def record_differences(
         saved: the record of the run.
         computed: what it should be.
         scores: from which `computed` was computed.
-        deviations: of the protocol.
+        protocol: of the run.
         bitwise: every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size (at least of
             1), and average precisions as far as the order of scores is open that are close (`precision_ranges`).
     """
@@ -51,7 +51,7 @@ def record_differences(
         elif key in LOSSES:
             agrees = abs(value - now) <= LOSS_TOLERANCE * max(1, abs(now))
         elif key == "average_precision":
-            agrees = _within_range(value, scores, deviations)
+            agrees = _within_range(value, scores, protocol)
         else:
             mean = math.fsum(saved["average_precision"]) / len(saved["average_precision"])
             agrees = abs(value - mean) <= ROUNDING
@@ -78,13 +78,13 @@ def _shown(value: Any) -> str:
     return "absent" if value is None else str(value)[:200]
 
 
-def precision_ranges(scores: Scores, deviations: Deviations) -> list[tuple[float, float]]:
+def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
     """The lowest and the highest average precision of each class that the tolerance of scores leaves open.
 
     They rise with the scores of a class's own images and fall with the others': all of the first at the upper end of
     their range and all others at the lower make the best order, and the other way round the worst.
     """
-    if Deviation.AP_FROM_LOGITS in deviations and scores.logits is not None:
+    if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
     else:
@@ -97,7 +97,7 @@ def precision_ranges(scores: Scores, deviations: Deviations) -> list[tuple[float
 
 
 def unproven_precisions(
-    place: str, values: list[float], classes: list[str], scores: Scores, deviations: Deviations
+    place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
     """Say which average precisions close scores leave open by more than `OPEN`, with both ends.
 
@@ -106,9 +106,9 @@ def unproven_precisions(
         values: those of the run.
         classes: their names.
         scores: that were just computed.
-        deviations: of the protocol.
+        protocol: of the run.
     """
-    ranges = zip(classes, values, precision_ranges(scores, deviations), strict=True)
+    ranges = zip(classes, values, precision_ranges(scores, protocol), strict=True)
     return [
         f"{place} of {name}, which is {value:.4f}: scores this close leave {low:.4f} to {high:.4f} open"
         for name, value, (low, high) in ranges
@@ -116,8 +116,8 @@ def unproven_precisions(
     ]
 
 
-def _within_range(values: list[float], scores: Scores, deviations: Deviations) -> bool:
-    ranges = precision_ranges(scores, deviations)
+def _within_range(values: list[float], scores: Scores, protocol: Protocol) -> bool:
+    ranges = precision_ranges(scores, protocol)
     return len(values) == len(ranges) and all(
         low - ROUNDING <= value <= high + ROUNDING for value, (low, high) in zip(values, ranges, strict=True)
     )

@@ -12,7 +12,6 @@ from in4310repro import models
 from in4310repro.config import WEIGHTS_SAY, Config
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
-from in4310repro.deviations import Deviation
 from in4310repro.epochs import TrainingInputs
 from in4310repro.numerics import Numerics
 from in4310repro.pixels import pixel_differences
@@ -152,7 +151,7 @@ class _Again:
 
     def __init__(self, run: FinishedRun, split: Split, numerics: Numerics, progress: Progress) -> None:
         self._run, self._split, self._numerics, self._progress = run, split, numerics, progress
-        self._shared = Deviation.SHARED_SPLIT in run.config.protocol
+        self._shared = run.config.protocol.shares_split
         self.bitwise = requires_bits(run.fingerprint, numerics)
         self.absent: list[str] = []  # image sets of feature maps that are not at hand
         self.start = models.at_hand(run.config.model, run.config.weights)  # whether the initial weights are
@@ -196,7 +195,7 @@ class _Again:
         stored = run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS))
         last = run.folder / names.of_setting(setting, names.LAST_WEIGHTS)
         older = run.files.read_json(names.CONFIG)["format"] < WEIGHTS_SAY
-        for each in (file, last) if Deviation.WARM_START in run.config.protocol else (file,):
+        for each in (file, last) if run.config.protocol.starts_warm else (file,):
             yield from weights_form(each, run.config.preprocessing, older=older)
         # It takes tensors of other types too, which is why what the file holds is hashed.
         network = models.from_state(run.config.model, len(run.classes), stored, f"{file}")

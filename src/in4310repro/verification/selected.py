@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import Deviation
 from in4310repro.metrics import class_metrics
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
@@ -84,8 +83,8 @@ def metrics_differences(
         inner = f"{place}: unseen"
         yield from record_differences(inner, saved_unseen, computed_unseen, unseen, protocol, bitwise=bitwise)
     elif saved_unseen != computed_unseen:
-        yield f"{place}: unseen belongs to a protocol with {Deviation.SHARED_SPLIT}, and to no other"
-    if not bitwise and Deviation.AP_FROM_LOGITS not in protocol:
+        yield f"{place}: unseen belongs to a protocol with shared-split, and to no other"
+    if not bitwise and not protocol.ranks_logits:
         of_saved = run.scores.metrics(protocol)
         yield from record_differences(
             place, dict(class_metrics(run.metrics)), dict(of_saved), run.scores, protocol, bitwise=True
