@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from in4310repro.audit import scores
+from in4310repro.audit import tallies
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.counting import image_sets, in_whole_images
 from in4310repro.audit.document import Measure
 from in4310repro.audit.intervals import Interval, Rounding, half_precision
-from in4310repro.audit.scores import BEYOND, f1_interval, harmonic, predictions, wrong_scores
+from in4310repro.audit.scores import BEYOND, f1_interval, harmonic, wrong_scores
 from in4310repro.audit.shares import (
     ARITHMETIC,
     counted_columns,
@@ -23,6 +23,7 @@ from in4310repro.audit.shares import (
     other_than_counted,
     out_of_range,
 )
+from in4310repro.audit.tallies import predictions
 from in4310repro.audit.verdicts import Counted, ImageSet, Options
 from tests.audit.by_hand import E, cell, column, number, sheet_of, value
 
@@ -372,8 +373,8 @@ def test_counts_of_scores_are_those_of_trying_all(size: int, row: dict[Measure, 
 
 
 def test_of_more_than_5000_counts_the_decimals_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scores.TRIED == 5000
-    monkeypatch.setattr(scores, "TRIED", 3)
+    assert tallies.TRIED == 5000
+    monkeypatch.setattr(tallies, "TRIED", 3)
     cells = {PRECISION: cell("0.76", "a", PRECISION), F1: cell("0.62", "a", F1)}
     told = predictions(cells, 2, ROUNDED)
     assert told is None

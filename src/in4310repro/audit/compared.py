@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from in4310repro.audit.confusion import OF_CLASSES
 from in4310repro.audit.document import Measure, Value
+from in4310repro.audit.joint_counts import problem_of
+from in4310repro.audit.report_scores import is_bound
 from in4310repro.audit.sheets import SCORES, Sheet
 from in4310repro.audit.verdicts import Finding, MeanCheck
 
@@ -29,13 +32,21 @@ def _triples(sheet: Sheet) -> Iterator[Value]:
 
 
 def _beside_matrix(sheet: Sheet) -> Iterator[Value]:
-    """Class values beside a confusion matrix."""
+    """Values of classes and over all of them beside a confusion matrix."""
     if sheet.table.matrix is not None:
-        yield from (value for value in sheet.table.values if value.class_name in sheet.table.matrix.classes)
+        classes = (None, *sheet.table.matrix.classes)
+        measures = (*OF_CLASSES, Measure.KAPPA)
+        yield from (v for v in sheet.table.values if v.class_name in classes and v.measure in measures)
+
+
+def _beside_scores(sheet: Sheet) -> Iterator[Value]:
+    """Summaries that the scores of all classes bound."""
+    if problem_of(sheet) is not None:
+        yield from (cell.value for cell in sheet.summaries if is_bound(cell))
 
 
 # Each rule gives the values of a sheet that a check compares with something; a new check adds its own.
-RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (_beside_counts, _triples, _beside_matrix)
+RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (_beside_counts, _triples, _beside_matrix, _beside_scores)
 
 
 def compared(all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]) -> tuple[Value, ...]:

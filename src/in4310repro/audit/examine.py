@@ -21,6 +21,7 @@ from in4310repro.audit.means import wrong_means
 from in4310repro.audit.oddities import oddities
 from in4310repro.audit.power import power_of
 from in4310repro.audit.readers import read
+from in4310repro.audit.report_scores import unlike_scores
 from in4310repro.audit.scores import wrong_f1_over_all, wrong_scores
 from in4310repro.audit.share_matrices import wrong_shares
 from in4310repro.audit.shares import not_of_counts, other_than_counted, out_of_range
@@ -41,6 +42,7 @@ CHECKS = (
     wrong_shares,
     below_floor,
     not_adding_up,
+    unlike_scores,
     unlike_any_sizes,
 )
 

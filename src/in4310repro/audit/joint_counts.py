@@ -14,13 +14,13 @@ from in4310repro.audit.batches import BATCH, nearest_batch_mean
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
-from in4310repro.audit.scores import predictions
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.tallies import READ, predictions
 
 # Additions that a search may take; where it would take more, nothing is decided.
 STEPS = 30_000_000
 UNPRINTED = "images are predicted as a class that is not printed"
-READ = "recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted), one prediction an image"
+READ_JOINTLY = f"{READ}, one prediction an image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Problem:
 
 def not_adding_up(sheet: Sheet) -> Iterator[Claim]:
     """Scores of all classes that no numbers of right and of predicted images give together."""
-    problem = _problem(sheet)
+    problem = problem_of(sheet)
     if problem is None:
         return
     other = _predictions(problem)
@@ -81,7 +81,8 @@ def not_adding_up(sheet: Sheet) -> Iterator[Claim]:
                 yield claim
 
 
-def _problem(sheet: Sheet) -> Problem | None:
+def problem_of(sheet: Sheet) -> Problem | None:
+    """Return the scores of all classes, where they bound the predictions of each; None where they do not."""
     rows: dict[str, dict[Measure, Cell]] = {}
     for measure in SCORES:
         for name, cell in sheet.classes.get(measure, {}).items():
@@ -118,16 +119,16 @@ def _predictions(problem: Problem) -> Claim | None:
         message=f"the scores of the {len(problem.rows)} classes need {found[0]} to {found[1]} predictions in all; "
         f"there are {images} images",
         cells=problem.cells,
-        conditions=(*conditions, *problem.sheet.several, *_unprinted(problem.sheet, found[1] < images)),
+        conditions=(*conditions, *problem.sheet.several, *unprinted(problem.sheet, found[1] < images)),
         inputs=size_inputs(problem.sheet, problem.rows),
-        readings=(READ,),
+        readings=(READ_JOINTLY,),
         excluded=("every number of right and of predicted images of each class", FORMATS),
         needs_all=True,
         needs_counts=True,
     )
 
 
-def _unprinted(sheet: Sheet, fewer: bool) -> Iterator[str]:
+def unprinted(sheet: Sheet, fewer: bool) -> Iterator[str]:
     """The condition that images are predicted as other classes than the printed ones: a report lists all of them."""
     if fewer and not any(of_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
@@ -161,9 +162,9 @@ def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
         kind="accuracy of scores",
         message=_message(problem, cell, adding_up),
         cells=(cell, *problem.cells),
-        conditions=(*conditions, *sheet.several, *_unprinted(sheet, True)),
+        conditions=(*conditions, *sheet.several, *unprinted(sheet, True)),
         inputs=size_inputs(sheet, problem.rows),
-        readings=(READ,),
+        readings=(READ_JOINTLY,),
         excluded=("every number of right and of predicted images of each class", FORMATS),
         needs_all=True,
         needs_counts=True,

@@ -109,13 +109,13 @@ def scores_of(counts: Counts) -> Scores:
             Measure.SPECIFICITY: tuple(_share(images - n - p + k, images - n) for k, n, p in triples),
             Measure.NEGATIVE_PREDICTIVE_VALUE: tuple(_share(images - n - p + k, images - p) for k, n, p in triples),
             Measure.MATTHEWS: tuple(
-                _correlation(images * k - n * p, n * (images - n), p * (images - p)) for k, n, p in triples
+                correlation(images * k - n * p, n * (images - n), p * (images - p)) for k, n, p in triples
             ),
         },
         against_the_rest=tuple(Fraction(images - n - p + 2 * k, images) for k, n, p in triples),
         accuracy=Fraction(sum(right), images),
         kappas=tuple(_kappas(counts, sizes, predicted)),
-        matthews=_correlation(
+        matthews=correlation(
             images * sum(right) - sum(n * p for n, p in zip(sizes, predicted, strict=True)),
             images**2 - sum(n * n for n in sizes),
             images**2 - sum(p * p for p in predicted),
@@ -127,7 +127,7 @@ def _share(part: int, whole: int) -> Fraction | None:
     return Fraction(part, whole) if whole else None
 
 
-def _correlation(covariance: int, one: int, other: int) -> Fraction | None:
+def correlation(covariance: int, one: int, other: int) -> Fraction | None:
     """Return covariance / sqrt(one other), to thirty digits; None where a variance is zero.
 
     Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient" (2004).

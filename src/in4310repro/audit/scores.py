@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor
 
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding, counts_within
+from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.tallies import READ, predictions
 
-# Counts of right images that are tried one by one; where more are possible the printed decimals tell nothing.
-TRIED = 5000
 BEYOND = "and no mean of F1s exceeds the mean of (P + R) / 2 or falls below that of P + R - 1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """Right images of a class, from the fewest to the most, and for each how many images can be predicted as it."""
-
-    correct: range
-    predicted: Mapping[int, range]
 
 
 def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
@@ -146,7 +135,7 @@ def _no_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Frac
         cells=tuple(row.values()),
         conditions=conditions,
         inputs=size_inputs(sheet, [name]),
-        readings=("recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)",),
+        readings=(READ,),
         excluded=(f"every number of right images of {size} with every number of predicted ones", FORMATS),
         needs_counts=True,
     )
@@ -173,49 +162,8 @@ def _too_many_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], 
         cells=tuple(row.values()),
         conditions=(*conditions, *sheet.several),
         inputs=size_inputs(sheet, sheet.sizes),
-        readings=("recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)",),
+        readings=(READ,),
         excluded=(f"every number of right images of {size} with every number of predicted ones", FORMATS),
         needs_all=True,
         needs_counts=True,
     )
-
-
-def predictions(
-    row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None
-) -> Predictions | None:
-    """All counts that give the scores of a class; None if there are none.
-
-    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). At most all `others`, the
-    images of the other classes, are wrongly predicted as this one.
-    """
-    intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
-    recall = intervals.get(Measure.RECALL)
-    correct = counts_within(recall, size) if recall else range(size + 1)
-    if len(correct) > TRIED:
-        return Predictions(correct=correct, predicted={})
-    predicted = {k: _predicted(k, size, intervals) for k in correct}
-    if others is not None:
-        predicted = {k: range(each.start, min(each.stop, k + others + 1)) for k, each in predicted.items()}
-    fitting = {k: counts for k, counts in predicted.items() if counts}
-    return Predictions(correct=range(min(fitting), max(fitting) + 1), predicted=fitting) if fitting else None
-
-
-def _predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Numbers of predicted images that go with so many right ones; without a bound above, up to the largest float."""
-    low, high = correct, 2**53
-    for measure, interval in intervals.items():
-        if measure is Measure.RECALL:
-            continue
-        if correct == 0:
-            # Nothing predicted: precision and F1 are printed as zero, or as one where that was asked for.
-            if interval.low > 0 and not interval.high >= 1:
-                return range(0)
-            continue
-        rest = size if measure is Measure.F1 else 0
-        factor = 2 if measure is Measure.F1 else 1
-        if interval.high <= 0:
-            return range(0)
-        low = max(low, ceil(factor * correct / interval.high) - rest)
-        if interval.low > 0:
-            high = min(high, floor(factor * correct / interval.low) - rest)
-    return range(low, high + 1)

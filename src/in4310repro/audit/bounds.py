@@ -1,0 +1,227 @@
+"""Bounds of what a confusion matrix would tell, from the right and predicted images that its scores allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import ceil, floor, sqrt
+
+from in4310repro.audit.averages import of_report
+from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.intervals import Interval, Rounding
+from in4310repro.audit.joint_counts import Choices, Problem
+from in4310repro.audit.scores import f1_interval
+from in4310repro.audit.sheets import SCORES, interval_of
+from in4310repro.audit.tallies import Class, predictions
+
+ERROR = Fraction(1, 10**9)  # more than that of the doubles that are used here
+Ranges = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Tallies:
+    """Numbers of right and of predicted images of all classes, by one way of rounding; empty where nothing is told."""
+
+    problem: Problem
+    way: Rounding
+
+    @cached_property
+    def classes(self) -> Sequence[Choices]:
+        """The choices of each class, with one prediction an image."""
+        return self.problem.classes(self.way) or ()
+
+    @cached_property
+    def right(self) -> tuple[int, int]:
+        """The fewest and the most right images; a report's own accuracy narrows them."""
+        ends = [[k for k, _, _ in each.choices] for each in self.classes]
+        low, high = sum(map(min, ends)), sum(map(max, ends))
+        for cell in self.problem.sheet.summaries:
+            of_all = cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL
+            if of_all and of_report(cell, self.problem.sheet):
+                printed, images = interval_of(cell, self.way), self.problem.images
+                narrow = max(low, ceil(printed.low * images)), min(high, floor(printed.high * images))
+                low, high = narrow if narrow[0] <= narrow[1] else (low, high)
+        return low, high
+
+    @cached_property
+    def predicted(self) -> Ranges:
+        """The fewest and the most predictions of each class."""
+        return [
+            (min(low for _, low, _ in each.choices), max(high for _, _, high in each.choices)) for each in self.classes
+        ]
+
+    @property
+    def kappas(self) -> Sequence[Interval]:
+        """Cohen's kappa, (N c - S) / (N^2 - S): it rises with the right images c and falls with S = sum n p."""
+        if not self.classes:
+            return ()
+        images = self.problem.images
+        low, high = extremes([each.size for each in self.classes], self.predicted, images)
+        if images**2 <= high:
+            return ()
+        return [
+            Interval(
+                low=Fraction(images * self.right[0] - high, images**2 - high),
+                high=Fraction(images * self.right[1] - low, images**2 - low),
+            )
+        ]
+
+    @property
+    def weighted_kappas(self) -> Sequence[Interval]:
+        """Bounds of 1 - N sum w o / sum w n p, weighted by distances in the printed order and by their squares."""
+        sizes, found = [each.size for each in self.classes], []
+        for power in (1, 2):
+            apart = [[abs(i - j) ** power for j in range(len(sizes))] for i in range(len(sizes))]
+            expected = extremes([_dot(column, sizes) for column in apart], self.predicted, self.problem.images)
+            missed = [each.size - min(k for k, _, _ in each.choices) for each in self.classes]
+            most, fewest = _dot([max(row) for row in apart], missed), self.problem.images - self.right[1]
+            if expected[0] > 0:
+                images = self.problem.images
+                found.append(
+                    Interval(
+                        low=1 - Fraction(images * most, expected[0]), high=1 - Fraction(images * fewest, expected[1])
+                    )
+                )
+        return found
+
+    @property
+    def matthews(self) -> Sequence[Interval]:
+        """Gorodkin's correlation, (N c - S) / sqrt((N^2 - sum n^2) (N^2 - sum p^2))."""
+        if not self.classes:
+            return ()
+        images, sizes = self.problem.images, [each.size for each in self.classes]
+        low, high = extremes(sizes, self.predicted, images)
+        of_sizes = images**2 - _dot(sizes, sizes)
+        squares = sum(p * p for p, _ in self.predicted), sum(p * p for _, p in self.predicted)
+        # Numbers that add up to the images have no smaller sum of squares than equal ones.
+        variances = images**2 - squares[1], images**2 - max(squares[0], images**2 // len(sizes))
+        ends = images * self.right[0] - high, images * self.right[1] - low
+        if variances[0] <= 0 or of_sizes <= 0:
+            return ()
+        least = ends[0] / sqrt(of_sizes * variances[1 if ends[0] >= 0 else 0])
+        most = ends[1] / sqrt(of_sizes * variances[0 if ends[1] >= 0 else 1])
+        return [Interval(low=Fraction(least), high=Fraction(most)).widened(ERROR)]
+
+    def of_rest(self, measure: Measure, average: Average | None) -> Sequence[Interval]:
+        """What specificity and such are, of a class or averaged; none where they may be undefined."""
+        spans = [self._of_class(measure, each) for each in self.classes]
+        known = [each for each in spans if each is not None]
+        if not known or len(known) < len(spans):
+            return ()
+        sizes = [each.size for each in self.classes]
+        plain, weighted = _mean(known, [1] * len(known)), _mean(known, sizes)
+        if average is Average.MACRO:
+            return [plain]
+        if average is Average.WEIGHTED:
+            return [weighted]
+        # Over all decisions at once it is (N (m - 2) + c) / (N (m - 1)), for errors are wrong twice.
+        images, classes = self.problem.images, len(known)
+        ends = [Fraction(images * (classes - 2) + right, images * (classes - 1)) for right in self.right]
+        micro = Interval(low=ends[0], high=ends[1])
+        return [micro] if average is Average.MICRO else [plain, weighted, micro, *known]
+
+    def _of_class(self, measure: Measure, of: Choices) -> Interval | None:
+        values = []
+        for k, low, high in of.choices:
+            one = Class(k, of.size, self.problem.images - of.size)
+            for predicted in (low, high):
+                if measure is Measure.SPECIFICITY:
+                    values.append(one.specificity(predicted))
+                elif measure is Measure.MATTHEWS:
+                    values.append(one.matthews(predicted))
+                else:
+                    value = one.negative_predictive_value(predicted)
+                    if value is None:
+                        return None
+                    values.append(value)
+        return Interval(low=min(values), high=max(values))
+
+    def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
+        """Every average of a score of the classes, and what it is of each: all that a bare value can be."""
+        sheet = self.problem.sheet
+        cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
+        classes = cells[measure]
+        if len(classes) < len(self.problem.rows) or not self.classes:
+            return ()
+        sizes = [sheet.sizes[name] for name in sheet.classes[measure]]
+        found = [_mean(classes, [1] * len(classes)), _mean(classes, sizes), *self.micro(measure, printed), *classes]
+        if measure is Measure.F1 and len(cells[Measure.PRECISION]) == len(cells[Measure.RECALL]) == len(classes):
+            means = [_mean(cells[m], w) for w in ([1] * len(sizes), sizes) for m in (Measure.PRECISION, Measure.RECALL)]
+            found += [f1_interval(*means[:2]), f1_interval(*means[2:])]
+        return [each.widened(ERROR) for each in found]
+
+    def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
+        """The printed interval, where some choice of each class gives sum k / sum p or 2 sum k / sum (n + p) in it.
+
+        Images may have several labels. Where not, the least and the greatest of such shares.
+        """
+        rows = [
+            (self.problem.sheet.sizes[name], predictions(row, self.problem.sheet.sizes[name], self.way))
+            for name, row in self.problem.rows.items()
+        ]
+        choices = [(n, found.predicted) for n, found in rows if found is not None and found.predicted]
+        if len(choices) < len(rows):
+            return ()
+        f1, recall = measure is Measure.F1, measure is Measure.RECALL
+
+        def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
+            """The least or the greatest of sum k - share sum p."""
+            return sum(
+                (
+                    choose(
+                        (1 + f1) * k - share * (n if recall else p + f1 * n)
+                        for k, ps in each.items()
+                        for p in (ps[0], ps[-1])
+                    )
+                    for n, each in choices
+                ),
+                Fraction(0),
+            )
+
+        if reached(printed.low, max) >= 0 >= reached(printed.high, min):
+            return [printed]
+        return [Interval(low=_root(reached, min), high=_root(reached, max))]
+
+
+def _root(
+    reached: Callable[[Fraction, Callable[[Iterable[Fraction]], Fraction]], Fraction],
+    choose: Callable[[Iterable[Fraction]], Fraction],
+) -> Fraction:
+    """The share at which the least or the greatest sum is zero, by halving."""
+    low, high = Fraction(0), Fraction(1)
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reached(middle, choose) > 0 else (low, middle)
+    return high
+
+
+def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, int]:
+    """The least and the greatest sum of values times numbers within ranges that add up to a total.
+
+    Where no such numbers add up to it, which another check says, without that.
+    """
+    lows, highs = [low for low, _ in ranges], [high for _, high in ranges]
+    if not sum(lows) <= total <= sum(highs):
+        return _dot(values, lows), _dot(values, highs)
+    found = []
+    for sign in (1, -1):
+        left, least = total - sum(lows), _dot(values, lows)
+        # What is left goes where it costs least, and where it costs most.
+        for place in sorted(range(len(values)), key=lambda each: sign * values[each]):
+            more = min(left, highs[place] - lows[place])
+            left, least = left - more, least + more * values[place]
+        found.append(least)
+    return found[0], found[1]
+
+
+def _dot(one: Sequence[int], other: Sequence[int]) -> int:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def _mean(intervals: Sequence[Interval], weights: Sequence[int]) -> Interval:
+    total = sum(weights)
+    low = sum((w * each.low for w, each in zip(weights, intervals, strict=True)), Fraction(0)) / total
+    high = sum((w * each.high for w, each in zip(weights, intervals, strict=True)), Fraction(0)) / total
+    return Interval(low=low, high=high)
