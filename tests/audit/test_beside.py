@@ -52,6 +52,18 @@ def impossible(text: str) -> Audit:
         (MATRIX, "Balanced accuracy: 0.881", False),
         (MATRIX, "Macro F1: 0.868", True),
         (MATRIX, "Macro F1: 0.887", False),
+        (MATRIX, "F1-Score: 0.868", True),
+        (MATRIX, "F1-Score: 0.923", True),  # of the first class
+        (MATRIX, "F1-Score: 0.91", False),
+        # Where the average is named, only that one counts: .867 is the micro average, .947 that of the first class.
+        (MATRIX, "Micro-averaged precision: 0.867", True),
+        (MATRIX, "Micro-averaged precision: 0.947", False),
+        (MATRIX, "Macro-averaged precision: 0.947", False),
+        (MATRIX, "Recall (average='macro'): 0.867", True),
+        (MATRIX, "Recall (average='macro'): 0.900", False),
+        (MATRIX, 'Precision score (average = "micro"): 0.867', True),
+        (MATRIX, 'Precision score (average = "micro"): 0.870', False),
+        (MATRIX, "Weighted kappa: 0.91", True),
         (MATRIX, "Weighted precision: 0.8700", True),
         (MATRIX, "Weighted precision: 0.8890", False),
         ("[[41  1]\n [ 1 71]]\n", "Precision: 0.976", True),

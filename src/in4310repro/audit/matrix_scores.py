@@ -48,7 +48,8 @@ class Scores:
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))
         if measure is Measure.KAPPA:
-            return self.kappas
+            # Of a kappa that is called weighted nothing says by what.
+            return () if average is Average.WEIGHTED else self.kappas
         if measure is Measure.BALANCED_ACCURACY:
             chance = Fraction(1, len(self.sizes))
             means = list(_means(self.by_measure[Measure.RECALL]))

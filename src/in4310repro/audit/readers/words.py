@@ -187,6 +187,8 @@ MARKS = re.compile(
 )
 # Pictures beside words, as in `Macro avg` with a chart; arrows and dashes are not among them.
 SYMBOLS = re.compile(r"[\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]")
+# scikit-learn's argument: `Recall (average='macro')`.
+ARGUMENT = re.compile(r"\baverage ?= ?['\"](\w{5,8})['\"]")
 # Markdown's single stars and underscores around a whole text.
 AROUND = re.compile(r"^[*_]{1,3}(.{1,200}?)[*_]{1,3}$")
 
@@ -226,6 +228,7 @@ def heading(text: str) -> Heading:
     lowered = SYMBOLS.sub(" ", lowered)
     # Some letters have two characters in lower case; the rest is cut out of the text by position.
     lowered = lowered if len(lowered) == len(text) else "".join(c.lower()[:1] or " " for c in text)
+    lowered = ARGUMENT.sub(lambda match: match[1].rjust(len(match[0])), lowered)
     percent, lowered = _take(PERCENT, lowered)
     samples, lowered = _take(SAMPLES, lowered)
     measure, average, threshold, lowered = _measure(lowered)
