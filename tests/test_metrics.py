@@ -1,7 +1,8 @@
 """Class accuracy and average precision against scikit-learn, by hand, and against known wrong ways."""
 
-import importlib.util
+import importlib
 import math
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -174,12 +175,15 @@ def test_a_label_outside_the_classes_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def unchecked() -> ModuleType:
-    """The module as a user imports it: without the run-time checks of types that tests add."""
-    spec = importlib.util.spec_from_file_location("unchecked_metrics", metrics.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """The package as a user imports it: without the run-time checks of types that tests add."""
+    name = "in4310repro.metrics"
+    checked = {key: sys.modules.pop(key) for key in [*sys.modules] if key == name or key.startswith(f"{name}.")}
+    finders, sys.meta_path[:] = [*sys.meta_path], [each for each in sys.meta_path if "jaxtyping" not in repr(each)]
+    try:
+        module = importlib.import_module(name)
+    finally:
+        sys.meta_path[:] = finders
+        sys.modules.update(checked)
     return module
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.deviations import Protocol
-from in4310repro.metrics import ClassMetrics, Details
+from in4310repro.metrics import SCALARS, ClassMetrics, Details
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
 from in4310repro.processes import ALONE, Processes
@@ -55,28 +56,32 @@ def evaluate(
     images = _images_of_folder(run, data, progress) if data else run.test_images(None, progress)
     model = numerics.place(run.selected_network())
     scores = predict(model, images, run.config, numerics, progress, processes=processes)
-    measured = Evaluation(
-        setting=run.metrics["setting"],
-        data=publishable_place(data) if data else "test set",
-        images=len(images),
-        classes=[run.classes[label] for label in sorted(set(scores.labels.tolist()))],
-        all_classes=run.classes,
-        loss=scores.loss,
+    measured = {
+        "setting": run.metrics["setting"],
+        "data": publishable_place(data) if data else "test set",
+        "images": len(images),
+        "classes": [run.classes[label] for label in sorted(set(scores.labels.tolist()))],
+        "all_classes": run.classes,
+        "loss": scores.loss,
         **scores.metrics(protocol or run.config.protocol, every_class=False),
         **scores.details(),
-    )
-    return measured, scores
+    }
+    return cast("Evaluation", measured), scores
 
 
 def to_text(measured: Evaluation) -> str:
     """The means, and a row for each class with images: how many, recall, precision, F1 and average precision."""
     totals = [sum(row) for row in measured["confusion_matrix"]]
+    numbers = {
+        "accuracy": measured["accuracy"],
+        **{each.label: measured[name] for name, each in SCALARS.items()},  # type: ignore[literal-required]
+        "loss": measured["loss"],
+        "expected calibration error": measured["expected_calibration_error"],
+    }
     width = max(map(len, ("class", *measured["classes"])))
     lines = [
         f"{measured['data']}: {measured['images']} images, network of setting {measured['setting']}",
-        f"accuracy {measured['accuracy']:.4f}, mean class accuracy {measured['mean_class_accuracy']:.4f}, "
-        f"mAP {measured['mean_average_precision']:.4f}, loss {measured['loss']:.4f}, "
-        f"expected calibration error {measured['expected_calibration_error']:.4f}",
+        f"{', '.join(f'{name} {value:.4f}' for name, value in numbers.items())}",
         f"{'class':<{width}}  images  accuracy  precision      F1      AP",
     ]
     for place, name in enumerate(measured["classes"]):

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32, Int64
 from threadpoolctl import threadpool_limits
 
-from in4310repro import trained_part
+from in4310repro import metrics, trained_part
 from in4310repro.capacity import refuse_beyond_memory
 from in4310repro.config import STRENGTHS
 from in4310repro.data.images import ImageSet
@@ -232,5 +232,5 @@ def _stop_if(interrupted: Callable[[], bool]) -> None:
 def _summary(row: HistoryRow) -> str:
     return (
         f"strength {row['strength']:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} validation; "
-        f"mean class accuracy {row['mean_class_accuracy']:.4f}, mAP {row['mean_average_precision']:.4f}"
+        f"{metrics.line(row)}"
     )

@@ -37,7 +37,7 @@ class Scores:
     logits: Float32[np.ndarray, "image label"] | None = None
 
     def metrics(self, protocol: Protocol = CORRECTED_PROTOCOL, *, every_class: bool = True) -> ClassMetrics:
-        """Both metrics of each class and their means; with ap-from-logits, average precision ranks the logits.
+        """Return every metric of the table; with ap-from-logits, average precision ranks the logits.
 
         Raises:
             ValueError: a class has no image and `every_class`, or logits are needed and were not kept.
@@ -51,7 +51,7 @@ class Scores:
         return metrics.summary(labels, softmax, ranked_scores, every_class=every_class)
 
     def details(self) -> Details:
-        """What `metrics.details` finds."""
+        """Return what `metrics.details` finds."""
         return metrics.details(torch.from_numpy(self.labels), torch.from_numpy(self.softmax))
 
     def to_csv(self, classes: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from in4310repro import checkpoints
+from in4310repro import checkpoints, metrics
 from in4310repro import config as configuration
 from in4310repro.config import OptimizerSetting
 from in4310repro.epochs import Epochs, TrainingInputs
@@ -163,7 +163,6 @@ class _Training:
 def _summary(setting: OptimizerSetting, row: HistoryRow) -> str:
     return (
         f"{setting.name} epoch {row['epoch']}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
-        "validation; "
-        f"mean class accuracy {row['mean_class_accuracy']:.4f}, mAP {row['mean_average_precision']:.4f}; "
+        f"validation; {metrics.line(row)}; "
         f"{row['images_per_second']:.0f} images/s"
     )

@@ -131,7 +131,7 @@ AUDIT_TESTS = (*(f"tests/audit/test_{name}.py" for name in AUDIT), *HABITS)
 def modules(root: Path) -> list[Module]:
     """All modules, in the order of the table."""
     return [
-        Module("metrics", "metrics.py", ("tests/test_metrics.py",)),
+        *_room(root, "metrics", {}, "tests", ("test_metrics",)),
         *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
         Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
         Module("data/linking", "data/linking.py", ("tests/data/test_linking.py",)),

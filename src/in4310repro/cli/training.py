@@ -153,13 +153,11 @@ def _train(
 
 
 def _print_outcome(run: FinishedRun) -> None:
+    from in4310repro.metrics import line
     from in4310repro.runs import chance
 
     metrics = run.metrics
-    print_line(
-        f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}, mean class accuracy on test "
-        f"{metrics['mean_class_accuracy']:.4f}, mAP {metrics['mean_average_precision']:.4f}"
-    )
+    print_line(f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}; on test images {line(metrics)}")
     if advice := chance.hint(run):
         print_line(advice)
         if presets.HEAD_PRESET in advice and not packages.has_weights():

@@ -6,11 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from in4310repro.config import OptimizerSetting
-from in4310repro.metrics import ClassMetrics, class_metrics, wilson
+from in4310repro.metrics import (
+    COUNTS,
+    MEANS,
+    METRICS,
+    PER_CLASS,
+    SCALARS,
+    ClassMetrics,
+    Tolerance,
+    class_metrics,
+    wilson,
+)
 from in4310repro.report.comparisons import extremes
 from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, source_of
 from in4310repro.report.original import has_its_classes, original
-from in4310repro.report.uncertainty import bootstrap
+from in4310repro.report.uncertainty import DRAWS, bootstrap
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch, unit
 
@@ -37,22 +47,21 @@ def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting)
 def test_exhibit(run: FinishedRun) -> Exhibit:
     """The selected network on the test set."""
     metrics, supports = run.metrics, run.metrics["supports"]["test"]
-    numbers = _numbers(run, "test", metrics)
+    numbers = _numbers(run, "test", _with_newer_metrics(run))
     accuracies = zip(metrics["class_accuracy"], numbers["images"], strict=True)
     correct, images = sum(round(share * count) for share, count in accuracies), sum(numbers["images"])
     numbers["accuracy"] = correct / images
     numbers["intervals"]["accuracy"] = wilson(correct, images)
     drawn = bootstrap(run.scores, run.config.seed)
-    numbers["bootstrap"] = {"seed": drawn["seed"], "draws": drawn["draws"]}
-    numbers["intervals"]["mean_class_accuracy"] = drawn["mean_class_accuracy"]
-    # The run keeps no logits, which that protocol ranks.
-    if not run.config.protocol.ranks_logits:
-        numbers["intervals"]["average_precision"] = drawn["average_precision"]
-        numbers["intervals"]["mean_average_precision"] = drawn["mean_average_precision"]
+    numbers["bootstrap"] = {"seed": run.config.seed, "draws": DRAWS}
+    for name, interval in drawn.items():
+        # The run keeps no logits, which that protocol ranks.
+        if not run.config.protocol.ranks_logits or METRICS[name].tolerance is not Tolerance.ORDER:
+            numbers["intervals"][name] = interval
     numbers |= _original(run, "test")
     intervals: Sentence = (
         " Bars are 95 % intervals: Wilson's for accuracies; for average precisions and means over classes those of a "
-        f"bootstrap of the test images, stratified by class, {drawn['draws']} draws from seed {drawn['seed']}. They "
+        f"bootstrap of the test images, stratified by class, {DRAWS} draws from seed {run.config.seed}. They "
         "say how far other images of this kind would move the results, not how far another training would.",
     )
     if any(low == high for low, high in numbers["intervals"].get("average_precision", [])):
@@ -63,16 +72,27 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
     )
 
 
+def _with_newer_metrics(run: FinishedRun) -> ClassMetrics:
+    """Return the metrics of the test set, with those of the predicted classes that an older run did not record."""
+    of_scores = {
+        name: value for name, value in run.scores.metrics().items() if METRICS[name].tolerance is Tolerance.NONE
+    }
+    return class_metrics(of_scores | {**run.metrics})
+
+
 def _test_caption(run: FinishedRun, images: int) -> Sentence:
     record = Source(RECORD, {"metrics": run.metrics})
     if "unseen" in run.metrics:
+        known = {name: each for name, each in SCALARS.items() if name in run.metrics["unseen"]}
         return (
             f"{images} images on which the network was trained and selected as well. On the ",
             record.at("metrics", "unseen", "images", form="d"),
-            " images that it never read: mean class accuracy ",
-            record.at("metrics", "unseen", "mean_class_accuracy"),
-            ", mAP ",
-            record.at("metrics", "unseen", "mean_average_precision"),
+            " images that it never read",
+            *(
+                cell
+                for name, each in known.items()
+                for cell in (f", {each.label} ", record.at("metrics", "unseen", name))
+            ),
             ".",
         )
     return (f"{images} images that took no part in this run's training or selection, measured once by it.",)
@@ -116,19 +136,20 @@ def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: di
         ),
         numbers=numbers,
         findings=tuple(
-            (f"{title}: ", *extremes(names, source, "ours", key, intervals=("intervals", key)))
-            for key, title in TITLES.items()
+            (f"{metric.title}: ", *extremes(names, source, "ours", key, intervals=("intervals", key)))
+            for key, metric in PER_CLASS.items()
         ),
         table=_table(source, numbers),
     )
 
 
 def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
-    columns = [(who, key) for who in ("ours", "original") if who in numbers for key in METRICS]
+    columns = [(who, key) for who in ("ours", "original") if who in numbers for key in MEANS]
     suffix = {"ours": ", ours", "original": ", original"} if "original" in numbers else {"ours": ""}
     heading, ranges = ["class", f"images{suffix['ours']}"], numbers["intervals"]
     for who, key in columns:
-        heading += [f"{METRICS[key]}{suffix[who]}"] + ([f"95 % of {METRICS[key]}"] if _has(ranges, who, key) else [])
+        name = PER_CLASS[key].heading
+        heading += [f"{name}{suffix[who]}"] + ([f"95 % of {name}"] if _has(ranges, who, key) else [])
     rows: list[tuple[Cell, ...]] = []
     for place, name in enumerate(numbers["classes"]):
         row: list[Cell] = [name, source.at("images", place, form="d")]
@@ -138,18 +159,19 @@ def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
         rows.append(tuple(row))
     mean: list[Cell] = ["mean", ""]
     for who, key in columns:
-        mean.append(source.at(who, f"mean_{key}"))
-        known = f"mean_{key}" in ranges
-        mean += [source.at("intervals", f"mean_{key}", form=".3f") if known else ""] if _has(ranges, who, key) else []
+        mean.append(source.at(who, MEANS[key]))
+        known = source.at("intervals", MEANS[key], form=".3f") if MEANS[key] in ranges else ""
+        mean += [known] if _has(ranges, who, key) else []
     rows.append(tuple(mean))
+    totals: list[list[Cell]] = []
     if "accuracy" in numbers:
-        overall: list[Cell] = ["overall", "", source.at("accuracy"), source.at("intervals", "accuracy", form=".3f")]
-        rows.append((*overall, *[""] * (len(heading) - len(overall))))
+        totals.append(["overall", "", source.at("accuracy"), source.at("intervals", "accuracy", form=".3f")])
+    for key, metric in SCALARS.items():
+        if metric.reads == COUNTS and key in numbers["ours"] and key not in numbers:
+            interval = source.at("intervals", key, form=".3f") if key in ranges else ""
+            totals.append([metric.heading, "", source.at("ours", key), interval])
+    rows += [(*row, *[""] * (len(heading) - len(row))) for row in totals]
     return FigureTable(heading=tuple(heading), rows=tuple(rows), totals=len(rows) - len(numbers["classes"]))
-
-
-TITLES = {"class_accuracy": "Class accuracy", "average_precision": "Average precision"}
-METRICS = {"class_accuracy": "accuracy", "average_precision": "AP"}
 
 
 def _has(ranges: Mapping[str, Sequence[Any]], who: str, key: str) -> bool:

@@ -12,6 +12,7 @@ from in4310repro import config as configuration
 from in4310repro.config import MODELS
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint
+from in4310repro.metrics import SCALARS
 from in4310repro.presets import publishable, reproducing_command
 from in4310repro.report import charts, svg
 from in4310repro.report.activation_exhibit import ACTIVATIONS
@@ -226,15 +227,12 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
 
 
 def _headline(test: Exhibit) -> list[tuple[str, Cell, Cell]]:
-    """The three numbers of the test set that are read first, each with its interval."""
+    """Return the numbers of the test set that are read first, each with its name and interval."""
     source = source_of(TEST, test.numbers)
 
     def row(name: str, *keys: str) -> tuple[str, Cell, Cell]:
         known = keys[-1] in test.numbers["intervals"]
         return name, source.at(*keys), source.at("intervals", keys[-1], form=".3f") if known else ""
 
-    return [
-        row("mean class accuracy", "ours", "mean_class_accuracy"),
-        row("mean average precision", "ours", "mean_average_precision"),
-        row("accuracy over all images", "accuracy"),
-    ]
+    scalars = [row(each.label, "ours", name) for name, each in SCALARS.items() if name in test.numbers["ours"]]
+    return [*scalars, row("accuracy over all images", "accuracy")]

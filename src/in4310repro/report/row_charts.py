@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from in4310repro.report.class_exhibits import TITLES
+from in4310repro.metrics import MEANS, PER_CLASS
 from in4310repro.report.svg import (
     LETTER,
     TITLE,
@@ -99,18 +99,20 @@ def up_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
 def class_metrics(numbers: Mapping[str, Any]) -> list[Panel]:
     """For each class a point with its interval, the original's as a hollow diamond, and chance."""
     drawn = []
-    for key, title in TITLES.items():
+    for key, mean in MEANS.items():
         names = [*numbers["classes"], "mean"]
-        values = [*numbers["ours"][key], numbers["ours"][f"mean_{key}"]]
+        values = [*numbers["ours"][key], numbers["ours"][mean]]
         known = numbers["intervals"]
-        ranges = [*known.get(key, [None] * (len(names) - 1)), known.get(f"mean_{key}")]
-        chance = numbers["chance"][key]
+        ranges = [*known.get(key, [None] * (len(names) - 1)), known.get(mean)]
+        chance = numbers["chance"].get(key)
         chances = [*(chance if isinstance(chance, list) else [chance] * (len(names) - 1)), None]
-        theirs = [*numbers["original"][key], numbers["original"][f"mean_{key}"]] if "original" in numbers else None
+        theirs = [*numbers["original"][key], numbers["original"][mean]] if "original" in numbers else None
         if key == "class_accuracy" and "accuracy" in numbers:
             names, values, ranges = [*names, "overall"], [*values, numbers["accuracy"]], [*ranges, known["accuracy"]]
             chances, theirs = [*chances, None], theirs and [*theirs, None]
-        drawn.append(_points(title, Rows(names, len(numbers["classes"])), values, ranges, chances, theirs))
+        drawn.append(
+            _points(PER_CLASS[key].title, Rows(names, len(numbers["classes"])), values, ranges, chances, theirs)
+        )
     return drawn
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from in4310repro.metrics import Interval, thresholds
+from in4310repro.metrics import COUNTS, METRICS, RANKING, Counts, Interval, thresholds
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
 
@@ -21,17 +21,7 @@ LEVEL, DRAWS = 0.95, 1000
 AT_ONCE = 2**17  # numbers in one array of draws and images
 
 
-class Bootstrap(TypedDict):
-    """95 % intervals of a stratified bootstrap; lists in the order of the classes."""
-
-    seed: int
-    draws: int
-    average_precision: list[Interval]
-    mean_class_accuracy: Interval
-    mean_average_precision: Interval
-
-
-def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> Bootstrap:
+def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> dict[str, Any]:
     """Percentile intervals over test sets that are drawn again, with replacement, as many images of each class.
 
     In each draw every image has a number of copies; metrics are those of `metrics`, with copies as images. An
@@ -42,22 +32,44 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> Bootstrap:
         scores: of a test set in which every class has an image.
         seed: of the draws, which depend on it and on nothing else.
         draws: test sets.
+
+    Returns:
+        The 95 % interval of each metric by its name, a list of them for a metric of each class. Metrics that are
+        shares of images have none: theirs is Wilson's.
     """
     copies = _copies(scores.labels, scores.softmax.shape[1], seed, draws)
-    right = scores.softmax.argmax(axis=1) == scores.labels
-    classes = range(scores.softmax.shape[1])
-    accuracy, precision = [], []
-    for label in classes:
-        of_class = scores.labels == label
-        accuracy.append((copies[:, of_class & right].sum(axis=1) / int(of_class.sum())).tolist())
-        precision.append(_average_precisions(of_class, scores.softmax[:, label], copies))
-    return {
-        "seed": seed,
-        "draws": draws,
-        "average_precision": [_middle(values) for values in precision],
-        "mean_class_accuracy": _middle([math.fsum(values) / len(values) for values in zip(*accuracy, strict=True)]),
-        "mean_average_precision": _middle([math.fsum(values) / len(values) for values in zip(*precision, strict=True)]),
+    values: dict[str, Sequence[Any]] = {
+        COUNTS: _counts(scores, copies),
+        **dict.fromkeys((name for name, each in METRICS.items() if each.reads == RANKING), _areas(scores, copies)),
     }
+    for name, metric in METRICS.items():
+        if metric.reads != RANKING:
+            values[name] = [metric.function(each) for each in values[metric.reads]]
+    return {
+        name: [_middle(of_class) for of_class in zip(*values[name], strict=True)]
+        if each.per_class
+        else _middle(values[name])
+        for name, each in METRICS.items()
+        if not each.is_share
+    }
+
+
+def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:
+    """Count the images of each class in each draw."""
+    predicted = scores.softmax.argmax(axis=1)
+    columns = []
+    for label in range(scores.softmax.shape[1]):
+        masks = (scores.labels == label) & (predicted == label), scores.labels == label, predicted == label
+        columns.append([copies[:, mask].sum(axis=1, dtype=np.int64) for mask in masks])
+    by_draw = np.array(columns).transpose(2, 1, 0).tolist()
+    return [Counts(*each) for each in by_draw]
+
+
+def _areas(scores: Scores, copies: NDArray[np.uint8]) -> list[tuple[float, ...]]:
+    """Average precision of each class in each draw."""
+    classes = range(scores.softmax.shape[1])
+    of_classes = (_average_precisions(scores.labels == label, scores.softmax[:, label], copies) for label in classes)
+    return list(zip(*of_classes, strict=True))
 
 
 def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:

@@ -11,7 +11,7 @@ import numpy as np
 from in4310repro.config import STRENGTHS, Config
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.fingerprint import Fingerprint
-from in4310repro.metrics import ClassMetrics
+from in4310repro.metrics import PER_CLASS, ClassMetrics, class_metrics
 from in4310repro.runs import chain, names
 from in4310repro.runs.records import QUANTILES, ActivationFeatures, EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.runs.selection import select
@@ -109,10 +109,9 @@ def _wrong_strengths(rows: Sequence[HistoryRow], fitted: bool) -> Iterator[str]:
 
 
 def _wrong_lengths(record: ClassMetrics, classes: int) -> Iterator[str]:
-    for key in ("class_accuracy", "average_precision"):
-        values: list[float] = record[key]
-        if len(values) != classes:
-            yield f"{key} has {len(values)} values; {names.SPLIT} has {classes} classes"
+    for key, values in class_metrics(record).items():
+        if key in PER_CLASS and len(values) != classes:  # type: ignore[arg-type]
+            yield f"{key} has {len(values)} values; {names.SPLIT} has {classes} classes"  # type: ignore[arg-type]
 
 
 def _wrong_in_tensors(entries: Sequence[EpochHashes], rows: Sequence[HistoryRow], start_sha256: str) -> Iterator[str]:

@@ -8,12 +8,13 @@ from itertools import pairwise
 
 import torch
 
-from in4310repro import architectures, head, metrics, models, trained_part
+from in4310repro import architectures, head, models, trained_part
 from in4310repro.config import FROM, STRENGTHS
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Protocol
 from in4310repro.embedding import Embedding, embed
 from in4310repro.epochs import TrainingInputs
+from in4310repro.metrics import METRICS, SCALARS, Tolerance, class_metrics, ends
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import HistoryRow
@@ -32,7 +33,7 @@ SOFTMAX_PER_STRENGTH = 0.1
 # features of another numeric class. Of the larger of that limit and the derivative of the same fit, made again.
 DERIVATIVE_FACTOR = 4
 ROUNDING = 1e-12  # of a mean of float64
-MEASURED = ("train_loss", "val_loss", "class_accuracy", "average_precision", "mean_class_accuracy")
+MEASURED = ("train_loss", "val_loss", *METRICS)
 
 
 def score_tolerance(strength: float) -> float:
@@ -78,7 +79,7 @@ class HeadFits:
     ) -> Iterator[str]:
         place = f"{self.run.folder / names.of_setting(self.setting, names.HISTORY)}: fit {row['epoch']}"
         if exact:
-            for key in (*MEASURED, "mean_average_precision"):
+            for key in (key for key in MEASURED if key in row):
                 if row[key] != again[key]:  # type: ignore[literal-required]
                     yield sentence(place, key, row[key], again[key])  # type: ignore[literal-required]
             return
@@ -153,9 +154,9 @@ class HeadFits:
 def _other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
     """That a head is the fit within tolerances alone, and what the fit that was made here measures."""
     listed = [
-        f"{key.replace('_', ' ')} {then[key]:.4f} and {now[key]:.4f}"
+        f"{each.label} {then[name]:.4f} and {now[name]:.4f}"  # type: ignore[literal-required]
         for then, now in [(saved.metrics(protocol), fitted.metrics(protocol))]
-        for key in ("mean_class_accuracy", "mean_average_precision")
+        for name, each in SCALARS.items()
     ]
     changed = int((saved.softmax.argmax(axis=1) != fitted.softmax.argmax(axis=1)).sum())
     return (
@@ -206,20 +207,15 @@ def _body_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch
 
 
 def _metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
-    """A sentence for each metric of a row that no scores within the tolerance of these give.
-
-    All metrics rise with the scores of the images' own classes and fall with the others.
-    """
+    """Yield a sentence for each metric of a row that no scores within the tolerance of these give."""
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
-    own = torch.nn.functional.one_hot(labels, exact.shape[1]).bool()
     tolerance = score_tolerance(row["strength"])
-    moved = torch.where(own, tolerance, -tolerance)
-    worst, best = (metrics.summary(labels, exact + sign * moved, exact + sign * moved) for sign in (-1, 1))
-    for key in ("class_accuracy", "mean_class_accuracy", "average_precision", "mean_average_precision"):
-        if "average" in key and protocol.ranks_logits:
-            # How far logits may be off is not known.
+    worst, best = ends(labels, exact - tolerance, exact + tolerance)
+    for key, metric in METRICS.items():
+        if key not in row or (metric.tolerance is Tolerance.ORDER and protocol.ranks_logits):
+            # An older run says nothing of it; or how far logits may be off is not known.
             continue
-        ends = [torch.tensor(each[key]).double() for each in (worst, row, best)]
-        if any((high - low).min() < -ROUNDING for low, high in pairwise(ends)):
-            low, said, high = (each[key] for each in (worst, row, best))
+        low, said, high = (class_metrics(each)[key] for each in (worst, row, best))  # type: ignore[literal-required]
+        bounds = [torch.tensor(each).double() for each in (low, said, high)]
+        if any((upper - lower).min() < -ROUNDING for lower, upper in pairwise(bounds)):
             yield f"{place}: {key} is {said}; fitted again it is {low} to {high}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from in4310repro import metrics
 from in4310repro.deviations import Protocol
+from in4310repro.metrics import Tolerance
 from in4310repro.scores import Scores
 from in4310repro.verification.scores import logit_tolerance, logits_of, softmax_range
 
@@ -30,7 +30,7 @@ def record_differences(
     *,
     bitwise: bool,
 ) -> Iterator[str]:
-    """A sentence for each key of a record that says otherwise than what was computed from the scores.
+    """Yield a sentence for each key of a record that differs from what was computed from the scores.
 
     Args:
         place: the file, and where in it, for the sentences.
@@ -39,22 +39,27 @@ def record_differences(
         scores: from which `computed` was computed.
         protocol: of the run.
         bitwise: every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size (at least of
-            1), and average precisions as far as the order of scores is open that are close (`precision_ranges`).
+            1), and metrics by their tolerance in `metrics.METRICS`: those of the order of scores as far as the order of
+            close scores is open (`precision_ranges`). A metric that older runs lack may be absent.
     """
     for key in dict.fromkeys([*saved, *computed]):
         value, now = saved.get(key), computed.get(key)
-        if bitwise or key not in (*LOSSES, "average_precision", "mean_average_precision"):
+        if value is None and metrics.is_newer(key):
+            # An older run, which says nothing of it.
+            continue
+        metric = metrics.METRICS.get(key)
+        of_order = metric is not None and metric.tolerance is Tolerance.ORDER
+        if bitwise or not (key in LOSSES or of_order):
             # As text: 1 is not 1.0, and 0.0 has no sign.
             agrees = json.dumps(value) == json.dumps(now)
         elif value is None or now is None:
             agrees = False
-        elif key in LOSSES:
+        elif metric is None:
             agrees = abs(value - now) <= LOSS_TOLERANCE * max(1, abs(now))
-        elif key == "average_precision":
+        elif metric.per_class:
             agrees = _within_range(value, scores, protocol)
         else:
-            mean = math.fsum(saved["average_precision"]) / len(saved["average_precision"])
-            agrees = abs(value - mean) <= ROUNDING
+            agrees = abs(value - metric.function(saved[metric.reads])) <= ROUNDING
         if not agrees:
             yield sentence(place, key, value, now)
 
@@ -79,21 +84,15 @@ def _shown(value: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """The lowest and the highest average precision of each class that the tolerance of scores leaves open.
-
-    They rise with the scores of a class's own images and fall with the others': all of the first at the upper end of
-    their range and all others at the lower make the best order, and the other way round the worst.
-    """
+    """The lowest and the highest average precision of each class that the tolerance of scores leaves open."""
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
     else:
         low, high = softmax_range(scores)
     labels = torch.from_numpy(scores.labels)
-    own = torch.nn.functional.one_hot(labels, low.shape[1]).bool()
-    ends = torch.from_numpy(low), torch.from_numpy(high)
-    worst, best = (metrics.average_precision(labels, torch.where(own, *pair)).tolist() for pair in (ends, ends[::-1]))
-    return list(zip(worst, best, strict=True))
+    worst, best = metrics.ends(labels, torch.from_numpy(low), torch.from_numpy(high))
+    return list(zip(worst["average_precision"], best["average_precision"], strict=True))
 
 
 def unproven_precisions(

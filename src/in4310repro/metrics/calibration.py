@@ -1,0 +1,105 @@
+"""What else is asked of a classifier: its confusion matrix, precision and F1 of each class, and its calibration."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Float64, Int64
+from typing_extensions import TypedDict
+
+from in4310repro.metrics.counts import confusion_matrix
+from in4310repro.metrics.inputs import check
+from in4310repro.schema import Share
+
+# Needed by annotations alone, which tests check: importing this package does not load torch.
+if TYPE_CHECKING or "torch" in sys.modules:
+    import torch
+
+CALIBRATION_BINS = 15
+
+
+class CalibrationBin(TypedDict):
+    """The images whose top score lies in one bin, open at its lower end."""
+
+    lower: Share
+    upper: Share
+    images: int
+    correct: int
+    mean_score: Share | None  # of the top scores; null without images
+
+
+class Details(TypedDict):
+    """Shares in [0, 1]; lists in the order of the classes, null where no image is of a class or predicted as it."""
+
+    accuracy: Share  # of all images
+    confusion_matrix: list[list[int]]  # rows: true class; columns: predicted class
+    precision: list[Share | None]
+    f1: list[Share | None]
+    expected_calibration_error: Share
+
+
+def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Details:
+    """What else is asked of a classifier, from softmax scores; the recall of a class is its `class_accuracy`.
+
+    The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017): images in
+    `CALIBRATION_BINS` equal bins of their top score, each open at its lower end; the sum over bins of the share of
+    images x |share of correct ones - mean top score|.
+
+    Args:
+        labels: the true class of each image, from 0; a class may have none.
+        scores: softmax of each image and class.
+
+    Raises:
+        ValueError: as `class_accuracy`, but for a class without images.
+
+    Examples:
+        Three images, two of class 0: one right with .9, one wrong with .6; and one of class 1, right with .8.
+
+        >>> scores = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], dtype=torch.float64)
+        >>> found = details(torch.tensor([0, 0, 1]), scores)
+        >>> found["confusion_matrix"], found["precision"], round(found["expected_calibration_error"], 4)
+        ([[1, 1], [0, 1]], [1.0, 0.5], 0.3)
+    """
+    check(labels, scores, every_class=False)
+    matrix = confusion_matrix(labels, scores)
+    right, true, predicted = matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
+    return {
+        "accuracy": sum(right) / len(labels),
+        "confusion_matrix": matrix.tolist(),
+        "precision": [r / p if p else None for r, p in zip(right, predicted, strict=True)],
+        "f1": [2 * r / (t + p) if t + p else None for r, t, p in zip(right, true, predicted, strict=True)],
+        "expected_calibration_error": _calibration_error(labels, scores.double()),
+    }
+
+
+def calibration_bins(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> list[CalibrationBin]:
+    """The `CALIBRATION_BINS` bins behind the expected calibration error of `details`, from the lowest scores."""
+    return [
+        {
+            "lower": number / CALIBRATION_BINS,
+            "upper": (number + 1) / CALIBRATION_BINS,
+            "images": images,
+            "correct": right,
+            "mean_score": total / images if images else None,
+        }
+        for number, (images, right, total) in enumerate(_binned(labels, scores.double()))
+    ]
+
+
+def _calibration_error(labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]) -> float:
+    return math.fsum(abs(right - total) / len(labels) for images, right, total in _binned(labels, scores) if images)
+
+
+def _binned(
+    labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]
+) -> list[tuple[int, int, float]]:
+    """Of each bin: its images, the correct ones, and the sum of their top scores."""
+    top, predicted = scores.max(dim=1)
+    bins = (top * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS)
+    masks = [bins == number for number in range(1, CALIBRATION_BINS + 1)]
+    right = predicted == labels
+    return [(int(inside.sum()), int(right[inside].sum()), math.fsum(top[inside].tolist())) for inside in masks]

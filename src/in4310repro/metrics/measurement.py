@@ -1,0 +1,175 @@
+"""Metrics of labels and scores, by the table: of each class, and as the record that runs hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from jaxtyping import Float, Float64, Int64
+
+from in4310repro.metrics.counts import Counts, count, recall
+from in4310repro.metrics.inputs import check
+from in4310repro.metrics.ranking import Ranking, average_precisions
+from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS, ClassMetrics
+
+# Needed by annotations alone, which tests check: importing this package does not load torch.
+if TYPE_CHECKING or "torch" in sys.modules:
+    import torch
+
+
+def class_accuracy(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> Float64[torch.Tensor, " label"]:
+    """Correctly predicted images of each class / images of that class, in [0, 1].
+
+    The predicted class is the one with the highest score, the first one of equal scores. This is the recall of each
+    class: `sklearn.metrics.recall_score(labels, predicted, average=None)`. Its mean over the classes, the mean class
+    accuracy, is the balanced accuracy: `sklearn.metrics.balanced_accuracy_score(labels, predicted)`.
+
+    Args:
+        labels: the true class of each image, from 0.
+        scores: a score for each image and class; softmax or logits, which have the same maximum.
+
+    Raises:
+        ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels and scores
+            are not one integer and one row for each image.
+
+    Examples:
+        Two of three images of class 0 are predicted correctly, and the one of class 1:
+
+        >>> labels = torch.tensor([0, 0, 0, 1])
+        >>> scores = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
+        >>> [round(value, 4) for value in class_accuracy(labels, scores).tolist()]
+        [0.6667, 1.0]
+    """
+    import torch
+
+    check(labels, scores)
+    return torch.tensor(recall(count(labels, scores)), dtype=torch.float64, device=scores.device)
+
+
+def average_precision(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> Float64[torch.Tensor, " label"]:
+    """One-vs-rest average precision of each class, in [0, 1].
+
+    AP = sum_n (R_n - R_{n-1}) P_n, where P_n and R_n are precision and recall at the n-th distinct score, from the
+    highest: images with equal scores share one threshold. Definition of `sklearn.metrics.average_precision_score`.
+
+    Args:
+        labels: the true class of each image, from 0.
+        scores: a score for each image and class. Softmax and logits rank the images of a class differently.
+
+    Raises:
+        ValueError: a class has no image, so its recall is undefined; a score is not finite; a label is outside the
+            classes; or labels and scores are not one integer and one row for each image.
+
+    Examples:
+        The images of class 0 have ranks 1 and 3 by its score: (1/1 + 2/3) / 2. That of class 1 has rank 2: 1/2.
+
+        >>> labels = torch.tensor([0, 1, 0])
+        >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+        >>> [round(value, 4) for value in average_precision(labels, scores).tolist()]
+        [0.8333, 0.5]
+    """
+    import torch
+
+    check(labels, scores)
+    values = average_precisions(Ranking(labels, scores, list(range(scores.shape[1]))))
+    return torch.tensor(values, dtype=torch.float64, device=scores.device)
+
+
+def summary(
+    labels: Int64[torch.Tensor, " image"],
+    scores: Float[torch.Tensor, "image label"],
+    ranked: Float[torch.Tensor, "image label"] | None = None,
+    *,
+    every_class: bool = True,
+) -> ClassMetrics:
+    """Return every metric of the table, under its name in the result files.
+
+    Args:
+        labels: the true class of each image, from 0.
+        scores: a score for each image and class.
+        ranked: scores for the average precision alone, such as logits; None ranks `scores`.
+        every_class: refuse a class without images; else lists and means leave it out.
+
+    Raises:
+        ValueError: a class has no image and `every_class`, a score is not finite, a label is outside the classes, or
+            labels, scores and ranked scores do not fit to each other.
+    """
+    if ranked is not None and ranked.shape != scores.shape:
+        raise ValueError(f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; the same is valid")
+    ranked = scores if ranked is None else ranked
+    for each in (scores, ranked):
+        check(labels, each, every_class=every_class)
+    present = sorted(set(labels.tolist()))
+    return _evaluate(count(labels, scores).of(present), Ranking(labels, ranked, present))
+
+
+def _evaluate(counts: Counts, ranking: Ranking) -> ClassMetrics:
+    values: dict[str, Any] = {COUNTS: counts, RANKING: ranking}
+    for name, metric in METRICS.items():
+        values[name] = metric.function(values[metric.reads])
+    return class_metrics(values)
+
+
+def class_metrics(record: Mapping[str, Any]) -> ClassMetrics:
+    """Return the metrics alone of a record that may have more fields; those of an older run may be fewer."""
+    return cast("ClassMetrics", {name: record[name] for name in METRICS if name in record})
+
+
+def line(record: Mapping[str, Any]) -> str:
+    """Return the metrics of a record that are one number each, as text.
+
+    Examples:
+        >>> line({"mean_class_accuracy": 0.5, "mean_average_precision": 0.75, "epoch": 3})
+        'mean class accuracy 0.5000, mAP 0.7500'
+    """
+    return ", ".join(f"{each.label} {record[name]:.4f}" for name, each in SCALARS.items() if name in record)
+
+
+def ends(
+    labels: Int64[torch.Tensor, " image"],
+    low: Float[torch.Tensor, "image label"],
+    high: Float[torch.Tensor, "image label"],
+) -> tuple[ClassMetrics, ClassMetrics]:
+    """Return bounds of every metric over all scores that lie between two ends, both included.
+
+    A ranking is worst with the images' own classes at the lower end and all others at the upper one, and best the
+    other way round. Metrics of counts rise with right predictions and fall with wrong ones of a class: the worst case
+    counts an image as wrongly predicted for every class that it can be, and the best case only where it must be.
+
+    Args:
+        labels: the true class of each image, from 0.
+        low: the lowest score of each image and class.
+        high: the highest.
+
+    Raises:
+        ValueError: as `summary`.
+    """
+    import torch
+
+    own = torch.nn.functional.one_hot(labels, low.shape[1]).bool()
+    worst, best = torch.where(own, low, high), torch.where(own, high, low)
+    for each in (worst, best):
+        check(labels, each)
+    wrong_at_most = ((high >= _best_of_others(low)) & ~own).sum(dim=0)
+    wrong_at_least = ((low > _best_of_others(high)) & ~own).sum(dim=0)
+    classes, bounds = list(range(low.shape[1])), []
+    for scores, wrong in ((worst, wrong_at_most), (best, wrong_at_least)):
+        counts = count(labels, scores)
+        predicted = (torch.tensor(counts.right) + wrong.cpu()).tolist()
+        bounds.append(_evaluate(counts._replace(predicted=predicted), Ranking(labels, scores, classes)))
+    return bounds[0], bounds[1]
+
+
+def _best_of_others(scores: Float[torch.Tensor, "image label"]) -> Float[torch.Tensor, "image label"]:
+    """Return, for each image and class, the highest score of the other classes."""
+    import torch
+
+    none = torch.full_like(scores[:, :1], -torch.inf)
+    top = torch.cat([scores, none], dim=1).topk(2, dim=1)
+    is_top = torch.zeros_like(scores, dtype=torch.bool).scatter(1, top.indices[:, :1], value=True)
+    return torch.where(is_top, top.values[:, 1:], top.values[:, :1])

@@ -1,0 +1,52 @@
+"""Average precision of one class, a metric of the order that its scores give the images."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from jaxtyping import Bool, Float, Int64
+
+# Needed by annotations alone, which tests check: importing this package does not load torch.
+if TYPE_CHECKING or "torch" in sys.modules:
+    import torch
+
+
+class Ranking(NamedTuple):
+    """What ranks the images: their scores for each class, and the classes to measure."""
+
+    labels: Int64[torch.Tensor, " image"]
+    scores: Float[torch.Tensor, "image label"]
+    classes: list[int]
+
+
+def average_precisions(ranking: Ranking) -> list[float]:
+    """One-vs-rest average precision of each class of a ranking: see `average_precision`."""
+    labels, scores, classes = ranking
+    return [_average_precision(labels == label, scores[:, label]) for label in classes]
+
+
+def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]) -> float:
+    """Average precision of one class: which images belong to it, and the score of each for it."""
+    added, true_positives, predicted = thresholds(relevant, scores)
+    precision = true_positives.double() / predicted.double()
+    # Rounded once: a sum in vectors has other bits on another processor.
+    return math.fsum((added.double() * precision).tolist()) / int(true_positives[-1])
+
+
+def thresholds(
+    relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
+) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
+    """At each distinct score, from the highest: images of the class at it, down to it, and all images down to it."""
+    import torch
+
+    ordered, order = scores.sort(descending=True, stable=True)
+    # Counted in integers: CUDA has no deterministic cumulative sum of floats.
+    true_positives = relevant[order].long().cumsum(dim=0)
+    # A threshold lies after the last of the images with equal scores.
+    at_threshold = torch.ones_like(relevant)
+    at_threshold[:-1] = ordered[1:] != ordered[:-1]
+    predicted = torch.arange(1, len(scores) + 1, device=scores.device)[at_threshold]
+    true_positives = true_positives[at_threshold]
+    return torch.diff(true_positives, prepend=true_positives.new_zeros(1)), true_positives, predicted
