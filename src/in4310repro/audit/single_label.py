@@ -60,6 +60,9 @@ def _has_micro_average(table: Table) -> bool:
     """Whether there is an average over samples, or a micro average that is not the accuracy: labels are counted."""
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
+    overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]
+    # As seqeval prints them: overall precision, recall and F1 of entities, and an accuracy of tokens.
+    micro += overall if {v.measure for v in overall} == set(SCORES) else []
     samples = any("samples avg" in value.label.casefold() for value in table.values)
     return samples or bool(micro and not any(_are_equal(one, other) for one in micro for other in accuracies))
 

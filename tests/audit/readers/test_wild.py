@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from in4310repro.audit.examine import audit
 from in4310repro.audit.readers import read
+from in4310repro.audit.verdicts import Rank
 from tests.audit.readers.described import everything
 
 FOLDER = Path(__file__).parents[1] / "wild"
@@ -75,3 +77,20 @@ def test_a_column_of_other_numbers_is_no_accuracy_and_a_row_of_dots_no_class() -
     values = [value for each in read(table).tables for value in each.values]
     assert {value.printed.text for value in values} == {"0.5", "0.6", "0.9"}
     assert audit(table, power=False).inconsistencies == ()
+
+
+def test_a_long_list_of_numbers_that_is_no_list_of_values_is_passed_in_a_moment() -> None:
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match="no printed result"):
+        read("Weights of the accuracy: [" + "1,2, 3,4," * 60 + "x]\n")
+    assert time.perf_counter() - started < 2
+
+
+def test_token_accuracy_beside_overall_scores_of_entities_is_no_mean_of_theirs() -> None:
+    assert [f.rank for f in audit(FOLDER / "seqeval_card.md", power=False).findings if f.rank is Rank.IMPOSSIBLE] == []
+
+
+def test_scores_of_spacy_are_held_against_each_other() -> None:
+    text = (FOLDER / "spacy_metrics.json").read_text(encoding="utf-8")
+    assert audit(text, power=False).inconsistencies == ()
+    assert audit(text.replace("0.8764894249", "0.8964894249"), power=False).inconsistencies

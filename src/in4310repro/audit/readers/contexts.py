@@ -19,7 +19,12 @@ CODE = re.compile(
     r"|(?:^|\s)--?[a-zA-Z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b",
 )
 KEY = re.compile(r"\s*[\"'][^\"']{1,80}[\"']\s*:\s*[{\[]?\s*")  # of an object within another
-MARKUP = re.compile(r"^\s*(?:<[^<>]{1,500}>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w")
+OPTION = re.compile(
+    r"^\s*:(?:header-rows|stub-columns|widths?|header|align|class|name|delim|file|figwidth|scale|height): "
+)
+MARKUP = re.compile(
+    rf"{OPTION.pattern}|^\s*\.\. [\w-]+::|^\s*(?:<[^<>]{{1,500}}>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w"
+)
 
 
 def _words(text: str) -> str:
@@ -53,6 +58,11 @@ PROGRAMS = _words(
 )
 FILES = _words("py ipynb csv txt pth? png jpe?g json ya?ml h5 pkl zip tar gz pdf md onnx ckpt bin npz?")
 MONTHS = rf"{_words('jan feb mar apr may jun jul aug sep oct nov dec')}[a-z]*"
+# How the names of settings end that programs print: train_batch_size: 8, eval_runtime: 25.6.
+SETTING_NAMES = _words(
+    "size steps? rate decay dropout ratio runtime seconds? per_second seed epochs weight beta\\d? epsilon"
+    " length dim workers layers heads prob probability norm"
+)
 COUNT = r"\d[\d,.' _]{0,18}[kKmMB]?"
 # Each is taken out of the line; where no digit is left, the line is context of the first kind that was.
 KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -72,6 +82,7 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("version", rf"\b{PROGRAMS}[ =:v-]{{0,3}}\d+(?:\.\d+)*\b|(?:[=<>~!]=|[<>^]) ?\d+(?:\.\d+)+"),
         ("version", r"\bv?\d+\.\d+\.\d+(?:[.\w-]*)\b"),
         ("duration or size", rf"{COUNT} ?{UNITS}(?:/\w+)?\b|\b\d+ ?[x\u00d7*] ?\d+(?: ?[x\u00d7*] ?\d+)*\b"),
+        ("running value", r"\b\d+it \[[^\]]*\]"),
         ("running value", r"\b\d{1,9} ?/ ?\d{1,9} ?(?=\[)|\bepochs? ?[\[(#:]* ?\d+(?: ?/ ?\d+)?"),
         ("count", rf"(?<![\d.,%]){COUNT}\+? (?:\w+[ -]){{0,2}}{THINGS}\b|\b(?:one|two) of \d+\b|\bn ?= ?{COUNT}"),
         ("count", rf"\b(?:#|number|no\.?|total|count) (?:of )?(?:\w+:? ){{0,6}}[:=]? ?{COUNT}(?![\d.,%])"),
@@ -79,6 +90,8 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("count", r"\b\w+_count\w* ?[:=] ?\d+(?![\d.,%])"),
         ("count", r"\(\d+(?:, ?\d+)*,?\)"),
         ("setting", rf"\b{SETTINGS}\b\W{{0,4}}(?:[:=(#]|is|of|to|at|->)?\W{{0,3}}[-+]?\d[\d.,e+-]*(?![\d%])"),
+        ("setting", rf"\b\w+_{SETTING_NAMES}\b[\"']?\W{{1,4}}[-+]?\d[\d.e+-]*(?![\d%])"),
+        ("link or file", r"(?<![\w.])(?=[0-9a-f]*[a-f])[0-9a-f]{20,64}\b"),
         ("setting", r"@ ?\[?\d[\d.:]*\]?|\b(?:when|where|with|for|at) \w+ ?= ?-?\d[\d.e-]*"),
         (
             "numbering",
@@ -90,7 +103,11 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 # Statistics at the start of a line that no check uses.
 OTHER = re.compile(
-    r"^\W*(?:\d\d ?% (?:ci|conf)|no information rate|prevalence|detection (?:rate|prevalence)"
+    # What spaCy prints beside the scores of entities.
+    r"^\W*(?-i:TOK|TAG|POS|MORPH|LEMMA|UAS|LAS|SPEED|Words(?:/s)?|Textcat|TEXTCAT|SENT [PRF])(?: {2,}|\t)\d[\d.]*$"
+    r"|\bAverage (?:Precision|Recall) +\(A[PR]\) @ ?\["
+    r"|^\W*(?:token_acc|tag_acc|pos_acc|morph_acc|lemma_acc|dep_[ul]as|sents_[prf]|speed|tok2vec_loss|ner_loss)\W{1,4}[\d.]+\W*$"
+    r"|^\W*(?:\d\d ?% (?:ci|conf)|no information rate|prevalence|detection (?:rate|prevalence)"
     r"|p-?value|mcnemar|confidence interval|std\b|standard deviation"
     r"|(?:null|residual) deviance|aic\b|log ?-?likelihood|reliability|coverage of cases|mean rel|total cost"
     r"|average cost|k&b|class complexity|f-?beta|gmeasure|perplexity|(?:train|val|test|valid)?\w*[ _]?loss\b)",

@@ -57,18 +57,38 @@ class Grid:
         return [row.cells[index] for row in self.body]
 
 
-def grid(rows: Sequence[tuple[int, Sequence[str]]], reader: str, *, header: int | None = None, title: str = "") -> Grid:
-    """A grid of equally long rows of clean cells; without `header`, rows without numbers at the top are the header."""
+def grid(
+    rows: Sequence[tuple[int | Sequence[int], Sequence[str]]],
+    reader: str,
+    *,
+    header: int | None = None,
+    title: str = "",
+) -> Grid:
+    """Make a grid of equally long rows of clean cells.
+
+    Args:
+        rows: the line of each row, or the line of each of its cells, and the cells.
+        reader: the name of the format.
+        header: how many rows are the header; without it, the rows without numbers at the top.
+        title: of the table.
+    """
     rows = [(line, [strip_marks(cell) for cell in cells]) for line, cells in rows]
     rows = [(line, cells) for line, cells in rows if any(cells)]
     while len(rows) > 2 and _is_title(rows[0][1]) and sum(map(bool, rows[1][1])) > 1:
         title, header = title or rows[0][1][0], header and max(header - 1, 0)
         rows = rows[1:]
     even = zip(*zip_longest(*[cells for _, cells in rows], fillvalue=""), strict=True)
-    full = tuple(Row(cells=cells, lines=(line,) * len(cells)) for (line, _), cells in zip(rows, even, strict=True))
+    full = tuple(Row(cells=cells, lines=_each(line, len(cells))) for (line, _), cells in zip(rows, even, strict=True))
     count = _header_rows(full, header or 0)
     made = Grid(rows=full, header=count, reader=reader, title=title)
     return _unfolded(_one_header(_without_empty_columns(made)))
+
+
+def _each(line: int | Sequence[int], width: int) -> tuple[int, ...]:
+    """The line of each cell of a row; cells that a short row lacks are on its last one."""
+    if isinstance(line, int):
+        return (line,) * width
+    return (*line, *[line[-1]] * (width - len(line)))
 
 
 def _is_title(cells: Sequence[str]) -> bool:

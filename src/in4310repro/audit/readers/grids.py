@@ -13,10 +13,10 @@ from in4310repro.audit.readers.drafts import Draft
 from in4310repro.audit.readers.grid import Grid, Row, bare, flip, numeric, with_labels
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.matrices import matrix_of_grid
-from in4310repro.audit.readers.network_rows import summary_tables, wide_tables
+from in4310repro.audit.readers.network_rows import NO_NETWORK, summary_tables, wide_tables
 from in4310repro.audit.readers.numbers import measured, missing
 from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
-from in4310repro.audit.readers.roles import Columns, Kind, columns_of, evidence_of_classes, kind_of
+from in4310repro.audit.readers.roles import EPOCH, Columns, Kind, columns_of, evidence_of_classes, kind_of
 from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SIZE, SPREADS, Heading, heading
 
 # Columns of detectors and of segmentation: values of boxes or pixels.
@@ -63,13 +63,22 @@ def _read(table: Grid) -> Result:
         turned = _turned(table, columns, kind)
         if turned is not None:
             return read_grid(turned)
+    if kind is Kind.EPOCHS and not _of_program(columns):
+        return _last_epoch(table, columns)
     if kind is not Kind.CLASSES and _wide(columns) and (not table.flipped or _of_program(columns)):
         return _result(table, list(wide_tables(table, columns)), [])
-    if kind is Kind.EPOCHS:
-        return Result(lines=_lines(table))
     if kind is Kind.CLASSES or (kind is Kind.UNKNOWN and _rows_are_classes(table, columns)):
         return _result(table, *class_tables(table, columns))
     return _result(table, list(summary_tables(table, columns)), [])
+
+
+def _last_epoch(table: Grid, columns: Columns) -> Result:
+    """The last row of a log by epoch, where its first column is a loss; the others are running values."""
+    last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
+    label = table.names[columns.label].lower()
+    wide = wide_tables if _wide(columns) else summary_tables
+    read = Result() if EPOCH.fullmatch(label) else _result(last, list(wide(last, columns)), [])
+    return replace(read, lines=_lines(table), running=True)
 
 
 def _by_measure(table: Grid) -> Grid:
@@ -131,7 +140,8 @@ def _turned(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
     """The grid with rows and columns exchanged, if its columns are classes or its rows are measures."""
     corner = table.names[columns.label]
     if kind is Kind.METRICS:
-        return flip(table, "class" if CLASS.fullmatch(corner.lower()) or _classes_across(table, columns) else "")
+        named = CLASS.fullmatch(corner.lower()) and any(of.text.lower() not in NO_NETWORK for _, of in columns.values)
+        return flip(table, "class" if named or _classes_across(table, columns) else "")
     if kind is Kind.CLASSES or not _classes_across(table, columns):
         return None
     at_corner = heading(corner).measure and not heading(table.title).measure

@@ -9,6 +9,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from in4310repro.audit.document import Measure, Unread
+from in4310repro.audit.readers.contexts import OPTION
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, measured
 from in4310repro.audit.readers.subjects import Subject, pure, subject
@@ -106,7 +107,7 @@ def read_labels(
             context = Context()
             continue
         line = clean(raw)
-        if not line or line.startswith("{") or RULE.fullmatch(line) or COCO.search(line):
+        if not line or line.startswith("{") or RULE.fullmatch(line) or COCO.search(line) or OPTION.match(raw):
             continue
         if number in told and not context.heading:
             context = Context(measure=told[number], heading=True)

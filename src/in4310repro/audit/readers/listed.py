@@ -16,9 +16,11 @@ from in4310repro.audit.readers.words import heading, strip_marks
 
 READER = "listed values"
 LIST = re.compile(
-    rf"(?P<label>[^\[{{]{{1,100}}?)(?: ?[:=] ?| )(?:\w{{1,10}}[.\w]{{0,10}}\()?[\[(]+ ?"
-    rf"(?P<values>{NUMBER}(?:(?:, ?| +){NUMBER}){{1,999}}),? ?[\])]+"
+    r"(?P<label>[^\[{]{1,100}?)(?: ?[:=] ?| )(?:\w{1,10}[.\w]{0,10}\()?[\[(]+ ?"
+    r"(?P<values>[-+\d.,eE][-+\d.,eE ]{1,1900}?),? ?[\])]+"
 )
+WHOLE = re.compile(NUMBER)
+SPACES = re.compile(r",? +")
 NAMED = re.compile(r"(?P<label>[^\[{]{0,100}?)(?: ?[:=] ?| )?\{(?P<items>[^{}]{5,1900})\}")
 # Per-class accuracy: sea 91.2%, ice 88.3%
 PAIR = re.compile(rf"(?P<name>.{{1,60}}?) (?P<value>{NUMBER} ?%?)")
@@ -57,7 +59,11 @@ def _unnamed(line: str, number: int) -> Piece | None:
     match = LIST.fullmatch(strip_marks(line))
     if not match:
         return None
-    texts = re.findall(NUMBER, match["values"])
+    values = match["values"].strip()
+    texts = SPACES.split(values)
+    texts = texts if all(map(WHOLE.fullmatch, texts)) else values.replace(" ", "").split(",")
+    if len(texts) < 2 or not all(map(WHOLE.fullmatch, texts)):
+        return None
     return _piece(match["label"], enumerate(texts), number)
 
 

@@ -15,6 +15,7 @@ RULE = re.compile(r"[\s|+:=\-─━═╇╪┼┿╞╡├┤┌┬┐└┴┘
 BARS = str.maketrans("│┃║", "|||")
 CODE = re.compile(r"`[^`\s|]+(?:\|[^`\s|]+)+`")  # a name with bars
 STAMP = re.compile(r"\s*\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d")  # a line of a log between tables
+ENOUGH = 3  # lines of a drawn table without lines between its rows
 ESCAPED = "\x00"  # in place of \| while a row is cut
 
 
@@ -52,8 +53,20 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
         header = bisect_left(inside, first[number])
         cells = [(index + 1, _cells(lines[index])) for index in inside]
         width = len(cells[header - 1][1]) if header else 0
-        cells = [(line, _joined(row, width)) for line, row in cells]
+        cells = _folded([(line, _joined(row, width)) for line, row in cells], rules)
         yield grid(cells, "Markdown table", header=header, title=title_above(lines, begin, stop))
+
+
+def _folded(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
+    """The rows of a table with lines between them; one that goes on on the next line of text is one row."""
+    rows: list[tuple[int, list[str]]] = []
+    for line, row in cells:
+        goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
+        if goes_on and len(row) == len(rows[-1][1]) and not any(map(numeric, filter(None, row))):
+            rows[-1] = (rows[-1][0], [" ".join(filter(None, pair)) for pair in zip(rows[-1][1], row, strict=True)])
+        else:
+            rows.append((line, row))
+    return rows
 
 
 def _joined(row: list[str], width: int) -> list[str]:

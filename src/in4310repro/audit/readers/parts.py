@@ -22,10 +22,12 @@ from in4310repro.audit.readers.latex import latex_grids
 from in4310repro.audit.readers.listed import read_listed
 from in4310repro.audit.readers.logs import LINE, running
 from in4310repro.audit.readers.markdown import markdown_grids
+from in4310repro.audit.readers.markup import markup_grids
 from in4310repro.audit.readers.matrices import read_matrices
 from in4310repro.audit.readers.passes import tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, Result
 from in4310repro.audit.readers.programs import program_values, with_averages
+from in4310repro.audit.readers.ruled import ruled_grids
 from in4310repro.audit.readers.runs import measures_of_lists, with_train_as_a_class
 from in4310repro.audit.readers.sections import section_grids
 from in4310repro.audit.readers.web import html_grids
@@ -36,7 +38,9 @@ GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
     caret_grids,
     html_grids,
     latex_grids,
+    markup_grids,
     markdown_grids,
+    ruled_grids,
     aligned_grids,
     delimited_grids,
     section_grids,
@@ -69,13 +73,13 @@ def read_part(lines: Sequence[str]) -> Part:
         taken |= result.lines
     values, unread = _label_values(lines, taken, in_log)
     pieces += tables_of_lines(values, lines, in_log, tables)
-    left_out = dict.fromkeys(others, "table without a measure") | _left_out(values, in_log)
+    left_out = {**others, **_left_out(values, in_log)}
     return Part(pieces=tuple(join(pieces, lines)), unread=(*grids.unread, *unread), left_out=left_out)
 
 
-def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, frozenset[int]]:
-    """What the tables give, and the lines of those that measure nothing."""
-    others = frozenset[int]()
+def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, dict[int, str]]:
+    """What the tables give, and why the lines of others give nothing."""
+    others: dict[int, str] = {}
     pieces: list[Piece] = []
     unread: list[Unread] = []
     lines_of = frozenset[int]()
@@ -92,8 +96,9 @@ def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, fr
             if table.reader == CARET and result.pieces:
                 # A statistic that stands there under two names is read once.
                 lines_of |= frozenset(range(min(result.lines), max(result.lines) + 2))
-            if not result.pieces and not result.unread and measures_nothing(table):
-                others |= frozenset(line for row in table.rows for line in row.lines)
+            if result.running or (not result.pieces and not result.unread and measures_nothing(table)):
+                why = "running value" if result.running else "table without a measure"
+                others |= {line: why for row in table.rows for line in row.lines}
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines_of), others
 
 

@@ -31,6 +31,7 @@ class Result:
     pieces: tuple[Piece, ...] = ()
     unread: tuple[Unread, ...] = ()
     lines: frozenset[int] = frozenset()  # from 1: those that the reader has dealt with
+    running: bool = False  # it is a table of a log, by epoch
 
 
 def value_of(

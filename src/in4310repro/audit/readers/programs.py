@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.readers.labels import LineValue
@@ -85,11 +86,14 @@ def _counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 def _card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """The value of a model card, whose measure stands above it: `type: accuracy`, `value: 0.93`."""
     found = CARD.fullmatch(lines[number - 1])
-    above = [match[1] for line in lines[max(0, number - ABOVE) : number - 1] if (match := TYPE.fullmatch(line))]
+    near = takewhile(lambda line: not CARD.fullmatch(line), reversed(lines[max(0, number - 1 - ABOVE) : number - 1]))
+    above = [match[1] for line in near if (match := TYPE.fullmatch(line))] if found else []
     measure = next((of for name in above if (of := subject(name.strip("\"'"))) and of.class_name is None), None)
     cell = measured(found[1], number) if found else None
-    if measure and cell:
-        yield LineValue(subject=measure, cell=cell, line=number, label=f"value of {above[0]}")
+    if cell and above:
+        # What no check uses: a correlation, a word error rate.
+        told = measure or Subject(measure=Measure.OTHER)
+        yield LineValue(subject=told, cell=cell, line=number, label=f"value of {above[0]}")
 
 
 def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[LineValue]]:

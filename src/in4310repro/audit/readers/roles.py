@@ -25,6 +25,8 @@ from in4310repro.audit.readers.words import (
     heading,
 )
 
+SCORES = {Measure.PRECISION, Measure.RECALL, Measure.F1}
+LOSS = re.compile(r"\bloss\b")
 EPOCH = re.compile(r"(?:#? ?)?(?:epochs?|iter(?:ation)?s?|steps?)(?: ?(?:no\.?|number|#))?")
 INDEX = re.compile(r"#|no\.?|idx|index|s\.?no\.?|id|nr\.?|rank")
 GOAL = re.compile(r"target|goal|threshold|status|required|expected")
@@ -63,10 +65,13 @@ def kind_of(table: Grid, columns: Columns) -> Kind:
     """What the rows are, by the heading of the label column, the rows' names, and the title."""
     name = table.names[columns.label].lower().strip(" :#")
     labels = [row.cells[columns.label] for row in table.body]
-    if EPOCH.fullmatch(name):
+    # Beside a loss, a column of epochs or steps is a log, too.
+    losses = any(LOSS.search(each.lower()) for each in table.names)
+    if EPOCH.fullmatch(name) or (losses and any(EPOCH.fullmatch(each.lower()) for each in table.names)):
         return Kind.EPOCHS
     every = all(heading(label).measure for label in labels if label)
-    if _mostly_measures(labels, columns) and (every or not CLASS.fullmatch(name)):
+    pure = {of.measure for label in labels if not (of := heading(label)).rest}
+    if pure >= SCORES or (_mostly_measures(labels, columns) and (every or not CLASS.fullmatch(name))):
         return Kind.METRICS
     if any(FOLD.fullmatch(label.lower()) for label in labels):
         return Kind.NETWORKS

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.readers.text_scores import LETTERS, TEXT_SCORES
 
 REMEMBERED = 20_000  # labels: a report has few different ones, a log repeats them
 LONGEST = 200  # characters of a label; what is longer is prose
@@ -80,8 +81,6 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         ),
     )
 )
-# A heading of one letter, as detectors print; in a longer text it is a word.
-LETTERS = {"p": Measure.PRECISION, "r": Measure.RECALL, "f": Measure.F1, "f1": Measure.F1}
 SAMPLES = re.compile(r"\bsamples? (?:avg|average)\b")  # over images, each with several labels: no mean of classes
 AVERAGES: tuple[tuple[Average, re.Pattern[str]], ...] = tuple(
     (average, re.compile(pattern))
@@ -167,12 +166,12 @@ SPREADS = re.compile(
     r"|\u03c3|Δ|delta|diff(?:erence)?|gain|improvement|change)(?: .{0,20})?"
     r"|best(?: (?:class|value|category))?|worst(?: (?:class|value|category))?"
 )
-# Of what a line `Accuracy of ...` may speak that is no class.
+# No class in `Accuracy of ...`.
 NO_CLASS = re.compile(
     r"(?:random|chance|majority|human|baseline|target|required?|threshold|exact match|subset)\b.*"
     r"|.*\b(?:guess(?:ing)?|baseline)"
 )
-# What is no class at the end of a list, and may be one elsewhere.
+# No class at the end of a list.
 AT_END = re.compile(r"media|\u03c3|\u2211|previous.*|.*\bpaper\)?|coco ap")
 # The mean of some classes: `Mean of natural scenes`, `Animals (mean)`, `mAP (base)`.
 SOME = re.compile(
@@ -185,7 +184,7 @@ FOLD = re.compile(
 MARKS = re.compile(
     r"\*\*|__|`|~~|\\textbf|\\emph|</?\w{1,10}[^<>]{0,200}>|<br ?/?>|!?\[(?=[^\[\]]{0,200}\]\()|\]\([^()\s]{0,300}\)"
 )
-# Pictures beside words, as in `Macro avg` with a chart; arrows and dashes are not among them.
+# Pictures beside words; arrows and dashes are not among them.
 SYMBOLS = re.compile(r"[\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]")
 # scikit-learn's argument: `Recall (average='macro')`.
 ARGUMENT = re.compile(r"\baverage ?= ?['\"](\w{5,8})['\"]")
@@ -261,7 +260,7 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
     whole = " ".join(FILLER.sub(" ", lowered).split())
     if whole in LETTERS:
         return LETTERS[whole], None, "", " " * len(lowered)
-    for measure, average, pattern in MEASURES:
+    for measure, average, pattern in (*TEXT_SCORES, *MEASURES):
         match = pattern.search(lowered)
         if match:
             threshold = _threshold(match[0]) if measure is Measure.AVERAGE_PRECISION else ""
