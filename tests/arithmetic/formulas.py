@@ -93,7 +93,7 @@ def maps_of(rows: Floats, like: Tensor) -> Tensor:
 
 def libraries() -> list[library.Library]:
     """Those of all instruction sets that this processor has."""
-    found = [library.compiled(name) for name in library.SETS]
+    found = [library.open_library(name) for name in library.SETS]
     return [each for each in found if each is not None and each.usable]
 
 

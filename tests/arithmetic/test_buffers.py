@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from in4310repro.arithmetic import buffers
-from in4310repro.arithmetic.buffers import _rounded, _Sizes
+from in4310repro.arithmetic.buffers import _round_up, _Sizes
 
 # As many bytes as the least block has, and 2048 fewer.
 LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
@@ -55,11 +55,11 @@ def test_results_like_others_have_their_strides() -> None:
 
 def test_a_block_has_one_of_eight_sizes_for_each_power_of_two_and_whole_pages() -> None:
     mebi = 1 << 20
-    assert [_rounded(mebi), _rounded(mebi + 1), _rounded(mebi * 9 // 8)] == [mebi, mebi * 9 // 8, mebi * 9 // 8]
+    assert [_round_up(mebi), _round_up(mebi + 1), _round_up(mebi * 9 // 8)] == [mebi, mebi * 9 // 8, mebi * 9 // 8]
     numbers = range(mebi, 2 * mebi, 4096)
-    assert len({_rounded(number) for number in numbers}) == 9  # the last is the next power itself
-    assert all(number <= _rounded(number) <= number * 9 / 8 for number in numbers)
-    assert [_rounded(100), _rounded(mmap.PAGESIZE), _rounded(mmap.PAGESIZE + 1)] == [
+    assert len({_round_up(number) for number in numbers}) == 9  # the last is the next power itself
+    assert all(number <= _round_up(number) <= number * 9 / 8 for number in numbers)
+    assert [_round_up(100), _round_up(mmap.PAGESIZE), _round_up(mmap.PAGESIZE + 1)] == [
         mmap.PAGESIZE,
         mmap.PAGESIZE,
         2 * mmap.PAGESIZE,

@@ -126,7 +126,7 @@ def test_other_platforms_get_their_base_set_and_no_flag_of_x86(
 
 def test_the_files_of_libraries_name_no_version_of_python() -> None:
     files = list(Path(library.__file__).parent.glob("_arithmetic_*"))
-    assert {file.name for file in files} == {f"_arithmetic_{name}.so" for name in library.built()}
+    assert {file.name for file in files} == {f"_arithmetic_{name}.so" for name in library.built_instruction_sets()}
 
 
 def test_a_library_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,4 +141,4 @@ def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
 ) -> None:
     (tmp_path / f"_arithmetic_{SMALLEST}.so").write_bytes(b"\x7fELF and no more")
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    assert library.compiled.__wrapped__(SMALLEST) is None
+    assert library.open_library.__wrapped__(SMALLEST) is None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from in4310repro.arithmetic import library as libraries
 from in4310repro.arithmetic.exports import Shape
-from in4310repro.arithmetic.library import Library, checked, library
+from in4310repro.arithmetic.library import Library, check, library
 from in4310repro.arithmetic.peak import fused_operations
 from in4310repro.arithmetic.signatures import parse
 
@@ -50,14 +50,14 @@ def test_another_dtype_shape_or_device_is_refused_by_name() -> None:
         given = f"weight: {values.dtype} of shape {tuple(values.shape)} on {values.device}"
         sentence = f"{given}; valid is torch.float32 of shape (3,) on the CPU"
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-            checked("weight", values, torch.float32, (3,))
+            check("weight", values, torch.float32, (3,))
 
 
 def test_checked_values_are_the_values_themselves_with_their_gradient() -> None:
     values = torch.rand(2, 3, 4, 5).requires_grad_()
-    assert checked("maps", values, torch.float32, values.shape) is values
+    assert check("maps", values, torch.float32, values.shape) is values
     negative = torch._neg_view(torch.ones(3))
-    assert (checked("values", negative, torch.float32, (3,)).is_neg(), negative.is_neg()) == (False, True)
+    assert (check("values", negative, torch.float32, (3,)).is_neg(), negative.is_neg()) == (False, True)
     turned = torch.rand(3, 2).T.requires_grad_()
     rows = libraries.rows("rows", turned, (2, 3))
     assert (rows.tolist(), rows.is_contiguous(), rows.requires_grad) == (turned.tolist(), True, False)
@@ -120,7 +120,7 @@ def test_a_function_that_counts_returns_its_number() -> None:
 def test_the_widest_library_that_the_processor_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     usable = {"avx512": 0, "avx2": 1, "base": 1}
     built = {name: made_up("ptrdiff_t usable()", usable=Kernel(status)) for name, status in usable.items()}
-    monkeypatch.setattr(libraries, "compiled", built.get)
+    monkeypatch.setattr(libraries, "open_library", built.get)
     choose = libraries.available.__wrapped__
     assert choose() is built["avx2"]
     assert [each.usable for each in built.values()] == [False, True, True]
@@ -138,7 +138,7 @@ def test_no_library_is_an_error_that_lists_those_that_were_built(
         (tmp_path / f"_arithmetic_{name}.so").touch()
     monkeypatch.setattr(libraries, "__file__", str(tmp_path / "library.py"))
     monkeypatch.setattr(libraries, "available", lambda: None)
-    assert libraries.built() == list(there)
+    assert libraries.built_instruction_sets() == list(there)
     sentence = (
         "no kernel was built for this processor (a C++ compiler and fused products are needed: pip install -e .); "
         f"there are {listed}"
@@ -160,9 +160,9 @@ def test_a_library_of_other_sources_is_refused_and_one_that_does_not_load_is_non
             raise OSError
         return file, instruction_set
 
-    assert libraries.if_built(kind, tmp_path / "missing.so", "base") is None
-    assert libraries.if_built(kind, tmp_path / "broken.so", "base") is None
-    assert libraries.if_built(kind, file, "base") == (file, "base")
+    assert libraries.open_if_built(kind, tmp_path / "missing.so", "base") is None
+    assert libraries.open_if_built(kind, tmp_path / "broken.so", "base") is None
+    assert libraries.open_if_built(kind, file, "base") == (file, "base")
 
 
 def test_the_hash_of_sources_is_of_names_and_contents(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     *(
         (
-            lambda maps=maps: functions.checked_maps("them", maps),
+            lambda maps=maps: functions.check_maps("them", maps),
             f"them: {maps.dtype} of shape {tuple(maps.shape)} on {maps.device}; {MAPS}",
         )
         for maps in (ones(1, 2, 3, 4, **DOUBLE), ones(1, 2, 3), ones(1, 2, 3, 4, **META), ones(1, 2, 0, 4))

@@ -92,7 +92,9 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
         [MAPS, WEIGHT, values(2)],
     ),
     "normalised": (
-        lambda maps, weight, bias, norm: convolutions.normalised(maps, weight, bias, (1, 1), (0, 0), 1, norm, "relu"),
+        lambda maps, weight, bias, norm: convolutions.convolve_and_normalise(
+            maps, weight, bias, (1, 1), (0, 0), 1, norm, "relu"
+        ),
         lambda maps, weight, bias, norm: functional.relu(
             (functional.conv2d(maps, weight, bias) - norm[0, :, None, None]) * norm[1, :, None, None]
             + norm[2, :, None, None]

@@ -187,11 +187,11 @@ def _statistics(statistics: kernel.Kernel, maps: Tensor) -> list[Tensor]:
 
 def hashes(instruction_set: str, threads: int) -> dict[str, str]:
     """8 hex digits of each kernel's results with one instruction set."""
-    libraries = {name: library.compiled(name) for name in library.SETS}
+    libraries = {name: library.open_library(name) for name in library.SETS}
     library.SETS = (instruction_set,)  # type: ignore[assignment]
     kernel.active_kernel = lambda: kernel.load_kernel(instruction_set)  # type: ignore[assignment]
     if libraries[instruction_set] is None:
-        sys.exit(f"no library of {instruction_set} was built; built are {library.built()}")
+        sys.exit(f"no library of {instruction_set} was built; built are {library.built_instruction_sets()}")
     return {name: _hash(values) for name, values in results(threads)}
 
 
@@ -223,7 +223,7 @@ def main() -> None:
         f"{name}, {threads}": _here(name, threads)
         for name in library.SETS
         for threads in (1, 3)
-        if (built := library.compiled(name)) and built.usable
+        if (built := library.open_library(name)) and built.usable
     }
     python = arm64.emulated_python()
     if isinstance(python, str):

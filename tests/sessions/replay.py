@@ -70,7 +70,7 @@ def main() -> None:
         control = changed(run, Path(scratch) / "control")
         sys.stdout.write(f"trained with {arithmetic.instruction_set()}\n")
         places: dict[str, tuple[str, tuple[str, ...]]] = {
-            name: (name, ()) for name in library.SETS if (built := library.compiled(name)) and built.usable
+            name: (name, ()) for name in library.SETS if (built := library.open_library(name)) and built.usable
         }
         if shutil.which(EMULATED[0]):
             places[" ".join(EMULATED)] = ("any", EMULATED)

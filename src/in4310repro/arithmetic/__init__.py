@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load the part that exchanges the modules of a network on first use: it needs torchvision, which takes seconds."""
+    """Import `portable` and `refused_modules` on first use: they need torchvision, which takes seconds to load."""
     if name not in ("portable", "refused_modules"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from in4310repro.arithmetic import modules

@@ -1,4 +1,4 @@
-"""Memory for results, used again once the last tensor on it is gone.
+"""Memory for results, reused once no tensor refers to it any more.
 
 A training step makes the same maps each time. The system hands out fresh memory page by page, filled with zeros: 5 % of
 a step's time at 64 px, 10 % at 224 px. Here a block of memory returns to a list when the storage on it is freed; its
@@ -27,7 +27,7 @@ PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP
 
 
 def maps(shape: Sequence[int]) -> Tensor:
-    """Uninitialised float32 maps [image, channel, height, width] in channels_last memory."""
+    """Return uninitialised float32 maps [image, channel, height, width] in channels_last memory."""
     images, channels, height, width = shape
     if 4 * images * channels * height * width < LEAST:
         return torch.empty(
@@ -37,7 +37,7 @@ def maps(shape: Sequence[int]) -> Tensor:
 
 
 def like(values: Tensor) -> Tensor:
-    """Uninitialised float32 values of the same shape and strides, which leave no gaps and do not overlap."""
+    """Return uninitialised float32 values with the shape and strides given, which leave no gaps and do not overlap."""
     if 4 * values.numel() < LEAST:
         return torch.empty_like(values, memory_format=torch.preserve_format)
     return _tensor(values.shape, values.stride())
@@ -45,14 +45,14 @@ def like(values: Tensor) -> Tensor:
 
 def _tensor(shape: Sequence[int], strides: Sequence[int]) -> Tensor:
     number = math.prod(shape)
-    block = _take(_rounded(4 * number))
+    block = _take(_round_up(4 * number))
     storage = torch.frombuffer(block, dtype=torch.float32, count=number).untyped_storage()
     # Not a view of the tensor above: autograd forbids an in-place ReLU after a function that returns a view.
     return torch.empty((), dtype=torch.float32, device="cpu").set_(storage, 0, shape, strides)
 
 
-def _rounded(number: int) -> int:
-    """Bytes of a block: one of eight sizes for each power of two, so that a last, smaller batch finds blocks."""
+def _round_up(number: int) -> int:
+    """Round bytes up to one of eight block sizes per power of two, so that a smaller last batch finds free blocks."""
     step = max(1 << (number.bit_length() - 4), mmap.PAGESIZE)
     return -(-number // step) * step
 
@@ -69,7 +69,7 @@ _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory
 
 @functools.cache
 def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
-    """Blocks of a size, which return to the free ones when nobody holds them any more."""
+    """Return the type of blocks of a size, which go back to the free list when their last reference is dropped."""
     free = _free.setdefault(size, [])
 
     def put_back(self: ctypes.Array[ctypes.c_char]) -> None:
@@ -81,7 +81,7 @@ def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
 
 
 def _take(size: int) -> ctypes.Array[ctypes.c_char]:
-    if not _free.get(size) and _crowded():
+    if not _free.get(size) and _has_too_much_free():
         size = min((larger for larger, blocks in _free.items() if blocks and larger > size), default=size)
     if free := _free.get(size):
         address, memory = free.pop()
@@ -94,12 +94,12 @@ def _take(size: int) -> ctypes.Array[ctypes.c_char]:
     return block
 
 
-def _crowded() -> bool:
+def _has_too_much_free() -> bool:
     return _Sizes.free > _Sizes.used + SPARE
 
 
 def _new(size: int) -> tuple[int, mmap.mmap]:
-    if _crowded():
+    if _has_too_much_free():
         release()
     try:
         memory = mmap.mmap(-1, size, **PRIVATE)
@@ -115,7 +115,7 @@ def _new(size: int) -> tuple[int, mmap.mmap]:
 
 
 def release() -> None:
-    """Give all free blocks back to the system."""
+    """Return all free blocks to the system."""
     for size, free in _free.items():
         _Sizes.free -= size * len(free)
         free.clear()

@@ -18,7 +18,7 @@ Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 
 @functools.lru_cache(maxsize=1024)
 def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, padding: Pair, groups: int) -> Shape:
-    """The geometry, once it is known to make sense.
+    """Return the geometry of a convolution, after checking that its sizes fit together.
 
     Raises:
         ValueError: sizes that do not fit each other.
@@ -50,7 +50,7 @@ def convolution(
     padding: Pair = (0, 0),
     groups: int = 1,
 ) -> Tensor:
-    """As torch.nn.functional.conv2d: maps [image, channel, height, width], in channels_last memory.
+    """Convolve maps as torch.nn.functional.conv2d does; the result lies in channels_last memory.
 
     Args:
         maps: float32 [image, channel, height, width].
@@ -63,7 +63,7 @@ def convolution(
     Raises:
         ValueError: other dtypes or shapes.
     """
-    shape, maps, weight, bias = _checked(maps, weight, bias, stride, padding, groups)
+    shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
     if torch.is_grad_enabled():
         result: Tensor = _Convolution.apply(maps, weight, bias, shape)  # type: ignore[no-untyped-call]
         return result
@@ -71,7 +71,7 @@ def convolution(
 
 
 @torch.no_grad()
-def normalised(
+def convolve_and_normalise(
     maps: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -81,7 +81,7 @@ def normalised(
     coefficients: Tensor,
     activation: str,
 ) -> Tensor:
-    """functions.batch_norm in evaluation of the convolution, applied to each part while it is in the cache.
+    """Convolve, then apply evaluation-mode batch norm and an activation to each part while it is in the cache.
 
     Args:
         maps: as of `convolution`, like those up to `groups`.
@@ -99,25 +99,25 @@ def normalised(
     Raises:
         ValueError: other dtypes or shapes, or another activation.
     """
-    shape, maps, weight, bias = _checked(maps, weight, bias, stride, padding, groups)
-    coefficients = library.checked("coefficients", coefficients, torch.float32, (3, shape.outputs))
+    shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
+    coefficients = library.check("coefficients", coefficients, torch.float32, (3, shape.outputs))
     return _forward(maps, weight, bias, shape, coefficients, functions.form_of(activation))
 
 
-def _checked(
+def _check(
     maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, groups: int
 ) -> tuple[Shape, Tensor, Tensor, Tensor | None]:
-    """The geometry, maps, weight and bias."""
+    """Return the geometry and the checked maps, weight and bias."""
     shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
-    maps = library.checked("maps", maps, torch.float32, maps.shape)
-    weight = library.checked("weight", weight, torch.float32, weight.shape)
+    maps = library.check("maps", maps, torch.float32, maps.shape)
+    weight = library.check("weight", weight, torch.float32, weight.shape)
     if bias is not None:
-        bias = library.checked("bias", bias, torch.float32, (weight.shape[0],))
+        bias = library.check("bias", bias, torch.float32, (weight.shape[0],))
     return shape, maps, weight, bias
 
 
 def _rows(values: Tensor) -> Tensor:
-    return library.plain("maps", values).contiguous(memory_format=torch.channels_last)
+    return library.as_plain("maps", values).contiguous(memory_format=torch.channels_last)
 
 
 def _forward(
@@ -153,7 +153,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
-    """Over the batch, of which the maps [image, ...] are those of this process; see `shares.Whole.weight_gradient`."""
+    """Return the gradient of a weight over the batch; the maps [image, ...] are this process's share of it."""
 
     def compute(images: range, whole: int, result: Tensor) -> None:
         part = Shape.from_buffer_copy(shape)
@@ -165,7 +165,7 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
 
 
 def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
-    """The sum over the batch of a gradient [image, output, ...] of the images of this process."""
+    """Return the sum over the batch of a gradient [image, output, ...]; the images are this process's share of it."""
     images, outputs = gradient.shape[:2]
     positions = gradient[0, 0].numel()
     rows = tree.rows(images, 2 * outputs)

@@ -1,4 +1,4 @@
-"""Derivatives are first ones: a second is refused, where autograd would take the first for a constant."""
+"""First derivatives only: a second one is refused, because autograd would treat the first as a constant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 
 
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """The backward() of an autograd.Function whose results raise when they are differentiated themselves.
+    """Wrap backward() of an autograd.Function so that differentiating its results raises an error.
 
     torch's once_differentiable raises only where the gradient that comes in is differentiated. A penalty on gradients,
     as in `create_graph=True`, would lose its own gradient without a word.

@@ -30,7 +30,7 @@ def batch_norm(
     activation: str = "none",
     other: Tensor | None = None,
 ) -> Tensor:
-    """activation(batch_norm(maps) + other), as torch.nn.functional.batch_norm and what follows it, in one pass.
+    """Return activation(batch_norm(maps) + other) in one pass, with torch.nn.functional.batch_norm's arguments.
 
     Args:
         maps: float32 [image, channel, height, width].
@@ -47,11 +47,11 @@ def batch_norm(
     Raises:
         ValueError: other dtypes or shapes, another activation, or a single value per channel in training.
     """
-    maps = checked_maps("maps", maps)
+    maps = check_maps("maps", maps)
     shape = tuple(maps.shape)
     names = {"running mean": running_mean, "variance": running_variance, "weight": weight, "bias": bias}
     values = (
-        None if value is None else library.checked(name, value, torch.float32, (shape[1],))
+        None if value is None else library.check(name, value, torch.float32, (shape[1],))
         for name, value in names.items()
     )
     mean, variance, weight, bias = values
@@ -65,7 +65,7 @@ def batch_norm(
     if other is not None:
         if activation != "relu":
             raise ValueError(f"a second map with activation {activation!r}; valid is relu")
-        other = library.checked("second map", other, torch.float32, shape)
+        other = library.check("second map", other, torch.float32, shape)
     form = form if other is None else SUM_RELU
     # In training they are written, where they are and not in a copy.
     running = (running_mean, running_variance) if training else (mean, variance)
@@ -77,7 +77,7 @@ def batch_norm(
 
 
 def form_of(activation: str) -> int:
-    """The number by which kernels know an activation.
+    """Return the number by which the kernels know an activation.
 
     Raises:
         ValueError: there is none of that name.
@@ -90,7 +90,7 @@ def form_of(activation: str) -> int:
 def coefficients(
     running_mean: Tensor, running_variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
 ) -> Tensor:
-    """What batch norm in evaluation is for each channel: centre, scale and shift, float32 [3, channel]; no gradient.
+    """Return centre, scale and shift of evaluation-mode batch norm, float32 [3, channel], without a gradient.
 
     Arguments as of batch_norm.
 
@@ -119,7 +119,7 @@ def _normalise(
     epsilon: float,
     form: int,
 ) -> tuple[Tensor, Tensor]:
-    """The result, and mean and 1 / deviation of each channel [2, channel], float64."""
+    """Return the result, and mean and 1 / standard deviation of each channel, float64 [2, channel]."""
     images, channels, height, width = maps.shape
     sizes = (images, height * width, channels, form)
     result = buffers.maps(maps.shape)
@@ -209,7 +209,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def losses(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each image, float64 [image]; without a gradient. Arguments as of cross_entropy."""
+    """Return the cross-entropy of each image, float64 [image], without a gradient. Arguments as for cross_entropy."""
     scores, labels = _scores_and_labels(scores, labels)
     images, classes = scores.shape
     result = torch.empty(images, dtype=torch.float64, device="cpu")
@@ -218,20 +218,20 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """exp(score) / sum of exp(scores) of each image, float32 [image, class]; without a gradient."""
-    scores = _checked_scores(scores)
+    """Return exp(score) / sum of exp(scores) for each image, float32 [image, class], without a gradient."""
+    scores = _check_scores(scores)
     result = _empty(*scores.shape)
     library.library().call("softmax", *scores.shape, scores, result)
     return result
 
 
 def _empty(*sizes: int) -> Tensor:
-    """Uninitialised float32, whatever torch's default dtype and device are."""
+    """Return uninitialised float32 values on the CPU, regardless of torch's default dtype and device."""
     return torch.empty(sizes, dtype=torch.float32, device="cpu")
 
 
-def checked_maps(what: str, maps: Tensor) -> Tensor:
-    """float32 maps that are not empty, as `library.plain` has them.
+def check_maps(what: str, maps: Tensor) -> Tensor:
+    """Return non-empty float32 maps, converted as `library.as_plain` does.
 
     Raises:
         ValueError: they are anything else.
@@ -239,21 +239,21 @@ def checked_maps(what: str, maps: Tensor) -> Tensor:
     return _not_empty(what, maps, 4, "[image, channel, height, width]")
 
 
-def _checked_scores(scores: Tensor) -> Tensor:
+def _check_scores(scores: Tensor) -> Tensor:
     return _not_empty("scores", scores, 2, "[image, class]")
 
 
 def _not_empty(what: str, values: Tensor, axes: int, valid: str) -> Tensor:
     wrong = values.is_nested or values.dtype != torch.float32 or values.ndim != axes or values.device.type != "cpu"
     if wrong or not values.numel():
-        raise ValueError(f"{what}: {library.given(values)}; valid is torch.float32 {valid} on the CPU, not empty")
-    return library.plain(what, values)
+        raise ValueError(f"{what}: {library.describe(values)}; valid is torch.float32 {valid} on the CPU, not empty")
+    return library.as_plain(what, values)
 
 
 def _scores_and_labels(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    scores = _checked_scores(scores)
+    scores = _check_scores(scores)
     images, classes = scores.shape
-    labels = library.checked("labels", labels, torch.int64, (images,))
+    labels = library.check("labels", labels, torch.int64, (images,))
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}; valid are 0 to {classes - 1}")
     return scores, labels

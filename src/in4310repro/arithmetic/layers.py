@@ -1,4 +1,4 @@
-"""torch's layers of the same fields, computed by the compiled kernels."""
+"""Subclasses of torch's layers with the same parameters, computed by the compiled kernels."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from in4310repro.arithmetic import convolutions, functions, matrices, pooling
 
 
 class Conv2d(nn.Conv2d):
-    """torch.nn.Conv2d by convolutions.convolution."""
+    """torch.nn.Conv2d, computed by convolutions.convolution."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         return convolutions.convolution(*self._arguments(input))
 
-    def normalised(self, maps: Tensor, norm: BatchNorm2d, activation: str) -> Tensor:
-        """norm.normalise(forward(maps), activation) of a norm that `is_fixed`, in one pass; without a gradient."""
-        return convolutions.normalised(*self._arguments(maps), norm.coefficients(), activation)
+    def normalise_after(self, maps: Tensor, norm: BatchNorm2d, activation: str) -> Tensor:
+        """Return norm.normalise(forward(maps), activation) in one pass, without a gradient; `is_fixed` norms only."""
+        return convolutions.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
 
     def _arguments(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int], tuple[int, int], int]:
         return maps, self.weight, self.bias, pair(self.stride), _padding(self), self.groups
 
 
 class Linear(nn.Linear):
-    """torch.nn.Linear by matrices.linear."""
+    """torch.nn.Linear, computed by matrices.linear."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Rows [image, feature]."""
+        """Return rows [image, feature]."""
         return matrices.linear(input, self.weight, self.bias)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch.nn.BatchNorm2d by functions.batch_norm."""
+    """torch.nn.BatchNorm2d, computed by functions.batch_norm."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         return self.normalise(input)
 
     def normalise(self, maps: Tensor, activation: str = "none", other: Tensor | None = None) -> Tensor:
-        """activation(forward(maps) + other) in one pass."""
+        """Return activation(forward(maps) + other) in one pass."""
         momentum = self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -63,20 +63,20 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
 
     def is_fixed(self) -> bool:
-        """Whether what it computes of a position depends on that position alone."""
+        """Return whether the result at a position depends on the input at that position alone."""
         return not self.training and self.running_mean is not None
 
     def coefficients(self) -> Tensor:
-        """See functions.coefficients; of a norm that `is_fixed`."""
+        """Return functions.coefficients of this norm, which must be `is_fixed`."""
         mean, variance = cast("Tensor", self.running_mean), cast("Tensor", self.running_var)
         return functions.coefficients(mean, variance, self.weight, self.bias, self.eps)
 
 
 class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
-    """torch.nn.AdaptiveAvgPool2d by pooling.adaptive_average_pool."""
+    """torch.nn.AdaptiveAvgPool2d, computed by pooling.adaptive_average_pool."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         sizes = self.output_size if isinstance(self.output_size, tuple) else (self.output_size, self.output_size)
         height, width = (
             size if wanted is None else wanted for wanted, size in zip(sizes, input.shape[2:], strict=True)
@@ -85,39 +85,39 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """torch.nn.MaxPool2d by pooling.max_pool."""
+    """torch.nn.MaxPool2d, computed by pooling.max_pool."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         kernel, padding = pair(self.kernel_size), pair(self.padding)
         return pooling.max_pool(input, kernel, pair(self.stride), padding, self.ceil_mode)
 
 
 class ReLU(nn.ReLU):
-    """torch.nn.ReLU that makes no negative zero, as torch's does of one on x86 and not on ARM."""
+    """torch.nn.ReLU that returns 0 for -0; torch's returns 0 on ARM and -0 on x86."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Values of any shape."""
-        return functional.relu(_without_negative_zeros(input, self.inplace), inplace=True)
+        """Return values of the shape given."""
+        return functional.relu(_drop_negative_zeros(input, self.inplace), inplace=True)
 
 
 class ReLU6(nn.ReLU6):
-    """torch.nn.ReLU6, likewise."""
+    """torch.nn.ReLU6 that returns 0 for -0, as `ReLU` does."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Values of any shape."""
-        return functional.relu6(_without_negative_zeros(input, self.inplace), inplace=True)
+        """Return values of the shape given."""
+        return functional.relu6(_drop_negative_zeros(input, self.inplace), inplace=True)
 
 
-def _without_negative_zeros(values: Tensor, inplace: bool) -> Tensor:
+def _drop_negative_zeros(values: Tensor, inplace: bool) -> Tensor:
     return values.add_(0.0) if inplace else values + 0.0
 
 
 class Dropout(nn.Dropout):
-    """torch.nn.Dropout in evaluation and with p = 0; what it drops in training has no portable arithmetic."""
+    """torch.nn.Dropout for evaluation and p = 0; dropping values in training has no portable arithmetic."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """The input.
+        """Return the input.
 
         Raises:
             ValueError: in training with p > 0.
@@ -130,13 +130,13 @@ class Dropout(nn.Dropout):
 
 
 def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
-    """Of rows and of columns."""
+    """Return the sizes of rows and of columns."""
     rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
     return rows, columns
 
 
 def _padding(module: nn.Conv2d) -> tuple[int, int]:
-    """Rows above and below, columns left and right."""
+    """Return the padding above and below, and left and right."""
     if module.padding == "valid":
         return 0, 0
     if isinstance(module.padding, str):

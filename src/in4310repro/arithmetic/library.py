@@ -1,4 +1,4 @@
-"""The compiled kernels of this room: one library for each instruction set, all of which give the same bits.
+"""The compiled kernels: one library per instruction set, all with the same bits.
 
 setup.py builds them from the .cpp and .hpp files beside this one; no Python is inside them, so one build serves every
 version of Python. The widest one that the processor can run is taken.
@@ -53,11 +53,11 @@ class Library:
 
     @property
     def usable(self) -> bool:
-        """Whether the processor has its instructions."""
+        """Return whether the processor has the library's instructions."""
         return bool(self.number("usable"))
 
     def call(self, function: str, *arguments: Argument, threads: int | None = None) -> None:
-        """Call an EXPORTED function with the number of threads, torch's if none is given, and the arguments.
+        """Call an exported function with a number of threads, by default torch's, and the arguments.
 
         Every tensor is checked against the function's declaration, see `signatures`.
 
@@ -68,12 +68,12 @@ class Library:
         threads = torch.get_num_threads() if threads is None else threads
         status = self.number(function, threads, *arguments)
         if status == NO_MEMORY:
-            raise MemoryError(f"no working memory for {function} of {', '.join(_described(arguments))}")
+            raise MemoryError(f"no working memory for {function} of {', '.join(_describe_arguments(arguments))}")
         if status:
             raise ValueError(f"{function} refuses {[value for value in arguments if isinstance(value, int | float)]}")
 
     def number(self, function: str, *arguments: Argument) -> int:
-        """What a function returns, such as a count; it is given these arguments and no number of threads.
+        """Return a function's result, such as a count; it is called with these arguments and no number of threads.
 
         Raises:
             ValueError: as `call`.
@@ -82,8 +82,8 @@ class Library:
         return int(self._functions[function](*passed) or 0)
 
 
-def _described(arguments: Iterable[Argument]) -> Iterator[str]:
-    """Shapes of the tensors, and the numbers."""
+def _describe_arguments(arguments: Iterable[Argument]) -> Iterator[str]:
+    """Describe the shapes of tensors, and numbers, for an error message."""
     for value in arguments:
         if isinstance(value, ctypes.Structure):
             yield " ".join(f"{name[0]} {getattr(value, name[0])}" for name in value._fields_)
@@ -95,12 +95,12 @@ def _described(arguments: Iterable[Argument]) -> Iterator[str]:
 
 @functools.cache
 def source_hash() -> str:
-    """The hash of all C++ files of the room."""
+    """Return the hash of all C++ files of the kernels."""
     return hash_of(sorted(Path(__file__).parent.glob("*.[ch]pp")))
 
 
 def hash_of(files: Iterable[Path]) -> str:
-    """sha256 of names and contents, as setup.py computes it."""
+    """Return the sha256 of names and contents, computed as setup.py does."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -108,7 +108,7 @@ def hash_of(files: Iterable[Path]) -> str:
 
 
 def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
-    """A compiled library.
+    """Load a compiled library.
 
     Raises:
         OSError: it does not load.
@@ -121,8 +121,8 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
     return loaded
 
 
-def if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
-    """The functions of a library; None if it was not built or does not load."""
+def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
+    """Return a library; None if it was not built or does not load."""
     try:
         return kind(file, instruction_set) if file.exists() else None
     except OSError:
@@ -130,24 +130,24 @@ def if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -
 
 
 @functools.cache
-def compiled(instruction_set: str) -> Library | None:
-    """The library of "avx512", "avx2" or "base"; None if it was not built or does not load.
+def open_library(instruction_set: str) -> Library | None:
+    """Return the library of "avx512", "avx2" or "base"; None if it was not built or does not load.
 
     Raises:
         ValueError: it was built from other sources.
     """
-    return if_built(Library, Path(__file__).with_name(f"_arithmetic_{instruction_set}.so"), instruction_set)
+    return open_if_built(Library, Path(__file__).with_name(f"_arithmetic_{instruction_set}.so"), instruction_set)
 
 
 @functools.cache
 def available() -> Library | None:
-    """The library of the widest instruction set that was built and that the processor has; None if there is none."""
-    libraries = (compiled(instruction_set) for instruction_set in SETS)
+    """Return the library with the widest instruction set that the processor has; None if there is none."""
+    libraries = (open_library(instruction_set) for instruction_set in SETS)
     return next((library for library in libraries if library and library.usable), None)
 
 
 def library() -> Library:
-    """The library in use.
+    """Return the library in use.
 
     Raises:
         RuntimeError: none was built for this processor.
@@ -156,17 +156,17 @@ def library() -> Library:
         return usable
     raise RuntimeError(
         "no kernel was built for this processor (a C++ compiler and fused products are needed: pip install -e .); "
-        f"there are {', '.join(built()) or 'none'}"
+        f"there are {', '.join(built_instruction_sets()) or 'none'}"
     )
 
 
-def built() -> list[str]:
-    """The instruction sets for which there is a library."""
+def built_instruction_sets() -> list[str]:
+    """Return the instruction sets that a library was built for."""
     return [name for name in SETS if Path(__file__).with_name(f"_arithmetic_{name}.so").exists()]
 
 
-def plain(what: str, values: Tensor) -> Tensor:
-    """The values as a strided tensor in the CPU's memory without a negative bit; their gradient goes on.
+def as_plain(what: str, values: Tensor) -> Tensor:
+    """Return the values as a strided tensor in CPU memory without a negative bit; gradients pass through.
 
     A subclass is what it holds, such as an image of torchvision; one without memory of its own holds nothing.
 
@@ -187,24 +187,24 @@ def plain(what: str, values: Tensor) -> Tensor:
     return values.resolve_neg() if values.is_neg() else values
 
 
-def checked(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
-    """The values as `plain` has them, of that dtype and shape.
+def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    """Return the values converted as `as_plain` does, after checking dtype and shape.
 
     Raises:
         ValueError: they have another dtype, shape or device.
     """
     if values.is_nested or (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
-        raise ValueError(f"{what}: {given(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
-    return plain(what, values)
+        raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
+    return as_plain(what, values)
 
 
-def given(values: Tensor) -> str:
-    """Dtype, shape and device, for an error message."""
+def describe(values: Tensor) -> str:
+    """Describe dtype, shape and device for an error message."""
     if values.is_nested:
         return "a nested tensor"
     return f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
 
 
 def rows(what: str, values: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """The values of that shape, one after the other in memory: themselves or a copy, without a gradient."""
-    return checked(what, values, dtype, shape).detach().contiguous()
+    """Return contiguous values of the shape given, themselves or a copy, without a gradient."""
+    return check(what, values, dtype, shape).detach().contiguous()

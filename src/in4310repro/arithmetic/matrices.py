@@ -13,7 +13,7 @@ from in4310repro.arithmetic.exports import Shape
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Rows weight^T + bias, as torch.nn.functional.linear.
+    """Return rows weight^T + bias, as torch.nn.functional.linear.
 
     Args:
         rows: float32 [image, feature].
@@ -29,10 +29,10 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if rows.ndim != 2 or weight.ndim != 2 or rows.shape[1] != weight.shape[1] or not rows.numel() * weight.numel():
         shapes = f"rows {tuple(rows.shape)}, weight {tuple(weight.shape)}"
         raise ValueError(f"{shapes}; valid are [image, feature] and [output, feature], none of them 0")
-    rows = library.checked("rows", rows, torch.float32, rows.shape)
-    weight = library.checked("weight", weight, torch.float32, weight.shape)
+    rows = library.check("rows", rows, torch.float32, rows.shape)
+    weight = library.check("weight", weight, torch.float32, weight.shape)
     if bias is not None:
-        bias = library.checked("bias", bias, torch.float32, weight.shape[:1])
+        bias = library.check("bias", bias, torch.float32, weight.shape[:1])
     if torch.is_grad_enabled():
         result: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
         return result
@@ -70,7 +70,7 @@ class _Linear(torch.autograd.Function):
 
 
 def product(centred: Tensor) -> Tensor:
-    """centred^T centred: float64 [row, column] -> float64 [column, column], symmetric to the bit.
+    """Return centred^T centred: float64 [row, column] -> float64 [column, column], symmetric to the bit.
 
     The rows are cut into segments of 32: an element is a chain over segments, each a chain of fused products from zero.
 

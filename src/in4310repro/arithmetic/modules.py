@@ -1,4 +1,4 @@
-"""portable(model): the same modules, names and state dicts, computed by the compiled kernels.
+"""portable(model): a model's modules replaced by ones with the same names and state dict, on the compiled kernels.
 
 The class of each module is exchanged for one of the same fields.
 """
@@ -33,7 +33,7 @@ KEPT = (nn.Flatten, nn.Identity)
 
 
 def portable(model: nn.Module) -> nn.Module:
-    """The model itself, prepared in place: every module computes by the kernels of this room.
+    """Replace the modules of a model, in place, by ones that use these kernels; return the model.
 
     Names, parameters, buffers, state dict, hooks and training mode stay; parameters are laid out in channels_last.
     A module that only calls others is kept as it is: what its forward() computes by functions is torch's.
@@ -54,14 +54,14 @@ def portable(model: nn.Module) -> nn.Module:
 
 
 def refused_modules(model: nn.Module) -> list[str]:
-    """Each module without portable arithmetic, with the reason; what forward() computes by functions is not seen."""
+    """Return modules without portable arithmetic, with the reason; functions called in forward() are not examined."""
     return [
         f"{name or 'the model'} ({reason})" for name, module in model.named_modules() if (reason := _reason(module))
     ]
 
 
 def _reason(module: nn.Module) -> str | None:
-    """Why a module has no portable arithmetic; None if it has."""
+    """Return why a module has no portable arithmetic; None if it has."""
     kind = type(module)
     wrong = [value for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)) if _foreign(value)]
     if wrong:

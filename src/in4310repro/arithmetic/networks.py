@@ -1,4 +1,4 @@
-"""torchvision's blocks and networks whose batch norm, sum and ReLU are one pass where nobody looks between.
+"""torchvision's blocks and networks with batch norm, sum and ReLU in one pass wherever no hook observes them.
 
 In evaluation without gradients, a batch norm in a sequence and its ReLU are one pass with the convolution before them.
 
@@ -19,18 +19,18 @@ from in4310repro.arithmetic.layers import BatchNorm2d, Conv2d, ReLU, ReLU6
 
 
 class Sequential(nn.Sequential):
-    """torch.nn.Sequential with batch norm and the ReLU or ReLU6 after it in one pass."""
+    """torch.nn.Sequential that computes batch norm and a following ReLU or ReLU6 in one pass."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """What the last module makes of it."""
+        """Return the output of the last module."""
         return _in_sequence(list(self), input)
 
 
 class ConvNormActivation(torchvision.ops.misc.Conv2dNormActivation):  # type: ignore[misc]
-    """torchvision's Conv2dNormActivation, likewise."""
+    """torchvision's Conv2dNormActivation with batch norm and activation in one pass."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         return _in_sequence(list(self), input)
 
 
@@ -38,10 +38,10 @@ def _in_sequence(modules: list[nn.Module], values: Tensor) -> Tensor:
     place = 0
     while place < len(modules):
         module, *following = modules[place : place + 3]
-        if following and _joined(module, following[0]):
+        if following and _can_fuse(module, following[0]):
             fused = len(following) == 2 and _fusible(following[0], following[1])
             activation = _activation(following[1]) if fused else "none"
-            values = cast("Conv2d", module).normalised(values, cast("BatchNorm2d", following[0]), activation)
+            values = cast("Conv2d", module).normalise_after(values, cast("BatchNorm2d", following[0]), activation)
             place += 3 if fused else 2
         elif following and _fusible(module, following[0]):
             values = normalise(module, following[0], values)
@@ -53,10 +53,10 @@ def _in_sequence(modules: list[nn.Module], values: Tensor) -> Tensor:
 
 
 class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
-    """torchvision's BasicBlock with batch norm, the sum and ReLU in one pass."""
+    """torchvision's BasicBlock with batch norm, sum and ReLU in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         x, identity = pooling.fork(x)
         maps = normalise(self.bn1, self.relu, self.conv1(x))
         maps = self.conv2(maps)
@@ -65,10 +65,10 @@ class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
 
 
 class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
-    """torchvision's Bottleneck, likewise."""
+    """torchvision's Bottleneck with batch norm, sum and ReLU in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         x, identity = pooling.fork(x)
         maps = normalise(self.bn1, self.relu, self.conv1(x))
         maps = normalise(self.bn2, self.relu, self.conv2(maps))
@@ -78,10 +78,10 @@ class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
 
 
 class ResNet(resnet.ResNet):  # type: ignore[misc]
-    """torchvision's ResNet, likewise."""
+    """torchvision's ResNet with batch norm and ReLU in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores [image, class] of images [image, channel, height, width]."""
+        """Return scores [image, class] for images [image, channel, height, width]."""
         maps = self.maxpool(normalise(self.bn1, self.relu, self.conv1(x)))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = layer(maps)
@@ -90,10 +90,10 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
 
 
 class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
-    """torchvision's InvertedResidual, whose sum is an operator and no module."""
+    """torchvision's InvertedResidual; its sum is an operator, not a module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         if not self.use_res_connect:
             maps: Tensor = self.conv(x)
             return maps
@@ -102,17 +102,17 @@ class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
 
 
 class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
-    """torchvision's MobileNetV2, whose pooling is a function and no module."""
+    """torchvision's MobileNetV2; its pooling is a function, not a module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores [image, class] of images [image, channel, height, width]."""
+        """Return scores [image, class] for images [image, channel, height, width]."""
         maps = pooling.adaptive_average_pool(self.features(x), (1, 1))
         scores: Tensor = self.classifier(torch.flatten(maps, 1))
         return scores
 
 
 def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
-    """relu(norm(maps) + other): one pass where nobody looks at what is between, module by module elsewhere."""
+    """Return relu(norm(maps) + other), in one pass unless a hook observes an intermediate value."""
     if isinstance(norm, BatchNorm2d) and _fusible(norm, relu, other):
         return norm.normalise(maps, _activation(relu), other)
     maps = norm(maps)
@@ -126,20 +126,20 @@ def _activation(relu: nn.Module) -> str:
     return "relu6" if isinstance(relu, nn.ReLU6) else "relu"
 
 
-def _joined(convolution: nn.Module, norm: nn.Module) -> bool:
-    """Whether the batch norm of evaluation can be computed with the convolution before it."""
+def _can_fuse(convolution: nn.Module, norm: nn.Module) -> bool:
+    """Return whether evaluation-mode batch norm can be computed together with the convolution before it."""
     if torch.is_grad_enabled() or type(convolution) is not Conv2d or type(norm) is not BatchNorm2d:
         return False
-    return norm.is_fixed() and not _observed(convolution) and not _observed(norm)
+    return norm.is_fixed() and not _is_observed(convolution) and not _is_observed(norm)
 
 
 def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> bool:
     follows = type(relu) is ReLU or (type(relu) is ReLU6 and other is None)
-    return type(norm) is BatchNorm2d and follows and not _observed(norm) and not _observed(relu)
+    return type(norm) is BatchNorm2d and follows and not _is_observed(norm) and not _is_observed(relu)
 
 
-def _observed(module: nn.Module) -> bool:
-    """Whether a hook, or a forward() of this object's own, would see the module's input, output or gradient."""
+def _is_observed(module: nn.Module) -> bool:
+    """Return whether a hook or a forward() set on the object would see the module's input, output or gradient."""
     registered = torch.nn.modules.module
     return "forward" in vars(module) or bool(
         module._forward_hooks

@@ -1,4 +1,4 @@
-"""The rate of fused products of one thread, for a table to hold kernels against."""
+"""Rate of fused multiply-adds of one thread, the peak that kernels are compared with."""
 
 import torch
 
@@ -6,7 +6,7 @@ from in4310repro.arithmetic import library
 
 
 def fused_operations(rounds: int) -> int:
-    """Computes fused products and sums of float32 in chains that do not wait for each other, on one thread.
+    """Compute float32 fused multiply-adds in independent chains, on one thread.
 
     Args:
         rounds: length of the chains.

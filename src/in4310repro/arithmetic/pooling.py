@@ -12,14 +12,14 @@ from torch import Tensor
 
 from in4310repro.arithmetic import buffers, library
 from in4310repro.arithmetic.derivatives import first_only
-from in4310repro.arithmetic.functions import checked_maps
+from in4310repro.arithmetic.functions import check_maps
 
 Pair = tuple[int, int]
 
 
 def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """As torch.nn.functional.adaptive_avg_pool2d; maps [image, channel, height, width] become [.., .., *size]."""
-    maps = checked_maps("maps", maps)
+    """Pool maps [image, channel, height, width] as torch.nn.functional.adaptive_avg_pool2d does."""
+    maps = check_maps("maps", maps)
     if min(size) < 1:
         raise ValueError(f"a map cannot be pooled to {size}; valid are two numbers from 1")
     if torch.is_grad_enabled():
@@ -49,12 +49,12 @@ class _AveragePool(torch.autograd.Function):
 
 
 def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: bool = False) -> Tensor:
-    """As torch.nn.functional.max_pool2d, to the bit; maps [image, channel, height, width].
+    """Pool maps [image, channel, height, width] as torch.nn.functional.max_pool2d does, to the bit.
 
     Raises:
         ValueError: a padding above half the kernel, or a kernel that does not fit.
     """
-    maps = checked_maps("maps", maps)
+    maps = check_maps("maps", maps)
     sides = zip(maps.shape[2:], kernel, stride, padding, strict=True)
     rows, columns = (_windows(*side, round_up) for side in sides)
     sizes = (*maps.shape, rows, columns, *kernel, *stride, *padding)
@@ -65,7 +65,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
-    """How many windows a side has; the last begins inside of the map or its padding before it."""
+    """Return the number of windows along a side; the last begins inside the map or its leading padding."""
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(
             f"a window of {kernel}, stride {stride}, padding {padding} on {size}; it must fit, padding <= half"
@@ -100,18 +100,18 @@ class _MaxPool(torch.autograd.Function):
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The maps twice; the gradients of the two are added here and not by autograd, to the same bits."""
+    """Return the maps twice; their two gradients are added here instead of by autograd, with the same bits."""
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
-    maps = checked_maps("maps", maps)
+    maps = check_maps("maps", maps)
     first, second = _Fork.apply(maps)  # type: ignore[no-untyped-call]
     return first, second
 
 
 def add(first: Tensor, second: Tensor) -> Tensor:
-    """The sum of two maps of the same shape [image, channel, height, width]."""
-    first = checked_maps("first maps", first)
-    second = library.checked("second maps", second, torch.float32, first.shape)
+    """Return the sum of two maps of the same shape [image, channel, height, width]."""
+    first = check_maps("first maps", first)
+    second = library.check("second maps", second, torch.float32, first.shape)
     if torch.is_grad_enabled():
         result: Tensor = _Sum.apply(first, second)  # type: ignore[no-untyped-call]
         return result

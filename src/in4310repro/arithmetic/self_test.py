@@ -1,4 +1,4 @@
-"""Whether the kernels compute what they must: a hash of each one's result on fixed inputs, and their version."""
+"""Self-test of the kernels: a hash of each one's results on fixed inputs, and the version of their bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSION = 2
 
 
 def obstacle() -> str:
-    """Why the kernels cannot be used, in one clause; empty where they can."""
+    """Return why the kernels cannot be used, in one clause; empty if they can."""
     try:
         library.library()
     except (RuntimeError, ValueError) as error:
@@ -31,13 +31,13 @@ def obstacle() -> str:
 
 
 def instruction_set() -> str | None:
-    """The instruction set of the library in use; None where none can be used."""
+    """Return the instruction set of the library in use; None if none can be used."""
     usable = library.available()
     return usable.instruction_set if usable else None
 
 
 def self_test() -> dict[str, str]:
-    """Name of a kernel -> 12 hex digits of the sha256 of its results, gradients included.
+    """Return 12 hex digits of the sha256 of each kernel's results, gradients included, by name of the kernel.
 
     Equal on every processor and for any number of threads. The inputs come from integer arithmetic.
     """
@@ -45,7 +45,7 @@ def self_test() -> dict[str, str]:
 
 
 def values(*shape: int, seed: int = 1) -> Tensor:
-    """Numbers in [-1, 1) by a linear congruential generator (Numerical Recipes' constants), exact in float32."""
+    """Return numbers in [-1, 1) from a linear congruential generator (Numerical Recipes), exact in float32."""
     states, state = [], seed
     for _ in range(math.prod(shape)):
         state = (1664525 * state + 1013904223) % 2**32
@@ -53,8 +53,8 @@ def values(*shape: int, seed: int = 1) -> Tensor:
     return torch.tensor(states, dtype=torch.float64).float().reshape(shape)
 
 
-def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-    """The result and its gradients by all inputs, for a gradient that is not constant."""
+def _append_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """Return the result and its gradients with respect to all inputs, for an incoming gradient that is not constant."""
     leaves = [value.clone().requires_grad_() for value in inputs]
     with torch.enable_grad():
         result = function(*leaves)
@@ -64,14 +64,14 @@ def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Te
 
 def _convolution(stride: int, groups: int) -> list[Tensor]:
     inputs = values(9, 6, 7, 6), values(12, 6 // groups, 3, 3, seed=2), values(12, seed=3)
-    return _with_gradients(
+    return _append_gradients(
         lambda maps, weight, bias: convolution(maps, weight, bias, (stride, stride), (1, 1), groups), *inputs
     )
 
 
 def _depthwise() -> list[Tensor]:
     inputs = values(9, 6, 7, 6), values(6, 1, 3, 3, seed=2)
-    return _with_gradients(lambda maps, weight: convolution(maps, weight, None, (2, 2), (1, 1), 6), *inputs)
+    return _append_gradients(lambda maps, weight: convolution(maps, weight, None, (2, 2), (1, 1), 6), *inputs)
 
 
 def _batch_norm(activation: str = "none", add: bool = False, training: bool = True) -> list[Tensor]:
@@ -83,7 +83,7 @@ def _batch_norm(activation: str = "none", add: bool = False, training: bool = Tr
 
     others = [values(9, 6, 7, 6, seed=4)] if add else []
     return [
-        *_with_gradients(normalised, values(9, 6, 7, 6), 8 * values(6, seed=2), values(6, seed=3), *others),
+        *_append_gradients(normalised, values(9, 6, 7, 6), 8 * values(6, seed=2), values(6, seed=3), *others),
         *running,
     ]
 
@@ -102,15 +102,17 @@ KERNELS: dict[str, Callable[[], list[Tensor]]] = {
     "convolution, stride 2": lambda: _convolution(2, 1),
     "convolution, groups": lambda: _convolution(1, 3),
     "convolution, depth-wise": _depthwise,
-    "linear": lambda: _with_gradients(linear, values(9, 20), values(5, 20, seed=2), values(5, seed=3)),
+    "linear": lambda: _append_gradients(linear, values(9, 20), values(5, 20, seed=2), values(5, seed=3)),
     "batch norm": _batch_norm,
     "batch norm, ReLU": lambda: _batch_norm("relu"),
     "batch norm, ReLU6": lambda: _batch_norm("relu6"),
     "batch norm, sum, ReLU": lambda: _batch_norm("relu", add=True),
     "batch norm, evaluation": lambda: _batch_norm(training=False),
-    "average pooling": lambda: _with_gradients(lambda maps: adaptive_average_pool(maps, (2, 3)), values(9, 6, 7, 6)),
-    "maximum pooling": lambda: _with_gradients(lambda maps: max_pool(maps, (3, 3), (2, 2), (1, 1)), values(9, 6, 7, 6)),
-    "cross-entropy": lambda: _with_gradients(lambda scores: cross_entropy(scores, _labels()), values(9, 6)),
+    "average pooling": lambda: _append_gradients(lambda maps: adaptive_average_pool(maps, (2, 3)), values(9, 6, 7, 6)),
+    "maximum pooling": lambda: _append_gradients(
+        lambda maps: max_pool(maps, (3, 3), (2, 2), (1, 1)), values(9, 6, 7, 6)
+    ),
+    "cross-entropy": lambda: _append_gradients(lambda scores: cross_entropy(scores, _labels()), values(9, 6)),
     "losses": lambda: [losses(values(9, 6), _labels())],
     "softmax": lambda: [softmax(values(9, 6))],
     "AdamW": lambda: _steps(AdamW, lr=1e-2, weight_decay=0.1),

@@ -1,4 +1,4 @@
-"""What compiled functions take: types for ctypes, and whether each tensor is what a function will believe it is.
+"""Signatures of compiled functions: their ctypes, and checks that each tensor is what a function takes it for.
 
 A declaration is written as in C, with the sizes of each array, in the order of memory, in brackets behind its name:
 
@@ -59,13 +59,13 @@ class Parameter:
 
     @property
     def c_type(self) -> str:
-        """As C++ writes it, without the name."""
+        """The type as written in C++, without the name."""
         star = " *const *" if self.of_list else " *" if self.extents or self.structure else ""
         return f"{'const ' if self.read_only else ''}{self.base}{star}"
 
     @property
     def argtype(self) -> Any:
-        """As ctypes has it."""
+        """The type for ctypes."""
         if self.structure:
             return ctypes.POINTER(self.structure)
         kind = TYPES[self.base]
@@ -76,20 +76,20 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """A compiled function: what it returns, its name and its parameters."""
+    """A compiled function: its result, name and parameters."""
 
     returns: str
     name: str
     parameters: tuple[Parameter, ...]
 
     def declare(self, library: ctypes.CDLL) -> Any:
-        """The function of a loaded library, with its types."""
+        """Return the function of a loaded library, with its types set."""
         function = getattr(library, self.name)
         function.restype, function.argtypes = TYPES[self.returns], [each.argtype for each in self.parameters]
         return function
 
     def bind(self, arguments: Sequence[Argument]) -> tuple[list[object], list[object]]:
-        """The arguments for ctypes, and what has to live until the call is over.
+        """Return the arguments for ctypes, and the objects that must stay alive until the call returns.
 
         A tensor that is only read may lie in memory in any way: it is copied where it has gaps, another order or a
         negative bit. One that is written has to lie as the function writes it.
@@ -120,7 +120,7 @@ class Signature:
         if parameter.of_list:
             return _table(where, parameter, value, sizes, kept)
         extents = tuple([_size(name, sizes) for name in parameter.extents])
-        tensor = _fitting(where, parameter, value, extents)
+        tensor = _fit(where, parameter, value, extents)
         if parameter.base == "int64_t":
             sizes[parameter.name] = tensor
         kept.append(tensor)
@@ -128,7 +128,7 @@ class Signature:
 
 
 def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
-    """The functions of a text of declarations, by name."""
+    """Return the functions declared in a text, by name."""
     found = (
         Signature(returns, name, tuple(_parameter(each, structures) for each in parameters.split(",") if each.strip()))
         for returns, name, parameters in _DECLARATION.findall(declarations)
@@ -157,19 +157,19 @@ def _size(name: str, sizes: Mapping[str, Any]) -> int:
     return int(getattr(sizes[""], name))
 
 
-def _fitting(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
-    """The tensor, or a copy of one that is only read, whose memory is what the function reads or writes."""
+def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
+    """Return the tensor, or a copy of a read-only one, laid out in memory as the function expects."""
     dtype = DTYPES[parameter.base]
     if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
         in_order = _is_in_order(value)
         if (in_order or parameter.read_only) and fits(_order_of_memory(value.shape), extents):
             value = in_memory(where, value, read_only=parameter.read_only)
-            return value if in_order else _in_order(value)
-    raise ValueError(f"{where} is {described(value)}; valid is {dtype} of sizes {extents} side by side on the CPU")
+            return value if in_order else _reorder(value)
+    raise ValueError(f"{where} is {describe(value)}; valid is {dtype} of sizes {extents} side by side on the CPU")
 
 
 def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
-    """Return strided values once all of them are known to be in memory.
+    """Return strided values, after checking that all of them are in memory.
 
     Torch has tensors of zeros without memory, such as some gradients; one that is only read becomes a copy.
 
@@ -192,13 +192,13 @@ def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
 
 
 def _is_in_order(value: Tensor) -> bool:
-    """Whether values lie side by side in memory, in the order of their axes; of maps, channels last."""
+    """Return whether values are contiguous in the order of their axes, or channels-last for maps."""
     dense = value.is_contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.is_contiguous()
     return dense and not value.is_neg()
 
 
-def _in_order(value: Tensor) -> Tensor:
-    """A copy of the values side by side in memory."""
+def _reorder(value: Tensor) -> Tensor:
+    """Return a contiguous copy of the values."""
     value = value.detach().resolve_neg()
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()
 
@@ -209,7 +209,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Whether an array of these sizes is one of those extents, where axes are joined or split in the order of memory.
+    """Return whether an array's sizes match the declared extents, axes joined or split in memory order.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
@@ -221,8 +221,8 @@ def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
     return borders <= others or others <= borders
 
 
-def described(value: object) -> str:
-    """What was given, for an error message."""
+def describe(value: object) -> str:
+    """Describe an argument for an error message."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
     if value.is_nested or value.layout is not torch.strided:
@@ -233,13 +233,13 @@ def described(value: object) -> str:
 
 
 def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any], kept: list[object]) -> object:
-    """Addresses of tensors, each with the size that the function is told, and laid out like the first list's."""
+    """Return the addresses of tensors, each checked for its declared size and laid out like the first list's."""
     number, each = (sizes[name] for name in parameter.extents)
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
     first = sizes.setdefault("[]", values)
     tensors = [
-        _alike(where, parameter, value, model, size)
+        _match_layout(where, parameter, value, model, size)
         for value, model, size in zip(values, first, each.tolist(), strict=True)
     ]
     addresses = torch.tensor([tensor.data_ptr() for tensor in tensors], dtype=torch.int64, device="cpu")
@@ -247,8 +247,8 @@ def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any],
     return ctypes.POINTER(TYPES[parameter.base]).from_address(addresses.data_ptr())
 
 
-def _alike(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
-    """The tensor, or a copy of one that is only read, whose values lie in memory as those of another tensor do."""
+def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
+    """Return the tensor, or a copy of a read-only one, with values in the same memory order as another tensor's."""
     dtype = DTYPES[parameter.base]
     plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
     if plain and value.shape == model.shape and value.numel() == size:
@@ -259,4 +259,4 @@ def _alike(where: str, parameter: Parameter, value: Tensor, model: Tensor, size:
         if dense and value.stride() == model.stride() and not value.is_neg():
             return value
     layout = f"of shape {tuple(model.shape)} in steps of {model.stride()}"
-    raise ValueError(f"{where} is {described(value)}; valid is {dtype} {layout}, side by side on the CPU")
+    raise ValueError(f"{where} is {describe(value)}; valid is {dtype} {layout}, side by side on the CPU")

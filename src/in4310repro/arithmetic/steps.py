@@ -1,4 +1,4 @@
-"""AdamW, RMSprop and SGD whose step is one pass over all parameters by a compiled kernel.
+"""AdamW, RMSprop and SGD with a step that is one pass of a compiled kernel over all parameters.
 
 They are torch's optimizers in groups, state and state dict; only step() differs. Formulas in docs/arithmetic.md.
 """
@@ -34,7 +34,7 @@ class AdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient; takes no closure."""
+        """Update every parameter that has a gradient; takes no closure."""
         _refuse("AdamW", closure, self.param_groups, ("amsgrad", "maximize"))
         for group in self.param_groups:
             parameters, states = _states(self, group, ("exp_avg", "exp_avg_sq"))
@@ -60,7 +60,7 @@ class RMSprop(torch.optim.RMSprop):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient; takes no closure."""
+        """Update every parameter that has a gradient; takes no closure."""
         _refuse("RMSprop", closure, self.param_groups, ("momentum", "centered", "maximize"))
         for group in self.param_groups:
             parameters, states = _states(self, group, ("square_avg",))
@@ -69,14 +69,14 @@ class RMSprop(torch.optim.RMSprop):
 
 
 class SGD(torch.optim.SGD):
-    """Stochastic gradient descent, with momentum as torch.optim.SGD has it; state: momentum_buffer."""
+    """Stochastic gradient descent with torch.optim.SGD's momentum; state: momentum_buffer."""
 
     def __init__(self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0, weight_decay: float = 0) -> None:
         super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient; takes no closure."""
+        """Update every parameter that has a gradient; takes no closure."""
         _refuse("SGD", closure, self.param_groups, ("dampening", "nesterov", "maximize"))
         for group in self.param_groups:
             names = ("momentum_buffer",) if group["momentum"] else ()
@@ -86,7 +86,7 @@ class SGD(torch.optim.SGD):
 
 
 def power(base: float, exponent: int) -> float:
-    """1 x base x base x ..., a running product: libm's pow differs between systems."""
+    """Return base^exponent as the running product 1 x base x base ...; libm's pow differs between systems."""
     start, value = _reached.get(base, (0, 1.0))
     if start > exponent:
         start, value = 0, 1.0
@@ -111,7 +111,7 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """The parameters of a group that have a gradient, and their states, made where there are none and counted up.
+    """Return a group's parameters that have a gradient, and their states: created if missing, step counts increased.
 
     Raises:
         ValueError: a parameter, its gradient or its state is not what a kernel can step.
@@ -119,12 +119,12 @@ def _states(
     parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
     states = [optimizer.state[parameter] for parameter in parameters]
     for parameter, state in zip(parameters, states, strict=True):
-        values = _checked_parameter(parameter)
+        values = _check_parameter(parameter)
         for name in names:
             if state.get(name) is None:
                 state[name] = torch.zeros_like(values, memory_format=torch.preserve_format)
             else:
-                state[name] = _laid_out_as(values, check_moment(name, state[name], parameter))
+                state[name] = _match_layout(values, check_moment(name, state[name], parameter))
         if counts:
             state["step"] = check_count(state["step"]) if "step" in state else torch.tensor(0.0, dtype=torch.float32)
     if counts and states:
@@ -132,50 +132,50 @@ def _states(
     return parameters, states
 
 
-def _checked_parameter(parameter: Tensor) -> Tensor:
-    values = library.checked("a parameter", parameter, torch.float32, parameter.shape)
+def _check_parameter(parameter: Tensor) -> Tensor:
+    values = library.check("a parameter", parameter, torch.float32, parameter.shape)
     if parameter._is_zerotensor():
         raise ValueError("a parameter without memory, which torch knows to be zeros; valid is one that can be written")
     dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
     if not dense or parameter.is_neg():
         raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
-    library.checked("a gradient", cast("Tensor", parameter.grad), torch.float32, parameter.shape)
+    library.check("a gradient", cast("Tensor", parameter.grad), torch.float32, parameter.shape)
     return values
 
 
 def check_moment(name: str, value: object, parameter: Tensor) -> Tensor:
-    """What an optimizer keeps for each value of a parameter.
+    """Check a tensor of optimizer state that has one value per value of a parameter; return it.
 
     Raises:
         ValueError: it has another dtype or shape than the parameter, or is not on the CPU.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: {value!r}; valid is {parameter.dtype} of shape {tuple(parameter.shape)}")
-    return library.checked(name, value, parameter.dtype, parameter.shape)
+    return library.check(name, value, parameter.dtype, parameter.shape)
 
 
 def check_count(value: object, name: str = "step") -> Tensor:
-    """A number of steps, as an optimizer counts them.
+    """Check an optimizer's count of steps; return it.
 
     Raises:
         ValueError: it is no float32 scalar on the CPU, or no whole number that float32 can count up to.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: {value!r}; valid is torch.float32 of shape ()")
-    count = library.checked(name, value, torch.float32, ())
+    count = library.check(name, value, torch.float32, ())
     if not (0 <= count.item() <= MOST_STEPS and count.item() == int(count.item())):
         raise ValueError(f"{name}: {count.item()}; valid are whole numbers from 0 to {MOST_STEPS}")
     return count
 
 
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+def _match_layout(parameter: Tensor, value: Tensor) -> Tensor:
     if value.stride() == parameter.stride():
         return value
     return torch.empty_like(parameter).copy_(value)
 
 
 def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
-    """Places of the parameters that made as many steps."""
+    """Return the positions of the parameters with equal step counts, by count."""
     places: dict[int, list[int]] = {}
     for place, state in enumerate(states):
         places.setdefault(int(state["step"].item()), []).append(place)
@@ -185,9 +185,9 @@ def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
 def _call(
     function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: Sequence[list[Tensor] | None]
 ) -> None:
-    """Call the kernel with lists: of parameters, gradients and states, None for those that there are none of."""
-    values = [library.plain("a parameter", parameter) for parameter in parameters]
-    gradients = [library.plain("a gradient", cast("Tensor", parameter.grad)) for parameter in parameters]
+    """Call the kernel with lists of parameters, gradients and states, None for states that do not exist."""
+    values = [library.as_plain("a parameter", parameter) for parameter in parameters]
+    gradients = [library.as_plain("a gradient", cast("Tensor", parameter.grad)) for parameter in parameters]
     sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")
     library.library().call(function, len(values), *map(float, numbers), sizes, values, gradients, *states)
     # The kernel writes where autograd does not see it: a backward pass after the step must not go by the new values.

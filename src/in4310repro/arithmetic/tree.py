@@ -1,4 +1,4 @@
-"""The tree in which sums over a batch are added, as leaves.hpp has it, and which of its nodes a part of the batch has.
+"""The binary tree that sums over a batch follow, as in leaves.hpp, and the nodes that part of a batch holds.
 
 A node is the range of its leaves.
 """
@@ -16,17 +16,17 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """The leaves of a batch: the root of its tree."""
+    """Return the leaves of a batch, the root of its tree."""
     return range(-(-images // LEAF))
 
 
 def part(number: int, rank: int, size: int) -> range:
-    """What one of `size` processes has of so many: side by side, in the order of ranks, numbers equal or one apart."""
+    """Return the range that one of `size` processes gets: consecutive by rank, sizes equal or one apart."""
     return range(rank * number // size, (rank + 1) * number // size)
 
 
 def share(images: int, rank: int, size: int) -> range:
-    """The leaves of one of `size` processes, see `part`.
+    """Return the leaves of one of `size` processes, see `part`.
 
     Examples:
         >>> [share(40, rank, 3) for rank in range(3)], share(8, 0, 2)
@@ -36,18 +36,18 @@ def share(images: int, rank: int, size: int) -> range:
 
 
 def images_of(node: range, images: int) -> range:
-    """The images of a node, by their place in a batch of so many."""
+    """Return the images of a node, as positions in the batch."""
     return range(min(node.start * LEAF, images), min(node.stop * LEAF, images))
 
 
 def halves(node: range) -> tuple[range, range]:
-    """The two nodes below one of several leaves, which are split at the largest power of two below their number."""
+    """Return the two child nodes, split at the largest power of two below the number of leaves."""
     left = 1 << (len(node) - 1).bit_length() - 1
     return node[:left], node[left:]
 
 
 def nodes(own: range, node: range) -> list[range]:
-    """The largest nodes below `node`, itself included, whose leaves are all in `own`.
+    """Return the largest nodes at or below `node` whose leaves are all in `own`.
 
     Examples:
         >>> nodes(range(1, 5), range(5))
@@ -61,7 +61,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """The sum of a node from those of nodes below it, which it may overwrite; float32 or float64 values of any number.
+    """Return a node's sum from those of nodes below it, which it may overwrite; float32 or float64.
 
     Raises:
         ValueError: the sums leave a gap.
@@ -77,19 +77,19 @@ def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
 
 
 def rows(images: int, width: int) -> Tensor:
-    """Room for float64 sums of each leaf of so many images [leaf, width]."""
+    """Return memory for float64 sums [leaf, width] of a number of images."""
     return torch.empty((len(leaves(images)), width), dtype=torch.float64, device="cpu")
 
 
 def add_rows(rows: Tensor) -> Tensor:
-    """The sum of float64 rows [leaf, width], of all leaves below a node; overwrites them."""
+    """Return the sum of float64 rows [leaf, width] over all leaves below a node; overwrites them."""
     library.library().call("add_leaves", *rows.shape, rows)
     return rows[0]
 
 
 def quotients(values: Tensor, divisor: int = 1) -> Tensor:
-    """float64 values / divisor, rounded to float32 once."""
+    """Return float64 values / divisor, rounded once to float32."""
     result = torch.empty(values.shape, dtype=torch.float32, device="cpu")
-    values = library.plain("values", values)
+    values = library.as_plain("values", values)
     library.library().call("quotients", values.numel(), float(divisor), values, result)
     return result

@@ -1,4 +1,4 @@
-"""What feature maps say: streaming counts, histograms, means, covariances and spectra of any module's output."""
+"""Streaming statistics of any module's output: counts, histograms, means, covariances and spectra."""
 
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches, first_image, gather

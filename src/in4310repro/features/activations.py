@@ -1,4 +1,4 @@
-"""How often an output's values occur, and which images excite its channels most: of all images so far, in any order."""
+"""Histograms of an output's values and the top images of each channel, over all images so far, in any order."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ class Activations:
 
     @property
     def channels(self) -> int | None:
-        """Channels that have top images; None before the first, or without any."""
+        """Number of channels that have top images; None before the first image, or if none are kept."""
         return None if self._keys is None else len(self._keys)
 
     def check(self, output: Float[Tensor, "..."]) -> None:
@@ -76,7 +76,7 @@ class Activations:
             self._add_keys(other._keys)
 
     def state(self) -> dict[str, Tensor]:
-        """All that `restore` needs; the names begin with PREFIX."""
+        """Return the tensors that `restore` needs; their names begin with PREFIX."""
         parts = {"counts": self._counts, "keys": self._keys}
         return {f"{PREFIX}{name}": part for name, part in parts.items() if part is not None}
 

@@ -1,4 +1,4 @@
-"""Follows the axis of the channels through the forward passes of a model, from layers that have one to all others."""
+"""Tracking of the channel axis through a model's forward pass, from layers that define one to every other tensor."""
 
 import threading
 import weakref
@@ -22,7 +22,7 @@ UNWATCHED = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoder
 
 
 class AxisFinder(TorchFunctionMode):
-    """Knows on which axis each tensor of a forward pass has its channels.
+    """The channel axis of each tensor in a forward pass.
 
     While a pass runs, it sees every function of torch that the model calls, and every module, and changes nothing. Only
     its methods write its attributes.
@@ -52,7 +52,7 @@ class AxisFinder(TorchFunctionMode):
         self._clear()
 
     def fresh(self) -> "AxisFinder":
-        """Another one for the same model."""
+        """Return a new finder for the same model."""
         return AxisFinder(self._model, self._modules, self._told, needed=self._needed)
 
     def _clear(self) -> None:
@@ -84,7 +84,7 @@ class AxisFinder(TorchFunctionMode):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """See nothing of what is computed in the block."""
+        """Ignore what is computed in the block."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -92,7 +92,7 @@ class AxisFinder(TorchFunctionMode):
             self._paused = before
 
     def axis_of(self, name: str, path: str, output: object, values: Tensor) -> int:
-        """The axis of the channels in an output of a module.
+        """Return the channel axis of a module's output.
 
         Args:
             name: of the module.
@@ -117,7 +117,7 @@ class AxisFinder(TorchFunctionMode):
         return axis
 
     def _certain_axis(self, name: str, path: str, output: Tensor) -> int | None:
-        """The axis by the definition of the module, or by layers before it."""
+        """Return the axis given by the module's definition or by earlier layers."""
         axis, axes = own_axis(self._modules[name], path, output.ndim), self._look_up(output)
         if axis is None and axes is not None and axes.convention is None and len(axes.axes) == 1:
             (axis,) = axes.axes
@@ -184,7 +184,7 @@ class AxisFinder(TorchFunctionMode):
             self._set(output, _apply(rule, call) if rule else None)
 
     def _look_up(self, tensor: Tensor) -> Axes | None:
-        """The axes of a tensor; not known if it has got another shape, order of axes or memory since."""
+        """Return the axes of a tensor; None if its shape, order of axes or memory has changed since they were noted."""
         reference, axes, layout = self._known.get(id(tensor), (None, None, None))
         return axes if reference is not None and reference() is tensor and layout == _layout(tensor) else None
 
@@ -200,7 +200,7 @@ class AxisFinder(TorchFunctionMode):
         enter()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Before a module: watch from the outermost one of the model on."""
+        """Start watching, before a module, at the model's outermost one."""
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:
@@ -217,7 +217,7 @@ class AxisFinder(TorchFunctionMode):
             self._enter()
 
     def _end(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
-        """After a module, also if it raised an error."""
+        """Stop watching after a module, also if it raised an error."""
         if not self._depth or self._thread != threading.get_ident():
             return
         self._depth -= 1
@@ -231,7 +231,7 @@ class AxisFinder(TorchFunctionMode):
             _leave(self)
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
-        """The axes of an output of which functions said nothing."""
+        """Return the axes of an output that no function rule covers."""
         axis = own_axis(module, path, value.ndim)
         if axis is not None:
             return Axes(frozenset({axis}))
@@ -241,7 +241,7 @@ class AxisFinder(TorchFunctionMode):
         return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """By convention images have channels on axis 1 and tokens on the last, until a layer says something else."""
+        """Assume channels on axis 1 of images and the last axis of tokens, until a layer shows otherwise."""
         with self.paused():
             for _, value in iterate_values((args, dict(kwargs))):
                 if isinstance(value, Tensor) and self._is_constant(value):
@@ -249,7 +249,7 @@ class AxisFinder(TorchFunctionMode):
 
 
 def _apply(rule: Rule, call: Call) -> Axes | None:
-    """What a rule says; nothing where it fails, of arguments that it was not made for: the model's own call is valid.
+    """Return a rule's result; None if it fails on arguments it was not made for, since the model's own call is valid.
 
     Raises:
         ContradictionError: a layer contradicts the convention.
@@ -263,7 +263,7 @@ def _apply(rule: Rule, call: Call) -> Axes | None:
 
 
 def _layout(tensor: Tensor) -> object:
-    """Shape, strides and place in memory, which set_() changes unseen; None for tensors without, such as sparse."""
+    """Return shape, strides and address, which set_() changes unseen; None for tensors without them (sparse ones)."""
     try:
         return tuple(tensor.shape), tensor.stride(), tensor.data_ptr()
     except (RuntimeError, NotImplementedError):
@@ -271,7 +271,7 @@ def _layout(tensor: Tensor) -> object:
 
 
 def _leave(mode: TorchFunctionMode) -> None:
-    """Take a mode from those that are active, whatever came after it."""
+    """Remove a mode from the active ones, whatever was entered after it."""
     later: list[Any] = []
     while mode in active_modes():
         later.append(active_modes()[-1])
@@ -281,7 +281,7 @@ def _leave(mode: TorchFunctionMode) -> None:
 
 
 def _avoids_fast_kernels(module: nn.Module) -> bool:
-    """Whether a module does without its fast kernels anyway: an encoder layer does where a part of it has hooks."""
+    """Return whether a module avoids its fast kernels anyway, as an encoder layer does if a part of it has hooks."""
     return isinstance(module, nn.TransformerEncoderLayer) and any(
         part._forward_hooks or part._forward_pre_hooks for part in module.modules()
     )

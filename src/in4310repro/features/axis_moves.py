@@ -12,20 +12,20 @@ from torch import Tensor
 
 @dataclass
 class Convention:
-    """That images have their channels on axis 1 and tokens on the last, and which modules were measured by it."""
+    """The convention that images have channels on axis 1 and tokens on the last, and the modules measured by it."""
 
     modules: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Axes over which the channels of a tensor lie: none, one, or several where they are split into heads or groups."""
+    """Axes that the channels of a tensor lie on: none, one, or several if they are split into heads or groups."""
 
     axes: frozenset[int]
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """The same channels on other axes."""
+        """Return the same channels on other axes."""
         return Axes(frozenset(axes), self.convention)
 
 
@@ -41,19 +41,19 @@ class Call:
     is_constant: Callable[[Tensor], bool]  # whether a tensor does not depend on the images
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument by its place or its name."""
+        """Return an argument by position or name."""
         return self.arguments[place] if place < len(self.arguments) else self.keywords.get(name, default)
 
     @functools.cached_property
     def tensors(self) -> list[Tensor]:
-        """The tensors among the arguments, and in lists among them, without `out`, which is not read."""
+        """The tensors among the arguments, and in lists among them, except `out`, which is not read."""
         values = [*self.arguments, *(value for name, value in self.keywords.items() if name != "out")]
         flat = [part for value in values for part in (value if isinstance(value, list | tuple) else (value,))]
         return [value for value in flat if isinstance(value, Tensor)]
 
     @property
     def first(self) -> Axes | None:
-        """What is known of the first tensor."""
+        """The known channel axes of the first tensor, or None."""
         return self.look_up(self.tensors[0])
 
 
@@ -61,13 +61,13 @@ Rule = Callable[[Call], Axes | None]
 
 
 def keep(call: Call) -> Axes | None:
-    """The axes of the first tensor, counted from the last axis."""
+    """Return the first tensor's axes, counted from the last axis."""
     given, more = call.first, call.output.ndim - call.tensors[0].ndim
     return None if given is None or more < 0 else given.on(axis + more for axis in given.axes)
 
 
 def combine(call: Call) -> Axes | None:
-    """The axes on which all arguments that are known agree after broadcasting; a layer's word counts, not a guess."""
+    """Return the axes on which all known arguments agree after broadcasting; a layer's axis overrides a guess."""
     known = []
     for tensor in call.tensors:
         given, more = call.look_up(tensor), call.output.ndim - tensor.ndim
@@ -80,7 +80,7 @@ def combine(call: Call) -> Axes | None:
 
 
 def join(call: Call) -> Axes | None:
-    """The axes on which all tensors of cat agree."""
+    """Return the axes on which all tensors of cat agree."""
     return _agree([given for tensor in call.tensors if (given := call.look_up(tensor)) is not None])
 
 
@@ -92,7 +92,7 @@ def _agree(known: list[Axes]) -> Axes | None:
 
 
 def stack(call: Call) -> Axes | None:
-    """The axes of the tensors, one of which is new."""
+    """Return the tensors' axes, shifted past the new one."""
     new = call.argument(1, "dim", 0) % call.output.ndim
     given = [known for tensor in call.tensors if (known := call.look_up(tensor)) is not None]
     if not given or len({each.axes for each in given}) > 1:
@@ -101,7 +101,7 @@ def stack(call: Call) -> Axes | None:
 
 
 def move(order: Callable[[Call], Sequence[int | None] | None]) -> Rule:
-    """The rule of a function whose result has axis order[i] of the first tensor as axis i; None is a new one."""
+    """Return the rule of a function whose result's axis i is axis order[i] of the first tensor; None is a new axis."""
 
     def rule(call: Call) -> Axes | None:
         given, sources = call.first, order(call)
@@ -112,15 +112,15 @@ def move(order: Callable[[Call], Sequence[int | None] | None]) -> Rule:
     return rule
 
 
-def permuted(call: Call) -> Sequence[int]:
-    """For permute(2, 0, 1) and permute((2, 0, 1))."""
+def permute_order(call: Call) -> Sequence[int]:
+    """Return the order of axes of permute(2, 0, 1) and permute((2, 0, 1))."""
     dims: Sequence[Any] = call.arguments[1:] or (call.keywords["dims"],)
     dims = dims[0] if isinstance(dims[0], list | tuple) else dims
     return [dim % call.tensors[0].ndim for dim in dims]
 
 
-def transposed(call: Call) -> Sequence[int]:
-    """For two axes that change places."""
+def transpose_order(call: Call) -> Sequence[int]:
+    """Return the order of axes after two of them change places."""
     order = list(range(call.tensors[0].ndim))
     one = call.argument(1, "dim0", call.keywords.get("axis0"))
     other = call.argument(2, "dim1", call.keywords.get("axis1"))
@@ -128,8 +128,8 @@ def transposed(call: Call) -> Sequence[int]:
     return order
 
 
-def moved(call: Call) -> Sequence[int]:
-    """For movedim, of one axis or several."""
+def movedim_order(call: Call) -> Sequence[int]:
+    """Return the order of axes of movedim, of one axis or several."""
     ndim = call.tensors[0].ndim
     source, destination = call.argument(1, "source"), call.argument(2, "destination")
     sources, destinations = (
@@ -141,41 +141,41 @@ def moved(call: Call) -> Sequence[int]:
     return order
 
 
-def last_two(call: Call) -> Sequence[int]:
-    """For mT, which transposes matrices."""
+def matrix_transpose_order(call: Call) -> Sequence[int]:
+    """Return the order of axes of mT, which transposes matrices."""
     order = list(range(call.tensors[0].ndim))
     return [*order[:-2], *order[:-3:-1]]
 
 
-def backwards(call: Call) -> Sequence[int]:
-    """For T."""
+def reverse_order(call: Call) -> Sequence[int]:
+    """Return the reverse order of axes, for T."""
     return list(range(call.tensors[0].ndim))[::-1]
 
 
-def without_one(call: Call) -> Sequence[int]:
-    """For select and unbind."""
+def select_order(call: Call) -> Sequence[int]:
+    """Return the axes that select and unbind leave."""
     order = list(range(call.tensors[0].ndim))
     del order[call.argument(1, "dim", 0)]
     return order
 
 
-def squeezed(call: Call) -> Sequence[int]:
-    """For axes of size 1 that are taken away."""
+def squeeze_order(call: Call) -> Sequence[int]:
+    """Return the axes that are left when those of size 1 are removed."""
     shape, dims = call.tensors[0].shape, call.argument(1, "dim")
     dims = range(len(shape)) if dims is None else [dims] if isinstance(dims, int) else dims
     gone = {dim % len(shape) for dim in dims if shape[dim] == 1}
     return [axis for axis in range(len(shape)) if axis not in gone]
 
 
-def unsqueezed(call: Call) -> Sequence[int | None]:
-    """For a new axis."""
+def unsqueeze_order(call: Call) -> Sequence[int | None]:
+    """Return the order of axes with a new one, None."""
     order: list[int | None] = list(range(call.tensors[0].ndim))
     order.insert(call.argument(1, "dim") % call.output.ndim, None)
     return order
 
 
-def indexed(call: Call) -> Sequence[int | None] | None:
-    """Of x[...] with numbers, slices, None and at most one list or tensor of numbers along an axis."""
+def index_order(call: Call) -> Sequence[int | None] | None:
+    """Return the order of axes of x[...] with numbers, slices, None and at most one list or tensor of numbers."""
     index = call.arguments[1]
     index = index if isinstance(index, tuple) else (index,)
     used = sum(item is not None and item is not Ellipsis for item in index)
@@ -205,7 +205,7 @@ def _is_list_of_numbers(item: object) -> bool:
 
 
 def reshape(call: Call) -> Axes | None:
-    """The axes that hold the values of the channels' axes; not known where those are mixed with others."""
+    """Return the axes that hold the values of the channel axes; None if those are mixed with others."""
     given = call.first
     if given is None:
         return None
@@ -214,7 +214,7 @@ def reshape(call: Call) -> Axes | None:
 
 
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
-    """The axes of a new shape that hold just what the given axes of a shape hold; None if others are mixed in.
+    """Return the axes of a new shape that hold exactly what given axes of a shape hold; None if others are mixed in.
 
     None too if the shapes have different numbers of values, as after view(dtype).
 

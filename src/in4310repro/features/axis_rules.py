@@ -1,4 +1,4 @@
-"""A rule for each function of torch: where the channels of its result are, by those of its arguments."""
+"""Rules for torch's functions: the channel axis of a result, from those of the arguments."""
 
 import functools
 import re
@@ -16,7 +16,7 @@ class ContradictionError(ValueError):
 
 
 def reduce(call: Call) -> Axes | None:
-    """The axes that are left of those of the first tensor."""
+    """Return the first tensor's axes that remain after a reduction."""
     given, ndim = call.first, call.tensors[0].ndim
     if given is None:
         return None
@@ -31,7 +31,7 @@ def reduce(call: Call) -> Axes | None:
 
 
 def produce(axis: int, *, if_unknown: bool = False) -> Rule:
-    """The rule of a layer that has its channels on an axis, of which it takes its input's too.
+    """Return the rule of a layer whose output has channels on an axis and whose input has them on the same one.
 
     Args:
         axis: from the end, negative, or from the start.
@@ -63,7 +63,7 @@ def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
 
 
 def normalise(call: Call) -> Axes | None:
-    """Channels are the last axis of layer_norm and rms_norm over one axis, if nothing says otherwise."""
+    """Return the last axis for layer_norm and rms_norm over one axis, unless the input's axes are known otherwise."""
     shape = call.argument(1, "normalized_shape")
     if not isinstance(shape, int) and len(shape) != 1:
         return keep(call)
@@ -75,24 +75,24 @@ def normalise(call: Call) -> Axes | None:
 
 
 def unfold(call: Call) -> Axes | None:
-    """Tensor.unfold has windows on a new last axis; functional.unfold has channels and windows on axis 1."""
+    """Return the axes after Tensor.unfold (windows on a new last axis) or functional.unfold (all on axis 1)."""
     if call.output.ndim == call.tensors[0].ndim + 1:
         return call.first
     return Axes(frozenset({1}))
 
 
 def attend(call: Call) -> Axes | None:
-    """The axes of the values."""
+    """Return the axes of the values."""
     return call.look_up(call.argument(2, "value"))
 
 
 def attention_and_weights(call: Call) -> Axes | None:
-    """The last axis of what attention returns; its weights, which come second, have no channels."""
+    """Return the last axis for attention's output; its weights, the second result, have no channels."""
     return None if call.position else Axes(frozenset({call.output.ndim - 1}))
 
 
 def multiply(call: Call) -> Axes | None:
-    """matmul: rows of the first, columns of the second, whatever is common before them."""
+    """Return the axes after matmul: rows of the first, columns of the second, and shared batch axes."""
     one, other = call.tensors[-2:]
     letters = "abcdefghijklmnop"
     if min(one.ndim, other.ndim) < 2:
@@ -103,7 +103,7 @@ def multiply(call: Call) -> Axes | None:
 
 
 def sum_products(call: Call) -> Axes | None:
-    """einsum, of letters and dots."""
+    """Return the axes after einsum, with letters and dots."""
     equation = call.arguments[0]
     if not isinstance(equation, str) or "->" not in equation or "." in equation:
         return None
@@ -112,7 +112,7 @@ def sum_products(call: Call) -> Axes | None:
 
 
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
-    """Letters that hold channels; those of a constant hold them where channels are summed over: it is a layer.
+    """Return the letters that hold channels; a constant factor makes einsum a layer, whose summed letters are channels.
 
     Where a constant is summed over an axis that the convention does not mean, it is a layer of other channels or a
     mixture of positions, and nothing tells which: the result is not known.
@@ -159,15 +159,15 @@ RULES: dict[str, Rule] = {
     **_names("cat concat concatenate", join),
     **_names("copy rdiv rfloordiv rmod rmul rpow rtruediv where floor_divide", combine),
     "stack": stack,
-    "permute": moves.move(moves.permuted),
-    **_names("transpose swapaxes swapdims", moves.move(moves.transposed)),
-    **_names("movedim moveaxis", moves.move(moves.moved)),
-    **_names("t mT mH adjoint", moves.move(moves.last_two)),
-    **_names("T H", moves.move(moves.backwards)),
-    **_names("select unbind", moves.move(moves.without_one)),
-    "squeeze": moves.move(moves.squeezed),
-    "unsqueeze": moves.move(moves.unsqueezed),
-    "getitem": moves.move(moves.indexed),
+    "permute": moves.move(moves.permute_order),
+    **_names("transpose swapaxes swapdims", moves.move(moves.transpose_order)),
+    **_names("movedim moveaxis", moves.move(moves.movedim_order)),
+    **_names("t mT mH adjoint", moves.move(moves.matrix_transpose_order)),
+    **_names("T H", moves.move(moves.reverse_order)),
+    **_names("select unbind", moves.move(moves.select_order)),
+    "squeeze": moves.move(moves.squeeze_order),
+    "unsqueeze": moves.move(moves.unsqueeze_order),
+    "getitem": moves.move(moves.index_order),
     **_names("reshape view view_as reshape_as flatten unflatten ravel _unsafe_view", reshape),
     **_names("mean sum amax amin max min std var median norm logsumexp prod nanmean nansum vector_norm", reduce),
     **_names("linear bilinear embedding", produce(-1)),

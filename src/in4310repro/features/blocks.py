@@ -66,7 +66,7 @@ class BlockMoments:
 
     @property
     def row_width(self) -> int | None:
-        """Channels of a row; None before the first."""
+        """Number of channels of a row; None before the first."""
         return self._channels
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
@@ -99,7 +99,7 @@ class BlockMoments:
         self._channels = self._channels or channels
 
     def nodes(self) -> Nodes:
-        """All nodes, with the images so far of the block being filled; changes nothing."""
+        """Return all nodes, including the images so far of the block being filled; changes nothing."""
         nodes = dict(self._nodes)
         if self._open_block is not None:
             block, rows = self._open_block
@@ -117,7 +117,7 @@ class BlockMoments:
             insert(self._nodes, node, moments)
 
     def state(self) -> dict[str, Tensor]:
-        """All that `restore` needs to continue to the same bits; keys `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""
+        """Return all that `restore` needs to continue exactly; keys `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""
         state: dict[str, Tensor] = {}
         for (level, index), moments in self._nodes.items():
             state |= {f"node.{level}.{index}.{name}": value for name, value in vars(moments).items()}

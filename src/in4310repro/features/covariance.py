@@ -44,7 +44,7 @@ class ImageRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
-        """Continues where `state` was taken.
+        """Continue where `state` was taken.
 
         Raises:
             ValueError: it has other entries, or rows that are not of the shift's channels.
@@ -79,7 +79,7 @@ class ImageRows:
         return Moments(rows=row_count, shift=self._shift.double(), offset=offset, scatter=self_product(centred))
 
     def state(self) -> dict[str, Tensor]:
-        """All that `from_state` needs to continue to the same bits."""
+        """Return what `from_state` needs to continue to the same bits."""
         return {"shift": self._shift, "rows": torch.cat(self._rows)}
 
 
@@ -99,7 +99,7 @@ class PositionRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
-        """Continues where `state` was taken.
+        """Continue where `state` was taken.
 
         Raises:
             ValueError: it has other entries, or sums and products of another number of channels than the shift.
@@ -155,7 +155,7 @@ class PositionRows:
         return Moments(rows=self._row_count.clone(), shift=shift, offset=offset, scatter=scatter)
 
     def state(self) -> dict[str, Tensor]:
-        """All that `from_state` needs to continue to the same bits."""
+        """Return what `from_state` needs to continue to the same bits."""
         shift = self._shift[: self._channels]
         return {"shift": shift, "row_count": self._row_count, "sums": self._sums, "products": self._products.triu()}
 

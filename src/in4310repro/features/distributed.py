@@ -121,5 +121,5 @@ def _values(data: bytes) -> Tensor:
 
 
 def device_of(group: dist.ProcessGroup | None = None) -> torch.device:
-    """Where a group sends from."""
+    """Return the device that a group sends from."""
     return torch.device("cuda" if dist.get_backend(group) == "nccl" else "cpu")

@@ -44,7 +44,7 @@ class FlatMaps:
         self._batches |= other._batches
 
     def maps(self) -> Float[Tensor, "image value"]:
-        """All maps, flattened, in the order of the images."""
+        """Return all maps, flattened, in the order of the images."""
         return torch.cat([self._batches[first] for first in sorted(self._batches)])
 
     def state(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""How often values occur, by sign, exponent and leading bits: exact counts, from which quantiles have a known error.
+"""Exact counts of values by sign, exponent and leading bits, from which quantiles have a known error.
 
 A bin holds the magnitudes whose floats agree in the exponent and in the FRACTION_BITS leading bits of the fraction;
 zero has a bin of its own. Counts are integers, so that they add up in any order. The middle of a bin is within

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from in4310repro.features.inputs import HINT, ImageCounter, check_output, checked_count, count_images, is_certain
+from in4310repro.features.inputs import HINT, ImageCounter, check_count, check_output, count_images, is_certain
 
 ModuleChoice = Sequence[str] | re.Pattern[str] | Literal["leaves"]
 Hook = Callable[[nn.Module, tuple[object, ...], object], None]
@@ -77,7 +77,7 @@ def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> Non
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Whether torch.compile has been called on a model or on a part of it."""
+    """Return whether torch.compile has been called on a model or on a part of it."""
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in model.modules())
 
 
@@ -119,7 +119,7 @@ class ForwardPass:
                 raise ValueError(f"batch_first of the model is False, and axis 0 of its input no images; {HINT}")
             self.batch_size, self.certain = count_images(args, kwargs), is_certain(args, kwargs)
         else:
-            self.batch_size, self.certain = checked_count(self.count(*args, **kwargs)), True
+            self.batch_size, self.certain = check_count(self.count(*args, **kwargs)), True
         self.running, self.measured = True, False
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:

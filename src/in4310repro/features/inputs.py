@@ -1,4 +1,4 @@
-"""How many images a model is given, by one rule."""
+"""The number of images that a model is given."""
 
 from collections.abc import Callable, Mapping
 
@@ -27,8 +27,8 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     raise ValueError(f"no input of the model is a tensor or holds one, so that nothing tells its images; {HINT}")
 
 
-def checked_count(count: object) -> int:
-    """What a function of the caller has counted.
+def check_count(count: object) -> int:
+    """Return the number that a caller's function has counted, after checking it.
 
     Raises:
         ValueError: it is no number of images.
@@ -39,7 +39,7 @@ def checked_count(count: object) -> int:
 
 
 def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Whether the first argument with images is a tensor alone; else the output of the model has to agree."""
+    """Return whether the first argument with images is a single tensor; if not, the model's output has to agree."""
     first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
     return isinstance(first, Tensor | PackedSequence)
 

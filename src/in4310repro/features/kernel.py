@@ -75,7 +75,7 @@ class Kernel:
         maps, layout = _locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = _zeros(3)
-        self._library.call("spatial_means", layout, library.plain("shift", shift), means, counts)
+        self._library.call("spatial_means", layout, library.as_plain("shift", shift), means, counts)
         return means, tuple(counts.tolist())
 
     def position_sums(
@@ -94,7 +94,7 @@ class Kernel:
         """
         maps, layout = _locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
-        counts, shift = _zeros(4), library.plain("shift", shift)
+        counts, shift = _zeros(4), library.as_plain("shift", shift)
         self._library.call("position_sums", layout, leading, int(exact), shift, sums, products, counts)
         return tuple(counts.tolist())
 
@@ -113,7 +113,7 @@ class Kernel:
 
 def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
     """The values in the order of their memory; a copy where that has gaps."""
-    values = library.plain("values", values)
+    values = library.as_plain("values", values)
     return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
 
 
@@ -128,7 +128,7 @@ def load_kernel(instruction_set: str) -> Kernel | None:
     Raises:
         ValueError: it was built from another source.
     """
-    return library.if_built(Kernel, Path(__file__).with_name(f"_kernel_{instruction_set}.so"), instruction_set)
+    return library.open_if_built(Kernel, Path(__file__).with_name(f"_kernel_{instruction_set}.so"), instruction_set)
 
 
 @functools.cache
@@ -176,7 +176,7 @@ def _locate(
     """
     if maps.ndim != 4:
         raise ValueError(f"maps of shape {tuple(maps.shape)}; [image, channel, height, width] is valid")
-    maps = library.checked("maps", maps, torch.float32, maps.shape)
+    maps = library.check("maps", maps, torch.float32, maps.shape)
     images, channels, height, width = maps.shape
     image, channel, row, position = maps.stride()
     # An axis with one index has no step of its own.

@@ -1,4 +1,4 @@
-"""What stands inside nested inputs and outputs of modules, each value with its path."""
+"""Values inside nested inputs and outputs of modules, each with its path."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

@@ -56,7 +56,7 @@ def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
 
 
 def is_elementwise(module: nn.Module) -> bool:
-    """Whether a module is one of torch's activations or dropouts: its output has the axes of its input."""
+    """Return whether a module is one of torch's activations or dropouts, whose output has the axes of its input."""
     places = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
     kinds = [kind for kind in type(module).__mro__ if kind.__module__ in places or kind is nn.Identity]
     return bool(kinds) and _runs_known_code(module)
@@ -99,13 +99,13 @@ def plain_tensor(output: object) -> Tensor:
 
 
 def is_unbatched(module: nn.Module, ndim: int) -> bool:
-    """Whether an output of so many axes is that of one image without an axis for images."""
+    """Return whether an output with this number of axes is one image without an image axis."""
     names = (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__)
     return any(name is not None and ndim == 1 + int(name[name.lastindex or 0]) for name in names)
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """What axis 0 of an output is by the definition of the module, where that is not images; else None."""
+    """Return the meaning of axis 0 of an output, by the module's definition, if it is not images; else None."""
     # Of torch.ao too, whose quantised ones do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):

@@ -106,7 +106,7 @@ class FeatureResult:
         return self.spectrum.largest(k)
 
     def to_json(self) -> dict[str, Any]:
-        """All that the result holds as numbers, lists and None; `from_json` makes an equal result of it, to the bit."""
+        """Return the result as numbers, lists and None; `from_json` restores an equal result, to the bit."""
         content = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in OPTIONAL}
         moments = self.moments and {name: value.tolist() for name, value in vars(self.moments).items()}
         content |= {"moments": moments, "gram": None if self.gram is None else self.gram.tolist()}
@@ -134,7 +134,7 @@ class FeatureResult:
         return cls(**{**content, **parts, **optional})
 
     def plot(self, axes: "matplotlib.axes.Axes | None" = None, k: int | None = None) -> "matplotlib.axes.Axes":
-        """Draws the k largest eigenvalues (all for None) in decreasing order on a logarithmic scale.
+        """Draw the k largest eigenvalues (all for None) in decreasing order on a logarithmic scale.
 
         Args:
             axes: where to draw; None makes a figure with pyplot.

@@ -1,4 +1,4 @@
-"""What of the chosen modules is not measured."""
+"""Parts of the chosen modules that are left out of the measurement."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Whether a module, or a part of its output, is left out, or something that it is inside of."""
+        """Return whether a module or part of its output, or something that contains it, is left out."""
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)

@@ -22,7 +22,7 @@ class StreamEntry(TypedDict):
 
 
 class StateMetadata(TypedDict):
-    """All of a state that is not tensors."""
+    """The part of a state that is not tensors."""
 
     settings: dict[str, object]  # what must be equal for the state to be loaded
     streams: list[StreamEntry]

@@ -299,6 +299,6 @@ class FeatureStatistics:
             raise
 
     def _describe(self) -> dict[str, object]:
-        """All that must be equal for two statistics to merge."""
+        """Return the settings that must be equal for two statistics to merge."""
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})

@@ -28,7 +28,7 @@ OPTIONAL = ("histogram", "top_images")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured and how; only statistics of equal settings merge.
+    """The quantities to measure and how; only statistics of equal settings merge.
 
     Raises:
         ValueError: a value that does not exist.

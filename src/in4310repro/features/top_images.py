@@ -23,7 +23,7 @@ MAGNITUDE = 0x7FFFFFFF  # the bits of a float32 but for its sign
 
 @dataclass(frozen=True)
 class TopImages:
-    """Of each channel the images with the largest responses, the largest first.
+    """The images with the largest responses of each channel, largest first.
 
     Where fewer images had a finite value in the channel, the other places hold image -1 and response -inf.
 
@@ -46,7 +46,7 @@ class TopImages:
 
     @property
     def never_positive(self) -> Bool[Tensor, " channel"]:
-        """Whether no finite value of the channel was above 0 in any image."""
+        """Return whether each channel had no finite value above 0 in any image."""
         return self.responses[:, 0] <= 0
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class TopImages:
 def response_keys(
     maps: Float[Tensor, "image channel height width"], first_image: int
 ) -> Int64[Tensor, "channel image"]:
-    """Responses and image indices as integers whose order is that of the places: a larger key stands before."""
+    """Return responses and image indices as integers whose order is the ranking: a larger key ranks higher."""
     responses = _responses(widen(maps))
     bits = responses.view(torch.int32)
     # In the order of the floats: negative ones have the order of their magnitudes in reverse.
@@ -91,7 +91,7 @@ def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tenso
 
 
 def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
-    """What keys in the order of their places say."""
+    """Return the top images that sorted keys stand for."""
     keys = keys.cpu()
     absent = keys == NO_IMAGE
     bits = (keys >> 32).int()
