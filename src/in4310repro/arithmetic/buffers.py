@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Below, the C library's own lists do as well.
+# Smaller blocks gain nothing over the C library's own free lists.
 LEAST = 1 << 16  # bytes
-# Where free blocks exceed those in use by more than this, a larger one serves before memory is taken from the system:
-# evaluation uses few maps at a time, of sizes that add up to more. Without a larger one all free blocks go back.
+# If free blocks exceed those in use by more than this, a larger free block is used before new memory is requested:
+# evaluation holds few maps at a time, but of many sizes. If no larger one exists, all free blocks are returned.
 SPARE = 1 << 28  # bytes
 # Shared mappings, mmap's default, would show the parent of a forked process what its child computes. Windows has
 # neither fork() nor these flags.

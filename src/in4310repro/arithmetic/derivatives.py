@@ -21,7 +21,7 @@ def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:
         with torch.no_grad():
             results = backward(ctx, *gradients)
-        # With create_graph=True alone are gradients recorded here.
+        # Gradients are recorded here only with create_graph=True.
         if not torch.is_grad_enabled():
             return results
         if isinstance(results, tuple):

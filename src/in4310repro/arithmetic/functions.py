@@ -67,7 +67,7 @@ def batch_norm(
             raise ValueError(f"a second map with activation {activation!r}; valid is relu")
         other = library.check("second map", other, torch.float32, shape)
     form = form if other is None else SUM_RELU
-    # In training they are written, where they are and not in a copy.
+    # In training they are updated in place, so that the originals are needed instead of checked copies.
     running = (running_mean, running_variance) if training else (mean, variance)
     settings = (*running, training, momentum, epsilon, form)
     if torch.is_grad_enabled():
@@ -144,7 +144,7 @@ class _BatchNorm(torch.autograd.Function):
         result, statistics = _normalise(maps, weight, bias, other, *settings)
         *_, ctx.training, _, _, ctx.form = settings
         ctx.batch = shares.current()
-        # Where a second map was added, only the result knows what the activation let through.
+        # With a second map added, only the result shows which values the activation passed.
         ctx.save_for_backward(maps, weight, bias, result if ctx.form == SUM_RELU else None, statistics)
         return result
 
@@ -204,7 +204,7 @@ class _CrossEntropy(torch.autograd.Function):
     @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (of_scores,) = ctx.saved_tensors
-        # torch would flush denormals if it was told to, even where there is nothing to multiply.
+        # A product with 1 is skipped because it would flush denormals if torch is set to do so.
         return of_scores if gradient.item() == 1 else of_scores * gradient, None
 
 

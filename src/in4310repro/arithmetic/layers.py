@@ -55,7 +55,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.weight,
             self.bias,
             training=self.training or self.running_mean is None,
-            # Without running statistics none is needed.
+            # Unused without running statistics.
             momentum=math.nan if momentum is None else momentum,
             epsilon=self.eps,
             activation=activation,

@@ -183,7 +183,7 @@ def as_plain(what: str, values: Tensor) -> Tensor:
         with torch._C.DisableTorchFunctionSubclass():
             values = values.as_subclass(Tensor)
     values = in_memory(what, values)
-    # Not called where it is not needed: it is an operation of torch, which a network may not use unseen.
+    # Called only if needed: it is an operation of torch, and those are checked in networks.
     return values.resolve_neg() if values.is_neg() else values
 
 

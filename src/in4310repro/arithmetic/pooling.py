@@ -84,7 +84,7 @@ def _max_pool(maps: Tensor, sizes: tuple[int, ...], places: Tensor | None) -> Te
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, sizes: tuple[int, ...]) -> Tensor:
-        # Numbers of 32 bits, kept as floats that are never computed with.
+        # 32-bit indices stored as floats; no arithmetic is done on them.
         places = buffers.maps((*sizes[:2], *sizes[4:6]))
         ctx.sizes = sizes
         ctx.save_for_backward(places)

@@ -17,7 +17,7 @@ from in4310repro.arithmetic.matrices import linear, product
 from in4310repro.arithmetic.pooling import adaptive_average_pool, max_pool
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 
-# Rises whenever a bit of any kernel's result changes.
+# Increased whenever a bit of any kernel's result changes.
 VERSION = 2
 
 

@@ -28,8 +28,8 @@ from in4310repro.arithmetic import buffers, tree
 
 BUCKET = 1 << 20  # values of gradients that are sent together, at least
 
-# compute(images, whole, result): the gradient of a weight over some images, by their place among those of this process,
-# of a batch of `whole` images.
+# compute(images, whole, result) writes the gradient of a weight over some images of a batch of `whole`; the images are
+# positions among those of this process.
 Compute = Callable[[range, int, Tensor], None]
 
 
@@ -132,7 +132,7 @@ class Share(Whole):
         sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
         for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):
             to.copy_(tree.add_rows(rows[node.start - self.own.start : node.stop - self.own.start]))
-        # To each process directly: gloo's all-gather goes along a ring, with a turn for each process.
+        # Sent to each process directly: gloo's all-gather passes along a ring, one hop per process.
         copies = sent.expand(self.connection.size, *sent.shape).contiguous()
         received = torch.empty_like(copies)
         dist.all_to_all_single(received, copies, group=self.connection.messages)
@@ -193,7 +193,7 @@ class _Bucket:
         if not self.used:
             self.capacity = max(BUCKET, weight.numel())
             rows = len(self._nodes[self._connection.rank])
-            # Pieces for all processes are equal, so that they may reach beyond the last value.
+            # All processes get pieces of equal size, so the last one may extend beyond the last value.
             self._values = torch.empty((rows, self.capacity + self._connection.size), dtype=torch.float32, device="cpu")
         begin, self.used = self.used, self.used + weight.numel()
         self._weights.append((weight, begin))
@@ -232,7 +232,7 @@ class _Bucket:
         for weight, begin in self._weights:
             gradient = self._values[begin : begin + weight.numel()]
             if weight.ndim == 4:
-                # The channels of a position are side by side.
+                # channels_last: the channels of a position are adjacent.
                 outputs, channels, height, width = weight.shape
                 gradient = gradient.view(outputs, height, width, channels).permute(0, 3, 1, 2)
             gradient = gradient.view(weight.shape)

@@ -96,7 +96,7 @@ def power(base: float, exponent: int) -> float:
     return value
 
 
-# Exponent and power that a base has come to: the next step asks for the next power.
+# Last exponent and power by base: the next step needs the next power.
 _reached: dict[float, tuple[int, float]] = {}
 
 
@@ -190,5 +190,5 @@ def _call(
     gradients = [library.as_plain("a gradient", cast("Tensor", parameter.grad)) for parameter in parameters]
     sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")
     library.library().call(function, len(values), *map(float, numbers), sizes, values, gradients, *states)
-    # The kernel writes where autograd does not see it: a backward pass after the step must not go by the new values.
+    # Autograd does not see the kernel's writes: a backward pass after the step must fail instead of using new values.
     torch.autograd.graph.increment_version(parameters)

@@ -116,7 +116,7 @@ def pool_top_images(calls: Sequence[Activations]) -> TopImages | None:
     channels = sorted(set(map(len, keys)))
     if len(channels) > 1:
         raise ValueError(f'its calls have {channels} channels and cannot be pooled; measure them with calls="keep"')
-    # No image among the first of all is beyond the first of the call in which its response is largest.
+    # An image among the top of all calls is among the top of the call in which its response is largest.
     number = keys[0].shape[1]
     every = torch.cat(keys, dim=1)
     return top_images_of(first_keys(without_repeats(first_keys(every, every.shape[1])), number))

@@ -17,7 +17,7 @@ from in4310repro.features.nesting import iterate_values
 from in4310repro.features.outputs import is_elementwise, own_axis
 
 active_modes: Callable[[], list[TorchFunctionMode]] = torch.overrides._get_current_function_mode_stack
-# They compute by other kernels while anybody watches functions.
+# These modules use other kernels while functions are being watched.
 UNWATCHED = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
 
 
@@ -46,7 +46,7 @@ class AxisFinder(TorchFunctionMode):
             raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(modules)}")
         self._model, self._modules, self._told, self._needed = model, modules, told, needed
         following = any(own_axis(module, "", 5) is None for module in modules.values())
-        # Every pass, also one like an earlier one: the way of a pass can depend on values that no shape shows.
+        # Every pass is watched, even one like an earlier one: control flow can depend on values that no shape shows.
         self._watching = needed and following and not is_compiled(model)
         self._members = {id(module) for module in model.modules()}
         self._clear()
@@ -106,7 +106,7 @@ class AxisFinder(TorchFunctionMode):
         """
         told = self._told.get(f"{name}{path}", self._told.get(name))
         if not self._needed:
-            # The order of the values changes no more than last bits of the spectrum of flattened maps.
+            # The order of values affects only the last bits of the spectrum of flattened maps.
             return told or own_axis(self._modules[name], path, values.ndim) or (2 if values.ndim == 3 else 1)
         tensor = output if isinstance(output, Tensor) else values
         axis = self._find(name, path, tensor) if told is None else self._check_told(name, path, tensor, told)
@@ -152,7 +152,7 @@ class AxisFinder(TorchFunctionMode):
         """Call the function, and note where the channels of its result are."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        # A compiler that looks into this method sees the call alone.
+        # A compiler that traces this method sees only the call.
         if torch.compiler.is_compiling() or self._paused:
             return result
         name = getattr(func, "__name__", "")
@@ -161,7 +161,7 @@ class AxisFinder(TorchFunctionMode):
         if name == "__setitem__":
             self._note("", args, kwargs, [args[0]])
         elif name == "__set__data":
-            # The tensor is another one from here on, whatever it was.
+            # set_() makes it a different tensor from here on.
             self._note("data", args[1:], {}, [args[0]])
         if not isinstance(result, Tensor | tuple | list | Iterator):
             return result

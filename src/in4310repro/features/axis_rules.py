@@ -181,7 +181,7 @@ RULES: dict[str, Rule] = {
     **_names("matmul bmm mm baddbmm addmm", multiply),
     "einsum": sum_products,
 }
-# Functions of so many axes behind that of the channels.
+# Functions by their number of axes after the channel axis.
 SPATIAL = re.compile(r"conv(?:_transpose)?([123])d|\w*_(?:un)?pool([123])d(?:_with_indices)?")
 
 

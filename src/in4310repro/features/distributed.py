@@ -116,7 +116,7 @@ def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> byte
 
 
 def _values(data: bytes) -> Tensor:
-    # torch makes no tensor of an empty buffer.
+    # torch cannot make a tensor from an empty buffer.
     return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.zeros(0, dtype=torch.uint8)
 
 

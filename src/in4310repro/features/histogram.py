@@ -89,7 +89,7 @@ class Histogram:
 
 def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
     """The histogram of counts by `count_bins`."""
-    # The last bin ends at 2^128, which no float32 is.
+    # The last bin ends at 2^128, which float32 cannot represent.
     edges = (torch.arange(FINITE_BINS, dtype=torch.int32) << DROPPED).view(torch.float32).double()
     edges[-1] = 2.0**128
     middles = torch.cat([edges.new_zeros(1), (edges[:-1] + edges[1:]) / 2])
@@ -118,7 +118,7 @@ def _bins(values: Float[Tensor, "..."]) -> Int64[Tensor, "..."]:
     bits = values.float().view(torch.int32)
     magnitude = (bits & 0x7FFFFFFF).clamp(max=INFINITE)
     if values.dtype == torch.float64:
-        # Rounded up, it may have come into the next bin.
+        # Rounding up may have moved it into the next bin.
         magnitude -= (values.float().double().abs() > values.abs()).int()
     bins = torch.where(values == 0, 0, 1 + (magnitude >> DROPPED))
     return (bins + torch.where(bits < 0, SIDE, 0)).long()

@@ -66,7 +66,7 @@ def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> Non
         ValueError: one runs in a program that was scripted, traced or exported, or is the model that was.
     """
     for name, module in {"": model, **modules}.items():
-        # A traced model is called by Python itself, and runs what is inside of it elsewhere.
+        # Python calls a traced model itself, but not the modules inside it.
         scripted = isinstance(module, torch.jit.ScriptModule) and type(module).__name__ != "TopLevelTracedModule"
         if scripted or any(kind.__module__.startswith("torch.export") for kind in type(module).__mro__):
             hint = "measure the model that it was made of" + (f", or leave_out={[name]}" if name else "")

@@ -161,7 +161,7 @@ def kernel_description() -> str:
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
     """The kernel if it can read these values: a plain strided float32 tensor in the memory of a CPU."""
     plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
-    # It counts the values of an image in 32 bits.
+    # The kernel counts the values of an image in 32 bits.
     plain &= math.prod(values.shape[1:]) < 2**31
     return active_kernel() if plain and values.dtype == torch.float32 and values.device.type == "cpu" else None
 
@@ -179,7 +179,7 @@ def _locate(
     maps = library.check("maps", maps, torch.float32, maps.shape)
     images, channels, height, width = maps.shape
     image, channel, row, position = maps.stride()
-    # An axis with one index has no step of its own.
+    # An axis of size 1 has an arbitrary stride.
     if width == 1:
         position = row
     elif height > 1 and row != width * position:

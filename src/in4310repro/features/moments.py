@@ -14,7 +14,7 @@ class Moments:
     rows: Float64[Tensor, ""]  # their number
     shift: Float64[Tensor, " channel"]
     offset: Float64[Tensor, " channel"]
-    # The sum over rows of (x - mean)(x - mean)^T; only its upper triangle means anything.
+    # The sum over rows of (x - mean)(x - mean)^T; only its upper triangle is used.
     scatter: Float64[Tensor, "channel channel"]
 
     @property
@@ -44,7 +44,7 @@ def merge_moments(left: Moments, right: Moments) -> Moments:
     mean_difference = (right.shift - left.shift) + (right.offset - left.offset)
     weighted = (left.rows * right_share) * mean_difference
     empty = left.rows == 0
-    # Not addr: a product and a sum in one operation have other bits on other numbers of threads.
+    # Not addr: its fused product and sum has different bits for different numbers of threads.
     return Moments(
         rows=rows,
         shift=torch.where(empty, right.shift, left.shift),

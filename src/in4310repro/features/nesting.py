@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-# Constants beside tensors: there is nothing to measure in them.
+# Constants beside tensors, which are not measured.
 CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 
 

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from in4310repro.arithmetic.signatures import in_memory
 
-# Whose code is known: classes that others derive from these, with a forward() of their own, may do anything.
+# Classes whose code is known; a subclass with its own forward() may do anything.
 KNOWN_CODE = ("torch.nn.", "torch.ao.nn.", "in4310repro.arithmetic.")
 # Modules with channels on the last axis, by the names of torch's classes.
 LAST = {
@@ -19,9 +19,9 @@ LAST = {
 SECOND = re.compile(
     r"(?:Sync)?BatchNorm(?:[123]d)?|InstanceNorm[123]d|GroupNorm|LocalResponseNorm|ChannelShuffle|Upsample|Fold|Unfold"
 )
-# With so many axes behind that of the channels.
+# Layers by their number of axes after the channel axis.
 BEFORE_SPACE = re.compile(r"(?:Conv|ConvTranspose|\w*Pool|MaxUnpool)([123])d")
-# Layers whose images have so many axes besides their channels, by the names of torch's classes.
+# Layers by the number of axes of their images besides channels, by the names of torch's classes.
 SPATIAL = re.compile(r"Conv([123])d|ConvTranspose([123])d|(?:Max|Avg|LP)Pool([123])d|BatchNorm([23])d")
 # Magnitudes of float64 values: the shift is a float32 number, and no deviation of like numbers has a square of 0.
 RANGE = (1e-120, torch.finfo(torch.float32).max)
@@ -106,7 +106,7 @@ def is_unbatched(module: nn.Module, ndim: int) -> bool:
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
     """Return the meaning of axis 0 of an output, by the module's definition, if it is not images; else None."""
-    # Of torch.ao too, whose quantised ones do not derive from RNNBase.
+    # Includes torch.ao's quantised ones, which do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):
         return "the layers of a hidden state"

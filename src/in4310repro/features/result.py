@@ -22,7 +22,7 @@ from in4310repro.features.top_images import TopImages
 if TYPE_CHECKING:
     import matplotlib.axes
 
-# What a result has where it was asked for, and its JSON only then.
+# Fields that a result, and its JSON, has only if they were requested.
 OPTIONAL: dict[str, type[Histogram] | type[TopImages]] = {"histogram": Histogram, "top_images": TopImages}
 
 

@@ -177,7 +177,7 @@ class FeatureStatistics:
                     uncut = "samples=None" + (" and top_images=0" if self._settings.top_images else "")
                     image_count = images_of_samples(module, path, values, images, uncut)
                     axis = self._axes.axis_of(name, path, value, values)
-                # Pooled calls are those of the first.
+                # Pooled calls share the stream of the first.
                 first_call = 0 if self._settings.calls == "pool" else call
                 if first := self._streams.get((name, first_call, path)):
                     first.check_width(values, axis)

@@ -22,7 +22,7 @@ VALID_VALUES: dict[str, tuple[object, ...]] = {
     "correction": (0, 1),
     "histogram": (False, True),
 }
-# Kept out of a saved state where they ask for nothing: states are as before there were any.
+# Left out of a saved state at their defaults, so that older states stay readable.
 OPTIONAL = ("histogram", "top_images")
 
 

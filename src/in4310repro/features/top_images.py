@@ -67,7 +67,7 @@ def response_keys(
     """Return responses and image indices as integers whose order is the ranking: a larger key ranks higher."""
     responses = _responses(widen(maps))
     bits = responses.view(torch.int32)
-    # In the order of the floats: negative ones have the order of their magnitudes in reverse.
+    # Ordered as the floats: the magnitudes of negative ones are in reverse order.
     ordered = torch.where(bits < 0, bits ^ MAGNITUDE, bits).long()
     images = torch.arange(first_image, first_image + len(maps), device=maps.device)
     keys = (ordered << 32) | (INDICES - 1 - images)[:, None]
