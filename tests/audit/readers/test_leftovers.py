@@ -53,6 +53,60 @@ def test_a_line_with_a_number_that_no_rule_used_is_named(line: str) -> None:
     assert [(each.line, each.text, each.measuring) for each in document.unread] == [(6, line, False)]
 
 
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("Accuracy: 0.91 0.23", "0.23"),
+        ("Accuracy: 0.91 (0.88)", "0.88"),
+        ("Accuracy: 0.91 (0.02)", ""),  # a deviation
+        ("Accuracy: 0.91, something else 0.33", "0.33"),
+        ("Accuracy: 91.0 % against 88.2 % before", "88.2 %"),
+        ("The accuracy is 0.91 and that of the other is 0.87.", "0.87"),
+        ("Precision: 0.9 recall: 0.8 f1: 0.85 17", "17"),
+        ("Accuracy: 0.91, AUC 0.95, loss 0.31", ""),  # measures that no check uses
+        ("F1: 0.91 @ 0.287", ""),
+        ("Accuracy: 0.91 (k=5, seed 7, 2024-01-02, 35 s)", ""),
+        ("Accuracy: 0.91 with version 1.2.3", ""),
+        ("Accuracy: 182/200 (91.00%)", ""),
+    ],
+)
+def test_a_number_beside_a_used_one_is_used_or_a_setting_or_named(line: str, left: str) -> None:
+    document = read(f"{line}\n")
+    assert next(value.printed.text.rstrip(" %") for table in document.tables for value in table.values) in line
+    assert [each.why for each in document.unread] == ([f"no rule used {left}"] if left else [])
+
+
+def test_a_column_that_was_not_used_is_named_once() -> None:
+    text = (
+        "| # | Class | Recall | Strange | Loss | Params (M) | Images |\n|---|---|---|---|---|---|---|\n"
+        "| 0 | dune | 0.83 | 0.71 | 0.3 | 25.6 | 100 |\n| 1 | bay | 0.91 | 0.42 | 0.2 | 25.6 | 200 |\n"
+        "| | macro avg | 0.87 | 0.57 | 0.25 | | 300 |\n"
+    )
+    (left,) = read(text).unread
+    assert (left.line, left.why, left.measuring) == (3, "no rule used 0.71, 0.42, 0.57 below 'Strange'", False)
+
+
+@pytest.mark.parametrize("line", ["0.8667", "0.87 0.91 0.88", "[0.87 0.91 0.88]"])
+def test_a_bare_number_after_a_matrix_is_named_and_not_taken_for_a_score(line: str) -> None:
+    document = read(f"Confusion matrix:\n[[36  3  1]\n [ 2 34  4]\n [ 0  6 34]]\n{line}\n")
+    assert [value for table in document.tables for value in table.values] == []
+    assert [each.line for each in document.unread] == [5]
+
+
+@pytest.mark.parametrize(
+    "line", ["max f1 @ threshold = 0.287: 0.812", "F1 0.812 @ 0.287", "F1: 0.812 @ threshold 0.287", "F1 @ k=5: 0.812"]
+)
+def test_a_number_after_at_is_a_setting(line: str) -> None:
+    (table,) = read(f"{line}\n").tables
+    assert [value.printed.text for value in table.values] == ["0.812"]
+
+
+def test_the_best_of_epochs_is_no_final_value() -> None:
+    document = read("Best F1 @ epochs 11: 0.86\nBest F1: 0.87 @ epochs 12\nTest F1: 0.81\n")
+    assert [value.printed.text for table in document.tables for value in table.values] == ["0.81"]
+    assert [(each.line, each.kind) for each in document.context] == [(1, "running value"), (2, "running value")]
+
+
 def test_a_column_and_a_row_that_were_used_are_no_leftovers() -> None:
     text = (
         "| Class | Accuracy | Images |\n|---|---|---|\n| dune | 83% | 100 |\n| bay | - | 200 |\n| Mean | 83% | 300 |\n"

@@ -9,6 +9,7 @@ import pytest
 
 from in4310repro.audit.examine import audit
 from in4310repro.audit.readers import read
+from in4310repro.audit.readers.leftovers import WHY
 from in4310repro.audit.verdicts import Rank
 from tests.audit.readers.described import everything
 
@@ -20,7 +21,11 @@ SOURCES = sorted(path for path in FOLDER.iterdir() if path.suffix != READING)
 def reading(path: Path) -> str:
     """All that was read of a document, and all that was not."""
     document = read(path)
-    left = [f"left {each.line} {each.text}" for each in document.unread if not each.measuring]
+    left = [
+        f"left {each.line} {each.text}" + (f": {each.why}" if each.why != WHY else "")
+        for each in document.unread
+        if not each.measuring
+    ]
     context = [f"context {each.line} {each.kind}" for each in document.context]
     return "\n".join([*everything(document), *left, *context]) + "\n"
 

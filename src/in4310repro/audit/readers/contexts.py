@@ -23,7 +23,7 @@ OPTION = re.compile(
     r"^\s*:(?:header-rows|stub-columns|widths?|header|align|class|name|delim|file|figwidth|scale|height): "
 )
 MARKUP = re.compile(
-    rf"{OPTION.pattern}|^\s*\.\. [\w-]+::|^\s*(?:<[^<>]{{1,500}}>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[\w"
+    rf"{OPTION.pattern}|^\s*\.\. [\w-]+::|^\s*(?:<[^<>]{{1,500}}>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[[^\W\d]"
 )
 
 
@@ -113,7 +113,18 @@ OTHER = re.compile(
     r"|average cost|k&b|class complexity|f-?beta|gmeasure|perplexity|(?:train|val|test|valid)?\w*[ _]?loss\b)",
     re.IGNORECASE,
 )
+# Headings of columns that hold no results.
+NO_RESULT = re.compile(
+    rf"(?:\w+ ){{0,2}}(?:{SETTINGS}|{THINGS}|{UNITS}|time|duration|latency|speed|params|memory|index|id|#|year|date)"
+    rf"(?: ?[(\[].{{1,12}}[)\]])?",
+    re.IGNORECASE,
+)
 LABEL = re.compile(r"[|:=\t]| {2,}")  # what ends the label of a line
+
+
+def is_setting(name: str) -> bool:
+    """Whether a heading or label is that of a setting, a duration, a size or a number of things."""
+    return NO_RESULT.fullmatch(" ".join(re.sub(r"[_-]", " ", name).split())) is not None
 
 
 def kind_of_context(line: str) -> str:

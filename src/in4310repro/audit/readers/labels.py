@@ -53,6 +53,10 @@ PARAMETER = re.compile(
     r"|\b(?:epochs?|iterations?|thresh(?:old)?)\s*$",
     re.IGNORECASE,
 )
+# `max f1 @ threshold = 0.287: 0.81`, `F1 0.81 @ 0.287`; the overlap of boxes in `mAP @ IoU=0.5` belongs to its name.
+AT = re.compile(
+    rf" ?@ ?(?!iou|top)(?:[a-z_]{{1,20}} ?[=:]? ?){NUMBER}(?![\w%])|(?<=[\d%]) ?@ ?{NUMBER}(?![\w%])", re.IGNORECASE
+)
 WORDS = 12  # of a measurement; more are a sentence
 SENTENCE = 16  # words of a line with one or two values: more are a sentence
 CLASSWISE = re.compile(
@@ -132,7 +136,7 @@ def clean(raw: str) -> str:
         return ""
     raw = CAPTION.sub(lambda found: found[1], raw)
     line = re.sub(r" {2,}", "  ", raw.translate(ALIKE).replace("\t", "  ")).strip()
-    line = line.translate(BARS).strip("| ")
+    line = AT.sub("", line.translate(BARS).strip("| "))
     line = BULLET.sub("", re.sub(r"<br ?/?>|\\\\$|\\$", "", line)).strip()
     line = BULLET.sub("", STAMP.sub("", line))
     return re.sub(r"\*\*|__(?=\W|$)|`", "", line).strip().rstrip(",;").strip()
@@ -227,12 +231,14 @@ def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str,
 
 def _value(label: str, text: str, number: int, context: Context, name: str | None) -> Iterator[LineValue]:
     cell = measured(text, number)
-    spread = SPREADS.fullmatch(label.lower()) is not None and not context.heading
+    of = subject(label)
+    # A maximum is one over classes below a heading, and elsewhere that of epochs or thresholds.
+    best = of is not None and of.best and not context.heading and not context.values
+    spread = SPREADS.fullmatch(label.lower()) is not None and not context.heading and not best
     # `The cat class is the weakest (F1=0.805)`: a remark in a sentence.
     remark = label.count("(") > label.count(")")
     if cell is None or not label or spread or remark or len(label) > 110:
         return
-    of = subject(label)
     if of is None and context.measure and (context.heading or (heading(label).summary and context.values > 1)):
         of = subject(label, context.measure)
     if of is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 from in4310repro.audit.document import Printed
 
@@ -30,6 +31,7 @@ COUNTED = re.compile(
 )
 _IMAGES = re.compile(rf"(?:n|N) ?= ?({COUNT})|({COUNT}) (?:\w+ ){{0,3}}?(?:images|samples|instances|examples|pictures)")
 _DEVIATION = re.compile(rf"(?:{SPREAD}|std:?|sd:?|\u03c3 ?=)? ?({NUMBER}) ?%?")
+HALF = Fraction(1, 2)
 MISSING = frozenset(
     ("", "-", "--", "---", "\u2013", "—", "n/a", "na", "n.a.", "nan", "none", "null", "/", "x", "\u00d7", "?")
 )
@@ -84,9 +86,13 @@ def measured(text: str, line: int) -> Measured | None:
         return None
     remark = match["remark"] or ""
     deviation = None if re.match(r"[-+]\d", remark) else _DEVIATION.fullmatch(remark)
-    spread = match["spread"] or (deviation[1] if deviation and re.search("[.,]", deviation[1]) else None)
+    value = parse(match["value"], line)
+    of_remark = parse(deviation[1], line) if deviation and re.search("[.,]", deviation[1]) else None
+    # No shares deviate by more than a half: 0.91 (0.88) are two values.
+    deviates = of_remark is not None and of_remark.value <= (50 if value.percent or value.value > 1 else HALF)
+    spread = match["spread"] or (deviation[1] if deviation and deviates else None)
     return Measured(
-        printed=parse(match["value"], line),
+        printed=value,
         count=out_of(remark),
         spread=parse(spread, line) if spread else None,
         images=images(remark),

@@ -20,6 +20,7 @@ from in4310repro.audit.readers.pieces import Piece, has_classes, named
 from in4310repro.audit.readers.prose import folds
 from in4310repro.audit.readers.repeats import Repeats
 from in4310repro.audit.readers.toml_files import read_toml
+from in4310repro.audit.readers.unused import unused
 from in4310repro.audit.readers.words import strip_marks
 
 VALID = (
@@ -104,6 +105,8 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
     used = {printed.line for piece in pieces for printed in piece.table.printed}
     used |= {line for piece in pieces for line in piece.lines}
     values = Repeats(printed for piece in pieces for printed in piece.table.printed)
+    named_lines = {each.line for each in unread} | set(part.left_out)
+    unread += unused(lines, pieces, named_lines, values.repeats)
     unread, context = leftovers(lines, used, unread, part.left_out, values.repeats)
     return Document(
         source=name,

@@ -1,0 +1,177 @@
+"""Numbers that stand beside used ones and that no rule used: by column in a table, each by itself elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from in4310repro.audit.document import Measure, Table, Unread
+from in4310repro.audit.readers.contexts import is_setting, kind_of_context, without_context
+from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.numbers import ALIKE
+from in4310repro.audit.readers.pieces import Piece
+from in4310repro.audit.readers.words import heading
+
+NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:[.,]\d+)?(?:[eE][-+]?\d{1,2})?(?: ?%)?(?![\w%])")
+CELLS = re.compile(r" *[|&\t;] *| {2,}")
+USED = "·"  # in place of what was used: no letter, no digit and no space
+MARKUP = re.compile(
+    r"\\(?:multi(?:row|column)|cmidrule|cline|vspace|cite\w*|ref)\*?(?:\[[^\]]*\]|\{[^{}]*\})|\\[a-z]+\b|\\\\|[{}$]"
+)
+COMMAS = 3  # in a row of a table that has no other sign between its cells
+HEADER = 4  # lines of a table in which its header stands
+SHOWN = 5  # numbers that are listed of one column
+BETWEEN = re.compile(r"[,;|{}\[\]()/\t]| {2,}| and ")  # what parts a label from the one before it
+
+
+@dataclass(frozen=True)
+class Left:
+    """A number that was not used."""
+
+    line: int
+    text: str
+    column: int  # counted from the end of the row
+    name: str  # the heading of its column, or the words before it
+
+
+def unused(
+    lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
+) -> Iterator[Unread]:
+    """Numbers in the lines of tables and values that are no value, size, count or name, and no setting.
+
+    Args:
+        lines: of the whole text.
+        pieces: all that was read.
+        passed: the numbers of lines that a reader has named or left out on purpose.
+        repeats: whether a text says nothing but values that were read elsewhere.
+    """
+    known = _counts([piece.table for piece in pieces])
+    names = sorted({name for piece in pieces for name in _names(piece.table) if re.search(r"\d", name)}, key=len)
+    by_line: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        for line in {printed.line for printed in piece.table.printed} - set(passed):
+            by_line.setdefault(line, []).append(piece)
+    rows = Counter(found[0].first for found in by_line.values())
+    groups: dict[tuple[int, int, str], list[Left]] = {}
+    for line, found in sorted(by_line.items()):
+        if len(lines[line - 1]) > LINE:
+            continue
+        heads = _heads(found[0], line, lines) if rows[found[0].first] > 1 else None
+        for each in _left(line, _plain(lines[line - 1]), found, names[::-1], heads):
+            if not _is_known(each.text, known) and not repeats(each.text) and not _is_of_no_use(each.name):
+                key = (found[0].first, each.column, each.name)
+                groups.setdefault(key if each.column or each.name else (line, 0, ""), []).append(each)
+    told: dict[int, list[str]] = {}
+    for group in groups.values():
+        if not _is_numbering([each.text for each in group]):
+            told.setdefault(group[0].line, []).append(_described(group))
+    for line, texts in told.items():
+        text = lines[line - 1].strip()[:LINE]
+        yield Unread(line=line, text=text, why=f"no rule used {'; '.join(texts)}", measuring=False)
+
+
+def _described(group: Sequence[Left]) -> str:
+    texts = [each.text for each in group]
+    shown = ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+    return f"{shown} below {group[0].name!r}" if group[0].column and group[0].name else shown
+
+
+def _left(
+    line: int, text: str, pieces: Sequence[Piece], names: Sequence[str], heads: Sequence[Sequence[str]] | None
+) -> Iterator[Left]:
+    rest, place = _without_used(text, line, pieces, names), 0
+    for match in NUMBER.finditer(without_context(rest)):
+        number = match[0].strip()
+        place = max(place, rest.find(number, place))
+        column = _column(text, place) if heads is not None else 0
+        name = _heading(heads or (), column, text) if column else _label(rest[:place])
+        place += len(number)
+        yield Left(line, number, column, name)
+
+
+def _plain(text: str) -> str:
+    """The line with signs that look alike made one, and commas between cells made bars."""
+    text = MARKUP.sub(lambda match: USED * len(match[0]), text.translate(ALIKE))
+    return text.replace(",", "|") if text.count(",") >= COMMAS and ", " not in text and ";" not in text else text
+
+
+def _is_known(number: str, known: Collection[int]) -> bool:
+    """Whether a number is one of images or predictions that was read; pandas prints 40.0."""
+    plain = re.sub(r"\.0+$", "", number.replace(",", ""))
+    return plain.isdigit() and int(plain) in known
+
+
+def _without_used(text: str, line: int, pieces: Sequence[Piece], names: Sequence[str]) -> str:
+    used = [printed.text for piece in pieces for printed in piece.table.printed if printed.line == line]
+    for piece in pieces:
+        for value in piece.table.values:
+            if value.printed.line == line:
+                used += [value.spread.text] if value.spread else []
+                used += map(str, value.count or ())
+    # A name may stand on both sides of a row: `3 11 | 1 = 1`.
+    for each, times in [
+        *[(name, 2) for name in names],
+        *[(number, 1) for number in sorted(used, key=len, reverse=True)],
+    ]:
+        pattern = rf"(?<![\w.]){re.escape(each)}(?!\w|\.\d)"
+        text = re.sub(pattern, lambda match: USED * len(match[0]), text, count=times)
+    return text
+
+
+def _counts(tables: Sequence[Table]) -> set[int]:
+    """The numbers of images and predictions that were read, and the sums of matrices."""
+    found = {size for table in tables for size in (*table.sizes.values(), *table.predictions.values())}
+    found |= {table.total for table in tables if table.total is not None}
+    for table in tables:
+        cells = [[cell.value for cell in row] for row in table.matrix.rows] if table.matrix else []
+        sums = [*map(sum, cells), *(map(sum, zip(*cells, strict=False))), sum(map(sum, cells))]
+        found |= {int(each) for each in sums if each == int(each)}
+    return found | {number for table in tables for value in table.values for number in value.count or ()}
+
+
+def _names(table: Table) -> Iterator[str]:
+    yield from (value.class_name for value in (*table.values, *table.asides) if value.class_name)
+    yield from table.matrix.classes if table.matrix else ()
+
+
+def _cells(text: str) -> list[str]:
+    return [cell.strip(f" *`\"'{USED}") for cell in CELLS.split(text.strip().strip("|").strip())]
+
+
+def _column(text: str, place: int) -> int:
+    """The column of a place, counted from the end of the row; 0 where the line is no row of a table."""
+    cells = len(_cells(text))
+    return len(_cells(text[place:])) if cells > 2 else 0
+
+
+def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
+    """The cells of the lines above a row that can be the header of its table."""
+    above = [
+        _cells(_plain(lines[number - 1])) for number in range(max(1, piece.first), min(line, piece.first + HEADER))
+    ]
+    return [cells for cells in above if len(cells) > 1 and not any(NUMBER.fullmatch(cell) for cell in cells)]
+
+
+def _heading(heads: Sequence[Sequence[str]], column: int, text: str) -> str:
+    """The heading of a column, counted from the end, of a header with as many cells or one less."""
+    width = len(_cells(text))
+    return next((cells[-column] for cells in heads if len(cells) in (width, width - 1) and column <= len(cells)), "")
+
+
+def _label(before: str) -> str:
+    """The words before a number, from the last sign between two on."""
+    return BETWEEN.split(before.rstrip(" :=\"'({["))[-1].strip(" *`\"'.-")
+
+
+def _is_of_no_use(name: str) -> bool:
+    """Whether a heading or label is of a measure that no check uses, of a setting or of a number of things."""
+    of = heading(name)
+    return (of.measure is Measure.OTHER and not of.rest) or is_setting(name) or bool(kind_of_context(f"{name}: 5"))
+
+
+def _is_numbering(texts: Sequence[str]) -> bool:
+    """Whether the numbers of a column count its rows."""
+    whole = [int(text) for text in texts if text.isdigit()]
+    return len(whole) == len(texts) > 1 and whole == list(range(whole[0], whole[0] + len(whole)))
