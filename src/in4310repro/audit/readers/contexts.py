@@ -23,7 +23,8 @@ OPTION = re.compile(
     r"^\s*:(?:header-rows|stub-columns|widths?|header|align|class|name|delim|file|figwidth|scale|height): "
 )
 MARKUP = re.compile(
-    rf"{OPTION.pattern}|^\s*\.\. [\w-]+::|^\s*(?:<[^<>]{{1,500}}>\s*)+$|^\s*\\(?!textbf|item)\w+\b|^\s*!\[|^\s*\[[^\W\d]"
+    rf"{OPTION.pattern}|^\s*\.\. [\w-]+::|^\s*(?:<[^<>]{{1,500}}>\s*)+$|^\s*\\(?!textbf|item)\w+\b"
+    r"|^\s*!\[|^\s*\[[^\W\d]"
 )
 
 
