@@ -31,6 +31,7 @@ from filelock import FileLock
 from matplotlib import pyplot
 
 from in4310repro import experiment, models, optimizers
+from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
@@ -100,8 +101,8 @@ def whole_run(preset: str, device: str, folder: Path) -> None:
     """A training with its feature statistics, as a process of its own runs it; the first of several makes it."""
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "features.json").exists():
-            run = experiment.train(PRESETS[preset], numerics(device), folder)
-            of_run.measure(run, PRESETS[preset], numerics(device))
+            run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
+            of_run.measure(run, PRESETS[preset], Context(numerics(device)))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import pytest
 
 from in4310repro import ablation
 from in4310repro.config import to_json
+from in4310repro.context import Context
 from in4310repro.deviations import CORRECTED, PUBLISHED, Deviation
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS, command_line_options
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.long(80)
 @pytest.fixture(scope="module")
 def written(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ablation")
-    ablation.ablation(CONFIG, numerics, folder / "runs", folder, protocols=PROTOCOLS)
+    ablation.ablation(CONFIG, Context(numerics), folder / "runs", folder, protocols=PROTOCOLS)
     return folder
 
 
@@ -45,7 +46,7 @@ def report(written: Path) -> Any:
 @pytest.fixture(scope="module")
 def experiment(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("experiment")
-    ablation.ablation(EXPERIMENT, numerics, folder / "runs", folder, protocols=[PUBLISHED])
+    ablation.ablation(EXPERIMENT, Context(numerics), folder / "runs", folder, protocols=[PUBLISHED])
     return json.loads((folder / "ablation.json").read_text())
 
 
@@ -101,7 +102,7 @@ def test_the_page_has_a_row_per_number_a_column_per_protocol_and_its_command(wri
 def test_only_named_deviations_are_run_and_a_finished_training_is_taken_as_it_is(
     written: Path, report: Any, numerics: Numerics, tmp_path: Path
 ) -> None:
-    ablation.ablation(CONFIG, numerics, written / "runs", tmp_path, protocols=[Deviation.PADDED_DENOMINATOR])
+    ablation.ablation(CONFIG, Context(numerics), written / "runs", tmp_path, protocols=[Deviation.PADDED_DENOMINATOR])
     again = json.loads((tmp_path / "ablation.json").read_text())
     assert again["numbers"] == {name: report["numbers"][name] for name in (CORRECTED, Deviation.PADDED_DENOMINATOR)}
     assert again["runs"] == {CORRECTED: report["runs"][CORRECTED]}
@@ -110,7 +111,7 @@ def test_only_named_deviations_are_run_and_a_finished_training_is_taken_as_it_is
 
 def test_an_unknown_deviation_is_refused_with_the_valid_ones(numerics: Numerics, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no protocol 'sum'; valid are corrected, published, shared-split"):
-        ablation.ablation(CONFIG, numerics, tmp_path / "runs", tmp_path, protocols=["sum"])
+        ablation.ablation(CONFIG, Context(numerics), tmp_path / "runs", tmp_path, protocols=["sum"])
 
 
 def test_a_change_is_signed_and_none_is_a_dot() -> None:

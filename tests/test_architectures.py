@@ -12,6 +12,7 @@ from torch import nn
 
 from in4310repro import architectures, experiment, models
 from in4310repro.config import FIVE_MODULES, Config, OptimizerSetting
+from in4310repro.context import Context
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 from in4310repro.report.page import record
@@ -284,7 +285,7 @@ def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_n
     own: str, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, numerics: Numerics
 ) -> None:
     name = f"{own}:plain"
-    run = experiment.train(small_run(name, "auto"), numerics, tmp_path / "run")
+    run = experiment.train(small_run(name, "auto"), Context(numerics), tmp_path / "run")
     assert run.config.modules == ("0",)
     image = run.split_below(None).root / run.scores.paths[0]
     monkeypatch.setattr(architectures, "_trusted", set())
@@ -308,7 +309,7 @@ def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, tmp_path:
     native, hashes = activate("native", "cpu"), []
     for number in range(2):
         torch.manual_seed(number)
-        run = experiment.train(small_run(f"{own}:dropping", "native"), native, tmp_path / f"{number}")
+        run = experiment.train(small_run(f"{own}:dropping", "native"), Context(native), tmp_path / f"{number}")
         hashes.append(run.metrics["weights_sha256"])
     assert hashes[0] == hashes[1]
 
@@ -319,7 +320,7 @@ def test_portable_arithmetic_that_is_asked_for_and_not_to_be_had_says_why(
     if not numerics.portable:
         pytest.skip("no kernel was built here")
     with pytest.raises(ValueError, match=r"no portable arithmetic: its forward\(\) calls mean.*--numerics native"):
-        experiment.train(small_run(f"{own}:Mean", "portable"), numerics, tmp_path / "run")
+        experiment.train(small_run(f"{own}:Mean", "portable"), Context(numerics), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -19,6 +19,7 @@ from in4310repro.bench.features import BenchmarkOptions, benchmark, peak_memory
 from in4310repro.bench.measurement import measure
 from in4310repro.bench.peers import PEERS, PlainSums
 from in4310repro.bench.workloads import Workload, convolution_operations, layers
+from in4310repro.context import Context
 from in4310repro.numerics import Numerics
 
 
@@ -34,7 +35,7 @@ def test_report_has_a_row_for_every_contender_and_names_what_is_not_installed(
 ) -> None:
     del few_peers
     options = BenchmarkOptions(repeats=1, seconds=0.0, images=2, batch_size=1, side=32, memory_images=500)
-    files = benchmark(tmp_path, numerics, options)
+    files = benchmark(tmp_path, Context(numerics), options)
     report = json.loads(files[0].read_text())
     for rows in report["layouts"].values():
         named = {row["name"]: row for row in rows}

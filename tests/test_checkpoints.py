@@ -16,6 +16,7 @@ import torch
 
 from in4310repro import checkpoints, optimizers, training
 from in4310repro.config import to_json
+from in4310repro.context import Context
 from in4310repro.positions import Position
 from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
@@ -70,7 +71,11 @@ def trained(folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any
     run = RunFolder(folder)
     for cut in cuts:
         with pytest.raises(CutOffError):
-            training.fit(replace(task(network(0), config, config.settings[position], run), progress=CutAfter(cut)))
+            training.fit(
+                replace(
+                    task(network(0), config, config.settings[position], run), context=Context(active(), CutAfter(cut))
+                )
+            )
     model = network(0)
     history = training.fit(task(model, config, config.settings[position], run))
     best = run.read_tensors(f"{config.settings[position].name}/best.safetensors")
@@ -140,7 +145,9 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
 @pytest.fixture
 def cut_off(tmp_path: Path) -> Path:
     """A checkpoint folder with two files, of batches 4 and 5 of the first epoch."""
-    cut = replace(task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), progress=CutAfter(6))
+    cut = replace(
+        task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), context=Context(active(), CutAfter(6))
+    )
     with pytest.raises(CutOffError):
         training.fit(cut)
     return tmp_path / "run" / "adamw" / "checkpoint"
@@ -198,7 +205,7 @@ def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_resumes_to_the_bit(tmp
     run = RunFolder(tmp_path / "cut")
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        training.fit(replace(task(network(0), config, config.settings[0], run), progress=press))
+        training.fit(replace(task(network(0), config, config.settings[0], run), context=Context(active(), press)))
     (file,) = (tmp_path / "cut/adamw/checkpoint").iterdir()
     assert file.name.startswith("000000-00000004")
     assert signal.getsignal(signal.SIGINT) is before

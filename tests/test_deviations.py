@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from in4310repro import experiment, models
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import from_csv
@@ -106,8 +107,8 @@ def test_an_unknown_protocol_is_refused_with_the_valid_ones(wrong: str) -> None:
 def published(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A whole tiny run with every deviation, feature maps included."""
     config = replace(TINY, protocol=EVERY, epochs=1)
-    run = experiment.train(config, numerics, tmp_path_factory.mktemp("published") / "run")
-    return of_run.measure(run, config, numerics)
+    run = experiment.train(config, Context(numerics), tmp_path_factory.mktemp("published") / "run")
+    return of_run.measure(run, config, Context(numerics))
 
 
 def test_the_images_that_were_never_read_are_measured_separately(published: FinishedRun) -> None:
@@ -118,7 +119,7 @@ def test_the_images_that_were_never_read_are_measured_separately(published: Fini
 
 
 def test_a_published_run_is_predicted_again_to_the_bit(published: FinishedRun, numerics: Numerics) -> None:
-    verified = verify(published.folder, numerics)
+    verified = verify(published.folder, Context(numerics))
     assert verified.differences == []
     assert verified.bitwise
 
@@ -151,9 +152,9 @@ def starts(config: Config, numerics: Numerics, folder: Path, monkeypatch: pytest
         return []
 
     monkeypatch.setattr(experiment, "fit", watched)
-    monkeypatch.setattr(experiment, "_trained_history", lambda *_: [])
+    monkeypatch.setattr(experiment, "finished_history", lambda *_: [])
     with pytest.raises(RuntimeError, match="seen enough"):
-        experiment.train(config, numerics, folder)
+        experiment.train(config, Context(numerics), folder)
     return tasks
 
 
@@ -180,7 +181,7 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
     numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(with_deviations(Deviation.WARM_START), settings=TINY.settings[:2], epochs=1, split="16/12/20")
-    experiment.train(config, numerics, tmp_path / "undisturbed")
+    experiment.train(config, Context(numerics), tmp_path / "undisturbed")
 
     def cut(task: Task) -> object:
         if task.setting == config.settings[1]:
@@ -189,9 +190,9 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
 
     monkeypatch.setattr(experiment, "fit", cut)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(config, numerics, tmp_path / "cut")
+        experiment.train(config, Context(numerics), tmp_path / "cut")
     monkeypatch.setattr(experiment, "fit", fit)
-    experiment.train(config, numerics, tmp_path / "cut", resume=True)
+    experiment.train(config, Context(numerics), tmp_path / "cut", resume=True)
     assert differing_files(tmp_path / "undisturbed", tmp_path / "cut") == []
 
 
@@ -210,8 +211,10 @@ def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
     network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
     images, config = test_images(), with_deviations(Deviation.RANDOM_FLIP_AT_TEST)
-    plain = predict(network, images, TINY, numerics).softmax
-    first, again, later = (predict(network, images, config, numerics, epoch=epoch).softmax for epoch in (1, 1, 2))
+    plain = predict(network, images, TINY, Context(numerics)).softmax
+    first, again, later = (
+        predict(network, images, config, Context(numerics), epoch=epoch).softmax for epoch in (1, 1, 2)
+    )
     assert np.array_equal(first, again)
     moved = (first != plain).any(axis=1)
     assert 0 < moved.sum() < len(moved)
@@ -224,7 +227,7 @@ def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
 def test_average_precision_of_logits_is_sklearns_of_logits(
     network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
-    scores = predict(network, test_images(), TINY, numerics)
+    scores = predict(network, test_images(), TINY, Context(numerics))
     assert scores.logits is not None
     oracle = [average_precision_score(scores.labels == c, scores.logits[:, c]) for c in range(6)]
     departed = scores.metrics(parse("ap-from-logits"))
@@ -236,7 +239,7 @@ def test_average_precision_of_logits_is_sklearns_of_logits(
 @pytest.fixture(scope="module")
 def corrected(finished_run: Path, numerics: Numerics) -> FeatureMaps:
     """The feature maps of the tiny run, without a deviation."""
-    return of_run.statistics(FinishedRun.open(finished_run), TINY, numerics)
+    return of_run.statistics(FinishedRun.open(finished_run), TINY, Context(numerics))
 
 
 def shares(features: FeatureMaps) -> list[float]:
@@ -252,7 +255,7 @@ def test_shares_with_a_padded_denominator_are_those_of_200_divided_by_208(
 ) -> None:
     assert padded_images(200) == 208
     run = FinishedRun.open(finished_run)
-    departed = of_run.statistics(run, with_deviations(Deviation.PADDED_DENOMINATOR), numerics)
+    departed = of_run.statistics(run, with_deviations(Deviation.PADDED_DENOMINATOR), Context(numerics))
     # 12 images are one batch of 16.
     np.testing.assert_allclose(shares(departed), np.array(shares(corrected)) * 12 / 16, rtol=1e-14)
     assert spectra(departed, 2) == spectra(corrected, 2)
@@ -267,7 +270,7 @@ def test_train_mode_normalises_by_the_batch_and_changes_the_spectra_alone(
         assert torch.equal(of_run.with_batch_statistics(network).eval()(inputs), expected)
         assert not torch.equal(network.eval()(inputs), expected)
     run = FinishedRun.open(finished_run)
-    departed = of_run.statistics(run, with_deviations(Deviation.BATCH_NORM_IN_TRAIN_MODE), numerics)
+    departed = of_run.statistics(run, with_deviations(Deviation.BATCH_NORM_IN_TRAIN_MODE), Context(numerics))
     assert shares(departed) == shares(corrected)
     # conv1 stands before the first batch norm.
     assert spectra(departed, 0)[0] == spectra(corrected, 0)[0]
@@ -278,7 +281,7 @@ def test_an_accumulator_that_is_not_reset_pools_the_sets_before(
     finished_run: Path, corrected: FeatureMaps, numerics: Numerics
 ) -> None:
     run = FinishedRun.open(finished_run)
-    departed = of_run.statistics(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), numerics)
+    departed = of_run.statistics(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), Context(numerics))
     assert spectra(departed, 0) == spectra(corrected, 0)
     assert shares(departed) == shares(corrected)
     sets = of_run.image_sets(run, TINY, None)

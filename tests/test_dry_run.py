@@ -14,6 +14,7 @@ from torch import nn
 from in4310repro import dry_run, experiment
 from in4310repro.capacity import most_used
 from in4310repro.config import Config, OptimizerSetting
+from in4310repro.context import Context
 from in4310repro.dry_run import Rehearsal, lines, rehearse
 from in4310repro.epochs import Step
 from in4310repro.feature_maps import of_run
@@ -62,13 +63,13 @@ def in_evaluation(num_classes: int) -> nn.Module:  # noqa: ARG001
 
 @pytest.fixture(scope="module")
 def rehearsal(numerics: Numerics, _cache_of_this_session: None) -> Rehearsal:
-    return rehearse(SMALL, numerics, Path("runs/nowhere"), keep_epochs=True)
+    return rehearse(SMALL, Context(numerics), Path("runs/nowhere"), keep_epochs=True)
 
 
 def test_what_a_dry_run_foretells_is_what_a_training_writes(
     rehearsal: Rehearsal, numerics: Numerics, tmp_path: Path
 ) -> None:
-    run = experiment.train(SMALL, numerics, tmp_path / "run", keep_epochs=True, log_steps="csv")
+    run = experiment.train(SMALL, Context(numerics), tmp_path / "run", keep_epochs=True, log_steps="csv")
     for setting in SMALL.settings:
         folder = run.folder / setting.name
         assert rehearsal.checkpoint_bytes[setting.name] == (folder / "epochs" / "000003.safetensors").stat().st_size
@@ -78,8 +79,8 @@ def test_what_a_dry_run_foretells_is_what_a_training_writes(
     tensors = sum(file.stat().st_size for file in run.folder.rglob("*.safetensors"))
     assert rehearsal.disk == (tensors, tensors + 3 * max(rehearsal.checkpoint_bytes.values()))
     # The network that a training starts from, its images, and its modules.
-    assert rehearsal.prepared.fingerprint["initial_weights_sha256"] == run.fingerprint.get("initial_weights_sha256")
-    assert rehearsal.prepared.split.parts == run.split.parts
+    assert rehearsal.plan.fingerprint["initial_weights_sha256"] == run.fingerprint.get("initial_weights_sha256")
+    assert rehearsal.plan.split.parts == run.split.parts
     written = {file.relative_to(run.folder).as_posix() for file in run.folder.rglob("*") if file.is_file()}
     written = {name for name in written if "logs/" not in name and "epochs/" not in name}
     assert written == set(dry_run.WRITTEN) | {f"{s.name}/{name}" for s in SMALL.settings for name in dry_run.OF_SETTING}
@@ -89,7 +90,7 @@ def test_the_time_is_that_of_every_image_at_the_measured_rates(rehearsal: Rehear
     step = Step(epoch=1, step=2, images=8, loss=1.0, learning_rate=0.1, seconds=4.0)
     made_up = replace(rehearsal, steps={"adamw": step, "sgd": step._replace(seconds=8.0)}, validation_seconds=0.5)
     settings = SMALL.settings[:2]
-    made_up = replace(made_up, prepared=replace(rehearsal.prepared, config=replace(SMALL, settings=settings)))
+    made_up = replace(made_up, plan=replace(rehearsal.plan, config=replace(SMALL, settings=settings)))
     # 24 images at 0.5 s and at 1 s, 2 x 12 of validation; 3 epochs; and 12 of test.
     assert made_up.seconds == 3 * (12 + 24 + 24 * 0.5) + 12 * 0.5
     assert "3 steps an epoch, 3 epochs of 2 settings: about 2.5 min here" in "\n".join(lines(made_up))
@@ -135,7 +136,7 @@ def test_what_a_training_would_refuse_a_dry_run_refuses(
 def test_a_learning_rate_that_spoils_the_loss_is_found(numerics: Numerics) -> None:
     wild = (OptimizerSetting(name="wild", optimizer="SGD", learning_rate=1e30),)
     with pytest.raises(ValueError, match=r"wild, epoch 1 of 3: the training loss is (nan|inf); a learning_rate below"):
-        rehearse(replace(SMALL, settings=wild), numerics, Path("runs/nowhere"))
+        rehearse(replace(SMALL, settings=wild), Context(numerics), Path("runs/nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_a_network_of_ones_own_that_fails_is_named_with_the_stage(
 ) -> None:
     config = replace(SMALL, model=f"{__name__}:{function}", modules=("inner.0",))
     with pytest.raises(ValueError, match=rf"{function} fails {stage}: RuntimeError: it stumbles"):
-        rehearse(config, numerics, Path("runs/nowhere"))
+        rehearse(config, Context(numerics), Path("runs/nowhere"))
 
 
 def test_feature_maps_are_measured_on_a_batch(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +163,7 @@ def test_feature_maps_are_measured_on_a_batch(numerics: Numerics, monkeypatch: p
         return measured
 
     monkeypatch.setattr(dry_run, "measure_sets", measure)
-    rehearse(replace(SMALL, settings=SMALL.settings[:1]), numerics, Path("runs/nowhere"))
+    rehearse(replace(SMALL, settings=SMALL.settings[:1]), Context(numerics), Path("runs/nowhere"))
     assert [(record["name"], record["images"], list(record["modules"])) for record in measured] == [
         ("validation", 8, ["0"])
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from in4310repro.context import Context
 from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.evaluation import Evaluation, evaluate, to_text
 from in4310repro.metrics import ClassMetrics, class_metrics
@@ -20,7 +21,7 @@ from tests.conftest import Call
 
 def test_a_run_measured_again_on_its_test_set_gives_its_metrics(finished_run: Path, numerics: Numerics) -> None:
     run = FinishedRun.open(finished_run)
-    assert class_metrics(evaluate(run, numerics)[0]) == class_metrics(run.metrics)
+    assert class_metrics(evaluate(run, Context(numerics))[0]) == class_metrics(run.metrics)
 
 
 def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numerics: Numerics, tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numer
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
     with pytest.raises(ValueError, match=r"has the classes \['cat', 'dog'\]; the network of"):
-        evaluate(FinishedRun.open(finished_run), numerics, str(tmp_path))
+        evaluate(FinishedRun.open(finished_run), Context(numerics), str(tmp_path))
 
 
 def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: Numerics) -> None:
@@ -38,7 +39,7 @@ def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: 
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"best\.safetensors holds other weights than the test set was scored with"):
-        evaluate(run, numerics)
+        evaluate(run, Context(numerics))
 
 
 def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
@@ -54,7 +55,7 @@ def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
     monkeypatch.setattr(Scores, "metrics", noted)
     run = FinishedRun.open(finished_run)
     for protocol in (parse("ap-from-logits"), CORRECTED_PROTOCOL, None):
-        evaluate(run, numerics, protocol=protocol)
+        evaluate(run, Context(numerics), protocol=protocol)
     assert asked == [parse("ap-from-logits"), CORRECTED_PROTOCOL, run.config.protocol]
 
 
@@ -65,10 +66,10 @@ def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(
     for entry in run.split.parts["test"]:
         (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
         (scenes / entry.path).rename(own / entry.path)
-    evaluated, _ = evaluate(run, numerics, str(own))
+    evaluated, _ = evaluate(run, Context(numerics), str(own))
     assert class_metrics(evaluated) == class_metrics(run.metrics)
     assert evaluated["images"] == len(run.split.parts["test"])
-    assert (Path(evaluated["data"]).name, evaluate(run, numerics)[0]["data"]) == ("own", "test set")
+    assert (Path(evaluated["data"]).name, evaluate(run, Context(numerics))[0]["data"]) == ("own", "test set")
 
 
 def test_a_folder_of_some_classes_is_measured_on_those(
@@ -80,7 +81,7 @@ def test_a_folder_of_some_classes_is_measured_on_those(
         if run.classes[entry.label] in chosen:
             (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
             (scenes / entry.path).rename(own / entry.path)
-    evaluated, scores = evaluate(run, numerics, str(own))
+    evaluated, scores = evaluate(run, Context(numerics), str(own))
     assert (evaluated["classes"], evaluated["all_classes"]) == (chosen, run.classes)
     assert evaluated["class_accuracy"] == [run.metrics["class_accuracy"][label] for label in (1, 4)]
     mean = sum(evaluated["class_accuracy"]) / 2
@@ -106,11 +107,11 @@ def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(
     run = FinishedRun.open(finished_run)
     batch, size = run.config.evaluation_batch_size, run.config.image_size
     with pytest.raises(ValueError, match=rf"^evaluation_batch_size {batch} at image_size {size} takes: True$"):
-        evaluate(run, numerics, "no such folder")
+        evaluate(run, Context(numerics), "no such folder")
 
 
 def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, numerics: Numerics) -> None:
-    measured, _ = evaluate(FinishedRun.open(finished_run), numerics)
+    measured, _ = evaluate(FinishedRun.open(finished_run), Context(numerics))
     made_up: Evaluation = measured | {
         "setting": "sgd",
         "data": "other",

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from in4310repro import experiment, models
+from in4310repro.context import Context
 from in4310repro.data.images import decode
 from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
@@ -87,7 +88,7 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
 
     monkeypatch.setattr(experiment, "fit", watched_fit)
     with pytest.raises(RuntimeError, match="seen enough"):
-        experiment.train(TINY, numerics, tmp_path / "run")
+        experiment.train(TINY, Context(numerics), tmp_path / "run")
     assert loaded == [("training", "validation")] * 3
     assert read_in_training == [set()] * 3
     for start in starts[1:]:
@@ -97,7 +98,7 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
 def test_a_setting_trained_alone_ends_with_the_bits_that_it_has_beside_others(
     finished_run: Path, numerics: Numerics, tmp_path: Path
 ) -> None:
-    alone = experiment.train(replace(TINY, settings=TINY.settings[2:]), numerics, tmp_path / "alone")
+    alone = experiment.train(replace(TINY, settings=TINY.settings[2:]), Context(numerics), tmp_path / "alone")
     name = TINY.settings[2].name
     assert alone.tensors[name] == FinishedRun.open(finished_run).tensors[name]
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from in4310repro import experiment, training
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.deviations import parse
 from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
@@ -42,7 +43,7 @@ def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of
     """Runs of 2 and of 3 epochs, each of which is kept; to be read, not changed."""
     folder = tmp_path_factory.mktemp("extended")
     for config in (TWO, THREE):
-        experiment.train(config, numerics, folder / f"{config.epochs}", keep_epochs=True)
+        experiment.train(config, Context(numerics), folder / f"{config.epochs}", keep_epochs=True)
     return folder
 
 
@@ -82,14 +83,14 @@ def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epoc
         "sgd/best.safetensors",
     }
     assert other <= set(differing_files(runs / "3", run))
-    of_run.measure(FinishedRun.open(run), TWO, numerics)
-    extended = experiment.train(THREE, numerics, run, resume=True)
+    of_run.measure(FinishedRun.open(run), TWO, Context(numerics))
+    extended = experiment.train(THREE, Context(numerics), run, resume=True)
     assert differing_files(runs / "3", run) == []
     assert extended.training_sha256 == FinishedRun.open(runs / "3").training_sha256
     assert RunFolder(run).manifest() == {**RunFolder(run).manifest(), **unspeedy(runs / "3")}
-    assert verify(run, numerics).differences == []
+    assert verify(run, Context(numerics)).differences == []
     # The same command again, as after a kill that came too late.
-    experiment.train(THREE, numerics, run, resume=True)
+    experiment.train(THREE, Context(numerics), run, resume=True)
     assert differing_files(runs / "3", run) == []
 
 
@@ -97,10 +98,10 @@ def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epoc
 def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics: Numerics, tmp_path: Path) -> None:
     two = replace(CONSTANT, settings=TINY.settings[:1])
     for config in (two, replace(two, epochs=3)):
-        experiment.train(config, numerics, tmp_path / f"{config.epochs}", keep_epochs=True)
-    experiment.train(replace(two, epochs=3), numerics, tmp_path / "2", resume=True)
+        experiment.train(config, Context(numerics), tmp_path / f"{config.epochs}", keep_epochs=True)
+    experiment.train(replace(two, epochs=3), Context(numerics), tmp_path / "2", resume=True)
     assert differing_files(tmp_path / "3", tmp_path / "2") == []
-    assert verify(tmp_path / "2", numerics).differences == []
+    assert verify(tmp_path / "2", Context(numerics)).differences == []
 
 
 def unspeedy(folder: Path) -> dict[str, str]:
@@ -114,7 +115,7 @@ def killed_and_continued(run: Path, numerics: Numerics, number: int, *, after: b
     with pytest.MonkeyPatch.context() as patch:
         written = kill_at(patch, number, after=after)
         try:
-            experiment.train(THREE, numerics, run, resume=True)
+            experiment.train(THREE, Context(numerics), run, resume=True)
         except KilledError:
             count = len(written)
         else:
@@ -123,8 +124,8 @@ def killed_and_continued(run: Path, numerics: Numerics, number: int, *, after: b
         with pytest.raises(ValueError, match="holds no finished run"):
             FinishedRun.open(run)
     elif RunFolder(run).read_json("config.json")["epochs"] == before.epochs:
-        assert verify(run, numerics).differences == []
-    experiment.train(THREE, numerics, run, resume=True)
+        assert verify(run, Context(numerics)).differences == []
+    experiment.train(THREE, Context(numerics), run, resume=True)
     return count
 
 
@@ -167,8 +168,8 @@ def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_agai
 
     monkeypatch.setattr(experiment, "fit", fit)
     with pytest.raises(KilledError):
-        experiment.train(THREE, numerics, run, resume=True)
-    experiment.train(THREE, numerics, run, resume=True)
+        experiment.train(THREE, Context(numerics), run, resume=True)
+    experiment.train(THREE, Context(numerics), run, resume=True)
     assert fitted == [("rmsprop", 3), ("killed", 0), ("sgd", 3)]
     assert differing_files(runs / "3", run) == []
 
@@ -178,9 +179,9 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
 ) -> None:
     kill_at(monkeypatch, 3, after=False)
     with pytest.raises(KilledError):
-        experiment.train(replace(TWO, epochs=4), numerics, run, resume=True)
+        experiment.train(replace(TWO, epochs=4), Context(numerics), run, resume=True)
     monkeypatch.undo()
-    experiment.train(THREE, numerics, run, resume=True)
+    experiment.train(THREE, Context(numerics), run, resume=True)
     assert differing_files(runs / "3", run) == []
 
 
@@ -188,7 +189,7 @@ def refusal(config: Config, run: Path, numerics: Numerics) -> str:
     """Why a run does not go on, which leaves every file of it as it was."""
     before = {file: file.read_bytes() for file in run.rglob("*.json")}
     with pytest.raises(ValueError, match=r"\w") as raised:
-        experiment.train(config, numerics, run, resume=True)
+        experiment.train(config, Context(numerics), run, resume=True)
     assert {file: file.read_bytes() for file in run.rglob("*.json")} == before
     return str(raised.value)
 
@@ -231,5 +232,5 @@ def test_a_run_in_which_epochs_depend_on_their_number_does_not_go_on(
     changes: dict[str, object], words: str, numerics: Numerics, tmp_path: Path
 ) -> None:
     config = replace(TWO, epochs=1, settings=TWO.settings[1:], **changes)  # type: ignore[arg-type]
-    run = experiment.train(config, numerics, tmp_path / "run", keep_epochs=True).folder
+    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).folder
     assert words in refusal(replace(config, epochs=2), run, numerics)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from in4310repro import experiment, golden
+from in4310repro.context import Context
 from in4310repro.files import read_json
 from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import NOT_COMPARED, Claim, Comparison, Environment, Environments, compare
@@ -36,7 +37,7 @@ def test_the_first_epoch_of_the_demo_has_the_bits_of_its_golden_file(numerics: N
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
     with pytest.raises(EpochDoneError):
-        experiment.train(PRESETS["demo"], numerics, tmp_path / "demo", OneEpoch())
+        experiment.train(PRESETS["demo"], Context(numerics, OneEpoch()), tmp_path / "demo")
     (row,) = read_json(tmp_path / "demo" / "adamw" / "history.json")
     values = golden.read(FOLDER, "demo_bits")["values"]
     first = {name: values[f"adamw/{name}"]["value"][0] for name in ("weights", "train_loss", "val_loss")}

@@ -11,6 +11,7 @@ import torch
 
 from in4310repro import golden
 from in4310repro.compare import compare_runs
+from in4310repro.context import Context
 from in4310repro.fingerprint import fingerprint
 from in4310repro.metrics import average_precision, class_accuracy
 from in4310repro.numerics import activate
@@ -32,7 +33,7 @@ def trained_on_the_card(folder: Path) -> FinishedRun:
 def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
     first, second = trained_on_the_card(tmp_path / "one"), trained_on_the_card(tmp_path / "two")
     assert compare_runs(first, second) == []
-    assert verify(first.folder, activate("native", "cuda")).differences == []
+    assert verify(first.folder, Context(activate("native", "cuda"))).differences == []
 
 
 def test_a_tiny_run_equals_the_golden_file_of_this_card(

@@ -13,6 +13,7 @@ from torch import nn
 
 from in4310repro import embedding, experiment, head, models
 from in4310repro.config import STRENGTHS
+from in4310repro.context import Context
 from in4310repro.data.cache import cache_folder
 from in4310repro.embedding import Embedding, embed
 from in4310repro.numerics import Numerics
@@ -77,10 +78,10 @@ def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:
 def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numerics) -> None:
     images = image_set(20)
     model = numerics.place(models.build("resnet18", 6, seed=0))
-    features = embed(model, "resnet18", images, 8, numerics)
+    features = embed(model, "resnet18", images, 8, Context(numerics))
     config = replace(CONFIG, evaluation_batch_size=8)
     given = head.scores_of_features(model.get_submodule("fc"), features, images, 8, numerics)
-    needed = predict(model, images, config, numerics)
+    needed = predict(model, images, config, Context(numerics))
     assert np.array_equal(given.softmax, needed.softmax)
     assert given.loss == needed.loss
 
@@ -92,9 +93,9 @@ def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_wr
     images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
     passed: list[int] = []
     handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    first = embed(model, "resnet18", images.at(range(12)), 8, numerics).take(range(12))
+    first = embed(model, "resnet18", images.at(range(12)), 8, Context(numerics)).take(range(12))
     assert sum(passed) == 12
-    every = embed(model, "resnet18", images, 8, numerics).take(range(20))
+    every = embed(model, "resnet18", images, 8, Context(numerics)).take(range(20))
     assert sum(passed) == (20 if numerics.portable else 32)
     assert np.array_equal(every[:12], first)
     (file,) = (file for file in (tmp_path / "features").glob("*.embedding") if file.stat().st_size > 12 * 2200)
@@ -102,7 +103,7 @@ def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_wr
     data[40] ^= 1
     # A killed process left a part of a record.
     file.write_bytes(bytes(data) + b"left")
-    again = embed(model, "resnet18", images, 8, numerics).take(range(20))
+    again = embed(model, "resnet18", images, 8, Context(numerics)).take(range(20))
     handle.remove()
     assert np.array_equal(again, every)
     assert sum(passed) == (21 if numerics.portable else 33)
@@ -113,7 +114,7 @@ def test_beside_another_process_features_are_taken_from_a_copy(
 ) -> None:
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
     images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
-    first = embed(model, "resnet18", images.at(range(12)), 8, numerics).take(range(12))
+    first = embed(model, "resnet18", images.at(range(12)), 8, Context(numerics)).take(range(12))
     files = {file: file.read_bytes() for file in (tmp_path / "features").glob("*.embedding")}
 
     def held(_: Path) -> None:
@@ -122,7 +123,7 @@ def test_beside_another_process_features_are_taken_from_a_copy(
     monkeypatch.setattr(embedding, "lock", held)
     passed: list[int] = []
     handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    every = embed(model, "resnet18", images, 8, numerics).take(range(20))
+    every = embed(model, "resnet18", images, 8, Context(numerics)).take(range(20))
     handle.remove()
     assert np.array_equal(every[:12], first)
     assert sum(passed) == (8 if numerics.portable else 20)
@@ -132,17 +133,17 @@ def test_beside_another_process_features_are_taken_from_a_copy(
 def test_other_weights_have_other_features_and_another_head_has_not(numerics: Numerics) -> None:
     images, model = image_set(4), numerics.place(models.build("resnet18", 6, seed=0))
     other = numerics.place(models.build("resnet18", 6, seed=1))
-    first = embed(model, "resnet18", images, 8, numerics).take(range(4))
+    first = embed(model, "resnet18", images, 8, Context(numerics)).take(range(4))
     with torch.no_grad():
         model.get_parameter("fc.bias").add_(1)
-    assert np.array_equal(embed(model, "resnet18", images, 8, numerics).take(range(4)), first)
-    assert not np.array_equal(embed(other, "resnet18", images, 8, numerics).take(range(4)), first)
+    assert np.array_equal(embed(model, "resnet18", images, 8, Context(numerics)).take(range(4)), first)
+    assert not np.array_equal(embed(other, "resnet18", images, 8, Context(numerics)).take(range(4)), first)
 
 
 @pytest.fixture(scope="module")
 def fitted_run(tmp_path_factory: pytest.TempPathFactory, numerics: Numerics) -> Path:
     folder = tmp_path_factory.mktemp("head") / "run"
-    experiment.train(CONFIG, numerics, folder)
+    experiment.train(CONFIG, Context(numerics), folder)
     return folder
 
 
@@ -177,8 +178,8 @@ def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
     whole = head.fit_head
     monkeypatch.setattr(head, "fit_head", cut)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(CONFIG, numerics, tmp_path / "run")
-    experiment.train(CONFIG, numerics, tmp_path / "run", resume=True)
+        experiment.train(CONFIG, Context(numerics), tmp_path / "run")
+    experiment.train(CONFIG, Context(numerics), tmp_path / "run", resume=True)
     assert len(calls) == 4 + len(STRENGTHS) - 3
     assert not differing_files(fitted_run, tmp_path / "run")
 
@@ -187,13 +188,13 @@ def test_verify_fits_again_and_finds_a_loss_that_no_fit_gives(
     fitted_run: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
 
-    assert verify(fitted_run, numerics).differences == []
+    assert verify(fitted_run, Context(numerics)).differences == []
     forged = shutil.copytree(fitted_run, tmp_path / "run")
     files = RunFolder(forged)
     rows = json.loads((forged / "head/history.json").read_text())
     rows[0]["train_loss"] += 0.01
     files.write_json("head/history.json", rows)
-    (difference,) = verify(forged, numerics).differences
+    (difference,) = verify(forged, Context(numerics)).differences
     assert "history.json: fit 1: train_loss is" in difference
 
 
@@ -210,7 +211,7 @@ def test_verify_does_not_rest_on_features_that_somebody_wrote_into_the_cache(
             each["sha256"] = np.frombuffer(embedding._proof(each["image"], each["features"]), np.uint8)
         records.tofile(file)
     try:
-        assert verify(fitted_run, numerics).differences == []
+        assert verify(fitted_run, Context(numerics)).differences == []
     finally:
         for file, content in before.items():
             file.write_bytes(content)
@@ -225,7 +226,9 @@ def test_verify_finds_a_body_that_is_not_the_one_training_began_with(
     state = files.read_tensors("head/best.safetensors")
     state["0.weight"][0, 0] *= 1.5
     files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
-    assert any("is not that of the weights before training" in each for each in verify(forged, numerics).differences)
+    assert any(
+        "is not that of the weights before training" in each for each in verify(forged, Context(numerics)).differences
+    )
 
 
 def test_verify_finds_a_head_that_is_not_the_fit(fitted_run: Path, tmp_path: Path, numerics: Numerics) -> None:
@@ -234,4 +237,6 @@ def test_verify_finds_a_head_that_is_not_the_fit(fitted_run: Path, tmp_path: Pat
     state = files.read_tensors("head/best.safetensors")
     state["5.weight"][0] += 1
     files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
-    assert any("from those of the same fit, made again" in each for each in verify(forged, numerics).differences)
+    assert any(
+        "from those of the same fit, made again" in each for each in verify(forged, Context(numerics)).differences
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from in4310repro.context import Context
 from in4310repro.labelling import label
 from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
@@ -25,7 +26,7 @@ def test_the_test_images_get_the_scores_of_the_run(
     root = run.split_below(None).root
     # In several portions, whose edges may not be seen.
     monkeypatch.setattr("in4310repro.labelling.AT_ONCE", 5)
-    labelled = label(run, numerics, [root / path for path in run.scores.paths])
+    labelled = label(run, Context(numerics), [root / path for path in run.scores.paths])
     assert np.array_equal(labelled.softmax, run.scores.softmax)
     assert labelled.paths == [(root / path).as_posix() for path in run.scores.paths]
     assert labelled.predicted() == [run.classes[index] for index in run.scores.softmax.argmax(axis=1)]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from in4310repro import architectures, checkpoints, experiment
 from in4310repro.config import change, to_json
+from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.evaluation import evaluate
 from in4310repro.labelling import label
@@ -68,7 +69,7 @@ def older(
     architectures.trust(MODEL)
     config = change(SMALL, {"data": f"{photographs}", "orientation": "ignored"}, "options")
     folder = tmp_path_factory.mktemp("older") / "run"
-    experiment.train(config, numerics, folder, keep_epochs=True)
+    experiment.train(config, Context(numerics), folder, keep_epochs=True)
     assert '"format": 4' in (folder / "config.json").read_text()
     return as_of_format(folder, request.param), request.param
 
@@ -78,14 +79,14 @@ def newer(photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPa
     """The same training by this version."""
     architectures.trust(MODEL)
     folder = tmp_path_factory.mktemp("newer") / "run"
-    experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), numerics, folder)
+    experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), Context(numerics), folder)
     return folder
 
 
 def test_an_older_run_verifies_without_orientation_and_says_so(older: Older, numerics: Numerics) -> None:
     folder, number = older
     assert f'"format": {number}' in (folder / "config.json").read_text()
-    found = verify(folder, numerics)
+    found = verify(folder, Context(numerics))
     assert found.differences == []
     assert any("without their EXIF orientation" in note for note in found.notes)
 
@@ -93,7 +94,7 @@ def test_an_older_run_verifies_without_orientation_and_says_so(older: Older, num
 def test_a_newer_run_says_its_orientation_and_verifies(newer: Path, numerics: Numerics) -> None:
     recorded = RunFolder.open(newer).read_json("config.json")
     assert (recorded["format"], recorded["orientation"]) == (5, "exif")
-    found = verify(newer, numerics)
+    found = verify(newer, Context(numerics))
     assert found.differences == []
     assert not any("EXIF" in note for note in found.notes)
 
@@ -116,20 +117,20 @@ def test_a_run_that_claims_the_other_reading_is_found(
     config = FinishedRun.open(folder).config
     claimed = to_json(replace(config, orientation="ignored" if number == 4 else "exif"), number)
     RunFolder.open(folder).write_json("config.json", claimed)
-    assert any("chain" in each for each in verify(folder, numerics).differences)
+    assert any("chain" in each for each in verify(folder, Context(numerics)).differences)
     rechain(folder)
-    assert any("pixels_sha256" in each or "scores" in each for each in verify(folder, numerics).differences)
+    assert any("pixels_sha256" in each or "scores" in each for each in verify(folder, Context(numerics)).differences)
 
 
 def test_an_older_run_is_evaluated_labels_and_is_replayed_as_it_was(older: Older, numerics: Numerics) -> None:
     run = FinishedRun.open(older[0])
-    measured, scores = evaluate(run, numerics)
+    measured, scores = evaluate(run, Context(numerics))
     assert measured["mean_class_accuracy"] == run.metrics["mean_class_accuracy"]
     np.testing.assert_array_equal(scores.softmax, run.scores.softmax)
     root = run.split_below(None).root
-    labelled = label(run, numerics, [root / path for path in run.scores.paths])
+    labelled = label(run, Context(numerics), [root / path for path in run.scores.paths])
     np.testing.assert_array_equal(labelled.softmax, run.scores.softmax)
-    again = replay(run, plan_replay(run, 0, 0, numerics), numerics)
+    again = replay(run, plan_replay(run, 0, 0, numerics), Context(numerics))
     assert (again.replayed, again.differences, again.missing) == ([1], [], {})
 
 
@@ -139,10 +140,10 @@ def test_an_older_run_goes_on_without_orientation_to_the_bits_of_one_that_did_so
     folder, number = Path(shutil.copytree(older[0], tmp_path / "run")), older[1]
     asked = change(SMALL, {"data": f"{photographs}", "epochs": 2}, "options")
     assert asked.orientation == "exif"
-    run = experiment.train(asked, numerics, folder, resume=True)
+    run = experiment.train(asked, Context(numerics), folder, resume=True)
     assert (run.config.orientation, run.files.read_json("config.json")["format"]) == ("ignored", number)
-    assert verify(folder, numerics).differences == []
-    at_once = experiment.train(replace(asked, orientation="ignored"), numerics, tmp_path / "at once")
+    assert verify(folder, Context(numerics)).differences == []
+    at_once = experiment.train(replace(asked, orientation="ignored"), Context(numerics), tmp_path / "at once")
     assert run.training_sha256 == at_once.training_sha256
 
 

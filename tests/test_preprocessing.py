@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 
 from in4310repro import architectures, experiment, models
 from in4310repro.config import change, from_json, to_json
+from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import crop_square, decode
@@ -157,19 +158,19 @@ def test_a_file_that_does_not_say_is_refused_until_it_is_given(call: Call, tmp_p
 
 def test_a_run_keeps_how_its_images_were_prepared_and_verifies(numerics: Numerics, tmp_path: Path) -> None:
     config = change(SMALL, VALUES, "options")
-    run = experiment.train(config, numerics, tmp_path / "run", keep_epochs=True)
-    plain = experiment.train(SMALL, numerics, tmp_path / "plain")
+    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True)
+    plain = experiment.train(SMALL, Context(numerics), tmp_path / "plain")
     assert FinishedRun.open(run.folder).config.preprocessing == replace(OTHER, size=32)
-    assert verify(run.folder, numerics).differences == []
+    assert verify(run.folder, Context(numerics)).differences == []
     # A copy of its weights, and the weights that a setting after it started from, say it too.
     assert preprocessing_of(SMALL.model, str(run.folder / "sgd" / "best.safetensors")) == replace(OTHER, size=32)
     warm = replace(config, protocol=parse("warm-start"))
-    warmed = experiment.train(warm, numerics, tmp_path / "warm")
+    warmed = experiment.train(warm, Context(numerics), tmp_path / "warm")
     last = warmed.folder / "sgd" / "last.safetensors"
     assert preprocessing_of(SMALL.model, str(last)) == replace(OTHER, size=32)
     state = warmed.files.read_tensors("sgd/last.safetensors")
     warmed.files.write_weights("sgd/last.safetensors", state)
-    (difference,) = verify(warmed.folder, numerics).differences
+    (difference,) = verify(warmed.folder, Context(numerics)).differences
     assert difference.startswith(f"{last}: its metadata are ")
     # The chain commits to it; without options it is as it was before there were any.
     assert run.tensors["sgd"][0]["previous"] != plain.tensors["sgd"][0]["previous"]

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from in4310repro import experiment
+from in4310repro.context import Context
 from in4310repro.data import check, comparison
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode
@@ -84,9 +85,9 @@ def test_a_few_steps_on_photographs_end_in_a_report(numerics: Numerics, tmp_path
         epochs=1,
         evaluation_batch_size=64,
     )
-    run = of_run.measure(experiment.train(config, numerics, tmp_path / "run"), config, numerics)
+    run = of_run.measure(experiment.train(config, Context(numerics), tmp_path / "run"), config, Context(numerics))
     markdown, _ = page.write(run, tmp_path / "report")
-    verified = verify(run.folder, numerics)
+    verified = verify(run.folder, Context(numerics))
     assert (verified.differences, verified.bitwise) == ([], True)
     for name in ("intel_scenes_part", "ImageNet", "CIFAR-10", "1746 images"):
         assert name in markdown.read_text()

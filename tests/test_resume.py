@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from in4310repro import experiment, launch
+from in4310repro.context import Context
 from in4310repro.files import write_file
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
@@ -44,7 +45,7 @@ def test_a_training_that_was_killed_before_its_configuration_was_written_starts_
 
 def test_python_has_the_same_rule(numerics: Numerics, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no run to resume in .*typo"):
-        experiment.train(PRESETS["tiny"], numerics, tmp_path / "typo", resume=True)
+        experiment.train(PRESETS["tiny"], Context(numerics), tmp_path / "typo", resume=True)
     assert not (tmp_path / "typo").exists()
 
 

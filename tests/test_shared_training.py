@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from in4310repro import experiment, replicas
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.numerics import activate, native_class
@@ -57,7 +58,7 @@ def test_five_and_two_processes_train_any_network_to_the_bytes_of_one(model: str
 def test_native_arithmetic_by_several_processes_on_the_cpu_is_refused(tmp_path: Path) -> None:
     native = replace(active(), mode="native")
     with pytest.raises(ValueError, match=r"^2 processes on the CPU need portable arithmetic, and this one has native"):
-        experiment.train(PRESETS["tiny"], native, tmp_path / "run", processes=Processes(0, 2))
+        experiment.train(PRESETS["tiny"], Context(native, processes=Processes(0, 2)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -80,8 +81,7 @@ def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor
         validation=images,
         config=config,
         setting=config.settings[0],
-        numerics=numerics,
-        processes=processes,
+        context=Context(numerics, processes=processes),
     )
     epochs = Epochs(inputs)
     loss, _ = epochs.train(lambda: None)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from in4310repro import experiment, training
+from in4310repro.context import Context
 from in4310repro.data.batches import training_batches
 from in4310repro.numerics import Numerics
 from in4310repro.runs import names
@@ -17,7 +18,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.step_log import formats_of
 from in4310repro.verification.unchecked import unchecked_in_run
 from tests.builders import image_set
-from tests.conftest import Call, refused
+from tests.conftest import Call, active, refused
 from tests.sessions.soak import without_speed
 from tests.test_checkpoints import CutAfter, CutOffError
 from tests.test_extension import THREE, TWO
@@ -40,7 +41,9 @@ def logged(
     """A training that logs its steps, cut off after each number of steps and resumed."""
     run, config = RunFolder(folder), replace(TINY, checkpoint_steps=checkpoint_steps)
     for cut in cuts:
-        cut_task = replace(task(network(0), config, SETTING, run), log_steps=formats, progress=CutAfter(cut))
+        cut_task = replace(
+            task(network(0), config, SETTING, run), log_steps=formats, context=Context(active(), CutAfter(cut))
+        )
         with pytest.raises(CutOffError):
             training.fit(cut_task)
     training.fit(replace(task(network(0), config, SETTING, run), log_steps=formats))
@@ -115,7 +118,9 @@ def test_a_line_that_was_cut_off_or_is_none_of_a_step_is_dropped(tmp_path: Path)
     log.parent.mkdir(parents=True)
     log.write_bytes(b"\xff\n" + b"1,x,8,1,1,1\n" + b"1,1,8,2.5,1,1\n" + b"1,2,8,2")
     with pytest.raises(CutOffError):
-        training.fit(replace(task(network(0), TINY, SETTING, run), log_steps=CSV, progress=CutAfter(1)))
+        training.fit(
+            replace(task(network(0), TINY, SETTING, run), log_steps=CSV, context=Context(active(), CutAfter(1)))
+        )
     # Nothing was done before, so nothing of it stays.
     assert log.read_bytes() == f"{','.join(TITLE)}\n".encode()
     assert formats_of(run.folder) == {"csv"}
@@ -134,8 +139,8 @@ def test_a_resumed_run_goes_on_with_its_log(call: Call, tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on_with_more_epochs_goes_on_with_its_log(numerics: Numerics, tmp_path: Path) -> None:
-    experiment.train(TWO, numerics, tmp_path / "run", keep_epochs=True, log_steps="csv")
-    experiment.train(THREE, numerics, tmp_path / "run", resume=True)
+    experiment.train(TWO, Context(numerics), tmp_path / "run", keep_epochs=True, log_steps="csv")
+    experiment.train(THREE, Context(numerics), tmp_path / "run", resume=True)
     for setting in THREE.settings:
         lines = (tmp_path / "run" / "logs" / setting.name / "steps.csv").read_text().splitlines()
         assert [line.split(",")[:2] for line in lines[1:]] == [[f"{1 + n // 2}", f"{n + 1}"] for n in range(6)]

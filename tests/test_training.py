@@ -11,6 +11,7 @@ import torch
 
 from in4310repro import training
 from in4310repro.config import Config, OptimizerSetting
+from in4310repro.context import Context
 from in4310repro.data.batches import training_batches
 from in4310repro.prediction import predict
 from in4310repro.presets import PRESETS
@@ -46,7 +47,7 @@ def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, file
         config=config,
         setting=setting,
         files=files,
-        numerics=active(),
+        context=Context(active()),
         split_sha256="0" * 64,
     )
 
@@ -102,7 +103,7 @@ def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None
     assert tensors_sha256(state) == best["weights_sha256"]
     model = network(5)
     model.load_state_dict(state)
-    scores = predict(active().place(model), image_set(12, seed=1), TINY, active())
+    scores = predict(active().place(model), image_set(12, seed=1), TINY, Context(active()))
     assert scores.loss == best["val_loss"]
 
 

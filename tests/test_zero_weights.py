@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from in4310repro import architectures, experiment, models
+from in4310repro.context import Context
 from in4310repro.numerics import activate
 from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
@@ -46,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) 
     architectures.trust(NAME)
     native = replace(TINY, model=NAME, modules=("conv",), epochs=1, numerics="native", settings=TINY.settings[:1])
     folder = tmp_path_factory.mktemp("zeros") / "run"
-    experiment.train(native, activate("native", "cpu"), folder)
+    experiment.train(native, Context(activate("native", "cpu")), folder)
     return FinishedRun.open(folder)
 
 

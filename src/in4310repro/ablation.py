@@ -12,15 +12,14 @@ from typing_extensions import TypedDict
 from in4310repro import config as configuration
 from in4310repro import experiment, text
 from in4310repro.config import Config, with_preprocessing
+from in4310repro.context import Context
 from in4310repro.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol, parse
 from in4310repro.evaluation import evaluate
 from in4310repro.feature_maps import of_run
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.metrics import ClassMetrics
-from in4310repro.numerics import Numerics
 from in4310repro.presets import command_line_options, publishable
-from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import CONFIG
 from in4310repro.runs.records import FeatureMaps, Manifest
@@ -47,10 +46,9 @@ class AblationReport(TypedDict):
 
 def ablation(
     config: Config,
-    numerics: Numerics,
+    context: Context,
     runs: Path,
     out: Path,
-    progress: Progress = SILENT,
     *,
     protocols: Sequence[str] = EACH_THEN_ALL,
 ) -> list[Path]:
@@ -58,10 +56,9 @@ def ablation(
 
     Args:
         config: of the corrected run; every other differs from it in its deviations alone.
-        numerics: the arithmetic of this process.
+        context: arithmetic, progress and processes of the computation.
         runs: where the run folders go, named after their protocols.
         out: where the two files go.
-        progress: where to show how far it is.
         protocols: names of deviations, or `published` for all of them.
 
     Raises:
@@ -75,24 +72,24 @@ def ablation(
     finished: dict[Protocol, FinishedRun] = {}
     for protocol in dict.fromkeys((CORRECTED, *protocols)):
         active = parse(protocol)
-        progress.message(f"protocol {protocol}: {active.label or 'as the assignment defines it'}")
+        context.progress.message(f"protocol {protocol}: {active.label or 'as the assignment defines it'}")
         # A deviation that changes nothing before the test scores is measured on the corrected training.
         trained_with = active if active.touches("training") else CORRECTED_PROTOCOL
         if trained_with not in finished:
             training, folder = replace(config, protocol=trained_with), runs / str(trained_with)
             begun = (folder / CONFIG).is_file()
-            finished[trained_with] = experiment.train(training, numerics, folder, progress, resume=begun)
+            finished[trained_with] = experiment.train(training, context, folder, resume=begun)
         run = finished[trained_with]
         config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics
         if active.touches("scores") and trained_with.is_corrected:
-            metrics, _ = evaluate(run, numerics, progress=progress, protocol=active)
-        features = of_run.statistics(run, replace(config, protocol=active), numerics, progress=progress)
+            metrics, _ = evaluate(run, context, protocol=active)
+        features = of_run.statistics(run, replace(config, protocol=active), context)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(
         command=_command(config, runs, protocols),
         config=configuration.to_json(publishable(replace(config, split=run.config.split))),
-        fingerprint=fingerprint(numerics),
+        fingerprint=fingerprint(context.numerics),
         runs={str(trained_with): run.files.manifest() for trained_with, run in finished.items()},
         numbers=measured,
     )

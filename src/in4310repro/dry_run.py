@@ -14,6 +14,7 @@ import torch
 from in4310repro import checkpoints
 from in4310repro.capacity import most_used, nearest, refuse_beyond_disk, size_text
 from in4310repro.config import STRENGTHS, Config, OptimizerSetting
+from in4310repro.context import Context
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.comparison import subset
 from in4310repro.data.images import ImageSet
@@ -21,9 +22,8 @@ from in4310repro.epochs import Epochs, Step, TrainingInputs
 from in4310repro.feature_maps.of_run import measure_sets
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
-from in4310repro.preparation import Prepared, prepare
+from in4310repro.preparation import TrainingPlan, load_data, make_plan, open_network
 from in4310repro.preprocessing import to_metadata
-from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.folder import moves_to
 from in4310repro.tensors import tensor_bytes
@@ -37,7 +37,7 @@ OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
 class Rehearsal:
     """What a training would read, write and take, as measured with a few batches of it."""
 
-    prepared: Prepared
+    plan: TrainingPlan
     numerics: Numerics
     folder: Path
     moves_to: Path | None  # the run that is there
@@ -53,7 +53,7 @@ class Rehearsal:
     @property
     def steps_per_epoch(self) -> int:
         """Steps of the optimizer in an epoch."""
-        return len(training_ranges(len(self.prepared.sets["training"]), self.prepared.config.batch_size))
+        return len(training_ranges(len(self.plan.sets["training"]), self.plan.config.batch_size))
 
     @property
     def fitted(self) -> bool:
@@ -63,7 +63,7 @@ class Rehearsal:
     @property
     def seconds(self) -> float:
         """Of the whole training, without the images, which are decoded by now, and without fits of heads."""
-        config, sets = self.prepared.config, self.prepared.sets
+        config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
         training = sum(step.seconds / step.images for step in self.steps.values()) * len(sets["training"])
@@ -73,7 +73,7 @@ class Rehearsal:
     @property
     def disk(self) -> tuple[int, int]:
         """Bytes of the finished run, and at most meanwhile, but for some hundred thousand of numbers and names."""
-        config, sizes = self.prepared.config, self.checkpoint_bytes
+        config, sizes = self.plan.config, self.checkpoint_bytes
         files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
         end += config.epochs * sum(sizes.values()) if self.keep_epochs else 0
@@ -81,9 +81,7 @@ class Rehearsal:
         return end, end + (checkpoints.KEPT + 1) * max(sizes.values(), default=0)
 
 
-def rehearse(
-    config: Config, numerics: Numerics, folder: Path, progress: Progress = SILENT, *, keep_epochs: bool = False
-) -> Rehearsal:
+def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
     """Checks all that a training checks, decodes all images, and passes a batch or two through every stage.
 
     The stages: load, augment, forward, loss, backward, a step of each setting's optimizer, evaluation, checkpoint,
@@ -92,9 +90,8 @@ def rehearse(
 
     Args:
         config: of the training.
-        numerics: the arithmetic of this process.
+        context: arithmetic, progress and processes of the computation.
         folder: that the run would be written to.
-        progress: where to show how far it is.
         keep_epochs: whether the training would keep them.
 
     Raises:
@@ -103,27 +100,28 @@ def rehearse(
     moved = moves_to(folder)
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
-    prepared = prepare(config, numerics, progress)
-    batch = subset(prepared.sets["validation"], prepared.config.evaluation_batch_size, config.seed)
+    data = load_data(config, context)
+    config, network = open_network(data, context)
+    plan = make_plan(data, config, network, context)
+    batch = subset(plan.sets["validation"], plan.config.evaluation_batch_size, config.seed)
     steps, sizes, seconds = {}, {}, 0.0
-    for setting in prepared.config.settings:
-        progress.message(f"one batch through every stage of {setting.name}")
-        if prepared.config.fits_head(setting):
-            model = numerics.place(_network(prepared))
+    for setting in plan.config.settings:
+        context.progress.message(f"one batch through every stage of {setting.name}")
+        if plan.config.fits_head(setting):
+            model = context.numerics.place(plan.initial_network())
         else:
             with _failures_of(config.model, f"in a step of {setting.name}"):
-                epochs = _some_steps(prepared, setting, numerics)
+                epochs = _some_steps(plan, setting, context.silent())
             assert epochs.last  # noqa: S101 - for the type checker
             model, steps[setting.name] = epochs.model, epochs.last
             sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
         with _failures_of(config.model, "in an evaluation"):
-            seconds = _predict(model, batch, prepared.config, numerics)
+            seconds = _predict(model, batch, plan.config, context.silent())
     with _failures_of(config.model, "where its feature maps are measured"):
-        measure_sets(model, [batch], prepared.config, SILENT)
-    network = prepared.network
+        measure_sets(model, [batch], plan.config, context.silent())
     rehearsal = Rehearsal(
-        prepared=prepared,
-        numerics=numerics,
+        plan=plan,
+        numerics=context.numerics,
         folder=folder,
         moves_to=moved,
         keep_epochs=keep_epochs,
@@ -131,9 +129,9 @@ def rehearse(
         steps=steps,
         validation_seconds=seconds / len(batch),
         checkpoint_bytes=sizes,
-        weights_bytes=len(tensor_bytes(network.state_dict(), to_metadata(prepared.config.preprocessing))),
+        weights_bytes=len(tensor_bytes(network.state_dict(), to_metadata(plan.config.preprocessing))),
         memory=most_used(),
-        gpu_memory=0 if numerics.device == "cpu" else torch.cuda.max_memory_allocated(numerics.device),
+        gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
     )
     refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
     return rehearsal
@@ -150,37 +148,32 @@ def _failures_of(model: str, stage: str) -> Iterator[None]:
         raise ValueError(f"{model} fails {stage}: {type(error).__name__}: {error}") from error
 
 
-def _network(prepared: Prepared) -> torch.nn.Module:
-    """A copy of the network that training starts from."""
-    return prepared.network_with(prepared.network.state_dict(), "the initial weights")
-
-
-def _some_steps(prepared: Prepared, setting: OptimizerSetting, numerics: Numerics) -> Epochs:
+def _some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
     """A training of one setting after its first steps."""
-    config = prepared.config
+    config = plan.config
     inputs = TrainingInputs(
-        model=_network(prepared),
-        training=subset(prepared.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed),
-        validation=prepared.sets["validation"],
+        model=plan.initial_network(),
+        training=subset(plan.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed),
+        validation=plan.sets["validation"],
         config=config,
         setting=setting,
-        numerics=numerics,
+        context=context,
     )
     epochs = Epochs(inputs)
     epochs.train(lambda: None)
     return epochs
 
 
-def _predict(model: torch.nn.Module, images: ImageSet, config: Config, numerics: Numerics) -> float:
+def _predict(model: torch.nn.Module, images: ImageSet, config: Config, context: Context) -> float:
     """How many seconds an evaluation of the images takes."""
     start = time.perf_counter()
-    predict(model, images, config, numerics)
+    predict(model, images, config, context)
     return time.perf_counter() - start
 
 
 def lines(rehearsal: Rehearsal) -> Iterator[str]:
     """What a dry run says."""
-    config, split, numerics = rehearsal.prepared.config, rehearsal.prepared.split, rehearsal.numerics
+    config, split, numerics = rehearsal.plan.config, rehearsal.plan.split, rehearsal.numerics
     counts = {part: len(entries) for part, entries in split.parts.items()}
     yield (
         f"images: {sum(counts.values())} of {len(split.classes)} classes ({', '.join(split.classes)}), "
@@ -209,7 +202,7 @@ def lines(rehearsal: Rehearsal) -> Iterator[str]:
 
 
 def _time_of_steps(rehearsal: Rehearsal) -> str:
-    config = rehearsal.prepared.config
+    config = rehearsal.plan.config
     rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
     return (
         f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "

@@ -18,14 +18,13 @@ from jaxtyping import Float32, Int64, UInt8
 from in4310repro import trained_part
 from in4310repro.arithmetic import tree
 from in4310repro.capacity import refuse_beyond_disk
+from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.images import ImageSet, decoder
 from in4310repro.locks import lock
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import rows_of_all
-from in4310repro.processes import ALONE, Processes
-from in4310repro.progress import SILENT, Progress
 from in4310repro.tensors import tensors_sha256
 
 FOLDER = "features"  # in that of the cache
@@ -55,11 +54,9 @@ def embed(
     name: str,
     images: ImageSet,
     batch_size: int,
-    numerics: Numerics,
-    progress: Progress = SILENT,
+    context: Context,
     *,
     cache: bool = True,
-    processes: Processes = ALONE,
 ) -> Embedding:
     """The input of the network's last linear layer for every image, in eval mode and without gradients.
 
@@ -72,16 +69,15 @@ def embed(
         name: of the network, see `architectures`.
         images: the images, in the order of the rows.
         batch_size: images per batch.
-        numerics: the arithmetic of this process, and its device.
-        progress: where to show how far it is.
+        context: arithmetic, progress and processes of the computation.
         cache: False computes all of them, in a file that goes with this process, and reads no cache: who writes
             features on purpose can write the sha256 that belongs to them.
-        processes: those that call this together, each of which computes a share; the first one has all rows.
 
     Raises:
         ValueError: the network does not end in one linear layer, a feature is not finite, or the disk has too little
             room.
     """
+    numerics, processes = context.numerics, context.processes
     layer = trained_part.last_layer_name(model, name)
     record = _record(trained_part.last_layer(model, name).in_features)
     file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
@@ -91,7 +87,7 @@ def embed(
     missing: list[int] = processes.told_json([n for n, key in enumerate(images.keys) if _image(key) not in places])
     if processes.leads and missing:
         refuse_beyond_disk(f"features of {len(missing)} images take", len(missing) * record.itemsize, file.parent)
-    with progress.task(f"features of {images.name}", len(missing)) as advance:
+    with context.progress.task(f"features of {images.name}", len(missing)) as advance:
         size = batch_size * AT_ONCE * processes.size
         for group in (missing[start : start + size] for start in range(0, len(missing), size)):
             part = tree.part(len(group), processes.rank, processes.size)

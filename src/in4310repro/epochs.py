@@ -16,13 +16,12 @@ from in4310repro import architectures, optimizers, replicas, trained_part
 from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.config import MODELS, Config, OptimizerSetting
+from in4310repro.context import Context
 from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
 from in4310repro.positions import Position
 from in4310repro.prediction import predict, share_of
-from in4310repro.processes import ALONE, Processes
-from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
 from in4310repro.runs.records import HistoryRow
 from in4310repro.tensors import tensors_sha256
@@ -37,9 +36,7 @@ class TrainingInputs:
     validation: ImageSet
     config: Config
     setting: OptimizerSetting
-    numerics: Numerics
-    progress: Progress = SILENT
-    processes: Processes = ALONE
+    context: Context
 
 
 class Step(NamedTuple):
@@ -78,10 +75,10 @@ class Epochs:
 
     def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = _never) -> None:
         self.task = task
-        self.model = task.numerics.place(task.model)
+        self.model = task.context.numerics.place(task.model)
         self._network = self.model  # that is called in training
-        if task.processes.size > 1 and not task.numerics.portable:
-            if task.numerics.device != "cpu":
+        if task.context.processes.size > 1 and not task.context.numerics.portable:
+            if task.context.numerics.device != "cpu":
                 self.model = replicas.shared_statistics(self.model)
             self._network = DistributedDataParallel(self.model)
         part = task.config.trained_part(task.setting)
@@ -92,7 +89,7 @@ class Epochs:
             task.setting,
             [each for name, each in parameters.items() if name not in head],
             [each for name, each in parameters.items() if name in head],
-            portable=task.numerics.portable,
+            portable=task.context.numerics.portable,
         )
         self.position = Position()
         self.last: Step | None = None
@@ -134,7 +131,7 @@ class Epochs:
     def _agree(self, row: HistoryRow) -> None:
         """Has all processes know whether one was asked to stop, and that they have the same weights."""
         said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
-        heard = [json.loads(each) for each in self.task.processes.gather(said)]
+        heard = [json.loads(each) for each in self.task.context.processes.gather(said)]
         self.stop = any(stop for *_, stop in heard)
         for rank, (*found, _) in enumerate(heard):
             if found != heard[0][:2]:
@@ -165,17 +162,17 @@ class Epochs:
             first=position.batch,
             part=self._own,
         )
-        total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.numerics.device)
+        total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.context.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self.model.train()
         for module in self._frozen:
             module.eval()
-        progress = self.task.progress.part(position.epoch, config.epochs)
+        progress = self.task.context.progress.part(position.epoch, config.epochs)
         with progress.task(self.title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
             before = time.perf_counter()
             for number, batch in zip(map(len, ranges), loader, strict=True):
-                stop = self.task.processes.ask(self._interrupted)
+                stop = self.task.context.processes.ask(self._interrupted)
                 loss = self._step(batch, number)
                 value = float(loss)
                 self._refuse_non_finite("training", value)
@@ -198,7 +195,7 @@ class Epochs:
             ValueError: the loss is not finite.
         """
         task, epoch = self.task, self.position.epoch + 1
-        scores = predict(self.model, task.validation, task.config, task.numerics, epoch=epoch, processes=task.processes)
+        scores = predict(self.model, task.validation, task.config, task.context.silent(), epoch=epoch)
         self._refuse_non_finite("validation", scores.loss)
         return HistoryRow(
             epoch=epoch,
@@ -211,8 +208,8 @@ class Epochs:
 
     def _own(self, batch: range) -> range:
         """The positions of a batch that this process computes."""
-        processes = self.task.processes
-        if self.task.numerics.portable:
+        processes = self.task.context.processes
+        if self.task.context.numerics.portable:
             own = shares.images_of(len(batch), processes.connection)
         else:
             own = share_of(len(batch), processes)
@@ -234,7 +231,7 @@ class Epochs:
         return loss
 
     def _loss_with_gradients(self, batch: Batch, images: int) -> torch.Tensor:
-        numerics, processes = self.task.numerics, self.task.processes
+        numerics, processes = self.task.context.numerics, self.task.context.processes
         maps, labels = batch.images.to(numerics.device), batch.labels.to(numerics.device)
         if not numerics.portable and processes.size > 1:
             loss = numerics.cross_entropy(self._network(maps), labels)

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from in4310repro.context import Context
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.deviations import Protocol
 from in4310repro.metrics import SCALARS, ClassMetrics, Details
-from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large
-from in4310repro.processes import ALONE, Processes
-from in4310repro.progress import SILENT, Progress
+from in4310repro.progress import Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
 from in4310repro.text import publishable_place
@@ -32,30 +31,26 @@ class Evaluation(ClassMetrics, Details):
 
 def evaluate(
     run: FinishedRun,
-    numerics: Numerics,
+    context: Context,
     data: str | None = None,
-    progress: Progress = SILENT,
     *,
     protocol: Protocol | None = None,
-    processes: Processes = ALONE,
 ) -> tuple[Evaluation, Scores]:
     """Metrics of the selected network, and the scores that they come from.
 
     Args:
         run: gives the network, the classes, the image size and the test set.
-        numerics: the arithmetic of this process.
+        context: arithmetic, progress and processes of the computation.
         data: a folder of class folders with some of the run's classes; None: the run's test set.
-        progress: where to show how far it is.
         protocol: of the measurement; None: the run's.
-        processes: those that call this together, each of which scores a share of the images.
 
     Raises:
         ValueError: a class of the folder is none of the run's, or images are missing.
     """
-    refuse_too_large(run.config, numerics)
-    images = _images_of_folder(run, data, progress) if data else run.test_images(None, progress)
-    model = numerics.place(run.selected_network())
-    scores = predict(model, images, run.config, numerics, progress, processes=processes)
+    refuse_too_large(run.config, context.numerics)
+    images = _images_of_folder(run, data, context.progress) if data else run.test_images(None, context.progress)
+    model = context.numerics.place(run.selected_network())
+    scores = predict(model, images, run.config, context)
     measured = {
         "setting": run.metrics["setting"],
         "data": publishable_place(data) if data else "test set",

@@ -58,15 +58,15 @@ def fit(task: Task) -> list[HistoryRow]:
     """
     with interrupts() as interrupted:
         record = Record(task)
-        model = task.numerics.place(task.model)
+        model = task.context.numerics.place(task.model)
         features = features_of(task, model)
         position = _position(task, record)
-        with task.progress.task(f"fits of {task.setting.name}", len(STRENGTHS)) as advance:
+        with task.context.progress.task(f"fits of {task.setting.name}", len(STRENGTHS)) as advance:
             for number, strength in enumerate(STRENGTHS, start=1):
                 if number > len(position.history):
                     row = fitted_row(task, model, features, number, strength)
                     record.write(position, row, model, {})
-                    task.progress.message(_summary(row))
+                    task.context.progress.message(_summary(row))
                     _stop_if(interrupted)
                 advance(1, "")
         return position.history
@@ -74,7 +74,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 def follow(inputs: TrainingInputs) -> None:
     """The part of a process beside the one that calls `fit`: its share of the features."""
-    features_of(inputs, inputs.numerics.place(inputs.model))
+    features_of(inputs, inputs.context.numerics.place(inputs.model))
 
 
 def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
@@ -90,10 +90,8 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
             config.model,
             images,
             config.evaluation_batch_size,
-            inputs.numerics,
-            inputs.progress,
+            inputs.context,
             cache=cache,
-            processes=inputs.processes,
         )
         for images in (inputs.training, inputs.validation)
     ]
@@ -123,7 +121,7 @@ def fitted_row(
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         layer.bias.copy_(fitted.bias)
-    size, numerics = inputs.config.evaluation_batch_size, inputs.numerics
+    size, numerics = inputs.config.evaluation_batch_size, inputs.context.numerics
     training = scores_of_features(layer, features.training, inputs.training, size, numerics)
     validation = scores_of_features(layer, features.validation, inputs.validation, size, numerics)
     return HistoryRow(

@@ -11,13 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from in4310repro.context import Context
 from in4310repro.data.folders import Entry, image_files
 from in4310repro.data.images import load_images
 from in4310repro.files import file_sha256, json_bytes
-from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict, refuse_too_large, rows_of_all, share_of
-from in4310repro.processes import ALONE, Processes
-from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import csv_of
 
@@ -53,27 +51,23 @@ class Labelled:
 
 def label(
     run: FinishedRun,
-    numerics: Numerics,
+    context: Context,
     places: Sequence[Path],
-    progress: Progress = SILENT,
-    processes: Processes = ALONE,
 ) -> Labelled:
     """What the selected network of a run says of images.
 
     Args:
         run: gives the network, the classes and the image size.
-        numerics: the arithmetic of this process.
+        context: arithmetic, progress and processes of the computation.
         places: image files, and folders whose images are taken at any depth.
-        progress: where to show how far it is.
-        processes: those that call this together, each of which scores a share of the images.
 
     Raises:
         ValueError: a place is not there, a folder has no images, or a file is no image.
     """
-    refuse_too_large(run.config, numerics)
+    refuse_too_large(run.config, context.numerics)
     files = list(dict.fromkeys(file for place in places for file in _files(place)))
-    model = numerics.place(run.selected_network())
-    own = share_of(len(files), processes)
+    model = context.numerics.place(run.selected_network())
+    own = share_of(len(files), context.processes)
     scores = []
     for start in own[::AT_ONCE]:
         entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : min(start + AT_ONCE, own.stop)]]
@@ -85,10 +79,10 @@ def label(
             run.config.image_size,
             preprocessing=run.config.preprocessing,
             cache=False,
-            progress=progress,
+            progress=context.progress,
         )
-        scores.append(torch.from_numpy(predict(model, images, run.config, numerics, progress).softmax))
-    softmax = rows_of_all(scores, processes).numpy()
+        scores.append(torch.from_numpy(predict(model, images, run.config, context.alone()).softmax))
+    softmax = rows_of_all(scores, context.processes).numpy()
     return Labelled(run.classes, [file.as_posix() for file in files], softmax)
 
 

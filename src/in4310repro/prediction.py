@@ -11,11 +11,11 @@ import torch
 from in4310repro.arithmetic import tree
 from in4310repro.capacity import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
 from in4310repro.processes import ALONE, Processes
-from in4310repro.progress import SILENT, Progress
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
 
@@ -41,11 +41,9 @@ def predict(
     model: torch.nn.Module,
     images: ImageSet,
     config: Config,
-    numerics: Numerics,
-    progress: Progress = SILENT,
+    context: Context,
     *,
     epoch: int = 0,
-    processes: Processes = ALONE,
 ) -> Scores:
     """Softmax scores of every image, in eval mode and without gradients; the model's mode is put back.
 
@@ -56,18 +54,17 @@ def predict(
         model: the network, placed by `numerics`.
         images: the images, in the order of the scores.
         config: gives the batch size and the deviations.
-        numerics: the arithmetic of this process, and its device.
-        progress: where to show how far it is.
+        context: arithmetic, progress and processes of the computation.
         epoch: matters only with random-flip-at-test, where each evaluation flips other images.
-        processes: those that call this together, each of which computes a share of the images and returns all scores.
 
     Examples:
         >>> import numpy as np
+        >>> from in4310repro.context import Context
         >>> from in4310repro.numerics import activate
         >>> from in4310repro.presets import PRESETS
         >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
-        >>> scores = predict(model, images, PRESETS["tiny"], activate("native", "cpu"))
+        >>> scores = predict(model, images, PRESETS["tiny"], Context(activate("native", "cpu")))
         >>> scores.softmax.shape, scores.paths, bool(np.allclose(scores.softmax.sum(axis=1), 1))
         ((2, 2), ('a', 'b'), True)
     """
@@ -76,17 +73,17 @@ def predict(
     flips = None
     if config.protocol.flips_in_evaluation:
         flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
-    part = share_of(len(images), processes)
+    numerics, part = context.numerics, share_of(len(images), context.processes)
     columns = []
     try:
-        with torch.inference_mode(), progress.task(f"predicting {images.name}", len(part)) as advance:
+        with torch.inference_mode(), context.progress.task(f"predicting {images.name}", len(part)) as advance:
             for batch in evaluation_batches(images, config.evaluation_batch_size, flips, part):
                 logits = model(batch.images.to(numerics.device))
                 columns.append(measured(logits, batch.labels.to(numerics.device), numerics))
                 advance(len(batch.paths), "")
     finally:
         model.train(training)
-    return scores_of(images, columns, processes)
+    return scores_of(images, columns, context.processes)
 
 
 def measured(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> Measured:

@@ -1,4 +1,4 @@
-"""Everything that is checked, read and decoded before a training computes its first step."""
+"""What a training starts from: its data, its network, and a plan, all checked and decoded before the first step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from in4310repro import architectures, models, trained_part, weights_check
 from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.config import FIVE_MODULES, LOOK_ALIKES, Config
+from in4310repro.context import Context
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.check import Group
 from in4310repro.data.comparison import comparison_sets
@@ -26,14 +27,22 @@ from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import refuse_too_large
 from in4310repro.presets import SHARES, with_counts
-from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import Progress
 from in4310repro.tensors import tensors_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What a training starts from."""
+class Data:
+    """The images of a training, and their split if only files of equal bytes are held on one side."""
+
+    config: Config  # with the split as counts
+    images: Catalogue
+    split: Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """Everything that a training is determined by and starts from."""
 
     config: Config  # with the split as counts, and the modules of its network
     groups: list[Group]  # of images that the split holds on one side, beside files of equal bytes
@@ -43,56 +52,94 @@ class Prepared:
     fingerprint: Fingerprint
 
     def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
-        """The network with other weights; raises ValueError, which names their source, where they are not its own."""
+        """Return a copy of the network with other weights.
+
+        Raises:
+            ValueError: the weights do not fit the network; names their source.
+        """
         return models.from_state(self.config.model, len(self.split.classes), weights, source, of_file=of_file)
 
+    def initial_network(self) -> torch.nn.Module:
+        """Return a copy of the network with the initial weights."""
+        return self.network_with(self.network.state_dict(), "the initial weights")
 
-def prepare(config: Config, numerics: Numerics, progress: Progress, processes: Processes = ALONE) -> Prepared:
-    """Checks all inputs and decodes all images.
 
-    Args:
-        config: of the training.
-        numerics: the arithmetic of this process.
-        progress: where to show how far it is.
-        processes: those that call this together.
+def load_data(config: Config, context: Context) -> Data:
+    """List and split the images of a training; none is decoded yet.
 
     Raises:
-        ValueError: whatever is wrong with the data, the weights or the settings.
+        ValueError: an unknown network, sizes beyond this machine, or whatever is wrong with the images or the split.
     """
     architectures.trust(config.model)
     architectures.check_name(config.model)
-    _refuse_too_large(config, numerics)
+    _refuse_too_large(config, context.numerics)
     if config.imagenet or config.cifar10:
         comparison_sets(config)
-    images = _catalogue(config, progress)
+    images = _catalogue(config, context.progress)
     if config.split == SHARES:
         config = with_counts(config, len(images.entries))
-        progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
-    sizes = parse_sizes(config.split, len(images.entries))
-    split = stratified_split(images, sizes, config.seed)
-    network = models.build(config.model, len(split.classes), config.seed, config.weights)
-    config = models.as_weights_say(config)
-    config = _for_network(config, network, len(split.classes), numerics)
-    weights_check.tell(config, numerics, progress)
-    groups: list[Group] = []
+        context.progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
+    return Data(config=config, images=images, split=_split(images, config))
+
+
+def open_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
+    """Return the network with its initial weights, and the configuration with what only the two of them decide.
+
+    Raises:
+        ValueError: the weights or the settings do not fit the network, or it has no portable arithmetic.
+    """
+    config, classes = data.config, len(data.split.classes)
+    network = models.build(config.model, classes, config.seed, config.weights)
+    config = _for_network(models.as_weights_say(config), network, classes, context.numerics)
+    weights_check.tell(config, context)
+    return config, network
+
+
+def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Context) -> TrainingPlan:
+    """Fix the groups, the split and the fingerprint of a training, and decode all images.
+
+    The test images are decoded too, so that an unreadable one is reported now and not after hours.
+
+    Args:
+        data: of `load_data`.
+        config: of `open_network`.
+        network: with its initial weights.
+        context: arithmetic, progress and processes of the computation.
+
+    Raises:
+        ValueError: an image cannot be decoded, or a group does not fit the split.
+    """
+    groups, split = _groups(data, config, network, context), data.split
     if config.group == LOOK_ALIKES:
-        weights, source = network.state_dict(), "the initial weights"
-        copy = models.from_state(config.model, len(split.classes), weights, source, of_file=False)
-        groups = grouping.groups(images, copy, config, numerics, progress, processes=processes)
-        progress.message(_held_together(groups))
-        split = stratified_split(images, sizes, config.seed, groups)
-    # The test images are decoded too, so that an unreadable one is reported now and not after hours.
-    sets = _load_parts(split, config, progress)
+        split = _split(data.images, config, groups)
+    sets = _load_parts(split, config, context.progress)
+    current = _fingerprint(network, sets, context.numerics)
+    return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
+
+
+def _groups(data: Data, config: Config, network: torch.nn.Module, context: Context) -> list[Group]:
+    if config.group != LOOK_ALIKES:
+        return []
+    weights, source = network.state_dict(), "the initial weights"
+    copy = models.from_state(config.model, len(data.split.classes), weights, source, of_file=False)
+    groups = grouping.groups(data.images, copy, config, context)
+    context.progress.message(
+        f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
+        f"{len(groups)} groups"
+    )
+    return groups
+
+
+def _split(images: Catalogue, config: Config, groups: Sequence[Group] = ()) -> Split:
+    return stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed, groups)
+
+
+def _fingerprint(network: torch.nn.Module, sets: Mapping[str, ImageSet], numerics: Numerics) -> Fingerprint:
     current = fingerprint(numerics)
     current["initial_weights_sha256"] = tensors_sha256(network.state_dict())
     current["decoder"] = decoder()
     current["pixels_sha256"] = {part: images.pixels_sha256() for part, images in sets.items()}
-    return Prepared(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
-
-
-def _held_together(groups: Sequence[Group]) -> str:
-    images = sum(map(len, groups))
-    return f"{images} images that are copies of each other or look alike are in one part each, in {len(groups)} groups"
+    return current
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:

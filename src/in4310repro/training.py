@@ -45,7 +45,7 @@ def fit(task: Task) -> list[HistoryRow]:
     """
     with interrupts() as interrupted:
         history = _Training(task, interrupted).run()
-        if task.processes.ask(interrupted)():
+        if task.context.processes.ask(interrupted)():
             raise KeyboardInterrupt
         return history
 
@@ -59,14 +59,14 @@ def follow(inputs: TrainingInputs) -> None:
     """
     with interrupts() as interrupted:
         epochs = Epochs(inputs, interrupted)
-        epochs.position = checkpoints.unpack(inputs.processes.told(), epochs.model, epochs.optimizer)
+        epochs.position = checkpoints.unpack(inputs.context.processes.told(), epochs.model, epochs.optimizer)
 
         def stop() -> None:
             if epochs.stop:
                 raise KeyboardInterrupt
 
         epochs.run(stop, lambda _row: stop())
-        if inputs.processes.ask(interrupted)():
+        if inputs.context.processes.ask(interrupted)():
             raise KeyboardInterrupt
 
 
@@ -81,7 +81,7 @@ class Record:
         self._task = task
         initial_sha256 = tensors_sha256(task.model.state_dict())
         self.start_sha256 = chain.start_sha256(
-            task.config, task.setting, task.split_sha256, initial_sha256, task.numerics.numeric_class
+            task.config, task.setting, task.split_sha256, initial_sha256, task.context.numerics.numeric_class
         )
 
     def write(
@@ -117,9 +117,11 @@ class _Training:
             self._epochs.batches,
         )
         for warning in warnings:
-            task.progress.message(warning)
-        if task.processes.size > 1:
-            task.processes.told(checkpoints.packed(self._epochs.model, self._epochs.optimizer, self._epochs.position))
+            task.context.progress.message(warning)
+        if task.context.processes.size > 1:
+            task.context.processes.told(
+                checkpoints.packed(self._epochs.model, self._epochs.optimizer, self._epochs.position)
+            )
         self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
 
     def run(self) -> list[HistoryRow]:
@@ -132,7 +134,7 @@ class _Training:
         task = self._task
         self._log.sync()
         self._write_epoch(row)
-        task.progress.message(_summary(task.setting, row))
+        task.context.progress.message(_summary(task.setting, row))
         if self._epochs.position.epoch < task.config.epochs:
             self._save_checkpoint()
         elif self._epochs.stop:

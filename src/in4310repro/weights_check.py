@@ -16,12 +16,11 @@ import numpy as np
 
 from in4310repro import architectures, models
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.comparison import imagenet
 from in4310repro.metrics import wilson
-from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.preprocessing import Preprocessing
-from in4310repro.progress import Progress
 
 WORDNET_ID = re.compile(r"(?:^|/)(n\d{8})(?=[_/.])")  # begins a folder or a file name
 IMAGES = 300  # that are looked at, at most
@@ -56,12 +55,12 @@ class Check:
         )
 
 
-def check(config: Config, numerics: Numerics) -> Check | None:
+def check(config: Config, context: Context) -> Check | None:
     """The weights that a training starts from, on the folder of ImageNet images.
 
     Args:
         config: whose images are prepared as its weights say.
-        numerics: the arithmetic of this process.
+        context: arithmetic, progress and processes of the computation.
 
     Returns:
         None where there are no weights, no folder, no scores of 1,000 classes, or no names with WordNet ids.
@@ -81,8 +80,8 @@ def check(config: Config, numerics: Numerics) -> Check | None:
         return None
     labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
     named = replace(images.at(known), labels=labels)
-    model = numerics.place(models.from_weights(config.model, len(places), config.seed, loaded, source))
-    scores = predict(model, named, config, numerics)
+    model = context.numerics.place(models.from_weights(config.model, len(places), config.seed, loaded, source))
+    scores = predict(model, named, config, context.silent())
     correct = int((scores.softmax.argmax(axis=1) == labels).sum())
     return Check(correct, len(known), _expected(config))
 
@@ -103,10 +102,10 @@ def _expected(config: Config) -> float:
     return architectures.imagenet_top_1(config.model) if config.weights == "imagenet" else LOWEST
 
 
-def tell(config: Config, numerics: Numerics, progress: Progress) -> None:
+def tell(config: Config, context: Context) -> None:
     """Prints what `check` finds; what nobody would read is not computed."""
-    if progress.console is None:
+    if context.progress.console is None:
         return
-    if found := check(config, numerics):
+    if found := check(config, context):
         weights = f"ImageNet weights of {config.model}" if config.weights == "imagenet" else config.weights
-        progress.message(found.line(weights))
+        context.progress.message(found.line(weights))

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from in4310repro import architectures, experiment, models
+from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
@@ -44,7 +45,7 @@ def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) ->
     state = models.build(f"{__name__}:network", 6, seed=3).state_dict()
     (folder / "drawn.safetensors").write_bytes(tensor_bytes(state, to_metadata(Preprocessing(size=32))))
     given = {**NETWORK, "weights": f"{folder / 'drawn.safetensors'}", "group": "look-alikes"}
-    return experiment.train(configure("tiny", None, given), numerics, folder / "run").folder
+    return experiment.train(configure("tiny", None, given), Context(numerics), folder / "run").folder
 
 
 def mutual(features: NDArray[np.float64], labels: NDArray[np.int64]) -> list[list[int]]:
@@ -80,7 +81,7 @@ def test_without_groups_some_look_alikes_come_apart(grouped_run: Path, finished_
 
 
 def test_verify_finds_the_groups_again(grouped_run: Path, numerics: Numerics) -> None:
-    found = verify(grouped_run, numerics)
+    found = verify(grouped_run, Context(numerics))
     assert found.differences == []
     assert any("look alike" in each for each in found.proven) == found.bitwise
 
@@ -98,16 +99,16 @@ def test_verify_finds_other_groups(grouped_run: Path, tmp_path: Path, numerics: 
         "another order": groups[::-1],
     }[change]
     files.write_json("groups.json", changed)
-    differences = verify(folder, numerics).differences
+    differences = verify(folder, Context(numerics)).differences
     assert any("groups.json" in each or "split.csv" in each for each in differences) or not numerics.portable
 
 
 def test_a_run_without_its_groups_cannot_be_read(grouped_run: Path, tmp_path: Path, numerics: Numerics) -> None:
     folder = Path(shutil.copytree(grouped_run, tmp_path / "run"))
     (folder / "groups.json").unlink()
-    assert any("groups.json" in each for each in verify(folder, numerics).differences)
+    assert any("groups.json" in each for each in verify(folder, Context(numerics)).differences)
     (folder / "groups.json").write_text(json.dumps([["one"]]))
-    assert any("groups.json" in each for each in verify(folder, numerics).differences)
+    assert any("groups.json" in each for each in verify(folder, Context(numerics)).differences)
 
 
 def test_look_alikes_need_weights(call: Call, tmp_path: Path) -> None:
@@ -126,6 +127,6 @@ def test_copies_of_every_kind_are_in_the_group_of_their_original(tmp_path: Path,
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "sea/mirrored.png")
     config = replace(PRESETS["tiny"], weights="imagenet", group="look-alikes")
     body = models.build("resnet18", 2, seed=0)
-    found = grouping.groups(catalogue(tmp_path), body, config, numerics, cache=False)
+    found = grouping.groups(catalogue(tmp_path), body, config, Context(numerics), cache=False)
     (group,) = (paths for paths in found if "sea/0.png" in paths)
     assert {"forest/recompressed.jpg", "sea/mirrored.png"} < set(group)

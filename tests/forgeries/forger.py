@@ -16,6 +16,7 @@ import torch
 from in4310repro import config as configuration
 from in4310repro import models
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import Split, from_csv, to_csv
@@ -141,7 +142,7 @@ class Forger:
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
         model = models.from_state(config.model, len(split.classes), self.weights(setting), setting)
-        return predict(self.numerics.place(model), images, config, self.numerics, epoch=epoch)
+        return predict(self.numerics.place(model), images, config, Context(self.numerics), epoch=epoch)
 
     def remeasure(self) -> None:
         """The metrics of the scores as they are now."""
@@ -185,7 +186,7 @@ class Forger:
         # A forger is stopped by no refusal of files that contradict each other.
         with mock.patch(f"{CHECKS}.refuse_contradictions"), mock.patch(f"{CHECKS}.refuse_broken_chains"):
             run = FinishedRun.open(self.run)
-        of_run.measure(run, run.config, self.numerics, str(self.image_root(run.config)))
+        of_run.measure(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
 
     def make_fit(self, setting: str = SELECTED) -> None:
         """Everything that follows from a setting's weights, images and split, computed anew; then the manifest."""

@@ -9,6 +9,7 @@ import torch
 
 from in4310repro import head, models
 from in4310repro.config import STRENGTHS
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.embedding import embed
 from in4310repro.epochs import TrainingInputs
@@ -36,7 +37,7 @@ def fitted(forger: Forger, part: str, strength: float) -> State:
         validation=images("validation"),
         config=config,
         setting=config.setting(HEAD),
-        numerics=forger.numerics,
+        context=Context(forger.numerics),
     )
     head.fitted_row(inputs, model, head.features_of(inputs, model, cache=False), 1, strength)
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -69,7 +70,7 @@ def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
     model = forger.numerics.place(models.from_state(config.model, len(split.classes), state, BEST))
     size = config.evaluation_batch_size
-    rows = embed(model, config.model, images, size, forger.numerics, cache=False).take(range(len(images)))
+    rows = embed(model, config.model, images, size, Context(forger.numerics), cache=False).take(range(len(images)))
     return torch.from_numpy(rows).double(), torch.from_numpy(images.labels)
 
 

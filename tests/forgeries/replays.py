@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from in4310repro import checkpoints, models
+from in4310repro.context import Context
 from in4310repro.data.images import load_images
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.positions import Position
@@ -127,7 +128,7 @@ def inputs(forger: Forger, weights: dict[str, torch.Tensor]) -> TrainingInputs:
         validation=validation,
         config=config,
         setting=config.settings[0],
-        numerics=forger.numerics,
+        context=Context(forger.numerics),
     )
 
 

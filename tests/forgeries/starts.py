@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from in4310repro.context import Context
 from in4310repro.data.embedded import write_scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.splits import parse_sizes, stratified_split
@@ -123,7 +124,7 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
     if run.config.weights != "none":
         # Feature maps are of the weights before training, whose path is relative to the working folder.
         return
-    of_run.measure(run, run.config, numerics, str(work / PHOTOS) if draw else None)
+    of_run.measure(run, run.config, Context(numerics), str(work / PHOTOS) if draw else None)
 
 
 def command(words: str, work: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from in4310repro import experiment
 from in4310repro.config import OptimizerSetting
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.presets import PRESETS
 from in4310repro.runs.records import HistoryRow
@@ -63,5 +64,5 @@ def handed_over() -> HandedOver:
         mock.patch.multiple(experiment, fit=keep, predict=keep_test),
         suppress(DoneError),
     ):
-        experiment.train(CONFIG, active(), Path(name) / "run")
+        experiment.train(CONFIG, Context(active()), Path(name) / "run")
     return result

@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import nn
 
+from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet
 from in4310repro.prediction import predict
@@ -39,7 +40,7 @@ def network() -> nn.Module:
 @functools.cache
 def predicted() -> Scores:
     native = replace(active(), mode="native", device="cpu")
-    return predict(network(), drawn.image_sets()["test"], PRESETS["tiny"], native)
+    return predict(network(), drawn.image_sets()["test"], PRESETS["tiny"], Context(native))
 
 
 def with_softmax(scores: Scores, change: Callable[[Array], object]) -> Scores:

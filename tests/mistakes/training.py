@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from in4310repro import optimizers, prediction, training
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.batches import Batch, training_batches
 from in4310repro.data.images import ImageSet
 from in4310repro.runs.folder import RunFolder
@@ -71,7 +72,7 @@ def task(model: nn.Module, config: Config, files: RunFolder) -> training.Task:
         config=config,
         setting=config.settings[0],
         files=files,
-        numerics=active(),
+        context=Context(active()),
         split_sha256="0" * 64,
     )
 
@@ -246,11 +247,11 @@ def our_device() -> list[str]:
     devices: list[str] = []
     elsewhere = replace(active(), mode="native", device="meta")
     with tempfile.TemporaryDirectory() as name:
-        given = replace(task(Asking(devices), BRIEF, RunFolder.create(Path(name) / "run")), numerics=elsewhere)
+        given = replace(task(Asking(devices), BRIEF, RunFolder.create(Path(name) / "run")), context=Context(elsewhere))
         with suppress(DoneError):
             training.fit(given)
         with suppress(DoneError):
-            prediction.predict(given.model, training_set(), BRIEF, elsewhere)
+            prediction.predict(given.model, training_set(), BRIEF, Context(elsewhere))
     return devices
 
 

@@ -13,6 +13,7 @@ import torch
 
 from in4310repro import checkpoints, training
 from in4310repro.config import Config, OptimizerSetting, to_json
+from in4310repro.context import Context
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.positions import Position
 from in4310repro.replay import epoch as one_epoch
@@ -79,7 +80,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
     kept = replace(task(network(0), FIVE, FIVE.settings[0], RunFolder(tmp_path)), keep_epochs=True)
     for cut in cuts:
         with pytest.raises(CutOffError):
-            training.fit(replace(kept, model=network(0), progress=CutAfter(cut)))
+            training.fit(replace(kept, model=network(0), context=Context(active(), CutAfter(cut))))
     training.fit(replace(kept, model=network(0)))
     names_kept = [f"epochs/{epoch:06d}.safetensors" for epoch in range(1, 6)]
     for name in ("tensors.json", *names_kept):

@@ -17,6 +17,7 @@ import safetensors.numpy
 import torch
 
 from in4310repro import experiment, verification
+from in4310repro.context import Context
 from in4310repro.data.batches import Batch
 from in4310repro.deviations import parse
 from in4310repro.epochs import Epochs
@@ -42,7 +43,7 @@ CONFIG = replace(TINY, settings=TINY.settings[2:], split="16/12/20", epochs=4)
 def kept_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
     """A run whose epochs are kept; to be read, not changed."""
     folder = tmp_path_factory.mktemp("kept") / "run"
-    return experiment.train(CONFIG, numerics, folder, keep_epochs=True).folder
+    return experiment.train(CONFIG, Context(numerics), folder, keep_epochs=True).folder
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
 
 def replayed(folder: Path, numerics: Numerics, draws: int = 0, data: str | None = None) -> Replay:
     run = FinishedRun.open(folder)
-    return replay(run, plan_replay(run, draws, 0, numerics), numerics, data)
+    return replay(run, plan_replay(run, draws, 0, numerics), Context(numerics), data)
 
 
 @pytest.mark.slow
@@ -128,7 +129,7 @@ def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_doc
 def test_kept_epochs_change_no_other_file_and_stand_in_no_manifest(
     kept_run: Path, numerics: Numerics, tmp_path: Path
 ) -> None:
-    experiment.train(CONFIG, numerics, tmp_path / "plain")
+    experiment.train(CONFIG, Context(numerics), tmp_path / "plain")
     kept = [f"sgd/epochs/{epoch:06d}.safetensors is in one run only" for epoch in range(1, 5)]
     assert differing_files(kept_run, tmp_path / "plain") == kept
     assert not [name for name in RunFolder.open(kept_run).manifest() if "epochs" in name]
@@ -147,7 +148,7 @@ def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_no
     monkeypatch.setattr(experiment, "fit", seen)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="seen enough"):
-            experiment.train(CONFIG, numerics, own_kept_run, resume=True)
+            experiment.train(CONFIG, Context(numerics), own_kept_run, resume=True)
         shutil.rmtree(own_kept_run / "sgd/epochs", ignore_errors=True)
     assert kept == [True, False]
 
@@ -319,10 +320,10 @@ def test_ctrl_c_ends_a_replay_after_its_step(kept_run: Path, call: Call, monkeyp
 @pytest.mark.slow
 def test_a_warm_start_is_replayed_from_the_setting_before_and_said(numerics: Numerics, tmp_path: Path) -> None:
     config = replace(TINY, settings=TINY.settings[1:], split="16/12/20", protocol=parse("warm-start"))
-    run = experiment.train(config, numerics, tmp_path / "run", keep_epochs=True)
+    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True)
     for setting in config.settings:
         run.metrics["setting"], run.metrics["epoch"] = setting.name, 2
-        result = replay(run, plan_replay(run, 0, 0, numerics), numerics)
+        result = replay(run, plan_replay(run, 0, 0, numerics), Context(numerics))
         assert result.differences == []
         assert result.replayed == [1, 2]
         assert result.first_epoch_from == (None if setting.name == "rmsprop" else "rmsprop")

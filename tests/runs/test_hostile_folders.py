@@ -16,6 +16,7 @@ import pytest
 
 from in4310repro import capacity, cli
 from in4310repro.config import from_json
+from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.files import json_bytes
 from in4310repro.numerics import Numerics
@@ -315,7 +316,7 @@ def test_a_manifest_that_omits_files_or_has_others_is_a_difference(
     shutil.copy(linked_run / "config.json", linked_run / "extra.json")
     entries = change(RunFolder.open(linked_run).manifest())
     (linked_run / "manifest.json").write_bytes(json_bytes(entries))
-    differences = verify(linked_run, numerics).differences
+    differences = verify(linked_run, Context(numerics)).differences
     for part in words:
         assert any(part in difference for difference in differences)
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from in4310repro import experiment
+from in4310repro.context import Context
 from in4310repro.feature_maps import of_run
 from in4310repro.numerics import activate
 from in4310repro.presets import PRESETS
@@ -31,8 +32,8 @@ def main() -> None:
         folder = Path(name)
         # Beside the sandboxes, in which a cache of their own would be drawn for each case, and count as written.
         os.environ["IN4310REPRO_CACHE"] = str(folder / "cache")
-        run = experiment.train(PRESETS["tiny"], numerics, folder / "tiny")
-        of_run.measure(run, PRESETS["tiny"], numerics)
+        run = experiment.train(PRESETS["tiny"], Context(numerics), folder / "tiny")
+        of_run.measure(run, PRESETS["tiny"], Context(numerics))
         bases = cases.make_bases(folder / "tiny", folder)
         with cases.without_long_work(drawing=True):
             for number in range(arguments.first, arguments.first + arguments.cases):

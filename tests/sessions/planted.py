@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from in4310repro.context import Context
 from in4310repro.data import check
 from in4310repro.data.folders import catalogue
 from in4310repro.doubts import network
@@ -45,7 +46,7 @@ def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINI
     source, numerics = network.opened(f"{folder / 'run'}", {}), activate("native", "cpu")
     listed = catalogue(folder / "scenes")
     findings = check.examine(listed)
-    features = network.features_of(source, listed.root, readable(listed, findings), numerics)
+    features = network.features_of(source, listed.root, readable(listed, findings), Context(numerics))
     doubts = examine(listed, findings, features, source.described())
     run = FinishedRun.open(folder / "run")
     wrong_alike = [each for each in doubts.look_alikes if truth.wrong.keys() & set(each.paths)]

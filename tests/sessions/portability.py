@@ -26,6 +26,7 @@ import torch
 
 from in4310repro import experiment, models
 from in4310repro.arithmetic import portable
+from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
@@ -65,7 +66,7 @@ def stages(folder: Path) -> Iterator[Stage]:
     yield "augmentation", _batches(training)
     yield "ReLU and sums by torch", _elementwise()
     yield "initial weights", _tensors(models.build("resnet18", 6, 0).state_dict())
-    run = experiment.train(SMALL, numerics, folder / "run")
+    run = experiment.train(SMALL, Context(numerics), folder / "run")
     for setting in SMALL.settings:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)
@@ -108,7 +109,7 @@ def _losses(run: FinishedRun, setting: str) -> dict[str, str]:
 
 
 def _features(run: FinishedRun, numerics: Numerics) -> Iterator[Stage]:
-    features = of_run.statistics(run, SMALL, numerics)
+    features = of_run.statistics(run, SMALL, Context(numerics))
     modules = {
         f"{images['name']}, {name}": dict(module)
         for images in features["sets"]

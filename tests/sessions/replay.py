@@ -20,6 +20,7 @@ from pathlib import Path
 
 from in4310repro import arithmetic, cli, experiment
 from in4310repro.arithmetic import library
+from in4310repro.context import Context
 from in4310repro.features import kernel
 from in4310repro.numerics import activate
 from in4310repro.presets import PRESETS
@@ -66,7 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["IN4310REPRO_CACHE"] = f"{scratch}/cache"
         config = replace(PRESETS["tiny"], epochs=6)
-        run = experiment.train(config, activate("portable", "cpu"), Path(scratch) / "run", keep_epochs=True).folder
+        run = experiment.train(
+            config, Context(activate("portable", "cpu")), Path(scratch) / "run", keep_epochs=True
+        ).folder
         control = changed(run, Path(scratch) / "control")
         sys.stdout.write(f"trained with {arithmetic.instruction_set()}\n")
         places: dict[str, tuple[str, tuple[str, ...]]] = {

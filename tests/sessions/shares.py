@@ -22,6 +22,7 @@ import torchvision
 from torch import nn
 
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.files import write_file
 from in4310repro.presets import PRESETS
 from in4310repro.runs import names
@@ -99,9 +100,9 @@ def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, dev
         tree.add = added_from_the_last  # type: ignore[assignment]
     with joined(device) as processes:
         if processes.leads:
-            experiment.train(config, numerics, folder, processes=processes)
+            experiment.train(config, Context(numerics, processes=processes), folder)
         else:
-            experiment.follow(config, numerics, processes)
+            experiment.follow(config, Context(numerics, processes=processes))
 
 
 def added_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:

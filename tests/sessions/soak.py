@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.files import file_sha256, read_json
 from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
@@ -41,7 +42,9 @@ def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -
 
     if target:
         die_in_a_write(*target)
-    experiment.train(config, activate("auto", "cpu"), folder, resume=(folder / CONFIG).is_file(), keep_epochs=True)
+    experiment.train(
+        config, Context(activate("auto", "cpu")), folder, resume=(folder / CONFIG).is_file(), keep_epochs=True
+    )
 
 
 def die_in_a_write(word: str, number: int) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from in4310repro import experiment
+from in4310repro.context import Context
 from in4310repro.feature_maps import of_run
 from in4310repro.files import json_bytes, write_file
 from in4310repro.numerics import activate
@@ -36,8 +37,8 @@ def measure(mode: str, seed: int) -> None:
     numerics = activate(mode, "cpu")
     config = replace(PRESETS["demo"], seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        run = experiment.train(config, numerics, Path(folder) / "run")
-        run = of_run.measure(run, config, numerics)
+        run = experiment.train(config, Context(numerics), Path(folder) / "run")
+        run = of_run.measure(run, config, Context(numerics))
         numbers = headline_numbers(run) | first_losses(seed, numerics)
     sys.stdout.write(json.dumps({"numeric_class": numerics.numeric_class, "numbers": numbers}) + "\n")
 

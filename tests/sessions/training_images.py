@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from in4310repro import head, trained_part, training
 from in4310repro.config import LOOK_ALIKES, STRENGTHS, Config
+from in4310repro.context import Context
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import ImageSet
 from in4310repro.doubts.plane import plane
@@ -32,7 +33,7 @@ from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import wilson
 from in4310repro.numerics import Numerics, activate
 from in4310repro.prediction import predict
-from in4310repro.preparation import Prepared, prepare
+from in4310repro.preparation import TrainingPlan, load_data, make_plan, open_network
 from in4310repro.presets import command_line_options, configure, with_one_setting
 from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
@@ -73,28 +74,34 @@ def drawn(entries: Sequence[Entry], images: int, seed: int) -> list[int]:
     return sorted(position for _, _, position in sorted(places)[:images])
 
 
-def trained(prepared: Prepared, numerics: Numerics, images: int, folder: Path, progress: Progress) -> dict[str, Any]:
+def planned(config: Config, context: Context) -> TrainingPlan:
+    """What `experiment.train` would start from."""
+    data = load_data(config, context)
+    config, network = open_network(data, context)
+    return make_plan(data, config, network, context)
+
+
+def trained(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Trains on so many images, selects on validation, and scores the test set once."""
-    config, start = prepared.config, prepared.network.state_dict()
-    chosen = prepared.sets["training"].at(drawn(prepared.split.parts["training"], images, config.seed))
+    config = plan.config
+    chosen = plan.sets["training"].at(drawn(plan.split.parts["training"], images, config.seed))
     files, histories = RunFolder.create(folder), dict[str, list[HistoryRow]]()
     for setting in config.settings:
         task = training.Task(
-            model=prepared.network_with(start, "the initial weights"),
+            model=plan.initial_network(),
             training=chosen,
-            validation=prepared.sets["validation"],
+            validation=plan.sets["validation"],
             config=config,
             setting=setting,
             files=files,
-            numerics=numerics,
-            progress=progress,
-            split_sha256=chain.split_sha256(prepared.split),
+            context=Context(numerics, progress),
+            split_sha256=chain.split_sha256(plan.split),
         )
         histories[setting.name] = (head if config.fits_head(setting) else training).fit(task)
     name, best = select(histories)
     weights = files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))
-    network = numerics.place(prepared.network_with(weights, "the selected weights"))
-    scores = predict(network, prepared.sets["test"], config, numerics, progress)
+    network = numerics.place(plan.network_with(weights, "the selected weights"))
+    scores = predict(network, plan.sets["test"], config, Context(numerics, progress))
     return {
         "images": images,
         "row": best["epoch"],
@@ -106,14 +113,14 @@ def trained(prepared: Prepared, numerics: Numerics, images: int, folder: Path, p
 def measure_curve(kind: str, config: Config, progress: Progress) -> None:
     """Adds to the numbers what a seed lacks, a number of images at a time."""
     numerics = activate(config.numerics, config.device)
-    prepared: Prepared | None = None
+    plan: TrainingPlan | None = None
     for images in IMAGES:
         rows = known("curve", kind, f"{config.seed}", default=[])
         if images in [row["images"] for row in rows]:
             continue
-        prepared = prepared or prepare(config, numerics, progress)
+        plan = plan or planned(config, Context(numerics, progress))
         with tempfile.TemporaryDirectory() as folder:
-            row = trained(prepared, numerics, images, Path(folder) / "run", progress)
+            row = trained(plan, numerics, images, Path(folder) / "run", progress)
         keep([*rows, row], "curve", kind, f"{config.seed}")
 
 
@@ -130,8 +137,8 @@ def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: P
         return
     config = head_config(data, seed)
     numerics = activate(config.numerics, config.device)
-    prepared = prepare(config, numerics, progress)
-    network, parts = features(prepared, numerics, progress)
+    plan = planned(config, Context(numerics, progress))
+    network, parts = features(plan, numerics, progress)
     doubts = findings["doubts"]
     doubted = {each["path"] for each in doubts["doubts"]}
     test = set(parts["test"].images.paths)
@@ -152,7 +159,7 @@ def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: P
     }
     parts["training"] = leaked(parts)
     fitted["with all test images in training"] = scores_without(network, parts, set(), strength, config, numerics)
-    grouped = prepare(replace(config, group=LOOK_ALIKES), numerics, progress)
+    grouped = planned(replace(config, group=LOOK_ALIKES), Context(numerics, progress))
     network, parts = features(grouped, numerics, progress)
     strength = chosen_strength(network, parts, config, numerics)
     fitted["split by --group look-alikes"] = scores_without(network, parts, set(), strength, config, numerics)
@@ -171,12 +178,12 @@ def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: P
     )
 
 
-def features(prepared: Prepared, numerics: Numerics, progress: Progress) -> tuple[torch.nn.Module, dict[str, Features]]:
-    network, config = numerics.place(prepared.network), prepared.config
+def features(plan: TrainingPlan, numerics: Numerics, progress: Progress) -> tuple[torch.nn.Module, dict[str, Features]]:
+    network, config = numerics.place(plan.network), plan.config
     size = config.evaluation_batch_size
     return network, {
-        part: Features(images, embed(network, config.model, images, size, numerics, progress))
-        for part, images in prepared.sets.items()
+        part: Features(images, embed(network, config.model, images, size, Context(numerics, progress)))
+        for part, images in plan.sets.items()
     }
 
 
@@ -281,10 +288,10 @@ def draw(data: str, progress: Progress) -> None:
     """The curve and the map of the test images."""
     numbers, config = read_json(NUMBERS), head_config(data, 0)
     numerics = activate(config.numerics, config.device)
-    prepared = prepare(config, numerics, progress)
-    _, parts = features(prepared, numerics, progress)
+    plan = planned(config, Context(numerics, progress))
+    _, parts = features(plan, numerics, progress)
     places = plane(parts["test"].rows.take(range(len(parts["test"].images))), seed=0)
-    on_plane = plane_chart.panel(places, prepared.split.classes, parts["test"].images.labels)
+    on_plane = plane_chart.panel(places, plan.split.classes, parts["test"].images.labels)
     style = asset("chart.css")
     alternative = "Test images near each other have similar features"
     write_file(FOLDER / "map.svg", svg.file([on_plane], alternative, style).encode())

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from in4310repro.config import to_json
+from in4310repro.context import Context
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
@@ -19,7 +20,7 @@ from in4310repro.verification import changed_files, last_lines, verdict_of_agree
 def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_claim(
     finished_run: Path, numerics: Numerics
 ) -> None:
-    verified = verify(finished_run, numerics)
+    verified = verify(finished_run, Context(numerics))
     assert (verified.differences, verified.bitwise, verified.notes) == ([], True, [])
     assert verdict_of_agreement(finished_run, verified) == f"{finished_run}: verified, no difference, bit for bit"
     *claimed, matches, last = last_lines(finished_run, verified)
@@ -35,7 +36,7 @@ def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_cl
 def test_a_run_is_verified_within_the_tolerance_in_native_arithmetic_of_another_class(
     finished_run: Path, numerics: Numerics
 ) -> None:
-    verified = verify(finished_run, replace(numerics, mode="native", numeric_class="another"))
+    verified = verify(finished_run, Context(replace(numerics, mode="native", numeric_class="another")))
     assert (verified.differences, verified.bitwise) == ([], False)
     assert (
         "within tolerances (logits 2e-05 of their size), in another numeric class"
@@ -70,7 +71,7 @@ def test_changed_weights_change_all_that_follows_from_them_even_where_the_manife
     state = run.read_tensors(f"{selected}/best.safetensors")
     state["fc.weight"].view(torch.int32)[0, 0] ^= 2**22
     run.write_weights(f"{selected}/best.safetensors", state, PRESETS["tiny"].preprocessing)
-    differences = verify(own_run, numerics).differences
+    differences = verify(own_run, Context(numerics)).differences
     assert "images have other scores" in differences[0]
     for words in ("metrics.json: loss is", "metrics.json: weights_sha256 is", f"{selected}/history.json: epoch"):
         assert any(words in difference for difference in differences)
@@ -86,7 +87,7 @@ def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(
     run.write_weights(
         f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"), PRESETS["tiny"].preprocessing
     )
-    differences = verify(linked_run, numerics).differences
+    differences = verify(linked_run, Context(numerics)).differences
     assert any(f"{other}/history.json: epoch" in each and "weights_sha256" in each for each in differences)
     assert any(f"{other}/history.json: epoch" in each and "val_loss" in each for each in differences)
     assert all(other in each for each in differences)
@@ -98,7 +99,7 @@ def test_a_counter_that_no_score_depends_on_is_a_difference(linked_run: Path, nu
     state = run.read_tensors(name)
     state["bn1.num_batches_tracked"] += 1
     run.write_weights(name, state, PRESETS["tiny"].preprocessing)
-    differences = verify(linked_run, numerics).differences
+    differences = verify(linked_run, Context(numerics)).differences
     assert len(differences) == 3
     assert "weights_sha256" in differences[0]
 
@@ -110,7 +111,7 @@ def test_a_flipped_bit_in_a_test_image_is_found(
     run = FinishedRun.open(finished_run)
     path = run.scores.paths[0]
     flip_bit(root / path, -20)
-    differences = verify(finished_run, numerics, str(root)).differences
+    differences = verify(finished_run, Context(numerics), str(root)).differences
     assert any(path in difference and "other bytes" in difference for difference in differences)
     assert any("images have other scores" in difference for difference in differences)
 
@@ -122,12 +123,12 @@ def test_a_missing_test_image_is_named(
     path = FinishedRun.open(finished_run).scores.paths[3]
     (root / path).unlink()
     with pytest.raises(ValueError, match=re.escape(path)):
-        verify(finished_run, numerics, str(root))
+        verify(finished_run, Context(numerics), str(root))
 
 
 def test_damage_is_a_difference_even_where_the_images_are_not_there(own_records: Path, numerics: Numerics) -> None:
     (own_records / "features.json").unlink()
-    assert any("features.json" in line for line in verify(own_records, numerics, str(own_records)).differences)
+    assert any("features.json" in line for line in verify(own_records, Context(numerics), str(own_records)).differences)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +139,14 @@ def test_damage_that_hides_an_entry_is_a_difference_and_no_crash(
     name: str, old: str, new: str, own_records: Path, numerics: Numerics
 ) -> None:
     (own_records / name).write_text((own_records / name).read_text().replace(old, new, 1))
-    assert any(name in difference for difference in verify(own_records, numerics).differences)
+    assert any(name in difference for difference in verify(own_records, Context(numerics)).differences)
 
 
 def test_a_lost_manifest_is_a_difference(own_records: Path, numerics: Numerics) -> None:
     (own_records / "manifest.json").unlink()
-    assert any("manifest.json is missing" in difference for difference in verify(own_records, numerics).differences)
+    assert any(
+        "manifest.json is missing" in difference for difference in verify(own_records, Context(numerics)).differences
+    )
 
 
 def test_settings_that_are_not_the_presets_are_named_and_no_difference(finished_run: Path) -> None:
@@ -168,4 +171,4 @@ def test_a_preset_that_there_is_not_is_a_difference(finished_run: Path) -> None:
 def test_a_run_that_did_not_finish_is_refused(tmp_path: Path, numerics: Numerics) -> None:
     RunFolder.create(tmp_path / "run").write_json("config.json", to_json(PRESETS["tiny"]))
     with pytest.raises(ValueError, match=r"holds no finished run: it has no metrics\.json"):
-        verify(tmp_path / "run", numerics)
+        verify(tmp_path / "run", Context(numerics))

@@ -15,6 +15,7 @@ from in4310repro.bench.records import ArithmeticBenchmark, LoopRow, PairedRow, S
 from in4310repro.bench.scaling import measure, torch_threads
 from in4310repro.bench.tables import arithmetic_table
 from in4310repro.bench.workloads import KERNELS, SGD, Workload, layers, prepare_layer
+from in4310repro.context import Context
 from in4310repro.files import json_bytes, write_file
 from in4310repro.fingerprint import fingerprint
 from in4310repro.numerics import Numerics, activate
@@ -175,5 +176,5 @@ def run_speed(numerics: Numerics, batch_size: int, images: int) -> float:
         checkpoint_steps=0,
     )
     with tempfile.TemporaryDirectory() as folder:
-        run = experiment.train(config, numerics, Path(folder) / "run")
+        run = experiment.train(config, Context(numerics), Path(folder) / "run")
     return run.histories[SGD.name][-1]["images_per_second"]

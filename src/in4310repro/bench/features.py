@@ -17,11 +17,11 @@ from in4310repro.bench.errors import reference, worst_error
 from in4310repro.bench.measurement import Measurement, measure
 from in4310repro.bench.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
 from in4310repro.bench.tables import feature_tables
+from in4310repro.context import Context
 from in4310repro.features import kernel_description
 from in4310repro.files import json_bytes, write_file
 from in4310repro.fingerprint import fingerprint
-from in4310repro.numerics import Numerics
-from in4310repro.progress import SILENT, Progress
+from in4310repro.progress import Progress
 
 FIVE = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 MEANS = (0.0, 1e2, 1e4, 1e6)  # of the synthetic maps, in standard deviations
@@ -61,29 +61,28 @@ class BenchmarkOptions:
         )
 
 
-def benchmark(out: Path, numerics: Numerics, options: BenchmarkOptions, progress: Progress = SILENT) -> list[Path]:
+def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Path]:
     """Time every contender on the convolutions of ResNet-18 in both memory layouts; write features.json and .md.
 
     Args:
         out: the folder of the files.
-        numerics: the active arithmetic and device.
+        context: arithmetic, progress and processes of the computation.
         options: what is run.
-        progress: where to report progress.
 
     Returns:
         The files that were written.
     """
     report = FeatureBenchmark(
-        fingerprint=fingerprint(numerics) | {"feature_kernel": kernel_description()},
+        fingerprint=fingerprint(context.numerics) | {"feature_kernel": kernel_description()},
         settings=options.record(),
         loader_ms_per_image=loader_milliseconds(options.side),
-        synthetic_errors=synthetic_errors(numerics.device),
-        memory=peak_memory(options.memory_images, numerics.device),
+        synthetic_errors=synthetic_errors(context.numerics.device),
+        memory=peak_memory(options.memory_images, context.numerics.device),
         layouts={},
     )
     for layout in ("channels_last", "contiguous"):
-        model, batches = build_workload(options, layout, numerics.device)
-        report["layouts"][layout] = time_contenders(model, batches, options, progress, layout)
+        model, batches = build_workload(options, layout, context.numerics.device)
+        report["layouts"][layout] = time_contenders(model, batches, options, context.progress, layout)
     files = {"features.json": json_bytes(report), "features.md": feature_tables(report).encode()}
     return [write_file(out / name, data) for name, data in files.items()]
 

@@ -29,6 +29,7 @@ from in4310repro.bench.measurement import peak_bytes, reset_peak
 from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, counted
 from in4310repro.bench.records import RankRow, SharedRow
 from in4310repro.bench.workloads import CLASSES, SGD
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.files import json_bytes, write_file
@@ -85,8 +86,7 @@ def epochs(image_size: int, batch_size: int, repeats: int, processes: Processes,
         validation=images,
         config=config,
         setting=SGD,
-        numerics=numerics,
-        processes=processes,
+        context=Context(numerics, processes=processes),
     )
     return Epochs(inputs)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from in4310repro.cli.console import activate_arithmetic, conclude, print_written, progress
+from in4310repro.cli.console import activate_arithmetic, conclude, context_of, print_written, progress
 from in4310repro.cli.options import Device
 
 
@@ -26,7 +26,7 @@ def bench(
     from in4310repro.bench import arithmetic, processes
     from in4310repro.bench.features import BenchmarkOptions, benchmark
 
-    written = benchmark(out, active, BenchmarkOptions(repeats=repeats), progress())
+    written = benchmark(out, context_of(active), BenchmarkOptions(repeats=repeats))
     if active.device == "cpu":
         written += arithmetic.benchmark(out, arithmetic.ArithmeticOptions(repeats=repeats), progress())
         written += processes.benchmark(out, processes.ProcessesOptions(repeats=repeats), progress())

@@ -22,7 +22,9 @@ from in4310repro.text import visible
 # rich, pydantic and torch are imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from in4310repro.config import Config
+    from in4310repro.context import Context
     from in4310repro.numerics import Numerics
+    from in4310repro.processes import Processes
 
 DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
@@ -175,6 +177,14 @@ def activate_arithmetic(mode: str, device: str) -> Numerics:
     if numerics.note:
         progress().message(numerics.note)
     return numerics
+
+
+def context_of(numerics: Numerics, processes: Processes | None = None) -> Context:
+    """Return the context of a command, with progress on standard error."""
+    from in4310repro.context import Context
+    from in4310repro.processes import ALONE
+
+    return Context(numerics, progress(), processes or ALONE)
 
 
 def activate_for(config: Config) -> Numerics:

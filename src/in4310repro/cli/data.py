@@ -12,6 +12,7 @@ from in4310repro.cli.console import (
     activate_as_recorded,
     activate_for,
     conclude,
+    context_of,
     load_torch,
     print_findings,
     print_line,
@@ -149,7 +150,7 @@ def _check_with(
     images, found = surveyed.images, check.examine_tree(surveyed, listed, progress())
     try:
         entries = examination.readable(images, found, seed)
-        features = network.features_of(source, folder, entries, numerics, progress())
+        features = network.features_of(source, folder, entries, context_of(numerics))
         doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
     except ValueError:
         # What was found by then is not lost.

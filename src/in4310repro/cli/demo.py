@@ -22,6 +22,7 @@ from in4310repro.cli.console import (
     Output,
     activate_arithmetic,
     conclude,
+    context_of,
     load_torch,
     print_line,
     print_next,
@@ -99,7 +100,7 @@ def _tiny(folder: Path) -> Path:
     from in4310repro.presets import PRESETS
 
     numerics = activate_arithmetic("auto", "cpu")
-    return experiment.train(PRESETS["tiny"], numerics, folder / "tiny", progress()).folder
+    return experiment.train(PRESETS["tiny"], context_of(numerics), folder / "tiny").folder
 
 
 def _within(output: Output, command: Callable[[], object]) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from in4310repro.cli.console import activate_arithmetic, conclude, keep_if, print_text, print_written, progress
+from in4310repro.cli.console import (
+    activate_arithmetic,
+    conclude,
+    context_of,
+    keep_if,
+    print_text,
+    print_written,
+)
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
 from in4310repro.config import CHOICES, MODELS, check_choice
 
@@ -76,7 +83,7 @@ def features(
         need = batch_size * image_size**2 * capacity.EVALUATION_BYTES
         capacity.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)
     keep_if(lambda: bool(partial_results(out)), "the statistics so far are kept, and --resume continues from them")
-    result = measure(request, active, progress(), out, resume=resume)
+    result = measure(request, context_of(active), out, resume=resume)
     if result is None:
         return
     made_by = fingerprint(active) | {"feature_kernel": kernel_description()}

@@ -10,10 +10,10 @@ import typer
 from in4310repro.cli.console import (
     activate_as_recorded,
     conclude,
+    context_of,
     load_torch,
     print_line,
     print_text,
-    progress,
     trust_network,
 )
 from in4310repro.cli.options import Device, OfRun, OwnNetwork, RunPath
@@ -45,7 +45,7 @@ def predict(
         from in4310repro.files import write_file
         from in4310repro.labelling import label
 
-        labelled = label(finished, active, images, progress(), processes)
+        labelled = label(finished, context_of(active, processes), images)
     if not processes.leads:
         return
     if out:

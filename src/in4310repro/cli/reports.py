@@ -14,6 +14,7 @@ from in4310repro.cli.console import (
     activate_arithmetic,
     activate_as_recorded,
     conclude,
+    context_of,
     keep_if,
     load_torch,
     print_next,
@@ -81,7 +82,7 @@ def report(
         from in4310repro.feature_maps import of_run
         from in4310repro.report import page
 
-        measured = of_run.measure(finished, configuration, active, data, progress(), processes)
+        measured = of_run.measure(finished, configuration, context_of(active, processes), data)
     if not processes.leads:
         return
     folder = out or _free_folder(measured)
@@ -147,7 +148,7 @@ def ablation(
 
     protocols = tuple(deviations.split(",")) if deviations else EACH_THEN_ALL
     keep_if(lambda: any(runs.glob(f"*/{names.CONFIG}")), f"{runs} is kept, and the same command continues")
-    files = ablation(configuration, numerics, runs, out, progress(), protocols=protocols)
+    files = ablation(configuration, context_of(numerics), runs, out, protocols=protocols)
     for file in files:
         if file.suffix == ".md":
             print_text(file.read_text(encoding="utf-8"))

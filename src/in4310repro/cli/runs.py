@@ -14,6 +14,7 @@ from in4310repro.cli.console import (
     activate_arithmetic,
     activate_as_recorded,
     conclude,
+    context_of,
     load_torch,
     print_error,
     print_line,
@@ -130,7 +131,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
     report = request.report
     try:
         plan = None if request.replay is None else _plan(run, active, request.replay, request.draw)
-        verified = verification.verify(run, active, request.data, progress())
+        verified = verification.verify(run, context_of(active), request.data)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
         # Images that are not there are no fault of the run; what is known by then is said all the same.
@@ -198,7 +199,7 @@ def _replayed(
     progress().message(f"{before.lines[0]}; now epochs are trained again")
     stopped = [f"{before.lines[0]}; the replay did not end", *before.lines[1:]]
     try:
-        result = replay(FinishedRun.open(run), plan, numerics, request.data, progress())
+        result = replay(FinishedRun.open(run), plan, context_of(numerics), request.data)
     except KeyboardInterrupt:
         # Hours of computing: what was found before is printed whatever ends the replay.
         for line in stopped:
@@ -266,7 +267,7 @@ def evaluate(
         from in4310repro import evaluation
         from in4310repro.files import json_bytes, write_file
 
-        measured, scores = evaluation.evaluate(finished, active, data, progress(), processes=processes)
+        measured, scores = evaluation.evaluate(finished, context_of(active, processes), data)
     if not processes.leads:
         return
     print_text(evaluation.to_text(measured))

@@ -15,6 +15,7 @@ from in4310repro.cli.console import (
     OUTPUT,
     activate_for,
     conclude,
+    context_of,
     keep,
     print_line,
     print_next,
@@ -42,7 +43,7 @@ def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool,
 
     if resume:
         raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
-    lines = list(dry_run.lines(dry_run.rehearse(config, numerics, folder, progress(), keep_epochs=keep_epochs)))
+    lines = list(dry_run.lines(dry_run.rehearse(config, context_of(numerics), folder, keep_epochs=keep_epochs)))
     for line in lines:
         print_line(line)
     conclude({"run": str(folder), "dry_run": lines})
@@ -138,17 +139,15 @@ def _train(
         resume = False
     with joined(numerics.device) as processes:
         if not processes.leads:
-            experiment.follow(config, numerics, processes)
+            experiment.follow(config, context_of(numerics, processes))
             return None
         return experiment.train(
             config,
-            numerics,
+            context_of(numerics, processes),
             folder,
-            progress(),
             resume=resume,
             keep_epochs=keep_epochs,
             log_steps=log_steps,
-            processes=processes,
         )
 
 

@@ -13,13 +13,12 @@ from jaxtyping import Float32
 
 from in4310repro import architectures, models, trained_part
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import load_images
 from in4310repro.embedding import embed
-from in4310repro.numerics import Numerics
 from in4310repro.preprocessing import APPLIED, to_json
 from in4310repro.presets import configure
-from in4310repro.progress import SILENT, Progress
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.text import publishable_place
 
@@ -88,7 +87,7 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
 
 
 def features_of(
-    source: Source, root: Path, entries: Sequence[Entry], numerics: Numerics, progress: Progress = SILENT
+    source: Source, root: Path, entries: Sequence[Entry], context: Context
 ) -> Float32[np.ndarray, "image feature"]:
     """What the last layer of the network takes of each image; computed once for images and weights.
 
@@ -99,8 +98,6 @@ def features_of(
     """
     config = source.config
     how = replace(config.preprocessing, orientation=APPLIED)
-    images = load_images("images", root, entries, config.image_size, preprocessing=how, progress=progress)
-    network = numerics.place(source.network)
-    return embed(network, config.model, images, config.evaluation_batch_size, numerics, progress).take(
-        range(len(images))
-    )
+    images = load_images("images", root, entries, config.image_size, preprocessing=how, progress=context.progress)
+    network = context.numerics.place(source.network)
+    return embed(network, config.model, images, config.evaluation_batch_size, context).take(range(len(images)))

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from in4310repro import architectures, models
+from in4310repro.context import Context
 from in4310repro.data.batches import normalize
 from in4310repro.data.comparison import sample_positions
 from in4310repro.data.folders import image_files
@@ -21,10 +22,9 @@ from in4310repro.feature_maps.partial import PartialResult
 from in4310repro.feature_maps.records import FolderResult, folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
-from in4310repro.numerics import Numerics
 from in4310repro.preprocessing import Preprocessing, to_json
 from in4310repro.processes import joined
-from in4310repro.progress import SILENT, Progress, interrupts
+from in4310repro.progress import Progress, interrupts
 from in4310repro.tensors import tensors_sha256
 
 SECONDS_BETWEEN_SAVES = 300.0
@@ -33,8 +33,7 @@ USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviat
 
 def measure(
     request: Request,
-    numerics: Numerics,
-    progress: Progress = SILENT,
+    context: Context,
     out: Path | None = None,
     *,
     resume: bool = False,
@@ -45,8 +44,7 @@ def measure(
 
     Args:
         request: what to measure.
-        numerics: the arithmetic of this process; a measurement continues only in the same numeric class.
-        progress: where to report progress.
+        context: arithmetic, progress and processes of the computation.
         out: the file that the result is for. Beside it each process saves what it has measured: at the end, when it is
             interrupted, when a file cannot be decoded, and every few minutes. Those files stay until
             `remove_partial_results`. None: nothing is saved.
@@ -59,11 +57,12 @@ def measure(
     """
     files = sample_files(request)
     model = models.build(request.model, 1000, request.seed, request.weights)
-    request = _with_preprocessing(request, progress)
+    request = _with_preprocessing(request, context.progress)
     architectures.check_scores(model, request.model, 1000, request.image_size)
     if request.modules is None:
         chosen = architectures.default_modules(model, request.model, request.image_size)
         request = replace(request, modules=",".join(chosen))
+    numerics = context.numerics
     model = numerics.place(model)
     with joined(numerics.device) as processes:
         rank, world_size = processes.rank, processes.size
@@ -86,10 +85,10 @@ def measure(
         if out is not None:
             identity = describe_measurement(request, model, numerics.numeric_class, start)
             partial = PartialResult(out, rank, world_size, identity, statistics)
-            file_batches = _begin(partial, file_batches, progress, resume=resume)
+            file_batches = _begin(partial, file_batches, context.progress, resume=resume)
         with (
             statistics,
-            progress.task(f"feature maps of {Path(request.data).name}", sum(map(len, file_batches))) as advance,
+            context.progress.task(f"feature maps of {Path(request.data).name}", sum(map(len, file_batches))) as advance,
         ):
             for images in _pass_through(model, file_batches, request, numerics.device, partial):
                 advance(images, "")

@@ -11,6 +11,7 @@ import torch
 
 from in4310repro import models
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import ImageSet
@@ -19,10 +20,8 @@ from in4310repro.feature_maps.activations import IMAGES, activation_record
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
 from in4310repro.features.distributed import block_range
 from in4310repro.fingerprint import Fingerprint, fingerprint
-from in4310repro.numerics import Numerics
 from in4310repro.prediction import refuse_too_large
 from in4310repro.presets import publishable
-from in4310repro.processes import ALONE, Processes
 from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -50,10 +49,8 @@ def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Pro
 def measure(
     run: FinishedRun,
     config: Config,
-    numerics: Numerics,
+    context: Context,
     data: str | None = None,
-    progress: Progress = SILENT,
-    processes: Processes = ALONE,
 ) -> FinishedRun:
     """Measures the feature maps of a run and writes features.json to its folder; the arguments are `statistics`'.
 
@@ -63,7 +60,7 @@ def measure(
     Raises:
         ValueError: as in `statistics`.
     """
-    features = statistics(run, config, numerics, data, progress, processes)
+    features = statistics(run, config, context, data)
     run.files.write_json(names.FEATURES, features)
     return replace(run, features=features)
 
@@ -71,10 +68,8 @@ def measure(
 def statistics(
     run: FinishedRun,
     config: Config,
-    numerics: Numerics,
+    context: Context,
     data: str | None = None,
-    progress: Progress = SILENT,
-    processes: Processes = ALONE,
 ) -> FeatureMaps:
     """Non-positive shares and covariance spectra of the modules on three image sets.
 
@@ -83,33 +78,31 @@ def statistics(
     Args:
         run: gives the network and the test images.
         config: gives modules, sample size, precision, comparison folders and deviations.
-        numerics: the arithmetic of this process.
+        context: arithmetic, progress and processes of the computation.
         data: where the run's images are now, if they moved.
-        progress: where to report progress.
-        processes: those that call this together, each of which measures a share of the images; no bit depends on them.
 
     Raises:
         ValueError: an unknown module, image sets that cannot be read, or other weights than training started from.
     """
-    refuse_too_large(config, numerics)
+    refuse_too_large(config, context.numerics)
     if config.weights == "none":
         model = run.selected_network()
     else:
         model = models.build(config.model, len(run.classes), config.seed, config.weights)
         if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
             raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
-    current: Fingerprint = fingerprint(numerics)
+    current: Fingerprint = fingerprint(context.numerics)
     current["feature_kernel"] = kernel_description()
-    if numerics.portable:
+    if context.numerics.portable:
         # No bit depends on it, and the record has the same bytes for any number of processes.
         del current["threads"]
-    sets = image_sets(run, config, data, progress)
+    sets = image_sets(run, config, data, context.progress)
     return FeatureMaps(
         network=network_name(run),
         spectra_mode=config.protocol.batch_norm_mode,
         precision=config.precision,
         fingerprint=current,
-        sets=measure_sets(numerics.place(model), sets, config, progress, processes),
+        sets=measure_sets(context.numerics.place(model), sets, config, context),
     )
 
 
@@ -124,13 +117,12 @@ def measure_sets(
     model: torch.nn.Module,
     sets: Sequence[ImageSet],
     config: Config,
-    progress: Progress,
-    processes: Processes = ALONE,
+    context: Context,
 ) -> list[ImageSetFeatures]:
     """Statistics of each image set, with the deviations of the configuration."""
 
     def measured(network: torch.nn.Module, images: ImageSet, batch_size: int) -> FeatureStatistics:
-        return _pass_through(network, images, config, batch_size, begin, progress, processes)
+        return _pass_through(network, images, config, batch_size, begin, context)
 
     records: list[ImageSetFeatures] = []
     accumulated: FeatureStatistics | None = None
@@ -176,17 +168,17 @@ def _pass_through(
     config: Config,
     batch_size: int,
     begin: int,
-    progress: Progress,
-    processes: Processes,
+    context: Context,
 ) -> FeatureStatistics:
     """Statistics of one image set, whose first image has the index `begin`, in eval mode."""
     device = next(model.parameters()).device
     # Whole blocks, which hold whole published batches.
+    processes = context.processes
     blocks = block_range(len(images), processes.rank, processes.size)
     part = range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(images)))
     with (
         torch.inference_mode(),
-        progress.task(f"feature maps of {images.name}", len(part)) as advance,
+        context.progress.task(f"feature maps of {images.name}", len(part)) as advance,
         FeatureStatistics(
             model,
             list(config.modules),

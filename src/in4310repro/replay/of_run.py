@@ -11,11 +11,12 @@ import torch
 
 from in4310repro import models
 from in4310repro.config import OptimizerSetting
+from in4310repro.context import Context
 from in4310repro.data.images import load_images
 from in4310repro.epochs import TrainingInputs, refuse_too_large_a_step
 from in4310repro.numerics import Numerics
 from in4310repro.pixels import pixel_differences
-from in4310repro.progress import SILENT, Progress, interrupts
+from in4310repro.progress import interrupts
 from in4310repro.replay import epoch as one_epoch
 from in4310repro.replay.epoch import Claim, Kept
 from in4310repro.replay.plan import Plan, make_plan
@@ -72,9 +73,7 @@ def missing_epochs(run: FinishedRun, plan: Plan) -> str:
     return _no_state(run, plan.setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
 
 
-def replay(
-    run: FinishedRun, plan: Plan, numerics: Numerics, data: str | None = None, progress: Progress = SILENT
-) -> Replay:
+def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
     """Trains the first, the last and the selected epoch of the selected setting again, and others that are drawn.
 
     Each starts from the kept state of the epoch before it, which must equal its entry in the chain; the first from the
@@ -84,26 +83,25 @@ def replay(
     Args:
         run: that was verified.
         plan: of `plan_replay`.
-        numerics: the arithmetic of this process.
+        context: arithmetic, progress and processes of the computation.
         data: the folder of the images; None: where the configuration says, or the embedded scenes.
-        progress: where to show how far it is.
 
     Raises:
         ValueError: an image is missing or has other bytes than when the run was made.
         KeyboardInterrupt: after a step.
     """
     setting = run.config.setting(plan.setting)
-    inputs_of, other_pixels = _load_inputs(run, setting, numerics, data, progress)
+    inputs_of, other_pixels = _load_inputs(run, setting, context, data)
     result = Replay(
         plan=plan,
         training_sha256=run.training_sha256,
-        portable=numerics.portable,
+        portable=context.numerics.portable,
         first_epoch_from=run.config.setting_before(setting),
         differences=other_pixels,
     )
     with interrupts() as interrupted:
         for epoch in plan.epochs:
-            progress.message(f"training epoch {epoch} of {setting.name} again")
+            context.progress.message(f"training epoch {epoch} of {setting.name} again")
             try:
                 result.differences.extend(_epoch_differences(run, setting, epoch, inputs_of, interrupted))
                 result.replayed.append(epoch)
@@ -130,7 +128,7 @@ def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
 
 
 def _load_inputs(
-    run: FinishedRun, setting: OptimizerSetting, numerics: Numerics, data: str | None, progress: Progress
+    run: FinishedRun, setting: OptimizerSetting, context: Context, data: str | None
 ) -> tuple[Callable[[torch.nn.Module], TrainingInputs], list[str]]:
     """Decodes the images.
 
@@ -146,7 +144,7 @@ def _load_inputs(
             run.config.image_size,
             preprocessing=run.config.preprocessing,
             cache=False,
-            progress=progress,
+            progress=context.progress,
         )
         for part in ("training", "validation")
     )
@@ -162,8 +160,7 @@ def _load_inputs(
             validation=validation,
             config=run.config,
             setting=setting,
-            numerics=numerics,
-            progress=progress,
+            context=context,
         )
 
     return inputs_of, other_pixels

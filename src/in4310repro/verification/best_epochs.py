@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
@@ -53,7 +54,7 @@ def best_epoch_differences(
     """
     row = best_epoch(run.histories[setting])
     file = run.folder / names.of_setting(setting, names.HISTORY)
-    scores = predict(model, validation, run.config, numerics, progress, epoch=row["epoch"])
+    scores = predict(model, validation, run.config, Context(numerics, progress), epoch=row["epoch"])
     computed = {
         "val_loss": scores.loss,
         **scores.metrics(run.config.protocol),

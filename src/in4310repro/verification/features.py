@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from in4310repro.config import Config
+from in4310repro.context import Context
 from in4310repro.data import comparison
 from in4310repro.data.images import ImageSet
 from in4310repro.differences import differences
@@ -110,7 +111,9 @@ def feature_differences(
         return
     bitwise = requires_bits(features["fingerprint"], numerics)
     present = [position for position, images in enumerate(sets) if images is not None]
-    measured = of_run.measure_sets(model, [each for each in sets if each is not None], config, progress)
+    measured = of_run.measure_sets(
+        model, [each for each in sets if each is not None], config, Context(numerics, progress)
+    )
     for position, record in zip(present, measured, strict=True):
         yield from _set_differences(f"{place}: sets.{position}", features["sets"][position], record, config, bitwise)
 

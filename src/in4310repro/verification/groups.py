@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from in4310repro import models
 from in4310repro.config import LOOK_ALIKES
+from in4310repro.context import Context
 from in4310repro.data.splits import Split
 from in4310repro.doubts import grouping
 from in4310repro.numerics import Numerics
@@ -30,7 +31,7 @@ def group_differences(run: FinishedRun, split: Split, numerics: Numerics, progre
     if config.group != LOOK_ALIKES:
         return
     network = models.build(config.model, len(run.classes), config.seed, config.weights)
-    again = grouping.groups(split.catalogue(), network, config, numerics, progress, cache=False)
+    again = grouping.groups(split.catalogue(), network, config, Context(numerics, progress), cache=False)
     if again == run.groups:
         return
     recorded, found = ({path: group for group in groups for path in group} for groups in (run.groups, again))

@@ -10,6 +10,7 @@ import torch
 
 from in4310repro import architectures, head, models, trained_part
 from in4310repro.config import FROM, STRENGTHS
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Protocol
 from in4310repro.embedding import Embedding, embed
@@ -58,7 +59,7 @@ class HeadFits:
         yield from _body_differences(self.run, self.setting, self.stored)
         inputs, history = self.inputs, self.run.histories[self.setting]
         features, other_bits = head.features_of(inputs, inputs.model, cache=False), []
-        with inputs.progress.task(f"fits of {self.setting}", len(STRENGTHS)) as advance:
+        with inputs.context.progress.task(f"fits of {self.setting}", len(STRENGTHS)) as advance:
             for row, strength in zip(history, STRENGTHS, strict=True):
                 again = head.fitted_row(inputs, inputs.model, features, row["epoch"], strength)
                 best = row["epoch"] == best_epoch(history)["epoch"]
@@ -103,8 +104,7 @@ class HeadFits:
             run.config.model,
             self.test,
             run.config.evaluation_batch_size,
-            inputs.numerics,
-            inputs.progress,
+            Context(inputs.context.numerics, inputs.context.progress),
             cache=False,
         )
         parts = {
@@ -143,7 +143,7 @@ class HeadFits:
     def _scores(self, features: Embedding, images: ImageSet) -> Scores:
         """Scores by the head that the network has now."""
         size = self.run.config.evaluation_batch_size
-        return head.scores_of_features(self._layer, features, images, size, self.inputs.numerics)
+        return head.scores_of_features(self._layer, features, images, size, self.inputs.context.numerics)
 
     def _slope(self, features: head.Features, strength: float) -> float:
         """The largest derivative of the penalised loss at the head that the network has now."""

@@ -10,6 +10,7 @@ import torch
 
 from in4310repro import models
 from in4310repro.config import WEIGHTS_SAY, Config
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
 from in4310repro.epochs import TrainingInputs
@@ -18,7 +19,7 @@ from in4310repro.pixels import pixel_differences
 from in4310repro.prediction import refuse_too_large
 from in4310repro.preprocessing import IGNORED
 from in4310repro.presets import PRESETS
-from in4310repro.progress import SILENT, Progress
+from in4310repro.progress import Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.text import did_you_mean
@@ -55,7 +56,7 @@ class Verification:
     manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
 
 
-def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: Progress = SILENT) -> Verification:
+def verify(folder: Path, context: Context, data: str | None = None) -> Verification:
     """Computes again what follows from the weights, images, seed and split of a run, and compares.
 
     These are: the split; the initial weights, where they are drawn; test scores and metrics.json whole; of each setting
@@ -66,13 +67,13 @@ def verify(folder: Path, numerics: Numerics, data: str | None = None, progress: 
 
     Args:
         folder: of the run.
-        numerics: the arithmetic of this process.
+        context: arithmetic and progress of the computation.
         data: where the run's images are now, if they moved.
-        progress: where to show how far it is.
 
     Raises:
         ValueError: the folder is no run, the run is not finished, or an image of an intact run is not there.
     """
+    numerics, progress = context.numerics, context.progress
     files = recorded_files(folder)
     differences = [*changed_files(files), *files_without_line(files)]
     try:
@@ -229,8 +230,7 @@ class _Again:
             validation=validation,
             config=self._run.config,
             setting=self._run.config.setting(setting),
-            numerics=self._numerics,
-            progress=self._progress,
+            context=Context(self._numerics, self._progress),
         )
         fits = HeadFits(
             run=self._run, setting=setting, stored=stored, inputs=inputs, test=test, bitwise=self.bitwise,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
+from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.metrics import class_metrics
 from in4310repro.numerics import Numerics
@@ -48,9 +49,9 @@ def selected_differences(
     Raises:
         ValueError: a score is not finite.
     """
-    scores = predict(model, test, run.config, numerics, progress)
+    scores = predict(model, test, run.config, Context(numerics, progress))
     yield from score_differences(run.scores, scores, bitwise=bitwise)
-    others = None if unseen is None else predict(model, unseen, run.config, numerics, progress)
+    others = None if unseen is None else predict(model, unseen, run.config, Context(numerics, progress))
     if not bitwise:
         saved, protocol = run.metrics["average_precision"], run.config.protocol
         unproven += unproven_precisions("the average precision", saved, run.classes, scores, protocol)

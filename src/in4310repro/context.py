@@ -1,0 +1,30 @@
+"""What a computation runs with: the arithmetic of this process, its progress, and the processes beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from in4310repro.numerics import Numerics
+from in4310repro.processes import ALONE, Processes
+from in4310repro.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class Context:
+    """The arithmetic of this process, where it reports progress, and the processes that compute together.
+
+    All processes call a function that takes a context together. No result depends on progress, and none on the number
+    of processes in portable arithmetic.
+    """
+
+    numerics: Numerics
+    progress: Progress = SILENT
+    processes: Processes = ALONE
+
+    def silent(self) -> Context:
+        """Return the context without progress."""
+        return replace(self, progress=SILENT)
+
+    def alone(self) -> Context:
+        """Return the context of a computation that this process does by itself."""
+        return replace(self, processes=ALONE)

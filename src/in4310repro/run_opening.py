@@ -1,0 +1,155 @@
+"""The run folder of a training: a new one, or the one to resume, where it belongs to the same training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from in4310repro import config as configuration
+from in4310repro import extension
+from in4310repro.capacity import refuse_beyond_disk, size_text
+from in4310repro.checkpoints import kept_bytes
+from in4310repro.config import LOOK_ALIKES, Config, OptimizerSetting, check_choice
+from in4310repro.data.splits import Split, to_csv
+from in4310repro.differences import refuse_other_configuration
+from in4310repro.files import read_bytes
+from in4310repro.fingerprint import Fingerprint
+from in4310repro.preparation import TrainingPlan
+from in4310repro.progress import Progress
+from in4310repro.runs import names
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import HistoryRow
+from in4310repro.step_log import formats_of, refuse_missing_library
+
+
+def with_recorded_orientation(config: Config, folder: Path, progress: Progress) -> Config:
+    """Return the configuration with the orientation of the run in a folder, which goes on with the same pixels.
+
+    Raises:
+        ValueError: the configuration of the run is damaged or of another format.
+    """
+    _, recorded = _recorded_config(RunFolder.open(folder))
+    if recorded.orientation != config.orientation:
+        progress.message(f"{folder} was begun with EXIF orientation {recorded.orientation}, and goes on so")
+    return replace(config, orientation=recorded.orientation)
+
+
+def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:
+    """Return the requested format of step logs and, when a run is resumed, those that it has.
+
+    Raises:
+        ValueError: an unknown format, or a missing library.
+    """
+    formats = {check_choice("log_steps", requested)} if requested else set()
+    formats |= formats_of(folder) if resume else set()
+    refuse_missing_library(formats)
+    return frozenset(formats)
+
+
+def keeps_epochs(folder: Path) -> bool:
+    """Return whether a run has kept an epoch."""
+    return any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors"))
+
+
+def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
+    """Report the disk that kept epochs take, less those that are there.
+
+    Raises:
+        ValueError: there is not enough disk.
+    """
+    config, state = plan.config, plan.network.state_dict()
+    trainable = [name for name, _ in plan.network.named_parameters()]
+    trained = [setting for setting in config.settings if not config.fits_head(setting)]
+    sizes = {setting.name: kept_bytes(state, trainable, setting) for setting in trained}
+    need = sum(
+        size
+        for name, size in sizes.items()
+        for epoch in range(1, config.epochs + 1)
+        if not (folder / names.kept_epoch(name, epoch)).exists()
+    )
+    each = ", ".join(f"{size_text(size)} an epoch with {name}" for name, size in sizes.items())
+    progress.message(f"kept epochs take {each}, in all {size_text(need)} below {folder}")
+    refuse_beyond_disk(f"kept epochs take {each}, in all", need, folder)
+
+
+def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
+    """Create a run folder with what is known before training."""
+    files = RunFolder.create(folder)
+    files.write_json(names.FINGERPRINT, plan.fingerprint)
+    files.write_bytes(names.SPLIT, to_csv(plan.split))
+    if plan.config.group == LOOK_ALIKES:
+        files.write_json(names.GROUPS, plan.groups)
+    # Last: a folder with a configuration can be resumed.
+    files.write_json(names.CONFIG, configuration.to_json(plan.config))
+    return files
+
+
+def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
+    """Open the run folder to continue, and extend it where the plan has more epochs.
+
+    Raises:
+        ValueError: it was begun with other settings, other images or in other arithmetic; or with fewer epochs, and it
+            cannot go on (see `extension`).
+    """
+    files, config = RunFolder.reopen(folder), plan.config
+    number, recorded = _recorded_config(files)
+    # Older runs lack newer settings, whose defaults they were trained with: read and written again, they are named.
+    refuse_other_configuration(
+        {**configuration.to_json(recorded), "epochs": config.epochs}, configuration.to_json(config), f"{folder}"
+    )
+    extends = recorded.epochs != config.epochs
+    if extends:
+        extension.check_epochs(folder, recorded.epochs, config.epochs)
+    _refuse_other_images(files, plan.split)
+    _refuse_other_start(files, plan.fingerprint)
+    if extends:
+        extension.begin(files, config)
+    # A kill may have come between this file and its manifest entry.
+    files.write_json(names.CONFIG, configuration.to_json(config, number))
+    extension.remove_old_results(files, config)
+    return files
+
+
+def finished_history(files: RunFolder, setting: OptimizerSetting, config: Config) -> list[HistoryRow]:
+    """Return the history of a setting that was trained to its end, else an empty list.
+
+    An epoch's row is written after its weights, so a complete history has its best weights beside it.
+    """
+    name = names.of_setting(setting.name, names.HISTORY)
+    if not (files.folder / name).is_file():
+        return []
+    needed = {name}
+    if config.protocol.starts_warm:
+        needed.add(names.of_setting(setting.name, names.LAST_WEIGHTS))
+    changed = any(each.startswith(names.of_setting(setting.name, "")) for each in files.changed_files())
+    if changed or not files.manifest().keys() >= needed:
+        return []
+    history: list[HistoryRow] = files.read_record(name, list[HistoryRow])
+    return history if len(history) == config.rows_of(setting) else []
+
+
+def _recorded_config(files: RunFolder) -> tuple[int, Config]:
+    """Return the format and the values of a run's configuration."""
+    values, file = files.read_json(names.CONFIG), f"{files.folder / names.CONFIG}"
+    configuration.check_format(values, file)
+    config = configuration.from_json(values, file)
+    return values["format"], config
+
+
+def _refuse_other_images(files: RunFolder, split: Split) -> None:
+    if read_bytes(files.file(names.SPLIT)) != to_csv(split):
+        raise ValueError(
+            f"{files.folder} was begun with other images than {split.root} holds now; its {names.SPLIT} lists them"
+        )
+
+
+def _refuse_other_start(files: RunFolder, current: Fingerprint) -> None:
+    recorded: Fingerprint = files.read_record(names.FINGERPRINT, Fingerprint)
+    # Runs from before the pixels were hashed have no hash to compare.
+    pixels = {"pixels_sha256"} & recorded.keys()
+    for name in ("numeric_class", "versions", "initial_weights_sha256", *pixels):
+        if recorded.get(name) != current.get(name):
+            raise ValueError(
+                f"{files.folder} was begun with {name} {recorded.get(name)} and now it is {current.get(name)}, so that "
+                "it would not end with the same bits. Resume where they are equal, or start again without --resume"
+            )
