@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from in4310repro.metrics.counts import recall
+from in4310repro.metrics.counts import macro_f1, recall
 from in4310repro.metrics.ranking import average_precisions
 from in4310repro.schema import Share
 
@@ -93,6 +93,14 @@ METRICS = {
             heading="mean",
             tolerance=Tolerance.ORDER,
             in_every_run=True,
+        ),
+        Metric(
+            name="macro_f1",
+            function=macro_f1,
+            reads=COUNTS,
+            label="macro F1",
+            heading="macro F1",
+            tolerance=Tolerance.NONE,
         ),
     )
 }
