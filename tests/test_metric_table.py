@@ -39,6 +39,7 @@ ORACLES: dict[str, Callable[[Labels, Labels, Labels], Any]] = {
     "mean_class_accuracy": lambda labels, predicted, _: sklearn.metrics.balanced_accuracy_score(labels, predicted),
     "mean_average_precision": lambda *example: np.mean(precisions(*example)),
     "macro_f1": lambda labels, predicted, _: f1(labels, predicted),
+    "accuracy": lambda labels, predicted, _: sklearn.metrics.accuracy_score(labels, predicted),
 }
 
 

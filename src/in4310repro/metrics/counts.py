@@ -64,3 +64,11 @@ def macro_f1(counts: Counts) -> float:
     """
     each = [2 * right / (images + predicted) for right, images, predicted in zip(*counts, strict=True)]
     return math.fsum(each) / len(each)
+
+
+def accuracy(counts: Counts) -> float:
+    """Correctly predicted images / all images: `sklearn.metrics.accuracy_score(labels, predicted)`.
+
+    Frequent classes weigh more, which is why it is another number than the mean class accuracy.
+    """
+    return sum(counts.right) / sum(counts.images)

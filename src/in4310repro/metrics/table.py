@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from in4310repro.metrics.counts import macro_f1, recall
+from in4310repro.metrics.counts import accuracy, macro_f1, recall
 from in4310repro.metrics.ranking import average_precisions
 from in4310repro.schema import Share
 
@@ -101,6 +101,15 @@ METRICS = {
             label="macro F1",
             heading="macro F1",
             tolerance=Tolerance.NONE,
+        ),
+        Metric(
+            name="accuracy",
+            function=accuracy,
+            reads=COUNTS,
+            label="accuracy",
+            heading="overall",
+            tolerance=Tolerance.NONE,
+            is_share=True,
         ),
     )
 }
