@@ -33,7 +33,9 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
             rows = [(line, cells[1:]) for line, cells in rows] if unnamed else rows
             # Weka prints the names of the classes last.
             names = ["class", *names[:-1]] if _last(names) else names
-            header = names if len(names) == len(rows[0][1]) else ["class", *names]
+            # The index of a frame with one row is no class.
+            index = len(rows) == 1 and rows[0][1][0].isdecimal()
+            header = names if len(names) == len(rows[0][1]) else ["" if index else "class", *names]
             reader = "classification_report" if {"precision", "support"} <= set(names) else "aligned table"
             title = title_above(lines, start, end)
             yield grid([(start + 1, header), *rows], reader, header=1, title=title)
@@ -42,9 +44,11 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
 
 def _header(line: str) -> list[str] | None:
     """The names of the columns, if a line is a header: no numbers, at least two measures or class and one."""
-    if len(line) > LINE or not HEADING.search(line) or ENDS_IN_NUMBER.search(line):
+    if len(line) > LINE or not HEADING.search(line):
         return None
     text = BRACKETS.sub(" ", BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip()))
+    if ENDS_IN_NUMBER.search(text):
+        return None
     single = text.split()
     if "|" in text or text.endswith(":") or not 2 <= len(single) <= WIDEST or sum(map(numeric, single)) > 1:
         return None

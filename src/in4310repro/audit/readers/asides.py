@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from in4310repro.audit.readers.labels import LineValue
+from in4310repro.audit.readers.no_classes import NO_CLASS, SOME, SPREADS
 from in4310repro.audit.readers.roles import BELOW
-from in4310repro.audit.readers.words import NO_CLASS, SOME, SPREADS, heading
+from in4310repro.audit.readers.words import heading
 
 ALIKE = 3  # lines of one form that make another form stand out
 

@@ -1,4 +1,4 @@
-"""Results pasted as comments: `## Accuracy : 0.99` of knitr, `#> `, `# ` below a program; the mark becomes spaces."""
+"""Results behind marks: `## Accuracy : 0.99` of knitr, `# ` below a program, `[java] `; the mark becomes spaces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-MARK = re.compile(r"(\s{0,12})(#+>?|//+|%+|--)(?=\s|$|\w|\[)")
+MARK = re.compile(r"(\s{0,12})(#+>?|//+|%+|--|\[[a-z]{2,12}\](?=\s|$))(?=\s|$|\w|\[)")
 FEWEST = 3  # lines in a row with one mark: headings of Markdown stand alone
 SHARE = 2  # of so many lines at least one has a number: comments in prose stay as they are
 

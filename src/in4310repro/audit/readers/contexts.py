@@ -22,7 +22,9 @@ KEY = re.compile(r"\s*[\"'][^\"']{1,80}[\"']\s*:\s*[{\[]?\s*")  # of an object w
 OPTION = re.compile(
     r"^\s*:(?:header-rows|stub-columns|widths?|header|align|class|name|delim|file|figwidth|scale|height): "
 )
+STYLE = r"^\s*[a-z][a-z-]{2,30}: [^:;{}]{1,80};\s*$"  # of a page: margin: 0 auto;
 MARKUP = re.compile(
+    rf"{STYLE}|"
     rf"{OPTION.pattern}|^\s*\.\. [\w-]+::|^\s*(?:<[^<>]{{1,500}}>\s*)+$|^\s*\\(?!textbf|item)\w+\b"
     r"|^\s*!\[|^\s*\[[^\W\d]"
 )
@@ -61,7 +63,7 @@ FILES = _words("py ipynb csv txt pth? png jpe?g json ya?ml h5 pkl zip tar gz pdf
 MONTHS = rf"{_words('jan feb mar apr may jun jul aug sep oct nov dec')}[a-z]*"
 # How the names of settings end that programs print: train_batch_size: 8, eval_runtime: 25.6.
 SETTING_NAMES = _words(
-    "size steps? rate decay dropout ratio runtime seconds? per_second seed epochs weight beta\\d? epsilon"
+    "flos samples size steps? rate decay dropout ratio runtime seconds? per_second seed epochs weight beta\\d? epsilon"
     " length dim workers layers heads prob probability norm"
 )
 COUNT = r"\d[\d,.' _]{0,18}[kKmMB]?"
@@ -91,6 +93,7 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("count", r"\b\w+_count\w* ?[:=] ?\d+(?![\d.,%])"),
         ("count", r"\(\d+(?:, ?\d+)*,?\)"),
         ("setting", rf"\b{SETTINGS}\b\W{{0,4}}(?:[:=(#]|is|of|to|at|->)?\W{{0,3}}[-+]?\d[\d.,e+-]*(?![\d%])"),
+        ("setting", r"\bbetas ?= ?\([^()]{1,40}\)"),
         ("setting", rf"\b\w+_{SETTING_NAMES}\b[\"']?\W{{1,4}}[-+]?\d[\d.e+-]*(?![\d%])"),
         ("link or file", r"(?<![\w.])(?=[0-9a-f]*[a-f])[0-9a-f]{20,64}\b"),
         ("setting", r"@ ?\[?\d[\d.:]*\]?|\b(?:when|where|with|for|at) \w+ ?= ?-?\d[\d.e-]*"),

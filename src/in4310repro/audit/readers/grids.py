@@ -14,10 +14,11 @@ from in4310repro.audit.readers.grid import Grid, Row, bare, flip, numeric, with_
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.matrices import matrix_of_grid
 from in4310repro.audit.readers.network_rows import NO_NETWORK, summary_tables, wide_tables
+from in4310repro.audit.readers.no_classes import PARTIAL, SPREADS
 from in4310repro.audit.readers.numbers import measured, missing
 from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
 from in4310repro.audit.readers.roles import EPOCH, Columns, Kind, columns_of, evidence_of_classes, kind_of
-from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SIZE, SPREADS, Heading, heading
+from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, SIZE, Heading, heading
 
 # Columns of detectors and of segmentation: values of boxes or pixels.
 BOXES = re.compile(

@@ -11,9 +11,10 @@ from types import MappingProxyType
 from in4310repro.audit.document import Measure, Unread
 from in4310repro.audit.readers.contexts import OPTION
 from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.no_classes import SPREADS
 from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, measured
 from in4310repro.audit.readers.subjects import Subject, pure, subject
-from in4310repro.audit.readers.words import CLASS, SPREADS, heading, strip_marks
+from in4310repro.audit.readers.words import CLASS, heading, strip_marks
 
 BULLET = re.compile(r"^(?:(?:[-*+•>]|#{1,6}|//|\d{1,3}[.)]) )+")
 # 2024-05-11 10:53:25,019 - mmseg - INFO - ...
@@ -167,7 +168,7 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
     if not pairs:
         yield from _spaced_list(line, number)
     alone = len(pairs) == 1 and not re.search(r"\w", line[pairs[0].end() :])
-    start, name, measure = 0, None, context.measure
+    start, name, measure = 0, _first_name(line, pairs), context.measure
     for pair in pairs:
         # What stands behind `@ threshold =` is a setting and no value.
         if PARAMETER.search(line[start : pair.start()]):
@@ -182,6 +183,14 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
         # A name alone is read with the measure of the heading above, or of its own line.
         below = alone or not context.heading or measure is not context.measure
         yield from _value(label, pair["value"], number, replace(context, measure=measure if below else None), name)
+
+
+def _first_name(line: str, pairs: Sequence[re.Match[str]]) -> str | None:
+    """The name in `LOC f1=0.91 p=0.92 r=0.90`: it stands before the first measure and is that of all."""
+    labels = [line[before.end() : pair.start()] for before, pair in pairwise(pairs)]
+    of = subject(line[: pairs[0].start()]) if len(pairs) > 2 else None
+    alone = sum(re.fullmatch(r" +\w+", label) is not None and pure(label) is not None for label in labels)
+    return of.class_name if of and alone >= 2 else None
 
 
 def _spaced_list(line: str, number: int) -> Iterator[LineValue]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.readers.drafts import Draft, default_average, names_before
 from in4310repro.audit.readers.grid import Grid, Row, bare
-from in4310repro.audit.readers.numbers import measured
+from in4310repro.audit.readers.no_classes import SOME, SPREADS
+from in4310repro.audit.readers.numbers import Measured, measured
 from in4310repro.audit.readers.pieces import value_of
 from in4310repro.audit.readers.roles import Columns
-from in4310repro.audit.readers.words import BEST, SOME, SPREADS, Heading, heading
+from in4310repro.audit.readers.words import BEST, Heading, heading
 
 # The name of a column of values in a table of metrics; it names no network.
 NO_NETWORK = ("value", "values", "score", "result", "our result")
@@ -27,7 +28,7 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
         )
         for column, of in columns.values:
             cell = measured(bare(row.cells[column]), row.lines[column])
-            if cell is None or of.measure is None or SPREADS.fullmatch(of.rest.lower()):
+            if cell is None or of.measure is None or _is_count(cell) or SPREADS.fullmatch(of.rest.lower()):
                 continue
             if of.average and of.rest and SOME.fullmatch(of.text.lower().replace("_", " ")):
                 continue
@@ -58,7 +59,7 @@ def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
 
 def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> None:
     cell = measured(bare(row.cells[column]), row.lines[column])
-    if cell is None or of.measure is None:
+    if cell is None or of.measure is None or _is_count(cell):
         return
     # AP beside AP50 without classes is a detector's mean AP.
     thresholds = {each.threshold for _, each in columns.values if each.measure is Measure.AVERAGE_PRECISION}
@@ -66,6 +67,11 @@ def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> 
     average = of.average or (Average.MACRO if coco else default_average(of.measure))
     value = value_of(of.measure, cell, of.text, average=average)
     draft.values += filter(None, [value])
+
+
+def _is_count(cell: Measured) -> bool:
+    """Whether a number without a percent sign is too large for a share: 3349 words."""
+    return cell.printed is not None and not cell.printed.percent and cell.printed.value > 100
 
 
 def _other_threshold(of: Heading) -> str:

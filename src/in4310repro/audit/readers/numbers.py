@@ -29,7 +29,9 @@ MEASURED = re.compile(
 COUNTED = re.compile(
     rf"(?P<count>{COUNT} ?(?:/|of|out of) ?{COUNT})(?: ?(?:=|[(\[]) ?(?P<value>{NUMBER} ?%?) ?[)\]]?)?"
 )
-_IMAGES = re.compile(rf"(?:n|N) ?= ?({COUNT})|({COUNT}) (?:\w+ ){{0,3}}?(?:images|samples|instances|examples|pictures)")
+_IMAGES = re.compile(
+    rf"\b(?:n|N) ?= ?({COUNT})|({COUNT}) (?:\w+ ){{0,3}}?(?:images|samples|instances|examples|pictures)"
+)
 _DEVIATION = re.compile(rf"(?:{SPREAD}|std:?|sd:?|\u03c3 ?=)? ?({NUMBER}) ?%?")
 HALF = Fraction(1, 2)
 MISSING = frozenset(

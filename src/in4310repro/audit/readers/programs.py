@@ -36,6 +36,9 @@ ABOVE = 4  # lines above a value of a card
 # F1-Score : 0.94  Precision : 0.95  Recall : 0.93   __label__positive
 FASTTEXT = re.compile(r"\s*(?P<scores>(?:[A-Z][\w-]+ : [\d.]+\s+){2,})__label__(?P<name>\S+)")
 SCORES = re.compile(r"([A-Z][\w-]+) : ([\d.]+)")
+BEFORE = re.compile(
+    r"(?P<value>\d{1,3}\.\d{2,20}) (?P<label>[A-Z][A-Za-z]{1,12}(?: [A-Za-z]{2,12}){0,3}) ?(?P<percent>\(%\))?"
+)
 # DL4J says how its scores were averaged below them.
 MACRO = re.compile(r"precision, recall (?:&|and) F1: macro-averaged", re.IGNORECASE)
 MEAN = re.compile(r"(?:average|avg\.?|mean) (?:recall|f1.*|f-?(?:score|measure))", re.IGNORECASE)
@@ -107,6 +110,15 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
     return read
 
 
+def _before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+    """The value of `98.40 Overall accuracy (%)`, as scripts for hyperspectral images write it."""
+    found = BEFORE.fullmatch(lines[number - 1].strip())
+    of = subject(found["label"]) if found else None
+    cell = measured(f"{found['value']} %" if found["percent"] else found["value"], number) if found else None
+    if found and of and cell and of.class_name is None and not of.network:
+        yield LineValue(subject=of, cell=cell, line=number, label=found["label"])
+
+
 def _labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """The scores of a label as fastText prints them: the name stands behind them."""
     found = FASTTEXT.fullmatch(lines[number - 1].rstrip())
@@ -117,7 +129,7 @@ def _labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
             yield LineValue(subject=told, cell=Measured(printed=parse(text, number)), line=number, label=label)
 
 
-FORMS = (_instances, _labelled, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
+FORMS = (_instances, _before, _labelled, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
 
 
 def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.readers.labels import LineValue, clean
 from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.no_classes import SPREADS
 from in4310repro.audit.readers.numbers import NUMBER
 from in4310repro.audit.readers.subjects import subject
-from in4310repro.audit.readers.words import SIZE, SPREADS, heading
+from in4310repro.audit.readers.words import SIZE, heading
 
 ENTRY = re.compile(rf"(?P<name>[^:=|]{{1,60}}?) ?(?:[:=]|->|  ) ?(?P<value>{NUMBER} ?%?)(?: ?\(\d+ ?/ ?\d+\))?")
 FEWEST = 3  # entries of a list

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from in4310repro.audit.readers.grid import Grid, Row, numeric
 from in4310repro.audit.readers.labels import CLASSWISE, clean
 from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.no_classes import FOLD
 from in4310repro.audit.readers.numbers import NUMBER
 from in4310repro.audit.readers.subjects import pure
 from in4310repro.audit.readers.titles import title_above
-from in4310repro.audit.readers.words import FOLD, NETWORK_NAME, SIZE, heading
+from in4310repro.audit.readers.words import NETWORK_NAME, SIZE, heading
 
 READER = "scores below headings"
 SCORE = re.compile(rf"(?P<label>[^:=]{{2,40}}?)(?: ?[:=] ?|  )(?P<value>{NUMBER} ?%?)(?: ?\(.{{1,40}}\))?")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.readers.text_scores import LETTERS, TEXT_SCORES
+from in4310repro.audit.readers.text_scores import LETTERS, PIPELINE, TEXT_SCORES
 
 REMEMBERED = 20_000  # labels: a report has few different ones, a log repeats them
 LONGEST = 200  # characters of a label; what is longer is prose
@@ -31,7 +31,8 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (
             Measure.KAPPA,
             None,
-            r"(?:\b(?:cohen'?s? )?kappa\b|κ)(?: ?[\u00d7x*]? ?100)?(?: (?:coefficient|score|index|statistic|value))?",
+            r"(?:\b(?:cohen'?s? )?kappa\b|κ)(?: ?[\u00d7x*]? ?100)?"
+            r"(?: (?:coefficient|score|index|statistic|value|accuracy))?",
         ),
         (Measure.OTHER, None, r"\btop ?@? ?(?:[2-9]|10) err(?:or)?\b(?: rate)?"),
         (
@@ -62,7 +63,7 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (
             Measure.ACCURACY,
             None,
-            r"\baccurac(?:y|ies)\b|\baccs?\b\.?|\b(?:recognition|classification) rate\b"
+            r"\baccurac(?:y|ies)\b|(?<!\.)\baccs?\b(?!\.\w)\.?|\b(?:recognition|classification) rate\b"
             r"|\bgenauigkeit\b|\bacur[aá]cia\b|\bexactitude?\b|准确率|正解率",
         ),
         (Measure.PRECISION, Average.MACRO, r"\bm ?precision\b"),
@@ -125,6 +126,8 @@ FILLER = re.compile(
     r"|classes|class|class ?wise|categor(?:y|ies)|label|wise|evaluation|eval|rates?|average)\b"
     r"|[↑↓@#:=,.;()\[\]{}/|*→>-]"
 )
+# PER, persons, is no filler: `PER f1`, `B-PER precision`.
+PERSON = re.compile(r"\bPER\b(?!.?(?i:class|categor|label|epoch|batch|image|sample|fold))")
 # Columns that say how many images there are of a class.
 SIZE = re.compile(
     r"(?:#|no\.?|num(?:ber)?|n|count|total)?(?: ?of)? ?(?:test(?:ing)?|val(?:idation)?|eval(?:uation)?|total|true)? ?"
@@ -157,29 +160,6 @@ NETWORK_NAME = re.compile(
     r"|model|network|classifier|adam|sgd|rmsprop|human|sota|state of the art)"
     r"(?:[-_ ]?v?\d.{0,20}|[-_ ].{0,30}|\b.{0,3})",
     re.IGNORECASE,
-)
-SPREADS = re.compile(
-    r"(?:std\.?|sd|standard dev(?:iation)?|st\.? ?dev\.?|min(?:imum)?|max(?:imum)?|median|variance|range|gap"
-    r"|(?:harmonic|geometric) mean|[hg]-?mean|(?:mean|avg\.?|average) rank|sota|state of the art|previous best"
-    r"|chance|random(?: (?:baseline|guess(?:ing)?|chance))?|majority|baseline|confidence|95 ?% ci|p-?value"
-    r"|(?:number|no\.?|count|#) (?:of )?(?:classes|categories)"
-    r"|\u03c3|Δ|delta|diff(?:erence)?|gain|improvement|change)(?: .{0,20})?"
-    r"|best(?: (?:class|value|category))?|worst(?: (?:class|value|category))?"
-)
-# No class in `Accuracy of ...`.
-NO_CLASS = re.compile(
-    r"(?:random|chance|majority|human|baseline|target|required?|threshold|exact match|subset)\b.*"
-    r"|.*\b(?:guess(?:ing)?|baseline)"
-)
-# No class at the end of a list.
-AT_END = re.compile(r"media|\u03c3|\u2211|previous.*|.*\bpaper\)?|coco ap")
-# The mean of some classes: `Mean of natural scenes`, `Animals (mean)`, `mAP (base)`.
-SOME = re.compile(
-    r"(?:mean|average|avg\.?|macro|micro|weighted|overall|total|m ?ap)\b(?! of all).*"
-    r"|.*[(\[](?:mean|average|avg\.?|macro|total|overall)[)\]]"
-)
-FOLD = re.compile(
-    r"(?:k-?)?(?:fold|run|seed|trial|split|round|repeat|cv)[ _#:-]{0,2}\d{1,4}(?: .{0,20})?|\d{1,2}(?:st|nd|rd|th) fold"
 )
 MARKS = re.compile(
     r"\*\*|__|`|~~|\\textbf|\\emph|</?\w{1,10}[^<>]{0,200}>|<br ?/?>|!?\[(?=[^\[\]]{0,200}\]\()|\]\([^()\s]{0,300}\)"
@@ -231,6 +211,8 @@ def heading(text: str) -> Heading:
     percent, lowered = _take(PERCENT, lowered)
     samples, lowered = _take(SAMPLES, lowered)
     measure, average, threshold, lowered = _measure(lowered)
+    if PIPELINE.fullmatch(text):
+        measure, average, lowered = Measure.OTHER, None, ""
     for each, pattern in AVERAGES:
         hit, lowered = _take(pattern, lowered)
         # `weighted mAP` is no plain mean.
@@ -243,6 +225,8 @@ def heading(text: str) -> Heading:
         hit, lowered = _take(pattern, lowered)
         image_set = image_set or (name if hit else None)
     left = FILLER.sub(lambda match: " " * len(match[0]), lowered)
+    for person in PERSON.finditer(text if len(left) == len(text) else ""):
+        left = left[: person.start()] + person[0] + left[person.end() :]
     return Heading(
         text=text,
         measure=measure,
@@ -265,6 +249,8 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
         if match:
             threshold = _threshold(match[0]) if measure is Measure.AVERAGE_PRECISION else ""
             left = lowered[: match.start()] + " " * len(match[0]) + lowered[match.end() :]
+            if measure is not Measure.AVERAGE_PRECISION:
+                _, left = _take(pattern, left)  # Accuracy (eval-accuracy)
             if measure is Measure.OTHER:
                 threshold = match[0].strip()
             return measure, average, threshold, left
@@ -290,10 +276,3 @@ def _take(pattern: re.Pattern[str], text: str) -> tuple[bool, str]:
     """Whether the pattern occurs, and the text with spaces in its place."""
     replaced, hits = pattern.subn(lambda match: " " * len(match[0]), text)
     return bool(hits), replaced
-
-
-# Titles of lists that leave classes out.
-PARTIAL = re.compile(
-    r"\b(?:weakest|worst|hardest|bottom|lowest|strongest|easiest)\b"
-    r"|\b(?:best|top|highest|selected|some|example)(?:[- ]\d{1,3}|[- ]performing){0,2} (?:classes|categories|labels)"
-)
