@@ -83,7 +83,7 @@ def test_without_groups_some_look_alikes_come_apart(grouped_run: Path, finished_
 def test_verify_finds_the_groups_again(grouped_run: Path, numerics: Numerics) -> None:
     found = verify(grouped_run, Context(numerics))
     assert found.differences == []
-    assert any("look alike" in each for each in found.proven) == found.bitwise
+    assert any("look alike" in each for each in found.computed_again) == found.bitwise
 
 
 @pytest.mark.parametrize("change", ["one less", "one more", "another order"])

@@ -161,7 +161,7 @@ ROWS = [
     row(
         "weights of a file that nobody has, feature maps invented",
         sealed(invented_start),
-        "claimed and not proven",
+        "claimed and not computed again",
         by="nothing",
         shown_by="the file: `verify` hashes it, and measures, where it is",
     ),

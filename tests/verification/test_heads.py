@@ -7,7 +7,7 @@ import pytest
 
 from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.scores import Scores
-from in4310repro.verification.heads import SOFTMAX_TOLERANCE, _metric_differences, score_tolerance
+from in4310repro.verification.heads import SOFTMAX_TOLERANCE, metric_differences, score_tolerance
 
 # Of two classes; the second image is nearly of the other class, and the third surely is.
 OF_FIRST = np.array([0.9, 0.5 + SOFTMAX_TOLERANCE / 2, 0.2, 0.1])
@@ -16,7 +16,7 @@ ROW: Any = dict(SCORES.metrics()) | {"strength": 1.0}
 
 
 def differences(protocol: Protocol = CORRECTED_PROTOCOL, **changes: object) -> list[str]:
-    return list(_metric_differences("fit 1", ROW | changes, SCORES, protocol))
+    return list(metric_differences("fit 1", ROW | changes, SCORES, protocol))
 
 
 def test_the_metrics_of_the_scores_themselves_and_of_a_near_image_the_other_way_are_accepted() -> None:

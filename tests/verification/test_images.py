@@ -8,15 +8,23 @@ from pathlib import Path
 import pytest
 
 from in4310repro.data.splits import Split, to_csv
-from in4310repro.progress import SILENT
+from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from in4310repro.verification.images import (
-    image_differences,
-    refuse_missing_images,
-    scene_differences,
-    split_differences,
-)
+from in4310repro.verification.images import image_differences, scene_differences, split_differences
+from tests.verification.given import evidence_of
+
+Find = Callable[[FinishedRun], list[str]]
+
+
+@pytest.fixture
+def of_split(numerics: Numerics) -> Find:
+    return lambda run: split_differences(evidence_of(run, numerics))
+
+
+@pytest.fixture
+def of_scenes(numerics: Numerics) -> Find:
+    return lambda run: scene_differences(evidence_of(run, numerics))
 
 
 @pytest.fixture
@@ -31,67 +39,67 @@ def forged(run: FinishedRun, **parts: tuple[object, ...]) -> FinishedRun:
     return replace(run, split=split)
 
 
-def test_the_split_of_a_run_is_drawn_again(run: FinishedRun) -> None:
-    assert split_differences(run) == []
-    assert scene_differences(run, SILENT) == []
+def test_the_split_of_a_run_is_drawn_again(run: FinishedRun, of_split: Find, of_scenes: Find) -> None:
+    assert of_split(run) == []
+    assert of_scenes(run) == []
 
 
-def test_training_and_test_swapped_are_found_by_the_first_row(run: FinishedRun) -> None:
-    (sentence,) = split_differences(forged(run, training=run.split.parts["test"], test=run.split.parts["training"]))
+def test_training_and_test_swapped_are_found_by_the_first_row(run: FinishedRun, of_split: Find) -> None:
+    (sentence,) = of_split(forged(run, training=run.split.parts["test"], test=run.split.parts["training"]))
     assert re.search(r"split\.csv: row \d+ is buildings/.*,test; seed 0 and split 24/12/12 draw .*,training", sentence)
 
 
-def test_two_images_that_changed_places_are_found(run: FinishedRun) -> None:
+def test_two_images_that_changed_places_are_found(run: FinishedRun, of_split: Find) -> None:
     training, test = run.split.parts["training"], run.split.parts["test"]
     changed = forged(run, training=(*training[1:], test[0]), test=(*test[1:], training[0]))
-    assert len(split_differences(changed)) == 1
+    assert len(of_split(changed)) == 1
 
 
-def test_a_split_of_other_scenes_than_are_drawn_is_a_difference(run: FinishedRun) -> None:
+def test_a_split_of_other_scenes_than_are_drawn_is_a_difference(run: FinishedRun, of_scenes: Find) -> None:
     entry, *others = run.split.parts["training"]
     changed = forged(run, training=(replace(entry, sha256="0" * 64), *others))
-    assert f"the split has no {entry.path} that is the scene drawn now" in scene_differences(changed, SILENT)
+    assert f"the split has no {entry.path} that is the scene drawn now" in of_scenes(changed)
 
 
-def test_a_row_left_out_is_found_by_sizes_and_by_scenes(run: FinishedRun) -> None:
+def test_a_row_left_out_is_found_by_sizes_and_by_scenes(run: FinishedRun, of_split: Find, of_scenes: Find) -> None:
     changed = forged(run, training=run.split.parts["training"][1:])
-    assert "no split can be drawn from its images" in split_differences(changed)[0]
-    assert "the split has 47 images" in scene_differences(changed, SILENT)[0]
+    assert "no split can be drawn from its images" in of_split(changed)[0]
+    assert "the split has 47 images" in of_scenes(changed)[0]
 
 
-def test_a_test_row_in_training_too_is_found(run: FinishedRun) -> None:
+def test_a_test_row_in_training_too_is_found(run: FinishedRun, of_split: Find) -> None:
     changed = forged(run, training=(*run.split.parts["training"][1:], run.split.parts["test"][0]))
-    assert split_differences(changed)
+    assert of_split(changed)
 
 
-def test_another_seed_draws_another_split(run: FinishedRun) -> None:
-    assert "seed 1 and split 24/12/12 draw" in split_differences(replace(run, config=replace(run.config, seed=1)))[0]
+def test_another_seed_draws_another_split(run: FinishedRun, of_split: Find) -> None:
+    assert "seed 1 and split 24/12/12 draw" in of_split(replace(run, config=replace(run.config, seed=1)))[0]
 
 
-def test_a_split_with_its_rows_in_another_order_is_a_difference(run: FinishedRun) -> None:
+def test_a_split_with_its_rows_in_another_order_is_a_difference(run: FinishedRun, of_split: Find) -> None:
     heading, *rows = (run.folder / "split.csv").read_text().splitlines()
     RunFolder(run.folder).write_bytes("split.csv", ("\n".join([heading, *reversed(rows)]) + "\n").encode())
-    assert "row 2 is " in split_differences(run)[0]
+    assert "row 2 is " in of_split(run)[0]
 
 
-def test_a_split_with_other_line_ends_is_a_difference(run: FinishedRun) -> None:
+def test_a_split_with_other_line_ends_is_a_difference(run: FinishedRun, of_split: Find) -> None:
     content = (run.folder / "split.csv").read_bytes()
     RunFolder(run.folder).write_bytes("split.csv", content.replace(b"\n", b"\r\n"))
-    assert "bytes; the split that is drawn from its images has" in split_differences(run)[0]
+    assert "bytes; the split that is drawn from its images has" in of_split(run)[0]
 
 
 def test_images_changed_added_and_missing_are_said(
-    run: FinishedRun, copied_scenes: Callable[[Path], Path], tmp_path: Path
+    run: FinishedRun, numerics: Numerics, copied_scenes: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    split = replace(run.split, root=copied_scenes(tmp_path / "scenes"))
-    assert [*image_differences(split, SILENT)] == []
-    first, second = (entry.path for entry in split.parts["training"][:2])
-    (split.root / first).write_bytes((split.root / second).read_bytes())
-    (split.root / "sea/9999.bmp").write_bytes(b"another")
-    assert [*image_differences(split, SILENT)] == [
-        f"training image {split.root / first} has other bytes than when the run was made",
-        f"{split.root} holds 1 images that split.csv does not list, such as sea/9999.bmp",
-    ]
-    (split.root / second).unlink()
-    with pytest.raises(ValueError, match=f"training image {second} is not below"):
-        refuse_missing_images(split)
+    root = copied_scenes(tmp_path / "scenes")
+    assert [*image_differences(evidence_of(run, numerics, str(root)))] == []
+    first, second = (entry.path for entry in run.split.parts["training"][:2])
+    (root / first).write_bytes((root / second).read_bytes())
+    (root / "sea/9999.bmp").write_bytes(b"another")
+    changed, added = image_differences(evidence_of(run, numerics, str(root)))
+    assert f"training image {root / first}" in changed
+    assert "1 images" in added
+    assert "sea/9999.bmp" in added
+    (root / second).unlink()
+    with pytest.raises(ValueError, match=f"{second}.*--data"):
+        [*image_differences(evidence_of(run, numerics, str(root)))]

@@ -10,11 +10,13 @@ from sklearn.metrics import average_precision_score
 
 from in4310repro.deviations import CORRECTED_PROTOCOL
 from in4310repro.metrics import METRICS, SCALARS
+from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
-from in4310repro.verification.records import precision_ranges, record_differences, sentence, unproven_precisions
+from in4310repro.verification.records import open_precisions, precision_ranges, record_differences, sentence
 from in4310repro.verification.selected import metrics_differences
 from tests.builders import inside_json, made_up_scores
+from tests.verification.given import evidence_of
 
 NOTHING = CORRECTED_PROTOCOL
 
@@ -87,12 +89,12 @@ def test_average_precisions_that_ties_leave_open_are_said_with_their_range() -> 
         ends = [average_precision_score(own, column + sign * 1e-9 * np.where(own, 1, -1)) for sign in (-1, 1)]
         assert ranges[label] == pytest.approx(ends, abs=1e-15)
     values = scores.metrics()["average_precision"]
-    said = unproven_precisions("the average precision", values, ["sea", "ice"], scores, NOTHING)
+    said = open_precisions("the average precision", values, ["sea", "ice"], scores, NOTHING)
     assert len(said) == 2
     assert said[0].startswith(f"the average precision of sea, which is {values[0]:.4f}: ")
     assert f"leave {ranges[0][0]:.4f} to {ranges[0][1]:.4f} open" in said[0]
     apart = replace(scores, softmax=np.linspace(0.1, 0.9, 12, dtype=np.float32).reshape(6, 2))
-    assert unproven_precisions("the average precision", values, ["sea", "ice"], apart, NOTHING) == []
+    assert open_precisions("the average precision", values, ["sea", "ice"], apart, NOTHING) == []
 
 
 def test_a_key_too_many_or_too_few_is_a_difference() -> None:
@@ -140,14 +142,17 @@ CHANGES: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("bitwise", [True, False])
 @pytest.mark.parametrize(("place", "value"), CHANGES, ids=[place for place, _ in CHANGES])
 def test_each_value_of_the_metrics_follows_from_the_scores(
-    place: str, value: Any, bitwise: bool, finished_run: Path
+    place: str, value: Any, bitwise: bool, finished_run: Path, numerics: Numerics
 ) -> None:
+    def differences(run: FinishedRun) -> list[str]:
+        selected = evidence_of(run, numerics, bitwise=bitwise).selected
+        selected.test_scores = run.scores
+        return [*metrics_differences(selected)]
+
     run = FinishedRun.open(finished_run)
-    scores, sha256 = run.scores, run.metrics["weights_sha256"]
-    assert [*metrics_differences(run, sha256, scores, None, bitwise=bitwise)] == []
+    assert differences(run) == []
     metrics: Any = {**run.metrics, "supports": {part: {**counts} for part, counts in run.metrics["supports"].items()}}
     metrics |= {key: [*metrics[key]] for key in ("class_accuracy", "average_precision")}
     inner, key = inside_json(metrics, place)
     inner[key] = value
-    sentences = [*metrics_differences(replace(run, metrics=metrics), sha256, scores, None, bitwise=bitwise)]
-    assert any(place.split("/")[0] in each for each in sentences)
+    assert any(place.split("/")[0] in each for each in differences(replace(run, metrics=metrics)))

@@ -15,6 +15,8 @@ from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.verification import changed_files, last_lines, verdict_of_agreement, verify
+from in4310repro.verification.check import Note
+from in4310repro.verification.preset import preset_findings
 
 
 def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_claim(
@@ -26,7 +28,7 @@ def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_cl
     *claimed, matches, last = last_lines(finished_run, verified)
     assert verified.not_checked == []
     for words in ("training losses", "learning rate", "equal weights", "images per second", "no other run"):
-        assert any(words in line and line.startswith("claimed and not proven") for line in claimed)
+        assert any(words in line and line.startswith("claimed and not computed again") for line in claimed)
     assert matches == "every file matches the manifest; whoever changes a file can rewrite the manifest too"
     assert ": computed again, bit for bit: the split from the images and the seed, " in last
     assert last.endswith(f"sha256 {RunFolder(finished_run).manifest_sha256()}")
@@ -150,20 +152,16 @@ def test_a_lost_manifest_is_a_difference(own_records: Path, numerics: Numerics) 
 
 
 def test_settings_that_are_not_the_presets_are_named_and_no_difference(finished_run: Path) -> None:
-    from in4310repro.verification.routine import notes
-
     run = FinishedRun.open(finished_run)
     dropped = replace(run, config=replace(run.config, settings=run.config.settings[1:]))
-    assert notes(run) == []
-    assert notes(dropped) == [f"{run.folder / 'config.json'} differs from preset tiny in settings"]
+    assert [*preset_findings(run)] == []
+    assert [*preset_findings(dropped)] == [Note(f"{run.folder / 'config.json'} differs from preset tiny in settings")]
 
 
 def test_a_preset_that_there_is_not_is_a_difference(finished_run: Path) -> None:
-    from in4310repro.verification.routine import preset_differences
-
     run = FinishedRun.open(finished_run)
-    assert [*preset_differences(run)] == []
-    (difference,) = preset_differences(replace(run, config=replace(run.config, preset="tinny")))
+    (difference,) = preset_findings(replace(run, config=replace(run.config, preset="tinny")))
+    assert isinstance(difference, str)
     assert "preset is tinny" in difference
     assert "did you mean tiny?" in difference
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,7 +155,7 @@ def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer
     from in4310repro.report.check import files_of_report
     from in4310repro.verification import describe, last_lines, unchecked_in, verdict_of_agreement
 
-    lines, document = [verdict_of_agreement(run, verified)], asdict(verified)
+    lines, document = [verdict_of_agreement(run, verified)], verified.to_json()
     if report:
         document["not_checked_in_report"] = unchecked_in(report, files_of_report(report))
         sentence = describe(document["not_checked_in_report"])

@@ -30,7 +30,8 @@ from in4310repro.report.verdict import selection_and_test, verdict
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import RunMetrics
-from in4310repro.verification.claims import by_what_shows_them, claimed, proven
+from in4310repro.verification.check import Circumstances
+from in4310repro.verification.claims import by_what_shows_them, claims, computed_again
 
 PAGES = ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wrote PNG files
@@ -220,8 +221,8 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
         "tiers": list(tiers(run).values())[: None if comparable else -1],
         "conditions": differences_from_original(run.config, run.metrics),
         "fingerprint": run.fingerprint,
-        "proven": proven(run),
-        "claimed": by_what_shows_them(claimed(run)),
+        "computed_again": computed_again(Circumstances.expected(run)),
+        "claimed": by_what_shows_them(claims(Circumstances.expected(run))),
         "manifest_sha256": run.files.manifest_sha256(),
     }
 

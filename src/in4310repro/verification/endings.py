@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from in4310repro.data.splits import Split
 from in4310repro.files import read_bytes
 from in4310repro.progress import Progress
+from in4310repro.verification.check import Note
+from in4310repro.verification.evidence import Evidence
 
 PNG, JPEG, GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"GIF87a", b"GIF89a")
 # Of JPEG's coded data: the next marker that is no stuffed byte, no restart and no filling.
@@ -16,25 +18,34 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
-def trailing_notes(split: Split, progress: Progress) -> list[str]:
-    """Say how many images of a split have bytes behind their end; empty where none has.
+def trailing_notes(evidence: Evidence) -> Iterator[Note]:
+    """Yield a note on the images of a folder that have bytes behind their end; none for drawn scenes.
 
     Raises:
         OSError: an image cannot be read.
     """
-    entries = split.catalogue().entries
-    found: list[str] = []
+    found = images_with_trailing_bytes(evidence.split, evidence.context.progress) if evidence.run.config.data else []
+    if found:
+        yield Note(
+            f"{len(found)} of {len(evidence.split.catalogue().entries)} images have bytes behind the end of the "
+            f"picture, such as {found[0]}: no pixel shows them, and the part of the split that an image is drawn into "
+            "depends on them"
+        )
+
+
+def images_with_trailing_bytes(split: Split, progress: Progress) -> list[str]:
+    """Return the paths of the images that have bytes behind their end.
+
+    Raises:
+        OSError: an image cannot be read.
+    """
+    entries, found = split.catalogue().entries, []
     with progress.task("ends of images", len(entries)) as advance:
         for entry in entries:
             if bytes_behind_end(read_bytes(split.root / entry.path)):
                 found.append(entry.path)
             advance(1, "")
-    if not found:
-        return []
-    return [
-        f"{len(found)} of {len(entries)} images have bytes behind the end of the picture, such as {found[0]}: no pixel "
-        "shows them, and the part of the split that an image is drawn into depends on them"
-    ]
+    return found
 
 
 def bytes_behind_end(data: bytes) -> int:

@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-
-import torch
 
 from in4310repro.config import Config
-from in4310repro.context import Context
 from in4310repro.data import comparison
-from in4310repro.data.images import ImageSet
 from in4310repro.differences import differences
 from in4310repro.feature_maps import of_run
 from in4310repro.features.histogram import RELATIVE_ERROR
 from in4310repro.numerics import Numerics
-from in4310repro.progress import Progress
 from in4310repro.runs import names
-from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures, ModuleFeatures
-from in4310repro.verification.process import requires_bits
+from in4310repro.verification.evidence import Evidence, requires_bits
 from in4310repro.verification.records import sentence
 
 # Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
@@ -35,31 +28,8 @@ SHARE_TOLERANCE, OTHER_SPECTRUM_TOLERANCE = 1e-4, 1e-4
 NEXT_BIN = 2 * RELATIVE_ERROR
 
 
-def available_sets(run: FinishedRun, features: FeatureMaps, test: ImageSet) -> list[ImageSet | None]:
-    """The image sets of a record, in its order; None for one whose folder is not where the configuration says.
-
-    Raises:
-        ValueError: a folder that cannot be read.
-    """
-    config = run.config
-    _, second, third = (images["name"] for images in features["sets"])
-    sets: list[ImageSet | None] = [comparison.subset(test, config.feature_images, config.seed), None, None]
-    if second == comparison.PHOTOGRAPHS:
-        sets[1] = comparison.second_set(replace(config, imagenet=None))
-    elif config.imagenet and Path(config.imagenet).is_dir():
-        sets[1] = comparison.second_set(config)
-    if third == comparison.DIGITS:
-        sets[2] = comparison.third_set(replace(config, cifar10=None))
-    elif config.cifar10 and Path(config.cifar10).is_dir():
-        sets[2] = comparison.third_set(config)
-    if config.protocol.accumulates_sets and sets[1] is None:
-        # Its spectra include the images of the set before.
-        sets[2] = None
-    return sets
-
-
 def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
-    """How far feature maps may differ, as words for the end of a sentence; empty where only eigenvalues' last bits may.
+    """Return how far feature maps may differ, as words after them; empty where only eigenvalues' last bits may.
 
     A record of another precision or arithmetic than the run's is compared less firmly, by its own words.
     """
@@ -75,47 +45,42 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
     return ""
 
 
-def feature_differences(
-    run: FinishedRun,
-    features: FeatureMaps,
-    model: torch.nn.Module | None,
-    sets: list[ImageSet | None],
-    numerics: Numerics,
-    progress: Progress,
-) -> Iterator[str]:
-    """A sentence for each value of features.json that is not what is measured now.
+def feature_differences(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for each value of features.json that is not what is measured now, on the sets at hand.
 
     Shares and counts must be equal, and eigenvalues within `SPECTRUM_TOLERANCE`, where bits are required; else both
-    within the wider tolerances.
-
-    Args:
-        run: gives the configuration.
-        features: the record.
-        model: the network that is measured, placed by `numerics`; None where its weights are not at hand.
-        sets: of `available_sets`.
-        numerics: the arithmetic of this process.
-        progress: where to show how far it is.
+    within the wider tolerances. Where the network's weights are not at hand, only its name and mode are compared.
 
     Raises:
         ValueError: the statistics cannot be computed, as where an activation is not finite.
     """
+    run, features = evidence.run, evidence.run.features
+    if features is None:
+        return
     place, config = f"{run.folder / names.FEATURES}", replace(run.config, precision=features["precision"])
     for position, valid in SET_NAMES.items():
         if (name := features["sets"][position]["name"]) not in valid:
-            yield f"{place}: sets.{position}.name is {name}; {' or '.join(valid)} is valid"
+            yield f"{place}: sets.{position}.name is {name}; expected {' or '.join(valid)}"
     needed = {"network": of_run.network_name(run), "spectra_mode": config.protocol.batch_norm_mode}
     for key, value in needed.items():
         if features[key] != value:  # type: ignore[literal-required]
             yield sentence(place, key, features[key], value)  # type: ignore[literal-required]
+    model, sets = evidence.measured_network, dict(enumerate(evidence.feature_sets))
     if model is None:
         return
-    bitwise = requires_bits(features["fingerprint"], numerics)
-    present = [position for position, images in enumerate(sets) if images is not None]
-    measured = of_run.measure_sets(
-        model, [each for each in sets if each is not None], config, Context(numerics, progress)
-    )
-    for position, record in zip(present, measured, strict=True):
+    bitwise = requires_bits(features["fingerprint"], evidence.context.numerics)
+    at_hand = {position: images for position, images in sets.items() if images is not None}
+    measured = of_run.measure_sets(model, list(at_hand.values()), config, evidence.context)
+    for position, record in zip(at_hand, measured, strict=True):
         yield from _set_differences(f"{place}: sets.{position}", features["sets"][position], record, config, bitwise)
+
+
+def absent_sets(evidence: Evidence) -> tuple[str, ...]:
+    """Return the names of the recorded image sets that are not at hand."""
+    if evidence.run.features is None:
+        return ()
+    named = zip(evidence.run.features["sets"], evidence.feature_sets, strict=True)
+    return tuple(record["name"] for record, images in named if images is None)
 
 
 def _set_differences(
@@ -148,15 +113,15 @@ def _module_differences(
         yield sentence(place, f"eigenvalues.{worst}", values[worst], now[worst])
     # Records of earlier versions have none, and claim none.
     if "activations" in saved:
-        yield from _activation_differences(
+        yield from activation_differences(
             f"{place}.activations", saved["activations"], measured["activations"], bitwise
         )
 
 
-def _activation_differences(
+def activation_differences(
     place: str, saved: ActivationFeatures, measured: ActivationFeatures, bitwise: bool
 ) -> Iterator[str]:
-    """Every value where bits are required; else quantiles and counts within tolerances, and no channel or image."""
+    """Compare every value where bits are required; else quantiles and counts within tolerances, no channel or image."""
     if bitwise:
         for difference in differences(saved, measured):
             yield sentence(place, difference.path, difference.first, difference.second)

@@ -10,18 +10,19 @@ from typing import Any
 
 import torch
 
-from in4310repro.config import LOOK_ALIKES, to_json
+from in4310repro.config import LOOK_ALIKES, WEIGHTS_SAY, to_json
 from in4310repro.files import json_bytes, read_bytes, read_json
 from in4310repro.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.runs import names
 from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.evidence import SettingEvidence
 
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """A sentence for each file of a run that holds what it should in bytes that no training writes.
+    """Yield a sentence for each file of a run that holds what it should in bytes that no training writes.
 
     A number written otherwise, a key that stands twice, a list in another order, a comment in an archive, metadata
     beside weights. The archive of the scores is compared by its length: each system marks archives as its own.
@@ -58,8 +59,23 @@ def _json_files(run: FinishedRun) -> list[str]:
     ]
 
 
+def weights_differences(setting: SettingEvidence) -> Iterator[str]:
+    """Yield a sentence for each fault of form in the weights of a setting.
+
+    Raises:
+        ValueError: the weights are damaged or belong to another network.
+    """
+    run, file = setting.evidence.run, setting.file(names.BEST_WEIGHTS)
+    older = run.files.read_json(names.CONFIG)["format"] < WEIGHTS_SAY
+    last = [setting.file(names.LAST_WEIGHTS)] if run.config.protocol.starts_warm else []
+    stored = setting.stored
+    for each in (file, *last):
+        yield from weights_form(each, run.config.preprocessing, older=older)
+    yield from tensors_form(file, stored, setting.network)
+
+
 def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.nn.Module) -> Iterator[str]:
-    """A sentence where a file of weights has other names or types than the network that took them."""
+    """Yield a sentence where the names or types of a file of weights are not those of the network that took them."""
     needed = network.state_dict()
     for name in dict.fromkeys([*needed, *stored]):
         now, then = (str(each[name].dtype) if name in each else "absent" for each in (stored, needed))
@@ -69,7 +85,7 @@ def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.
 
 
 def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = False) -> Iterator[str]:
-    """A sentence where a file of weights has other metadata than the run's, or a header that is longer than its text.
+    """Yield a sentence where the metadata of a file of weights are not the run's, or its header is padded.
 
     Args:
         file: the weights.

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
-from in4310repro import models
 from in4310repro.config import LOOK_ALIKES
-from in4310repro.context import Context
-from in4310repro.data.splits import Split
 from in4310repro.doubts import grouping
-from in4310repro.numerics import Numerics
-from in4310repro.progress import Progress
 from in4310repro.runs import names
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.evidence import Evidence
 
 
-def group_differences(run: FinishedRun, split: Split, numerics: Numerics, progress: Progress) -> Iterator[str]:
-    """A sentence for the first image that belongs together with others than the run says.
+def group_differences(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for the first image that belongs together with others than the run says.
 
-    No cache is read. Features must have the run's bits: whether two images are each other's nearest may turn on the
-    last one.
+    No cache is read. Where features may differ in a bit nothing is compared: whether two images are each other's
+    nearest may turn on the last one.
 
-    Args:
-        run: gives the record.
-        split: with the images where they are now.
-        numerics: the arithmetic of this process.
-        progress: where to show how far it is.
+    Raises:
+        ValueError: an image or the initial weights cannot be read.
     """
-    config = run.config
-    if config.group != LOOK_ALIKES:
+    run, config = evidence.run, evidence.run.config
+    if config.group != LOOK_ALIKES or not (evidence.start_at_hand and evidence.bitwise):
         return
-    network = models.build(config.model, len(run.classes), config.seed, config.weights)
-    again = grouping.groups(split.catalogue(), network, config, Context(numerics, progress), cache=False)
+    # A copy, since it is placed.
+    network, images = copy.deepcopy(evidence.initial_network), evidence.split.catalogue()
+    again = grouping.groups(images, network, config, evidence.context, cache=False)
     if again == run.groups:
         return
     recorded, found = ({path: group for group in groups for path in group} for groups in (run.groups, again))

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 
-from in4310repro import architectures, head, models, trained_part
+from in4310repro import architectures, head, trained_part
 from in4310repro.config import FROM, STRENGTHS
-from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Protocol
 from in4310repro.embedding import Embedding, embed
 from in4310repro.epochs import TrainingInputs
 from in4310repro.metrics import METRICS, SCALARS, Tolerance, class_metrics, ends
 from in4310repro.runs import names
-from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.selection import best_epoch
 from in4310repro.scores import Scores
 from in4310repro.tensors import tensors_sha256
+from in4310repro.verification.check import Finding, Note
+from in4310repro.verification.evidence import SettingEvidence
 from in4310repro.verification.records import sentence
 
 # Of another machine's fit: BLAS adds in another order, and L-BFGS ends near the minimum and not at it. With OpenBLAS's
@@ -38,34 +36,49 @@ MEASURED = ("train_loss", "val_loss", *METRICS)
 
 
 def score_tolerance(strength: float) -> float:
-    """How far scores of the same fit on another machine may differ: a weaker penalty determines the head less."""
+    """Return how far scores of the same fit on another machine may differ: a weak penalty determines the head less."""
     return min(SOFTMAX_TOLERANCE, SOFTMAX_PER_STRENGTH * strength)
 
 
-@dataclass(frozen=True, kw_only=True)
+def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
+    """Yield the differences of a fitted head, and of all its fits, from the same fits made again.
+
+    Raises:
+        ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
+    """
+    if setting.evidence.run.config.fits_head(setting.setting):
+        yield from _body_differences(setting)
+        yield from HeadFits(setting).findings()
+
+
 class HeadFits:
     """The fits of a setting's head, made again and compared with what the run says of them."""
 
-    run: FinishedRun
-    setting: str
-    stored: Mapping[str, torch.Tensor]  # the best weights, as the file holds them
-    inputs: TrainingInputs  # the network in them has these weights; its last layer is replaced
-    test: ImageSet
-    bitwise: bool  # features have the run's bits
-    notes: list[str] = field(default_factory=list)  # filled with what is said of fits whose bits are others
+    def __init__(self, setting: SettingEvidence) -> None:
+        evidence = setting.evidence
+        self._setting, self._run, self._test = setting, evidence.run, evidence.images("test")
+        self._inputs = TrainingInputs(
+            # A network of its own, whose last layer is replaced.
+            model=setting.load_network(),
+            training=evidence.images("training"),
+            validation=evidence.images("validation"),
+            config=evidence.run.config,
+            setting=setting.setting,
+            context=evidence.context,
+        )
 
-    def differences(self) -> Iterator[str]:
-        """A sentence for each value of the history, and for the saved head, that the same fits do not give."""
-        yield from _body_differences(self.run, self.setting, self.stored)
-        inputs, history = self.inputs, self.run.histories[self.setting]
-        features, other_bits = head.features_of(inputs, inputs.model, cache=False), []
-        with inputs.context.progress.task(f"fits of {self.setting}", len(STRENGTHS)) as advance:
+    def findings(self) -> Iterator[Finding]:
+        """Yield a sentence for each value that the same fits do not give, and notes on fits with other bits."""
+        inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
+        features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
+        with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
             for row, strength in zip(history, STRENGTHS, strict=True):
                 again = head.fitted_row(inputs, inputs.model, features, row["epoch"], strength)
-                best = row["epoch"] == best_epoch(history)["epoch"]
-                bits = {row["weights_sha256"], *([tensors_sha256(self.stored)] if best else [])}
+                best = row["epoch"] == best_epoch
+                bits = {row["weights_sha256"], *([tensors_sha256(self._setting.stored)] if best else [])}
                 equal = bits == {again["weights_sha256"]}
-                yield from self._row_differences(row, again, features.validation, exact=equal and self.bitwise)
+                exact = equal and self._setting.evidence.bitwise
+                yield from self._row_differences(row, again, features.validation, exact=exact)
                 if not equal and best:
                     yield from self._saved_head_differences(features, row)
                 elif not equal:
@@ -73,12 +86,12 @@ class HeadFits:
                 advance(1, "")
         if other_bits:
             words = f"fitted again, fit {', '.join(map(str, other_bits))} has other bits, as on another processor"
-            self.notes.append(f"setting {self.setting}: {words}")
+            yield Note(f"setting {self._setting.name}: {words}")
 
     def _row_differences(
         self, row: HistoryRow, again: HistoryRow, validation: Embedding, *, exact: bool
     ) -> Iterator[str]:
-        place = f"{self.run.folder / names.of_setting(self.setting, names.HISTORY)}: fit {row['epoch']}"
+        place = f"{self._setting.file(names.HISTORY)}: fit {row['epoch']}"
         if exact:
             for key in (key for key in MEASURED if key in row):
                 if row[key] != again[key]:  # type: ignore[literal-required]
@@ -88,39 +101,22 @@ class HeadFits:
             value, now = row[key], again[key]  # type: ignore[literal-required]
             if not abs(now - value) <= LOSS_TOLERANCE * max(1, value):
                 yield f"{place}: {key} is {value}; fitted again it is {now}"
-        fitted = self._scores(validation, self.inputs.validation)
-        yield from _metric_differences(place, row, fitted, self.run.config.protocol)
+        fitted = self._scores(validation, self._inputs.validation)
+        yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
-    def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[str]:
-        """What shows that the saved head is not the fit, whose head the network has now.
+    def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
+        """Yield what shows that the saved head is not the fit, whose head the network has now, and a note on both.
 
-        Two conditions that hold for the same fit on another machine: the penalised loss of the saved head has no slope
-        to speak of, and scores of every part of the images are close. The first leaves no room for what no training
-        image sees, since the penalty alone pulls there; the second bounds what a flat direction may do.
+        Two conditions hold for the same fit on another machine: the penalised loss of the saved head has almost no
+        slope, and scores of every part of the images are close. The first leaves no room for what no training image
+        sees, since the penalty alone pulls there; the second bounds what a flat direction may do.
         """
-        run, inputs, strength = self.run, self.inputs, row["strength"]
-        test = embed(
-            inputs.model,
-            run.config.model,
-            self.test,
-            run.config.evaluation_batch_size,
-            Context(inputs.context.numerics, inputs.context.progress),
-            cache=False,
-        )
-        parts = {
-            "training": (features.training, inputs.training),
-            "validation": (features.validation, inputs.validation),
-            "test": (test, self.test),
-        }
-        fitted, slope = {name: self._scores(*part) for name, part in parts.items()}, self._slope(features, strength)
-        name = trained_part.last_layer_name(inputs.model, run.config.model)
-        self._layer.load_state_dict({key: self.stored[f"{name}.{key}"] for key in ("weight", "bias")})
-        saved, saved_slope = (
-            {name: self._scores(*part) for name, part in parts.items()},
-            self._slope(features, strength),
-        )
-        place, tolerance = run.folder / names.of_setting(self.setting, names.BEST_WEIGHTS), score_tolerance(strength)
-        allowed = DERIVATIVE_FACTOR * max(head.TOLERANCE, slope)
+        strength, place = row["strength"], self._setting.file(names.BEST_WEIGHTS)
+        parts = self._embedded_parts(features)
+        fitted, slope = self._scores_of_parts(parts), self._slope(features, strength)
+        self._load_saved_head()
+        saved, saved_slope = self._scores_of_parts(parts), self._slope(features, strength)
+        allowed, tolerance = DERIVATIVE_FACTOR * max(head.TOLERANCE, slope), score_tolerance(strength)
         # Not above: nan is a difference too.
         if not saved_slope <= allowed:
             yield (
@@ -131,28 +127,48 @@ class HeadFits:
             largest = float(abs(fitted[name].softmax - saved[name].softmax).max())
             if not largest <= tolerance:
                 yield (
-                    f"{place}: scores of {name} images are up to {largest:.2g} from those of the same fit, made again; "
-                    f"{tolerance:g} is allowed at strength {strength:g}"
+                    f"{place}: scores of {name} images differ by up to {largest:.2g} from those of the same fit, made "
+                    f"again; {tolerance:g} is allowed at strength {strength:g}"
                 )
-        self.notes.append(_other_bits(place, saved["test"], fitted["test"], run.config.protocol))
+        yield Note(_describe_other_bits(place, saved["test"], fitted["test"], self._run.config.protocol))
+
+    def _embedded_parts(self, features: head.Features) -> dict[str, tuple[Embedding, ImageSet]]:
+        """Return the features and the images of each part."""
+        inputs, config = self._inputs, self._run.config
+        test = embed(
+            inputs.model, config.model, self._test, config.evaluation_batch_size,
+            inputs.context, cache=False,
+        )  # fmt: skip
+        return {
+            "training": (features.training, inputs.training),
+            "validation": (features.validation, inputs.validation),
+            "test": (test, self._test),
+        }
+
+    def _scores_of_parts(self, parts: Mapping[str, tuple[Embedding, ImageSet]]) -> dict[str, Scores]:
+        return {name: self._scores(*part) for name, part in parts.items()}
+
+    def _load_saved_head(self) -> None:
+        name = trained_part.last_layer_name(self._inputs.model, self._run.config.model)
+        self._layer.load_state_dict({key: self._setting.stored[f"{name}.{key}"] for key in ("weight", "bias")})
 
     @property
     def _layer(self) -> torch.nn.Linear:
-        return trained_part.last_layer(self.inputs.model, self.run.config.model)
+        return trained_part.last_layer(self._inputs.model, self._run.config.model)
 
     def _scores(self, features: Embedding, images: ImageSet) -> Scores:
-        """Scores by the head that the network has now."""
-        size = self.run.config.evaluation_batch_size
-        return head.scores_of_features(self._layer, features, images, size, self.inputs.context.numerics)
+        """Return scores by the head that the network has now."""
+        size = self._run.config.evaluation_batch_size
+        return head.scores_of_features(self._layer, features, images, size, self._inputs.context.numerics)
 
     def _slope(self, features: head.Features, strength: float) -> float:
-        """The largest derivative of the penalised loss at the head that the network has now."""
+        """Return the largest derivative of the penalised loss at the head that the network has now."""
         now = head.Head(*(each.detach().cpu() for each in (self._layer.weight, self._layer.bias)))
-        return head.largest_derivative(now, features.training, self.inputs.training.labels, strength)
+        return head.largest_derivative(now, features.training, self._inputs.training.labels, strength)
 
 
-def _other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
-    """That a head is the fit within tolerances alone, and what the fit that was made here measures."""
+def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
+    """Say that a head is the fit within tolerances only, and what the fit that was made here measures."""
     listed = [
         f"{each.label} {then[name]:.4f} and {now[name]:.4f}"  # type: ignore[literal-required]
         for then, now in [(saved.metrics(protocol), fitted.metrics(protocol))]
@@ -165,48 +181,42 @@ def _other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol
     )
 
 
-def frozen_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    """A sentence where a setting that trains from a layer on has moved what lies before, and the start is at hand."""
-    config = run.config
-    part = config.trained_part(config.setting(setting))
-    if not part.startswith(FROM) or config.protocol.starts_warm or not models.at_hand(config.model, config.weights):
+def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
+    """Yield a sentence where a setting that trains from a layer on has moved a tensor before it.
+
+    Nothing is compared where the weights before training are not at hand, or are those of the setting before.
+    """
+    evidence, config = setting.evidence, setting.evidence.run.config
+    part = config.trained_part(setting.setting)
+    if not part.startswith(FROM) or config.protocol.starts_warm or not evidence.start_at_hand:
         return
-    model = models.build(config.model, len(run.classes), config.seed, config.weights)
+    model = evidence.initial_network
     frozen = trained_part.frozen_modules(model, part)
     names_of_frozen = {name for name, module in model.named_modules() if any(module is each for each in frozen)}
-    still = {name for name in stored if name.rpartition(".")[0] in names_of_frozen}
-    yield from _moved(run, setting, stored, model.state_dict(), still)
+    still = {name for name in setting.stored if name.rpartition(".")[0] in names_of_frozen}
+    yield from _moved_tensors(setting, still)
 
 
-def _moved(
-    run: FinishedRun,
-    setting: str,
-    stored: Mapping[str, torch.Tensor],
-    before: Mapping[str, torch.Tensor],
-    still: Container[str],
-) -> Iterator[str]:
-    """A sentence that names the first of the tensors that should be as they were and are not."""
-    # In the order of the network: that of a file that was read is another one each time.
+def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[str]:
+    """Yield a sentence that names the first of the tensors that should be as before training and are not."""
+    before, stored = setting.evidence.initial_network.state_dict(), setting.stored
+    # In the order of the network, since that of a file that was read changes from time to time.
     moved = [name for name in before if name in still and not torch.equal(stored[name], before[name])]
-    place = run.folder / names.of_setting(setting, names.BEST_WEIGHTS)
+    place = setting.file(names.BEST_WEIGHTS)
     yield from (f"{place}: {name} is not that of the weights before training" for name in moved[:1])
 
 
-def _body_differences(run: FinishedRun, setting: str, stored: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    """A sentence where what is not the head has moved, by the hash of all weights before training."""
-    config, names_of_head = run.config, architectures.head(run.config.model)
-    drawn = models.build(config.model, len(run.classes), config.seed).state_dict()
-    before = {name: drawn[name] if name in names_of_head else value for name, value in stored.items()}
-    recorded = run.fingerprint.get("initial_weights_sha256")
-    if tensors_sha256(before) == recorded:
-        return
-    if models.at_hand(config.model, config.weights):
+def _body_differences(setting: SettingEvidence) -> Iterator[str]:
+    """Yield a sentence where a tensor outside the head has moved, by the hash of all weights before training."""
+    evidence, run = setting.evidence, setting.evidence.run
+    names_of_head, drawn = architectures.head(run.config.model), evidence.drawn_network.state_dict()
+    before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
+    if tensors_sha256(before) != run.fingerprint.get("initial_weights_sha256") and evidence.start_at_hand:
         # Of a file with as many classes even the head was read.
-        before = models.build(config.model, len(run.classes), config.seed, config.weights).state_dict()
-        yield from _moved(run, setting, stored, before, stored.keys() - names_of_head)
+        yield from _moved_tensors(setting, setting.stored.keys() - names_of_head)
 
 
-def _metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
+def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
     """Yield a sentence for each metric of a row that no scores within the tolerance of these give."""
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])

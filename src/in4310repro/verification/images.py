@@ -7,25 +7,28 @@ from collections.abc import Iterator
 from in4310repro.config import LOOK_ALIKES
 from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.folders import catalogue
-from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
+from in4310repro.data.splits import parse_sizes, stratified_split, to_csv
 from in4310repro.files import read_bytes
-from in4310repro.progress import Progress
+from in4310repro.pixels import pixel_differences
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.evidence import Evidence
 
 
-def scene_differences(run: FinishedRun, progress: Progress) -> list[str]:
-    """What the split says otherwise than the scenes that are drawn now, in memory; empty for a folder of images."""
-    if run.config.data:
+def scene_differences(evidence: Evidence) -> list[str]:
+    """Return the differences between the split and the scenes that are drawn now; none for a folder of images."""
+    run, config = evidence.run, evidence.run.config
+    if config.data:
         return []
-    return differences_from_drawn(run.split, run.config.scenes, run.config.image_size, run.config.seed, progress)
+    return differences_from_drawn(run.split, config.scenes, config.image_size, config.seed, evidence.context.progress)
 
 
-def split_differences(run: FinishedRun) -> list[str]:
-    """The first row in which split.csv is not the split that seed and sizes draw from its images.
+def split_differences(evidence: Evidence) -> list[str]:
+    """Return the first row of split.csv that differs from the split that seed and sizes draw from its images.
 
-    The file is compared whole: a row that was moved, or written otherwise, is a difference too.
+    The file is compared whole: a row that was moved, or written in another form, is a difference too.
     """
+    run = evidence.run
     file = run.folder / names.SPLIT
     images = run.split.catalogue()
     try:
@@ -48,24 +51,15 @@ def _groups(run: FinishedRun) -> str:
     return f" and the groups of {names.GROUPS}" if run.config.group == LOOK_ALIKES else ""
 
 
-def refuse_missing_images(split: Split) -> None:
-    """Nothing, where every image of the split is there.
+def image_differences(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for each image whose bytes are not those of the split, and one for those that it does not list.
 
     Raises:
-        ValueError: names the first one that is not.
+        ValueError: an image is missing.
     """
-    for part, entries in split.parts.items():
-        for entry in entries:
-            if not (split.root / entry.path).is_file():
-                raise ValueError(
-                    f"{part} image {entry.path} is not below {split.root}; --data names the folder that holds it"
-                )
-
-
-def image_differences(split: Split, progress: Progress) -> Iterator[str]:
-    """A sentence for each image that has other bytes than the split says, and one for those that it does not list."""
+    split = evidence.split
     try:
-        now = {entry.path: entry.sha256 for entry in catalogue(split.root, progress).entries}
+        now = {entry.path: entry.sha256 for entry in catalogue(split.root, evidence.context.progress).entries}
     except ValueError as error:
         yield f"the images are not those of the run: {error}"
         return
@@ -75,3 +69,9 @@ def image_differences(split: Split, progress: Progress) -> Iterator[str]:
             yield f"{part} image {split.root / path} has other bytes than when the run was made"
     if added := sorted(now.keys() - listed.keys()):
         yield f"{split.root} holds {len(added)} images that {names.SPLIT} does not list, such as {added[0]}"
+
+
+def decoded_differences(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for each part of the images whose decoded pixels are not those of the run's fingerprint."""
+    for part in ("test", "validation"):
+        yield from pixel_differences(evidence.run, part, evidence.images(part), bitwise=evidence.bitwise)

@@ -1,4 +1,4 @@
-"""What a verification prints: its verdict, what to look at, what is claimed, what was proven and how firmly."""
+"""The lines of a verification: its verdict, notes, what is claimed, what was computed again and how firmly."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ NUMERICAL = f"within tolerances (logits {LOGIT_TOLERANCE:g} of their size), in a
 
 
 def verdict_of_differences(folder: Path, differences: int) -> str:
-    """The first line where something differs."""
+    """Return the first line where something differs."""
     return f"{folder}: not verified, {differences} difference{'s' * (differences > 1)}"
 
 
 def verdict_of_agreement(folder: Path, verified: Verification, more: str = "") -> str:
-    """The first line where nothing differs; `more` says what else was done."""
+    """Return the first line where nothing differs; `more` says what else was done."""
     return f"{folder}: verified, no difference, {_tier(verified)}{more}"
 
 
 def verdict_of_nothing(folder: Path) -> str:
-    """The first line where the verification could not be done."""
+    """Return the first line where the verification could not be done."""
     return f"{folder}: neither verified nor refuted; the error says what is missing"
 
 
 def last_lines(folder: Path, verified: Verification, report: Path | None = None) -> Iterator[str]:
-    """The lines of a verification that found no difference, below its verdict.
+    """Yield the lines of a verification that found no difference, below its verdict.
 
     Args:
         folder: of the run.
@@ -41,10 +41,10 @@ def last_lines(folder: Path, verified: Verification, report: Path | None = None)
     if sentence := describe(verified.not_checked):
         yield f"{folder}: {sentence}"
     for shown_by, claims in by_what_shows_them(verified.claimed).items():
-        yield f"claimed and not proven, {shown_by}: {'; '.join(claims)}"
+        yield f"claimed and not computed again, {shown_by}: {'; '.join(claims)}"
     yield MATCHES
-    proven = [*verified.proven, *([f"JSON files and pages of {report}"] if report else [])]
-    yield f"{folder}: computed again, {_tier(verified)}: {', '.join(proven)}; sha256 {verified.manifest_sha256}"
+    computed = [*verified.computed_again, *([f"JSON files and pages of {report}"] if report else [])]
+    yield f"{folder}: computed again, {_tier(verified)}: {', '.join(computed)}; sha256 {verified.manifest_sha256}"
 
 
 def _tier(verified: Verification) -> str:

@@ -65,7 +65,7 @@ def record_differences(
 
 
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """What a record says at a key, and what it should say; of lists and objects the first item that differs."""
+    """Return what a record says at a key, and what it should say; of lists and objects the first item that differs."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in _keys(saved)]
         different = [item for item in items if json.dumps(item[1]) != json.dumps(item[2])]
@@ -84,7 +84,7 @@ def _shown(value: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """The lowest and the highest average precision of each class that the tolerance of scores leaves open."""
+    """Return the lowest and the highest average precision of each class that the tolerance of scores leaves open."""
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
@@ -95,10 +95,10 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
     return list(zip(worst["average_precision"], best["average_precision"], strict=True))
 
 
-def unproven_precisions(
+def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Say which average precisions close scores leave open by more than `OPEN`, with both ends.
+    """Return a sentence for each average precision that close scores leave open by more than `OPEN`, with both ends.
 
     Args:
         place: which they are.

@@ -1,0 +1,271 @@
+"""The evidence of a verification: a run, and what is computed again from it, each once and when first asked for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from in4310repro import models
+from in4310repro.config import OptimizerSetting
+from in4310repro.context import Context
+from in4310repro.data import comparison
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.splits import Split
+from in4310repro.fingerprint import Fingerprint
+from in4310repro.numerics import Numerics
+from in4310repro.prediction import predict
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.selection import best_epoch
+from in4310repro.scores import Scores
+from in4310repro.verification.opening import recorded_files
+
+UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
+
+
+class DamagedRunError(Exception):
+    """The run lacks what all further checks need; the message is a difference."""
+
+
+def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
+    """Return whether what is computed here must have the bits of what was recorded.
+
+    In portable arithmetic always, whatever class a fingerprint names: its bits are the same on every machine, so no
+    other class excuses a difference. In native arithmetic within one numeric class.
+    """
+    both_portable = numerics.portable and recorded["numerics"] == "portable"
+    return both_portable or recorded["numeric_class"] == numerics.numeric_class
+
+
+def refuse_missing_images(split: Split) -> None:
+    """Raise where an image of the split is missing.
+
+    Raises:
+        ValueError: names the first one.
+    """
+    for part, entries in split.parts.items():
+        for entry in entries:
+            if not (split.root / entry.path).is_file():
+                raise ValueError(
+                    f"{part} image {entry.path} is not below {split.root}; --data names the folder that holds it"
+                )
+
+
+@dataclass
+class Evidence:
+    """A run and the arithmetic that it is computed again in; caches are not read.
+
+    Attributes:
+        folder: of the run.
+        context: arithmetic and progress of the computation.
+        data: where the run's images are now, if they moved.
+        decoded: the images that `images` returned, by part.
+    """
+
+    folder: Path
+    context: Context
+    data: str | None = None
+    decoded: dict[str, ImageSet] = field(default_factory=dict)
+
+    @cached_property
+    def files(self) -> RunFolder:
+        """The folder of a finished run; raises ValueError as `recorded_files`."""
+        return recorded_files(self.folder)
+
+    @cached_property
+    def run(self) -> FinishedRun:
+        """The run as its files describe it.
+
+        Raises:
+            DamagedRunError: they cannot be read.
+        """
+        try:
+            return FinishedRun.open(self.folder)
+        except (ValueError, OSError) as error:
+            raise DamagedRunError(f"{self.folder} cannot be read completely: {error}") from error
+
+    @cached_property
+    def bitwise(self) -> bool:
+        """Whether equal bits are required; otherwise results are compared within tolerances."""
+        return requires_bits(self.run.fingerprint, self.context.numerics)
+
+    @cached_property
+    def split(self) -> Split:
+        """The split with its images where they are now.
+
+        Raises:
+            ValueError: an image is missing.
+        """
+        split = replace(self.run.split, root=image_root(self.run.config, self.data))
+        refuse_missing_images(split)
+        return split
+
+    def images(self, part: str) -> ImageSet:
+        """Return the images that a protocol reads as a part of the split, or `UNSEEN`.
+
+        Raises:
+            DamagedRunError: an image cannot be decoded.
+        """
+        config = self.run.config
+        # The training images that a shared split does not read are `UNSEEN`.
+        part = part if part == UNSEEN else config.protocol.part_read_as(part)
+        if part not in self.decoded:
+            parts = ("training", "validation") if part == UNSEEN else (part,)
+            entries = [entry for each in parts for entry in self.split.parts[each]]
+            try:
+                self.decoded[part] = load_images(
+                    part, self.split.root, entries, config.image_size,
+                    preprocessing=config.preprocessing, cache=False, progress=self.context.progress,
+                )  # fmt: skip
+            except (ValueError, OSError) as error:
+                raise DamagedRunError(f"the images cannot be predicted again: {error}") from error
+        return self.decoded[part]
+
+    @cached_property
+    def drawn_network(self) -> torch.nn.Module:
+        """The network with weights drawn from the seed, on the CPU and not placed."""
+        return models.build(self.run.config.model, len(self.run.classes), self.run.config.seed)
+
+    @cached_property
+    def start_at_hand(self) -> bool:
+        """Whether the weights that training began from can be had without a download."""
+        return models.at_hand(self.run.config.model, self.run.config.weights)
+
+    @cached_property
+    def initial_network(self) -> torch.nn.Module:
+        """The network with the weights that training began from, on the CPU and not placed.
+
+        Raises:
+            ValueError: the weights cannot be read.
+        """
+        config = self.run.config
+        if config.weights == "none":
+            return self.drawn_network
+        return models.build(config.model, len(self.run.classes), config.seed, config.weights)
+
+    @cached_property
+    def settings(self) -> list[SettingEvidence]:
+        """The evidence of each setting, that of the selected one first."""
+        selected, settings = self.run.metrics["setting"], self.run.config.settings
+        ordered = sorted(settings, key=lambda each: each.name != selected)
+        return [SettingEvidence(self, setting) for setting in ordered]
+
+    @cached_property
+    def selected(self) -> SettingEvidence:
+        """The evidence of the selected setting."""
+        return self.settings[0]
+
+    @cached_property
+    def measured_network(self) -> torch.nn.Module | None:
+        """The network whose feature maps the run records, placed; None where its weights are not at hand."""
+        if self.run.config.weights == "none":
+            return self.selected.network
+        # A copy, since placing changes the network itself.
+        return self.context.numerics.place(copy.deepcopy(self.initial_network)) if self.start_at_hand else None
+
+    @cached_property
+    def feature_sets(self) -> list[ImageSet | None]:
+        """The image sets of the recorded feature maps in their order; None for one whose folder is not at hand.
+
+        Raises:
+            ValueError: a folder that cannot be read.
+        """
+        config, features = self.run.config, self.run.features
+        if features is None:
+            return []
+        _, second, third = (images["name"] for images in features["sets"])
+        sample = comparison.subset(self.images("test"), config.feature_images, config.seed)
+        sets: list[ImageSet | None] = [sample, None, None]
+        if second == comparison.PHOTOGRAPHS:
+            sets[1] = comparison.second_set(replace(config, imagenet=None))
+        elif config.imagenet and Path(config.imagenet).is_dir():
+            sets[1] = comparison.second_set(config)
+        if third == comparison.DIGITS:
+            sets[2] = comparison.third_set(replace(config, cifar10=None))
+        elif config.cifar10 and Path(config.cifar10).is_dir():
+            sets[2] = comparison.third_set(config)
+        if config.protocol.accumulates_sets and sets[1] is None:
+            # Its spectra include the images of the set before.
+            sets[2] = None
+        return sets
+
+
+@dataclass
+class SettingEvidence:
+    """A setting of a run, and what its best weights give now.
+
+    Attributes:
+        evidence: of the whole run.
+        setting: its optimizer's settings.
+        failed: it could not be computed again, so that further checks of it are not made.
+    """
+
+    evidence: Evidence
+    setting: OptimizerSetting
+    failed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the setting."""
+        return self.setting.name
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of the setting's files in the run folder."""
+        return self.evidence.run.folder / names.of_setting(self.name, name)
+
+    @cached_property
+    def stored(self) -> Mapping[str, torch.Tensor]:
+        """The tensors of the best weights, as the file holds them.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        return self.evidence.run.files.read_tensors(names.of_setting(self.name, names.BEST_WEIGHTS))
+
+    def load_network(self) -> torch.nn.Module:
+        """Return a new network with the best weights, placed.
+
+        Raises:
+            ValueError: the weights are damaged or belong to another network.
+        """
+        # It takes tensors of other types too, so `weights_differences` compares what the file holds.
+        run, source = self.evidence.run, f"{self.file(names.BEST_WEIGHTS)}"
+        network = models.from_state(run.config.model, len(run.classes), dict(self.stored), source)
+        return self.evidence.context.numerics.place(network)
+
+    @cached_property
+    def network(self) -> torch.nn.Module:
+        """The network with the best weights, placed, whose weights nobody changes; raises as `load_network`."""
+        return self.load_network()
+
+    @cached_property
+    def best_row(self) -> HistoryRow:
+        """The history's row of the best epoch."""
+        return best_epoch(self.evidence.run.histories[self.name])
+
+    @cached_property
+    def validation_scores(self) -> Scores:
+        """Scores of the validation images; raises ValueError where one is not finite."""
+        return self._predict("validation", self.best_row["epoch"])
+
+    @cached_property
+    def test_scores(self) -> Scores:
+        """Scores of the test images; raises ValueError where one is not finite."""
+        return self._predict("test")
+
+    @cached_property
+    def unseen_scores(self) -> Scores | None:
+        """Scores of the images that a shared split never reads; None in other protocols."""
+        return self._predict(UNSEEN) if self.evidence.run.config.protocol.shares_split else None
+
+    def _predict(self, part: str, epoch: int = 0) -> Scores:
+        evidence = self.evidence
+        images, config = evidence.images(part), evidence.run.config
+        return predict(self.network, images, config, evidence.context, epoch=epoch)

@@ -1,0 +1,31 @@
+"""The preset that a configuration names, and in what the run departs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+from in4310repro.config import Config
+from in4310repro.preprocessing import IGNORED
+from in4310repro.presets import PRESETS
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.text import did_you_mean
+from in4310repro.verification.check import Finding, Note
+
+
+def preset_findings(run: FinishedRun) -> Iterator[Finding]:
+    """Yield a sentence where the preset does not exist, so that nobody can see what was changed; notes on changes."""
+    place, named = run.folder / names.CONFIG, run.config.preset
+    if named not in PRESETS:
+        near = did_you_mean(named, PRESETS)
+        yield f"{place}: preset is {named}; expected one of {', '.join(PRESETS)}{near}"
+    if run.config.orientation == IGNORED and any((run.config.data, run.config.imagenet, run.config.cifar10)):
+        yield Note(f"{place}: pictures were read without their EXIF orientation, as here")
+    if preset := PRESETS.get(named):
+        expected = replace(preset, orientation=run.config.orientation)
+        changed = [
+            each.name for each in fields(Config) if getattr(expected, each.name) != getattr(run.config, each.name)
+        ]
+        if changed:
+            yield Note(f"{place} differs from preset {named} in {', '.join(changed)}")

@@ -1,0 +1,16 @@
+"""Evidence of which parts are given in place of being read or computed."""
+
+from typing import Any
+
+from in4310repro.context import Context
+from in4310repro.numerics import Numerics
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.evidence import Evidence
+
+
+def evidence_of(run: FinishedRun, numerics: Numerics, data: str | None = None, **known: Any) -> Evidence:
+    """Return evidence of a run as it is in memory, in which these properties are known."""
+    evidence = Evidence(run.folder, Context(numerics), data)
+    for name, value in {"run": run, **known}.items():
+        setattr(evidence, name, value)
+    return evidence

@@ -1,0 +1,42 @@
+"""The tables of docs/verification.md, written from `CHECKS`: python -m tests.verification.table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from in4310repro.verification.check import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, SHOWN_BY, Check
+from in4310repro.verification.checks import CHECKS
+from tests.bad_input.table import replaced
+
+PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
+SHOWN = {
+    REPLAY: "`verify --replay`",
+    NOT_SHOWN: "nothing in a run",
+    ELSEWHERE: "`verify` where the files are at hand",
+    IN_CLASS: "`verify` in the run's numeric class",
+}
+
+
+def with_tables(page: str, checks: Sequence[Check] = CHECKS) -> str:
+    """Return the page with both tables as these checks give them."""
+    return replaced(replaced(page, "checks", _checks(checks)), "claims", _claims(checks))
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    lines = ["| of a run | is compared with | computed again where nothing differs |", "| --- | --- | --- |"]
+    for check in checks:
+        computed = "; ".join(statement.what for statement in check.computes)
+        lines.append(f"| {check.files} | {check.compared_with} | {computed} |")
+    return "\n".join(lines)
+
+
+def _claims(checks: Sequence[Check]) -> str:
+    claims = [(shown_by, statement.what) for check in checks for shown_by, statement in check.leaves]
+    ordered = sorted(claims, key=lambda claim: SHOWN_BY.index(claim[0]))
+    lines = ["| claim | shown by |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {what} | {SHOWN[shown_by]} |" for shown_by, what in ordered)])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
