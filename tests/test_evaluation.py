@@ -132,7 +132,7 @@ def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, nume
     }
     assert to_text(made_up).splitlines() == [
         "other: 13 images, network of setting sgd",
-        "accuracy 0.9231, mean class accuracy 0.8333, mAP 0.8594, macro F1 0.6250, "
+        "mean class accuracy 0.8333, mAP 0.8594, macro F1 0.6250, accuracy 0.9231, "
         "loss 0.2500, expected calibration error 0.1250",
         "class      images  accuracy  precision      F1      AP",
         "bay             3    0.6667     1.0000  0.8000  0.7500",

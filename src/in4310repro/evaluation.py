@@ -68,7 +68,6 @@ def to_text(measured: Evaluation) -> str:
     """The means, and a row for each class with images: how many, recall, precision, F1 and average precision."""
     totals = [sum(row) for row in measured["confusion_matrix"]]
     numbers = {
-        "accuracy": measured["accuracy"],
         **{each.label: measured[name] for name, each in SCALARS.items()},  # type: ignore[literal-required]
         "loss": measured["loss"],
         "expected calibration error": measured["expected_calibration_error"],

@@ -16,10 +16,9 @@ COUNT = len(NAMES)
 CURVE = {"recall": [0.5, 1.0], "precision": [1.0, 0.8]}
 CLASSES: dict[str, Any] = {
     "classes": NAMES,
-    "ours": METRICS,
+    "ours": {**METRICS, "accuracy": 0.5},
     "intervals": {"class_accuracy": [[0.4, 0.6]] * COUNT, "accuracy": [0.45, 0.55]},
     "chance": {"class_accuracy": 1 / COUNT, "average_precision": VALUES},
-    "accuracy": 0.5,
 }
 BIN = {"lower": 0.4, "upper": 0.6, "images": 3, "accuracy": 0.5, "mean_score": 0.5, "interval": [0.1, 0.9]}
 MODULE = {"quantiles": {"0.01": -1.5, "0.5": 0.25, "0.99": 2.0}, "never_positive": 3, "channels": 8}
@@ -75,7 +74,6 @@ def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
 def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> None:
     ours = {**METRICS, "class_accuracy": [0.3], "average_precision": [1.0]}
     numbers = {**CLASSES, "classes": ["sea"], "ours": ours, "intervals": {"class_accuracy": [[0.0, 0.5]]}}
-    del numbers["accuracy"]
     root = elements(charts.panels(4, numbers)[:1])
     by_class: dict[str, list[dict[str, str]]] = {}
     for element in root.iter():
@@ -107,7 +105,6 @@ def test_an_axis_of_shares_begins_close_below_the_lowest_value_or_interval(lowes
     intervals = {"average_precision": [[lowest, 1.0]]}
     numbers = {**CLASSES, "classes": ["sea"], "ours": {**ours, "class_accuracy": [0.5]}, "intervals": intervals}
     numbers["chance"] = {"class_accuracy": 0.5, "average_precision": [0.3]}
-    del numbers["accuracy"]
     panel = charts.panels(4, numbers)[1]
     assert ticks_of(panel)[0] == first
     assert ticks_of(panel)[-1] == 1

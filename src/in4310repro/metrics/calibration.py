@@ -33,7 +33,6 @@ class CalibrationBin(TypedDict):
 class Details(TypedDict):
     """Shares in [0, 1]; lists in the order of the classes, null where no image is of a class or predicted as it."""
 
-    accuracy: Share  # of all images
     confusion_matrix: list[list[int]]  # rows: true class; columns: predicted class
     precision: list[Share | None]
     f1: list[Share | None]
@@ -66,7 +65,6 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
     matrix = confusion_matrix(labels, scores)
     right, true, predicted = matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
     return {
-        "accuracy": sum(right) / len(labels),
         "confusion_matrix": matrix.tolist(),
         "precision": [r / p if p else None for r, p in zip(right, predicted, strict=True)],
         "f1": [2 * r / (t + p) if t + p else None for r, t, p in zip(right, true, predicted, strict=True)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from in4310repro.config import OptimizerSetting
@@ -13,6 +13,7 @@ from in4310repro.metrics import (
     PER_CLASS,
     SCALARS,
     ClassMetrics,
+    Interval,
     Tolerance,
     class_metrics,
     wilson,
@@ -48,10 +49,6 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
     """The selected network on the test set."""
     metrics, supports = run.metrics, run.metrics["supports"]["test"]
     numbers = _numbers(run, "test", _with_newer_metrics(run))
-    accuracies = zip(metrics["class_accuracy"], numbers["images"], strict=True)
-    correct, images = sum(round(share * count) for share, count in accuracies), sum(numbers["images"])
-    numbers["accuracy"] = correct / images
-    numbers["intervals"]["accuracy"] = wilson(correct, images)
     drawn = bootstrap(run.scores, run.config.seed)
     numbers["bootstrap"] = {"seed": run.config.seed, "draws": DRAWS}
     for name, interval in drawn.items():
@@ -106,16 +103,27 @@ def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
         "classes": list(run.classes),
         "images": images,
         "ours": class_metrics(ours),
-        "intervals": {
-            "class_accuracy": [
-                wilson(round(share * count), count) for share, count in zip(ours["class_accuracy"], images, strict=True)
-            ]
-        },
+        "intervals": _intervals_of_shares(class_metrics(ours), images),
         "chance": {
             "class_accuracy": 1 / len(images),
             "average_precision": [count / sum(images) for count in images],
         },
     }
+
+
+def _intervals_of_shares(ours: Mapping[str, Any], images: Sequence[int]) -> dict[str, Any]:
+    """Return Wilson's interval of each metric that is a share of images: of those of a class, or of all."""
+    return {
+        name: [_wilson(share, count) for share, count in zip(value, images, strict=True)]
+        if name in PER_CLASS
+        else _wilson(value, sum(images))
+        for name, value in ours.items()
+        if METRICS[name].is_share
+    }
+
+
+def _wilson(share: float, images: int) -> Interval:
+    return wilson(round(share * images), images)
 
 
 def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
@@ -135,12 +143,24 @@ def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: di
             " An axis begins below its lowest value; a dashed line is chance, where the axis reaches it.",
         ),
         numbers=numbers,
-        findings=tuple(
-            (f"{metric.title}: ", *extremes(names, source, "ours", key, intervals=("intervals", key)))
-            for key, metric in PER_CLASS.items()
+        findings=(
+            *(
+                (f"{metric.title}: ", *extremes(names, source, "ours", key, intervals=("intervals", key)))
+                for key, metric in PER_CLASS.items()
+            ),
+            *_in_no_column(source, numbers),
         ),
         table=_table(source, numbers),
     )
+
+
+def _in_no_column(source: Source, numbers: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Yield a sentence for each metric of all classes together that is no mean and no share of a column."""
+    for key, metric in SCALARS.items():
+        if metric.reads == COUNTS and not metric.is_share and key in numbers["ours"]:
+            known = key in numbers["intervals"]
+            interval = (" (95 % ", source.at("intervals", key, form=".3f"), ")") if known else ()
+            yield (f"{metric.title}: ", source.at("ours", key), *interval)
 
 
 def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
@@ -164,10 +184,8 @@ def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
         mean += [known] if _has(ranges, who, key) else []
     rows.append(tuple(mean))
     totals: list[list[Cell]] = []
-    if "accuracy" in numbers:
-        totals.append(["overall", "", source.at("accuracy"), source.at("intervals", "accuracy", form=".3f")])
     for key, metric in SCALARS.items():
-        if metric.reads == COUNTS and key in numbers["ours"] and key not in numbers:
+        if metric.is_share and key in numbers["ours"]:
             interval = source.at("intervals", key, form=".3f") if key in ranges else ""
             totals.append([metric.heading, "", source.at("ours", key), interval])
     rows += [(*row, *[""] * (len(heading) - len(row))) for row in totals]

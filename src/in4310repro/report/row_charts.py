@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from in4310repro.metrics import MEANS, PER_CLASS
+from in4310repro.metrics import MEANS, PER_CLASS, SCALARS
 from in4310repro.report.svg import (
     LETTER,
     TITLE,
@@ -107,9 +107,10 @@ def class_metrics(numbers: Mapping[str, Any]) -> list[Panel]:
         chance = numbers["chance"].get(key)
         chances = [*(chance if isinstance(chance, list) else [chance] * (len(names) - 1)), None]
         theirs = [*numbers["original"][key], numbers["original"][mean]] if "original" in numbers else None
-        if key == "class_accuracy" and "accuracy" in numbers:
-            names, values, ranges = [*names, "overall"], [*values, numbers["accuracy"]], [*ranges, known["accuracy"]]
-            chances, theirs = [*chances, None], theirs and [*theirs, None]
+        for name, metric in SCALARS.items():
+            if key == "class_accuracy" and metric.is_share and name in numbers["ours"]:
+                names, values = [*names, metric.heading], [*values, numbers["ours"][name]]
+                ranges, chances, theirs = [*ranges, known.get(name)], [*chances, None], theirs and [*theirs, None]
         drawn.append(
             _points(PER_CLASS[key].title, Rows(names, len(numbers["classes"])), values, ranges, chances, theirs)
         )
