@@ -12,11 +12,12 @@ import pytest
 from in4310repro.audit import tallies
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.counting import image_sets, in_whole_images
-from in4310repro.audit.document import Measure
+from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Interval, Rounding, half_precision
 from in4310repro.audit.scores import BEYOND, f1_interval, harmonic, wrong_scores
 from in4310repro.audit.shares import (
     ARITHMETIC,
+    HALF,
     counted_columns,
     counts,
     not_of_counts,
@@ -71,6 +72,36 @@ def test_a_share_below_zero_or_above_one_is_none_unless_it_is_something_else(
             conditions=conditions,
             excluded=("a share", "a percentage"),
         )
+
+
+def test_a_share_above_one_among_shares_is_no_percentage() -> None:
+    (claim,) = out_of_range(sheet_of(*column(RECALL, a="1.006", b="0.947", c="1.000")))
+    assert claim.conditions == ()
+    for a, b in (("17.006", "0.947"), ("1.006", "94.700"), ("1.006", "0.94")):
+        claims = list(out_of_range(sheet_of(*column(RECALL, a=a, b=b, c="0.912"))))
+        assert all(claim.conditions for claim in claims)
+
+
+def test_class_values_of_at_most_one_beside_a_mean_in_percent_are_shares() -> None:
+    values = [*column(ACCURACY, a="0.9071", b="0.9636", c="0.6242")]
+    mean = value("82.49 %", None, ACCURACY, Average.MACRO, line=4)
+    made = sheet_of(*values, mean, sizes={"a": 678, "b": 247, "c": 48})
+    assert [claim.cells[0].value.class_name for claim in not_of_counts(made)] == ["c"]
+    assert not any(cell.ambiguous for cell in made.classes[ACCURACY].values())
+    # Beside a class in percent it may be either.
+    mixed = sheet_of(*column(ACCURACY, a="0.95", b="93.00"))
+    assert mixed.classes[ACCURACY]["a"].ambiguous
+
+
+def test_other_values_of_a_column_rule_out_that_it_was_cut_off_or_computed_in_half_precision() -> None:
+    # 322/323 = .9969, 405/410 = .9878 and 330/331 = .99698 are rounded up; 659 of 689 in half precision are .9565.
+    sizes = {"a": 689, "b": 323, "c": 410, "d": 331}
+    (claim,) = not_of_counts(sheet_of(*column(ACCURACY, a="0.957", b="0.997", c="0.988", d="0.997"), sizes=sizes))
+    assert claim.cells[0].value.class_name == "a"
+    assert CUT not in claim.conditions
+    (claim,) = not_of_counts(sheet_of(*column(ACCURACY, a="0.957", b="0.997"), sizes=sizes))
+    assert CUT in claim.conditions
+    assert HALF in claim.conditions
 
 
 def test_a_percentage_by_its_heading_may_be_a_count() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim, conditions_of, size_inputs
 from in4310repro.audit.document import Measure
 from in4310repro.audit.intervals import Cell, Rounding, counts_within, half_precision, is_half
-from in4310repro.audit.sheets import EXCESS, NO_VALUE, SCORES, Sheet, interval_of
+from in4310repro.audit.sheets import EXCESS, NO_VALUE, SCORES, VISIBLE_FLOAT16, Sheet, interval_of
 
 SHARES = (
     Measure.ACCURACY,
@@ -20,6 +20,7 @@ SHARES = (
     Measure.NEGATIVE_PREDICTIVE_VALUE,
     *SCORES,
 )
+HALF = "the values were computed in half precision"  # whose steps are seen at four decimals and not at three
 ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float32 and float16"
 
 
@@ -36,9 +37,20 @@ def out_of_range(sheet: Sheet) -> Iterator[Claim]:
             kind="range",
             message=f"{_name(cell)} is printed as {value.printed.text}, which is no share between 0 and 1",
             cells=(cell,),
-            conditions=tuple(_other_numbers(cell)),
+            conditions=() if _is_among_shares(cell, cells) else tuple(_other_numbers(cell)),
             excluded=("a share", "a percentage"),
         )
+
+
+def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
+    """Whether a class value a little above one stands among shares with as many decimals: nobody means 1.007 %."""
+    printed = cell.value.printed
+    alike = [
+        other.value.printed
+        for other in cells
+        if other is not cell and (other.value.measure, other.unit) == (cell.value.measure, cell.unit)
+    ]
+    return 1 < printed.value < 2 and not printed.percent and len(alike) >= 2 and all(p.value <= 1 for p in alike)
 
 
 def _other_numbers(cell: Cell) -> Iterator[str]:
@@ -56,17 +68,35 @@ def _other_numbers(cell: Cell) -> Iterator[str]:
 def not_of_counts(sheet: Sheet) -> Iterator[Claim]:
     """Accuracies and recalls that are no k/n of the known number of images."""
     for column in counted_columns(sheet):
-        half = is_half([cell.value.printed for cell in column.values()])
+        printed = [cell.value.printed for cell in column.values()]
+        half, seen = is_half(printed), min(each.decimals for each in printed) >= VISIBLE_FLOAT16
         claims = []
         for name, cell in column.items():
             size = sheet.sizes.get(name)
-            claim = _no_count(cell, size, size_inputs(sheet, [name]), half=half) if size else None
+            claim = _no_count(cell, size, size_inputs(sheet, [name]), half=half and seen) if size else None
+            if claim and half and not seen and size and _in_half(cell, size):
+                claim = replace(claim, conditions=(*claim.conditions, HALF))
             if claim and not cell.value.spread:
-                claims.append(claim)
+                others = [(c, n) for other, c in column.items() if other != name and (n := sheet.sizes.get(other))]
+                ruled_out = set(_ruled_out(others))
+                claims.append(replace(claim, conditions=tuple(c for c in claim.conditions if c not in ruled_out)))
         # Nobody mistypes most values of a table; sizes of the test set given for one of validation are common.
         other = sheet.origin == "given" and len(claims) >= 3 and 2 * len(claims) > len(column)
         conditions = ("the table is of another image set than the sizes that are given",) if other else ()
         yield from (replace(claim, conditions=(*claim.conditions, *conditions)) for claim in claims)
+
+
+def _ruled_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
+    """Conditions that the other values of a column rule out: it was printed in one way.
+
+    One value that is no number of its images in half precision tells that; of cutting off two, as people type one.
+    """
+    rounded = [(cell, size) for cell, size in others if counts(cell, size, Rounding.ROUNDED)]
+    if any(not _in_half(cell, size) for cell, size in rounded):
+        yield HALF
+    whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell, _ in others)
+    if not whole and sum(not counts(cell, size, Rounding.TRUNCATED) for cell, size in rounded) >= 2:
+        yield CONDITIONS[Rounding.TRUNCATED]
 
 
 def _no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> Claim | None:
@@ -101,15 +131,24 @@ def counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
 
 def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
     """All k with k/n printed like this; where the column can be half precision, as that computes it."""
-    interval = interval_of(cell, rounding)
-    whole = counts_within(interval, size)
+    whole = counts_within(interval_of(cell, rounding), size)
     if whole or not half:
         return whole
+    fitting = _half_counts(cell, size, rounding)
+    return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
+
+
+def _in_half(cell: Cell, size: int) -> bool:
+    """Whether some share of so many images, computed in half precision, is rounded to this value."""
+    return bool(_half_counts(cell, size, Rounding.ROUNDED))
+
+
+def _half_counts(cell: Cell, size: int, rounding: Rounding) -> list[int]:
+    interval = interval_of(cell, rounding)
     # Both numbers and their quotient are rounded by up to 1/2048 of themselves.
     error = Fraction(1, 512)
     near = range(max(0, floor((interval.low - error) * size)), min(size, ceil((interval.high + error) * size)) + 1)
-    fitting = [k for k in near if any(number in interval for number in half_precision(size, k))]
-    return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
+    return [k for k in near if any(number in interval for number in half_precision(size, k))]
 
 
 def _neighbours(cell: Cell, size: int) -> str:

@@ -133,11 +133,17 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
 
 def cells_of(values: Sequence[Value]) -> list[Cell]:
     """The values as shares."""
-    percentages = {value.measure for value in values if value.printed.percent or value.printed.value > 1}
+    large = [value for value in values if value.printed.percent or value.printed.value > 1]
+    percentages = {value.measure for value in large}
+    # No mean exceeds all classes: where each of them is at most one beside a mean of 82 %, they are shares.
+    of_classes = {value.measure for value in large if value.class_name is not None}
     units = _units(values)
     double = {value.measure for value in values if _is_double(value.printed)}
     return [
-        replace(_cell(value, value.measure in percentages, unit), error=_error(value.printed, value.measure in double))
+        replace(
+            _cell(value, value.measure in (percentages if value.class_name is None else of_classes), unit),
+            error=_error(value.printed, value.measure in double),
+        )
         for value, unit in zip(values, units, strict=True)
     ]
 
