@@ -14,7 +14,7 @@ from in4310repro.data.comparison import cifar10
 from in4310repro.data.images import decode
 from in4310repro.data.splits import from_csv
 from in4310repro.files import describe, file_sha256, open_regular, read_json, write_file
-from in4310repro.models import read_weights
+from in4310repro.models.network import open_network
 from in4310repro.tensors import read_tensors
 from tests.conftest import Call, refused
 
@@ -40,7 +40,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "image": lambda file: decode(file, 32),
     "hash": file_sha256,
     "safetensors": read_tensors,
-    "weights": lambda file: read_weights("resnet18", str(file)),
+    "weights": lambda file: open_network("resnet18").read_weights(str(file)),
 }
 
 

@@ -16,6 +16,7 @@ from in4310repro.config import STRENGTHS
 from in4310repro.context import Context
 from in4310repro.data.cache import cache_folder
 from in4310repro.embedding import Embedding, embed
+from in4310repro.models.network import open_network
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
 from in4310repro.presets import configure
@@ -25,6 +26,7 @@ from in4310repro.verification import verify
 from tests.builders import image_set
 from tests.sessions.soak import differing_files
 
+RESNET18 = open_network("resnet18")
 CONFIG = configure("tiny", None, {"train": "head", "model": f"{__name__}:network", "modules": ["0"]})
 
 
@@ -78,7 +80,7 @@ def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:
 def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numerics) -> None:
     images = image_set(20)
     model = numerics.place(models.build("resnet18", 6, seed=0))
-    features = embed(model, "resnet18", images, 8, Context(numerics))
+    features = embed(model, RESNET18, images, 8, Context(numerics))
     config = replace(CONFIG, evaluation_batch_size=8)
     given = head.scores_of_features(model.get_submodule("fc"), features, images, 8, numerics)
     needed = predict(model, images, config, Context(numerics))
@@ -93,9 +95,9 @@ def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_wr
     images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
     passed: list[int] = []
     handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    first = embed(model, "resnet18", images.at(range(12)), 8, Context(numerics)).take(range(12))
+    first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
     assert sum(passed) == 12
-    every = embed(model, "resnet18", images, 8, Context(numerics)).take(range(20))
+    every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
     assert sum(passed) == (20 if numerics.portable else 32)
     assert np.array_equal(every[:12], first)
     (file,) = (file for file in (tmp_path / "features").glob("*.embedding") if file.stat().st_size > 12 * 2200)
@@ -103,7 +105,7 @@ def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_wr
     data[40] ^= 1
     # A killed process left a part of a record.
     file.write_bytes(bytes(data) + b"left")
-    again = embed(model, "resnet18", images, 8, Context(numerics)).take(range(20))
+    again = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
     handle.remove()
     assert np.array_equal(again, every)
     assert sum(passed) == (21 if numerics.portable else 33)
@@ -114,7 +116,7 @@ def test_beside_another_process_features_are_taken_from_a_copy(
 ) -> None:
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
     images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
-    first = embed(model, "resnet18", images.at(range(12)), 8, Context(numerics)).take(range(12))
+    first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
     files = {file: file.read_bytes() for file in (tmp_path / "features").glob("*.embedding")}
 
     def held(_: Path) -> None:
@@ -123,7 +125,7 @@ def test_beside_another_process_features_are_taken_from_a_copy(
     monkeypatch.setattr(embedding, "lock", held)
     passed: list[int] = []
     handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    every = embed(model, "resnet18", images, 8, Context(numerics)).take(range(20))
+    every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
     handle.remove()
     assert np.array_equal(every[:12], first)
     assert sum(passed) == (8 if numerics.portable else 20)
@@ -133,11 +135,11 @@ def test_beside_another_process_features_are_taken_from_a_copy(
 def test_other_weights_have_other_features_and_another_head_has_not(numerics: Numerics) -> None:
     images, model = image_set(4), numerics.place(models.build("resnet18", 6, seed=0))
     other = numerics.place(models.build("resnet18", 6, seed=1))
-    first = embed(model, "resnet18", images, 8, Context(numerics)).take(range(4))
+    first = embed(model, RESNET18, images, 8, Context(numerics)).take(range(4))
     with torch.no_grad():
         model.get_parameter("fc.bias").add_(1)
-    assert np.array_equal(embed(model, "resnet18", images, 8, Context(numerics)).take(range(4)), first)
-    assert not np.array_equal(embed(other, "resnet18", images, 8, Context(numerics)).take(range(4)), first)
+    assert np.array_equal(embed(model, RESNET18, images, 8, Context(numerics)).take(range(4)), first)
+    assert not np.array_equal(embed(other, RESNET18, images, 8, Context(numerics)).take(range(4)), first)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from in4310repro import architectures, checkpoints, experiment
+from in4310repro import checkpoints, experiment
 from in4310repro.config import change, to_json
 from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.evaluation import evaluate
 from in4310repro.labelling import label
+from in4310repro.models.network import open_network
 from in4310repro.numerics import Numerics
 from in4310repro.positions import Position
 from in4310repro.presets import PRESETS
@@ -66,7 +67,7 @@ def older(
     request: pytest.FixtureRequest, photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory
 ) -> Older:
     """A finished run of an older format with kept epochs."""
-    architectures.trust(MODEL)
+    open_network(MODEL).trust()
     config = change(SMALL, {"data": f"{photographs}", "orientation": "ignored"}, "options")
     folder = tmp_path_factory.mktemp("older") / "run"
     experiment.train(config, Context(numerics), folder, keep_epochs=True)
@@ -77,7 +78,7 @@ def older(
 @pytest.fixture(scope="module")
 def newer(photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training by this version."""
-    architectures.trust(MODEL)
+    open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("newer") / "run"
     experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), Context(numerics), folder)
     return folder

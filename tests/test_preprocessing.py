@@ -1,6 +1,7 @@
 """How images are prepared belongs to the weights: it is read with them, given with options, and stands in the run."""
 
 import hashlib
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -15,14 +16,15 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import v2
 
-from in4310repro import architectures, experiment, models
+from in4310repro import experiment, models
 from in4310repro.config import change, from_json, to_json
 from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import crop_square, decode
 from in4310repro.deviations import parse
-from in4310repro.models import preprocessing_of
+from in4310repro.models.network import open_network
+from in4310repro.models.sources import torchvision as torchvision_source
 from in4310repro.numerics import Numerics
 from in4310repro.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.presets import PRESETS, command_line_options, configure, to_toml
@@ -39,6 +41,10 @@ OTHER = Preprocessing(mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.75), interpolat
 OPTIONS = ("--mean", "0.5,0.25,0.125", "--std", "0.5,0.25,0.75", "--interpolation", "bicubic", "--crop-ratio", "0.75")
 VALUES = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 0.75], "interpolation": "bicubic", "crop_ratio": 0.75}
 SMALL = replace(TINY, model="tests.test_extension:network", modules=("0",), epochs=1, settings=TINY.settings[2:])
+
+
+def preprocessing_of(name: str, weights: str) -> Preprocessing | None:
+    return open_network(name).read_weights(weights).preprocessing
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -79,20 +85,19 @@ def test_image_sets_to_compare_with_are_prepared_alike() -> None:
 
 def test_weights_of_torchvision_and_timm_say_how_their_images_are_prepared() -> None:
     default = Preprocessing()
-    assert preprocessing_of("resnet18", "none") == preprocessing_of("resnet18", "imagenet") == default
-    bicubic = preprocessing_of("vit_b_16", "imagenet"), preprocessing_of("efficientnet_b1", "imagenet")
-    assert [each and each.interpolation for each in bicubic] == ["bilinear", "bicubic"]
+    resnet, *others = (open_network(name) for name in ("resnet18", "vit_b_16", "efficientnet_b1"))
+    assert resnet.read_weights("none").preprocessing == resnet.imagenet_preprocessing() == default
+    assert [each.imagenet_preprocessing().interpolation for each in others] == ["bilinear", "bicubic"]
     timm = pytest.importorskip("timm")
     name = "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     settings = timm.create_model(name.removeprefix("timm:")).pretrained_cfg
-    said = preprocessing_of(name, "imagenet")
-    assert said
+    said = open_network(name).imagenet_preprocessing()
     assert (said.mean, said.std, said.interpolation) == (settings["mean"], settings["std"], settings["interpolation"])
     assert said.mean == (0.5, 0.5, 0.5)
 
 
 def weights_file(file: Path, said: str | None = None) -> Path:
-    architectures.trust(SMALL.model)
+    open_network(SMALL.model).trust()
     state = models.build(SMALL.model, 6, seed=3).state_dict()
     contiguous = {name: value.contiguous() for name, value in state.items()}
     safetensors.torch.save_file(contiguous, file, {"preprocessing": said} if said is not None else None)
@@ -128,14 +133,15 @@ def test_a_file_says_it_in_its_metadata_and_weights_of_a_run_wherever_they_are(
 
 
 def test_a_file_of_torchvision_is_known_by_its_name_and_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digits = hashlib.sha256(b"weights").hexdigest()[:8]
+    torch.save({"fc.bias": torch.ones(6)}, content := io.BytesIO())
+    digits = hashlib.sha256(content.getvalue()).hexdigest()[:8]
     transforms = torchvision.models.ResNet18_Weights.DEFAULT.transforms
     weights = SimpleNamespace(url=f"https://x/resnet18-{digits}.pth", transforms=transforms)
-    monkeypatch.setattr(architectures, "imagenet_weights", lambda _: weights)
+    monkeypatch.setattr(torchvision_source, "imagenet_weights", lambda _: weights)
     file = tmp_path / f"resnet18-{digits}.pth"
-    file.write_bytes(b"weights")
+    file.write_bytes(content.getvalue())
     assert preprocessing_of("resnet18", str(file)) == Preprocessing()
-    file.write_bytes(b"others")
+    torch.save({"fc.bias": torch.zeros(6)}, file)
     assert preprocessing_of("resnet18", str(file)) is None
     torch.save({}, tmp_path / "mine.pth")
     assert preprocessing_of("resnet18", str(tmp_path / "mine.pth")) is None

@@ -9,6 +9,7 @@ import torch
 from in4310repro import models, presets, trained_part
 from in4310repro.config import Config, OptimizerSetting, change
 from in4310repro.epochs import Epochs
+from in4310repro.models.network import open_network
 from in4310repro.runs.folder import RunFolder
 from tests.test_training import TINY, task
 
@@ -99,10 +100,10 @@ def test_the_part_chooses_the_optimizers_where_no_file_names_them() -> None:
 
 def test_a_network_that_does_not_end_in_a_linear_layer_has_no_head_to_fit() -> None:
     with pytest.raises(ValueError, match=r"squeezenet1_1 does not end in one linear layer but in classifier.1"):
-        trained_part.last_layer_name(models.build("squeezenet1_1", 6, 0), "squeezenet1_1")
+        trained_part.last_layer_name(models.build("squeezenet1_1", 6, 0), open_network("squeezenet1_1"))
 
 
 def test_the_last_layer_is_the_linear_one_that_scores_come_from() -> None:
     network = models.build("resnet18", 6, 0)
-    assert trained_part.last_layer_name(network, "resnet18") == "fc"
-    assert trained_part.last_layer(network, "resnet18") is network.get_submodule("fc")
+    assert trained_part.last_layer_name(network, open_network("resnet18")) == "fc"
+    assert trained_part.last_layer(network, open_network("resnet18")) is network.get_submodule("fc")

@@ -19,7 +19,6 @@ from in4310repro.preprocessing import Preprocessing
 from in4310repro.presets import PRESETS
 from in4310repro.progress import Progress
 from in4310repro.runs.folder import RunFolder
-from in4310repro.tensors import read_tensors
 
 HOW = Preprocessing(mean=(0.4, 0.5, 0.6), size=48)
 
@@ -51,22 +50,14 @@ def config(place: Path, weights: str = "thousand") -> Config:
     return replace(PRESETS["tiny"], weights=file, imagenet=str(place / "images"), **how)  # type: ignore[arg-type]
 
 
+def check(config: Config, context: Context) -> weights_check.Check | None:
+    return weights_check.check(config, config.network.read_weights(config.weights), context)
+
+
 def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numerics: Numerics) -> None:
-    found = weights_check.check(config(place), Context(numerics))
+    found = check(config(place), Context(numerics))
     assert found == weights_check.Check(correct=4, images=6, expected=0.5)
     assert found.line("w") == "w name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
-
-
-def test_their_file_is_read_once(place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-
-    def counted(file: Path) -> dict[str, torch.Tensor]:
-        read.append(file)
-        return read_tensors(file)
-
-    monkeypatch.setattr(models, "read_tensors", counted)
-    weights_check.check(config(place), Context(numerics))
-    assert len(read) == 1
 
 
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
@@ -78,19 +69,21 @@ def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning()
 def test_a_head_of_other_classes_and_images_without_names_are_not_asked(
     place: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
-    assert weights_check.check(config(place, "six"), Context(numerics)) is None
+    assert check(config(place, "six"), Context(numerics)) is None
     for number in range(2):
         Image.new("RGB", (40, 40)).save(tmp_path / f"{number}_n01440764x.png")
-    assert weights_check.check(replace(config(place), imagenet=str(tmp_path)), Context(numerics)) is None
-    assert weights_check.check(replace(config(place), weights="none"), Context(numerics)) is None
+    assert check(replace(config(place), imagenet=str(tmp_path)), Context(numerics)) is None
+    assert check(replace(config(place), weights="none"), Context(numerics)) is None
 
 
 def test_it_is_told_where_somebody_reads_it(place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
-    weights_check.tell(config(place), Context(numerics, Progress(Console(file=text, width=200))))
+    asked = config(place)
+    weights = asked.network.read_weights(asked.weights)
+    weights_check.tell(asked, weights, Context(numerics, Progress(Console(file=text, width=200))))
     assert "thousand.safetensors name the class of 4 of 6" in text.getvalue()
     monkeypatch.setattr(weights_check, "check", lambda *_: pytest.fail("computed for nobody"))
-    weights_check.tell(config(place), Context(numerics, Progress()))
+    weights_check.tell(asked, weights, Context(numerics, Progress()))
 
 
 def test_the_ids_are_a_thousand_in_the_order_of_the_alphabet() -> None:

@@ -8,11 +8,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from in4310repro import architectures, experiment, models
+from in4310repro import experiment, models
 from in4310repro.context import Context
+from in4310repro.models.network import open_network
 from in4310repro.numerics import activate
 from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.tensors import read_tensors
 
 NAME = "tests.test_zero_weights:network"
 TINY = PRESETS["tiny"]
@@ -44,7 +46,7 @@ def network(num_classes: int) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> FinishedRun:
-    architectures.trust(NAME)
+    open_network(NAME).trust()
     native = replace(TINY, model=NAME, modules=("conv",), epochs=1, numerics="native", settings=TINY.settings[:1])
     folder = tmp_path_factory.mktemp("zeros") / "run"
     experiment.train(native, Context(activate("native", "cpu")), folder)
@@ -59,7 +61,7 @@ def test_a_network_that_begins_with_zeros_is_trained_scored_and_read_again(run: 
 
 @pytest.mark.parametrize("name", ["conv.weight", "head.weight"])
 def test_a_file_whose_other_weights_are_zero_is_refused(name: str, tmp_path: Path) -> None:
-    architectures.trust(NAME)
+    open_network(NAME).trust()
     state = {key: value.contiguous() for key, value in models.build(NAME, 6, seed=0).state_dict().items()}
     file = tmp_path / "weights.safetensors"
     save_file(state, file)
@@ -69,13 +71,12 @@ def test_a_file_whose_other_weights_are_zero_is_refused(name: str, tmp_path: Pat
     with pytest.raises(ValueError, match=message):
         models.build(NAME, 6, seed=0, weights=f"{file}")
     with pytest.raises(ValueError, match=message):
-        models.from_state(NAME, 6, *models.read_weights(NAME, f"{file}"))
+        open_network(NAME).restore(6, read_tensors(file), f"{file}")
 
 
 def test_weights_in_memory_may_be_zero() -> None:
-    architectures.trust(NAME)
+    open_network(NAME).trust()
     state = models.build(NAME, 6, seed=0).state_dict()
     zeros = state | {"conv.weight": torch.zeros_like(state["conv.weight"])}
-    assert (
-        not models.from_state(NAME, 6, zeros, "the selected weights", of_file=False).state_dict()["conv.weight"].any()
-    )
+    model = open_network(NAME).restore(6, zeros, "the selected weights", of_file=False)
+    assert not model.state_dict()["conv.weight"].any()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import reprlib
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from in4310repro import deviations
 from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
+from in4310repro.models.network import Network, open_network
+from in4310repro.models.sources.base import FIVE_MODULES as FIVE_MODULES
 from in4310repro.numerics import MODES
 from in4310repro.paths import folder_name
 from in4310repro.preprocessing import (
@@ -24,11 +25,12 @@ from in4310repro.preprocessing import (
     IGNORED,
     INTERPOLATIONS,
     ORIENTATIONS,
+    SIZES,
     Preprocessing,
     channels,
     refuse_invalid,
 )
-from in4310repro.text import as_function, did_you_mean
+from in4310repro.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 # Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
@@ -38,8 +40,6 @@ OF_RUNS = (3, 4, FORMAT)  # formats of runs that are read
 OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
-# The report's network and its deeper siblings; `architectures` has all others.
-MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # What a split holds on one side: files of equal bytes; or all copies, and look-alikes by the features of the weights.
 IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
 # The valid values of every option that takes one of a few.
@@ -70,7 +70,7 @@ ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
 # The lowest and the highest valid value; what this machine's memory allows may be less (see `capacity`).
 RANGES = {
     "scenes": (0, 10**7),
-    "image_size": (32, 2**14),
+    "image_size": SIZES,
     "batch_size": (2, 2**20),
     "evaluation_batch_size": (1, 2**20),
     "epochs": (1, 10**6),
@@ -92,13 +92,10 @@ ONLY_IN_FILES = (
 )
 # Lists whose entries are names.
 LISTS_OF_NAMES = ("modules", "protocol")
-# Of torchvision, of timm, or a function of one's own; whether there is such a network is seen where it is built.
-MODEL = r"(timm:[\w./-]{1,100}|[\w.]{1,100}:\w{1,100}|\w{1,100})"
 # What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
 HEAD, ALL, FROM = "head", "all", "from:"
 # scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +149,11 @@ class Config:
     cifar10: str | None = None
 
     @property
+    def network(self) -> Network:
+        """The network of that name."""
+        return open_network(self.model)
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """How images are prepared, as a record; what only the weights can say is the default."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
@@ -179,9 +181,22 @@ class Config:
         return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
 
-def with_preprocessing(config: Config, given: Preprocessing) -> Config:
-    """The configuration with what it leaves to the weights, as they say it; its image size stays."""
+def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
+    """Return the configuration with what it leaves to the weights filled in; its image size stays.
+
+    Args:
+        config: in which some values may be None.
+        given: how images are prepared for the weights; None: they do not say.
+
+    Raises:
+        ValueError: they do not say, and the configuration does not either.
+    """
     asked = [name for name in DECIDED_BY_WEIGHTS if getattr(config, name) is None]
+    if asked and given is None:
+        raise ValueError(
+            f"{config.weights} does not say how images are prepared for it; --mean, --std, --interpolation and "
+            "--crop-ratio do, for most networks 0.485,0.456,0.406 and 0.229,0.224,0.225, bilinear and 1"
+        )
     return replace(config, **{name: getattr(given, name) for name in asked})
 
 
@@ -321,13 +336,8 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
             _refuse_other_than_names(name, value, source)
         if isinstance(value, str) and "\0" in value:
             raise ValueError(f"{source}: {name} is {value[:100]!r}; a text without the character 0 is valid")
-        if name == "model" and not re.fullmatch(MODEL, str(value)):
-            near = as_function(str(value)[:100])
-            meant = f"; did you mean {near}?" if near else did_you_mean(str(value)[:100], MODELS)
-            raise ValueError(
-                f"{source}: no model {str(value)[:100]!r}; a network of torchvision such as resnet18, timm:NAME and "
-                f"MODULE:FUNCTION are valid{meant}"
-            )
+        if name == "model":
+            _check_model(str(value), source)
         if name in CHOICES and value is not None and value not in CHOICES[name]:
             raise ValueError(f"{source}: {_no_choice(name, value)}")
         convert: Any = (
@@ -335,6 +345,14 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
         )
         converted[name] = None if value is None else convert(value)
     return converted
+
+
+def _check_model(name: str, source: str) -> None:
+    """Raise ValueError, which names the source, where no network can have such a name."""
+    try:
+        open_network(name)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def _refuse_other_than_names(name: str, values: Any, source: str) -> None:

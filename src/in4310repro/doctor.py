@@ -13,7 +13,7 @@ from in4310repro.capacity import memory, nearest, size_text
 from in4310repro.data.cache import cache_folder, held, limit
 from in4310repro.features import kernel_description
 from in4310repro.fingerprint import Fingerprint, fingerprint
-from in4310repro.models import at_hand
+from in4310repro.models.network import open_network
 from in4310repro.numerics import Numerics, activate
 
 # Bytes, above what the demo was measured to take: 0.15e9 of disk when it is done, with checkpoints beside it while it
@@ -114,7 +114,7 @@ def _data() -> Iterator[Finding]:
     yield Finding(topic="scenes", text="the demo draws its own; no download")
     if packages.has_weights():
         yield Finding(topic="weights", text="ImageNet's for photographs of your own are installed")
-    here = at_hand("resnet18", "imagenet")
+    here = open_network("resnet18").has_weights("imagenet")
     yield Finding(
         topic="weights",
         text=f"ImageNet's for resnet18 are {'in' if here else 'not in'} torchvision's cache",

@@ -20,9 +20,10 @@ from in4310repro.data.comparison import subset
 from in4310repro.data.images import ImageSet
 from in4310repro.epochs import Epochs, Step, TrainingInputs
 from in4310repro.feature_maps.of_run import measure_sets
+from in4310repro.models.network import Network
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import predict
-from in4310repro.preparation import TrainingPlan, load_data, make_plan, open_network
+from in4310repro.preparation import TrainingPlan, build_network, load_data, make_plan
 from in4310repro.preprocessing import to_metadata
 from in4310repro.runs import names
 from in4310repro.runs.folder import moves_to
@@ -101,7 +102,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
     data = load_data(config, context)
-    config, network = open_network(data, context)
+    config, network = build_network(data, context)
     plan = make_plan(data, config, network, context)
     batch = subset(plan.sets["validation"], plan.config.evaluation_batch_size, config.seed)
     steps, sizes, seconds = {}, {}, 0.0
@@ -110,14 +111,14 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         if plan.config.fits_head(setting):
             model = context.numerics.place(plan.initial_network())
         else:
-            with _failures_of(config.model, f"in a step of {setting.name}"):
+            with _failures_of(config.network, f"in a step of {setting.name}"):
                 epochs = _some_steps(plan, setting, context.silent())
             assert epochs.last  # noqa: S101 - for the type checker
             model, steps[setting.name] = epochs.model, epochs.last
             sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
-        with _failures_of(config.model, "in an evaluation"):
+        with _failures_of(config.network, "in an evaluation"):
             seconds = _predict(model, batch, plan.config, context.silent())
-    with _failures_of(config.model, "where its feature maps are measured"):
+    with _failures_of(config.network, "where its feature maps are measured"):
         measure_sets(model, [batch], plan.config, context.silent())
     rehearsal = Rehearsal(
         plan=plan,
@@ -138,14 +139,14 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
 
 
 @contextmanager
-def _failures_of(model: str, stage: str) -> Iterator[None]:
-    """What the code of a network of timm's or of one's own raises becomes a ValueError that names it and the stage."""
+def _failures_of(network: Network, stage: str) -> Iterator[None]:
+    """Turn what the code of timm or of the user raises into a ValueError that names the network and the stage."""
     try:
         yield
     except Exception as error:
-        if ":" not in model or isinstance(error, ValueError | OSError | MemoryError):
+        if not network.foreign or isinstance(error, ValueError | OSError | MemoryError):
             raise
-        raise ValueError(f"{model} fails {stage}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{network.name} fails {stage}: {type(error).__name__}: {error}") from error
 
 
 def _some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:

@@ -23,6 +23,7 @@ from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.images import ImageSet, decoder
 from in4310repro.locks import lock
+from in4310repro.models.network import Network
 from in4310repro.numerics import Numerics
 from in4310repro.prediction import rows_of_all
 from in4310repro.tensors import tensors_sha256
@@ -51,7 +52,7 @@ class Embedding:
 
 def embed(
     model: torch.nn.Module,
-    name: str,
+    network: Network,
     images: ImageSet,
     batch_size: int,
     context: Context,
@@ -65,8 +66,9 @@ def embed(
     since, is computed again. While another process writes the file, such as the run of another seed, a copy is taken.
 
     Args:
-        model: the network, placed by `numerics`; its mode is put back, and the values of its last layer do not matter.
-        name: of the network, see `architectures`.
+        model: the built network, placed by `numerics`; its mode is put back, and what its last layer holds does not
+            matter.
+        network: says which layer is the last one.
         images: the images, in the order of the rows.
         batch_size: images per batch.
         context: arithmetic, progress and processes of the computation.
@@ -78,8 +80,8 @@ def embed(
             room.
     """
     numerics, processes = context.numerics, context.processes
-    layer = trained_part.last_layer_name(model, name)
-    record = _record(trained_part.last_layer(model, name).in_features)
+    layer = trained_part.last_layer_name(model, network)
+    record = _record(trained_part.last_layer(model, network).in_features)
     file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
     if processes.leads:
         file = _held(file) if cache else _apart() / file.name

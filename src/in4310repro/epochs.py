@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from in4310repro import architectures, optimizers, replicas, trained_part
+from in4310repro import optimizers, replicas, trained_part
 from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
-from in4310repro.config import MODELS, Config, OptimizerSetting
+from in4310repro.config import Config, OptimizerSetting
 from in4310repro.context import Context
 from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
@@ -83,7 +83,7 @@ class Epochs:
             self._network = DistributedDataParallel(self.model)
         part = task.config.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
-        head = architectures.head(task.config.model) if task.setting.head_learning_rate else ()
+        head = task.config.network.head() if task.setting.head_learning_rate else ()
         parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
         self.optimizer = optimizers.build(
             task.setting,
@@ -222,7 +222,7 @@ class Epochs:
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
         optimizers.set_learning_rates(self.optimizer, factor)
         self.optimizer.zero_grad()
-        if config.model not in MODELS:
+        if not config.network.is_resnet:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
             drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
             torch.manual_seed(int(drawn.integers(2**63)))

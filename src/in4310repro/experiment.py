@@ -20,7 +20,7 @@ from in4310repro.data.batches import training_ranges
 from in4310repro.data.images import load_images
 from in4310repro.epochs import TrainingInputs
 from in4310repro.prediction import predict
-from in4310repro.preparation import TrainingPlan, load_data, make_plan, open_network
+from in4310repro.preparation import TrainingPlan, build_network, load_data, make_plan
 from in4310repro.run_opening import (
     announce_kept_epochs,
     finished_history,
@@ -74,7 +74,7 @@ def train(
     context.processes.told_json(config.orientation)
 
     data = load_data(config, context)
-    config, network = open_network(data, context)
+    config, network = build_network(data, context)
     plan = make_plan(data, config, network, context)
     _refuse_unequal_processes(plan, context)
 
@@ -102,7 +102,7 @@ def follow(config: Config, context: Context) -> None:
     # The run folder, which only the first process reads, may be an older one.
     config = replace(config, orientation=context.processes.told_json())
     data = load_data(config, context)
-    config, network = open_network(data, context)
+    config, network = build_network(data, context)
     plan = make_plan(data, config, network, context)
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.

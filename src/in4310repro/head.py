@@ -87,7 +87,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
     embeddings = [
         embed(
             model,
-            config.model,
+            config.network,
             images,
             config.evaluation_batch_size,
             inputs.context,
@@ -95,7 +95,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
         )
         for images in (inputs.training, inputs.validation)
     ]
-    width = trained_part.last_layer(model, config.model).in_features
+    width = trained_part.last_layer(model, config.network).in_features
     # As float64, twice: the features, and what scikit-learn makes of them.
     refuse_beyond_memory(f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8)
     return Features(*embeddings)
@@ -117,7 +117,7 @@ def fitted_row(
     classes = int(inputs.training.labels.max()) + 1
     fitted = fit_head(features.training, inputs.training.labels, classes, strength)
     seconds = time.perf_counter() - start
-    layer = trained_part.last_layer(model, inputs.config.model)
+    layer = trained_part.last_layer(model, inputs.config.network)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         layer.bias.copy_(fitted.bias)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from in4310repro import architectures, models, trained_part, weights_check
+from in4310repro import trained_part, weights_check
 from in4310repro.capacity import refuse_beyond_disk, refuse_beyond_memory
-from in4310repro.config import FIVE_MODULES, LOOK_ALIKES, Config
+from in4310repro.config import FIVE_MODULES, LOOK_ALIKES, Config, with_preprocessing
 from in4310repro.context import Context
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.check import Group
@@ -57,7 +57,7 @@ class TrainingPlan:
         Raises:
             ValueError: the weights do not fit the network; names their source.
         """
-        return models.from_state(self.config.model, len(self.split.classes), weights, source, of_file=of_file)
+        return self.config.network.restore(len(self.split.classes), weights, source, of_file=of_file)
 
     def initial_network(self) -> torch.nn.Module:
         """Return a copy of the network with the initial weights."""
@@ -70,8 +70,8 @@ def load_data(config: Config, context: Context) -> Data:
     Raises:
         ValueError: an unknown network, sizes beyond this machine, or whatever is wrong with the images or the split.
     """
-    architectures.trust(config.model)
-    architectures.check_name(config.model)
+    config.network.trust()
+    config.network.check()
     _refuse_too_large(config, context.numerics)
     if config.imagenet or config.cifar10:
         comparison_sets(config)
@@ -82,16 +82,17 @@ def load_data(config: Config, context: Context) -> Data:
     return Data(config=config, images=images, split=_split(images, config))
 
 
-def open_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
+def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
     """Return the network with its initial weights, and the configuration with what only the two of them decide.
 
     Raises:
         ValueError: the weights or the settings do not fit the network, or it has no portable arithmetic.
     """
     config, classes = data.config, len(data.split.classes)
-    network = models.build(config.model, classes, config.seed, config.weights)
-    config = _for_network(models.as_weights_say(config), network, classes, context.numerics)
-    weights_check.tell(config, context)
+    weights = config.network.read_weights(config.weights)
+    network = config.network.build(classes, config.seed, weights)
+    config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
+    weights_check.tell(config, weights, context)
     return config, network
 
 
@@ -102,7 +103,7 @@ def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Con
 
     Args:
         data: of `load_data`.
-        config: of `open_network`.
+        config: of `build_network`.
         network: with its initial weights.
         context: arithmetic, progress and processes of the computation.
 
@@ -120,8 +121,8 @@ def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Con
 def _groups(data: Data, config: Config, network: torch.nn.Module, context: Context) -> list[Group]:
     if config.group != LOOK_ALIKES:
         return []
-    weights, source = network.state_dict(), "the initial weights"
-    copy = models.from_state(config.model, len(data.split.classes), weights, source, of_file=False)
+    state, source = network.state_dict(), "the initial weights"
+    copy = config.network.restore(len(data.split.classes), state, source, of_file=False)
     groups = grouping.groups(data.images, copy, config, context)
     context.progress.message(
         f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
@@ -149,16 +150,17 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
         ValueError: the network gives no scores to images of this size, has no such modules, or computes by functions
             that have no portable arithmetic.
     """
-    architectures.check_scores(model, config.model, classes, config.image_size)
+    network = config.network
+    network.check_scores(model, classes, config.image_size)
     if config.modules == FIVE_MODULES:
-        config = replace(config, modules=architectures.default_modules(model, config.model, config.image_size))
+        config = replace(config, modules=network.default_modules(model, config.image_size))
     choose(model, config.modules)
     for setting in config.settings:
         trained_part.frozen_modules(model, config.trained_part(setting))
         if config.fits_head(setting):
-            trained_part.last_layer_name(model, config.model)
-    if numerics.portable and (reason := architectures.obstacle(config.model, config.image_size)):
-        raise ValueError(f"{config.model} has no portable arithmetic: {reason}; --numerics native is the way out")
+            trained_part.last_layer_name(model, network)
+    if numerics.portable and (reason := network.obstacle(config.image_size)):
+        raise ValueError(f"{network.name} has no portable arithmetic: {reason}; --numerics native is the way out")
     return config
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Pillow's, with antialiasing but for the first.
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
@@ -13,6 +14,7 @@ DECIDED_BY_WEIGHTS = ("mean", "std", "interpolation", "crop_ratio")
 # Whether pictures are turned upright by their EXIF orientation. Versions whose config.json has no such key ignored it.
 APPLIED, IGNORED = "exif", "ignored"
 ORIENTATIONS = (APPLIED, IGNORED)
+SIZES = (32, 2**14)  # smallest and largest side of the square, pixels
 METADATA = "preprocessing"  # its key in the metadata of a safetensors file
 
 
@@ -35,6 +37,32 @@ def to_json(preprocessing: Preprocessing) -> dict[str, object]:
     """The record as JSON values, without size and orientation."""
     values = {name: getattr(preprocessing, name) for name in DECIDED_BY_WEIGHTS}
     return values | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+
+
+def from_json(values: Mapping[str, Any]) -> Preprocessing:
+    """Return the record that `to_json` wrote, with a size where one is given.
+
+    Raises:
+        KeyError: a value is missing.
+        TypeError: it is no object.
+        ValueError: a value that no image can be prepared with.
+    """
+    ratio, interpolation, size = values["crop_ratio"], values["interpolation"], values.get("size", Preprocessing.size)
+    if not isinstance(interpolation, str):
+        raise ValueError(f"interpolation is {interpolation!r}; a name is expected")
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float):
+        raise ValueError(f"crop_ratio is {ratio!r}; a number is expected")
+    if isinstance(size, bool) or not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]:
+        raise ValueError(f"size is {size!r}; a whole number from {SIZES[0]} to {SIZES[1]} is expected")
+    record = Preprocessing(
+        mean=channels(values["mean"], "mean"),
+        std=channels(values["std"], "std"),
+        interpolation=interpolation,
+        crop_ratio=float(ratio),
+        size=size,
+    )
+    refuse_invalid(record)
+    return record
 
 
 def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:

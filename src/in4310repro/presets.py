@@ -16,7 +16,6 @@ from in4310repro.config import (
     FIVE_MODULES,
     FORMAT,
     HEAD,
-    MODELS,
     ONLY_IN_FILES,
     Config,
     OptimizerSetting,
@@ -24,6 +23,7 @@ from in4310repro.config import (
     read_toml,
     to_json,
 )
+from in4310repro.models.sources import lite
 from in4310repro.paths import LONGEST_NAME
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.text import did_you_mean, publishable_place
@@ -45,7 +45,7 @@ def three_settings(
     )
 
 
-HEAD_PRESET = "photographs-head"  # the preset that fits the head of ImageNet weights which a package carries
+HEAD_PRESET = lite.HEAD_PRESET
 FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer="L-BFGS"),)
 PRESETS = {
     "demo": Config(
@@ -79,7 +79,7 @@ PRESETS = {
     ),
     HEAD_PRESET: Config(
         preset=HEAD_PRESET,
-        model="efficientnet_lite0",
+        model=lite.NAME,
         weights="imagenet",
         train=HEAD,
         image_size=160,
@@ -89,7 +89,7 @@ PRESETS = {
     ),
     "photographs": Config(
         preset="photographs",
-        model="efficientnet_lite0",
+        model=lite.NAME,
         weights="imagenet",
         image_size=128,
         batch_size=32,
@@ -106,7 +106,7 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     """A preset, changed by a TOML file and then by the overrides.
 
     With images of one's own and no split the split is `SHARES`, for `with_counts` to resolve. How images are prepared
-    is None where weights are read and nothing else is said, for them to say it (see `models.preprocessing_of`).
+    is None where weights are read and nothing else is said, for them to say it (see `config.with_preprocessing`).
 
     Raises:
         ValueError: an unknown preset or key, or a value outside its range.
@@ -156,7 +156,7 @@ def given(config: Config) -> dict[str, Any]:
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
-    if config.modules == FIVE_MODULES and config.model not in MODELS:
+    if config.modules == FIVE_MODULES and not config.network.is_resnet:
         del values["modules"]
     return values
 
@@ -212,11 +212,6 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
     yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
-def network_option(model: str) -> str:
-    """The option that names a network of one's own again: what stands in a run's files is never run by itself."""
-    return f" --model {shlex.quote(model)}" if ":" in model and not model.startswith("timm:") else ""
-
-
 def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
     """The command that trains a run of this configuration and writes its report, wherever the package is installed.
 
@@ -231,7 +226,7 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
     # Named where another name could be taken, since a run of other images has this one.
     out = f" --out {run}" if config.data else ""
     trains = f"in4310repro train{out} {command_line_options(config, chosen)}"
-    return f"{trains} && in4310repro report {run}{network_option(config.model)}"
+    return f"{trains} && in4310repro report {run}{config.network.option}"
 
 
 def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:

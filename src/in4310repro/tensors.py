@@ -45,10 +45,19 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         content = read_bytes(path)
     except FileNotFoundError:
         raise ValueError(f"{path} is not there") from None
+    return tensors_of(content, f"{path}")
+
+
+def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    """Return the tensors in the bytes of a safetensors file.
+
+    Raises:
+        ValueError: they are damaged; the message names the source.
+    """
     try:
         tensors: dict[str, torch.Tensor] = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a complete safetensors file: {error}") from None
+        raise ValueError(f"{source} is not a complete safetensors file: {error}") from None
     return tensors
 
 

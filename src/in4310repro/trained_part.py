@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from in4310repro import architectures
 from in4310repro.config import FROM
+from in4310repro.models.network import Network
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
-    """The modules that stay as they are: those before a layer, in the order in which the network holds them.
+    """List the modules that are not trained: those before a layer, in the order in which the network holds them.
 
-    Modules that the layer lies in are none of them.
+    Modules that contain the layer are not among them.
 
     Args:
         model: the network.
@@ -31,7 +31,7 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
 
 
 def freeze(model: nn.Module, part: str) -> list[nn.Module]:
-    """Has the weights before a layer get no gradients; returns their modules, which are to stay in evaluation mode."""
+    """Switch gradients off for the weights before a layer; return their modules, which stay in evaluation mode."""
     frozen = frozen_modules(model, part)
     for module in frozen:
         for parameter in module.parameters(recurse=False):
@@ -39,25 +39,25 @@ def freeze(model: nn.Module, part: str) -> list[nn.Module]:
     return frozen
 
 
-def last_layer_name(model: nn.Module, name: str) -> str:
-    """The name of the linear layer that the scores come from.
+def last_layer_name(model: nn.Module, network: Network) -> str:
+    """Return the name of the linear layer that the scores come from.
 
     Raises:
         ValueError: the network ends in something else.
     """
-    layers = {each.rpartition(".")[0] for each in architectures.head(name)}
+    layers = {each.rpartition(".")[0] for each in network.head()}
     modules = dict(model.named_modules())
     if len(layers) != 1 or not isinstance(modules[next(iter(layers))], nn.Linear):
         ends = ", ".join(sorted(layers))
         raise ValueError(
-            f"{name} does not end in one linear layer but in {ends}; what such a layer reads are the features that "
-            "a head is fitted to and labels are doubted by: resnet18 has one, and train all needs none"
+            f"{network.name} does not end in one linear layer but in {ends}; what such a layer reads are the features "
+            "that a head is fitted to and labels are doubted by: resnet18 has one, and train all needs none"
         )
     return next(iter(layers))
 
 
-def last_layer(model: nn.Module, name: str) -> nn.Linear:
-    """The layer of that name; raises as `last_layer_name`."""
-    layer = model.get_submodule(last_layer_name(model, name))
+def last_layer(model: nn.Module, network: Network) -> nn.Linear:
+    """Return the layer of that name; raises as `last_layer_name`."""
+    layer = model.get_submodule(last_layer_name(model, network))
     assert isinstance(layer, nn.Linear)  # noqa: S101 - for the type checker
     return layer

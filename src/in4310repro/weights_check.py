@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from in4310repro import architectures, models
 from in4310repro.config import Config
 from in4310repro.context import Context
 from in4310repro.data.comparison import imagenet
 from in4310repro.metrics import wilson
+from in4310repro.models.weights import Weights
 from in4310repro.prediction import predict
 from in4310repro.preprocessing import Preprocessing
 
@@ -55,21 +55,21 @@ class Check:
         )
 
 
-def check(config: Config, context: Context) -> Check | None:
-    """The weights that a training starts from, on the folder of ImageNet images.
+def check(config: Config, weights: Weights, context: Context) -> Check | None:
+    """Classify the images in the folder of ImageNet images with the weights that a training starts from.
 
     Args:
         config: whose images are prepared as its weights say.
+        weights: which the configuration names.
         context: arithmetic, progress and processes of the computation.
 
     Returns:
         None where there are no weights, no folder, no scores of 1,000 classes, or no names with WordNet ids.
     """
-    if config.weights == "none" or not config.imagenet:
+    if weights.tensors is None or not config.imagenet:
         return None
     places = {name: place for place, name in enumerate(wordnet_ids())}
-    loaded, source = models.read_weights(config.model, config.weights)
-    head = architectures.head(config.model)
+    loaded, head = weights.tensors, config.network.head()
     if any(key not in loaded or len(loaded[key]) != len(places) for key in head):
         return None
     how = _preparation(config)
@@ -80,7 +80,7 @@ def check(config: Config, context: Context) -> Check | None:
         return None
     labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
     named = replace(images.at(known), labels=labels)
-    model = context.numerics.place(models.from_weights(config.model, len(places), config.seed, loaded, source))
+    model = context.numerics.place(config.network.build(len(places), config.seed, weights))
     scores = predict(model, named, config, context.silent())
     correct = int((scores.softmax.argmax(axis=1) == labels).sum())
     return Check(correct, len(known), _expected(config))
@@ -91,7 +91,7 @@ def _preparation(config: Config) -> Preprocessing:
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
-        architectures.imagenet_evaluation(config.model),
+        config.network.imagenet_evaluation(),
         mean=config.preprocessing.mean,
         std=config.preprocessing.std,
         interpolation=config.preprocessing.interpolation,
@@ -99,13 +99,13 @@ def _preparation(config: Config) -> Preprocessing:
 
 
 def _expected(config: Config) -> float:
-    return architectures.imagenet_top_1(config.model) if config.weights == "imagenet" else LOWEST
+    return config.network.imagenet_top_1() if config.weights == "imagenet" else LOWEST
 
 
-def tell(config: Config, context: Context) -> None:
-    """Prints what `check` finds; what nobody would read is not computed."""
+def tell(config: Config, weights: Weights, context: Context) -> None:
+    """Print the result of `check`, which is not computed where nobody would read it."""
     if context.progress.console is None:
         return
-    if found := check(config, context):
-        weights = f"ImageNet weights of {config.model}" if config.weights == "imagenet" else config.weights
-        context.progress.message(found.line(weights))
+    if found := check(config, weights, context):
+        name = f"ImageNet weights of {config.network.name}" if config.weights == "imagenet" else config.weights
+        context.progress.message(found.line(name))

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from in4310repro import architectures, experiment, models
+from in4310repro import experiment, models
 from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import PARTS
 from in4310repro.doubts import grouping
+from in4310repro.models.network import open_network
 from in4310repro.numerics import Numerics
 from in4310repro.preprocessing import Preprocessing, to_metadata
 from in4310repro.presets import PRESETS, configure
@@ -41,7 +42,7 @@ def network(num_classes: int) -> nn.Module:
 def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A head on features of drawn weights, its split drawn with look-alikes on one side."""
     folder = tmp_path_factory.mktemp("grouped")
-    architectures.trust(f"{__name__}:network")
+    open_network(f"{__name__}:network").trust()
     state = models.build(f"{__name__}:network", 6, seed=3).state_dict()
     (folder / "drawn.safetensors").write_bytes(tensor_bytes(state, to_metadata(Preprocessing(size=32))))
     given = {**NETWORK, "weights": f"{folder / 'drawn.safetensors'}", "group": "look-alikes"}

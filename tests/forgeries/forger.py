@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from in4310repro import config as configuration
-from in4310repro import models
 from in4310repro.config import Config
 from in4310repro.context import Context
 from in4310repro.data.folders import Entry
@@ -141,7 +140,7 @@ class Forger:
         config, split = self.config(), self.split()
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
-        model = models.from_state(config.model, len(split.classes), self.weights(setting), setting)
+        model = config.network.restore(len(split.classes), self.weights(setting), setting)
         return predict(self.numerics.place(model), images, config, Context(self.numerics), epoch=epoch)
 
     def remeasure(self) -> None:

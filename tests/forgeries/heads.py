@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from in4310repro import head, models
+from in4310repro import head
 from in4310repro.config import STRENGTHS
 from in4310repro.context import Context
 from in4310repro.data.images import ImageSet, load_images
@@ -30,7 +30,7 @@ def fitted(forger: Forger, part: str, strength: float) -> State:
     def images(name: str) -> ImageSet:
         return load_images(name, split.root, split.parts[name], config.image_size, cache=False)
 
-    model = forger.numerics.place(models.from_state(config.model, len(split.classes), state, BEST))
+    model = forger.numerics.place(config.network.restore(len(split.classes), state, BEST))
     inputs = TrainingInputs(
         model=model,
         training=images(part),
@@ -68,9 +68,9 @@ def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     """What the head reads of a part of the images, in float64, and their labels."""
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
     images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
-    model = forger.numerics.place(models.from_state(config.model, len(split.classes), state, BEST))
+    model = forger.numerics.place(config.network.restore(len(split.classes), state, BEST))
     size = config.evaluation_batch_size
-    rows = embed(model, config.model, images, size, Context(forger.numerics), cache=False).take(range(len(images)))
+    rows = embed(model, config.network, images, size, Context(forger.numerics), cache=False).take(range(len(images)))
     return torch.from_numpy(rows).double(), torch.from_numpy(images.labels)
 
 

@@ -123,7 +123,7 @@ def inputs(forger: Forger, weights: dict[str, torch.Tensor]) -> TrainingInputs:
         load_images(part, split.root, split.parts[part], config.image_size) for part in ("training", "validation")
     )
     return TrainingInputs(
-        model=models.from_state(config.model, len(split.classes), weights, "the splice"),
+        model=config.network.restore(len(split.classes), weights, "the splice"),
         training=training,
         validation=validation,
         config=config,

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 
-from in4310repro import models
 from in4310repro.context import Context
 from in4310repro.data.images import load_images
 from in4310repro.prediction import predict
@@ -55,7 +54,7 @@ def trained_on_test(forger: Forger) -> None:
     """A last layer fitted to the test images: with fewer of them than features, any scores can be had."""
     config, split, state = forger.config(), forger.split(), forger.weights(SELECTED)
     images = load_images("test", split.root, split.parts["test"], config.image_size, cache=False)
-    model = models.from_state(config.model, len(split.classes), state, BEST)
+    model = config.network.restore(len(split.classes), state, BEST)
     features: list[torch.Tensor] = []
     # Cloned: the last layer's input may be written over.
     model.get_submodule("fc").register_forward_pre_hook(lambda _layer, inputs: features.append(inputs[0].clone()))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro import models
 from in4310repro.config import to_json
 from in4310repro.data.splits import check_contents
 from in4310repro.files import file_sha256
+from in4310repro.models.network import Network
 from in4310repro.progress import SILENT
 from in4310repro.runs import finished
 from in4310repro.runs.finished import FinishedRun, finished_files, image_root
@@ -129,13 +129,13 @@ def with_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Finishe
     """A run whose network is one layer, and what it is made with."""
     made, calls = made_up.records(), []
 
-    def from_state(*words: Any) -> torch.nn.Module:
-        calls.append(words)
+    def restore(network: Network, classes: int, state: Any, source: str) -> torch.nn.Module:
+        calls.append((network.name, classes, source))
         model = torch.nn.Linear(2, 1)
-        model.load_state_dict(words[2])
+        model.load_state_dict(state)
         return model
 
-    monkeypatch.setattr(models, "from_state", from_state)
+    monkeypatch.setattr(Network, "restore", restore)
     weights = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
     sha256 = tensors_sha256(weights)
     made.histories["two"][1]["weights_sha256"] = made.tensors["two"][1]["weights_sha256"] = sha256
@@ -152,8 +152,7 @@ def test_the_network_is_that_of_the_selected_setting(tmp_path: Path, monkeypatch
             "weight": [[1.0, 2.0]],
             "bias": [3.0],
         }
-    model, classes, _, source = calls[0]
-    assert (model, classes, source) == ("resnet18", 2, f"{tmp_path / 'run' / 'two/best.safetensors'}")
+    assert calls[0] == ("resnet18", 2, f"{tmp_path / 'run' / 'two/best.safetensors'}")
 
 
 def test_other_weights_than_were_scored_are_saved_and_not_selected(

@@ -88,14 +88,15 @@ def describe_rank(rank: int, size: int, port: int) -> None:
 def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, device: str, from_the_last: bool) -> None:
     """What torchrun starts, without the command line."""
     describe_rank(rank, size, port)
-    from in4310repro import architectures, experiment
+    from in4310repro import experiment
     from in4310repro.arithmetic import tree
+    from in4310repro.models.network import open_network
     from in4310repro.numerics import activate
     from in4310repro.processes import joined
 
     torch.set_num_threads(1)
     numerics = activate(config.numerics, device)
-    architectures.trust(config.model)
+    open_network(config.model).trust()
     if from_the_last:
         tree.add = added_from_the_last  # type: ignore[assignment]
     with joined(device) as processes:

@@ -33,7 +33,7 @@ from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import wilson
 from in4310repro.numerics import Numerics, activate
 from in4310repro.prediction import predict
-from in4310repro.preparation import TrainingPlan, load_data, make_plan, open_network
+from in4310repro.preparation import TrainingPlan, build_network, load_data, make_plan
 from in4310repro.presets import command_line_options, configure, with_one_setting
 from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
@@ -77,7 +77,7 @@ def drawn(entries: Sequence[Entry], images: int, seed: int) -> list[int]:
 def planned(config: Config, context: Context) -> TrainingPlan:
     """What `experiment.train` would start from."""
     data = load_data(config, context)
-    config, network = open_network(data, context)
+    config, network = build_network(data, context)
     return make_plan(data, config, network, context)
 
 
@@ -182,7 +182,7 @@ def features(plan: TrainingPlan, numerics: Numerics, progress: Progress) -> tupl
     network, config = numerics.place(plan.network), plan.config
     size = config.evaluation_batch_size
     return network, {
-        part: Features(images, embed(network, config.model, images, size, Context(numerics, progress)))
+        part: Features(images, embed(network, config.network, images, size, Context(numerics, progress)))
         for part, images in plan.sets.items()
     }
 
@@ -220,7 +220,7 @@ def scores_without(
     images, rows = parts["training"]
     kept = [position for position, path in enumerate(images.paths) if path not in paths]
     fitted = head.fit_head(Embedding(rows.records, rows.places[kept]), images.labels[kept], 6, strength)
-    layer = trained_part.last_layer(network, config.model)
+    layer = trained_part.last_layer(network, config.network)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         layer.bias.copy_(fitted.bias)

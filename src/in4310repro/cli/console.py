@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from in4310repro import launch, signals
+from in4310repro.models.network import open_network
 from in4310repro.progress import SILENT, Progress, loading, write_line
 from in4310repro.text import visible
 
@@ -192,17 +193,15 @@ def activate_for(config: Config) -> Numerics:
     numerics = activate_arithmetic(config.numerics, config.device)
     if config.numerics != "auto" or not numerics.portable:
         return numerics
-    from in4310repro import architectures
-
-    architectures.trust(config.model)
-    if reason := architectures.obstacle(config.model, config.image_size):
-        progress().message(f"native arithmetic, since {config.model} has no portable one: {reason}")
+    config.network.trust()
+    if reason := config.network.obstacle(config.image_size):
+        progress().message(f"native arithmetic, since {config.network.name} has no portable one: {reason}")
         return activate_arithmetic("native", config.device)
     return numerics
 
 
 def trust_network(model: str | None, recorded: object) -> None:
-    """Allows a run's network to be code of the user's own, who has named it.
+    """Allow a run's network to be code of the user's own, who has named it.
 
     Raises:
         ValueError: the run has another one.
@@ -211,9 +210,7 @@ def trust_network(model: str | None, recorded: object) -> None:
         return
     if model != recorded:
         raise ValueError(f"--model {model}, and the run has the network {recorded}")
-    from in4310repro import architectures
-
-    architectures.trust(model)
+    open_network(model).trust()
 
 
 def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:

@@ -22,7 +22,8 @@ from in4310repro.cli.console import (
 from in4310repro.cli.helping import Command, Group
 from in4310repro.cli.options import JsonOut, Model, option
 from in4310repro.cli.signatures import with_output
-from in4310repro.config import CHOICES, MODELS
+from in4310repro.config import CHOICES
+from in4310repro.models.sources.torchvision import RESNETS
 
 FEATURES = "By the features of a network"
 ON_PLANE = 2000  # images of the page's map
@@ -73,7 +74,7 @@ def check(
     weights: Annotated[
         str | None, option("A run folder or a file of weights: doubt labels by its network's features.", FEATURES)
     ] = None,
-    model: Annotated[str | None, option(f"Of a file of weights: {Model}", FEATURES, of=MODELS)] = None,
+    model: Annotated[str | None, option(f"Of a file of weights: {Model}", FEATURES, of=RESNETS)] = None,
     image_size: Annotated[int | None, option("Of a file of weights: side of the input, pixels.", FEATURES)] = None,
     mean: Annotated[str | None, option("Where a file does not say it, as 0.5,0.5,0.5.", FEATURES)] = None,
     std: Annotated[str | None, option("As --mean.", FEATURES)] = None,

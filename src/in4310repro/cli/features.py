@@ -14,7 +14,8 @@ from in4310repro.cli.console import (
     print_written,
 )
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
-from in4310repro.config import CHOICES, MODELS, check_choice
+from in4310repro.config import CHOICES, check_choice
+from in4310repro.models.sources.torchvision import RESNETS
 
 NETWORK = "Network and statistics"
 Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
@@ -25,7 +26,7 @@ Calls = "pool or keep the calls of a module that runs several times."
 def features(
     data: Annotated[str, option("Folder of images, in any layout.", IMAGES)],
     out: Annotated[Path, option("FILE.json; FILE.csv and FILE.png stand beside it.", RUN)],
-    model: Annotated[str, option(Model, NETWORK, of=MODELS)] = "resnet18",
+    model: Annotated[str, option(Model, NETWORK, of=RESNETS)] = "resnet18",
     weights: Annotated[str, option(Weights, NETWORK, of=("none", "imagenet"))] = "imagenet",
     modules: Annotated[
         str | None, option("NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.", NETWORK)
@@ -51,7 +52,7 @@ def features(
         in4310repro features --data photos --out maps.json --resume
     """
     active = activate_arithmetic(numerics, device)
-    from in4310repro import architectures, capacity
+    from in4310repro import capacity
     from in4310repro.feature_maps.of_folder import measure
     from in4310repro.feature_maps.partial import partial_results, remove_partial_results, with_ending
     from in4310repro.feature_maps.records import to_csv, to_text
@@ -63,7 +64,6 @@ def features(
 
     for name, value in (("samples", samples), ("precision", precision), ("calls", calls)):
         check_choice(name, value)
-    architectures.trust(model)
     request = Request(
         data=data,
         model=model,
@@ -79,6 +79,7 @@ def features(
         seed=seed,
         channel_axis=parse_axes(channel_axis or ()),
     )
+    request.network.trust()
     if active.device == "cpu":
         need = batch_size * image_size**2 * capacity.EVALUATION_BYTES
         capacity.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)

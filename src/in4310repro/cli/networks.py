@@ -26,7 +26,7 @@ def modules(
         in4310repro modules --list 'vgg*'
     """
     load_torch()
-    from in4310repro import architectures, models
+    from in4310repro.models.network import open_network
 
     if listed is not None and network is None:
         rows = _rows(listed, image_size)
@@ -35,10 +35,11 @@ def modules(
         return
     if network is None or listed is not None:
         raise ValueError("give a network, such as in4310repro modules resnet18, or --list '*'")
-    architectures.trust(network)
-    model = models.build(network, CLASSES, seed=0)
-    seen = architectures.outputs(model, network, image_size)
-    default = architectures.default_modules(model, network, image_size, seen)
+    opened = open_network(network)
+    opened.trust()
+    model = opened.build(CLASSES, seed=0)
+    seen = opened.outputs(model, image_size)
+    default = opened.default_modules(model, image_size, seen)
     width = max(len(each.name) for each in seen)
     parameters = sum(value.numel() for value in model.parameters())
     print_line(f"{network}: {parameters / 1e6:.1f} M parameters; outputs for one image of {image_size} px")
@@ -55,18 +56,18 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
     Raises:
         ValueError: none fits.
     """
-    from in4310repro import architectures
+    from in4310repro.models.network import known_names, open_network
 
-    names = architectures.known_names(pattern)
+    names = known_names(pattern)
     if not names:
         raise ValueError(f"no network of torchvision fits {pattern!r}; --list '*' shows all")
     rows = []
     for name in names:
         try:
-            reason = architectures.obstacle(name, image_size)
+            reason = open_network(name).obstacle(image_size)
         except ValueError as error:
             reason = str(error)
-        rows.append({"name": name} | asdict(architectures.facts(name)) | {"native_since": reason})
+        rows.append({"name": name} | asdict(open_network(name).facts()) | {"native_since": reason})
     return rows
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from in4310repro import deviations, presets
-from in4310repro.config import ALL, CHOICES, HEAD, MODELS
+from in4310repro.config import ALL, CHOICES, HEAD
+from in4310repro.models.sources.torchvision import RESNETS
 
 # Groups of options in `--help`.
 RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"
@@ -132,7 +133,7 @@ class Overrides:
     ]
     imagenet: ImageNet
     cifar10: Cifar10
-    model: Annotated[str | None, option(Model, TRAINING, of=MODELS)]
+    model: Annotated[str | None, option(Model, TRAINING, of=RESNETS)]
     weights: Annotated[str | None, option(Weights, TRAINING, of=("none", "imagenet"))]
     train: Annotated[
         str | None, option("head (fitted), all, or from:LAYER (that layer and those after it).", TRAINING, of=PARTS)

@@ -88,7 +88,7 @@ def report(
     folder = out or _free_folder(measured)
     files = page.write(measured, folder, data, photographs=photographs)
     conclude(print_written(files))
-    verifies = f"in4310repro verify {shlex.quote(f'{measured.folder}')}{presets.network_option(measured.config.model)}"
+    verifies = f"in4310repro verify {shlex.quote(f'{measured.folder}')}{measured.config.network.option}"
     print_next(f"open {folder / 'index.html'}; {verifies} computes its numbers again")
 
 

@@ -104,7 +104,7 @@ def train(
     if run is None:
         return
     _print_outcome(run)
-    words = ["report", f"{run.folder}", *shlex.split(presets.network_option(run.config.model))]
+    words = ["report", f"{run.folder}", *shlex.split(run.config.network.option)]
     print_next(f"in4310repro {shlex.join(words)}")
     if next_command:
         from in4310repro.files import json_bytes, write_file

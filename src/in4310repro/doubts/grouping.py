@@ -45,7 +45,7 @@ def groups(
         progress=context.progress,
     )
     size, placed = config.evaluation_batch_size, context.numerics.place(network)
-    features = embed(placed, config.model, loaded, size, context, cache=cache)
+    features = embed(placed, config.network, loaded, size, context, cache=cache)
     found: list[Group] = []
     if context.processes.leads:
         findings = check.examine(images, None, context.progress, how.orientation)

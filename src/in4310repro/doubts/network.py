@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from in4310repro import architectures, models, trained_part
-from in4310repro.config import Config
+from in4310repro import trained_part
+from in4310repro.config import Config, with_preprocessing
 from in4310repro.context import Context
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import load_images
@@ -57,14 +57,17 @@ def opened(weights: str, options: Mapping[str, Any]) -> Source:
         raise ValueError(
             f"--weights {weights!r} is no run folder, and of a file --model NAME says of which network it is"
         )
-    architectures.trust(options["model"])
     config = configure("course", None, {**options, "weights": weights})
+    network = config.network
+    network.trust()
+    network.check()
+    read = network.read_weights(weights)
     # The head is not computed with: two classes are as good as any.
-    network = models.build(config.model, 2, seed=0, weights=weights)
-    config = models.as_weights_say(config)
-    architectures.check_scores(network, config.model, 2, config.image_size)
-    trained_part.last_layer_name(network, config.model)
-    return Source(network=network, config=config, fingerprint=None, name=publishable_place(weights))
+    model = network.build(2, seed=0, weights=read)
+    config = with_preprocessing(config, read.preprocessing)
+    network.check_scores(model, 2, config.image_size)
+    trained_part.last_layer_name(model, network)
+    return Source(network=model, config=config, fingerprint=None, name=publishable_place(weights))
 
 
 def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
@@ -75,9 +78,9 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
     if "model" in options:
         if options["model"] != run.config.model:
             raise ValueError(f"--model {options['model']}, and the run has the network {run.config.model}")
-        architectures.trust(run.config.model)
+        run.config.network.trust()
     network = run.selected_network()
-    trained_part.last_layer_name(network, run.config.model)
+    trained_part.last_layer_name(network, run.config.network)
     return Source(
         network=network,
         config=run.config,
@@ -100,4 +103,4 @@ def features_of(
     how = replace(config.preprocessing, orientation=APPLIED)
     images = load_images("images", root, entries, config.image_size, preprocessing=how, progress=context.progress)
     network = context.numerics.place(source.network)
-    return embed(network, config.model, images, config.evaluation_batch_size, context).take(range(len(images)))
+    return embed(network, config.network, images, config.evaluation_batch_size, context).take(range(len(images)))

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from in4310repro import architectures, models
 from in4310repro.context import Context
 from in4310repro.data.batches import normalize
 from in4310repro.data.comparison import sample_positions
@@ -22,6 +21,7 @@ from in4310repro.feature_maps.partial import PartialResult
 from in4310repro.feature_maps.records import FolderResult, folder_result
 from in4310repro.feature_maps.request import Request, parse_modules
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
+from in4310repro.models.weights import Weights
 from in4310repro.preprocessing import Preprocessing, to_json
 from in4310repro.processes import joined
 from in4310repro.progress import Progress, interrupts
@@ -56,11 +56,14 @@ def measure(
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)
-    model = models.build(request.model, 1000, request.seed, request.weights)
-    request = _with_preprocessing(request, context.progress)
-    architectures.check_scores(model, request.model, 1000, request.image_size)
+    network = request.network
+    network.check()
+    weights = network.read_weights(request.weights)
+    model = network.build(1000, request.seed, weights)
+    request = _with_preprocessing(request, weights, context.progress)
+    network.check_scores(model, 1000, request.image_size)
     if request.modules is None:
-        chosen = architectures.default_modules(model, request.model, request.image_size)
+        chosen = network.default_modules(model, request.image_size)
         request = replace(request, modules=",".join(chosen))
     numerics = context.numerics
     model = numerics.place(model)
@@ -102,12 +105,11 @@ def measure(
         return folder_result(request, statistics.result(), paths)
 
 
-def _with_preprocessing(request: Request, progress: Progress) -> Request:
-    """The request with how images are prepared for its weights."""
-    said = models.preprocessing_of(request.model, request.weights)
-    if said is None:
+def _with_preprocessing(request: Request, weights: Weights, progress: Progress) -> Request:
+    """Return the request with the preprocessing of its weights."""
+    if weights.preprocessing is None:
         progress.message(f"{request.weights} does not say how images are prepared for it; they are for {USUAL}")
-    return replace(request, preprocessing=said or Preprocessing())
+    return replace(request, preprocessing=weights.preprocessing or Preprocessing())
 
 
 def sample_files(request: Request) -> list[Path]:

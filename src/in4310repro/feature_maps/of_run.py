@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import torch
 
-from in4310repro import models
 from in4310repro.config import Config
 from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches
@@ -88,7 +87,7 @@ def statistics(
     if config.weights == "none":
         model = run.selected_network()
     else:
-        model = models.build(config.model, len(run.classes), config.seed, config.weights)
+        model = run.initial_network()
         if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
             raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
     current: Fingerprint = fingerprint(context.numerics)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from in4310repro.features import ModuleChoice
+from in4310repro.models.network import Network, open_network
 from in4310repro.preprocessing import Preprocessing
 
 Samples = Literal["images", "positions", "flat"] | None
@@ -31,6 +32,11 @@ class Request:
     eigenvalues: int = 15  # how many are listed, the largest first
     seed: int = 0  # of the sample, and of the weights where they are "none"
     channel_axis: Mapping[str, int] = field(default_factory=dict)  # of modules of which nothing else tells it
+
+    @property
+    def network(self) -> Network:
+        """The network of that name; raises ValueError where none can be called so."""
+        return open_network(self.model)
 
 
 def parse_modules(modules: str) -> ModuleChoice:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from in4310repro import models
 from in4310repro.config import OptimizerSetting
 from in4310repro.context import Context
 from in4310repro.data.images import load_images
@@ -195,14 +194,14 @@ def _initial(run: FinishedRun, setting: OptimizerSetting) -> tuple[torch.nn.Modu
         ValueError: it is another one than the chain starts from.
         _MissingError: its weights are from a file that is not at hand.
     """
-    config, needed, source = run.config, run.fingerprint.get("initial_weights_sha256"), "the initial weights"
+    needed, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
         if before := run.config.setting_before(setting):
             name = names.of_setting(before, names.LAST_WEIGHTS)
             needed, source = run.tensors[before][-1]["weights_sha256"], f"{run.folder / name}"
-            model = models.from_state(config.model, len(run.classes), run.files.read_tensors(name), source)
+            model = run.restore(run.files.read_tensors(name), source)
         else:
-            model = models.build(config.model, len(run.classes), config.seed, config.weights)
+            model = run.initial_network()
     except ValueError as error:
         raise _MissingError(str(error)) from None
     if tensors_sha256(model.state_dict()) != needed:
@@ -221,7 +220,7 @@ def _kept(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple[torc
     if not file.exists():
         raise _MissingError(_no_state(run, setting.name, "it"))
     kept = one_epoch.read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
-    model = models.from_state(run.config.model, len(run.classes), dict(kept.weights), f"{file}")
+    model = run.restore(kept.weights, f"{file}")
     return model, kept
 
 

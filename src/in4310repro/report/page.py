@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from in4310repro import architectures
 from in4310repro import config as configuration
-from in4310repro.config import MODELS
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import SCALARS
@@ -177,10 +175,10 @@ def record(run: FinishedRun) -> RunRecord:
 def _chosen_by_training(run: FinishedRun) -> list[str]:
     """Settings that the training would choose again: the modules of another network than the report's."""
     config = run.config
-    if config.model in MODELS:
+    if config.network.is_resnet:
         return []
     try:
-        default = architectures.default_modules(run.saved_network(), config.model, config.image_size)
+        default = config.network.default_modules(run.saved_network(), config.image_size)
     except ValueError:
         # Code that is not run here, which may choose any.
         return []

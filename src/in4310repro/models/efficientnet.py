@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops.misc import Conv2dNormActivation
 
-from in4310repro.preprocessing import Preprocessing
-
-NAME = "efficientnet_lite0"
 # Kernel, stride of the first block, expansion, channels, blocks: Table 1 of the paper.
 STAGES = (
     (3, 1, 1, 16, 1),
@@ -28,13 +25,6 @@ STAGES = (
     (3, 1, 6, 320, 1),
 )
 STEM, HEAD = 32, 1280  # channels
-# On 1,000 classes: of the whole network, and as TensorFlow's model card gives it for 224 px.
-PARAMETERS, TOP_1 = 4_652_008, 0.751
-SMALLEST = 32  # side of an image, pixels
-# As TensorFlow trained it, and its own evaluation: 32 pixels of the short side of 256 are cropped away.
-PREPROCESSING = Preprocessing(
-    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop_ratio=224 / 256, size=224
-)
 _norm = functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
 
@@ -62,7 +52,7 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores [image, class] of images [image, channel, height, width]."""
-        maps = self.last(self.blocks(self.stem(_padded(images, 3, 2))))
+        maps = self.last(self.blocks(self.stem(pad_as_tensorflow(images, 3, 2))))
         scores: Tensor = self.classifier(torch.flatten(self.pool(maps), 1))
         return scores
 
@@ -81,7 +71,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps [image, channel, height, width]."""
-        inner = self.depthwise(_padded(self.expand(maps), self.kernel, self.stride))
+        inner = self.depthwise(pad_as_tensorflow(self.expand(maps), self.kernel, self.stride))
         result: Tensor = self.project(inner)
         return maps + result if self.residual else result
 
@@ -94,7 +84,7 @@ def _convolution(
     groups: int = 1,
     activation: type[nn.Module] | None = nn.ReLU6,
 ) -> nn.Module:
-    """Convolution, batch norm and activation; a stride of 2 is padded by `_padded`."""
+    """Convolution, batch norm and activation; a stride of 2 is padded by `pad_as_tensorflow`."""
     padding = kernel // 2 if stride == 1 else 0
     module: nn.Module = Conv2dNormActivation(
         inputs, outputs, kernel, stride, padding, groups, norm_layer=_norm, activation_layer=activation
@@ -102,7 +92,7 @@ def _convolution(
     return module
 
 
-def _padded(maps: Tensor, kernel: int, stride: int) -> Tensor:
+def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
     """TensorFlow's padding "same" of a strided convolution, which has the odd row and column below and on the right."""
     if stride == 1:
         return maps
@@ -116,8 +106,8 @@ def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return rows // 2, rows - rows // 2
 
 
-def renamed(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The package's weights under the names of this network; others keep theirs."""
+def rename(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the package's weights under the names of this network; other names stay."""
     parts = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "last.0", "_bn1": "last.1", "_fc": "classifier"}
     of_block = {
         "_expand_conv": "expand.0",

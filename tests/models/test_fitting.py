@@ -14,7 +14,7 @@ import torch
 import torchvision
 
 from in4310repro import models
-from in4310repro.config import MODELS
+from in4310repro.models.sources.torchvision import RESNETS
 
 
 def torchvision_model(name: str, classes: int) -> torch.nn.Module:
@@ -27,7 +27,7 @@ def torchvision_model(name: str, classes: int) -> torch.nn.Module:
 DEEP = ("resnet101", "resnet152")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in MODELS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in RESNETS])
 def test_torchvisions_weights_in_our_network_give_torchvisions_logits(name: str, tmp_path: Path) -> None:
     theirs = torchvision_model(name, 6)
     safetensors.torch.save_file(theirs.state_dict(), tmp_path / "weights.safetensors")

@@ -1,0 +1,39 @@
+"""Networks by name, their initial weights and their modules; nothing here knows of runs or configurations.
+
+`network.open_network` is the one place that takes the name of a network apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn.Module:
+    """Build a network in channels_last memory, on the CPU.
+
+    torch's global random generator is left as it was.
+
+    Args:
+        name: of a network of torchvision, `efficientnet_lite0`, `timm:NAME`, or `MODULE:FUNCTION`.
+        classes: number of outputs of the head.
+        seed: of the drawn weights: all of them, or the head where the loaded one has another number of classes.
+        weights: `none`, `imagenet` (torchvision's or timm's) or a .safetensors or .pth file.
+
+    Raises:
+        ValueError: an unknown name, weights that are missing or unreadable, or keys or shapes that differ from the
+            network's, and values that no network computes with.
+
+    Examples:
+        >>> model = build("resnet18", classes=6, seed=0)
+        >>> model(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 6])
+    """
+    # Here, since a configuration opens its network and needs no torch for that.
+    from in4310repro.models.network import open_network
+
+    network = open_network(name)
+    network.check()
+    return network.build(classes, seed, network.read_weights(weights))

@@ -1,0 +1,112 @@
+"""Fit given weights to a network: keys, shapes, types and values are checked, and a resized head is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+
+import torch
+
+State = dict[str, torch.Tensor]
+
+
+def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], Set[str]]) -> State:
+    """Return the loaded weights, with the initial head where the loaded one has another number of classes.
+
+    Args:
+        initial: every weight and buffer of the network.
+        loaded: the weights of a file; counters of batches may be missing.
+        source: where they come from, for the error message.
+        head: names of the weights whose shape depends on the number of classes.
+
+    Raises:
+        ValueError: a key is missing, extra or of another shape (the message names up to eight of them), or a value is
+            not finite, sparse, complex or otherwise none that a network computes with.
+    """
+    if not loaded:
+        raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
+    expected, given = _shapes(initial), _shapes(loaded)
+    # Of other shapes in nothing but the number of classes, which comes first.
+    resized = {name for name in expected if name in given and given[name] != expected[name]}
+    new_head = head() if resized and all(given[name][1:] == expected[name][1:] for name in resized) else set()
+    needed = [name for name in expected if not (resized <= new_head and name in resized)]
+    # Counters of batches are no weights, and files of old torch versions lack them.
+    needed = [name for name in needed if name in given or not name.endswith("num_batches_tracked")]
+    _refuse_mismatches(expected, given, needed, source)
+    values = {name: _convert(name, loaded[name], initial[name].dtype, source) for name in needed}
+    _refuse_unwritten(values, initial, source)
+    return initial | values
+
+
+def convert_state(expected: State, given: State, source: str, *, of_file: bool) -> State:
+    """Return a complete state in the dtypes of the network.
+
+    Args:
+        expected: every weight and buffer of the network.
+        given: the same, as a run saved them.
+        source: where they come from, for the error message.
+        of_file: whether they were read from a file, which may not have been written completely.
+
+    Raises:
+        ValueError: keys, shapes or values do not fit.
+    """
+    _refuse_mismatches(_shapes(expected), _shapes(given), list(expected), source)
+    converted = {name: _convert(name, value, expected[name].dtype, source) for name, value in given.items()}
+    if of_file:
+        _refuse_unwritten(converted, expected, source)
+    return converted
+
+
+def _refuse_unwritten(values: State, initial: State, source: str) -> None:
+    """Raise ValueError where all values of a weight are 0, as in a cut file, and the network does not begin with 0."""
+    for name, value in values.items():
+        begins_with_0 = not initial[name].is_meta and not initial[name].any()
+        if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:
+            raise ValueError(f"{source}: all values of {name} are 0, as in a file that was not written completely")
+
+
+def _convert(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
+    """A weight or buffer of a file as the network takes it: floats of any width become float32.
+
+    Raises:
+        ValueError: a value that no network can compute with.
+    """
+    if value.layout != torch.strided or value.is_quantized or value.is_nested:
+        raise ValueError(f"{source}: {name} is a sparse, quantized or nested tensor; dense values are valid")
+    if value.device.type == "meta":
+        raise ValueError(f"{source}: {name} has a shape and no values (device meta); save the weights themselves")
+    if value.is_floating_point() != dtype.is_floating_point or value.is_complex() or value.dtype == torch.bool:
+        kind = "floating-point" if dtype.is_floating_point else "whole"
+        raise ValueError(f"{source}: {name} holds {str(value.dtype).removeprefix('torch.')}; {kind} numbers are valid")
+    converted = value.to(dtype)
+    if dtype.is_floating_point:
+        _refuse_values(name, value, converted, source)
+    return converted
+
+
+def _refuse_values(name: str, value: torch.Tensor, converted: torch.Tensor, source: str) -> None:
+    wrong = int((~converted.isfinite()).sum())
+    if wrong and bool(value.double().isfinite().all()):
+        raise ValueError(f"{source}: {wrong} of {value.numel()} values of {name} are too large for float32")
+    if wrong:
+        raise ValueError(f"{source}: {wrong} of {value.numel()} values of {name} are nan or infinite")
+    if name.endswith("running_var") and bool((converted < 0).any()):
+        raise ValueError(f"{source}: {name} has values below 0, which no variance is")
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _refuse_mismatches(
+    expected: dict[str, tuple[int, ...]], given: dict[str, tuple[int, ...]], needed: list[str], source: str
+) -> None:
+    mismatches = [f"{name} is missing" for name in needed if name not in given]
+    mismatches += [f"{name} is extra" for name in sorted(given) if name not in expected]
+    mismatches += [
+        f"{name} has shape {given[name]} for {expected[name]}"
+        for name in needed
+        if given.get(name, expected[name]) != expected[name]
+    ]
+    if mismatches:
+        more = f" and {len(mismatches) - 8} more" if len(mismatches) > 8 else ""
+        raise ValueError(f"{source} does not fit the model: {'; '.join(mismatches[:8])}{more}")

@@ -1,0 +1,115 @@
+"""The modules of a built network: what each returns for one image, and which are measured by default."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from in4310repro.models.sources.base import FIVE_MODULES
+
+MODULES = 5  # whose feature maps are measured where none are named
+
+
+@dataclass(frozen=True)
+class Output:
+    """The output of a module: the module's name and class, and the shape of the first tensor without its image axis."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+def outputs(model: nn.Module, name: str, side: int) -> list[Output]:
+    """List the outputs of all modules for one image, in the order in which the modules first end.
+
+    Args:
+        model: a network with weights, on the CPU.
+        name: its name, for the error message.
+        side: of the image, pixels.
+
+    Raises:
+        ValueError: it takes no images of that size.
+    """
+    found: dict[str, Output] = {}
+
+    def note(module: nn.Module, given: object, key: str) -> None:
+        first = given[0] if isinstance(given, list | tuple) and given else given
+        if isinstance(first, Tensor):
+            found.setdefault(key, Output(key, type(module).__name__, tuple(first.shape[1:])))
+
+    handles = [
+        module.register_forward_hook(lambda module, _inputs, given, key=key: note(module, given, key))
+        for key, module in model.named_modules()
+        if key
+    ]
+    try:
+        pass_one(model, name, side)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(found.values())
+
+
+def pass_one(model: nn.Module, name: str, side: int) -> Tensor:
+    """Return the scores of one grey image.
+
+    Raises:
+        ValueError: it takes no images of that size, or returns no scores.
+    """
+    training = model.training
+    try:
+        with torch.inference_mode():
+            scores = model.eval()(torch.zeros(1, 3, side, side).to(memory_format=torch.channels_last))
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        size = getattr(model, "image_size", None) or getattr(getattr(model, "patch_embed", None), "img_size", None)
+        takes = f"it takes {size[0] if isinstance(size, tuple) else size} px" if size else str(error).split("\n")[0]
+        raise ValueError(f"{name} takes no images of {side} px a side: {takes}; --image-size gives another") from None
+    finally:
+        model.train(training)
+    if not isinstance(scores, Tensor) or scores.ndim != 2:
+        what = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"{name} returns {what} for one image; scores [image, class] are valid")
+    return scores
+
+
+def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
+    """Raise ValueError unless a network gives so many finite scores to an image of that size."""
+    scores = pass_one(model, name, side)
+    if scores.shape != (1, classes) or not bool(scores.isfinite().all()):
+        raise ValueError(
+            f"{name} returns {tuple(scores.shape)} scores for one image; ({classes},) finite ones are valid"
+        )
+
+
+def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
+    """Choose up to five modules whose feature maps are measured: the five of the report where the network has them.
+
+    Otherwise convolutions, evenly from the first to the last; in transformers, which have fewer, their blocks; and
+    where blocks keep channels last, the modules that return maps [channel, height, width].
+
+    Args:
+        model: a network with weights, on the CPU.
+        name: its name, for the error message.
+        side: of the image, pixels.
+        seen: the result of `outputs`; None: an image is passed through the network where that is needed.
+    """
+    named = dict(model.named_modules())
+    if all(module in named for module in FIVE_MODULES):
+        return FIVE_MODULES
+    seen = outputs(model, name, side) if seen is None else seen
+    convolutions = [each.name for each in seen if isinstance(named[each.name], nn.Conv2d) and len(each.shape) == 3]
+    kinds = Counter(each.kind for each in seen if len(each.shape) == 2 and next(named[each.name].children(), None))
+    last_of = {each.kind: place for place, each in enumerate(seen)}
+    # Of kinds that are equally many, the outermost, which ends last.
+    common = max(kinds, key=lambda kind: (kinds[kind], last_of[kind]), default="")
+    blocks = [each.name for each in seen if each.kind == common]
+    rest = [each.name for each in seen if len(each.shape) == 3]
+    for candidates in (convolutions, blocks, convolutions or rest or [seen[-1].name]):
+        if len(candidates) >= MODULES:
+            break
+    last, number = len(candidates) - 1, min(MODULES, len(candidates))
+    return tuple(candidates[round(place * last / max(1, number - 1))] for place in range(number))

@@ -1,0 +1,12 @@
+"""The sources of networks, one file each, and the table of them; a further source is a file and an entry."""
+
+from in4310repro.models.sources.base import Facts, Source
+from in4310repro.models.sources.functions import Functions
+from in4310repro.models.sources.lite import Lite
+from in4310repro.models.sources.timm import Timm
+from in4310repro.models.sources.torchvision import Torchvision
+
+__all__ = ["SOURCES", "Facts", "Source"]
+
+# The first whose pattern a name fits has it; torchvision's names have no mark of their own.
+SOURCES: tuple[Source, ...] = (Lite(), Timm(), Functions(), Torchvision())

@@ -1,0 +1,93 @@
+"""The interface of a source of networks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from in4310repro.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+    from in4310repro.models.content import Content
+
+# The modules whose feature maps the report measures; the five ResNets have them.
+FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Parameters of a listed network, the side of the smallest image in pixels, and its ImageNet weights."""
+
+    parameters: int
+    smallest: int
+    weights: str
+
+
+class Source(ABC):
+    """Where networks come from: how they are named, made and prepared for, and where their ImageNet weights are.
+
+    A source imports torch and other libraries only where a method needs them. Unless stated otherwise, each `name` is
+    the whole name of one of its networks.
+    """
+
+    pattern: str  # regular expression that fits its names and no name of a source before it in the table
+    example: str  # how a message shows its names
+    # Whether others wrote the code: it is called as it is, not on the meta device, and its exceptions are wrong input.
+    foreign = False
+    # Whether the code is run only where the user names it, since a name that stands in a file must not run code.
+    named_by_user = False
+
+    def names(self) -> list[str]:
+        """List all names; empty where only `check` can tell whether there is such a network."""
+        return []
+
+    def check(self, name: str) -> None:  # noqa: B027 - names that are listed need no more
+        """Raise ValueError where there is no such network or it may not be built here."""
+
+    @abstractmethod
+    def create(self, name: str, classes: int) -> object:
+        """Call the constructor, which is to return a torch.nn.Module with so many scores.
+
+        Raises:
+            ValueError: it cannot be found or fails.
+        """
+
+    def is_resnet(self, name: str) -> bool:  # noqa: ARG002
+        """Return whether it is one of the report's five ResNets.
+
+        They are known to have `FIVE_MODULES` and portable arithmetic and to draw nothing while they are trained.
+        """
+        return False
+
+    def facts(self, name: str) -> Facts:
+        """Return what is known of a listed network."""
+        raise ValueError(f"{name} is not listed")
+
+    def imagenet_file(self, name: str) -> Path | None:  # noqa: ARG002
+        """Return where its ImageNet weights lie or would lie on this machine; None where they are no file."""
+        return None
+
+    def read_imagenet(self, name: str) -> Content:
+        """Read its ImageNet weights, once, after a download where that is needed.
+
+        Raises:
+            ValueError: there are none, or they can be neither read nor downloaded.
+        """
+        raise ValueError(f"there are no ImageNet weights of {name}; give --weights none or --weights FILE")
+
+    def adapt(self, name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        """Return weights as they are published under the names of this network."""
+        return dict(tensors)
+
+    def evaluation(self, name: str) -> Preprocessing:
+        """Return how those who trained the ImageNet weights prepare images to evaluate them."""
+        raise ValueError(f"{name} has no ImageNet weights of torchvision; --weights none or --weights FILE")
+
+    def top_1(self, name: str) -> float:  # noqa: ARG002
+        """Return the published top-1 accuracy of the ImageNet weights, in [0, 1]; 0 where none is known."""
+        return 0.0

@@ -1,0 +1,83 @@
+"""EfficientNet-Lite0, which torchvision does not have; its ImageNet weights are a package of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from in4310repro import packages
+from in4310repro.models.sources.base import Facts, Source
+from in4310repro.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+    from in4310repro.models.content import Content
+
+NAME = "efficientnet_lite0"
+HEAD_PRESET = "photographs-head"  # the preset that fits the head of its ImageNet weights
+# With 1,000 classes: of the whole network, and as TensorFlow's model card gives it for 224 px.
+PARAMETERS, TOP_1 = 4_652_008, 0.751
+SMALLEST = 32  # side of an image, pixels
+# As TensorFlow trained it, and its own evaluation: 32 pixels of the short side of 256 are cropped away.
+PREPROCESSING = Preprocessing(
+    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop_ratio=224 / 256, size=224
+)
+
+
+class Lite(Source):
+    """The network of `models.efficientnet`."""
+
+    pattern = example = NAME
+
+    def names(self) -> list[str]:
+        """List the one name."""
+        return [NAME]
+
+    def create(self, name: str, classes: int) -> object:  # noqa: ARG002
+        """Create the network."""
+        from in4310repro.models import efficientnet
+
+        return efficientnet.lite0(classes)
+
+    def facts(self, name: str) -> Facts:  # noqa: ARG002
+        """Return what is known of the network."""
+        return Facts(PARAMETERS, SMALLEST, f"of {packages.EFFICIENTNET}")
+
+    def imagenet_file(self, name: str) -> Path:  # noqa: ARG002
+        """Return the file in the package; without the package, a name that is not there."""
+        return packages.weights_file() or Path(packages.WEIGHTS)
+
+    def read_imagenet(self, name: str) -> Content:
+        """Read the file in the package."""
+        from in4310repro.models.content import read_content
+
+        file = self.imagenet_file(name)
+        if not file.is_file():
+            raise ValueError(
+                f"the ImageNet weights of {name} are a package that is not there: "
+                f"{packages.install_command(packages.EFFICIENTNET)}"
+            )
+        return read_content(file)
+
+    def adapt(self, name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        """Return weights of the package under the names of this network."""
+        from in4310repro.models import efficientnet
+
+        return efficientnet.rename(tensors)
+
+    def evaluation(self, name: str) -> Preprocessing:  # noqa: ARG002
+        """Return how TensorFlow evaluates the weights."""
+        return PREPROCESSING
+
+    def top_1(self, name: str) -> float:  # noqa: ARG002
+        """Return the accuracy of TensorFlow's model card."""
+        return TOP_1
+
+
+def without_download() -> str:
+    """Say which ImageNet weights need no download, and what installs them where they are not there."""
+    needs = "" if packages.has_weights() else packages.install_command(packages.EFFICIENTNET)
+    first = f"after {needs} " if needs else ""
+    return f"{first}train --preset {HEAD_PRESET} needs no download, nor does --model {NAME}"

@@ -1,0 +1,68 @@
+"""timm's networks: timm:NAME, with the weights of its hub."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from in4310repro import packages
+from in4310repro.models.sources.base import Source
+from in4310repro.models.sources.lite import without_download
+from in4310repro.preprocessing import INTERPOLATIONS, Preprocessing
+
+if TYPE_CHECKING:
+    from in4310repro.models.content import Content
+
+PREFIX = "timm:"
+
+
+def _timm() -> Any:
+    return importlib.import_module("timm")
+
+
+class Timm(Source):
+    """Networks of the package timm, where it is installed."""
+
+    pattern = PREFIX + r"[\w./-]{1,100}"
+    example = f"{PREFIX}NAME"
+    foreign = True
+
+    def check(self, name: str) -> None:
+        """Raise ValueError where timm is not installed or has no such network."""
+        try:
+            timm = _timm()
+        except ImportError:
+            raise ValueError(f"the network {name} needs timm: {packages.install_command('timm')}") from None
+        short = name.removeprefix(PREFIX)
+        if not timm.is_model(short):
+            near = difflib.get_close_matches(short, timm.list_models(), 1)
+            meant = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            raise ValueError(f"timm {timm.__version__} has no model {short!r}{meant}")
+
+    def create(self, name: str, classes: int) -> object:
+        """Have timm create the network."""
+        return _timm().create_model(name.removeprefix(PREFIX), num_classes=classes)
+
+    def read_imagenet(self, name: str) -> Content:
+        """Have timm read its pretrained weights, which it downloads where its cache lacks them."""
+        from in4310repro.models.content import Content
+        from in4310repro.tensors import tensors_sha256
+
+        try:
+            model = _timm().create_model(name.removeprefix(PREFIX), pretrained=True)
+        except Exception as error:
+            raise ValueError(
+                f"timm's weights of {name} cannot be downloaded ({error}); {without_download()}, "
+                "--weights none or --weights FILE"
+            ) from None
+        tensors = model.state_dict()
+        return Content(source=f"timm's weights of {name}", tensors=tensors, sha256=tensors_sha256(tensors))
+
+    def evaluation(self, name: str) -> Preprocessing:
+        """Return what timm's configuration of the pretrained network says."""
+        settings = _timm().get_pretrained_cfg(name.removeprefix(PREFIX))
+        method = settings.interpolation if settings.interpolation in INTERPOLATIONS else "bicubic"
+        ratio, side = settings.crop_pct or 1.0, settings.input_size[-1]
+        mean, std = tuple(settings.mean), tuple(settings.std)
+        return Preprocessing(mean=mean, std=std, interpolation=method, crop_ratio=ratio, size=side)
