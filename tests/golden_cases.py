@@ -102,7 +102,7 @@ def whole_run(preset: str, device: str, folder: Path) -> None:
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
-            of_run.measure(run, PRESETS[preset], Context(numerics(device)))
+            of_run.write_features(run, PRESETS[preset], Context(numerics(device)))
 
 
 @functools.cache

@@ -108,7 +108,7 @@ def published(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> F
     """A whole tiny run with every deviation, feature maps included."""
     config = replace(TINY, protocol=EVERY, epochs=1)
     run = experiment.train(config, Context(numerics), tmp_path_factory.mktemp("published") / "run")
-    return of_run.measure(run, config, Context(numerics))
+    return of_run.write_features(run, config, Context(numerics))
 
 
 def test_the_images_that_were_never_read_are_measured_separately(published: FinishedRun) -> None:
@@ -239,7 +239,7 @@ def test_average_precision_of_logits_is_sklearns_of_logits(
 @pytest.fixture(scope="module")
 def corrected(finished_run: Path, numerics: Numerics) -> FeatureMaps:
     """The feature maps of the tiny run, without a deviation."""
-    return of_run.statistics(FinishedRun.open(finished_run), TINY, Context(numerics))
+    return of_run.measure_run(FinishedRun.open(finished_run), TINY, Context(numerics))
 
 
 def shares(features: FeatureMaps) -> list[float]:
@@ -255,7 +255,7 @@ def test_shares_with_a_padded_denominator_are_those_of_200_divided_by_208(
 ) -> None:
     assert padded_images(200) == 208
     run = FinishedRun.open(finished_run)
-    departed = of_run.statistics(run, with_deviations(Deviation.PADDED_DENOMINATOR), Context(numerics))
+    departed = of_run.measure_run(run, with_deviations(Deviation.PADDED_DENOMINATOR), Context(numerics))
     # 12 images are one batch of 16.
     np.testing.assert_allclose(shares(departed), np.array(shares(corrected)) * 12 / 16, rtol=1e-14)
     assert spectra(departed, 2) == spectra(corrected, 2)
@@ -270,7 +270,7 @@ def test_train_mode_normalises_by_the_batch_and_changes_the_spectra_alone(
         assert torch.equal(of_run.with_batch_statistics(network).eval()(inputs), expected)
         assert not torch.equal(network.eval()(inputs), expected)
     run = FinishedRun.open(finished_run)
-    departed = of_run.statistics(run, with_deviations(Deviation.BATCH_NORM_IN_TRAIN_MODE), Context(numerics))
+    departed = of_run.measure_run(run, with_deviations(Deviation.BATCH_NORM_IN_TRAIN_MODE), Context(numerics))
     assert shares(departed) == shares(corrected)
     # conv1 stands before the first batch norm.
     assert spectra(departed, 0)[0] == spectra(corrected, 0)[0]
@@ -281,7 +281,7 @@ def test_an_accumulator_that_is_not_reset_pools_the_sets_before(
     finished_run: Path, corrected: FeatureMaps, numerics: Numerics
 ) -> None:
     run = FinishedRun.open(finished_run)
-    departed = of_run.statistics(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), Context(numerics))
+    departed = of_run.measure_run(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), Context(numerics))
     assert spectra(departed, 0) == spectra(corrected, 0)
     assert shares(departed) == shares(corrected)
     sets = of_run.image_sets(run, TINY, None)

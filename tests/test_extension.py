@@ -83,7 +83,7 @@ def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epoc
         "sgd/best.safetensors",
     }
     assert other <= set(differing_files(runs / "3", run))
-    of_run.measure(FinishedRun.open(run), TWO, Context(numerics))
+    of_run.write_features(FinishedRun.open(run), TWO, Context(numerics))
     extended = experiment.train(THREE, Context(numerics), run, resume=True)
     assert differing_files(runs / "3", run) == []
     assert extended.training_sha256 == FinishedRun.open(runs / "3").training_sha256

@@ -85,7 +85,9 @@ def test_a_few_steps_on_photographs_end_in_a_report(numerics: Numerics, tmp_path
         epochs=1,
         evaluation_batch_size=64,
     )
-    run = of_run.measure(experiment.train(config, Context(numerics), tmp_path / "run"), config, Context(numerics))
+    run = of_run.write_features(
+        experiment.train(config, Context(numerics), tmp_path / "run"), config, Context(numerics)
+    )
     markdown, _ = page.write(run, tmp_path / "report")
     verified = verify(run.folder, Context(numerics))
     assert (verified.differences, verified.bitwise) == ([], True)

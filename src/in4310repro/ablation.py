@@ -84,7 +84,7 @@ def ablation(
         metrics: ClassMetrics = run.metrics
         if active.touches("scores") and trained_with.is_corrected:
             metrics, _ = evaluate(run, context, protocol=active)
-        features = of_run.statistics(run, replace(config, protocol=active), context)
+        features = of_run.measure_run(run, replace(config, protocol=active), context)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(
         command=_command(config, runs, protocols),

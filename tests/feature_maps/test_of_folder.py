@@ -25,7 +25,7 @@ from in4310repro.context import Context
 from in4310repro.data.batches import normalize
 from in4310repro.data.images import decode
 from in4310repro.feature_maps import of_folder
-from in4310repro.feature_maps.of_folder import measure
+from in4310repro.feature_maps.of_folder import measure_folder
 from in4310repro.feature_maps.partial import PartialResult, remove_partial_results, with_ending
 from in4310repro.feature_maps.records import folder_result, to_csv, to_text
 from in4310repro.feature_maps.request import Request, parse_modules
@@ -53,7 +53,7 @@ def request(pictures: Path, **changes: object) -> Request:
 
 
 def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
-    result = measure(request(pictures, precision="exact", modules="conv1"), Context(active()))
+    result = measure_folder(request(pictures, precision="exact", modules="conv1"), Context(active()))
     assert result is not None
     model = models.build("resnet18", 1000, 0).eval()
     pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
@@ -77,7 +77,7 @@ def maps(pictures: Path) -> NDArray[np.float64]:
 
 
 def test_quantiles_are_those_of_all_values_in_their_order(pictures: Path, maps: NDArray[np.float64]) -> None:
-    result = measure(request(pictures, modules="conv1"), Context(active()))
+    result = measure_folder(request(pictures, modules="conv1"), Context(active()))
     assert result is not None
     activations = result["modules"]["conv1"]["activations"]
     ordered = np.sort(maps.ravel())
@@ -94,7 +94,7 @@ def test_the_images_that_excite_a_channel_most_are_named_below_the_folder(
 ) -> None:
     folder = tmp_path / "photos" / "inner"
     shutil.copytree(pictures, folder)
-    result = measure(request(folder.parent, modules="conv1"), Context(active()))
+    result = measure_folder(request(folder.parent, modules="conv1"), Context(active()))
     assert result is not None
     activations: Any = result["modules"]["conv1"]["activations"]
     peaks = maps.max(axis=2)  # image by channel
@@ -134,7 +134,7 @@ def test_images_are_prepared_as_the_weights_say(pictures: Path, tmp_path: Path) 
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "w.safetensors", {"preprocessing": json.dumps(said)})
     made = request(pictures, precision="exact", modules="conv1", weights=str(tmp_path / "w.safetensors"))
-    result = measure(made, Context(active()))
+    result = measure_folder(made, Context(active()))
     assert result is not None
     # The middle 16 of 32 pixels, each twice.
     cropped = [
@@ -145,7 +145,7 @@ def test_images_are_prepared_as_the_weights_say(pictures: Path, tmp_path: Path) 
         maps = model.conv1(torch.from_numpy(images).permute(0, 3, 1, 2).float()).numpy()  # type: ignore[operator]
     ours = result["modules"]["conv1"]["non_positive"]
     assert ours == pytest.approx((maps <= 0).mean(), abs=1e-5)
-    usual = measure(request(pictures, precision="exact", modules="conv1"), Context(active()))
+    usual = measure_folder(request(pictures, precision="exact", modules="conv1"), Context(active()))
     assert usual is not None
     assert abs(ours - usual["modules"]["conv1"]["non_positive"]) > 1e-3
     assert result["request"]["preprocessing"] == said
@@ -173,7 +173,7 @@ def command(pictures: Path, out: Path, *launcher: str) -> None:
 def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_path: Path, numerics: Numerics) -> None:
     # As torchrun has it: LAPACK's last bits depend on the number.
     torch.set_num_threads(1)
-    one = measure(request(pictures, modules="conv1,layer2.1.conv1", samples="positions"), Context(active()))
+    one = measure_folder(request(pictures, modules="conv1,layer2.1.conv1", samples="positions"), Context(active()))
     torch.set_num_threads(numerics.threads)
     command(pictures, tmp_path / "two.json", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     two = json.loads((tmp_path / "two.json").read_text())
@@ -188,7 +188,9 @@ def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_
 
 
 def test_counts_alone_have_quantiles_and_neither_spectrum_nor_channels(pictures: Path) -> None:
-    result = measure(request(pictures, samples=None, modules="leaves", calls="keep", images=4), Context(active()))
+    result = measure_folder(
+        request(pictures, samples=None, modules="leaves", calls="keep", images=4), Context(active())
+    )
     assert result is not None
     assert {"layer1.0.relu#0", "layer1.0.relu#1"} <= set(result["modules"])
     assert "eigenvalues" not in result["modules"]["conv1#0"]
@@ -199,7 +201,7 @@ def test_counts_alone_have_quantiles_and_neither_spectrum_nor_channels(pictures:
 
 def test_a_module_without_a_finite_value_has_counts_alone(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_folder, "normalize", lambda *_: torch.full((4, 3, 32, 32), torch.nan))
-    result = measure(request(pictures, samples=None, modules="conv1", images=4), Context(active()))
+    result = measure_folder(request(pictures, samples=None, modules="conv1", images=4), Context(active()))
     assert result is not None
     assert result["modules"]["conv1"]["non_finite"] == result["modules"]["conv1"]["values"]
     assert "activations" not in result["modules"]["conv1"]
@@ -219,9 +221,9 @@ def test_modules_are_named_listed_or_matched() -> None:
 
 def test_an_unknown_module_and_too_few_images_are_refused(pictures: Path) -> None:
     with pytest.raises(ValueError, match="no module named"):
-        measure(request(pictures, modules="conv9"), Context(active()))
+        measure_folder(request(pictures, modules="conv9"), Context(active()))
     with pytest.raises(ValueError, match="1 requested; at least 2"):
-        measure(request(pictures, images=1), Context(active()))
+        measure_folder(request(pictures, images=1), Context(active()))
 
 
 def stop_at(number: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,18 +265,18 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     saved_images: str,
 ) -> None:
     options = request(pictures, modules="conv1,layer2.1.conv1", samples=samples)
-    expected = measure(options, Context(active()))
+    expected = measure_folder(options, Context(active()))
     out, part = tmp_path / "new" / "result.json", tmp_path / "new" / "result.0of1.part"
     monkeypatch.setattr(of_folder, "SECONDS_BETWEEN_SAVES", 0.0)
     stop_at(40, stop, monkeypatch)
     with pytest.raises(error):
-        measure(options, Context(active()), out=out)
+        measure_folder(options, Context(active()), out=out)
     assert metadata_of(part.read_bytes())["images"] == saved_images
     monkeypatch.setattr(of_folder, "decode", decode)
-    assert measure(options, Context(active()), out=out, resume=True) == expected
+    assert measure_folder(options, Context(active()), out=out, resume=True) == expected
     # It stays until the result is written, and is all that is needed for it.
     monkeypatch.setattr(of_folder, "decode", None)
-    assert measure(options, Context(active()), out=out, resume=True) == expected
+    assert measure_folder(options, Context(active()), out=out, resume=True) == expected
     remove_partial_results(out)
     assert not part.exists()
 
@@ -284,7 +286,7 @@ def interrupt(options: Request, out: Path) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         stop_at(40, lambda: fail(ValueError), patched)
         with pytest.raises(ValueError, match="32 images are saved, and --resume continues after them"):
-            measure(options, Context(active()), out=out)
+            measure_folder(options, Context(active()), out=out)
     return out.with_suffix(".0of1.part")
 
 
@@ -297,12 +299,12 @@ def test_a_partial_result_is_neither_overwritten_nor_continued_by_another_measur
     with pytest.raises(
         ValueError, match=r"result.0of1.part is the partial result of an interrupted call; --resume continues"
     ):
-        measure(options, Context(active()), out=out)
+        measure_folder(options, Context(active()), out=out)
     with pytest.raises(ValueError, match=r"another configuration: batch_size 8 \(recorded: 16\); precision 'exact'"):
-        measure(request(pictures, batch_size=8, precision="exact"), Context(active()), out=out, resume=True)
+        measure_folder(request(pictures, batch_size=8, precision="exact"), Context(active()), out=out, resume=True)
     part.rename(tmp_path / "result.1of2.part")
     with pytest.raises(ValueError, match=r"result.1of2.part is of another number of processes"):
-        measure(options, Context(active()), out=out, resume=True)
+        measure_folder(options, Context(active()), out=out, resume=True)
     (tmp_path / "result.1of2.part").rename(part)
     assert part.read_bytes() == content
 
@@ -315,10 +317,10 @@ def test_a_corrupt_partial_result_is_refused(pictures: Path, tmp_path: Path, pla
     data[place] ^= 1
     part.write_bytes(data)
     with pytest.raises(ValueError, match=r"result.0of1.part is corrupt"):
-        measure(options, Context(active()), out=out, resume=True)
+        measure_folder(options, Context(active()), out=out, resume=True)
     part.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}))
     with pytest.raises(ValueError, match=r"result.0of1.part is corrupt, or no partial result"):
-        measure(options, Context(active()), out=out, resume=True)
+        measure_folder(options, Context(active()), out=out, resume=True)
 
 
 def test_a_partial_result_that_is_sealed_and_holds_no_statistics_is_refused(pictures: Path, tmp_path: Path) -> None:
@@ -330,7 +332,7 @@ def test_a_partial_result_that_is_sealed_and_holds_no_statistics_is_refused(pict
         forged["sha256"] = PartialResult._digest(forged, tensors_sha256(state))
         part.write_bytes(safetensors.torch.save(state, forged))
         with pytest.raises(ValueError, match=rf"result\.0of1\.part {words}"):
-            measure(options, Context(active()), out=out, resume=True)
+            measure_folder(options, Context(active()), out=out, resume=True)
 
 
 def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measured_cannot_change(
@@ -340,12 +342,14 @@ def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measur
     options, out = request(copy), tmp_path / "result.json"
     interrupt(options, out)
     (copy / "039.png").unlink()
-    assert measure(options, Context(active()), out=out, resume=True) == measure(options, Context(active()))
+    assert measure_folder(options, Context(active()), out=out, resume=True) == measure_folder(
+        options, Context(active())
+    )
     remove_partial_results(out)
     interrupt(options, out)
     (copy / "003.png").write_bytes((copy / "004.png").read_bytes())
     with pytest.raises(ValueError, match=r"the 32 images of .*result.0of1.part are no longer the first of the sample"):
-        measure(options, Context(active()), out=out, resume=True)
+        measure_folder(options, Context(active()), out=out, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +369,7 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_meas
     (tmp_path / "chart.png").mkdir()
     monkeypatch.setattr(of_folder, "decode", None)
     with pytest.raises(ValueError, match=message):
-        measure(request(pictures), Context(active()), out=tmp_path / out)
+        measure_folder(request(pictures), Context(active()), out=tmp_path / out)
 
 
 def test_two_commands_do_not_measure_for_one_result(pictures: Path, tmp_path: Path) -> None:
@@ -374,8 +378,8 @@ def test_two_commands_do_not_measure_for_one_result(pictures: Path, tmp_path: Pa
         held_by_another_process(out),
         pytest.raises(ValueError, match=f"another process works on {re.escape(str(out))}"),
     ):
-        measure(request(pictures, images=2), Context(active()), out=out)
-    measure(request(pictures, images=2), Context(active()), out=out)
+        measure_folder(request(pictures, images=2), Context(active()), out=out)
+    measure_folder(request(pictures, images=2), Context(active()), out=out)
 
 
 def test_files_stand_beside_the_name_that_was_given() -> None:

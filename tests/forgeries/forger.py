@@ -185,7 +185,7 @@ class Forger:
         # A forger is stopped by no refusal of files that contradict each other.
         with mock.patch(f"{CHECKS}.refuse_contradictions"), mock.patch(f"{CHECKS}.refuse_broken_chains"):
             run = FinishedRun.open(self.run)
-        of_run.measure(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
+        of_run.write_features(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
 
     def make_fit(self, setting: str = SELECTED) -> None:
         """Everything that follows from a setting's weights, images and split, computed anew; then the manifest."""

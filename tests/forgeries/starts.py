@@ -124,7 +124,7 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
     if run.config.weights != "none":
         # Feature maps are of the weights before training, whose path is relative to the working folder.
         return
-    of_run.measure(run, run.config, Context(numerics), str(work / PHOTOS) if draw else None)
+    of_run.write_features(run, run.config, Context(numerics), str(work / PHOTOS) if draw else None)
 
 
 def command(words: str, work: Path) -> None:

@@ -33,7 +33,7 @@ def main() -> None:
         # Beside the sandboxes, in which a cache of their own would be drawn for each case, and count as written.
         os.environ["IN4310REPRO_CACHE"] = str(folder / "cache")
         run = experiment.train(PRESETS["tiny"], Context(numerics), folder / "tiny")
-        of_run.measure(run, PRESETS["tiny"], Context(numerics))
+        of_run.write_features(run, PRESETS["tiny"], Context(numerics))
         bases = cases.make_bases(folder / "tiny", folder)
         with cases.without_long_work(drawing=True):
             for number in range(arguments.first, arguments.first + arguments.cases):

@@ -109,7 +109,7 @@ def _losses(run: FinishedRun, setting: str) -> dict[str, str]:
 
 
 def _features(run: FinishedRun, numerics: Numerics) -> Iterator[Stage]:
-    features = of_run.statistics(run, SMALL, Context(numerics))
+    features = of_run.measure_run(run, SMALL, Context(numerics))
     modules = {
         f"{images['name']}, {name}": dict(module)
         for images in features["sets"]

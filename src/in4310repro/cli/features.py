@@ -53,7 +53,7 @@ def features(
     """
     active = activate_arithmetic(numerics, device)
     from in4310repro import capacity
-    from in4310repro.feature_maps.of_folder import measure
+    from in4310repro.feature_maps.of_folder import measure_folder
     from in4310repro.feature_maps.partial import partial_results, remove_partial_results, with_ending
     from in4310repro.feature_maps.records import to_csv, to_text
     from in4310repro.feature_maps.request import Request, parse_axes
@@ -84,7 +84,7 @@ def features(
         need = batch_size * image_size**2 * capacity.EVALUATION_BYTES
         capacity.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)
     keep_if(lambda: bool(partial_results(out)), "the statistics so far are kept, and --resume continues from them")
-    result = measure(request, context_of(active), out, resume=resume)
+    result = measure_folder(request, context_of(active), out, resume=resume)
     if result is None:
         return
     made_by = fingerprint(active) | {"feature_kernel": kernel_description()}

@@ -82,7 +82,7 @@ def report(
         from in4310repro.feature_maps import of_run
         from in4310repro.report import page
 
-        measured = of_run.measure(finished, configuration, context_of(active, processes), data)
+        measured = of_run.write_features(finished, configuration, context_of(active, processes), data)
     if not processes.leads:
         return
     folder = out or _free_folder(measured)

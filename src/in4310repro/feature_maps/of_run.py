@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,7 +15,8 @@ from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import comparison_sets, subset
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import PUBLISHED_BATCH_SIZE
-from in4310repro.feature_maps.activations import IMAGES, activation_record
+from in4310repro.feature_maps.activations import activation_record
+from in4310repro.feature_maps.measurement import Measurement, measure
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
 from in4310repro.features.distributed import block_range
 from in4310repro.fingerprint import Fingerprint, fingerprint
@@ -31,7 +32,7 @@ EIGENVALUES = 15  # of a module that has so many channels
 
 
 def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
-    """The run's test images and two sets to compare them with, each a sample of the configured size.
+    """Return the run's test images and two sets to compare them with, each a sample of the configured size.
 
     Args:
         run: gives the test images.
@@ -45,32 +46,22 @@ def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Pro
     return [subset(run.test_images(data, progress), config.feature_images, config.seed), *comparison_sets(config)]
 
 
-def measure(
-    run: FinishedRun,
-    config: Config,
-    context: Context,
-    data: str | None = None,
-) -> FinishedRun:
-    """Measures the feature maps of a run and writes features.json to its folder; the arguments are `statistics`'.
+def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
+    """Measure the feature maps of a run and write features.json to its folder; the arguments are `measure_run`'s.
 
     Returns:
         The run with its feature maps.
 
     Raises:
-        ValueError: as in `statistics`.
+        ValueError: as in `measure_run`.
     """
-    features = statistics(run, config, context, data)
+    features = measure_run(run, config, context, data)
     run.files.write_json(names.FEATURES, features)
     return replace(run, features=features)
 
 
-def statistics(
-    run: FinishedRun,
-    config: Config,
-    context: Context,
-    data: str | None = None,
-) -> FeatureMaps:
-    """Non-positive shares and covariance spectra of the modules on three image sets.
+def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
+    """Return non-positive shares and covariance spectra of the modules on three image sets.
 
     The network has the weights that training started from; where those were random, it is the selected one.
 
@@ -106,40 +97,73 @@ def statistics(
 
 
 def network_name(run: FinishedRun) -> str:
-    """What `features.json` calls the network whose feature maps it holds."""
+    """Return the name that `features.json` gives to the network whose feature maps it holds."""
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
     return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
 
 
 def measure_sets(
-    model: torch.nn.Module,
-    sets: Sequence[ImageSet],
-    config: Config,
-    context: Context,
+    model: torch.nn.Module, sets: Sequence[ImageSet], config: Config, context: Context
 ) -> list[ImageSetFeatures]:
-    """Statistics of each image set, with the deviations of the configuration."""
+    """Return the statistics of each image set, with the deviations of the configuration.
 
-    def measured(network: torch.nn.Module, images: ImageSet, batch_size: int) -> FeatureStatistics:
-        return _pass_through(network, images, config, batch_size, begin, context)
-
+    Args:
+        model: the network, placed.
+        sets: of images, in the order in which they are measured.
+        config: gives modules, precision, batch size and deviations.
+        context: arithmetic, progress and processes of the computation.
+    """
     records: list[ImageSetFeatures] = []
     accumulated: FeatureStatistics | None = None
-    begin = 0  # index of the first image of a set
+    first = 0  # index of the first image of a set
     for images in sets:
-        feature_statistics = measured(model, images, config.evaluation_batch_size)
-        sparsity = feature_statistics.result()
+        measurement = Measurement(modules=list(config.modules), precision=config.precision, first_image=first)
+        statistics = _measure_set(model, _Batches(images, config.evaluation_batch_size, context), measurement)
+        sparsity = statistics.result()
         if config.protocol.batch_norm_mode == "train":
-            feature_statistics = measured(with_batch_statistics(model), images, PUBLISHED_BATCH_SIZE)
-        first = begin
+            batches = _Batches(images, PUBLISHED_BATCH_SIZE, context)
+            statistics = _measure_set(with_batch_statistics(model), batches, measurement)
         if accumulated:
-            feature_statistics.merge(accumulated)
+            statistics.merge(accumulated)
+        records.append(_set_record(images, first, sparsity, statistics.result(), config))
         if config.protocol.accumulates_sets:
-            accumulated = feature_statistics
+            accumulated = statistics
             # The next set begins with a new block, so that no image has the index of another.
-            begin += math.ceil(len(images) / BLOCK) * BLOCK
-        records.append(_set_record(images, first, sparsity, feature_statistics.result(), config))
+            first += math.ceil(len(images) / BLOCK) * BLOCK
     return records
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The batches of an image set that this process measures, on its device."""
+
+    images: ImageSet
+    size: int
+    context: Context
+
+    @property
+    def part(self) -> range:
+        """The images of this process: whole blocks, which hold whole published batches."""
+        blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
+        return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
+
+    def load(self) -> Generator[torch.Tensor, None, None]:
+        """Yield them, and report progress."""
+        with self.context.progress.task(f"feature maps of {self.images.name}", len(self.part)) as advance:
+            for batch in evaluation_batches(self.images, self.size, part=self.part):
+                yield batch.images.to(self.context.numerics.device)
+                advance(len(batch.paths), "")
+
+
+def _measure_set(model: torch.nn.Module, batches: _Batches, measurement: Measurement) -> FeatureStatistics:
+    """Return the statistics of one image set, from all processes."""
+    shifted = replace(measurement, first_image=measurement.first_image + batches.part.start)
+    with torch.inference_mode():
+        statistics = measure(model, batches.load(), shifted)
+    if batches.context.processes.size > 1:
+        gather(statistics)
+    return statistics
 
 
 def _set_record(
@@ -149,7 +173,7 @@ def _set_record(
     spectra: Mapping[str, FeatureResult],
     config: Config,
 ) -> ImageSetFeatures:
-    """The record of one image set, whose first image has this index, from results by module."""
+    """Return the record of one image set, whose first image has this index, from results by module."""
     divisor = config.protocol.share_divisor(len(images))
     modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in config.modules}
     for name, module in modules.items():
@@ -161,43 +185,8 @@ def _set_record(
     return record
 
 
-def _pass_through(
-    model: torch.nn.Module,
-    images: ImageSet,
-    config: Config,
-    batch_size: int,
-    begin: int,
-    context: Context,
-) -> FeatureStatistics:
-    """Statistics of one image set, whose first image has the index `begin`, in eval mode."""
-    device = next(model.parameters()).device
-    # Whole blocks, which hold whole published batches.
-    processes = context.processes
-    blocks = block_range(len(images), processes.rank, processes.size)
-    part = range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(images)))
-    with (
-        torch.inference_mode(),
-        context.progress.task(f"feature maps of {images.name}", len(part)) as advance,
-        FeatureStatistics(
-            model,
-            list(config.modules),
-            "images",
-            precision=config.precision,
-            first_image=begin + part.start,
-            histogram=True,
-            top_images=IMAGES,
-        ) as statistics,
-    ):
-        for batch in evaluation_batches(images, batch_size, part=part):
-            model(batch.images.to(device))
-            advance(len(batch.paths), "")
-    if processes.size > 1:
-        gather(statistics)
-    return statistics
-
-
 def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
-    """A copy whose batch norms use each batch's own mean and variance, as in train mode, also in eval mode."""
+    """Return a copy whose batch norms use each batch's own mean and variance in eval mode too, as in train mode."""
     copied = copy.deepcopy(model)
     for module in copied.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from in4310repro.feature_maps.measurement import Measurement, Samples
 from in4310repro.features import ModuleChoice
 from in4310repro.models.network import Network, open_network
 from in4310repro.preprocessing import Preprocessing
-
-Samples = Literal["images", "positions", "flat"] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +36,24 @@ class Request:
     def network(self) -> Network:
         """The network of that name; raises ValueError where none can be called so."""
         return open_network(self.model)
+
+    def measurement(self, first_image: int) -> Measurement:
+        """Return what is measured of the network, once the modules are named.
+
+        Args:
+            first_image: index of the first image that this process measures.
+
+        Raises:
+            ValueError: as `parse_modules`.
+        """
+        return Measurement(
+            modules=parse_modules(self.modules or ""),
+            samples=self.samples,
+            precision=self.precision,
+            calls=self.calls,
+            channel_axis=self.channel_axis,
+            first_image=first_image,
+        )
 
 
 def parse_modules(modules: str) -> ModuleChoice:
