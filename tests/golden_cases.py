@@ -180,7 +180,7 @@ def headline_numbers(run: FinishedRun) -> dict[str, Any]:
         "test mean_average_precision": run.metrics["mean_average_precision"],
     }
     for setting, rows in run.histories.items():
-        values[f"{setting} best validation"] = best_epoch(rows)["mean_class_accuracy"]
+        values[f"{setting} best validation"] = best_epoch(rows, "mean_class_accuracy")["mean_class_accuracy"]
     modules = measured(run)["sets"][0]["modules"]
     return values | {"non-positive shares": [module["non_positive"] for module in modules.values()]}
 

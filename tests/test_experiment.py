@@ -64,7 +64,7 @@ def test_the_selected_setting_has_the_best_validation_epoch(finished_run: Path) 
     run = FinishedRun.open(finished_run)
     best = {name: max(row["mean_class_accuracy"] for row in rows) for name, rows in run.histories.items()}
     assert best[run.metrics["setting"]] == max(best.values()) == run.metrics["validation_mean_class_accuracy"]
-    assert best_epoch(run.histories[run.metrics["setting"]])["epoch"] == run.metrics["epoch"]
+    assert best_epoch(run.histories[run.metrics["setting"]], run.config.select)["epoch"] == run.metrics["epoch"]
 
 
 def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(

@@ -150,7 +150,9 @@ def test_a_mean_over_two_batches_is_another_number(name: str) -> None:
     gaps = []
     for seed in range(4):
         labels, scores = example(seed)
-        parts = [dict(summary(labels[part], scores[part], every_class=False)) for part in (slice(20), slice(20, None))]
+        parts: list[dict[str, Any]] = [
+            {**summary(labels[part], scores[part], every_class=False)} for part in (slice(20), slice(20, None))
+        ]
         gaps.append(abs(sum(part[name] for part in parts) / 2 - value_of(name, labels, scores)))
     assert max(gaps) > 1e-3
 
@@ -182,7 +184,7 @@ def test_f1_of_mean_precision_and_mean_recall_is_another_number() -> None:
 def test_classes_without_images_are_left_out_of_every_metric() -> None:
     labels, scores = example(6)
     kept = labels != 1
-    found = dict(summary(labels[kept], scores[kept], every_class=False))
+    found: dict[str, Any] = {**summary(labels[kept], scores[kept], every_class=False)}
     predicted = scores[kept].argmax(dim=1)
     assert len(found["class_accuracy"]) == CLASSES - 1
     expected = f1(labels[kept].numpy(), predicted.numpy(), average=None)
@@ -230,7 +232,7 @@ def test_own_classes_at_one_end_and_others_at_the_other_do_not_bound_macro_f1() 
 
 
 def test_the_line_of_a_record_names_what_it_has() -> None:
-    made = dict(summary(*example(9)))
+    made: dict[str, Any] = {**summary(*example(9))}
     assert all(f"{metric.label} {made[name]:.4f}" in metrics.line(made) for name, metric in SCALARS.items())
     older = {name: value for name, value in made.items() if name in FIRST}
     assert metrics.line(older).count(",") == 1

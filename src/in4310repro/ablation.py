@@ -109,7 +109,7 @@ def _command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
 def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureMaps) -> Numbers:
     """The numbers of a run that a deviation may change, by name."""
     numbers: Numbers = {
-        f"{setting}, best validation accuracy": best_epoch(rows)["mean_class_accuracy"]
+        f"{setting}, best validation accuracy": best_epoch(rows, run.config.select)["mean_class_accuracy"]
         for setting, rows in run.histories.items()
     }
     unseen = run.metrics.get("unseen")

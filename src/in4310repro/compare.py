@@ -90,7 +90,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     if len(rows[0]) != len(rows[1]):
         yield f"setting {name} has {len(rows[0])} epochs in one run and {len(rows[1])} in the other"
     for run, of_weights in zip((first, second), saved, strict=True):
-        recorded = run.tensors[name][best_epoch(run.histories[name])["epoch"] - 1]["tensors"]
+        recorded = run.tensors[name][best_epoch(run.histories[name], run.config.select)["epoch"] - 1]["tensors"]
         if changed := _different_tensors(recorded, {tensor: digits[:12] for tensor, digits in of_weights.items()}):
             file = run.folder / names.of_setting(name, names.TENSORS)
             yield f"{file} has other hashes than the best weights: {changed[0]}, {len(changed)} in all"

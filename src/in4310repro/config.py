@@ -15,6 +15,7 @@ from in4310repro import deviations
 from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.files import LARGEST_TEXT, read_bytes, without_advice
+from in4310repro.measures.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.network import Network, open_network
 from in4310repro.models.sources.base import FIVE_MODULES as FIVE_MODULES
 from in4310repro.numerics import MODES
@@ -48,6 +49,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "group": (IDENTICAL, LOOK_ALIKES),
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
+    "select": tuple(SCALARS),
     "interpolation": INTERPOLATIONS,
     "orientation": ORIENTATIONS,
     "numerics": MODES,
@@ -141,6 +143,7 @@ class Config:
     augmentation: str = "flip"
     schedule: str = "constant"
     warm_up: float = 0.0  # share of the steps
+    select: str = DEFAULT_SELECTION  # the metric on validation that chooses epoch and setting
     checkpoint_steps: int = 200  # between checkpoints within an epoch; 0: only at the ends of epochs
     settings: tuple[OptimizerSetting, ...] = ()
     modules: tuple[str, ...] = FIVE_MODULES
@@ -263,6 +266,9 @@ def to_json(config: Config, number: int | None = None) -> Values:
     values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     if number <= LAST_WITHOUT_ORIENTATION:
         del values["orientation"]
+    # Written only where it is chosen: older versions read, and older runs continue, every other configuration.
+    if config.select == DEFAULT_SELECTION:
+        del values["select"]
     return {"format": number} | values | {"protocol": config.protocol.names}
 
 

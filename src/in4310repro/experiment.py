@@ -212,7 +212,7 @@ def _score_test_set(
     files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[HistoryRow]], context: Context
 ) -> None:
     """Score the test set with the selected network: the only look at it, after the selection."""
-    setting, _ = select(histories)
+    setting, _ = select(histories, plan.config.select)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     weights = files.read_tensors(name)
     model = context.numerics.place(plan.network_with(weights, f"{files.folder / name}", of_file=True))

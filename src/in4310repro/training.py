@@ -17,6 +17,7 @@ from in4310repro.progress import interrupts
 from in4310repro.runs import chain, names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.selection import best_epoch
 from in4310repro.step_log import StepLog
 from in4310repro.tensors import tensors_sha256
 
@@ -35,9 +36,9 @@ def fit(task: Task) -> list[HistoryRow]:
     """Trains a network and returns its history, a row per epoch.
 
     Writes `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`) after each epoch,
-    `SETTING/best.safetensors` (parameters and buffers) whenever the mean class accuracy on validation exceeds that of
-    every epoch before, `SETTING/checkpoint/`, and `SETTING/epochs/` where epochs are kept. Resumes from a checkpoint
-    that is there; what comes out then equals an undisturbed training to the bit.
+    `SETTING/best.safetensors` (parameters and buffers) whenever the metric `select` on validation is better than
+    after every epoch before, `SETTING/checkpoint/`, and `SETTING/epochs/` where epochs are kept. Resumes from a
+    checkpoint that is there; what comes out then equals an undisturbed training to the bit.
 
     Raises:
         ValueError: the loss is no longer finite, or the checkpoint belongs to another configuration.
@@ -89,8 +90,7 @@ class Record:
     ) -> None:
         """Adds an epoch to the position and to the files: the weights first, so that no row is without its weights."""
         files, setting = self._task.files, self._task.setting.name
-        best = max((earlier["mean_class_accuracy"] for earlier in position.history), default=-1.0)
-        if row["mean_class_accuracy"] > best:
+        if best_epoch([*position.history, row], self._task.config.select) is row:
             best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
             files.write_weights(best_weights, model.state_dict(), self._task.config.preprocessing)
         previous = chain.sha256_of(position.tensors[-1]) if position.tensors else self.start_sha256

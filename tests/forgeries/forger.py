@@ -152,7 +152,7 @@ class Forger:
     def rescore(self) -> None:
         """Scores and metrics of the setting that the histories select, by its weights as they are now."""
         settings = [setting.name for setting in self.config().settings]
-        setting, row = select({name: self.json(f"{name}/history.json") for name in settings})
+        setting, row = select({name: self.json(f"{name}/history.json") for name in settings}, "mean_class_accuracy")
         scores = self.predicted(setting, "test")
         self.write_arrays({"paths": np.array(scores.paths), "labels": scores.labels, "softmax": scores.softmax})
         new = {

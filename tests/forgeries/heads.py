@@ -52,7 +52,7 @@ def of_test_images(forger: Forger) -> None:
 def another_strength(forger: Forger) -> None:
     """The head of another strength, chosen since the others are said to be worse; what follows is computed anew."""
     history = forger.json(HISTORY)
-    best = best_epoch(history)["epoch"]
+    best = best_epoch(history, "mean_class_accuracy")["epoch"]
     other = next(row for row in reversed(history) if row["epoch"] != best)
     forger.write_weights(HEAD, fitted(forger, "training", other["strength"]))
     for row in history:
@@ -95,7 +95,7 @@ def moved_unseen_by(*parts: str, share: float = 1.0) -> Forge:
         before = forger.json(HISTORY)
         forger.make_fit(HEAD)
         # The other fits as they were: the saved head stays the first with the highest accuracy.
-        best = best_epoch(before)["epoch"]
+        best = best_epoch(before, "mean_class_accuracy")["epoch"]
         forger.write_json(HISTORY, [*before[: best - 1], forger.json(HISTORY)[best - 1], *before[best:]])
         forger.finish()
 
@@ -117,7 +117,7 @@ def exchanged(rows: list[dict[str, Any]]) -> None:
 def chosen(forger: Forger) -> None:
     """The row of another strength is said to be the best, and the metrics name it."""
     history = forger.json(HISTORY)
-    other = 1 if best_epoch(history)["epoch"] != 1 else 2
+    other = 1 if best_epoch(history, "mean_class_accuracy")["epoch"] != 1 else 2
     row = history[other - 1]
     row["class_accuracy"] = [1.0] * len(row["class_accuracy"])
     row["mean_class_accuracy"] = 1.0
@@ -129,7 +129,7 @@ def chosen(forger: Forger) -> None:
 
 def worst(rows: list[dict[str, Any]]) -> None:
     """The best of the fits that were not chosen is said to be the worst."""
-    best = best_epoch(rows)["epoch"]  # type: ignore[arg-type]
+    best = best_epoch(rows, "mean_class_accuracy")["epoch"]  # type: ignore[arg-type]
     make_worst(max((row for row in rows if row["epoch"] != best), key=lambda row: row["mean_class_accuracy"]))
 
 

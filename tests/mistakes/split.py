@@ -88,7 +88,7 @@ def selected_on_validation() -> Candidates:
     chosen = []
     for validation, test in candidates():
         rows = {name: [cast("HistoryRow", {"mean_class_accuracy": value})] for name, value in validation.items()}
-        chosen.append((validation, test, select(rows)[0]))
+        chosen.append((validation, test, select(rows, "mean_class_accuracy")[0]))
     return chosen
 
 

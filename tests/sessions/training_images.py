@@ -98,7 +98,7 @@ def trained(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, p
             split_sha256=chain.split_sha256(plan.split),
         )
         histories[setting.name] = (head if config.fits_head(setting) else training).fit(task)
-    name, best = select(histories)
+    name, best = select(histories, "mean_class_accuracy")
     weights = files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))
     network = numerics.place(plan.network_with(weights, "the selected weights"))
     scores = predict(network, plan.sets["test"], config, Context(numerics, progress))
@@ -236,7 +236,7 @@ def chosen_strength(
     for strength in STRENGTHS[:4]:
         _, scores = scores_without(network, parts, (), strength, config, numerics, "validation")
         rows.append({"strength": strength, **scores.metrics()})
-    chosen: float = best_epoch(rows)["strength"]  # type: ignore[arg-type]
+    chosen: float = best_epoch(rows, "mean_class_accuracy")["strength"]  # type: ignore[arg-type]
     return chosen
 
 

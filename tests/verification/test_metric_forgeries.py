@@ -20,7 +20,8 @@ def test_verify_finds_a_forged_value_of_a_newer_metric(name: str, place: str, li
     setting = run.config.settings[0].name
     file = place if place == "metrics.json" else f"{setting}/{place}"
     record = files.read_json(file)
-    row = record if place == "metrics.json" else record[best_epoch(run.histories[setting])["epoch"] - 1]
+    best = best_epoch(run.histories[setting], run.config.select)["epoch"]
+    row = record if place == "metrics.json" else record[best - 1]
     row[name] = 0.99
     files.write_json(file, record)
     code, out, error = call("verify", f"{linked_run}")
@@ -28,7 +29,7 @@ def test_verify_finds_a_forged_value_of_a_newer_metric(name: str, place: str, li
     assert f"{name} is 0.99" in out + error
 
 
-def test_a_run_of_before_the_newer_metrics_is_verified(linked_run: Path, call: Call) -> None:
+def test_a_run_without_the_newer_metrics_is_verified(linked_run: Path, call: Call) -> None:
     files = RunFolder.open(linked_run)
     for file in ("metrics.json", *(f"{name}/history.json" for name in FinishedRun.open(linked_run).histories)):
         record = files.read_json(file)

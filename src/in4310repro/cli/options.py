@@ -140,6 +140,12 @@ class Overrides:
     ]
     batch_size: Annotated[int | None, option("Images per training step.", TRAINING)]
     epochs: Annotated[int | None, option("Epochs of each setting.", TRAINING)]
+    select: Annotated[
+        str | None,
+        option(
+            f"Metric on validation that chooses epoch and setting: {choices('select')}", TRAINING, of=CHOICES["select"]
+        ),
+    ]
     seed: Annotated[int | None, option("Of split, weights, order and augmentation.", TRAINING)]
     protocol: Annotated[
         str | None,

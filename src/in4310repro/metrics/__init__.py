@@ -1,17 +1,8 @@
 """Metrics of a classifier, as pure functions of labels and scores, and the table that lists them."""
 
-from in4310repro.metrics.calibration import (
-    CALIBRATION_BINS,
-    CalibrationBin,
-    Details,
-    calibration_bins,
-    details,
-)
-from in4310repro.metrics.counts import Counts, confusion_matrix
-from in4310repro.metrics.intervals import NORMAL_QUANTILE, Interval, wilson
-from in4310repro.metrics.measurement import average_precision, class_accuracy, class_metrics, ends, line, summary
-from in4310repro.metrics.ranking import thresholds
-from in4310repro.metrics.table import (
+from in4310repro.measures.counts import Counts
+from in4310repro.measures.ranking import thresholds
+from in4310repro.measures.table import (
     COUNTS,
     DEFAULT_SELECTION,
     MEANS,
@@ -19,11 +10,21 @@ from in4310repro.metrics.table import (
     PER_CLASS,
     RANKING,
     SCALARS,
-    ClassMetrics,
     Metric,
     Tolerance,
     is_newer,
 )
+from in4310repro.metrics.calibration import (
+    CALIBRATION_BINS,
+    CalibrationBin,
+    Details,
+    calibration_bins,
+    details,
+)
+from in4310repro.metrics.counting import confusion_matrix
+from in4310repro.metrics.intervals import NORMAL_QUANTILE, Interval, wilson
+from in4310repro.metrics.measurement import average_precision, class_accuracy, class_metrics, ends, line, summary
+from in4310repro.metrics.record import ClassMetrics
 
 __all__ = [
     "CALIBRATION_BINS",

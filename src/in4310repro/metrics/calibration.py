@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float, Float64, Int64
 from typing_extensions import TypedDict
 
-from in4310repro.metrics.counts import confusion_matrix
+from in4310repro.metrics.counting import confusion_matrix
 from in4310repro.metrics.inputs import check
 from in4310repro.schema import Share
 

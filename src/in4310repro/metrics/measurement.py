@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jaxtyping import Float, Float64, Int64
 
-from in4310repro.metrics.counts import Counts, count, recall
+from in4310repro.measures.counts import Counts, recall
+from in4310repro.measures.ranking import Ranking, average_precisions
+from in4310repro.measures.table import COUNTS, METRICS, RANKING, SCALARS
+from in4310repro.metrics.counting import count
 from in4310repro.metrics.inputs import check
-from in4310repro.metrics.ranking import Ranking, average_precisions
-from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS, ClassMetrics
+from in4310repro.metrics.record import ClassMetrics
 
 # Needed by annotations alone, which tests check: importing this package does not load torch.
 if TYPE_CHECKING or "torch" in sys.modules:

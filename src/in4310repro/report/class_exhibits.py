@@ -31,7 +31,7 @@ TEST = 4
 def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting) -> Exhibit:
     """The best epoch of a setting on validation, in figure 1, 2 or 3."""
     rows = run.histories[setting.name]
-    best = best_epoch(rows)
+    best = best_epoch(rows, run.config.select)
     numbers = _numbers(run, "validation", best)
     # By its optimizer, which is what the original compares; the setting's name is free.
     numbers |= _original(run, setting.optimizer.lower())
@@ -39,8 +39,9 @@ def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting)
         number,
         f"Validation of {setting.name}",
         f"Setting {setting.name}: class accuracy and average precision on validation",
-        (f"Weights of {unit(rows)} {best['epoch']} of {len(rows)}, the best by mean class accuracy on validation. Bars "
-         "are 95 % Wilson intervals; average precisions have none here, since a run keeps no scores of validation.",),
+        (f"Weights of {unit(rows)} {best['epoch']} of {len(rows)}, the best by {SCALARS[run.config.select].label} on "
+         "validation. Bars are 95 % Wilson intervals; average precisions have none here, since a run keeps no scores "
+         "of validation.",),
         numbers,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from in4310repro.measures.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.metrics import wilson
 from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
@@ -127,7 +128,7 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
     epochs = [row["epoch"] for row in histories[selected]]
     of_validation = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
     supports = [of_validation[name] for name in run.classes]
-    correct = {name: _correct(best_epoch(rows), supports) for name, rows in histories.items()}
+    correct = {name: _correct(best_epoch(rows, run.config.select), supports) for name, rows in histories.items()}
     numbers = _strengths(histories[selected]) | {
         "epoch": epochs,
         "mean_class_accuracy": curves,
@@ -138,7 +139,7 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
     each = unit(histories[selected])
     source, finding = source_of(6, numbers), list[Cell]()
     for name, rows in histories.items():
-        best = best_epoch(rows)["epoch"]
+        best = best_epoch(rows, run.config.select)["epoch"]
         finding.append(f"{'; ' if finding else ''}{name} reaches ")
         finding.append(source.at("mean_class_accuracy", name, best - 1, form="share"))
         finding.append(f" after {unit(rows)} {best}")
@@ -150,11 +151,18 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
         number=6,
         short=f"Accuracy by {each}",
         title=f"Mean class accuracy on validation after each {each}",
-        caption=(f"All settings; {selected} was selected by the highest value of any {each}.",),
+        caption=(f"All settings; {selected} was selected by {_selected_by(run, each)}.",),
         numbers=numbers,
         findings=(tuple(finding), *_beside_the_selected(source, numbers)),
         table=FigureTable(heading=(each, *curves), rows=cells),
     )
+
+
+def _selected_by(run: FinishedRun, each: str) -> str:
+    """Say by what a setting was selected, below curves of the mean class accuracy."""
+    by = run.config.select
+    of_curves = f"the highest value of any {each}"
+    return of_curves if by == DEFAULT_SELECTION else f"the best {SCALARS[by].label} of any {each}, not by these values"
 
 
 def _correct(row: HistoryRow, supports: Sequence[int]) -> int:

@@ -43,8 +43,8 @@ def summarize(run: FinishedRun) -> RunSummary:
     """What the page says of a run."""
     settings = {
         name: SettingSummary(
-            epoch=best_epoch(rows)["epoch"],
-            **class_metrics(best_epoch(rows)),
+            epoch=best_epoch(rows, run.config.select)["epoch"],
+            **class_metrics(best_epoch(rows, run.config.select)),
             curve=[row["mean_class_accuracy"] for row in rows],
         )
         for name, rows in run.histories.items()

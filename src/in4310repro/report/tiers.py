@@ -86,7 +86,7 @@ def tier_of(run: FinishedRun) -> Callable[[Number], Tier]:
     """A function from a number of a report to its tier."""
     known = tiers(run)
     known.setdefault("losses", known["others"])
-    best = {name: best_epoch(rows)["epoch"] - 1 for name, rows in run.histories.items()}
+    best = {name: best_epoch(rows, run.config.select)["epoch"] - 1 for name, rows in run.histories.items()}
 
     def tier(number: Number) -> Tier:
         if number.file == "figure06.json":

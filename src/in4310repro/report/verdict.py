@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from in4310repro.measures.table import SCALARS
 from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.comparisons import extremes
 from in4310repro.report.exhibit import Exhibit, Sentence, Source, source_of
@@ -36,6 +37,8 @@ def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sent
 def selection_and_test(run: FinishedRun) -> tuple[str, str]:
     """How the network was selected, and how it was tested, in a sentence each."""
     training, validation, test = (sum(run.metrics["supports"][part].values()) for part in run.metrics["supports"])
+    metric = SCALARS[run.config.select]
+    by = f"{'highest' if metric.higher_is_better else 'lowest'} {metric.label}"
     selected, settings = run.metrics["setting"], len(run.config.settings)
     each = unit(run.histories[selected])
     setting = f"{selected}, {each} {run.metrics['epoch']}"
@@ -43,12 +46,11 @@ def selection_and_test(run: FinishedRun) -> tuple[str, str]:
     choice = f"Of {settings} settings and {rows}" if settings > 1 else f"Of all {each}s"
     if run.config.protocol.shares_split:
         return (
-            f"{choice}, the one with the highest mean class accuracy on the {test} images that it was trained "
-            f"on was selected: {setting}.",
+            f"{choice}, the one with the {by} on the {test} images that it was trained on was selected: {setting}.",
             "It was tested on these same images, so that the result says little about others.",
         )
     return (
-        f"{choice}, the one with the highest mean class accuracy on {validation} validation images, which are none of "
+        f"{choice}, the one with the {by} on {validation} validation images, which are none of "
         f"the {training} training images, was selected: {setting}.",
         f"This run measured this one network, once, on {test} other images, and selected nothing by the result.",
     )

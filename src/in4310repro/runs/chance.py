@@ -21,7 +21,7 @@ def hint(run: FinishedRun) -> str:
     of_validation = supports[run.config.protocol.part_read_as("validation")]
     counts = [of_validation[name] for name in run.classes]
     fewest = min(supports[run.config.protocol.part_read_as("training")].values())
-    _, row = select(run.histories)
+    _, row = select(run.histories, run.config.select)
     images = sum(counts)
     correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))
     chance = max(counts) / images

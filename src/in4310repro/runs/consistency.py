@@ -38,7 +38,7 @@ def refuse_contradictions(
     _refuse(folder / names.SPLIT, _wrong_in_split(split, config))
     for setting in config.settings:
         rows = histories[setting.name]
-        faults = _wrong_in_history(rows, config.rows_of(setting), len(split.classes))
+        faults = _wrong_in_history(rows, config.rows_of(setting), len(split.classes), config.select)
         _refuse(folder / setting.name / names.HISTORY, faults)
         _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.fits_head(setting)))
     _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
@@ -92,12 +92,14 @@ def _wrong_in_split(split: Split, config: Config) -> Iterator[str]:
             yield f"part has {sizes} images; split {config.split!r} of {names.CONFIG} needs {needed}"
 
 
-def _wrong_in_history(rows: Sequence[HistoryRow], epochs: int, classes: int) -> Iterator[str]:
+def _wrong_in_history(rows: Sequence[HistoryRow], epochs: int, classes: int, by: str) -> Iterator[str]:
     if len(rows) != epochs:
         yield f"it has {len(rows)} rows; epochs is {epochs} in {names.CONFIG}"
     for number, row in enumerate(rows, start=1):
         if row["epoch"] != number:
             yield f"epoch of row {number} is {row['epoch']}; {number} is needed"
+        if by not in row:
+            yield f"epoch {number} lacks {by}, which select of {names.CONFIG} needs"
         for fault in _wrong_lengths(row, classes):
             yield f"epoch {number}: {fault}"
 
@@ -136,7 +138,7 @@ def _wrong_in_tensors(entries: Sequence[EpochHashes], rows: Sequence[HistoryRow]
 def _wrong_in_metrics(
     metrics: RunMetrics, config: Config, split: Split, histories: Mapping[str, Sequence[HistoryRow]]
 ) -> Iterator[str]:
-    setting, row = select(histories)
+    setting, row = select(histories, config.select)
     needed = {
         "classes": list(split.classes),
         "supports": split.supports(),

@@ -32,7 +32,7 @@ def run_metrics(
     Raises:
         ValueError: a class has no image, or a score is not finite.
     """
-    setting, row = select(histories)
+    setting, row = select(histories, config.select)
     metrics = RunMetrics(
         setting=setting,
         epoch=row["epoch"],

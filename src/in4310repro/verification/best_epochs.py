@@ -17,8 +17,8 @@ NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
 def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     """Yield the differences of a setting's best epoch in history.json and tensors.json from what its weights give.
 
-    The best epoch is the first with the highest mean class accuracy, so that the setting's selection, and the selection
-    of the setting, follow from rows of which this one is computed again.
+    The best epoch is the first that is best by `select` of the configuration, so that the setting's selection, and the
+    selection of the setting, follow from rows of which this one is computed again.
 
     Raises:
         ValueError: a score is not finite.

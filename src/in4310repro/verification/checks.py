@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from in4310repro.config import LOOK_ALIKES
+from in4310repro.measures.table import SCALARS
 from in4310repro.prediction import refuse_too_large
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.best_epochs import best_epoch_differences
@@ -77,6 +78,10 @@ def _initial_weights(circumstances: Circumstances) -> list[str]:
 def _metrics(circumstances: Circumstances) -> list[str]:
     still_open = ", average precisions as far as close scores allow" if circumstances.open_precisions else ""
     return [f"{TEST_METRICS}{still_open}"]
+
+
+def _selection(circumstances: Circumstances) -> list[str]:
+    return [f"the selection by {SCALARS[circumstances.run.config.select].label} on validation"]
 
 
 def _fits(circumstances: Circumstances) -> list[str]:
@@ -230,7 +235,7 @@ CHECKS = (
         find=of_each_setting(best_epoch_differences),
         computes=(
             Statement("the validation metrics and tensor hashes of each setting's best epoch"),
-            Statement("the selection"),
+            Statement("the selection", _selection),
         ),
         leaves=tuple(
             (REPLAY, _where(_has_epochs, what))

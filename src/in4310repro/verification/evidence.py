@@ -247,7 +247,7 @@ class SettingEvidence:
     @cached_property
     def best_row(self) -> HistoryRow:
         """The history's row of the best epoch."""
-        return best_epoch(self.evidence.run.histories[self.name])
+        return best_epoch(self.evidence.run.histories[self.name], self.evidence.run.config.select)
 
     @cached_property
     def validation_scores(self) -> Scores:

@@ -6,13 +6,10 @@ import enum
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NotRequired
+from typing import Any
 
-from typing_extensions import TypedDict
-
-from in4310repro.metrics.counts import accuracy, macro_f1, recall
-from in4310repro.metrics.ranking import average_precisions
-from in4310repro.schema import Share
+from in4310repro.measures.counts import accuracy, macro_f1, recall
+from in4310repro.measures.ranking import average_precisions
 
 COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of another one reads
 
@@ -122,22 +119,3 @@ DEFAULT_SELECTION = "mean_class_accuracy"
 def is_newer(name: str) -> bool:
     """Return whether a key of a record is that of a metric that runs of older versions lack."""
     return name in METRICS and not METRICS[name].in_every_run
-
-
-if TYPE_CHECKING:
-
-    class ClassMetrics(TypedDict):
-        """Metrics by name. mypy needs written keys: these are the ones that code names; the table has them all."""
-
-        class_accuracy: list[Share]
-        average_precision: list[Share]
-        mean_class_accuracy: Share
-        mean_average_precision: Share
-
-else:
-
-    def _field(metric: Metric) -> Any:
-        value = list[Share] if metric.per_class else Share
-        return value if metric.in_every_run else NotRequired[value]
-
-    ClassMetrics = TypedDict("ClassMetrics", {name: _field(each) for name, each in METRICS.items()})

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
-from jaxtyping import Float, Int64
-
-# Needed by annotations alone, which tests check: importing this package does not load torch.
-if TYPE_CHECKING or "torch" in sys.modules:
-    import torch
+from typing import NamedTuple
 
 
 class Counts(NamedTuple):
@@ -24,25 +17,6 @@ class Counts(NamedTuple):
     def of(self, classes: Sequence[int]) -> Counts:
         """Return the counts of some of the classes, in the order given."""
         return Counts(*([each[label] for label in classes] for each in self))
-
-
-def confusion_matrix(
-    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
-) -> Int64[torch.Tensor, "label predicted"]:
-    """Images of each true class (row) by their predicted class (column): `sklearn.metrics.confusion_matrix`.
-
-    The predicted class is the one with the highest score, the first one of equal scores. A class may have no image.
-    """
-    import torch
-
-    classes = scores.shape[1]
-    return torch.bincount(labels * classes + scores.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
-
-
-def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
-    """Count the images of each class; labels and scores are those of `confusion_matrix`."""
-    matrix = confusion_matrix(labels, scores)
-    return Counts(matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist())
 
 
 def recall(counts: Counts) -> list[float]:

@@ -6,9 +6,9 @@ import math
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from jaxtyping import Bool, Float, Int64
-
-# Needed by annotations alone, which tests check: importing this package does not load torch.
+# Needed by annotations alone, which tests check: importing this module loads neither NumPy nor torch.
+if TYPE_CHECKING or "jaxtyping" in sys.modules:
+    from jaxtyping import Bool, Float, Int64
 if TYPE_CHECKING or "torch" in sys.modules:
     import torch
 

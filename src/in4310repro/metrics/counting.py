@@ -1,0 +1,33 @@
+"""Counts of predicted classes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Int64
+
+from in4310repro.measures.counts import Counts
+
+# Needed by annotations alone, which tests check: importing this package does not load torch.
+if TYPE_CHECKING or "torch" in sys.modules:
+    import torch
+
+
+def confusion_matrix(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> Int64[torch.Tensor, "label predicted"]:
+    """Images of each true class (row) by their predicted class (column): `sklearn.metrics.confusion_matrix`.
+
+    The predicted class is the one with the highest score, the first one of equal scores. A class may have no image.
+    """
+    import torch
+
+    classes = scores.shape[1]
+    return torch.bincount(labels * classes + scores.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
+
+
+def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
+    """Count the images of each class; labels and scores are those of `confusion_matrix`."""
+    matrix = confusion_matrix(labels, scores)
+    return Counts(matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist())

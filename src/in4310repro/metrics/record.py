@@ -1,0 +1,28 @@
+"""The metrics as a record of the JSON files of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from in4310repro.measures.table import METRICS, Metric
+from in4310repro.schema import Share
+
+if TYPE_CHECKING:
+
+    class ClassMetrics(TypedDict):
+        """Metrics by name. mypy needs written keys: these are the ones that code names; the table has them all."""
+
+        class_accuracy: list[Share]
+        average_precision: list[Share]
+        mean_class_accuracy: Share
+        mean_average_precision: Share
+
+else:
+
+    def _field(metric: Metric) -> Any:
+        value = list[Share] if metric.per_class else Share
+        return value if metric.in_every_run else NotRequired[value]
+
+    ClassMetrics = TypedDict("ClassMetrics", {name: _field(each) for name, each in METRICS.items()})
