@@ -64,14 +64,14 @@ def test_every_command_opens_a_file_of_weights_once(ending: str, call: Call, on_
     file, opened = write_weights(tmp_path / f"w.{ending}"), []
     write_scenes(tmp_path / "scenes", 10, 32, seed=0)
     on_open(file, lambda: opened.append(file))
-    read = ("--weights", f"{file}", "--image-size", "32")
+    given = ("--weights", f"{file}", "--image-size", "32")
     how = () if ending == "safetensors" else GIVEN
     commands = {
-        "train": ("train", *SHORT, "--weights", f"{file}", "--imagenet", "scenes", "--out", "run", *how),
+        "train": ("train", *SHORT, *given, "--imagenet", "scenes", "--out", "run", "--keep-epochs", *how),
         "report": ("report", "run", "--no-photographs"),
-        "verify": ("verify", "run"),
-        "features": ("features", "--data", "scenes", *read, "--out", "maps.json"),
-        "data": ("data", "check", "scenes", *read, "--model", NAME, *how),
+        "verify": ("verify", "run", "--replay", "0"),
+        "features": ("features", "--data", "scenes", *given, "--out", "maps.json"),
+        "data": ("data", "check", "scenes", *given, "--model", NAME, *how),
     }
     times = {}
     for command, words in commands.items():

@@ -40,6 +40,7 @@ from in4310repro.config import CHOICES
 if TYPE_CHECKING:
     from in4310repro.numerics import Numerics
     from in4310repro.replay.plan import Plan
+    from in4310repro.runs.finished import FinishedRun
     from in4310repro.verification import Verification
 
 Replay = Annotated[
@@ -130,8 +131,9 @@ def _verify(run: Path, request: _Request) -> _Answer:
 
     report = request.report
     try:
-        plan = None if request.replay is None else _plan(run, active, request.replay, request.draw)
-        verified = verification.verify(run, context_of(active), request.data)
+        opened = None if request.replay is None else _open(run)
+        plan = _plan(opened, active, request.replay or 0, request.draw) if opened else None
+        verified = verification.verify(run, context_of(active), request.data, opened)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
         # Images that are not there are no fault of the run; what is known by then is said all the same.
@@ -141,7 +143,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
     if differences := [*committed, *verified.differences, *of_report]:
         return _differing(run, differences)
     answer = _agreeing(run, verified, report)
-    return answer if plan is None else _replayed(run, active, plan, request, verified, answer)
+    return answer if not opened or not plan else _replayed(opened, active, plan, request, verified, answer)
 
 
 def _differing(run: Path, differences: list[str]) -> _Answer:
@@ -163,43 +165,48 @@ def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer
     return _Answer([*lines, *last_lines(run, verified, report)], document)
 
 
-def _plan(run: Path, numerics: Numerics, draws: int, seed: int | None) -> Plan | None:
-    """What is trained again, before hours of computing; None where the run cannot be read, which is a difference.
+def _open(run: Path) -> FinishedRun | None:
+    """Open a run; None where it cannot be read, which is a difference."""
+    from in4310repro.runs.finished import FinishedRun
+
+    try:
+        return FinishedRun.open(run)
+    except (ValueError, OSError):
+        return None
+
+
+def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
+    """Choose what is trained again, before hours of computing.
 
     Raises:
         ValueError: the run was made in other arithmetic.
     """
     from in4310repro.replay.of_run import missing_epochs, plan_replay
     from in4310repro.replay.plan import describe_cap
-    from in4310repro.runs.finished import FinishedRun
 
-    try:
-        finished = FinishedRun.open(run)
-    except (ValueError, OSError):
-        return None
-    plan = plan_replay(finished, draws, seed, numerics)
+    plan = plan_replay(run, draws, seed, numerics)
     if fewer := describe_cap(plan, draws):
         progress().message(fewer)
-    if missing := missing_epochs(finished, plan):
+    if missing := missing_epochs(run, plan):
         # Now, and not after hours; what can be trained again may be evidence all the same.
         progress().message(f"{missing}; only the others are trained again")
     return plan
 
 
 def _replayed(
-    run: Path, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
+    opened: FinishedRun, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
 ) -> _Answer:
-    """Trains epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
+    """Train epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
     from in4310repro.replay.lines import difference_lines, missing_line, result_lines
     from in4310repro.replay.of_run import replay
     from in4310repro.replay.plan import describe_cap
-    from in4310repro.runs.finished import FinishedRun
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
 
+    run = opened.folder
     progress().message(f"{before.lines[0]}; now epochs are trained again")
     stopped = [f"{before.lines[0]}; the replay did not end", *before.lines[1:]]
     try:
-        result = replay(FinishedRun.open(run), plan, context_of(numerics), request.data)
+        result = replay(opened, plan, context_of(numerics), request.data)
     except KeyboardInterrupt:
         # Hours of computing: what was found before is printed whatever ends the replay.
         for line in stopped:

@@ -65,12 +65,14 @@ class Evidence:
         folder: of the run.
         context: arithmetic and progress of the computation.
         data: where the run's images are now, if they moved.
+        opened: the run in the folder, where it is open already.
         decoded: the images that `images` returned, by part.
     """
 
     folder: Path
     context: Context
     data: str | None = None
+    opened: FinishedRun | None = None
     decoded: dict[str, ImageSet] = field(default_factory=dict)
 
     @cached_property
@@ -86,7 +88,7 @@ class Evidence:
             DamagedRunError: they cannot be read.
         """
         try:
-            return FinishedRun.open(self.folder)
+            return self.opened or FinishedRun.open(self.folder)
         except (ValueError, OSError) as error:
             raise DamagedRunError(f"{self.folder} cannot be read completely: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from in4310repro.context import Context
 from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.check import Check, Circumstances, Claim, Finding, Note
 from in4310repro.verification.checks import CHECKS
 from in4310repro.verification.claims import claims, computed_again
@@ -34,7 +35,7 @@ class Verification:
         return {"proven" if key == "computed_again" else key: value for key, value in asdict(self).items()}
 
 
-def verify(folder: Path, context: Context, data: str | None = None) -> Verification:
+def verify(folder: Path, context: Context, data: str | None = None, opened: FinishedRun | None = None) -> Verification:
     """Compute again what follows from the weights, images, seed and split of a run, and compare: all of `CHECKS`.
 
     Images are decoded again, and drawn scenes are drawn again, so that no cache can hide anything. Portable arithmetic
@@ -44,11 +45,12 @@ def verify(folder: Path, context: Context, data: str | None = None) -> Verificat
         folder: of the run.
         context: arithmetic and progress of the computation.
         data: where the run's images are now, if they moved.
+        opened: the run in the folder, where it is open already; it keeps the weights that are read for it.
 
     Raises:
         ValueError: the folder is no run, the run is not finished, or an image of an intact run is not there.
     """
-    evidence = Evidence(folder, context, data)
+    evidence = Evidence(folder, context, data, opened)
     findings = make_checks(evidence)
     found = [finding for each in findings.values() for finding in each]
     if differences := [finding for finding in found if isinstance(finding, str)]:
