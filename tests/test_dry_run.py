@@ -15,7 +15,7 @@ from in4310repro import dry_run, experiment
 from in4310repro.capacity import most_used
 from in4310repro.config import Config, OptimizerSetting
 from in4310repro.context import Context
-from in4310repro.dry_run import Rehearsal, lines, rehearse
+from in4310repro.dry_run import Rehearsal, describe, rehearse
 from in4310repro.epochs import Step
 from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
@@ -93,7 +93,7 @@ def test_the_time_is_that_of_every_image_at_the_measured_rates(rehearsal: Rehear
     made_up = replace(made_up, plan=replace(rehearsal.plan, config=replace(SMALL, settings=settings)))
     # 24 images at 0.5 s and at 1 s, 2 x 12 of validation; 3 epochs; and 12 of test.
     assert made_up.seconds == 3 * (12 + 24 + 24 * 0.5) + 12 * 0.5
-    assert "3 steps an epoch, 3 epochs of 2 settings: about 2.5 min here" in "\n".join(lines(made_up))
+    assert "3 steps an epoch, 3 epochs of 2 settings: about 2.5 min here" in "\n".join(describe(made_up))
 
 
 def test_a_dry_run_writes_nothing_and_says_what_would_be(call: Call, tmp_path: Path) -> None:

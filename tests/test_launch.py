@@ -58,7 +58,7 @@ def test_a_signal_soon_after_the_first_is_one_with_it_under_torchrun_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = time.monotonic()
-    assert not signals.repeats(now)
+    assert not signals.is_repeat(now)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert signals.repeats(now)
-    assert not signals.repeats(now - signals.ONE_SIGNAL)
+    assert signals.is_repeat(now)
+    assert not signals.is_repeat(now - signals.ONE_SIGNAL)

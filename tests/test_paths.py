@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.paths import folder_name, inside, regular_file, relative_path
+from in4310repro.paths import folder_name, path_below, regular_file, relative_path
 
 
 @pytest.mark.parametrize("path", ["1.png", "sea/1.png", "a b/c,d.png", "größe/ü.png", "a..b/..c.png", "-/_"])
@@ -43,7 +43,7 @@ def test_a_link_may_lead_to_another_file_of_its_folder_and_to_no_other(tmp_path:
     assert regular_file(folder, "a/inner").read_text() == "mine"
     for name in ("a/outer", "b/new", "b"):
         with pytest.raises(ValueError, match="is a link that leads out of"):
-            inside(folder, name)
+            path_below(folder, name)
     with pytest.raises(ValueError, match="circle"):
         regular_file(folder, "circle")
 

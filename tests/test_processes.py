@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from in4310repro.processes import ALONE, joined
+from in4310repro.processes import ALONE, join
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ def test_an_environment_that_torchrun_does_not_make_is_refused(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=words), joined("cpu"):
+    with pytest.raises(ValueError, match=words), join("cpu"):
         pass
 
 
 def test_a_process_alone_tells_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined("cpu") as processes:
+    with join("cpu") as processes:
         assert processes == ALONE
         assert processes.leads
         assert processes.told_json({"epoch": 3}) == {"epoch": 3}

@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from in4310repro.progress import SILENT, Progress, loading, write_line
+from in4310repro.progress import SILENT, Progress, show_import, write_line
 
 
 class Time:
@@ -89,9 +89,9 @@ def test_a_library_that_is_loaded_is_said_so_once(monkeypatch: pytest.MonkeyPatc
     shown = io.StringIO()
     progress = Progress(Console(file=shown, width=100))
     monkeypatch.delitem(sys.modules, "slow_library", raising=False)
-    with loading(progress, "slow_library"):
+    with show_import(progress, "slow_library"):
         monkeypatch.setitem(sys.modules, "slow_library", sys)
-    with loading(progress, "slow_library"), loading(SILENT, "another"):
+    with show_import(progress, "slow_library"), show_import(SILENT, "another"):
         pass
     assert lines_of(shown) == ["loading slow_library"]
 

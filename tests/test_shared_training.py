@@ -17,7 +17,7 @@ from in4310repro.data.images import ImageSet
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.numerics import activate, native_class
 from in4310repro.presets import PRESETS, configure
-from in4310repro.processes import Processes, joined
+from in4310repro.processes import Processes, join
 from in4310repro.runs.finished import FinishedRun
 from tests.conftest import active
 from tests.sessions import shares
@@ -93,7 +93,7 @@ def native_rank(rank: int, size: int, port: int, file: Path, config: Config, wei
     if not weighted:
         whole = replicas.backward
         replicas.backward = lambda loss, _share, processes: whole(loss, 1 / size, processes)  # type: ignore[assignment]
-    with joined("cpu") as processes:
+    with join("cpu") as processes:
         state = native_epoch(config, processes)
         if processes.leads:
             save_file(state, file)

@@ -1,4 +1,4 @@
-"""What this machine can hold: memory and disk, and a refusal of what is beyond them."""
+"""Capacity of this machine: memory and disk, and refusal of what exceeds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory() -> int | None:
-    """Bytes of this machine's memory, or of its container's; None where the system does not tell."""
+    """Return the bytes of memory of this machine or its container; None if unknown."""
     try:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -29,7 +29,7 @@ def memory() -> int | None:
 
 
 def most_used() -> int | None:
-    """Bytes of memory that this process has held at most; None where the system does not tell."""
+    """Return the peak memory of this process in bytes; None if unknown."""
     try:
         import resource
     except ImportError:
@@ -39,7 +39,7 @@ def most_used() -> int | None:
 
 
 def refuse_beyond_memory(what: str, need: int) -> None:
-    """Nothing, where this machine's memory may be enough.
+    """Raise where a need certainly exceeds this machine's memory.
 
     Args:
         what: is to be held, with its verb, for the message: `batch_size 16 takes`.
@@ -54,7 +54,7 @@ def refuse_beyond_memory(what: str, need: int) -> None:
 
 
 def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
-    """Nothing, where the disk of a folder, which need not be there yet, has that many bytes free.
+    """Raise where the disk of a folder, which need not exist yet, has fewer free bytes.
 
     Raises:
         ValueError: it has fewer.
@@ -65,12 +65,12 @@ def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
 
 
 def nearest(folder: Path) -> Path:
-    """The folder itself or, where it is not there yet, the innermost one around it that is."""
+    """Return the folder or, if it does not exist, its innermost existing parent."""
     return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def size_text(count: int) -> str:
-    """Bytes as text, of any size, in the largest unit of which they are at least one.
+    """Return bytes as text in the largest unit that gives at least one.
 
     Examples:
         >>> size_text(12), size_text(6_828), size_text(44_700_000), size_text(8 * 2**30)
@@ -81,5 +81,5 @@ def size_text(count: int) -> str:
 
 
 def brief(value: Decimal) -> str:
-    """A number in three digits, of any size."""
+    """Return a number with three digits, whatever its size."""
     return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"

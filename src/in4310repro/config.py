@@ -286,7 +286,7 @@ def read_toml(file: Path) -> Values:
         # A mark of the encoding, as Windows' editor writes it, is no part of the text.
         values = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is not TOML: {without_advice(error)}") from None
+        raise ValueError(f"{file} is not TOML: {strip_advice(error)}") from None
     if "preset" in values:
         raise ValueError(f"{file} names preset {values['preset']!r}; --preset does that")
     return values

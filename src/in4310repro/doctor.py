@@ -1,4 +1,4 @@
-"""What this machine has for this package, what it lacks, and the command that gets it."""
+"""Checks of this machine: what is installed, what is missing, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from in4310repro import arithmetic, packages
 from in4310repro.capacity import memory, nearest, size_text
-from in4310repro.data.cache import cache_folder, held, limit
+from in4310repro.data.cache import bytes_by_folder, cache_folder, limit
 from in4310repro.features import kernel_description
 from in4310repro.fingerprint import Fingerprint, fingerprint
 from in4310repro.models.network import open_network
@@ -24,7 +24,7 @@ COMPILERS = ("c++", "g++", "clang++")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked for."""
+    """The result of one check."""
 
     topic: str
     text: str
@@ -33,7 +33,7 @@ class Finding:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Everything that the demo and the other commands need.
+    """Return the findings about everything that the demo and the other commands need.
 
     Args:
         folder: where runs and reports would be written.
@@ -44,7 +44,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     yield from _devices()
     yield _disk("runs", folder)
     yield _disk("cache", cache_folder())
-    yield _cached()
+    yield _cache()
     yield from _data()
     for module, package in packages.PACKAGES.items():
         if not packages.is_installed(module):
@@ -53,7 +53,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _source(found: Fingerprint) -> Iterator[Finding]:
-    """What `fingerprint` prints, in short."""
+    """Return a summary of what `fingerprint` prints."""
     python = found["versions"]["python"]
     versions = (f"{name} {version}" for name, version in found["versions"].items() if name != "python")
     yield Finding(topic="installation", text=f"Python {python}, {', '.join(versions)}")
@@ -101,9 +101,9 @@ def _disk(topic: str, folder: Path) -> Finding:
     return Finding(topic=topic, text=f"{folder}, {size_text(free)} free", wanted=wanted, stops_demo=full)
 
 
-def _cached() -> Finding:
-    """What `cache` prints, in short."""
-    sizes = ", ".join(f"{size_text(size)} of {part}" for part, size in held().items())
+def _cache() -> Finding:
+    """Return a summary of what `cache` prints."""
+    sizes = ", ".join(f"{size_text(size)} of {part}" for part, size in bytes_by_folder().items())
     try:
         return Finding(topic="cached", text=f"{sizes}; pixels may take {size_text(limit())}")
     except ValueError as error:

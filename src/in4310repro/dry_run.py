@@ -1,4 +1,4 @@
-"""rehearse(): one batch through every stage of a training, without a run folder, and what the whole would take."""
+"""Dry run: one batch through every stage of a training without a run folder, and an estimate of the whole."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a training would read, write and take, as measured with a few batches of it."""
+    """What a training would read, write and need, measured with a few batches of it."""
 
     plan: TrainingPlan
     numerics: Numerics
@@ -53,17 +53,17 @@ class Rehearsal:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of the optimizer in an epoch."""
+        """Number of optimizer steps per epoch."""
         return len(training_ranges(len(self.plan.sets["training"]), self.plan.config.batch_size))
 
     @property
     def fitted(self) -> bool:
-        """Whether heads alone are fitted, so that there are no steps."""
+        """Whether only heads are fitted, so that there are no steps."""
         return not self.steps
 
     @property
     def seconds(self) -> float:
-        """Of the whole training, without the images, which are decoded by now, and without fits of heads."""
+        """Estimated seconds of the training, without decoding images (done already) and without fits of heads."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -73,7 +73,7 @@ class Rehearsal:
 
     @property
     def disk(self) -> tuple[int, int]:
-        """Bytes of the finished run, and at most meanwhile, but for some hundred thousand of numbers and names."""
+        """Bytes of the finished run and the peak during training, without small text files."""
         config, sizes = self.plan.config, self.checkpoint_bytes
         files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
@@ -83,7 +83,7 @@ class Rehearsal:
 
 
 def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
-    """Checks all that a training checks, decodes all images, and passes a batch or two through every stage.
+    """Do all checks of a training, decode all images, and pass a batch or two through every stage.
 
     The stages: load, augment, forward, loss, backward, a step of each setting's optimizer, evaluation, checkpoint,
     feature maps. No image of the test part is passed through a network, and only the cache of decoded images is
@@ -149,8 +149,8 @@ def _failures_of(network: Network, stage: str) -> Iterator[None]:
         raise ValueError(f"{network.name} fails {stage}: {type(error).__name__}: {error}") from error
 
 
-def _some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
-    """A training of one setting after its first steps."""
+def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
+    """Return a training of one setting after its first steps."""
     config = plan.config
     inputs = TrainingInputs(
         model=plan.initial_network(),
@@ -166,14 +166,14 @@ def _some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context)
 
 
 def _predict(model: torch.nn.Module, images: ImageSet, config: Config, context: Context) -> float:
-    """How many seconds an evaluation of the images takes."""
+    """Return how many seconds evaluating the images takes."""
     start = time.perf_counter()
     predict(model, images, config, context)
     return time.perf_counter() - start
 
 
-def lines(rehearsal: Rehearsal) -> Iterator[str]:
-    """What a dry run says."""
+def describe(rehearsal: Rehearsal) -> Iterator[str]:
+    """Return the lines that a dry run prints."""
     config, split, numerics = rehearsal.plan.config, rehearsal.plan.split, rehearsal.numerics
     counts = {part: len(entries) for part, entries in split.parts.items()}
     yield (
@@ -196,7 +196,8 @@ def lines(rehearsal: Rehearsal) -> Iterator[str]:
     if rehearsal.gpu_memory:
         yield f"memory of {numerics.device_name}: {size_text(rehearsal.gpu_memory)}"
     if rehearsal.fitted:
-        yield f"time: features of all images: about {_duration(rehearsal.seconds)} here; then {len(STRENGTHS)} fits"
+        seconds = _duration_text(rehearsal.seconds)
+        yield f"time: features of all images: about {seconds} here; then {len(STRENGTHS)} fits"
     else:
         yield _time_of_steps(rehearsal)
     yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
@@ -207,12 +208,12 @@ def _time_of_steps(rehearsal: Rehearsal) -> str:
     rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
     return (
         f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
-        f"{len(config.settings)} settings: about {_duration(rehearsal.seconds)} here"
+        f"{len(config.settings)} settings: about {_duration_text(rehearsal.seconds)} here"
     )
 
 
-def _duration(seconds: float) -> str:
-    """Seconds as a person reads them.
+def _duration_text(seconds: float) -> str:
+    """Return seconds as text for a person.
 
     Examples:
         >>> _duration(7.4), _duration(300), _duration(9000)

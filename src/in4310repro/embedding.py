@@ -1,4 +1,4 @@
-"""embed(): what a network's last layer reads of every image, computed once; each is a record that proves itself."""
+"""Features of images: the input of a network's last layer, computed once per image and stored with a checksum."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Embedding:
         return len(self.places)
 
     def take(self, rows: range) -> Float32[np.ndarray, "image feature"]:
-        """A copy of the features of some images."""
+        """Return a copy of the features of some images."""
         values: Float32[np.ndarray, "image feature"] = self.records["features"][self.places[rows.start : rows.stop]]
         return values
 
@@ -59,7 +59,7 @@ def embed(
     *,
     cache: bool = True,
 ) -> Embedding:
-    """The input of the network's last linear layer for every image, in eval mode and without gradients.
+    """Return the input of the network's last linear layer for every image, in eval mode and without gradients.
 
     Each image is a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both. What another
     split or command has computed with the same weights is there already; what a kill left undone, or what was changed
@@ -84,9 +84,9 @@ def embed(
     record = _record(trained_part.last_layer(model, network).in_features)
     file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
     if processes.leads:
-        file = _held(file) if cache else _apart() / file.name
-    places = _places(file, record) if processes.leads else {}
-    missing: list[int] = processes.told_json([n for n, key in enumerate(images.keys) if _image(key) not in places])
+        file = _lock_or_copy(file) if cache else _private_folder() / file.name
+    places = _find_records(file, record) if processes.leads else {}
+    missing: list[int] = processes.told_json([n for n, key in enumerate(images.keys) if _identify(key) not in places])
     if processes.leads and missing:
         refuse_beyond_disk(f"features of {len(missing)} images take", len(missing) * record.itemsize, file.parent)
     with context.progress.task(f"features of {images.name}", len(missing)) as advance:
@@ -94,30 +94,30 @@ def embed(
         for group in (missing[start : start + size] for start in range(0, len(missing), size)):
             part = tree.part(len(group), processes.rank, processes.size)
             own = group[part.start : part.stop]
-            rows = rows_of_all(list(_inputs_of(model, layer, images.at(own), batch_size, numerics)), processes)
+            rows = rows_of_all(list(_layer_inputs(model, layer, images.at(own), batch_size, numerics)), processes)
             if processes.leads:
                 _refuse_not_finite(rows, [images.paths[place] for place in group])
                 keys = [images.keys[place] for place in group]
                 first = _append(file, record, keys, rows.numpy())
-                places |= {_image(key): first + number for number, key in enumerate(keys)}
+                places |= {_identify(key): first + number for number, key in enumerate(keys)}
             advance(len(group), "")
     if not processes.leads:
         return Embedding(np.empty(0, record), np.empty(0, np.int64))
-    return Embedding(_records(file, record), np.array([places[_image(key)] for key in images.keys], np.int64))
+    return Embedding(_records(file, record), np.array([places[_identify(key)] for key in images.keys], np.int64))
 
 
-def _held(file: Path) -> Path:
-    """The file, which no other process writes from here on, or a copy of what another one has written to it by now."""
+def _lock_or_copy(file: Path) -> Path:
+    """Lock the file against other writers, or return a copy of what another process has written so far."""
     try:
         lock(file)
     except ValueError:
-        copy = _apart() / file.name
+        copy = _private_folder() / file.name
         return Path(shutil.copyfile(file, copy)) if file.exists() else copy
     return file
 
 
-def _apart() -> Path:
-    """A new folder on the disk of the cache that goes with this process."""
+def _private_folder() -> Path:
+    """Return a new folder on the cache's disk that is removed with this process."""
     place = cache_folder() / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".apart-", dir=place))
@@ -133,7 +133,7 @@ def _record(width: int) -> np.dtype[np.void]:
 
 
 def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
-    """Text that differs for whatever gives an image other features."""
+    """Return text that differs for everything that changes an image's features."""
     body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
     # In native arithmetic bits depend on the other images of a batch.
     others = None if numerics.portable else images.pixels_sha256()
@@ -141,8 +141,8 @@ def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numeric
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 
 
-def _places(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
-    """By image, which of the records has its features; those that are not as they were written have none.
+def _find_records(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
+    """Return the index of each image's record; damaged records are left out.
 
     What is there of a last one, which a killed process left or another one writes just now, is cut off.
     """
@@ -161,8 +161,8 @@ def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
     return np.memmap(file, record, "r") if file.stat().st_size else np.empty(0, record)
 
 
-def _image(key: str) -> bytes:
-    """What an image is known by in the file: of as many bytes whatever its key is."""
+def _identify(key: str) -> bytes:
+    """Return the identifier of an image in the file, of fixed length."""
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -171,7 +171,7 @@ def _proof(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " fe
 
 
 def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list[str]) -> None:
-    """Raises ValueError for features that nothing can be concluded from."""
+    """Raise ValueError for features that are not finite."""
     finite = rows.isfinite().all(dim=1)
     if not finite.all():
         first = paths[int(finite.logical_not().nonzero()[0])]
@@ -182,11 +182,11 @@ def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list
 
 
 def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> int:
-    """Writes records behind those that are there; returns which of all the first one is."""
+    """Append records; return the index of the first one."""
     new = np.empty(len(keys), record)
     new["features"] = rows
     for each, key in zip(new, keys, strict=True):
-        each["image"] = np.frombuffer(_image(key), np.uint8)
+        each["image"] = np.frombuffer(_identify(key), np.uint8)
         each["sha256"] = np.frombuffer(_proof(each["image"], each["features"]), np.uint8)
     with file.open("ab") as stream:
         first = stream.tell() // record.itemsize
@@ -194,10 +194,10 @@ def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float3
     return first
 
 
-def _inputs_of(
+def _layer_inputs(
     model: torch.nn.Module, layer: str, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Iterator[torch.Tensor]:
-    """What the layer is given for the images, batch by batch."""
+    """Yield the layer's input for the images, batch by batch."""
     given: list[torch.Tensor] = []
     training = model.training
     hook = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))

@@ -12,7 +12,7 @@ from in4310repro import checkpoints
 from in4310repro import config as configuration
 from in4310repro.capacity import refuse_beyond_disk
 from in4310repro.config import Config
-from in4310repro.paths import inside
+from in4310repro.paths import path_below
 from in4310repro.positions import Position
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
@@ -66,9 +66,9 @@ def begin(files: RunFolder, config: Config) -> None:
     starts = chain.starts(config, run.fingerprint, run.split, run.tensors)
     for setting, file in kept.items():
         tensors = read_tensors(file)
-        entries = chain.relinked(run.tensors[setting], starts[setting])
+        entries = chain.relink(run.tensors[setting], starts[setting])
         position = Position(epoch=run.config.epochs, history=run.histories[setting], tensors=entries)
-        folder = inside(files.folder, names.of_setting(setting, names.CHECKPOINTS))
+        folder = path_below(files.folder, names.of_setting(setting, names.CHECKPOINTS))
         # Those of an extension that was begun and given up are as old, and of another number of epochs.
         for old in folder.glob("*.safetensors"):
             old.unlink()
@@ -112,7 +112,7 @@ def _kept_file(run: FinishedRun, setting: str) -> Path:
     Raises:
         ValueError: it is not there, is damaged or is another one.
     """
-    file = inside(run.folder, names.kept_epoch(setting, run.config.epochs))
+    file = path_below(run.folder, names.kept_epoch(setting, run.config.epochs))
     if not file.exists():
         raise ValueError(f"{file} is not there, from which {setting} would go on; train --keep-epochs keeps it")
     last = run.tensors[setting][-1]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, files that are read only if they are regular, hashes, and JSON."""
+"""File access: atomic writes, reads of regular files only, hashes, and JSON."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ KINDS = (
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in words and without the file."""
+    """Return the system's reason for an error, in words and without the file's name."""
     return REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def describe(error: OSError) -> str:
-    """The error as a sentence that names its file, where it has one."""
+    """Return the error as a sentence that names its file, if it has one."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
-    # Of `write_whole`, a sentence already.
+    # Of `write_atomically`, a sentence already.
     if error.strerror and error.errno is not None and error.strerror != os.strerror(error.errno):
         return error.strerror
     return reason(error)
@@ -59,7 +59,7 @@ def describe(error: OSError) -> str:
 
 @contextmanager
 def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]:
-    """A file, opened for reading; what is no regular file is refused without waiting for it.
+    """Open a file for reading; anything but a regular file is refused without blocking on it.
 
     Args:
         path: a file, or a link to one.
@@ -91,13 +91,13 @@ def _refuse_irregular(path: Path, status: os.stat_result) -> None:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a regular file; raises as `open_regular`."""
+    """Return the content of a regular file; raises as `open_regular`."""
     with open_regular(path, largest) as file:
         return file.read()
 
 
 def read_text(path: Path) -> str:
-    """The content of a regular file of UTF-8.
+    """Return the text of a regular UTF-8 file.
 
     Raises:
         ValueError: as `open_regular`, and where a byte is no UTF-8 (UnicodeDecodeError).
@@ -106,8 +106,8 @@ def read_text(path: Path) -> str:
     return read_bytes(path, LARGEST_TEXT).decode()
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
-    """Creates or replaces a file in one step.
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
+    """Create or replace a file in one step.
 
     The content goes to a temporary file beside the target, is synced, and then renamed: a reader, or a process that is
     killed, finds the old file or the new one and never half of it.
@@ -125,7 +125,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], size: int | No
         raise ValueError(f"{path} is a folder; the name of a file is needed")
     # A name of its own for each writer, so that two processes do not write into one temporary file.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    with naming(path, size):
+    with name_file_in_errors(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _refuse_irregular(path, path.stat())
@@ -140,8 +140,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], size: int | No
 
 
 @contextmanager
-def naming(path: Path, size: int | None = None) -> Iterator[None]:
-    """Where a file is written: an OSError becomes one that names it and, on a full disk, the bytes needed and free."""
+def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
+    """Convert an OSError in the block to one that names the file and, for a full disk, the bytes needed and free."""
     try:
         yield
     except OSError as error:
@@ -149,7 +149,7 @@ def naming(path: Path, size: int | None = None) -> Iterator[None]:
 
 
 def _need(error: OSError, path: Path, size: int | None) -> str:
-    """How many bytes a file takes and how many are free, for an error of a full disk."""
+    """Return how many bytes a file needs and how many are free, for an error about a full disk."""
     # NumPy's has no number.
     if size is None or error.errno not in (None, errno.ENOSPC):
         return ""
@@ -157,19 +157,19 @@ def _need(error: OSError, path: Path, size: int | None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Creates or replaces a file with these bytes in one step; returns its path. Raises as `write_whole`."""
-    write_whole(path, lambda file: file.write(data), len(data))
+    """Create or replace a file with these bytes in one step; return its path. Raises as `write_atomically`."""
+    write_atomically(path, lambda file: file.write(data), len(data))
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Lower-case hex sha256 of a file's bytes; raises as `open_regular`."""
+    """Return the lower-case hex sha256 of a file's bytes; raises as `open_regular`."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_bytes(value: Any) -> bytes:
-    """Readable JSON whose floats read back as they were.
+    """Return readable JSON whose floats read back equal.
 
     Raises:
         ValueError: a number is nan or infinite, which JSON has no words for.
@@ -178,7 +178,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """Return the value in a JSON file.
 
     Raises:
         ValueError: the file is not there, is no regular file or holds no JSON.
@@ -190,11 +190,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file: {without_advice(error)}") from None
+        raise ValueError(f"{path} is not a JSON file: {strip_advice(error)}") from None
 
 
-def without_advice(error: Exception) -> str:
-    """What a parser found wrong with a text, without Python's advice to raise its own limits."""
+def strip_advice(error: Exception) -> str:
+    """Return a parser's error message without Python's advice to raise its own limits."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     return "a number has too many digits" if "integer string conversion" in str(error) else str(error)

@@ -1,4 +1,4 @@
-"""The fingerprint of a process: all that could explain another result."""
+"""The fingerprint of a process: everything that could explain a different result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from in4310repro.schema import PositiveCount, Sha256, Text
 
 
 class GitState(TypedDict):
-    """The source tree; None where the package does not lie in a checkout of its own."""
+    """State of the source tree; None if the package is not in a checkout of its own."""
 
     commit: Text | None
     dirty: bool | None
@@ -42,7 +42,7 @@ class Fingerprint(TypedDict):
 
 
 def fingerprint(numerics: Numerics) -> Fingerprint:
-    """All that could explain another result: libraries, processor, arithmetic, source."""
+    """Return everything that could explain a different result: libraries, processor, arithmetic, source."""
     import PIL.features
     import torch
 
@@ -66,7 +66,7 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
 
 
 def _processor() -> str:
-    """The processor's name as its maker gives it."""
+    """Return the processor's name as given by its maker."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -74,7 +74,7 @@ def _processor() -> str:
 
 
 def _git_state() -> GitState:
-    """Commit of the source tree and whether it had changes; None where it is not a checkout."""
+    """Return the commit of the source tree and whether it had changes; None without a checkout."""
     source = Path(__file__).parents[2]
 
     def git(*words: str) -> str | None:

@@ -218,7 +218,7 @@ def _position(task: Task, record: Record) -> Position:
     entries: list[EpochHashes] = files.read_record(kept[1], list[EpochHashes])
     # The history is written last.
     entries = entries[: len(history)]
-    whole = len(entries) == len(history) and entries == chain.relinked(entries, record.start_sha256)
+    whole = len(entries) == len(history) and entries == chain.relink(entries, record.start_sha256)
     return Position(history=history, tensors=entries) if whole else Position()
 
 

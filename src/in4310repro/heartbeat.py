@@ -1,4 +1,4 @@
-"""Whether the other processes of a command live, and how it ended for all of them, told in the store of torchrun.
+"""Whether a command's other processes are alive, and how it ended for all, exchanged through torchrun's store.
 
 A thread of each process counts its beats there and looks whether the others' counts move, by its own clock. It beats
 while the process decodes, computes or writes, and ends one whose main thread waits for a process that is gone.
@@ -32,7 +32,7 @@ RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ends for all of its processes."""
+    """The end of a command, for all of its processes."""
 
     code: int
     message: str
@@ -40,7 +40,7 @@ class Ending:
     lost: bool = False
 
     def line(self, kept: str) -> str:
-        """What is said of it, with what the command keeps."""
+        """The line printed about it, including what the command keeps."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
         return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
@@ -50,10 +50,10 @@ UNKNOWN = Ending(-1, "", 0)
 
 
 class Heartbeat:
-    """This process among the others of its command, all of which torchrun started."""
+    """This process among those of its command, all started by torchrun."""
 
     def __init__(self, number: int = 0) -> None:
-        """Connects with the store and begins to beat; by a connection of its own, since one waits for each answer.
+        """Connect to the store and start beating; on a separate connection, since each call waits for its answer.
 
         Args:
             number: of earlier ones, in each of the processes.
@@ -86,7 +86,7 @@ class Heartbeat:
         self.thread.start()
 
     def finish(self) -> None:
-        """This process has done its part: that it is silent from now on means nothing."""
+        """Report that this process is done, so that its silence from now on means nothing."""
         self.finished = True
         self.hurry.set()
         self.thread.join()
@@ -94,12 +94,12 @@ class Heartbeat:
             self.store.set(f"state/{self.rank}", FINISHED)
 
     def explains_trouble(self) -> bool:
-        """Whether a connection broke because a process is lost or has failed; waits until that is known."""
+        """Return whether a connection broke because a process is lost or has failed; waits until that is known."""
         self._stop(CUT_OFF)
         return self.ended.wait(PATIENCE)
 
     def conclude(self, code: int, message: str) -> Ending:
-        """Agrees with the others how the command ends, and waits until this process may leave."""
+        """Agree with the others on how the command ends, and wait until this process may exit."""
         # Unless the thread is about to end this process.
         self.leaving.acquire()
         if code == signals.INTERRUPTED:
@@ -117,7 +117,7 @@ class Heartbeat:
         self.hurry.set()
 
     def last_words(self) -> str:
-        """What this process says of the ending, which rank 0 records; empty where another process says it."""
+        """Return the line this process prints about the ending, which rank 0 records; empty if another one does."""
         ending = self.ending
         if self.own and self.own.message == ending.message:
             ending = self.own
@@ -164,7 +164,7 @@ class Heartbeat:
             self.may_leave.set()
 
     def _beat(self) -> None:
-        """Beats, and adds up how long each of the others has been silent."""
+        """Beat, and add up how long each other process has been silent."""
         now = time.monotonic()
         # Where this process was itself stopped for a while, it knows nothing of that time.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now
@@ -184,7 +184,7 @@ class Heartbeat:
             self.beats = beats
 
     def _decided(self) -> Ending:
-        """How the command ends, as soon as one can say."""
+        """Return how the command ends, once one process can tell."""
         if self.own:
             return self._agreed(self.own)
         if self.store.check(["ending"]):
@@ -201,12 +201,12 @@ class Heartbeat:
         return UNKNOWN
 
     def _agreed(self, ending: Ending) -> Ending:
-        """This ending, or the one that another process found before."""
+        """Return this ending, or the one that another process found earlier."""
         told: bytes = self.store.compare_set("ending", "", json.dumps(asdict(ending)))
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Whether this is the first process that can say how the command ends."""
+        """Return whether this is the first process that can tell how the command ends."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -215,7 +215,7 @@ class Heartbeat:
         return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
-        """What rank 0 says that the command keeps."""
+        """Return rank 0's statement of what the command keeps."""
         words = self.kept
         if self.rank == 0:
             words = signals.kept()
@@ -225,7 +225,7 @@ class Heartbeat:
         return f"{words}, with any number of processes" if words and self.ending.lost else words
 
     def _leave(self) -> None:
-        """Ends this process, whose main thread has not come to the end by itself."""
+        """End this process if its main thread has not finished by itself."""
         if not self.leaving.acquire(blocking=False):
             return
         if words := self.last_words():
@@ -236,7 +236,7 @@ class Heartbeat:
 
 
 def tell_torchrun(error: BaseException) -> None:
-    """Has torchrun's summary show an error."""
+    """Make torchrun's summary show an error."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     try:

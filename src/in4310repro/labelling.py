@@ -1,4 +1,4 @@
-"""label(): the class that a run's network gives to images without labels, with its softmax scores."""
+"""Labelling of images by a run's network, with softmax scores."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ AT_ONCE = 1024  # images that are decoded at a time
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images and what a network says of them."""
+    """Images with the scores that a network gives them."""
 
     classes: list[str]
     paths: list[str]  # as they were given; below a folder, the folder and the path in it
     softmax: Float32[np.ndarray, "image class"]
 
     def predicted(self) -> list[str]:
-        """The class of each image with the largest score, the first of equal ones."""
+        """Class of each image with the largest score, the first of equal ones."""
         return [self.classes[index] for index in self.softmax.argmax(axis=1)]
 
     def to_csv(self) -> str:
-        """A header and a row for each image: path, predicted, and the score of each class; float32 reads back equal."""
+        """Return a header and a row per image: path, predicted class, score of each class; float32 reads back equal."""
         return csv_of({"path": self.paths, "predicted": self.predicted()}, self.classes, self.softmax)
 
     def content(self, form: str) -> bytes:
-        """What a file with this ending, .csv or .json, holds."""
+        """Return the content of a file with this suffix, .csv or .json."""
         return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """The classes, and of each image its path, predicted class and scores."""
+        """Return the classes, and the path, predicted class and scores of each image."""
         rows = zip(self.paths, self.predicted(), self.softmax.tolist(), strict=True)
         images = [{"path": path, "predicted": label, "scores": scores} for path, label, scores in rows]
         return {"classes": self.classes, "images": images}
@@ -54,7 +54,7 @@ def label(
     context: Context,
     places: Sequence[Path],
 ) -> Labelled:
-    """What the selected network of a run says of images.
+    """Return the scores that a run's selected network gives to images.
 
     Args:
         run: gives the network, the classes and the image size.

@@ -1,4 +1,4 @@
-"""What torchrun tells a process about itself and the others, before torch is loaded; and where it says how it ended."""
+"""torchrun's environment variables, read before torch is loaded, and the record of how a command ended."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 
 def by_torchrun() -> bool:
-    """Whether torchrun started this process: it sends signals on, and makes every exit code a 1."""
+    """Return whether torchrun started this process; torchrun forwards signals and turns every exit code into 1."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def follows() -> bool:
-    """Whether this process prints nothing of its own, since torchrun started another one that does."""
+def is_silent() -> bool:
+    """Return whether this process prints nothing because another process of the command does."""
     return by_torchrun() and os.environ.get("RANK", "0") != "0"
 
 
 def number(name: str, valid: range) -> int:
-    """A number that torchrun puts into the environment.
+    """Return a number that torchrun sets in the environment.
 
     Raises:
         ValueError: there is none, or another one than is valid.
@@ -33,7 +33,7 @@ def number(name: str, valid: range) -> int:
 
 
 def size() -> int:
-    """Processes of this command; 1 without torchrun.
+    """Return the number of processes of this command; 1 without torchrun.
 
     Raises:
         ValueError: WORLD_SIZE is none that torchrun sets.
@@ -47,15 +47,15 @@ def restarts() -> bool:
 
 
 def advice() -> str:
-    """What is said once of several processes that share one machine's cores; empty where they do not."""
+    """Return a hint for several processes that share one machine's cores; empty otherwise."""
     if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):
         return ""
     return f"{size()} processes share the cores of one machine; one process with all of them is the better choice"
 
 
-def unrecorded(_code: int, _message: str, _rank: int) -> None:
-    """Most commands keep no record of how they ended."""
+def record_nothing(_code: int, _message: str, _rank: int) -> None:
+    """Do nothing: most commands keep no record of how they ended."""
 
 
 # Keeps how the command ended, where torchrun hides its exit code: the code, what was said, and the rank whose it is.
-record: Callable[[int, str, int], None] = unrecorded
+record: Callable[[int, str, int], None] = record_nothing

@@ -1,4 +1,4 @@
-"""One process at a time in a folder or at a file."""
+"""Locks that let one process at a time use a folder or file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HELD: dict[Path, FileLock] = {}
 
 
 def lock(place: Path) -> None:
-    """Holds a folder or a file for this process until it ends; the system releases even that of a killed one.
+    """Hold a folder or a file for this process until it ends; the system releases even a killed process's lock.
 
     The file of the lock stands beside the place and goes when the process ends; that of a killed one stays, and holds
     nothing.
@@ -28,7 +28,7 @@ def lock(place: Path) -> None:
         return
     held = FileLock(path)
     try:
-        while not _acquired(held, path):
+        while not _is_at_path(held, path):
             held.release()
     except Timeout:
         # FileLock takes a folder that cannot be written for one that is held. Not beforehand: where a system has no
@@ -39,8 +39,8 @@ def lock(place: Path) -> None:
     atexit.register(_remove, path)
 
 
-def _acquired(held: FileLock, path: Path) -> bool:
-    """Whether what is locked now is the file at the path.
+def _is_at_path(held: FileLock, path: Path) -> bool:
+    """Return whether the locked file is the one at the path.
 
     It may be one that its holder has removed since it was opened here: who comes next locks another one at that path.
 
@@ -61,7 +61,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _remove(path: Path) -> None:
-    """Removes the file of a lock while it is held, and releases it; Windows removes a file that nobody has open."""
+    """Remove a lock's file while it is held, and release it; Windows removes only files that nobody has open."""
     with contextlib.suppress(OSError):
         path.unlink()
     _HELD.pop(path).release()

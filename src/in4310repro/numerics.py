@@ -1,4 +1,4 @@
-"""Arithmetic modes: portable, by kernels of our own with the same bits everywhere, and native, which is torch's own."""
+"""Arithmetic modes: portable, by our own kernels with equal bits across processors, and native, which is torch's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_THRESHOLD = -1, -3  # parameters of mallopt
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """The arithmetic of this process, as its probe found it."""
+    """The arithmetic of this process, as determined by its probe."""
 
     mode: str  # portable or native
     numeric_class: str  # processes of one class give equal bits
@@ -45,7 +45,7 @@ class Numerics:
         return self.mode == "portable"
 
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The network itself on the device, computing in this arithmetic; names and state dict stay.
+        """Move the network to the device, computing in this arithmetic; names and state dict stay the same.
 
         Raises:
             ValueError: a module has no portable arithmetic; names it and what to do.
@@ -57,7 +57,7 @@ class Numerics:
         return portable(model)
 
     def cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of a batch, with its gradient."""
+        """Return the mean cross-entropy of a batch, with its gradient."""
         import torch
 
         from in4310repro import arithmetic
@@ -67,7 +67,7 @@ class Numerics:
         return torch.nn.functional.cross_entropy(logits, labels)
 
     def losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of each image as float64, without a gradient."""
+        """Return the cross-entropy of each image as float64, without a gradient."""
         import torch
 
         from in4310repro import arithmetic
@@ -77,14 +77,14 @@ class Numerics:
         return torch.nn.functional.cross_entropy(logits, labels, reduction="none").double()
 
     def softmax(self, logits: torch.Tensor) -> torch.Tensor:
-        """Softmax scores of each image."""
+        """Return the softmax scores of each image."""
         from in4310repro import arithmetic
 
         return arithmetic.softmax(logits) if self.portable else logits.softmax(dim=1)
 
 
 def activate(mode: str = "auto", device: str = "auto") -> Numerics:
-    """Chooses the arithmetic of this process and probes it.
+    """Choose the arithmetic of this process and probe it.
 
     Args:
         mode: `native`, `portable`, or `auto` (portable where the kernels were built, else native with a note).
@@ -107,7 +107,7 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
 
 
 def _portable_obstacle(device: str) -> str:
-    """Why this process cannot compute in portable arithmetic; empty where it can."""
+    """Return why this process cannot compute in portable arithmetic; empty if it can."""
     if device not in ("auto", "cpu"):
         return f"it runs on the CPU and the device asked for is {device!r}"
     from in4310repro import arithmetic
@@ -187,7 +187,7 @@ def _deterministic() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Has glibc use freed memory again, where it would return large blocks to the system.
+    """Make glibc reuse freed memory instead of returning large blocks to the system.
 
     The gradients of each step then come in pages that are there already: a training step takes 13 to 19 % less time.
     """
@@ -201,7 +201,7 @@ def _keep_freed_memory() -> None:
 
 
 def _refuse_unreadable_thread_counts() -> None:
-    """Raises ValueError for a variable that OpenMP would ignore; its own complaint names neither values nor this."""
+    """Raise ValueError for a variable that OpenMP would ignore with an unhelpful warning."""
     for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
         value = os.environ.get(name, "").strip()
         # OMP_NUM_THREADS may list a number for each level of nested teams.
@@ -211,7 +211,7 @@ def _refuse_unreadable_thread_counts() -> None:
 
 
 def _openmp_limit() -> int | None:
-    """Threads that the environment allows OpenMP, or None.
+    """Return the number of threads that the environment allows OpenMP, or None.
 
     torch and oneDNN divide their work among the threads that they ask for, and the backward pass of oneDNN waits for
     those that OpenMP did not start, for ever.
@@ -226,17 +226,17 @@ def _openmp_limit() -> int | None:
 
 
 def _processors() -> int:
-    """Processors that this process may use; macOS and Windows know only how many there are."""
+    """Return the number of processors this process may use; on macOS and Windows, of all processors."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
-    """The numeric class of native arithmetic, from the hashes of its probe, threads and device."""
+    """Return the numeric class of native arithmetic, from its probe's hashes, threads and device."""
     return _sha256(json.dumps([hashes, threads, device_name]).encode())[:12]
 
 
 def probe(device: str = "cpu") -> dict[str, str]:
-    """Hashes of small computations by torch's own kernels, one for each library that changes bits: 12 digits each."""
+    """Return 12-digit hashes of small computations by torch's kernels, one for each library that affects bits."""
     import torch
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Packages that this one can do without: what each is for, whether it is there, and the command that installs it."""
+"""Optional packages: the purpose of each, whether it is installed, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below its folder
 
 @dataclass(frozen=True)
 class Package:
-    """What `import` does not find where it is not installed."""
+    """An optional package, by the module that `import` needs."""
 
     requirement: str  # as pip takes it, in a clone and elsewhere
     purpose: str
@@ -33,30 +33,30 @@ PACKAGES = {
 
 
 def is_installed(module: str) -> bool:
-    """Return whether a module can be imported; it is not."""
+    """Return whether a module can be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
 def weights_file() -> Path | None:
-    """Return the ImageNet weights for photographs, or None without their package; none of its code is run."""
+    """Return the file of ImageNet weights for photographs, or None without their package; runs none of its code."""
     found = importlib.util.find_spec(EFFICIENTNET)
     folders = found.submodule_search_locations if found else None
     return Path(folders[0]) / WEIGHTS if folders else None
 
 
 def has_weights() -> bool:
-    """Return whether those weights are there."""
+    """Return whether the ImageNet weights for photographs are installed."""
     file = weights_file()
     return file is not None and file.is_file()
 
 
 def install_command(module: str) -> str:
-    """Return the command that installs one of `PACKAGES` for the interpreter that runs, from the folder it runs in."""
+    """Return the command that installs one of `PACKAGES` for this interpreter, from the current folder."""
     return f"{_pip()} install {PACKAGES[module].requirement}"
 
 
 def _pip() -> str:
-    """Return how pip of this interpreter is called: by its name where the environment is activated, else by path."""
+    """Return the command for this interpreter's pip: its name in an activated environment, otherwise its path."""
     folder = Path(sys.executable).parent
     found = shutil.which("pip")
     if found and Path(found).parent == folder:

@@ -1,4 +1,4 @@
-"""Names and paths that come from outside, checked as text: what they name lies below the folder that they are for."""
+"""Names and paths from outside, checked as text so that they stay below the folder they belong to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("C
 
 
 def relative_path(path: str) -> str:
-    """The path itself, when it is relative on every system and stands as it is printed: `FOLDER/FILE`.
+    """Return the path, after checking that it is relative on every system and printable: `FOLDER/FILE`.
 
     Raises:
         ValueError: it is empty, has a root, a drive, `.`, `..`, a backslash or a character that cannot be printed.
@@ -28,7 +28,7 @@ def relative_path(path: str) -> str:
 
 
 def folder_name(name: str, what: str) -> str:
-    """The name itself, when a folder can be called so on every system.
+    """Return the name, after checking that it is a valid folder name on every system.
 
     Args:
         name: of a preset or a setting.
@@ -47,8 +47,8 @@ def folder_name(name: str, what: str) -> str:
     return name
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The place of a file below a folder, whether it is there or not.
+def path_below(folder: Path, name: str) -> Path:
+    """Return the path of a file below a folder, whether or not the file exists.
 
     Raises:
         ValueError: the name is no relative path, or a link leads out of the folder.
@@ -59,7 +59,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def refuse_link_out(path: Path, folder: Path) -> None:
-    """Nothing, where a path below a folder stays in it when its links are followed.
+    """Raise where a path below a folder leaves it when its links are followed.
 
     Raises:
         ValueError: a link leads out of the folder.
@@ -74,12 +74,12 @@ def refuse_link_out(path: Path, folder: Path) -> None:
 
 
 def regular_file(folder: Path, name: str) -> Path:
-    """A file below a folder, to be read.
+    """Return the path of a file below a folder, for reading.
 
     Raises:
-        ValueError: as `inside`, or it is not there or no regular file.
+        ValueError: as `path_below`, or it is not there or no regular file.
     """
-    path = inside(folder, name)
+    path = path_below(folder, name)
     if not path.exists():
         raise ValueError(f"{path} is not there")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The decoded pixels of a run's images: what its fingerprint says of them, compared with what is decoded now."""
+"""Comparison of a run's recorded hash of decoded pixels with the pixels decoded now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from in4310repro.runs.finished import FinishedRun
 
 
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
-    """A sentence where the images of a part are other pixels than the run was made from.
+    """Yield a sentence if the images of a part decode to other pixels than the run was made from.
 
     A run of before the pixels were hashed says nothing of them.
 

@@ -1,4 +1,4 @@
-"""Where a training stands: its record in a checkpoint, and whether that can be true."""
+"""Positions within a training: their record in a checkpoint, and a check that they are possible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.schema import Count, NonNegative
 
 @dataclass
 class Position:
-    """Where a training stands; together with the network and the optimizer it decides what follows."""
+    """A position within a training; with network and optimizer state it determines everything that follows."""
 
     epoch: int = 0  # epochs that are finished
     batch: int = 0  # batches of the next epoch that are done
@@ -22,7 +22,7 @@ class Position:
 
 
 class PositionRecord(TypedDict):
-    """A position as a checkpoint holds it."""
+    """A position as stored in a checkpoint."""
 
     epoch: Count
     batch: Count
@@ -32,7 +32,7 @@ class PositionRecord(TypedDict):
 
 
 def check_position(position: PositionRecord, epochs: int | None, batches: int | None) -> None:
-    """Check that what a position says of the training can all be true at once.
+    """Check that a position's statements about the training are consistent.
 
     Raises:
         ValueError: it has other epochs than it counts, or more epochs or batches than the training.

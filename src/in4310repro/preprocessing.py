@@ -1,4 +1,4 @@
-"""How images are prepared for a network: a record that belongs to its weights."""
+"""Preprocessing of images for a network: a record that belongs to its weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METADATA = "preprocessing"  # its key in the metadata of a safetensors file
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """From the middle of an image to the numbers that a network takes: a square, resized, (pixel / 255 - mean) / std.
+    """Steps from a decoded image to a network's input: central square, resized, (pixel / 255 - mean) / std.
 
     The default is torchvision's normalisation for its ImageNet weights, with the largest square.
     """
@@ -34,7 +34,7 @@ class Preprocessing:
 
 
 def to_json(preprocessing: Preprocessing) -> dict[str, object]:
-    """The record as JSON values, without size and orientation."""
+    """Return the record as JSON values, without size and orientation."""
     values = {name: getattr(preprocessing, name) for name in DECIDED_BY_WEIGHTS}
     return values | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
 
@@ -66,17 +66,17 @@ def from_json(values: Mapping[str, Any]) -> Preprocessing:
 
 
 def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
-    """What a safetensors file of weights says of its images."""
+    """Return the metadata that a safetensors file of weights holds about its images."""
     return {METADATA: json.dumps(to_json(preprocessing) | {"size": preprocessing.size})}
 
 
 def without_size(preprocessing: Preprocessing) -> dict[str, str]:
-    """What files said before they said the size too."""
+    """Return the metadata that older files hold, without the size."""
     return {METADATA: json.dumps(to_json(preprocessing))}
 
 
 def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
-    """Numbers of red, green and blue.
+    """Return three numbers, for red, green and blue.
 
     Args:
         value: as a list of numbers, or as text with commas.
@@ -100,7 +100,7 @@ def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
 
 
 def refuse_invalid(values: Preprocessing) -> None:
-    """Raises ValueError for values that no image can be prepared with."""
+    """Raise ValueError for values that no image can be prepared with."""
     if not all(-1e6 < value < 1e6 for value in values.mean):
         raise ValueError(f"mean is {list(values.mean)}; numbers of red, green and blue are valid")
     if not all(1e-6 < value < 1e6 for value in values.std):

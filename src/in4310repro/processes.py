@@ -1,4 +1,4 @@
-"""The processes that run one command together under torchrun, and what they tell each other; nothing is unpickled."""
+"""Processes that run one command together under torchrun, and messages between them; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket
 
 @dataclass(frozen=True)
 class Processes:
-    """One process among those of a command."""
+    """One of the processes of a command."""
 
     rank: int = 0
     size: int = 1
@@ -33,19 +33,19 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that prints, and reads and writes the run folder."""
+        """Whether this process prints, and reads and writes the run folder."""
         return self.rank == 0
 
     def gather(self, data: bytes) -> list[bytes]:
-        """What each process gives, in the order of ranks; every process must call it."""
+        """Return each process's bytes in the order of ranks; every process must call it."""
         return [data] if self.size == 1 else all_gather_bytes(data, None)
 
     def told(self, data: bytes = b"") -> bytes:
-        """What rank 0 gives; every process must call it."""
+        """Return rank 0's bytes; every process must call it."""
         return data if self.size == 1 else broadcast_bytes(data)
 
     def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
-        """Begins to find out whether any process says yes; every process must call it, and then what it returns."""
+        """Start finding out whether any process says yes; every process calls it, and then the returned function."""
         if self.size == 1:
             return question
         said = torch.tensor(int(question()), device=device_of())
@@ -58,7 +58,7 @@ class Processes:
         return answer
 
     def told_json(self, value: Any = None) -> Any:
-        """As `told`, of a JSON value."""
+        """Return rank 0's JSON value, see `told`."""
         return json.loads(self.told(json.dumps(value).encode()))
 
 
@@ -68,7 +68,7 @@ _heartbeats: list[Heartbeat] = []
 
 
 def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
-    """The last one of this process, the first where there is none yet; None without the store of torchrun."""
+    """Return this process's heartbeat, created on first use; None without torchrun's store."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch.size() == 1:
         return None
     if not _heartbeats or (joins and _heartbeats[-1].finished):
@@ -77,8 +77,8 @@ def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
-    """This process connected with the others that torchrun started; `ALONE` without torchrun.
+def join(device: str) -> Iterator[Processes]:
+    """Return this process connected with those that torchrun started; `ALONE` without torchrun.
 
     Where one of them is lost or fails, all of them end (see `heartbeat`).
 
@@ -111,8 +111,8 @@ def joined(device: str) -> Iterator[Processes]:
     distributed.destroy_process_group()
 
 
-def broke_off(error: BaseException) -> bool:
-    """Whether an error is of a connection, and of this process only since another one is lost or has failed."""
+def is_consequence(error: BaseException) -> bool:
+    """Return whether an error only means that another process was lost or has failed."""
     if not isinstance(error, RuntimeError) or not any(word in str(error) for word in OF_A_CONNECTION):
         return False
     with contextlib.suppress(ValueError, RuntimeError):
@@ -122,7 +122,7 @@ def broke_off(error: BaseException) -> bool:
 
 
 def conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
-    """How a command ends that torchrun started: its exit code, and what this process says of it.
+    """Return how a command started by torchrun ends: its exit code, and the line this process prints about it.
 
     Args:
         code: with which this process would end by itself.
@@ -137,7 +137,7 @@ def conclude(code: int, message: str, error: BaseException | None) -> tuple[int,
         code, message = ending.code, heartbeat.last_words()
         if heartbeat.own is None:
             error = RuntimeError(ending.line(""))
-    elif launch.follows():
+    elif launch.is_silent():
         message = ""
     else:
         launch.record(code, message, 0)

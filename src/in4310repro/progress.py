@@ -1,4 +1,4 @@
-"""How far a long task is: a bar on a terminal, plain lines elsewhere, silence for a caller; and when it is to stop."""
+"""Progress of long tasks: a bar on a terminal, plain lines elsewhere, silent for callers; interrupts between steps."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """When the first part of a whole began, and at which share of it."""
+    """Start of the first part of a whole, and the share that was done by then."""
 
     start: tuple[float, float] | None = None
 
     def seconds_left(self, share: float) -> float | None:
-        """Of the whole, at the speed since its first part began; None before there is one."""
+        """Return the seconds left of the whole, at the speed since its first part began; None before that."""
         now = time.monotonic()
         # What a resumed training did before took none of this time.
         self.start = self.start or (now, share)
@@ -43,7 +43,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a whole, such as the second of three settings."""
+    """One part of a whole, such as the second of three settings."""
 
     clock: Clock
     title: str = ""
@@ -53,17 +53,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where progress is shown; a console of None shows nothing."""
+    """The place where progress is shown; a console of None shows nothing."""
 
     console: Console | None = None
     stretch: Part | None = None
 
     def whole(self) -> Progress:
-        """Progress of a task of several parts, each of which says how long the whole takes yet."""
+        """Return progress of a task of several parts, each of which shows the time left of the whole."""
         return self if self.console is None else replace(self, stretch=Part(Clock()))
 
     def part(self, index: int, count: int, title: str = "") -> Progress:
-        """Progress of one of several equally long parts, the first with index 0; parts have parts of their own.
+        """Return progress of one of several equal parts, counted from index 0; parts can have parts.
 
         Without a whole there is nothing to be part of: it is the progress itself.
         """
@@ -75,7 +75,7 @@ class Progress:
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
-        """Yields a function that takes the items done since its last call and a detail such as `loss 0.41`."""
+        """Yield a function that takes the items done since its last call and a detail such as `loss 0.41`."""
         if self.stretch and self.stretch.title:
             title = f"{self.stretch.title}, {title}"
         title = visible(title)
@@ -91,7 +91,7 @@ class Progress:
             yield self._telling(total, _plain_lines(self.console, title, total))
 
     def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
-        """Adds to each detail how long the whole takes yet, where there is one."""
+        """Append the time left of the whole to each detail, if known."""
         finished = 0
 
         def advance(done: int, detail: str) -> None:
@@ -107,7 +107,7 @@ class Progress:
         return advance
 
     def message(self, line: str) -> None:
-        """One line, as it is."""
+        """Print one line unchanged."""
         if self.console is not None:
             print_plain(self.console, visible(line))
 
@@ -116,7 +116,7 @@ SILENT = Progress()
 
 
 def print_plain(console: Console, text: str) -> None:
-    """Text as it is: `[red]` is no colour and `:sea:` no picture in it; what the encoding lacks becomes an escape."""
+    """Print text without markup, so that `[red]` and `:sea:` stay; unencodable characters become escapes."""
     if not console.is_terminal:
         write_line(console.file, text)
         return
@@ -126,7 +126,7 @@ def print_plain(console: Console, text: str) -> None:
 
 
 def write_line(stream: IO[str], text: str) -> None:
-    """Lines of text as they are; who reads no more of them changes neither what a command does nor its exit code."""
+    """Write lines of text unchanged; a closed pipe is ignored."""
     try:
         stream.write(_encodable(text, getattr(stream, "encoding", None) or "utf-8") + "\n")
         stream.flush()
@@ -142,8 +142,8 @@ def _encodable(text: str, encoding: str) -> str:
 
 
 @contextmanager
-def loading(progress: Progress, library: str) -> Iterator[None]:
-    """Says that a library which takes seconds is being imported; nothing where it is imported already."""
+def show_import(progress: Progress, library: str) -> Iterator[None]:
+    """Show that a slow library is being imported; silent if it is imported already."""
     if progress.console is None or library in sys.modules:
         yield
     elif progress.console.is_terminal:
@@ -171,7 +171,7 @@ def _update(bars: Bars, bar: TaskID, done: int, whole: str, detail: str) -> None
 
 
 def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:
-    """A line at most every few seconds, and one when all is done."""
+    """Print a line at most every few seconds, and one at the end."""
     start = shown = time.monotonic()
     finished = 0
 
@@ -192,11 +192,11 @@ def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Lets a step finish before a signal such as Ctrl-C (see `signals`) counts; a second one counts at once."""
+    """Let a step finish before a signal such as Ctrl-C takes effect (see `signals`); a second one acts at once."""
     asked: list[float] = []
 
     def note(number: int, _frame: Any) -> None:
-        if asked and signals.repeats(asked[0]):
+        if asked and signals.is_repeat(asked[0]):
             return
         if asked:
             raise KeyboardInterrupt

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def generator_for(seed: int, *names: int | str) -> Any:
-    """A random generator that depends on the seed and the names alone.
+    """Return a random generator that depends on the seed and the names alone.
 
     A draw can thus belong to an image or a parameter rather than to a position in a sequence of draws. NumPy's
     generators have the same bits on every processor; torch's have not.

@@ -1,4 +1,4 @@
-"""JSON values checked against the record that they should be; the first fault becomes one sentence."""
+"""Checks of JSON values against a record type; the first fault becomes one sentence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RelativePath = Annotated[str, AfterValidator(relative_path)]
 
 
 def check(value: Any, kind: Any, source: str) -> Any:
-    """The value itself, when it is of a kind: types without conversion, ranges, no key too few or too many, no nan.
+    """Return the value, after checking its type without conversion: ranges, missing and extra keys, nan.
 
     Args:
         value: as `json.loads` gives it.

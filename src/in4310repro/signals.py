@@ -1,4 +1,4 @@
-"""The signals that ask a process to stop: whenever they come, one line and exit code 130."""
+"""Signals that ask a process to stop: at any time they lead to one line and exit code 130."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ ONE_SIGNAL = 3.0  # seconds in which torchrun may send on what a terminal has se
 handled: list[int] = []
 
 
-def nothing() -> str:
-    """What most commands keep when they are interrupted."""
+def keep_nothing() -> str:
+    """Return an empty text: most commands keep nothing when they are interrupted."""
     return ""
 
 
 # What the command keeps if it is interrupted now, in words; empty where it is nothing.
-kept: Callable[[], str] = nothing
+kept: Callable[[], str] = keep_nothing
 
 
-def interrupted() -> str:
-    """What is said of an interrupt."""
+def describe_interrupt() -> str:
+    """Return the line printed about an interrupt."""
     return "; ".join(filter(None, ("interrupted", kept())))
 
 
 def stopping_signals() -> list[signal.Signals]:
-    """Ctrl-C, a scheduler's SIGTERM, a closed terminal, and Ctrl-Break; without a hang-up that `nohup` ignores."""
+    """Return Ctrl-C, SIGTERM, hang-up and Ctrl-Break; without a hang-up that `nohup` ignores."""
     numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGBREAK")]
     hang_up = getattr(signal, "SIGHUP", None)
     if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
@@ -50,21 +50,21 @@ def stopping_signals() -> list[signal.Signals]:
 
 
 def leave(*_of_signal: object) -> NoReturn:
-    """Ends the process at once: one line, and no code of anyone in between."""
-    if not launch.follows():
+    """End the process at once with one line, without running any cleanup code."""
+    if not launch.is_silent():
         with contextlib.suppress(OSError):
-            os.write(2, f"in4310repro: {interrupted()}\n".encode())
-        launch.record(INTERRUPTED, interrupted(), 0)
+            os.write(2, f"in4310repro: {describe_interrupt()}\n".encode())
+        launch.record(INTERRUPTED, describe_interrupt(), 0)
     os._exit(INTERRUPTED)
 
 
-def repeats(before: float) -> bool:
-    """Whether a signal now is the one that came at this time of the monotonic clock, sent on by torchrun."""
+def is_repeat(before: float) -> bool:
+    """Return whether a signal now is the one received at this monotonic time, forwarded by torchrun."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 
 def take_over_process() -> None:
-    """For a process that runs one command and nothing else: signals count from now until its very end.
+    """Handle signals from now until the process ends; for a process that runs a single command.
 
     Until a command begins and after it has ended they end the process at once. A KeyboardInterrupt that Python would
     only print, since it came in a destructor, does the same.
@@ -85,7 +85,7 @@ def take_over_process() -> None:
 
 
 def _watch_for_calls_that_never_return() -> None:
-    """Ends the process where Python cannot: while it waits in a library, such as for another process, it hears nothing.
+    """End the process when Python cannot, because it waits inside a library and does not see signals.
 
     It has `PATIENCE` to come back from the call, or until the next signal.
     """
@@ -98,21 +98,21 @@ def _watch_for_calls_that_never_return() -> None:
         # Always so: naming the writer is what keeps it open.
         while writer.fileno() >= 0:
             received += len(reader.recv(1))
-            received += _another(reader)
+            received += _wait_for_another(reader)
             if len(handled) < received:
                 leave()
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _another(reader: socket.socket) -> int:
-    """Whether a signal comes before `PATIENCE` ends, as 1 or 0."""
+def _wait_for_another(reader: socket.socket) -> int:
+    """Return 1 if a signal comes before `PATIENCE` ends, otherwise 0."""
     came = time.monotonic()
     try:
         while (left := came + PATIENCE - time.monotonic()) > 0:
             reader.settimeout(left)
             reader.recv(1)
-            if not repeats(came):
+            if not is_repeat(came):
                 return 1
     except TimeoutError:
         pass
@@ -122,7 +122,7 @@ def _another(reader: socket.socket) -> int:
 
 
 def ignore() -> None:
-    """From now on no signal asks this process to stop."""
+    """Ignore stopping signals from now on."""
     for number in stopping_signals():
         signal.signal(number, signal.SIG_IGN)
 
@@ -138,7 +138,7 @@ def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], An
 
 @contextmanager
 def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
-    """Makes every stopping signal a KeyboardInterrupt; a second one, or one amid an import, ends the process at once.
+    """Turn stopping signals into KeyboardInterrupt; a second one, or one during an import, ends the process at once.
 
     Extension modules turn a KeyboardInterrupt amid their import into errors that blame the installation.
 
@@ -148,7 +148,7 @@ def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
     received: list[float] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if received and repeats(received[0]):
+        if received and is_repeat(received[0]):
             return
         if received or _imports(frame):
             leave()

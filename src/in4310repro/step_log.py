@@ -1,4 +1,4 @@
-"""Logs of every step of a setting, as CSV or for TensorBoard: for people to look at, and nothing reads them again.
+"""Logs of every training step, as CSV or for TensorBoard; for people only, never read back.
 
 Before a checkpoint is written the log is on the disk, and a resumed training drops what came after its checkpoint: no
 step is missing and none stands twice.
@@ -14,22 +14,22 @@ from typing import Any, Self
 
 from in4310repro.config import CHOICES
 from in4310repro.epochs import Step
-from in4310repro.files import naming, read_bytes, write_file
+from in4310repro.files import name_file_in_errors, read_bytes, write_file
 from in4310repro.packages import install_command
-from in4310repro.paths import inside
+from in4310repro.paths import path_below
 from in4310repro.runs import names
 
 CSV, TENSORBOARD = CHOICES["log_steps"]
 
 
 def formats_of(folder: Path) -> set[str]:
-    """In which formats a run logs its steps."""
+    """Return the formats in which a run logs its steps."""
     logs = [file for file in folder.glob(f"{names.LOGS}/*/*") if names.is_log(file.relative_to(folder).as_posix())]
     return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
 
 
 def refuse_missing_library(formats: Collection[str]) -> None:
-    """Raises ValueError where a format needs a library that is not installed."""
+    """Raise ValueError where a format needs a library that is not installed."""
     if TENSORBOARD in formats:
         _writer()
 
@@ -38,7 +38,7 @@ class StepLog:
     """The logs of one setting, open while it trains."""
 
     def __init__(self, run: Path, setting: str, formats: Collection[str], done: int) -> None:
-        """Opens the logs, without the steps that the training will take again.
+        """Open the logs, dropping the steps that the training will repeat.
 
         Args:
             run: its folder.
@@ -46,7 +46,7 @@ class StepLog:
             formats: of `CHOICES["log_steps"]`; none logs nothing.
             done: steps that the training has behind it.
         """
-        file = inside(run, names.of_logs(setting, names.STEPS))
+        file = path_below(run, names.of_logs(setting, names.STEPS))
         self._file = _Csv(file, done) if CSV in formats else None
         self._board: Any = None
         if TENSORBOARD in formats:
@@ -54,7 +54,7 @@ class StepLog:
             self._board = _writer()(str(file.parent), purge_step=done + 1 if done else None)
 
     def add(self, step: Step) -> None:
-        """Logs a step."""
+        """Log a step."""
         if self._file:
             self._file.add(step)
         if self._board:
@@ -62,7 +62,7 @@ class StepLog:
                 self._board.add_scalar(name, getattr(step, name), step.step)
 
     def sync(self) -> None:
-        """Has all that was logged on the disk."""
+        """Write everything logged so far to the disk."""
         if self._file:
             self._file.sync()
         if self._board:
@@ -81,7 +81,7 @@ class StepLog:
 
 
 class _Csv:
-    """A line a step; floats in the fewest digits that read back the same."""
+    """One line per step; floats with the fewest digits that read back equal."""
 
     def __init__(self, file: Path, done: int) -> None:
         self._path = file
@@ -89,33 +89,33 @@ class _Csv:
         self._stream = file.open("a", encoding="ascii", newline="\n")
 
     def add(self, step: Step) -> None:
-        with naming(self._path):
+        with name_file_in_errors(self._path):
             self._stream.write(",".join(map(repr, step)) + "\n")
 
     def sync(self) -> None:
-        with naming(self._path):
+        with name_file_in_errors(self._path):
             self._stream.flush()
             os.fsync(self._stream.fileno())
 
     def close(self) -> None:
-        with naming(self._path):
+        with name_file_in_errors(self._path):
             self._stream.close()
 
 
 def _lines_until(file: Path, done: int) -> list[bytes]:
-    """The whole lines of a log of steps that are done; none where there is no log."""
+    """Return the complete lines of a log up to a step; empty without a log."""
     lines = read_bytes(file).splitlines(keepends=True) if file.exists() else []
     return [line for line in lines if line.endswith(b"\n") and 0 < _step_of(line) <= done]
 
 
 def _step_of(line: bytes) -> int:
-    """The step of a line; 0 where it is none, as the title."""
+    """Return the step of a line; 0 for the header."""
     fields = line.split(b",")
     return int(fields[1]) if len(fields) == len(Step._fields) and fields[1].isdigit() else 0
 
 
 def _writer() -> Any:
-    """TensorBoard's writer; raises ValueError where it is not installed."""
+    """Return TensorBoard's writer; raises ValueError if it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

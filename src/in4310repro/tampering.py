@@ -1,4 +1,4 @@
-"""Falsifies a run in three ways, each with a manifest that fits, to show what finds it: `in4310repro demo --break`."""
+"""Falsification of a run in three ways, each with a matching manifest, to show what detects it: `demo --break`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from in4310repro.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Change:
-    """What was changed in a run, in a sentence, and the files that are others now."""
+    """A change made to a run, in a sentence, and the changed files."""
 
     sentence: str
     files: tuple[str, ...]
 
 
 def copy_run(run: Path, folder: Path) -> RunFolder:
-    """A copy of a run without what only a resumed training or a replay reads."""
+    """Copy a run without the files that only resuming or a replay reads."""
     left_out = shutil.ignore_patterns(names.CHECKPOINTS, names.KEPT_EPOCHS)
     return RunFolder(Path(shutil.copytree(run, folder, ignore=left_out)))
 
 
 def undo(change: Change, run: Path, copy: RunFolder) -> None:
-    """Has the copy of a run hold the run's own files again."""
+    """Restore the run's own files in a copy."""
     for name in (*change.files, names.MANIFEST):
         shutil.copyfile(run / name, copy.folder / name)
 
 
 def flip_bit(copy: RunFolder) -> Change:
-    """Flips the lowest bit of one weight of the selected network."""
+    """Flip the lowest bit of one weight of the selected network."""
     run = FinishedRun.open(copy.folder)
     name = names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
     tensors = copy.read_tensors(name)
@@ -50,7 +50,7 @@ def flip_bit(copy: RunFolder) -> Change:
 
 
 def raise_accuracy(copy: RunFolder) -> Change:
-    """Changes the lowest class accuracy by a tenth."""
+    """Raise the lowest class accuracy by a tenth."""
     metrics = copy.read_json(names.METRICS)
     accuracies = metrics["class_accuracy"]
     before = min(accuracies)
@@ -62,7 +62,7 @@ def raise_accuracy(copy: RunFolder) -> Change:
 
 
 def leak_image(copy: RunFolder) -> Change:
-    """Puts one image of the test set into the training set, too."""
+    """Add one test image to the training set."""
     split = from_csv(copy.folder / names.SPLIT, Path())
     leaked = split.parts["test"][0]
     training = tuple(sorted((*split.parts["training"], leaked), key=lambda entry: entry.path))
@@ -71,7 +71,7 @@ def leak_image(copy: RunFolder) -> Change:
 
 
 def printed_accuracies(copy: RunFolder) -> str:
-    """The accuracies of a run as a report prints them."""
+    """Return the accuracies of a run as a report prints them."""
     metrics = copy.read_json(names.METRICS)
     pairs = zip(metrics["classes"], metrics["class_accuracy"], strict=True)
     rows = [f"| {name} | {accuracy:.4f} |" for name, accuracy in pairs]

@@ -1,4 +1,4 @@
-"""Tensors as bytes: one hash for a set of them, and safetensors files with their metadata."""
+"""Tensors as bytes: one hash for a set of tensors, and safetensors files with metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.files import read_bytes
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """sha256 over names, dtypes, shapes and bytes, in order of the names; memory layout and device do not enter."""
+    """Return the sha256 over names, dtypes, shapes and bytes in order of names; independent of layout and device."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
@@ -25,18 +25,18 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """The sha256 of each tensor, with its name, by name."""
+    """Return the sha256 of each tensor, including its name, by name."""
     return {name: tensors_sha256({name: value}) for name, value in tensors.items()}
 
 
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The content of a safetensors file with these tensors, from any device and in any memory layout."""
+    """Return the content of a safetensors file with these tensors, from any device and memory layout."""
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     return bytes(safetensors.torch.save(stored, dict(metadata) if metadata else None))
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors in a safetensors file.
+    """Return the tensors in a safetensors file.
 
     Raises:
         ValueError: the file is not there, is no regular file or is damaged.
@@ -62,14 +62,14 @@ def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:
 
 
 def metadata_of(data: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file, whose header is JSON after 8 bytes of length."""
+    """Return the metadata of a safetensors file; its header is JSON after an 8-byte length."""
     length = int.from_bytes(data[:8], "little")
     metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     return metadata
 
 
 def load_state(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Gives a network its weights and buffers."""
+    """Load weights and buffers into a network."""
     # Its own state carries the versions of its modules, which some ask for.
     filled = model.state_dict()
     filled.update(state)

@@ -1,4 +1,4 @@
-"""Names that others chose, as text: nothing in them acts on a terminal or a page, and nothing private is published."""
+"""Names from outside as text: they cannot control a terminal or a page, and no private path is published."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ UNNAMED = "PATH"
 
 
 class Markdown(str):
-    """Text that is Markdown already."""
+    """Text that is already Markdown."""
 
     __slots__ = ()
 
 
 def visible(text: str) -> str:
-    r"""The text in one line, with what cannot be seen written as an escape.
+    r"""Return the text in one line, invisible characters written as escapes.
 
     Examples:
         >>> print(visible("a\x1b[31m\u202eb\n"))
@@ -39,7 +39,7 @@ def visible(text: str) -> str:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """A clause for a name that is nearly a valid one; empty for any other.
+    """Return a clause with the nearest valid name; empty if none is near.
 
     Examples:
         >>> did_you_mean("dmeo", ["demo", "course"]), did_you_mean("x", ["demo"])
@@ -61,12 +61,12 @@ def as_function(name: str) -> str:
 
 
 def escape(letter: str) -> str:
-    r"""A letter by its number, as Python writes it: `\n`, `\xe9`, `\u6d77`."""
+    r"""Return a character's escape as Python writes it: `\n`, `\xe9`, `\u6d77`."""
     return ascii(letter)[1:-1]
 
 
 def markdown(text: str) -> Markdown:
-    r"""The text as Markdown that shows exactly it, also in the cell of a table.
+    r"""Return Markdown that shows exactly this text, also in a table cell.
 
     Examples:
         >>> print(markdown("a|b"), markdown("<img src=x>"), markdown("[x](y)"), markdown("layer1.0 <= 0.5"))
@@ -80,7 +80,7 @@ def _escape_start(start: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """The text as Markdown that shows exactly it where no block begins."""
+    """Return Markdown that shows exactly this text inside a line."""
     escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
     # Not by a backslash, which some renderers leave in front of a tag that works.
     escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
@@ -89,12 +89,12 @@ def _inline(text: str) -> str:
 
 
 def cells(row: Iterable[object]) -> Markdown:
-    """The cells of a table's row, between its first and its last bar."""
+    """Return the cells of a table row, between its first and last bar."""
     return Markdown(" | ".join(_inline(str(cell)) for cell in row))
 
 
 def code(text: str) -> Markdown:
-    """The text as Markdown's inline code, between more backticks than it has in a row."""
+    """Return inline code in Markdown, between more backticks than the text has in a row."""
     shown = visible(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     # One space at each end is no part of the code.
@@ -103,12 +103,12 @@ def code(text: str) -> Markdown:
 
 
 def verbatim(text: str) -> Markdown:
-    """The text as a line of a fenced block."""
+    """Return the text as a line of a fenced block."""
     return Markdown(visible(text))
 
 
 def publishable_place(place: str) -> str:
-    """A relative path as it is; of one that is absolute or leads upwards, on any system, the last name.
+    """Return a relative path unchanged, and only the last name of one that is absolute or leads upwards.
 
     The name of the home folder, which is mostly its user's, and names that cannot be printed become `PATH`.
 

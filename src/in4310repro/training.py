@@ -11,7 +11,7 @@ from in4310repro import checkpoints, metrics
 from in4310repro import config as configuration
 from in4310repro.config import OptimizerSetting
 from in4310repro.epochs import Epochs, TrainingInputs
-from in4310repro.paths import inside
+from in4310repro.paths import path_below
 from in4310repro.positions import Position
 from in4310repro.progress import interrupts
 from in4310repro.runs import chain, names
@@ -151,7 +151,7 @@ class _Training:
         files, setting, position = self._task.files, self._task.setting.name, self._epochs.position
         model, optimizer = self._epochs.model, self._epochs.optimizer
         if self._task.keep_epochs:
-            checkpoints.keep(inside(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer)
+            checkpoints.keep(path_below(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer)
         self._record.write(position, row, model, checkpoints.optimizer_tensors(optimizer))
 
     def _save_checkpoint(self) -> None:

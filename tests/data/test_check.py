@@ -66,7 +66,7 @@ def test_a_recompressed_brighter_image_is_a_near_duplicate_and_no_error(folder: 
 @pytest.mark.parametrize("orientation", range(1, 8))
 def test_a_turned_or_mirrored_copy_is_named_with_what_was_done_and_no_error(orientation: int, folder: Path) -> None:
     with Image.open(folder / "street/2.png") as image:
-        orientations.turned(image, orientation).save(folder / "sea/other.jpg", quality=60)
+        orientations.turn(image, orientation).save(folder / "sea/other.jpg", quality=60)
     findings = check.check(folder, write_split(folder, PARTS_OF | {"sea/other.jpg": "training"}))
     how = orientations.NAMES[orientations.INVERSE[orientation]]
     assert findings.turned == [check.Turned("sea/other.jpg", "street/2.png", how)]

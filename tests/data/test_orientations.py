@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from in4310repro.data import scenes
-from in4310repro.data.orientations import INVERSE, NAMES, ORIENTATIONS, hashes, turned
+from in4310repro.data.orientations import INVERSE, NAMES, ORIENTATIONS, hashes, turn
 
 
 @pytest.mark.parametrize("name", scenes.CLASSES)
@@ -14,7 +14,7 @@ def test_hashes_are_those_of_the_turned_images(name: str) -> None:
     image = Image.fromarray(scenes.draw(name, 0, 96, 0)).resize((96, 80))
     found = hashes(image)
     distances = [
-        (value ^ int(str(imagehash.phash(turned(image, orientation))), 16)).bit_count()
+        (value ^ int(str(imagehash.phash(turn(image, orientation))), 16)).bit_count()
         for orientation, value in enumerate(found)
     ]
     # Resized first across and then down, or the other way round: pixels differ by one.
@@ -26,7 +26,7 @@ def test_hashes_are_those_of_the_turned_images(name: str) -> None:
 def test_the_inverse_turns_back() -> None:
     image = Image.fromarray(scenes.draw("sea", 0, 32, 0))
     for orientation in range(8):
-        back = turned(turned(image, orientation), INVERSE[orientation])
+        back = turn(turn(image, orientation), INVERSE[orientation])
         assert np.array_equal(np.asarray(back), np.asarray(image))
 
 

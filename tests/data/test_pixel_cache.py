@@ -127,7 +127,7 @@ def test_two_processes_share_the_images_and_decode_each_once(folder: Path, tmp_p
     # The twin without claims decodes what the other one decodes.
     files()[0].unlink()
     log.unlink()
-    alone = "import contextlib; pixel_cache._claimed = lambda *_: contextlib.nullcontext(True)"
+    alone = "import contextlib; pixel_cache._claim = lambda *_: contextlib.nullcontext(True)"
     assert start(folder, tmp_path / "other", 2, "time.sleep(0.02)", alone) == [0, 0]
     assert len(decoded_by(tmp_path / "other")[0]) > IMAGES
 

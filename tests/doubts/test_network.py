@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from in4310repro import models
-from in4310repro.doubts.network import opened
+from in4310repro.doubts.network import open_source
 from in4310repro.preprocessing import Preprocessing, to_metadata
 from in4310repro.tensors import tensor_bytes, tensors_sha256
 from tests.conftest import Call, refused
@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_gives_the_weights_and_how_images_are_prepared(file: Path) -> None:
-    source = opened(f"{file}", {"model": "shufflenet_v2_x0_5", "image_size": 64})
+    source = open_source(f"{file}", {"model": "shufflenet_v2_x0_5", "image_size": 64})
     how = source.config.preprocessing
     assert (how.mean, how.interpolation, how.crop_ratio, how.size) == ((0.5, 0.5, 0.5), "bicubic", 0.9, 64)
     given = models.build("shufflenet_v2_x0_5", 7, seed=3).state_dict()
@@ -34,7 +34,7 @@ def test_a_file_gives_the_weights_and_how_images_are_prepared(file: Path) -> Non
 
 
 def test_a_run_gives_its_selected_network(finished_run: Path) -> None:
-    source = opened(f"{finished_run}", {})
+    source = open_source(f"{finished_run}", {})
     assert source.config.image_size == 32
     assert source.fingerprint is not None
     assert source.described()["model"] == "resnet18"

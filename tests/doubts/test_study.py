@@ -2,7 +2,7 @@
 
 import pytest
 
-from in4310repro.doubts.study import drawn, study
+from in4310repro.doubts.study import draw_sample, study
 
 PATHS = [f"{name}/{number}.jpg" for name in ("sea", "street") for number in range(200)]
 SOME = {path for path in PATHS if path.endswith("7.jpg")} | {"sea/elsewhere.jpg"}
@@ -11,7 +11,7 @@ DOUBTED = {f"{number}" for number in range(10)}
 
 
 def test_as_many_doubted_as_undoubted_images_are_drawn_and_mixed() -> None:
-    chosen = drawn(PATHS, SOME, seed=0, each=20)
+    chosen = draw_sample(PATHS, SOME, seed=0, each=20)
     assert len(set(chosen)) == 40
     assert set(chosen) <= set(PATHS)
     doubted = [path in SOME for path in chosen]
@@ -22,12 +22,14 @@ def test_as_many_doubted_as_undoubted_images_are_drawn_and_mixed() -> None:
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_the_paths() -> None:
-    assert drawn(PATHS[::-1], SOME, seed=3) == drawn(PATHS, SOME, seed=3) != drawn(PATHS, SOME, seed=4)
+    assert (
+        draw_sample(PATHS[::-1], SOME, seed=3) == draw_sample(PATHS, SOME, seed=3) != draw_sample(PATHS, SOME, seed=4)
+    )
 
 
 def test_a_kind_with_fewer_images_is_taken_whole() -> None:
-    assert set(drawn(PATHS, {"sea/1.jpg"}, seed=0, each=5)) >= {"sea/1.jpg"}
-    assert len(drawn(PATHS, {"sea/1.jpg"}, seed=0, each=5)) == 6
+    assert set(draw_sample(PATHS, {"sea/1.jpg"}, seed=0, each=5)) >= {"sea/1.jpg"}
+    assert len(draw_sample(PATHS, {"sea/1.jpg"}, seed=0, each=5)) == 6
 
 
 def test_shares_are_weighted_by_how_many_images_there_are_of_either_kind() -> None:

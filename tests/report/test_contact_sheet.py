@@ -9,7 +9,7 @@ from PIL import Image
 
 from in4310repro.data import check, scenes
 from in4310repro.data.folders import catalogue
-from in4310repro.doubts.findings import CropPair, Doubt, Doubts, LookAlike, counted
+from in4310repro.doubts.findings import CropPair, Doubt, Doubts, LookAlike, count_doubts
 from in4310repro.report.contact_sheet import SHOWN, render
 from in4310repro.report.photographs import Photograph
 from in4310repro.report.svg import Panel
@@ -39,7 +39,7 @@ def made_up(number: int = 1) -> Doubts:
         look_alikes=[LookAlike(paths=["sea/0.png", "street/0.png"], labels=["sea", "street"], similarity=0.8)],
         look_alike_leaks=[],
         doubts=[doubt] * number,
-        doubts_by_class={"sea": counted(1, 3), "street": counted(0, 0)},
+        doubts_by_class={"sea": count_doubts(1, 3), "street": count_doubts(0, 0)},
         doubts_by_part={},
         confusion_matrix=[[2, 1], [0, 1]],
         confusions=[doubt],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro.files import json_bytes, write_whole
+from in4310repro.files import json_bytes, write_atomically
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import tensors_sha256
 from tests.processes import held_by_another_process
@@ -64,7 +64,7 @@ def test_an_interrupted_write_leaves_the_file_as_it_was(run: RunFolder) -> None:
 
     before = (run.folder / "config.json").read_bytes()
     with pytest.raises(KeyboardInterrupt):
-        write_whole(run.folder / "config.json", interrupted)
+        write_atomically(run.folder / "config.json", interrupted)
     assert (run.folder / "config.json").read_bytes() == before
     assert not [file for file in run.folder.iterdir() if file.name.endswith(".part")]
 

@@ -10,7 +10,7 @@ import torch
 
 from in4310repro.processes import ALONE, Processes
 from in4310repro.runs import names
-from in4310repro.runs.sent import opened
+from in4310repro.runs.sent import open_run
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Beside(Processes):
 
 def test_another_process_opens_the_run_that_the_first_one_sends(finished_run: Path) -> None:
     said: tuple[list[bytes]] = ([],)
-    with opened(finished_run, Beside(rank=0, said=said)) as first:
+    with open_run(finished_run, Beside(rank=0, said=said)) as first:
         assert first.folder == finished_run
-    with opened(Path("nowhere"), Beside(rank=1, said=said)) as second:
+    with open_run(Path("nowhere"), Beside(rank=1, said=said)) as second:
         assert second.folder not in (finished_run, Path("nowhere"))
         assert (second.config, second.metrics, second.histories) == (first.config, first.metrics, first.histories)
         mine, theirs = (run.selected_network().state_dict() for run in (first, second))
@@ -41,7 +41,7 @@ def test_another_process_opens_the_run_that_the_first_one_sends(finished_run: Pa
 
 
 def test_a_process_alone_reads_the_folder_and_sends_nothing(finished_run: Path, tmp_path: Path) -> None:
-    with opened(finished_run, ALONE) as run:
+    with open_run(finished_run, ALONE) as run:
         assert run.folder == finished_run
-    with pytest.raises(ValueError, match="no run folder"), opened(tmp_path / "none", ALONE):
+    with pytest.raises(ValueError, match="no run folder"), open_run(tmp_path / "none", ALONE):
         pass

@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from in4310repro.doubts.findings import counted
+from in4310repro.doubts.findings import count_doubts
 from in4310repro.doubts.study import Kind, study
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import wilson
@@ -65,7 +65,7 @@ def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str
 
 def total(counts: dict[str, Any]) -> dict[str, Any]:
     doubts, images = (sum(each[name] for each in counts.values()) for name in ("doubts", "images"))
-    return asdict(counted(doubts, images))
+    return asdict(count_doubts(doubts, images))
 
 
 def of_kind(kind: Kind) -> dict[str, Any]:

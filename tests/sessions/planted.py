@@ -43,7 +43,7 @@ def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINI
     words = ("train", "--preset", "demo", "--seed", "1", "--optimizer", "AdamW", "--numerics", "native", *training)
     subprocess.run([sys.executable, "-m", "in4310repro", *words, "--out", f"{folder / 'run'}", "--quiet"], check=True)
     truth = planted.plant(folder / "scenes", images, SIDE, SEED)
-    source, numerics = network.opened(f"{folder / 'run'}", {}), activate("native", "cpu")
+    source, numerics = network.open_source(f"{folder / 'run'}", {}), activate("native", "cpu")
     listed = catalogue(folder / "scenes")
     findings = check.examine(listed)
     features = network.features_of(source, listed.root, readable(listed, findings), Context(numerics))

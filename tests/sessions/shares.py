@@ -92,14 +92,14 @@ def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, dev
     from in4310repro.arithmetic import tree
     from in4310repro.models.network import open_network
     from in4310repro.numerics import activate
-    from in4310repro.processes import joined
+    from in4310repro.processes import join
 
     torch.set_num_threads(1)
     numerics = activate(config.numerics, device)
     open_network(config.model).trust()
     if from_the_last:
         tree.add = added_from_the_last  # type: ignore[assignment]
-    with joined(device) as processes:
+    with join(device) as processes:
         if processes.leads:
             experiment.train(config, Context(numerics, processes=processes), folder)
         else:

@@ -15,7 +15,7 @@ from in4310repro.audit import html, page
 from in4310repro.audit.examine import audit
 from in4310repro.audit.readers import read, show
 from in4310repro.audit.verdicts import Audit, Options
-from in4310repro.files import LARGEST_TEXT, json_bytes, read_bytes, reason, without_advice, write_file
+from in4310repro.files import LARGEST_TEXT, json_bytes, read_bytes, reason, strip_advice, write_file
 
 ENDINGS = (".html", ".json")
 IMPOSSIBLE, UNREAD = 1, 2
@@ -121,7 +121,7 @@ def _sizes_of_file(path: Path) -> list[tuple[str, Any]]:
         if path.suffix.lower() == ".json":
             return list(dict(json.loads(content)).items())
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        why = reason(error) if isinstance(error, OSError) else without_advice(error)
+        why = reason(error) if isinstance(error, OSError) else strip_advice(error)
         raise ValueError(f"--sizes {path}: {why}; a file with a class and its images each is valid") from error
     rows = [row for row in csv.reader(content.splitlines()) if len(row) >= 2]
     pairs = [(row[0].strip(), row[1].strip()) for row in rows]

@@ -35,7 +35,7 @@ from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.files import json_bytes, write_file
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
-from in4310repro.processes import ALONE, Processes, joined
+from in4310repro.processes import ALONE, Processes, join
 
 MODEL = "resnet18"
 SMALLER = 4  # batches of 8, 16, ... images that a process alone takes before the whole one
@@ -45,7 +45,7 @@ SMALLER = 4  # batches of 8, 16, ... images that a process alone takes before th
 def main(image_size: int, batch_size: int, repeats: int, threads: int, file: Path) -> None:
     """Measures in this process, as one of those that torchrun started."""
     torch.set_num_threads(threads)
-    with joined("cpu") as processes:
+    with join("cpu") as processes:
         row = measure(image_size, batch_size, repeats, processes, activate("portable", "cpu"))
         rows = [json.loads(each) for each in processes.gather(json_bytes(row))]
         if processes.leads:

@@ -1,4 +1,4 @@
-"""The application of all commands, and run(), which turns errors into one line and an exit code."""
+"""The application with all commands, and run(), which turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def start(
         typer.Option("--show-completion", help="Print what --install-completion would add; --show-completion bash."),
     ] = False,
 ) -> None:
-    """What is done before, or without, a command."""
+    """Handle options given before, or without, a command."""
     before = OUTPUT.get()
     context.call_on_close(lambda: OUTPUT.set(before))
     choose_output(quiet=quiet, json=json)
@@ -145,14 +145,14 @@ def _know_shells() -> None:
 
 
 def run(interrupted: Callable[[], bool]) -> NoReturn:
-    """Runs a command and raises SystemExit: 2 for wrong input, 70 for an error of this program, 130 for an interrupt.
+    """Run a command and raise SystemExit: 2 for wrong input, 70 for an internal error, 130 for an interrupt.
 
     Each of them comes with one line on standard error.
 
     Args:
         interrupted: whether a signal has come, whatever a library made of its KeyboardInterrupt.
     """
-    signals.kept, launch.record = signals.nothing, launch.unrecorded
+    signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
         # The shell asks for what may come next; typer answers and exits.
         _know_shells()
@@ -167,10 +167,10 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
             sys.stdout.flush()
     except BaseException as error:
         ended_by = error
-        code, message = (INTERRUPTED, "") if interrupted() or _broke_off(error) else _ending(error)
+        code, message = (INTERRUPTED, "") if interrupted() or _was_ended_by_another(error) else _describe_error(error)
         _discard_output()
     if code == INTERRUPTED:
-        message = signals.interrupted()
+        message = signals.describe_interrupt()
     if code == CLOSED:
         code = INTERRUPTED
     if launch.by_torchrun():
@@ -185,15 +185,15 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     sys.exit(code)
 
 
-def _broke_off(error: BaseException) -> bool:
-    """Whether another process has ended this one."""
+def _was_ended_by_another(error: BaseException) -> bool:
+    """Return whether another process has ended this one."""
     if not launch.by_torchrun():
         return False
     # It could stop this one while the processes agree.
     signals.ignore()
     from in4310repro import processes
 
-    return processes.broke_off(error)
+    return processes.is_consequence(error)
 
 
 def _conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
@@ -203,13 +203,13 @@ def _conclude(code: int, message: str, error: BaseException | None) -> tuple[int
     return processes.conclude(code, message, error)
 
 
-def _ending(error: BaseException) -> tuple[int, str]:
-    """Exit code and line for what ended a command."""
+def _describe_error(error: BaseException) -> tuple[int, str]:
+    """Return exit code and line for the error that ended a command."""
     if isinstance(error, USAGE_ERROR):
         return WRONG_INPUT, _usage_message(error)
     if isinstance(error, typer.Abort) and isinstance(error.__cause__, EOFError):
         # Typer takes it for the end of standard input, which no command reads.
-        return _internal(error.__cause__)
+        return _describe_internal_error(error.__cause__)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED, ""
     if any(isinstance(each, BrokenPipeError) for each in (error, error.__context__)):
@@ -219,17 +219,17 @@ def _ending(error: BaseException) -> tuple[int, str]:
         return WRONG_INPUT, " ".join(describe(error).split())
     if isinstance(error, ValueError):
         return WRONG_INPUT, " ".join(str(error).split())
-    return _internal(error)
+    return _describe_internal_error(error)
 
 
 def _former_options_of_report() -> set[str]:
-    """Options by which `report` found a run, before the run became its argument: those of train, and --reports."""
+    """Return the former options of `report`, which found a run by train's options and --reports."""
     names = signatures.parameters_of(training.train)
     return {"--reports", *(f"--{each.name.replace('_', '-')}" for each in names)}
 
 
-def _internal(error: BaseException) -> tuple[int, str]:
-    """An error of this program: what it is and where its traceback stands."""
+def _describe_internal_error(error: BaseException) -> tuple[int, str]:
+    """Describe an internal error and where its traceback is."""
     import tempfile
     import traceback
 
@@ -249,7 +249,7 @@ def _internal(error: BaseException) -> tuple[int, str]:
 
 
 def _discard_output() -> None:
-    """Drops what standard output still holds, where it cannot be written: Python would try again at its end."""
+    """Drop unwritten standard output if it cannot be written, because Python would try again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

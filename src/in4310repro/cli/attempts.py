@@ -1,4 +1,4 @@
-"""Changes of a run and what found them: as plain lines, as panels on a terminal, and as a picture."""
+"""Display of changes to a run and what detected them: as plain lines, as panels on a terminal, and as a picture."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 
 @dataclass(frozen=True)
 class Check:
-    """A command that was called, what it printed of the change, and its exit code."""
+    """A command that was run, its output about the change, and its exit code."""
 
     command: str
     lines: list[str]
     exit_code: int
 
     def shown(self) -> list[str]:
-        """The first lines, cut where they are long, with the first digits of each sha256."""
+        """The first lines, shortened, with only the first digits of each sha256."""
         short = [SHA256.sub(r"\1...", line) for line in self.lines]
         lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in short]
         more = len(lines) - SHOWN_LINES
         return lines[:SHOWN_LINES] + ([f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else [])
 
     def verdict(self) -> str:
-        """The exit code, and what it means."""
+        """The exit code and its meaning."""
         return f"exit code {self.exit_code}: {'found' if self.exit_code == DIFFERENCE else 'NOT FOUND'}"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A change of a run and what the checks said of it."""
+    """A change to a run and the results of the checks."""
 
     title: str
     changed: str
@@ -57,12 +57,12 @@ class Attempt:
 
     @property
     def found(self) -> bool:
-        """Whether every check of it found a difference."""
+        """Whether every check found a difference."""
         return bool(self.checks) and all(check.exit_code == DIFFERENCE for check in self.checks)
 
 
 def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
-    """Plain lines, an empty one after each change."""
+    """Return plain lines, with an empty one after each change."""
     for number, attempt in enumerate(attempts, start=1):
         yield f"{number}. {attempt.title}: {attempt.changed}"
         for check in attempt.checks:
@@ -73,14 +73,14 @@ def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
 
 
 def show(console: Console, attempts: Sequence[Attempt], summary: str) -> None:
-    """A panel for each change, and a line below them."""
+    """Print a panel for each change, and a line below them."""
     for number, attempt in enumerate(attempts, start=1):
         console.print(_panel(number, attempt))
     console.print(_text((summary, "bold")))
 
 
 def picture(attempts: Sequence[Attempt], summary: str) -> str:
-    """The panels as SVG, without a font or anything else from another place."""
+    """Return the panels as SVG, without a font or other external resources."""
     from rich.console import Console
 
     screen: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False}
@@ -104,7 +104,7 @@ def _panel(number: int, attempt: Attempt) -> Panel:
 
 
 def _text(*parts: tuple[str, str]) -> Text:
-    """Text with a style for each part; names in it are no markup."""
+    """Return text with a style for each part; names in it are not parsed as markup."""
     from rich.text import Text
 
     return Text.assemble(*((_shown(part), style) for part, style in parts))

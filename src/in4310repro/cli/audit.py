@@ -58,7 +58,7 @@ def audit(
 
 
 def _show_recognised(files: Sequence[Path]) -> None:
-    """Prints what is recognised in each file; ends with exit code 2 where one cannot be read."""
+    """Print what is recognised in each file; exit with code 2 if one cannot be read."""
     from in4310repro.audit import command
 
     listings = [command.listing(file) for file in files]

@@ -1,4 +1,4 @@
-"""What every command shares: exit codes, what is printed and how, progress, and the arithmetic of the process."""
+"""Shared parts of all commands: exit codes, output, progress, and the arithmetic of the process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
 @dataclass(frozen=True)
 class Output:
-    """What `--quiet` and `--json` leave of the lines on standard output; errors are always printed."""
+    """The lines that `--quiet` and `--json` leave on standard output; errors are always printed."""
 
     quiet: bool = False  # nothing but a JSON document that was asked for, and no progress
     json: bool = False  # one JSON document in place of the lines
@@ -43,34 +43,34 @@ OUTPUT: ContextVar[Output] = ContextVar("OUTPUT", default=Output())  # noqa: B03
 
 
 def choose_output(*, quiet: bool, json: bool) -> None:
-    """Adds to what was chosen before: options stand before a command or after it."""
+    """Combine output options given before and after a command."""
     before = OUTPUT.get()
     OUTPUT.set(replace(before, quiet=before.quiet or quiet, json=before.json or json))
 
 
 def print_line(line: str) -> None:
-    """One line on standard output; what cannot be seen in it, a break of the line too, is shown as an escape."""
+    """Print one line on standard output; invisible characters, line breaks included, become escapes."""
     print_text(visible(line))
 
 
 def print_text(text: str) -> None:
-    """Lines on standard output, each as `print_line` prints one."""
-    if not (OUTPUT.get().quiet or OUTPUT.get().json or launch.follows()):
+    """Print lines on standard output, each as `print_line` does."""
+    if not (OUTPUT.get().quiet or OUTPUT.get().json or launch.is_silent()):
         _write(sys.stdout, "\n".join(map(visible, text.split("\n"))))
 
 
 def print_error(message: str) -> None:
-    """One line on standard error, with the name of the program before it."""
+    """Print one line on standard error, starting with the program's name."""
     _write(sys.stderr, visible(f"in4310repro: {message}"))
 
 
 def print_next(command: str) -> None:
-    """What one does next, on standard error, where progress is: what is piped elsewhere stays the result alone."""
+    """Print the next step on standard error, so that standard output holds the result alone."""
     progress().message(f"next: {command}")
 
 
 def refuse_unreadable_encodings() -> None:
-    """Raise ValueError where lines are written in an encoding that has not ASCII as it is, such as UTF-16.
+    """Raise ValueError where output is encoded without ASCII as a subset, such as UTF-16.
 
     On a terminal, in a log and beside the lines of other programs they would be no text. Both streams are set to UTF-8
     then, so that the error is one.
@@ -100,29 +100,29 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def print_document(document: Any) -> None:
-    """The result of a command as JSON, where `--json` asks for it."""
-    if OUTPUT.get().json and not launch.follows():
+    """Print the result of a command as JSON if `--json` asks for it."""
+    if OUTPUT.get().json and not launch.is_silent():
         from in4310repro.files import json_bytes
 
         _write(sys.stdout, json_bytes(document).decode().rstrip("\n"))
 
 
 def conclude(document: Any, code: int = 0) -> None:
-    """Ends a command: prints its result where `--json` asks for it, and raises where the exit code is not 0."""
+    """End a command: print its result if `--json` asks for it, and raise if the exit code is not 0."""
     print_document(document)
     if code:
         raise typer.Exit(code)
 
 
 def print_written(files: list[Path]) -> dict[str, list[str]]:
-    """A line for each file that was written; returns them as `--json` shows them."""
+    """Print a line for each written file; return them as `--json` shows them."""
     for file in files:
         print_line(f"wrote {file}")
     return {"wrote": [str(file) for file in files]}
 
 
 def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
-    """Prints the result of a check, and writes it where asked; ends with exit code 1 where something is wrong."""
+    """Print the result of a check and write it if asked; exit with code 1 if something is wrong."""
     from in4310repro.files import json_bytes, write_file
 
     print_text(text)
@@ -132,18 +132,18 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Has an interrupt say what is kept, once this command has written a file."""
-    before = _written(file)
-    keep_if(lambda: _written(file) != before, words)
+    """Make the message of an interrupt name what is kept, once this command has written a file."""
+    before = _identify(file)
+    keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Has an interrupt say what is kept, where there is something by then."""
+    """Make the message of an interrupt name what is kept, if anything is by then."""
     signals.kept = lambda: words if something() else ""
 
 
-def _written(file: Path) -> tuple[int, int]:
-    """What is another one after a file was written; files are replaced, not written into."""
+def _identify(file: Path) -> tuple[int, int]:
+    """Return an identifier that changes when a file is written; files are replaced, not modified."""
     try:
         status = file.stat()
     except OSError:
@@ -152,8 +152,8 @@ def _written(file: Path) -> tuple[int, int]:
 
 
 def progress() -> Progress:
-    """Progress on standard error."""
-    if OUTPUT.get().quiet or not OUTPUT.get().progress or launch.follows():
+    """Return progress on standard error."""
+    if OUTPUT.get().quiet or not OUTPUT.get().progress or launch.is_silent():
         return SILENT
     from rich.console import Console
 
@@ -161,8 +161,8 @@ def progress() -> Progress:
 
 
 def load_torch() -> None:
-    """Imports what takes seconds, and says so; a command begins with it."""
-    with loading(progress(), "torch"):
+    """Import slow libraries and show that; commands call it first."""
+    with show_import(progress(), "torch"):
         # It sets what torch reads when it is imported.
         import torch  # noqa: F401
 
@@ -170,7 +170,7 @@ def load_torch() -> None:
 
 
 def activate_arithmetic(mode: str, device: str) -> Numerics:
-    """Sets the arithmetic of this process; a note, such as why portable is not reached, is printed."""
+    """Set the arithmetic of this process; print a note, such as why portable arithmetic is unavailable."""
     from in4310repro.numerics import activate
 
     load_torch()
@@ -189,7 +189,7 @@ def context_of(numerics: Numerics, processes: Processes | None = None) -> Contex
 
 
 def activate_for(config: Config) -> Numerics:
-    """The arithmetic of a training: where it may be chosen and the network has no portable arithmetic, native."""
+    """Return the arithmetic of a training: native if the choice is free and the network has no portable arithmetic."""
     numerics = activate_arithmetic(config.numerics, config.device)
     if config.numerics != "auto" or not numerics.portable:
         return numerics
@@ -214,6 +214,6 @@ def trust_network(model: str | None, recorded: object) -> None:
 
 
 def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:
-    """The arithmetic that a run was made with, unless another is asked for."""
+    """Return the arithmetic that a run was made with, unless another is requested."""
     recorded_device = "cpu" if fingerprint["device"] == "cpu" else "auto"
     return activate_arithmetic(mode or fingerprint["numerics"], device or recorded_device)

@@ -39,7 +39,7 @@ app = typer.Typer(cls=Group, rich_markup_mode=None, invoke_without_command=True,
 
 @app.callback()
 def start(context: typer.Context) -> None:
-    """What is done without a command: the help is printed."""
+    """Print the help if no command is given."""
     if context.invoked_subcommand is None:
         print_text(context.get_help())
 
@@ -123,7 +123,7 @@ def _check_with(
     page: Path | None,
     photographs: bool,
 ) -> None:
-    """The check with the features of a network."""
+    """Run the check with the features of a network."""
     load_torch()
     import numpy as np
 
@@ -141,7 +141,7 @@ def _check_with(
     for file in (page, out):
         if file and file.is_dir():
             raise ValueError(f"{file} is a folder; a regular file is needed")
-    source = network.opened(weights, options)
+    source = network.open_source(weights, options)
     listed = from_csv(split, folder) if split else None
     if source.fingerprint is None:
         numerics = activate_for(source.config)

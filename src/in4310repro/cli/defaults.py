@@ -1,4 +1,4 @@
-"""The preset of a training that names none: what is at hand decides it for photographs of one's own."""
+"""The default preset of a training; for a user's photographs it depends on what is installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epoch
 
 @dataclass(frozen=True)
 class Choice:
-    """A preset, and a line that says why; empty where there was nothing to choose."""
+    """A preset, and a line with the reason; empty if there was no choice."""
 
     preset: str
     reason: str = ""
@@ -45,7 +45,7 @@ def choose_preset(
     if not data or {"model", "weights"} & given.keys():
         return Choice(DRAWN)
     wanted = {**given, **{name: value for name, value in asked.items() if value}}
-    if given.get("train", HEAD) == HEAD and (reason := _only_trained(wanted)):
+    if given.get("train", HEAD) == HEAD and (reason := _list_unfit_options(wanted)):
         said = f"{reason} has networks trained, here from scratch; --preset photographs starts from ImageNet weights"
         return Choice(DRAWN, said)
     if packages.has_weights():
@@ -56,7 +56,7 @@ def choose_preset(
 
 
 def recorded_preset(run: Path) -> str | None:
-    """Return the preset of a run to be resumed; None where there is none, and training says what is wrong."""
+    """Return the preset of a run to be resumed; None without one, so that training reports the error."""
     from in4310repro.files import read_json
     from in4310repro.runs import names
 
@@ -67,8 +67,8 @@ def recorded_preset(run: Path) -> str | None:
     return preset if isinstance(preset, str) and preset in PRESETS else None
 
 
-def _only_trained(wanted: Mapping[str, Any]) -> str:
-    """Return what was asked for that the fit of a head has not, as it was given; empty for nothing."""
+def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
+    """Return the requested options that fitting a head does not have, as they were given; empty if none."""
     for name in ONLY_TRAINED:
         if name in wanted:
             return name if name in ("settings", "modules") else f"--{name.replace('_', '-')}"

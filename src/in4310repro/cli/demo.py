@@ -1,4 +1,4 @@
-"""The command `demo`: the demo's run and report; with `--break`, a copy of a run falsified, and what finds it."""
+"""The command `demo`: the demo's run and report; with `--break`, a falsified copy of a run and what detects it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="in4310repro-") as place:
         # Resolved, as paths in messages are.
         folder = Path(place).resolve()
-        original = run or (RUN if _is_finished(RUN) else _tiny(folder))
+        original = run or (RUN if _is_finished(RUN) else _train_tiny(folder))
         attempts = list(_attempts(original, folder, data))
     name = f"{run or RUN}" if original in (run, RUN) else "a tiny run, trained for this"
     found = sum(each.found for each in attempts)
@@ -82,8 +82,8 @@ def demo(
 def _train_and_report() -> None:
     inner = Output(quiet=OUTPUT.get() != Output())
     if not _is_finished(RUN):
-        _within(inner, train)
-    _within(inner, report)
+        _call(inner, train)
+    _call(inner, report)
     conclude({"run": RUN.as_posix(), "report": f"reports/{RUN.name}"})
     print_next("in4310repro demo --break")
 
@@ -94,8 +94,8 @@ def _is_finished(folder: Path) -> bool:
     return (folder / names.METRICS).is_file()
 
 
-def _tiny(folder: Path) -> Path:
-    """A run of the tiny preset in a new folder."""
+def _train_tiny(folder: Path) -> Path:
+    """Return a run of the tiny preset in a new folder."""
     from in4310repro import experiment
     from in4310repro.presets import PRESETS
 
@@ -103,8 +103,8 @@ def _tiny(folder: Path) -> Path:
     return experiment.train(PRESETS["tiny"], context_of(numerics), folder / "tiny").folder
 
 
-def _within(output: Output, command: Callable[[], object]) -> None:
-    """Calls a command that prints what this output says."""
+def _call(output: Output, command: Callable[[], object]) -> None:
+    """Call a command with the output options of this one."""
 
     def call() -> None:
         OUTPUT.set(output)
@@ -167,7 +167,7 @@ def _called(command: Callable[[], object]) -> tuple[str, int]:
     printed, code = io.StringIO(), 0
     with contextlib.redirect_stdout(printed):
         try:
-            _within(Output(progress=False), command)
+            _call(Output(progress=False), command)
         except typer.Exit as stop:
             code = stop.exit_code
     return printed.getvalue(), code

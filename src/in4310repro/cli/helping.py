@@ -1,4 +1,4 @@
-"""Help as plain text: options in groups, then examples as one types them; rich's takes longer to import than to read.
+"""Help as plain text: options in groups, then examples; rich's help takes longer to import than to read.
 
 The help of a command is the docstring of its function, whose section `Examples:` is printed as it stands.
 """
@@ -24,58 +24,58 @@ SHELL = "in4310repro.shell"  # of completion, among what a context keeps
 
 
 class Command(TyperCommand):
-    """A command whose help has its options in groups, and its examples at the end."""
+    """A command whose help shows options in groups, and examples at the end."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """The option `--help`."""
+        """Return the option `--help`."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Writes what the command does."""
+        """Write what the command does."""
         _write_description(self, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes a section for each group of options, and the examples."""
+        """Write a section for each group of options, and the examples."""
         _write_parameters(self.get_params(ctx), ctx, formatter)
         _write_examples(self, formatter)
 
 
 class Group(TyperGroup):
-    """A group of commands, whose help has examples first and the commands in groups."""
+    """A group of commands whose help shows examples first and commands in groups."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """The option `--help`."""
+        """Return the option `--help`."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Writes what the commands are for, and the examples."""
+        """Write what the commands are for, and the examples."""
         _write_description(self, formatter)
         _write_examples(self, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The words after the options, without the shell that may follow an option of completion."""
+        """Return the arguments after the options, without the shell that may follow an option of completion."""
         if ctx.parent is None:
-            args = _without_shell(ctx, args)
+            args = _drop_shell(ctx, args)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names; fails with the nearest one where there is none."""
+        """Return the command that the first word names; fail with the nearest name if there is none."""
         known = self.list_commands(ctx)
         if not args[0].startswith("-") and args[0] not in known and not ctx.resilient_parsing:
             ctx.fail(f"no command {args[0]!r}; {', '.join(known)} are valid{did_you_mean(args[0], known)}")
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes a section for each group of commands, and one for each of options."""
+        """Write a section for each group of commands, and one for each group of options."""
         commands = [command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
-        for title, members in _by_panel([each for each in commands if not each.hidden], "Commands"):
+        for title, members in _group_by_panel([each for each in commands if not each.hidden], "Commands"):
             _write_section(title, [(each.name, _description(each)) for each in members], formatter)
         _write_parameters(self.get_params(ctx), ctx, formatter)
 
 
-def _without_shell(context: Any, words: list[str]) -> list[str]:
-    """Take the shell out of `--show-completion bash` or `--show-completion=bash`, where typer has flags."""
+def _drop_shell(context: Any, words: list[str]) -> list[str]:
+    """Remove the shell from `--show-completion bash` or `--show-completion=bash`, which typer defines as flags."""
     for place, word in enumerate(words):
         option, sign, shell = word.partition("=")
         if not word.startswith("-"):
@@ -93,7 +93,7 @@ def _without_shell(context: Any, words: list[str]) -> list[str]:
 
 
 def examples(command: Any) -> list[str]:
-    """The lines of a command's section `Examples:`."""
+    """Return the lines of a command's section `Examples:`."""
     return [line.strip() for line in (command.help or "").partition(EXAMPLES)[2].splitlines() if line.strip()]
 
 
@@ -115,7 +115,7 @@ def _description(command: Any) -> str:
 
 
 def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -> None:
-    """A section for the arguments and one for each group of options; the group of what is printed comes last."""
+    """Write a section for arguments and one for each group of options, the group about output last."""
     shown = [each for each in parameters if not getattr(each, "hidden", False)]
     arguments = [each for each in shown if each.param_type_name == "argument"]
     _write_section("Arguments", [each.get_help_record(context) for each in arguments], formatter)
@@ -124,12 +124,12 @@ def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -
         if set(each.opts) & {"--help", "--version", *COMPLETION}:
             each.rich_help_panel = OUTPUT
     options = [each for each in shown if each.param_type_name == "option"]
-    for title, members in sorted(_by_panel(options, OPTIONS), key=lambda panel: panel[0] == OUTPUT):
+    for title, members in sorted(_group_by_panel(options, OPTIONS), key=lambda panel: panel[0] == OUTPUT):
         _write_section(title, [each.get_help_record(context) for each in members], formatter)
 
 
-def _by_panel(members: Iterable[Any], default: str) -> list[tuple[str, list[Any]]]:
-    """The members of each group, in the order in which groups first appear."""
+def _group_by_panel(members: Iterable[Any], default: str) -> list[tuple[str, list[Any]]]:
+    """Return the members of each group, in the order in which groups first appear."""
     titles = {id(each): getattr(each, "rich_help_panel", None) or default for each in members}
     order = list(dict.fromkeys(titles.values()))
     ranked = sorted(members, key=lambda each: order.index(titles[id(each)]))

@@ -34,12 +34,12 @@ def predict(
         in4310repro predict runs/demo photos more/photo.jpg --out predictions.csv
     """
     load_torch()
-    from in4310repro.processes import joined
-    from in4310repro.runs.sent import opened
+    from in4310repro.processes import join
+    from in4310repro.runs.sent import open_run
 
     if out and out.suffix not in (".csv", ".json"):
         raise ValueError(f"--out {out}; a name that ends with .csv or .json is valid")
-    with joined("cpu") as processes, opened(run, processes) as finished:
+    with join("cpu") as processes, open_run(run, processes) as finished:
         trust_network(model, finished.config.model)
         active = activate_as_recorded(finished.fingerprint, numerics, device)
         from in4310repro.files import write_file

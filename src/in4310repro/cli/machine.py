@@ -43,9 +43,9 @@ def cache(
         in4310repro cache --clear
     """
     from in4310repro.capacity import size_text
-    from in4310repro.data.cache import LIMIT_VARIABLE, cache_folder, held, limit
+    from in4310repro.data.cache import LIMIT_VARIABLE, bytes_by_folder, cache_folder, limit
 
-    folder, most, sizes = cache_folder(), limit(), held()
+    folder, most, sizes = cache_folder(), limit(), bytes_by_folder()
     for part, size in sizes.items():
         if clear:
             # The folder itself may be one that holds more.

@@ -51,7 +51,7 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Torchvision's networks that fit a pattern: parameters, smallest image, weights, and arithmetic of a training.
+    """Return rows of torchvision's networks that match a pattern: parameters, smallest image, weights, arithmetic.
 
     Raises:
         ValueError: none fits.
@@ -72,7 +72,7 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Columns as wide as what is in them; why arithmetic is native comes last, and whole."""
+    """Format columns as wide as their content; the reason for native arithmetic is last and never cut."""
     cells = [("network", "parameters", "smallest px", "weights", "arithmetic")]
     for row in rows:
         arithmetic = f"native: {row['native_since']}" if row["native_since"] else "portable"

@@ -18,7 +18,7 @@ RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "M
 
 
 def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **range_: Any) -> Any:
-    """An option in a group of the help.
+    """Return an option in a group of the help.
 
     Args:
         help_text: what it is.
@@ -57,7 +57,7 @@ Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUN
 
 
 def default_folder(preset: str, data: str | None) -> Path:
-    """The run folder where none is named: the first of `presets.default_names` that is free or a run of these images.
+    """Return the default run folder: the first of `presets.default_names` that is free or a run of these images.
 
     Args:
         preset: one of the presets.
@@ -82,7 +82,7 @@ def default_folder(preset: str, data: str | None) -> Path:
 
 
 def choices(name: str) -> str:
-    """The valid values of an option, for its help."""
+    """Return the valid values of an option, for its help."""
     *others, last = CHOICES[name]
     return f"{', '.join(others)} or {last}."
 
@@ -103,7 +103,7 @@ OfRun = Annotated[
 
 
 class Overrides:
-    """Options that every command which trains takes; each is a field of `config.Config`."""
+    """Options that every training command takes; each is a field of `config.Config`."""
 
     data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
     scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]

@@ -71,10 +71,10 @@ def report(
     chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
     load_torch()
     from in4310repro.config import change
-    from in4310repro.processes import joined
-    from in4310repro.runs.sent import opened
+    from in4310repro.processes import join
+    from in4310repro.runs.sent import open_run
 
-    with joined("cpu") as processes, opened(run or DEFAULT_RUN, processes) as finished:
+    with join("cpu") as processes, open_run(run or DEFAULT_RUN, processes) as finished:
         trust_network(model, finished.config.model)
         given = {name: value for name, value in chosen.items() if value is not None}
         configuration = change(finished.config, given, "options")
@@ -93,7 +93,7 @@ def report(
 
 
 def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> None:
-    """Raises ValueError where the options mean the run, as they did before the run became the argument."""
+    """Raise ValueError for options that named the run before the run became the argument."""
     from in4310repro.runs import names
 
     of_runs = out and not run and out.absolute().parent == DEFAULT_RUN.parent.absolute()
@@ -111,7 +111,7 @@ def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> 
 
 
 def _free_folder(run: FinishedRun) -> Path:
-    """The folder of a run's report, which has the run's name; with a number where another run's report has it."""
+    """Return the folder of a run's report: the run's name, with a number if another run's report is there."""
     from in4310repro.report import page
 
     # Not resolved: a link is as good a name as its target's.

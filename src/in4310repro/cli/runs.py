@@ -102,7 +102,7 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What `verify` prints, the verdict first, and its exit code."""
+    """The lines that `verify` prints, verdict first, and its exit code."""
 
     lines: list[str]
     document: dict[str, Any]
@@ -111,7 +111,7 @@ class _Answer:
 
 
 def _verify(run: Path, request: _Request) -> _Answer:
-    """Compute again what a run says, and compare.
+    """Compute a run's results again and compare.
 
     Raises:
         ValueError: the folder holds no finished run, its images are not there, or an option does not fit the run.
@@ -265,10 +265,10 @@ def evaluate(
         in4310repro evaluate runs/mine --data photos/other --out each.csv
     """
     load_torch()
-    from in4310repro.processes import joined
-    from in4310repro.runs.sent import opened
+    from in4310repro.processes import join
+    from in4310repro.runs.sent import open_run
 
-    with joined("cpu") as processes, opened(run, processes) as finished:
+    with join("cpu") as processes, open_run(run, processes) as finished:
         trust_network(model, finished.config.model)
         active = activate_as_recorded(finished.fingerprint, numerics, device)
         from in4310repro import evaluation

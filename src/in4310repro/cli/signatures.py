@@ -1,4 +1,4 @@
-"""Decorators of commands: options that several of them take, without a line in each."""
+"""Decorators that add shared options to commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 
 
 def with_overrides(command: Command) -> Command:
-    """Gives a command the shared options; it receives those that were set as its last argument, a dictionary."""
+    """Add the shared options to a command, which receives those that were set as a dictionary in its last argument."""
 
     def call(*, overrides: Mapping[str, Any], **values: Any) -> None:
         command(**values, overrides={name: value for name, value in overrides.items() if value is not None})
@@ -32,7 +32,7 @@ def with_overrides(command: Command) -> Command:
 
 
 def with_output(command: Command) -> Command:
-    """Gives a command `--quiet` and `--json`, which decide what is printed for as long as it runs."""
+    """Add `--quiet` and `--json` to a command; they decide what is printed while it runs."""
 
     def call(*, output: Mapping[str, Any], **values: Any) -> None:
         choose_output(**output)
@@ -43,7 +43,7 @@ def with_output(command: Command) -> Command:
 
 
 def parameters_of(command: Command) -> list[inspect.Parameter]:
-    """The parameters of a command, which typer gives by name."""
+    """Return the parameters of a command, which typer passes by name."""
     listed = inspect.signature(command, eval_str=True).parameters.values()
     return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
 
@@ -59,7 +59,7 @@ def _with_options(
     name: str,
     call: Command,
 ) -> Command:
-    """A command with these parameters and the name and help of another; some come to `call` as one dictionary."""
+    """Return a command with these parameters and another's name and help; some are passed to `call` as a dictionary."""
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
 
     def wrapper(**values: Any) -> None:

@@ -38,12 +38,12 @@ Resume = "Continue a run that was interrupted; with more --epochs, a finished on
 
 
 def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
-    """Prints what a training would read, write and take."""
+    """Print what a training would read, write and need."""
     from in4310repro import dry_run
 
     if resume:
         raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
-    lines = list(dry_run.lines(dry_run.rehearse(config, context_of(numerics), folder, keep_epochs=keep_epochs)))
+    lines = list(dry_run.describe(dry_run.rehearse(config, context_of(numerics), folder, keep_epochs=keep_epochs)))
     for line in lines:
         print_line(line)
     conclude({"run": str(folder), "dry_run": lines})
@@ -123,10 +123,10 @@ def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, 
 def _train(
     config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool, log_steps: str | None
 ) -> FinishedRun | None:
-    """Return the run that this process and those beside it have trained; None in all but the first."""
+    """Train with the processes beside this one; return the run in the first process and None in the others."""
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
-    from in4310repro.processes import joined
+    from in4310repro.processes import join
     from in4310repro.runs import names, status
 
     launch.record = functools.partial(status.write, folder)
@@ -137,7 +137,7 @@ def _train(
         # torchrun repeats the command as it is, --resume included.
         progress().message(f"no run to resume in {folder}: one starts, since torchrun was given --max-restarts")
         resume = False
-    with joined(numerics.device) as processes:
+    with join(numerics.device) as processes:
         if not processes.leads:
             experiment.follow(config, context_of(numerics, processes))
             return None

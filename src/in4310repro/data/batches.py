@@ -1,4 +1,4 @@
-"""From pixels to batches: in order for evaluation, drawn and augmented by (seed, epoch, image) for training."""
+"""Batches from pixels: in order for evaluation; shuffled and augmented by (seed, epoch, image) for training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from in4310repro.randomness import generator_for
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loader yields: normalised images (see `normalize`), their labels and paths."""
+    """One batch from a loader: normalised images (see `normalize`), their labels and paths."""
 
     images: Float32[torch.Tensor, "image channel height width"]
     labels: Int64[torch.Tensor, " image"]
@@ -27,7 +27,7 @@ class Batch:
 def normalize(
     pixels: UInt8[np.ndarray, "image height width channel"], preprocessing: Preprocessing = DEFAULT
 ) -> Float32[torch.Tensor, "image channel height width"]:
-    """(pixel / 255 - mean) / std of each channel, in channels_last memory."""
+    """Return (pixel / 255 - mean) / std of each channel, in channels_last memory."""
     images = torch.from_numpy(pixels.astype(np.float32, order="C"))
     images.div_(255).sub_(torch.tensor(preprocessing.mean)).div_(torch.tensor(preprocessing.std))
     return images.permute(0, 3, 1, 2)
@@ -36,7 +36,7 @@ def normalize(
 def evaluation_batches(
     images: ImageSet, size: int, flips: Sequence[bool] | None = None, part: range | None = None
 ) -> Iterator[Batch]:
-    """Batches for evaluation: every image once, in order, without augmentation.
+    """Yield batches for evaluation: every image once, in order, without augmentation.
 
     Args:
         images: the set.
@@ -55,7 +55,7 @@ def evaluation_batches(
 
 
 def training_ranges(images: int, size: int) -> list[range]:
-    """Ranges of positions in the order of an epoch, one range per batch.
+    """Return ranges of positions in the order of an epoch, one range per batch.
 
     A single image that is left for the last batch joins the batch before it: batch norm cannot normalise one value.
 
@@ -83,7 +83,7 @@ def training_batches(
     first: int = 0,
     part: Callable[[range], range] = lambda batch: batch,
 ) -> Iterator[Batch]:
-    """Batches for one epoch of training: every image once, in a random order, augmented.
+    """Yield batches of one training epoch: every image once, in a random order, augmented.
 
     Each image has a generator of (seed, epoch, key of the image). How an image is augmented depends neither on the
     batch size nor on the other images.
@@ -97,24 +97,25 @@ def training_batches(
         first: batch to begin with.
         part: of the positions of a batch, those that are wanted.
     """
-    order = _drawn_order(images, seed, epoch)
+    order = _draw_order(images, seed, epoch)
     for positions in map(part, training_ranges(len(images), size)[first:]):
         indices = order[positions.start : positions.stop].tolist()
         pixels = zip(images.take(indices), indices, strict=True)
         augmented = [
-            augment(image, _after_order(seed, epoch, images.keys[index]), augmentation) for image, index in pixels
+            augment(image, _recreate_generator(seed, epoch, images.keys[index]), augmentation)
+            for image, index in pixels
         ]
         yield _batch(images, indices, np.stack(augmented))
 
 
-def _drawn_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
-    """The positions of the images in the order of an epoch: by the first draw of each image's generator."""
+def _draw_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
+    """Return the positions of the images in the order of an epoch: by the first draw of each image's generator."""
     draws = (generator_for(seed, "epoch", epoch, key).random() for key in images.keys)
     return np.argsort(np.fromiter(draws, np.float64, len(images)), kind="stable")
 
 
-def _after_order(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """An image's generator after the draw of the order; made again, since one kept for each image takes a kilobyte."""
+def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
+    """Recreate an image's generator as it is after the draw of the order; keeping one takes a kilobyte per image."""
     generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
     generator.random()
     return generator
@@ -123,7 +124,7 @@ def _after_order(seed: int, epoch: int, key: str) -> np.random.Generator:
 def augment(
     pixels: UInt8[np.ndarray, "height width channel"], generator: np.random.Generator, augmentation: str
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """Flips an image left to right with probability 1/2, and shifts it by up to 1/16 of its height and width.
+    """Flip an image left to right with probability 1/2, and shift it by up to 1/16 of its height and width.
 
     What a shift uncovers is filled by reflection at the border.
 
@@ -146,12 +147,12 @@ def augment(
 
 
 def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
-    """Positions 0 to length - 1 moved by a shift and reflected at the borders."""
+    """Return positions 0 to length - 1, moved by a shift and reflected at the borders."""
     positions = np.abs(np.arange(length) + shift)
     return np.where(positions >= length, 2 * (length - 1) - positions, positions)
 
 
 def _batch(images: ImageSet, indices: Sequence[int], pixels: NDArray[np.uint8]) -> Batch:
-    """The images at some indices of a set, with pixels that may have been augmented."""
+    """Return the batch of the images at some indices, with their possibly augmented pixels."""
     labels = torch.from_numpy(images.labels[list(indices)])
     return Batch(normalize(pixels, images.preprocessing), labels, tuple(images.paths[index] for index in indices))

@@ -1,4 +1,4 @@
-"""The folder of decoded images and drawn scenes: where it is, how much it may hold, and what is evicted from it."""
+"""The cache folder for decoded images and drawn scenes: its location, size limit and eviction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMBER = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def cache_folder() -> Path:
-    """The folder for decoded images and embedded scenes: IN4310REPRO_CACHE, else one in the user's cache folder.
+    """Return the cache folder: IN4310REPRO_CACHE if set, otherwise a folder in the user's cache folder.
 
     Raises:
         ValueError: the user has no home folder, and no variable names another.
@@ -34,7 +34,7 @@ def cache_folder() -> Path:
         folder = platformdirs.user_cache_path("in4310repro", appauthor=False)
     except RuntimeError:
         folder = Path("~")
-    # Without a home older versions leave its sign in the path.
+    # Older versions of platformdirs leave ~ in the path if there is no home folder.
     if folder.parts[0] == "~":
         raise ValueError("no home folder for the cache; IN4310REPRO_CACHE names another folder")
     return folder
@@ -47,7 +47,7 @@ def limit() -> int:
         ValueError: the variable is no decimal number above 0 and up to `LARGEST_LIMIT`.
     """
     text = os.environ.get(LIMIT_VARIABLE, f"{DEFAULT_LIMIT}")
-    # Python's own parser also takes inf, nan, 1_000 and the digits of other scripts.
+    # float() also accepts inf, nan, 1_000 and digits of other scripts.
     number = float(text) if NUMBER.fullmatch(text.strip(" ")) else math.nan
     if not 0 < number <= LARGEST_LIMIT:
         raise ValueError(
@@ -57,14 +57,14 @@ def limit() -> int:
     return int(number * 1e9)
 
 
-def held() -> dict[str, int]:
+def bytes_by_folder() -> dict[str, int]:
     """Return the bytes in each folder of the cache."""
     folder = cache_folder()
     return {part: sum(file.lstat().st_size for file in (folder / part).rglob("*") if file.is_file()) for part in CACHED}
 
 
 def make_room(file: Path, size: int, most: int) -> list[Path]:
-    """Evicts files of decoded pixels, the longest unused first, until one more is within the limit and fits the disk.
+    """Evict files of decoded pixels, least recently used first, until a new one fits the limit and the disk.
 
     A file that a process has open is not evicted. The new file may be larger than the limit by itself.
 
@@ -79,7 +79,7 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
     Raises:
         ValueError: the disk has too little room all the same; says how much is needed and free.
     """
-    others = sorted((used_last(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
+    others = sorted((last_used(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
     total = size + sum(size_of(other) for _, other in others)
     need = size - _allocated(file)
     evicted = []
@@ -87,9 +87,9 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
         free = shutil.disk_usage(nearest(file.parent)).free
         if total <= most and need <= free:
             break
-        held = size_of(other)
+        bytes_by_folder = size_of(other)
         if _evict(other):
-            total -= held
+            total -= bytes_by_folder
             evicted.append(other)
     free = shutil.disk_usage(nearest(file.parent)).free
     if need > free:
@@ -101,15 +101,15 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
 
 
 def size_of(file: Path) -> int:
-    """Bytes of a file; 0 where another process has removed it."""
+    """Return a file's size in bytes; 0 if another process has removed it."""
     try:
         return file.stat().st_size
     except OSError:
         return 0
 
 
-def used_last(file: Path) -> float:
-    """When a file was last used, as `mark_used` noted it; seconds."""
+def last_used(file: Path) -> float:
+    """Return when a file was last used, in seconds, as recorded by `mark_used`."""
     try:
         return file.stat().st_mtime
     except OSError:
@@ -117,30 +117,30 @@ def used_last(file: Path) -> float:
 
 
 def mark_used(stream: IO[bytes]) -> None:
-    """Notes that a file of decoded pixels is used now, and keeps it from eviction while it is open or mapped.
+    """Record that a file of decoded pixels is in use, and protect it from eviction while it is open or mapped.
 
     Where the system has no such locks the file is removed at worst while it is in use: what has it open keeps it.
     """
-    # Another user's cache can be read and not touched.
+    # Another user's cache can be read but not modified.
     with suppress(OSError):
         os.utime(stream.fileno() if os.utime in os.supports_fd else stream.name)
     _try_lock(stream, shared=True)
 
 
 def claims_folder(file: Path) -> Path:
-    """Where the locks of those lie who fill a file of decoded pixels."""
+    """Return the folder of the locks held by processes that are filling a file of decoded pixels."""
     return file.with_name(f".{file.stem}.claims")
 
 
 def remove(file: Path) -> None:
-    """Removes a file of decoded pixels; on Windows not one that a process has open."""
+    """Remove a file of decoded pixels; on Windows, not one that a process has open."""
     shutil.rmtree(claims_folder(file), ignore_errors=True)
     with suppress(PermissionError):
         file.unlink(missing_ok=True)
 
 
 def _evict(file: Path) -> bool:
-    """Removes a file that no process uses; whether it is gone."""
+    """Remove a file that no process uses; return whether it is gone."""
     try:
         with file.open("rb") as stream:
             used = not _try_lock(stream, shared=False)
@@ -152,7 +152,7 @@ def _evict(file: Path) -> bool:
 
 
 def _allocated(file: Path) -> int:
-    """Bytes of a file that have their place on the disk."""
+    """Return the bytes of a file that are allocated on the disk."""
     try:
         status = file.stat()
     except OSError:
@@ -161,11 +161,11 @@ def _allocated(file: Path) -> int:
 
 
 def _try_lock(stream: IO[bytes], *, shared: bool) -> bool:
-    """Locks an open file until nobody has this opening of it open or mapped; False where others' locks forbid it."""
+    """Lock an open file until it is closed and unmapped; return False if another process's lock prevents it."""
     try:
         import fcntl
     except ImportError:
-        # Windows removes no file that is open.
+        # Windows cannot remove an open file.
         return True
     try:
         fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

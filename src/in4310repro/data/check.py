@@ -1,4 +1,4 @@
-"""The check of an image folder: faults of the tree, unreadable files, copies, conflicting labels, leaks of a split."""
+"""Check of an image folder: faults of the tree, unreadable files, copies, conflicting labels, leaks between parts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Group = list[str]  # paths, in their order
 
 @dataclass(frozen=True)
 class Turned:
-    """Two images of which the first one, when that is done to it, is a near-duplicate of the second."""
+    """Two images, the first of which is a near-duplicate of the second after the transformation named here."""
 
     first: str
     second: str
@@ -41,7 +41,7 @@ class Turned:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a folder holds and what is wrong with it; paths are relative to the folder."""
+    """Contents of a folder and the faults found; paths are relative to the folder."""
 
     faults: list[str]  # of the tree, for which training refuses it, as sentences
     nested: list[str]  # class folders in class folders, as sentences
@@ -67,11 +67,11 @@ class Findings:
 
     @property
     def wrong(self) -> bool:
-        """Whether the folder has an error for certain; near-duplicates are for a person to judge."""
+        """Return whether the folder certainly has an error; near-duplicates are left to a person's judgement."""
         return bool(self.faults or self.unreadable or self.conflicts or self.leaks or self.split_differences)
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields as JSON values, under their names; null for what needs a split and had none."""
+        """Return all fields as JSON values by name; null for those that need a split if none was given."""
         return asdict(self) | ({} if self.with_split else dict.fromkeys(OF_SPLIT))
 
 
@@ -85,7 +85,7 @@ class _ReadImage:
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
-    """Reads every image of a class-per-folder tree, and compares the tree with a split where one is given.
+    """Read every image of a class-per-folder tree, and compare the tree with a split if one is given.
 
     An image is unreadable where training would refuse it (see `reading.read_rgb`). Near-duplicates are grouped by the
     64-bit perceptual hashes of their pixels (see `orientations.hashes` and `near_duplicate_groups`). Time and memory
@@ -107,9 +107,9 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
 
 
 def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
-    """As `check`, of a tree and a split that have been read."""
+    """Check a tree and a split that have been read already; see `check`."""
     found = examine(surveyed.images, listed, progress)
-    # What could not be hashed is in no catalogue; the split's row of it is no wrong row.
+    # Files that could not be hashed are in no catalogue; their rows in the split are not wrong.
     missing = {f"{path} is in the split and not in the folder" for path in surveyed.unreadable}
     return replace(
         found,
@@ -122,14 +122,14 @@ def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progre
 def examine(
     images: Catalogue, listed: Split | None = None, progress: Progress = SILENT, orientation: str = APPLIED
 ) -> Findings:
-    """As `check`, of images and a split that have been read; for what orientation is see `reading.read_rgb`."""
+    """Check images and a split that have been read already; `orientation` is explained in `reading.read_rgb`."""
     root = images.root
     readable, unreadable = _read(images, progress, orientation)
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
-    identical, alike = _identical_groups(images), _alike(readable)
-    near_duplicates = _of_several_contents(images, alike)
-    turned = _turned(root, readable, alike, orientation)
-    turned_groups = _with_those_alike(turned, alike)
+    identical, alike = _identical_groups(images), _near_duplicate_groups(readable)
+    near_duplicates = _drop_identical(images, alike)
+    turned = _find_turned(root, readable, alike, orientation)
+    turned_groups = _add_near_duplicates(turned, alike)
     sizes = Counter(image.size for image in readable.values())
     counts = Counter(entry.label for entry in images.entries if entry.path in readable)
     parts = parts_of(listed) if listed else {}
@@ -159,7 +159,7 @@ def examine(
 
 
 def _nested(images: Catalogue) -> list[str]:
-    """Return a sentence for each class folder that lies in another one."""
+    """Return one sentence per class folder inside another class folder."""
     folders = {PurePosixPath(entry.path).parent for entry in images.entries}
     pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
     return sorted(
@@ -168,8 +168,8 @@ def _nested(images: Catalogue) -> list[str]:
     )
 
 
-def _by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Group]:
-    """The paths by their label or part; those of no part are left out."""
+def _group_by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Group]:
+    """Group paths by their label or part; paths without a part are left out."""
     groups: dict[str, Group] = defaultdict(list)
     for path in paths:
         if path in values:
@@ -178,18 +178,18 @@ def _by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Grou
 
 
 def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
-    """The groups of several labels."""
-    return [paths for paths in groups if len(_by_value(labels, paths)) > 1]
+    """Return the groups that contain several labels."""
+    return [paths for paths in groups if len(_group_by_value(labels, paths)) > 1]
 
 
 def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, Group]]:
-    """The groups in several parts of a split, each by part."""
-    by_part = (_by_value(parts, paths) for paths in groups)
+    """Return the groups that span several parts of a split, each by part."""
+    by_part = (_group_by_value(parts, paths) for paths in groups)
     return [found for found in by_part if len(found) > 1]
 
 
 def _identical_groups(images: Catalogue) -> list[Group]:
-    """Paths of files with equal bytes, for each content that several files have."""
+    """Return the paths of files with equal bytes, one group per content with several files."""
     files = Counter(entry.sha256 for entry in images.entries)
     by_content: dict[str, Group] = defaultdict(list)
     for entry in images.entries:
@@ -198,47 +198,49 @@ def _identical_groups(images: Catalogue) -> list[Group]:
     return list(by_content.values())
 
 
-def _alike(readable: Mapping[str, _ReadImage]) -> list[Group]:
-    """Groups of images whose hashes are close, those of one content among them."""
+def _near_duplicate_groups(readable: Mapping[str, _ReadImage]) -> list[Group]:
+    """Return groups of images with close hashes, including those with equal content."""
     paths = list(readable)
     groups = near_duplicate_groups([image.hashes[0] for image in readable.values()])
     return [[paths[position] for position in group] for group in groups]
 
 
-def _of_several_contents(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
-    """The groups but those of one content alone, which are reported as identical and not a second time."""
+def _drop_identical(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
+    """Drop groups of a single content, which are already reported as identical."""
     contents = {entry.path: entry.sha256 for entry in images.entries}
     return [group for group in groups if len({contents[path] for path in group}) > 1]
 
 
-def _turned(root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group], orientation: str) -> list[Turned]:
-    """Pairs of which one is the other, turned or mirrored: by their hashes, and then by their details."""
+def _find_turned(
+    root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group], orientation: str
+) -> list[Turned]:
+    """Return pairs in which one image is the other turned or mirrored, found by hashes and confirmed by details."""
     others = {path for group in alike for path in group[1:]}
     paths = [path for path in readable if path not in others]
     found = []
     for first, second, turn in turned_pairs([readable[path].hashes for path in paths]):
         one, other = (read(root / paths[place], orientation) for place in (first, second))
-        if _is_part(orientations.turned(one, turn), other):
+        if _is_part(orientations.turn(one, turn), other):
             found.append(Turned(paths[first], paths[second], orientations.NAMES[turn]))
     return found
 
 
 def _is_part(first: Image.Image, second: Image.Image) -> bool:
-    """Whether one of two images shows the other or a part of it."""
+    """Return whether one of two images shows the other or a part of it."""
     one, other = details(first), details(second)
     return max(part_of(one, other)[0], part_of(other, one)[0]) >= ENOUGH
 
 
-def _with_those_alike(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
-    """The images of each pair and those that are alike to one of them, sorted."""
+def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
+    """Return each pair's images together with near-duplicates of either, sorted."""
     group_of = {group[0]: group for group in alike}
     pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
     return [sorted(first + second) for first, second in pairs]
 
 
 def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
-    """The readable images by path, and the reason why each unreadable one is not, by path."""
-    # Each content once: a folder may hold thousands of copies.
+    """Return the readable images, and the reason why each other one is unreadable, both by path."""
+    # Each content is compared once: a folder may hold thousands of copies.
     contents = list({entry.sha256: entry for entry in images.entries}.values())
 
     def read_from(start: int) -> list[tuple[str, _ReadImage | str]]:
@@ -246,7 +248,7 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
         return [(each.sha256, _read_image(images.root / each.path, orientation)) for each in share]
 
     outcomes: dict[str, _ReadImage | str] = {}
-    # Threads and not processes: Pillow decodes without holding the interpreter's lock.
+    # Threads suffice: Pillow releases the interpreter's lock while decoding.
     with progress.task("reading images", len(contents)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
         for read in threads.map(read_from, range(0, len(contents), AT_ONCE)):
             outcomes |= read
@@ -263,7 +265,7 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
 
 
 def _read_image(file: Path, orientation: str) -> _ReadImage | str:
-    """What is kept of an image, or why it cannot be read."""
+    """Return the information kept about an image, or the reason why it cannot be read."""
     try:
         with open_regular(file) as stream:
             picture = read_rgb(stream, orientation)
@@ -289,67 +291,67 @@ def read(file: Path, orientation: str = APPLIED) -> Image.Image:
 
 
 def render(findings: Findings) -> str:
-    """The findings as text, with the first `PRINTED_EXAMPLES` of each kind."""
+    """Return the findings as text, with the first `PRINTED_EXAMPLES` of each kind."""
     counts = ", ".join(f"{name} {number}" for name, number in findings.images.items())
     sizes = ", ".join(f"{size}: {number}" for size, number in list(findings.sizes.items())[:3])
     more = f" and {len(findings.sizes) - 3} more" if len(findings.sizes) > 3 else ""
-    lines = shown("faults of the folder", findings.faults) if findings.faults else []
+    lines = list_examples("faults of the folder", findings.faults) if findings.faults else []
     lines += [
         f"{sum(findings.images.values())} images: {counts or 'no class'}",
         f"sizes {sizes or 'none'}{more}; {findings.not_square} not square",
         f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items()) or 'none'}",
     ]
     if findings.nested:
-        lines += shown("class folders lie in class folders", findings.nested)
+        lines += list_examples("class folders lie in class folders", findings.nested)
     if findings.oriented:
         turns = (f"{path} ({_turn(orientation)})" for path, orientation in findings.oriented.items())
-        lines += shown("pictures carry an orientation; it was applied", [*turns])
-    lines += shown("skipped, since their names are of no image", findings.skipped)
-    lines += shown(
+        lines += list_examples("pictures carry an orientation; it was applied", [*turns])
+    lines += list_examples("skipped, since their names are of no image", findings.skipped)
+    lines += list_examples(
         "unreadable files, which are not counted as images",
         [f"{path} ({reason})" for path, reason in findings.unreadable.items()],
     )
     if findings.degenerate:
         degenerate = [f"{path} ({why})" for path, why in findings.degenerate.items()]
-        lines += shown("pictures that show nothing", degenerate)
-    lines += shown("groups of byte-identical files", [joined(paths, " = ") for paths in findings.identical])
-    lines += with_several_labels(findings.conflicts, " = ")
-    lines += in_several_parts(findings.leaks, " = ") if findings.with_split else []
-    lines += shown("groups of near-duplicates", [joined(paths) for paths in findings.near_duplicates])
-    lines += with_several_labels(findings.near_duplicate_conflicts)
-    lines += in_several_parts(findings.near_duplicate_leaks) if findings.with_split else []
+        lines += list_examples("pictures that show nothing", degenerate)
+    lines += list_examples("groups of byte-identical files", [join_paths(paths, " = ") for paths in findings.identical])
+    lines += lines_on_conflicts(findings.conflicts, " = ")
+    lines += lines_on_leaks(findings.leaks, " = ") if findings.with_split else []
+    lines += list_examples("groups of near-duplicates", [join_paths(paths) for paths in findings.near_duplicates])
+    lines += lines_on_conflicts(findings.near_duplicate_conflicts)
+    lines += lines_on_leaks(findings.near_duplicate_leaks) if findings.with_split else []
     turned = [f"{each.first} {each.how} ~ {each.second}" for each in findings.turned]
-    lines += shown("pairs of turned or mirrored near-duplicates", turned)
-    lines += with_several_labels(findings.turned_conflicts)
+    lines += list_examples("pairs of turned or mirrored near-duplicates", turned)
+    lines += lines_on_conflicts(findings.turned_conflicts)
     if findings.with_split:
-        lines += in_several_parts(findings.turned_leaks)
-        lines += shown("differences from the split", findings.split_differences)
+        lines += lines_on_leaks(findings.turned_leaks)
+        lines += list_examples("differences from the split", findings.split_differences)
     return "\n".join(lines)
 
 
 def _turn(orientation: int) -> str:
-    """Return what an EXIF orientation does to the pixels of a file, for a person."""
+    """Describe for a person how an EXIF orientation changes a file's pixels."""
     return orientations.NAMES[orientations.ORIENTATIONS.index(exif.TRANSPOSITIONS[orientation])]
 
 
-def with_several_labels(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
-    """The lines on groups of a kind that have several labels."""
-    return shown("of them with several labels", [joined(paths, sign) for paths in groups])
+def lines_on_conflicts(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
+    """Return the lines about groups of one kind that have several labels."""
+    return list_examples("of them with several labels", [join_paths(paths, sign) for paths in groups])
 
 
-def in_several_parts(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> list[str]:
-    """The lines on groups of a kind that are in several parts of the split."""
-    by_part = ["; ".join(f"{part}: {joined(paths, sign)}" for part, paths in parts.items()) for parts in groups]
-    return shown("of them in several parts of the split", by_part)
+def lines_on_leaks(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> list[str]:
+    """Return the lines about groups of one kind that span several parts of the split."""
+    by_part = ["; ".join(f"{part}: {join_paths(paths, sign)}" for part, paths in parts.items()) for parts in groups]
+    return list_examples("of them in several parts of the split", by_part)
 
 
-def joined(paths: Sequence[str], sign: str = " ~ ") -> str:
-    """The first paths of a group, and how many more there are."""
+def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
+    """Return the first paths of a group and the number of the rest."""
     more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
-def shown(title: str, examples: Sequence[str]) -> list[str]:
-    """How many there are of a kind, and the first of them, as lines."""
+def list_examples(title: str, examples: Sequence[str]) -> list[str]:
+    """Return, as lines, the number of findings of a kind and the first few."""
     more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
     return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]

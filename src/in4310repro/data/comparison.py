@@ -26,7 +26,7 @@ IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 
 
 def comparison_sets(config: Config) -> list[ImageSet]:
-    """Two image sets to compare the test images with, each a sample of `feature_images` images.
+    """Return two image sets to compare the test images with, each a sample of `feature_images` images.
 
     ImageNet and CIFAR-10 where the configuration has their folders, else the photographs and digits that scikit-learn
     ships; the name of a set says which one it is.
@@ -41,7 +41,7 @@ def comparison_sets(config: Config) -> list[ImageSet]:
 
 
 def second_set(config: Config) -> ImageSet:
-    """A sample of ImageNet, or of photographs."""
+    """Return a sample of ImageNet, or of crops of scikit-learn's photographs."""
     count, size, seed, how = config.feature_images, config.image_size, config.seed, config.preprocessing
     if config.imagenet:
         return imagenet(Path(config.imagenet), count, size, seed, how)
@@ -49,13 +49,13 @@ def second_set(config: Config) -> ImageSet:
 
 
 def third_set(config: Config) -> ImageSet:
-    """A sample of CIFAR-10, or of digits."""
+    """Return a sample of CIFAR-10, or of scikit-learn's digits."""
     count, size, seed, how = config.feature_images, config.image_size, config.seed, config.preprocessing
     return cifar10(Path(config.cifar10), count, size, seed, how) if config.cifar10 else digits(count, size, seed, how)
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
-    """A sample without replacement, in the order of the set.
+    """Return a sample without replacement, in the order of the set.
 
     Args:
         images: the set.
@@ -66,7 +66,7 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
 
 
 def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
-    """Positions of a sample without replacement of `count` names, in increasing order.
+    """Return the positions of a sample without replacement of `count` names, in increasing order.
 
     Each name has a draw of (seed, name), and those with the lowest draws are taken: whether a name is taken does not
     depend on the order of the names.
@@ -76,7 +76,7 @@ def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
 
 
 def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """A sample of the images of an ImageNet folder.
+    """Return a sample of the images of an ImageNet folder.
 
     Args:
         folder: in torchvision's layout (`val/n01440764/...`, of which `val` alone is read), class folders or flat.
@@ -92,7 +92,7 @@ def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing 
 
 
 def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """A sample of the test images of CIFAR-10.
+    """Return a sample of the test images of CIFAR-10.
 
     Args:
         folder: in torchvision's layout (`cifar-10-batches-py`, of which `test_batch` alone is read), class folders or
@@ -115,7 +115,7 @@ def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing =
 
 
 def photographs(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """Random crops of 192 x 192 pixels from the two photographs that scikit-learn ships, from each in turn.
+    """Return random crops of 192 x 192 pixels from scikit-learn's two photographs, alternating between them.
 
     Args:
         count: number of crops.
@@ -123,7 +123,7 @@ def photographs(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) 
         seed: of their positions.
         how: they are prepared.
     """
-    # Imported here: it takes a second, which is needed only where no ImageNet folder is given.
+    # Imported here because it takes a second and is needed only without an ImageNet folder.
     import sklearn.datasets
 
     originals = sklearn.datasets.load_sample_images().images
@@ -139,7 +139,7 @@ def photographs(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) 
 
 
 def digits(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """A sample of scikit-learn's 1797 handwritten digits of 8 x 8 pixels in 17 levels of grey.
+    """Return a sample of scikit-learn's 1797 handwritten digits of 8 x 8 pixels in 17 levels of grey.
 
     Args:
         count: number of images of the sample.
@@ -180,13 +180,13 @@ def _from_arrays(
 def _image_set(
     name: str, paths: Sequence[str], pixels: UInt8[np.ndarray, "image height width channel"], how: Preprocessing
 ) -> ImageSet:
-    """All images have label 0, since only their feature maps are measured; their keys are hashes of the pixels."""
+    """Return images as a set, all labelled 0 since only feature maps are measured; keys are hashes of the pixels."""
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
     return ImageSet(name, tuple(paths), keys, np.zeros(len(paths), np.int64), pixels, preprocessing=how)
 
 
 def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
-    """CIFAR-10's images with the channels last; the file holds each as 3 planes of 32 x 32.
+    """Return CIFAR-10's images channels-last; the file holds each as 3 planes of 32 x 32.
 
     Format: https://www.cs.toronto.edu/~kriz/cifar.html.
     """
@@ -195,7 +195,7 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
             data = np.asarray(_ArraysOnly(stream, encoding="bytes").load()[b"data"])
     except FileNotFoundError:
         raise ValueError(f"{file} is not there; {CIFAR_BATCHES} holds test_batch") from None
-    # A broken pickle makes its reader stumble on anything: IndexError, AttributeError, OverflowError, ...
+    # A corrupt pickle can raise almost anything: IndexError, AttributeError, OverflowError, ...
     except Exception as error:
         raise ValueError(f"{file} is not CIFAR-10's test_batch: {f'{error}' or type(error).__name__}") from None
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072 or len(data) < 2:
@@ -203,12 +203,12 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
             f"{file} holds {data.dtype} of shape {data.shape}; uint8 of shape (images, 3072) is valid, "
             "of 2 images or more"
         )
-    # A pickle can also name uint8 in a form that is equal and that Pillow does not know.
+    # A pickle can hold a dtype equal to uint8 that Pillow does not recognise.
     return data.astype(np.dtype("u1")).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 class _ArraysOnly(pickle._Unpickler):
-    """Builds NumPy arrays and plain values, and refuses every other name in a pickle, which could run code.
+    """Unpickler for NumPy arrays and plain values; it refuses all other names, which could run code.
 
     Python's own unpickler: the one in C takes gigabytes of memory for one damaged index.
     """

@@ -1,4 +1,4 @@
-"""Drawing on a grid of pixels in arithmetic that has the same bits on every processor.
+"""Drawing on a pixel grid with arithmetic that does not depend on the processor's maths library.
 
 Pixels are computed with + - * /, comparisons, floor, abs, minimum, maximum, where and indexing alone, which
 IEEE 754 rounds once, so the bytes cannot depend on the processor. Positions are fractions of the picture
@@ -33,7 +33,7 @@ LATTICE = 32
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels in [0, 1] that are painted in place, the position of each column and row, and the weather."""
+    """Pixels in [0, 1], painted in place, with column and row positions and the weather."""
 
     pixels: Float64[np.ndarray, "3 height width"]
     x: Float64[np.ndarray, "1 width"]
@@ -46,66 +46,66 @@ class Picture:
 
 
 def palette(codes: str) -> Colours:
-    """Colours in [0, 1] that broadcast over pixels, from hexadecimal codes separated by spaces."""
+    """Return colours in [0, 1] that broadcast over pixels, from hexadecimal codes separated by spaces."""
     numbers = [int(code, 16) for code in codes.split()]
     return tuple(np.array([n >> 16, n >> 8 & 255, n & 255]).reshape(3, 1, 1) / 255 for n in numbers)
 
 
 def between(rng: Random, low: Real, high: Real) -> float:
-    """A uniform number in [low, high)."""
+    """Draw a uniform number in [low, high)."""
     return low + (high - low) * float(rng.random())
 
 
 def chance(rng: Random, share: Real) -> bool:
-    """True with a probability of `share`."""
+    """Return True with probability `share`."""
     return float(rng.random()) < share
 
 
 def pick(rng: Random, choices: Sequence[Choice]) -> Choice:
-    """One of the choices, with equal probabilities."""
+    """Draw one of the choices with equal probabilities."""
     return choices[int(rng.integers(0, len(choices)))]
 
 
 def tint(rng: Random, colours: Colours, spread: Real) -> Colour:
-    """One of the colours, up to `spread` brighter or darker and of a slightly other hue."""
+    """Draw one of the colours, up to `spread` brighter or darker and with a slightly different hue."""
     hue = 1 + (rng.random((3, 1, 1)) - 0.5) * spread
     return unit(pick(rng, colours) * hue * between(rng, 1 - spread, 1 + spread))
 
 
 def mix(first: Field, second: Field, share: Field | Real) -> Field:
-    """Weighted mean of two colours or planes: `share` of the second, the rest of the first."""
+    """Return the weighted mean of two colours or planes: `share` of the second, the rest of the first."""
     return first + (second - first) * share
 
 
 def unit(values: Field) -> Field:
-    """Values cut to [0, 1]."""
+    """Return values clipped to [0, 1]."""
     return np.minimum(np.maximum(values, 0.0), 1.0)
 
 
 def ease(values: Field) -> Field:
-    """Values cut to [0, 1] and run through the smooth step 3t^2 - 2t^3."""
+    """Return the smooth step 3t^2 - 2t^3 of values clipped to [0, 1]."""
     inside = unit(values)
     return inside * inside * (3.0 - 2.0 * inside)
 
 
 def fraction(values: Field) -> Field:
-    """The fractional part, in [0, 1)."""
+    """Return the fractional part, in [0, 1)."""
     return values - np.floor(values)
 
 
 def cover(distance: Plane, pixel: Plane | Real) -> Plane:
-    """Share of each pixel inside a shape whose edge is `distance` away, positive inside; a pixel is `pixel` wide."""
+    """Return each pixel's share inside a shape; `distance` to the edge is positive inside, a pixel is `pixel` wide."""
     return unit(distance / pixel + 0.5)
 
 
 def stripes(position: Plane, width: Plane, pixel: Plane) -> Plane:
-    """Bars of `width` in the middle of each unit; a constant `width` where pixels are too coarse to show them."""
+    """Return bars of `width` in the middle of each unit; constant `width` if pixels are too coarse to show them."""
     sharp = cover(width / 2 - np.abs(fraction(position) - 0.5), pixel)
     return mix(sharp, width, unit(2 * pixel - 0.6))
 
 
 def crop(view: Picture, left: Real, top: Real, right: Real, bottom: Real) -> Picture:
-    """A view of the part of the picture with a box and two pixels around it; painting it paints the picture."""
+    """Return a view of the picture around a box, with a margin of two pixels; painting it paints the picture."""
     columns = _span(left - float(view.x[0, 0]), right - float(view.x[0, 0]), view.pixel, view.x.shape[1])
     rows = _span(top - float(view.y[0, 0]), bottom - float(view.y[0, 0]), view.pixel, view.y.shape[0])
     return replace(view, pixels=view.pixels[:, rows, columns], x=view.x[:, columns], y=view.y[rows])
@@ -117,26 +117,26 @@ def _span(first: float, last: float, pixel: float, count: int) -> slice:
 
 
 def paint(view: Picture, mask: Plane | Real, colour: Colour, distance: Plane | Real = 0.0) -> None:
-    """Paints a colour over the picture with an opacity `mask` in [0, 1], faded by a distance in [0, 1]."""
+    """Paint a colour over the picture with an opacity `mask` in [0, 1], faded by a distance in [0, 1]."""
     faded = mix(unit(colour), view.horizon, view.haze * distance)
     view.pixels[...] += (faded - view.pixels) * mask
 
 
 def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour: Colour) -> None:
-    """Paints a rectangle between these edges."""
+    """Paint a rectangle between these edges."""
     part = crop(view, left, top, right, bottom)
     across = cover(np.minimum(part.x - left, right - part.x), view.pixel)
     paint(part, across * cover(np.minimum(part.y - top, bottom - part.y), view.pixel), colour)
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """Paints one of several piles of boxes (half the width, top, bottom, colour); `size` is the unit of length."""
+    """Paint one of several piles of boxes (half the width, top, bottom, colour); `size` is the unit of length."""
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 
 
 def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
-    """A jagged line of KNOTS + 1 heights in [0, 1): linear pieces added at doubling frequencies."""
+    """Return a jagged line of KNOTS + 1 heights in [0, 1): linear pieces added at doubling frequencies."""
     spot = np.arange(KNOTS + 1) / KNOTS * bends
     total, share, strength = np.zeros(KNOTS + 1), 0.0, 1.0
     for _ in range(octaves):
@@ -147,14 +147,14 @@ def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
 
 
 def lookup(line: Profile, position: Plane) -> Plane:
-    """Heights of a profile at positions in [0, 1]; beyond them those of its ends."""
+    """Return a profile's heights at positions in [0, 1]; its end heights beyond them."""
     spot = np.minimum(np.maximum(position, 0.0), 0.9999) * KNOTS
     knot = np.floor(spot).astype(np.int64)
     return mix(line[knot], line[knot + 1], spot - knot)
 
 
 def smooth_noise(lattices: Float64[np.ndarray, "octave row column"], across: Plane, down: Plane) -> Plane:
-    """Smooth noise in [0, 1): random lattices of spacing 1, 1/2, 1/4, ..., each half as strong as the last."""
+    """Return smooth noise in [0, 1): random lattices of spacing 1, 1/2, 1/4, ..., each half as strong as the last."""
     total, share, strength = np.zeros((1, 1)), 0.0, 1.0
     for lattice in lattices:
         column, row = np.floor(across).astype(np.int64), np.floor(down).astype(np.int64)
@@ -167,12 +167,12 @@ def smooth_noise(lattices: Float64[np.ndarray, "octave row column"], across: Pla
 
 
 def clouds(view: Picture, rng: Random, across: Real, down: Real, octaves: int = 3) -> Plane:
-    """Noise in [0, 1) with `across` lumps over the width of the picture and `down` over its height."""
+    """Return noise in [0, 1) with `across` lumps over the picture's width and `down` over its height."""
     return smooth_noise(rng.random((octaves, LATTICE, LATTICE)), view.x * across, view.y * down)
 
 
 def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane, Plane]:
-    """Noise as `clouds`, and how a lump of that height is lit from the upper left, in [0, 1]."""
+    """Return noise as `clouds` does, and its shading under light from the upper left, in [0, 1]."""
     lattices = rng.random((3, LATTICE, LATTICE))
     height = smooth_noise(lattices, view.x * across, view.y * down)
     behind = smooth_noise(lattices, view.x * across + 0.15, view.y * down + 0.15)
@@ -180,7 +180,7 @@ def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane,
 
 
 def cells(rng: Random, x: Plane, count: int) -> tuple[Cell, Plane]:
-    """Cut the width into uneven cells: the number of each column's cell, and the place in it, in [0, 1]."""
+    """Cut the width into uneven cells; return each column's cell number and position inside it, in [0, 1]."""
     edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + rng.random(count))])
     edges = edges / edges[count] * 1.2 - 0.2 * float(rng.random())
     cell = np.searchsorted(edges[1:count], x[0], side="right").astype(np.int64)
@@ -198,7 +198,7 @@ PLASTER = np.concatenate(palette("b8a88f 945742 9e9e9e d1b87a 6b808f"), axis=1)[
 
 
 def outdoors(size: int, rng: Random) -> Picture:
-    """An empty picture of `size` x `size` pixels in one of the weathers above, mixed with up to 0.4 of another."""
+    """Return an empty picture of `size` x `size` pixels in one of the weathers, mixed with up to 0.4 of another."""
     one, other, share = int(rng.integers(0, 6)), int(rng.integers(0, 6)), between(rng, 0, 0.4)
     zenith = tint(rng, (mix(ZENITH[one], ZENITH[other], share),), 0.12)
     horizon = tint(rng, (mix(HORIZON[one], HORIZON[other], share),), 0.06)
@@ -208,7 +208,7 @@ def outdoors(size: int, rng: Random) -> Picture:
 
 
 def sky(view: Picture, rng: Random, horizon: Real) -> None:
-    """Paints a gradient, clouds and sometimes the sun."""
+    """Paint a gradient, clouds and sometimes the sun."""
     paint(view, 1.0, mix(view.zenith, view.horizon, ease(view.y / max(horizon, 0.1))))
     if chance(rng, 0.25):
         x, y, radius = between(rng, 0.1, 0.9), horizon * between(rng, 0.2, 0.9), between(rng, 0.02, 0.05)
@@ -222,7 +222,7 @@ def sky(view: Picture, rng: Random, horizon: Real) -> None:
 
 
 def massif(view: Picture, rng: Random, top: Real, height: Real, snow: Real, distance: Real) -> None:
-    """A ridge with lit and shaded faces of rock, white from the peaks down over about a share `snow` of it."""
+    """Paint a ridge with lit and shaded rock faces, the highest share `snow` of it white."""
     line = profile(rng, int(rng.integers(2, 5)), 6, between(rng, 0.45, 0.6))
     part = crop(view, 0, top - 0.02, 1, 1)
     depth = part.y - top - height * (1 - lookup(line, part.x))
@@ -239,7 +239,7 @@ def massif(view: Picture, rng: Random, top: Real, height: Real, snow: Real, dist
 
 
 def hill(view: Picture, rng: Random, top: Real, colour: Colour, distance: Real) -> None:
-    """A rounded slope with grass or wood on it."""
+    """Paint a rounded slope covered with grass or wood."""
     line = profile(rng, int(rng.integers(1, 4)), 3, 0.3)
     part = crop(view, 0, top - 0.02, 1, 1)
     depth = part.y - top - 0.18 * (1 - lookup(line, part.x))
@@ -247,7 +247,7 @@ def hill(view: Picture, rng: Random, top: Real, colour: Colour, distance: Real) 
 
 
 def lake(view: Picture, rng: Random, top: Real, floes: Real = 0.0) -> None:
-    """Still water from `top` down, streaked by the sky, with ice adrift on a share `floes` of it."""
+    """Paint still water from `top` down, streaked by the sky, a share `floes` of it covered with ice."""
     part = crop(view, 0, top, 1, 1)
     streak = 0.2 + 0.5 * clouds(part, rng, 4, 50, 2) * between(rng, 0.3, 1)
     surface = mix(tint(rng, WATER, 0.3), view.horizon, streak)
@@ -256,7 +256,7 @@ def lake(view: Picture, rng: Random, top: Real, floes: Real = 0.0) -> None:
 
 
 def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
-    """Lumps of white ice, lit from the side, with blue hollows between them."""
+    """Paint lumps of white ice, lit from the side, with blue hollows between them."""
     height, lit = relief(view, rng, across, down)
     pale = ease(0.55 + (height - 0.5) * between(rng, 1.2, 2.4) + (lit - 0.5) * 0.9)
     return mix(tint(rng, palette("4a82ae 6a8fa3 7a8898"), 0.2), tint(rng, (SNOW,), 0.06), pale)
@@ -265,14 +265,14 @@ def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
 def wall(
     view: Picture, rng: Random, cell: Cell, along: Row, size: Row, eaves: Row, top: Row, foot: Row, shade: Row
 ) -> None:
-    """Fronts with windows on an upright plane, one house per cell (cells below LATTICE).
+    """Paint fronts with windows on an upright plane, one house per cell (cells below LATTICE).
 
     `along` is the place on the plane in storeys, `size` that of a storey in the picture; `eaves`, `top` and
     `foot` are the heights in the picture of the eaves, the top of the roof and the street.
     """
     bays, wide, tall, red = rng.random((4, 1, LATTICE))[:, :, cell[0]]
     floors, bay = (view.y - eaves) / size, along * (0.8 + 0.8 * bays)
-    # Never 0: the width of a pixel, in bays, divides.
+    # Never 0, since it is a divisor.
     step = np.minimum(np.abs(bay[:, 1:] - bay[:, :-1]) + 0.001, 1.0)
     across = stripes(bay, 0.4 + 0.4 * wide, np.concatenate([step, step[:, -1:]], axis=1))
     window = across * stripes(floors, 0.4 + 0.4 * tall, view.pixel / size)
@@ -289,7 +289,7 @@ def wall(
 
 
 def develop(view: Picture, rng: Random, grain: Random) -> UInt8[np.ndarray, "height width channel"]:
-    """The photograph: light, saturation, contrast, exposure, grain, perhaps mirrored; 8 bits per channel."""
+    """Return the photograph: light, saturation, contrast, exposure, grain, perhaps mirrored; 8 bits per channel."""
     lit = view.pixels * view.gain
     grey = (lit[0:1] + lit[1:2] + lit[2:3]) / 3
     toned = mix(grey, lit, 0.0 if chance(rng, 0.07) else between(rng, 0.6, 1.2))

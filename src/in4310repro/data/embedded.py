@@ -15,16 +15,16 @@ from in4310repro.data import drawing, scenes
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
 from in4310repro.data.splits import Split
-from in4310repro.files import naming
+from in4310repro.files import name_file_in_errors
 from in4310repro.progress import SILENT, Progress
 
 MOST_DIFFERENCES = 10  # that are listed before no more scenes are drawn
-# Holds the sha256 of the scenes as they were drawn; hidden, so that it is no image.
+# File with the sha256 of the scenes as drawn; hidden, so that it is not taken for an image.
 CONTENTS_FILE = ".contents"
 
 
 def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> Catalogue:
-    """The catalogue of the embedded scenes, which are drawn into the cache where it lacks them.
+    """Return the catalogue of the embedded scenes, which are drawn into the cache if missing.
 
     The sha256 of their contents lies beside them, so whoever changes scenes on purpose can replace it too:
     `differences_from_drawn` draws them again.
@@ -54,7 +54,7 @@ def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Pr
 def differences_from_drawn(
     split: Split, images_per_class: int, size: int, seed: int, progress: Progress = SILENT
 ) -> list[str]:
-    """What a split of the embedded scenes says otherwise than the scenes that are drawn now, as up to ten sentences.
+    """Return differences between a split of embedded scenes and the scenes drawn now, as up to ten sentences.
 
     Every scene is drawn again in memory; the cache is not read. What is equal has the sha256 of its drawn file.
 
@@ -66,7 +66,7 @@ def differences_from_drawn(
         progress: where to show how many scenes have been drawn.
     """
     entries = [entry for part in split.parts.values() for entry in part]
-    # Before anything is drawn: a configuration may claim any number.
+    # Checked before drawing, because a configuration may request any number.
     if len(entries) != images_per_class * len(scenes.CLASSES):
         return [f"the split has {len(entries)} images; {images_per_class} scenes of each of 6 classes are drawn"]
     listed = {entry.path: (split.classes[entry.label], entry.sha256) for entry in entries}
@@ -77,7 +77,7 @@ def differences_from_drawn(
                 drawn = hashlib.sha256(_bmp(label, index, size, seed)).hexdigest()
                 if listed.get(_path(label, index)) != (label, drawn):
                     differences.append(f"the split has no {_path(label, index)} that is the scene drawn now")
-                    # A forged size makes every scene another one, and slow to draw.
+                    # A forged size would change every scene, and make drawing slow.
                     if len(differences) == MOST_DIFFERENCES:
                         return differences
                 advance(1, "")
@@ -85,14 +85,14 @@ def differences_from_drawn(
 
 
 def embedded_folder(images_per_class: int, size: int, seed: int) -> Path:
-    """The folder in the cache for scenes of these arguments and this version of the drawing code."""
+    """Return the cache folder for scenes of these arguments and this version of the drawing code."""
     sources = "".join(map(inspect.getsource, (scenes, drawing)))
     code = hashlib.sha256(sources.encode()).hexdigest()[:12]
     return cache_folder() / "scenes" / f"{images_per_class}-{size}px-seed{seed}-{code}"
 
 
 def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> None:
-    """Draws scenes of every class to `folder/CLASS/NNNN.bmp`.
+    """Draw scenes of every class to `folder/CLASS/NNNN.bmp`.
 
     The format is BMP, whose bytes depend on the pixels alone: those of a PNG depend on the version of zlib, too.
 
@@ -113,7 +113,7 @@ def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, prog
             (folder / label).mkdir(parents=True, exist_ok=True)
             for index in range(images_per_class):
                 file, content = folder / _path(label, index), _bmp(label, index, size, seed)
-                with naming(file, len(content)):
+                with name_file_in_errors(file, len(content)):
                     file.write_bytes(content)
                 advance(1, "")
 
@@ -123,19 +123,19 @@ def _path(label: str, index: int) -> str:
 
 
 def _bmp(label: str, index: int, size: int, seed: int) -> bytes:
-    """A scene as a file."""
+    """Return a scene as the bytes of a file."""
     stream = io.BytesIO()
     Image.fromarray(scenes.draw(label, index, size, seed)).save(stream, "BMP")
     return stream.getvalue()
 
 
 def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
-    """Draws into a temporary folder and renames it, so that other processes see all scenes or none."""
+    """Draw into a temporary folder and rename it, so that other processes see all scenes or none."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
     write_scenes(temporary, images_per_class, size, seed, progress)
     (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries), encoding="ascii")
     try:
         temporary.rename(folder)
     except OSError:
-        # Another process was faster; its scenes are the same.
+        # Another process was faster and drew the same scenes.
         shutil.rmtree(temporary)

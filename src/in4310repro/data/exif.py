@@ -1,4 +1,4 @@
-"""The EXIF orientation of a picture: how a camera was held, which tells how the stored pixels have to be turned."""
+"""The EXIF orientation of a picture: how the camera was held, and so how to turn the stored pixels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from PIL import Image
 PREFIX = b"Exif\0\0"
 ENTRY, COUNT = 12, 2  # bytes of an entry of a directory, and of their number before them
 TAG = 0x0112
-# By an entry's type, how a single whole number is unpacked: SHORT, LONG, SBYTE, SSHORT, SLONG and IFD. Pillow gives
-# BYTE as bytes and turns no picture by it.
+# struct formats of single whole numbers by entry type: SHORT, LONG, SBYTE, SSHORT, SLONG and IFD. BYTE is missing since
+# Pillow returns it as bytes and does not turn pictures by it.
 WHOLE_NUMBERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
 UPRIGHT = 1
-# By the tag's value, what brings the stored pixels upright.
+# Transformations that make the stored pixels upright, by the tag's value.
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -18,12 +18,12 @@ from in4310repro.packages import install_command
 from in4310repro.paths import relative_path
 from in4310repro.progress import SILENT, Progress
 
-# Pictures of telephones, where the library that reads them is installed.
+# Formats of telephones, supported if the library for them is installed.
 HEIF = (".heic", ".heif") if importlib.util.find_spec("pillow_heif") else ()
 SUFFIXES = (".bmp", ".gif", *HEIF, ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SHOWN = 3  # files that a message names
 AT_ONCE = 64  # files that a thread hashes at a time
-# Kaggle's folder of images without labels.
+# Name of Kaggle's folder of unlabelled images.
 UNLABELLED = ("seg_pred",)
 Report = Callable[[str], None]  # takes a fault of a tree, as a sentence
 Outcome = TypeVar("Outcome")
@@ -54,7 +54,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Survey:
-    """The images of a tree, and what keeps a training from reading it."""
+    """The images of a tree, and the faults that prevent training on it."""
 
     images: Catalogue  # those that can be checked, of any number of classes
     faults: list[str]  # of the tree, as sentences
@@ -66,7 +66,7 @@ def _refuse(fault: str) -> None:
 
 
 def survey(root: Path, progress: Progress = SILENT) -> Survey:
-    """List and hash the images of a tree as `catalogue` does, with all of its faults in place of the first.
+    """List and hash the images of a tree as `catalogue` does, but return all faults instead of raising the first.
 
     What a fault concerns is left out of the images: those outside class folders, and names that cannot be kept.
 
@@ -74,7 +74,7 @@ def survey(root: Path, progress: Progress = SILENT) -> Survey:
         ValueError: no such folder.
     """
     faults: list[str] = []
-    paths, classes = _listed(root, progress, faults.append)
+    paths, classes = _list_images(root, progress, faults.append)
     hashes: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     for path, outcome in zip(paths, _hashes(root, paths, progress, _sha256_or_reason), strict=True):
@@ -87,7 +87,7 @@ def survey(root: Path, progress: Progress = SILENT) -> Survey:
 
 
 def _sha256_or_reason(file: Path) -> tuple[str, str]:
-    """Return the sha256 of a file, or why it cannot be read; the other is empty."""
+    """Return a file's sha256 or the reason why it cannot be read; the other of the two is empty."""
     try:
         return file_sha256(file), ""
     except OSError as error:
@@ -97,7 +97,7 @@ def _sha256_or_reason(file: Path) -> tuple[str, str]:
 
 
 def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
-    """Lists and hashes the images of a tree whose innermost folders are named after the classes.
+    """List and hash the images of a tree whose innermost folders are named after the classes.
 
     Other folders may stand around the class folders: in Kaggle's `seg_train/seg_train/sea` and `seg_test/seg_test/sea`,
     both hold class sea. Files without an image's suffix are skipped.
@@ -122,12 +122,12 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    paths, classes = _listed(root, progress, _refuse)
+    paths, classes = _list_images(root, progress, _refuse)
     return _catalogue(root, classes, dict(zip(paths, _hashes(root, paths, progress, file_sha256), strict=True)))
 
 
-def _listed(root: Path, progress: Progress, report: Report) -> tuple[list[str], tuple[str, ...]]:
-    """Return the paths of images in class folders, and the classes; reports each fault."""
+def _list_images(root: Path, progress: Progress, report: Report) -> tuple[list[str], tuple[str, ...]]:
+    """Return the paths of images in class folders, and the classes; report each fault."""
     paths = image_paths(root, report)
     if skipped := skipped_files(root):
         progress.message(describe_skipped(root, skipped))
@@ -147,7 +147,7 @@ def _listed(root: Path, progress: Progress, report: Report) -> tuple[list[str], 
 
 
 def _catalogue(root: Path, classes: tuple[str, ...], hashes: Mapping[str, str]) -> Catalogue:
-    """Return the catalogue of images whose sha256 are given by path."""
+    """Return the catalogue of images with these sha256, given by path."""
     labels = {name: label for label, name in enumerate(classes)}
     entries = tuple(Entry(path, labels[_class_of(path)], sha256) for path, sha256 in hashes.items())
     return Catalogue(root, classes, entries)
@@ -165,7 +165,7 @@ def _hashes(
     def hashes_from(start: int) -> list[Outcome]:
         return [hash_file(root / path) for path in paths[start : start + AT_ONCE]]
 
-    # Threads, which read and hash without the interpreter's lock.
+    # Threads suffice: reading and hashing release the interpreter's lock.
     with progress.task("hashing images", len(paths)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
         for hashes in threads.map(hashes_from, range(0, len(paths), AT_ONCE)):
             yield from hashes
@@ -173,12 +173,12 @@ def _hashes(
 
 
 def image_files(root: Path) -> list[Path]:
-    """Files below a folder that have an image's suffix, folder by folder; see `image_paths`."""
+    """Return the files below a folder with an image's suffix, folder by folder; see `image_paths`."""
     return [root / path for path in sorted(image_paths(root), key=lambda path: path.split("/"))]
 
 
 def image_paths(root: Path, report: Report = _refuse) -> list[str]:
-    """Paths below a folder, with forward slashes, of files that have an image's suffix (`SUFFIXES`), sorted.
+    """Return the sorted paths, with forward slashes, of files below a folder with an image's suffix (`SUFFIXES`).
 
     Hidden files, hidden folders and folders of images without labels are skipped; links to folders are followed.
 
@@ -197,8 +197,8 @@ def image_paths(root: Path, report: Report = _refuse) -> list[str]:
 
 
 def _can_be_kept(root: Path, path: str, report: Report) -> bool:
-    """Return whether a path can stand in the files of a run; reports one that cannot."""
-    # A control character would break split.csv, and a byte that is no UTF-8 every text file.
+    """Return whether a path can be written to the files of a run; report one that cannot."""
+    # Control characters would corrupt split.csv, and bytes that are not UTF-8 every text file.
     if not path.isprintable():
         report(f"file name {str(root / path)!r} has characters that cannot be printed; rename it")
         return False
@@ -211,7 +211,7 @@ def _can_be_kept(root: Path, path: str, report: Report) -> bool:
 
 
 def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
-    """Paths below a folder of the files that have an image's suffix, or of those that have not; not of hidden ones."""
+    """Yield paths below a folder of non-hidden files that have an image's suffix, or of those that do not."""
     return [
         f"{below}{name}"
         for below, names in ((_below(root, folder, "/"), names) for folder, names in _walk(root, report))
@@ -221,21 +221,21 @@ def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
 
 
 def _below(root: Path, folder: Path, end: str = "") -> str:
-    """The path of a folder below a root, with forward slashes and an end; empty for the root."""
+    """Return a folder's path below a root, with forward slashes, one at the end; empty for the root."""
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}{end}"
 
 
 def skipped_files(root: Path) -> list[Path]:
-    """Files below a folder that `image_files` skips because of their suffix, sorted; hidden ones are not counted."""
+    """Return the sorted files below a folder that `image_files` skips for their suffix; hidden ones are not counted."""
     return sorted(root / path for path in _paths(root, _ignore, images=False))
 
 
 def _ignore(_fault: str) -> None:
-    """Leave a fault to the listing of the images, which reports it."""
+    """Ignore a fault that the listing of the images reports."""
 
 
 def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
-    """How many files were skipped, of which suffixes, and the names of the first."""
+    """Describe the number of skipped files, their suffixes, and the first names."""
     counts = Counter(file.suffix.lower() or "no suffix" for file in skipped)
     kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
     first = ", ".join(file.relative_to(root).as_posix() for file in skipped[:SHOWN])
@@ -256,7 +256,7 @@ def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
 
     for name, folders, files in os.walk(root, onerror=report_unlisted, followlinks=True):
         folder = Path(name)
-        # os.walk would follow such a link for ever.
+        # os.walk would follow such a link forever.
         if folder != root and folder.resolve() in (parent.resolve() for parent in folder.parents):
             report(f"{folder} is a link to a folder around it; remove it")
             folders.clear()
@@ -275,7 +275,7 @@ def _report_empty_folders(root: Path, paths: Sequence[str], report: Report) -> N
 
 
 def _is_utf8(name: str) -> bool:
-    """Whether the bytes of a name are text; those that are not come as halves of surrogate pairs."""
+    """Return whether the bytes of a name are valid UTF-8; invalid ones arrive as lone surrogates."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 

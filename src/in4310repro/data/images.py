@@ -1,4 +1,4 @@
-"""From image files to pixels: decoded and resized once, cached by content."""
+"""Pixels of image files: decoded and resized once, cached by content."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _unreadable(reasons: Mapping[Path, str]) -> str:
 def decode(
     file: Path, size: int, sha256: str | None = None, preprocessing: Preprocessing = DEFAULT
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """Reads an image file as a square RGB image.
+    """Read an image file as a square RGB image.
 
     The short side is scaled to `size` (by default bilinear with antialiasing) and the rest of the long side is cropped,
     half at each end, so nothing is distorted. See `read_rgb` for what becomes of orientation, modes, transparency and
@@ -160,7 +160,7 @@ def load_images(
     cache: bool = True,
     progress: Progress = SILENT,
 ) -> ImageSet:
-    """Decodes images (see `decode`), or reads their pixels from the cache.
+    """Decode images (see `decode`), or read their pixels from the cache.
 
     The key of the cache is a hash of the images' contents, their order, the size, and the versions of what decodes
     (see `decoder`). All threads of this machine decode, and processes that load the same images share the work. After
@@ -197,7 +197,7 @@ def load_images(
     settings = [FORMAT, decoder(), size, [entry.sha256 for entry in entries]]
     if (how := (preprocessing.interpolation, preprocessing.crop_ratio)) != (DEFAULT.interpolation, DEFAULT.crop_ratio):
         settings.append(how)
-    # Without it the key is that of the pixels that older versions decoded, which older runs still read.
+    # Without the orientation the key equals that of older versions, whose pixels older runs still read.
     if preprocessing.orientation == APPLIED:
         settings.append(APPLIED)
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
@@ -205,7 +205,7 @@ def load_images(
 
     def decode_entry(position: int) -> NDArray[np.uint8] | None:
         entry = entries[position]
-        # Checked where they are cached: the cache would keep an image that changed since it was hashed.
+        # Checked before caching: the cache would keep an image that has changed since it was hashed.
         try:
             return decode(root / entry.path, size, entry.sha256 if cache else None, preprocessing)
         except UnreadableImagesError as error:
@@ -215,9 +215,11 @@ def load_images(
     wanted = pixel_cache.Wanted(name=name, key=key, images=len(entries), size=size, decode=decode_entry)
     folder = cache_folder() / "pixels"
     file = folder / f"{key[:32]}{SUFFIX}"
-    decoded = pixel_cache.load(file, wanted, progress) if cache else pixel_cache.decode_apart(folder, wanted, progress)
+    decoded = (
+        pixel_cache.load(file, wanted, progress) if cache else pixel_cache.decode_privately(folder, wanted, progress)
+    )
     if unreadable:
-        # Without them it is another set, of another key.
+        # Without the unreadable images it is a different set with a different key.
         remove(file)
         files = (root / entry.path for entry in entries)
         raise UnreadableImagesError({file: unreadable[file] for file in files if file in unreadable})
@@ -227,7 +229,7 @@ def load_images(
 
 
 def decoder() -> dict[str, str]:
-    """Versions of what decodes images: of the code here, of Pillow and of the libraries that decode with losses."""
+    """Return the versions of what decodes images: of this code, Pillow and the libraries for lossy formats."""
     libraries = {name: PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")}
     versions = {"decode": f"{DECODER}", "pillow": PIL.__version__}
     versions |= {name: version for name, version in libraries.items() if version}

@@ -1,4 +1,4 @@
-"""Groups of images that belong together: whatever pairs and groups link."""
+"""Groups of images that belong together because pairs or groups link them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 
-def linked(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Of each image, the number of its group: the smallest position that groups link it to, its own where none does.
+def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
+    """Return each image's group number: the smallest position that groups link it to, otherwise its own.
 
     Args:
         images: number of images.
@@ -21,7 +21,7 @@ def linked(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
     def root(position: int) -> int:
         while parent[position] != position:
-            # Halves the way for the next one.
+            # Path halving: shortens the path for later searches.
             parent[position] = position = parent[parent[position]]
         return position
 
@@ -33,7 +33,7 @@ def linked(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """The groups of two images or more that `linked` numbered, in order."""
+    """The groups of two images or more that `link` numbered, in order."""
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)

@@ -1,4 +1,4 @@
-"""Whether a picture is another one or a part of it: their details, correlated at every place and size."""
+"""Detection of a picture inside another one, by correlating their details at every position and size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDE = 48  # of the picture that a part is looked for in, pixels
 SIDES = range(28, SIDE + 1)  # of the part in it
 WINDOW = 7  # side of the square that a pixel is compared with, pixels
 BORDER = WINDOW // 2
-# Rows, and columns, of a picture of each size and of its border, which repeats the outermost.
+# Rows and columns of a picture at each size, and of its border, which repeats the outermost pixels.
 EDGES = [np.arange(-BORDER, side + BORDER).clip(0, side - 1) for side in SIDES]
 NOISE = 3.0  # levels of grey that make no detail
 LEAST = 0.5  # length of details below which a picture shows nothing
@@ -26,7 +26,7 @@ ENOUGH = 0.75
 
 @dataclass(frozen=True)
 class Details:
-    """What of a picture is compared: each pixel beside those around it, without the light that many pictures share."""
+    """The compared details of a picture: each pixel relative to those around it, which removes shared lighting."""
 
     spectrum: Complex64[np.ndarray, "row frequency"]  # of the whole picture
     contrast: Float32[np.ndarray, "side top left"]  # of each square of each size in it; infinite beyond its border
@@ -34,8 +34,8 @@ class Details:
 
 
 def details(image: Image.Image) -> Details:
-    """Prepares a picture of any size and shape, once for all that it is compared with."""
-    # Once from what may be many pixels; every size is made of these.
+    """Prepare a picture of any size and shape, once for all comparisons."""
+    # Reduced once, since a picture may have many pixels; every size is derived from this.
     grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
     found = _details(grey)
     parts = np.zeros((len(SIDES), SIDE, SIDE), np.float32)
@@ -50,7 +50,7 @@ def details(image: Image.Image) -> Details:
 
 
 def part_of(whole: Details, part: Details) -> tuple[float, float]:
-    """How well a picture agrees with a part of another one.
+    """Return how well a picture agrees with a part of another one.
 
     Returns:
         The highest correlation of their details, at most 1, and the side of that part as a share of the whole's.
@@ -61,7 +61,7 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
 
 
 def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
-    """Each pixel of the picture at each size: its distance from the mean around it, in deviations around it.
+    """Return each pixel at each size: its distance from the mean around it, in standard deviations around it.
 
     What lies beyond a size means nothing.
     """
@@ -76,7 +76,7 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
 
 
 def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
-    """The length of the details in each square beyond their mean, at least `LEAST`; infinite beyond the border."""
+    """Return the norm of the details in each square minus their mean, at least `LEAST`; infinite at the border."""
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
     values = whole.astype(np.float64)
     sums, squares = _integral(values), _integral(values**2)
@@ -87,7 +87,7 @@ def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
 
 
 def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.ndarray, "*picture corner_y corner_x"]:
-    """Sums over all that is above and left of each corner of a pixel."""
+    """Return the sums over all pixels above and left of each pixel corner."""
     sums = np.zeros((*values.shape[:-2], values.shape[-2] + 1, values.shape[-1] + 1))
     values.cumsum(axis=-2, out=sums[..., 1:, 1:])
     return sums.cumsum(axis=-1, out=sums)
@@ -96,7 +96,7 @@ def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.
 def _sums(
     integral: Float64[np.ndarray, "*picture corner_y corner_x"], side: int
 ) -> Float64[np.ndarray, "*picture top left"]:
-    """Sums over every square of this side, by its upper left corner."""
+    """Return the sums over every square of this side, by its upper left corner."""
     lower, upper = integral[..., side:, :], integral[..., :-side, :]
     sums: NDArray[np.float64] = lower[..., side:] - lower[..., :-side] - upper[..., side:] + upper[..., :-side]
     return sums

@@ -1,4 +1,4 @@
-"""The orientation that the metadata of an image file states: as EXIF, as EXIF in a text of a PNG, or as XMP."""
+"""The orientation stated by an image file's metadata: as EXIF, as EXIF in a text of a PNG, or as XMP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RAW_PROFILE, XMP_TEXT = "Raw profile type exif", "XML:com.adobe.xmp"  # keywords
 HEADER_LINES = 3  # of a raw profile: an empty one, the name and the length
 XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"  # begins a JPEG's APP1
 XMP_TAG = 700  # of a TIFF
-# An attribute or an element. Pillow takes the first digit of whatever stands there.
+# An attribute or an element; like Pillow, the first digit of its value is used.
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9]+)\s*["<]')
 
 
@@ -33,7 +33,7 @@ def orientation(image: Image.Image) -> int:
 def xmp_orientation(packet: bytes) -> int:
     """Return the orientation that a packet of XMP gives, 1 to 8; 1 where it gives none."""
     match = XMP_ORIENTATION.search(packet)
-    # More digits than one are no orientation, however many there are.
+    # A value with more than one digit is not an orientation.
     value = int(match[1]) if match and len(match[1]) == 1 else exif.UPRIGHT
     return value if value in exif.TRANSPOSITIONS else exif.UPRIGHT
 
@@ -49,7 +49,7 @@ def tiff_xmp(image: Image.Image) -> bytes:
 def _exif_block(image: Image.Image) -> bytes:
     block = image.info.get("exif")
     if block is not None:
-        # A compressed text of a PNG with this keyword is no EXIF.
+        # A compressed text of a PNG with this keyword is not EXIF.
         return block if isinstance(block, bytes) else b""
     profile = image.info.get(RAW_PROFILE)
     if not isinstance(profile, str):

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from PIL import Image
 
 SIDE, KEPT = 32, 8  # of the grey image that is transformed, and of the lowest frequencies that are kept
-# What turns an image into each of its orientations; the first is the image as it is.
+# Transformations of an image into each of its orientations, the first unchanged.
 ORIENTATIONS = (
     None,
     Image.Transpose.FLIP_LEFT_RIGHT,
@@ -19,9 +19,9 @@ ORIENTATIONS = (
     Image.Transpose.ROTATE_90,
     Image.Transpose.TRANSVERSE,
 )
-# By orientation, the one that turns back.
+# Inverse transformation of each orientation.
 INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
-# What has been done to an image that is in this orientation, for a person.
+# Description of each orientation for a person.
 NAMES = (
     "as it is",
     "mirrored",
@@ -32,18 +32,18 @@ NAMES = (
     "turned left",
     "mirrored along the other diagonal",
 )
-# A cosine of odd frequency has the other sign from the other end.
+# A cosine of odd frequency changes sign when reversed.
 SIGNS = np.where(np.arange(KEPT) % 2, -1.0, 1.0)
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """The image in one of `ORIENTATIONS`."""
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the image in one of `ORIENTATIONS`."""
     method = ORIENTATIONS[orientation]
     return image if method is None else image.transpose(method)
 
 
 def hashes(image: Image.Image) -> tuple[int, ...]:
-    """The 64-bit perceptual hash of an image in each of `ORIENTATIONS`, as `imagehash.phash` has it.
+    """Return the 64-bit perceptual hash of an image in each of `ORIENTATIONS`, equal to `imagehash.phash`.
 
     The lowest frequencies of the cosine transform of the grey image, each above or below their median. To mirror an
     image is to change the sign of its odd frequencies, and to mirror it along a diagonal to transpose them: the image
@@ -61,6 +61,6 @@ def hashes(image: Image.Image) -> tuple[int, ...]:
 
 
 def _bits(frequencies: Float64[np.ndarray, "down right"]) -> int:
-    """A bit for each frequency, row by row, the first of the highest value."""
+    """Return a bit for each frequency, row by row, most significant bit first."""
     above = frequencies > np.median(frequencies)
     return int.from_bytes(np.packbits(above).tobytes(), "big")

@@ -1,4 +1,4 @@
-"""Decoded pixels in a file: for each image a record of its pixels and a sha256, checked before they are used.
+"""Decoded pixels in a file: one record of pixels and sha256 per image, checked before use.
 
 The sha256 is of the key of the set, the image's position and the sha256 of its pixels, so that a changed byte, a record
 at another position and a file of other images are all noticed, when the file is opened and again whenever an image is
@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 
 from in4310repro.capacity import nearest, refuse_beyond_disk, size_text
 from in4310repro.data import cache
-from in4310repro.files import naming
+from in4310repro.files import name_file_in_errors
 from in4310repro.progress import Progress
 
 HASH_BYTES = 32
 SHARE = 128  # images that a thread takes at a time, and that a process claims
-# Waits of half a second for a share that another process has claimed. One that was stopped, or a lock that its system
-# never releases, then costs images that are decoded twice, to the same bytes.
+# Number of half-second waits for a share claimed by another process. If that process was stopped, or a lock is never
+# released, its images are decoded twice, to the same bytes.
 WAITS, WAIT = 120, 0.5
 SAID = 10**8  # bytes that decoded pixels take before it is said
 Decode = Callable[[int], NDArray[np.uint8] | None]
@@ -46,7 +46,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The pixels that a file is to hold."""
+    """The pixels that a file should hold."""
 
     name: str  # of the set, for progress
     key: str  # text that differs for sets of other images, of another order or another decoding
@@ -56,25 +56,25 @@ class Wanted:
 
     @property
     def record(self) -> np.dtype[np.void]:
-        """What an image takes."""
+        """Bytes per image."""
         return np.dtype([("pixels", np.uint8, (self.size, self.size, 3)), ("sha256", np.uint8, HASH_BYTES)])
 
     @property
     def file_size(self) -> int:
-        """What all images take, bytes."""
+        """Bytes of all images."""
         return self.images * self.record.itemsize
 
 
 @dataclass(frozen=True)
 class CachedPixels:
-    """The pixels in a file that was intact when it was opened."""
+    """The pixels in a file that was intact when opened."""
 
     file: Path
     pixels: UInt8[np.ndarray, "image height width channel"]  # a read-only memory map
     hashes: UInt8[np.ndarray, "image 32"]  # sha256 of each image's pixels; in memory, so that they stay what they were
 
     def check(self, positions: Sequence[int], pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
-        """Checks a copy of the pixels at some positions.
+        """Check a copy of the pixels at some positions.
 
         Raises:
             ValueError: they are not those that were in the file when it was opened.
@@ -88,7 +88,7 @@ class CachedPixels:
 
 
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """The pixels in a file of the cache; what it lacks is decoded into it, shared with others who load it now.
+    """Return the pixels in a cache file; missing ones are decoded into it, shared with other processes loading it now.
 
     Images that cannot be read are left out: see `Wanted.decode`.
 
@@ -102,9 +102,9 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
         OSError: the file cannot be written.
     """
     most = cache.limit()
-    with naming(file):
+    with name_file_in_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with naming(file, wanted.file_size), _open(file) as stream:
+    with name_file_in_errors(file, wanted.file_size), _open(file) as stream:
         cache.mark_used(stream)
         length = os.fstat(stream.fileno()).st_size
         if length != wanted.file_size:
@@ -127,8 +127,8 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
     return records.as_pixels()
 
 
-def decode_apart(folder: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """The pixels as they are decoded now, in a file that nobody else sees and that goes with this process.
+def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
+    """Decode the pixels now, into a private file that is deleted with this process.
 
     Args:
         folder: on the disk that holds the file.
@@ -142,7 +142,7 @@ def decode_apart(folder: Path, wanted: Wanted, progress: Progress) -> CachedPixe
     refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, folder)
     _announce(folder, wanted, progress)
     file = folder / "decoded pixels"
-    with naming(file):
+    with name_file_in_errors(file):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder, buffering=0) as stream:
             stream.truncate(wanted.file_size)
@@ -155,7 +155,7 @@ class _Records:
     """The records in an open file, some of which may be missing."""
 
     def __init__(self, file: Path, stream: IO[bytes], wanted: Wanted) -> None:
-        """Maps a file that has the size of all records; the map has it open when the stream is closed."""
+        """Map a file of the size of all records; the mapping keeps it open after the stream is closed."""
         self._file, self._stream, self._wanted = file, stream, wanted
         self._records = np.memmap(stream, wanted.record, mode="r", shape=(wanted.images,))
         self._hashes = np.zeros((wanted.images, HASH_BYTES), np.uint8)
@@ -164,18 +164,18 @@ class _Records:
         self._writing, self._stopped = threading.Lock(), False
 
     def as_pixels(self) -> CachedPixels:
-        """The pixels, however many are missing."""
+        """Return the pixels, however many are missing."""
         return CachedPixels(self._file, self._records["pixels"], self._hashes)
 
     def check(self, progress: Progress) -> None:
-        """Looks at every record."""
+        """Check every record."""
         shares = _shares(self.missing)
         with progress.task(f"checking the cached pixels of {self._wanted.name}", self._wanted.images) as advance:
             for share, _ in zip(shares, self._in_threads(self._check_share, shares), strict=True):
                 advance(len(share), "")
 
     def fill(self, progress: Progress, claims: Path | None = None) -> None:
-        """Decodes what is missing, and looks at what others have decoded meanwhile.
+        """Decode missing records, and check those that other processes have decoded meanwhile.
 
         Args:
             progress: where to show how far it is.
@@ -183,7 +183,7 @@ class _Records:
         """
         left = _shares(self.missing)
         with progress.task(f"decoding {self._wanted.name}", sum(map(len, left))) as advance:
-            # What others have claimed comes last: they have written most of it by then.
+            # Shares claimed by others come last, when most of them are written.
             for waits in (1, WAITS):
                 shares, left = left, []
                 work = functools.partial(self._fill_share, claims, waits)
@@ -194,12 +194,12 @@ class _Records:
                         left.append(share)
 
     def _in_threads(self, work: Callable[[list[int]], Outcome], shares: Iterable[list[int]]) -> Iterator[Outcome]:
-        # Threads and not processes: Pillow and hashlib compute without the interpreter's lock.
+        # Threads suffice: Pillow and hashlib release the interpreter's lock.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             try:
                 yield from threads.map(work, shares)
             except BaseException:
-                # The executor waits for what has begun.
+                # The executor waits for tasks that have begun.
                 self._stopped = True
                 raise
 
@@ -208,9 +208,9 @@ class _Records:
             self._look_at(position)
 
     def _fill_share(self, claims: Path | None, waits: int, share: Sequence[int]) -> bool:
-        """Whether the share is done; False where another process still has it."""
+        """Fill one share; return False if another process is still filling it."""
         claim = claims and claims / f"{share[0] // SHARE}.lock"
-        with _claimed(claim, waits, lambda: self._stopped) as ours:
+        with _claim(claim, waits, lambda: self._stopped) as ours:
             if not ours and waits < WAITS:
                 return False
             for position in share:
@@ -222,9 +222,9 @@ class _Records:
         return True
 
     def _look_at(self, position: int) -> None:
-        """Notes whether a record is whole."""
+        """Record whether a record is intact."""
         record = self._records[position]
-        # Before the pixels: it is written after them.
+        # The hash is read before the pixels because it is written after them.
         stored = record["sha256"].tobytes()
         if any(stored):
             digest = _sha256(record["pixels"])
@@ -236,7 +236,7 @@ class _Records:
         content = memoryview(pixels.tobytes() + self._signed(position, digest))
         with self._writing:
             self._stream.seek(position * len(content))
-            # One call writes less than it is given where the disk is full; the next one says so.
+            # On a full disk one call writes less than requested, and the next one raises an error.
             while content:
                 content = content[self._stream.write(content) :]
         self._note(position, digest)
@@ -247,12 +247,12 @@ class _Records:
             self._hashes[position] = np.frombuffer(digest, np.uint8)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
-        """The sha256 of a record."""
+        """Return the sha256 of a record."""
         return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
 
 
 def _open(file: Path) -> IO[bytes]:
-    """A file for reading and, where this process may, for writing; a link is not followed."""
+    """Open a file for reading and, if permitted, writing; links are not followed."""
 
     def opener(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -260,7 +260,7 @@ def _open(file: Path) -> IO[bytes]:
     try:
         return open(file, "r+b", buffering=0, opener=opener)
     except OSError:
-        # A complete file in a cache that this process may only read serves as well.
+        # A complete file in a read-only cache can be used as well.
         if not file.is_file() or file.is_symlink():
             raise
         return file.open("rb", buffering=0)
@@ -274,8 +274,8 @@ def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
 
 
 @contextmanager
-def _claimed(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Iterator[bool]:
-    """Holds the lock of a share while it is filled, as a courtesy: without it, too, each process writes what is right.
+def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Iterator[bool]:
+    """Hold the lock of a share while filling it; only saves work, since every process writes the same bytes.
 
     Yields whether no other process has the share.
     """
@@ -284,7 +284,7 @@ def _claimed(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Ite
         return
     lock = FileLock(claim)
     ours = False
-    # Where no lock can be made, or another process has just removed them all, each works for itself.
+    # If no lock can be created, or another process has just removed them all, processes work independently.
     with suppress(OSError):
         claim.parent.mkdir(exist_ok=True)
         for wait in range(waits):
@@ -301,7 +301,7 @@ def _claimed(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Ite
 
 
 def _shares(missing: Bool[np.ndarray, " image"]) -> list[list[int]]:
-    """The positions that are missing, in groups that are the same for every process."""
+    """Return the missing positions in groups that are the same for every process."""
     groups = np.arange(0, len(missing), SHARE)
     shares = [(np.flatnonzero(missing[start : start + SHARE]) + start).tolist() for start in groups.tolist()]
     return [share for share in shares if share]

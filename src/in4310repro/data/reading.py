@@ -1,4 +1,4 @@
-"""Image files as upright RGB pictures: the one place where pictures are decoded."""
+"""Decoding of image files to upright RGB pictures; nothing else decodes pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from in4310repro.data import exif, metadata
 from in4310repro.data.folders import HEIF
 from in4310repro.preprocessing import APPLIED
 
-# Pillow would hand some other formats to other programs, such as EPS to Ghostscript.
+# Restricted because Pillow passes some formats to other programs, such as EPS to Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 OPAQUE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -28,7 +28,7 @@ TURNED_BY_DECODER = ("TIFF", "HEIF")
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture and what its file said of it."""
+    """A decoded picture, with the metadata read from its file."""
 
     image: Image.Image  # 8-bit RGB
     mode: str  # Pillow's, of the file
@@ -67,25 +67,25 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
             return Picture(image, opened.mode, by_decoder)
     except UnidentifiedImageError:
         raise ValueError(f"it is none of {', '.join(_formats())}") from None
-    # Pillow's readers raise whatever a broken file makes them stumble on: struct.error, IndexError, zlib.error, ...
+    # Pillow's readers can raise almost anything for a corrupt file: struct.error, IndexError, zlib.error, ...
     except Exception as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
-    """Return the orientation that Pillow will turn a TIFF by as it loads it, and the one that is left to be applied."""
+    """Return the orientation that Pillow will apply on loading a TIFF, and the one that remains to be applied."""
     value = image.tag_v2.get(exif.TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads
     if value is not None:
         return (value if value in exif.TRANSPOSITIONS else exif.UPRIGHT), exif.UPRIGHT
     if orientation != APPLIED:
         return exif.UPRIGHT, exif.UPRIGHT
-    # Some versions of Pillow turn by this as well, and others do not.
+    # Only some versions of Pillow apply this one.
     image.info.pop("xmp", None)
     return exif.UPRIGHT, metadata.xmp_orientation(metadata.tiff_xmp(image))
 
 
 class _UserWarnings:
-    """Pillow's warnings of damaged metadata, which say nothing of the pixels; ignored while a thread decodes.
+    """Pillow's warnings about damaged metadata, which do not concern pixels; ignored while a thread decodes.
 
     `warnings.catch_warnings` alone would leave the filters of one thread to another.
     """
@@ -115,7 +115,7 @@ _warnings = _UserWarnings()
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """The formats that are read here."""
+    """Return the supported formats."""
     if not HEIF:
         return FORMATS
     import pillow_heif
@@ -137,14 +137,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             "palettes, RGB, CMYK and YCbCr, so save it as RGB"
         )
     if "transparency" in image.info or image.mode in TRANSPARENT_MODES:
-        # Pillow converts La to LA alone.
+        # Pillow converts La only to LA.
         opaque = image.convert("LA" if image.mode == "La" else image.mode).convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), opaque).convert("RGB")
     return image.convert("RGB")
 
 
 def _is_16_bit_grey(image: Image.Image) -> bool:
-    """Whether the values are grey from 0, black, to 65535, white."""
+    """Return whether the values are 16-bit grey, from 0 (black) to 65535 (white)."""
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]  # which only TIFF files have
         return (
@@ -152,5 +152,5 @@ def _is_16_bit_grey(image: Image.Image) -> bool:
             and tags.get(BITS_PER_SAMPLE) == (16,)
             and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO
         )
-    # Older versions of Pillow open 16-bit PNG as I, and all open PPM with more than 8 bits so, scaled to 65535.
+    # Older versions of Pillow open 16-bit PNG in mode I; all do so for PPM with more than 8 bits, scaled to 65535.
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))

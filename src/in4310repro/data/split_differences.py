@@ -1,4 +1,4 @@
-"""In what a split contradicts the folder of its images, or itself."""
+"""Contradictions within a split, and between a split and its image folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def split_differences(images: Catalogue, split: Split) -> list[str]:
 
 
 def parts_of(split: Split) -> dict[str, str]:
-    """The part of each path."""
+    """Return the part of each path."""
     return {entry.path: part for part, entries in split.parts.items() for entry in entries}
 
 
 def _contradictions(split: Split) -> list[str]:
-    """What is wrong with a split whatever the folder holds, as sentences."""
+    """Yield contradictions within a split, independent of the folder, as sentences."""
     parts_of: dict[str, Counter[str]] = defaultdict(Counter)
     for part, entries in split.parts.items():
         for entry in entries:
@@ -40,7 +40,7 @@ def _contradictions(split: Split) -> list[str]:
 
 
 def _differences(images: Catalogue, split: Split) -> list[str]:
-    """What the split says otherwise than the folder, as sentences."""
+    """Yield differences between split and folder, as sentences."""
     folder = {entry.path: entry for entry in images.entries}
     contents = {entry.sha256: entry.path for entry in images.entries}
     listed = sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path)

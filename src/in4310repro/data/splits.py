@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.data.linking import linked
+from in4310repro.data.linking import link
 from in4310repro.files import LARGEST_TEXT, file_sha256, read_bytes
 from in4310repro.paths import relative_path
 from in4310repro.randomness import generator_for
@@ -38,12 +38,12 @@ class Split:
         return Catalogue(self.root, self.classes, tuple(entries))
 
     def supports(self) -> dict[str, dict[str, int]]:
-        """Number of images of each class in each part, by part and class name."""
+        """Return the number of images of each class in each part, by part and class name."""
         return {part: Catalogue(self.root, self.classes, entries).counts() for part, entries in self.parts.items()}
 
 
 def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
-    """Numbers of images in training, validation and test.
+    """Return the numbers of images in training, validation and test.
 
     Args:
         text: three counts such as `12034/2000/3000`, or three shares such as `0.7/0.12/0.18`. Shares are rounded for
@@ -74,7 +74,7 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
 def stratified_split(
     catalogue: Catalogue, sizes: tuple[int, int, int], seed: int, together: Iterable[Sequence[str]] = ()
 ) -> Split:
-    """Draws the parts so that each has the classes' shares and exactly the requested number of images.
+    """Draw the parts so that each has the classes' shares and exactly the requested number of images.
 
     The number of images of a class in a part is the class's share of the part, rounded by the largest-remainder
     method. A group of byte-identical files goes into one part, even where its files have different labels: groups are
@@ -103,7 +103,7 @@ def stratified_split(
     groups = _groups(catalogue.entries, together)
     draws = {sha256: tuple(generator_for(seed, "split", sha256).random(2)) for sha256 in groups}
     assigned: dict[str, list[Entry]] = {part: [] for part in PARTS}
-    # Groups before single images, which can fill any gap that the groups leave.
+    # Groups come before single images, which can fill any remaining gap.
     for sha256 in sorted(groups, key=lambda sha256: (len(groups[sha256]) == 1, draws[sha256], sha256)):
         group = groups[sha256]
         part = _part_at(draws[sha256][1], sizes)
@@ -121,11 +121,11 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Images that are in one part, by the smallest sha256 of each group; most groups are one image."""
+    """Return the groups of images that stay in one part, by their smallest sha256; most hold a single image."""
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
-    numbers = linked(len(contents), ([of_path[path] for path in paths if path in of_path] for paths in together))
+    numbers = link(len(contents), ([of_path[path] for path in paths if path in of_path] for paths in together))
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[contents[numbers[place[entry.sha256]]]].append(entry)
@@ -133,13 +133,13 @@ def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict
 
 
 def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
-    """The part into which a uniform draw from [0, 1) falls when the parts lie end to end."""
+    """Return the part that a uniform draw from [0, 1) falls into when the parts lie end to end."""
     position = draw * sum(sizes)
     return PARTS[0] if position < sizes[0] else PARTS[1] if position < sizes[0] + sizes[1] else PARTS[2]
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Images of the group's classes that the part still takes after the group; negative where the group is too large.
+    """Return the smallest remaining quota of the part after adding the group; negative if the group is too large.
 
     With several classes, the smallest of their numbers.
     """
@@ -148,7 +148,7 @@ def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: S
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Number of images of each class in each part; training takes what validation and test leave."""
+    """Return the number of images of each class in each part; training gets what validation and test leave."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
@@ -165,8 +165,8 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
 
 
 def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int]:
-    """Shares of `size` in proportion to the counts, as integers that add up to `size` (Hamilton's method)."""
-    # In integers: rounding errors of floats would decide between equal remainders.
+    """Return shares of `size` in proportion to the counts, as integers that add up to `size` (Hamilton's method)."""
+    # Integers, because rounding errors of floats would decide between equal remainders.
     shares = [count * size // total for count in counts]
     remainders = [count * size % total for count in counts]
     by_remainder = sorted(range(len(counts)), key=lambda label: -remainders[label])
@@ -176,14 +176,14 @@ def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int
 
 
 def to_csv(split: Split) -> bytes:
-    """The split as a table with the columns path, class, sha256 and part, sorted by path, in UTF-8."""
+    """Return the split as a UTF-8 table with columns path, class, sha256 and part, sorted by path."""
     rows = sorted(
         (entry.path, split.classes[entry.label], entry.sha256, part)
         for part, entries in split.parts.items()
         for entry in entries
     )
     table = io.BytesIO()
-    # Python's StringIO takes four bytes for each letter.
+    # Bytes, because StringIO takes four bytes per character.
     with io.TextIOWrapper(table, encoding="utf-8", newline="") as text:
         csv.writer(text, lineterminator="\n").writerows(itertools.chain([COLUMNS], rows))
         text.flush()
@@ -191,7 +191,7 @@ def to_csv(split: Split) -> bytes:
 
 
 def from_csv(file: Path, root: Path) -> Split:
-    """The split that `to_csv` wrote.
+    """Return the split that `to_csv` wrote.
 
     The images are not looked at: see `check_contents`.
 
@@ -209,8 +209,8 @@ def from_csv(file: Path, root: Path) -> Split:
             if list(row) != COLUMNS or row["part"] not in PARTS:
                 raise _no_split(file)
             if wrong is None:
-                wrong = _wrong_row(row, f"{file}: row {line}")
-            # Of a row are kept its own path and hash, and names that all rows share.
+                wrong = _describe_wrong_row(row, f"{file}: row {line}")
+            # Only path and hash are kept per row; other names are shared.
             rows.append((row["path"], sys.intern(row["class"]), row["sha256"], sys.intern(row["part"])))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is corrupt: {error}") from None
@@ -228,12 +228,12 @@ def from_csv(file: Path, root: Path) -> Split:
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
-    """The rows of a table, one at a time."""
+    """Yield the rows of a table."""
     try:
         content = read_bytes(file, LARGEST_TEXT)
     except FileNotFoundError:
         raise ValueError(f"{file} is not there") from None
-    # As a whole, so that an error names the place in the file.
+    # Decoded as a whole, so that an error gives the position in the file.
     content.decode()
     return csv.DictReader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""), strict=True)
 
@@ -242,8 +242,8 @@ def _no_split(file: Path) -> ValueError:
     return ValueError(f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid")
 
 
-def _wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
-    """What is wrong with a row."""
+def _describe_wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
+    """Return the error for a wrong row."""
     try:
         _check_row(row, source)
     except ValueError as error:
@@ -263,12 +263,12 @@ def _check_row(row: Mapping[str, str], source: str) -> None:
 
 
 def check_contents(split: Split) -> None:
-    """Reads every image of the split and compares its sha256 with the one at the time of the split.
+    """Read every image of the split and compare its sha256 with the recorded one.
 
     Raises:
         ValueError: an image is missing or has other bytes; the message names the first one by path.
     """
-    # By path and not by part: the first of several mismatches is then the first one in the table.
+    # Sorted by path, so that the first mismatch reported is the first in the table.
     for entry in split.catalogue().entries:
         file = split.root / entry.path
         if not file.is_file():

@@ -1,1 +1,1 @@
-"""What the features of a network say of an image folder: crops, look-alikes in other classes, doubtful labels."""
+"""Findings about an image folder from a network's features: crops, look-alikes in other classes, doubtful labels."""

@@ -11,7 +11,7 @@ Doubt = tuple[int, int]  # the position of an image, and the class that it seems
 def thresholds(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> Float64[np.ndarray, " label"]:
-    """The mean probability of each class over the images that are labelled so: what is confident for that class.
+    """Return each class's mean probability over the images labelled so, from which an image is confidently of it.
 
     Examples:
         >>> thresholds(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.5, 0.5], [0.25, 0.75]])).tolist()
@@ -23,7 +23,7 @@ def thresholds(
 def confident_classes(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> Int64[np.ndarray, " image"]:
-    """The class that each image seems to be of, -1 where it is confidently of none.
+    """Return the class that each image is confidently assigned to, -1 for none.
 
     It is the most probable one of those whose probability reaches its threshold.
 
@@ -38,7 +38,7 @@ def confident_classes(
 def confident_joint(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> Int64[np.ndarray, "label seeming"]:
-    """Images by their given class and the class that they seem to be of; those that seem of none are left out."""
+    """Count images by given class and confidently assigned class; images assigned to none are left out."""
     seeming, classes = confident_classes(labels, probabilities), probabilities.shape[1]
     counted = seeming >= 0
     flat = np.bincount(labels[counted] * classes + seeming[counted], minlength=classes**2)
@@ -46,7 +46,7 @@ def confident_joint(
 
 
 def doubts(labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]) -> list[Doubt]:
-    """The images that seem to be of a class that is more probable than the given one, by how much more it is."""
+    """Return images assigned to a class more probable than the given one, ordered by the difference."""
     seeming, images = confident_classes(labels, probabilities), np.arange(len(labels))
     margins = np.where(seeming >= 0, probabilities[images, seeming] - probabilities[images, labels], 0)
     ordered = np.argsort(-margins, kind="stable")[: (margins > 0).sum()]

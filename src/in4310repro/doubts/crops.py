@@ -1,4 +1,4 @@
-"""Pairs of which one image is a part of the other: near by their features, then compared by their details."""
+"""Pairs in which one image is part of the other: close by their features, confirmed by their details."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEPT = 200  # prepared images in memory, of half a megabyte each
 
 @dataclass(frozen=True)
 class Crop:
-    """Positions of two images of which one is a part of the other, or all of it."""
+    """Positions of two images, one of which is part of the other or all of it."""
 
     whole: int
     part: int
@@ -40,7 +40,7 @@ def crops(
     read: Callable[[int], Image.Image],
     progress: Progress = SILENT,
 ) -> list[Crop]:
-    """The pairs of near images of which one is a part of the other.
+    """Return the pairs of close images in which one is part of the other.
 
     Args:
         neighbours: at least `CANDIDATES` and one of each image, or all other images.
@@ -55,10 +55,10 @@ def crops(
     prepared = lru_cache(KEPT)(lambda position: details(read(position)))
 
     def compare(start: int) -> list[Crop]:
-        return [_compared(first, second, prepared) for first, second in pairs[start : start + AT_ONCE]]
+        return [_compare_both_ways(first, second, prepared) for first, second in pairs[start : start + AT_ONCE]]
 
     found = []
-    # Threads: the transforms and the decoders compute without the interpreter's lock.
+    # Threads suffice: transforms and decoders release the interpreter's lock.
     with progress.task("comparing images", len(pairs)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
         for compared in threads.map(compare, range(0, len(pairs), AT_ONCE)):
             found += [crop for crop in compared if crop.correlation >= ENOUGH]
@@ -67,7 +67,7 @@ def crops(
 
 
 def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
-    """Pairs of images of which one stands out among the neighbours of the other, each once and in order.
+    """Return pairs in which one image stands out among the other's neighbours, each once and in order.
 
     How near copies are depends on the network, and how near everything else is too: what is compared is the distance to
     a neighbour beside the distance to the last one that is known.
@@ -81,8 +81,8 @@ def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
     return [(int(one), int(other)) for one, other in np.unique(pairs, axis=1).T]
 
 
-def _compared(first: int, second: int, prepared: Callable[[int], Details]) -> Crop:
-    """The better one of both ways round."""
+def _compare_both_ways(first: int, second: int, prepared: Callable[[int], Details]) -> Crop:
+    """Return the better match of the two directions."""
     ways: Sequence[tuple[int, int]] = ((first, second), (second, first))
     return max(
         (_as_part(whole, part, prepared) for whole, part in ways), key=lambda crop: (crop.correlation, -crop.whole)

@@ -14,15 +14,15 @@ from in4310repro.data.linking import members
 from in4310repro.data.split_differences import parts_of
 from in4310repro.data.splits import PARTS, Split
 from in4310repro.doubts import confident
-from in4310repro.doubts.findings import Count, CropPair, Doubt, Doubts, LookAlike, counted
-from in4310repro.doubts.folds import out_of_fold, refuse_lonely
+from in4310repro.doubts.findings import Count, CropPair, Doubt, Doubts, LookAlike, count_doubts
+from in4310repro.doubts.folds import check_folds, out_of_fold
 from in4310repro.doubts.look_alikes import LookAlike as PairOfTwoClasses
 from in4310repro.doubts.resemblances import copies_by_hashes, resemblances
 from in4310repro.progress import SILENT, Progress
 
 
 def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
-    """The images whose features are needed: those that can be read, in the order of the catalogue.
+    """Return the readable images, whose features are needed, in the order of the catalogue.
 
     Args:
         images: the folder.
@@ -39,7 +39,7 @@ def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entr
             f"{images.root} has images of {len(images.classes)} classes; labels are doubted among 2 or more"
         )
     copies = copies_by_hashes([entry.path for entry in entries], findings)
-    refuse_lonely(np.array([entry.label for entry in entries], np.int64), _keys(entries, copies), images.classes, seed)
+    check_folds(np.array([entry.label for entry in entries], np.int64), _keys(entries, copies), images.classes, seed)
     return entries
 
 
@@ -52,7 +52,7 @@ def examine(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Doubts:
-    """Looks for what only a network sees: parts of images, look-alikes in other classes, doubtful labels.
+    """Find what needs a network: parts of images, look-alikes in other classes, doubtful labels.
 
     Args:
         images: the folder.
@@ -99,7 +99,7 @@ def examine(
 
 
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
-    """What the fold of each image is drawn by: the smallest sha256 of its copies."""
+    """Return the key that each image's fold is drawn by: the smallest sha256 of its copies."""
     smallest: dict[int, str] = {}
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)
@@ -137,11 +137,11 @@ def _doubt(
 
 
 def _by_class(entries: Sequence[Entry], doubts: Sequence[Doubt], classes: Sequence[str]) -> dict[str, Count]:
-    """Of each class, how many of these images are doubtful."""
+    """Return the number of doubtful images of each class."""
     images = Counter(classes[entry.label] for entry in entries)
     paths = {entry.path for entry in entries}
     doubtful = Counter(doubt.label for doubt in doubts if doubt.path in paths)
-    return {name: counted(doubtful[name], images[name]) for name in classes}
+    return {name: count_doubts(doubtful[name], images[name]) for name in classes}
 
 
 def _confusion_matrix(

@@ -1,11 +1,11 @@
-"""What the features of a network say of an image folder, as a record and as text."""
+"""Findings about an image folder from a network's features, as a record and as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from in4310repro.data.check import Group, in_several_parts, joined, shown, with_several_labels
+from in4310repro.data.check import Group, join_paths, lines_on_conflicts, lines_on_leaks, list_examples
 from in4310repro.metrics import wilson
 
 OF_SPLIT = ("copy_leaks", "look_alike_leaks", "doubts_by_part")  # findings that need a split
@@ -32,7 +32,7 @@ class LookAlike:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """An image that a classifier, which has not seen it, gives to another class."""
+    """An image that a classifier, which was not trained on it, assigns to another class."""
 
     path: str
     label: str
@@ -43,7 +43,7 @@ class Doubt:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Doubtful ones among some images."""
+    """Number of doubtful images among some."""
 
     doubts: int
     images: int
@@ -52,7 +52,7 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubts:
-    """What is for a person to look at; paths are relative to the folder, and nothing here is certain."""
+    """Findings for a person to examine, none of them certain; paths are relative to the folder."""
 
     features: dict[str, object]  # of which network they are
     seed: int  # of the folds
@@ -69,38 +69,38 @@ class Doubts:
     confusions: list[Doubt]  # every image whose most probable class is another one, the most probable first
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields as JSON values, under their names; null for what needs a split and had none."""
+        """Return all fields as JSON values by name; null for those that need a split if none was given."""
         return asdict(self) | ({} if self.doubts_by_part else dict.fromkeys(OF_SPLIT))
 
 
-def counted(doubts: int, images: int) -> Count:
-    """Doubtful ones among some images, with the interval of their share."""
+def count_doubts(doubts: int, images: int) -> Count:
+    """Return the number of doubtful images among some, with the interval of their share."""
     return Count(doubts=doubts, images=images, interval=wilson(doubts, images) if images else None)
 
 
 def total(counts: Mapping[str, Count]) -> Count:
-    """Of all classes."""
-    return counted(sum(each.doubts for each in counts.values()), sum(each.images for each in counts.values()))
+    """Return the sum over all classes."""
+    return count_doubts(sum(each.doubts for each in counts.values()), sum(each.images for each in counts.values()))
 
 
 def render(found: Doubts) -> str:
-    """The findings as text, with the first of each kind."""
+    """Return the findings as text, with the first of each kind."""
     crops = [f"{each.part} ~ {each.side:.0%} of the side of {each.whole}" for each in found.crops]
-    alike = [f"{joined(each.paths)} ({each.similarity:.2f})" for each in found.look_alikes]
+    alike = [f"{join_paths(each.paths)} ({each.similarity:.2f})" for each in found.look_alikes]
     doubts = [f"{each.path} ({each.seems} {each.probability:.2f}, {each.of_label:.2f})" for each in found.doubts]
-    lines = shown("pairs of which one is a part of the other", crops)
-    lines += shown("groups of copies of any kind", [joined(paths) for paths in found.copies])
-    lines += with_several_labels(found.copy_conflicts)
-    lines += in_several_parts(found.copy_leaks) if found.doubts_by_part else []
-    lines += shown("pairs of look-alikes in different classes", alike)
-    lines += in_several_parts(found.look_alike_leaks) if found.doubts_by_part else []
-    lines += shown("doubtful labels", doubts)
+    lines = list_examples("pairs of which one is a part of the other", crops)
+    lines += list_examples("groups of copies of any kind", [join_paths(paths) for paths in found.copies])
+    lines += lines_on_conflicts(found.copy_conflicts)
+    lines += lines_on_leaks(found.copy_leaks) if found.doubts_by_part else []
+    lines += list_examples("pairs of look-alikes in different classes", alike)
+    lines += lines_on_leaks(found.look_alike_leaks) if found.doubts_by_part else []
+    lines += list_examples("doubtful labels", doubts)
     of_parts = {f"the {part} part": total(counts) for part, counts in found.doubts_by_part.items()}
     counts = found.doubts_by_class | of_parts | {"all": total(found.doubts_by_class)}
     return "\n".join(lines + [f"  {name}: {_share(count)}" for name, count in counts.items()])
 
 
 def _share(count: Count) -> str:
-    """Doubtful ones among images, and the ends of the interval in percent."""
+    """Return the share of doubtful images and the ends of its interval, in percent."""
     interval = "" if count.interval is None else " ({:.1%} to {:.1%})".format(*count.interval)
     return f"{count.doubts} of {count.images}{interval}"

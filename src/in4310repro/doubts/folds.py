@@ -1,4 +1,4 @@
-"""Probabilities of each image's classes by a classifier that has seen neither it nor a copy of it."""
+"""Class probabilities of each image by a classifier trained on neither it nor a copy of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ITERATIONS, TOLERANCE = 1000, 1e-3
 
 
 def fold_of(key: str, seed: int) -> int:
-    """The fold of an image: a draw of (seed, key)."""
+    """Return the fold of an image, a draw of (seed, key)."""
     return int(generator_for(seed, "fold", key).integers(FOLDS))
 
 
@@ -32,7 +32,7 @@ def out_of_fold(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Float64[np.ndarray, "image label"]:
-    """The probability of each class for each image, by multinomial logistic regression on the images of other folds.
+    """Return each image's class probabilities, by multinomial logistic regression on the images of other folds.
 
     Features are standardised by their mean and deviation over all images, which say nothing of labels. The regression
     is scikit-learn's, so that the last digits depend on its version and the machine.
@@ -48,12 +48,12 @@ def out_of_fold(
     Raises:
         ValueError: all images of a class are in one fold.
     """
-    # Imported here: it takes a second, which no other check of a folder needs.
+    # Imported here because it takes a second and other checks do not need it.
     from sklearn.linear_model import LogisticRegression
 
     folds = np.array([fold_of(key, seed) for key in keys])
-    refuse_lonely(labels, keys, classes, seed)
-    standard = _standardised(features)
+    check_folds(labels, keys, classes, seed)
+    standard = _standardise(features)
     probabilities = np.zeros((len(labels), len(classes)))
     with progress.task("fitting folds", FOLDS) as advance:
         for fold in range(FOLDS):
@@ -62,23 +62,23 @@ def out_of_fold(
                 strength = 1 / (PENALTY * int((~inside).sum()))
                 model = LogisticRegression(C=strength, max_iter=ITERATIONS, tol=TOLERANCE)
                 with warnings.catch_warnings(action="ignore"):
-                    # Probabilities of a fit that has not settled are probabilities of images that it has not seen.
+                    # A fit that has not converged still gives out-of-fold probabilities.
                     model.fit(standard[~inside], labels[~inside])
                 probabilities[inside] = model.predict_proba(standard[inside])
             advance(1, "")
     return probabilities
 
 
-def _standardised(features: Float32[np.ndarray, "image feature"]) -> Float32[np.ndarray, "image feature"]:
-    """Each feature with mean 0 and deviation 1 over the images; one that never changes is 0."""
+def _standardise(features: Float32[np.ndarray, "image feature"]) -> Float32[np.ndarray, "image feature"]:
+    """Return features with mean 0 and deviation 1 over the images; a constant feature is 0."""
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     standard: NDArray[np.float32] = np.subtract(features, mean.astype(np.float32), dtype=np.float32)
     standard /= np.where(deviation > 0, deviation, 1).astype(np.float32)
     return standard
 
 
-def refuse_lonely(labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int) -> None:
-    """Raises ValueError for a class that a fold would have to be classified without; arguments as `out_of_fold`."""
+def check_folds(labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int) -> None:
+    """Raise ValueError for a class missing from the training images of some fold; arguments as `out_of_fold`."""
     for label, name in enumerate(classes):
         contents = {key for key, own in zip(keys, labels == label, strict=True) if own}
         if len({fold_of(key, seed) for key in contents}) < 2:

@@ -1,4 +1,4 @@
-"""The groups of images that a split may hold on one side: copies of any kind, and look-alikes in other classes."""
+"""Groups of images that a split keeps in one part: copies of any kind, and look-alikes in other classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def groups(
     *,
     cache: bool = True,
 ) -> list[Group]:
-    """Paths of the images that belong together, by the features of a network that has seen none of their labels.
+    """Return the paths of images that belong together, by features of a network that was not trained on their labels.
 
     Args:
         images: all of them.

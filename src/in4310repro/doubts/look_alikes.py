@@ -1,4 +1,4 @@
-"""Images of different classes that are each other's nearest neighbour, copies aside."""
+"""Images of different classes that are each other's nearest neighbour, except copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LookAlike = tuple[int, int, float]  # two positions and the similarity of their 
 
 
 def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], copies: list[int]) -> list[LookAlike]:
-    """Pairs of images of different classes, each the nearest neighbour of the other.
+    """Return pairs of images of different classes, each the nearest neighbour of the other.
 
     Args:
         neighbours: of each image, the nearest first.
@@ -34,7 +34,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Of each image the nearest one that is no copy of it, -1 where all known neighbours are, and its similarity."""
+    """Return each image's nearest neighbour that is no copy of it, -1 if all known ones are, and its similarity."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))

@@ -1,4 +1,4 @@
-"""The nearest neighbours of every image by its features, in memory that grows with the images and not their pairs."""
+"""Nearest neighbours of every image by features, in memory linear in the number of images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ BELOW_SIGN, COLUMN_BITS = np.int32(2**31 - 1), 32
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Of each image the images that are nearest to it, the nearest first; never itself."""
+    """The nearest other images of each image, nearest first."""
 
     images: Int32[np.ndarray, "image neighbour"]
     similarities: Float[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
 
 
 def nearest(features: Float32[np.ndarray, "image feature"], number: int, progress: Progress = SILENT) -> Neighbours:
-    """The nearest neighbours of every image, by the cosine of the angle between features.
+    """Return the nearest neighbours of every image, by the cosine between features.
 
     Features of a rectified layer are positive and point all one way: their mean over the images is subtracted first.
     Of equally near images the first are taken. Neighbours are found in float32 and put in order in float64, in which no
@@ -44,7 +44,7 @@ def nearest(features: Float32[np.ndarray, "image feature"], number: int, progres
     with progress.task("comparing features", images) as advance:
         for start in range(0, images, ROWS):
             rows = slice(start, min(start + ROWS, images))
-            found[rows], similarities[rows] = _in_order(features, mean, rows, _of_block(directions, rows, number))
+            found[rows], similarities[rows] = _sort(features, mean, rows, _find_in_block(directions, rows, number))
             advance(rows.stop - rows.start, "")
     return Neighbours(found, similarities)
 
@@ -52,17 +52,17 @@ def nearest(features: Float32[np.ndarray, "image feature"], number: int, progres
 def _directions(
     features: Float32[np.ndarray, "*image feature"], mean: Float[np.ndarray, " feature"]
 ) -> Float[np.ndarray, "*image feature"]:
-    """Features beyond their mean, in its type, each of length 1; those of an image that are the mean are 0."""
+    """Return features minus their mean, scaled to length 1, in their dtype; 0 for an image at the mean."""
     directions: NDArray[np.floating] = features - mean
     lengths = np.linalg.norm(directions, axis=-1, keepdims=True)
     directions /= np.where(lengths > 0, lengths, 1)
     return directions
 
 
-def _of_block(
+def _find_in_block(
     directions: Float32[np.ndarray, "image feature"], rows: slice, number: int
 ) -> Int64[np.ndarray, "row neighbour"]:
-    """The neighbours of some images, from blocks of all images; those that are nearest so far are kept."""
+    """Return the neighbours of some images, from blocks of all images, keeping the nearest so far."""
     count = rows.stop - rows.start
     best = np.empty((count, 0), np.int64)
     for start in range(0, len(directions), COLUMNS):
@@ -75,13 +75,13 @@ def _of_block(
     return best & (1 << COLUMN_BITS) - 1
 
 
-def _in_order(
+def _sort(
     features: Float32[np.ndarray, "image feature"],
     mean: Float64[np.ndarray, " feature"],
     rows: slice,
     found: Int64[np.ndarray, "row neighbour"],
 ) -> tuple[Int64[np.ndarray, "row neighbour"], Float64[np.ndarray, "row neighbour"]]:
-    """The neighbours of some images, the nearest first, and their similarities."""
+    """Return the neighbours of some images, nearest first, and their similarities."""
     own, others = _directions(features[rows], mean), _directions(features[found], mean)
     similarities = np.einsum("rf,rnf->rn", own, others)
     order = np.lexsort((found, -similarities))
@@ -91,9 +91,9 @@ def _in_order(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Integers in the order of neighbours: the higher similarity comes first and, of equal ones, the first image."""
+    """Return integers in the order of neighbours: higher similarity first, then the smaller position."""
     bits = similarities.view(np.int32)
-    # The integers of floats are in the order of the floats, but for the negative ones, whose order is the other way.
+    # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
     keys: NDArray[np.int64] = (~ordered << COLUMN_BITS) | columns
     return keys

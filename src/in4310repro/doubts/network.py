@@ -1,4 +1,4 @@
-"""The network whose features are taken: of a finished run, or of a file of weights."""
+"""The network whose features are used: from a finished run, or from a file of weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from in4310repro.text import publishable_place
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A network, and how images are prepared for it."""
+    """A network and the preprocessing of its images."""
 
     network: torch.nn.Module  # on the CPU
     config: Config  # gives preprocessing, image size and batch size
@@ -33,13 +33,13 @@ class Source:
     name: str  # of the folder or file, fit to be published
 
     def described(self) -> dict[str, object]:
-        """What findings say of the network."""
+        """Description of the network in findings."""
         how = to_json(self.config.preprocessing) | {"image_size": self.config.image_size}
         return {"weights": self.name, "model": self.config.model, "preprocessing": how}
 
 
-def opened(weights: str, options: Mapping[str, Any]) -> Source:
-    """The network of a run folder or a file of weights.
+def open_source(weights: str, options: Mapping[str, Any]) -> Source:
+    """Open the network of a run folder or a file of weights.
 
     Args:
         weights: the folder of a finished run, whose selected network is taken; `imagenet`; or a file, whose head may
@@ -92,7 +92,7 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
 def features_of(
     source: Source, root: Path, entries: Sequence[Entry], context: Context
 ) -> Float32[np.ndarray, "image feature"]:
-    """What the last layer of the network takes of each image; computed once for images and weights.
+    """Return the input of the network's last layer for each image; computed once for images and weights.
 
     The EXIF orientation is applied, as `data.check` does, whatever a run of the network did.
 

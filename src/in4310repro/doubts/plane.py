@@ -1,4 +1,4 @@
-"""Features on a plane, where images that are near by their features lie near each other: for a picture alone."""
+"""Features projected to a plane that keeps close images close; used for a picture only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FEWEST = 5  # images
 
 
 def plane(features: Float32[np.ndarray, "image feature"], seed: int) -> NDArray[np.float64]:
-    """Two coordinates of each image: t-SNE (van der Maaten and Hinton, JMLR 9, 2008) of its principal components.
+    """Return two coordinates per image: t-SNE (van der Maaten and Hinton, JMLR 9, 2008) of principal components.
 
     It is scikit-learn's, begun at the first two components. Distances between groups, and their sizes, mean nothing;
     the last digits depend on the machine.
@@ -24,14 +24,14 @@ def plane(features: Float32[np.ndarray, "image feature"], seed: int) -> NDArray[
     Returns:
         Coordinates [image, 2] from 0 to 1; none of fewer than five images.
     """
-    # Imported here: it takes a second, which no other check of a folder needs.
+    # Imported here because it takes a second and other checks do not need it.
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     images, width = features.shape
     if images < FEWEST:
         return np.empty((0, 2))
-    # Images that are all alike have no components.
+    # Identical images have no principal components.
     if (features == features[0]).all():
         return np.full((images, 2), 0.5)
     components = PCA(min(DIRECTIONS, images, width), random_state=seed).fit_transform(features)

@@ -1,4 +1,4 @@
-"""Which images resemble each other: copies by bytes, hashes and details, and look-alikes in other classes."""
+"""Images that resemble each other: copies by bytes, hashes and details, and look-alikes in other classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from in4310repro.data.check import Findings, Group, read
 from in4310repro.data.folders import Entry
-from in4310repro.data.linking import linked, members
+from in4310repro.data.linking import link, members
 from in4310repro.doubts.crops import CANDIDATES, Crop, crops
 from in4310repro.doubts.look_alikes import LookAlike, look_alikes
 from in4310repro.doubts.neighbours import nearest
@@ -21,16 +21,16 @@ from in4310repro.progress import SILENT, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Resemblances:
-    """Of images, by their positions."""
+    """Resemblances between images, given by position."""
 
     crops: list[Crop]
     copies: list[int]  # of each image the number of its group, see `linked`
     look_alikes: list[LookAlike]
 
     def groups(self) -> list[list[int]]:
-        """The images that copies of any kind and look-alikes link."""
+        """Return the groups of images linked by copies of any kind and look-alikes."""
         pairs = [(first, second) for first, second, _ in self.look_alikes]
-        return members(linked(len(self.copies), [*members(self.copies), *pairs]))
+        return members(link(len(self.copies), [*members(self.copies), *pairs]))
 
 
 def resemblances(
@@ -41,7 +41,7 @@ def resemblances(
     progress: Progress = SILENT,
     orientation: str = APPLIED,
 ) -> Resemblances:
-    """Looks for parts of images, and for look-alikes in other classes, by features.
+    """Find parts of images, and look-alikes in other classes, by features.
 
     Args:
         root: the folder of the images.
@@ -60,14 +60,14 @@ def resemblances(
         lambda position: read(root / paths[position], orientation),
         progress,
     )
-    copies = linked(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])
+    copies = link(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])
     labels = np.array([entry.label for entry in entries], np.int64)
     return Resemblances(crops=found, copies=copies, look_alikes=look_alikes(neighbours, labels, copies))
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
-    """Of each image the number of its group of copies by their bytes or hashes, see `linked`."""
+    """Return the number of each image's group of copies by bytes or hashes, see `linked`."""
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]
-    return linked(len(paths), [[place[path] for path in group if path in place] for group in groups])
+    return link(len(paths), [[place[path] for path in group if path in place] for group in groups])

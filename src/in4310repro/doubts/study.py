@@ -1,4 +1,4 @@
-"""Which images are to be judged, doubted and undoubted ones mixed by a seed, and what follows from what was said."""
+"""Selection of images to be judged, doubted and undoubted mixed by a seed, and estimates from the judgements."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from in4310repro.randomness import generator_for
 EACH = 100  # images of each kind
 
 
-def drawn(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
-    """Images to be judged without label: as many that are doubted as that are not, in an order that tells nothing.
+def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
+    """Draw images to be judged without their label: equally many doubted and undoubted, in an uninformative order.
 
     Args:
         paths: of the images that are judged, such as the test images.
@@ -32,7 +32,7 @@ def drawn(paths: Sequence[str], doubted: Collection[str], seed: int, each: int =
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Images of one kind, doubted or not: how many there are, and what was said of those that were judged."""
+    """Images of one kind, doubted or not: their number, and the judgements made."""
 
     images: int
     judged: int
@@ -41,7 +41,7 @@ class Kind:
 
     @property
     def interval(self) -> Interval:
-        """Of the share with wrong labels, 95 % (Wilson); one value where all were judged."""
+        """Return the 95 % interval (Wilson) of the share with wrong labels; a single value if all were judged."""
         if self.judged == self.images:
             return [len(self.wrong) / self.images] * 2
         return wilson(len(self.wrong), self.judged)
@@ -49,19 +49,19 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Wrong labels among all images, from those that were judged."""
+    """Wrong labels among all images, estimated from those judged."""
 
     doubted: Kind
     undoubted: Kind
 
     @property
     def share(self) -> float:
-        """Of wrong labels: of each kind that of the judged ones, weighted by how many images it has."""
+        """Return the share of wrong labels: each kind's share among judged images, weighted by its number of images."""
         return self._weighted([len(kind.wrong) / kind.judged for kind in (self.doubted, self.undoubted)])
 
     @property
     def interval(self) -> Interval:
-        """Of the share, 95 %; wider than that where both kinds were drawn, since their ends are added."""
+        """Return an interval of at least 95 % for the share; conservative, since it adds both kinds' ends."""
         ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
         return [self._weighted(pair) for pair in ends]
 
@@ -71,7 +71,7 @@ class Study:
 
 
 def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
-    """What follows from what was said of the images that `drawn` drew.
+    """Return the estimates from judgements of the images that `draw_sample` drew.
 
     Args:
         labels: class by path, of all images that they stand for.

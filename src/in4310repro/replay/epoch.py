@@ -12,7 +12,7 @@ from in4310repro import checkpoints
 from in4310repro.differences import differences
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.metrics import is_newer
-from in4310repro.paths import inside
+from in4310repro.paths import path_below
 from in4310repro.positions import Position
 from in4310repro.runs import chain, names
 from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
@@ -43,7 +43,7 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
         ValueError: the file is damaged, or holds another state than the entry commits to; names the epoch.
     """
     epoch = before["epoch"]
-    file = inside(folder, names.kept_epoch(setting, epoch))
+    file = path_below(folder, names.kept_epoch(setting, epoch))
     kept = Kept(*checkpoints.read_kept(file))
     for what, tensors, needed in (
         ("weights", kept.weights, before["weights_sha256"]),

@@ -1,4 +1,4 @@
-"""npz files as `np.savez` writes them; what their headers claim is held against the file before memory is taken."""
+"""npz files as `np.savez` writes them; sizes in their headers are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 
 def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The content of an npz file; equal arrays make equal bytes."""
+    """Return the content of an npz file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in an npz file, which `array_bytes` made: not compressed, and without Python objects.
+    """Return the arrays in an npz file made by `array_bytes`: uncompressed and without Python objects.
 
     Raises:
         ValueError: the file is not there, is damaged, or claims other sizes than it has.

@@ -1,4 +1,4 @@
-"""The chain of a training: each epoch's hashes hold the hash of the entry before, so the last one commits to all.
+"""Hash chain of a training: each epoch's entry contains the hash of the previous one, so the last commits to all.
 
 The formula stands in docs/replay.md.
 """
@@ -26,7 +26,7 @@ OF_TRAINING = ("model", "image_size", "batch_size", "epochs", "seed", "augmentat
 
 
 def sha256_of(value: Mapping[str, Any]) -> str:
-    """The sha256 of a JSON object's canonical bytes: sorted keys, no spaces, ASCII."""
+    """Return the sha256 of a JSON object's canonical bytes: sorted keys, no spaces, ASCII."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -34,7 +34,7 @@ def sha256_of(value: Mapping[str, Any]) -> str:
 def entry(
     epoch: int, previous: str, weights: Mapping[str, torch.Tensor], optimizer_state: Mapping[str, torch.Tensor]
 ) -> EpochHashes:
-    """The entry of an epoch.
+    """Return the entry of an epoch.
 
     Args:
         epoch: from 1.
@@ -51,8 +51,8 @@ def entry(
     }
 
 
-def relinked(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
-    """The entries as a training that starts from something else would have written them.
+def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
+    """Return the entries as a training with a different start would have written them.
 
     Args:
         entries: of a chain.
@@ -67,7 +67,7 @@ def relinked(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
 def start_sha256(
     config: Config, setting: OptimizerSetting, split_sha256: str, initial_weights_sha256: str, numeric_class: str
 ) -> str:
-    """The hash of what a setting's training starts from, which the first entry holds as `previous`.
+    """Return the hash of a setting's starting point, which the first entry holds as `previous`.
 
     Args:
         config: of the run.
@@ -102,14 +102,14 @@ def start_sha256(
 
 
 def split_sha256(split: Split) -> str:
-    """The sha256 of the bytes of `split.csv`."""
+    """Return the sha256 of the bytes of `split.csv`."""
     return hashlib.sha256(to_csv(split)).hexdigest()
 
 
 def starts(
     config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
-    """By setting, the hash of what its training starts from, as the files of a run have it."""
+    """Return the hash of each setting's starting point, according to the files of a run."""
     split_hash, numeric_class = split_sha256(split), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}

@@ -1,4 +1,4 @@
-"""Whether what a run selected is more than guessing, and what to try where it is not."""
+"""Whether a run's selected network is better than guessing, and advice if it is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FEW = 20  # training images of a class
 
 
 def hint(run: FinishedRun) -> str:
-    """What to try where the selected network may be guessing, or has seen few images; empty where neither is so.
+    """Return advice if the selected network may be guessing or has seen few images; empty otherwise.
 
     It may be guessing where the 95 % interval of its accuracy on validation reaches down to what is right by always
     saying the largest class. Selection flatters it on these images: elsewhere it is rather less.
@@ -38,7 +38,7 @@ def hint(run: FinishedRun) -> str:
 
 
 def _advice(config: Config) -> str:
-    """Return what to try, the best first: ImageNet weights for images of one's own, which need the fewest of them."""
+    """Return advice, best first: ImageNet weights for a user's images, which need the fewest of them."""
     if all(map(config.fits_head, config.settings)):
         return "more images or --train all"
     head = f"--preset {HEAD_PRESET}, " if config.data and config.weights == "none" else ""

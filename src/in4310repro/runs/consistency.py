@@ -1,4 +1,4 @@
-"""Whether the files of a finished run agree with each other: classes, images, epochs, settings, selection."""
+"""Checks that a finished run's files agree: classes, images, epochs, settings, selection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuse_contradictions(
     scores: Scores,
     features: FeatureMaps | None,
 ) -> None:
-    """Nothing, where each file says what the others say.
+    """Raise where the files contradict each other.
 
     Raises:
         ValueError: the first contradiction: the file, its key, and the value that is needed.
@@ -55,7 +55,7 @@ def refuse_broken_chains(
     histories: Mapping[str, Sequence[HistoryRow]],
     tensors: Mapping[str, Sequence[EpochHashes]],
 ) -> None:
-    """Nothing, where each setting's `tensors.json` is an unbroken chain from what its training starts from.
+    """Raise where a setting's `tensors.json` is not an unbroken chain from its starting point.
 
     Raises:
         ValueError: the first link that is broken: the file, the epoch, and the value that is needed.

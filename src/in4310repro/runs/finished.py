@@ -35,7 +35,7 @@ SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """Everything that a finished run holds but its weights, which are read on request."""
+    """Everything in a finished run except weights, which are read on request."""
 
     files: RunFolder
     config: Config
@@ -50,7 +50,7 @@ class FinishedRun:
 
     @classmethod
     def open(cls, folder: Path) -> FinishedRun:
-        """Reads a run folder.
+        """Read a run folder.
 
         Raises:
             ValueError: the folder is no run, the run is not finished, or a file is missing, damaged or of another
@@ -82,7 +82,7 @@ class FinishedRun:
 
     @property
     def folder(self) -> Path:
-        """Where the run lies."""
+        """Folder of the run."""
         return self.files.folder
 
     @property
@@ -96,7 +96,7 @@ class FinishedRun:
         return chain.sha256_of(self.tensors[self.metrics["setting"]][-1])
 
     def selected_network(self) -> torch.nn.Module:
-        """The network that the test set was scored with, on the CPU.
+        """Return the network that the test set was scored with, on the CPU.
 
         Raises:
             ValueError: the weights are missing, damaged, of another network or others than were scored.
@@ -110,7 +110,7 @@ class FinishedRun:
         return model
 
     def saved_network(self) -> torch.nn.Module:
-        """The network of the selected setting with its best weights as they are now, on the CPU.
+        """Return the network of the selected setting with its best weights as they are now, on the CPU.
 
         Raises:
             ValueError: the weights are missing, damaged or of another network.
@@ -142,7 +142,7 @@ class FinishedRun:
         return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
     def test_images(self, data: str | None, progress: Progress) -> ImageSet:
-        """The test images, where they are now; raises as `split_below`."""
+        """Return the test images at their present location; raises as `split_below`."""
         split = self.split_below(data)
         return load_images(
             "test",
@@ -154,7 +154,7 @@ class FinishedRun:
         )
 
     def split_below(self, data: str | None) -> Split:
-        """The split with its images where they are now.
+        """Return the split with the present location of its images.
 
         Args:
             data: the folder that holds them; None: where the configuration says, or the embedded scenes.
@@ -168,19 +168,19 @@ class FinishedRun:
 
 
 def finished_files(folder: Path) -> RunFolder:
-    """The folder of a finished run, whatever its files hold.
+    """Return the folder of a finished run, without checking the content of its files.
 
     Raises:
         ValueError: the folder is no run, or the run is not finished.
     """
     files = RunFolder.open(folder)
     if not (folder / names.METRICS).exists():
-        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.told(files)}")
+        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.describe(files)}")
     return files
 
 
 def image_root(config: Config, data: str | None) -> Path:
-    """Where a run's images lie: the folder given now, that of the configuration, or the embedded scenes."""
+    """Return where a run's images are: the folder given now, that of the configuration, or the embedded scenes."""
     place = data or config.data
     return Path(place) if place else embedded_catalogue(config.scenes, config.image_size, config.seed).root
 

@@ -1,4 +1,4 @@
-"""The run folder as its writer sees it: every file has its sha256 in the manifest.
+"""The run folder for its writer: every file has its sha256 in the manifest.
 
 A changed byte is then found without knowing what the file means.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from in4310repro.files import file_sha256, json_bytes, read_json, write_file
 from in4310repro.locks import lock
-from in4310repro.paths import inside, refuse_link_out, regular_file
+from in4310repro.paths import path_below, refuse_link_out, regular_file
 from in4310repro.preprocessing import Preprocessing, to_metadata
 from in4310repro.runs.arrays import array_bytes, read_arrays
 from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, SPLIT, STATUS
@@ -33,13 +33,13 @@ NAMED_RUNS = 5
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of results and the manifest with the sha256 of each; no link in it leads to a file outside of it."""
+    """A folder of results and the manifest with their sha256; no link in it leads outside."""
 
     folder: Path
 
     @classmethod
     def create(cls, folder: Path) -> RunFolder:
-        """An empty run folder; a run that is already there moves aside, to the first free `FOLDER.N`.
+        """Create an empty run folder; an existing run is moved to the first free `FOLDER.N`.
 
         Raises:
             ValueError: the folder holds files that are no run, or another process trains in it.
@@ -52,7 +52,7 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, folder: Path) -> RunFolder:
-        """A run folder to resume in; what a killed writer left unfinished is removed.
+        """Open a run folder to resume in; unfinished files of a killed writer are removed.
 
         Raises:
             ValueError: another process trains in it, it is no run, or a link in it leads out of it.
@@ -69,7 +69,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, folder: Path) -> RunFolder:
-        """A run folder that training wrote.
+        """Open a run folder that training wrote.
 
         Raises:
             ValueError: the folder is not there, or holds no configuration.
@@ -79,38 +79,38 @@ class RunFolder:
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Writes a file and its manifest entry.
+        """Write a file and its manifest entry.
 
         Raises:
             ValueError: a link leads out of the folder, or the manifest is damaged.
         """
         manifest = self.manifest() | {name: hashlib.sha256(data).hexdigest()}
-        write_file(inside(self.folder, name), data)
-        write_file(inside(self.folder, MANIFEST), manifest_bytes(manifest))
+        write_file(path_below(self.folder, name), data)
+        write_file(path_below(self.folder, MANIFEST), manifest_bytes(manifest))
 
     def remove(self, *names: str) -> None:
-        """Removes files in this order, after their lines in the manifest; what is not there is no matter."""
+        """Remove files in this order, after their manifest lines; missing files are ignored."""
         manifest = {name: sha256 for name, sha256 in self.manifest().items() if name not in names}
-        write_file(inside(self.folder, MANIFEST), manifest_bytes(manifest))
+        write_file(path_below(self.folder, MANIFEST), manifest_bytes(manifest))
         for name in names:
-            inside(self.folder, name).unlink(missing_ok=True)
+            path_below(self.folder, name).unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file."""
+        """Write a JSON file."""
         self.write_bytes(name, json_bytes(value))
 
     def write_weights(
         self, name: str, tensors: Mapping[str, torch.Tensor], preprocessing: Preprocessing = DEFAULT
     ) -> None:
-        """Writes a safetensors file of weights, which says how images are prepared for them."""
+        """Write a safetensors file of weights, with their preprocessing."""
         self.write_bytes(name, tensor_bytes(tensors, to_metadata(preprocessing)))
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
-        """Writes an npz file; equal arrays make equal bytes."""
+        """Write an npz file; equal arrays give equal bytes."""
         self.write_bytes(name, array_bytes(arrays))
 
     def file(self, name: str) -> Path:
-        """The path of a file of the run, to be read.
+        """Return the path of a file of the run, for reading.
 
         Raises:
             ValueError: it is not there, is no regular file, or a link leads out of the folder.
@@ -118,23 +118,23 @@ class RunFolder:
         return regular_file(self.folder, name)
 
     def read_json(self, name: str) -> Any:
-        """The value in a JSON file of the run, whatever it is; raises as `file`, or where it is no JSON."""
+        """Return the value in a JSON file of the run; raises as `file`, or if it is not JSON."""
         return read_json(self.file(name))
 
     def read_record(self, name: str, kind: Any) -> Any:
-        """The value in a JSON file of the run, of a kind; raises as `read_json`, or names the key that is wrong."""
+        """Return the record in a JSON file of the run; raises as `read_json`, or names the wrong key."""
         return check(self.read_json(name), kind, f"{self.folder / name}")
 
     def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
-        """The tensors in a safetensors file of the run; raises as `file`, or where it is damaged."""
+        """Return the tensors in a safetensors file of the run; raises as `file`, or if it is damaged."""
         return read_tensors(self.file(name))
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays in an npz file of the run; raises as `file`, or where it is damaged."""
+        """Return the arrays in an npz file of the run; raises as `file`, or if it is damaged."""
         return read_arrays(self.file(name))
 
     def changed_files(self, among: Collection[str] | None = None) -> list[str]:
-        """Names of files that are missing or have other bytes than were written; the manifest's own without one.
+        """Return the names of missing or changed files; the manifest's own name if it is missing.
 
         Args:
             among: names of the files that are looked at; None: all of them.
@@ -148,14 +148,14 @@ class RunFolder:
         return [name for name, sha256 in listed.items() if self._sha256(name) != sha256]
 
     def _sha256(self, name: str) -> str | None:
-        """The hash of a file; None where there is none to be read."""
+        """Return the hash of a file; None if it cannot be read."""
         try:
             return file_sha256(self.file(name))
         except (ValueError, OSError):
             return None
 
     def manifest(self) -> Manifest:
-        """The sha256 of each file that the run wrote, by name; empty where there is no manifest.
+        """Return the sha256 of each file that the run wrote, by name; empty without a manifest.
 
         Raises:
             ValueError: the manifest is damaged.
@@ -164,7 +164,7 @@ class RunFolder:
         return manifest
 
     def manifest_sha256(self) -> str:
-        """One hash for the whole run: of its manifest without the line of the feature maps, which are measured anew.
+        """Return a hash of the whole run: of its manifest without the feature maps, which may be measured again.
 
         Raises:
             ValueError: the manifest is damaged.
@@ -189,7 +189,7 @@ def refuse_without_run(folder: Path) -> None:
 
 
 def other_runs(folder: Path) -> str:
-    """Say which runs there are where one was looked for in vain: beside it and in `runs`, the nearest name first."""
+    """Describe existing runs near a folder without one: beside it and in `runs`, nearest name first."""
     files = {file for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
 
     def distance(run: str) -> tuple[float, str]:
@@ -203,7 +203,7 @@ def other_runs(folder: Path) -> str:
 
 
 def moves_to(folder: Path) -> Path | None:
-    """Where a run moves that is in the way of a new one, the first free `FOLDER.N`; None where none is.
+    """Return where a run that is in the way moves, the first free `FOLDER.N`; None if nothing is in the way.
 
     Raises:
         ValueError: the folder holds files that are no run.
@@ -217,5 +217,5 @@ def moves_to(folder: Path) -> Path | None:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The one text of a manifest: sorted by name, so that equal runs have equal manifests."""
+    """Return the canonical text of a manifest: sorted by name, so that equal runs have equal manifests."""
     return json_bytes(dict(sorted(manifest.items())))

@@ -1,4 +1,4 @@
-"""What `metrics.json` says of a run, computed from scores: by the training, and again by whoever verifies it."""
+"""The record `metrics.json`, computed from scores: by the training, and again by `verify`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run_metrics(
     scores: Scores,
     unseen: Scores | None = None,
 ) -> RunMetrics:
-    """The record of the selected network on the test set.
+    """Return the record of the selected network on the test set.
 
     Args:
         config: gives the protocol.

@@ -1,4 +1,4 @@
-"""Names of the files of a run folder; they stand here and nowhere else."""
+"""Names of the files of a run folder, defined only here."""
 
 import re
 
@@ -29,33 +29,33 @@ OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
 
 
 def of_setting(setting: str, name: str) -> str:
-    """The name of a setting's file, as it stands in the manifest."""
+    """Return the name of a setting's file, as listed in the manifest."""
     return f"{setting}/{name}"
 
 
 def is_of_run(name: str) -> bool:
-    """Whether a file of this name, below the folder of a run, is one of a run, with whatever settings."""
+    """Return whether a name below a run's folder can belong to a run, whatever its settings."""
     folder, _, file = name.rpartition("/")
     return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
 
 
 def kept_epoch(setting: str, epoch: int) -> str:
-    """The name of the weights and the optimizer state after an epoch, from 1."""
+    """Return the name of the weights and optimizer state after an epoch, counted from 1."""
     return of_setting(setting, f"{KEPT_EPOCHS}/{epoch:06d}.safetensors")
 
 
 def of_logs(setting: str, name: str) -> str:
-    """The name of a log of a setting."""
+    """Return the name of a log of a setting."""
     return f"{LOGS}/{setting}/{name}"
 
 
 def is_log(name: str) -> bool:
-    """Whether a file of a run is one that its training logs steps in."""
+    """Return whether a file of a run is a log of training steps."""
     return re.fullmatch(rf"{LOGS}/[^/]+/({re.escape(STEPS)}|events\.out\.tfevents\.[^/]+)", name) is not None
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Whether a file of a run, which the manifest does not list, is one of those of so many epochs, or of any."""
+    """Return whether a file, which the manifest does not list, is a kept epoch of so many epochs, or of any number."""
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
     if found is None or name != kept_epoch(setting, epoch := int(found[1])):
@@ -64,12 +64,12 @@ def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
 
 
 def checkpoint(epoch: int, batch: int, sha256: str) -> str:
-    """The name of a checkpoint, below its folder, after so many epochs and batches; the sha256 is of its bytes."""
+    """Return the name of a checkpoint below its folder, after these epochs and batches; sha256 of its bytes."""
     return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
 
 
 def is_checkpoint(name: str, epochs: int) -> bool:
-    """Whether a file of a run is a checkpoint of a training of so many epochs, by its name."""
+    """Return whether a file's name is that of a checkpoint of a training with this number of epochs."""
     digits = rf"(\d{{6,}})-(\d{{8,}})-([0-9a-f]{{{CHECKPOINT_DIGITS}}})"
     found = re.fullmatch(rf"[^/]+/{CHECKPOINTS}/{digits}\.safetensors", name, re.ASCII)
     if found is None or int(found[1]) > epochs:

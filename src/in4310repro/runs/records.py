@@ -26,7 +26,7 @@ class Status(TypedDict):
 
 
 class EpochHashes(TypedDict):
-    """One entry of `tensors.json`: what an epoch left, and the entry before it (see `runs.chain`)."""
+    """One entry of `tensors.json`: hashes of an epoch's results, and of the previous entry (see `runs.chain`)."""
 
     epoch: PositiveCount
     previous: Sha256  # of the entry before, of the first one that of what the training starts from
@@ -40,7 +40,7 @@ SPEED = "images_per_second"
 
 
 class HistoryRow(ClassMetrics):
-    """One epoch of a setting, or one strength that the fit of a head tries, measured on validation."""
+    """One epoch of a setting, or one strength tried in fitting the head, measured on validation."""
 
     epoch: PositiveCount
     train_loss: NonNegative  # mean cross-entropy per image, while the weights move
@@ -51,14 +51,14 @@ class HistoryRow(ClassMetrics):
 
 
 class UnseenMetrics(ClassMetrics):
-    """The selected network on the images that a shared split never reads."""
+    """The selected network's metrics on images that a shared split never reads."""
 
     images: PositiveCount
     loss: NonNegative
 
 
 class RunMetrics(ClassMetrics):
-    """The selected network on the test set."""
+    """The selected network's metrics on the test set."""
 
     setting: Text
     epoch: PositiveCount
@@ -76,7 +76,7 @@ SHOWN = {"0.01": "1 %", "0.5": "median", "0.99": "99 %"}
 
 
 class ChannelImages(TypedDict):
-    """The images that excite one channel most, by the largest value that each has in it."""
+    """The top images of one channel, by the largest value of each."""
 
     channel: Count  # from 0
     images: list[Text]  # paths, the largest response first
@@ -84,7 +84,7 @@ class ChannelImages(TypedDict):
 
 
 class ValueFeatures(TypedDict):
-    """How often the values of one module occur on one image set."""
+    """Histogram of the values of one module on one image set."""
 
     quantiles: dict[Text, float]  # at each of QUANTILES, of all finite values; to 1/64 of the value
     powers_of_two: dict[Text, Count]  # in the order of the values: `-2^3` counts those in (-16, -8]; `0` the zeros
@@ -119,7 +119,7 @@ class ImageSetFeatures(TypedDict):
 
 
 class FeatureMaps(TypedDict):
-    """What the feature maps of a run's network say about the image sets."""
+    """Statistics of a run's feature maps on the image sets."""
 
     network: Text
     spectra_mode: Literal["eval", "train"]

@@ -1,4 +1,4 @@
-"""A finished run for processes that have no run folder: the first one reads the files and sends them to the others."""
+"""A finished run for processes without a run folder: the first reads the files and sends them to the others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from in4310repro.runs.finished import FinishedRun
 
 
 @contextmanager
-def opened(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
-    """The run in every process: where it lies in the first, in a temporary folder in the others.
+def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
+    """Open the run in every process: in its folder in the first, in a temporary folder in the others.
 
     What the others write into their folder is nobody's.
 
@@ -27,7 +27,7 @@ def opened(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
     if processes.leads:
         run = FinishedRun.open(folder)
         if processes.size > 1:
-            files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _needed(run)}
+            files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _list_needed(run)}
             processes.told(safetensors.numpy.save(files))
         yield run
         return
@@ -39,8 +39,8 @@ def opened(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
         yield FinishedRun.open(Path(place))
 
 
-def _needed(run: FinishedRun) -> Iterator[str]:
-    """What is read of a run, but the weights of settings that were not selected."""
+def _list_needed(run: FinishedRun) -> Iterator[str]:
+    """Return the files that are read from a run; weights of unselected settings are left out."""
     yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
     for setting in run.histories:
         yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))

@@ -1,4 +1,4 @@
-"""How the last command that torchrun started in a run folder ended: torchrun itself makes every exit code a 1."""
+"""Record of how the last command that torchrun started in a run folder ended; torchrun turns exit codes into 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from in4310repro import signals
 from in4310repro.files import json_bytes, write_file
 from in4310repro.locks import lock
-from in4310repro.paths import inside
+from in4310repro.paths import path_below
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import Status
@@ -17,7 +17,7 @@ from in4310repro.text import visible
 
 
 def write(folder: Path, code: int, message: str, rank: int) -> None:
-    """Writes the exit code, what was said and the rank whose it is, into a run that this command began or continues.
+    """Write exit code, message and its rank into a run that this command started or continued.
 
     A finished run that was not touched, and one that another process works on, stay as they are.
     """
@@ -26,11 +26,11 @@ def write(folder: Path, code: int, message: str, rank: int) -> None:
         status: Status = {"code": code, "message": visible(message)[:LONGEST], "rank": rank}
         with contextlib.suppress(ValueError, OSError):
             lock(folder)
-            write_file(inside(folder, names.STATUS), json_bytes(status))
+            write_file(path_below(folder, names.STATUS), json_bytes(status))
 
 
-def told(files: RunFolder) -> str:
-    """What the status of a run says, for the end of a sentence; empty without one.
+def describe(files: RunFolder) -> str:
+    """Return the status of a run as the end of a sentence; empty without one.
 
     Raises:
         ValueError: it is damaged.

@@ -33,7 +33,7 @@ def recorded_files(folder: Path) -> RunFolder:
         return files
     if not any(map(names.is_of_run, (*listed, *present))):
         return RunFolder.open(folder)
-    raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.told(files)}")
+    raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.describe(files)}")
 
 
 def changed_essentials(files: RunFolder) -> list[str]:

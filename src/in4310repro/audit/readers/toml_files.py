@@ -11,7 +11,7 @@ from in4310repro.audit.document import Average, Measure, Table, Value
 from in4310repro.audit.readers.json_files import Numeral, pieces_of
 from in4310repro.audit.readers.numbers import measured
 from in4310repro.audit.readers.pieces import Piece, scaled, value_of
-from in4310repro.files import without_advice
+from in4310repro.files import strip_advice
 
 READER = "TOML"
 # The key of the class values, and that of their plain mean.
@@ -34,7 +34,7 @@ def read_toml(text: str) -> list[Piece]:
     try:
         content = tomllib.loads(text, parse_float=_Literal)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not valid TOML: {without_advice(error)}") from error
+        raise ValueError(f"not valid TOML: {strip_advice(error)}") from error
     lines = text.splitlines()
     if "table" not in content:
         pieces = [replace(piece, reader=READER) for piece in pieces_of(_numerals(content, lines))]
