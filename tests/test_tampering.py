@@ -54,7 +54,7 @@ def test_a_change_that_is_not_found_ends_with_1(call: Call, own_records: Path, m
 
 
 def test_without_a_run_a_tiny_one_is_trained(call: Call, finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "_tiny", lambda _folder: finished_run)
+    monkeypatch.setattr(demo, "_train_tiny", lambda _folder: finished_run)
     monkeypatch.setattr(demo, "_attempts", lambda original, *_: [Attempt(f"{original}", "b", [FOUND])])
     code, printed, _ = call("demo", "--break")
     assert code == 0
