@@ -111,14 +111,14 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         if plan.config.fits_head(setting):
             model = context.numerics.place(plan.initial_network())
         else:
-            with _failures_of(config.network, f"in a step of {setting.name}"):
-                epochs = _some_steps(plan, setting, context.silent())
+            with _name_stage(config.network, f"in a step of {setting.name}"):
+                epochs = _train_some_steps(plan, setting, context.silent())
             assert epochs.last  # noqa: S101 - for the type checker
             model, steps[setting.name] = epochs.model, epochs.last
             sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
-        with _failures_of(config.network, "in an evaluation"):
+        with _name_stage(config.network, "in an evaluation"):
             seconds = _predict(model, batch, plan.config, context.silent())
-    with _failures_of(config.network, "where its feature maps are measured"):
+    with _name_stage(config.network, "where its feature maps are measured"):
         measure_sets(model, [batch], plan.config, context.silent())
     rehearsal = Rehearsal(
         plan=plan,
@@ -139,8 +139,8 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
 
 
 @contextmanager
-def _failures_of(network: Network, stage: str) -> Iterator[None]:
-    """Turn what the code of timm or of the user raises into a ValueError that names the network and the stage."""
+def _name_stage(network: Network, stage: str) -> Iterator[None]:
+    """Convert errors in the code of timm's or a user's network to a ValueError that names network and stage."""
     try:
         yield
     except Exception as error:

@@ -17,7 +17,7 @@ import typer
 
 from in4310repro import launch, signals
 from in4310repro.models.network import open_network
-from in4310repro.progress import SILENT, Progress, loading, write_line
+from in4310repro.progress import SILENT, Progress, show_import, write_line
 from in4310repro.text import visible
 
 # rich, pydantic and torch are imported where they are used: `--help` needs none of them.
@@ -201,7 +201,7 @@ def activate_for(config: Config) -> Numerics:
 
 
 def trust_network(model: str | None, recorded: object) -> None:
-    """Allow a run's network to be code of the user's own, who has named it.
+    """Allow a run's network to be the user's own code, which the user has named.
 
     Raises:
         ValueError: the run has another one.

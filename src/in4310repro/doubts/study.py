@@ -71,7 +71,7 @@ class Study:
 
 
 def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
-    """Return the estimates from judgements of the images that `draw_sample` drew.
+    """Return the estimates from judgements of the images that `drawn` drew.
 
     Args:
         labels: class by path, of all images that they stand for.
