@@ -25,7 +25,6 @@ from in4310repro.feature_maps.request import Request
 from in4310repro.features import batches, first_image, gather, kernel_description
 from in4310repro.models.weights import Weights
 from in4310repro.preprocessing import Preprocessing, to_json
-from in4310repro.processes import join
 from in4310repro.progress import Progress, interrupts
 from in4310repro.tensors import tensors_sha256
 

@@ -19,7 +19,7 @@ def _goodness(row: HistoryRow, by: str) -> float:
 
 
 def unit(rows: Sequence[HistoryRow]) -> str:
-    """Return what a row of a history is: an epoch, or a fit of the head, which has no epochs."""
+    """Return the word for a row of a history: an epoch, or a fit of the head, which has no epochs."""
     return "fit" if "strength" in rows[0] else "epoch"
 
 
