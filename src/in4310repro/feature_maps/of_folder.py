@@ -25,6 +25,7 @@ from in4310repro.feature_maps.request import Request
 from in4310repro.features import batches, first_image, gather, kernel_description
 from in4310repro.models.weights import Weights
 from in4310repro.preprocessing import Preprocessing, to_json
+from in4310repro.processes import join
 from in4310repro.progress import Progress, interrupts
 from in4310repro.tensors import tensors_sha256
 
@@ -58,7 +59,7 @@ def measure_folder(
     model = request.network.build(1000, request.seed, weights)
     request = _complete(request, model, weights, context.progress)
     model = context.numerics.place(model)
-    with joined(context.numerics.device) as processes:
+    with join(context.numerics.device) as processes:
         rank, size = processes.rank, processes.size
         measurement = request.measurement(first_image(len(files), rank, size))
         statistics = measurement.statistics(model)
