@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.audit import (
     habits_of_accuracy,
+    habits_of_markup,
     habits_of_neighbours,
     habits_of_programs,
     habits_of_reports,
@@ -24,6 +25,7 @@ HABITS: dict[str, Habit] = {
     **habits_of_scores.HABITS,
     **habits_of_programs.HABITS,
     **habits_of_neighbours.HABITS,
+    **habits_of_markup.HABITS,
 }
 
 

@@ -55,6 +55,12 @@ WITHOUT_CELLS = (
     "accuracy of tokens above entities",
     "a report of several labels",
     "JSON with scores beside a report",
+    "spaCy's evaluation",
+    "spaCy's metrics as JSON",
+    "a card with entities and tokens",
+    "scores with equals signs",
+    "two models in a notebook",
+    "JSON with branches",
 )
 OF_ROWS = ("precision beyond the other images", "rows of another network")
 

@@ -74,11 +74,10 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """The last row of a log by epoch, where its first column is a loss; the others are running values."""
+    """The last row of a log by epoch, where its first column is a loss and no column is a class; no other row."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
-    label = table.names[columns.label].lower()
-    wide = wide_tables if _wide(columns) else summary_tables
-    read = Result() if EPOCH.fullmatch(label) else _result(last, list(wide(last, columns)), [])
+    told = _wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
+    read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
     return replace(read, lines=_lines(table), running=True)
 
 

@@ -36,6 +36,9 @@ ABOVE = 4  # lines above a value of a card
 # F1-Score : 0.94  Precision : 0.95  Recall : 0.93   __label__positive
 FASTTEXT = re.compile(r"\s*(?P<scores>(?:[A-Z][\w-]+ : [\d.]+\s+){2,})__label__(?P<name>\S+)")
 SCORES = re.compile(r"([A-Z][\w-]+) : ([\d.]+)")
+# - Total Precision: 0.9500, and - Total Number: 61
+ENTITY = re.compile(r"\s*(?:[-*] )?(?P<name>\S.{0,60}?) (?P<measure>Precision|Recall|F1): (?P<value>\d[\d.]*)\s*")
+ENTITIES = re.compile(r"\s*(?:[-*] )?(?P<name>\S.{0,60}?) Number: \d+\s*")
 BEFORE = re.compile(
     r"(?P<value>\d{1,3}\.\d{2,20}) (?P<label>[A-Z][A-Za-z]{1,12}(?: [A-Za-z]{2,12}){0,3}) ?(?P<percent>\(%\))?"
 )
@@ -110,6 +113,18 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
     return read
 
 
+def _entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+    """A score of a kind of entities as cards give it: what has a `Number` beside it is one, even if called Total."""
+    found = ENTITY.fullmatch(lines[number - 1])
+    near = lines[max(0, number - 1 - ABOVE) : number + ABOVE] if found else []
+    counted = {kind["name"] for line in near if (kind := ENTITIES.fullmatch(line))}
+    if found and found["name"] in counted:
+        measure = {"Precision": Measure.PRECISION, "Recall": Measure.RECALL, "F1": Measure.F1}[found["measure"]]
+        of = Subject(measure=measure, class_name=found["name"])
+        label = f"{found['name']} {found['measure']}"
+        yield LineValue(subject=of, cell=Measured(printed=parse(found["value"], number)), line=number, label=label)
+
+
 def _before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """The value of `98.40 Overall accuracy (%)`, as scripts for hyperspectral images write it."""
     found = BEFORE.fullmatch(lines[number - 1].strip())
@@ -129,7 +144,7 @@ def _labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
             yield LineValue(subject=told, cell=Measured(printed=parse(text, number)), line=number, label=label)
 
 
-FORMS = (_instances, _before, _labelled, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
+FORMS = (_instances, _entity, _before, _labelled, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
 
 
 def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:

@@ -126,8 +126,11 @@ FILLER = re.compile(
     r"|classes|class|class ?wise|categor(?:y|ies)|label|wise|evaluation|eval|rates?|average)\b"
     r"|[↑↓@#:=,.;()\[\]{}/|*→>-]"
 )
-# PER, persons, is no filler: `PER f1`, `B-PER precision`.
-PERSON = re.compile(r"\bPER\b(?!.?(?i:class|categor|label|epoch|batch|image|sample|fold))")
+# PER, persons, is no filler: `PER f1`, `B-PER precision`, `Per Recall`.
+PERSON = re.compile(
+    r"\bPER\b(?!.?(?i:class|categor|label|epoch|batch|image|sample|fold))"
+    r"|^(?i:per)(?=[ _](?i:precision|recall|f1|f-?score)\b)"
+)
 # Columns that say how many images there are of a class.
 SIZE = re.compile(
     r"(?:#|no\.?|num(?:ber)?|n|count|total)?(?: ?of)? ?(?:test(?:ing)?|val(?:idation)?|eval(?:uation)?|total|true)? ?"
