@@ -11,7 +11,7 @@ from typing import Any
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 # Of the record; the size is free, and the orientation is the run's.
 DECIDED_BY_WEIGHTS = ("mean", "std", "interpolation", "crop_ratio")
-# Whether pictures are turned upright by their EXIF orientation. Versions whose config.json has no such key ignored it.
+# Whether pictures are turned upright by their EXIF orientation; versions whose config.json lacks the key ignored it.
 APPLIED, IGNORED = "exif", "ignored"
 ORIENTATIONS = (APPLIED, IGNORED)
 SIZES = (32, 2**14)  # smallest and largest side of the square, pixels

@@ -29,7 +29,7 @@ LOWEST = 0.5  # expected of weights whose accuracy nobody says
 
 @functools.cache
 def wordnet_ids() -> list[str]:
-    """The WordNet ids of ImageNet's 1,000 classes, in the order of the scores of networks trained on them."""
+    """Return the WordNet ids of ImageNet's 1,000 classes, in the order of the scores of networks trained on them."""
     ids: list[str] = json.loads((resources.files("in4310repro.data") / "wordnet_ids.json").read_text("ascii"))
     return ids
 
@@ -87,7 +87,7 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
 
 
 def _preparation(config: Config) -> Preprocessing:
-    """As the weights' own evaluation prepares images, where that is known; else as the training does."""
+    """Prepare images as the weights' own evaluation does, where that is known; otherwise as the training does."""
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(

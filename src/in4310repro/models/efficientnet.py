@@ -29,7 +29,7 @@ _norm = functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
 
 def lite0(num_classes: int) -> nn.Module:
-    """The network with so many scores, for images of any size from 32 px."""
+    """Return the network with that number of scores, for images of any size from 32 px."""
     return EfficientNetLite(num_classes)
 
 
@@ -58,7 +58,7 @@ class EfficientNetLite(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depth-wise convolution, projection; added to what came in where the shapes are equal."""
+    """Expansion, depth-wise convolution, projection; the input is added where the shapes are equal."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def _convolution(
     groups: int = 1,
     activation: type[nn.Module] | None = nn.ReLU6,
 ) -> nn.Module:
-    """Convolution, batch norm and activation; a stride of 2 is padded by `pad_as_tensorflow`."""
+    """Return convolution, batch norm and activation; a stride of 2 is padded by `pad_as_tensorflow`."""
     padding = kernel // 2 if stride == 1 else 0
     module: nn.Module = Conv2dNormActivation(
         inputs, outputs, kernel, stride, padding, groups, norm_layer=_norm, activation_layer=activation
@@ -93,7 +93,7 @@ def _convolution(
 
 
 def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """TensorFlow's padding "same" of a strided convolution, which has the odd row and column below and on the right."""
+    """Pad as TensorFlow's "same" before a strided convolution: an odd row or column comes below or on the right."""
     if stride == 1:
         return maps
     (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in maps.shape[2:])
@@ -101,7 +101,7 @@ def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Rows before and after a side, so that ceil(size / stride) windows fit."""
+    """Return the rows to add before and after a side, so that ceil(size / stride) windows fit."""
     rows = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return rows // 2, rows - rows // 2
 

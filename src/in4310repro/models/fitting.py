@@ -65,7 +65,7 @@ def _refuse_unwritten(values: State, initial: State, source: str) -> None:
 
 
 def _convert(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
-    """A weight or buffer of a file as the network takes it: floats of any width become float32.
+    """Return a weight or buffer in the dtype of the network: floats of any width become float32.
 
     Raises:
         ValueError: a value that no network can compute with.
