@@ -16,9 +16,9 @@ import torch
 
 from in4310repro import arithmetic, checkpoints
 from in4310repro.checkpoints import keep, kept_bytes, optimizer_tensors, put, read_kept, restore, save
-from in4310repro.config import OptimizerSetting
 from in4310repro.positions import Position
 from in4310repro.runs.records import EpochHashes, HistoryRow
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import read_tensors, tensor_bytes
 
 CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}

@@ -8,21 +8,13 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from in4310repro.cli.options import Overrides
-from in4310repro.config import (
-    CHOICES,
-    FORMAT,
-    ONLY_IN_FILES,
-    Config,
-    OptimizerSetting,
-    check_format,
-    from_json,
-    to_json,
-)
+from in4310repro.config import CHOICES, FORMAT, ONLY_IN_FILES, Config, check_format, from_json, to_json
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.covariance import Precision
 from in4310repro.files import json_bytes, read_json
 from in4310repro.preprocessing import IGNORED
 from in4310repro.presets import PRESETS, command_line_options, configure, to_toml
+from in4310repro.settings import EvaluationSettings, FeatureSettings, OptimizerSetting
 
 
 def test_the_course_preset_is_the_assignment() -> None:
@@ -203,3 +195,15 @@ def test_the_choices_are_those_of_the_feature_statistics() -> None:
     samples, none = get_args(parameters["samples"])
     assert CHOICES["samples"] == (*get_args(samples), "none")
     assert none is type(None)
+
+
+def test_a_section_has_the_values_of_the_configuration_under_its_names() -> None:
+    config = configure("course", None, {"data": "d", "seed": 3, "protocol": "warm-start"})
+    renamed = {
+        EvaluationSettings: {"batch_size": "evaluation_batch_size"},
+        FeatureSettings: {"batch_size": "evaluation_batch_size", "images": "feature_images"},
+    }
+    for section in (config.images, config.training, config.evaluation, config.features):
+        names = {field.name: renamed.get(type(section), {}).get(field.name, field.name) for field in fields(section)}
+        for name, of_config in names.items():
+            assert getattr(section, name) == getattr(config, of_config)

@@ -211,9 +211,9 @@ def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
     network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
     images, config = test_images(), with_deviations(Deviation.RANDOM_FLIP_AT_TEST)
-    plain = predict(network, images, TINY, Context(numerics)).softmax
+    plain = predict(network, images, TINY.evaluation, Context(numerics)).softmax
     first, again, later = (
-        predict(network, images, config, Context(numerics), epoch=epoch).softmax for epoch in (1, 1, 2)
+        predict(network, images, config.evaluation, Context(numerics), epoch=epoch).softmax for epoch in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     moved = (first != plain).any(axis=1)
@@ -227,7 +227,7 @@ def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
 def test_average_precision_of_logits_is_sklearns_of_logits(
     network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
-    scores = predict(network, test_images(), TINY, Context(numerics))
+    scores = predict(network, test_images(), TINY.evaluation, Context(numerics))
     assert scores.logits is not None
     oracle = [average_precision_score(scores.labels == c, scores.logits[:, c]) for c in range(6)]
     departed = scores.metrics(parse("ap-from-logits"))
@@ -284,7 +284,7 @@ def test_an_accumulator_that_is_not_reset_pools_the_sets_before(
     departed = of_run.measure_run(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), Context(numerics))
     assert spectra(departed, 0) == spectra(corrected, 0)
     assert shares(departed) == shares(corrected)
-    sets = of_run.image_sets(run, TINY, None)
+    sets = of_run.image_sets(run, TINY.features, None)
     model = numerics.place(models.build("resnet18", 6, 0))
     model.load_state_dict(run.files.read_tensors(f"{run.metrics['setting']}/best.safetensors"))
     means = []

@@ -13,13 +13,13 @@ from torch import nn
 
 from in4310repro import dry_run, experiment
 from in4310repro.capacity import most_used
-from in4310repro.config import Config, OptimizerSetting
 from in4310repro.context import Context
 from in4310repro.dry_run import Rehearsal, describe, rehearse
 from in4310repro.epochs import Step
 from in4310repro.feature_maps import of_run
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
+from in4310repro.settings import FeatureSettings, OptimizerSetting
 from tests.builders import write_class_folders
 from tests.conftest import Call, refused
 from tests.test_extension import network
@@ -158,8 +158,8 @@ def test_a_network_of_ones_own_that_fails_is_named_with_the_stage(
 def test_feature_maps_are_measured_on_a_batch(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = list[Any]()
 
-    def measure(model: nn.Module, sets: Any, config: Config, progress: Any) -> Any:
-        measured.extend(of_run.measure_sets(model, sets, config, progress))
+    def measure(model: nn.Module, sets: Any, settings: FeatureSettings, context: Context) -> Any:
+        measured.extend(of_run.measure_sets(model, sets, settings, context))
         return measured
 
     monkeypatch.setattr(dry_run, "measure_sets", measure)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from in4310repro import embedding, experiment, head, models
-from in4310repro.config import STRENGTHS
 from in4310repro.context import Context
 from in4310repro.data.cache import cache_folder
 from in4310repro.embedding import Embedding, embed
@@ -22,6 +21,7 @@ from in4310repro.prediction import predict
 from in4310repro.presets import configure
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.settings import STRENGTHS
 from in4310repro.verification import verify
 from tests.builders import image_set
 from tests.sessions.soak import differing_files
@@ -83,7 +83,7 @@ def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numer
     features = embed(model, RESNET18, images, 8, Context(numerics))
     config = replace(CONFIG, evaluation_batch_size=8)
     given = head.scores_of_features(model.get_submodule("fc"), features, images, 8, numerics)
-    needed = predict(model, images, config, Context(numerics))
+    needed = predict(model, images, config.evaluation, Context(numerics))
     assert np.array_equal(given.softmax, needed.softmax)
     assert given.loss == needed.loss
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from in4310repro import optimizers
-from in4310repro.config import OptimizerSetting
+from in4310repro.settings import OptimizerSetting
 
 REFERENCES: dict[str, Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]] = {
     "AdamW": lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.01, fused=False, foreach=False),

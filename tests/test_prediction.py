@@ -28,7 +28,7 @@ def network(numerics: Numerics) -> torch.nn.Module:
 
 def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.Module, numerics: Numerics) -> None:
     images = image_set(20)
-    scores = predict(network, images, in_batches(20), Context(numerics))
+    scores = predict(network, images, in_batches(20).evaluation, Context(numerics))
     with torch.no_grad():
         logits = network.eval()(normalize(images.pixels)).double()
     oracle = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
@@ -46,9 +46,9 @@ def test_scores_and_loss_do_not_depend_on_the_batch_size(mode: str, numerics: Nu
         pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
     numerics = activate(mode, "cpu")
     network = numerics.place(models.build("resnet18", 6, seed=0))
-    reference = predict(network, image_set(33), in_batches(33), Context(numerics))
+    reference = predict(network, image_set(33), in_batches(33).evaluation, Context(numerics))
     for size in (1, 7, 16, 200):
-        scores = predict(network, image_set(33), in_batches(size), Context(numerics))
+        scores = predict(network, image_set(33), in_batches(size).evaluation, Context(numerics))
         if numerics.portable:
             assert np.array_equal(scores.softmax, reference.softmax)
             assert scores.loss == reference.loss
@@ -67,16 +67,16 @@ def test_a_mean_of_batch_losses_is_another_number(network: torch.nn.Module, nume
         predict(
             network,
             ImageSet("x", images.paths[p], images.keys[p], images.labels[p], images.pixels[p]),
-            in_batches(16),
+            in_batches(16).evaluation,
             Context(numerics),
         ).loss
         for p in parts
     ]
-    assert abs(predict(network, images, in_batches(16), Context(numerics)).loss - sum(losses) / 2) > 1e-3
+    assert abs(predict(network, images, in_batches(16).evaluation, Context(numerics)).loss - sum(losses) / 2) > 1e-3
 
 
 def test_predicting_puts_the_networks_mode_back(network: torch.nn.Module, numerics: Numerics) -> None:
     for mode in (True, False):
         network.train(mode)
-        predict(network, image_set(2), in_batches(2), Context(numerics))
+        predict(network, image_set(2), in_batches(2).evaluation, Context(numerics))
         assert network.training is mode

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from in4310repro import models, presets, trained_part
-from in4310repro.config import Config, OptimizerSetting, change
+from in4310repro.config import Config, change
 from in4310repro.epochs import Epochs
 from in4310repro.models.network import open_network
 from in4310repro.runs.folder import RunFolder
+from in4310repro.settings import OptimizerSetting
 from tests.test_training import TINY, task
 
 
@@ -47,7 +48,7 @@ def test_batch_norm_before_the_layer_would_move_in_training_mode(
 
 def test_a_setting_may_train_another_part_than_the_others() -> None:
     config = replace(TINY, settings=(replace(TINY.settings[0], train="from:fc"), *TINY.settings[1:]))
-    assert [config.trained_part(each) for each in config.settings] == ["from:fc", "all", "all"]
+    assert [config.training.trained_part(each) for each in config.settings] == ["from:fc", "all", "all"]
 
 
 def test_the_head_has_its_own_learning_rate(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from in4310repro import training
-from in4310repro.config import Config, OptimizerSetting
+from in4310repro.config import Config
 from in4310repro.context import Context
 from in4310repro.data.batches import training_batches
 from in4310repro.prediction import predict
 from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import tensors_sha256
 from tests.builders import image_set
 from tests.conftest import active
@@ -103,7 +104,7 @@ def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None
     assert tensors_sha256(state) == best["weights_sha256"]
     model = network(5)
     model.load_state_dict(state)
-    scores = predict(active().place(model), image_set(12, seed=1), TINY, Context(active()))
+    scores = predict(active().place(model), image_set(12, seed=1), TINY.evaluation, Context(active()))
     assert scores.loss == best["val_loss"]
 
 

@@ -19,12 +19,12 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import optimizers
-from in4310repro.config import OptimizerSetting
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes, write_file
 from in4310repro.positions import Position, PositionRecord, check_position
 from in4310repro.runs import names
 from in4310repro.schema import check
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import load_state, metadata_of, read_tensors, tensor_bytes
 
 KEPT = 2

@@ -31,6 +31,7 @@ from in4310repro.preprocessing import (
     channels,
     refuse_invalid,
 )
+from in4310repro.settings import EvaluationSettings, FeatureSettings, ImageSettings, OptimizerSetting, TrainingSettings
 from in4310repro.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
@@ -94,23 +95,6 @@ ONLY_IN_FILES = (
 )
 # Lists whose entries are names.
 LISTS_OF_NAMES = ("modules", "protocol")
-# What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
-HEAD, ALL, FROM = "head", "all", "from:"
-# scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerSetting:
-    """One of the three compared ways to train."""
-
-    name: str
-    optimizer: str
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.0  # SGD alone
-    train: str | None = None  # as the configuration's; None: that one
-    head_learning_rate: float | None = None  # of the head, the weights that depend on the classes; None: as the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,25 +147,45 @@ class Config:
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
 
-    def trained_part(self, setting: OptimizerSetting) -> str:
-        """What a setting trains: `head`, `all` or `from:LAYER`."""
-        return setting.train or self.train
+    @property
+    def images(self) -> ImageSettings:
+        """Which images there are, how they are split, and how they are prepared."""
+        return ImageSettings(
+            data=self.data,
+            scenes=self.scenes,
+            image_size=self.image_size,
+            preprocessing=self.preprocessing,
+            split=self.split,
+            group=self.group,
+            seed=self.seed,
+            protocol=self.protocol,
+        )
 
-    def fits_head(self, setting: OptimizerSetting) -> bool:
-        """Whether a setting fits the last layer alone, which has no epochs."""
-        return self.trained_part(setting) == HEAD
+    @property
+    def training(self) -> TrainingSettings:
+        """What each setting trains, and for how long."""
+        return TrainingSettings(settings=self.settings, train=self.train, epochs=self.epochs, protocol=self.protocol)
 
-    def setting(self, name: str) -> OptimizerSetting:
-        """The setting of a name, which is one of them."""
-        return next(each for each in self.settings if each.name == name)
+    @property
+    def evaluation(self) -> EvaluationSettings:
+        """How images are passed through a network without training it."""
+        return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
-    def setting_before(self, setting: OptimizerSetting) -> str | None:
-        """The setting whose last weights a setting starts from, or None for the initial weights."""
-        return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
-
-    def rows_of(self, setting: OptimizerSetting) -> int:
-        """Rows of a setting's history: one for each epoch, or for each strength that the fit of a head tries."""
-        return len(STRENGTHS) if self.fits_head(setting) else self.epochs
+    @property
+    def features(self) -> FeatureSettings:
+        """Which feature maps are measured, on which samples of images, and how."""
+        return FeatureSettings(
+            modules=self.modules,
+            images=self.feature_images,
+            precision=self.precision,
+            imagenet=self.imagenet,
+            cifar10=self.cifar10,
+            image_size=self.image_size,
+            preprocessing=self.preprocessing,
+            batch_size=self.evaluation_batch_size,
+            seed=self.seed,
+            protocol=self.protocol,
+        )
 
 
 def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
@@ -391,27 +395,8 @@ def validate(config: Config) -> Config:
     refuse_invalid(config.preprocessing)
     _validate_settings(config.settings)
     for setting in config.settings:
-        _validate_part(config, setting)
+        config.training.check_part(setting)
     return config
-
-
-def _validate_part(config: Config, setting: OptimizerSetting) -> None:
-    """Raises ValueError where what a setting trains does not exist or does not fit its optimizer or the protocol."""
-    part = config.trained_part(setting)
-    if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
-        raise ValueError(f"train is {part!r}; {HEAD}, {ALL} and {FROM}LAYER are valid{did_you_mean(part, (HEAD, ALL))}")
-    if (part == HEAD) != (setting.optimizer == "L-BFGS"):
-        raise ValueError(
-            f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "
-            f"optimizers train {ALL} or {FROM}LAYER"
-        )
-    if part == HEAD and setting.head_learning_rate is not None:
-        raise ValueError(
-            f"setting {setting.name} fits a head, whose learning rate would be {setting.head_learning_rate:g}; a fit "
-            f"has none: leave head_learning_rate out, or train {ALL} or {FROM}LAYER"
-        )
-    if part == HEAD and (unfit := config.protocol.names_unfit_for_heads):
-        raise ValueError(f"the fit of a head knows no {', '.join(unfit)}; train {ALL} has it")
 
 
 def _shown(value: int) -> str:

@@ -13,7 +13,7 @@ import torch
 
 from in4310repro import checkpoints
 from in4310repro.capacity import most_used, nearest, refuse_beyond_disk, size_text
-from in4310repro.config import STRENGTHS, Config, OptimizerSetting
+from in4310repro.config import Config
 from in4310repro.context import Context
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.comparison import subset
@@ -27,6 +27,7 @@ from in4310repro.preparation import TrainingPlan, build_network, load_data, make
 from in4310repro.preprocessing import to_metadata
 from in4310repro.runs import names
 from in4310repro.runs.folder import moves_to
+from in4310repro.settings import STRENGTHS, EvaluationSettings, OptimizerSetting
 from in4310repro.tensors import tensor_bytes
 
 WARM_UP = 1  # batches of a setting before the one that is timed
@@ -108,7 +109,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     steps, sizes, seconds = {}, {}, 0.0
     for setting in plan.config.settings:
         context.progress.message(f"one batch through every stage of {setting.name}")
-        if plan.config.fits_head(setting):
+        if plan.config.training.fits_head(setting):
             model = context.numerics.place(plan.initial_network())
         else:
             with _name_stage(config.network, f"in a step of {setting.name}"):
@@ -117,9 +118,9 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
             model, steps[setting.name] = epochs.model, epochs.last
             sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
         with _name_stage(config.network, "in an evaluation"):
-            seconds = _predict(model, batch, plan.config, context.silent())
+            seconds = _predict(model, batch, plan.config.evaluation, context.silent())
     with _name_stage(config.network, "where its feature maps are measured"):
-        measure_sets(model, [batch], plan.config, context.silent())
+        measure_sets(model, [batch], plan.config.features, context.silent())
     rehearsal = Rehearsal(
         plan=plan,
         numerics=context.numerics,
@@ -165,10 +166,10 @@ def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Co
     return epochs
 
 
-def _predict(model: torch.nn.Module, images: ImageSet, config: Config, context: Context) -> float:
+def _predict(model: torch.nn.Module, images: ImageSet, settings: EvaluationSettings, context: Context) -> float:
     """Return how many seconds evaluating the images takes."""
     start = time.perf_counter()
-    predict(model, images, config, context)
+    predict(model, images, settings, context)
     return time.perf_counter() - start
 
 

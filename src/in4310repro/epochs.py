@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from in4310repro import optimizers, replicas, trained_part
 from in4310repro.arithmetic import shares
 from in4310repro.capacity import TRAINING_BYTES, refuse_beyond_memory
-from in4310repro.config import Config, OptimizerSetting
+from in4310repro.config import Config
 from in4310repro.context import Context
 from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
@@ -24,6 +24,7 @@ from in4310repro.positions import Position
 from in4310repro.prediction import predict, share_of
 from in4310repro.randomness import generator_for
 from in4310repro.runs.records import HistoryRow
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import tensors_sha256
 
 
@@ -81,7 +82,7 @@ class Epochs:
             if task.context.numerics.device != "cpu":
                 self.model = replicas.shared_statistics(self.model)
             self._network = DistributedDataParallel(self.model)
-        part = task.config.trained_part(task.setting)
+        part = task.config.training.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
         head = task.config.network.head() if task.setting.head_learning_rate else ()
         parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
@@ -195,7 +196,7 @@ class Epochs:
             ValueError: the loss is not finite.
         """
         task, epoch = self.task, self.position.epoch + 1
-        scores = predict(self.model, task.validation, task.config, task.context.silent(), epoch=epoch)
+        scores = predict(self.model, task.validation, task.config.evaluation, task.context.silent(), epoch=epoch)
         self._refuse_non_finite("validation", scores.loss)
         return HistoryRow(
             epoch=epoch,

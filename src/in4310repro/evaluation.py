@@ -50,7 +50,7 @@ def evaluate(
     refuse_too_large(run.config, context.numerics)
     images = _images_of_folder(run, data, context.progress) if data else run.test_images(None, context.progress)
     model = context.numerics.place(run.selected_network())
-    scores = predict(model, images, run.config, context)
+    scores = predict(model, images, run.config.evaluation, context)
     measured = {
         "setting": run.metrics["setting"],
         "data": publishable_place(data) if data else "test set",

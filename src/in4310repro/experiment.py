@@ -14,7 +14,7 @@ import torch
 
 from in4310repro import config as configuration
 from in4310repro import head, replicas, training
-from in4310repro.config import Config, OptimizerSetting
+from in4310repro.config import Config
 from in4310repro.context import Context
 from in4310repro.data.batches import training_ranges
 from in4310repro.data.images import load_images
@@ -37,6 +37,7 @@ from in4310repro.runs.measured import run_metrics
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import Task, fit
 
@@ -112,10 +113,10 @@ def follow(config: Config, context: Context) -> None:
             training=plan.sets["training"],
             validation=plan.sets["validation"],
             config=config,
-            setting=config.setting(name),
+            setting=config.training.setting(name),
             context=context,
         )
-        (head if config.fits_head(inputs.setting) else training).follow(inputs)
+        (head if config.training.fits_head(inputs.setting) else training).follow(inputs)
     weights = safetensors.torch.load(context.processes.told())
     model = context.numerics.place(plan.network_with(weights, "the selected weights"))
     _predict_parts(model, plan, context)
@@ -178,7 +179,7 @@ def _task(
     keep_epochs: bool,
 ) -> Task:
     """Return the training of a setting, whose network has the weights that the protocol starts it from."""
-    before = plan.config.setting_before(setting)
+    before = plan.config.training.setting_before(setting)
     last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
     return Task(
         model=plan.network_with(last, "the initial weights") if last else plan.initial_network(),
@@ -196,10 +197,10 @@ def _task(
 
 def _fit_setting(task: Task) -> list[HistoryRow]:
     """Train a setting, unless it was trained to its end, and return its history."""
-    history = finished_history(task.files, task.setting, task.config)
+    history = finished_history(task.files, task.setting, task.config.training)
     if not history:
         task.context.processes.told_json(task.setting.name)
-        history = head.fit(task) if task.config.fits_head(task.setting) else fit(task)
+        history = head.fit(task) if task.config.training.fits_head(task.setting) else fit(task)
     last = names.of_setting(task.setting.name, names.LAST_WEIGHTS)
     if task.config.protocol.starts_warm and not (task.files.folder / last).is_file():
         task.files.write_weights(last, task.model.state_dict(), task.config.preprocessing)
@@ -230,11 +231,11 @@ def _score_test_set(
 def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
     """Return the scores of the test set and, with a shared split, of the images that are never read."""
     config, split = plan.config, plan.split
-    scores = predict(model, plan.sets["test"], config, context)
+    scores = predict(model, plan.sets["test"], config.evaluation, context)
     if not config.protocol.shares_split:
         return scores, None
     entries = (*split.parts["training"], *split.parts["validation"])
     images = load_images(
         "unseen", split.root, entries, config.image_size, preprocessing=config.preprocessing, progress=context.progress
     )
-    return scores, predict(model, images, config, context)
+    return scores, predict(model, images, config.evaluation, context)

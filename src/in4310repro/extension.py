@@ -18,6 +18,7 @@ from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
+from in4310repro.settings import TrainingSettings
 from in4310repro.tensors import read_tensors, tensors_sha256
 
 # What is computed from all epochs; metrics.json last, since with it a run counts as finished.
@@ -75,10 +76,10 @@ def begin(files: RunFolder, config: Config) -> None:
         checkpoints.save_tensors(folder, tensors, position, configuration.to_json(config))
 
 
-def remove_old_results(files: RunFolder, config: Config) -> None:
+def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
     """Removes what was computed from the epochs before, where an extension has begun and not ended."""
     if is_finished(files.folder) and any(
-        _has_fewer_epochs(files, each.name, config.epochs) for each in config.settings
+        _has_fewer_epochs(files, each.name, training.epochs) for each in training.settings
     ):
         files.remove(*RESULTS)
 

@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 
 from in4310repro import metrics, trained_part
 from in4310repro.capacity import refuse_beyond_memory
-from in4310repro.config import STRENGTHS
 from in4310repro.data.images import ImageSet
 from in4310repro.embedding import Embedding, embed
 from in4310repro.epochs import TrainingInputs
@@ -25,6 +24,7 @@ from in4310repro.progress import interrupts
 from in4310repro.runs import chain, names
 from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.scores import Scores
+from in4310repro.settings import STRENGTHS
 from in4310repro.tensors import tensors_sha256
 from in4310repro.training import Record, Task
 

@@ -81,7 +81,7 @@ def label(
             cache=False,
             progress=context.progress,
         )
-        scores.append(torch.from_numpy(predict(model, images, run.config, context.alone()).softmax))
+        scores.append(torch.from_numpy(predict(model, images, run.config.evaluation, context.alone()).softmax))
     softmax = rows_of_all(scores, context.processes).numpy()
     return Labelled(run.classes, [file.as_posix() for file in files], softmax)
 

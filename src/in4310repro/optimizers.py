@@ -10,7 +10,7 @@ import torch
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic.steps import check_count, check_moment
-from in4310repro.config import OptimizerSetting
+from in4310repro.settings import OptimizerSetting
 
 
 def build(

@@ -18,6 +18,7 @@ from in4310repro.numerics import Numerics
 from in4310repro.processes import ALONE, Processes
 from in4310repro.randomness import generator_for
 from in4310repro.scores import Scores
+from in4310repro.settings import EvaluationSettings
 
 Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, losses
 
@@ -40,7 +41,7 @@ def refuse_too_large(config: Config, numerics: Numerics) -> None:
 def predict(
     model: torch.nn.Module,
     images: ImageSet,
-    config: Config,
+    settings: EvaluationSettings,
     context: Context,
     *,
     epoch: int = 0,
@@ -53,7 +54,7 @@ def predict(
     Args:
         model: the network, placed by `numerics`.
         images: the images, in the order of the scores.
-        config: gives the batch size and the deviations.
+        settings: of the evaluation.
         context: arithmetic, progress and processes of the computation.
         epoch: matters only with random-flip-at-test, where each evaluation flips other images.
 
@@ -61,23 +62,22 @@ def predict(
         >>> import numpy as np
         >>> from in4310repro.context import Context
         >>> from in4310repro.numerics import activate
-        >>> from in4310repro.presets import PRESETS
         >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
-        >>> scores = predict(model, images, PRESETS["tiny"], Context(activate("native", "cpu")))
+        >>> scores = predict(model, images, EvaluationSettings(), Context(activate("native", "cpu")))
         >>> scores.softmax.shape, scores.paths, bool(np.allclose(scores.softmax.sum(axis=1), 1))
         ((2, 2), ('a', 'b'), True)
     """
     training = model.training
     model.eval()
     flips = None
-    if config.protocol.flips_in_evaluation:
-        flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
+    if settings.protocol.flips_in_evaluation:
+        flips = [generator_for(settings.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
     numerics, part = context.numerics, share_of(len(images), context.processes)
     columns = []
     try:
         with torch.inference_mode(), context.progress.task(f"predicting {images.name}", len(part)) as advance:
-            for batch in evaluation_batches(images, config.evaluation_batch_size, flips, part):
+            for batch in evaluation_batches(images, settings.batch_size, flips, part):
                 logits = model(batch.images.to(numerics.device))
                 columns.append(measured(logits, batch.labels.to(numerics.device), numerics))
                 advance(len(batch.paths), "")

@@ -28,6 +28,7 @@ from in4310repro.numerics import Numerics
 from in4310repro.prediction import refuse_too_large
 from in4310repro.presets import SHARES, with_counts
 from in4310repro.progress import Progress
+from in4310repro.settings import ImageSettings
 from in4310repro.tensors import tensors_sha256
 
 
@@ -74,12 +75,12 @@ def load_data(config: Config, context: Context) -> Data:
     config.network.check()
     _refuse_too_large(config, context.numerics)
     if config.imagenet or config.cifar10:
-        comparison_sets(config)
+        comparison_sets(config.features)
     images = _catalogue(config, context.progress)
     if config.split == SHARES:
         config = with_counts(config, len(images.entries))
         context.progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
-    return Data(config=config, images=images, split=_split(images, config))
+    return Data(config=config, images=images, split=_split(images, config.images))
 
 
 def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
@@ -112,8 +113,8 @@ def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Con
     """
     groups, split = _groups(data, config, network, context), data.split
     if config.group == LOOK_ALIKES:
-        split = _split(data.images, config, groups)
-    sets = _load_parts(split, config, context.progress)
+        split = _split(data.images, config.images, groups)
+    sets = _load_parts(split, config.images, context.progress)
     current = _fingerprint(network, sets, context.numerics)
     return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
 
@@ -131,8 +132,8 @@ def _groups(data: Data, config: Config, network: torch.nn.Module, context: Conte
     return groups
 
 
-def _split(images: Catalogue, config: Config, groups: Sequence[Group] = ()) -> Split:
-    return stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed, groups)
+def _split(images: Catalogue, settings: ImageSettings, groups: Sequence[Group] = ()) -> Split:
+    return stratified_split(images, parse_sizes(settings.split, len(images.entries)), settings.seed, groups)
 
 
 def _fingerprint(network: torch.nn.Module, sets: Mapping[str, ImageSet], numerics: Numerics) -> Fingerprint:
@@ -156,8 +157,8 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
         config = replace(config, modules=network.default_modules(model, config.image_size))
     choose(model, config.modules)
     for setting in config.settings:
-        trained_part.frozen_modules(model, config.trained_part(setting))
-        if config.fits_head(setting):
+        trained_part.frozen_modules(model, config.training.trained_part(setting))
+        if config.training.fits_head(setting):
             trained_part.last_layer_name(model, network)
     if numerics.portable and (reason := network.obstacle(config.image_size)):
         raise ValueError(f"{network.name} has no portable arithmetic: {reason}; --numerics native is the way out")
@@ -185,12 +186,12 @@ def _catalogue(config: Config, progress: Progress) -> Catalogue:
     return embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
 
 
-def _load_parts(split: Split, config: Config, progress: Progress) -> dict[str, ImageSet]:
+def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:
     """The images of each part; raises one error that names the unreadable ones of all parts."""
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:
-            sets[part] = _load(split, config.protocol.part_read_as(part), config, progress)
+            sets[part] = _load(split, settings.protocol.part_read_as(part), settings, progress)
         except UnreadableImagesError as error:
             unreadable |= error.reasons
     if unreadable:
@@ -198,7 +199,12 @@ def _load_parts(split: Split, config: Config, progress: Progress) -> dict[str, I
     return sets
 
 
-def _load(split: Split, part: str, config: Config, progress: Progress) -> ImageSet:
+def _load(split: Split, part: str, settings: ImageSettings, progress: Progress) -> ImageSet:
     return load_images(
-        part, split.root, split.parts[part], config.image_size, preprocessing=config.preprocessing, progress=progress
+        part,
+        split.root,
+        split.parts[part],
+        settings.image_size,
+        preprocessing=settings.preprocessing,
+        progress=progress,
     )

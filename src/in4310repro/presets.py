@@ -12,20 +12,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from in4310repro.config import (
-    FIVE_MODULES,
-    FORMAT,
-    HEAD,
-    ONLY_IN_FILES,
-    Config,
-    OptimizerSetting,
-    change,
-    read_toml,
-    to_json,
-)
+from in4310repro.config import FIVE_MODULES, FORMAT, ONLY_IN_FILES, Config, change, read_toml, to_json
 from in4310repro.models.sources import lite
 from in4310repro.paths import LONGEST_NAME
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
+from in4310repro.settings import HEAD, OptimizerSetting
 from in4310repro.text import did_you_mean, publishable_place
 
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are

@@ -9,7 +9,7 @@ from in4310repro import config as configuration
 from in4310repro import extension
 from in4310repro.capacity import refuse_beyond_disk, size_text
 from in4310repro.checkpoints import kept_bytes
-from in4310repro.config import LOOK_ALIKES, Config, OptimizerSetting, check_choice
+from in4310repro.config import LOOK_ALIKES, Config, check_choice
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes
@@ -19,6 +19,7 @@ from in4310repro.progress import Progress
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
+from in4310repro.settings import OptimizerSetting, TrainingSettings
 from in4310repro.step_log import formats_of, refuse_missing_library
 
 
@@ -59,7 +60,7 @@ def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -
     """
     config, state = plan.config, plan.network.state_dict()
     trainable = [name for name, _ in plan.network.named_parameters()]
-    trained = [setting for setting in config.settings if not config.fits_head(setting)]
+    trained = [setting for setting in config.settings if not config.training.fits_head(setting)]
     sizes = {setting.name: kept_bytes(state, trainable, setting) for setting in trained}
     need = sum(
         size
@@ -106,11 +107,11 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
         extension.begin(files, config)
     # A kill may have come between this file and its manifest entry.
     files.write_json(names.CONFIG, configuration.to_json(config, number))
-    extension.remove_old_results(files, config)
+    extension.remove_old_results(files, config.training)
     return files
 
 
-def finished_history(files: RunFolder, setting: OptimizerSetting, config: Config) -> list[HistoryRow]:
+def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
     """Return the history of a setting that was trained to its end, else an empty list.
 
     An epoch's row is written after its weights, so a complete history has its best weights beside it.
@@ -119,13 +120,13 @@ def finished_history(files: RunFolder, setting: OptimizerSetting, config: Config
     if not (files.folder / name).is_file():
         return []
     needed = {name}
-    if config.protocol.starts_warm:
+    if training.protocol.starts_warm:
         needed.add(names.of_setting(setting.name, names.LAST_WEIGHTS))
     changed = any(each.startswith(names.of_setting(setting.name, "")) for each in files.changed_files())
     if changed or not files.manifest().keys() >= needed:
         return []
     history: list[HistoryRow] = files.read_record(name, list[HistoryRow])
-    return history if len(history) == config.rows_of(setting) else []
+    return history if len(history) == training.rows_of(setting) else []
 
 
 def _recorded_config(files: RunFolder) -> tuple[int, Config]:

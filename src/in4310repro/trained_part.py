@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from in4310repro.config import FROM
 from in4310repro.models.network import Network
+from in4310repro.settings import FROM
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:

@@ -9,7 +9,6 @@ import torch
 
 from in4310repro import checkpoints, metrics
 from in4310repro import config as configuration
-from in4310repro.config import OptimizerSetting
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.paths import path_below
 from in4310repro.positions import Position
@@ -18,6 +17,7 @@ from in4310repro.runs import chain, names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch
+from in4310repro.settings import OptimizerSetting
 from in4310repro.step_log import StepLog
 from in4310repro.tensors import tensors_sha256
 

@@ -81,7 +81,7 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
     labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
     named = replace(images.at(known), labels=labels)
     model = context.numerics.place(config.network.build(len(places), config.seed, weights))
-    scores = predict(model, named, config, context.silent())
+    scores = predict(model, named, config.evaluation, context.silent())
     correct = int((scores.softmax.argmax(axis=1) == labels).sum())
     return Check(correct, len(known), _expected(config))
 

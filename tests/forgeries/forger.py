@@ -106,7 +106,7 @@ class Forger:
         return replace(from_csv(self.run / "split.csv", Path()), root=self.image_root(config))
 
     def image_root(self, config: Config) -> Path:
-        return self.work / config.data if config.data else image_root(config, None)
+        return self.work / config.data if config.data else image_root(config.images, None)
 
     def arrays(self) -> dict[str, Any]:
         return read_arrays(self.run / "scores.npz")
@@ -141,7 +141,7 @@ class Forger:
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
         model = config.network.restore(len(split.classes), self.weights(setting), setting)
-        return predict(self.numerics.place(model), images, config, Context(self.numerics), epoch=epoch)
+        return predict(self.numerics.place(model), images, config.evaluation, Context(self.numerics), epoch=epoch)
 
     def remeasure(self) -> None:
         """The metrics of the scores as they are now."""

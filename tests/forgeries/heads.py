@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from in4310repro import head
-from in4310repro.config import STRENGTHS
 from in4310repro.context import Context
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.embedding import embed
 from in4310repro.epochs import TrainingInputs
 from in4310repro.runs.selection import best_epoch
+from in4310repro.settings import STRENGTHS
 from tests.forgeries.changes import METRICS, edit, put, sealed
 from tests.forgeries.forger import Forger, make_worst
 from tests.forgeries.row import RERUN, Forge, forgeries_of
@@ -36,7 +36,7 @@ def fitted(forger: Forger, part: str, strength: float) -> State:
         training=images(part),
         validation=images("validation"),
         config=config,
-        setting=config.setting(HEAD),
+        setting=config.training.setting(HEAD),
         context=Context(forger.numerics),
     )
     head.fitted_row(inputs, model, head.features_of(inputs, model, cache=False), 1, strength)

@@ -13,11 +13,11 @@ from unittest import mock
 import torch
 
 from in4310repro import experiment
-from in4310repro.config import OptimizerSetting
 from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
 from in4310repro.presets import PRESETS
 from in4310repro.runs.records import HistoryRow
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import tensors_sha256
 from in4310repro.training import Task
 from tests.conftest import active

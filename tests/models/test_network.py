@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from in4310repro import experiment, models
-from in4310repro.config import FIVE_MODULES, Config, OptimizerSetting
+from in4310repro.config import FIVE_MODULES, Config
 from in4310repro.context import Context
 from in4310repro.models import modules
 from in4310repro.models.network import Network, known_names, open_network
@@ -21,6 +21,7 @@ from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 from in4310repro.report.page import record
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.settings import OptimizerSetting
 from tests.conftest import Call, refused
 
 OWN = '''

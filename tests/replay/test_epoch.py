@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from in4310repro import checkpoints, training
-from in4310repro.config import Config, OptimizerSetting, to_json
+from in4310repro.config import Config, to_json
 from in4310repro.context import Context
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.positions import Position
@@ -20,6 +20,7 @@ from in4310repro.replay import epoch as one_epoch
 from in4310repro.replay.epoch import Claim, claim_differences, read_kept, train_again
 from in4310repro.runs import chain, names
 from in4310repro.runs.folder import RunFolder
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import tensors_sha256
 from tests.conftest import active
 from tests.test_checkpoints import CutAfter, CutOffError

@@ -94,7 +94,7 @@ def test_other_settings_are_held_against_the_interval_of_the_selected_one(finish
     for name, value in others.items():
         of_setting = said.split(f"; {name}, ")[1].split(";")[0]
         assert (SAME in of_setting) == (low <= value <= high)
-    config = replace(run.config, settings=(run.config.setting(selected),))
+    config = replace(run.config, settings=(run.config.training.setting(selected),))
     alone = replace(run, histories={selected: run.histories[selected]}, config=config)
     (figure,) = [each for each in exhibits(alone) if each.number == 6]
     assert len(figure.findings) == 1

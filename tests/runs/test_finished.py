@@ -210,11 +210,15 @@ def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_amo
 
     monkeypatch.setattr(finished, "embedded_catalogue", embedded_catalogue)
     own = replace(CONFIG, data="photos", seed=7)
-    assert [image_root(own, "now"), image_root(own, None), image_root(replace(own, data=None), "now")] == [
+    assert [
+        image_root(own.images, "now"),
+        image_root(own.images, None),
+        image_root(replace(own, data=None).images, "now"),
+    ] == [
         Path("now"),
         Path("photos"),
         Path("now"),
     ]
     assert drawn == []
-    assert image_root(replace(own, data=None), None) == Path("images")
+    assert image_root(replace(own, data=None).images, None) == Path("images")
     assert drawn == [(4, 224, 7)]

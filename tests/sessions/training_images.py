@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from in4310repro import head, trained_part, training
-from in4310repro.config import LOOK_ALIKES, STRENGTHS, Config
+from in4310repro.config import LOOK_ALIKES, Config
 from in4310repro.context import Context
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import ImageSet
@@ -44,6 +44,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch, select
 from in4310repro.scores import Scores
+from in4310repro.settings import STRENGTHS
 
 FOLDER = Path(__file__).parents[2] / "reports/training-images"
 NUMBERS = FOLDER / "numbers.json"
@@ -97,11 +98,11 @@ def trained(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, p
             context=Context(numerics, progress),
             split_sha256=chain.split_sha256(plan.split),
         )
-        histories[setting.name] = (head if config.fits_head(setting) else training).fit(task)
+        histories[setting.name] = (head if config.training.fits_head(setting) else training).fit(task)
     name, best = select(histories, "mean_class_accuracy")
     weights = files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))
     network = numerics.place(plan.network_with(weights, "the selected weights"))
-    scores = predict(network, plan.sets["test"], config, Context(numerics, progress))
+    scores = predict(network, plan.sets["test"], config.evaluation, Context(numerics, progress))
     return {
         "images": images,
         "row": best["epoch"],

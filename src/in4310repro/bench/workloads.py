@@ -10,8 +10,8 @@ import torchvision
 from torch import Tensor, nn
 
 from in4310repro import models, optimizers
-from in4310repro.config import OptimizerSetting
 from in4310repro.numerics import Numerics
+from in4310repro.settings import OptimizerSetting
 
 CLASSES = 6
 SGD = OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-3, momentum=0.9)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro import deviations, packages
-from in4310repro.config import HEAD, read_toml
+from in4310repro.config import read_toml
 from in4310repro.presets import HEAD_PRESET, PRESETS
+from in4310repro.settings import HEAD
 
 DRAWN = "demo"
 # What a file of settings or an option can ask for that the fit of a head has not.

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from in4310repro import deviations, presets
-from in4310repro.config import ALL, CHOICES, HEAD
+from in4310repro.config import CHOICES
 from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.settings import ALL, HEAD
 
 # Groups of options in `--help`.
 RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"

@@ -94,7 +94,7 @@ def train(
         conclude(presets.given(configuration))
         return
     _say_what_is_chosen(choice, configuration, overrides)
-    if (keep_epochs or log_steps) and all(map(configuration.fits_head, configuration.settings)):
+    if (keep_epochs or log_steps) and all(map(configuration.training.fits_head, configuration.settings)):
         raise ValueError("the fit of a head has neither epochs to keep nor steps to log; --train all has both")
     numerics = activate_for(configuration)
     if dry_run:
@@ -116,7 +116,7 @@ def train(
 def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, Any]) -> None:
     if choice.reason:
         progress().message(choice.reason)
-    if "epochs" in overrides and all(map(config.fits_head, config.settings)):
+    if "epochs" in overrides and all(map(config.training.fits_head, config.settings)):
         progress().message("a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it")
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from in4310repro.config import Config
 from in4310repro.data.folders import image_files
 from in4310repro.data.images import DEFAULT, ImageSet, crop_square, decode
 from in4310repro.files import open_regular
 from in4310repro.preprocessing import Preprocessing
 from in4310repro.randomness import generator_for
+from in4310repro.settings import FeatureSettings
 
 CIFAR_BATCHES = "cifar-10-batches-py"
 CROP = 192  # width and height of the crops of photographs, pixels
@@ -25,33 +25,35 @@ PHOTOGRAPHS, DIGITS = "scikit-learn photographs", "scikit-learn digits"
 IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 
 
-def comparison_sets(config: Config) -> list[ImageSet]:
-    """Return two image sets to compare the test images with, each a sample of `feature_images` images.
+def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
+    """Return two image sets to compare the test images with, each a sample.
 
-    ImageNet and CIFAR-10 where the configuration has their folders, else the photographs and digits that scikit-learn
+    ImageNet and CIFAR-10 where the settings have their folders, else the photographs and digits that scikit-learn
     ships; the name of a set says which one it is.
 
     Args:
-        config: gives the folders, `feature_images`, `image_size` and `seed`.
+        settings: of feature maps.
 
     Raises:
         ValueError: a folder that cannot be read.
     """
-    return [second_set(config), third_set(config)]
+    return [second_set(settings), third_set(settings)]
 
 
-def second_set(config: Config) -> ImageSet:
+def second_set(settings: FeatureSettings) -> ImageSet:
     """Return a sample of ImageNet, or of crops of scikit-learn's photographs."""
-    count, size, seed, how = config.feature_images, config.image_size, config.seed, config.preprocessing
-    if config.imagenet:
-        return imagenet(Path(config.imagenet), count, size, seed, how)
+    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
+    if settings.imagenet:
+        return imagenet(Path(settings.imagenet), count, size, seed, how)
     return photographs(count, size, seed, how)
 
 
-def third_set(config: Config) -> ImageSet:
+def third_set(settings: FeatureSettings) -> ImageSet:
     """Return a sample of CIFAR-10, or of scikit-learn's digits."""
-    count, size, seed, how = config.feature_images, config.image_size, config.seed, config.preprocessing
-    return cifar10(Path(config.cifar10), count, size, seed, how) if config.cifar10 else digits(count, size, seed, how)
+    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
+    return (
+        cifar10(Path(settings.cifar10), count, size, seed, how) if settings.cifar10 else digits(count, size, seed, how)
+    )
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:

@@ -26,24 +26,27 @@ from in4310repro.progress import SILENT, Progress
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.settings import FeatureSettings
 from in4310repro.tensors import tensors_sha256
 
 EIGENVALUES = 15  # of a module that has so many channels
 
 
-def image_sets(run: FinishedRun, config: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
+def image_sets(
+    run: FinishedRun, settings: FeatureSettings, data: str | None, progress: Progress = SILENT
+) -> list[ImageSet]:
     """Return the run's test images and two sets to compare them with, each a sample of the configured size.
 
     Args:
         run: gives the test images.
-        config: gives sample size, seed and the folders of the other sets.
+        settings: give sample size, seed and the folders of the other sets.
         data: where the run's images are now, if they moved.
         progress: where to report progress.
 
     Raises:
         ValueError: a folder or an image that cannot be read, or images that are not the run's.
     """
-    return [subset(run.test_images(data, progress), config.feature_images, config.seed), *comparison_sets(config)]
+    return [subset(run.test_images(data, progress), settings.images, settings.seed), *comparison_sets(settings)]
 
 
 def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
@@ -86,13 +89,13 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
     if context.numerics.portable:
         # No bit depends on it, and the record has the same bytes for any number of processes.
         del current["threads"]
-    sets = image_sets(run, config, data, context.progress)
+    sets = image_sets(run, config.features, data, context.progress)
     return FeatureMaps(
         network=network_name(run),
         spectra_mode=config.protocol.batch_norm_mode,
         precision=config.precision,
         fingerprint=current,
-        sets=measure_sets(context.numerics.place(model), sets, config, context),
+        sets=measure_sets(context.numerics.place(model), sets, config.features, context),
     )
 
 
@@ -104,30 +107,30 @@ def network_name(run: FinishedRun) -> str:
 
 
 def measure_sets(
-    model: torch.nn.Module, sets: Sequence[ImageSet], config: Config, context: Context
+    model: torch.nn.Module, sets: Sequence[ImageSet], settings: FeatureSettings, context: Context
 ) -> list[ImageSetFeatures]:
-    """Return the statistics of each image set, with the deviations of the configuration.
+    """Return the statistics of each image set, with the deviations of the settings.
 
     Args:
         model: the network, placed.
         sets: of images, in the order in which they are measured.
-        config: gives modules, precision, batch size and deviations.
+        settings: give modules, precision, batch size and deviations.
         context: arithmetic, progress and processes of the computation.
     """
     records: list[ImageSetFeatures] = []
     accumulated: FeatureStatistics | None = None
     first = 0  # index of the first image of a set
     for images in sets:
-        measurement = Measurement(modules=list(config.modules), precision=config.precision, first_image=first)
-        statistics = _measure_set(model, _Batches(images, config.evaluation_batch_size, context), measurement)
+        measurement = Measurement(modules=list(settings.modules), precision=settings.precision, first_image=first)
+        statistics = _measure_set(model, _Batches(images, settings.batch_size, context), measurement)
         sparsity = statistics.result()
-        if config.protocol.batch_norm_mode == "train":
+        if settings.protocol.batch_norm_mode == "train":
             batches = _Batches(images, PUBLISHED_BATCH_SIZE, context)
             statistics = _measure_set(with_batch_statistics(model), batches, measurement)
         if accumulated:
             statistics.merge(accumulated)
-        records.append(_set_record(images, first, sparsity, statistics.result(), config))
-        if config.protocol.accumulates_sets:
+        records.append(_set_record(images, first, sparsity, statistics.result(), settings))
+        if settings.protocol.accumulates_sets:
             accumulated = statistics
             # The next set begins with a new block, so that no image has the index of another.
             first += math.ceil(len(images) / BLOCK) * BLOCK
@@ -171,11 +174,11 @@ def _set_record(
     first_image: int,
     sparsity: Mapping[str, FeatureResult],
     spectra: Mapping[str, FeatureResult],
-    config: Config,
+    settings: FeatureSettings,
 ) -> ImageSetFeatures:
     """Return the record of one image set, whose first image has this index, from results by module."""
-    divisor = config.protocol.share_divisor(len(images))
-    modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in config.modules}
+    divisor = settings.protocol.share_divisor(len(images))
+    modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in settings.modules}
     for name, module in modules.items():
         module["activations"] = activation_record(sparsity[name], images.paths, first_image)
     record = ImageSetFeatures(name=images.name, images=len(images), modules=modules)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.config import OptimizerSetting
 from in4310repro.context import Context
 from in4310repro.data.images import load_images
 from in4310repro.epochs import TrainingInputs, refuse_too_large_a_step
@@ -21,6 +20,7 @@ from in4310repro.replay.epoch import Claim, Kept
 from in4310repro.replay.plan import Plan, make_plan
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import tensors_sha256
 
 LARGEST_SEED = 2**32  # of a seed that is drawn here, so that a person can copy it
@@ -55,7 +55,7 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
     Raises:
         ValueError: this arithmetic is not the run's; a training step is too large for this machine.
     """
-    if run.config.fits_head(run.config.setting(run.metrics["setting"])):
+    if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
         raise ValueError(
             f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again"
         )
@@ -89,13 +89,13 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         ValueError: an image is missing or has other bytes than when the run was made.
         KeyboardInterrupt: after a step.
     """
-    setting = run.config.setting(plan.setting)
+    setting = run.config.training.setting(plan.setting)
     inputs_of, other_pixels = _load_inputs(run, setting, context, data)
     result = Replay(
         plan=plan,
         training_sha256=run.training_sha256,
         portable=context.numerics.portable,
-        first_epoch_from=run.config.setting_before(setting),
+        first_epoch_from=run.config.training.setting_before(setting),
         differences=other_pixels,
     )
     with interrupts() as interrupted:
@@ -196,7 +196,7 @@ def _initial(run: FinishedRun, setting: OptimizerSetting) -> tuple[torch.nn.Modu
     """
     needed, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
-        if before := run.config.setting_before(setting):
+        if before := run.config.training.setting_before(setting):
             name = names.of_setting(before, names.LAST_WEIGHTS)
             needed, source = run.tensors[before][-1]["weights_sha256"], f"{run.folder / name}"
             model = run.restore(run.files.read_tensors(name), source)

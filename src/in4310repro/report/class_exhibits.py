@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from in4310repro.config import OptimizerSetting
 from in4310repro.metrics import (
     COUNTS,
     MEANS,
@@ -24,6 +23,7 @@ from in4310repro.report.original import has_its_classes, original
 from in4310repro.report.uncertainty import DRAWS, bootstrap
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch, unit
+from in4310repro.settings import OptimizerSetting
 
 TEST = 4
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from in4310repro.config import ALL, IDENTICAL, STRENGTHS, Config, OptimizerSetting
+from in4310repro.config import IDENTICAL, Config
 from in4310repro.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
+from in4310repro.settings import ALL, STRENGTHS, OptimizerSetting, TrainingSettings
 
 
 def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, str]:
@@ -46,12 +47,14 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
 def _training(config: Config) -> str:
     """What is trained, and how: by epochs, as a fit of the head, or some settings by each."""
     said = []
-    if rates := ", ".join(_rate(config, each) for each in config.settings if not config.fits_head(each)):
+    if rates := ", ".join(
+        _rate(config.training, each) for each in config.settings if not config.training.fits_head(each)
+    ):
         said.append(
             f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
             f"augmentation {config.augmentation}"
         )
-    if any(map(config.fits_head, config.settings)):
+    if any(map(config.training.fits_head, config.settings)):
         said.append(
             f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} "
             "strengths of its penalty"
@@ -59,8 +62,8 @@ def _training(config: Config) -> str:
     return "; and ".join(said)
 
 
-def _rate(config: Config, setting: OptimizerSetting) -> str:
-    head, part = setting.head_learning_rate, config.trained_part(setting)
+def _rate(training: TrainingSettings, setting: OptimizerSetting) -> str:
+    head, part = setting.head_learning_rate, training.trained_part(setting)
     of_head = "" if head is None else f", of the head {head:g}"
     return f"{setting.optimizer} {setting.learning_rate:g}{of_head}{'' if part == ALL else f', {part} alone'}"
 

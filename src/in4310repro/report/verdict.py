@@ -88,7 +88,7 @@ def _came_out(run: FinishedRun, source: Source) -> Sentence:
 def _repeats(run: FinishedRun) -> Sentence:
     tolerance = tiers(run)["numerical"].tolerance
     if run.fingerprint["numerics"] == "portable":
-        if run.config.fits_head(run.config.setting(run.metrics["setting"])):
+        if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
             return (
                 "What the head reads of every image, and the scores from the saved weights, are computed in a fixed "
                 f"order of operations; {TESTED}. The fit itself repeats to a tolerance, since libraries add in another "

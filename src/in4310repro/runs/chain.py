@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from in4310repro.config import ALL, Config, OptimizerSetting
+from in4310repro.config import Config
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.preprocessing import APPLIED, Preprocessing
 from in4310repro.runs.records import EpochHashes
+from in4310repro.settings import ALL, OptimizerSetting
 from in4310repro.tensors import tensor_hashes, tensors_sha256
 
 DIGITS = 12  # of the sha256 of each tensor
@@ -83,7 +84,7 @@ def start_sha256(
     # Chains of older runs, which ignored it, and of drawn scenes, which have none, stay as they were.
     if config.data and how.orientation == APPLIED:
         of_training["orientation"] = APPLIED
-    if (part := config.trained_part(setting)) != ALL:
+    if (part := config.training.trained_part(setting)) != ALL:
         of_training["train"] = part
     return sha256_of(
         {

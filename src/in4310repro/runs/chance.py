@@ -39,7 +39,7 @@ def hint(run: FinishedRun) -> str:
 
 def _advice(config: Config) -> str:
     """Return advice, best first: ImageNet weights for a user's images, which need the fewest of them."""
-    if all(map(config.fits_head, config.settings)):
+    if all(map(config.training.fits_head, config.settings)):
         return "more images or --train all"
     head = f"--preset {HEAD_PRESET}, " if config.data and config.weights == "none" else ""
     return f"{head}more images or more --epochs"

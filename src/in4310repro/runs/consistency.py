@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from in4310repro.config import STRENGTHS, Config
+from in4310repro.config import Config
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import PER_CLASS, ClassMetrics, class_metrics
@@ -16,6 +16,7 @@ from in4310repro.runs import chain, names
 from in4310repro.runs.records import QUANTILES, ActivationFeatures, EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.runs.selection import select
 from in4310repro.scores import Scores
+from in4310repro.settings import STRENGTHS, ImageSettings
 
 # Softmax of float32 adds up to 1 within 1e-6 for some thousand classes.
 SOFTMAX_TOLERANCE = 1e-4
@@ -35,16 +36,16 @@ def refuse_contradictions(
     Raises:
         ValueError: the first contradiction: the file, its key, and the value that is needed.
     """
-    _refuse(folder / names.SPLIT, _wrong_in_split(split, config))
+    _refuse(folder / names.SPLIT, _wrong_in_split(split, config.images))
     for setting in config.settings:
         rows = histories[setting.name]
-        faults = _wrong_in_history(rows, config.rows_of(setting), len(split.classes), config.select)
+        faults = _wrong_in_history(rows, config.training.rows_of(setting), len(split.classes), config.select)
         _refuse(folder / setting.name / names.HISTORY, faults)
-        _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.fits_head(setting)))
+        _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.training.fits_head(setting)))
     _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
     _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
     if features is not None:
-        _refuse(folder / names.FEATURES, _wrong_in_features(features, config))
+        _refuse(folder / names.FEATURES, _wrong_in_features(features, config.modules))
 
 
 def refuse_broken_chains(
@@ -70,7 +71,7 @@ def _refuse(file: Path, faults: Iterator[str]) -> None:
         raise ValueError(f"{file}: {fault}")
 
 
-def _wrong_in_split(split: Split, config: Config) -> Iterator[str]:
+def _wrong_in_split(split: Split, settings: ImageSettings) -> Iterator[str]:
     entries = [entry for part in split.parts.values() for entry in part]
     for path, times in Counter(entry.path for entry in entries).items():
         if times > 1:
@@ -80,16 +81,16 @@ def _wrong_in_split(split: Split, config: Config) -> Iterator[str]:
             yield f"class {split.classes[entry.label]} of {entry.path} is not the folder of the image"
     if len(split.classes) < 2:
         yield f"class is {split.classes[0]} everywhere; at least 2 classes are needed"
-    if not config.data and len(entries) != config.scenes * len(split.classes):
-        yield f"it has {len(entries)} images; scenes {config.scenes} of {names.CONFIG} are of each class"
+    if not settings.data and len(entries) != settings.scenes * len(split.classes):
+        yield f"it has {len(entries)} images; scenes {settings.scenes} of {names.CONFIG} are of each class"
     sizes = tuple(map(len, split.parts.values()))
     try:
-        needed = parse_sizes(config.split, len(entries))
+        needed = parse_sizes(settings.split, len(entries))
     except ValueError as error:
         yield f"{names.CONFIG} does not fit: {error}"
     else:
         if sizes != needed or not all(sizes):
-            yield f"part has {sizes} images; split {config.split!r} of {names.CONFIG} needs {needed}"
+            yield f"part has {sizes} images; split {settings.split!r} of {names.CONFIG} needs {needed}"
 
 
 def _wrong_in_history(rows: Sequence[HistoryRow], epochs: int, classes: int, by: str) -> Iterator[str]:
@@ -178,10 +179,10 @@ def _wrong_in_scores(scores: Scores, split: Split) -> Iterator[str]:
             yield f"softmax of {scores.paths[image]} adds up to {sums[image]:g}; shares that add up to 1 are needed"
 
 
-def _wrong_in_features(features: FeatureMaps, config: Config) -> Iterator[str]:
+def _wrong_in_features(features: FeatureMaps, expected: Sequence[str]) -> Iterator[str]:
     for place, images in enumerate(features["sets"]):
-        if images["modules"].keys() != set(config.modules):
-            yield f"sets.{place}.modules are {sorted(images['modules'])}; {names.CONFIG} has {sorted(config.modules)}"
+        if images["modules"].keys() != set(expected):
+            yield f"sets.{place}.modules are {sorted(images['modules'])}; {names.CONFIG} has {sorted(expected)}"
         for name, module in images["modules"].items():
             if "activations" in module:
                 yield from _wrong_in_activations(

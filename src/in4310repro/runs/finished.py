@@ -23,6 +23,7 @@ from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradict
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, RunMetrics
 from in4310repro.scores import Scores
+from in4310repro.settings import ImageSettings
 from in4310repro.tensors import tensors_sha256
 
 # dtype and number of axes of each array in scores.npz.
@@ -162,7 +163,7 @@ class FinishedRun:
         Raises:
             ValueError: an image is missing or has other bytes than when the split was made.
         """
-        split = replace(self.split, root=image_root(self.config, data))
+        split = replace(self.split, root=image_root(self.config.images, data))
         check_contents(split)
         return split
 
@@ -179,10 +180,10 @@ def finished_files(folder: Path) -> RunFolder:
     return files
 
 
-def image_root(config: Config, data: str | None) -> Path:
+def image_root(images: ImageSettings, data: str | None) -> Path:
     """Return where a run's images are: the folder given now, that of the configuration, or the embedded scenes."""
-    place = data or config.data
-    return Path(place) if place else embedded_catalogue(config.scenes, config.image_size, config.seed).root
+    place = data or images.data
+    return Path(place) if place else embedded_catalogue(images.scenes, images.image_size, images.seed).root
 
 
 def _read_scores(files: RunFolder, loss: float) -> Scores:

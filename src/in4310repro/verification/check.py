@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from in4310repro.config import FROM
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.settings import FROM
 from in4310repro.verification.evidence import Evidence, SettingEvidence
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
@@ -63,13 +63,13 @@ class Circumstances:
     @property
     def fitted(self) -> list[bool]:
         """Whether each setting is a head that was fitted."""
-        return [self.run.config.fits_head(setting) for setting in self.run.config.settings]
+        return [self.run.config.training.fits_head(setting) for setting in self.run.config.settings]
 
     @property
     def from_a_layer(self) -> bool:
         """Whether a setting trains from a layer on."""
         config = self.run.config
-        return any(config.trained_part(setting).startswith(FROM) for setting in config.settings)
+        return any(config.training.trained_part(setting).startswith(FROM) for setting in config.settings)
 
 
 @dataclass(frozen=True)

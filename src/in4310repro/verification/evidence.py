@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.config import OptimizerSetting
 from in4310repro.context import Context
 from in4310repro.data import comparison
 from in4310repro.data.images import ImageSet, load_images
@@ -24,6 +23,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch
 from in4310repro.scores import Scores
+from in4310repro.settings import OptimizerSetting
 from in4310repro.verification.opening import recorded_files
 
 UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
@@ -104,7 +104,7 @@ class Evidence:
         Raises:
             ValueError: an image is missing.
         """
-        split = replace(self.run.split, root=image_root(self.run.config, self.data))
+        split = replace(self.run.split, root=image_root(self.run.config.images, self.data))
         refuse_missing_images(split)
         return split
 
@@ -185,13 +185,13 @@ class Evidence:
         sample = comparison.subset(self.images("test"), config.feature_images, config.seed)
         sets: list[ImageSet | None] = [sample, None, None]
         if second == comparison.PHOTOGRAPHS:
-            sets[1] = comparison.second_set(replace(config, imagenet=None))
+            sets[1] = comparison.second_set(replace(config, imagenet=None).features)
         elif config.imagenet and Path(config.imagenet).is_dir():
-            sets[1] = comparison.second_set(config)
+            sets[1] = comparison.second_set(config.features)
         if third == comparison.DIGITS:
-            sets[2] = comparison.third_set(replace(config, cifar10=None))
+            sets[2] = comparison.third_set(replace(config, cifar10=None).features)
         elif config.cifar10 and Path(config.cifar10).is_dir():
-            sets[2] = comparison.third_set(config)
+            sets[2] = comparison.third_set(config.features)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None
@@ -269,4 +269,4 @@ class SettingEvidence:
     def _predict(self, part: str, epoch: int = 0) -> Scores:
         evidence = self.evidence
         images, config = evidence.images(part), evidence.run.config
-        return predict(self.network, images, config, evidence.context, epoch=epoch)
+        return predict(self.network, images, config.evaluation, evidence.context, epoch=epoch)

@@ -8,7 +8,6 @@ from itertools import pairwise
 import torch
 
 from in4310repro import head, trained_part
-from in4310repro.config import FROM, STRENGTHS
 from in4310repro.data.images import ImageSet
 from in4310repro.deviations import Protocol
 from in4310repro.embedding import Embedding, embed
@@ -17,6 +16,7 @@ from in4310repro.metrics import METRICS, SCALARS, Tolerance, class_metrics, ends
 from in4310repro.runs import names
 from in4310repro.runs.records import HistoryRow
 from in4310repro.scores import Scores
+from in4310repro.settings import FROM, STRENGTHS
 from in4310repro.tensors import tensors_sha256
 from in4310repro.verification.check import Finding, Note
 from in4310repro.verification.evidence import SettingEvidence
@@ -46,7 +46,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
     """
-    if setting.evidence.run.config.fits_head(setting.setting):
+    if setting.evidence.run.config.training.fits_head(setting.setting):
         yield from _body_differences(setting)
         yield from HeadFits(setting).findings()
 
@@ -187,7 +187,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     Nothing is compared where the weights before training are not at hand, or are those of the setting before.
     """
     evidence, config = setting.evidence, setting.evidence.run.config
-    part = config.trained_part(setting.setting)
+    part = config.training.trained_part(setting.setting)
     if not part.startswith(FROM) or config.protocol.starts_warm or not evidence.start_at_hand:
         return
     model = evidence.initial_network

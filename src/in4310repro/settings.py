@@ -1,0 +1,120 @@
+"""Sections of the configuration, each for those who need no more: images, training, evaluation, feature maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
+from in4310repro.preprocessing import Preprocessing
+from in4310repro.text import did_you_mean
+
+# What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
+HEAD, ALL, FROM = "head", "all", "from:"
+# scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSetting:
+    """One of the three compared ways to train."""
+
+    name: str
+    optimizer: str
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.0  # SGD alone
+    train: str | None = None  # as the configuration's; None: that one
+    head_learning_rate: float | None = None  # of the head, the weights that depend on the classes; None: as the rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """Which images there are, how they are split, and how they are prepared."""
+
+    data: str | None  # folder of class folders; None draws the embedded scenes
+    scenes: int  # embedded scenes of each class
+    image_size: int  # pixels
+    preprocessing: Preprocessing
+    split: str
+    group: str  # images that are in one part of the split
+    seed: int
+    protocol: Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What each setting trains, and for how long."""
+
+    settings: tuple[OptimizerSetting, ...]
+    train: str = ALL  # head, all, or from:LAYER: that layer and those after it
+    epochs: int
+    protocol: Protocol = CORRECTED_PROTOCOL
+
+    def setting(self, name: str) -> OptimizerSetting:
+        """Return the setting of a name, which is one of them."""
+        return next(each for each in self.settings if each.name == name)
+
+    def trained_part(self, setting: OptimizerSetting) -> str:
+        """Return what a setting trains: `head`, `all` or `from:LAYER`."""
+        return setting.train or self.train
+
+    def fits_head(self, setting: OptimizerSetting) -> bool:
+        """Return whether a setting fits the last layer alone, which has no epochs."""
+        return self.trained_part(setting) == HEAD
+
+    def rows_of(self, setting: OptimizerSetting) -> int:
+        """Return the rows of a setting's history: its epochs, or the strengths that the fit of a head tries."""
+        return len(STRENGTHS) if self.fits_head(setting) else self.epochs
+
+    def setting_before(self, setting: OptimizerSetting) -> str | None:
+        """Return the setting whose last weights a setting starts from, or None for the initial weights."""
+        return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
+
+    def check_part(self, setting: OptimizerSetting) -> None:
+        """Check what a setting trains.
+
+        Raises:
+            ValueError: it does not exist, or does not fit its optimizer or the protocol.
+        """
+        part = self.trained_part(setting)
+        if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
+            near = did_you_mean(part, (HEAD, ALL))
+            raise ValueError(f"train is {part!r}; {HEAD}, {ALL} and {FROM}LAYER are valid{near}")
+        if (part == HEAD) != (setting.optimizer == "L-BFGS"):
+            raise ValueError(
+                f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "
+                f"optimizers train {ALL} or {FROM}LAYER"
+            )
+        if part == HEAD and setting.head_learning_rate is not None:
+            raise ValueError(
+                f"setting {setting.name} fits a head, whose learning rate would be {setting.head_learning_rate:g}; a "
+                f"fit has none: leave head_learning_rate out, or train {ALL} or {FROM}LAYER"
+            )
+        if part == HEAD and (unfit := self.protocol.names_unfit_for_heads):
+            raise ValueError(f"the fit of a head knows no {', '.join(unfit)}; train {ALL} has it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How images are passed through a network without training it."""
+
+    batch_size: int = 64  # images
+    seed: int = 0
+    protocol: Protocol = CORRECTED_PROTOCOL
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """Which feature maps are measured, on which samples of images, and how."""
+
+    modules: tuple[str, ...]
+    images: int  # of each sample
+    precision: Literal["fast", "exact"]
+    imagenet: str | None  # a folder; None: photographs that scikit-learn ships
+    cifar10: str | None  # a folder; None: digits that scikit-learn ships
+    image_size: int  # pixels
+    preprocessing: Preprocessing
+    batch_size: int  # images
+    seed: int
+    protocol: Protocol
