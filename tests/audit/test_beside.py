@@ -204,6 +204,73 @@ def test_the_accuracy_of_a_report_is_no_mean_over_batches() -> None:
     assert ranks(LOOSE.format(rows=rows, accuracy=0.93, images=150))[0] is Rank.IMPOSSIBLE
 
 
+RECALLS = """              precision    recall  f1-score   support
+
+         sea       0.98      0.92      0.95        50
+        town       0.88      0.84      0.86        50
+        wood       0.87      0.96      0.91        50
+
+   macro avg       0.91      0.91      0.91       150
+"""
+ROWS = "| class | recall | support |\n|---|---|---|\n| sea | 0.92 | 50 |\n| town | 0.84 | 50 |\n| wood | 0.96 | 50 |\n"
+
+
+@pytest.mark.parametrize("order", ["{table}\n{line}\n", "{line}\n\n{table}"], ids=["after", "before"])
+@pytest.mark.parametrize("table", [RECALLS, ROWS], ids=["report", "rows"])
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        # 136 of 150 images are right.
+        ("Accuracy: 0.93", False),
+        ("Accuracy: 93%", False),
+        ("The accuracy is 0.93.", False),
+        ("Overall accuracy: 0.9300", False),
+        ("Accuracy: 0.91", True),
+        ("Accuracy: 0.9067", True),
+        ("Training accuracy: 0.93", True),
+        ("Accuracy on CIFAR-10: 0.93", True),
+        ("Accuracy of VGG: 0.93", True),
+        ("Mean accuracy over 5 folds: 0.93", True),
+        # Of two full batches of 64 and one of 22 images of one class: (57 + 57) / 128 and 22 / 22.
+        ("Accuracy: 0.93 (batch size 64)", True),
+        ("loss: 0.21\nAccuracy: 0.93", True),
+    ],
+)
+def test_an_accuracy_beside_recalls_and_supports_is_a_mean_over_batches_where_the_text_speaks_of_them(
+    order: str, table: str, line: str, right: bool
+) -> None:
+    assert audit(order.format(table=table, line=line), power=False).exit_code == (0 if right else 1)
+
+
+SAID = "".join(
+    f"Accuracy of {name}: {share} %\n"
+    for name, share in zip(("sea", "town", "wood", "ice", "road", "field"), (94, 88, "{}", 90, 86, 92), strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "300 images, 50 of each class",
+        "We tested on 300 images, 50 of each class.",
+        "The test set has 300 images (50 per class).",
+        "300 test images, 50 for each of the 6 classes",
+        "6 classes with 50 images each",
+        "Each class has 50 test images.",
+        "There are 50 images per class, 300 in all.",
+        "300 images, evenly split over six classes",
+        "Six classes, fifty images each",
+        "The 300 images are 50 per class",
+        "The test set has three hundred images, fifty of each class.",
+    ],
+)
+@pytest.mark.parametrize("order", ["{sentence}\n\n{table}", "{table}\n{sentence}\n"], ids=["before", "after"])
+def test_sizes_that_a_sentence_says_hold_in_any_phrasing(sentence: str, order: str) -> None:
+    table = SAID.replace(" %", ".00 %")
+    assert audit(order.format(sentence=sentence, table=table.format(93)), power=False).exit_code == 1
+    assert audit(order.format(sentence=sentence, table=table.format(92)), power=False).exit_code == 0
+
+
 def notebook(*outputs: str) -> str:
     cells = [
         {

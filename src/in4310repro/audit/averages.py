@@ -79,8 +79,10 @@ def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
             yield weighted_mean(summary, sheet)
         if average is Average.OVERALL and not of_report(summary.cell, sheet):
             yield from plain_means(summary, sheet)
-            yield from against_the_rest(summary, sheet)
-            yield _over_batches(summary, sheet)
+            if not sheet.of_program:
+                yield from against_the_rest(summary, sheet)
+            if sheet.in_batches:
+                yield _over_batches(summary, sheet)
 
 
 def of_report(cell: Cell, sheet: Sheet) -> bool:

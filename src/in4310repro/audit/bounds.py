@@ -53,6 +53,19 @@ class Tallies:
         ]
 
     @property
+    def errors(self) -> Sequence[Interval]:
+        """The share of images that are wrong, and one less the mean recall."""
+        if not self.classes:
+            return ()
+        wrong = [Fraction(self.problem.images - right, self.problem.images) for right in self.right]
+        recalls = [
+            Interval(low=1 - Fraction(max(ks), each.size), high=1 - Fraction(min(ks), each.size))
+            for each in self.classes
+            if (ks := [k for k, _, _ in each.choices])
+        ]
+        return [Interval(low=wrong[1], high=wrong[0]), _mean(recalls, [1] * len(recalls))]
+
+    @property
     def kappas(self) -> Sequence[Interval]:
         """Cohen's kappa, (N c - S) / (N^2 - S): it rises with the right images c and falls with S = sum n p."""
         if not self.classes:

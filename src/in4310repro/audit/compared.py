@@ -35,7 +35,7 @@ def _beside_matrix(sheet: Sheet) -> Iterator[Value]:
     """Values of classes and over all of them beside a confusion matrix."""
     if sheet.table.matrix is not None:
         classes = (None, *sheet.table.matrix.classes)
-        measures = (*OF_CLASSES, Measure.KAPPA)
+        measures = (*OF_CLASSES, Measure.KAPPA, Measure.ERROR)
         yield from (v for v in sheet.table.values if v.class_name in classes and v.measure in measures)
 
 

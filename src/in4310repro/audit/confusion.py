@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,6 +20,7 @@ OTHER = "the confusion matrix is of other images or of another network"
 ORDER = "the matrix has its classes in another order"
 LISTED = 3  # values that get a finding each; of more there is one finding
 NAMED = 5  # values that are named in one sentence
+RATE = re.compile(r"\brate\b|misclass|\btop ?-?1\b", re.IGNORECASE)
 OF_CLASSES = (
     Measure.RECALL,
     Measure.ACCURACY,
@@ -136,12 +138,21 @@ def _compared(
                 agreeing += claim is None
                 claims += [claim] if claim else []
     for cell in sheet.summaries:
-        exact = scores.over_all(cell.value.measure, cell.value.average)
+        exact = scores.over_all(cell.value.measure, cell.value.average) if is_compared(cell) else ()
         claim = _claim(cell, exact, Fraction(0), orientation) if exact and not cell.value.spread else None
         claims += [_over_batches(claim, cell, scores, sheet)] if claim else []
     sums = sum(sheet.sizes.get(name) == scores.sizes[place] for name, place in places.items())
     return Comparison(
         claims=tuple(claims), agreeing=agreeing, compared=compared, sums=sums, complete=sums == len(places)
+    )
+
+
+def is_compared(cell: Cell) -> bool:
+    """Whether a summary is one of right and wrong images: an error may be a loss, unless it is a rate."""
+    return (
+        cell.value.measure is not Measure.ERROR
+        or cell.value.printed.percent
+        or RATE.search(cell.value.label) is not None
     )
 
 
@@ -162,7 +173,12 @@ def _other_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
 
 def _over_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
     """The claim, with the condition that an accuracy is a mean over batches where one gives it."""
-    if cell.value.measure is not Measure.ACCURACY or cell.value.average is Average.MACRO or of_report(cell, sheet):
+    if (
+        not sheet.in_batches
+        or cell.value.measure is not Measure.ACCURACY
+        or cell.value.average is Average.MACRO
+        or of_report(cell, sheet)
+    ):
         return claim
     printed, exact = interval_of(cell, Rounding.ROUNDED), Interval(low=scores.accuracy, high=scores.accuracy)
     recalls = [recall for recall in scores.by_measure[Measure.RECALL] if recall is not None]

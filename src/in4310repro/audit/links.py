@@ -22,6 +22,7 @@ OF_ALL = (
     Measure.F1,
     Measure.SPECIFICITY,
     Measure.NEGATIVE_PREDICTIVE_VALUE,
+    Measure.ERROR,
 )
 # A text between two results that only announces the second.
 ANNOUNCES = re.compile(

@@ -47,6 +47,8 @@ class Scores:
         """All that a summary of this measure and average can be; none where no definition is known here."""
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))
+        if measure is Measure.ERROR:
+            return tuple(1 - each for each in self._accuracies(average))
         if measure is Measure.KAPPA:
             # Of a kappa that is called weighted nothing says by what.
             return () if average is Average.WEIGHTED else self.kappas

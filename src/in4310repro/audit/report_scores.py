@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from in4310repro.audit.bounds import Tallies
 from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.confusion import is_compared
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
 from in4310repro.audit.joint_counts import Problem, problem_of, unprinted
@@ -53,6 +54,8 @@ def _allowed(cell: Cell) -> Allowed | None:
         return lambda tallies: tallies.micro(measure, interval_of(cell, tallies.way))
     if measure is Measure.KAPPA and average is None:
         return lambda tallies: tallies.kappas
+    if measure is Measure.ERROR and average is Average.OVERALL and is_compared(cell):
+        return lambda tallies: tallies.errors
     if measure is Measure.MATTHEWS and average is None:
         return lambda tallies: [*tallies.matthews, *tallies.of_rest(measure, None)]
     if measure in OF_REST:

@@ -19,8 +19,8 @@ PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # 50 of each class, 50 test images per class, 50 images for each of the 6 classes
-        rf"\b{EACH} (?:\w+ ){{0,3}}?(?:per|(?:(?:of|in|from|for|to) )?(?:each|every|a)) (?:of (?:the |our )?(?:\w+ )?)?"
-        rf"(?:\w+ )?{CLASSES}",
+        rf"\b{EACH} (?:[^\W\d]\w* ){{0,3}}?(?:per|(?:(?:of|in|from|for|to) )?(?:each|every|a)) "
+        rf"(?:of (?:the |our )?(?:\w+ )?)?(?:\w+ )?{CLASSES}",
         # each class has 50 images, every one of the 6 classes contains 50
         rf"\b(?:each|every)(?: one)?(?: of the)?(?: \w+)? {CLASSES} (?:\w+ ){{0,2}}?(?:has|have|contains?|with|holds?"
         rf"|of|by|comprises|consists of)(?: exactly)? {EACH}\b",
@@ -29,10 +29,26 @@ PATTERNS = tuple(
         rf"\b\d{{1,4}} ?[x\u00d7*] ?{EACH} (?:\w+ )?{THINGS}",
         # 50 images each
         rf"\b{EACH} (?:\w+ )?{THINGS} (?:each|apiece)\b",
+        # 50 each
+        rf"\b{EACH} (?:each|apiece)\b",
     )
 )
 TOTAL = re.compile(
     rf"\b{NUMBER.format('total')} (?:[^\W\d_]{{2,}} ){{0,2}}?{THINGS}|\b{NUMBER.format('all')} in (?:total|all)\b", re.I
+)
+UNITS = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"
+)
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+NUMBERS = {word: place for place, word in enumerate(UNITS.split(), start=1)}
+NUMBERS |= {word: 10 * place for place, word in enumerate(TENS.split(), start=2)} | {"hundred": 100}
+BELOW_HUNDRED = (
+    rf"(?:(?:{'|'.join(TENS.split())})(?:[ -](?:{'|'.join(UNITS.split()[:9])}))?|{'|'.join(UNITS.split())}|nineteen)"
+)
+# Not `one`, which is seldom a number, unless of hundreds.
+WORDS = re.compile(
+    rf"\b(?!one\b(?! hundred)){BELOW_HUNDRED}(?: hundred(?: (?:and )?{BELOW_HUNDRED})?)?\b", re.IGNORECASE
 )
 EVEN = re.compile(r"\b(?:evenly|equally|balanced|uniformly|same number)\b", re.IGNORECASE)
 TESTED = re.compile(r"\b(?:test\w*|evaluat\w*|validat\w*|held[- ]out|hold[- ]?out)\b", re.IGNORECASE)
@@ -81,13 +97,24 @@ def _sentences(table: Table, document: Document, classes: int) -> Iterator[tuple
     """The size, the line and the text of each sentence near a table that says a size of every class."""
     lines = [value.printed.line for value in table.values]
     for number in range(max(1, min(lines) - NEAR), min(len(document.lines), max(lines) + NEAR) + 1):
-        for text in _parts(document.lines[number - 1][:LINE]):
+        for text in _parts(in_digits(document.lines[number - 1][:LINE])):
             if OTHER.search(text):
                 continue
             total = _total(text)
             for size in _each(text, total, classes):
                 if size >= 2 and total in (None, size, size * classes):
                     yield size, number, text
+
+
+def in_digits(text: str) -> str:
+    """The text with small numbers in words as digits: six classes, fifty images each."""
+    return WORDS.sub(lambda match: str(_number(match[0].lower())), text)
+
+
+def _number(words: str) -> int:
+    parts = [NUMBERS[part] for part in re.split(r"[ -](?:and )?", words)]
+    hundreds = parts.index(100) if 100 in parts else None
+    return sum(parts) if hundreds is None else 100 * sum(parts[:hundreds]) + sum(parts[hundreds + 1 :])
 
 
 def _parts(line: str) -> Sequence[str]:

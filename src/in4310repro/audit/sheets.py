@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -9,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
-from in4310repro.audit.gaps import Gap, gaps_of, lines_beside, tables_beside
+from in4310repro.audit.gaps import LONGEST, Gap, gaps_of, lines_beside, tables_beside
 from in4310repro.audit.intervals import (
     ROUNDOFF16,
     ROUNDOFF32,
@@ -36,6 +37,12 @@ EXCESS = Fraction(1, 2**20)
 # COCO prints -1 where a class has no objects.
 NO_VALUE = -1
 SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
+# What a text says that speaks of training: an accuracy in it may be a mean over batches.
+BATCHES = re.compile(
+    r"\b(?:mini-?)?batch(?:es|[_ -]?size)?\b|\bepochs?\b|\bloss(?:es)?\b|\b(?:data)?_?loaders?\b|\d ?m?s/step"
+    r"|\bval_acc\w*|\b(?:keras|torch|pytorch|tensorflow|lightning)\b|\.evaluate\(",
+    re.IGNORECASE,
+)
 OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all classes in one way
 
 
@@ -57,6 +64,7 @@ class Sheet:
     said: tuple[str, ...] = ()  # why the sizes that a sentence says may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels
     alone: bool = True  # whether no other table of classes and no other matrix is in the document
+    in_batches: bool = True  # whether an accuracy over all may be a mean over batches
     links: tuple[Link, ...] = ()  # what stands beside the table and was taken to be of the same predictions
 
     @property
@@ -69,6 +77,11 @@ class Sheet:
         """Whether the size of every printed class is known."""
         names = {name for cells in self.classes.values() for name in cells}
         return bool(names) and names <= set(self.sizes)
+
+    @property
+    def of_program(self) -> bool:
+        """Whether recalls and supports are printed: a program has counted the predictions of all images."""
+        return bool(self.table.sizes) and Measure.RECALL in self.classes
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -99,9 +112,11 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
     sizes, origin = _sizes(table, options)
     said = Said() if sizes else said_sizes(table, document)
     sizes, origin = (said.sizes, "printed") if said.sizes else (sizes, origin)
+    counted = table.matrix is not None or (bool(table.sizes) and Measure.RECALL in classes)
     return Sheet(
         table=table,
         classes=classes,
+        in_batches=not counted or any(BATCHES.search(line[:LONGEST]) for line in document.lines),
         asides=asides,
         summaries=tuple(cells[id(value)] for value in table.values if value.class_name is None),
         sizes=sizes,
