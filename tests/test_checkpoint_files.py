@@ -15,7 +15,15 @@ import pytest
 import torch
 
 from in4310repro import arithmetic, checkpoints
-from in4310repro.checkpoints import keep, kept_bytes, optimizer_tensors, put, read_kept, restore, save
+from in4310repro.checkpoints import (
+    kept_epoch_bytes,
+    load_into,
+    optimizer_tensors,
+    read_kept_epoch,
+    restore,
+    save,
+    write_kept_epoch,
+)
 from in4310repro.positions import Position
 from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.settings import OptimizerSetting
@@ -193,7 +201,7 @@ def test_what_is_wrong_is_said_in_200_characters_of_one_line(tmp_path: Path) -> 
     file = tmp_path / "file"
     words = f"ValueError: a b {'c' * 184}"
     assert len(words) == 200
-    assert str(checkpoints._unusable(file, error)) == (
+    assert str(checkpoints._error_for_foreign_file(file, error)) == (
         f"checkpoint {file} is none of this training ({words}); remove it, and the one before it is used"
     )
 
@@ -201,13 +209,13 @@ def test_what_is_wrong_is_said_in_200_characters_of_one_line(tmp_path: Path) -> 
 def test_what_was_kept_of_an_epoch_reads_back_without_metadata(tmp_path: Path) -> None:
     ours, other = trained(steps=2), trained(seed=1)
     file = tmp_path / "sgd" / "000001.safetensors"
-    keep(file, *ours)
-    weights, state = read_kept(file)
+    write_kept_epoch(file, *ours)
+    weights, state = read_kept_epoch(file)
     assert set(weights) == set(ours[0].state_dict())
     assert set(state) == {f"{at}.{name}" for at in range(4) for name in ("step", "exp_avg", "exp_avg_sq")}
-    put(weights, state, *other, "epoch 1")
+    load_into(weights, state, *other, "epoch 1")
     assert same(ours, other)
-    keep(tmp_path / "again", *other)
+    write_kept_epoch(tmp_path / "again", *other)
     assert (tmp_path / "again").read_bytes() == file.read_bytes()
 
 
@@ -215,10 +223,10 @@ def test_what_was_kept_of_another_network_is_refused_with_its_source() -> None:
     model, optimizer = trained()
     long = {name + "x" * 300: value for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=re.escape("epoch 1 is none of this training (KeyError: 'model.0.weight')")):
-        put(long, {}, model, optimizer, "epoch 1")
+        load_into(long, {}, model, optimizer, "epoch 1")
     wrong = optimizer_tensors(optimizer) | {"0.exp_avg." + "x" * 300: torch.zeros(1)}
     with pytest.raises(ValueError, match=r"epoch 1 is none of this training \(ValueError: 0\.exp_avg\.xxx") as raised:
-        put(model.state_dict(), wrong, model, optimizer, "epoch 1")
+        load_into(model.state_dict(), wrong, model, optimizer, "epoch 1")
     assert len(str(raised.value)) == len("epoch 1 is none of this training ()") + 200
 
 
@@ -229,15 +237,15 @@ def test_the_bytes_that_are_kept_are_those_of_weights_and_of_each_copy_of_the_pa
     model = torch.nn.BatchNorm2d(10)
     setting = OptimizerSetting(name="x", optimizer=optimizer, momentum=momentum)
     # Two parameters and two running statistics of 40 bytes each, and a counter of 8.
-    found = kept_bytes(model.state_dict(), [name for name, _ in model.named_parameters()], setting)
+    found = kept_epoch_bytes(model.state_dict(), [name for name, _ in model.named_parameters()], setting)
     assert found == 4 * 40 + 8 + copies * 2 * 40
 
 
 def test_a_state_of_another_shape_is_put_back_as_it_is() -> None:
     value, parameter = torch.tensor(3.0), torch.zeros(2, 3)
-    assert checkpoints._in_layout_of(value, parameter) is value
+    assert checkpoints._match_layout(value, parameter) is value
     counts = torch.ones(2, 3, dtype=torch.int64)
-    assert checkpoints._in_layout_of(counts, parameter).dtype == torch.int64
+    assert checkpoints._match_layout(counts, parameter).dtype == torch.int64
 
 
 KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
@@ -299,12 +307,12 @@ def refused_by_both(folder: Path, kind: str, tensors: Tensors, words: str) -> No
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         restore(folder, *ours, CONFIG)
     assert str(raised.value).startswith(f"checkpoint {file} is none of this training (")
-    keep(folder / "kept", *ours)
+    write_kept_epoch(folder / "kept", *ours)
     (folder / "kept").write_bytes(tensor_bytes(tensors))
-    weights, state = read_kept(folder / "kept")
+    weights, state = read_kept_epoch(folder / "kept")
     if not any(name.startswith(("other", "optimizer.optimizer")) for name in tensors):
         with pytest.raises(ValueError, match=re.escape(words)):
-            put(weights, state, *ours, "epoch 1")
+            load_into(weights, state, *ours, "epoch 1")
     assert same(ours, untouched)
 
 
@@ -349,10 +357,10 @@ def test_a_network_of_ones_own_may_have_parameters_without_a_gradient(tmp_path: 
 
 def test_before_the_first_step_there_is_no_state() -> None:
     ours, other = trained(steps=0), trained(seed=1, steps=0)
-    assert checkpoints.unpack(checkpoints.packed(*ours, Position()), *other) == Position()
+    assert checkpoints.unpack(checkpoints.pack(*ours, Position()), *other) == Position()
     assert same(ours, other)
     with pytest.raises(ValueError, match="no state of AdamW"):
-        checkpoints.unpack(checkpoints.packed(*ours, POSITION), *other)
+        checkpoints.unpack(checkpoints.pack(*ours, POSITION), *other)
 
 
 def forged_position(folder: Path, **changes: object) -> Path:

@@ -36,5 +36,5 @@ def test_a_process_alone_tells_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with join("cpu") as processes:
         assert processes == ALONE
         assert processes.leads
-        assert processes.told_json({"epoch": 3}) == {"epoch": 3}
+        assert processes.broadcast_json({"epoch": 3}) == {"epoch": 3}
         assert processes.gather(b"mine") == [b"mine"]

@@ -80,10 +80,10 @@ def test_it_is_told_where_somebody_reads_it(place: Path, numerics: Numerics, mon
     text = io.StringIO()
     asked = config(place)
     weights = asked.network.read_weights(asked.weights)
-    weights_check.tell(asked, weights, Context(numerics, Progress(Console(file=text, width=200))))
+    weights_check.print_result(asked, weights, Context(numerics, Progress(Console(file=text, width=200))))
     assert "thousand.safetensors name the class of 4 of 6" in text.getvalue()
     monkeypatch.setattr(weights_check, "check", lambda *_: pytest.fail("computed for nobody"))
-    weights_check.tell(asked, weights, Context(numerics, Progress()))
+    weights_check.print_result(asked, weights, Context(numerics, Progress()))
 
 
 def test_the_ids_are_a_thousand_in_the_order_of_the_alphabet() -> None:

@@ -1,4 +1,4 @@
-"""ablation(): what each deviation from the assignment changes, one at a time, then all of them."""
+"""Ablation: the effect of each deviation from the assignment, one at a time, then all together."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
 
 
 class AblationReport(TypedDict):
-    """What `ablation.json` holds."""
+    """Content of `ablation.json`."""
 
     command: Text
     config: configuration.Values  # with names in place of paths
@@ -52,7 +52,7 @@ def ablation(
     *,
     protocols: Sequence[str] = EACH_THEN_ALL,
 ) -> list[Path]:
-    """Runs every protocol below `runs`, or resumes what is there; writes ablation.json and ablation.md.
+    """Run every protocol below `runs`, or resume existing runs; write ablation.json and ablation.md.
 
     Args:
         config: of the corrected run; every other differs from it in its deviations alone.
@@ -107,7 +107,7 @@ def _command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
 
 
 def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureMaps) -> Numbers:
-    """The numbers of a run that a deviation may change, by name."""
+    """Return the numbers of a run that a deviation may change, by name."""
     numbers: Numbers = {
         f"{setting}, best validation accuracy": best_epoch(rows, run.config.select)["mean_class_accuracy"]
         for setting, rows in run.histories.items()
@@ -125,7 +125,7 @@ def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureM
 
 
 def read_report(file: Path) -> AblationReport:
-    """An `ablation.json`, checked.
+    """Read and check an `ablation.json`.
 
     Raises:
         ValueError: the file is not there, or a key or number of it is missing or wrong.
@@ -147,7 +147,7 @@ def read_report(file: Path) -> AblationReport:
 
 
 def markdown(report: AblationReport) -> str:
-    """A row per number: its value in the corrected protocol, and how far each deviation changes it."""
+    """Return a table with a row per number: its value in the corrected protocol, and each deviation's change to it."""
     numbers, config, made_by = report["numbers"], report["config"], report["fingerprint"]
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"
@@ -174,7 +174,7 @@ def markdown(report: AblationReport) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """The change of a number; the number itself where there is nothing to compare it with."""
+    """Return the change of a number, or the number itself if there is nothing to compare it with."""
     if after is None:
         return "-"
     if before is None:

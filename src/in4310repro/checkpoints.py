@@ -1,4 +1,4 @@
-"""Checkpoints: everything that decides how a training continues, in files whose names hold their hashes.
+"""Checkpoints: everything needed to continue a training exactly, in files named by their hashes.
 
 Order, augmentation and learning rate are functions of (seed, epoch, image, step), so there is no generator to save.
 A file's name ends with the sha256 of its bytes: a corrupt one is recognised without a second file.
@@ -41,52 +41,52 @@ def save(
     position: Position,
     config: Mapping[str, Any],
 ) -> Path:
-    """Writes a checkpoint, then removes all but the last two; returns its file."""
+    """Write a checkpoint, then remove all but the last two; return its file."""
     return save_tensors(folder, _tensors(model, optimizer), position, config)
 
 
 def save_tensors(
     folder: Path, tensors: Mapping[str, torch.Tensor], position: Position, config: Mapping[str, Any]
 ) -> Path:
-    """As `save`, of tensors with the names that they have in a kept epoch."""
+    """Write a checkpoint from tensors named as in a kept epoch; see `save`."""
     data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
     name = names.checkpoint(position.epoch, position.batch, hashlib.sha256(data).hexdigest())
     write_file(folder / name, data)
-    for old in _files(folder)[:-KEPT]:
+    for old in _list_files(folder)[:-KEPT]:
         old.unlink()
     return folder / name
 
 
-def packed(model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> bytes:
-    """A checkpoint for another process."""
+def pack(model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> bytes:
+    """Return a checkpoint as bytes for another process."""
     return tensor_bytes(_tensors(model, optimizer), {POSITION: json.dumps(asdict(position))})
 
 
 def unpack(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Puts what `packed` gave into the network and the optimizer, and returns the position."""
+    """Load what `pack` returned into the network and the optimizer; return the position."""
     position = Position(**json.loads(metadata_of(data)[POSITION]))
     _load(safetensors.torch.load(data), model, optimizer, begun=bool(position.epoch or position.batch))
     return position
 
 
 def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of the tensors in a checkpoint of a training as it stands, and in a kept epoch."""
+    """Return the bytes of the tensors in a checkpoint of the training as it is, and in a kept epoch."""
     return len(tensor_bytes(_tensors(model, optimizer)))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The tensors of an optimizer's state by `INDEX.NAME`, the index that of the parameter, such as `0.exp_avg`."""
+    """Return the tensors of an optimizer's state by `INDEX.NAME`, where INDEX is the parameter's: `0.exp_avg`."""
     states = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value for index, state in states.items() for name, value in state.items()}
 
 
-def keep(file: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Writes the weights and the optimizer state after an epoch; equal ones make equal bytes."""
+def write_kept_epoch(file: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write the weights and the optimizer state after an epoch; equal ones give equal bytes."""
     write_file(file, tensor_bytes(_tensors(model, optimizer)))
 
 
-def kept_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
-    """Bytes that `keep` writes for a network, but for some thousands of names and counters.
+def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
+    """Return the bytes that `write_kept_epoch` writes for a network, apart from some thousands for names and counters.
 
     Args:
         weights: its weights and buffers.
@@ -97,8 +97,8 @@ def kept_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], 
     return sum(sizes.values()) + optimizers.state_copies(setting) * sum(sizes[name] for name in trainable)
 
 
-def read_kept(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """The weights, and the optimizer state by `INDEX.NAME`, that `keep` wrote.
+def read_kept_epoch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return the weights, and the optimizer state by `INDEX.NAME`, that `write_kept_epoch` wrote.
 
     Raises:
         ValueError: the file is not there, is no regular file or is damaged.
@@ -111,14 +111,14 @@ def read_kept(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tens
     return weights, state
 
 
-def put(
+def load_into(
     weights: Mapping[str, torch.Tensor],
     state: Mapping[str, torch.Tensor],
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     source: str,
 ) -> None:
-    """Puts what `read_kept` gave into the network and the optimizer.
+    """Load what `read_kept_epoch` returned into the network and the optimizer.
 
     Raises:
         ValueError: it is of another network or optimizer; names the source.
@@ -146,7 +146,7 @@ def restore(
     config: Mapping[str, Any],
     batches: int | None = None,
 ) -> tuple[Position, list[str]]:
-    """Puts the newest intact checkpoint into the network and the optimizer.
+    """Load the newest intact checkpoint into the network and the optimizer.
 
     Args:
         folder: of the checkpoints.
@@ -163,7 +163,7 @@ def restore(
             right hash, and no training wrote what it holds.
     """
     warnings = []
-    for file in reversed(_files(folder)):
+    for file in reversed(_list_files(folder)):
         data = read_bytes(file)
         if hashlib.sha256(data).hexdigest()[: names.CHECKPOINT_DIGITS] != file.stem.rpartition("-")[2]:
             warnings.append(f"checkpoint {file} is corrupt; the one before it is used")
@@ -172,7 +172,7 @@ def restore(
             tensors, metadata = safetensors.torch.load(data), metadata_of(data)
             begun_with, position = json.loads(metadata["config"]), json.loads(metadata[POSITION])
         except UNUSABLE as error:
-            raise _unusable(file, error) from None
+            raise _error_for_foreign_file(file, error) from None
         if isinstance(begun_with, Mapping) and "preset" in begun_with:
             # Read and written again: an older training lacks newer settings, whose defaults it had.
             begun_with = configuration.to_json(configuration.from_json(begun_with, f"checkpoint {file}"))
@@ -182,7 +182,7 @@ def restore(
             check_position(position, config.get("epochs"), batches)
             _load(tensors, model, optimizer, begun=bool(position["epoch"] or position["batch"]))
         except UNUSABLE as error:
-            raise _unusable(file, error) from None
+            raise _error_for_foreign_file(file, error) from None
         return Position(**position), warnings
     return Position(), warnings
 
@@ -193,7 +193,7 @@ def _check_values(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Check values that no training makes; weights of one that diverged may be nan, and squares infinite.
+    """Check for values that no training can produce; weights that diverged may be nan, and squares infinite.
 
     Raises:
         ValueError: a mean of squares is below 0, or nan where its weight is none; a count of batches is below 0.
@@ -212,21 +212,21 @@ def _check_values(
                 raise ValueError(f"{index}.{name} is {first}; valid are 0 and more, and nan where the weight is nan")
 
 
-def _unusable(file: Path, error: Exception) -> ValueError:
-    """The error of a file that is as it was written, by something else than `save`."""
+def _error_for_foreign_file(file: Path, error: Exception) -> ValueError:
+    """Return the error for an intact file that `save` did not write."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ValueError(f"checkpoint {file} is none of this training ({what}); remove it, and the one before it is used")
 
 
-def _files(folder: Path) -> list[Path]:
-    """Checkpoints in order of their positions; none where there is no folder."""
+def _list_files(folder: Path) -> list[Path]:
+    """Return the checkpoints in order of their positions; empty without a folder."""
     return sorted(folder.glob("[0-9]*.safetensors"))
 
 
 def _load(
     tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, begun: bool
 ) -> None:
-    """Put tensors with the names of a file into the network and the optimizer, once all of them are checked.
+    """Load tensors named as in a file into the network and the optimizer, after checking all of them.
 
     Args:
         tensors: on the CPU.
@@ -258,18 +258,18 @@ def _load(
     load_state(model, {key.removeprefix(OF_MODEL): value for key, value in weights.items()})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, each in states.items():
-        states[index] = {name: _in_layout_of(value, parameters[index]) for name, value in each.items()}
+        states[index] = {name: _match_layout(value, parameters[index]) for name, value in each.items()}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 
 def _uses_all_parameters(model: torch.nn.Module) -> bool:
-    """Whether each step gives every parameter a gradient, as in networks of the libraries; one's own may leave some."""
+    """Return whether every step gives each parameter a gradient, as in libraries' networks but not always a user's."""
     return type(model).__module__.partition(".")[0] in ("torch", "torchvision", "timm", "in4310repro")
 
 
-def _in_layout_of(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """The value in the parameter's memory layout: the fused optimizers walk both in the order of their memory."""
+def _match_layout(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """Return the value in the parameter's memory layout: fused optimizers walk both in memory order."""
     if value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)

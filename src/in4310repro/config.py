@@ -137,19 +137,19 @@ class Config:
 
     @property
     def network(self) -> Network:
-        """The network of that name."""
+        """The network with the configured name."""
         return open_network(self.model)
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How images are prepared, as a record; what only the weights can say is the default."""
+        """The preprocessing of images, as a record; a default where only the weights can say."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
 
     @property
     def images(self) -> ImageSettings:
-        """Which images there are, how they are split, and how they are prepared."""
+        """The section about images, their split and their preprocessing."""
         return ImageSettings(
             data=self.data,
             scenes=self.scenes,
@@ -163,17 +163,17 @@ class Config:
 
     @property
     def training(self) -> TrainingSettings:
-        """What each setting trains, and for how long."""
+        """The section about training."""
         return TrainingSettings(settings=self.settings, train=self.train, epochs=self.epochs, protocol=self.protocol)
 
     @property
     def evaluation(self) -> EvaluationSettings:
-        """How images are passed through a network without training it."""
+        """The section about passing images through a network without training it."""
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     @property
     def features(self) -> FeatureSettings:
-        """Which feature maps are measured, on which samples of images, and how."""
+        """The section about measured feature maps and the image sets."""
         return FeatureSettings(
             modules=self.modules,
             images=self.feature_images,
@@ -189,7 +189,7 @@ class Config:
 
 
 def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
-    """Return the configuration with what it leaves to the weights filled in; its image size stays.
+    """Return the configuration with the weights' preprocessing filled in; the image size stays.
 
     Args:
         config: in which some values may be None.
@@ -208,7 +208,7 @@ def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
 
 
 def check_choice(name: str, value: str) -> str:
-    """The value itself.
+    """Return the value, after checking that it is one of the option's valid values.
 
     Raises:
         ValueError: it is none of the valid values of the option.
@@ -223,7 +223,7 @@ def _no_choice(name: str, value: object) -> str:
 
 
 def from_json(value: Any, source: str) -> Config:
-    """The configuration that `to_json` wrote.
+    """Return the configuration that `to_json` wrote.
 
     Raises:
         ValueError: another format, an unknown key, or a value outside its range; each names the source.
@@ -243,7 +243,7 @@ def from_json(value: Any, source: str) -> Config:
 
 
 def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) -> None:
-    """Nothing, where a configuration is of a format that this version reads: of a run, unless others are named.
+    """Raise where this version cannot read a configuration's format; by default, of a run.
 
     Raises:
         ValueError: it is of another one.
@@ -277,7 +277,7 @@ def to_json(config: Config, number: int | None = None) -> Values:
 
 
 def read_toml(file: Path) -> Values:
-    """The settings in a TOML file.
+    """Return the settings in a TOML file.
 
     Raises:
         ValueError: no such file, no TOML, or it names a preset, which the command line does.
@@ -297,7 +297,7 @@ def read_toml(file: Path) -> Values:
 
 
 def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
-    """The configuration with some of its values replaced, as a TOML file, JSON or the command line gives them.
+    """Return the configuration with some values replaced, as given by a TOML file, JSON or the command line.
 
     Raises:
         ValueError: an unknown name or a value of another type, which names the source; a value outside its range.
@@ -321,7 +321,7 @@ def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:
 
 
 def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
-    """The values as the record's fields take them: lists as tuples, whole numbers as floats where floats stand.
+    """Return the values in the types of the record's fields: tuples for lists, floats for whole numbers where needed.
 
     Raises:
         ValueError: an unknown name, or a value of another type.
@@ -371,7 +371,7 @@ def _refuse_other_than_names(name: str, values: Any, source: str) -> None:
 
 
 def validate(config: Config) -> Config:
-    """The configuration itself, when every value is in its range.
+    """Return the configuration, after checking that every value is in its range.
 
     Raises:
         ValueError: names the value and the valid ones.
@@ -404,7 +404,7 @@ def _shown(value: int) -> str:
 
 
 def _cost(name: str, value: int, config: Config) -> str:
-    """What a value beyond its range would take, as a clause."""
+    """Return, as a clause, what a value beyond its range would need."""
     pixels = config.image_size**2
     if name == "epochs":
         return f"; at a second each they take {brief(Decimal(value) / SECONDS_PER_YEAR)} years"

@@ -1,4 +1,4 @@
-"""What a computation runs with: the arithmetic of this process, its progress, and the processes beside it."""
+"""The context of a computation: arithmetic of this process, progress, and the processes beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from in4310repro.progress import SILENT, Progress
 
 @dataclass(frozen=True)
 class Context:
-    """The arithmetic of this process, where it reports progress, and the processes that compute together.
+    """The arithmetic of this process, its progress display, and the processes that compute together.
 
     All processes call a function that takes a context together. No result depends on progress, and none on the number
     of processes in portable arithmetic.
@@ -26,5 +26,5 @@ class Context:
         return replace(self, progress=SILENT)
 
     def alone(self) -> Context:
-        """Return the context of a computation that this process does by itself."""
+        """Return the context of a computation that this process does on its own."""
         return replace(self, processes=ALONE)

@@ -1,4 +1,4 @@
-"""Deviations from the assignment, and a protocol: the object that knows what the active ones change.
+"""Deviations from the assignment, and the protocol that answers how the active ones change a run.
 
 The corrected protocol has none of them and the published one has all. Together they are a working hypothesis of how the
 published numbers came about. Whatever is made with a deviation carries a label wherever it is printed or drawn.
@@ -78,7 +78,7 @@ class Deviation(StrEnum):
 
 @dataclass(frozen=True)
 class Protocol:
-    """The active deviations, and the answers to what depends on them.
+    """The active deviations, and the answers to questions that depend on them.
 
     Examples:
         >>> parse("shared-split").part_read_as("validation"), parse("corrected").part_read_as("validation")
@@ -123,7 +123,7 @@ class Protocol:
 
     @property
     def meaning(self) -> str:
-        """What the deviations do, in words, in the order of their definition; empty for the corrected protocol."""
+        """The effects of the deviations, in words, in order of definition; empty for the corrected protocol."""
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
 
     def touches(self, stage: str) -> bool:
@@ -175,12 +175,12 @@ class Protocol:
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
-        """Return by what a non-positive share is divided: 1, or 1.04 for 200 images that are counted as 208."""
+        """Return the divisor of a non-positive share: 1, or 1.04 for 200 images that are counted as 208."""
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 
     @property
     def names_unfit_for_heads(self) -> list[str]:
-        """The sorted names of the deviations that the fit of a head does not have."""
+        """The sorted names of the deviations that fitting a head does not support."""
         return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
 
 
@@ -221,5 +221,5 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
 
 
 def padded_images(images: int) -> int:
-    """Return how many images fill the published batches that hold so many: 208 for 200."""
+    """Return how many images fill the published batches needed for this number: 208 for 200."""
     return math.ceil(images / PUBLISHED_BATCH_SIZE) * PUBLISHED_BATCH_SIZE

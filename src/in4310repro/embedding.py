@@ -25,7 +25,7 @@ from in4310repro.data.images import ImageSet, decoder
 from in4310repro.locks import lock
 from in4310repro.models.network import Network
 from in4310repro.numerics import Numerics
-from in4310repro.prediction import rows_of_all
+from in4310repro.prediction import gather_rows
 from in4310repro.tensors import tensors_sha256
 
 FOLDER = "features"  # in that of the cache
@@ -86,7 +86,9 @@ def embed(
     if processes.leads:
         file = _lock_or_copy(file) if cache else _private_folder() / file.name
     places = _find_records(file, record) if processes.leads else {}
-    missing: list[int] = processes.told_json([n for n, key in enumerate(images.keys) if _identify(key) not in places])
+    missing: list[int] = processes.broadcast_json(
+        [n for n, key in enumerate(images.keys) if _identify(key) not in places]
+    )
     if processes.leads and missing:
         refuse_beyond_disk(f"features of {len(missing)} images take", len(missing) * record.itemsize, file.parent)
     with context.progress.task(f"features of {images.name}", len(missing)) as advance:
@@ -94,7 +96,7 @@ def embed(
         for group in (missing[start : start + size] for start in range(0, len(missing), size)):
             part = tree.part(len(group), processes.rank, processes.size)
             own = group[part.start : part.stop]
-            rows = rows_of_all(list(_layer_inputs(model, layer, images.at(own), batch_size, numerics)), processes)
+            rows = gather_rows(list(_layer_inputs(model, layer, images.at(own), batch_size, numerics)), processes)
             if processes.leads:
                 _refuse_not_finite(rows, [images.paths[place] for place in group])
                 keys = [images.keys[place] for place in group]

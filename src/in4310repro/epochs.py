@@ -1,4 +1,4 @@
-"""Epochs of one setting: the steps of the optimizer and the validation after them, from any position; no file."""
+"""Epochs of one setting: optimizer steps and the validation after them, from any position; uses no files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from in4310repro.data.batches import Batch, training_batches, training_ranges
 from in4310repro.data.images import ImageSet
 from in4310repro.numerics import Numerics
 from in4310repro.positions import Position
-from in4310repro.prediction import predict, share_of
+from in4310repro.prediction import local_share, predict
 from in4310repro.randomness import generator_for
 from in4310repro.runs.records import HistoryRow
 from in4310repro.settings import OptimizerSetting
@@ -30,7 +30,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingInputs:
-    """One setting to train: the network before it, the images, and what decides how."""
+    """One setting to train: its initial network, images and settings."""
 
     model: torch.nn.Module
     training: ImageSet
@@ -41,7 +41,7 @@ class TrainingInputs:
 
 
 class Step(NamedTuple):
-    """A step of the optimizer that was taken."""
+    """A completed optimizer step."""
 
     epoch: int  # from 1
     step: int  # of the whole training, from 1
@@ -52,7 +52,7 @@ class Step(NamedTuple):
 
 
 def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
-    """Nothing, where this machine may hold a training step.
+    """Raise where a training step certainly exceeds this machine's memory.
 
     Raises:
         ValueError: names the settings, what they take, and what there is.
@@ -67,7 +67,7 @@ def _never() -> bool:
 
 
 class Epochs:
-    """The network of a task, its optimizer and the position that they are at, which `run` advances.
+    """The network of a task, its optimizer and their position, which `run` advances.
 
     Args:
         task: what to train.
@@ -80,7 +80,7 @@ class Epochs:
         self._network = self.model  # that is called in training
         if task.context.processes.size > 1 and not task.context.numerics.portable:
             if task.context.numerics.device != "cpu":
-                self.model = replicas.shared_statistics(self.model)
+                self.model = replicas.share_batch_norm(self.model)
             self._network = DistributedDataParallel(self.model)
         part = task.config.training.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
@@ -99,21 +99,21 @@ class Epochs:
 
     @property
     def steps(self) -> int:
-        """Steps that the position counts as done."""
+        """Number of steps done at the position."""
         return self.position.epoch * self.batches + self.position.batch
 
     @property
     def batches(self) -> int:
-        """Batches of an epoch, each of which is a step."""
+        """Number of batches per epoch, each of which is a step."""
         return len(training_ranges(len(self.task.training), self.task.config.batch_size))
 
     @property
     def title(self) -> str:
-        """The setting and the epoch that is next."""
+        """The setting and the next epoch, as text."""
         return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
 
     def run(self, after_step: Callable[[], None], after_epoch: Callable[[HistoryRow], None]) -> None:
-        """Every epoch that is left.
+        """Yield the row of every remaining epoch.
 
         Args:
             after_step: called after each step, when the position includes it and `last` is this step.
@@ -126,11 +126,11 @@ class Epochs:
         while position.epoch < self.task.config.epochs:
             row = self.validate(*self.train(after_step))
             position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
-            self._agree(row)
+            self._check_in_sync(row)
             after_epoch(row)
 
-    def _agree(self, row: HistoryRow) -> None:
-        """Has all processes know whether one was asked to stop, and that they have the same weights."""
+    def _check_in_sync(self, row: HistoryRow) -> None:
+        """Find out whether any process was asked to stop, and check that all have the same weights."""
         said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
         heard = [json.loads(each) for each in self.task.context.processes.gather(said)]
         self.stop = any(stop for *_, stop in heard)
@@ -142,7 +142,7 @@ class Epochs:
                 )
 
     def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
-        """Mean loss over an epoch's images, each at the weights it met, and images per second.
+        """Return the mean loss over an epoch's images, each at the weights of its step, and images per second.
 
         Starts after the batches that the position counts as done, and advances the position but for its epoch.
 
@@ -161,7 +161,7 @@ class Epochs:
             config.seed,
             position.epoch,
             first=position.batch,
-            part=self._own,
+            part=self._local_share,
         )
         total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.context.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
@@ -190,7 +190,7 @@ class Epochs:
         return position.loss / len(images), speed
 
     def validate(self, train_loss: float, speed: float) -> HistoryRow:
-        """The row of the epoch that was just trained.
+        """Return the row of the epoch just trained.
 
         Raises:
             ValueError: the loss is not finite.
@@ -207,17 +207,17 @@ class Epochs:
             weights_sha256=tensors_sha256(self.model.state_dict()),
         )
 
-    def _own(self, batch: range) -> range:
-        """The positions of a batch that this process computes."""
+    def _local_share(self, batch: range) -> range:
+        """Return the positions of a batch that this process computes."""
         processes = self.task.context.processes
         if self.task.context.numerics.portable:
             own = shares.images_of(len(batch), processes.connection)
         else:
-            own = share_of(len(batch), processes)
+            own = local_share(len(batch), processes)
         return batch[own.start : own.stop]
 
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
-        """One step of the optimizer; returns the mean loss of the batch, of which this process has a share."""
+        """Take one optimizer step; return the mean loss of the batch, which this process shares with others."""
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
@@ -254,7 +254,7 @@ class Epochs:
         )
 
     def _refuse_non_finite(self, name: str, loss: float) -> None:
-        """Raises ValueError for a loss that is not finite, with what can have made it so."""
+        """Raise ValueError for a loss that is not finite, with possible reasons."""
         if math.isfinite(loss):
             return
         advice = f"a learning_rate below {self.task.setting.learning_rate} may keep it finite"

@@ -1,4 +1,4 @@
-"""evaluate(): the selected network on the run's test set, or on every image of another folder."""
+"""Evaluation of a run's selected network on its test set, or on every image of another folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from in4310repro.text import publishable_place
 
 
 class Evaluation(ClassMetrics, Details):
-    """What was measured, of which setting's network, on how many images; recall is the class accuracy."""
+    """Results of an evaluation, with setting and number of images; recall is the class accuracy."""
 
     setting: str
     data: str  # the name of the folder, or "test set"
@@ -36,7 +36,7 @@ def evaluate(
     *,
     protocol: Protocol | None = None,
 ) -> tuple[Evaluation, Scores]:
-    """Metrics of the selected network, and the scores that they come from.
+    """Return metrics of the selected network, and the scores they come from.
 
     Args:
         run: gives the network, the classes, the image size and the test set.
@@ -65,7 +65,7 @@ def evaluate(
 
 
 def to_text(measured: Evaluation) -> str:
-    """The means, and a row for each class with images: how many, recall, precision, F1 and average precision."""
+    """Return the means, and a row per class: images, recall, precision, F1 and average precision."""
     totals = [sum(row) for row in measured["confusion_matrix"]]
     numbers = {
         **{each.label: measured[name] for name, each in SCALARS.items()},  # type: ignore[literal-required]

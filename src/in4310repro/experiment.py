@@ -72,7 +72,7 @@ def train(
         config = with_recorded_orientation(config, folder, context.progress)
     context = _with_shared_arithmetic(context)
     formats = log_formats(folder, log_steps, resume=resume)
-    context.processes.told_json(config.orientation)
+    context.processes.broadcast_json(config.orientation)
 
     data = load_data(config, context)
     config, network = build_network(data, context)
@@ -85,29 +85,29 @@ def train(
     files = resume_run(folder, plan) if resume else start_run(folder, plan)
     of_settings = _contexts_of_settings(config, context)
     histories = {
-        setting.name: _fit_setting(_task(plan, setting, files, of_setting, formats, keep_epochs=keep_epochs))
+        setting.name: _fit_setting(_make_task(plan, setting, files, of_setting, formats, keep_epochs=keep_epochs))
         for setting, of_setting in zip(config.settings, of_settings, strict=True)
     }
-    context.processes.told_json(None)
+    context.processes.broadcast_json(None)
     _score_test_set(files, plan, histories, context)
     return FinishedRun.open(folder)
 
 
 def follow(config: Config, context: Context) -> None:
-    """Do the part of a process beside the one that calls `train` with the same arguments; use no run folder.
+    """Train beside the process that calls `train` with the same arguments; uses no run folder.
 
     Raises:
         ValueError: as `train`.
     """
     context = _with_shared_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
-    config = replace(config, orientation=context.processes.told_json())
+    config = replace(config, orientation=context.processes.broadcast_json())
     data = load_data(config, context)
     config, network = build_network(data, context)
     plan = make_plan(data, config, network, context)
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.
-    while name := context.processes.told_json():
+    while name := context.processes.broadcast_json():
         inputs = TrainingInputs(
             model=plan.initial_network(),
             training=plan.sets["training"],
@@ -117,7 +117,7 @@ def follow(config: Config, context: Context) -> None:
             context=context,
         )
         (head if config.training.fits_head(inputs.setting) else training).follow(inputs)
-    weights = safetensors.torch.load(context.processes.told())
+    weights = safetensors.torch.load(context.processes.broadcast())
     model = context.numerics.place(plan.network_with(weights, "the selected weights"))
     _predict_parts(model, plan, context)
 
@@ -169,7 +169,7 @@ def _contexts_of_settings(config: Config, context: Context) -> list[Context]:
     return [replace(context, progress=whole.part(index, count, title)) for index, title in enumerate(titles)]
 
 
-def _task(
+def _make_task(
     plan: TrainingPlan,
     setting: OptimizerSetting,
     files: RunFolder,
@@ -178,7 +178,7 @@ def _task(
     *,
     keep_epochs: bool,
 ) -> Task:
-    """Return the training of a setting, whose network has the weights that the protocol starts it from."""
+    """Return the training of a setting, with the initial weights that the protocol prescribes."""
     before = plan.config.training.setting_before(setting)
     last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
     return Task(
@@ -196,10 +196,10 @@ def _task(
 
 
 def _fit_setting(task: Task) -> list[HistoryRow]:
-    """Train a setting, unless it was trained to its end, and return its history."""
+    """Train a setting, unless it is fully trained already, and return its history."""
     history = finished_history(task.files, task.setting, task.config.training)
     if not history:
-        task.context.processes.told_json(task.setting.name)
+        task.context.processes.broadcast_json(task.setting.name)
         history = head.fit(task) if task.config.training.fits_head(task.setting) else fit(task)
     last = names.of_setting(task.setting.name, names.LAST_WEIGHTS)
     if task.config.protocol.starts_warm and not (task.files.folder / last).is_file():
@@ -218,7 +218,7 @@ def _score_test_set(
     weights = files.read_tensors(name)
     model = context.numerics.place(plan.network_with(weights, f"{files.folder / name}", of_file=True))
     if context.processes.size > 1:
-        context.processes.told(tensor_bytes(weights))
+        context.processes.broadcast(tensor_bytes(weights))
     scores, unseen = _predict_parts(model, plan, context)
     files.write_arrays(
         names.SCORES, paths=np.array(scores.paths, dtype=np.str_), labels=scores.labels, softmax=scores.softmax
@@ -229,7 +229,7 @@ def _score_test_set(
 
 
 def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
-    """Return the scores of the test set and, with a shared split, of the images that are never read."""
+    """Return the scores of the test set and, with a shared split, of the images that training never reads."""
     config, split = plan.config, plan.split
     scores = predict(model, plan.sets["test"], config.evaluation, context)
     if not config.protocol.shares_split:

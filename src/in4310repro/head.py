@@ -1,4 +1,4 @@
-"""fit(): the last layer alone, as a multinomial logistic regression on features that are computed once."""
+"""Fit of the last layer alone: multinomial logistic regression on features that are computed once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from in4310repro.embedding import Embedding, embed
 from in4310repro.epochs import TrainingInputs
 from in4310repro.numerics import Numerics
 from in4310repro.positions import Position
-from in4310repro.prediction import measured, scores_of
+from in4310repro.prediction import measure, scores_of
 from in4310repro.progress import interrupts
 from in4310repro.runs import chain, names
 from in4310repro.runs.records import EpochHashes, HistoryRow
@@ -40,14 +40,14 @@ class Head(NamedTuple):
 
 
 class Features(NamedTuple):
-    """Of the images of a setting: what the last layer reads."""
+    """Inputs of the last layer for the images of a setting."""
 
     training: Embedding
     validation: Embedding
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Fits the head once for each strength of its penalty and returns the history, a row for each.
+    """Fit the head once for each strength of its penalty; return the history, a row for each.
 
     Every fit starts at 0 and depends on no other. The files are those of `training.fit`; a run that was interrupted
     goes on with the strength after the last one that is in them.
@@ -64,7 +64,7 @@ def fit(task: Task) -> list[HistoryRow]:
         with task.context.progress.task(f"fits of {task.setting.name}", len(STRENGTHS)) as advance:
             for number, strength in enumerate(STRENGTHS, start=1):
                 if number > len(position.history):
-                    row = fitted_row(task, model, features, number, strength)
+                    row = fit_row(task, model, features, number, strength)
                     record.write(position, row, model, {})
                     task.context.progress.message(_summary(row))
                     _stop_if(interrupted)
@@ -73,12 +73,12 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """The part of a process beside the one that calls `fit`: its share of the features."""
+    """Compute features beside the process that calls `fit`."""
     features_of(inputs, inputs.context.numerics.place(inputs.model))
 
 
 def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
-    """What the last layer reads of the images that a head is fitted to and chosen by; `cache` as in `embed`.
+    """Return the last layer's inputs for the images that fit and select a head; `cache` as in `embed`.
 
     Raises:
         ValueError: as `embed`; or a fit would take more memory than there is.
@@ -101,10 +101,10 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
     return Features(*embeddings)
 
 
-def fitted_row(
+def fit_row(
     inputs: TrainingInputs, model: torch.nn.Module, features: Features, number: int, strength: float
 ) -> HistoryRow:
-    """Fits the head, puts it into the network, and measures it.
+    """Fit the head, load it into the network, and measure it.
 
     Args:
         inputs: the images and the settings.
@@ -136,7 +136,7 @@ def fitted_row(
 
 
 def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: int, strength: float) -> Head:
-    """The logistic regression of the labels on the features: scikit-learn's, by L-BFGS, in float64.
+    """Return the logistic regression of labels on features: scikit-learn's, by L-BFGS, in float64.
 
     Its last bits depend on the processor, since BLAS adds; on the number of threads they do not, since it is given one.
 
@@ -165,7 +165,7 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: 
 def largest_derivative(
     fitted: Head, features: Embedding, labels: Int64[np.ndarray, " image"], strength: float
 ) -> float:
-    """The largest absolute derivative of what `fit_head` minimises, by a weight or a bias; about 0 at its minimum.
+    """Return the largest absolute derivative of `fit_head`'s objective by a weight or bias; about 0 at its minimum.
 
     That is the mean loss and, divided by strength and number of images, half of the squared weights. With two classes
     scikit-learn penalises the difference of the two rows, which is twice either of them.
@@ -190,7 +190,7 @@ def largest_derivative(
 def scores_of_features(
     layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Scores:
-    """Scores of images from what the last layer reads of them, with the bits of `predict` in the same batches.
+    """Return scores from the last layer's inputs, with the bits of `predict` in the same batches.
 
     Args:
         layer: the last one.
@@ -204,12 +204,12 @@ def scores_of_features(
         for start in range(0, len(images), batch_size):
             rows = range(start, min(start + batch_size, len(images)))
             given = torch.from_numpy(features.take(rows)).to(numerics.device)
-            batches.append(measured(layer(given), labels[rows.start : rows.stop].to(numerics.device), numerics))
+            batches.append(measure(layer(given), labels[rows.start : rows.stop].to(numerics.device), numerics))
     return scores_of(images, batches)
 
 
 def _position(task: Task, record: Record) -> Position:
-    """The fits that an interrupted run has finished, where its files are whole and follow from each other."""
+    """Return the fits that an interrupted run has finished, as far as their files are intact and consecutive."""
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):

@@ -15,7 +15,7 @@ from in4310repro.context import Context
 from in4310repro.data.folders import Entry, image_files
 from in4310repro.data.images import load_images
 from in4310repro.files import file_sha256, json_bytes
-from in4310repro.prediction import predict, refuse_too_large, rows_of_all, share_of
+from in4310repro.prediction import gather_rows, local_share, predict, refuse_too_large
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import csv_of
 
@@ -67,7 +67,7 @@ def label(
     refuse_too_large(run.config, context.numerics)
     files = list(dict.fromkeys(file for place in places for file in _files(place)))
     model = context.numerics.place(run.selected_network())
-    own = share_of(len(files), context.processes)
+    own = local_share(len(files), context.processes)
     scores = []
     for start in own[::AT_ONCE]:
         entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : min(start + AT_ONCE, own.stop)]]
@@ -82,7 +82,7 @@ def label(
             progress=context.progress,
         )
         scores.append(torch.from_numpy(predict(model, images, run.config.evaluation, context.alone()).softmax))
-    softmax = rows_of_all(scores, context.processes).numpy()
+    softmax = gather_rows(scores, context.processes).numpy()
     return Labelled(run.classes, [file.as_posix() for file in files], softmax)
 
 

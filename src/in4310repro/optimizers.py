@@ -20,7 +20,7 @@ def build(
     *,
     portable: bool,
 ) -> torch.optim.Optimizer:
-    """The optimizer of a setting.
+    """Return the optimizer of a setting.
 
     Args:
         setting: the kind (`AdamW`, `RMSprop` or `SGD`), learning rates, weight decay and momentum, which SGD alone has.
@@ -40,12 +40,12 @@ def build(
 
 
 def state_copies(setting: OptimizerSetting) -> int:
-    """How many numbers the optimizer of a setting keeps for each parameter, between steps."""
+    """Return how many numbers per parameter the optimizer of a setting keeps between steps."""
     return {"AdamW": 2, "RMSprop": 1, "SGD": int(setting.momentum > 0)}[setting.optimizer]
 
 
 def state_names(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of what an optimizer that `build` made keeps of each parameter of a group, between steps."""
+    """Return the names of the state that an optimizer made by `build` keeps for each parameter of a group."""
     if isinstance(optimizer, torch.optim.AdamW):
         return "step", "exp_avg", "exp_avg_sq"
     if isinstance(optimizer, torch.optim.RMSprop):
@@ -56,7 +56,7 @@ def state_names(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> t
 def states_of(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """The state of each parameter, from tensors by `INDEX.NAME` such as `0.exp_avg` that came from a file.
+    """Return each parameter's state, from tensors named `INDEX.NAME`, such as `0.exp_avg`, that came from a file.
 
     Args:
         optimizer: that they are for, with parameters of the right shapes.
@@ -92,7 +92,7 @@ def states_of(
 
 
 def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:
-    """The factor of the learning rate at a step, in (0, 1].
+    """Return the factor of the learning rate at a step, in (0, 1].
 
     It rises linearly to 1 during the warm-up. Then it stays at 1 (`constant`), or falls as half a cosine wave that
     would reach 0 after the last step (`cosine`: Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts).
@@ -113,6 +113,6 @@ def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set the learning rates of body and head, from the next step on, to those that `build` took times a factor."""
+    """Set the learning rates of body and head for the next steps to their initial values times a factor."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

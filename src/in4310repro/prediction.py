@@ -1,4 +1,4 @@
-"""predict(): softmax scores of every image of a set, and refuse_too_large(), before any is decoded."""
+"""Prediction: softmax scores of every image of a set; checks sizes before images are decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, l
 
 
 def refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Nothing, where this machine can hold a batch of an evaluation and, without data, a scene that is drawn.
+    """Raise where a batch of an evaluation or, without data, a drawn scene exceeds this machine's memory.
 
     Raises:
         ValueError: names the setting, what it takes, and what there is.
@@ -46,7 +46,7 @@ def predict(
     *,
     epoch: int = 0,
 ) -> Scores:
-    """Softmax scores of every image, in eval mode and without gradients; the model's mode is put back.
+    """Return softmax scores of every image, in eval mode without gradients; restores the model's mode.
 
     The loss is the mean over images of their cross-entropy, summed without rounding in between, so that it does not
     depend on the batches.
@@ -73,38 +73,38 @@ def predict(
     flips = None
     if settings.protocol.flips_in_evaluation:
         flips = [generator_for(settings.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
-    numerics, part = context.numerics, share_of(len(images), context.processes)
+    numerics, part = context.numerics, local_share(len(images), context.processes)
     columns = []
     try:
         with torch.inference_mode(), context.progress.task(f"predicting {images.name}", len(part)) as advance:
             for batch in evaluation_batches(images, settings.batch_size, flips, part):
                 logits = model(batch.images.to(numerics.device))
-                columns.append(measured(logits, batch.labels.to(numerics.device), numerics))
+                columns.append(measure(logits, batch.labels.to(numerics.device), numerics))
                 advance(len(batch.paths), "")
     finally:
         model.train(training)
     return scores_of(images, columns, context.processes)
 
 
-def measured(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> Measured:
-    """Softmax, logits and cross-entropy of some images, on the CPU."""
+def measure(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> Measured:
+    """Return softmax, logits and cross-entropy of some images, on the CPU."""
     return numerics.softmax(logits).cpu(), logits.cpu(), numerics.losses(logits, labels).cpu()
 
 
 def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processes = ALONE) -> Scores:
-    """The scores of a set of images, from those of its batches or of this process's share of them."""
+    """Return the scores of an image set from those of its batches, or of this process's share of them."""
     columns: Iterable[tuple[torch.Tensor, ...]] = zip(*batches, strict=True) if batches else ((), (), ())
-    softmax, logits, losses = (rows_of_all(list(column), processes).numpy() for column in columns)
+    softmax, logits, losses = (gather_rows(list(column), processes).numpy() for column in columns)
     return Scores(images.paths, images.labels, softmax, math.fsum(losses.tolist()) / len(images), logits)
 
 
-def share_of(images: int, processes: Processes) -> range:
-    """The places of the images that a process computes."""
+def local_share(images: int, processes: Processes) -> range:
+    """Return the positions of the images that a process computes."""
     return tree.part(images, processes.rank, processes.size)
 
 
-def rows_of_all(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
-    """The rows of all processes, in the order of ranks."""
+def gather_rows(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
+    """Return the rows of all processes, in the order of ranks."""
     own = {"rows": torch.cat(parts)} if parts else {}
     every = [safetensors.torch.load(each) for each in processes.gather(safetensors.torch.save(own))]
     return torch.cat([each["rows"] for each in every if each])

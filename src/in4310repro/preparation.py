@@ -1,4 +1,4 @@
-"""What a training starts from: its data, its network, and a plan, all checked and decoded before the first step."""
+"""Starting point of a training: its data, network and plan, all checked and decoded before the first step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The images of a training, and their split if only files of equal bytes are held on one side."""
+    """The images of a training, and their split if it groups only files with equal bytes."""
 
     config: Config  # with the split as counts
     images: Catalogue
@@ -43,7 +43,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Everything that a training is determined by and starts from."""
+    """Everything that determines a training and that it starts from."""
 
     config: Config  # with the split as counts, and the modules of its network
     groups: list[Group]  # of images that the split holds on one side, beside files of equal bytes
@@ -84,7 +84,7 @@ def load_data(config: Config, context: Context) -> Data:
 
 
 def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Return the network with its initial weights, and the configuration with what only the two of them decide.
+    """Return the network with its initial weights, and the configuration completed by network and weights.
 
     Raises:
         ValueError: the weights or the settings do not fit the network, or it has no portable arithmetic.
@@ -93,7 +93,7 @@ def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module
     weights = config.network.read_weights(config.weights)
     network = config.network.build(classes, config.seed, weights)
     config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
-    weights_check.tell(config, weights, context)
+    weights_check.print_result(config, weights, context)
     return config, network
 
 
@@ -145,7 +145,7 @@ def _fingerprint(network: torch.nn.Module, sets: Mapping[str, ImageSet], numeric
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
-    """The configuration with the modules whose maps are measured, where it only has those of another network.
+    """Return the configuration with the network's default modules, if it names another network's.
 
     Raises:
         ValueError: the network gives no scores to images of this size, has no such modules, or computes by functions
@@ -166,7 +166,7 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
 
 
 def _refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raises ValueError for sizes that this machine cannot hold, before anything is read or drawn."""
+    """Raise ValueError for sizes that this machine cannot hold, before anything is read or drawn."""
     pixels = config.image_size**2
     refuse_too_large_a_step(config, numerics)
     refuse_too_large(config, numerics)
@@ -187,7 +187,7 @@ def _catalogue(config: Config, progress: Progress) -> Catalogue:
 
 
 def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:
-    """The images of each part; raises one error that names the unreadable ones of all parts."""
+    """Return the images of each part; raises one error that names the unreadable ones of all parts."""
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:

@@ -25,7 +25,7 @@ SHARES = "preset"  # a split by the shares of the preset, of as many images as t
 def three_settings(
     adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
 ) -> tuple[OptimizerSetting, ...]:
-    """The report's optimizers at the given learning rates, those of the heads apart where they are given."""
+    """Return the report's optimizers with these learning rates, and separate ones for the heads if given."""
     settings = (
         OptimizerSetting(name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01),
         OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop),
@@ -94,7 +94,7 @@ PRESETS = {
 
 
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
-    """A preset, changed by a TOML file and then by the overrides.
+    """Return a preset, changed by a TOML file and then by the overrides.
 
     With images of one's own and no split the split is `SHARES`, for `with_counts` to resolve. How images are prepared
     is None where weights are read and nothing else is said, for them to say it (see `config.with_preprocessing`).
@@ -105,23 +105,23 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
     changes = read_toml(file) if file else {}
-    given = {**changes, **overrides}
+    chosen_values = {**changes, **overrides}
     config = PRESETS[preset]
-    if (part := given.get("train", config.train)) != config.train and HEAD in (part, config.train):
+    if (part := chosen_values.get("train", config.train)) != config.train and HEAD in (part, config.train):
         # Other optimizers train the rest than fit a head.
         settings = FITTED_HEAD if part == HEAD else PRESETS["photographs"].settings
         config = replace(config, train=part, settings=settings)
     config = change(config, changes, str(file)) if file else config
     config = change(config, overrides, "options")
-    if config.data and "split" not in given:
+    if config.data and "split" not in chosen_values:
         config = replace(config, split=SHARES)
     if config.weights != "none":
-        config = change(config, dict.fromkeys(set(DECIDED_BY_WEIGHTS) - set(given)), "options")
+        config = change(config, dict.fromkeys(set(DECIDED_BY_WEIGHTS) - set(chosen_values)), "options")
     return config
 
 
 def with_one_setting(config: Config, optimizer: str | None, learning_rate: float | None) -> Config:
-    """The configuration with the one of its settings that has this optimizer, at this learning rate.
+    """Return the configuration with only the setting that has this optimizer, at this learning rate.
 
     Args:
         config: with any number of settings.
@@ -142,8 +142,8 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     return change(config, {"settings": [asdict(replace(chosen[0], learning_rate=rate))]}, "options")
 
 
-def given(config: Config) -> dict[str, Any]:
-    """The configuration as JSON values, without those that a training chooses: a split by shares, and the modules."""
+def chosen_values(config: Config) -> dict[str, Any]:
+    """Return the configuration as JSON values, without the values that training chooses: split counts, modules."""
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
@@ -153,9 +153,9 @@ def given(config: Config) -> dict[str, Any]:
 
 
 def to_toml(config: Config) -> str:
-    """The configuration as a TOML file that `--config` reads, with the command that does in a comment."""
+    """Return the configuration as a TOML file for `--config`, with the full command in a comment."""
     lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE"]
-    values = {name: value for name, value in given(config).items() if name not in ("format", "preset")}
+    values = {name: value for name, value in chosen_values(config).items() if name not in ("format", "preset")}
     # Strings, numbers and lists of JSON are TOML's too; it has no null.
     lines += [
         f"{name} = {json.dumps(v, ensure_ascii=False)}"
@@ -172,7 +172,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """The configuration with three counts in place of `SHARES`: those of its preset, or as many as its shares give.
+    """Return the configuration with three counts in place of `SHARES`: the preset's, or those that the shares give.
 
     Args:
         config: whose split may be `SHARES`.
@@ -186,7 +186,7 @@ def with_counts(config: Config, images: int) -> Config:
 
 
 def default_names(preset: str, data: str | None) -> Iterator[str]:
-    """Names for the folders of a run and of its report, the first that is free to be taken.
+    """Yield names for the folders of a run and its report, of which the first free one is taken.
 
     Presets made for photographs give their own. Those that draw their own images take the last name of the folder that
     is given instead of them, with other signs than letters, digits, - and _ as -, and none that a preset has.
@@ -204,7 +204,7 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
 
 
 def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
-    """The command that trains a run of this configuration and writes its report, wherever the package is installed.
+    """Return the command that trains a run of this configuration and writes its report, on any installation.
 
     It depends on the configuration alone: a copy of a run in another folder has the same one.
 
@@ -221,7 +221,7 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
 
 
 def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
-    """The options that make this configuration of its preset, as a person types them.
+    """Return the options that turn the preset into this configuration, as typed on the command line.
 
     What only a file can set is named after `--config FILE`. Places are those of `publishable`; a POSIX shell reads
     every value as one word.
@@ -249,7 +249,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
 
 
 def publishable(config: Config) -> Config:
-    """The configuration with nothing of a machine in it: see `publishable_place`; a run's own files keep the paths."""
+    """Return the configuration without local paths (see `publishable_place`); a run's own files keep them."""
     return replace(
         config,
         data=config.data and publishable_place(config.data),

@@ -40,7 +40,7 @@ class Processes:
         """Return each process's bytes in the order of ranks; every process must call it."""
         return [data] if self.size == 1 else all_gather_bytes(data, None)
 
-    def told(self, data: bytes = b"") -> bytes:
+    def broadcast(self, data: bytes = b"") -> bytes:
         """Return rank 0's bytes; every process must call it."""
         return data if self.size == 1 else broadcast_bytes(data)
 
@@ -57,9 +57,9 @@ class Processes:
 
         return answer
 
-    def told_json(self, value: Any = None) -> Any:
-        """Return rank 0's JSON value, see `told`."""
-        return json.loads(self.told(json.dumps(value).encode()))
+    def broadcast_json(self, value: Any = None) -> Any:
+        """Return rank 0's JSON value, see `broadcast`."""
+        return json.loads(self.broadcast(json.dumps(value).encode()))
 
 
 ALONE = Processes()

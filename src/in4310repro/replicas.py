@@ -15,21 +15,21 @@ from in4310repro.processes import Processes
 
 
 def numerics_of(numerics: Numerics, processes: Processes) -> Numerics:
-    """The arithmetic of several processes; its device is named after their number where bits depend on it."""
+    """Return the arithmetic of several processes; its device name includes their number if bits depend on it."""
     if numerics.portable or processes.size == 1:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
     return replace(numerics, device_name=name, numeric_class=native_class(numerics.probe, numerics.threads, name))
 
 
-def shared_statistics(model: torch.nn.Module) -> torch.nn.Module:
-    """The network with batch norm over the batches of all processes and the same state dict; on a card alone."""
+def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the network with batch norm over all processes' batches and the same state dict; GPU only."""
     converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return converted
 
 
 def backward(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
-    """Gradients of the mean loss of a batch, which is returned.
+    """Compute the gradients of the mean loss of a batch; return the loss.
 
     Args:
         loss: the mean over the images of this process.

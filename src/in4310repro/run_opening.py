@@ -1,4 +1,4 @@
-"""The run folder of a training: a new one, or the one to resume, where it belongs to the same training."""
+"""The run folder of a training: a new one, or one to resume if it belongs to the same training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from in4310repro import config as configuration
 from in4310repro import extension
 from in4310repro.capacity import refuse_beyond_disk, size_text
-from in4310repro.checkpoints import kept_bytes
+from in4310repro.checkpoints import kept_epoch_bytes
 from in4310repro.config import LOOK_ALIKES, Config, check_choice
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.differences import refuse_other_configuration
@@ -24,7 +24,7 @@ from in4310repro.step_log import formats_of, refuse_missing_library
 
 
 def with_recorded_orientation(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration with the orientation of the run in a folder, which goes on with the same pixels.
+    """Return the configuration with the recorded EXIF orientation of the run in a folder, which is kept.
 
     Raises:
         ValueError: the configuration of the run is damaged or of another format.
@@ -36,7 +36,7 @@ def with_recorded_orientation(config: Config, folder: Path, progress: Progress) 
 
 
 def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:
-    """Return the requested format of step logs and, when a run is resumed, those that it has.
+    """Return the formats of step logs: the requested one and, in a resumed run, those that exist.
 
     Raises:
         ValueError: an unknown format, or a missing library.
@@ -48,12 +48,12 @@ def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozens
 
 
 def keeps_epochs(folder: Path) -> bool:
-    """Return whether a run has kept an epoch."""
+    """Return whether a run contains kept epochs."""
     return any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors"))
 
 
 def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
-    """Report the disk that kept epochs take, less those that are there.
+    """Report the disk space that kept epochs will take, without those that exist.
 
     Raises:
         ValueError: there is not enough disk.
@@ -61,7 +61,7 @@ def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -
     config, state = plan.config, plan.network.state_dict()
     trainable = [name for name, _ in plan.network.named_parameters()]
     trained = [setting for setting in config.settings if not config.training.fits_head(setting)]
-    sizes = {setting.name: kept_bytes(state, trainable, setting) for setting in trained}
+    sizes = {setting.name: kept_epoch_bytes(state, trainable, setting) for setting in trained}
     need = sum(
         size
         for name, size in sizes.items()
@@ -74,7 +74,7 @@ def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -
 
 
 def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Create a run folder with what is known before training."""
+    """Create a run folder with the files that are known before training."""
     files = RunFolder.create(folder)
     files.write_json(names.FINGERPRINT, plan.fingerprint)
     files.write_bytes(names.SPLIT, to_csv(plan.split))
@@ -86,7 +86,7 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Open the run folder to continue, and extend it where the plan has more epochs.
+    """Open the run folder to continue, and extend it if the plan has more epochs.
 
     Raises:
         ValueError: it was begun with other settings, other images or in other arithmetic; or with fewer epochs, and it
@@ -112,7 +112,7 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
-    """Return the history of a setting that was trained to its end, else an empty list.
+    """Return the history of a setting that is fully trained, otherwise an empty list.
 
     An epoch's row is written after its weights, so a complete history has its best weights beside it.
     """

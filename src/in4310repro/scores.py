@@ -1,4 +1,4 @@
-"""Scores of images: the softmax of each, what is measured from them, and the images at both ends."""
+"""Scores of images: each image's softmax, the metrics computed from them, and the images with extreme scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from in4310repro.metrics import ClassMetrics, Details
 
 
 class RankedImage(TypedDict):
-    """One image at an end of the ranking by a class's score."""
+    """One image near an end of the ranking by a class's score."""
 
     path: str
     score: float  # softmax score of the class, in [0, 1]
@@ -28,7 +28,7 @@ class RankedImage(TypedDict):
 
 @dataclass(frozen=True)
 class Scores:
-    """Softmax of each image, keyed by its path, and the mean cross-entropy; logits only where just computed."""
+    """Softmax of each image, keyed by path, and the mean cross-entropy; logits only if just computed."""
 
     paths: tuple[str, ...]
     labels: Int64[np.ndarray, " image"]
@@ -51,11 +51,11 @@ class Scores:
         return metrics.summary(labels, softmax, ranked_scores, every_class=every_class)
 
     def details(self) -> Details:
-        """Return what `metrics.details` finds."""
+        """Return the details that `metrics.details` computes."""
         return metrics.details(torch.from_numpy(self.labels), torch.from_numpy(self.softmax))
 
     def to_csv(self, classes: Sequence[str]) -> str:
-        """A header and a row for each image: path, class, predicted, and the score of each class."""
+        """Return a header and a row per image: path, class, predicted class, and the score of each class."""
         named = {"class": self.labels, "predicted": self.softmax.argmax(axis=1)}
         words = {name: [classes[label] for label in labels] for name, labels in named.items()}
         return csv_of({"path": self.paths, **words}, classes, self.softmax)
@@ -64,7 +64,7 @@ class Scores:
 def csv_of(
     words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Float32[np.ndarray, "image label"]
 ) -> str:
-    """A header and a row for each image: columns of words, then the score of each class; float32 reads back equal."""
+    """Return a header and a row per image: columns of text, then the score of each class; float32 reads back equal."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*words, *classes])
@@ -74,7 +74,7 @@ def csv_of(
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
-    """The images with the highest and the lowest softmax score of a class, each list from its extreme inwards.
+    """Return the images with the highest and the lowest scores of a class, each list from its extreme inwards.
 
     Args:
         scores: of all images.

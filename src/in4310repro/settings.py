@@ -1,4 +1,4 @@
-"""Sections of the configuration, each for those who need no more: images, training, evaluation, feature maps."""
+"""Sections of the configuration, for functions that need no more: images, training, evaluation, feature maps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OptimizerSetting:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """Which images there are, how they are split, and how they are prepared."""
+    """Settings of images, their split and their preprocessing."""
 
     data: str | None  # folder of class folders; None draws the embedded scenes
     scenes: int  # embedded scenes of each class
@@ -44,7 +44,7 @@ class ImageSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What each setting trains, and for how long."""
+    """Settings of training: what each setting trains, and for how long."""
 
     settings: tuple[OptimizerSetting, ...]
     train: str = ALL  # head, all, or from:LAYER: that layer and those after it
@@ -56,7 +56,7 @@ class TrainingSettings:
         return next(each for each in self.settings if each.name == name)
 
     def trained_part(self, setting: OptimizerSetting) -> str:
-        """Return what a setting trains: `head`, `all` or `from:LAYER`."""
+        """Return the part that a setting trains: `head`, `all` or `from:LAYER`."""
         return setting.train or self.train
 
     def fits_head(self, setting: OptimizerSetting) -> bool:
@@ -64,7 +64,7 @@ class TrainingSettings:
         return self.trained_part(setting) == HEAD
 
     def rows_of(self, setting: OptimizerSetting) -> int:
-        """Return the rows of a setting's history: its epochs, or the strengths that the fit of a head tries."""
+        """Return the number of rows in a setting's history: epochs, or strengths tried in fitting a head."""
         return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
     def setting_before(self, setting: OptimizerSetting) -> str | None:
@@ -72,7 +72,7 @@ class TrainingSettings:
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
     def check_part(self, setting: OptimizerSetting) -> None:
-        """Check what a setting trains.
+        """Check the part that a setting trains.
 
         Raises:
             ValueError: it does not exist, or does not fit its optimizer or the protocol.
@@ -97,7 +97,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How images are passed through a network without training it."""
+    """Settings for passing images through a network without training it."""
 
     batch_size: int = 64  # images
     seed: int = 0
@@ -106,7 +106,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
-    """Which feature maps are measured, on which samples of images, and how."""
+    """Settings of the measured feature maps and of the samples of images."""
 
     modules: tuple[str, ...]
     images: int  # of each sample

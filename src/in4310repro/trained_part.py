@@ -1,4 +1,4 @@
-"""Which part of a network a setting trains, and its last layer."""
+"""The part of a network that a setting trains, and its last layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from in4310repro.settings import FROM
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
-    """List the modules that are not trained: those before a layer, in the order in which the network holds them.
+    """Return the modules that are not trained: those before a layer, in the network's order.
 
     Modules that contain the layer are not among them.
 

@@ -24,7 +24,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class Task(TrainingInputs):
-    """One setting to train, and where its files go."""
+    """One setting to train, and its files."""
 
     files: RunFolder
     split_sha256: str  # of the bytes of split.csv
@@ -33,7 +33,7 @@ class Task(TrainingInputs):
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Trains a network and returns its history, a row per epoch.
+    """Train a network and return its history, a row per epoch.
 
     Writes `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`) after each epoch,
     `SETTING/best.safetensors` (parameters and buffers) whenever the metric `select` on validation is better than
@@ -52,7 +52,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """The part of a process beside the one that calls `fit` for the same setting; reads and writes no file.
+    """Train beside the process that calls `fit` for the same setting; uses no files.
 
     Raises:
         ValueError: the loss is no longer finite, or processes no longer have the same weights.
@@ -60,7 +60,7 @@ def follow(inputs: TrainingInputs) -> None:
     """
     with interrupts() as interrupted:
         epochs = Epochs(inputs, interrupted)
-        epochs.position = checkpoints.unpack(inputs.context.processes.told(), epochs.model, epochs.optimizer)
+        epochs.position = checkpoints.unpack(inputs.context.processes.broadcast(), epochs.model, epochs.optimizer)
 
         def stop() -> None:
             if epochs.stop:
@@ -72,7 +72,7 @@ def follow(inputs: TrainingInputs) -> None:
 
 
 class Record:
-    """The files of a setting, to which each epoch adds a row and a link, and its weights where they are the best.
+    """The files of a setting; each epoch adds a row and a chain entry, and its weights if they are the best.
 
     Args:
         task: whose network still has its initial weights.
@@ -88,7 +88,7 @@ class Record:
     def write(
         self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
     ) -> None:
-        """Adds an epoch to the position and to the files: the weights first, so that no row is without its weights."""
+        """Add an epoch to the position and to the files, weights first, so that every row has its weights."""
         files, setting = self._task.files, self._task.setting.name
         if best_epoch([*position.history, row], self._task.config.select) is row:
             best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
@@ -119,13 +119,13 @@ class _Training:
         for warning in warnings:
             task.context.progress.message(warning)
         if task.context.processes.size > 1:
-            task.context.processes.told(
-                checkpoints.packed(self._epochs.model, self._epochs.optimizer, self._epochs.position)
+            task.context.processes.broadcast(
+                checkpoints.pack(self._epochs.model, self._epochs.optimizer, self._epochs.position)
             )
         self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
 
     def run(self) -> list[HistoryRow]:
-        """Every epoch that is left; returns the rows of all."""
+        """Train every remaining epoch; return the rows of all epochs."""
         with self._log:
             self._epochs.run(self._after_step, self._after_epoch)
         return self._epochs.position.history
@@ -151,7 +151,9 @@ class _Training:
         files, setting, position = self._task.files, self._task.setting.name, self._epochs.position
         model, optimizer = self._epochs.model, self._epochs.optimizer
         if self._task.keep_epochs:
-            checkpoints.keep(path_below(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer)
+            checkpoints.write_kept_epoch(
+                path_below(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer
+            )
         self._record.write(position, row, model, checkpoints.optimizer_tensors(optimizer))
 
     def _save_checkpoint(self) -> None:

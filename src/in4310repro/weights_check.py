@@ -1,4 +1,4 @@
-"""Whether ImageNet weights still know ImageNet: their top-1 accuracy on named images, before any training.
+"""Check of ImageNet weights before training: their top-1 accuracy on named ImageNet images.
 
 Weights that are read wrongly, or images prepared in another way than theirs, train on all the same and only worse.
 """
@@ -36,14 +36,14 @@ def wordnet_ids() -> list[str]:
 
 @dataclass(frozen=True)
 class Check:
-    """Images whose class the weights found."""
+    """Images, and how many of them the weights classified correctly."""
 
     correct: int
     images: int
     expected: float  # top-1 accuracy that is said of them on the validation images of ImageNet
 
     def line(self, weights: str) -> str:
-        """What came out; with what may be wrong where the accuracy is certainly below the expected one."""
+        """The result as a line; suggests a reason if the accuracy is certainly below the expected one."""
         low, high = wilson(self.correct, self.images)
         share = f"{self.correct} of {self.images}, {self.correct / self.images:.2f} ({low:.2f} to {high:.2f})"
         line = f"{weights} name the class of {share} images of --imagenet"
@@ -72,7 +72,7 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
     loaded, head = weights.tensors, config.network.head()
     if any(key not in loaded or len(loaded[key]) != len(places) for key in head):
         return None
-    how = _preparation(config)
+    how = _choose_preprocessing(config)
     images = imagenet(Path(config.imagenet), IMAGES, how.size, config.seed, how)
     found = [WORDNET_ID.search(path) for path in images.paths]
     known = [n for n, each in enumerate(found) if each and each.group(1) in places]
@@ -86,8 +86,8 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
     return Check(correct, len(known), _expected(config))
 
 
-def _preparation(config: Config) -> Preprocessing:
-    """Prepare images as the weights' own evaluation does, where that is known; otherwise as the training does."""
+def _choose_preprocessing(config: Config) -> Preprocessing:
+    """Return the weights' own evaluation preprocessing if known, otherwise that of the training."""
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
@@ -102,8 +102,8 @@ def _expected(config: Config) -> float:
     return config.network.imagenet_top_1() if config.weights == "imagenet" else LOWEST
 
 
-def tell(config: Config, weights: Weights, context: Context) -> None:
-    """Print the result of `check`, which is not computed where nobody would read it."""
+def print_result(config: Config, weights: Weights, context: Context) -> None:
+    """Print the result of `check`; nothing is computed if it would not be printed."""
     if context.progress.console is None:
         return
     if found := check(config, weights, context):

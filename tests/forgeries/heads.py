@@ -39,7 +39,7 @@ def fitted(forger: Forger, part: str, strength: float) -> State:
         setting=config.training.setting(HEAD),
         context=Context(forger.numerics),
     )
-    head.fitted_row(inputs, model, head.features_of(inputs, model, cache=False), 1, strength)
+    head.fit_row(inputs, model, head.features_of(inputs, model, cache=False), 1, strength)
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 

@@ -47,7 +47,7 @@ def an_epoch_less(forger: Forger) -> None:
         forger.write_json(name, forger.json(name)[:-1])
     forger.put(CONFIG, "epochs", len(forger.json(HISTORY)))
     best = max(forger.json(HISTORY), key=lambda row: row["mean_class_accuracy"])["epoch"]
-    forger.write_weights(SELECTED, checkpoints.read_kept(forger.run / kept_name(best))[0])
+    forger.write_weights(SELECTED, checkpoints.read_kept_epoch(forger.run / kept_name(best))[0])
     forger.rescore()
     forger.refeature()
     forger.finish()
@@ -60,7 +60,7 @@ def other_best_epoch(forger: Forger) -> None:
         if row["epoch"] != SPLICED:
             make_worst(row)
     forger.write_json(HISTORY, rows)
-    weights, _state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    weights, _state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     forger.write_weights(SELECTED, weights)
     forger.rescore()
     forger.refeature()
@@ -74,14 +74,14 @@ def better(weights: dict[str, torch.Tensor]) -> None:
 
 def kept_alone(forger: Forger) -> None:
     """A kept state is another, the chain is as it was."""
-    weights, state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     better(weights)
     write_kept(forger, SPLICED, weights, state)
 
 
 def kept_and_its_entry(forger: Forger) -> None:
     """A kept state is another, the chain commits to it, and the training goes on as it did."""
-    weights, state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     weights = forger.ordered(SELECTED, weights)
     better(weights)
     write_kept(forger, SPLICED, weights, state)
@@ -95,10 +95,10 @@ def kept_and_its_entry(forger: Forger) -> None:
 def spliced(forger: Forger) -> None:
     """A kept state is another, and what follows was trained from it: one epoch is false."""
     kept_and_its_entry(forger)
-    weights, state = checkpoints.read_kept(forger.run / kept_name(SPLICED))
+    weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     entries, rows = forger.json(TENSORS), forger.json(HISTORY)
     training = Epochs(inputs(forger, weights))
-    checkpoints.put(weights, state, training.model, training.optimizer, "the splice")
+    checkpoints.load_into(weights, state, training.model, training.optimizer, "the splice")
     best = max(rows[:SPLICED], key=lambda row: row["mean_class_accuracy"])
     for epoch in range(SPLICED + 1, len(rows) + 1):
         training.position = Position(epoch=epoch - 1)

@@ -97,14 +97,14 @@ def forged(folder: Path, position: int) -> Path:
     epochs = Epochs(inputs(setting))
     kept = read_kept(folder, setting.name, claims[-1].entry)
     weights = dict(kept.weights) | {"5.bias": kept.weights["5.bias"] + 0.25}
-    checkpoints.put(weights, kept.optimizer, epochs.model, epochs.optimizer, "forged")
+    checkpoints.load_into(weights, kept.optimizer, epochs.model, epochs.optimizer, "forged")
     epochs.position.epoch = FALSE - 1
     row = epochs.validate(0.1, 1.0)
     state = checkpoints.optimizer_tensors(epochs.optimizer)
     entry = chain.entry(FALSE, claims[-1].entry["previous"], epochs.model.state_dict(), state)
     rows, entries = [each.row for each in claims[:-1]], [each.entry for each in claims[:-1]]
     at = Position(epoch=FALSE, history=[*rows, row], tensors=[*entries, entry])
-    checkpoints.keep(folder / names.kept_epoch(setting.name, FALSE), epochs.model, epochs.optimizer)
+    checkpoints.write_kept_epoch(folder / names.kept_epoch(setting.name, FALSE), epochs.model, epochs.optimizer)
     shutil.rmtree(folder / setting.name / "checkpoint")
     checkpoints.save(folder / setting.name / "checkpoint", epochs.model, epochs.optimizer, at, to_json(FIVE))
     training.fit(replace(task(network(0), FIVE, setting, run), keep_epochs=True))
@@ -231,14 +231,14 @@ def test_one_tensor_or_the_optimizer_state_alone_is_a_difference() -> None:
 def test_a_kept_state_that_is_not_that_of_the_chain_is_named_with_its_epoch(damage: str, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(kept_training(0), tmp_path / "run"))
     file = folder / names.kept_epoch("adamw", 2)
-    weights, state = checkpoints.read_kept(file)
+    weights, state = checkpoints.read_kept_epoch(file)
     changed = weights if damage == "weights" else state
     # A step that is another than those of the other parameters is refused before it is compared.
     name = next(name for name in changed if not name.endswith(".step"))
     changed[name] = changed[name] + 1
     epochs = Epochs(inputs(FIVE.settings[0]))
-    checkpoints.put(weights, state, epochs.model, epochs.optimizer, "")
-    checkpoints.keep(file, epochs.model, epochs.optimizer)
+    checkpoints.load_into(weights, state, epochs.model, epochs.optimizer, "")
+    checkpoints.write_kept_epoch(file, epochs.model, epochs.optimizer)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-1])
     words = "is not a complete safetensors file" if damage == "cut" else f"other {damage} than .* after epoch 2$"
@@ -263,7 +263,7 @@ def test_an_interrupted_replay_ends_after_its_step() -> None:
 def test_a_kept_epoch_takes_the_disk_that_was_announced(position: int) -> None:
     model, setting = network(0), FIVE.settings[position]
     trainable = [name for name, _ in model.named_parameters()]
-    announced = checkpoints.kept_bytes(model.state_dict(), trainable, setting)
+    announced = checkpoints.kept_epoch_bytes(model.state_dict(), trainable, setting)
     kept = read_kept(kept_training(position), setting.name, claim_of(kept_training(position), setting.name, 1).entry)
     tensors = [*kept.weights.values(), *(v for n, v in kept.optimizer.items() if not n.endswith(".step"))]
     assert announced == sum(value.numel() * value.element_size() for value in tensors)
@@ -285,7 +285,7 @@ def test_a_kept_epoch_is_known_by_its_name(name: str, kept: bool) -> None:
 
 def test_the_kept_weights_are_those_that_the_chain_has_after_each_epoch() -> None:
     for epoch in range(1, 6):
-        weights, _ = checkpoints.read_kept(kept_training(0) / names.kept_epoch("adamw", epoch))
+        weights, _ = checkpoints.read_kept_epoch(kept_training(0) / names.kept_epoch("adamw", epoch))
         entry = claim_of(kept_training(0), "adamw", epoch).entry
         assert tensors_sha256(weights) == entry["weights_sha256"]
         assert all(tensors_sha256({n: v})[:12] == entry["tensors"][n] for n, v in weights.items())

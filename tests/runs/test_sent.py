@@ -20,7 +20,7 @@ class Beside(Processes):
     size: int = 2
     said: tuple[list[bytes]] = ([],)
 
-    def told(self, data: bytes = b"") -> bytes:
+    def broadcast(self, data: bytes = b"") -> bytes:
         if self.leads:
             self.said[0].append(data)
         return self.said[0][0]

@@ -91,7 +91,7 @@ def train(
     configuration = presets.with_one_setting(configuration, optimizer, learning_rate)
     if print_config:
         print_text(presets.to_toml(configuration))
-        conclude(presets.given(configuration))
+        conclude(presets.chosen_values(configuration))
         return
     _say_what_is_chosen(choice, configuration, overrides)
     if (keep_epochs or log_steps) and all(map(configuration.training.fits_head, configuration.settings)):

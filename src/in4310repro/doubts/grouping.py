@@ -52,5 +52,5 @@ def groups(
         rows = features.take(range(len(loaded)))
         near = resemblances(images.root, images.entries, findings, rows, context.progress, how.orientation)
         found = [[images.entries[position].path for position in group] for group in near.groups()]
-    told: list[Group] = context.processes.told_json(found)
+    told: list[Group] = context.processes.broadcast_json(found)
     return told

@@ -44,7 +44,7 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
     """
     epoch = before["epoch"]
     file = path_below(folder, names.kept_epoch(setting, epoch))
-    kept = Kept(*checkpoints.read_kept(file))
+    kept = Kept(*checkpoints.read_kept_epoch(file))
     for what, tensors, needed in (
         ("weights", kept.weights, before["weights_sha256"]),
         ("optimizer state", kept.optimizer, before["optimizer_sha256"]),
@@ -77,7 +77,7 @@ def train_again(
     epochs = Epochs(inputs)
     if kept:
         source = f"the kept state after epoch {claim.epoch - 1}"
-        checkpoints.put(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
+        checkpoints.load_into(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
     epochs.position = Position(epoch=claim.epoch - 1)
     row = epochs.validate(*epochs.train(stop))
     state = checkpoints.optimizer_tensors(epochs.optimizer)

@@ -28,11 +28,11 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
         run = FinishedRun.open(folder)
         if processes.size > 1:
             files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _list_needed(run)}
-            processes.told(safetensors.numpy.save(files))
+            processes.broadcast(safetensors.numpy.save(files))
         yield run
         return
     with TemporaryDirectory() as place:
-        for name, content in safetensors.numpy.load(processes.told()).items():
+        for name, content in safetensors.numpy.load(processes.broadcast()).items():
             file = Path(place, name)
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content.tobytes())

@@ -73,7 +73,7 @@ class HeadFits:
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
             for row, strength in zip(history, STRENGTHS, strict=True):
-                again = head.fitted_row(inputs, inputs.model, features, row["epoch"], strength)
+                again = head.fit_row(inputs, inputs.model, features, row["epoch"], strength)
                 best = row["epoch"] == best_epoch
                 bits = {row["weights_sha256"], *([tensors_sha256(self._setting.stored)] if best else [])}
                 equal = bits == {again["weights_sha256"]}
