@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -83,6 +84,14 @@ class Rehearsal:
         return end, end + (checkpoints.KEPT + 1) * max(sizes.values(), default=0)
 
 
+class _Stages(NamedTuple):
+    """What the stages of a training took, as in `Rehearsal`."""
+
+    steps: Mapping[str, Step]
+    validation_seconds: float
+    checkpoint_bytes: Mapping[str, int]
+
+
 def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
     """Do all checks of a training, decode all images, and pass a batch or two through every stage.
 
@@ -105,11 +114,32 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     data = load_data(config, context)
     config, network = build_network(data, context)
     plan = make_plan(data, config, network, context)
-    batch = subset(plan.sets["validation"], plan.config.evaluation_batch_size, config.seed)
-    steps, sizes, seconds = {}, {}, 0.0
-    for setting in plan.config.settings:
+    stages = _pass_through_stages(plan, context)
+    rehearsal = Rehearsal(
+        plan=plan,
+        numerics=context.numerics,
+        folder=folder,
+        moves_to=moved,
+        keep_epochs=keep_epochs,
+        parameters=sum(value.numel() for value in network.parameters()),
+        steps=stages.steps,
+        validation_seconds=stages.validation_seconds,
+        checkpoint_bytes=stages.checkpoint_bytes,
+        weights_bytes=len(tensor_bytes(network.state_dict(), to_metadata(plan.config.preprocessing))),
+        memory=most_used(),
+        gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
+    )
+    refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
+    return rehearsal
+
+
+def _pass_through_stages(plan: TrainingPlan, context: Context) -> _Stages:
+    """Pass a batch or two through every stage of each setting, and one through the feature maps of the last."""
+    config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
+    batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
+    for setting in config.settings:
         context.progress.message(f"one batch through every stage of {setting.name}")
-        if plan.config.training.fits_head(setting):
+        if config.training.fits_head(setting):
             model = context.numerics.place(plan.initial_network())
         else:
             with _name_stage(config.network, f"in a step of {setting.name}"):
@@ -118,25 +148,10 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
             model, steps[setting.name] = epochs.model, epochs.last
             sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
         with _name_stage(config.network, "in an evaluation"):
-            seconds = _predict(model, batch, plan.config.evaluation, context.silent())
+            seconds = _predict(model, batch, config.evaluation, context.silent())
     with _name_stage(config.network, "where its feature maps are measured"):
-        measure_sets(model, [batch], plan.config.features, context.silent())
-    rehearsal = Rehearsal(
-        plan=plan,
-        numerics=context.numerics,
-        folder=folder,
-        moves_to=moved,
-        keep_epochs=keep_epochs,
-        parameters=sum(value.numel() for value in network.parameters()),
-        steps=steps,
-        validation_seconds=seconds / len(batch),
-        checkpoint_bytes=sizes,
-        weights_bytes=len(tensor_bytes(network.state_dict(), to_metadata(plan.config.preprocessing))),
-        memory=most_used(),
-        gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
-    )
-    refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
-    return rehearsal
+        measure_sets(model, [batch], config.features, context.silent())
+    return _Stages(steps=steps, validation_seconds=seconds / len(batch), checkpoint_bytes=sizes)
 
 
 @contextmanager
