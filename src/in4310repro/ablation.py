@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -152,7 +153,7 @@ def markdown(report: AblationReport) -> str:
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"
     lines = [
-        "# What each deviation changes",
+        "# What was seen with each deviation",
         "",
         text.markdown(
             f"Each column turns on one deviation from the assignment, the last one all; a dot is no change. Preset "
@@ -161,6 +162,8 @@ def markdown(report: AblationReport) -> str:
             f"{made_by['numeric_class']}."
         ),
         f"Made by {text.code(report['command'])}.",
+        "",
+        limits(report),
         "",
         *(f"* {deviation}: {deviation.meaning}" for deviation in Deviation),
         "",
@@ -171,6 +174,23 @@ def markdown(report: AblationReport) -> str:
         changes = [change(value, numbers[protocol][name]) for protocol in others]
         lines.append(f"| {text.cells([name, '-' if value is None else f'{value:.4f}', *changes])} |")
     return "\n".join(lines) + "\n"
+
+
+def limits(report: AblationReport) -> str:
+    """Return what differences of accuracies in an ablation can tell, as sentences."""
+    accuracy, parts = report["numbers"][CORRECTED].get("test accuracy"), str(report["config"]["split"]).split("/")
+    said = ["One training each."]
+    if accuracy is not None and parts[-1].isdigit():
+        images = int(parts[-1])
+        by_chance = 1.96 * math.sqrt(2 * accuracy * (1 - accuracy) / images)
+        said = [
+            f"One training each: two networks of the same accuracy differ by up to {by_chance:.2f} on {images} test "
+            "images by chance (95 %), and by more where trainings differ."
+        ]
+    said.append("With shared-split, and so with published, the test images are those of training.")
+    if report["config"].get("format", 1) not in configuration.OF_RUNS:
+        said.append("The runs are of an older format, which commands of today refuse.")
+    return " ".join(said)
 
 
 def change(before: float | None, after: float | None) -> str:

@@ -10,7 +10,7 @@ def generator_for(seed: int, *names: int | str) -> Any:
     """Return a random generator that depends on the seed and the names alone.
 
     A draw can thus belong to an image or a parameter rather than to a position in a sequence of draws. NumPy's
-    generators have the same bits on every processor; torch's have not.
+    generators are made of integer arithmetic; torch's bits depend on the processor.
 
     Args:
         seed: not negative.

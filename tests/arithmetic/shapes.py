@@ -91,25 +91,36 @@ def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Double
 
     The deviation is the jackknife's: what leaving out one draw at a time changes. A ratio is 0 where ours is exact.
     """
-    squares = np.array([_squared_errors(case, seed + draw) for draw in range(draws)])  # draw, who, what
+    return ratios_of(squared_errors(case, draws, seed))
+
+
+def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
+    """Return what `error_ratios` does, from `squared_errors`."""
+    draws = len(squares)
     ratios = _ratio(squares.sum(0))
     left_out = np.array([_ratio(squares.sum(0) - row) for row in squares])
     return ratios, np.sqrt((draws - 1) / draws * ((left_out - left_out.mean(0)) ** 2).sum(0))
 
 
+def squared_errors(case: Case, draws: int, seed: int = 0) -> Doubles:
+    """Return sums of squares, [draw, who, what]: errors of ours and of torch's, and the values, for each of NAMES."""
+    return np.array([_squared_errors(case, seed + draw) for draw in range(draws)])
+
+
 def _squared_errors(case: Case, seed: int) -> list[list[float]]:
     exact = computed(case, by_torch, seed, torch.float64)
-    return [
+    errors = [
         [
             float((value - truth).square().sum())
             for value, truth in zip(computed(case, function, seed), exact, strict=True)
         ]
         for function in (by_ours, by_torch)
     ]
+    return [*errors, [float(truth.square().sum()) for truth in exact]]
 
 
 def _ratio(squares: Doubles) -> Doubles:
-    ours, theirs = squares
+    ours, theirs, _ = squares
     ratio: Doubles = np.sqrt(ours / np.where(theirs > 0, theirs, np.where(ours > 0, 1e-300, 1)))
     return ratio
 

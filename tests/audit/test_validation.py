@@ -80,7 +80,7 @@ def test_counts_of_the_result_come_from_the_cases() -> None:
     assert result["consistent"]["false_accusations"] == 1
     assert result["consistent"]["class_values_read"] == 2
     assert result["detection"][0]["tried"] == 2
-    assert "| two digits swapped | known | 2 | 50 |" in validation_page.table(result)
+    assert "| two digits swapped | known | 2 | 1 of 2 |" in validation_page.table(result)
     assert "| two digits swapped | 2 | 50 % | 50 % |" in validation_page.table(result)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "validation"  # in the marks of the page
+FEWEST = 10  # planted errors of which a percentage is printed
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -19,13 +20,13 @@ def table(result: Mapping[str, Any]) -> str:
         f"**{good['false_accusations']} false accusations**, {good['refused']} refused, "
         f"{good['impossible_unless']} with a finding under a condition, {good['odd']} odd; "
         f"{good['class_values_read']:,} of {good['class_values']:,} class values read, "
-        f"{good['lines_not_understood']} lines not understood.",
+        f"{good['lines_not_understood']} lines not understood.{_rate_of_none(good)}",
         "",
         f"mlscorecheck applies to {good['compared_with_mlscorecheck']:,} of these, where sizes are known, and accuses "
         f"{good['false_accusations_by_mlscorecheck']}; the audit accuses {good['false_accusations_there']} of these.",
         "",
-        "Called impossible, in percent of the planted errors (in brackets: with those called impossible unless a "
-        "condition holds):",
+        f"Called impossible, in percent of the planted errors, and as a count where these are fewer than {FEWEST} (in "
+        "brackets: with those called impossible unless a condition holds):",
         "",
         *_detection(result["detection"]),
         "",
@@ -34,6 +35,15 @@ def table(result: Mapping[str, Any]) -> str:
         *_compared(result["detection"]),
     ]
     return "\n".join(lines)
+
+
+def _rate_of_none(good: Mapping[str, Any]) -> str:
+    """Say how often there could be one where there was none, for reports like these."""
+    if good["false_accusations"]:
+        return ""
+    return (
+        f" None in so many leaves less than {100 * (1 - 0.05 ** (1 / good['audits'])):.2g} % (95 %), in these habits."
+    )
 
 
 def _detection(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -54,9 +64,12 @@ def _detection(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _cell(row: Mapping[str, Any] | None) -> str:
     if not row:
         return ""
-    share = 100 * row["impossible"] / row["tried"]
-    both = 100 * (row["impossible"] + row["impossible_unless"]) / row["tried"]
-    return f"{share:.0f}" + (f" ({both:.0f})" if round(both) != round(share) else "")
+    tried, certain = row["tried"], row["impossible"]
+    both = certain + row["impossible_unless"]
+    if tried < FEWEST:
+        return f"{certain} of {tried}" + (f" ({both})" if both != certain else "")
+    shares = [f"{100 * number / tried:.0f}" for number in (certain, both)]
+    return shares[0] + (f" ({shares[1]})" if shares[1] != shares[0] else "")
 
 
 def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -12,22 +12,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from in4310repro.metrics import wilson
-
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("claims.toml")
 PAGE, FEATURES = ROOT / "docs/claims.md", ROOT / "docs/features.md"
-# Written by sessions from their numbers, each of which has a test of its own.
+NUMBER = re.compile(r"(?<![\w.,^-])(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?(?!\w)")
+# Written by sessions. Those of `shares` and `elastic` stand on the page alone; the others have tests of their own.
 GENERATED = {
     f"docs/{name}.md" for name in ("bad-input", "claims", "elastic", "forgeries", "mistakes", "mutants", "shares")
 }
 INTRODUCTION = """# Claims
 
-Which file does a number on README or on a page come from, how firmly is it held, and who can repeat it? Numbers of
-three or more digits on those pages are these, or are listed with a reason in `tests/docs/claims.toml`; a test compares.
-Pages that a session writes from its own numbers are not in this table. Intervals are 95 % and hold sampling error
-alone: those of the reports (a bootstrap), that of labels of the weighted shares, else Wilson's, of a mean class
-accuracy as a share of all its images.
+Which file does a number on README or on a page come from, how firmly is it held, and who can repeat it?
+
+A test holds every number of three or more digits, every number with a decimal point or an exponent, every percentage
+and every "N of M" in the text and tables of these pages: it is what the file below has, or is listed with a reason in
+`tests/docs/claims.toml` (settings, tolerances, constants, examples). Not held are other whole numbers of one or two
+digits, numbers written as words, and what stands in code, in back quotes and in links. Tables that a session writes
+into a page are held by tests of that session instead; [shares](shares.md) and [elastic](elastic.md), which sessions
+write too, are compared with nothing.
+
+Intervals are 95 % and hold sampling error alone: those of the reports (a bootstrap), that of labels of the weighted
+shares, for a mean of class accuracies otherwise the one that follows from the Wilson intervals of its classes (MOVER).
 """
 
 
@@ -47,13 +52,20 @@ def numbers_on(page: str) -> set[str]:
 
 
 def numbers_in(text: str) -> set[str]:
-    """Return the numbers of three or more digits in a text, outside of code, links and generated parts."""
-    text = re.sub(
-        r"<!-- ([a-z-]+): begin -->.*?<!-- \1: end -->|<!-- kernel errors -->.*?<!-- end", "", text, flags=re.S
-    )
+    """Return the numbers in a text that a file has to hold, outside of code, links and generated parts.
+
+    These are numbers of three or more digits, with a point or with an exponent, percentages, and both of "N of M".
+    """
+    text = re.sub(r"<!-- ([a-z-]+): begin -->.*?<!-- \1: end -->", "", text, flags=re.S)
     text = re.sub(r"```.*?```|`[^`]*`|^    .*?$|\]\([^)]*\)|https?://\S+", " ", text, flags=re.S | re.M)
-    found = re.findall(r"(?<![\w.,-])(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?![\w])", text)
-    return {each.rstrip(",") for each in found if len(re.sub(r"\D", "", each).lstrip("0")) >= 3}
+    return {each.group().rstrip(",") for each in NUMBER.finditer(text) if _has_to_be_held(each, text)}
+
+
+def _has_to_be_held(number: re.Match[str], text: str) -> bool:
+    shown, before, after = number.group(), text[: number.start()], text[number.end() :]
+    if len(re.sub(r"\D", "", shown).lstrip("0")) >= 3 or "." in shown or "e" in shown:
+        return True
+    return bool(re.match(r"\s?%|\sof\s\d", after) or re.search(r"\d\sof\s$", before[-12:]))
 
 
 def values_of(claim: dict[str, Any]) -> list[float]:
@@ -72,8 +84,9 @@ def _under(content: Any, parts: Sequence[str]) -> Iterator[Any]:
         entries = list(content.values()) if head == "*" else [content[head]]
     elif head == "*":
         entries = content
-    elif head.startswith("name="):
-        entries = [each for each in content if each["name"] == head.removeprefix("name=")]
+    elif "=" in head:
+        wanted = dict(each.split("=") for each in head.split("&"))
+        entries = [each for each in content if all(f"{each[key]}" == value for key, value in wanted.items())]
     else:
         entries = [content[int(head)]]
     for entry in entries:
@@ -90,25 +103,27 @@ def expected(claim: dict[str, Any]) -> list[str]:
 
 def _formatted(value: float, like: str, claim: dict[str, Any]) -> str:
     decimals = len(like.partition(".")[2])
-    text = f"{100 * value if claim.get('percent') else value:.{decimals}f}"
+    text = f"{_scale(claim) * value:.{decimals}f}"
     return text[1:] if like.startswith(".") else text
+
+
+def _scale(claim: dict[str, Any]) -> float:
+    return 100 if claim.get("percent") else float(claim.get("scale", 1))
 
 
 def interval(claim: dict[str, Any]) -> str:
     """Format the interval of each number of a claim, where one is known."""
     if "interval_key" in claim:
         low, high = values_of(claim | {"key": claim["interval_key"] + "|*"})
-        scale = 100 if claim.get("percent") else 1
-        return f"{scale * low:.2g} to {scale * high:.2g}"
+        return f"{_scale(claim) * low:.2g} to {_scale(claim) * high:.2g}"
     if "interval_keys" in claim:
-        source = {"file": claim["interval_file"], "keys": [f"{key}|*" for key in claim["interval_keys"]]}
+        source = {
+            "file": claim.get("interval_file", claim["file"]),
+            "keys": [f"{key}|*" for key in claim["interval_keys"]],
+        }
         ends = values_of(source)
         return ", ".join(f"{low:.3f} to {high:.3f}" for low, high in zip(ends[::2], ends[1::2], strict=True))
-    if "images" not in claim:
-        return ""
-    images = claim["images"]
-    bounds = [wilson(round(value * images), images) for value in values_of(claim)]
-    return ", ".join(f"{low:.3f} to {high:.3f}" for low, high in bounds)
+    return ""
 
 
 def table() -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from in4310repro.replay.plan import chance_to_find
 from tests.docs import claims
 
 CLAIMS = claims.read()["claim"]
@@ -14,27 +15,49 @@ OTHER = claims.read()["other"]
 def test_a_claim_is_what_its_file_holds_and_stands_on_its_pages(claim: dict[str, Any]) -> None:
     assert claims.expected(claim) == claim["numbers"], claim["claim"]
     for page in claim["pages"]:
-        text = (claims.ROOT / page).read_text(encoding="utf-8")
-        assert [each for each in claim["numbers"] if each not in text] == [], page
+        assert set(claim["numbers"]) - claims.numbers_on(page) == set(), page
 
 
 @pytest.mark.parametrize("page", claims.pages())
 def test_every_number_on_a_page_has_a_file_or_a_reason(page: str) -> None:
     listed = {number for claim in CLAIMS if page in claim["pages"] for number in claim["numbers"]}
-    listed |= {number for each in OTHER if page in each.get("pages", [page]) for number in each["numbers"]}
+    listed |= {number for each in OTHER if page in each["pages"] for number in each["numbers"]}
     assert sorted(claims.numbers_on(page) - listed) == []
 
 
 def test_no_reason_is_given_for_a_number_that_no_page_has() -> None:
     for each in OTHER:
-        there = set().union(*map(claims.numbers_on, each.get("pages", claims.pages())))
-        assert sorted(set(each["numbers"]) - there) == []
+        there = [claims.numbers_on(page) for page in each["pages"]]
+        assert sorted(set(each["numbers"]) - set().union(*there)) == []
+        assert [page for page, on in zip(each["pages"], there, strict=True) if not on & set(each["numbers"])] == []
 
 
 def test_a_number_that_its_file_does_not_hold_is_found() -> None:
     claim = CLAIMS[1]
     assert claims.expected(claim | {"numbers": [".9987", ".9998"]}) != [".9987", ".9998"]
     assert claims.numbers_in("so it has .9988 of `123`, [it](b789.md), AVX-512 and 2^-126") == {".9988"}
+    assert claims.numbers_in("7 errors, 30 of 31, 91 %, 1.4 times, 3e-8 and 12 more") == {
+        "30",
+        "31",
+        "91",
+        "1.4",
+        "3e-8",
+    }
+
+
+def test_the_chances_of_a_draw_are_those_of_its_formula() -> None:
+    page = (claims.ROOT / "docs/replay.md").read_text(encoding="utf-8")
+    draws = [1, 3, 4, 5, 8]
+    rows = [
+        f"| m = {false} | {' | '.join(_percent(chance_to_find(false, 17, k)) for k in draws)} |"
+        for false in (1, 5, 8, 10)
+    ]
+    assert [row for row in rows if row not in page] == []
+    assert f"{100 * (1 - chance_to_find(1, 17, 3)):.0f} of 100 cases" in page
+
+
+def _percent(chance: float) -> str:
+    return "> 99 %" if 0.995 <= chance < 1 else f"{100 * chance:.0f} %"
 
 
 def test_the_page_of_claims_is_what_the_list_gives() -> None:

@@ -38,10 +38,13 @@ def test_overlapping_intervals_show_no_difference(second: list[float], same: boo
 def test_the_lowest_and_the_highest_stand_with_their_intervals() -> None:
     numbers: dict[str, Any] = {"accuracy": [0.8, 0.9, 0.7], "intervals": [[0.7, 0.85], [0.8, 0.95], [0.6, 0.79]]}
     said = plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy", intervals=("intervals",)))
-    assert said == "c is lowest at .70 (95 % 0.600 to 0.790), b highest at .90 (95 % 0.800 to 0.950)"
+    assert said == (
+        "c is lowest at .70 (95 % 0.600 to 0.790), not told apart from a; "
+        "b is highest at .90 (95 % 0.800 to 0.950), not told apart from a"
+    )
     numbers["intervals"][2] = [0.6, 0.81]
     assert plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy", intervals=("intervals",))).endswith(SAME)
-    assert plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy")).endswith("b highest at .90")
+    assert plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy")).endswith("; b is highest at .90")
 
 
 def run_with(run: FinishedRun, images: int, right: int, top: float) -> FinishedRun:

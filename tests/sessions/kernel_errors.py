@@ -1,10 +1,9 @@
-"""Errors of the convolution kernels beside torch's on the same data, by kind of layer: a table in the docs (minutes).
+"""Errors of the kernels beside torch's on the same data (minutes).
 
     python -m tests.sessions.kernel_errors
 
-The layers are those of torchvision's networks at 64 px and 200 random ones, in channels_last memory. A cell is the
-range of the ratio of root mean square errors against torch in double, and on how many layers it is above 1 beyond
-chance.
+writes docs/kernel-errors.json and the tables in docs/arithmetic.md. The layers are those of torchvision's networks at
+64 px and 200 random ones, in channels_last memory; an error is the root mean square difference from torch in double.
 """
 
 from __future__ import annotations
@@ -12,19 +11,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from tests.arithmetic.shapes import NAMES, Case, error_ratios, random_case
+from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.fingerprint import fingerprint
+from in4310repro.numerics import activate
+from tests.arithmetic.shapes import NAMES, Case, Doubles, random_case, ratios_of, squared_errors
+from tests.audit.validation_page import replaced
+from tests.sessions import other_kernel_errors
 
 NETWORKS = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "resnext50_32x4d")
 IMAGES, SIDE, DRAWS = 16, 64, 6  # random shapes, which are small, are drawn twice as often
 RANDOM = "random, most of odd sizes"
-PAGE = Path(__file__).parents[2] / "docs" / "arithmetic.md"
-BEGIN, END = "<!-- kernel errors -->\n", "<!-- end of kernel errors -->\n"
+ROOT = Path(__file__).parents[2]
+NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/arithmetic.md"
 # Deviations, and what rounding of the ratio itself leaves, before a ratio is above 1.
 DEVIATIONS, LEAST = 4, 1e-3
 
@@ -69,32 +74,73 @@ def kind(case: Case) -> str:
     return "3x3"
 
 
-def table() -> list[str]:
-    """A row for each kind."""
-    rows: dict[str, list[np.ndarray]] = {}
+def convolutions() -> dict[str, Any]:
+    """Measure the layers of each kind: ranges of ratios, how many are above 1, mean errors as a share of the result."""
+    squares: dict[str, list[Doubles]] = {}
     for number, (name, case) in enumerate(cases()):
         draws = DRAWS if name != RANDOM else 2 * DRAWS
-        rows.setdefault(name, []).append(np.array(error_ratios(case, draws, seed=number * 100)))
+        squares.setdefault(name, []).append(squared_errors(case, draws, seed=number * 100))
         sys.stderr.write(f"\r{number}")
-    lines = [f"| layers | shapes | {' | '.join(NAMES)} |", f"|{'---|' * (2 + len(NAMES))}"]
-    for name, found in rows.items():
-        ratios, deviations = np.moveaxis(np.array(found), 1, 0)
-        above = (ratios > 1 + DEVIATIONS * deviations + LEAST).sum(0)
-        cells = [
-            f"{low:.2f} to {high:.2f}" + (f", {count} above" if count else "")
-            for low, high, count in zip(ratios.min(0), ratios.max(0), above, strict=True)
-        ]
-        lines.append(f"| {name} | {len(found)} | {' | '.join(cells)} |")
-    return lines
+    return {name: _summary(found) for name, found in squares.items()}
+
+
+def _summary(found: list[Doubles]) -> dict[str, Any]:
+    ratios, deviations = np.moveaxis(np.array([ratios_of(each) for each in found]), 1, 0)
+    ours, torchs, values = np.moveaxis(np.array([each.sum(0) for each in found]), 1, 0)
+    # A gradient can be 0 everywhere, as where no tap lies inside of the map.
+    shares = [np.sqrt(errors / np.where(values > 0, values, np.nan)) for errors in (ours, torchs)]
+    return {
+        "shapes": len(found),
+        "ratios": {name: [float(r.min()), float(r.max())] for name, r in zip(NAMES, ratios.T, strict=True)},
+        "above": dict(zip(NAMES, (ratios > 1 + DEVIATIONS * deviations + LEAST).sum(0).tolist(), strict=True)),
+        "mean shares": {name: [float(np.nanmean(each[:, at])) for each in shares] for at, name in enumerate(NAMES)},
+    }
+
+
+def layers_table(layers: dict[str, Any]) -> str:
+    """Render a row for each kind of layer."""
+    lines = [f"| layers | shapes | {' | '.join(NAMES)} | above |", f"|{'---|' * (3 + len(NAMES))}"]
+    for name, found in layers.items():
+        cells = [f"{low:.2f} to {high:.2f}" for low, high in (found["ratios"][each] for each in NAMES)]
+        above = sum(found["above"].values())
+        lines.append(
+            f"| {name} | {found['shapes']} | {' | '.join(cells)} | {above} of {found['shapes'] * len(NAMES)} |"
+        )
+    return "\n".join(lines)
+
+
+def means_table(layers: dict[str, Any]) -> str:
+    """Render mean errors of the random layers, as a share of the result."""
+    shares = layers[RANDOM]["mean shares"]
+    lines = [f"| | {' | '.join(NAMES)} |", f"|{'---|' * (1 + len(NAMES))}"]
+    lines += [
+        f"| {who} | {' | '.join(f'{shares[each][at]:.2g}' for each in NAMES)} |"
+        for at, who in enumerate(("here", "torch"))
+    ]
+    return "\n".join(lines)
+
+
+def with_tables(text: str, numbers: dict[str, Any]) -> str:
+    """Return docs/arithmetic.md with its tables written anew."""
+    text = replaced(text, other_kernel_errors.table(numbers["kernels"]), "kernels")
+    text = replaced(text, layers_table(numbers["layers"]), "layers")
+    return replaced(text, means_table(numbers["layers"]), "means")
 
 
 def main() -> None:
-    """Write the table in its place."""
+    """Measure, and write the file and the tables."""
+    here = fingerprint(activate("portable", "cpu"))
     # Rounding does not depend on threads here; torch's own does a little.
     torch.set_num_threads(1)
-    before, rest = PAGE.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(before + BEGIN + "\n".join([*table(), ""]) + END + after)
+    numbers = {
+        "command": "python -m tests.sessions.kernel_errors",
+        "here": {name: here[name] for name in ("processor", "capability", "numeric_class")},
+        "torch": here["versions"]["torch"],
+        "kernels": other_kernel_errors.measure(),
+        "layers": convolutions(),
+    }
+    write_file(NUMBERS, json_bytes(numbers))
+    write_file(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), read_json(NUMBERS)).encode())
 
 
 if __name__ == "__main__":

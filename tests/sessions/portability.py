@@ -3,7 +3,8 @@
 `nox -s portability` runs the stages here with 1, 2, 3 and 16 threads, under qemu-x86_64 as Intel and AMD processors,
 and under qemu-aarch64 as an ARM processor (Debian package qemu-user; tests/sessions/arm64.py prepares the rest), and
 names the first stage and tensor that differ. Eigenvalues are LAPACK's and compared within 1e-12 of the largest. A
-control must differ: torch's own gradient of convolution weights.
+control must differ: torch's own gradient of convolution weights. With all processors it writes docs/portability.json
+and the table in docs/bits.md.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, decode, load_images
 from in4310repro.feature_maps import of_run
-from in4310repro.files import file_sha256
+from in4310repro.files import file_sha256, json_bytes, write_file
+from in4310repro.fingerprint import fingerprint
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
 from in4310repro.randomness import generator_for
@@ -40,13 +42,13 @@ from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.tensors import tensors_sha256
 from tests.sessions import arm64
+from tests.sessions.portability_page import CONTROL, EIGENVALUES, HERE, NUMBERS, PAGE, with_table
 
 X86 = ("Haswell-v4", "Skylake-Client-v4", "EPYC-Rome-v2", "EPYC-Milan-v2")
 ARM = "arm64"
-HERE = "here"
 THREADS = (1, 2, 3, 16)
-EIGENVALUES, TOLERANCE = "eigenvalues", 1e-12  # of the largest
-CONTROL = "control: torch's weight gradient"
+TOLERANCE = 1e-12  # of the largest eigenvalue
+LIBRARIES = "libraries"
 STAGES = "--stages"
 # Two steps of each optimizer, the second of fewer images: an emulator takes ten times as long.
 SMALL = replace(PRESETS["tiny"], scenes=4, split="12/6/6", epochs=1, feature_images=6)
@@ -57,6 +59,7 @@ Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 def stages(folder: Path) -> Iterator[Stage]:
     """Every stage of the chain with hashes of what it makes, in the order in which one feeds the next."""
     numerics = activate("portable", "cpu")
+    yield LIBRARIES, {"torch": torch.__version__.partition("+")[0], "vectors": torch.backends.cpu.get_cpu_capability()}
     yield "kernels", numerics.probe
     drawn = {label: scenes.pixel_digest(scenes.draw(label, i, 32, 0) for i in range(4)) for label in scenes.CLASSES}
     yield "scenes", drawn
@@ -182,7 +185,7 @@ def first_difference(expected: Hashes, got: Hashes) -> str | None:
     for stage, values in expected.items():
         for name, value in values.items():
             equal = _close(value, got[stage].get(name)) if stage == EIGENVALUES else got[stage].get(name) == value
-            if stage != CONTROL and not equal:
+            if stage not in (CONTROL, LIBRARIES) and not equal:
                 return f"{stage}, {name}"
     return None
 
@@ -200,20 +203,41 @@ def table(by_place: dict[str, Hashes]) -> str:
     lines = [" " * width + "".join(f"  {name:>17}" for name in by_place)]
     for stage in first:
         cells = [
-            _largest_difference(first[stage], hashes[stage])
+            f"{_largest_difference(first[stage], hashes[stage]):.0e}"
             if stage == EIGENVALUES
-            else hashlib.sha256(json.dumps(hashes[stage], sort_keys=True).encode()).hexdigest()[:8]
+            else _digest(hashes[stage])
             for hashes in by_place.values()
         ]
         lines.append(f"{stage:<{width}}" + "".join(f"  {cell:>17}" for cell in cells))
     return "\n".join(lines)
 
 
-def _largest_difference(expected: dict[str, list[float]], got: dict[str, list[float]]) -> str:
-    largest = max(
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _largest_difference(expected: dict[str, list[float]], got: dict[str, list[float]]) -> float:
+    return max(
         abs(a - b) / values[0] for name, values in expected.items() for a, b in zip(values, got[name], strict=True)
     )
-    return f"{largest:.0e}"
+
+
+def record(by_place: dict[str, Hashes]) -> dict[str, Any]:
+    """Return what is committed: a hash of each stage at each place, and how far eigenvalues are from the first's."""
+    first = next(iter(by_place.values()))
+    here = fingerprint(activate("portable", "cpu"))
+    return {
+        "command": "nox -s portability",
+        "here": {name: here[name] for name in ("processor", "numeric_class")},
+        "places": {
+            place: hashes[LIBRARIES]
+            | {
+                "stages": {stage: _digest(hashes[stage]) for stage in hashes if stage not in (LIBRARIES, EIGENVALUES)},
+                EIGENVALUES: _largest_difference(first[EIGENVALUES], hashes[EIGENVALUES]),
+            }
+            for place, hashes in by_place.items()
+        },
+    }
 
 
 def main() -> None:
@@ -226,9 +250,10 @@ def main() -> None:
         sys.exit(f"portability: no processors {' '.join(emulated)}; valid are {' '.join([*X86, ARM])}")
     if shutil.which("qemu-x86_64") is None:
         sys.exit("portability: qemu-x86_64 is not installed; on Debian and Ubuntu: apt-get install qemu-user")
+    everywhere = not sys.argv[1:]
     if ARM in emulated and isinstance(reason := arm_python(), str):
         sys.stdout.write(f"arm64 is skipped: {reason}\n")
-        emulated = [name for name in emulated if name != ARM]
+        emulated, everywhere = [name for name in emulated if name != ARM], False
     here = [f"{HERE} {threads}" for threads in THREADS]
     sys.stderr.write(f"emulating {', '.join(emulated)}: some minutes\n")
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -236,6 +261,10 @@ def main() -> None:
         done = {place: pool.submit(run_stages, place) for place in (*emulated, *here)}
         by_place = {place: done[place].result() for place in (*here, *emulated)}
     sys.stdout.write(table(by_place) + "\n")
+    if everywhere:
+        numbers = record(by_place)
+        write_file(NUMBERS, json_bytes(numbers))
+        write_file(PAGE, with_table(PAGE.read_text(encoding="utf-8"), numbers).encode())
     expected = by_place[here[0]]
     differences = {place: first_difference(expected, hashes) for place, hashes in by_place.items()}
     for place, difference in differences.items():

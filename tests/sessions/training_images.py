@@ -48,6 +48,7 @@ from in4310repro.settings import STRENGTHS
 
 FOLDER = Path(__file__).parents[2] / "reports/training-images"
 NUMBERS = FOLDER / "numbers.json"
+PUBLISHED, TEST_IMAGES = FOLDER.parent / "published/numbers.json", 3000
 IMAGES, SEEDS = (500, 1500, 4500, 12034), range(3)
 ALL = "all training images"
 SCRATCH = {"weights": "none", "image_size": 64, "batch_size": 32, "numerics": "portable"}
@@ -321,7 +322,9 @@ def curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> 
         for images, _ in of_kind:
             seeds = [y.pixel(row["mean_class_accuracy"]) for row in rows if row["images"] == images]
             place = x.pixel(math.log(images))
-            parts.append(svg.line(place, min(seeds), place, max(seeds), f"l{style}"))
+            # Wider than a mark, which can be higher than the range.
+            ends = (min(seeds), max(seeds)) if len(seeds) > 1 else ()
+            parts += [svg.line(place - 8, end, place + 8, end, f"l{style}") for end in ends]
         shown = [(x.pixel(math.log(images)), y.pixel(value)) for images, value in of_kind]
         parts += [svg.path(shown, f"l{style} bold"), *(svg.mark(*point, style) for point in shown)]
     return svg.Panel("Accuracy by training images", bottom + 38, svg.join(parts))
@@ -363,7 +366,11 @@ def page(data: str) -> str:
         what: [all_["training"] - of[what]["training"] for of, all_ in zip(worth, first, strict=True)]
         for what in worth[0]
     }
-    return template.render(numbers, images=IMAGES, options=options, points=points, leaves_out=fewer) + "\n"
+    share = first[0]["accuracy"]
+    by_chance = 100 * 1.96 * math.sqrt(2 * share * (1 - share) / TEST_IMAGES)
+    native = read_json(PUBLISHED)["corrected"]["test"]["mean_class_accuracy"]
+    values = {"points": points, "leaves_out": fewer, "chance": by_chance, "native": native}
+    return template.render(numbers, images=IMAGES, options=options, **values) + "\n"
 
 
 def main(data: str, findings: Path, parts: Collection[str]) -> None:

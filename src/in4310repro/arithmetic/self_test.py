@@ -39,7 +39,8 @@ def instruction_set() -> str | None:
 def self_test() -> dict[str, str]:
     """Return 12 hex digits of the sha256 of each kernel's results, gradients included, by name of the kernel.
 
-    Equal on every processor and for any number of threads. The inputs come from integer arithmetic.
+    Made to be equal on every processor and for any number of threads: docs/bits.md says where that was
+    compared. The inputs come from integer arithmetic.
     """
     return {name: _sha256(compute()) for name, compute in KERNELS.items()}
 

@@ -34,7 +34,8 @@ def result_lines(result: Replay) -> list[str]:
 def difference_lines(result: Replay) -> list[str]:
     """What a replay with a difference says after the differences themselves."""
     worth = (
-        "portable arithmetic gives the same bits on every machine, so this training is not the one that the run records"
+        "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
+        "one of the machines computes otherwise"
         if result.portable
         else "native arithmetic is known to repeat on one machine only, so this is a reason to look and no proof"
     )

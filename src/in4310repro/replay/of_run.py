@@ -116,7 +116,7 @@ def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
     if recorded == numerics.numeric_class:
         return
     why = (
-        "portable arithmetic of one version has one class on every machine"
+        "portable arithmetic of one version has one class"
         if made_in == "portable"
         else "native arithmetic repeats where the class is the same, so that other bits would show nothing"
     )

@@ -9,6 +9,7 @@ from in4310repro.metrics import Interval
 from in4310repro.report.exhibit import Cell, Sentence, Source
 
 SAME = "no difference seen"
+MOST_NAMED = 3
 
 
 def place_in(value: float, interval: Interval, below: str = "", above: str = "") -> str:
@@ -52,7 +53,7 @@ def extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Say which of the names has the lowest and which the highest value, and whether their intervals tell them apart.
+    """Say which of the names has the lowest and which the highest value, and whom their intervals do not tell apart.
 
     Args:
         names: of the values.
@@ -75,7 +76,16 @@ def extremes(
 
     if listed[low] == listed[high]:
         return ("all are at ", *shown(low))
-    said = [f"{names[low]} is lowest at ", *shown(low), f", {names[high]} highest at ", *shown(high)]
+
+    def beside(place: int) -> str:
+        others = [other for other in range(len(names)) if other not in (low, high)]
+        alike = [names[each] for each in others if known and overlap(known[places[place]], known[places[each]])]
+        if len(alike) > MOST_NAMED:
+            return f", not told apart from {len(alike)} others"
+        return f", not told apart from {', '.join(alike)}" if alike else ""
+
+    said = [f"{names[low]} is lowest at ", *shown(low), beside(low), "; "]
+    said += [f"{names[high]} is highest at ", *shown(high), beside(high)]
     return (*said, overlap(known[places[low]], known[places[high]]) if known else "")
 
 

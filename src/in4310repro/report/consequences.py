@@ -85,12 +85,22 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
             printed=", ".join(f"{value:.4f}" for value in as_printed),
             measured=", ".join(span(values) for values in levels),
             holds=all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True)),
-            weight="little: each setting of a further run of the same protocol lies outside the range of three half of "
-            "the time"
+            weight=f"that the printed training is not this one: {_farthest(levels, as_printed)}"
             if len(published) > 1
             else "nothing: one seed has no range",
         ),
     ]
+
+
+def _farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
+    """Describe the printed level that lies farthest outside of the range of the seeds."""
+    outside = [
+        max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
+    ]
+    place = outside.index(max(outside))
+    low, high = min(levels[place]), max(levels[place])
+    side = "below" if printed[place] < low else "above"
+    return f"{printed[place]:.4f} lies {outside[place]:.4f} {side} a range of {high - low:.4f}"
 
 
 def _two_looks(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:

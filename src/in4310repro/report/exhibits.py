@@ -31,6 +31,10 @@ _OF_FITS = (
 )
 
 
+# Beside validation of ours, in figures 1 to 3.
+UNNAMED = "; they are of 3,000 images by its class sizes, and it does not call them validation"
+
+
 def exhibits(run: FinishedRun) -> list[Exhibit]:
     """All figures of a finished run, in order.
 
@@ -69,7 +73,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
     if exhibit.number in (10, 11):
         return f" Images of {name}, as in the original's figure {exhibit.number}; it prints no numbers."
     if exhibit.numbers.get("original"):
-        chosen = f"; it chose {original()['chosen']}" if exhibit.number == TEST else ""
+        chosen = {TEST: f"; it chose {original()['chosen']}", 8: ""}.get(exhibit.number, UNNAMED)
         comparable = ", of photographs and not comparable with drawn scenes" if drawn else ""
         return f" Diamonds are what the original prints{comparable}{chosen}."
     return {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from in4310repro import config as configuration
-from in4310repro.ablation import AblationReport, read_report
+from in4310repro.ablation import AblationReport, limits, read_report
 from in4310repro.ablation import change as describe_change
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
@@ -173,7 +173,6 @@ def _context(
     config = configuration.from_json(corrected["config"], "the corrected run")
     conditions = differences_from_original(config, corrected["metrics"])
     published = numbers["published"]
-    fair = numbers["corrected"]["test"]["mean_class_accuracy"]
     found = imagenet_evidence.read(reports)
     return {
         "numbers": numbers,
@@ -198,13 +197,20 @@ def _context(
         "first": _first_setting(numbers, found),
         "run_config": config,
         "run_format": corrected["config"].get("format", 1),
-        "standard_error": math.sqrt(fair * (1 - fair) / sum(numbers["corrected"]["supports"].values())),
+        "standard_error": _standard_error(numbers["corrected"]),
         "fingerprint": corrected["fingerprint"],
         "imagenet": found,
         "imagenet_commands": _imagenet_commands(found) if found else [],
         "likelihood": imagenet_evidence.shown,
         "audit_command": shlex.join(["in4310repro", "audit", f"{publishable_place(reports.as_posix())}/{PRINTED}"]),
     }
+
+
+def _standard_error(run: RunSummary) -> float:
+    """Return the standard error of a mean of class accuracies on the test images, by sampling alone."""
+    accuracies = run["test"]["class_accuracy"]
+    variances = [p * (1 - p) / n for p, n in zip(accuracies, run["supports"].values(), strict=True)]
+    return math.sqrt(sum(variances)) / len(variances)
 
 
 def _imagenet_commands(found: imagenet_evidence.Evidence) -> list[str]:
@@ -261,6 +267,7 @@ def _ablation_table(report: AblationReport) -> dict[str, object]:
         "data": "The photographs" if config.data else "Drawn scenes",
         "config": config,
         "command": report["command"],
+        "limits": limits(report),
         "corrected": {name: base[name] for name in ("test accuracy", "test mAP")},
         "rows": [(name, *_changes(base, numbers)) for name, numbers in report["numbers"].items() if name != CORRECTED],
     }

@@ -36,8 +36,8 @@ class DamagedRunError(Exception):
 def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
     """Return whether what is computed here must have the bits of what was recorded.
 
-    In portable arithmetic always, whatever class a fingerprint names: its bits are the same on every machine, so no
-    other class excuses a difference. In native arithmetic within one numeric class.
+    In portable arithmetic always, whatever class a fingerprint names: its order of operations is fixed, so no other
+    class excuses a difference. In native arithmetic within one numeric class.
     """
     both_portable = numerics.portable and recorded["numerics"] == "portable"
     return both_portable or recorded["numeric_class"] == numerics.numeric_class

@@ -52,5 +52,5 @@ def _class_differences(place: str, recorded: Fingerprint, numerics: Numerics) ->
         version = recorded["versions"].get("in4310repro", "another version")
         yield (
             f"{place}: numeric_class and probe ({named}) are not those of portable arithmetic "
-            f"({numerics.numeric_class} on every machine); the run names in4310repro {version}"
+            f"({numerics.numeric_class} in this version); the run names in4310repro {version}"
         )
