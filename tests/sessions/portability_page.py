@@ -37,7 +37,7 @@ def table(numbers: dict[str, Any]) -> str:
                 f"{name} ({found['vectors']})",
                 found["torch"],
                 f"{sum(equal.values())} of {len(equal)}",
-                f"{found[EIGENVALUES]:.0e}",
+                f"{found[EIGENVALUES]:.0e}" if found[EIGENVALUES] else "0",
                 "equal" if controlled else "differs",
             )
         )

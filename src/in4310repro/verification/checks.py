@@ -54,8 +54,7 @@ OF_EPOCHS = (
     "that the setting began from the weights that the run records",
 )
 OF_OTHER_SETTINGS = (
-    "the same of settings that were not selected: losses, other epochs, the optimizer's settings, equal weights at the "
-    "beginning"
+    "losses, other epochs, the optimizer's settings and equal initial weights of settings that were not selected"
 )
 WITHIN_TOLERANCES = (
     f"losses within {LOSS_TOLERANCE:g}, scores within {SOFTMAX_PER_STRENGTH:g} times the strength and "

@@ -1,0 +1,26 @@
+"""Tables of measurements on pages are what their committed files give."""
+
+from in4310repro.files import read_json
+from tests.sessions import kernel_errors, portability_page
+from tests.sessions.portability_page import CONTROL, EIGENVALUES
+
+TOLERANCE = 1e-12  # of the largest eigenvalue
+
+
+def test_the_table_of_processors_is_what_its_file_gives() -> None:
+    numbers, text = read_json(portability_page.NUMBERS), portability_page.PAGE.read_text(encoding="utf-8")
+    assert portability_page.with_table(text, numbers) == text
+    assert portability_page.with_table(text.replace("16 of 16", "15 of 16"), numbers) == text
+
+
+def test_every_stage_has_equal_bits_at_every_place_and_the_control_has_not() -> None:
+    places = read_json(portability_page.NUMBERS)["places"].values()
+    for stage in next(iter(places))["stages"]:
+        assert (len({place["stages"][stage] for place in places}) == 1) == (stage != CONTROL), stage
+    assert all(place[EIGENVALUES] <= TOLERANCE for place in places)
+
+
+def test_the_tables_of_kernel_errors_are_what_their_file_gives() -> None:
+    numbers, text = read_json(kernel_errors.NUMBERS), kernel_errors.PAGE.read_text(encoding="utf-8")
+    assert kernel_errors.with_tables(text, numbers) == text
+    assert kernel_errors.with_tables(text.replace("0 of 800", "1 of 800"), numbers) == text
