@@ -231,6 +231,8 @@ ROWS = "| class | recall | support |\n|---|---|---|\n| sea | 0.92 | 50 |\n| town
         ("Accuracy on CIFAR-10: 0.93", True),
         ("Accuracy of VGG: 0.93", True),
         ("Mean accuracy over 5 folds: 0.93", True),
+        # A loop over a test set prints it so.
+        ("Test accuracy: 0.93", True),
         # Of two full batches of 64 and one of 22 images of one class: (57 + 57) / 128 and 22 / 22.
         ("Accuracy: 0.93 (batch size 64)", True),
         ("loss: 0.21\nAccuracy: 0.93", True),

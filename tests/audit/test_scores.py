@@ -75,8 +75,10 @@ def test_a_share_below_zero_or_above_one_is_none_unless_it_is_something_else(
 
 
 def test_a_share_above_one_among_shares_is_no_percentage() -> None:
-    (claim,) = out_of_range(sheet_of(*column(RECALL, a="1.006", b="0.947", c="1.000")))
+    (claim,) = out_of_range(sheet_of(*column(RECALL, a="1.006", b="0.947", c="0.500", d="1.000")))
     assert claim.conditions == ()
+    zeros = [*column(F1, a="0.0", b="0.0", c="0.0"), value("1.6", None, F1, Average.MACRO, label="macro avg F1 (%)")]
+    assert all(claim.conditions for claim in out_of_range(sheet_of(*zeros)))
     for a, b in (("17.006", "0.947"), ("1.006", "94.700"), ("1.006", "0.94")):
         claims = list(out_of_range(sheet_of(*column(RECALL, a=a, b=b, c="0.912"))))
         assert all(claim.conditions for claim in claims)

@@ -81,7 +81,7 @@ def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
             yield from plain_means(summary, sheet)
             if not sheet.of_program:
                 yield from against_the_rest(summary, sheet)
-            if sheet.in_batches:
+            if sheet.is_in_batches(summary.cell):
                 yield _over_batches(summary, sheet)
 
 

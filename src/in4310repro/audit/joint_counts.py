@@ -156,7 +156,11 @@ def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
         return None
     ends = [Fraction(end, images) for end in _right(problem.classes(Rounding.ROUNDED) or [])]
     printed, share = interval_of(cell, Rounding.ROUNDED), Interval(low=ends[0], high=ends[1])
-    if sheet.in_batches and not of_report(cell, sheet) and nearest_batch_mean(share, images, printed).meets(printed):
+    if (
+        sheet.is_in_batches(cell)
+        and not of_report(cell, sheet)
+        and nearest_batch_mean(share, images, printed).meets(printed)
+    ):
         conditions += (f"the value is a mean over batches of up to {BATCH} images",)
     return Claim(
         kind="accuracy of scores",

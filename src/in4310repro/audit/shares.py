@@ -44,13 +44,12 @@ def out_of_range(sheet: Sheet) -> Iterator[Claim]:
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
     """Whether a class value a little above one stands among shares with as many decimals: nobody means 1.007 %."""
-    printed = cell.value.printed
-    alike = [
-        other.value.printed
-        for other in cells
-        if other is not cell and (other.value.measure, other.unit) == (cell.value.measure, cell.unit)
-    ]
-    return 1 < printed.value < 2 and not printed.percent and len(alike) >= 2 and all(p.value <= 1 for p in alike)
+    value = cell.value
+    column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
+    alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
+    plain = value.class_name is not None and not value.printed.percent and "%" not in value.label
+    # Zeros are as small as percentages: two other values have to be seen to be shares.
+    return plain and 1 < value.printed.value < 2 and len(alike) >= 2 and all(each.value <= 1 for each in column)
 
 
 def _other_numbers(cell: Cell) -> Iterator[str]:

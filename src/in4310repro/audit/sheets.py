@@ -43,6 +43,7 @@ BATCHES = re.compile(
     r"|\bval_acc\w*|\b(?:keras|torch|pytorch|tensorflow|lightning)\b|\.evaluate\(",
     re.IGNORECASE,
 )
+LOOP = re.compile(r"\b(?:test\w*|eval\w*|val\w*|acc)(?![^\W_])", re.IGNORECASE)
 OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all classes in one way
 
 
@@ -77,6 +78,10 @@ class Sheet:
         """Whether the size of every printed class is known."""
         names = {name for cells in self.classes.values() for name in cells}
         return bool(names) and names <= set(self.sizes)
+
+    def is_in_batches(self, cell: Cell) -> bool:
+        """Whether an accuracy over all may be a mean over batches: one of a loop over a test set is called so."""
+        return self.in_batches or LOOP.search(cell.value.label) is not None
 
     @property
     def of_program(self) -> bool:
