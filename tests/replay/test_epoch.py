@@ -17,7 +17,7 @@ from in4310repro.context import Context
 from in4310repro.epochs import Epochs, TrainingInputs
 from in4310repro.positions import Position
 from in4310repro.replay import epoch as one_epoch
-from in4310repro.replay.epoch import Claim, claim_differences, read_kept, train_again
+from in4310repro.replay.epoch import EpochRecord, compare_records, read_kept, train_again
 from in4310repro.runs import chain, names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.settings import OptimizerSetting
@@ -39,10 +39,10 @@ def kept_training(position: int) -> Path:
     return folder
 
 
-def claim_of(folder: Path, setting: str, epoch: int) -> Claim:
+def record_of(folder: Path, setting: str, epoch: int) -> EpochRecord:
     run = RunFolder(folder)
     entries, rows = run.read_json(f"{setting}/tensors.json"), run.read_json(f"{setting}/history.json")
-    return Claim(epoch=epoch, entry=entries[epoch - 1], row=rows[epoch - 1])
+    return EpochRecord(epoch=epoch, entry=entries[epoch - 1], row=rows[epoch - 1])
 
 
 def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
@@ -55,9 +55,9 @@ def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
 def differing(folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = "") -> list[str]:
     """What an epoch gives otherwise than the folder says, from its kept state before."""
     name = name or setting.name
-    claim = claim_of(folder, name, epoch)
-    kept = read_kept(folder, name, claim_of(folder, name, epoch - 1).entry) if epoch > 1 else None
-    return list(one_epoch.claim_differences(claim, train_again(inputs(setting, config), claim, kept)))
+    claim = record_of(folder, name, epoch)
+    kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None
+    return list(one_epoch.compare_records(claim, train_again(inputs(setting, config), claim, kept)))
 
 
 @OPTIMIZERS
@@ -93,7 +93,7 @@ def forged(folder: Path, position: int) -> Path:
     setting = FIVE.settings[position]
     shutil.copytree(kept_training(position), folder)
     run = RunFolder(folder)
-    claims = [claim_of(folder, setting.name, epoch) for epoch in range(1, FALSE + 1)]
+    claims = [record_of(folder, setting.name, epoch) for epoch in range(1, FALSE + 1)]
     epochs = Epochs(inputs(setting))
     kept = read_kept(folder, setting.name, claims[-1].entry)
     weights = dict(kept.weights) | {"5.bias": kept.weights["5.bias"] + 0.25}
@@ -111,12 +111,12 @@ def forged(folder: Path, position: int) -> Path:
     return folder
 
 
-def compares_nothing(_claimed: Claim, _computed: Claim) -> Iterator[str]:
+def compares_nothing(_claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
     """A twin that trains and does not look."""
     return iter(())
 
 
-def compares_the_kept_state_alone(claimed: Claim, _computed: Claim) -> Iterator[str]:
+def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
     """A twin that hashes files and never asks whether a training gives them."""
     if claimed.entry["epoch"] != claimed.epoch:
         yield "another epoch"
@@ -124,25 +124,28 @@ def compares_the_kept_state_alone(claimed: Claim, _computed: Claim) -> Iterator[
 
 @pytest.mark.parametrize(
     ("compare", "found"),
-    [(claim_differences, [FALSE]), (compares_nothing, []), (compares_the_kept_state_alone, [])],
+    [(compare_records, [FALSE]), (compares_nothing, []), (compares_the_kept_state_alone, [])],
     ids=["replay", "twin-compares-nothing", "twin-compares-files"],
 )
 def test_a_spliced_epoch_is_found_where_it_is_trained_again_and_nowhere_else(
-    compare: Callable[[Claim, Claim], Iterator[str]], found: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compare: Callable[[EpochRecord, EpochRecord], Iterator[str]],
+    found: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = forged(tmp_path / "forged", 0)
-    monkeypatch.setattr(one_epoch, "claim_differences", compare)
+    monkeypatch.setattr(one_epoch, "compare_records", compare)
     assert [epoch for epoch in range(1, 6) if differing(folder, epoch, FIVE.settings[0])] == found
 
 
 @pytest.mark.parametrize(
     ("change", "of"),
     [
-        (lambda config: replace(config, batch_size=9), "tensors are others"),
-        (lambda config: replace(config, seed=1), "tensors are others"),
-        (lambda config: replace(config, augmentation="none"), "tensors are others"),
-        (lambda config: replace(config, schedule="constant"), "tensors are others"),
-        (lambda config: replace(config, epochs=6), "tensors are others"),
+        (lambda config: replace(config, batch_size=9), "tensors differ"),
+        (lambda config: replace(config, seed=1), "tensors differ"),
+        (lambda config: replace(config, augmentation="none"), "tensors differ"),
+        (lambda config: replace(config, schedule="constant"), "tensors differ"),
+        (lambda config: replace(config, epochs=6), "tensors differ"),
     ],
     ids=["batch_size", "seed", "augmentation", "schedule", "epochs"],
 )
@@ -163,12 +166,12 @@ def test_another_setting_than_trained_the_network_is_found(
 ) -> None:
     setting = FIVE.settings[0]
     differences = differing(kept_training(0), 4, change(setting))
-    assert differences[0].endswith("tensors are others, the first is 0.weight")
+    assert differences[0].endswith("tensors differ, the first is 0.weight")
 
 
 def test_another_optimizer_than_trained_the_network_is_found() -> None:
     differences = differing(kept_training(0), 1, FIVE.settings[1], name="adamw")
-    assert "the optimizer state is another" in differences
+    assert "the optimizer state differs" in differences
     with pytest.raises(
         ValueError, match=r"the kept state after epoch 1 is none of this training .*0.square_avg is missing"
     ):
@@ -176,8 +179,8 @@ def test_another_optimizer_than_trained_the_network_is_found() -> None:
 
 
 def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
-    claim = claim_of(kept_training(0), "adamw", 2)
-    kept = read_kept(kept_training(0), "adamw", claim_of(kept_training(0), "adamw", 1).entry)
+    claim = record_of(kept_training(0), "adamw", 2)
+    kept = read_kept(kept_training(0), "adamw", record_of(kept_training(0), "adamw", 1).entry)
     stray = one_epoch.Kept(kept.weights, {**kept.optimizer, "99.exp_avg": torch.zeros(1)})
     with pytest.raises(ValueError, match="the kept state after epoch 1 is none of this training"):
         train_again(inputs(FIVE.settings[0]), claim, stray)
@@ -187,8 +190,8 @@ def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
 def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_step(position: int) -> None:
     """The chain may commit to it: whoever forges a run forges its chain."""
     folder, setting = kept_training(position), FIVE.settings[position]
-    claim = claim_of(folder, setting.name, 2)
-    kept = read_kept(folder, setting.name, claim_of(folder, setting.name, 1).entry)
+    claim = record_of(folder, setting.name, 2)
+    kept = read_kept(folder, setting.name, record_of(folder, setting.name, 1).entry)
     small = {name: value.flatten()[:1] if value.ndim else value for name, value in kept.optimizer.items()}
 
     def step() -> bool:
@@ -203,28 +206,26 @@ def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_st
     [("train_loss", "train_loss is "), ("val_loss", "val_loss is "), ("mean_average_precision", "mean_average_")],
 )
 def test_a_changed_number_of_the_history_is_found(key: str, words: str) -> None:
-    claim = claim_of(kept_training(0), "adamw", 1)
+    claim = record_of(kept_training(0), "adamw", 1)
     computed = train_again(inputs(FIVE.settings[0]), claim, None)
     changed_row = copy.copy(claim.row)
     changed_row[key] += 1e-9  # type: ignore[literal-required]
     changed = replace(claim, row=changed_row)
-    (difference,) = claim_differences(changed, computed)
+    (difference,) = compare_records(changed, computed)
     assert difference.startswith(words)
-    assert list(claim_differences(replace(claim, row=claim.row | {"images_per_second": 1.0}), computed)) == []
+    assert list(compare_records(replace(claim, row=claim.row | {"images_per_second": 1.0}), computed)) == []
 
 
 def test_one_tensor_or_the_optimizer_state_alone_is_a_difference() -> None:
-    claim = claim_of(kept_training(0), "adamw", 2)
+    claim = record_of(kept_training(0), "adamw", 2)
     hashes = claim.entry["tensors"]
     other = replace(claim, entry=claim.entry | {"tensors": hashes | {"1.running_var": "0" * 12}})
-    assert list(claim_differences(claim, other)) == [
-        f"1 of {len(hashes)} tensors are others, the first is 1.running_var"
-    ]
+    assert list(compare_records(claim, other)) == [f"1 of {len(hashes)} tensors differ, the first is 1.running_var"]
     other = replace(claim, entry=claim.entry | {"optimizer_sha256": "0" * 64})
-    assert list(claim_differences(claim, other)) == ["the optimizer state is another"]
+    assert list(compare_records(claim, other)) == ["the optimizer state differs"]
     # 12 digits of each tensor may be forged to fit; the whole hash is compared too.
     other = replace(claim, entry=claim.entry | {"weights_sha256": "0" * 64})
-    assert next(claim_differences(claim, other)).startswith("weights_sha256 is ")
+    assert next(compare_records(claim, other)).startswith("weights_sha256 is ")
 
 
 @pytest.mark.parametrize("damage", ["weights", "optimizer state", "cut"])
@@ -243,11 +244,11 @@ def test_a_kept_state_that_is_not_that_of_the_chain_is_named_with_its_epoch(dama
         file.write_bytes(file.read_bytes()[:-1])
     words = "is not a complete safetensors file" if damage == "cut" else f"other {damage} than .* after epoch 2$"
     with pytest.raises(ValueError, match=rf"epochs/000002\.safetensors .*{words}"):
-        read_kept(folder, "adamw", claim_of(folder, "adamw", 2).entry)
+        read_kept(folder, "adamw", record_of(folder, "adamw", 2).entry)
 
 
 def test_an_interrupted_replay_ends_after_its_step() -> None:
-    claim = claim_of(kept_training(0), "adamw", 1)
+    claim = record_of(kept_training(0), "adamw", 1)
     steps = []
 
     def interrupted() -> bool:
@@ -264,7 +265,7 @@ def test_a_kept_epoch_takes_the_disk_that_was_announced(position: int) -> None:
     model, setting = network(0), FIVE.settings[position]
     trainable = [name for name, _ in model.named_parameters()]
     announced = checkpoints.kept_epoch_bytes(model.state_dict(), trainable, setting)
-    kept = read_kept(kept_training(position), setting.name, claim_of(kept_training(position), setting.name, 1).entry)
+    kept = read_kept(kept_training(position), setting.name, record_of(kept_training(position), setting.name, 1).entry)
     tensors = [*kept.weights.values(), *(v for n, v in kept.optimizer.items() if not n.endswith(".step"))]
     assert announced == sum(value.numel() * value.element_size() for value in tensors)
 
@@ -286,7 +287,7 @@ def test_a_kept_epoch_is_known_by_its_name(name: str, kept: bool) -> None:
 def test_the_kept_weights_are_those_that_the_chain_has_after_each_epoch() -> None:
     for epoch in range(1, 6):
         weights, _ = checkpoints.read_kept_epoch(kept_training(0) / names.kept_epoch("adamw", epoch))
-        entry = claim_of(kept_training(0), "adamw", epoch).entry
+        entry = record_of(kept_training(0), "adamw", epoch).entry
         assert tensors_sha256(weights) == entry["weights_sha256"]
         assert all(tensors_sha256({n: v})[:12] == entry["tensors"][n] for n, v in weights.items())
         assert all(isinstance(value, torch.Tensor) for value in weights.values())

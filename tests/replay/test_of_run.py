@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -23,10 +24,11 @@ from in4310repro.deviations import parse
 from in4310repro.epochs import Epochs
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
-from in4310repro.replay import of_run
+from in4310repro.replay import start
 from in4310repro.replay.lines import difference_lines, result_lines
 from in4310repro.replay.of_run import Replay, plan_replay, replay
 from in4310repro.replay.plan import make_plan
+from in4310repro.replay.start import MissingStateError
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.training import Task
@@ -194,8 +196,8 @@ def test_a_difference_counts_more_than_what_is_missing(
     rows = run.read_json("sgd/history.json")
     rows[3]["train_loss"] += 1e-9
     run.write_json("sgd/history.json", rows)
-    missing = of_run._MissingError("no weights 'mine.pth'")
-    monkeypatch.setattr(of_run, "_initial", Mock(side_effect=missing))
+    missing = MissingStateError("no weights 'mine.pth'")
+    monkeypatch.setattr(start, "_initial_network", Mock(side_effect=missing))
     code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
     assert code == 1
     assert printed.startswith(f"{own_kept_run}: not verified, 1 difference\n")
@@ -228,7 +230,7 @@ def test_a_learning_rate_that_was_changed_everywhere_is_found(own_kept_run: Path
     shutil.rmtree(own_kept_run / "sgd/epochs")
     difference = replayed(own_kept_run, numerics).differences[0]
     assert difference.startswith("sgd, epoch 1, trained again: ")
-    assert difference.endswith(" of 122 tensors are others, the first is conv1.weight")
+    assert difference.endswith(" of 122 tensors differ, the first is conv1.weight")
 
 
 def test_initial_weights_that_are_not_those_of_the_seed_are_found(
@@ -239,7 +241,8 @@ def test_initial_weights_that_are_not_those_of_the_seed_are_found(
     rechain(own_kept_run)
     shutil.rmtree(own_kept_run / "sgd/epochs")
     result = replayed(own_kept_run, numerics, data=str(copied_scenes(tmp_path / "scenes")))
-    assert "epoch 1: it cannot be trained again: the initial weights are others than" in result.differences[0]
+    recorded = run.read_json("fingerprint.json")["initial_weights_sha256"]
+    assert re.search(f"epoch 1: .*the initial weights .*{recorded}", result.differences[0])
 
 
 def test_a_training_image_that_is_not_there_is_wrong_input(

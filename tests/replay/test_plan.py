@@ -61,9 +61,9 @@ def test_one_epoch_that_is_left_is_one() -> None:
     assert "has 1 epoch beside" in describe_cap(make_plan("sgd", 4, 2, 9, 0), 9)
 
 
-@pytest.mark.parametrize(("draws", "seed", "words"), [(-1, 0, "--replay -1: "), (1, -1, "--draw -1: ")])
+@pytest.mark.parametrize(("draws", "seed", "words"), [(-1, 0, "--replay -1"), (1, -1, "--draw -1")])
 def test_a_negative_number_is_refused(draws: int, seed: int, words: str) -> None:
-    with pytest.raises(ValueError, match=f"^{words}it is at least 0$"):
+    with pytest.raises(ValueError, match=f"^{words}.*at least 0"):
         make_plan("sgd", 6, 3, draws, seed)
 
 

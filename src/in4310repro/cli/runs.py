@@ -181,13 +181,14 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
     Raises:
         ValueError: the run was made in other arithmetic.
     """
-    from in4310repro.replay.of_run import missing_epochs, plan_replay
+    from in4310repro.replay.of_run import plan_replay
     from in4310repro.replay.plan import describe_cap
+    from in4310repro.replay.start import describe_missing_epochs
 
     plan = plan_replay(run, draws, seed, numerics)
     if fewer := describe_cap(plan, draws):
         progress().message(fewer)
-    if missing := missing_epochs(run, plan):
+    if missing := describe_missing_epochs(run, plan):
         # Now, and not after hours; what can be trained again may be evidence all the same.
         progress().message(f"{missing}; only the others are trained again")
     return plan

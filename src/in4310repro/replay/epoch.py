@@ -20,7 +20,7 @@ from in4310repro.tensors import tensors_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class EpochRecord:
     """What a run says of one epoch of a setting."""
 
     epoch: int  # from 1
@@ -37,7 +37,7 @@ class Kept:
 
 
 def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
-    """The kept state after an epoch, which equals its entry in the chain.
+    """Return the kept state after an epoch, which equals its entry in the chain.
 
     Raises:
         ValueError: the file is damaged, or holds another state than the entry commits to; names the epoch.
@@ -55,13 +55,13 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
 
 
 def train_again(
-    inputs: TrainingInputs, claim: Claim, kept: Kept | None, interrupted: Callable[[], bool] = lambda: False
-) -> Claim:
-    """What one epoch gives now, in the form of what the run says of it.
+    inputs: TrainingInputs, recorded: EpochRecord, kept: Kept | None, interrupted: Callable[[], bool] = lambda: False
+) -> EpochRecord:
+    """Train an epoch again and return the record that it gives now.
 
     Args:
         inputs: with the network as it was before the epoch.
-        claim: which epoch, and the entry before it.
+        recorded: which epoch, and the entry before it.
         kept: the state before the epoch; None for the first.
         interrupted: whether to stop after the step.
 
@@ -76,26 +76,26 @@ def train_again(
 
     epochs = Epochs(inputs)
     if kept:
-        source = f"the kept state after epoch {claim.epoch - 1}"
+        source = f"the kept state after epoch {recorded.epoch - 1}"
         checkpoints.load_into(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
-    epochs.position = Position(epoch=claim.epoch - 1)
+    epochs.position = Position(epoch=recorded.epoch - 1)
     row = epochs.validate(*epochs.train(stop))
     state = checkpoints.optimizer_tensors(epochs.optimizer)
-    entry = chain.entry(claim.epoch, claim.entry["previous"], epochs.model.state_dict(), state)
-    return Claim(epoch=claim.epoch, entry=entry, row=row)
+    entry = chain.entry(recorded.epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
+    return EpochRecord(epoch=recorded.epoch, entry=entry, row=row)
 
 
-def claim_differences(claimed: Claim, computed: Claim) -> Iterator[str]:
-    """What an epoch gives otherwise than the run says, as clauses; how long it took is not compared."""
-    saved, now = claimed.entry["tensors"], computed.entry["tensors"]
+def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:
+    """Yield a clause for each difference of two records of an epoch; how long it took is not compared."""
+    saved, now = recorded.entry["tensors"], computed.entry["tensors"]
     other = [name for name in dict.fromkeys([*saved, *now]) if saved.get(name) != now.get(name)]
     if other:
-        yield f"{len(other)} of {len(saved)} tensors are others, the first is {other[0]}"
-    elif claimed.entry["weights_sha256"] != computed.entry["weights_sha256"]:
-        yield f"weights_sha256 is {claimed.entry['weights_sha256']}, and {computed.entry['weights_sha256']} now"
-    if claimed.entry["optimizer_sha256"] != computed.entry["optimizer_sha256"]:
-        yield "the optimizer state is another"
-    for each in differences(claimed.row, computed.row):
+        yield f"{len(other)} of {len(saved)} tensors differ, the first is {other[0]}"
+    elif recorded.entry["weights_sha256"] != computed.entry["weights_sha256"]:
+        yield f"weights_sha256 is {recorded.entry['weights_sha256']}, and {computed.entry['weights_sha256']} now"
+    if recorded.entry["optimizer_sha256"] != computed.entry["optimizer_sha256"]:
+        yield "the optimizer state differs"
+    for each in differences(recorded.row, computed.row):
         lacking = each.first is None and is_newer(each.path)
         if each.path not in (SPEED, "weights_sha256") and not lacking:
             yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"

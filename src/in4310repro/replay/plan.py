@@ -25,7 +25,7 @@ class Plan:
 
 
 def check_request(draws: int | None, seed: int | None) -> None:
-    """Nothing, where `--replay` and `--draw` can be of some run.
+    """Raise where no run can be replayed with these values of `--replay` and `--draw`.
 
     Raises:
         ValueError: one is negative, or a seed comes without a number of draws.
@@ -34,11 +34,11 @@ def check_request(draws: int | None, seed: int | None) -> None:
         raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
     for option, value in (("--replay", draws), ("--draw", seed)):
         if value is not None and value < 0:
-            raise ValueError(f"{option} {value}: it is at least 0")
+            raise ValueError(f"{option} {value}; expected at least 0")
 
 
 def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -> Plan:
-    """The plan for a setting.
+    """Return the plan for a setting.
 
     Every set of so many others is equally likely, and a function of the seed: the others are put in the order of one
     number that is drawn for each, and the first are taken.
@@ -78,7 +78,7 @@ def describe_cap(plan: Plan, draws: int) -> str:
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
-    """The chance that a draw meets at least one of the false epochs: 1 - C(N - m, K) / C(N, K), hypergeometric.
+    """Return the chance that a draw meets at least one of the false epochs: 1 - C(N - m, K) / C(N, K), hypergeometric.
 
     Args:
         false: m, epochs that are false among the others.
@@ -93,6 +93,6 @@ def chance_to_find(false: int, others: int, draws: int) -> float:
 
 
 def chances(plan: Plan) -> list[tuple[int, float]]:
-    """Numbers of false epochs among the others (1, 5, half and all), with the chance to find one of them."""
+    """Return numbers of false epochs among the others (1, 5, half and all), with the chance to find one of them."""
     counts = sorted({count for count in (1, 5, plan.others // 2, plan.others) if 0 < count <= plan.others})
     return [(count, chance_to_find(count, plan.others, len(plan.drawn))) for count in counts]

@@ -1,0 +1,75 @@
+"""The state that an epoch starts from: the initial weights, or the kept state after the epoch before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from in4310repro.replay.epoch import Kept, read_kept
+from in4310repro.replay.plan import Plan
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.settings import OptimizerSetting
+from in4310repro.tensors import tensors_sha256
+
+
+class MissingStateError(Exception):
+    """The state that an epoch starts from is not at hand."""
+
+
+class Start(NamedTuple):
+    """The state before an epoch."""
+
+    model: torch.nn.Module
+    kept: Kept | None  # None before the first epoch, where no optimizer has a state
+
+
+def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start:
+    """Return the state before an epoch of a setting.
+
+    Raises:
+        ValueError: it is damaged, or not the state that the chain commits to.
+        MissingStateError: it was not kept, or its weights are in a file that is not at hand.
+    """
+    if epoch == 1:
+        return Start(_initial_network(run, setting), None)
+    file = _kept_file(run, setting.name, epoch)
+    if not file.exists():
+        raise MissingStateError(_describe_missing(run, setting.name, "it"))
+    kept = read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
+    return Start(run.restore(kept.weights, f"{file}"), kept)
+
+
+def describe_missing_epochs(run: FinishedRun, plan: Plan) -> str:
+    """Say which epochs of the plan have no kept state before them; empty where all have."""
+    missing = [epoch for epoch in plan.epochs if epoch > 1 and not _kept_file(run, plan.setting, epoch).exists()]
+    return _describe_missing(run, plan.setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
+
+
+def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Module:
+    """Return the network before the first step, which is drawn or read again."""
+    expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
+    try:
+        if before := run.config.training.setting_before(setting):
+            name = names.of_setting(before, names.LAST_WEIGHTS)
+            expected, source = run.tensors[before][-1]["weights_sha256"], f"{run.folder / name}"
+            model = run.restore(run.files.read_tensors(name), source)
+        else:
+            model = run.initial_network()
+    except ValueError as error:
+        raise MissingStateError(str(error)) from None
+    if (found := tensors_sha256(model.state_dict())) != expected:
+        raise ValueError(f"{source} have sha256 {found}; expected {expected}, from which the training started")
+    return model
+
+
+def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
+    """Return the file of the state before an epoch, from 2."""
+    return run.folder / names.kept_epoch(setting, epoch - 1)
+
+
+def _describe_missing(run: FinishedRun, setting: str, epochs: str) -> str:
+    folder = _kept_file(run, setting, 2).parent
+    return f"{folder} has no state before {epochs}; train --keep-epochs keeps them"
