@@ -61,8 +61,8 @@ def test_an_unknown_preset_is_one_line(call: Call) -> None:
 
 
 def test_an_unknown_optimizer_is_one_line(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('[[settings]]\nname = "a"\noptimizer = "Adam"\n')
-    refused(call, ("train", "--config", "mine.toml"), "no optimizer 'Adam'; valid are AdamW, RMSprop, SGD")
+    (tmp_path / "mine.toml").write_text('[[settings]]\nname = "a"\noptimizer = "Adamax"\n')
+    refused(call, ("train", "--config", "mine.toml"), "no optimizer 'Adamax'; valid are AdamW, RMSprop, SGD")
 
 
 def test_an_unknown_module_is_one_line(call: Call, own_run: Path) -> None:

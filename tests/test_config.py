@@ -106,7 +106,7 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
         ("settings = []", "at least one is needed"),
         ('settings = ["sgd"]', "settings are tables such as"),
         ('[[settings]]\nname = "a"', "a setting lacks optimizer"),
-        ('[[settings]]\nname = "a"\noptimizer = "Adagrad"', "no optimizer 'Adagrad'; valid are AdamW, RMSprop, SGD"),
+        ('[[settings]]\nname = "a"\noptimizer = "Adadelta"', "no optimizer 'Adadelta'; valid are AdamW, RMSprop, SGD"),
         ('[[settings]]\nname = "../a"\noptimizer = "SGD"', "setting '../a' names a folder"),
         ('[[settings]]\nname = "a"\noptimizer = "SGD"\nlearning_rate = -1', "learning_rate > 0"),
         ('model = "vgg/16"', "no model 'vgg/16'; a network of torchvision such as resnet18"),

@@ -21,6 +21,7 @@ from in4310repro import config as configuration
 from in4310repro import optimizers
 from in4310repro.differences import refuse_other_configuration
 from in4310repro.files import read_bytes, write_file
+from in4310repro.optimizer_table import Kept
 from in4310repro.positions import Position, PositionRecord, check_position
 from in4310repro.runs import names
 from in4310repro.schema import check
@@ -202,11 +203,13 @@ def _check_values(
         if key.endswith("num_batches_tracked") and bool((value < 0).any()):
             raise ValueError(f"{key} is {value.min().item()}; valid are 0 and more")
     keys = {id(parameter): f"{OF_MODEL}{name}" for name, parameter in model.named_parameters()}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
     for index, state in states.items():
-        for name in state.keys() & {"exp_avg_sq", "square_avg"}:
+        group, parameter = groups[index]
+        kept = optimizers.state_of(optimizer, group)
+        for name in (name for name in state if kept[name] is Kept.SQUARES):
             value = state[name]
-            wrong = (value < 0) | (value.isnan() & ~weights[keys[id(parameters[index])]].isnan())
+            wrong = (value < 0) | (value.isnan() & ~weights[keys[id(parameter)]].isnan())
             if bool(wrong.any()):
                 first = value[wrong][0].item()
                 raise ValueError(f"{index}.{name} is {first}; valid are 0 and more, and nan where the weight is nan")
@@ -252,7 +255,7 @@ def _load(
         {key.removeprefix(OF_OPTIMIZER): value for key, value in state.items()},
         of_all=bool(state) and _uses_all_parameters(model),
     )
-    if begun and not states and any(optimizers.state_names(optimizer, group) for group in optimizer.param_groups):
+    if begun and not states and any(optimizers.state_of(optimizer, group) for group in optimizer.param_groups):
         raise ValueError(f"it has no state of {type(optimizer).__name__}, which a training has after a step")
     _check_values(weights, states, model, optimizer)
     load_state(model, {key.removeprefix(OF_MODEL): value for key, value in weights.items()})

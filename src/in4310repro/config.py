@@ -19,6 +19,7 @@ from in4310repro.measures.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.network import Network, open_network
 from in4310repro.models.sources.base import FIVE_MODULES as FIVE_MODULES
 from in4310repro.numerics import MODES
+from in4310repro.optimizer_table import FITS_HEAD, OPTIMIZERS, obstacle
 from in4310repro.paths import folder_name
 from in4310repro.preprocessing import (
     APPLIED,
@@ -46,7 +47,7 @@ LARGEST_FLOAT = 1e30
 IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
 # The valid values of every option that takes one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("AdamW", "RMSprop", "SGD", "L-BFGS"),
+    "optimizer": (*OPTIMIZERS, FITS_HEAD),
     "group": (IDENTICAL, LOOK_ALIKES),
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
@@ -170,6 +171,10 @@ class Config:
     def evaluation(self) -> EvaluationSettings:
         """The section about passing images through a network without training it."""
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
+
+    def optimizer_obstacle(self) -> str:
+        """Say in a clause which optimizer has no portable arithmetic; empty where all have."""
+        return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property
     def features(self) -> FeatureSettings:

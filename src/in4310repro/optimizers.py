@@ -1,4 +1,4 @@
-"""The three optimizers, portable or torch's own, and the schedule of the learning rate."""
+"""The optimizers of the table, portable or torch's own, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic.steps import check_count, check_moment
+from in4310repro.optimizer_table import OPTIMIZERS, Kept, obstacle
 from in4310repro.settings import OptimizerSetting
 
 
@@ -23,13 +24,18 @@ def build(
     """Return the optimizer of a setting.
 
     Args:
-        setting: the kind (`AdamW`, `RMSprop` or `SGD`), learning rates, weight decay and momentum, which SGD alone has.
+        setting: the kind, one of `OPTIMIZERS`, learning rates, weight decay and momentum, which SGD alone has.
         body: parameters of the network that are trained, already on their device.
         head: those that the learning rate of the head is for.
         portable: by the kernels of `arithmetic`, otherwise torch's; state and state dict are the same.
+
+    Raises:
+        ValueError: it has no portable step.
     """
+    if portable and (reason := obstacle(setting.optimizer)):
+        raise ValueError(f"{reason}; native arithmetic has all")
     options = {"lr": setting.learning_rate, "weight_decay": setting.weight_decay}
-    if setting.optimizer == "SGD":
+    if OPTIMIZERS[setting.optimizer].has_momentum:
         options["momentum"] = setting.momentum
     # initial_lr, as torch's schedules have it: either group may be missing, so that its place says nothing.
     rates = (list(body), setting.learning_rate), (list(head), setting.head_learning_rate)
@@ -40,17 +46,14 @@ def build(
 
 
 def state_copies(setting: OptimizerSetting) -> int:
-    """Return how many numbers per parameter the optimizer of a setting keeps between steps."""
-    return {"AdamW": 2, "RMSprop": 1, "SGD": int(setting.momentum > 0)}[setting.optimizer]
+    """Return how many numbers the optimizer of a setting keeps for each one of a parameter, between steps."""
+    state = OPTIMIZERS[setting.optimizer].state_with(setting.momentum)
+    return sum(kept.has_shape_of_parameter for kept in state.values())
 
 
-def state_names(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the state that an optimizer made by `build` keeps for each parameter of a group."""
-    if isinstance(optimizer, torch.optim.AdamW):
-        return "step", "exp_avg", "exp_avg_sq"
-    if isinstance(optimizer, torch.optim.RMSprop):
-        return "step", "square_avg"
-    return ("momentum_buffer",) if group["momentum"] else ()
+def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
+    """Return what an optimizer that `build` made keeps of each parameter of a group, between steps, by name."""
+    return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 
 def states_of(
@@ -71,14 +74,13 @@ def states_of(
     groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
     left = dict(tensors)
     for index, (group, parameter) in enumerate(groups):
-        names = {f"{index}.{name}": name for name in state_names(optimizer, group)}
+        kept = state_of(optimizer, group)
+        names = {f"{index}.{name}": name for name in kept}
         missing = [key for key in names if key not in tensors]
         if missing and (of_all or len(missing) < len(names)):
             raise ValueError(f"{missing[0]} is missing; {type(optimizer).__name__} keeps {', '.join(names)}")
         states[index] = {
-            name: check_count(left.pop(key), key) if name == "step" else check_moment(key, left.pop(key), parameter)
-            for key, name in names.items()
-            if not missing
+            name: _check_kept(kept[name], key, left.pop(key), parameter) for key, name in names.items() if not missing
         }
     if left:
         raise ValueError(f"{sorted(left)[0]} is no state of {len(groups)} parameters in {type(optimizer).__name__}")
@@ -89,6 +91,22 @@ def states_of(
         found = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
         raise ValueError(f"{found}; valid are equal ones, since each step is one of all parameters")
     return {index: state for index, state in states.items() if state}
+
+
+def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of a state, which is what the table says.
+
+    Raises:
+        ValueError: it has another dtype or shape, or cannot be such a number.
+    """
+    if kept is Kept.COUNT:
+        return check_count(value, key)
+    if kept.has_shape_of_parameter:
+        return check_moment(key, value, parameter)
+    factor = check_moment(key, value, torch.tensor(0.0))
+    if not 0 <= factor.item() <= 1:
+        raise ValueError(f"{key} is {factor.item()}; valid is {kept.value}")
+    return factor
 
 
 def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:

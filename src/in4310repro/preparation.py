@@ -69,8 +69,11 @@ def load_data(config: Config, context: Context) -> Data:
     """List and split the images of a training; none is decoded yet.
 
     Raises:
-        ValueError: an unknown network, sizes beyond this machine, or whatever is wrong with the images or the split.
+        ValueError: an unknown network, an optimizer without portable arithmetic in portable arithmetic, sizes beyond
+            this machine, or whatever is wrong with the images or the split.
     """
+    if context.numerics.portable and (reason := config.optimizer_obstacle()):
+        raise ValueError(f"{reason}; --numerics native has all")
     config.network.trust()
     config.network.check()
     _refuse_too_large(config, context.numerics)

@@ -14,6 +14,7 @@ from typing import Any
 
 from in4310repro.config import FIVE_MODULES, FORMAT, ONLY_IN_FILES, Config, change, read_toml, to_json
 from in4310repro.models.sources import lite
+from in4310repro.optimizer_table import FITS_HEAD
 from in4310repro.paths import LONGEST_NAME
 from in4310repro.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.settings import HEAD, OptimizerSetting
@@ -37,7 +38,7 @@ def three_settings(
 
 
 HEAD_PRESET = lite.HEAD_PRESET
-FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer="L-BFGS"),)
+FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer=FITS_HEAD),)
 PRESETS = {
     "demo": Config(
         preset="demo",

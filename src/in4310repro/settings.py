@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
+from in4310repro.optimizer_table import FITS_HEAD
 from in4310repro.preprocessing import Preprocessing
 from in4310repro.text import did_you_mean
 
@@ -81,7 +82,7 @@ class TrainingSettings:
         if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
             near = did_you_mean(part, (HEAD, ALL))
             raise ValueError(f"train is {part!r}; {HEAD}, {ALL} and {FROM}LAYER are valid{near}")
-        if (part == HEAD) != (setting.optimizer == "L-BFGS"):
+        if (part == HEAD) != (setting.optimizer == FITS_HEAD):
             raise ValueError(
                 f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "
                 f"optimizers train {ALL} or {FROM}LAYER"

@@ -87,7 +87,7 @@ ROWS = [
     row("a setting's name has a line break", COMMAND, 2, "setting", make=setting('name = "a\\nb"')),
     row("a setting's name is 300 characters long", COMMAND, 2, "setting", make=setting(f'name = "{"a" * 300}"')),
     row("a setting is named like a device of Windows", COMMAND, 2, "con", make=setting('name = "con"')),
-    row("an optimizer is unknown", COMMAND, 2, "Adam", "AdamW", make=setting('optimizer = "Adam"')),
+    row("an optimizer is unknown", COMMAND, 2, "Adamax", "AdamW", make=setting('optimizer = "Adamax"')),
     row("a learning rate is no number", COMMAND, 2, "learning_rate", "nan", make=setting("learning_rate = nan")),
     row("a learning rate is infinite", COMMAND, 2, "learning_rate", "inf", make=setting("learning_rate = inf")),
     row("a learning rate is negative", COMMAND, 2, "learning_rate", make=setting("learning_rate = -1.0")),

@@ -189,10 +189,13 @@ def context_of(numerics: Numerics, processes: Processes | None = None) -> Contex
 
 
 def activate_for(config: Config) -> Numerics:
-    """Return the arithmetic of a training: native if the choice is free and the network has no portable arithmetic."""
+    """Return the arithmetic of a training: native if the choice is free and network or optimizer need it."""
     numerics = activate_arithmetic(config.numerics, config.device)
     if config.numerics != "auto" or not numerics.portable:
         return numerics
+    if reason := config.optimizer_obstacle():
+        progress().message(f"native arithmetic, since {reason}")
+        return activate_arithmetic("native", config.device)
     config.network.trust()
     if reason := config.network.obstacle(config.image_size):
         progress().message(f"native arithmetic, since {config.network.name} has no portable one: {reason}")
