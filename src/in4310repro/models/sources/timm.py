@@ -21,6 +21,11 @@ def _timm() -> Any:
     return importlib.import_module("timm")
 
 
+def _short(name: str) -> str:
+    """Return the name as timm knows it."""
+    return name.removeprefix(PREFIX)
+
+
 class Timm(Source):
     """Networks of the package timm, where it is installed."""
 
@@ -34,7 +39,7 @@ class Timm(Source):
             timm = _timm()
         except ImportError:
             raise ValueError(f"the network {name} needs timm: {packages.install_command('timm')}") from None
-        short = name.removeprefix(PREFIX)
+        short = _short(name)
         if not timm.is_model(short):
             near = difflib.get_close_matches(short, timm.list_models(), 1)
             meant = f"; did you mean {PREFIX}{near[0]}?" if near else ""
@@ -42,7 +47,7 @@ class Timm(Source):
 
     def create(self, name: str, classes: int) -> object:
         """Have timm create the network."""
-        return _timm().create_model(name.removeprefix(PREFIX), num_classes=classes)
+        return _timm().create_model(_short(name), num_classes=classes)
 
     def read_imagenet(self, name: str) -> Content:
         """Have timm read its pretrained weights, which it downloads where its cache lacks them."""
@@ -50,7 +55,7 @@ class Timm(Source):
         from in4310repro.tensors import tensors_sha256
 
         try:
-            model = _timm().create_model(name.removeprefix(PREFIX), pretrained=True)
+            model = _timm().create_model(_short(name), pretrained=True)
         except Exception as error:
             raise ValueError(
                 f"timm's weights of {name} cannot be downloaded ({error}); {without_download()}, "
@@ -61,7 +66,7 @@ class Timm(Source):
 
     def evaluation(self, name: str) -> Preprocessing:
         """Return what timm's configuration of the pretrained network says."""
-        settings = _timm().get_pretrained_cfg(name.removeprefix(PREFIX))
+        settings = _timm().get_pretrained_cfg(_short(name))
         method = settings.interpolation if settings.interpolation in INTERPOLATIONS else "bicubic"
         ratio, side = settings.crop_pct or 1.0, settings.input_size[-1]
         mean, std = tuple(settings.mean), tuple(settings.std)
