@@ -6,7 +6,7 @@ from in4310repro import signals
 
 
 def main() -> None:
-    """Runs the command that the arguments name, and ends the process with its exit code."""
+    """Run the command that the arguments name, and end the process with its exit code."""
     signals.take_over_process()
     from in4310repro import cli
 

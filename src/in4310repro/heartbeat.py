@@ -40,7 +40,7 @@ class Ending:
     lost: bool = False
 
     def line(self, kept: str) -> str:
-        """The line printed about it, including what the command keeps."""
+        """Return the line printed about it, including what the command keeps."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
         return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message

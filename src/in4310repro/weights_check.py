@@ -43,7 +43,7 @@ class Check:
     expected: float  # top-1 accuracy that is said of them on the validation images of ImageNet
 
     def line(self, weights: str) -> str:
-        """The result as a line; suggests a reason if the accuracy is certainly below the expected one."""
+        """Return the result as a line; suggests a reason if the accuracy is certainly below the expected one."""
         low, high = wilson(self.correct, self.images)
         share = f"{self.correct} of {self.images}, {self.correct / self.images:.2f} ({low:.2f} to {high:.2f})"
         line = f"{weights} name the class of {share} images of --imagenet"

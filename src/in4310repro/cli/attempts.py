@@ -36,14 +36,14 @@ class Check:
     exit_code: int
 
     def shown(self) -> list[str]:
-        """The first lines, shortened, with only the first digits of each sha256."""
+        """Return the first lines, shortened, with only the first digits of each sha256."""
         short = [SHA256.sub(r"\1...", line) for line in self.lines]
         lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in short]
         more = len(lines) - SHOWN_LINES
         return lines[:SHOWN_LINES] + ([f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else [])
 
     def verdict(self) -> str:
-        """The exit code and its meaning."""
+        """Return the exit code and its meaning."""
         return f"exit code {self.exit_code}: {'found' if self.exit_code == DIFFERENCE else 'NOT FOUND'}"
 
 

@@ -163,7 +163,7 @@ def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
 
 
 def _called(command: Callable[[], object]) -> tuple[str, int]:
-    """What a command prints, and its exit code."""
+    """Call a command; return what it prints, and its exit code."""
     printed, code = io.StringIO(), 0
     with contextlib.redirect_stdout(printed):
         try:

@@ -47,7 +47,7 @@ class Catalogue:
     entries: tuple[Entry, ...]
 
     def counts(self) -> dict[str, int]:
-        """Number of images of each class, by class name; 0 for a class without images."""
+        """Return the number of images of each class, by class name; 0 for a class without images."""
         counts = Counter(entry.label for entry in self.entries)
         return {name: counts[label] for label, name in enumerate(self.classes)}
 

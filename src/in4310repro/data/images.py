@@ -55,7 +55,7 @@ class ImageSet:
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
-        """A copy of the pixels of some images.
+        """Return a copy of the pixels of some images.
 
         Raises:
             ValueError: the pixels are in the cache, and were changed there since they were loaded.
@@ -66,7 +66,7 @@ class ImageSet:
         return pixels
 
     def at(self, positions: Sequence[int]) -> ImageSet:
-        """Some of the images, in another order or not, with a copy of their pixels; raises as `take`."""
+        """Return some of the images, in any order, with a copy of their pixels; raises as `take`."""
         return ImageSet(
             self.name,
             tuple(self.paths[position] for position in positions),
@@ -138,7 +138,7 @@ def decode(
 def crop_square(
     image: Image.Image, size: int, preprocessing: Preprocessing = DEFAULT
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """The central square of an RGB image, resized to `size` x `size` pixels.
+    """Return the central square of an RGB image, resized to `size` x `size` pixels.
 
     Cropping and resizing are one step, so that pixels at the edges are weighted by their share in the square.
     """

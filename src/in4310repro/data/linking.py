@@ -33,7 +33,7 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """The groups of two images or more that `link` numbered, in order."""
+    """Return the groups of two images or more that `link` numbered, in order."""
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)

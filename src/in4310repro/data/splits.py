@@ -33,7 +33,7 @@ class Split:
     parts: Mapping[str, tuple[Entry, ...]]
 
     def catalogue(self) -> Catalogue:
-        """The images of all parts, sorted by path."""
+        """Return the images of all parts, sorted by path."""
         entries = sorted((entry for part in self.parts.values() for entry in part), key=lambda entry: entry.path)
         return Catalogue(self.root, self.classes, tuple(entries))
 

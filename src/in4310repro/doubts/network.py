@@ -33,7 +33,7 @@ class Source:
     name: str  # of the folder or file, fit to be published
 
     def described(self) -> dict[str, object]:
-        """Description of the network in findings."""
+        """Return the description of the network in findings."""
         how = to_json(self.config.preprocessing) | {"image_size": self.config.image_size}
         return {"weights": self.name, "model": self.config.model, "preprocessing": how}
 

@@ -14,7 +14,7 @@ CHANNELS, IMAGES = 3, 3  # of a module those with the largest responses, and of 
 
 
 def activation_record(result: FeatureResult, paths: Sequence[str], first_image: int = 0) -> ActivationFeatures:
-    """The record of one module, measured with histogram and top images.
+    """Return the record of one module, measured with histogram and top images.
 
     Args:
         result: of the module.
@@ -34,7 +34,7 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
 
 
 def value_record(histogram: Histogram) -> ValueFeatures:
-    """The part of a record that needs neither images nor channels.
+    """Return the part of a record that needs neither images nor channels.
 
     Raises:
         ValueError: no value is finite.
@@ -52,7 +52,7 @@ def powers_of_two(histogram: Histogram) -> dict[str, int]:
 
 
 def _channels(top: TopImages) -> list[int]:
-    """The channels with the largest responses, of equal ones the first."""
+    """Return the channels with the largest responses, of equal ones the first."""
     order = torch.sort(top.responses[:, 0], descending=True, stable=True).indices
     return [int(channel) for channel in order[:CHANNELS] if top.images[channel, 0] >= 0]
 
@@ -67,5 +67,5 @@ def _channel_images(top: TopImages, channel: int, paths: Sequence[str], first_im
 
 
 def _printable(path: str) -> str:
-    """The path, as a record can hold it."""
+    """Return the path, as a record can hold it."""
     return (path if path.isprintable() else ascii(path)[1:-1])[:LONGEST]

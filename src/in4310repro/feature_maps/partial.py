@@ -18,18 +18,18 @@ from in4310repro.tensors import metadata_of, tensors_sha256
 
 
 def with_ending(out: Path, ending: str) -> Path:
-    """The file beside a result with another ending: FILE.csv for FILE.json or FILE and the ending ".csv"."""
+    """Return the file beside a result with another ending: FILE.csv for FILE.json or FILE and the ending ".csv"."""
     return out.with_name(out.name.removesuffix(".json") + ending)
 
 
 def partial_results(out: Path) -> list[Path]:
-    """The partial results of all processes for one result, not those of another result that begins with its name."""
+    """Return the partial results of all processes for exactly this result."""
     name = re.compile(re.escape(with_ending(out, "").name) + r"\.\d+of\d+\.part")
     return sorted(file for file in out.parent.glob("*.part") if name.fullmatch(file.name))
 
 
 def remove_partial_results(out: Path) -> None:
-    """Removes the partial results of a result, once it is written."""
+    """Remove the partial results of a result, once it is written."""
     for file in partial_results(out):
         file.unlink(missing_ok=True)
 
@@ -58,7 +58,7 @@ class PartialResult:
         self._is_first_rank = rank == 0
 
     def begin(self, files: list[Path], *, resume: bool) -> bool:
-        """Loads what an earlier call measured of these files into the statistics, if there is a partial result.
+        """Load what an earlier call measured of these files into the statistics, if there is a partial result.
 
         Args:
             files: those that this rank measures, in order.
@@ -131,7 +131,7 @@ class PartialResult:
         self.images += len(files)
 
     def save(self) -> None:
-        """Writes the file, or replaces it; does nothing while nothing is measured."""
+        """Write the file, or replaces it; does nothing while nothing is measured."""
         if self.images:
             state = self._statistics.state_dict()
             metadata = {"images": str(self.images), "files_sha256": self._files_digest.hexdigest()}
@@ -141,7 +141,7 @@ class PartialResult:
 
     @staticmethod
     def _digest(metadata: Mapping[str, str], tensors: str) -> str:
-        """The sha256 of the metadata and of the tensors' own hash."""
+        """Return the sha256 of the metadata and of the tensors' own hash."""
         return hashlib.sha256(
             "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
         ).hexdigest()

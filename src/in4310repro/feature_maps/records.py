@@ -54,7 +54,7 @@ class FolderResult(TypedDict):
 
 
 def folder_result(request: Request, results: Mapping[str, FeatureResult], paths: Sequence[str]) -> FolderResult:
-    """The results of all modules as one record; `paths` are those of the images, below the folder."""
+    """Return the results of all modules as one record; `paths` are those of the images, below the folder."""
     modules = {name: _module_record(result, request, paths) for name, result in results.items()}
     said = {"preprocessing": to_json(request.preprocessing)}
     places = {"data": publishable_place(request.data), "weights": publishable_place(request.weights)}
@@ -89,7 +89,7 @@ def _module_record(result: FeatureResult, request: Request, paths: Sequence[str]
 
 
 def to_csv(result: FolderResult) -> str:
-    """A row per module: counts, shares, each quantile and each eigenvalue in its own column."""
+    """Return a row per module: counts, shares, each quantile and each eigenvalue in its own column."""
     longest = max(len(module.get("eigenvalues", ())) for module in result["modules"].values())
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -104,7 +104,7 @@ def to_csv(result: FolderResult) -> str:
 
 
 def to_text(result: FolderResult) -> str:
-    """A row per module: share of values <= 0, quantiles, channels that are never positive; - for what is not known."""
+    """Return a row per module: share of values <= 0, quantiles, never-positive channels; "-" for unknown values."""
     rows = [HEADING]
     for name, module in result["modules"].items():
         values = [_quantile(module, share) for share in SHOWN]

@@ -99,13 +99,13 @@ class Activations:
 
 
 def pool_histogram(calls: Sequence[Activations]) -> Histogram | None:
-    """The histogram of all calls; None where none was asked for."""
+    """Return the histogram of all calls; None where none was asked for."""
     counts = [call._counts for call in calls if call._counts is not None]
     return histogram_of(torch.stack(counts).sum(dim=0)) if counts else None
 
 
 def pool_top_images(calls: Sequence[Activations]) -> TopImages | None:
-    """The top images over all calls, each by its largest response; None where none were asked for.
+    """Return the top images over all calls, each by its largest response; None where none were asked for.
 
     Raises:
         ValueError: the calls differ in their number of channels.

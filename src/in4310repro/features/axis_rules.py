@@ -187,7 +187,7 @@ SPATIAL = re.compile(r"conv(?:_transpose)?([123])d|\w*_(?:un)?pool([123])d(?:_wi
 
 @functools.cache
 def rule_of(name: str) -> Rule | None:
-    """The rule of a function of torch by its name, `__iadd__` as `add`; None if there is none."""
+    """Return the rule of a function of torch by its name, `__iadd__` as `add`; None if there is none."""
     name = name if name.startswith("_unsafe") else name.strip("_")
     if spatial := SPATIAL.fullmatch(name):
         axis = -1 - int(spatial[1] or spatial[2])

@@ -30,7 +30,7 @@ Nodes = dict[Node, Moments]
 
 
 def image_range(node: Node) -> range:
-    """Indices of the images under a node."""
+    """Return the indices of the images under a node."""
     level, index = node
     width = BLOCK << level
     return range(index * width, (index + 1) * width)

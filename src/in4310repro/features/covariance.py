@@ -181,7 +181,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
 
 
 def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
-    """The shift of a block: the mean of each channel over some positions of its first image; 0 where not finite.
+    """Return the shift of a block: the mean of each channel over some positions of its first image; 0 where not finite.
 
     A float32 value, so that the difference of two shifts is exact in float64.
     """
@@ -217,7 +217,7 @@ def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dty
 
 
 def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Float64[Tensor, " channel"]]:
-    """The rows, each channel divided by a power of two, and those powers.
+    """Return the rows, each channel divided by a power of two, and those powers.
 
     They are 1 but where a float32 product would lose digits, as in kernel.cpp, and change no digit themselves.
     """
@@ -231,7 +231,7 @@ def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Fl
 
 
 def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:
-    """The maps, a few images at a time."""
+    """Return the maps, a few images at a time."""
     return torch.split(maps, max(1, MAX_PRODUCT_ROWS // max(1, maps[0, 0].numel())))
 
 

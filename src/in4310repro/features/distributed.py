@@ -11,7 +11,7 @@ from in4310repro.features.statistics import FeatureStatistics
 
 
 def block_range(images: int, rank: int, world_size: int) -> range:
-    """The consecutive blocks that one rank measures; two ranks differ by at most one block.
+    """Return the consecutive blocks that one rank measures; two ranks differ by at most one block.
 
     Raises:
         ValueError: a rank that is not in 0..world_size-1.
@@ -31,7 +31,7 @@ def first_image(images: int, rank: int, world_size: int) -> int:
 
 
 def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) -> list[range]:
-    """Indices of the images of each batch of one rank; together the ranks have every image once.
+    """Return the image indices of each batch of one rank; together, the ranks have every image once.
 
     A batch ends at the border of a block, so that the batches do not depend on the number of ranks.
 
@@ -90,7 +90,7 @@ def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None
 
 
 def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
-    """The bytes of every rank, in the order of the ranks; sent as tensors, so that nothing is unpickled."""
+    """Return the bytes of every rank, in rank order; sent as tensors, so that nothing is unpickled."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size(group))]
@@ -104,7 +104,7 @@ def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes
 
 
 def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> bytes:
-    """The bytes that rank 0 gives, on every rank."""
+    """Return rank 0's bytes on every rank."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     dist.broadcast(length, 0, group=group)

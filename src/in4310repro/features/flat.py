@@ -48,7 +48,7 @@ class FlatMaps:
         return torch.cat([self._batches[first] for first in sorted(self._batches)])
 
     def state(self) -> dict[str, Tensor]:
-        """The maps of each batch by the index of its first image."""
+        """Return the maps of each batch by the index of its first image."""
         return {f"{first}": batch for first, batch in self._batches.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:

@@ -45,7 +45,7 @@ class Histogram:
     counts: Int64[Tensor, " bin"]
 
     def quantile(self, share: float) -> float:
-        """The smallest value that at least so large a share of all values does not exceed, as the middle of its bin.
+        """Return the middle of the bin of the smallest value that at least this share of all values does not exceed.
 
         It is within RELATIVE_ERROR, 1/64, of the value that stands at place ceil(share n) of all n in their order. The
         share is what its decimals say: 0.1 is one tenth.
@@ -82,13 +82,13 @@ class Histogram:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Histogram":
-        """The histogram that `to_json` wrote."""
+        """Return the histogram that `to_json` wrote."""
         middles = torch.tensor(content["middles"], dtype=torch.float64)
         return cls(middles, torch.tensor(content["counts"], dtype=torch.int64))
 
 
 def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
-    """The histogram of counts by `count_bins`."""
+    """Return the histogram of counts by `count_bins`."""
     # The last bin ends at 2^128, which float32 cannot represent.
     edges = (torch.arange(FINITE_BINS, dtype=torch.int32) << DROPPED).view(torch.float32).double()
     edges[-1] = 2.0**128

@@ -83,7 +83,7 @@ def is_compiled(model: nn.Module) -> bool:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module's mode is what it was."""
+    """Switch to evaluation mode without gradients; afterwards every module's mode is restored."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -135,7 +135,7 @@ class ForwardPass:
         self.batch_size, self.running = None, False
 
     def module_hook(self, name: str, consume: Consumer) -> Hook:
-        """The hook that passes a module's output on to `consume`."""
+        """Return the hook that passes a module's output on to `consume`."""
 
         def consume_output(_module: nn.Module, _args: tuple[object, ...], output: object) -> None:
             call = self.calls[name]

@@ -12,7 +12,7 @@ HINT = "say how many there are: count_images=FUNCTION, which gets the arguments 
 
 
 def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
-    """Number of images in the first argument that holds a tensor; keyword arguments are one mapping after the others.
+    """Return the number of images in the first argument that holds a tensor; keyword arguments come last, as a mapping.
 
     * A tensor: its axis 0. A packed sequence: its sequences.
     * A list or tuple of tensors with three axes, or of mappings: each is one image, as in torchvision's detection.

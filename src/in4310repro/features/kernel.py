@@ -63,7 +63,7 @@ class Kernel:
         self._library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
-        """Counts of values, in any order."""
+        """Count values, in any order."""
         values, counts = _in_one_row(values), _zeros(3)
         self._library.call("count", values.numel(), values, counts)
         return tuple(counts.tolist())
@@ -104,7 +104,7 @@ class Kernel:
         self._library.call("histogram", values.numel(), values, counts)
 
     def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
-        """The largest finite value over positions, -0 as 0; minus infinity where there is none."""
+        """Return the largest finite value over positions, -0 as 0; minus infinity where there is none."""
         maps, layout = _locate(maps)
         peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
         self._library.call("peaks", layout, peaks)
@@ -112,7 +112,7 @@ class Kernel:
 
 
 def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
-    """The values in the order of their memory; a copy where that has gaps."""
+    """Return the values in the order of their memory; a copy where that has gaps."""
     values = library.as_plain("values", values)
     return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
 
@@ -123,7 +123,7 @@ def _zeros(number: int) -> Int64[Tensor, " count"]:
 
 @functools.cache
 def load_kernel(instruction_set: str) -> Kernel | None:
-    """The kernel of "avx512", "avx2" or "base"; None if it was not built or does not load.
+    """Return the kernel of "avx512", "avx2" or "base"; None if it was not built or does not load.
 
     Raises:
         ValueError: it was built from another source.
@@ -133,14 +133,14 @@ def load_kernel(instruction_set: str) -> Kernel | None:
 
 @functools.cache
 def active_kernel() -> Kernel | None:
-    """The kernel of the widest instruction set that was built and that the processor has."""
+    """Return the kernel of the widest instruction set that was built and that the processor has."""
     widest = arithmetic.instruction_set() or "base"
     usable = library.SETS[library.SETS.index(widest) :]
     return next(filter(None, map(load_kernel, usable)), None)
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
-    """The sum of the rows, one after the other: torch's own sum depends on the width of the processor's vectors."""
+    """Return the sum of the rows in order; torch's own sum depends on the width of the processor's vectors."""
     # CUDA has no deterministic cumulative sum of floats; there a sum repeats on the same GPU.
     return rows.cumsum(dim=0)[-1] if rows.device.type == "cpu" else rows.sum(dim=0)
 
@@ -153,13 +153,13 @@ def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "col
 
 
 def kernel_description() -> str:
-    """The kernel that computes the statistics on this processor, for a fingerprint."""
+    """Return the kernel that computes the statistics on this processor, for a fingerprint."""
     kernel = active_kernel()
     return f"compiled, {kernel.instruction_set}" if kernel else "torch's operations: no kernel was built or loads"
 
 
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
-    """The kernel if it can read these values: a plain strided float32 tensor in the memory of a CPU."""
+    """Return the kernel if it can read these values: a plain strided float32 tensor in the memory of a CPU."""
     plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
     # The kernel counts the values of an image in 32 bits.
     plain &= math.prod(values.shape[1:]) < 2**31
@@ -169,7 +169,7 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
 def _locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """The maps or a copy of them, whose channels or whose positions are adjacent in memory, and its layout.
+    """Return the maps or a copy of them, whose channels or whose positions are adjacent in memory, and its layout.
 
     Raises:
         ValueError: they are not float32 values of four axes on a CPU.

@@ -23,7 +23,7 @@ class Moments:
         return self.shift + self.offset
 
     def to(self, device: torch.device | str) -> "Moments":
-        """The same moments on a device."""
+        """Return the same moments on a device."""
         return Moments(
             rows=self.rows.to(device),
             shift=self.shift.to(device),

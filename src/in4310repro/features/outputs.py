@@ -29,7 +29,7 @@ WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
 
 
 def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
-    """The axis on which a layer has its channels by its definition; None where that depends on what it is given.
+    """Return the axis on which a layer has its channels by its definition; None where that depends on what it is given.
 
     Args:
         module: the layer.
@@ -67,13 +67,13 @@ def _runs_known_code(module: nn.Module) -> bool:
 
 
 def _place_of_code(module: nn.Module) -> str:
-    """The Python module in which forward() of a module is written; of a traced program it is no function."""
+    """Return the Python module that defines a module's forward(); a traced program has none."""
     forward = next(vars(kind)["forward"] for kind in type(module).__mro__ if "forward" in vars(kind))
     return str(getattr(forward, "__module__", ""))
 
 
 def plain_tensor(output: object) -> Tensor:
-    """The output as a plain tensor that the kernel can read: subclasses are seen as what they hold, without a copy.
+    """Return the output as a plain tensor that the kernel can read; subclasses are viewed, not copied.
 
     Raises:
         ValueError: it is no tensor of floating-point values in memory of its own.

@@ -98,7 +98,7 @@ class FeatureResult:
         return spectrum(self.covariance if self.gram is None else self._normalize(self.gram))
 
     def eigenvalues(self, k: int | None = None) -> Float64[Tensor, " k"]:
-        """The k largest eigenvalues of the covariance in decreasing order; all of them for None.
+        """Return the k largest eigenvalues of the covariance in decreasing order; all of them for None.
 
         Raises:
             ValueError: k is not in 1..channels, or there is no covariance.
@@ -114,7 +114,7 @@ class FeatureResult:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "FeatureResult":
-        """The result that `to_json` wrote.
+        """Return the result that `to_json` wrote.
 
         Raises:
             ValueError: a name is missing or unknown.
@@ -168,7 +168,7 @@ class FeatureResult:
 
 
 def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
-    """Result of one stream, or of the pooled calls of one module; waits for the GPU.
+    """Return the result of one stream, or of the pooled calls of one module; waits for the GPU.
 
     Raises:
         ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.

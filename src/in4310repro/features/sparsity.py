@@ -27,12 +27,12 @@ class Counts:
         )
 
     def to_ints(self) -> tuple[int, int, int, int]:
-        """The four counts as Python integers; waits for the GPU."""
+        """Return the four counts as Python integers; waits for the GPU."""
         return int(self.values), int(self.non_positive), int(self.zeros), int(self.non_finite)
 
 
 def count(maps: Float[Tensor, "..."]) -> Counts:
-    """Counts over a tensor; -inf is non-positive, nan neither positive nor non-positive."""
+    """Count the values of a tensor; -inf is non-positive, nan neither positive nor non-positive."""
     maps = widen(maps)
     if kernel := kernel_for(maps):
         return Counts(maps.numel(), *kernel.count(make_dense(maps)))
@@ -41,11 +41,11 @@ def count(maps: Float[Tensor, "..."]) -> Counts:
 
 
 def widen(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The maps in float32, or in float64 if that is what they are."""
+    """Return the maps in float32, or in float64 if they are float64."""
     return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
 def make_dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The maps where they fill their memory contiguously or channels-last, else a contiguous copy."""
+    """Return the maps if they are contiguous or channels-last without gaps, else a contiguous copy."""
     is_dense = maps.is_contiguous() or maps.is_contiguous(memory_format=torch.channels_last)
     return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

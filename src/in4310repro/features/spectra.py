@@ -15,7 +15,7 @@ class Spectrum:
     clamped: float  # magnitude of the most negative eigenvalue, which rounding had put below 0
 
     def largest(self, k: int | None = None) -> Float64[Tensor, " k"]:
-        """The k largest eigenvalues; all of them for None.
+        """Return the k largest eigenvalues; all of them for None.
 
         Raises:
             ValueError: k is not in 1..channels.

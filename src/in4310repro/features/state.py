@@ -48,6 +48,6 @@ def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMeta
 
 
 def tensors_of_stream(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """The tensors of the stream at a position, under the names that its accumulator gave them."""
+    """Return the tensors of the stream at a position, under the names that its accumulator gave them."""
     prefix = f"{index}."
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -152,7 +152,7 @@ class FeatureStatistics:
             self._hooks.__exit__(kind, error, trace)
 
     def _consume(self, name: str, call: int, images: int | None, output: object) -> None:
-        """The Consumer of `capture_outputs`: checks the thread and the autograd mode, then measures."""
+        """Return the Consumer of `capture_outputs`: checks the thread and the autograd mode, then measures."""
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()
@@ -193,7 +193,7 @@ class FeatureStatistics:
             raise ValueError(f"module {name!r}: {text}; leave_out={[name]} leaves it out")
 
     def _stream(self, key: StreamKey) -> Stream:
-        """The stream of a key, made on first use."""
+        """Return the stream of a key, made on first use."""
         if key not in self._streams:
             self._streams[key] = Stream(self._settings, self._first_image)
         return self._streams[key]

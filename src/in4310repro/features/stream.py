@@ -50,7 +50,7 @@ class Settings:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
     def describe(self) -> dict[str, object]:
-        """The settings by name, without those that ask for nothing and came later than saved states."""
+        """Return the settings by name, without those that ask for nothing and came later than saved states."""
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
@@ -148,11 +148,11 @@ class Stream:
         self.sample_count += other.sample_count
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors of the state."""
+        """Return the tensors of the state."""
         return (self.accumulator.state() if self.accumulator is not None else {}) | self.activations.state()
 
     def state(self) -> StreamState:
-        """The state without the `tensors`; waits for the GPU."""
+        """Return the state without the `tensors`; waits for the GPU."""
         return {
             "counts": list(self.counts.to_ints()),
             "sample_count": self.sample_count,
@@ -176,7 +176,7 @@ class Stream:
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
-    """A view with four axes, channels on the second; an output without positions has one."""
+    """Return a view with four axes, channels on the second; an output without positions has one."""
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 
@@ -193,7 +193,7 @@ def append_range(ranges: list[range], images: range) -> list[range]:
 
 
 def join_ranges(first: list[range], second: list[range]) -> list[range]:
-    """The image indices of both as sorted ranges; adjacent ranges become one.
+    """Return the image indices of both as sorted ranges; adjacent ranges become one.
 
     Raises:
         ValueError: an index is in both.

@@ -56,7 +56,7 @@ class TopImages:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "TopImages":
-        """The images that `to_json` wrote."""
+        """Return the images that `to_json` wrote."""
         responses = [[-inf if value is None else value for value in row] for row in content["responses"]]
         return cls(torch.tensor(content["images"]), torch.tensor(responses, dtype=torch.float32))
 
@@ -83,7 +83,7 @@ def _responses(maps: Float[Tensor, "image channel height width"]) -> Float32[Ten
 
 
 def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tensor, "channel place"]:
-    """The first so many keys in the order of their places; NO_IMAGE where there are fewer."""
+    """Return the first so many keys in the order of their places; NO_IMAGE where there are fewer."""
     missing = number - keys.shape[1]
     if missing > 0:
         keys = torch.nn.functional.pad(keys, (0, missing), value=NO_IMAGE)

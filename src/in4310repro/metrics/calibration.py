@@ -40,7 +40,7 @@ class Details(TypedDict):
 
 
 def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Details:
-    """What else is asked of a classifier, from softmax scores; the recall of a class is its `class_accuracy`.
+    """Return further measures of a classifier from softmax scores; a class's recall is its `class_accuracy`.
 
     The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017): images in
     `CALIBRATION_BINS` equal bins of their top score, each open at its lower end; the sum over bins of the share of
@@ -75,7 +75,7 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
 def calibration_bins(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> list[CalibrationBin]:
-    """The `CALIBRATION_BINS` bins behind the expected calibration error of `details`, from the lowest scores."""
+    """Return the `CALIBRATION_BINS` bins behind the expected calibration error of `details`, from the lowest scores."""
     return [
         {
             "lower": number / CALIBRATION_BINS,

@@ -10,7 +10,9 @@ NORMAL_QUANTILE = 1.959963984540054  # of 0.975; a literal, so that its bits do 
 
 
 def wilson(correct: int, images: int) -> Interval:
-    """The 95 % score interval of a share, by Wilson (1927): (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
+    """Return Wilson's 95 % score interval of a share (1927).
+
+    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) for p = correct / images and n = images.
 
     Examples:
         >>> [round(end, 4) for end in wilson(25, 30)]

@@ -70,7 +70,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps [image, channel, height, width]."""
+        """Return maps [image, channel, height, width]."""
         inner = self.depthwise(pad_as_tensorflow(self.expand(maps), self.kernel, self.stride))
         result: Tensor = self.project(inner)
         return maps + result if self.residual else result
