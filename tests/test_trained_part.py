@@ -88,7 +88,7 @@ def test_a_layer_that_the_network_lacks_is_refused_with_those_that_it_has() -> N
 
 
 def test_the_protocols_that_a_fit_knows_nothing_of_are_refused() -> None:
-    with pytest.raises(ValueError, match="the fit of a head knows no random-flip-at-test, warm-start"):
+    with pytest.raises(ValueError, match="random-flip-at-test, warm-start"):
         presets.configure("photographs-head", None, {"protocol": "published"})
 
 

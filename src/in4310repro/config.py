@@ -398,9 +398,7 @@ def validate(config: Config) -> Config:
             "file is valid"
         )
     refuse_invalid(config.preprocessing)
-    _validate_settings(config.settings)
-    for setting in config.settings:
-        config.training.check_part(setting)
+    config.training.check()
     return config
 
 
@@ -420,20 +418,3 @@ def _cost(name: str, value: int, config: Config) -> str:
     if name == "scenes":
         return f"; they take {size_text(value * 6 * 3 * pixels)}"
     return ""
-
-
-def _validate_settings(settings: tuple[OptimizerSetting, ...]) -> None:
-    names = [setting.name for setting in settings]
-    # In any case of letters, which some file systems do not tell apart.
-    if not names or len({name.casefold() for name in names}) != len(names):
-        raise ValueError(
-            f"settings are named {names}; at least one is needed, each with a name of its own in any case of letters"
-        )
-    for setting in settings:
-        folder_name(setting.name, "setting")
-        rates = [rate for rate in (setting.learning_rate, setting.head_learning_rate) if rate is not None]
-        if min(rates) <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
-            raise ValueError(
-                f"{setting}: learning_rate > 0, head_learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are "
-                "valid"
-            )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.optimizer_table import FITS_HEAD
+from in4310repro.paths import folder_name
 from in4310repro.preprocessing import Preprocessing
 from in4310repro.text import did_you_mean
 
@@ -72,12 +73,20 @@ class TrainingSettings:
         """Return the setting whose last weights a setting starts from, or None for the initial weights."""
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
-    def check_part(self, setting: OptimizerSetting) -> None:
-        """Check the part that a setting trains.
+    def check(self) -> None:
+        """Check the settings.
 
         Raises:
-            ValueError: it does not exist, or does not fit its optimizer or the protocol.
+            ValueError: names the setting and the value that is not valid, and the valid ones.
         """
+        _check_names([setting.name for setting in self.settings])
+        for setting in self.settings:
+            _check_numbers(setting)
+        for setting in self.settings:
+            self._check_part(setting)
+
+    def _check_part(self, setting: OptimizerSetting) -> None:
+        """Raise ValueError where what a setting trains does not exist, or does not fit its optimizer or protocol."""
         part = self.trained_part(setting)
         if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
             near = did_you_mean(part, (HEAD, ALL))
@@ -93,7 +102,24 @@ class TrainingSettings:
                 f"fit has none: leave head_learning_rate out, or train {ALL} or {FROM}LAYER"
             )
         if part == HEAD and (unfit := self.protocol.names_unfit_for_heads):
-            raise ValueError(f"the fit of a head knows no {', '.join(unfit)}; train {ALL} has it")
+            raise ValueError(f"the fit of a head cannot have {', '.join(unfit)}; train {ALL} can")
+
+
+def _check_names(names: list[str]) -> None:
+    # In any case of letters, which some file systems do not tell apart.
+    if not names or len({name.casefold() for name in names}) != len(names):
+        raise ValueError(
+            f"settings are named {names}; at least one is needed, each with a name of its own in any case of letters"
+        )
+
+
+def _check_numbers(setting: OptimizerSetting) -> None:
+    folder_name(setting.name, "setting")
+    rates = [rate for rate in (setting.learning_rate, setting.head_learning_rate) if rate is not None]
+    if min(rates) <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
+        raise ValueError(
+            f"{setting}: learning_rate > 0, head_learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
