@@ -97,22 +97,22 @@ class Protocol:
 
     @property
     def names(self) -> list[str]:
-        """The sorted names of the deviations, as `config.json` holds them."""
+        """Return the sorted names of the deviations, as `config.json` holds them."""
         return sorted(map(str, self.deviations))
 
     @property
     def is_corrected(self) -> bool:
-        """Whether no deviation is active."""
+        """Return whether no deviation is active."""
         return not self.deviations
 
     @property
     def is_published(self) -> bool:
-        """Whether all deviations are active."""
+        """Return whether all deviations are active."""
         return self.deviations == frozenset(Deviation)
 
     @property
     def label(self) -> str:
-        """The label of everything made with a deviation; empty for the corrected protocol."""
+        """Return the label of everything made with a deviation; empty for the corrected protocol."""
         if self.is_corrected:
             return ""
         return (
@@ -123,7 +123,7 @@ class Protocol:
 
     @property
     def meaning(self) -> str:
-        """The effects of the deviations, in words, in order of definition; empty for the corrected protocol."""
+        """Return the effects of the deviations, in words, in order of definition; empty for the corrected protocol."""
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
 
     def touches(self, stage: str) -> bool:
@@ -132,7 +132,7 @@ class Protocol:
 
     @property
     def shares_split(self) -> bool:
-        """Whether training, validation and test read the same images, so that the others remain unseen."""
+        """Return whether training, validation and test read the same images, so that the others remain unseen."""
         return Deviation.SHARED_SPLIT in self.deviations
 
     def part_read_as(self, part: str) -> str:
@@ -141,7 +141,7 @@ class Protocol:
 
     @property
     def starts_warm(self) -> bool:
-        """Whether a setting starts from the last weights of the one before, which are therefore kept."""
+        """Return whether a setting starts from the last weights of the one before, which are therefore kept."""
         return Deviation.WARM_START in self.deviations
 
     def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
@@ -156,22 +156,22 @@ class Protocol:
 
     @property
     def flips_in_evaluation(self) -> bool:
-        """Whether images are flipped at random in evaluation."""
+        """Return whether images are flipped at random in evaluation."""
         return Deviation.RANDOM_FLIP_AT_TEST in self.deviations
 
     @property
     def ranks_logits(self) -> bool:
-        """Whether average precision ranks images by logits and not by softmax scores."""
+        """Return whether average precision ranks images by logits and not by softmax scores."""
         return Deviation.AP_FROM_LOGITS in self.deviations
 
     @property
     def batch_norm_mode(self) -> Literal["eval", "train"]:
-        """The mode of batch norm in which covariance spectra are measured."""
+        """Return the mode of batch norm in which covariance spectra are measured."""
         return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self.deviations else "eval"
 
     @property
     def accumulates_sets(self) -> bool:
-        """Whether the covariance of an image set includes the image sets before it."""
+        """Return whether the covariance of an image set includes the image sets before it."""
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
@@ -180,7 +180,7 @@ class Protocol:
 
     @property
     def names_unfit_for_heads(self) -> list[str]:
-        """The sorted names of the deviations that fitting a head does not support."""
+        """Return the sorted names of the deviations that fitting a head does not support."""
         return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
 
 

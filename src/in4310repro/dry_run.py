@@ -60,7 +60,7 @@ class Rehearsal:
 
     @property
     def fitted(self) -> bool:
-        """Whether only heads are fitted, so that there are no steps."""
+        """Return whether only heads are fitted, so that there are no steps."""
         return not self.steps
 
     @property
