@@ -46,7 +46,7 @@ def value_record(histogram: Histogram) -> ValueFeatures:
 
 
 def powers_of_two(histogram: Histogram) -> dict[str, int]:
-    """Values by the power of two that their magnitude reaches: `-2^3` counts those in (-16, -8]; `0` the zeros."""
+    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8]; `0` the zeros."""
     signs = {-1: "-", 1: ""}
     return {f"{signs[sign]}2^{exponent}" if sign else "0": count for sign, exponent, count in histogram.by_exponent()}
 

@@ -56,9 +56,9 @@ class FolderResult(TypedDict):
 def folder_result(request: Request, results: Mapping[str, FeatureResult], paths: Sequence[str]) -> FolderResult:
     """Return the results of all modules as one record; `paths` are those of the images, below the folder."""
     modules = {name: _module_record(result, request, paths) for name, result in results.items()}
-    said = {"preprocessing": to_json(request.preprocessing)}
+    recorded = {"preprocessing": to_json(request.preprocessing)}
     places = {"data": publishable_place(request.data), "weights": publishable_place(request.weights)}
-    return FolderResult(request=asdict(request) | said | places, modules=modules)
+    return FolderResult(request=asdict(request) | recorded | places, modules=modules)
 
 
 def _module_record(result: FeatureResult, request: Request, paths: Sequence[str]) -> FolderModule:
@@ -123,7 +123,7 @@ def _quantile(module: FolderModule, share: str) -> float | None:
 
 
 def _never_positive(module: FolderModule) -> int | None:
-    """How many channels are; None where channels are not known."""
+    """Return how many channels are never positive; None where channels are not known."""
     activations: Mapping[str, object] = module.get("activations", {})
     channels = activations.get("never_positive")
     return len(channels) if isinstance(channels, list) else None

@@ -57,7 +57,7 @@ class Request:
 
 
 def parse_modules(modules: str) -> ModuleChoice:
-    """Modules as the command line names them: `NAME,NAME`, `leaves`, or `/PATTERN/` for whole names.
+    """Parse modules as the command line names them: `NAME,NAME`, `leaves`, or `/PATTERN/` for whole names.
 
     Raises:
         ValueError: an empty name, or a pattern that is no regular expression.
@@ -76,7 +76,7 @@ def parse_modules(modules: str) -> ModuleChoice:
 
 
 def parse_axes(options: Sequence[str]) -> dict[str, int]:
-    """Axes of channels as the command line gives them: `NAME=AXIS` each.
+    """Parse axes of channels as the command line gives them: `NAME=AXIS` each.
 
     Raises:
         ValueError: no name, no axis from 1, or a name that comes twice.

@@ -110,7 +110,7 @@ def _end_of_gif(data: bytes) -> int:
 
 
 def _colours(flags: int) -> int:
-    """Bytes of a table of colours."""
+    """Return the bytes of a table of colours."""
     return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
 
 

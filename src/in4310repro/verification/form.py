@@ -97,8 +97,8 @@ def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = Fals
     header = json.loads(data[LENGTH:end])
     shortest = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     padded = shortest + b" " * (-len(shortest) % LENGTH)
-    said, needed = header.get("__metadata__"), to_metadata(preprocessing)
-    if said not in (needed, without_size(preprocessing), *((None,) if older else ())):
-        yield f"{file}: its metadata are {reprlib.repr(said)}; a run with this {names.CONFIG} writes {needed}"
+    found, needed = header.get("__metadata__"), to_metadata(preprocessing)
+    if found not in (needed, without_size(preprocessing), *((None,) if older else ())):
+        yield f"{file}: its metadata are {reprlib.repr(found)}; a run with this {names.CONFIG} writes {needed}"
     elif data[LENGTH:end] != padded:
         yield f"{file} has another header than a run writes for its tensors"

@@ -17,7 +17,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
-    """A sentence for each file of a run that is missing, changed or a link to elsewhere, or for a damaged manifest.
+    """Return a sentence for each file of a run that is missing, changed or a link, or for a damaged manifest.
 
     A manifest is damaged where its bytes are not the ones that a run writes: sorted, each name once, with one line
     break at the end.
@@ -46,14 +46,14 @@ def _changed(files: RunFolder, name: str) -> str:
 
 
 def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
-    """A sentence where a run's manifest, but for its feature maps, has another hash than the one that is given.
+    """Return a sentence where the hash of a run's manifest, without its feature maps, is not the one that is given.
 
     Args:
         files: of the run.
         sha256: as `verify` and a report print it; None compares nothing.
 
     Raises:
-        ValueError: the hash is none.
+        ValueError: that is no sha256.
     """
     if sha256 is None:
         return []
@@ -67,7 +67,7 @@ def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
 
 
 def files_without_line(files: RunFolder) -> list[str]:
-    """A sentence for each file that is there, has the name of a run's file, and no line in the manifest."""
+    """Return a sentence for each file that has the name of a run's file and no line in the manifest."""
     try:
         listed = files.manifest()
     except (ValueError, OSError):
@@ -81,7 +81,7 @@ def _omitted(folder: Path, name: str) -> str:
 
 
 def wrong_in_manifest(run: FinishedRun) -> list[str]:
-    """A sentence for each file of the run that the manifest omits, and for each entry that is no file of the run."""
+    """Return a sentence for each file that the manifest omits, and for each entry that is no file of the run."""
     of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
     if run.config.protocol.starts_warm:
         of_settings.add(names.LAST_WEIGHTS)
@@ -102,7 +102,7 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
 
 
 def files_of_run(folder: Path) -> list[str]:
-    """Names of the files in a folder that a run could have written, whatever its settings."""
+    """Return the names of the files in a folder that a run could have written, whatever its settings."""
     return [name for name in _files(folder) if names.is_of_run(name)]
 
 

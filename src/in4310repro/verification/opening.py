@@ -15,7 +15,7 @@ ESSENTIAL = (names.MANIFEST, names.CONFIG, names.FINGERPRINT)
 
 
 def recorded_files(folder: Path) -> RunFolder:
-    """The folder of a finished run, by its files or by the manifest that lists them.
+    """Return the folder of a finished run, by its files or by the manifest that lists them.
 
     A folder that holds any file of a run is a run. It is finished where metrics.json is there, or the manifest names
     it or can no longer be read.
@@ -37,7 +37,7 @@ def recorded_files(folder: Path) -> RunFolder:
 
 
 def changed_essentials(files: RunFolder) -> list[str]:
-    """A sentence for each fault of the files without which nothing can be computed again.
+    """Return a sentence for each fault of the files without which nothing can be computed again.
 
     Raises:
         ValueError: the configuration is unchanged and of another format.

@@ -17,7 +17,7 @@ from in4310repro.verification.scores import logit_tolerance, logits_of, softmax_
 LOSSES = ("loss", "val_loss")
 # Of what another numeric class computes: a mean of logarithms, whose error is that of the scores divided by them.
 LOSS_TOLERANCE = 1e-5
-OPEN = 1e-3  # of an average precision: a wider range is said
+OPEN = 1e-3  # of an average precision: a wider range is reported
 ROUNDING = 1e-12  # of a mean of float64
 
 

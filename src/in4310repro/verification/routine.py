@@ -95,7 +95,7 @@ def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[st
             found.append(str(error))
             break
         except (ValueError, OSError) as error:
-            # No fault of the run; what is known by then is said all the same.
+            # Not a fault of the run; the differences found so far are reported all the same.
             if not any(isinstance(finding, str) for each in findings.values() for finding in each):
                 raise
             found.append(str(error))

@@ -1,4 +1,4 @@
-"""Test scores: those of the run compared with those that were just predicted."""
+"""Test scores of a run, compared with the scores that were just predicted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Range(NamedTuple):
 
 
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
-    """How far the logits of each image may differ in another numeric class.
+    """Return how far the logits of each image may differ in another numeric class.
 
     A share of the size of the image's logits around their mean, or of the median size of all images where that is
     larger: a sum that happens to be small is as wrong as its terms are large. One size for all would be the largest,
@@ -39,7 +39,7 @@ def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.nd
 
 
 def softmax_range(scores: Scores) -> Range:
-    """The softmax scores that logits within `logit_tolerance` give, rounded, and within `SCORE_TOLERANCE`."""
+    """Return the softmax scores that logits within `logit_tolerance` give, rounded, and within `SCORE_TOLERANCE`."""
     exact, logits = scores.softmax.astype(np.float64), logits_of(scores)
     tolerance = logit_tolerance(logits)
     log_odds = np.empty_like(logits)
@@ -55,14 +55,14 @@ def softmax_range(scores: Scores) -> Range:
 
 
 def logits_of(scores: Scores) -> Float64[np.ndarray, "image label"]:
-    """The logits, or what is left of them in scores that were read from a file."""
+    """Return the logits, or what is left of them in scores that were read from a file."""
     if scores.logits is not None:
         return scores.logits.astype(np.float64)
     return np.log(np.maximum(scores.softmax.astype(np.float64), LEAST))
 
 
 def score_differences(saved: Scores, predicted: Scores, *, bitwise: bool) -> list[str]:
-    """What differs between two sets of scores of the same images, as sentences; empty when nothing does.
+    """Return the differences of two sets of scores of the same images, as sentences.
 
     Args:
         saved: the scores of the run.

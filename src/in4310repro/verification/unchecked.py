@@ -65,7 +65,7 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """The folder that files of one kind are counted in, or the path itself."""
+    """Return the folder that files of one kind are counted in, or the path itself."""
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"
@@ -92,7 +92,7 @@ def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
-    """Paths below a folder with their kinds."""
+    """Yield the paths below a folder with their kinds."""
     # Not by recursion: folders may lie in each other deeper than Python's stack.
     waiting = [""]
     while waiting:
@@ -114,5 +114,5 @@ def _entries(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _text(path: str) -> str:
-    """A path as text that can be written; bytes of a name that are no UTF-8 are shown as escapes."""
+    """Return a path as text that can be written; bytes of a name that are not UTF-8 become escapes."""
     return os.fsencode(path).decode(errors="backslashreplace")
