@@ -1,1 +1,1 @@
-"""Printed numbers: the integer counts behind them, whether they agree with one another, and what is only odd."""
+"""Audit of printed numbers: the integer counts behind them, contradictions between them, and oddities."""

@@ -33,7 +33,7 @@ AS_ZEROS = "plain mean with classes without a value as zeros"
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One way to average the parts: the interval of what it gives, by the way in which the parts were rounded."""
+    """One way to average the classes: the interval of the result, by the way in which the class values were rounded."""
 
     name: str
     means: Mapping[Rounding, Interval]
@@ -50,13 +50,13 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """How its label says that it was averaged; balanced accuracy is a plain mean of recalls by its name."""
+        """Kind of average that the label names; balanced accuracy is by definition a plain mean of recalls."""
         balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
         return Average.MACRO if balanced else self.cell.value.average
 
 
 def summaries(sheet: Sheet) -> Iterator[Summary]:
-    """Summaries of a table that have at least two parts."""
+    """Yield the summaries of a table that have at least two parts."""
     for cell in sheet.summaries:
         measures = PARTS.get(cell.value.measure, ())
         measure = next((each for each in measures if sheet.classes.get(each)), None)
@@ -68,7 +68,7 @@ def summaries(sheet: Sheet) -> Iterator[Summary]:
 
 
 def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """All ways to average that the label of a summary allows, where they give an interval."""
+    """Yield all ways to average that the label of a summary allows and for which an interval is known."""
     average = summary.average
     if average is Average.MACRO:
         yield from plain_means(summary, sheet)
@@ -86,7 +86,7 @@ def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def of_report(cell: Cell, sheet: Sheet) -> bool:
-    """Whether an accuracy is that of a classification report: its row is one of a table of recalls and supports.
+    """Return whether an accuracy belongs to a classification report, whose table has recalls and supports.
 
     One program has counted it and the rows above from the same labels.
     """
@@ -94,7 +94,7 @@ def of_report(cell: Cell, sheet: Sheet) -> bool:
 
 
 def is_row(cell: Cell, sheet: Sheet) -> bool:
-    """Whether an accuracy stands in a row of a table, in the column of another measure."""
+    """Return whether an accuracy is printed in a table row, in the column of another measure."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
     named = ROW.match(cell.value.label or "") is not None
     return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
@@ -112,7 +112,7 @@ def _over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def against_the_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Overall and mean accuracy where a class's own is (TP + TN) / all: each wrong image is wrong for two classes.
+    """Yield overall and mean accuracy if a class's own is (TP + TN) / all: each error counts for two classes.
 
     With p the share of all images that are right and a_c that of class c against the rest, the a_c are short of one by
     2 (1 - p) in all: p = 1 - sum (1 - a_c) / 2, and their mean is 1 - 2 (1 - p) / m for m classes.
@@ -139,7 +139,7 @@ def against_the_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _known(summary: Summary, sheet: Sheet) -> bool:
-    """Whether the sizes of all parts are known, and their values belong to a class's own images."""
+    """Return whether all class sizes are known and each value is a share of its class's own images."""
     against_the_rest = summary.measure is Measure.ACCURACY and any(score in sheet.classes for score in SCORES)
     return not against_the_rest and set(summary.parts) <= set(sheet.sizes) and _all(sheet) > 0
 
@@ -149,12 +149,12 @@ def _all(sheet: Sheet) -> int:
 
 
 def reading_by(name: str, mean: object) -> Reading:
-    """A reading from a function of the way in which the parts were rounded."""
+    """Return a reading from a function of the way in which the class values were rounded."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
 def plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """The plain mean of all classes, of those with images, and with missing classes as zeros."""
+    """Yield the plain mean of all classes, of those with images, and with missing classes as zeros."""
     parts = summary.parts
     yield reading_by("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
     present = [cell for name, cell in parts.items() if sheet.sizes.get(name) != 0]
@@ -168,7 +168,7 @@ def plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """The plain mean without some of the classes printed as zero: a class without images is often printed so."""
+    """Yield the plain mean without zeros: a class that has no images is often printed as zero."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # One sum for all numbers of classes: there may be hundreds of zeros.
@@ -184,7 +184,7 @@ def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) 
 
 
 def sum_error(summary: Summary) -> Fraction:
-    """What summing m numbers in [0, 1] in any order adds: m roundoffs.
+    """Return the rounding error of a sum of m numbers in [0, 1] in any order: m roundoffs.
 
     Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
     """
@@ -194,12 +194,12 @@ def sum_error(summary: Summary) -> Fraction:
 
 
 def error_is_double(cell: Cell) -> bool:
-    """Whether a number was computed in double precision, as far as its digits show."""
+    """Return whether the digits of a number allow that it was computed in double precision."""
     return interval_of(cell, Rounding.ROUNDED).high - cell.share < ROUNDOFF32 / 2**8
 
 
 def _other_macro(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Two definitions that share a name with a plain mean.
+    """Yield the readings by two definitions that share their name with a plain mean.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
     for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
@@ -229,7 +229,7 @@ def _other_macro(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
-    """The mean weighted by images: of accuracies and recalls, the share of all images that are right."""
+    """Return the mean weighted by images; for accuracies and recalls this is the share of all images that are right."""
     return reading_by(WEIGHTED, lambda way: _weighted(summary, sheet, way))
 
 

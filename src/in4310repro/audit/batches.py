@@ -1,4 +1,4 @@
-"""How far a mean over batches can be from the mean over images: the last batch is smaller and weighs as much."""
+"""Distance between a mean over batches and the mean over images: a smaller last batch weighs as much as the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ERROR = Fraction(1, 10**12)
 
 
 def batch_means(accuracy: Interval, images: int) -> Interval:
-    """What the mean over the accuracies of batches can be, for batches of any size up to 1,024 images.
+    """Return the possible means over the accuracies of batches, for batches of up to 1,024 images.
 
     With b images a batch, B batches and r images in the last: ((B - 1) p + q) / B where p is the accuracy of the full
     batches and q that of the last. Of all images it is ((B - 1) b p + r q) / n. It is lowest where no image of the last
@@ -47,7 +47,7 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Of all means over batches of one size, the last of them smaller or left out, those nearest to a printed one.
+    """Return the mean over batches of one size nearest to a printed one; the last batch is smaller or left out.
 
     With q of the r images of the last batch right and k of all n, the mean over B batches of b images is
     ((k - q) / b + q / r) / B. For each common batch size and each q this is an interval, for k is one. Any q can be
@@ -74,7 +74,7 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
 
 
 def _nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
-    """The nearest of some intervals to a printed one, or the best so far."""
+    """Return the interval nearest to a printed one among the given ones and the best so far."""
     if not len(low):
         return best
     gaps = np.maximum(low - float(printed.high), float(printed.low) - high)
@@ -88,7 +88,7 @@ def _gap(one: Interval, other: Interval) -> Fraction:
 
 
 def _probability(images: int, right: float, drawn: int) -> NDArray[np.float64]:
-    """Probability of 0 to `drawn` right images among so many drawn ones: C(k, q) C(n - k, r - q) / C(n, r)."""
+    """Return the probability of 0 to `drawn` right images in a sample of `drawn`: C(k, q) C(n - k, r - q) / C(n, r)."""
     q = np.arange(drawn + 1)
 
     def log_choices(of: float, some: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Bounds of what a confusion matrix would tell, from the right and predicted images that its scores allow."""
+"""Bounds of scores that need a confusion matrix, from the right and predicted images that printed scores allow."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Ranges = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Tallies:
-    """Numbers of right and of predicted images of all classes, by one way of rounding; empty where nothing is told."""
+    """Numbers of right and of predicted images of all classes for one way of rounding; empty if nothing is known."""
 
     problem: Problem
     way: Rounding
 
     @cached_property
     def classes(self) -> Sequence[Choices]:
-        """The choices of each class, with one prediction an image."""
+        """Choices of each class if every image has one prediction."""
         return self.problem.classes(self.way) or ()
 
     @cached_property
     def right(self) -> tuple[int, int]:
-        """The fewest and the most right images; a report's own accuracy narrows them."""
+        """The fewest and the most right images; a printed accuracy of the same report narrows them."""
         ends = [[k for k, _, _ in each.choices] for each in self.classes]
         low, high = sum(map(min, ends)), sum(map(max, ends))
         for cell in self.problem.sheet.summaries:
@@ -54,7 +54,7 @@ class Tallies:
 
     @property
     def errors(self) -> Sequence[Interval]:
-        """The share of images that are wrong, and one less the mean recall."""
+        """Share of wrong images, and one minus the mean recall."""
         if not self.classes:
             return ()
         wrong = [Fraction(self.problem.images - right, self.problem.images) for right in self.right]
@@ -67,7 +67,7 @@ class Tallies:
 
     @property
     def kappas(self) -> Sequence[Interval]:
-        """Cohen's kappa, (N c - S) / (N^2 - S): it rises with the right images c and falls with S = sum n p."""
+        """Cohen's kappa, (N c - S) / (N^2 - S): it rises with right images c and falls with S = sum n p."""
         if not self.classes:
             return ()
         images = self.problem.images
@@ -83,7 +83,7 @@ class Tallies:
 
     @property
     def weighted_kappas(self) -> Sequence[Interval]:
-        """Bounds of 1 - N sum w o / sum w n p, weighted by distances in the printed order and by their squares."""
+        """Bounds of 1 - N sum w o / sum w n p for linear and squared distances w in the printed order."""
         sizes, found = [each.size for each in self.classes], []
         for power in (1, 2):
             apart = [[abs(i - j) ** power for j in range(len(sizes))] for i in range(len(sizes))]
@@ -118,7 +118,7 @@ class Tallies:
         return [Interval(low=Fraction(least), high=Fraction(most)).widened(ERROR)]
 
     def of_rest(self, measure: Measure, average: Average | None) -> Sequence[Interval]:
-        """What specificity and such are, of a class or averaged; none where they may be undefined."""
+        """Return scores that count true negatives, by class and averaged; none where they may be undefined."""
         spans = [self._of_class(measure, each) for each in self.classes]
         known = [each for each in spans if each is not None]
         if not known or len(known) < len(spans):
@@ -152,7 +152,7 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Every average of a score of the classes, and what it is of each: all that a bare value can be."""
+        """Return all averages of a score, and each class's own: a value without a label may be any of these."""
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]
@@ -166,7 +166,7 @@ class Tallies:
         return [each.widened(ERROR) for each in found]
 
     def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """The printed interval, where some choice of each class gives sum k / sum p or 2 sum k / sum (n + p) in it.
+        """Return the printed interval if choices give sum k / sum p or 2 sum k / sum (n + p) within it.
 
         Images may have several labels. Where not, the least and the greatest of such shares.
         """
@@ -180,7 +180,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """The least or the greatest of sum k - share sum p."""
+            """Return the least or the greatest of sum k - share sum p."""
             return sum(
                 (
                     choose(
@@ -202,7 +202,7 @@ def _root(
     reached: Callable[[Fraction, Callable[[Iterable[Fraction]], Fraction]], Fraction],
     choose: Callable[[Iterable[Fraction]], Fraction],
 ) -> Fraction:
-    """The share at which the least or the greatest sum is zero, by halving."""
+    """Return the share at which the least or the greatest sum is zero, by bisection."""
     low, high = Fraction(0), Fraction(1)
     for _ in range(30):
         middle = (low + high) / 2
@@ -211,7 +211,7 @@ def _root(
 
 
 def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, int]:
-    """The least and the greatest sum of values times numbers within ranges that add up to a total.
+    """Return the least and the greatest sum of values times counts; counts have ranges and a fixed total.
 
     Where no such numbers add up to it, which another check says, without that.
     """

@@ -1,4 +1,4 @@
-"""What a check claims, and the rank that it gets: a claim with a condition accuses nobody."""
+"""Claims of checks and the ranks they get: a claim that holds only under a condition is no contradiction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDED = "rounded half to even or half up"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Numbers of one table that do not fit, before it is judged what could excuse them."""
+    """Numbers of one table that disagree, before anything that could excuse them is considered."""
 
     kind: str
     message: str
@@ -39,7 +39,7 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def conditions_of(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """None if the numbers fit when rounded; else the other ways of rounding that explain them, if there are any.
+    """Return None if the rounded numbers agree; else the other ways of rounding, if any, that explain them.
 
     A report is taken to round in one way; where a summary has other decimals than its parts, or where percentages have
     no decimals, the two were printed by different commands and may differ.
@@ -60,7 +60,7 @@ def _printed_apart(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def finding(claim: Claim, sheet: Sheet) -> Finding:
-    """The claim with the conditions of its table, and so its rank."""
+    """Return the finding of a claim: the claim, the conditions of its table, and the rank that follows."""
     conditions = [*claim.conditions]
     # What would explain the numbers is not excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
@@ -90,7 +90,7 @@ def finding(claim: Claim, sheet: Sheet) -> Finding:
 
 
 def _rests_on(claim: Claim, link: Link) -> bool:
-    """Whether a claim uses both what was linked and what it was linked to."""
+    """Return whether a claim uses both the linked values and the table that they were linked to."""
     lines = {cell.value.printed.line for cell in claim.cells}
     of_matrix = claim.kind == "confusion matrix"
     added = bool(lines & link.lines) or (of_matrix and link.matrix)
@@ -98,14 +98,14 @@ def _rests_on(claim: Claim, link: Link) -> bool:
 
 
 def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
-    """Whether a claim holds an accuracy over all against values of classes."""
+    """Return whether a claim compares an overall accuracy with values of classes."""
     values = [cell.value for cell in cells]
     accuracy = any(value.measure is Measure.ACCURACY and value.class_name is None for value in values)
     return accuracy and any(value.class_name is not None for value in values)
 
 
 def _as_read(cells: Sequence[Cell]) -> str:
-    """How the numbers were taken."""
+    """Return how the numbers were interpreted."""
     if any(cell.ambiguous for cell in cells):
         return "as percentages; those of at most one also as shares"
     if all(cell.value.printed.percent for cell in cells):
@@ -114,5 +114,5 @@ def _as_read(cells: Sequence[Cell]) -> str:
 
 
 def size_inputs(sheet: Sheet, names: Iterable[str]) -> tuple[str, ...]:
-    """The class sizes that a claim uses, and where they are from."""
+    """Return the class sizes that a claim uses, and their sources."""
     return tuple(f"{sheet.sizes[name]} images of {name}, {sheet.origin}" for name in names if name in sheet.sizes)

@@ -1,4 +1,4 @@
-"""The audit of files as a command: options as they are typed, one outcome a file, one exit code for all."""
+"""The audit of files as a command: typed options, one outcome for each file, one exit code for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMPOSSIBLE, UNREAD = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one file."""
+    """Result of one file: its audit, or the error that stopped it."""
 
     path: Path
     audit: Audit | None = None
@@ -31,12 +31,12 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """1 if something is impossible, 2 if it could not be read, else 0."""
+        """1 if something is impossible, 2 if the file is unreadable, else 0."""
         return self.audit.exit_code if self.audit else UNREAD
 
 
 def outcome(path: Path, options: Options) -> Outcome:
-    """The audit of one file; a file that cannot be read is an outcome, too."""
+    """Audit one file; an unreadable file is an outcome, too."""
     try:
         result = audit(
             path,
@@ -52,7 +52,7 @@ def outcome(path: Path, options: Options) -> Outcome:
 
 
 def listing(path: Path) -> Outcome | str:
-    """What is recognised in a file, as text."""
+    """Return what is recognised in a file, as text."""
     try:
         return show(read(path))
     except ValueError as error:
@@ -60,19 +60,19 @@ def listing(path: Path) -> Outcome | str:
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """1 if anything is impossible, else 2 if any file could not be read, else 0."""
+    """Return 1 if anything is impossible, else 2 if any file is unreadable, else 0."""
     codes = {each.exit_code for each in outcomes}
     return next((code for code in (IMPOSSIBLE, UNREAD) if code in codes), 0)
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """The whole audit of one file, one line for each of several; errors are left out."""
+    """Return the whole audit of one file, or one line for each of several; errors are left out."""
     render = page.render if len(outcomes) == 1 else page.summary
     return [render(each.audit) for each in outcomes if each.audit]
 
 
 def check_out(out: Path | None, files: Sequence[Path]) -> None:
-    """Refuses an output that cannot be written.
+    """Raise where the output cannot be written.
 
     Raises:
         ValueError: an unknown ending, or one output for several files.
@@ -86,7 +86,7 @@ def check_out(out: Path | None, files: Sequence[Path]) -> None:
 
 
 def write(result: Audit, out: Path) -> Path:
-    """Writes the page or the JSON, as the ending says."""
+    """Write the page or the JSON, depending on the suffix of the path."""
     if out.suffix.lower() == ".html":
         html.write(result, out)
         return out
@@ -94,7 +94,7 @@ def write(result: Audit, out: Path) -> Path:
 
 
 def sizes_of(given: str | None) -> Mapping[str, int]:
-    """Images of each class: `sea=510,forest=474`, or a JSON or CSV file with a class and a number each.
+    """Parse images of each class: `sea=510,forest=474`, or a JSON or CSV file with class and number.
 
     Raises:
         ValueError: a size that is no whole number, or a file that cannot be read.
@@ -130,7 +130,7 @@ def _sizes_of_file(path: Path) -> list[tuple[str, Any]]:
 
 
 def ceilings_of(given: Sequence[str]) -> Mapping[str, Fraction]:
-    """Accuracies above which a result is odd: `0.995`, `99.5%`, or with what they are, `best known=0.9979`.
+    """Parse accuracies above which a result is odd: `0.995`, `99.5%`, or with a name, `best known=0.9979`.
 
     Raises:
         ValueError: no number, or none between 0 and 1.

@@ -1,4 +1,4 @@
-"""Which printed values were compared with another number: only these could have been contradicted."""
+"""Printed values that were compared with another number: only these could have been contradicted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from in4310repro.audit.verdicts import Finding, MeanCheck
 
 
 def _beside_counts(sheet: Sheet) -> Iterator[Value]:
-    """Values with their count beside them, or of a class whose images are known."""
+    """Yield values with a printed count, or of a class whose number of images is known."""
     for value in sheet.table.values:
         sized = value.class_name in sheet.sizes and value.measure in (Measure.ACCURACY, Measure.RECALL)
         if value.count or sized:
@@ -21,7 +21,7 @@ def _beside_counts(sheet: Sheet) -> Iterator[Value]:
 
 
 def _triples(sheet: Sheet) -> Iterator[Value]:
-    """Precision, recall and F1 of one class or of one average."""
+    """Yield precision, recall and F1 of one class or of one average."""
     groups: dict[tuple[object, object], dict[Measure, Value]] = {}
     for value in sheet.table.values:
         if value.measure in SCORES:
@@ -32,7 +32,7 @@ def _triples(sheet: Sheet) -> Iterator[Value]:
 
 
 def _beside_matrix(sheet: Sheet) -> Iterator[Value]:
-    """Values of classes and over all of them beside a confusion matrix."""
+    """Yield values of classes and over all of them in tables with a confusion matrix."""
     if sheet.table.matrix is not None:
         classes = (None, *sheet.table.matrix.classes)
         measures = (*OF_CLASSES, Measure.KAPPA, Measure.ERROR)
@@ -40,7 +40,7 @@ def _beside_matrix(sheet: Sheet) -> Iterator[Value]:
 
 
 def _beside_scores(sheet: Sheet) -> Iterator[Value]:
-    """Summaries that the scores of all classes bound."""
+    """Yield summaries that are bounded by the scores of all classes."""
     if problem_of(sheet) is not None:
         yield from (cell.value for cell in sheet.summaries if is_bound(cell))
 
@@ -50,7 +50,7 @@ RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (_beside_counts, _triple
 
 
 def compared(all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]) -> tuple[Value, ...]:
-    """Every printed value that some check compared with another number, each once, in order of reading."""
+    """Return every printed value that some check compared with another number, each once, in reading order."""
     used = {id(value) for each in all_sheets for rule in RULES for value in rule(each)}
     used |= {id(value) for mean in means for value in (mean.value, *mean.parts)}
     used |= {id(value) for finding in findings for value in finding.values}

@@ -1,4 +1,4 @@
-"""Confusion matrices held against what is printed beside them, with rows as true classes and as predicted ones."""
+"""Confusion matrices compared with the values printed beside them; rows are true or predicted classes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Comparison:
 
 
 def unlike_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """What is printed beside a confusion matrix and is not what it gives, in neither orientation.
+    """Yield values printed beside a confusion matrix that differ from it in both orientations.
 
     A matrix is of the images of its table where most of its sums are the class sizes, or most class values are its own.
     Otherwise it may be of other images, and that is a condition. Beside summaries alone it is what they are of.
@@ -71,7 +71,7 @@ def _sums(best: Comparison, sheet: Sheet) -> str:
 
 
 def _is_of_these(best: Comparison, sheet: Sheet, classes: int) -> bool:
-    """Whether a matrix is of the images and the network of its table, by what agrees."""
+    """Return whether the values that agree show that a matrix and its table have the same images and network."""
     if not sheet.sizes and not best.compared:
         return True
     mostly = 2 * best.agreeing >= best.compared
@@ -85,7 +85,7 @@ def _is_of_these(best: Comparison, sheet: Sheet, classes: int) -> bool:
 def _in_order(
     matrix: ConfusionMatrix, names: Sequence[str], counts: Counts, sheet: Sheet
 ) -> tuple[Sequence[str], bool]:
-    """The names of the classes in the order of the matrix, and whether that order is certain.
+    """Return the names of the classes in the order of the matrix, and whether that order is certain.
 
     Names tell it, or sizes that are all different; without sizes the values have to.
     """
@@ -102,12 +102,12 @@ def _in_order(
 
 
 def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
-    """The number of classes whose images are the sums of a matrix."""
+    """Return the number of classes whose number of images equals the sum of their row."""
     return sum(sheet.sizes.get(name) == number for name, number in zip(names, sums, strict=False))
 
 
 def counts_of(matrix: ConfusionMatrix) -> Counts | None:
-    """The matrix in whole images; None for shares."""
+    """Return the matrix in whole images; None for a matrix of shares."""
     cells = [[printed.value for printed in row] for row in matrix.rows]
     square = all(len(row) == len(cells) for row in cells)
     if matrix.shares or not square or any(value.denominator > 1 or value < 0 for row in cells for value in row):
@@ -148,7 +148,7 @@ def _compared(
 
 
 def is_compared(cell: Cell) -> bool:
-    """Whether a summary is one of right and wrong images: an error may be a loss, unless it is a rate."""
+    """Return whether a summary counts right and wrong images; a bare "error" may be a loss and does not."""
     return (
         cell.value.measure is not Measure.ERROR
         or cell.value.printed.percent
@@ -157,7 +157,7 @@ def is_compared(cell: Cell) -> bool:
 
 
 def _other_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation: str, matrix: ConfusionMatrix) -> Claim:
-    """What is claimed of a row whose sum is not the printed number of images."""
+    """Return the claim on a row whose sum differs from the printed number of images."""
     rows = matrix.rows if orientation == ORIENTATIONS[0] else tuple(zip(*matrix.rows, strict=True))
     values = [Value(measure=Measure.OTHER, printed=p, class_name=name, label="confusion matrix") for p in rows[place]]
     return Claim(
@@ -172,7 +172,7 @@ def _other_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
 
 
 def _over_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
-    """The claim, with the condition that an accuracy is a mean over batches where one gives it."""
+    """Return the claim, conditional on a mean over batches if such a mean gives the printed accuracy."""
     if (
         not sheet.in_batches
         or cell.value.measure is not Measure.ACCURACY
@@ -218,7 +218,7 @@ def _shown(exact: Sequence[Fraction]) -> str:
 
 
 def _together(claims: Sequence[Claim]) -> Iterator[Claim]:
-    """One claim for all that have the same conditions."""
+    """Merge claims that have the same conditions."""
     groups: dict[tuple[str, ...], list[Claim]] = {}
     for claim in claims:
         groups.setdefault(claim.conditions, []).append(claim)

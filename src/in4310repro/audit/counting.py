@@ -1,4 +1,4 @@
-"""Tables in whole images: with the sizes that are printed or given, or with those that the decimals tell."""
+"""Tables in whole images, with printed or given class sizes, or with sizes inferred from the decimals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.audit.verdicts import Counted, ImageSet, Options
 
 
 def image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
-    """Images of each class: printed and given ones as they are, others by search."""
+    """Return images of each class: printed and given sizes as they are, the remaining ones by search."""
     return (*_known(sheets), *search(sheets, options))
 
 
@@ -33,7 +33,7 @@ def _known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
 
 
 def in_whole_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
-    """The tables as counts, those with accuracies or recalls of classes whose sizes are known."""
+    """Yield as counts the tables that have accuracies or recalls of classes of known size."""
     set_of = {name: group for group in sets for name in group.tables}
     for sheet in sheets:
         column = next(counted_columns(sheet), {})
@@ -49,7 +49,7 @@ def in_whole_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterat
 
 
 def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
-    """The counts that a cell allows, by the first way of rounding that allows any."""
+    """Return the counts that a cell allows, by the first way of rounding that allows any."""
     if size is None or cell.ambiguous:
         return None
     if cell.value.count and cell.value.count[1] == size:

@@ -1,4 +1,4 @@
-"""Image sets that are known beforehand: the course's scenes, their class sizes, and how accurate a result can be."""
+"""Known image sets: the course's scenes, their class sizes, and the accuracies that can be expected."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ SCENES = DataSet(
 
 
 def declared(classes: int) -> list[tuple[int, ...]]:
-    """The known class sizes of sets with so many classes."""
+    """Return the known class sizes of data sets with this number of classes."""
     return [sizes for sizes in SCENES.sizes.values() if len(sizes) == classes]
 
 
 def is_scenes(names: tuple[str, ...], sizes: tuple[int, ...]) -> bool:
-    """Whether classes are those of the scenes, by their names or by the images of each."""
+    """Return whether classes are those of the scenes, by their names or by their numbers of images."""
     return tuple(sorted(name.casefold() for name in names)) == SCENES.classes or sizes in SCENES.sizes.values()

@@ -1,4 +1,4 @@
-"""What a report prints, before anything is concluded from it: readers fill these records, checks read them."""
+"""Contents of a report before any conclusion: readers fill these records, checks read them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 
 
 class Measure(StrEnum):
-    """What a printed value measures."""
+    """Quantity that a printed value measures."""
 
     ACCURACY = "accuracy"  # of a class: the share of its images that are right, which is also its recall
     AVERAGE_PRECISION = "average precision"
@@ -26,7 +26,7 @@ class Measure(StrEnum):
 
 
 class Average(StrEnum):
-    """How a summary row was averaged, as far as its label says."""
+    """Kind of average of a summary row, as far as its label says."""
 
     MACRO = "macro"  # the plain mean of the classes that have images: macro avg, mAP, mean class accuracy
     WEIGHTED = "weighted"  # weighted by images
@@ -36,7 +36,7 @@ class Average(StrEnum):
 
 
 class Item(StrEnum):
-    """What one decision of the network is about; scores of different items are never averages of each other."""
+    """Unit of one decision of the network; scores of different units are never averages of each other."""
 
     IMAGE = "image"  # or any other sample that has one label
     TOKEN = "token"  # noqa: S105, a word of a text
@@ -45,7 +45,7 @@ class Item(StrEnum):
 
 
 class TableKind(StrEnum):
-    """What a table is."""
+    """Kind of a table."""
 
     CLASSES = "classes"  # values of classes, with or without averages
     MODELS = "models"  # values over all classes of one of several networks that are compared
@@ -55,7 +55,7 @@ class TableKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """A number as it was printed: the fraction digits / 10**decimals, percent already divided by 100."""
+    """A printed number: the fraction digits / 10**decimals, percent already divided by 100."""
 
     text: str
     line: int  # from 1
@@ -65,17 +65,17 @@ class Printed:
 
     @property
     def value(self) -> Fraction:
-        """The number that the text says, percent divided by 100."""
+        """The number as a fraction, percent divided by 100."""
         return Fraction(self.digits, 10**self.decimals)
 
     @property
     def shown(self) -> Fraction:
-        """The number before the percent sign, where there is one."""
+        """The number as printed: before the percent sign, if there is one."""
         return self.value * (100 if self.percent else 1)
 
     @property
     def unit(self) -> Fraction:
-        """One in the last printed place."""
+        """One unit in the last printed decimal place."""
         return Fraction(1, 10**self.decimals)
 
 
@@ -124,14 +124,14 @@ class Table:
 
     @property
     def printed(self) -> tuple[Printed, ...]:
-        """Every number of it that was read."""
+        """Every number that was read from the table."""
         cells = [cell for row in (self.matrix.rows if self.matrix else ()) for cell in row]
         return (*[value.printed for value in (*self.values, *self.asides)], *cells)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unread:
-    """A line with a number that no rule used."""
+    """A line with a number that no reader used."""
 
     line: int
     text: str
@@ -141,7 +141,7 @@ class Unread:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A line whose numbers are no results: a date, a version, a setting, a duration, code."""
+    """A line whose numbers are not results: a date, a version, a setting, a duration, code."""
 
     line: int
     kind: str
@@ -149,7 +149,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """All that was read from one source."""
+    """Everything that was read from one source."""
 
     source: str
     lines: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The audit: reads printed numbers and says what is impossible, what is so unless a condition holds, what is odd."""
+"""The audit: reads printed numbers and reports what is impossible, impossible under conditions, or odd."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def audit(
     ceilings: Mapping[str, Fraction] | None = None,
     power: bool = True,
 ) -> Audit:
-    """Audits the printed numbers of a report.
+    """Audit the printed numbers of a report.
 
     Args:
         source: the report's text, or a file.
@@ -89,7 +89,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """All conclusions from a document that has been read, power aside."""
+    """Return all conclusions from a document that has been read, except detection power."""
     all_sheets = sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = image_sets(all_sheets, options)
@@ -109,7 +109,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Findings of the first two ranks that need no search for sizes, and the summaries that were compared."""
+    """Return findings of the first two ranks that need no search for sizes, and the compared summaries."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:
@@ -124,7 +124,7 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def _chosen(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """The sizes of each table among those of several image sets: the only ones that it fits, else none or the nearest.
+    """Yield each table's name and the given sizes that fit it: the nearest if none do, no sizes if several do.
 
     Where a table fits several sets nothing says which it is of; where it fits none, those with the fewest findings are
     taken.
@@ -153,7 +153,7 @@ def _check(options: Options) -> None:
 
 
 def _remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
-    """What could not be checked, and what the counts rest on."""
+    """Yield what could not be checked, and the assumptions behind the counts."""
     for measure in Measure:
         tables = [
             sheet for sheet in all_sheets if len(sheet.classes.get(measure, {})) > 1 and _is_lonely(sheet, measure)
@@ -194,6 +194,6 @@ def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
 
 
 def _listed(tables: Sequence[Sheet]) -> str:
-    """The names of some tables, of many the first."""
+    """Return the names of some tables; of many only the first ones."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"

@@ -15,7 +15,7 @@ from in4310repro.audit.sheets import Sheet, interval_of
 
 @lru_cache(maxsize=4096)
 def least_average_precision(positives: int, negatives: int) -> Fraction:
-    """The lowest average precision that any ranking of so many images can have, ties included.
+    """Return the lowest average precision of any ranking of these images, ties included.
 
     AP is the mean over the positives of the precision where each is found. At most all negatives stand before the
     i-th positive, so that precision is at least i / (i + negatives), and
@@ -28,7 +28,7 @@ def least_average_precision(positives: int, negatives: int) -> Fraction:
 
 
 def ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
-    """Class, average precision, images of the class and other images, where all class sizes are known."""
+    """Yield class, average precision, images of the class and all other images, if all class sizes are known."""
     column = sheet.classes.get(Measure.AVERAGE_PRECISION, {})
     if not sheet.table.whole_images or not column or not set(column) <= set(sheet.sizes):
         return
@@ -39,7 +39,7 @@ def ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
 
 
 def below_floor(sheet: Sheet) -> Iterator[Claim]:
-    """Average precisions that no ranking of the images can have."""
+    """Yield average precisions that no ranking of the images can have."""
     accuracies = sheet.classes.get(Measure.ACCURACY, {})
     for name, cell, positives, negatives in ranked(sheet):
         least = least_average_precision(positives, negatives)

@@ -1,4 +1,4 @@
-"""Why the classes of a table may not be all: each reason is a condition of every verdict that needs them all."""
+"""Reasons why the printed classes may be incomplete: each is a condition of verdicts that need all of them."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ ALIKE = {Measure.ACCURACY, Measure.RECALL, Measure.BALANCED_ACCURACY}
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A line beside a table that may hold a class of it."""
+    """A line near a table that may hold one of its classes."""
 
     condition: str
     measures: frozenset[Measure] = frozenset()  # that the line names; none: it may be of any
 
     def is_of(self, measures: Set[Measure]) -> bool:
-        """Whether the line can be about one of these measures."""
+        """Return whether the line can be about one of these measures."""
         return not self.measures or bool(self.measures & measures) or bool(self.measures & ALIKE and measures & ALIKE)
 
 
 def gaps_of(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Each reason within a table for which its classes may be incomplete."""
+    """Yield each reason within a table for which its classes may be incomplete."""
     if table.partial:
         yield "classes are left out of the table"
     yield from table.doubts
@@ -62,7 +62,7 @@ def gaps_of(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def tables_beside(table: Table, document: Document) -> Iterator[Gap]:
-    """Classes of other tables next to a table that may be its own, by the measures whose summary it has and they lack.
+    """Yield classes of neighbouring tables that may belong here: their measure is summarised here only.
 
     Numbers that the table has already, as in a sentence about it, are none.
     """
@@ -95,7 +95,7 @@ def _distance(one: Table, other: Table) -> int:
 
 
 def lines_beside(table: Table, document: Document) -> Iterator[Gap]:
-    """Lines in and near a table that were not understood, and those among its classes that gave no value."""
+    """Yield unread lines in and near a table, and lines among its classes that gave no value."""
     lines = [value.printed.line for value in table.values] or [0]
     given = frozenset(number for value in table.values for number in _numbers(value.printed.text))
     for unread in (each for each in document.unread if each.measuring):
@@ -116,7 +116,7 @@ def lines_beside(table: Table, document: Document) -> Iterator[Gap]:
 
 
 def _is_row(text: str, given: frozenset[float]) -> bool:
-    """Whether a line can be a row of the table: no sentence, and not only numbers that the table has already."""
+    """Return whether a line can be a row of the table: no sentence, and some number that the table lacks."""
     text = text[:LONGEST]
     numbers = _numbers(text)
     if numbers and set(numbers) <= given:
@@ -126,7 +126,7 @@ def _is_row(text: str, given: frozenset[float]) -> bool:
 
 
 def _numbers(text: str) -> Sequence[float]:
-    """The numbers of a text, however many zeros they end in."""
+    """Return the numbers of a text without trailing zeros."""
     return [float(each.replace(",", ".")) for each in NUMERAL.findall(text)]
 
 

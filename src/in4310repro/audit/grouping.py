@@ -1,4 +1,4 @@
-"""Which tables share an image set: the partition that makes the printed values most probable, and what rivals it."""
+"""Groups of tables that share an image set: the most probable partition of the tables, and its rivals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Sizes = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Accuracies of one table by class, and the way in which all of them can have been rounded."""
+    """Accuracies of one table by class, and the ways of rounding that are possible for all of them."""
 
     name: str
     cells: Mapping[str, Cell]
@@ -37,7 +37,7 @@ class Accuracies:
     declared: tuple[str | None, int | None]  # name of the image set and its images, where the text says so
 
     def fit(self, name: str, size: int) -> bool:
-        """Whether a size allows the accuracy of a class, in any way of rounding."""
+        """Return whether a size allows the accuracy of a class, in any way of rounding."""
         cell = self.cells[name]
         return any(counts_within(interval_of(cell, way), size) for way in (self.rounding, Rounding.TRUNCATED))
 
@@ -54,20 +54,20 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """What is assumed before a value is seen: class sizes up to a bound, and totals that are given."""
+    """Assumptions before a value is seen: class sizes up to a bound, and given totals."""
 
     bound: int
     totals: tuple[int, ...]
 
 
 def common(tables: Sequence[Accuracies], name: str) -> Sizes:
-    """Sizes of a class that all tables allow; a value that no size allows says nothing."""
+    """Return the sizes of a class that all tables allow; a value that no size allows is ignored."""
     telling = [table.fits[name] for table in tables if len(table.fits[name])] or [tables[0].fits[name]]
     return reduce(np.intersect1d, telling)
 
 
 def by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
-    """The tables in groups of one image set each."""
+    """Group the tables by image set."""
     units = _declared_together(tables, names)
     evidence = Evidence(units, names, prior)
     if len(units) <= SEARCHED:
@@ -76,22 +76,22 @@ def by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prio
 
 
 class Evidence:
-    """Logarithm of the probability of printed values by the image sets that they are of; each computed once."""
+    """Logarithm of the probability of printed values given their image sets, computed once for each group."""
 
     def __init__(self, units: Sequence[Sequence[Accuracies]], names: Sequence[str], prior: Prior) -> None:
         self.units, self.names, self.prior = units, names, prior
         self._known: dict[tuple[int, ...], dict[int | None, float]] = {}
 
     def tables(self, places: Sequence[int]) -> tuple[Accuracies, ...]:
-        """The tables of some units, in their order."""
+        """Return the tables of some units, in their order."""
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Of the values of some units, if they are of one image set, less what a further image set costs."""
+        """Return the evidence that units share one image set, less the cost of a further image set."""
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """The same by the total that the image set has; None stands for totals that are not given."""
+        """Return this evidence for each total of the image set; None is for totals that are not given."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -102,7 +102,7 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Of all values, if each group of units is of an image set of its own; two sets with one total cost extra."""
+        """Return the evidence that each group has an image set of its own; two sets with one total cost extra."""
         best: dict[frozenset[int], float] = {frozenset(): 0.0}
         for places in groups:
             reached: dict[frozenset[int], float] = {}
@@ -116,7 +116,7 @@ class Evidence:
 
 
 def _declared_together(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Tables that belong together by the name of their image set and its total, where some sizes fit all of them."""
+    """Join tables whose image set has one name and total, if some sizes fit all of them."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -130,14 +130,14 @@ def _tells(tables: Sequence[Accuracies], name: str) -> bool:
 
 
 def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArray[np.float64]:
-    """Logarithm of the probability of the printed accuracies of a class, each count as probable, by class size."""
+    """Return by class size the log probability of a class's printed accuracies, all counts being equally probable."""
     units = [float(t.cells[name].unit) for t in tables if len(t.fits[name]) and t.cells[name].share not in (0, 1)]
     logarithms = [np.log(np.maximum(unit, 1.0 / (sizes + 1))) for unit in units]
     return np.sum(logarithms, axis=0) if logarithms else np.zeros(len(sizes))
 
 
 def _free(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
-    """Where a size n of a class is as probable as 1/sqrt(n), up to the bound: sum over the sizes that fit."""
+    """Return the evidence if class size n has probability 1/sqrt(n) up to the bound: a sum over sizes that fit."""
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
@@ -151,7 +151,7 @@ def _free(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> flo
 
 
 def _with_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
-    """Where every choice of sizes with this sum is as probable: sum over the choices that fit."""
+    """Return the evidence if all choices of sizes with this sum are equally probable: a sum over those that fit."""
     allowed = [common(tables, name) for name in names]
     if sum(map(len, allowed)) * total > STEPS or total < len(names):
         return -math.inf
@@ -172,12 +172,12 @@ def _with_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) 
 
 
 def log_choices(total: int, classes: int) -> float:
-    """Logarithm of the number of ways to write a total as so many sizes of at least one: C(total - 1, classes - 1)."""
+    """Return the log number of ways to write a total as positive class sizes: C(total - 1, classes - 1)."""
     return math.lgamma(total) - math.lgamma(classes) - math.lgamma(total - classes + 1)
 
 
 def _best(evidence: Evidence) -> Iterator[Group]:
-    """The groups of the most probable partition, each with the probability that it is none, and the rivals."""
+    """Yield the groups of the most probable partition, each with the probability that it is wrong, and its rivals."""
     partitions = list(_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
     chosen = int(logarithms.argmax())
@@ -196,12 +196,12 @@ def _best(evidence: Evidence) -> Iterator[Group]:
 
 
 def _described(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
-    """A partition in words: `A, C | B, D`."""
+    """Return a partition in words: `A, C | B, D`."""
     return " | ".join(", ".join(table.name for table in evidence.tables(places)) for places in groups)
 
 
 def _partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
-    """All ways to put units together into groups, the groups in the order of their first units."""
+    """Yield all ways to partition units into groups, the groups in the order of their first units."""
     if not units:
         yield []
         return
@@ -213,7 +213,7 @@ def _partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
 
 
 def _moved(evidence: Evidence) -> list[list[int]]:
-    """A good partition of many units: each put where it fits best, then moved until no move helps."""
+    """Return a good partition of many units: place each where it fits best, then move units while that helps."""
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
         _put(unit, groups, evidence)
@@ -230,7 +230,7 @@ def _moved(evidence: Evidence) -> list[list[int]]:
 
 
 def _put(unit: int, groups: list[list[int]], evidence: Evidence) -> None:
-    """Adds a unit to the group that it makes most probable, or as a group of its own."""
+    """Add a unit to the group that it makes most probable, or as a group of its own."""
     gains = [evidence.of([*group, unit]) - evidence.of(group) for group in groups]
     best = max(range(len(groups)), key=lambda place: gains[place], default=None)
     if best is not None and gains[best] >= evidence.of([unit]):

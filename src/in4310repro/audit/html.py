@@ -38,12 +38,12 @@ class CountRow:
 
 
 def write(audit: Audit, path: Path) -> None:
-    """Writes the page, whole or not at all."""
+    """Write the page atomically."""
     write_file(path, render(audit).encode())
 
 
 def render(audit: Audit) -> str:
-    """The page: nothing is loaded from elsewhere, no script runs, and names from the report are text only."""
+    """Return the page: it loads nothing, runs no script, and escapes all names from the report."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.audit"),
         undefined=jinja2.StrictUndefined,
@@ -81,7 +81,7 @@ def _number(count: int, noun: str) -> str:
 
 
 def _described(value: Value) -> str:
-    """What a value is of."""
+    """Return a description of a value: measure and class or label."""
     if value.class_name is not None:
         return f"{value.measure} of {short(value.class_name)}"
     return f"{short(value.label or value.average or 'summary')} ({value.measure})"

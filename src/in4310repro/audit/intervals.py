@@ -1,4 +1,4 @@
-"""From a printed number to the interval of numbers that it can stand for, and to the fractions in an interval."""
+"""From a printed number to the interval of numbers that it can stand for, and to the fractions in that interval."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Interval:
     high: Fraction
 
     def meets(self, other: Interval) -> bool:
-        """Whether they have a number in common."""
+        """Return whether two intervals have a number in common."""
         return self.low <= other.high and other.low <= self.high
 
     def __contains__(self, number: Fraction | float) -> bool:
         return self.low <= number <= self.high
 
     def widened(self, by: Fraction) -> Interval:
-        """The interval with so much more on either side."""
+        """Return the interval with a margin on either side."""
         return Interval(low=self.low - by, high=self.high + by)
 
     def __str__(self) -> str:
@@ -56,19 +56,19 @@ class Interval:
 
 
 def span_of(intervals: Sequence[Interval]) -> Interval:
-    """From the least to the greatest number of some intervals."""
+    """Return the interval from the least to the greatest number of some intervals."""
     return Interval(low=min(each.low for each in intervals), high=max(each.high for each in intervals))
 
 
 def mean_of(intervals: Sequence[Interval], number: int) -> Interval:
-    """The sums of a number from each interval, divided by `number`."""
+    """Return the sums of one number from each interval, divided by `number`."""
     low, high = (sum(ends, Fraction(0)) / number for ends in ([i.low for i in intervals], [i.high for i in intervals]))
     return Interval(low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A printed value as a share, percent signs and percentages without one resolved."""
+    """A printed value as a share, with percentages divided by 100."""
 
     value: Value
     share: Fraction
@@ -77,7 +77,7 @@ class Cell:
     error: Fraction = ROUNDOFFS * ROUNDOFF32  # of the arithmetic behind it
 
     def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
-        """Shares that are printed like this, computed with at most such an error."""
+        """Return the shares that are printed like this if computed with at most this error."""
         if rounding is Rounding.TRUNCATED:
             # Zeros are filled in by rounding and then multiplying, `round(x, 2) * 100`, not by cutting off.
             shown = self.value.printed.unit * (100 if self.ambiguous and self.value.printed.percent else 1)
@@ -88,14 +88,14 @@ class Cell:
         return Interval(low=(low / 100 if self.ambiguous else low) - error, high=high + error)
 
     def hull(self, error: Fraction = Fraction(0)) -> Interval:
-        """Shares that are printed like this in any way of rounding."""
+        """Shares that are printed like this by any way of rounding."""
         rounded, truncated = self.interval(Rounding.TWICE, error), self.interval(Rounding.TRUNCATED, error)
         return Interval(low=rounded.low, high=truncated.high)
 
 
 @lru_cache(maxsize=100_000)
 def on_grid(printed: Printed, kind: type[np.floating]) -> bool:
-    """Whether a number of this precision, as a share or times 100, is printed so by rounding or truncation."""
+    """Return whether a number of this precision, as share or percentage, prints like this, rounded or truncated."""
     hundred = Fraction(100 if printed.percent else 1)
     for scale in {Fraction(1), hundred}:
         # Times 100 in double precision: two roundoffs at most.
@@ -109,24 +109,24 @@ def on_grid(printed: Printed, kind: type[np.floating]) -> bool:
 
 
 def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
-    """Error of shares computed alike: that of float32 where every one can be a float32, else of float64."""
+    """Return the error of a column of shares: that of float32 if every one can be a float32, else of float64."""
     single = all(on_grid(each, np.float32) for each in printed)
     return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
 
 def is_half(printed: Iterable[Printed]) -> bool:
-    """Whether every number can have been computed in half precision, as far as its digits show."""
+    """Return whether the digits of all numbers allow that they were computed in half precision."""
     return all(on_grid(each, np.float16) for each in printed)
 
 
 def counts_within(interval: Interval, images: int) -> range:
-    """All k with k/n in the interval, from 0 to n."""
+    """Return all k from 0 to n with k/n in the interval."""
     return range(max(0, ceil(interval.low * images)), min(images, floor(interval.high * images)) + 1)
 
 
 @lru_cache(maxsize=100_000)
 def smallest_size(interval: Interval) -> int:
-    """The least n for which some k/n lies in the interval: the denominator of its simplest fraction.
+    """Return the least n for which some k/n lies in the interval: the denominator of its simplest fraction.
 
     The Stern-Brocot tree by continued fractions: Graham, Knuth and Patashnik, Concrete Mathematics, 4.5.
     """
@@ -140,7 +140,7 @@ def smallest_size(interval: Interval) -> int:
 
 
 def half_precision(images: int, count: int) -> tuple[float, ...]:
-    """The share k/n by the expressions that people write, in half precision; infinities left out."""
+    """Return the share k/n in half precision by the usual expressions for it; infinities are left out."""
     with np.errstate(all="ignore"):
         k, n, one, hundred = np.float16(count), np.float16(images), np.float16(1), np.float16(100)
         e = np.float16(images - count)

@@ -1,4 +1,4 @@
-"""All classes at once, in whole images: what is predicted adds up to the images, what is right to the accuracy."""
+"""All classes at once in whole images: predictions add up to the images, right images to the accuracy."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ READ_JOINTLY = f"{READ}, one prediction an image"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What the printed scores of one class allow: right images, each with the fewest and the most predictions."""
+    """Counts that the printed scores of one class allow: right images, each with the fewest and most predictions."""
 
     size: int
     choices: tuple[tuple[int, int, int], ...]
 
     def within(self, errors: int) -> Choices:
-        """Those whose missed images and wrong predictions are together at most all errors: each error is both once."""
+        """Return the choices with at most `errors` missed and wrongly predicted images: no error is both."""
         kept = ((k, low, min(high, errors - self.size + 2 * k)) for k, low, high in self.choices)
         return replace(self, choices=tuple(each for each in kept if each[1] <= each[2]))
 
@@ -54,7 +54,7 @@ class Problem:
         return tuple(cell for row in self.rows.values() for cell in row.values())
 
     def classes(self, way: Rounding) -> list[Choices] | None:
-        """The choices of every class; None where they are too many or a class has none, which other checks say."""
+        """Return the choices of every class; None if a class has none, which another check reports, or too many."""
         found = []
         for name, row in self.rows.items():
             size = self.sheet.sizes[name]
@@ -67,7 +67,7 @@ class Problem:
 
 
 def not_adding_up(sheet: Sheet) -> Iterator[Claim]:
-    """Scores of all classes that no numbers of right and of predicted images give together."""
+    """Yield claims on class scores that no numbers of right and of predicted images give together."""
     problem = problem_of(sheet)
     if problem is None:
         return
@@ -95,7 +95,7 @@ def problem_of(sheet: Sheet) -> Problem | None:
 
 
 def _predictions(problem: Problem) -> Claim | None:
-    """What is claimed where the predictions of all classes cannot be as many as the images."""
+    """Return the claim for classes whose predictions cannot add up to the number of images."""
     images = problem.images
 
     def sums(way: Rounding) -> tuple[int, int] | None:
@@ -129,13 +129,13 @@ def _predictions(problem: Problem) -> Claim | None:
 
 
 def unprinted(sheet: Sheet, fewer: bool) -> Iterator[str]:
-    """The condition that images are predicted as other classes than the printed ones: a report lists all of them."""
+    """Yield the condition that images are predicted as unprinted classes; a report lists all classes."""
     if fewer and not any(of_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
 
 
 def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
-    """What is claimed where the scores of all classes do not allow the printed accuracy."""
+    """Return the claim for class scores that do not allow the printed accuracy."""
     sheet, images = problem.sheet, problem.images
     summary = Summary(cell=cell, measure=Measure.RECALL, parts=sheet.classes.get(Measure.RECALL, {}))
     readings = list(readings_of(summary, sheet)) if summary.parts else []
@@ -176,7 +176,7 @@ def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
 
 
 def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
-    """What is impossible about an accuracy, in numbers of rounded scores."""
+    """Return the message on an impossible accuracy, in numbers of rounded scores."""
     classes, images, printed = problem.classes(Rounding.ROUNDED) or [], problem.images, cell.value.printed.text
     low, high = map(int, _right(classes))
     shown = f"{low} to {high}" if low < high else str(low)
@@ -199,13 +199,13 @@ def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
 
 
 def _right(classes: Sequence[Choices]) -> tuple[int, int]:
-    """The fewest and the most right images of all classes."""
+    """Return the fewest and the most right images of all classes."""
     ends = [[k for k, _, _ in each.choices] for each in classes]
     return sum(map(min, ends)), sum(map(max, ends))
 
 
 def _possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
-    """Whether some choice has an accuracy in the interval and one prediction an image; where too many, it may."""
+    """Return whether choices give such an accuracy and one prediction an image; True if there are too many to try."""
     classes, images = problem.classes(way), problem.images
     if classes is None:
         return True
@@ -231,7 +231,7 @@ def _possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up:
 
 
 def _reached(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The fewest and the most predictions for each number of right images, from the fewest on: class after class."""
+    """Return the fewest and most predictions for each number of right images, class after class."""
     never = 2**60
     low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)
     low[0] = high[0] = 0

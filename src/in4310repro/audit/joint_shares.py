@@ -21,7 +21,7 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 
 
 def unlike_any_sizes(sheet: Sheet) -> Iterator[Claim]:
-    """Accuracies that precision, recall and F1 of all classes do not allow, whatever the class sizes.
+    """Yield claims on accuracies that the scores of all classes forbid, whatever the class sizes.
 
     With one label and one prediction an image, shares w of images, q of predictions and t of right images by class:
     t = R w = P q, 2 t = F1 (w + q), sum w = sum q = 1, and the accuracy is sum t: a mean of the recalls and of the
@@ -74,7 +74,7 @@ def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
 
 
 def accuracies(rows: Rows, way: Rounding) -> tuple[float, float] | None:
-    """The lowest and the highest accuracy that scores allow; None where no shares give them or nothing was decided."""
+    """Return the lowest and highest accuracy that scores allow; None if infeasible or undecided."""
     coefficients, limits = _inequalities(list(rows.values()), way)
     classes = len(rows)
     once = np.zeros((2, 3 * classes))
@@ -100,7 +100,7 @@ def accuracies(rows: Rows, way: Rounding) -> tuple[float, float] | None:
 def _inequalities(
     rows: Sequence[Mapping[Measure, Cell]], way: Rounding
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the scores of each class say of its shares of images, of predictions and of right images, as a x <= b."""
+    """Return a x <= b for each class's shares of images, of predictions and of right images."""
     classes = len(rows)
     made: list[NDArray[np.float64]] = []
     for place, row in enumerate(rows):
@@ -118,7 +118,7 @@ def _inequalities(
 def _between(
     interval: Interval, of: Sequence[int], right: int, factor: float, width: int
 ) -> Iterator[NDArray[np.float64]]:
-    """Return low * sum of some shares <= factor * right <= high * that sum."""
+    """Yield low * sum of some shares <= factor * right <= high * that sum."""
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class of which nothing is right may be undefined, and anything is printed then.
     if interval.high > 0:

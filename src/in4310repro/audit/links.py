@@ -1,4 +1,4 @@
-"""What stands side by side and is of the same predictions: a report, its matrix, an accuracy line before or after."""
+"""Links between neighbouring results of the same predictions: a report, its matrix, an accuracy line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ELSEWHERE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """What was found beside a table."""
+    """Value or matrix found beside a table and linked to it."""
 
     text: str  # what stands beside what, with its lines
     lines: frozenset[int]  # of what was found
@@ -58,24 +58,24 @@ Joined = tuple[Table, tuple[Link, ...]]
 
 
 def has_parts(table: Table) -> bool:
-    """Whether a table has values of classes or a matrix, and is no summary alone."""
+    """Return whether a table has values of classes or a matrix, not only summaries."""
     return table.matrix is not None or any(value.class_name is not None for value in table.values)
 
 
 def linked(document: Document) -> list[Joined]:
-    """The tables in order, each matrix and each line over all classes made part of the table that it is of."""
+    """Return the tables in order, with each matrix and overall line merged into its table."""
     joined: list[Joined] = [(table, ()) for table in document.tables]
     return _with_lines(_with_matrices(joined, document), document)
 
 
 def lines_of(table: Table) -> tuple[int, int]:
-    """The first and the last line that a table was read from."""
+    """Return the first and the last line that a table was read from."""
     lines = [each.line for each in table.printed] or [0]
     return table.first or min(lines), table.last or max(lines)
 
 
 def _with_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """The tables, each matrix alone made part of the report beside it that has as many classes and no matrix."""
+    """Merge each lone matrix into the neighbouring report with as many classes and no matrix."""
     left = list(tables)
     for joined in tables:
         matrix = joined[0]
@@ -104,7 +104,7 @@ def _names(table: Table) -> set[str]:
 
 
 def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
-    """Whether a table can be of the predictions of a matrix: beside it, with as many classes, nothing else between."""
+    """Return whether a table can be the report of a matrix: beside it, as many classes, nothing else between."""
     names = _names(table)
     if table.matrix is not None or matrix.matrix is None or len(names) != len(matrix.matrix.classes):
         return False
@@ -116,7 +116,7 @@ def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
 
 
 def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
-    """Whether two tables stand so near that nothing between them begins another result."""
+    """Return whether two tables are close, with no start of another result between them."""
     first, second = sorted((lines_of(one), lines_of(other)))
     if second[0] - first[1] > near:
         return False
@@ -128,20 +128,20 @@ def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
 
 
 def _is_within(one: Table, other: Table) -> bool:
-    """Whether of two tables of a JSON text the one stands in an object that holds the other."""
+    """Return whether, in a JSON text, one table's object contains the other's."""
     paths = [[] if table.name == TOP else table.name.replace(" · ", " ").split() for table in (one, other)]
     shorter, longer = sorted(paths, key=len)
     return longer[: len(shorter)] == shorter
 
 
 def _other_cells(one: Table, other: Table) -> Iterator[str]:
-    """What is in doubt where two results are printed by different cells of a notebook."""
+    """Yield the doubt about two results that different cells of a notebook print."""
     if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
         yield f"the outputs of {one.section} and of {other.section} are of different predictions"
 
 
 def _announces(text: str) -> bool:
-    """Whether a text between two results is about them and names nothing else; a heading may name a network."""
+    """Return whether a text between two results is only about them; a heading may also name a network."""
     words = [word for word in WORD.findall(text[:500]) if not SMALL.fullmatch(word)]
     known = sum(ANNOUNCES.fullmatch(word) is not None for word in words)
     if text.lstrip().startswith(("#", "=", "**")):
@@ -150,7 +150,7 @@ def _announces(text: str) -> bool:
 
 
 def _with_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """The tables, each with the lines over all classes that can only be its own."""
+    """Merge into each table the overall lines that can belong to no other table."""
     joined = list(tables)
     anchors = [place for place, (table, _) in enumerate(joined) if has_parts(table)]
     owners: dict[int, int] = {}
@@ -169,7 +169,7 @@ def _with_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
 
 
 def _owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
-    """The table that a line is of: the one beside it, of two the one after it where a text begins with such lines."""
+    """Return the index of the table that a line belongs to; of two neighbours, the other lines decide."""
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
     after = min((each for each in anchors if each > place), default=None)
@@ -183,27 +183,27 @@ def _owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], documen
 
 
 def _follows_a_line(table: Table) -> bool:
-    """Whether a reader has taken a line above the classes or the matrix into their table."""
+    """Return whether a reader has merged a line above the classes or the matrix into their table."""
     block = _block(table)
     return any(value.printed.line < min(block) for value in table.values if value.class_name is None)
 
 
 def _block(table: Table) -> list[int]:
-    """The lines of the classes of a table, and of its matrix."""
+    """Return the lines of the classes of a table, and of its matrix."""
     rows = table.matrix.rows if table.matrix else ()
     lines = [value.printed.line for value in table.values if value.class_name is not None]
     return lines or [cell.line for row in rows for cell in row] or [0]
 
 
 def _beside_classes(table: Table) -> Table:
-    """The values over all classes that a reader has joined with a table and that stand outside of its rows."""
+    """Return overall values that a reader merged into a table and that stand outside its rows."""
     block = _block(table)
     apart = [v for v in table.values if v.class_name is None and not min(block) <= v.printed.line <= max(block) + BELOW]
     return replace(table, values=tuple(apart))
 
 
 def _can_own(table: Table, loose: Table, document: Document) -> bool:
-    """Whether a line can be of a table's predictions."""
+    """Return whether a line can belong to a table's predictions."""
     of, own = loose.image_set, table.image_set
     sets = of == own or (of in (None, "test") and own in (None, "test"))
     models = TableKind.MODELS in (loose.kind, table.kind)
@@ -211,7 +211,7 @@ def _can_own(table: Table, loose: Table, document: Document) -> bool:
 
 
 def _is_plain(table: Table) -> bool:
-    """Whether a line says what it measures and nothing else: no network, no best epoch, no training, no deviation."""
+    """Return whether a line only names its measure: no network, best epoch, training set or deviation."""
     return bool(table.values) and not table.partial and all(_says_nothing_else(value) for value in table.values)
 
 
@@ -235,7 +235,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _others(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Another value of the same measure beside the same table: one of the two is of something else."""
+    """Yield the doubt that another value of the same measure is the one of this table."""
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]

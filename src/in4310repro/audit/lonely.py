@@ -1,4 +1,4 @@
-"""Accuracies of unknown size with so many decimals that only a large class could give them."""
+"""Accuracies of unknown class size that have so many decimals that only a large class could give them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from in4310repro.audit.verdicts import Finding, Options, Rank
 
 
 def without_size(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
-    """Accuracies that are no k/n with n up to the bound: never impossible, for a class may be larger."""
+    """Yield accuracies that are no k/n for n up to the bound; a larger class stays possible."""
     for sheet in sheets:
         if sheet.averaged:
             continue

@@ -1,4 +1,4 @@
-"""Where the printed values stand in a text, and what was found about each."""
+"""Places of the printed values in a text, and the findings about each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of the text in pieces."""
+    """A line of the text, in pieces."""
 
     number: int  # from 1
     pieces: tuple[Piece, ...]
@@ -36,20 +36,20 @@ class Line:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing in it was read or refused."""
+        """True if nothing on the line was read or rejected."""
         return not self.unread and all(piece.verdict is None for piece in self.pieces)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """Lines that are shown, or folded away because nothing was read in them."""
+    """Consecutive lines, shown, or folded if nothing was read in them."""
 
     lines: tuple[Line, ...]
     folded: bool
 
 
 def printed_values(document: Document) -> Iterator[Printed]:
-    """Every number that was read, in the order of reading: class values, summaries, matrices."""
+    """Yield every number that was read, in reading order: class values, summaries, matrices."""
     for table in document.tables:
         for value in table.values:
             yield value.printed
@@ -61,7 +61,7 @@ def printed_values(document: Document) -> Iterator[Printed]:
 
 
 def passages(audit: Audit) -> list[Passage]:
-    """The whole text, with long runs of plain lines folded."""
+    """Return the whole text, with long runs of plain lines folded."""
     lines = marked_lines(audit)
     near = {
         other
@@ -84,7 +84,7 @@ def _passage(lines: Sequence[Line], *, folded: bool) -> Passage:
 
 
 def marked_lines(audit: Audit) -> list[Line]:
-    """Every line of the text in pieces."""
+    """Return every line of the text in pieces."""
     uses = _uses(audit.findings)
     by_line: dict[int, list[Printed]] = defaultdict(list)
     for printed in printed_values(audit.document):
@@ -97,7 +97,7 @@ def marked_lines(audit: Audit) -> list[Line]:
 
 
 def _uses(findings: Sequence[Finding]) -> Uses:
-    """The findings that use a printed number, by number from 1 and rank."""
+    """Return the findings, by number from 1 and rank, that use a printed number."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):
@@ -124,7 +124,7 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
 
 
 def _places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
-    """Start of each value: the first free occurrence, for values are read from left to right."""
+    """Yield the start of each value: the first free occurrence, as values are read from left to right."""
     free = [True] * len(text)
     # Readers take every space for a plain one, hard and thin spaces too.
     text = "".join(" " if letter.isspace() else letter for letter in text)
@@ -138,7 +138,7 @@ def _places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed
 
 
 def visible(text: str) -> str:
-    """The text with control characters shown as a sign: they could reorder or hide what stands beside them."""
+    """Return the text with visible signs for control characters, which could reorder or hide text."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cf") and letter != "\t" else letter
         for letter in text

@@ -1,4 +1,4 @@
-"""What a confusion matrix of counts gives: scores of each class, and the summaries that people make of them."""
+"""Scores that a confusion matrix of counts gives: of each class, and the usual summaries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = 10**30
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What a matrix of counts gives, by class in its order; None where it is undefined."""
+    """Scores of a matrix of counts, by class in its order; None if undefined."""
 
     sizes: tuple[int, ...]
     by_measure: Mapping[Measure, tuple[Fraction | None, ...]]
@@ -29,11 +29,11 @@ class Scores:
 
     @property
     def kappa(self) -> Fraction | None:
-        """Cohen's kappa without weights; None where agreement by chance is certain."""
+        """Unweighted Cohen's kappa; None if agreement by chance is certain."""
         return self.kappas[0] if self.kappas else None
 
     def of_class(self, measure: Measure, place: int) -> tuple[Fraction, ...]:
-        """What a value of a class can be; none where it is undefined."""
+        """Return the values that a measure of a class can have; none if it is undefined."""
         if measure is Measure.ACCURACY:
             values = [self.by_measure[Measure.RECALL][place], self.against_the_rest[place]]
         elif measure is Measure.BALANCED_ACCURACY:
@@ -44,7 +44,7 @@ class Scores:
         return tuple(value for value in values if value is not None)
 
     def over_all(self, measure: Measure, average: Average | None) -> tuple[Fraction, ...]:
-        """All that a summary of this measure and average can be; none where no definition is known here."""
+        """Return the values that such a summary can have; none if no definition is implemented."""
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))
         if measure is Measure.ERROR:
@@ -83,7 +83,7 @@ class Scores:
             yield from (value for value in column if value is not None)
 
     def _of_means(self) -> Iterator[Fraction]:
-        """F1 of the mean precision and recall: Opitz and Burst, Macro F1 and Macro F1, 2019."""
+        """Yield F1 of the mean precision and recall (Opitz and Burst, Macro F1 and Macro F1, 2019)."""
         for precision in _means(self.by_measure[Measure.PRECISION]):
             for recall in _means(self.by_measure[Measure.RECALL]):
                 if precision + recall:
@@ -91,7 +91,7 @@ class Scores:
 
 
 def scores_of(counts: Counts) -> Scores:
-    """The scores of a matrix whose rows are the true classes.
+    """Return the scores of a matrix whose rows are the true classes.
 
     kappa = 1 - sum w o / sum w e for observed and expected counts o and e, w = 1 off the diagonal, |i - j| or
     (i - j)^2: Cohen, "A coefficient of agreement for nominal scales" (1960) and "Weighted kappa" (1968).
@@ -149,7 +149,7 @@ def _kappas(counts: Counts, sizes: Sequence[int], predicted: Sequence[int]) -> I
 
 
 def _means(column: Column) -> Iterator[Fraction]:
-    """The plain mean with undefined values left out, as zeros, and as ones."""
+    """Yield the plain mean with undefined values left out, as zeros, and as ones."""
     defined = [value for value in column if value is not None]
     total = sum(defined, Fraction(0))
     if defined:
@@ -160,7 +160,7 @@ def _means(column: Column) -> Iterator[Fraction]:
 
 
 def _weighted(column: Column, sizes: Sequence[int]) -> Iterator[Fraction]:
-    """The mean weighted by images, with undefined values as zeros, and as ones."""
+    """Yield the mean weighted by images, with undefined values as zeros, and as ones."""
     images = sum(sizes)
     for undefined in (0, 1) if images else ():
         values = [Fraction(undefined) if value is None else value for value in column]

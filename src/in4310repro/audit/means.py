@@ -1,4 +1,4 @@
-"""Summaries held against their parts: plain means, means weighted by images, overall accuracy, micro averages."""
+"""Summaries compared with the classes: plain means, means weighted by images, overall accuracy, micro averages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from in4310repro.audit.verdicts import MeanCheck
 
 
 def wrong_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
-    """Every summary whose label or class sizes say what it must be, with what it is compared to."""
+    """Yield every summary that its label or the class sizes determine, with the mean it is compared to."""
     for summary in summaries(sheet):
         readings = list(readings_of(summary, sheet))
         if summary.cell.share < 0:
@@ -39,14 +39,14 @@ def wrong_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
 
 
 def _any_weights(summary: Summary) -> Iterator[Reading]:
-    """From the least to the greatest of the parts: what `weights.py` looks at more closely."""
+    """Yield the range of the class values, a bound for any weights; `weights.py` is stricter."""
     parts = summary.parts.values()
 
     yield reading_by("some weights", lambda way: span_of([interval_of(part, way) for part in parts]))
 
 
 def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim | None:
-    """What does not fit under any reading."""
+    """Return the claim for a summary that no reading explains."""
 
     def fits(parts: Rounding, whole: Rounding) -> bool:
         printed = interval_of(summary.cell, whole)
@@ -84,7 +84,7 @@ def _name(reading: Reading) -> str:
 
 
 def _possible(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """The conditions of readings that explain the summary; percentages without decimals are often truncated."""
+    """Yield the conditions of readings that explain the summary; whole percentages are often truncated."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:
@@ -95,7 +95,7 @@ def _possible(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
 
 
 def _of_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
-    """What explains a summary as the mean of other rows than those that were taken for classes."""
+    """Yield what explains the summary as a mean of other rows than those read as classes."""
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
     for variant in variants(summary.parts, summary.measure, sheet):
@@ -112,7 +112,7 @@ def _shown(interval: Interval, percent: bool) -> str:
 
 
 def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> MeanCheck:
-    """The summary beside the plain mean of its parts, and the reading that it agrees with."""
+    """Return the summary beside the plain mean of its classes, and the reading that it agrees with."""
     parts = list(summary.parts.values())
     printed = summary.cell.value.printed
     agreeing = next(

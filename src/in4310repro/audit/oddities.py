@@ -1,4 +1,4 @@
-"""What is unlikely and no more: each oddity comes with its probability and the assumptions behind that number."""
+"""Unlikely results: each oddity has its probability and the assumptions behind that number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BINOMIAL = "images are independent, and each is classified correctly with the pr
 
 
 def oddities(sheets: Sequence[Sheet], counted: Sequence[Counted], options: Options) -> Iterator[Finding]:
-    """All that is unlikely about the tables of a report."""
+    """Yield all that is unlikely about the tables of a report."""
     yield from equal_counts(counted)
     if options.ceilings:
         yield from high_level(counted, options.ceilings)
@@ -41,12 +41,12 @@ def oddities(sheets: Sequence[Sheet], counted: Sequence[Counted], options: Optio
 
 
 def scientific(probability: Fraction) -> str:
-    """Two digits, however small: 0.037, 1.1e-16."""
+    """Format a number with two significant digits, however small: 0.037, 1.1e-16."""
     return f"{Decimal(probability.numerator) / Decimal(probability.denominator):.2g}"
 
 
 def upper_tail(correct: int, images: int, accuracy: Fraction) -> Fraction:
-    """P(X >= correct) for X binomial, exactly: sum over k of C(n, k) p^k (1-p)^(n-k), in whole numbers."""
+    """Return P(X >= correct) of a binomial X, exactly: sum over k of C(n, k) p^k (1-p)^(n-k), in integers."""
     hit, miss = accuracy.numerator, accuracy.denominator - accuracy.numerator
     terms = (math.comb(images, k) * hit**k * miss ** (images - k) for k in range(correct, images + 1))
     return Fraction(sum(terms), accuracy.denominator**images)
@@ -54,7 +54,7 @@ def upper_tail(correct: int, images: int, accuracy: Fraction) -> Fraction:
 
 @lru_cache(maxsize=100_000)
 def same_count(images: int, rate: float) -> float:
-    """P(X = Y) for two independent binomial counts: sum over k of P(X = k)^2."""
+    """Return P(X = Y) for two independent binomial counts: sum over k of P(X = k)^2."""
     if rate in (0, 1):
         return 1.0
     ways = math.lgamma(images + 1)
@@ -66,7 +66,7 @@ def same_count(images: int, rate: float) -> float:
 
 
 def at_least(number: int, probabilities: Sequence[float]) -> float:
-    """P(at least so many of these independent events happen): the Poisson binomial distribution, event by event."""
+    """Return the probability of at least this many independent events (Poisson binomial distribution)."""
     happened = [1.0]
     for probability in probabilities:
         without = [share * (1 - probability) for share in happened]
@@ -75,7 +75,7 @@ def at_least(number: int, probabilities: Sequence[float]) -> float:
 
 
 def equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
-    """Pairs of tables that have more classes with the same count than independent errors make likely."""
+    """Yield pairs of tables with more equal class counts than independent errors make likely."""
     for one, other in itertools.combinations(tables, 2):
         first, second = _settled(one), _settled(other)
         if one.sizes != other.sizes or first is None or second is None:
@@ -99,13 +99,13 @@ def equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
 
 
 def _settled(table: Counted) -> dict[str, int] | None:
-    """The count of each class; None where the decimals allow several, or none."""
+    """Return the count of each class; None if the decimals allow several counts, or none."""
     counts = {label: count[0] for label, count in table.correct.items() if count is not None and len(count) == 1}
     return counts if len(counts) == len(table.correct) else None
 
 
 def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
-    """Tables whose overall accuracy is above every ceiling, and unlikely if a ceiling were the truth; as one finding.
+    """Yield one finding on tables with overall accuracy above every ceiling, unlikely under any of them.
 
     Where the decimals allow several counts, the fewest is taken.
     """
@@ -134,7 +134,7 @@ def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> I
 
 
 def low_precision(sheet: Sheet) -> Iterator[Finding]:
-    """Average precisions that are possible, yet below the class share, which one score for all images gets."""
+    """Yield possible average precisions below the class share, which a constant score reaches."""
     for label, cell, positives, negatives in ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:

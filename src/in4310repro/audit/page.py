@@ -1,4 +1,4 @@
-"""An audit as text to read: the verdict, the findings by rank, images and counts, means, power, what was not seen."""
+"""An audit as text: the verdict, findings by rank, images and counts, means, power, unread lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADINGS = {
 
 
 def render(audit: Audit) -> str:
-    """The whole audit as lines of at most 120 characters, table rows aside."""
+    """Return the whole audit as lines of at most 120 characters, except for table rows."""
     sections = [
         list(_verdict(audit)),
         *([*_finding(place + 1, each, _excluded(audit.findings[:place]))] for place, each in enumerate(audit.findings)),
@@ -38,7 +38,7 @@ def render(audit: Audit) -> str:
 
 
 def summary(audit: Audit) -> str:
-    """One line for one file of several."""
+    """Return one line for one file of several."""
     numbers = [f"{len(audit.of_rank(rank))} {rank.value}" for rank in Rank]
     tables = audit.document.tables
     values = sum(value.class_name is not None for table in tables for value in table.values)
@@ -60,7 +60,7 @@ def _verdict(audit: Audit) -> Iterator[str]:
 
 
 def _finding(number: int, finding: Finding, said: Collection[str] = ()) -> Iterator[str]:
-    """One finding; exclusions that an earlier one has named are not said again."""
+    """Yield one finding; exclusions that an earlier finding named are not repeated."""
     yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
     for value in finding.values[:VALUES]:
@@ -80,7 +80,7 @@ def _finding(number: int, finding: Finding, said: Collection[str] = ()) -> Itera
 
 
 def short(text: str) -> str:
-    """A label of at most so many characters as a row can be recognised by."""
+    """Return a label cut to a length at which its row stays recognisable."""
     return text if len(text) <= LABEL else f"{text[: LABEL - 3].rstrip()}..."
 
 
@@ -128,7 +128,7 @@ def _means(audit: Audit) -> Iterator[str]:
 
 
 def _unread(audit: Audit) -> Iterator[str]:
-    """How many lines were not understood, and the first of them: those that look like measurements."""
+    """Yield how many lines were not understood, and the first of them; likely measurements come first."""
     unread = sorted(audit.document.unread, key=lambda each: not each.measuring)
     if unread:
         yield f"Not understood: {len(unread)} {'line' if len(unread) == 1 else 'lines'} with numbers that no rule used."

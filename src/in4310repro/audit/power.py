@@ -1,4 +1,4 @@
-"""What the audit of this very report can detect: errors are planted in it, one at a time, and audited."""
+"""Power of the audit on this very report: errors are planted in it one at a time, and audited."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Target:
 
 
 def power_of(document: Document, options: Options, accuse: Accuse) -> Power | None:
-    """The share of planted errors of each kind that is detected; None where there is no value to change."""
+    """Return the share of planted errors of each kind that is detected; None if no value can be changed."""
     all_targets = [target for group in groups(sheets(document, options)) for target in _targets(group)]
     if not all_targets:
         return None
@@ -59,24 +59,24 @@ def power_of(document: Document, options: Options, accuse: Accuse) -> Power | No
 
 @dataclass(frozen=True, kw_only=True)
 class Audited:
-    """What is needed to audit changed tables again."""
+    """Everything that is needed to audit changed tables again."""
 
     document: Document
     options: Options
     accuse: Accuse
 
     def findings(self, group: Sequence[Sheet]) -> tuple[Finding, ...]:
-        """Findings of the first two ranks."""
+        """Return findings of the first two ranks."""
         return (*self.accuse(group)[0], *without_size(group, self.options))
 
     def rank(self, group: Sequence[Sheet], value: Value) -> Rank | None:
-        """The worst rank of the findings that use a value."""
+        """Return the worst rank of the findings that use a value."""
         findings = self.findings(group)
         ranks = [finding.rank for finding in findings if any(used is value for used in finding.values)]
         return min(ranks, key=list(Rank).index, default=None)
 
     def changed(self, target: Target, value: Value) -> list[Sheet]:
-        """The tables of a target with its value replaced."""
+        """Return the tables of a target with its value replaced."""
         tables = list(target.group)
         table = tables[target.place].table
         values = tuple(value if each is target.value else each for each in table.values)
@@ -122,7 +122,7 @@ def _detected(
 
 
 def _remark(targets: Sequence[Target]) -> str:
-    """What the report's form keeps the audit from seeing."""
+    """Return what cannot be detected because of the report's form."""
     decimals = max(target.value.printed.decimals for target in targets)
     if decimals <= 3 and not any(each.sizes for target in targets for each in target.group):
         return (
@@ -133,7 +133,7 @@ def _remark(targets: Sequence[Target]) -> str:
 
 
 def with_digits(printed: Printed, digits: int) -> Printed | None:
-    """A number with other digits, printed in the same way; None where it would be no share."""
+    """Return a number with other digits in the same format; None if it would be no share."""
     if not 0 <= digits <= 10**printed.decimals:
         return None
     places = printed.decimals - 2 * printed.percent
@@ -143,7 +143,7 @@ def with_digits(printed: Printed, digits: int) -> Printed | None:
 
 
 def replaced(position: int) -> Plant:
-    """One decimal of a class value, taken as a share, replaced: 1 is the tens of a percentage, -1 the last."""
+    """Return a class value with one decimal replaced: 1 is the tens of a percentage, -1 the last decimal."""
 
     def plant(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
         printed = value.printed
@@ -158,7 +158,7 @@ def replaced(position: int) -> Plant:
 
 
 def swapped(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Two neighbouring different digits swapped."""
+    """Return the number with two different neighbouring digits swapped."""
     digits = str(value.printed.digits).zfill(value.printed.decimals)
     places = [place for place in range(len(digits) - 1) if digits[place] != digits[place + 1]]
     if not places:
@@ -168,7 +168,7 @@ def swapped(value: Value, _: Sequence[Value], generator: np.random.Generator) ->
 
 
 def wrong_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """The value of another class of the column."""
+    """Return the value of another class of the column."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]
@@ -178,7 +178,7 @@ def wrong_row(value: Value, column: Sequence[Value], generator: np.random.Genera
 
 
 def class_dropped(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """A summary near the plain mean of its parts, with one class left out."""
+    """Return a summary near the plain mean of its classes, recomputed without one class."""
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:
         return None

@@ -1,4 +1,4 @@
-"""What the scores of all classes and their images tell of kappa, correlation, specificity and micro averages."""
+"""Bounds of kappa, correlation, specificity and micro averages from the scores and images of all classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Allowed = Callable[[Tallies], Sequence[Interval]]
 
 
 def unlike_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Summaries that precision, recall and F1 of all classes do not allow, and scores of a class against the rest."""
+    """Yield claims on summaries and one-vs-rest scores that precision, recall and F1 do not allow."""
     problem = problem_of(sheet)
     if problem is None:
         return
@@ -43,12 +43,12 @@ def unlike_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def is_bound(cell: Cell) -> bool:
-    """Whether the scores of all classes tell something of a summary."""
+    """Return whether the scores of all classes bound a summary."""
     return not cell.value.spread and _allowed(cell) is not None
 
 
 def _allowed(cell: Cell) -> Allowed | None:
-    """What a summary can be, as intervals of which one has to have it; None where its label is of no use here."""
+    """Return the intervals in one of which a summary must lie; None if its label is unknown."""
     measure, average = cell.value.measure, cell.value.average
     if average is Average.MICRO and measure in (Measure.PRECISION, Measure.F1):
         return lambda tallies: tallies.micro(measure, interval_of(cell, tallies.way))
@@ -95,14 +95,14 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
 
 
 def _shown(intervals: Sequence[Interval]) -> str:
-    """The ranges, each once; of many the first."""
+    """Return the distinct ranges; of many only the first ones."""
     ends = [tuple(f"{float(end):.4f}" for end in (each.low, each.high)) for each in intervals]
     texts = list(dict.fromkeys(low if low == high else f"{low} to {high}" for low, high in ends))
     return ", or ".join(texts[:NAMED]) + (f", or {len(texts) - NAMED} more" if len(texts) > NAMED else "")
 
 
 def _of_classes(problem: Problem) -> Iterator[Claim]:
-    """Classes whose scores against the rest are not those of any numbers that give precision, recall and F1."""
+    """Yield classes whose one-vs-rest scores no counts with their precision, recall and F1 give."""
     for name, row in problem.rows.items():
         columns = problem.sheet.classes
         more = {measure: columns[measure][name] for measure in AGAINST_THE_REST if name in columns.get(measure, {})}

@@ -1,4 +1,4 @@
-"""Class sizes that a sentence says for all classes at once: 300 images, 50 of each class."""
+"""Class sizes that a sentence gives for all classes at once: 300 images, 50 of each class."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ TRIVIAL = Fraction(1, 4)  # of all printed numbers that are a k/n: where more ar
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """Sizes that a text says, and whether that may be of other images."""
+    """Sizes from a sentence, and whether it may be about other images."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     conditions: tuple[str, ...] = ()
 
 
 def said_sizes(table: Table, document: Document) -> Said:
-    """The size of every class as the one sentence near a table says it; none where no such sentence fits its values.
+    """Return the size of every class from the one nearby sentence that fits the values; none without one.
 
     Most values have to be shares of so many images. Where that means something, where the sentence is about tests, or
     where the text speaks of no other images and names as many in all, the sizes are certain.
@@ -94,7 +94,7 @@ def said_sizes(table: Table, document: Document) -> Said:
 
 
 def _sentences(table: Table, document: Document, classes: int) -> Iterator[tuple[int, int, str]]:
-    """The size, the line and the text of each sentence near a table that says a size of every class."""
+    """Yield size, line and text of each sentence near a table that gives a size of every class."""
     lines = [value.printed.line for value in table.values]
     for number in range(max(1, min(lines) - NEAR), min(len(document.lines), max(lines) + NEAR) + 1):
         for text in _parts(in_digits(document.lines[number - 1][:LINE])):
@@ -107,7 +107,7 @@ def _sentences(table: Table, document: Document, classes: int) -> Iterator[tuple
 
 
 def in_digits(text: str) -> str:
-    """The text with small numbers in words as digits: six classes, fifty images each."""
+    """Return the text with small numbers in words as digits, as in "six classes, fifty images each"."""
     return WORDS.sub(lambda match: str(_number(match[0].lower())), text)
 
 
@@ -118,7 +118,7 @@ def _number(words: str) -> int:
 
 
 def _parts(line: str) -> Sequence[str]:
-    """The sentences of a line."""
+    """Return the sentences of a line."""
     return [part for part in re.split(r"(?<=[.;!?])\s+", line) if part.strip()]
 
 
@@ -133,7 +133,7 @@ def _each(text: str, total: int | None, classes: int) -> Iterator[int]:
 
 
 def _total(text: str) -> int | None:
-    """The largest number of images that a sentence names."""
+    """Return the largest number of images that a sentence names."""
     found = [int((match["total"] or match["all"]).replace(",", "")) for match in TOTAL.finditer(text)]
     return max(found, default=None)
 

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of one class: F1 between those of the other two, and all three from whole counts."""
+"""Precision, recall and F1 of one class: F1 lies between the two, and whole counts give all three."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BEYOND = "and no mean of F1s exceeds the mean of (P + R) / 2 or falls below that
 
 
 def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
-    """F1 = 2 P R / (P + R), zero where both are."""
+    """Return F1 = 2 P R / (P + R), zero if both are zero."""
     return 2 * precision * recall / (precision + recall) if precision + recall else Fraction(0)
 
 
 def f1_interval(precision: Interval, recall: Interval) -> Interval:
-    """F1 of all precisions and recalls in two intervals; it rises with either."""
+    """Return F1 of all precisions and recalls in two intervals; it rises with either."""
     zero = Fraction(0)
     return Interval(
         low=harmonic(max(zero, precision.low), max(zero, recall.low)),
@@ -29,7 +29,7 @@ def f1_interval(precision: Interval, recall: Interval) -> Interval:
 
 
 def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
-    """Every mean of F1s whose precisions and recalls have these means, by the same weights.
+    """Return every mean of F1s whose precisions and recalls have these means, with the same weights.
 
     The harmonic mean is at most (P + R) / 2, and 2 P R / (P + R) - (P + R - 1) >= 0 for it is at least
     2 (P + R - 1) / (P + R), as (1 - P)(1 - R) >= 0. Both bounds are linear, so that they hold for means.
@@ -39,7 +39,7 @@ def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
 
 
 def wrong_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Classes whose F1 is not that of their precision and recall, or whose scores no counts give together."""
+    """Yield classes with an F1 that contradicts precision and recall, or with scores that no counts give."""
     rows = {measure: sheet.classes.get(measure, {}) for measure in SCORES}
     error = max((half_error(column.values()) for column in rows.values()), default=Fraction(0))
     for name in dict.fromkeys(name for column in rows.values() for name in column):
@@ -54,7 +54,7 @@ def wrong_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Whether F1 is another than precision and recall give."""
+    """Return the claim for an F1 that differs from the one of precision and recall."""
     if not set(SCORES) <= set(row):
         return None
 
@@ -90,7 +90,7 @@ def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
 
 
 def wrong_f1_over_all(sheet: Sheet) -> Iterator[Claim]:
-    """Summaries of F1 that no average of classes, folds or batches gives beside the same averages of P and R."""
+    """Yield mean F1s that no average of classes, folds or batches gives with the same means of P and R."""
     averages = dict.fromkeys(cell.value.average for cell in sheet.summaries if cell.value.measure in SCORES)
     for average in averages:
         row = {m: [c for c in sheet.summaries if (c.value.measure, c.value.average) == (m, average)] for m in SCORES}
@@ -121,7 +121,7 @@ def _wrong_mean_f1(row: Mapping[Measure, Cell], average: Average | None) -> Clai
 
 
 def _no_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Whether no whole numbers of right and of predicted images give the printed scores."""
+    """Return the claim for scores that no whole numbers of right and of predicted images give."""
     size = sheet.sizes.get(name)
     if not size or len(row) < 2 or not sheet.table.whole_images or error:
         return None
@@ -142,7 +142,7 @@ def _no_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Frac
 
 
 def _too_many_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Whether the scores of a class need more wrong predictions of it than there are images of other classes."""
+    """Return the claim if a class needs more wrong predictions than there are images of other classes."""
     size, images = sheet.sizes.get(name), sum(sheet.sizes.values())
     whole = sheet.table.whole_images and len(sheet.sizes) >= 2
     if not size or len(row) < 2 or not whole or error:

@@ -1,4 +1,4 @@
-"""Class sizes that are not printed, from the decimals: those that every table of an image set allows."""
+"""Class sizes inferred from the decimals: those that every table of an image set allows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CELLS = 500  # values that are searched although random digits would fit too
 
 
 def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
-    """The image sets of all tables with accuracies and without sizes."""
+    """Yield the image sets of all tables that have accuracies and no sizes."""
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
         column = {} if sheet.sized or sheet.averaged else next(counted_columns(sheet), {})
@@ -45,7 +45,7 @@ def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
 
 
 def narrowed(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """The cells with trailing zeros put back, where none is printed and values are shorter than the others."""
+    """Return the cells with trailing zeros restored, if none is printed and some values are shorter."""
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
         return dict(column)
@@ -54,7 +54,7 @@ def narrowed(column: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def bound_of(cells: Sequence[Cell], options: Options) -> int:
-    """The largest class size that is searched: as given, or as far as one accuracy of so many decimals tells."""
+    """Return the largest class size to search: the given one, or what one accuracy's decimals can resolve."""
     if options.bound:
         return options.bound
     unit = max((float(cell.unit) for cell in cells if cell.share not in (0, 1)), default=1.0)
@@ -63,7 +63,7 @@ def bound_of(cells: Sequence[Cell], options: Options) -> int:
 
 
 def fits(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
-    """All n up to the bound for which some k/n is printed like this."""
+    """Return all n up to the bound for which some k/n is printed like this."""
     interval = interval_of(cell, rounding)
     sizes = np.arange(1, bound + 1)
     # In floats first, and generously.
@@ -106,7 +106,7 @@ def _accuracies(sheet: Sheet, column: Mapping[str, Cell], bound: int) -> Accurac
 
 
 def _grouped(tables: Sequence[Accuracies], names: Sequence[str], options: Options, bound: int) -> Iterator[Group]:
-    """The tables in groups of one image set each; sets that are known beforehand come first."""
+    """Yield the tables grouped by image set; known image sets come first."""
     known = known_sets(names, options)
     of_sets: dict[tuple[tuple[int, ...], ...], list[Accuracies]] = {}
     for table in tables:
@@ -123,7 +123,7 @@ def _grouped(tables: Sequence[Accuracies], names: Sequence[str], options: Option
 
 
 def known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
-    """Sizes of the classes in image sets that are known beforehand: given ones, else the scenes."""
+    """Return the known class sizes of image sets: given ones, else the scenes."""
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
         for sizes in options.more_sizes and (options.sizes, *options.more_sizes)
@@ -135,7 +135,7 @@ def known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
 
 
 def _is_told(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
-    """Whether random digits would hardly fit these sizes."""
+    """Return whether random digits are unlikely to fit these sizes."""
     logarithm = sum(
         math.log(min(1.0, (size + 1) * float(table.cells[name].unit)))
         for table in tables
@@ -146,7 +146,7 @@ def _is_told(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence
 
 
 def chance_fits(cells: Sequence[Cell], bound: int) -> float:
-    """Class sizes up to the bound that random digits in place of these would be expected to allow.
+    """Return the expected number of class sizes up to the bound that random digits would allow.
 
     sum over n of prod over tables of min(1, (n + 1) unit): n + 1 counts among 1/unit strings. An accuracy of exactly
     0 or 1 goes with every size.
@@ -160,7 +160,7 @@ def chance_fits(cells: Sequence[Cell], bound: int) -> float:
 
 
 def _image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
-    """The sizes of one group: declared ones, the only ones with the given sum, or the smallest that fit."""
+    """Return the sizes of one group: declared ones, the only ones with the given sum, or the smallest that fit."""
     tables = group.tables
     allowed = {name: common(tables, name) for name in names}
     chance = {
@@ -190,7 +190,7 @@ def _image_set(group: Group, names: Sequence[str], bound: int, options: Options)
 
 
 def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
-    """Choices of sizes with a sum that random digits would be expected to allow, at most.
+    """Return a bound of the expected number of choices with this sum that random digits would allow.
 
     Of the C(total - 1, classes - 1) choices each fits with the product of min(1, (n + 1) unit), at most what it is for
     equal sizes.
@@ -207,7 +207,7 @@ def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: i
 
 
 def only_choice(options: Sequence[Sequence[int]], total: int) -> tuple[int, ...] | None:
-    """One size from each list such that they sum to the total, if there is exactly one way; else None."""
+    """Return one size from each list if exactly one choice has this total; else None."""
     if not all(options) or sum(map(len, options)) * total > STEPS:
         return None
     # Ways to reach each sum with the first lists, counted up to two.

@@ -1,4 +1,4 @@
-"""Confusion matrices of shares: lines that add up to one, the diagonal beside the class values, whole images."""
+"""Confusion matrices of shares: rows that add up to one, a diagonal equal to the class values, whole images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Line = Sequence[Cell]
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """A matrix of shares whose rows (or, turned, columns) add up to one."""
+    """A matrix of shares whose rows (or columns, if transposed) add up to one."""
 
     names: tuple[str, ...]
     lines: tuple[Line, ...]
@@ -35,7 +35,7 @@ class Shares:
 
 
 def wrong_shares(sheet: Sheet) -> Iterator[Claim]:
-    """What cannot be in a matrix of shares, by itself and beside the class values and sizes printed with it."""
+    """Yield contradictions in a matrix of shares and between it and the printed class values and sizes."""
     shares = shares_of(sheet.table.matrix) if sheet.table.matrix else None
     if shares is None:
         return
@@ -61,7 +61,7 @@ def wrong_shares(sheet: Sheet) -> Iterator[Claim]:
 
 
 def shares_of(matrix: ConfusionMatrix) -> Shares | None:
-    """The matrix with what adds up to one in its lines; None for counts, and where nothing tells."""
+    """Return the matrix with the lines that add up to one; None for counts or an unclear direction."""
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
         return None
@@ -77,7 +77,7 @@ def shares_of(matrix: ConfusionMatrix) -> Shares | None:
 
 
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
-    """The shares with their units; of 0 and 1 without decimals the coarsest unit of the others."""
+    """Yield the shares with their units; 0 and 1 without decimals get the coarsest unit of the others."""
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[_as_percent(p) if percent and not p.percent else p for p in row] for row in matrix.rows]
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
@@ -97,7 +97,7 @@ def _cell(name: str, other: str, printed: Printed, coarsest: Fraction) -> Cell:
 
 
 def adds_up(cells: Sequence[Cell], way: Rounding) -> bool:
-    """Whether shares can add up to one, or are all zero: the line of a class without images."""
+    """Return whether shares can add up to one, or are all zero, as for a class without images."""
     return 1 in _sum(cells, way) or all(cell.share == 0 for cell in cells)
 
 
@@ -110,7 +110,7 @@ def _sum(cells: Sequence[Cell], way: Rounding) -> Interval:
 
 
 def _wrong_sum(shares: Shares, place: int) -> Iterator[Claim]:
-    """A line that does not add up to one although the others do."""
+    """Yield the claim on a line that does not add up to one while the others do."""
     line, name = shares.lines[place], shares.names[place]
     conditions = conditions_of(lambda way, _: adds_up(line, way)) or ()
     total = _sum(line, Rounding.ROUNDED)
@@ -126,7 +126,7 @@ def _wrong_sum(shares: Shares, place: int) -> Iterator[Claim]:
 
 
 def _unlike(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
-    """Places at which the diagonal is not a column of class values; None where it is another measure or other images.
+    """Return where the diagonal differs from the class values; None if it is of another measure or other images.
 
     That most places agree tells that the diagonal is this measure, of the same images.
     """
@@ -142,7 +142,7 @@ def _unlike(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
 
 
 def _evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
-    """How unlikely it is, as a decimal logarithm, that the other places agree although the diagonal is something else.
+    """Return how unlikely, as a decimal logarithm, agreement at the other places is if the diagonal is unrelated.
 
     Two recalls, or recall and precision, are about as far apart as either is from one: where the printed digits are no
     finer, agreement says nothing.
@@ -160,7 +160,7 @@ def _evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int])
 
 
 def _on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
-    """The share of a line that is on the diagonal; of shares of all images it is divided by the line's sum."""
+    """Return the diagonal share of a line; shares of all images are divided by the line's sum."""
     cell, line = shares.lines[place][place], shares.lines[place]
     own = interval_of(cell, way)
     if not shares.whole:
@@ -187,7 +187,7 @@ def _wrong_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, .
 
 
 def _no_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
-    """Shares that no number of the images of their class gives."""
+    """Yield claims on shares that no count of the images of their class gives."""
     for name, line in zip(shares.names, shares.lines, strict=True):
         for cell in line if name in sheet.sizes else ():
             conditions = conditions_of(_of_images(cell, sheet.sizes[name]))
@@ -210,7 +210,7 @@ def _of_images(cell: Cell, size: int) -> Callable[[Rounding, Rounding], bool]:
 
 
 def _wrong_trace(shares: Shares, sheet: Sheet) -> Iterator[Claim]:
-    """An overall accuracy that is not the sum of the diagonal of a matrix whose cells add up to one."""
+    """Yield the claim on an overall accuracy that differs from the trace of a matrix that adds up to one."""
     diagonal = [line[place] for place, line in enumerate(shares.lines)]
     for cell in sheet.summaries:
         if cell.value.measure is not Measure.ACCURACY or cell.value.average is not Average.OVERALL:

@@ -1,4 +1,4 @@
-"""Single values: within zero and one, some k of n where n is known, and equal to the counts printed beside them."""
+"""Single values: between zero and one, some k of a known n, and equal to the counts printed beside them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float
 
 
 def out_of_range(sheet: Sheet) -> Iterator[Claim]:
-    """Shares below zero or above one."""
+    """Yield claims on shares below zero or above one."""
     cells = [cell for column in sheet.classes.values() for cell in column.values()]
     for cell in (*cells, *sheet.summaries):
         value = cell.value
@@ -43,7 +43,7 @@ def out_of_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Whether a class value a little above one stands among shares with as many decimals: nobody means 1.007 %."""
+    """Return whether a value slightly above one is among shares of equal precision: 1.007 % is implausible."""
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
@@ -53,7 +53,7 @@ def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
 
 
 def _other_numbers(cell: Cell) -> Iterator[str]:
-    """What a number outside zero and one can be, if it is no share."""
+    """Yield other quantities that a number outside zero and one can be."""
     if cell.value.printed.value < 0:
         if cell.value.measure is Measure.BALANCED_ACCURACY:
             yield "it is adjusted for chance, which can be below zero"
@@ -65,7 +65,7 @@ def _other_numbers(cell: Cell) -> Iterator[str]:
 
 
 def not_of_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Accuracies and recalls that are no k/n of the known number of images."""
+    """Yield accuracies and recalls that are no k/n of the known number of images."""
     for column in counted_columns(sheet):
         printed = [cell.value.printed for cell in column.values()]
         half, seen = is_half(printed), min(each.decimals for each in printed) >= VISIBLE_FLOAT16
@@ -86,7 +86,7 @@ def not_of_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _ruled_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Conditions that the other values of a column rule out: it was printed in one way.
+    """Yield conditions that other values of the column rule out: a column was printed in one way.
 
     One value that is no number of its images in half precision tells that; of cutting off two, as people type one.
     """
@@ -99,7 +99,7 @@ def _ruled_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
 
 
 def _no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> Claim | None:
-    """What is claimed of a value that no number of so many images gives."""
+    """Return the claim on a value that no count out of this number of images gives."""
     conditions = conditions_of(lambda way, _: bool(counts(cell, size, way, half)))
     if conditions is None:
         return None
@@ -116,7 +116,7 @@ def _no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> 
 
 
 def counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
-    """The columns whose values are shares of a class's own images.
+    """Yield the columns whose values are shares of a class's own images.
 
     Beside precision, recall or F1 a column of accuracies may be that of each class against the rest, (TP + TN) / all.
     """
@@ -129,7 +129,7 @@ def counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
 
 
 def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
-    """All k with k/n printed like this; where the column can be half precision, as that computes it."""
+    """Return all k with k/n printed like this; in half precision if the column may be in it."""
     whole = counts_within(interval_of(cell, rounding), size)
     if whole or not half:
         return whole
@@ -138,7 +138,7 @@ def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> ran
 
 
 def _in_half(cell: Cell, size: int) -> bool:
-    """Whether some share of so many images, computed in half precision, is rounded to this value."""
+    """Return whether some share of n images, computed in half precision, is rounded to this value."""
     return bool(_half_counts(cell, size, Rounding.ROUNDED))
 
 
@@ -159,7 +159,7 @@ def _neighbours(cell: Cell, size: int) -> str:
 
 
 def other_than_counted(sheet: Sheet) -> Iterator[Claim]:
-    """Values that are not the count printed beside them."""
+    """Yield claims on values that differ from the count printed beside them."""
     for cell in (*[c for column in sheet.classes.values() for c in column.values()], *sheet.summaries):
         if cell.value.count is None or cell.value.count[1] <= 0:
             continue
@@ -169,7 +169,7 @@ def other_than_counted(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _other_count(cell: Cell, correct: int, images: int) -> Claim | None:
-    """What is claimed of a value that is not the count beside it."""
+    """Return the claim on a value that differs from the count beside it."""
     conditions = conditions_of(lambda way, _: _is(cell, correct, images, way))
     if conditions is None:
         return None

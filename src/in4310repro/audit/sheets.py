@@ -1,4 +1,4 @@
-"""A table as cells ready for arithmetic: shares with units, class sizes and where they are from, what is left open."""
+"""A table as cells ready for arithmetic: shares with units, class sizes and their sources, open conditions."""
 
 from __future__ import annotations
 
@@ -75,22 +75,22 @@ class Sheet:
 
     @property
     def sized(self) -> bool:
-        """Whether the size of every printed class is known."""
+        """True if the size of every printed class is known."""
         names = {name for cells in self.classes.values() for name in cells}
         return bool(names) and names <= set(self.sizes)
 
     def is_in_batches(self, cell: Cell) -> bool:
-        """Whether an accuracy over all may be a mean over batches: one of a loop over a test set is called so."""
+        """Return whether an overall accuracy may be a mean over batches, as evaluation loops compute it."""
         return self.in_batches or LOOP.search(cell.value.label) is not None
 
     @property
     def of_program(self) -> bool:
-        """Whether recalls and supports are printed: a program has counted the predictions of all images."""
+        """True if recalls and supports are printed: a program has counted the predictions of all images."""
         return bool(self.table.sizes) and Measure.RECALL in self.classes
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Why a value may be a mean over folds or runs and no share of whole images."""
+        """Reason why a value may be a mean over folds or runs and no share of whole images; may be empty."""
         spread = any(value.spread for value in self.table.values)
         if self.folds or spread:
             return (f"the values are means over {self.folds or 'several'} folds or runs",)
@@ -98,14 +98,14 @@ class Sheet:
 
 
 def sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
-    """All tables of a document, each with what stands beside it and is of the same predictions."""
+    """Return all tables of a document, each merged with the neighbouring results of the same predictions."""
     joined = linked(document)
     alone = sum(has_parts(table) for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
 
 
 def sheet(table: Table, document: Document, options: Options) -> Sheet:
-    """One table of a document."""
+    """Return one table of a document as a sheet."""
     cells = {id(value): cell for value, cell in zip(table.values, cells_of(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:
@@ -141,7 +141,7 @@ def _covers(table: Table, sizes: Mapping[str, int]) -> bool:
 
 
 def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
-    """Printed sizes, else those given for classes of these names."""
+    """Return printed sizes, else those given for classes of these names."""
     if table.sizes:
         return table.sizes, "printed"
     sizes = options.chosen.get(table.name, options.sizes)
@@ -152,7 +152,7 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
 
 
 def cells_of(values: Sequence[Value]) -> list[Cell]:
-    """The values as shares."""
+    """Return the values as shares."""
     large = [value for value in values if value.printed.percent or value.printed.value > 1]
     percentages = {value.measure for value in large}
     # No mean exceeds all classes: where each of them is at most one beside a mean of 82 %, they are shares.
@@ -180,7 +180,7 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """What one in the last place is worth: among doubles in full a short number of a class has lost its zeros.
+    """Return the unit of each value: a short number among full-length doubles has lost trailing zeros.
 
     A short value over all classes beside them was rounded by hand. Among other values over all classes that are printed
     in full, one that ends in zeros is no rounded number with zeros filled in.
@@ -199,7 +199,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
 
 def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
-    """Whether two other values over all classes have as many decimals and end in no zero."""
+    """Return whether two other overall values have as many decimals and do not end in zero."""
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]
@@ -207,12 +207,12 @@ def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
 
 
 def _is_double(printed: Printed) -> bool:
-    """Whether the digits of a number show that it was not computed in float32."""
+    """Return whether the digits of a number show that it was not computed in float32."""
     return printed.decimals >= VISIBLE_FLOAT32 and not on_grid(printed, np.float32)
 
 
 def _error(printed: Printed, among_doubles: bool) -> Fraction:
-    """Error of one share: that of float32 where it can be one, else of float64.
+    """Return the error of one share: that of float32 if it can be a float32, else of float64.
 
     Few digits, such as 0.5 or 1.0, fit either; beside doubles they are doubles.
     """
@@ -222,12 +222,12 @@ def _error(printed: Printed, among_doubles: bool) -> Fraction:
 
 
 def half_error(cells: Iterable[Cell]) -> Fraction:
-    """Error of numbers computed alike in half precision, where all of them are seen to be; else none."""
+    """Return the error of half precision if all numbers of a column can be in it; else zero."""
     printed = [cell.value.printed for cell in cells]
     seen = printed and min(each.decimals for each in printed) >= VISIBLE_FLOAT16
     return 2 * ROUNDOFF16 if seen and is_half(printed) else Fraction(0)
 
 
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
-    """The shares that a cell can stand for."""
+    """Return the shares that a cell can stand for."""
     return cell.interval(rounding, cell.error)

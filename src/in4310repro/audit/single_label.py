@@ -1,4 +1,4 @@
-"""Whether the classes of a table are labels of whole images, one an image: what joins an accuracy to its classes."""
+"""Whether each image has one label: only then does an accuracy follow from its classes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OUTSIDE = "O"
 
 
 def doubts_of_accuracy(table: Table, document: Document) -> Iterator[str]:
-    """Conditions of every verdict that holds an overall accuracy against values of classes."""
+    """Yield conditions of every verdict that compares an overall accuracy with values of classes."""
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 
 
 def several_labels(table: Table, document: Document) -> Iterator[str]:
-    """Conditions of every verdict that needs each image to have one label and one prediction.
+    """Yield conditions of every verdict that needs one label and one prediction for each image.
 
     An accuracy among the averages of precision, recall and F1 says that it has: scikit-learn prints it where every
     label is counted and no image has two, and a micro average elsewhere. So does a confusion matrix.
@@ -57,7 +57,7 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 
 
 def _has_micro_average(table: Table) -> bool:
-    """Whether there is an average over samples, or a micro average that is not the accuracy: labels are counted."""
+    """Return whether a samples average, or a micro average other than the accuracy, shows multiple labels."""
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
     overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]

@@ -19,7 +19,7 @@ READ = "recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Right images of a class, from the fewest to the most, and for each how many images can be predicted as it."""
+    """Right images of a class, from the fewest to the most, each with its possible numbers of predictions."""
 
     correct: range
     predicted: Mapping[int, range]
@@ -28,7 +28,7 @@ class Predictions:
 def predictions(
     row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None
 ) -> Predictions | None:
-    """All counts that give the scores of a class; None if there are none.
+    """Return all counts that give the scores of a class; None if there are none.
 
     With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). At most all `others`, the
     images of the other classes, are wrongly predicted as this one. Scores that need their number, such as specificity,
@@ -54,7 +54,7 @@ def predictions(
 
 
 def _predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Numbers of predicted images that go with so many right ones; without a bound above, up to the largest float."""
+    """Return the numbers of predicted images for these right ones; without a bound, up to the largest float."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
         if measure not in (Measure.PRECISION, Measure.F1):
@@ -76,23 +76,23 @@ def _predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -
 
 @dataclass(frozen=True)
 class Class:
-    """A class with so many right images of `size`, and `others` images of the other classes."""
+    """A class with a number of right images of `size`, and `others` images of the other classes."""
 
     right: int
     size: int
     others: int
 
     def specificity(self, predicted: int) -> Fraction:
-        """TN / (TN + FP)."""
+        """Return TN / (TN + FP)."""
         return Fraction(self.others - predicted + self.right, self.others)
 
     def negative_predictive_value(self, predicted: int) -> Fraction | None:
-        """TN / (TN + FN); None where every image is predicted as this class."""
+        """Return TN / (TN + FN); None if every image is predicted as this class."""
         left = self.size + self.others - predicted
         return Fraction(left - self.size + self.right, left) if left else None
 
     def matthews(self, predicted: int) -> Fraction:
-        """Correlation of being and being predicted as this class; zero where all or no images are."""
+        """Return the correlation of being and being predicted as this class; zero if all or no images are."""
         images = self.size + self.others
         covariance = images * self.right - self.size * predicted
         return correlation(covariance, self.size * self.others, predicted * (images - predicted)) or Fraction(0)
@@ -124,7 +124,7 @@ def _by_negative_predictive_value(interval: Interval, of: Class, predicted: rang
 
 
 def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
-    """Those between two places found by halving, for with more predictions the correlation falls.
+    """Return numbers of predictions within two bounds found by bisection: more predictions lower the correlation.
 
     With k right of n and p predicted of N its derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
     """
@@ -133,7 +133,7 @@ def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
 
 
 def _first(numbers: range, holds: Callable[[int], bool]) -> int:
-    """The first number from which on something holds, else the end."""
+    """Return the first number from which on a condition holds, else the end."""
     low, high = numbers.start, max(numbers.start, numbers.stop)
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""An audit as JSON: numbers that a float cannot hold are strings, fractions are floats, ranges are first and last.
+"""An audit as JSON: numbers that a float cannot hold are strings, fractions are floats, ranges are [first, last].
 
 The schema is written down in docs/audit.md, which the tests hold against what stands here.
 """
@@ -17,7 +17,7 @@ VERSION = 1
 
 
 def audit_json(audit: Audit) -> Json:
-    """The whole audit."""
+    """Return the whole audit."""
     document = audit.document
     return {
         "schema": VERSION,
@@ -127,7 +127,7 @@ def _counts(table: Counted) -> Json:
 
 
 def _ends(counts: range | None) -> list[int] | None:
-    """The first and the last of some counts."""
+    """Return the first and the last of some counts."""
     return [counts[0], counts[-1]] if counts else None
 
 

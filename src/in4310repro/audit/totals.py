@@ -1,4 +1,4 @@
-"""Counts over all images held against the counts of the classes."""
+"""Counts over all images compared with the counts of the classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from in4310repro.audit.sheets import Sheet
 
 
 def other_totals(sheet: Sheet) -> Iterator[Claim]:
-    """Summaries whose count of right images is not the sum of those of the classes, where the images add up."""
+    """Yield summaries whose count differs from the sum over classes, if the images add up."""
     for measure, column in sheet.classes.items():
         counts = [cell.value.count for cell in column.values() if cell.value.count]
         if len(counts) < max(2, len(column)):

@@ -1,4 +1,4 @@
-"""The unit that a printed number was rounded to, which is coarser than its last place where zeros were filled in."""
+"""The unit that a printed number was rounded to; it is coarser than the last decimal if zeros were filled in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHORT, CLOSE = 8, 8 * ROUNDOFF64
 
 
 def rounded_to(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
-    """The unit of each number, as a share.
+    """Return the unit of each number, as a share.
 
     `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999 and stands for 94.5 to 95.5. This is taken to
     be so where a number ends in two zeros or is a short decimal in full, and where all of one measure end in zeros.
@@ -39,7 +39,7 @@ def _unit(printed: Printed, common: int | None) -> Fraction:
 
 @lru_cache(maxsize=100_000)
 def significant_decimals(printed: Printed) -> int:
-    """Decimals of the share without the zeros at its end; of a double next to a short decimal, those of the latter."""
+    """Return a share's decimals without trailing zeros; a double next to a short decimal counts as that."""
     if printed.decimals >= ALMOST_FULL:
         for decimals in range(SHORT + 1):
             if abs(printed.value - round(printed.value, decimals)) <= CLOSE:
@@ -49,7 +49,7 @@ def significant_decimals(printed: Printed) -> int:
 
 
 def _common(column: Sequence[Printed]) -> int | None:
-    """The decimals of a column of at least two numbers that all end in zeros; None where they do not."""
+    """Return the decimals of two or more numbers that all end in zeros; None if they do not."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(significant_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

@@ -1,4 +1,4 @@
-"""Other lists of classes that the printed rows allow: a row that is no class, one that is one, the mean of others."""
+"""Other readings of the printed rows: a row that is no class, an unread row that is one, a mean of other rows."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LEFT_OUT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A list of classes, and what it takes for granted."""
+    """A list of classes, and its assumptions."""
 
     parts: Mapping[str, Cell]
     condition: str
 
 
 def variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Iterator[Variant]:
-    """The parts without one row that may be no class, without subtotals, and with what was not taken for a class."""
+    """Yield the classes without one doubtful row, without subtotals, and with rows not read as classes."""
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
         # A summary that was taken for a class is the first or last row, and lies between the classes.
@@ -49,7 +49,7 @@ def variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Itera
 
 
 def _has_images_of_its_own(name: str, others: Sequence[str], sizes: Mapping[str, int]) -> bool:
-    """Whether a row has a known size that is not that of all other rows together."""
+    """Return whether a row has a known size that is not that of all other rows together."""
     return sizes.get(name, 0) > 0 and sizes[name] != sum(sizes.get(other, 0) for other in others)
 
 
@@ -67,7 +67,7 @@ def _without(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]
 
 
 def _subtotals(parts: Mapping[str, Cell]) -> list[str]:
-    """Rows that are each the plain mean of the rows below (or above) up to the next such row, where all rows are so."""
+    """Return the rows that are each the plain mean of the rows up to the next such row, if these cover all rows."""
     names = list(parts)
     if len(names) > BLOCKS:
         return []
@@ -77,7 +77,7 @@ def _subtotals(parts: Mapping[str, Cell]) -> list[str]:
 
 
 def _headings(intervals: Sequence[Interval]) -> list[int]:
-    """The fewest places, from the first on, such that each is the mean of two or more rows up to the next place."""
+    """Return the fewest places, beginning with the first, whose rows are means of the rows up to the next place."""
     best: dict[int, list[int]] = {len(intervals): []}
     for place in range(len(intervals) - 3, -1, -1):
         ends = [end for end in range(place + 3, len(intervals) + 1) if end in best]

@@ -1,4 +1,4 @@
-"""What an audit concludes: findings in three ranks, class sizes, counts, means and power."""
+"""Conclusions of an audit: findings in three ranks, class sizes, counts, means and power."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.audit.document import Document, Measure, Value
 
 
 class Rank(StrEnum):
-    """How much a finding says."""
+    """Severity of a finding."""
 
     IMPOSSIBLE = "impossible"  # no arithmetic, rounding or averaging that is known here gives these numbers
     UNLESS = "impossible unless"  # the condition is named
@@ -21,7 +21,7 @@ class Rank(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that does not fit, with all that it rests on."""
+    """One contradiction or oddity, with everything that it rests on."""
 
     kind: str  # such as "mean", "weighted mean", "count", "range", "level"
     rank: Rank
@@ -55,18 +55,18 @@ class ImageSet:
 
     @property
     def identified(self) -> tuple[str, ...]:
-        """Classes whose size is printed, given, or told by the decimals."""
+        """Classes whose size is printed, given, or inferred from the decimals."""
         return tuple(name for name, expected in self.chance.items() if expected <= 0.01)
 
     @property
     def complete(self) -> bool:
-        """Whether the size of every class is known."""
+        """True if the size of every class is known."""
         return len(self.identified) == len(self.taken)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """One table in whole images; by class, None where the size is not known or no count gives the number."""
+    """One table in whole images; a class is None if its size is unknown or no count gives the number."""
 
     name: str
     sizes: Mapping[str, int]
@@ -103,7 +103,7 @@ class MeanCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """How many simulated errors of one kind in the audited report were called impossible, or impossible unless."""
+    """Number of simulated errors of one kind that were called impossible, or impossible unless."""
 
     kind: str  # such as "first decimal replaced", "two digits swapped", "value copied to the wrong row"
     tried: int
@@ -113,7 +113,7 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """What the audit of this very report can detect, by simulation."""
+    """Errors that the audit of this very report can detect, by simulation."""
 
     detections: tuple[Detection, ...]
     seed: int
@@ -122,7 +122,7 @@ class Power:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the caller gave besides the report."""
+    """Options that the caller gave besides the report."""
 
     images: int | None = None  # images of a set
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class
@@ -135,7 +135,7 @@ class Options:
 
     @classmethod
     def of_sets(cls, images: Sequence[int], sizes: Sequence[Mapping[str, int]], **others: Any) -> Options:
-        """The options where images, and sizes of classes, are given for each of several image sets, or for none."""
+        """Return options with images and class sizes for each of several image sets, or for none."""
         return cls(
             images=images[0] if images else None,
             more_images=tuple(images[1:]),
@@ -152,7 +152,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """All that an audit concluded; `findings` stand in order of rank."""
+    """Conclusions of an audit; `findings` are in order of rank."""
 
     document: Document
     options: Options
@@ -165,7 +165,7 @@ class Audit:
     compared: tuple[Value, ...] = ()  # values that a check held against another number
 
     def of_rank(self, rank: Rank) -> tuple[Finding, ...]:
-        """The findings of one rank."""
+        """Return the findings of one rank."""
         return tuple(finding for finding in self.findings if finding.rank is rank)
 
     @property
@@ -187,7 +187,7 @@ class Audit:
 
     @property
     def outcome(self) -> str:
-        """The result in one sentence without a full stop: what was found, or what could be checked at all."""
+        """The result in one sentence without a full stop: the findings, or what could be checked."""
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
         impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))
@@ -200,12 +200,12 @@ class Audit:
         return f"Nothing impossible in {_number(len(self.compared), 'value')}, which does not make them right"
 
     def rank_of(self, value: Value) -> Rank | None:
-        """The worst rank of a printed value, None where nothing is found about it."""
+        """Return the worst rank of a printed value, None if no finding uses it."""
         ranks = [finding.rank for finding in self.findings if any(value is used for used in finding.values)]
         return min(ranks, key=list(Rank).index, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """The audit as JSON, by the schema in `to_json.py`."""
+        """Return the audit as JSON, by the schema in `to_json.py`."""
         from in4310repro.audit.to_json import audit_json
 
         return audit_json(self)

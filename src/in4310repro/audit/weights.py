@@ -1,4 +1,4 @@
-"""Means whose weights nothing tells: one set of weights must explain all columns of a table (a linear programme)."""
+"""Means with unknown weights: one set of weights must explain all columns of a table (a linear programme)."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Row = tuple[list[float], float]  # coefficients of the weights, and what their s
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One summary with its parts, and the sheet that both are of."""
+    """One summary with its classes, and their sheet."""
 
     sheet: Sheet
     summary: Summary
 
     @property
     def average(self) -> Average | None:
-        """How the label says that it was averaged."""
+        """Kind of average that the label names."""
         return self.summary.average
 
 
 def unexplained(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
-    """Claims on the tables of one printed table: means that no weights explain."""
+    """Yield claims on the tables of one printed table: means that no weights explain."""
     columns = [
         Column(sheet=sheet, summary=summary) for sheet in group for summary in summaries(sheet) if _free(summary, sheet)
     ]
@@ -50,7 +50,7 @@ def unexplained(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
 
 
 def _free(summary: Summary, sheet: Sheet) -> bool:
-    """Whether a summary is a mean of its parts by weights that nothing else tells; micro AP is no mean of APs."""
+    """Return whether a summary is a mean of its classes by unknown weights; micro AP is no mean of APs."""
     if summary.average not in ANY or (
         summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
     ):
@@ -59,7 +59,7 @@ def _free(summary: Summary, sheet: Sheet) -> bool:
 
 
 def _jointly(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
-    """The columns that one set of weights must explain: all of a row of means; each by itself where networks differ."""
+    """Yield the columns that share weights: all of a row of unnamed or weighted means, else each alone."""
     if average in (Average.UNNAMED, Average.WEIGHTED):
         keys = [_key(column, columns) for column in columns]
         for key in dict.fromkeys(keys):
@@ -69,7 +69,7 @@ def _jointly(average: Average, columns: Sequence[Column]) -> Iterator[list[Colum
 
 
 def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
-    """What columns of one row of means have in common: the classes, and how many means of the same parts come before.
+    """Return what columns of one row of means share: the classes, and the number of earlier means of the same classes.
 
     Two means of one column are two rows, weighted differently, and an accuracy over recalls is no further column.
     """
@@ -113,7 +113,7 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
 
 
 def _batches(columns: Sequence[Column]) -> str | None:
-    """The condition that one overall accuracy is a mean over batches; None if it cannot be."""
+    """Return the condition that an overall accuracy is a mean over batches; None if it cannot be."""
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
         return None
@@ -129,7 +129,7 @@ def _batches(columns: Sequence[Column]) -> str | None:
 
 
 def _others(columns: Sequence[Column]) -> Iterator[str]:
-    """What explains the means besides: rows that were not taken for classes, and images with several labels."""
+    """Yield other explanations of the means: rows not read as classes, and images with several labels."""
     beside = [column.sheet.asides.get(column.summary.measure, {}) for column in columns]
     if all(beside):
         wider = [
@@ -145,13 +145,13 @@ def _others(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def of_the_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Whether one accuracy is that of all images, or a mean, where those of classes are of each against the rest."""
+    """Return whether one summary is the overall or mean accuracy that one-vs-rest class accuracies give."""
     readings = against_the_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
 
 def plain(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Whether every summary is the plain mean of its parts."""
+    """Return whether every summary is the plain mean of its classes."""
     for column in columns:
         intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
         if not mean_of(intervals, len(intervals)).meets(_printed(column, whole)):
@@ -160,12 +160,12 @@ def plain(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
 
 
 def weighted(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Whether one set of weights gives every summary."""
+    """Return whether one set of weights gives every summary."""
     return _feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
 
 
 def without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Whether each F1 is that of the mean precision and recall beside it, and one set of weights gives the rest."""
+    """Return whether each F1 is that of the mean precision and recall, and one set of weights gives the rest."""
     rest = []
     for column in columns:
         others = {other.summary.measure: _printed(other, whole) for other in columns if other.sheet is column.sheet}
@@ -178,7 +178,7 @@ def without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> b
 
 
 def micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Whether all are micro averages: precision weighted by predictions, which follow from sizes, recall, precision.
+    """Return whether all are micro averages: precision is weighted by predictions (from sizes, recall, precision).
 
     With w_i = n_i / n: sum w_i R_i (1 - P / P_i) = 0 for the micro precision P, sum w_i R_i = R for the micro recall,
     sum w_i (2 R_i - F (1 + R_i / P_i)) = 0 for the micro F1.
@@ -197,7 +197,7 @@ def micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
 
 
 def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Two inequalities of the weights that a micro average implies, each with the parts that suit it best."""
+    """Return two inequalities of the weights that a micro average implies, each with the most favourable values."""
     printed = _printed(column, whole)
     precisions, recalls = (column.sheet.classes[m] for m in (Measure.PRECISION, Measure.RECALL))
     lows: list[float] = []
@@ -212,7 +212,7 @@ def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
 def _micro_ends(
     measure: Measure, printed: Interval, precision: Cell | None, recall: Cell | None, way: Rounding
 ) -> tuple[float, float]:
-    """The least and the greatest coefficient of a class in the equation of a micro average."""
+    """Return the least and the greatest coefficient of a class in the equation of a micro average."""
     if precision is None or recall is None:
         return -1e3, 1e3
     of_precision, of_recall = interval_of(precision, way), interval_of(recall, way)
@@ -232,7 +232,7 @@ def _micro_ends(
 
 
 def _mean_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Sum over i of w_i low_i <= high and of w_i high_i >= low."""
+    """Return the inequalities sum of w_i low_i <= high and sum of w_i high_i >= low."""
     printed = _printed(column, whole)
     intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
     lows, highs = [float(each.low) for each in intervals], [-float(each.high) for each in intervals]
@@ -245,7 +245,7 @@ def _printed(column: Column, way: Rounding) -> Interval:
 
 
 def _feasible(rows: Sequence[Row]) -> bool:
-    """Whether nonnegative weights that sum to one meet all inequalities; where the solver fails, they may."""
+    """Return whether nonnegative weights with sum one meet all inequalities; True if the solver fails."""
     if not rows:
         return True
     coefficients = np.array([row[0] for row in rows])
@@ -261,7 +261,7 @@ EXPLANATIONS = (plain, weighted, without_f1, micro, of_the_rest)
 
 
 def groups(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
-    """Tables that were printed side by side: of the same classes, on the same lines."""
+    """Return tables printed side by side: of the same classes, on the same lines."""
     made: list[list[Sheet]] = []
     for sheet in all_sheets:
         for group in made:

@@ -1,4 +1,4 @@
-"""Tables set with spaces: sklearn's classification_report, YOLO's validation, anything under a line of measures."""
+"""Tables aligned with spaces: sklearn's classification_report, YOLO's validation, tables below a line of measures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDEST = 40  # columns
 
 
 def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables: a header of at least two known columns, and rows that end with as many numbers."""
+    """Yield the tables: a header of at least two known columns, and rows that end with as many numbers."""
     start = 0
     while start < len(lines):
         names = _header(lines[start]) if start + 1 not in skipped else None
@@ -43,7 +43,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
 
 
 def _header(line: str) -> list[str] | None:
-    """The names of the columns, if a line is a header: no numbers, at least two measures or class and one."""
+    """Return the column names if a line is a header: no numbers, and two measures or a class and one."""
     if len(line) > LINE or not HEADING.search(line):
         return None
     text = BRACKETS.sub(" ", BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip()))
@@ -77,7 +77,7 @@ def _last(names: Sequence[str]) -> bool:
 def _rows(
     lines: Sequence[str], start: int, names: Sequence[str], skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """The rows below a header, and the index of the line after the last."""
+    """Return the rows below a header, and the index of the line after the last."""
     width = len(names) - (CLASS.fullmatch(names[0].lower()) is not None or _last(names))
     rows: list[tuple[int, list[str]]] = []
     end = start
@@ -98,7 +98,7 @@ def _rows(
 
 
 def _placed(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
-    """The few values of a summary row in the columns whose headings end nearest."""
+    """Return a summary row with its few values in the columns whose headings end nearest."""
     ends = [match.end() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
     cells = [""] * width
     position = len(text)
@@ -111,7 +111,7 @@ def _placed(text: str, values: Sequence[str], width: int, header: str) -> list[s
 
 
 def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
-    """Name and values of a row, cut from the right; the report's accuracy row has two values alone."""
+    """Return name and values of a row, split from the right; the report's accuracy row has only two values."""
     words = text.split()
     if _last(names) and words[width:] and all(numeric(word) or missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]

@@ -1,4 +1,4 @@
-"""Values of label lines that are of no class although a name stands in them: statistics, means of some classes."""
+"""Values of label lines that name something other than a class: statistics, means of some classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALIKE = 3  # lines of one form that make another form stand out
 
 
 def asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
-    """Those of the values, in order of their lines, that are no classes as far as their words and place tell."""
+    """Yield the values, in order of lines, whose words or place show that they belong to no class."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
@@ -29,7 +29,7 @@ def asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
 
 
 def form(value: LineValue) -> str:
-    """The label with a sign in place of the name: `accuracy of {}`."""
+    """Return the label with a placeholder for the name: `accuracy of {}`."""
     name, label = value.subject.class_name or "", value.label.lower()
     # As a word: a class may be called c, which stands in precision too.
     return " ".join(re.sub(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "{}", label).split())
@@ -42,7 +42,7 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _below_the_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """The few values below the first summary under two classes or more."""
+    """Return the few values below the first summary that follows two or more classes."""
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]
     below = [value for value in column if after and value.line > min(after)]

@@ -1,4 +1,4 @@
-"""R's statistics by class, as caret prints them: `Class: A` in the heading, a statistic in each row."""
+"""R's statistics by class as caret prints them: `Class: A` in the heading, a statistic in each row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALIKE = {"Pos Pred Value": "Precision", "Sensitivity": "Recall"}  # printed twic
 
 
 def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables; of one that is wrapped at the width of the screen all parts together."""
+    """Yield the tables; the parts of one that is wrapped at the screen width are put together."""
     start = 0
     while start < len(lines):
         names = _names(lines[start]) if start + 1 not in skipped else []
@@ -40,7 +40,7 @@ def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _joined(row: Row, part: Row) -> Row:
-    """A row and its continuation, which begins with its name again."""
+    """Return a row merged with its continuation, which begins with the same name."""
     return Row(cells=(*row.cells, *part.cells[1:]), lines=(*row.lines, *part.lines[1:]))
 
 
@@ -51,7 +51,7 @@ def _names(line: str) -> list[str]:
 
 
 def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]:
-    """The statistics with a number for each class, and the index of the line after them."""
+    """Return the statistics with a number for each class, and the index of the line after them."""
     rows: list[Row] = []
     for index in range(start, len(lines)):
         words = lines[index][:LINE].split()
@@ -63,6 +63,6 @@ def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]
 
 
 def _once(rows: Sequence[Row]) -> list[Row]:
-    """The rows without a statistic that stands there under its other name."""
+    """Return the rows without those that repeat a statistic under another name."""
     names = {row.cells[0] for row in rows}
     return [row for row in rows if ALIKE.get(row.cells[0]) not in names]

@@ -19,7 +19,7 @@ DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in pla
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A row as it is read: what stands before its values."""
+    """A row and the text before its values."""
 
     row: Row
     label: str
@@ -30,7 +30,7 @@ class Line:
 
 
 def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
-    """One draft for each network, image set and section, and the cells that are no values.
+    """Return one draft for each network, image set and section, and the cells that are no values.
 
     Raises:
         ValueError: a row with values and without a name.
@@ -51,7 +51,7 @@ def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unrea
 
 
 def measure_elsewhere(table: Grid, columns: Columns) -> Measure | None:
-    """The measure of columns that are networks: of the corner, of the title, or of a summary row such as mAP."""
+    """Return the measure of columns named after networks: from corner, title, or a summary row such as mAP."""
     for text in (table.names[columns.label], table.title):
         if heading(text).measure:
             return heading(text).measure
@@ -63,7 +63,7 @@ def measure_elsewhere(table: Grid, columns: Columns) -> Measure | None:
 def _lines(
     table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """The rows with values, each with its section; a row with a name alone, or the first class again, begins one."""
+    """Yield the rows with values and their sections; a lone name, or the first class again, begins a section."""
     labels = [row.cells[columns.label] for row in table.body]
     groups = names_before(table, columns)
     section, first, repeats, start = "", "", 0, 0
@@ -103,21 +103,21 @@ def _lines(
 
 
 def _correct(row: Row, columns: Columns) -> int | None:
-    """The correct images of a row, from a column of their own or one such as 13/200."""
+    """Return the correct images of a row, from a column of their own or a cell such as 13/200."""
     if columns.correct is not None:
         return count(row.cells[columns.correct])
     return next((pair[0] for column in columns.sizes if (pair := out_of(row.cells[column]))), None)
 
 
 def _size(row: Row, columns: Columns) -> int | None:
-    """The images of a row; YOLO prints images, then instances: the last is what the values are of."""
+    """Return the sample count of a row; YOLO prints images, then instances: the last is the one scored."""
     cells = [row.cells[column] for column in reversed(columns.sizes)]
     counted = [pair[1] for cell in cells if (pair := out_of(cell))]
     return next((size for size in [*map(count, cells), *counted] if size is not None), None)
 
 
 def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -> Iterator[Unread]:
-    """Adds one cell, its size and its count to a draft; a cell with digits that are no value is named."""
+    """Add one cell, its size and its count to a draft; yield a cell with digits that is no value."""
     if line.summary:
         draft.total = draft.total or line.size
     elif line.size is not None and not line.aside:
@@ -142,13 +142,13 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
 
 
 def _of_other_set(line: Line, draft: Draft) -> bool:
-    """Whether a summary is of the training or validation set, and the table is not."""
+    """Return whether a summary belongs to the training or validation set, unlike its table."""
     image_set = heading(line.label).image_set if line.summary else None
     return image_set in ("train", "val") and draft.image_set != image_set
 
 
 def _of_other_overlap(line: Line, of: Heading) -> bool:
-    """Whether a row such as mAP75 stands in a column of another overlap."""
+    """Return whether a row such as mAP75 stands in a column of another overlap."""
     threshold = heading(line.label).threshold if line.summary else ""
     return bool(threshold and of.threshold) and threshold != of.threshold
 
@@ -165,7 +165,7 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
 
 
 def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
-    """The network and image set of each column; columns of one measure that differ in neither are kept apart."""
+    """Return network and image set of each column; columns of one measure that differ in neither get separate keys."""
     title_set = heading(table.title).image_set
     keys: dict[int, tuple[str, str | None]] = {}
     measures: set[tuple[Measure | None, str, str | None]] = set()

@@ -1,4 +1,4 @@
-"""Results behind marks: `## Accuracy : 0.99` of knitr, `# ` below a program, `[java] `; the mark becomes spaces."""
+"""Results behind comment marks: `## Accuracy : 0.99` of knitr, `# ` below a program, `[java] `."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHARE = 2  # of so many lines at least one has a number: comments in prose stay 
 
 
 def uncommented(lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines, those of a run of comments with spaces in place of its mark; no line or column moves."""
+    """Return the lines with spaces in place of comment marks, so that no line or column moves."""
     plain: list[str] = []
     for mark, run in groupby(lines, _mark):
         block = list(run)

@@ -1,4 +1,4 @@
-"""conlleval and its copies: counts of phrases, an accuracy of tokens, and precision, recall and F1 of each entity."""
+"""conlleval and its copies: phrase counts, an accuracy of tokens, and precision, recall and F1 of each entity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCALED = 3  # scores on a line that make it one of these
 
 
 def read_conll(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """A table for each evaluation."""
+    """Return a table for each evaluation."""
     pieces: list[Piece] = []
     taken: set[int] = set()
     counts: tuple[int, int, int, int] | None = None

@@ -1,4 +1,4 @@
-"""Numbers that are no results: dates, versions, settings, durations, counts of things, names, code."""
+"""Numbers that are not results: dates, versions, settings, durations, counts of things, names, code."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ LABEL = re.compile(r"[|:=\t]| {2,}")  # what ends the label of a line
 
 
 def is_setting(name: str) -> bool:
-    """Whether a heading or label is that of a setting, a duration, a size or a number of things."""
+    """Return whether a heading or label names a setting, a duration, a size or a number of things."""
     return NO_RESULT.fullmatch(" ".join(re.sub(r"[_-]", " ", name).split())) is not None
 
 
 def kind_of_context(line: str) -> str:
-    """Why the numbers of a line are no results; empty where one of them may be."""
+    """Return why the numbers of a line are not results; empty if one of them may be one."""
     if len(line) > LINE:
         return ""
     if CODE.search(line):
@@ -149,7 +149,7 @@ def kind_of_context(line: str) -> str:
 
 
 def without_context(line: str) -> str:
-    """The line without the numbers that are no results."""
+    """Return the line without the numbers that are not results."""
     return _taken_out(line)[0]
 
 

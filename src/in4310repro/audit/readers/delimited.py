@@ -1,4 +1,4 @@
-"""Tables with separators: comma, semicolon or tab, wide by class or long, alone in a file or among other lines."""
+"""Tables with separators (comma, semicolon, tab), wide or long, alone in a file or among other lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READER = "delimited table"
 
 
 def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables: a header that names a measure, and lines with as many cells."""
+    """Yield the tables: a header that names a measure, and lines with as many cells."""
     start = 0
     while start < len(lines):
         end = start + 1
@@ -39,7 +39,7 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """Whether cells are names, among them a measure, or classes after the word for them."""
+    """Return whether cells are names with a measure among them, or classes after a word for classes."""
     if len(cells) < 2 or any(numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
         return False
     measures = sum(heading(cell).measure is not None for cell in cells)
@@ -58,7 +58,7 @@ def _is_long(cell: str) -> bool:
 def _rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """The rows below the header with as many cells, most of them with a number, and where they end."""
+    """Return the rows below the header with as many cells, most of them with a number, and where they end."""
     rows = []
     end = start
     for index in range(start, len(lines)):

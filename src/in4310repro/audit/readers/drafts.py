@@ -1,4 +1,4 @@
-"""A table while its grid is read: the values, sizes and names gathered so far."""
+"""A table while its grid is read: the values, sizes and names collected so far."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Draft:
     best: bool = False
 
     def add(self, value: Value) -> None:
-        """Adds a value, unless pandas has printed the same summary into several columns of its row."""
+        """Add a value, unless pandas has printed the same summary into several columns of its row."""
         same = (value.measure, value.average, value.printed.text)
         given = ((each.measure, each.average, each.printed.text) for each in self.values if each.class_name is None)
         if value.class_name is not None or same not in given:
@@ -31,7 +31,7 @@ class Draft:
 
 
 def names_before(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
-    """The names before the label column of each row, blank cells filled from above."""
+    """Return the names before the label column of each row, with blank cells filled from above."""
     filled = ("",) * len(columns.groups)
     names = []
     for row in table.body:
@@ -42,5 +42,5 @@ def names_before(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
 
 
 def default_average(measure: Measure) -> Average | None:
-    """The average of a value over all classes whose label names none: a bare precision is often that of one class."""
+    """Return the average of an unnamed overall value: a bare precision is often that of one class."""
     return Average.OVERALL if measure in (Measure.ACCURACY, Measure.ERROR) else None

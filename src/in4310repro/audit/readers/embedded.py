@@ -1,4 +1,4 @@
-"""JSON and Python dictionaries among other lines: in Markdown, below a heading, behind a name."""
+"""JSON and Python dictionaries among other lines: in Markdown, below a heading, after a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = re.compile(r"[\w)]")
 
 
 def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """The tables of every object or list that stands on lines of its own, with those lines."""
+    """Return the tables, with their lines, of every object or list on lines of its own."""
     pieces: list[Piece] = []
     taken: set[int] = set()
     start = 0
@@ -42,7 +42,7 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _is_result(piece: Piece, text: str) -> bool:
-    """Whether an object holds results; names with numbers on one line are read with the words before them."""
+    """Return whether an object holds results; a flat object of classes is left to the reader of lists."""
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
     nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1
@@ -54,13 +54,13 @@ def _short(line: str) -> bool:
 
 
 def _title(lines: Sequence[str], start: int, end: int) -> str:
-    """The heading above, over the mark that begins a block of code."""
+    """Return the heading above, skipping the fence that opens a code block."""
     above = start - 1 if start and FENCE.match(lines[start - 1]) else start
     return title_above(lines, above, end)
 
 
 def _end(lines: Sequence[str], start: int, text: str) -> int | None:
-    """The index after the line on which the brackets are closed; None where something follows them, or they are not."""
+    """Return the index after the line that closes the brackets; None if they stay open or text follows them."""
     depth = 0
     for index in range(start, min(len(lines), start + LONGEST)):
         plain = QUOTED.sub("", text if index == start else lines[index])
@@ -74,7 +74,7 @@ def _end(lines: Sequence[str], start: int, text: str) -> int | None:
 
 
 def _moved(piece: Piece, by: int, title: str) -> Piece:
-    """The piece on the lines of the whole text, named after the heading above it."""
+    """Return the piece with line numbers of the whole text, named after the heading above it."""
     table = moved(piece.table, by)
     name = " · ".join(
         part
@@ -91,7 +91,7 @@ def _moved(piece: Piece, by: int, title: str) -> Piece:
 
 
 def moved(table: Table, by: int) -> Table:
-    """The table with all its numbers so many lines further down."""
+    """Return the table with all its numbers moved down by a number of lines."""
     matrix = table.matrix and replace(
         table.matrix, rows=tuple(tuple(_number(cell, by) for cell in row) for row in table.matrix.rows)
     )

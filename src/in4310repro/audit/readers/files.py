@@ -1,4 +1,4 @@
-"""The text of a file, whatever its encoding; one clear error for what is no readable file."""
+"""The text of a file in any encoding; one clear error for an unreadable file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 
 def text_of(path: Path) -> str:
-    """The text of a file: UTF-8 or UTF-16 with or without their marks, Latin-1 as the last resort, or a PDF's.
+    """Return the text of a file: UTF-8 or UTF-16 with or without byte order mark, Latin-1, or a PDF's.
 
     Raises:
         ValueError: no such file, a folder or device, an empty or binary file, or a PDF that cannot be read.
@@ -36,7 +36,7 @@ def text_of(path: Path) -> str:
 
 
 def decoded(content: bytes) -> str:
-    """The text of bytes."""
+    """Return the text of bytes."""
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
@@ -52,6 +52,6 @@ def decoded(content: bytes) -> str:
 
 
 def _binary(text: str) -> bool:
-    """Whether more than one in a hundred characters is a control character that no text has."""
+    """Return whether more than one in a hundred characters is a control character that text lacks."""
     head = text[:20_000]
     return sum(ord(character) < 32 and character not in "\t\n\r\f\v\x1b\b" for character in head) * 100 > len(head)

@@ -1,4 +1,4 @@
-"""A table as rows of cells, whatever it was printed in: its header made one line, its cells clean."""
+"""A table as rows of cells, whatever its format: one header line, clean cells."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DECORATION = re.compile(r"^[\s↑↓*†‡§]+|[^\w%)\].]+$|\^\{?[a-z*†‡]\}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row; in a grid whose rows and columns were exchanged its cells come from several lines."""
+    """One row; after a transposition its cells come from several lines."""
 
     cells: tuple[str, ...]
     lines: tuple[int, ...]  # of each cell
 
     def part(self, start: int, stop: int) -> Row:
-        """The cells from start to stop as a row."""
+        """Return the cells from start to stop as a row."""
         return Row(cells=self.cells[start:stop], lines=self.lines[start:stop])
 
 
@@ -39,12 +39,12 @@ class Grid:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The heading of each column."""
+        """Heading of each column."""
         return self.rows[0].cells if self.header else ()
 
     @property
     def body(self) -> tuple[Row, ...]:
-        """The rows below the header."""
+        """Rows below the header."""
         return self.rows[self.header :]
 
     @property
@@ -53,7 +53,7 @@ class Grid:
         return len(self.rows[0].cells)
 
     def column(self, index: int) -> list[str]:
-        """The cells of a column below the header."""
+        """Return the cells of a column below the header."""
         return [row.cells[index] for row in self.body]
 
 
@@ -85,29 +85,29 @@ def grid(
 
 
 def _each(line: int | Sequence[int], width: int) -> tuple[int, ...]:
-    """The line of each cell of a row; cells that a short row lacks are on its last one."""
+    """Return the line of each cell of a row; cells that a short row lacks are on its last line."""
     if isinstance(line, int):
         return (line,) * width
     return (*line, *[line[-1]] * (width - len(line)))
 
 
 def _is_title(cells: Sequence[str]) -> bool:
-    """Whether a first row is one cell over all columns: a title and no header."""
+    """Return whether a first row is one cell over all columns: a title, not a header."""
     return len(cells) > 2 and bool(cells[0]) and not any(cells[1:]) and not CLASS.fullmatch(cells[0].lower())
 
 
 def numeric(cell: str) -> bool:
-    """Whether a cell is a number, with what may stand beside it."""
+    """Return whether a cell is a number, possibly with a unit, count or spread."""
     return measured(bare(cell), 0) is not None
 
 
 def bare(cell: str) -> str:
-    """A cell without arrows and footnote marks."""
+    """Return a cell without arrows and footnote marks."""
     return DECORATION.sub("", DECORATION.sub("", cell))
 
 
 def flip(table: Grid, corner: str) -> Grid:
-    """Rows and columns exchanged; each cell keeps its line, and `corner` becomes the heading of the row names."""
+    """Transpose a grid; each cell keeps its line, and `corner` becomes the heading of the row names."""
     header = Row(cells=(corner, *table.names[1:]), lines=table.rows[0].lines)
     columns = zip(*[zip(row.cells, row.lines, strict=True) for row in (header, *table.body)], strict=True)
     rows = tuple(Row(cells=tuple(c for c, _ in column), lines=tuple(n for _, n in column)) for column in columns)
@@ -115,13 +115,13 @@ def flip(table: Grid, corner: str) -> Grid:
 
 
 def with_labels(table: Grid) -> Grid:
-    """A grid without names of rows, with an empty column for them."""
+    """Add an empty label column to a grid without row names."""
     rows = tuple(Row(cells=("", *row.cells), lines=(row.lines[0], *row.lines)) for row in table.rows)
     return replace(table, rows=rows)
 
 
 def _header_rows(rows: Sequence[Row], given: int) -> int:
-    """How many rows are headers: the given ones, and rows below without any number and with several names."""
+    """Return the number of header rows: given ones, and rows below with several names and no number."""
     count = given or int(bool(rows) and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
     for row in rows[count:-1]:
         cells = [cell for cell in row.cells[1:] if cell]
@@ -137,7 +137,7 @@ def _header_rows(rows: Sequence[Row], given: int) -> int:
 
 
 def _continues(row: Row, above: Row) -> bool:
-    """Whether a row can be a second header: it names no row of its own."""
+    """Return whether a row can be a second header: it has no row name of its own."""
     first = row.cells[0]
     return first in ("", above.cells[0]) or heading(first).measure is not None or bool(CLASS.fullmatch(first.lower()))
 
@@ -153,7 +153,7 @@ def _without_empty_columns(table: Grid) -> Grid:
 
 
 def _one_header(table: Grid) -> Grid:
-    """Several header rows made one: a name of an upper row stands over all columns up to the next name."""
+    """Merge several header rows: an upper name applies to all columns up to the next upper name."""
     if table.header < 2:
         return table
     upper, *lower = [list(row.cells) for row in table.rows[: table.header]]
@@ -165,14 +165,14 @@ def _one_header(table: Grid) -> Grid:
 
 
 def _shifted(cells: list[str], width: int) -> list[str]:
-    """A second header row that lost the cell under a first one that spans two rows begins with a measure: moved."""
+    """Return a second header row moved by one if it lacks the cell under a first one that spans both rows."""
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
     return cells
 
 
 def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
-    """The upper names over the columns that they span, by their places or by the period of the names below."""
+    """Return the upper names repeated over their columns, by position or by the period of the names below."""
     names = [name for name in upper[1:] if name]
     columns = sum(map(bool, lower))
     packed = names and columns and upper[1 : 1 + len(names)] == names and columns % len(names) == 0
@@ -190,7 +190,7 @@ def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
 
 
 def _unfolded(table: Grid) -> Grid:
-    """A table that repeats its columns side by side (category, AP, category, AP) as one that is as long as needed."""
+    """Return a table with repeated columns (category, AP, category, AP) as a longer one without repeats."""
     names = [name.lower() for name in table.names]
     if not names or not CLASS.fullmatch(names[0]):
         return table

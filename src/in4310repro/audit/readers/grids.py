@@ -28,7 +28,7 @@ BOXES = re.compile(
 
 
 def read_grid(table: Grid) -> Result:
-    """The tables that a grid holds; empty where it holds no measured values of classes or networks.
+    """Return the tables of a grid; empty if it holds no measured values of classes or networks.
 
     Raises:
         ValueError: a class without a name.
@@ -43,7 +43,7 @@ def read_grid(table: Grid) -> Result:
 
 
 def measures_nothing(table: Grid) -> bool:
-    """Whether a table is of other things: no heading, row or title names a measure, and not all numbers are shares."""
+    """Return whether a table is unrelated: no heading, row or title is a measure, and not all numbers are shares."""
     words = [table.title, *table.names, *[row.cells[0] for row in table.body]]
     if any(heading(text).measure for text in words) or CLASSWISE.search(table.title):
         return False
@@ -52,7 +52,7 @@ def measures_nothing(table: Grid) -> bool:
 
 
 def _read(table: Grid) -> Result:
-    """The tables of a grid with a header that is no matrix."""
+    """Return the tables of a grid with a header that is not a matrix."""
     columns = columns_of(table)
     if columns is None and all(numeric(cell) for row in table.body for cell in row.cells if cell):
         table = with_labels(table)
@@ -74,7 +74,7 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """The last row of a log by epoch, where its first column is a loss and no column is a class; no other row."""
+    """Return the last row of a log by epoch if its first column is a loss and no column is a class, else nothing."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
@@ -82,7 +82,7 @@ def _last_epoch(table: Grid, columns: Columns) -> Result:
 
 
 def _by_measure(table: Grid) -> Grid:
-    """A table with one value a row, whose measure stands in a column of its own, as one with a column a measure."""
+    """Return a table of one value a row, with the measure in a column, as one with a column for each measure."""
     names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
@@ -114,7 +114,7 @@ def _by_measure(table: Grid) -> Grid:
 
 
 def _with_header(table: Grid) -> Grid:
-    """A table of a class, a measure and a value a row with the header that it lacks."""
+    """Return a table of class, measure and value with the header that it lacks."""
     if table.header or table.width != 3 or not all(numeric(cell) for cell in table.column(2)):
         return table
     measures = table.column(1)
@@ -126,7 +126,7 @@ def _with_header(table: Grid) -> Grid:
 
 
 def _is_of_tests(table: Grid) -> bool:
-    """Whether a table holds targets beside actual values, or tests with their outcome, of anything but classes."""
+    """Return whether a table has targets and actual values, or tests and outcomes, of non-classes."""
     names = [name.lower() for name in table.names]
     of_classes = any(re.search(r"\b(?:class|categor|label|klasse)", name) for name in names[:2])
     targets = any(
@@ -137,7 +137,7 @@ def _is_of_tests(table: Grid) -> bool:
 
 
 def _turned(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
-    """The grid with rows and columns exchanged, if its columns are classes or its rows are measures."""
+    """Return the grid transposed if its columns are classes or its rows are measures."""
     corner = table.names[columns.label]
     if kind is Kind.METRICS:
         named = CLASS.fullmatch(corner.lower()) and any(of.text.lower() not in NO_NETWORK for _, of in columns.values)
@@ -149,7 +149,7 @@ def _turned(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
 
 
 def _wide(columns: Columns) -> bool:
-    """Whether columns name a measure and a class each: Acc_sea, AP forest."""
+    """Return whether columns name a measure and a class each: Acc_sea, AP forest."""
     named = {
         of.rest.lower() for _, of in columns.values if of.measure and of.rest and not NETWORK_NAME.fullmatch(of.rest)
     }
@@ -158,7 +158,7 @@ def _wide(columns: Columns) -> bool:
 
 
 def _of_program(columns: Columns) -> bool:
-    """Whether at least three names differ in a class alone, as programs make them: test_acc_sea, test_acc_forest."""
+    """Return whether three or more names differ only in a class, as programs build them: test_acc_sea."""
     forms = Counter(
         of.text.lower().replace(of.rest.lower(), "{}") for _, of in columns.values if of.measure and of.rest
     )
@@ -166,7 +166,7 @@ def _of_program(columns: Columns) -> bool:
 
 
 def _classes_across(table: Grid, columns: Columns) -> bool:
-    """Whether the columns are classes: names without a measure, and a mean beside them or a title that says so."""
+    """Return whether the columns are classes: names without a measure, and a mean or a title that says so."""
     plain = [of for _, of in columns.values if not of.measure and of.rest]
     many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
     told = any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
@@ -211,7 +211,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
 
 
 def _used(table: Grid, numbers: set[int]) -> frozenset[int]:
-    """The lines of headings, and of rows with values or sizes; a row of a class without a value is dealt with, too."""
+    """Return the used lines: headings, and rows with values or sizes, or with a cell marked as missing."""
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     dealt = [row for row in table.body if numbers & set(row.lines) or any(map(missing, row.cells[1:]))]
@@ -220,12 +220,12 @@ def _used(table: Grid, numbers: set[int]) -> frozenset[int]:
 
 
 def _lines_of_sizes(table: Grid, row: Row) -> list[int]:
-    """Where the numbers of images of a column stand that has become a row."""
+    """Return the lines of the numbers of images in a transposed grid."""
     return [line for name, line in zip(table.names, row.lines, strict=True) if SIZE.fullmatch(name.lower())]
 
 
 def _at_overlap(of: Heading) -> bool:
-    """Whether a heading is an AP at some overlap of boxes."""
+    """Return whether a heading is an AP at some overlap of boxes."""
     return of.measure is Measure.AVERAGE_PRECISION and of.threshold != ""
 
 

@@ -1,4 +1,4 @@
-"""What one decision is about: scores of entities stand beside an accuracy of tokens and are no parts of it."""
+"""Unit of one decision: scores of entities stand beside an accuracy of tokens and are not its parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = re.compile(
 
 
 def with_items(table: Table, lines: Sequence[str]) -> Table:
-    """The table with what its values are of: entities and tokens where names, labels or the lines near it say so."""
+    """Return the table with the unit of its values: entities or tokens if names, labels or nearby lines say so."""
     item = _item(table, lines)
     if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
         return table
@@ -46,5 +46,5 @@ def _item(table: Table, lines: Sequence[str]) -> Item:
 
 
 def _of(value: Value, item: Item) -> Item:
-    """An accuracy beside entities is that of tokens: entities that are nowhere are not counted as right."""
+    """Return the unit of a value; an accuracy beside entities is that of tokens."""
     return Item.TOKEN if item is Item.ENTITY and value.measure is Measure.ACCURACY else item

@@ -1,4 +1,4 @@
-"""Puts together overall values, confusion matrices and the tables of the classes that they are of."""
+"""Joins overall values and confusion matrices with the tables of the classes that they belong to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OF_IMAGES = {
 
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """The pieces, each matrix and each summary that stands next to one table of classes made part of it."""
+    """Return the pieces with each matrix and each summary next to a single table of classes merged into it."""
     tables = _with_matrices(pieces, lines)
     # Over a table of several models nothing is joined: a line before it is of one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
@@ -52,7 +52,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
 
 
 def _with_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """The tables of classes with the matrices that are theirs; the matrices of none are tables of their own."""
+    """Merge matrices into their tables of classes; the remaining matrices become tables of their own."""
     tables = [piece for piece in pieces if piece.table.matrix is None and has_classes(piece.table)]
     alone = []
     for piece in pieces:
@@ -75,13 +75,13 @@ def _with_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]
 
 
 def _apart(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
-    """Whether a heading between a matrix and a report begins another result and does not announce one of the two."""
+    """Return whether a heading between a matrix and a report begins another result and announces neither."""
     between = lines[min(one.last, other.last) : max(one.first, other.first) - 1]
     return any(line.startswith("#") and not ANNOUNCES.search(line) for line in between)
 
 
 def _matched(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
-    """The matrix with the names and orientation of a table, if it can be of the same images.
+    """Return the matrix with the names and orientation of a table, if it can have the same images.
 
     It can if it has as many classes, and at least half of its row sums (or column sums: then it is turned) are sizes
     of the table; where no sizes are printed, the names must be the same.
@@ -111,7 +111,7 @@ def _distance(one: Piece, other: Piece) -> int:
 
 
 def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
-    """Whether a summary can be of a table: near, no heading between, of the same set, of a measure that it has."""
+    """Return whether a summary can belong to a table: near, no heading between, same set, a measure of the table."""
     distance, of, table = _distance(loose, piece), loose.table.image_set, piece.table.image_set
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
     apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
@@ -122,12 +122,12 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
 
 
 def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
-    """Whether a table stands between a summary and the table that it may be of."""
+    """Return whether a table stands between a summary and the table that it may belong to."""
     return min(loose.last, piece.last) < other.first and other.last < max(loose.first, piece.first)
 
 
 def _as_many(loose: Piece, piece: Piece) -> bool:
-    """Whether a count is of exactly as many images as the confusion matrix of a table."""
+    """Return whether a count covers exactly as many images as the confusion matrix of a table."""
     matrix = piece.table.matrix
     images = matrix and sum(cell.value for row in matrix.rows for cell in row)
     return (
@@ -142,7 +142,7 @@ def _same_measure(measure: Measure, piece: Piece) -> bool:
 
 
 def _given(value: Value, piece: Piece) -> bool:
-    """Whether the table has another value for that summary: then nothing says which is whose."""
+    """Return whether the table has another value for that summary, which makes the owner unclear."""
     return any(
         other.class_name is None
         and (other.measure, other.average) == (value.measure, value.average)

@@ -34,7 +34,7 @@ NESTED = 30  # objects within objects
 
 @dataclass(frozen=True, kw_only=True)
 class Numeral:
-    """A number as it is written, and its line."""
+    """A number as written, and its line."""
 
     text: str
     line: int
@@ -51,7 +51,7 @@ class Gathered:
 
 
 def read_json(text: str, name: str) -> list[Piece]:
-    """The tables of a JSON text; none where it is no JSON.
+    """Return the tables of a JSON text; none if it is not JSON.
 
     Args:
         text: the whole text.
@@ -68,7 +68,7 @@ def read_json(text: str, name: str) -> list[Piece]:
 
 
 def _as_json(text: str) -> str:
-    """A dictionary as Python prints it, as JSON: quotes, constants, numpy's numbers, keys that are numbers."""
+    """Return a Python dictionary's text as JSON: quotes, constants, numpy's numbers, keys that are numbers."""
     plain = NUMPY.sub(r"\1", text).replace("'", '"')
     plain = re.sub(r"\b(?:True|False|None|nan)\b(?=\s*[,}\]])", lambda found: CONSTANTS[found[0]], plain)
     plain = re.sub(r"(?<=[{,\n])(\s*)(\d+)(?=\s*:)", r'\1"\2"', plain)
@@ -76,14 +76,14 @@ def _as_json(text: str) -> str:
 
 
 def pieces_of(content: Any) -> list[Piece]:
-    """The tables of objects within objects, numbers as Numerals."""
+    """Return the tables of nested objects, numbers as Numerals."""
     pieces: list[Piece] = []
     _walk(content, (), pieces, None)
     return pieces
 
 
 def _loaded(text: str) -> Any:
-    """The content with numbers as Numerals; None for what is no JSON."""
+    """Return the content with numbers as Numerals; None for invalid JSON."""
     lines = _Lines(text)
     try:
         return json.loads(text.lstrip("\ufeff"), parse_float=lines, parse_int=lines, parse_constant=lines)
@@ -92,7 +92,7 @@ def _loaded(text: str) -> Any:
 
 
 class _Lines:
-    """Gives each number its line: json calls it for one after the other, in the order of the text."""
+    """Gives each number its line: json calls it for one number after the other, in the order of the text."""
 
     def __init__(self, text: str) -> None:
         self.tokens = TOKEN.finditer(text)
@@ -108,7 +108,7 @@ class _Lines:
 
 
 def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
-    """Turns an object into tables, then looks into those within it that are no measures."""
+    """Convert an object to tables, then visit the objects within it that are no measures."""
     if len(path) > NESTED:
         return
     table = _as_grid(node, " ".join(path))
@@ -132,7 +132,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:
-    """Takes a key that names a measure, sizes, classes or a matrix; of others the key is left."""
+    """Store the value of a key that names a measure, sizes, classes or a matrix; return the keys not used."""
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value
@@ -156,7 +156,7 @@ def _names(gathered: Gathered, length: int) -> Sequence[str]:
 
 
 def _flat(node: Any) -> bool:
-    """Whether an object holds numbers alone, at least two."""
+    """Return whether an object holds only numbers, at least two."""
     return (
         isinstance(node, Mapping) and len(node) > 1 and all(isinstance(v, Numeral) or v is None for v in node.values())
     )
@@ -214,7 +214,7 @@ def _texts(node: Any) -> list[list[tuple[str, int]]]:
 
 
 def _as_grid(node: Any, title: str) -> Grid | None:
-    """Objects by class (a report as a dictionary), and records, as a grid."""
+    """Return objects by class (a report as a dictionary), or records, as a grid."""
     if isinstance(node, Mapping):
         if _flat(node) and len([key for key in node if (of := heading(key)).measure and of.rest]) >= WIDE:
             keys = list(node)
@@ -248,7 +248,7 @@ def _measures(node: Mapping[str, Any]) -> bool:
 
 
 def _row(name: str, node: Any, keys: Sequence[str]) -> Row:
-    """A row of a report; a number by itself, the accuracy, stands in the first column."""
+    """Return a row of a report; a lone number, the accuracy, stands in the first column."""
     if isinstance(node, Numeral):
         texts = [node.text if key == keys[0] else "" for key in keys]
         return Row(cells=(name, *texts), lines=(node.line, *[node.line for _ in keys]))

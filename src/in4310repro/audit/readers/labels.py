@@ -86,7 +86,7 @@ class LineValue:
 
 @dataclass(kw_only=True)
 class Context:
-    """The heading above: names alone are read with its measure, until a line that fits no more."""
+    """The heading above, whose measure applies to bare names until a line no longer fits."""
 
     measure: Measure | None = None
     heading: bool = False  # False: inferred from the class values above, for `Mean: 0.9`
@@ -97,7 +97,7 @@ class Context:
 def read_labels(
     lines: Sequence[str], skipped: frozenset[int], told: Mapping[int, Measure] = MappingProxyType({})
 ) -> tuple[list[LineValue], list[Unread]]:
-    """The values of all label lines, and the lines that look like measurements and are none that is known.
+    """Return the values of all label lines, and lines that look like measurements of unknown form.
 
     Args:
         lines: of the whole text.
@@ -132,7 +132,7 @@ def read_labels(
 
 
 def clean(raw: str) -> str:
-    """The line without bullets, time stamps, marks and the break at its end; gaps of more than one space are two."""
+    """Return the line without bullets, time stamps, marks and trailing breaks; wide gaps become two spaces."""
     if LATEX_ROW.search(raw):
         return ""
     raw = CAPTION.sub(lambda found: found[1], raw)
@@ -144,7 +144,7 @@ def clean(raw: str) -> str:
 
 
 def _reversed(line: str, number: int) -> Iterator[LineValue]:
-    """The value of `93.12% = plane AP`, and what detectors print behind it."""
+    """Yield the value of `93.12% = plane AP`, and what detectors print behind it."""
     match = REVERSED.fullmatch(line)
     cell = measured(match["value"], number) if match else None
     of = subject(f"AP for class {match['name']}") if match else None
@@ -153,14 +153,14 @@ def _reversed(line: str, number: int) -> Iterator[LineValue]:
 
 
 def _opens(line: str) -> bool:
-    """Whether a line is a heading over class values, such as `Accuracy of each class:`."""
+    """Return whether a line is a heading over class values, such as `Accuracy of each class:`."""
     if len(line) > 90 or not CLASSWISE.search(line) or AVERAGED.search(line):
         return False
     return line.rstrip("- ").endswith(":") or heading(line).measure is not None
 
 
 def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
-    """The values of one line; a name that the line gives first is that of all its values."""
+    """Yield the values of one line; a name at its start applies to all its values."""
     pairs = _pairs(line)
     spaced = SPACED.fullmatch(line) if not pairs and not PAIR.search(line) and DIGIT.search(line) else None
     if spaced and (context.heading or subject(spaced["label"])) and "," not in spaced["label"]:
@@ -186,7 +186,7 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
 
 
 def _first_name(line: str, pairs: Sequence[re.Match[str]]) -> str | None:
-    """The name in `LOC f1=0.91 p=0.92 r=0.90`: it stands before the first measure and is that of all."""
+    """Return the name in `LOC f1=0.91 p=0.92 r=0.90`: it precedes the first measure and applies to all."""
     labels = [line[before.end() : pair.start()] for before, pair in pairwise(pairs)]
     of = subject(line[: pairs[0].start()]) if len(pairs) > 2 else None
     alone = sum(re.fullmatch(r" +\w+", label) is not None and pure(label) is not None for label in labels)
@@ -194,7 +194,7 @@ def _first_name(line: str, pairs: Sequence[re.Match[str]]) -> str | None:
 
 
 def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
-    """The values of `Sea: precision 0.91, recall 0.88`."""
+    """Yield the values of `Sea: precision 0.91, recall 0.88`."""
     name, _, rest = line.rpartition(":")
     parts = [part.strip() for part in rest.split(",")] if "," in rest else []
     items = [SPACED.fullmatch(part) for part in parts if not LEFT_OUT.fullmatch(part)]
@@ -207,7 +207,7 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
 
 
 def _pairs(line: str) -> list[re.Match[str]]:
-    """The labels with values of a line; none in a sentence, or where nothing says which of two values counts."""
+    """Return the labels with values of a line; none in a sentence, or if two values compete for a label."""
     pairs = (
         [pair for pair in PAIR.finditer(line) if not _in_brackets(line[: pair.start()])] if DIGIT.search(line) else []
     )
@@ -220,12 +220,12 @@ def _pairs(line: str) -> list[re.Match[str]]:
 
 
 def _in_brackets(before: str) -> bool:
-    """Whether a place is inside of brackets: the colon of `mAP@[.5:.95]` separates no value."""
+    """Return whether a place is inside brackets: the colon of `mAP@[.5:.95]` separates no value."""
     return before.count("[") > before.count("]")
 
 
 def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str, str | None, Measure | None]:
-    """Splits `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
+    """Split `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
     parts = re.split(r" ?: | - ", label, maxsplit=1)
     if len(parts) == 2 and parts[0]:
         if pure(parts[1]) and not heading(parts[0]).summary and not pure(parts[0]):
@@ -258,7 +258,7 @@ def _value(label: str, text: str, number: int, context: Context, name: str | Non
 
 
 def _unread(line: str, raw: str, number: int) -> Iterator[Unread]:
-    """The line, if it looks like a measurement: a measure, a number, few words, no code."""
+    """Yield the line if it looks like a measurement: a measure, a number, few words, no code."""
     looks = MEASURING.search(line) and GIVEN.search(line)
     if looks and len(line.split()) <= WORDS and not CODE.search(line) and not re.search(r"\bloss|iou\b", line, re.I):
         yield Unread(line=number, text=raw.strip()[:LINE], why="looks like a measurement in a form that is not known")

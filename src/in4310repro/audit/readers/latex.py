@@ -37,7 +37,7 @@ INNER = 100  # environments within a table
 
 
 def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables of a LaTeX source, each with its caption."""
+    """Yield the tables of a LaTeX source, each with its caption."""
     lines = [line[:LONGEST] for line in lines]
     ends = [index for index, line in enumerate(lines) if "\\end{" in line]
     for start, line in enumerate(lines):
@@ -56,7 +56,7 @@ def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _after_columns(text: str) -> str:
-    """What follows the column specification."""
+    """Return the text after the column specification."""
     while text.lstrip()[:1] in ("{", "["):
         text = text.lstrip()
         text = text[_closing(text) + 1 :]
@@ -64,7 +64,7 @@ def _after_columns(text: str) -> str:
 
 
 def _closing(text: str) -> int:
-    """The index of the bracket that closes the one at the start, or the last index."""
+    """Return the index of the bracket that closes the one at the start, or the last index."""
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
     for index, character in enumerate(text):
@@ -75,7 +75,7 @@ def _closing(text: str) -> int:
 
 
 def _rows(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows between the double backslashes, each with the line that it ends on."""
+    """Yield the rows between the double backslashes, each with the line that it ends on."""
     text, number = "", first
     for number, line in enumerate(lines, start=first):
         code = re.sub(r"(?<!\\)%.*", "", line).replace(mark, "\\\\")
@@ -97,7 +97,7 @@ def _cells(row: str) -> list[str]:
 
 
 def _plain(cell: str) -> str:
-    """The text of a cell; a cell over several rows keeps its span, as the rows below need it."""
+    """Return the text of a cell; a cell over several rows keeps its span, as the rows below need it."""
     text = SWITCHES.sub(" ", COLOURS.sub(" ", cell))
     rows = ROWS.fullmatch(text.strip())
     if rows:
@@ -114,7 +114,7 @@ def _plain(cell: str) -> str:
 
 
 def _filled(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """The names over several rows written into each of them."""
+    """Return the rows with names over several rows written into each of them."""
     open_names: dict[int, tuple[int, str]] = {}
     filled = []
     for line, cells in rows:

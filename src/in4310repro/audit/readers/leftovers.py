@@ -1,4 +1,4 @@
-"""What was not read: every line with a number that no rule used, unless its numbers are seen to be no results."""
+"""Lines that no reader used, without those whose numbers are known not to be results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def leftovers(
     told: Mapping[int, str],
     repeats: Callable[[str], bool],
 ) -> tuple[list[Unread], list[Context]]:
-    """The lines that no rule used, sorted: those that may say something, and those whose numbers are no results.
+    """Return the unused lines in two groups: possible results, and lines whose numbers are not results.
 
     Args:
         lines: of the whole text.

@@ -31,7 +31,7 @@ ONE_ENTRY = re.compile(r" ?(?:[\"'][^\"']{1,60}[\"']|\d{1,9}) ?:[^:]*")
 
 
 def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """The lists whose label is a measure, with or without the names of the classes."""
+    """Return the lists whose label is a measure, with or without the names of the classes."""
     pieces: list[Piece] = []
     for number, line in enumerate(lines, start=1):
         if number in skipped or len(line) > LINE:
@@ -49,7 +49,7 @@ def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _continues(before: Piece, after: Piece) -> bool:
-    """Whether two lists are of the same classes, on lines one below the other, and of different measures."""
+    """Return whether two lists on consecutive lines have the same classes and different measures."""
     names = [[value.class_name for value in piece.table.values] for piece in (before, after)]
     measures = [{value.measure for value in piece.table.values} for piece in (before, after)]
     return after.first == before.last + 1 and set(names[0]) == set(names[1]) and not measures[0] & measures[1]
@@ -78,7 +78,7 @@ def _named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
 
 
 def _is_class(text: str, name: str) -> bool:
-    """Whether the one entry in braces is a class and its value: `{'accuracy': 0.9}` names a measure."""
+    """Return whether the one entry in braces is a class and its value: `{'accuracy': 0.9}` names a measure."""
     return bool(ONE_ENTRY.fullmatch(text)) and pure(name) is None
 
 
@@ -89,7 +89,7 @@ def _inline(line: str, number: int) -> Piece | None:
 
 
 def _items(form: re.Pattern[str], parts: Sequence[str]) -> list[tuple[str, str]]:
-    """The names and values of parts; none where a part has another form."""
+    """Return the names and values of parts; none if a part has another form."""
     found = [(item["name"].strip(" :="), item["value"]) for part in parts if (item := form.fullmatch(part.strip()))]
     return found if len(found) == len(parts) else []
 

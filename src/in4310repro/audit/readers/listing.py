@@ -1,4 +1,4 @@
-"""The listing of what was recognised, which is printed before any verdict."""
+"""The listing of what was recognised, printed before any verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNREAD = 20  # lines that were not understood
 
 
 def show(document: Document) -> str:
-    """What was read: each table with its classes, values, sizes and lines, and the lines not understood."""
+    """Return what was read: each table with classes, values, sizes and lines, and the unread lines."""
     formats = ", ".join(document.formats) or "nothing"
     lines = [f"{document.source}: {len(document.tables)} tables ({formats})"]
     for table in document.tables:

@@ -1,4 +1,4 @@
-"""Which lines of a log give running values: per epoch, per batch, progress bars; no class value stands in them."""
+"""Lines of a log that give running values, by epoch or batch or as progress bars; none has a class value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE = 2000  # characters: what is longer is data and no line that somebody read
 
 
 def running(lines: Sequence[str]) -> frozenset[int]:
-    """The numbers, from 1, of the lines that give running values."""
+    """Return the line numbers, from 1, of running values."""
     short = [line[:LINE] for line in lines]
     found = {number for number, line in enumerate(short, start=1) if RUNNING.search(line) and NUMBERED.search(line)}
     losses = {number for number, line in enumerate(short, start=1) if LOSS.search(line) and NUMBERED.search(line)}

@@ -20,7 +20,7 @@ ESCAPED = "\x00"  # in place of \| while a row is cut
 
 
 def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables: runs of lines with bars, one of which is the line below the header."""
+    """Yield the tables: runs of lines with bars, one of which is the line below the header."""
     for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _barred(lines[index])):
         indices = list(run)
         # The line that ends a drawn table, and right below it the line that begins another.
@@ -39,7 +39,7 @@ def _is_rule(line: str) -> bool:
 
 
 def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
-    """The tables of a run: where a second header follows in the same run, a second table begins."""
+    """Yield the tables of a run: a second header in the same run begins a second table."""
     rules = [index for index in range(start, end) if _is_rule(lines[index])]
     rows = [index for index in range(start, end) if index not in rules and _cells(lines[index])]
     first = [index for index in rules if bisect_left(rows, index)]
@@ -58,7 +58,7 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _folded(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
-    """The rows of a table with lines between them; one that goes on on the next line of text is one row."""
+    """Return the rows of a table with lines between rows; text that continues on the next line is one row."""
     rows: list[tuple[int, list[str]]] = []
     for line, row in cells:
         goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
@@ -70,7 +70,7 @@ def _folded(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tu
 
 
 def _joined(row: list[str], width: int) -> list[str]:
-    """A row with more cells than the header: bars in its name have cut it, where numbers fill the other columns."""
+    """Return a row with surplus cells joined: bars in its name have split it, as numbers fill the other columns."""
     more = len(row) - width
     if more <= 0 or width < 2 or any(map(numeric, row[: more + 1])) or not all(map(numeric, row[more + 1 :])):
         return row
@@ -78,7 +78,7 @@ def _joined(row: list[str], width: int) -> list[str]:
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a row; bars at its ends are its frame."""
+    """Return the cells of a row; bars at its ends are its frame."""
     text = line.translate(BARS).replace("\\|", ESCAPED).strip().lstrip(">").strip()
     text = CODE.sub(lambda found: found[0].replace("|", ESCAPED), text)
     if text.startswith("|"):

@@ -29,14 +29,14 @@ class Cells:
     rows: list[list[tuple[int, str]]] = field(default_factory=list)
 
     def grid(self, reader: str, header: int, title: str) -> Iterator[Grid]:
-        """The table, if it has a row below its header."""
+        """Yield the table, if it has a row below its header."""
         if len(self.rows) > header > 0:
             rows = [([line for line, _ in row], [text for _, text in row]) for row in self.rows if row]
             yield grid(rows, reader, header=header, title=title)
 
 
 def markup_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables of both languages."""
+    """Yield the tables of both languages."""
     index = 0
     while index < len(lines):
         start, index = index, index + 1
@@ -55,7 +55,7 @@ def markup_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid
 
 
 def _block_end(lines: Sequence[str], start: int, indent: int) -> int:
-    """The index of the line after what is indented below a directive."""
+    """Return the index of the line after the indented block of a directive."""
     end = start + 1
     for index in range(start + 1, min(start + LONGEST, len(lines))):
         text = lines[index]
@@ -85,7 +85,7 @@ def _directive(lines: Sequence[str], start: int, end: int, directive: re.Match[s
 
 
 def _items(lines: Sequence[str], first: int, end: int) -> Cells:
-    """The cells of a list of lists: `* - class`, below it `  - 0.93`; a line without a dash goes on."""
+    """Return the cells of a nested list: `* - class`, below it ` - 0.93`; a line without a dash continues a cell."""
     cells = Cells()
     outer = None
     for index in range(first, end):
@@ -120,7 +120,7 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 
 def _asciidoc(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
-    """The cells between two fences, cut into rows of as many as the options or the first line say."""
+    """Yield the cells between two fences, in rows of the width that the options or the first line give."""
     above = [line.strip() for line in lines[max(0, start - ABOVE) : start]]
     told = next((found for line in above if (found := COLUMNS.match(line))), None)
     title = next((line[1:] for line in above if re.match(r"\.[^\s.]", line)), "")
@@ -138,6 +138,6 @@ def _asciidoc(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _columns(told: str) -> int:
-    """How many columns `1,2,2`, `<.^2,^1` or `4*` are."""
+    """Return the number of columns in `1,2,2`, `<.^2,^1` or `4*`."""
     repeated = REPEATED.fullmatch(told.strip())
     return int(repeated[1]) if repeated else len(told.split(","))

@@ -45,7 +45,7 @@ PREDICTED_ROWS = re.compile(r"pred\w*\s*[\\/|]+\s*(?:actual|true|gt|ground|label
 
 
 def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """The matrices that no other reader takes."""
+    """Return the matrices that no other reader takes."""
     pieces: list[Piece] = []
     lines = [line[:LONGEST] for line in lines]
     start = 0
@@ -64,7 +64,7 @@ def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def matrix_of_grid(table: Grid) -> Piece | None:
-    """The matrix of a grid whose rows and columns have the same names, with totals beside them or without."""
+    """Return the matrix of a grid whose rows and columns have the same names, with or without totals."""
     names = [name.strip().lower() for name in table.names[1:]]
     labels = [row.cells[0].strip().lower() for row in table.body]
     sizes = range(min(len(names), len(labels)), 1, -1)
@@ -82,7 +82,7 @@ def matrix_of_grid(table: Grid) -> Piece | None:
 
 
 def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[str]) -> ConfusionMatrix | None:
-    """The matrix of rows of texts with their lines."""
+    """Return the matrix of rows of texts with their lines."""
     if not all(rows):
         return None
     parsed = [tuple(cell for text, line in row for cell in _numbers([text], line) or ()) for row in rows]
@@ -90,7 +90,7 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
 
 
 def transposed(matrix: ConfusionMatrix) -> ConfusionMatrix:
-    """The matrix with the true classes in its rows."""
+    """Return the matrix with the true classes in its rows."""
     return ConfusionMatrix(classes=matrix.classes, rows=tuple(zip(*matrix.rows, strict=True)), shares=matrix.shares)
 
 
@@ -99,12 +99,12 @@ def _same(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _bare_name(name: str) -> str:
-    """The class in `Predicted as sea` and `sea (true)`."""
+    """Return the class in `Predicted as sea` and `sea (true)`."""
     return OF_MATRIX.sub("", name)
 
 
 def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """A matrix in square brackets: numpy's, a list's, a tensor's."""
+    """Return a matrix in square brackets: numpy's, a list's, a tensor's."""
     opening = OPEN.search(lines[start][:LINE])
     if not opening:
         return None
@@ -126,7 +126,7 @@ def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] 
 
 
 def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """A matrix with the names of the classes in the line above and before each row, with totals or without: pandas."""
+    """Return a matrix with class names above and before each row, with or without totals, as pandas prints it."""
     names = [name for name in lines[start][:LINE].split() if name.lower() not in CORNER]
     corner = len(names) < len(lines[start][:LINE].split())
     if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and not _counted(names, corner)):
@@ -149,14 +149,14 @@ def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] |
 
 
 def _counted(names: Sequence[str], corner: bool) -> bool:
-    """Whether names that are numbers are classes: whole, one after the other, from 0 or 1 or beside a word."""
+    """Return whether numeric names are classes: consecutive integers from 0 or 1, or beside a word."""
     whole = [int(name) for name in names if name.isdigit()]
     in_order = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
     return in_order and (corner or whole[0] in (0, 1))
 
 
 def _classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Weka's, Mahout's and DL4J's matrix: letters or numbers above, and `| a = name` behind each row."""
+    """Return Weka's, Mahout's or DL4J's matrix: letters or numbers above, and `| a = name` behind each row."""
     below = next((index for index in range(start, min(start + 3, len(lines))) if _is_row(lines[index])), None)
     if below is None or (below > start and not _heads(lines[start], lines[below])):
         return None
@@ -174,14 +174,14 @@ def _is_row(line: str) -> bool:
 
 
 def _heads(line: str, row: str) -> bool:
-    """Whether a line is the one above such rows: a letter or number for each column."""
+    """Return whether a line heads such rows: a letter or number for each column."""
     columns = len(row.split("|")[0].split())
     names = line[:LINE].lower().partition("<--")[0].split()
     return len(names) == columns and all(len(name) <= LETTERS for name in names)
 
 
 def _outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """The matrix of two classes whose four counts are named, on one line or on lines below each other."""
+    """Return the matrix of two classes from four named counts, on one line or on consecutive lines."""
     found: dict[str, Printed] = {}
     for index in range(start, min(start + WINDOW, len(lines))):
         for match in OUTCOMES.finditer(lines[index][:LINE]):
@@ -201,7 +201,7 @@ def _outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] |
 
 
 def _cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """A matrix with one cell a line; what is not printed is zero, and is printed nowhere."""
+    """Return a matrix printed one cell a line; missing cells are zero and have no line."""
     cells: dict[tuple[str, str], Printed] = {}
     end = start
     while end < len(lines) and (match := LABELLED.fullmatch(lines[end][:LINE])):
@@ -216,7 +216,7 @@ def _cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int
 
 
 def _bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Rows of numbers alone, below a line that says what they are."""
+    """Return rows of bare numbers below a line that says what they are."""
     words = lines[start][:LINE].split()
     above = [line for line in lines[max(0, start - 3) : start] if line.strip()]
     if len(words) < 2 or not above or not CONFUSION.search(above[-1][:LINE]):
@@ -234,7 +234,7 @@ def _numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
 def _matrix(
     rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
 ) -> ConfusionMatrix | None:
-    """A matrix, if the rows are square and hold counts, or shares that sum to one in rows, columns or in all.
+    """Return a matrix if the rows are square and hold counts, or shares with sum one by row, column or in all.
 
     `wrong`: one line in three may not, where the text calls it a confusion matrix; other numbers in brackets are none.
     """
@@ -250,7 +250,7 @@ def _matrix(
 
 
 def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
-    """Whether rows, columns or all cells add up to about one; with `wrong`, all rows or columns but one in three."""
+    """Return whether rows, columns or all cells add up to about one; with `wrong`, a third of the lines may not."""
     allowed = Fraction(len(values), 50)
 
     def one(total: Fraction) -> bool:

@@ -1,4 +1,4 @@
-"""Tables with a network in each row: classes in the headings (Acc_sea, AP_sea), or values over all classes alone."""
+"""Tables with a network in each row: classes in the headings (Acc_sea, AP_sea), or overall values only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_NETWORK = ("value", "values", "score", "result", "our result")
 
 
 def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
-    """A draft for each row: classes stand in the headings."""
+    """Yield a draft for each row, with the classes from the headings."""
     groups = names_before(table, columns)
     for index, row in enumerate(table.body):
         names = [name for name in (*groups[index], row.cells[columns.label]) if name]
@@ -39,7 +39,7 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
 
 
 def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
-    """Drafts for each row of a table of networks: values over all classes, those of the best epoch apart."""
+    """Yield drafts for each row of a table of networks: overall values, the best epoch's separate."""
     title_set = heading(table.title).image_set
     groups = names_before(table, columns)
     for index, row in enumerate(table.body):
@@ -70,10 +70,10 @@ def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> 
 
 
 def _is_count(cell: Measured) -> bool:
-    """Whether a number without a percent sign is too large for a share: 3349 words."""
+    """Return whether a number without a percent sign is too large for a share: 3349 words."""
     return cell.printed is not None and not cell.printed.percent and cell.printed.value > 100
 
 
 def _other_threshold(of: Heading) -> str:
-    """The heading, if it is an AP at one IoU among several: no mean of the APs beside it."""
+    """Return the heading if it is an AP at one IoU among several: no mean of the APs beside it."""
     return of.text if of.measure is Measure.AVERAGE_PRECISION and of.threshold else ""

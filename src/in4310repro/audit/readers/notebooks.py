@@ -1,4 +1,4 @@
-"""Notebooks as they are seen: each cell's outputs as text, HTML tables as tables; code is context and is not read."""
+"""Notebooks as displayed: each cell's outputs as text, HTML tables as tables; code is context and is not read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Cell:
 
 
 def cells_of(text: str) -> list[Cell] | None:
-    """The cells of a notebook in order, code and outputs apart; None for what is no notebook."""
+    """Return the cells of a notebook in order, code separate from outputs; None if it is no notebook."""
     if '"cells"' not in text and '"worksheets"' not in text:
         return None
     try:
@@ -61,7 +61,7 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
 
 
 def _text(output: dict[str, Any]) -> str:
-    """What an output shows: a stream, or the richest form that holds text."""
+    """Return the text of an output: a stream, or the richest form that holds text."""
     if "text" in output:
         return _joined(output["text"])
     data = output.get("data") or {key: output[key] for key in ("html", "latex") if key in output}
@@ -76,7 +76,7 @@ def _text(output: dict[str, Any]) -> str:
 
 
 def _tables(html: str) -> str:
-    """The tables of a page, a row a line as in Markdown."""
+    """Return the tables of a page, one line per row as in Markdown."""
     html = SCRIPTS.sub("", html)
     if not TABLE.search(html):
         return ""
@@ -90,7 +90,7 @@ def _tables(html: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """A text as it is seen, not as Python writes it: a report that a cell gives without printing it."""
+    """Return a string's repr as text: the value of a cell that is displayed without being printed."""
     quoted = text.strip()
     if len(quoted) > 1 and quoted[0] in "'\"" and quoted[-1] == quoted[0] and "\\n" in quoted:
         return quoted[1:-1].replace("\\n", "\n").replace("\\t", "\t")

@@ -1,4 +1,4 @@
-"""Numbers as people print them: decimals kept, commas and percent signs understood, k/n and plus-minus beside them."""
+"""Numbers as people print them: decimals kept, commas and percent signs understood, with k/n and plus-minus."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MISSING = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A cell of a table, or the right side of a line: a value and what stands beside it."""
+    """A cell of a table, or the right side of a line: a value with its count or spread."""
 
     printed: Printed | None  # None: a count alone
     count: tuple[int, int] | None = None
@@ -50,7 +50,7 @@ class Measured:
 
 
 def parse(text: str, line: int) -> Printed:
-    """A printed number, such as 0.9882, 98.82 % or 98,82 %.
+    """Return a printed number, such as 0.9882, 98.82 % or 98,82 %.
 
     Raises:
         ValueError: the text is no decimal number.
@@ -72,7 +72,7 @@ def parse(text: str, line: int) -> Printed:
 
 
 def measured(text: str, line: int) -> Measured | None:
-    """The value of a cell with the count or spread beside it; None where the cell is no measured value.
+    """Return the value of a cell with its count or spread; None if the cell is no measured value.
 
     A number in brackets with decimals is the spread over runs, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
     """
@@ -102,7 +102,7 @@ def measured(text: str, line: int) -> Measured | None:
 
 
 def count(text: str) -> int | None:
-    """A number of images, with or without separators between thousands."""
+    """Return a number of images, with or without thousands separators."""
     plain = text.translate(ALIKE).strip()
     if _DOTTED.fullmatch(plain) and not plain.endswith(".000"):
         return int(plain.replace(".", ""))
@@ -110,25 +110,25 @@ def count(text: str) -> int | None:
 
 
 def out_of(text: str) -> tuple[int, int] | None:
-    """Two numbers, k and n, of 286/300, 286 of 300 and 286 out of 300."""
+    """Return k and n of 286/300, 286 of 300 and 286 out of 300."""
     match = _OUT_OF.fullmatch(text.translate(ALIKE).strip())
     first, second = (count(match[1]), count(match[2])) if match else (None, None)
     return None if first is None or second is None else (first, second)
 
 
 def images(text: str) -> int | None:
-    """The number of images that a remark names: n=300, 500 real radar samples."""
+    """Return the number of images in a remark: n=300, 500 real radar samples."""
     match = _IMAGES.search(text.translate(ALIKE)[:400])
     return count(match[1] or match[2]) if match else None
 
 
 def missing(text: str) -> bool:
-    """Whether a cell says that there is no value."""
+    """Return whether a cell says that there is no value."""
     return text.translate(ALIKE).strip().lower() in MISSING
 
 
 def in_percent(printed: Printed) -> Printed:
-    """The number as a percentage whose sign stands elsewhere: in a heading, or nowhere."""
+    """Return the number as a percentage whose sign stands elsewhere: in a heading, or nowhere."""
     if printed.percent:
         return printed
     return Printed(

@@ -1,4 +1,4 @@
-"""Reads a stretch of lines: every reader takes its lines, what is left goes to the next."""
+"""Reads a stretch of lines: every reader takes its lines, the next reader gets the rest."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed)
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What was made of a stretch of lines."""
+    """Everything that was read from a stretch of lines."""
 
     pieces: tuple[Piece, ...]
     unread: tuple[Unread, ...] = ()
@@ -59,7 +59,7 @@ class Part:
 
 
 def read_part(lines: Sequence[str]) -> Part:
-    """All that is recognised in some lines."""
+    """Return everything that is recognised in some lines."""
     lines = uncommented(lines)
     in_log = running(lines)
     objects = read_embedded(lines, frozenset())
@@ -78,7 +78,7 @@ def read_part(lines: Sequence[str]) -> Part:
 
 
 def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, dict[int, str]]:
-    """What the tables give, and why the lines of others give nothing."""
+    """Return the contents of the tables, and why the lines of other tables give nothing."""
     others: dict[int, str] = {}
     pieces: list[Piece] = []
     unread: list[Unread] = []
@@ -105,7 +105,7 @@ def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, di
 def _label_values(
     lines: Sequence[str], taken: frozenset[int], in_log: frozenset[int]
 ) -> tuple[list[LineValue], list[Unread]]:
-    """The values of lines with a label, in order."""
+    """Return the values of lines with a label, in order."""
     of_programs = program_values(lines, taken)
     taken |= {value.line for value in of_programs} | in_log
     labelled, unread = read_labels(lines, taken, measures_of_lists(lines, taken))
@@ -114,7 +114,7 @@ def _label_values(
 
 
 def _left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
-    """Why a line of a label and a value gives none: nothing that a check uses, or one of many of a log."""
+    """Return why a labelled line gives no value: no check uses it, or it is one of many in a log."""
     times = Counter(value.label for value in values)
     printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)
     again = [v for v in values if printed[v.label, v.cell.printed and v.cell.printed.text] > 1]

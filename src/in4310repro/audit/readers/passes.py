@@ -1,4 +1,4 @@
-"""Groups the values of label lines into tables: one for each time that a program went through the classes."""
+"""Groups the values of label lines into tables: one for each pass of a program over the classes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Pass:
     name: str = ""
 
     def add(self, value: LineValue) -> None:
-        """Adds a value; the first of a class counts where the class is looked up."""
+        """Add a value; the first of a class counts where the class is looked up."""
         self.values.append(value)
         self.by_class.setdefault(_key(value), value)
         self.image_set = self.image_set or value.subject.image_set
 
     @property
     def lines(self) -> list[int]:
-        """The lines of the class values, in order."""
+        """Lines of the class values, in order."""
         return [value.line for value in self.values if value.subject.class_name is not None]
 
     @property
@@ -53,14 +53,14 @@ class Pass:
         return max(self.lines)
 
     def nearest(self, line: int) -> int:
-        """The line of the class value next to a line; of two the one above."""
+        """Return the line of the class value nearest to a line; of two the one above."""
         return min(self.lines, key=lambda each: abs(each - line))
 
 
 def tables_of_lines(
     values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int], tables: frozenset[int]
 ) -> list[Piece]:
-    """One table for each pass over the classes with the summaries next to it; other summaries are tables alone.
+    """Return one table for each pass with the summaries next to it; other summaries are tables of their own.
 
     Args:
         values: of label lines.
@@ -89,7 +89,7 @@ def tables_of_lines(
 
 
 def _settled(values: Sequence[LineValue]) -> list[LineValue]:
-    """Decides what `plane accuracy` is: a class where at least three such lines stand together, else a network."""
+    """Decide what `plane accuracy` is: a class if at least three such lines stand together, else a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
     settled = []
@@ -107,12 +107,12 @@ def _settled(values: Sequence[LineValue]) -> list[LineValue]:
 
 
 def _places(values: Sequence[LineValue], measure: Measure) -> list[int]:
-    """The lines of class values of a measure, each class once within a list."""
+    """Return the lines of class values of a measure, each class once within a list."""
     return sorted(v.line for v in values if v.subject.measure is measure and v.subject.class_name is not None)
 
 
 def _passes(values: Sequence[LineValue], lines: Sequence[str], tables: frozenset[int]) -> list[Pass]:
-    """The values in order, a new pass where a class comes again, or a caption, table or other image set between."""
+    """Return passes: a new one begins at a repeated class, or after a caption, table or other image set."""
     passes: list[Pass] = []
     for value in values:
         current = passes[-1] if passes else None
@@ -131,7 +131,7 @@ def _key(value: LineValue) -> tuple[Measure, str | None, str]:
 
 
 def _parts(current: Pass, value: LineValue, lines: Sequence[str], tables: frozenset[int]) -> bool:
-    """Whether a value belongs to the next pass."""
+    """Return whether a value begins the next pass."""
     last = current.values[-1].line
     captioned = any(CAPTION.fullmatch(line) for line in lines[last : value.line])
     if captioned or not tables.isdisjoint(range(last, value.line)):
@@ -147,14 +147,14 @@ def _text(value: LineValue) -> str:
 
 
 def _caption(current: Pass, lines: Sequence[str]) -> str:
-    """The caption after the values, or the one right above them."""
+    """Return the caption after the values, or the one right above them."""
     above = reversed(lines[max(0, current.first - FOLLOWING - 1) : current.first])
     near = [*lines[current.last : current.last + FOLLOWING], *above]
     return next((match[1] for line in near if (match := CAPTION.fullmatch(line))), "")
 
 
 def _merged(passes: Sequence[Pass]) -> list[Pass]:
-    """Joins what a class printed twice has cut: no program went through the classes again, one name is wrong."""
+    """Merge passes that a class printed twice has split: one name is wrong, and there was one pass."""
     merged: list[Pass] = []
     for each in passes:
         if merged and _is_cut(merged[-1], each):
@@ -166,14 +166,14 @@ def _merged(passes: Sequence[Pass]) -> list[Pass]:
 
 
 def _is_cut(before: Pass, after: Pass) -> bool:
-    """Whether two passes are one, cut where a class stands twice."""
+    """Return whether two passes are one, split where a class stands twice."""
     names = [{value.subject.class_name for value in each.values} for each in (before, after)]
     beside = after.first - before.last <= 1 and not (before.name or after.name)
     return beside and before.image_set == after.image_set and not names[0] <= names[1] and len(names[0] & names[1]) <= 1
 
 
 def repeated(values: Sequence[Value]) -> Iterator[Unread]:
-    """A class with two different values in one table: one of them is of another class, and nothing says which."""
+    """Yield a class with two different values in one table: one belongs to another, unknown class."""
     given: dict[tuple[Measure, str], Value] = {}
     for value in values:
         if value.class_name is None:
@@ -185,7 +185,7 @@ def repeated(values: Sequence[Value]) -> Iterator[Unread]:
 
 
 def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
-    """Without the passes that a log prints after each epoch: of three or more with running lines between, the last."""
+    """Return only the last of three or more passes that a log prints with running lines between them."""
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
         apart = before is None or not running.isdisjoint(range(before.last, each.first))
@@ -194,7 +194,7 @@ def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
 
 
 def _pass_of(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
-    """The nearest pass that a summary can be of; of two the one above, as people print means below their values."""
+    """Return the nearest pass that a summary can belong to; of two the one above: means follow their values."""
     if value.subject.best or value.subject.network:
         return None
     start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)
@@ -222,13 +222,13 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
 
 
 def _same_threshold(value: LineValue, current: Pass) -> bool:
-    """Whether a mean AP can be that of the classes: means at two thresholds cannot both be, and the first is taken."""
+    """Return whether a mean AP can be that of the classes; of means at two thresholds the first is taken."""
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
 
 def _final(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
-    """Without the values that a log repeats under one label: they are running values."""
+    """Yield the values without running values, which a log repeats under one label."""
     repeated = Counter(value.label for value in loose)
     for value in loose:
         if value.cell.count or not (running and repeated[value.label] >= FORMS):
@@ -258,7 +258,7 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
 
 
 def _other_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
-    """What is in doubt where a mean AP names the overlap of its boxes and its classes do not."""
+    """Yield the doubt about a mean AP that names an overlap of boxes while its classes do not."""
     for value in values:
         of = value.subject
         if of.class_name is not None or not of.threshold:

@@ -1,4 +1,4 @@
-"""The text of a PDF, by pypdf, which the extra `audit` brings."""
+"""Text of a PDF by pypdf, a dependency of the extra `audit`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from in4310repro.packages import install_command
 
 
 def text_of_pdf(path: Path) -> str:
-    """The text of all pages, set as on the page, so that columns stay columns.
+    """Return the text of all pages in their layout, so that columns stay columns.
 
     Raises:
         ValueError: pypdf is not installed, or the file is damaged or has no text.

@@ -1,4 +1,4 @@
-"""What a reader hands on: tables with their place in the text, and lines that were not understood."""
+"""Results of one reader: tables with their place in the text, and lines that were not understood."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """All that one reader made of a text."""
+    """Everything that one reader made of a text."""
 
     pieces: tuple[Piece, ...] = ()
     unread: tuple[Unread, ...] = ()
@@ -37,7 +37,7 @@ class Result:
 def value_of(
     measure: Measure, cell: Measured, label: str, *, class_name: str | None = None, average: Average | None = None
 ) -> Value | None:
-    """The value of a cell; None where the cell holds a count alone."""
+    """Return the value of a cell; None if the cell holds only a count."""
     if cell.printed is None:
         return None
     return Value(
@@ -52,7 +52,7 @@ def value_of(
 
 
 def scaled(values: Sequence[Value]) -> tuple[Value, ...]:
-    """The values, with percentages that carry no sign made percentages.
+    """Return the values, with percentages that were printed without a sign marked as percentages.
 
     The class values of a measure are percentages if most are above 1; a summary is one if it is above 1 itself, as
     people print `mean 0.93` below percentages.
@@ -62,7 +62,7 @@ def scaled(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scaled_with(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """The values, and what stands beside them on the same scale."""
+    """Return the values and their asides, both on the same scale."""
     together = scaled([*values, *asides])
     return together[: len(values)], together[len(values) :]
 
@@ -82,18 +82,18 @@ def _scale(value: Value, mostly: bool) -> Value:
 
 
 def sizes_of(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
-    """The class sizes, those of counts such as 286/300 with them."""
+    """Return the class sizes, including those of counts such as 286/300."""
     counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
     return {**counted, **sizes}
 
 
 def has_classes(table: Table) -> bool:
-    """Whether a table has values of classes or a confusion matrix, and is no summary alone."""
+    """Return whether a table has values of classes or a confusion matrix, not only summaries."""
     return table.matrix is not None or any(value.class_name is not None for value in table.values)
 
 
 def named(tables: Sequence[Table]) -> Iterator[Table]:
-    """The tables, each with a name of its own: a second one of a name gets a number."""
+    """Yield the tables with distinct names: a second one of a name gets a number."""
     given: dict[str, int] = {}
     for table in tables:
         given[table.name] = given.get(table.name, 0) + 1

@@ -1,4 +1,4 @@
-"""Lines that programs print in a form of their own: Weka's and Mahout's counts, darknet's and Keras-RetinaNet's APs."""
+"""Lines in a program's own format: Weka's and Mahout's counts, darknet's and Keras-RetinaNet's APs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NOTE = 6  # lines below the scores in which that stands
 
 
 def program_values(lines: Sequence[str], skipped: frozenset[int]) -> list[LineValue]:
-    """The values of all lines that are in one of these forms."""
+    """Return the values of all lines in one of these formats."""
     return [
         value
         for number, line in enumerate(lines, start=1)
@@ -76,7 +76,7 @@ def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """The accuracy of PyTorch's examples, after each epoch or at the end: it can be checked by itself."""
+    """Yield the accuracy of PyTorch's examples, printed with its counts after each epoch or at the end."""
     line = lines[number - 1]
     found = COUNTED.search(line)
     of = subject(found["label"]) if found else None
@@ -90,7 +90,7 @@ def _counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """The value of a model card, whose measure stands above it: `type: accuracy`, `value: 0.93`."""
+    """Yield the value of a model card, whose measure stands above it: `type: accuracy`, `value: 0.93`."""
     found = CARD.fullmatch(lines[number - 1])
     near = takewhile(lambda line: not CARD.fullmatch(line), reversed(lines[max(0, number - 1 - ABOVE) : number - 1]))
     above = [match[1] for line in near if (match := TYPE.fullmatch(line))] if found else []
@@ -114,7 +114,7 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
 
 
 def _entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """A score of a kind of entities as cards give it: what has a `Number` beside it is one, even if called Total."""
+    """Yield a score of an entity type in a card: one with a `Number` is an entity, even if called Total."""
     found = ENTITY.fullmatch(lines[number - 1])
     near = lines[max(0, number - 1 - ABOVE) : number + ABOVE] if found else []
     counted = {kind["name"] for line in near if (kind := ENTITIES.fullmatch(line))}
@@ -126,7 +126,7 @@ def _entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """The value of `98.40 Overall accuracy (%)`, as scripts for hyperspectral images write it."""
+    """Yield the value of `98.40 Overall accuracy (%)`, a form of scripts for hyperspectral images."""
     found = BEFORE.fullmatch(lines[number - 1].strip())
     of = subject(found["label"]) if found else None
     cell = measured(f"{found['value']} %" if found["percent"] else found["value"], number) if found else None
@@ -135,7 +135,7 @@ def _before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """The scores of a label as fastText prints them: the name stands behind them."""
+    """Yield the scores of a label as fastText prints them: the name follows them."""
     found = FASTTEXT.fullmatch(lines[number - 1].rstrip())
     for label, text in SCORES.findall(found["scores"]) if found else ():
         of = subject(label)
@@ -148,7 +148,7 @@ FORMS = (_instances, _entity, _before, _labelled, _counted, _card, *map(_classes
 
 
 def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
-    """The values, scores with the average that a note below them tells."""
+    """Return the values, with the average that a note below some scores names."""
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
     scores = (Measure.PRECISION, Measure.RECALL, Measure.F1)
     told = []

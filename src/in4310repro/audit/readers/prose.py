@@ -1,4 +1,4 @@
-"""What sentences say about the numbers: how many folds, runs or seeds they are means over."""
+"""Sentences about the numbers: how many folds, runs or seeds they are means over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE = 2000  # characters that are looked at
 
 
 def folds(lines: Sequence[str]) -> int | None:
-    """The number of folds or runs that the text mentions."""
+    """Return the number of folds or runs that the text mentions."""
     for line in lines:
         match = FOLDS.search(line[:LINE])
         if match:

@@ -1,4 +1,4 @@
-"""Reads a whole source: a text, a table, an object or a notebook, as one document."""
+"""Reads a whole source (a text, a table, an object or a notebook) as one document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
 
 
 def read(source: str | Path) -> Document:
-    """All that is recognised in a report's text, or in a file.
+    """Return everything that is recognised in a report's text, or in a file.
 
     Raises:
         ValueError: an unreadable file, broken TOML, a class without a name or with two values in one table, or
@@ -49,7 +49,7 @@ def read(source: str | Path) -> Document:
 
 
 def read_text(text: str, name: str) -> Document:
-    """The document of a text."""
+    """Return the document of a text."""
     cells = cells_of(text)
     if cells is not None:
         return _of_notebook(cells, name)
@@ -59,7 +59,7 @@ def read_text(text: str, name: str) -> Document:
 
 
 def lines_of(text: str) -> tuple[str, ...]:
-    """The lines as an editor counts them; of what a progress bar wrote over itself, what is seen at the end."""
+    """Return the lines as an editor counts them; of an overwritten progress bar only the final state."""
     text = COLORS.sub("", text)
     if "\n" not in text:
         return tuple(text.split("\r"))
@@ -67,7 +67,7 @@ def lines_of(text: str) -> tuple[str, ...]:
 
 
 def _of_notebook(cells: Sequence[Cell], name: str) -> Document:
-    """The document of a notebook, read output by output: nothing is joined over the edge of a cell."""
+    """Return the document of a notebook, read output by output: nothing is joined across cells."""
     lines: list[str] = []
     pieces: list[Piece] = []
     unread: list[Unread] = []
@@ -120,7 +120,7 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
 
 
 def _placed(piece: Piece, lines: Sequence[str]) -> Table:
-    """The table with its kind, its lines and the heading above it."""
+    """Return the table with its kind, its lines and the heading above it."""
     table = piece.table
     kind = table.kind
     if table.matrix is not None and not table.values:

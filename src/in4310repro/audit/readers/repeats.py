@@ -1,4 +1,4 @@
-"""Sentences and lists that repeat what a table has: `the cat class is the weakest (F1=0.805)`."""
+"""Sentences and lists that repeat values of a table: `the cat class is the weakest (F1=0.805)`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DIGIT = re.compile(r"\d")
 
 
 class Repeats:
-    """The values that were read, to be asked whether a line repeats some of them and says nothing else."""
+    """The values that were read, to test whether a line only repeats some of them."""
 
     def __init__(self, printed: Iterable[Printed]) -> None:
         self.values = {each.value for each in printed}
         self.rounded: dict[int, set[Fraction]] = {}
 
     def repeats(self, line: str) -> bool:
-        """Whether every number of a line is one of the values, as printed or with fewer decimals, or context."""
+        """Return whether every number of a line is context or one of the values, possibly with fewer decimals."""
         if len(line) > LINE or not self.values:
             return False
         values = VALUE.findall(without_context(line))
@@ -39,7 +39,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """The values with so many decimals."""
+        """Return the values rounded to a number of decimals."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

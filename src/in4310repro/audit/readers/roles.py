@@ -1,4 +1,4 @@
-"""What the rows and columns of a grid are: classes, networks, measures, numbers of images."""
+"""Roles of the rows and columns of a grid: classes, networks, measures, numbers of images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BELOW = 3  # rows below the first summary that are no classes; where there are m
 
 
 class Kind(StrEnum):
-    """What the entries of the label column are."""
+    """Kind of the entries of the label column."""
 
     CLASSES = "classes"
     NETWORKS = "networks"
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns of a grid by what they hold."""
+    """The columns of a grid by content."""
 
     label: int  # the names of classes or networks
     groups: tuple[int, ...]  # further names before it: a network, a data set, an image set
@@ -51,7 +51,7 @@ class Columns:
 
 
 def kind_of(table: Grid, columns: Columns) -> Kind:
-    """What the rows are, by the heading of the label column, the rows' names, and the title."""
+    """Return the kind of the rows, by the heading of the label column, the rows' names, and the title."""
     name = table.names[columns.label].lower().strip(" :#")
     labels = [row.cells[columns.label] for row in table.body]
     # Beside a loss, a column of epochs or steps is a log, too.
@@ -89,14 +89,14 @@ def _mostly_measures(labels: Sequence[str], columns: Columns) -> bool:
 
 
 def evidence_of_classes(table: Grid, columns: Columns) -> bool:
-    """Whether rows without a telling heading are classes: sizes beside them, a summary below, a title that says so."""
+    """Return whether sizes, a summary below or a title show that rows without a telling heading are classes."""
     labels = [row.cells[columns.label] for row in table.body]
     summaries = any(is_summary(labels, index) for index in range(len(labels)))
     return bool(columns.sizes) or summaries or CLASSWISE.search(table.title) is not None
 
 
 def is_summary(labels: Sequence[str], index: int) -> bool:
-    """Whether a row is a mean or total over the others and no class."""
+    """Return whether a row is a mean or total over the others, not a class."""
     of = heading(labels[index])
     short = len(of.text) <= CODES and of.text.isalpha()
     at_end = index >= len(labels) - AT_THE_END or index == 0
@@ -109,12 +109,12 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
 
 
 def _blank_before(labels: Sequence[str], index: int) -> bool:
-    """Whether the rows below begin again with the first name, or with others under a heading of their own."""
+    """Return whether the rows below restart at the first name, or with others under their own heading."""
     return labels[0] in labels[index + 1 : index + 3]
 
 
 def is_aside(labels: Sequence[str], index: int) -> bool:
-    """Whether a row is no class and no summary of all: a statistic, the mean of some classes, a row below a summary.
+    """Return whether a row is a statistic, a mean of some classes or a row below a summary: neither class nor mean.
 
     Nothing but its words and its place says so: where it would explain a mean as a class, it may be one.
     """
@@ -133,23 +133,23 @@ def is_aside(labels: Sequence[str], index: int) -> bool:
 
 
 def _codes(labels: Sequence[str]) -> bool:
-    """Whether most names are codes of two letters, so that AA and OA are codes, too."""
+    """Return whether most names are codes of two letters, so that AA and OA are codes, too."""
     return 2 * sum(len(label) <= CODES and label.isalpha() for label in labels) > len(labels)
 
 
 def is_skipped(label: str) -> bool:
-    """Whether a column is a spread, a difference or another measure: std, min, delta, loss."""
+    """Return whether a column is a spread, a difference or an unused measure: std, min, delta, loss."""
     return SPREADS.fullmatch(label.lower()) is not None or is_other(label)
 
 
 def is_other(label: str) -> bool:
-    """Whether a row is a measure that no check uses."""
+    """Return whether a row is a measure that no check uses."""
     of = heading(label)
     return of.measure is Measure.OTHER and not of.rest and not of.average
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Sorts the columns; None where no column has numbers or none has names."""
+    """Sort the columns by content; None if no column has numbers or none has names."""
     names, filled = table.names, [[c for c in table.column(i) if not missing(c)] for i in range(table.width)]
     shares = [sum(map(numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
@@ -183,42 +183,42 @@ def columns_of(table: Grid) -> Columns | None:
 
 
 def _are_sizes(name: str, cells: Sequence[str]) -> bool:
-    """Whether a column holds numbers of images."""
+    """Return whether a column holds numbers of images."""
     return SIZE.fullmatch(_plain(name)) is not None or _images_of_set(name, cells) or _are_counts(name, cells)
 
 
 def _are_counts(name: str, cells: Sequence[str]) -> bool:
-    """Whether a column holds correct images of all: 13/200 in each cell, and no measure above."""
+    """Return whether a column holds correct images of all: 13/200 in each cell, and no measure above."""
     return bool(cells) and not heading(name).measure and all(out_of(cell) is not None for cell in cells)
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Whether a column is skipped; among columns of networks one is called baseline."""
+    """Return whether a column is skipped; among columns of networks "baseline" is a network."""
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
 
 def _images_of_set(name: str, cells: Sequence[str]) -> bool:
-    """Whether a column named Train or Test holds numbers of images: whole, and one above what a percentage can be."""
+    """Return whether a column named Train or Test holds image counts: integers, and one above 100."""
     of = heading(name)
     whole = all(count(cell) is not None for cell in cells)
     return of.image_set is not None and not of.measure and not of.rest and whole and _above_percent(cells)
 
 
 def _above_percent(cells: Sequence[str]) -> bool:
-    """Whether a cell is a number above 100: no accuracy, whatever the heading means."""
+    """Return whether a cell is a number above 100: no accuracy, whatever the heading means."""
     found = [measured(bare(cell), 0) for cell in cells]
     return any(each is not None and each.printed is not None and each.printed.value > 100 for each in found)
 
 
 def _mostly_above_percent(cells: Sequence[str]) -> bool:
-    """Whether a column holds no shares, whatever its heading means: `image_top_1` is a feature of pictures."""
+    """Return whether a column's numbers cannot be shares, whatever its heading: `image_top_1` is a pixel feature."""
     found = [measured(bare(cell), 0) for cell in cells]
     values = [each.printed for each in found if each is not None and each.printed is not None]
     return 2 * sum(not each.percent and each.value > 100 for each in values) > len(values)
 
 
 def _counts(table: Grid, label: int, column: int) -> bool:
-    """Whether a column holds whole numbers; pandas writes the accuracy into it, too."""
+    """Return whether a column holds integers, except for the accuracy, which pandas writes into it, too."""
     rows = [row for row in table.body if not heading(row.cells[label]).measure and not missing(row.cells[column])]
     return bool(rows) and all(count(row.cells[column]) is not None or out_of(row.cells[column]) for row in rows)
 
@@ -226,7 +226,7 @@ def _counts(table: Grid, label: int, column: int) -> bool:
 def _label_column(
     names: Sequence[str], leading: Sequence[int], numbers: Sequence[int], whole: Sequence[int]
 ) -> int | None:
-    """The column of the names: one that is called so, the last one of texts, or a first one of whole numbers."""
+    """Return the column of the names: by its heading, the last one of texts, or a first one of integers."""
     named = [index for index in [*leading, *numbers[:2]] if CLASS.fullmatch(_plain(names[index]))]
     texts = [index for index in named if index in leading] or named
     if texts:
@@ -242,7 +242,7 @@ def _plain(name: str) -> str:
 
 
 def _other(name: str) -> bool:
-    """Whether a column holds what no check uses: parameters, times, detections."""
+    """Return whether a column holds values that no check uses: parameters, times, detections."""
     return re.fullmatch(
         r"(?:.{0,20}\b(?:params?|parameters|flops|gflops|fps|time|size|memory|epochs?|dets|detections|tp|fp|fn|tn|images"
         r"|labels|train\w*|lr|depth|layers|threshold|latency|ms|seconds|loss|target|goal|expected|required|weight|share)\b.{0,20}|#.{0,20})",
@@ -251,7 +251,7 @@ def _other(name: str) -> bool:
 
 
 def average_of(label: str, measure: Measure, column: Average | None) -> tuple[Measure, Average | None]:
-    """The measure and the average of a summary row in a column of `measure`."""
+    """Return the measure and the average of a summary row in a column of `measure`."""
     of = heading(label)
     if of.samples or (of.measure is Measure.OTHER and measure is not Measure.OTHER):
         return Measure.OTHER, of.average

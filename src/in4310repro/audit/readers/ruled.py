@@ -16,7 +16,7 @@ LONGEST = 1000  # lines of a table
 
 
 def ruled_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables: a header above a line of dashes that shows the columns, and rows that keep to them."""
+    """Yield the tables: a header above a line of dashes that shows the columns, and rows that keep to them."""
     index = 0
     while index < len(lines):
         rule = _rule(lines, index, skipped)
@@ -44,14 +44,14 @@ def ruled_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _rule(lines: Sequence[str], index: int, skipped: frozenset[int]) -> list[tuple[int, int]]:
-    """Where the columns begin and end, if a line is of dashes."""
+    """Return the start and end of each column if a line consists of dashes."""
     if not 0 <= index < len(lines) or index + 1 in skipped or len(lines[index]) > LINE:
         return []
     return [dash.span() for dash in re.finditer(r"[=-]+", lines[index])] if RULE.fullmatch(lines[index]) else []
 
 
 def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool) -> int:
-    """The index after the last row: a framed table ends with its dashes, another at a blank line or dashes."""
+    """Return the index after the last row: a framed table ends with dashes, another at a blank line or dashes."""
     for index in range(body, min(body + LONGEST, len(lines))):
         if index + 1 in skipped or _rule(lines, index, skipped):
             return index
@@ -61,7 +61,7 @@ def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool)
 
 
 def _rows(lines: Sequence[str], indices: range, rule: list[tuple[int, int]]) -> list[tuple[int, list[str]]]:
-    """The cells of lines; none of all where a line does not keep to the columns."""
+    """Return the cells of lines; no cells at all if a line does not keep to the columns."""
     rows = []
     for index in indices:
         if not lines[index].strip():
@@ -74,7 +74,7 @@ def _rows(lines: Sequence[str], indices: range, rule: list[tuple[int, int]]) -> 
 
 
 def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
-    """A line cut between the columns; empty where a word stands over a gap. The last column may be longer."""
+    """Return a line cut between the columns; empty if a word crosses a gap. The last column may be longer."""
     starts = [0, *[start for start, _ in rule[1:]]]
     for start, (_, end) in zip(starts[1:], rule, strict=False):
         if line[end:start].strip() or (line[start - 1 : start].strip()):
@@ -83,7 +83,7 @@ def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
 
 
 def _folded(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """The rows, a line without a first cell and without numbers joined to the one above."""
+    """Return the rows; a line without a first cell and without numbers is joined to the one above."""
     folded: list[tuple[int, list[str]]] = []
     for line, cells in rows:
         if folded and not cells[0] and not any(map(numeric, filter(None, cells))):

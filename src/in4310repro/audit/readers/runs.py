@@ -1,4 +1,4 @@
-"""Lists of names and numbers without a heading: what they measure is told by the mean beside them."""
+"""Lists of names and numbers without a heading: their measure is inferred from a mean beside them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEAR = 3  # lines in which another set would stand
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """The measure of each line of a list whose heading is missing and whose mean stands above or below it."""
+    """Return the measure of each line of a list without heading whose mean stands above or below it."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _runs(plain):
@@ -35,7 +35,7 @@ def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int
 
 
 def _runs(plain: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """The index of the first line of each list, and that after its last."""
+    """Yield the first line index of each list, and the index after its last."""
     start = 0
     while start < len(plain):
         end = start
@@ -66,7 +66,7 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def with_train_as_a_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """The values, those of a train among other classes as of a class: a set stands beside another set."""
+    """Return the values with "train" as a class among classes; as an image set it stands beside another set."""
     settled = list(values)
     for place, value in enumerate(values):
         of = value.subject

@@ -32,7 +32,7 @@ class Section:
 
 
 def section_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """A table for each run of sections with the same scores."""
+    """Yield a table for each run of sections with the same scores."""
     run: list[Section] = []
     for section in _sections(lines, skipped):
         if run and (section.scores.keys() != run[0].scores.keys() or section.name in [each.name for each in run]):
@@ -64,7 +64,7 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
 
 
 def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
-    """The grid of some sections, if they are of classes: they say so, have a support, or end in an average."""
+    """Yield the grid of some sections if they are classes: named so, with a support, or ending in an average."""
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)

@@ -1,4 +1,4 @@
-"""What a label before a number speaks of: a class, the mean over classes, the whole image set, or a network."""
+"""Subject of a label before a number: a class, the mean over classes, the whole image set, or a network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALL_CLASSES = re.compile(r"(?:the |all )+(?:\d{1,5} )?(?:the )?(?:classes|catego
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a value is of."""
+    """Subject of a value."""
 
     measure: Measure
     class_name: str | None = None
@@ -54,7 +54,7 @@ class Subject:
 
 @lru_cache(maxsize=REMEMBERED)
 def subject(label: str, measure: Measure | None = None) -> Subject | None:
-    """What the label speaks of; `measure` is that of the heading above, for labels that name none."""
+    """Return the subject of the label; `measure` comes from the heading above, for labels that name none."""
     label = strip_marks(label).strip(" :=|,;.")
     whole = heading(label)
     if whole.measure is None:
@@ -83,13 +83,13 @@ def subject(label: str, measure: Measure | None = None) -> Subject | None:
 
 
 def pure(label: str) -> Measure | None:
-    """The measure, if the label names one and nothing else: `Accuracy`, `Per-class AP (%)`."""
+    """Return the measure if the label names one and nothing else: `Accuracy`, `Per-class AP (%)`."""
     found = heading(label)
     return None if found.rest or found.average not in (None, Average.MACRO) else found.measure
 
 
 def _of(head: Heading, name: str, whole: Heading) -> Subject:
-    """The subject of `Accuracy of NAME`."""
+    """Return the subject of `Accuracy of NAME`."""
     best = bool(head.rest)
     explicit = EXPLICIT.fullmatch(name)
     if explicit and not ALL_CLASSES.fullmatch(name):
@@ -144,7 +144,7 @@ def _class(head: Heading, name: str, clear: bool) -> Subject:
 
 
 def _without_measure(label: str, whole: Heading, measure: Measure) -> Subject:
-    """A label below a heading that names the measure: `plane`, `class 3`, `Mean`."""
+    """Return the subject of a label below a heading with the measure: `plane`, `class 3`, `Mean`."""
     if whole.summary or (not whole.rest and whole.image_set):
         average = whole.average or Average.OVERALL
         return Subject(measure=measure, average=average, image_set=whole.image_set, images=images(label))

@@ -1,4 +1,4 @@
-"""Rows with a support are classes, whatever they are called, unless their support is that of all the others."""
+"""Rows with a support are classes, whatever their name, unless their support is the sum of all others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SURE = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 
 
 def summaries_by_support(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
-    """Whether each row whose words may mean a summary is one, as far as its support tells.
+    """Return for rows that are named like a summary whether their support shows one.
 
     `acc` of 118 cars among 519 is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are
     never classes. A mean may carry the mean support of the classes.
@@ -41,6 +41,6 @@ def summaries_by_support(labels: Sequence[str], sizes: Sequence[int | None]) -> 
 
 
 def _is_average(label: str) -> bool:
-    """Whether a label is an average by its words alone: `macro avg`, `weighted average`; `mAP` may be a class."""
+    """Return whether a label alone shows an average: `macro avg`, `weighted average`; `mAP` may be a class."""
     of = heading(label)
     return of.samples or (of.average in SURE and of.measure is None)

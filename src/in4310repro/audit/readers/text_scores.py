@@ -1,4 +1,4 @@
-"""Scores of programs that read texts: spaCy's one-letter names, and scores of written texts, which no check uses."""
+"""Scores of text programs: spaCy's one-letter names, and scores of written texts, which no check uses."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ LONGEST = 160
 
 
 def title_above(lines: Sequence[str], first: int, end: int) -> str:
-    """The title of what stands on the lines from index `first` up to `end`, which is not included."""
+    """Return the title of the lines from index `first` up to, but not including, `end`."""
     for line in lines[end : end + 2]:
         if CAPTION.match(strip_marks(line)[:LONGEST]):
             return strip_marks(line)[:LONGEST]

@@ -26,7 +26,7 @@ OTHERS = ("name", "image_set", "overall_accuracy", "sizes", "total")
 
 
 def read_toml(text: str) -> list[Piece]:
-    """One table for each section.
+    """Return one table for each section.
 
     Raises:
         ValueError: broken TOML, an unknown key, or a value that is no string.
@@ -48,14 +48,14 @@ def read_toml(text: str) -> list[Piece]:
 
 
 class _Literal(str):
-    """A number as it is written."""
+    """A number as written."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def _numerals(node: Any, lines: Sequence[str]) -> Any:
-    """The content with each number as a Numeral, at the first line that has it behind an equals sign or a comma."""
+    """Return the content with each number as a Numeral, at the first line that has it after `=` or a comma."""
     if isinstance(node, dict):
         return {key: _numerals(value, lines) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Numbers that stand beside used ones and that no rule used: by column in a table, each by itself elsewhere."""
+"""Unused numbers beside used ones: by column in a table, each by itself elsewhere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Left:
 def unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Numbers in the lines of tables and values that are no value, size, count or name, and no setting.
+    """Yield numbers in the lines of tables and values that are no value, size, count, name or setting.
 
     Args:
         lines: of the whole text.
@@ -92,13 +92,13 @@ def _left(
 
 
 def _plain(text: str) -> str:
-    """The line with signs that look alike made one, and commas between cells made bars."""
+    """Return the line with similar signs replaced by one, and commas between cells by bars."""
     text = MARKUP.sub(lambda match: USED * len(match[0]), text.translate(ALIKE))
     return text.replace(",", "|") if text.count(",") >= COMMAS and ", " not in text and ";" not in text else text
 
 
 def _is_known(number: str, known: Collection[int]) -> bool:
-    """Whether a number is one of images or predictions that was read; pandas prints 40.0."""
+    """Return whether a number is a known number of images or predictions; pandas prints 40.0."""
     plain = re.sub(r"\.0+$", "", number.replace(",", ""))
     return plain.isdigit() and int(plain) in known
 
@@ -121,7 +121,7 @@ def _without_used(text: str, line: int, pieces: Sequence[Piece], names: Sequence
 
 
 def _counts(tables: Sequence[Table]) -> set[int]:
-    """The numbers of images and predictions that were read, and the sums of matrices."""
+    """Return the numbers of images and predictions that were read, and the sums of matrices."""
     found = {size for table in tables for size in (*table.sizes.values(), *table.predictions.values())}
     found |= {table.total for table in tables if table.total is not None}
     for table in tables:
@@ -141,13 +141,13 @@ def _cells(text: str) -> list[str]:
 
 
 def _column(text: str, place: int) -> int:
-    """The column of a place, counted from the end of the row; 0 where the line is no row of a table."""
+    """Return the column of a place, counted from the end of the row; 0 if the line is no table row."""
     cells = len(_cells(text))
     return len(_cells(text[place:])) if cells > 2 else 0
 
 
 def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
-    """The cells of the lines above a row that can be the header of its table."""
+    """Return the cells of the lines above a row that can be the header of its table."""
     above = [
         _cells(_plain(lines[number - 1])) for number in range(max(1, piece.first), min(line, piece.first + HEADER))
     ]
@@ -155,23 +155,23 @@ def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
 
 
 def _heading(heads: Sequence[Sequence[str]], column: int, text: str) -> str:
-    """The heading of a column, counted from the end, of a header with as many cells or one less."""
+    """Return the heading of a column, counted from the end, of a header with as many cells or one less."""
     width = len(_cells(text))
     return next((cells[-column] for cells in heads if len(cells) in (width, width - 1) and column <= len(cells)), "")
 
 
 def _label(before: str) -> str:
-    """The words before a number, from the last sign between two on."""
+    """Return the words before a number, from the last separator on."""
     return BETWEEN.split(before.rstrip(" :=\"'({["))[-1].strip(" *`\"'.-")
 
 
 def _is_of_no_use(name: str) -> bool:
-    """Whether a heading or label is of a measure that no check uses, of a setting or of a number of things."""
+    """Return whether a heading or label is a measure that no check uses, a setting or a number of things."""
     of = heading(name)
     return (of.measure is Measure.OTHER and not of.rest) or is_setting(name) or bool(kind_of_context(f"{name}: 5"))
 
 
 def _is_numbering(texts: Sequence[str]) -> bool:
-    """Whether the numbers of a column count its rows."""
+    """Return whether the numbers of a column count its rows."""
     whole = [int(text) for text in texts if text.isdigit()]
     return len(whole) == len(texts) > 1 and whole == list(range(whole[0], whole[0] + len(whole)))

@@ -70,7 +70,7 @@ def _span(text: str | None) -> int:
 
 
 def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """The tables of a page, or of HTML inside Markdown."""
+    """Yield the tables of a page, or of HTML inside Markdown."""
     if not any("<table" in line.lower() for number, line in enumerate(lines, start=1) if number not in skipped):
         return
     parser = _Tables()
@@ -84,7 +84,7 @@ def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
 
 
 def rows_of_tables(html: str) -> list[list[list[str]]]:
-    """The cells of each row of each table of a page."""
+    """Return the cells of each row of each table of a page."""
     parser = _Tables()
     parser.feed(html)
     parser.close()
@@ -92,7 +92,7 @@ def rows_of_tables(html: str) -> list[list[list[str]]]:
 
 
 def _rows(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple[int, list[str]]]:
-    """The rows with the text of each cell in every row that it spans, and once in its columns."""
+    """Return the rows with each cell's text in every row that it spans, and once in its columns."""
     rows: list[tuple[int, list[str]]] = []
     hanging: dict[int, tuple[int, str]] = {}
     for line, cells in table:
