@@ -1,4 +1,4 @@
-"""Training and inference in float32 with the same bits on x86 and ARM, for any number of threads.
+"""Training and inference in float32 in a fixed order of operations, whatever the processor and the number of threads.
 
     from in4310repro.arithmetic import AdamW, cross_entropy, portable
     model = portable(torchvision.models.resnet18())
