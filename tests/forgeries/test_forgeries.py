@@ -37,7 +37,7 @@ def start(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Start
 
 def marked(place: int, row: Forgery) -> object:
     identifier = f"{row.group}: {row.name}".replace(" ", "-")
-    mark = pytest.mark.slow if place % 6 == 0 else pytest.mark.soak
+    mark = pytest.mark.slow if place % 12 == 0 else pytest.mark.soak
     return pytest.param(row, id=identifier, marks=[] if row.name in ORDINARY else [mark])
 
 

@@ -30,7 +30,7 @@ def bases(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.mark.parametrize(
     "first",
     [
-        pytest.param(first, marks=pytest.mark.slow if first < CASES // 2 else pytest.mark.soak)
+        pytest.param(first, marks=pytest.mark.slow if first < CASES // 4 else pytest.mark.soak)
         for first in range(0, CASES, BATCH)
     ],
 )
