@@ -8,7 +8,7 @@ import pytest
 from in4310repro import experiment
 from in4310repro.config import CHOICES, Config, change, from_json, to_json
 from in4310repro.context import Context
-from in4310repro.measures.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.metric_table.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.network import open_network
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS, command_line_options

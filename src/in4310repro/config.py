@@ -15,7 +15,7 @@ from in4310repro import deviations
 from in4310repro.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.files import LARGEST_TEXT, read_bytes, strip_advice
-from in4310repro.measures.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.metric_table.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.network import Network, open_network
 from in4310repro.models.sources.base import FIVE_MODULES as FIVE_MODULES
 from in4310repro.numerics import MODES

@@ -131,7 +131,7 @@ AUDIT_TESTS = (*(f"tests/audit/test_{name}.py" for name in AUDIT), *HABITS)
 def modules(root: Path) -> list[Module]:
     """All modules, in the order of the table."""
     return [
-        *_room(root, "measures", {}, "tests", ("test_metrics", "test_metric_table")),
+        *_room(root, "metric_table", {}, "tests", ("test_metrics", "test_metric_table")),
         *_room(root, "metrics", {}, "tests", ("test_metrics", "test_metric_table")),
         *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
         Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),

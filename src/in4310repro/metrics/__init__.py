@@ -1,8 +1,8 @@
 """Metrics of a classifier, as pure functions of labels and scores, and the table that lists them."""
 
-from in4310repro.measures.counts import Counts
-from in4310repro.measures.ranking import thresholds
-from in4310repro.measures.table import (
+from in4310repro.metric_table.counts import Counts
+from in4310repro.metric_table.ranking import thresholds
+from in4310repro.metric_table.table import (
     COUNTS,
     DEFAULT_SELECTION,
     MEANS,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jaxtyping import Float, Float64, Int64
 
-from in4310repro.measures.counts import Counts, recall
-from in4310repro.measures.ranking import Ranking, average_precisions
-from in4310repro.measures.table import COUNTS, METRICS, RANKING, SCALARS
+from in4310repro.metric_table.counts import Counts, recall
+from in4310repro.metric_table.ranking import Ranking, average_precisions
+from in4310repro.metric_table.table import COUNTS, METRICS, RANKING, SCALARS
 from in4310repro.metrics.counting import count
 from in4310repro.metrics.inputs import check
 from in4310repro.metrics.record import ClassMetrics

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from in4310repro.measures.table import METRICS, Metric
+from in4310repro.metric_table.table import METRICS, Metric
 from in4310repro.schema import Share
 
 if TYPE_CHECKING:

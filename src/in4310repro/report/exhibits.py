@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from in4310repro.measures.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.metric_table.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.metrics import wilson
 from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit

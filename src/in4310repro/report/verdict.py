@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from in4310repro.measures.table import SCALARS
+from in4310repro.metric_table.table import SCALARS
 from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.comparisons import extremes
 from in4310repro.report.exhibit import Exhibit, Sentence, Source, source_of

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from in4310repro.measures.counts import accuracy, macro_f1, recall
-from in4310repro.measures.ranking import average_precisions
+from in4310repro.metric_table.counts import accuracy, macro_f1, recall
+from in4310repro.metric_table.ranking import average_precisions
 
 COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of another one reads
 
