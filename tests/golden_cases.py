@@ -386,7 +386,7 @@ def photographs() -> dict[str, Claim]:
     return photographs_numbers(photographs_runs(folder))
 
 
-# What only a machine with the photographs can compute; `test_course.py` compares as much as is at hand.
+# What only a machine with the photographs can compute; `test_course.py` compares as much as is available.
 COURSE_CASES: dict[str, Case] = {"course": course, "photographs": photographs}
 
 

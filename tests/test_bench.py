@@ -91,7 +91,7 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
     tmp_path: Path, numerics: Numerics
 ) -> None:
     if not numerics.portable:
-        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     options = arithmetic.ArithmeticOptions(
         repeats=1,
         threads=(1,),

@@ -169,7 +169,7 @@ def test_fewer_than_one_repeat_is_refused() -> None:
 @pytest.mark.soak
 def test_the_benchmark_has_every_process_of_every_run(tmp_path: Path, numerics: Numerics) -> None:
     if not numerics.portable:
-        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     options = ProcessesOptions(repeats=1, workloads=((32, 24, 1),), sizes=(2, 3))
     json_file, table = benchmark(tmp_path, options)
     report = json.loads(json_file.read_text())

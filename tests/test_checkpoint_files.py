@@ -169,19 +169,19 @@ RECORD = asdict(at(1))
 @pytest.mark.parametrize(
     ("metadata", "tensors", "words"),
     [
-        ({}, {}, "is none of this training (KeyError: 'config'); remove it, and the one before it is used"),
+        ({}, {}, "does not belong to this training (KeyError: 'config'); remove it, and the one before it is used"),
         (
             {"config": "{", "position": "{}"},
             {},
-            "is none of this training (JSONDecodeError: Expecting property name enclosed in double quotes: line 1 "
-            "column 2 (char 1)); remove it, and the one before it is used",
+            "does not belong to this training (JSONDecodeError: Expecting property name enclosed in double quotes: "
+            "line 1 column 2 (char 1)); remove it, and the one before it is used",
         ),
         ({"config": "{}", "position": "{}"}, {}, "belongs to another configuration: "),
         ({"config": json.dumps(CONFIG), "position": json.dumps(RECORD | {"batch": -1})}, {}, "batch is -1"),
         (
             {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)},
             {},
-            "is none of this training (KeyError: 'model.0.weight'); remove it, and the one before it is used",
+            "does not belong to this training (KeyError: 'model.0.weight'); remove it, and the one before it is used",
         ),
     ],
     ids=["no metadata", "no JSON", "another configuration", "no position", "no tensors"],
@@ -202,7 +202,7 @@ def test_what_is_wrong_is_said_in_200_characters_of_one_line(tmp_path: Path) -> 
     words = f"ValueError: a b {'c' * 184}"
     assert len(words) == 200
     assert str(checkpoints._error_for_foreign_file(file, error)) == (
-        f"checkpoint {file} is none of this training ({words}); remove it, and the one before it is used"
+        f"checkpoint {file} does not belong to this training ({words}); remove it, and the one before it is used"
     )
 
 
@@ -222,12 +222,16 @@ def test_what_was_kept_of_an_epoch_reads_back_without_metadata(tmp_path: Path) -
 def test_what_was_kept_of_another_network_is_refused_with_its_source() -> None:
     model, optimizer = trained()
     long = {name + "x" * 300: value for name, value in model.state_dict().items()}
-    with pytest.raises(ValueError, match=re.escape("epoch 1 is none of this training (KeyError: 'model.0.weight')")):
+    with pytest.raises(
+        ValueError, match=re.escape("epoch 1 does not belong to this training (KeyError: 'model.0.weight')")
+    ):
         load_into(long, {}, model, optimizer, "epoch 1")
     wrong = optimizer_tensors(optimizer) | {"0.exp_avg." + "x" * 300: torch.zeros(1)}
-    with pytest.raises(ValueError, match=r"epoch 1 is none of this training \(ValueError: 0\.exp_avg\.xxx") as raised:
+    with pytest.raises(
+        ValueError, match=r"epoch 1 does not belong to this training \(ValueError: 0\.exp_avg\.xxx"
+    ) as raised:
         load_into(model.state_dict(), wrong, model, optimizer, "epoch 1")
-    assert len(str(raised.value)) == len("epoch 1 is none of this training ()") + 200
+    assert len(str(raised.value)) == len("epoch 1 does not belong to this training ()") + 200
 
 
 @pytest.mark.parametrize(("optimizer", "momentum", "copies"), [("AdamW", 0.0, 2), ("RMSprop", 0.0, 1), ("SGD", 0.9, 1)])
@@ -306,7 +310,7 @@ def refused_by_both(folder: Path, kind: str, tensors: Tensors, words: str) -> No
     ours, untouched = (trained(make, seed=1, **settings) for _ in range(2))
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         restore(folder, *ours, CONFIG)
-    assert str(raised.value).startswith(f"checkpoint {file} is none of this training (")
+    assert str(raised.value).startswith(f"checkpoint {file} does not belong to this training (")
     write_kept_epoch(folder / "kept", *ours)
     (folder / "kept").write_bytes(tensor_bytes(tensors))
     weights, state = read_kept_epoch(folder / "kept")

@@ -179,7 +179,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_name_whatever_its_hash(
     data = safetensors.torch.save({"x": torch.zeros(1)}, metadata)
     (cut_off / f"9-{hashlib.sha256(data).hexdigest()[:16]}.safetensors").write_bytes(data)
     (cut_off / "99.safetensors").write_bytes(data)
-    with pytest.raises(ValueError, match=r"9-.* is none of this training .*; remove it"):
+    with pytest.raises(ValueError, match=r"9-.* does not belong to this training .*; remove it"):
         trained(cut_off.parents[1], 0)
 
 
@@ -247,21 +247,25 @@ POSITION = {"epoch": 0, "batch": 1, "loss": 0.0, "history": [], "tensors": []}
 @pytest.mark.parametrize(
     ("metadata", "tensors", "words"),
     [
-        ({"config": "{}"}, {}, "is none of this training (KeyError: 'position')"),
-        ({"config": "[" * 100_000, "position": "{}"}, {}, "is none of this training (RecursionError"),
+        ({"config": "{}"}, {}, "does not belong to this training (KeyError: 'position')"),
+        ({"config": "[" * 100_000, "position": "{}"}, {}, "does not belong to this training (RecursionError"),
         ({"config": "{}", "position": "[]"}, {}, "its value is []; it should be a valid dictionary"),
         ({"config": "{}", "position": json.dumps(POSITION | {"epoch": -1})}, {}, "epoch is -1"),
         ({"config": "{}", "position": json.dumps(POSITION | {"history": [{}]})}, {}, "lacks history.0."),
-        ({"config": "{}", "position": json.dumps(POSITION)}, {}, "is none of this training (KeyError: 'model.weight')"),
+        (
+            {"config": "{}", "position": json.dumps(POSITION)},
+            {},
+            "does not belong to this training (KeyError: 'model.weight')",
+        ),
         (
             {"config": "{}", "position": json.dumps(POSITION)},
             {"model.weight": torch.zeros(3)},
-            "is none of this training",
+            "does not belong to this training",
         ),
         (
             {"config": "{}", "position": json.dumps(POSITION)},
             {"model.weight": torch.zeros(1, 2), "optimizer.7.momentum_buffer": torch.zeros(1, 2)},
-            "is none of this training",
+            "does not belong to this training",
         ),
     ],
 )

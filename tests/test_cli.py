@@ -226,7 +226,8 @@ def test_a_run_is_evaluated_on_another_folder(
     measured = json.loads((tmp_path / "result.json").read_text())
     first, means, _, *rows, last = printed.splitlines()
     assert (first.split(",")[0], last) == ("scenes: 48 images", "wrote result.json")
-    assert f"accuracy {measured['accuracy']:.4f}, mean class accuracy {measured['mean_class_accuracy']:.4f}" in means
+    assert f"mean class accuracy {measured['mean_class_accuracy']:.4f}" in means
+    assert f", accuracy {measured['accuracy']:.4f}" in means
     assert [row.split()[:3] for row in rows] == [
         [name, "8", f"{recall:.4f}"]
         for name, recall in zip(measured["classes"], measured["class_accuracy"], strict=True)

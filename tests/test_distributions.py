@@ -50,7 +50,7 @@ def fingerprint_of_an_installation(distribution: Path, folder: Path) -> dict[str
     python = scripts / Path(sys.executable).name
     compilers = {"CC": "no-compiler", "CXX": "no-compiler"}
     run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", distribution, **compilers)
-    # From elsewhere, so that no module is found in the folder at hand.
+    # From elsewhere, so that no module is found in the current folder.
     where = run(python, "-c", f"import os; os.chdir({f'{folder}'!r}); import in4310repro; print(in4310repro.__file__)")
     assert Path(where.strip()).is_relative_to(libraries), where
     fingerprint: dict[str, Any] = json.loads(run(scripts / "in4310repro", "fingerprint", PATH=f"{scripts}"))

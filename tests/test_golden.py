@@ -35,7 +35,7 @@ class OneEpoch(Progress):
 
 def test_the_first_epoch_of_the_demo_has_the_bits_of_its_golden_file(numerics: Numerics, tmp_path: Path) -> None:
     if not numerics.portable:
-        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     with pytest.raises(EpochDoneError):
         experiment.train(PRESETS["demo"], Context(numerics, OneEpoch()), tmp_path / "demo")
     (row,) = read_json(tmp_path / "demo" / "adamw" / "history.json")
@@ -67,7 +67,7 @@ def test_a_golden_file_is_of_the_portable_kernels_of_now(case: str, numerics: Nu
     assert written
     assert written.numerics == "portable"
     if not numerics.portable:
-        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     assert golden.stale(case, content, numerics, environments) == []
 
 

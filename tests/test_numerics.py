@@ -27,7 +27,7 @@ def processors() -> int:
 
 def portable_here(numerics: Numerics) -> None:
     if numerics.mode != "portable":
-        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
 
 
 @pytest.mark.parametrize("threads", ["1", pytest.param("3", marks=pytest.mark.slow)])
@@ -94,11 +94,11 @@ def test_native_arithmetic_does_not_wait_for_threads_that_openmp_may_not_start()
 
 def test_without_kernels_portable_stops_with_the_reason_and_auto_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arithmetic, "obstacle", lambda: "no kernel was built")
-    with pytest.raises(ValueError, match="no kernel was built; --numerics native is the way out"):
+    with pytest.raises(ValueError, match="no kernel was built; use --numerics native"):
         activate("portable", "cpu")
     active = activate("auto", "cpu")
     assert active.mode == "native"
-    assert active.note == "native arithmetic, since portable is not to be had: no kernel was built"
+    assert active.note == "native arithmetic, because portable is unavailable: no kernel was built"
 
 
 def test_a_changed_kernel_is_another_numeric_class(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.
 @pytest.mark.parametrize("mode", ["portable", "native"])
 def test_scores_and_loss_do_not_depend_on_the_batch_size(mode: str, numerics: Numerics) -> None:
     if numerics.mode != "portable":
-        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     numerics = activate(mode, "cpu")
     network = numerics.place(models.build("resnet18", 6, seed=0))
     reference = predict(network, image_set(33), in_batches(33).evaluation, Context(numerics))

@@ -128,7 +128,7 @@ def load_into(
         _load(_prefixed(weights, state), model, optimizer, begun=True)
     except UNUSABLE as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ValueError(f"{source} is none of this training ({what})") from None
+        raise ValueError(f"{source} does not belong to this training ({what})") from None
 
 
 def _tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -218,7 +218,9 @@ def _check_values(
 def _error_for_foreign_file(file: Path, error: Exception) -> ValueError:
     """Return the error for an intact file that `save` did not write."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return ValueError(f"checkpoint {file} is none of this training ({what}); remove it, and the one before it is used")
+    return ValueError(
+        f"checkpoint {file} does not belong to this training ({what}); remove it, and the one before it is used"
+    )
 
 
 def _list_files(folder: Path) -> list[Path]:

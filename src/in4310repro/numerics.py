@@ -91,7 +91,7 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
         device: `auto`, `cpu`, or a torch device such as `cuda` or `cuda:1`. Portable runs on the CPU alone.
 
     Raises:
-        ValueError: an unknown mode or device, or portable arithmetic that is not to be had here.
+        ValueError: an unknown mode or device, or portable arithmetic that is unavailable here.
     """
     _refuse_unreadable_thread_counts()
     if mode not in MODES:
@@ -102,8 +102,8 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
     if not obstacle:
         return _portable()
     if mode == "portable":
-        raise ValueError(f"portable arithmetic is not to be had: {obstacle}; --numerics native is the way out")
-    return _native(device, note=f"native arithmetic, since portable is not to be had: {obstacle}")
+        raise ValueError(f"portable arithmetic is unavailable: {obstacle}; use --numerics native")
+    return _native(device, note=f"native arithmetic, because portable is unavailable: {obstacle}")
 
 
 def _portable_obstacle(device: str) -> str:

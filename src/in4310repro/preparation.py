@@ -164,7 +164,7 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
         if config.training.fits_head(setting):
             trained_part.last_layer_name(model, network)
     if numerics.portable and (reason := network.obstacle(config.image_size)):
-        raise ValueError(f"{network.name} has no portable arithmetic: {reason}; --numerics native is the way out")
+        raise ValueError(f"{network.name} has no portable arithmetic: {reason}; use --numerics native")
     return config
 
 

@@ -150,7 +150,7 @@ def test_the_main_command_on_photographs_is_parsed_to_its_configuration(call: Ca
 @pytest.mark.parametrize("name", ["README.md", "bits.md", "features.md", "arithmetic.md"])
 def test_the_first_python_of_a_page_runs_as_it_stands(name: str, numerics: Numerics) -> None:
     if name in ("bits.md", "arithmetic.md") and not numerics.portable:
-        pytest.skip(f"portable arithmetic is not to be had here: {numerics.note}")
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     page = next(page for page in pages() if page.name == name)
     block = next(block for language, block in page.blocks if language == "python")
     images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)

@@ -31,7 +31,7 @@ KNOWN |= {package.requirement for package in packages.PACKAGES.values()}
 
 
 def faults(text: str) -> list[str]:
-    """What is not to be had in a clone."""
+    """What a clone lacks."""
     wrong = []
     for match in INSTALLED.finditer(text):
         words = match.group(1).split()

@@ -323,9 +323,9 @@ ROWS += [
         shown_by="no need: within the tolerance, which is printed",
     ),
     row(
-        "an invented image set of a folder that is not at hand",
+        "an invented image set of a folder that is unavailable",
         edit(FEATURES, invented_set),
-        "feature maps of ImageNet, whose folder is not at hand",
+        "feature maps of ImageNet, whose folder is unavailable",
         by="nothing",
         shown_by="the folder: `verify` measures its images where it is; it lists these feature maps as claimed",
     ),

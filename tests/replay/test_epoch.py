@@ -173,7 +173,7 @@ def test_another_optimizer_than_trained_the_network_is_found() -> None:
     differences = differing(kept_training(0), 1, FIVE.settings[1], name="adamw")
     assert "the optimizer state differs" in differences
     with pytest.raises(
-        ValueError, match=r"the kept state after epoch 1 is none of this training .*0.square_avg is missing"
+        ValueError, match=r"the kept state after epoch 1 does not belong to this training .*0.square_avg is missing"
     ):
         differing(kept_training(0), 2, FIVE.settings[1], name="adamw")
 
@@ -182,7 +182,7 @@ def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
     claim = record_of(kept_training(0), "adamw", 2)
     kept = read_kept(kept_training(0), "adamw", record_of(kept_training(0), "adamw", 1).entry)
     stray = one_epoch.Kept(kept.weights, {**kept.optimizer, "99.exp_avg": torch.zeros(1)})
-    with pytest.raises(ValueError, match="the kept state after epoch 1 is none of this training"):
+    with pytest.raises(ValueError, match="the kept state after epoch 1 does not belong to this training"):
         train_again(inputs(FIVE.settings[0]), claim, stray)
 
 
@@ -197,7 +197,9 @@ def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_st
     def step() -> bool:
         raise AssertionError("a step was taken")
 
-    with pytest.raises(ValueError, match=r"the kept state after epoch 1 is none of this training .*of shape \(1,\)"):
+    with pytest.raises(
+        ValueError, match=r"the kept state after epoch 1 does not belong to this training .*of shape \(1,\)"
+    ):
         train_again(inputs(setting), claim, one_epoch.Kept(kept.weights, small), step)
 
 

@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
 SHOWN = {
     REPLAY: "`verify --replay`, for the epochs of the selected setting that it trains again",
     NOT_SHOWN: "nothing in a run",
-    ELSEWHERE: "`verify` where the files are at hand",
+    ELSEWHERE: "`verify` where the files are available",
     IN_CLASS: "`verify` in the run's numeric class",
 }
 

@@ -75,7 +75,7 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
     third = run.features["sets"][2]["name"] if run.features else ""
     assert absent_sets(evidence_of(pooled, evidence.context.numerics, decoded=decoded)) == ("ImageNet", third)
     listed = [claim.what for claim in claims(Circumstances.expected(run))]
-    assert listed[-1] == "the feature maps of ImageNet, whose folder is not at hand"
+    assert listed[-1] == "the feature maps of ImageNet, whose folder is unavailable"
     assert claims(Circumstances.expected(evidence.run)) == [
         claim for claim in claims(Circumstances.expected(run)) if "ImageNet" not in claim.what
     ]

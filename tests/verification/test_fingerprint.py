@@ -25,7 +25,7 @@ def differences(run: FinishedRun, numerics: Numerics) -> list[str]:
 
 @pytest.fixture
 def portable(numerics: Numerics) -> Numerics:
-    return numerics if numerics.portable else pytest.skip("portable arithmetic is not to be had")
+    return numerics if numerics.portable else pytest.skip("portable arithmetic is unavailable")
 
 
 def test_a_changed_numeric_class_neither_lowers_the_tier_nor_goes_unseen(

@@ -49,7 +49,7 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
     A ratio is the median over pairs that ran one after the other, since a shared machine changes its speed.
 
     Raises:
-        ValueError: fewer than one repeat, or portable arithmetic is not to be had.
+        ValueError: fewer than one repeat, or portable arithmetic is unavailable.
     """
     options = options or ArithmeticOptions()
     if options.repeats < 1:

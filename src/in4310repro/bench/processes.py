@@ -43,7 +43,7 @@ def benchmark(out: Path, options: ProcessesOptions | None = None, progress: Prog
     """Times one process and several on the steps of one batch; writes processes.json and processes.md, returns them.
 
     Raises:
-        ValueError: portable arithmetic is not to be had, or the processes fail.
+        ValueError: portable arithmetic is unavailable, or the processes fail.
     """
     options = options or ProcessesOptions()
     cores = os.cpu_count() or 1

@@ -98,7 +98,7 @@ class Network:
         """Read weights, their preprocessing and their hash; the file is opened once.
 
         Args:
-            weights: `none`, `imagenet`, which is downloaded where it is not at hand, or a .safetensors or .pth file.
+            weights: `none`, `imagenet`, which is downloaded where it is unavailable, or a .safetensors or .pth file.
 
         Raises:
             ValueError: no such file, a download that failed, or a file that holds no weights.
@@ -108,7 +108,7 @@ class Network:
         return read_weights(self, weights)
 
     def has_weights(self, weights: str) -> bool:
-        """Return whether weights are at hand without a download: `none`, a file, or `imagenet` on this machine."""
+        """Return whether weights are available without a download: `none`, a file, or `imagenet` on this machine."""
         if weights == "imagenet":
             file = self.source.imagenet_file(self.name)
             return file is not None and file.is_file()

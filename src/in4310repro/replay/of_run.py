@@ -146,7 +146,7 @@ class _Training:
         """Return the differences of an epoch, trained again, from what the run says of it, as sentences.
 
         Raises:
-            MissingStateError: the state before it is not at hand.
+            MissingStateError: the state before it is unavailable.
             KeyboardInterrupt: when interrupted.
         """
         entry, row = self.run.tensors[self.setting.name][epoch - 1], self.run.histories[self.setting.name][epoch - 1]

@@ -16,7 +16,7 @@ from in4310repro.tensors import tensors_sha256
 
 
 class MissingStateError(Exception):
-    """The state that an epoch starts from is not at hand."""
+    """The state that an epoch starts from is unavailable."""
 
 
 class Start(NamedTuple):
@@ -31,7 +31,7 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start
 
     Raises:
         ValueError: it is damaged, or not the state that the chain commits to.
-        MissingStateError: it was not kept, or its weights are in a file that is not at hand.
+        MissingStateError: it was not kept, or its weights are in a file that is unavailable.
     """
     if epoch == 1:
         return Start(_initial_network(run, setting), None)

@@ -15,7 +15,7 @@ from in4310repro.verification.records import LOSS_TOLERANCE
 from in4310repro.verification.scores import LOGIT_TOLERANCE
 
 VERIFY, REPLAY = "verify", "verify --replay, for the epochs that it trains again"
-AT_HAND = "verify, where images and first weights are at hand"
+AT_HAND = "verify, where images and first weights are available"
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class FinishedRun:
 
     @property
     def has_initial_weights(self) -> bool:
-        """Whether the weights that training starts from are drawn or at hand."""
+        """Whether the weights that training starts from are drawn or available."""
         return self.config.network.has_weights(self.config.weights)
 
     @cached_property

@@ -12,7 +12,7 @@ from in4310repro.verification.evidence import Evidence, SettingEvidence
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
 NOT_SHOWN = "shown by nothing in a run"
-ELSEWHERE = "shown by verify where the files are at hand"
+ELSEWHERE = "shown by verify where the files are available"
 IN_CLASS = "shown by verify in arithmetic of the run's numeric class"
 SHOWN_BY = (REPLAY, NOT_SHOWN, ELSEWHERE, IN_CLASS)  # in the order of the lines
 
@@ -40,16 +40,16 @@ class Circumstances:
     """What decides which statements of a run are computed again."""
 
     run: FinishedRun
-    start: bool  # the weights that training began from are drawn or at hand
+    start: bool  # the weights that training began from are drawn or available
     bitwise: bool = True  # equal bits are required
     fits_repeat: bool = False  # every fit of a head, made again, has the bits of the run's
     open_precisions: bool = False  # close scores leave average precisions open
     feature_tier: str = ""  # how far feature maps may differ, as words after them
-    absent: tuple[str, ...] = ()  # image sets of the feature maps that are not at hand
+    absent: tuple[str, ...] = ()  # image sets of the feature maps that are unavailable
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return those of a run before its verification: what no library ships is not at hand."""
+        """Return those of a run before its verification: what no library ships is unavailable."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)

@@ -124,7 +124,7 @@ def _feature_maps(circumstances: Circumstances) -> list[str]:
 
 def _absent_sets(circumstances: Circumstances) -> list[str]:
     absent = circumstances.absent if circumstances.start else ()
-    return [f"the feature maps of {name}, whose folder is not at hand" for name in absent]
+    return [f"the feature maps of {name}, whose folder is unavailable" for name in absent]
 
 
 CHECKS = (
@@ -163,15 +163,17 @@ CHECKS = (
     Check(
         name="fingerprint",
         files="`fingerprint.json`",
-        compared_with="the arithmetic of this process, its own probe, and the initial weights of the seed or at hand",
+        compared_with="the arithmetic of this process, its own probe, and the initial weights of the seed or available",
         find=fingerprint_differences,
-        computes=(Statement("the initial weights from the seed, or from weights that are at hand", _initial_weights),),
+        computes=(
+            Statement("the initial weights from the seed, or from weights that are available", _initial_weights),
+        ),
         leaves=(
             (NOT_SHOWN, Statement("images per second, processor, device, libraries and source")),
             (
                 ELSEWHERE,
                 Statement(
-                    "that training began from weights that are not at hand",
+                    "that training began from weights that are unavailable",
                     lambda each: [] if each.start else [f"that training began from {each.weights}"],
                 ),
             ),
@@ -275,14 +277,14 @@ CHECKS = (
     Check(
         name="frozen layers",
         files="`SETTING/best.safetensors`",
-        compared_with="the initial weights before the layer from which a setting trains, where they are at hand",
+        compared_with="the initial weights before the layer from which a setting trains, where they are available",
         find=of_each_setting(frozen_differences),
         computes=(_where(_frozen, "that nothing has moved before the layer from which a setting trains"),),
     ),
     Check(
         name="feature maps",
         files="`features.json`",
-        compared_with="every value, on each image set that is at hand",
+        compared_with="every value, on each image set that is available",
         find=of_selected(lambda selected: feature_differences(selected.evidence)),
         computes=(Statement("the feature maps", _feature_maps),),
         leaves=(
@@ -293,7 +295,7 @@ CHECKS = (
                     "the feature maps, which are of the weights before training",
                 ),
             ),
-            (ELSEWHERE, Statement("the feature maps of an image set whose folder is not at hand", _absent_sets)),
+            (ELSEWHERE, Statement("the feature maps of an image set whose folder is unavailable", _absent_sets)),
         ),
     ),
 )

@@ -165,7 +165,7 @@ class Evidence:
 
     @cached_property
     def measured_network(self) -> torch.nn.Module | None:
-        """The network whose feature maps the run records, placed; None where its weights are not at hand."""
+        """The network whose feature maps the run records, placed; None where its weights are unavailable."""
         if self.run.config.weights == "none":
             return self.selected.network
         # A copy, since placing changes the network itself.
@@ -173,7 +173,7 @@ class Evidence:
 
     @cached_property
     def feature_sets(self) -> list[ImageSet | None]:
-        """The image sets of the recorded feature maps in their order; None for one whose folder is not at hand.
+        """The image sets of the recorded feature maps in their order; None for one whose folder is unavailable.
 
         Raises:
             ValueError: a folder that cannot be read.

@@ -1,4 +1,4 @@
-"""The feature maps: the records of features.json measured again on every image set that is at hand."""
+"""The feature maps: the records of features.json measured again on every image set that is available."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
 
 
 def feature_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence for each value of features.json that is not what is measured now, on the sets at hand.
+    """Yield a sentence for each value of features.json that is not what is measured now, on the available sets.
 
     Shares and counts must be equal, and eigenvalues within `SPECTRUM_TOLERANCE`, where bits are required; else both
-    within the wider tolerances. Where the network's weights are not at hand, only its name and mode are compared.
+    within the wider tolerances. Where the network's weights are unavailable, only its name and mode are compared.
 
     Raises:
         ValueError: the statistics cannot be computed, as where an activation is not finite.
@@ -76,7 +76,7 @@ def feature_differences(evidence: Evidence) -> Iterator[str]:
 
 
 def absent_sets(evidence: Evidence) -> tuple[str, ...]:
-    """Return the names of the recorded image sets that are not at hand."""
+    """Return the names of the recorded image sets that are unavailable."""
     if evidence.run.features is None:
         return ()
     named = zip(evidence.run.features["sets"], evidence.feature_sets, strict=True)

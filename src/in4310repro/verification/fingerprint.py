@@ -14,7 +14,7 @@ from in4310repro.verification.evidence import Evidence
 def fingerprint_differences(evidence: Evidence) -> Iterator[str]:
     """Yield the differences of fingerprint.json from the configuration, its own probe, this arithmetic, and the seed.
 
-    The weights before the first step are compared as far as they are at hand.
+    The weights before the first step are compared as far as they are available.
     """
     run = evidence.run
     file, recorded, asked = run.folder / names.FINGERPRINT, run.fingerprint, run.config.numerics

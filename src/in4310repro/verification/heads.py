@@ -184,7 +184,7 @@ def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol:
 def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     """Yield a sentence where a setting that trains from a layer on has moved a tensor before it.
 
-    Nothing is compared where the weights before training are not at hand, or are those of the setting before.
+    Nothing is compared where the weights before training are unavailable, or are those of the setting before.
     """
     evidence, config = setting.evidence, setting.evidence.run.config
     part = config.training.trained_part(setting.setting)
