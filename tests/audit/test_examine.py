@@ -130,6 +130,13 @@ def test_what_was_not_checked_is_remarked() -> None:
     assert "Figure 1: no mean accuracy is printed, so none was checked" in audit(text, power=False).remarks
 
 
+def test_measures_without_a_mean_are_remarked_at_once() -> None:
+    text = "| Class | Precision | Recall |\n|---|---|---|\n| sea | 0.9 | 0.8 |\n| ice | 0.7 | 0.6 |\n"
+    told = [remark for remark in audit(text, power=False).remarks if "so none was checked" in remark]
+    assert len(told) == 1
+    assert "no mean recall or precision is printed" in told[0]
+
+
 def test_average_precision_alone_can_be_audited_for_its_mean() -> None:
     text = "AP for class 1: 0.91\nAP for class 2: 0.93\nmAP: 0.95"
     assert [finding.kind for finding in audit(text, power=False).inconsistencies] == ["mean"]

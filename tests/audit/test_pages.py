@@ -31,7 +31,7 @@ from tests.audit.test_html import made_up
 ACCURACY, AP = Measure.ACCURACY, Measure.AVERAGE_PRECISION
 
 TEXT = """\
-report.md: 1 impossible, 1 impossible unless, 1 odd; 1 tables, 2 class values, 0 values compared
+report.md: 1 impossible, 1 impossible unless, 1 odd; 1 table, 2 class values, 0 values compared
 1 finding that nothing known here explains and 1 finding under conditions.
 
 1. Impossible (mean): Figure 1: the mean of the parts is 0.50.
@@ -72,7 +72,7 @@ def test_the_text_of_an_audit_has_every_part_in_its_order() -> None:
 def test_an_audit_without_findings_says_what_that_means() -> None:
     audit = replace(made_up(), findings=(), sizes=(), counted=(), means=(), power=None, remarks=())
     assert page.render(audit).splitlines()[:2] == [
-        "report.md: 0 impossible, 0 impossible unless, 0 odd; 1 tables, 2 class values, 0 values compared",
+        "report.md: 0 impossible, 0 impossible unless, 0 odd; 1 table, 2 class values, 0 values compared",
         "Nothing could be checked: no printed number is bound by another.",
     ]
     held = replace(audit, compared=audit.document.tables[0].values[:2])
@@ -153,8 +153,7 @@ def test_counts_of_the_same_classes_share_a_table_and_unknown_ones_are_question_
         "correct images of  c0   c1   all  of",
         "a                   3  5-7  8-10  18",
         "b                   ?    5     ?   ?",
-        "correct images of  all   of",
-        "wide                13  117",
+        "Correct images in wide: 13 of 117.",
         "correct images of  c0  c1  c2  c3  c4  c5  c6  c7  c8  c9  c10  c11  all   of",
         "edge                1   1   1   1   1   1   1   1   1   1    1    1   12  108",
     ]

@@ -65,3 +65,12 @@ def test_a_class_printed_as_zero_may_be_left_out_of_a_mean() -> None:
 def test_a_class_printed_as_more_than_zero_belongs_to_its_mean() -> None:
     text = aps("0.8012", "0.6034", "0.0001", mean="0.7023")
     assert [finding.kind for finding in audit(text, power=False).inconsistencies] == ["mean"]
+
+
+def test_below_a_percent_sign_zeros_and_small_values_are_percentages_where_one_class_is_above_one() -> None:
+    head = "| Class | F1 (%) |\n|---|---|\n"
+    rows = "| a | 0.0 |\n| b | 0.0 |\n| c | 0.5 |\n| d | 8.0 |\n| macro avg | {} |\n"
+    for mean in ("2.1", "2.125"):
+        assert audit(head + rows.format(mean), power=False).inconsistencies == ()
+    assert audit(head + rows.replace("8.0", "5.9").format("1.6"), power=False).inconsistencies == ()
+    assert audit(head + rows.format("5.1"), power=False).inconsistencies

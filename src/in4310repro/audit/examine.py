@@ -154,12 +154,15 @@ def _check(options: Options) -> None:
 
 def _remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
     """Yield what could not be checked, and the assumptions behind the counts."""
-    for measure in Measure:
+    lonely: dict[str, list[str]] = {}
+    for measure in PARTS:
         tables = [
             sheet for sheet in all_sheets if len(sheet.classes.get(measure, {})) > 1 and _is_lonely(sheet, measure)
         ]
-        if tables and measure in PARTS:
-            yield f"{_listed(tables)}: no mean {measure} is printed, so none was checked"
+        if tables:
+            lonely.setdefault(_listed(tables), []).append(measure)
+    for names, measures in lonely.items():
+        yield f"{names}: no mean {' or '.join(measures)} is printed, so none was checked"
     searched = {name for group in sets if group.origin == "search" for name in group.tables}
     unsized = [s for s in all_sheets if Measure.ACCURACY in s.classes and not s.sized and s.name not in searched]
     if unsized:

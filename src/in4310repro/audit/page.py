@@ -42,7 +42,8 @@ def summary(audit: Audit) -> str:
     numbers = [f"{len(audit.of_rank(rank))} {rank.value}" for rank in Rank]
     tables = audit.document.tables
     values = sum(value.class_name is not None for table in tables for value in table.values)
-    read = f"{len(tables)} tables, {values} class values, {len(audit.compared)} values compared"
+    counts = {"table": len(tables), "class value": values, "value": len(audit.compared)}
+    read = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items()) + " compared"
     return visible(f"{audit.document.source}: {', '.join(numbers)}; {read}")
 
 
@@ -99,6 +100,10 @@ def _counts(audit: Audit) -> Iterator[str]:
     for names in dict.fromkeys(tuple(table.sizes) for table in wide):
         tables = [table for table in wide if tuple(table.sizes) == names]
         labels = names if len(names) <= COLUMNS else ()
+        if not labels:
+            rows = [_row(table, ()) for table in tables]
+            yield from (f"Correct images in {name}: {right} of {images}." for name, right, images in rows)
+            continue
         yield from _aligned([["correct images of", *labels, "all", "of"], *(_row(table, labels) for table in tables)])
 
 

@@ -54,8 +54,8 @@ def value_of(
 def scaled(values: Sequence[Value]) -> tuple[Value, ...]:
     """Return the values, with percentages that were printed without a sign marked as percentages.
 
-    The class values of a measure are percentages if most are above 1; a summary is one if it is above 1 itself, as
-    people print `mean 0.93` below percentages.
+    The class values of a measure are percentages if most are above 1, or one of them is below a heading with a percent
+    sign; a summary is one if it is above 1 itself, as people print `mean 0.93` below percentages.
     """
     mostly = {measure: _mostly_percent(values, measure) for measure in {value.measure for value in values}}
     return tuple(_scale(value, mostly[value.measure]) for value in values)
@@ -69,7 +69,8 @@ def scaled_with(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple
 
 def _mostly_percent(values: Iterable[Value], measure: Measure) -> bool:
     plain = [v for v in values if v.measure is measure and v.class_name is not None and not v.printed.percent]
-    return 2 * sum(value.printed.value > 1 for value in plain) > len(plain)
+    headed = any(value.printed.value > 1 and "%" in value.label for value in plain)
+    return headed or 2 * sum(value.printed.value > 1 for value in plain) > len(plain)
 
 
 def _scale(value: Value, mostly: bool) -> Value:
