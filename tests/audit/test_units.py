@@ -73,4 +73,5 @@ def test_below_a_percent_sign_zeros_and_small_values_are_percentages_where_one_c
     for mean in ("2.1", "2.125"):
         assert audit(head + rows.format(mean), power=False).inconsistencies == ()
     assert audit(head + rows.replace("8.0", "5.9").format("1.6"), power=False).inconsistencies == ()
-    assert audit(head + rows.format("5.1"), power=False).inconsistencies
+    wrong = "| a | 0.0 |\n| b | 2.0 |\n| c | 2.5 |\n| d | 8.0 |\n| macro avg | 9.1 |\n"
+    assert audit(head + wrong, power=False).inconsistencies
