@@ -11,6 +11,7 @@ from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 from in4310repro.audit.tallies import READ, predictions
 
+NAMED = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 BEYOND = "and no mean of F1s exceeds the mean of (P + R) / 2 or falls below that of P + R - 1"
 
 
@@ -94,13 +95,13 @@ def wrong_f1_over_all(sheet: Sheet) -> Iterator[Claim]:
     averages = dict.fromkeys(cell.value.average for cell in sheet.summaries if cell.value.measure in SCORES)
     for average in averages:
         row = {m: [c for c in sheet.summaries if (c.value.measure, c.value.average) == (m, average)] for m in SCORES}
-        if all(len(cells) == 1 and not cells[0].value.spread for cells in row.values()):
-            claim = _wrong_mean_f1({measure: cells[0] for measure, cells in row.items()}, average)
+        if all(len(cells) == 1 for cells in row.values()):
+            claim = _wrong_mean_f1(sheet, {measure: cells[0] for measure, cells in row.items()}, average)
             if claim:
                 yield claim
 
 
-def _wrong_mean_f1(row: Mapping[Measure, Cell], average: Average | None) -> Claim | None:
+def _wrong_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Average | None) -> Claim | None:
     def fits(way: Rounding, _: Rounding) -> bool:
         precision, recall, f1 = (interval_of(row[measure], way) for measure in SCORES)
         return mean_f1_interval(precision, recall).widened(ROUNDOFF32 * len(SCORES)).meets(f1)
@@ -109,12 +110,11 @@ def _wrong_mean_f1(row: Mapping[Measure, Cell], average: Average | None) -> Clai
     if conditions is None:
         return None
     texts = ", ".join(f"{measure} {cell.value.printed.text}" for measure, cell in row.items())
-    named = average in (Average.MACRO, Average.WEIGHTED, Average.MICRO)
     return Claim(
         kind="mean F1",
         message=f"{average or 'the'} scores are printed as {texts}, {BEYOND}",
         cells=tuple(row.values()),
-        conditions=(*conditions, *([] if named else ["precision, recall and F1 are averaged in different ways"])),
+        conditions=(*conditions, *(sheet.mixed if average not in NAMED else [])),
         readings=("F1 = 2 P R / (P + R), or a mean of such",),
         excluded=("means over classes, folds and batches with any weights", FORMATS),
     )

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from in4310repro.audit.adjacent import with_adjacent_lines
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
 from in4310repro.audit.gaps import LONGEST, Gap, gaps_of, lines_beside, tables_beside
 from in4310repro.audit.intervals import (
@@ -24,6 +25,7 @@ from in4310repro.audit.intervals import (
 )
 from in4310repro.audit.links import Link, has_parts, linked
 from in4310repro.audit.said import Said, said_sizes
+from in4310repro.audit.score_averages import doubts_of_averages
 from in4310repro.audit.single_label import doubts_of_accuracy, several_labels
 from in4310repro.audit.units import ALMOST_FULL, rounded_to, significant_decimals
 from in4310repro.audit.verdicts import Options
@@ -64,6 +66,7 @@ class Sheet:
     tokens: tuple[str, ...] = ()  # why an accuracy may be of other things than the classes
     said: tuple[str, ...] = ()  # why the sizes that a sentence says may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels
+    mixed: tuple[str, ...] = ()  # why precision, recall and F1 over all classes may be of different averages
     alone: bool = True  # whether no other table of classes and no other matrix is in the document
     in_batches: bool = True  # whether an accuracy over all may be a mean over batches
     links: tuple[Link, ...] = ()  # what stands beside the table and was taken to be of the same predictions
@@ -99,7 +102,7 @@ class Sheet:
 
 def sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
     """Return all tables of a document, each merged with the neighbouring results of the same predictions."""
-    joined = linked(document)
+    joined = with_adjacent_lines(linked(document), document)
     alone = sum(has_parts(table) for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
 
@@ -133,6 +136,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         tokens=tuple(doubts_of_accuracy(table, document)),
         said=said.conditions,
         several=tuple(several_labels(table, document)),
+        mixed=tuple(doubts_of_averages(table, document)),
     )
 
 

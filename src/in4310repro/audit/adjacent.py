@@ -1,0 +1,90 @@
+"""Joins lines over all classes that stand directly below each other: one program printed them of one result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from in4310repro.audit.document import Document, Table, TableKind, Value
+from in4310repro.audit.links import ELSEWHERE, OF_ALL, Joined, has_parts, lines_of
+from in4310repro.audit.readers.words import BEST, heading
+
+AVERAGED = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
+
+
+def with_adjacent_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
+    """Return the tables with adjacent lines over all classes joined.
+
+    A measure that comes again begins the next result. Where the results then have different measures, nothing says
+    which line is of which, and the lines stay apart.
+    """
+    made: list[Joined] = []
+    for run in _runs(tables, document):
+        results = list(_results([table for table, _ in run])) if len(run) > 1 else []
+        alike = len({tuple(map(_measure, each)) for each in results}) == 1
+        made += [(_joined(each), ()) for each in results] if alike else run
+    return made
+
+
+def _runs(tables: Sequence[Joined], document: Document) -> Iterator[list[Joined]]:
+    """Yield tables that follow each other with at most one blank line between, each other table by itself."""
+    run: list[Joined] = []
+    for joined in tables:
+        if run and not _continues(run[-1], joined, document):
+            yield run
+            run = []
+        run.append(joined)
+    if run:
+        yield run
+
+
+def _continues(before: Joined, after: Joined, document: Document) -> bool:
+    (one, own), (other, others) = before, after
+    if own or others or not (_is_line(one) and _is_line(other)):
+        return False
+    between = document.lines[lines_of(one)[1] : lines_of(other)[0] - 1]
+    same = (one.image_set, one.section) == (other.image_set, other.section)
+    return same and len(between) <= 1 and not any(line.strip() for line in between)
+
+
+def _is_line(table: Table) -> bool:
+    """Return whether a table is one line that names a measure over all classes and nothing else."""
+    single = len(table.values) == 1 and table.kind is TableKind.SUMMARY and not table.asides
+    return single and not has_parts(table) and not table.partial and _is_plain(table.values[0])
+
+
+def _is_plain(value: Value) -> bool:
+    label = value.label.replace("_", " ")
+    other = BEST.search(label.lower()) or ELSEWHERE.search(AVERAGED.sub("", label))
+    return value.measure in OF_ALL and not heading(value.label).rest and not other
+
+
+def _results(tables: Sequence[Table]) -> Iterator[list[Table]]:
+    """Yield the lines of one result after the other."""
+    result: list[Table] = []
+    for table in tables:
+        if _measure(table) in map(_measure, result):
+            yield result
+            result = []
+        result.append(table)
+    yield result
+
+
+def _measure(table: Table) -> tuple[object, object]:
+    return table.values[0].measure, table.values[0].average
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    if len(tables) == 1:
+        return tables[0]
+    first, last = lines_of(tables[0])[0], lines_of(tables[-1])[1]
+    return replace(
+        tables[0],
+        name=f"lines {first} to {last}",
+        values=tuple(value for table in tables for value in table.values),
+        total=next((table.total for table in tables if table.total), None),
+        doubts=tuple(dict.fromkeys(doubt for table in tables for doubt in table.doubts)),
+        first=first,
+        last=last,
+    )
