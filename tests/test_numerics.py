@@ -156,7 +156,7 @@ def test_losses_and_scores_are_those_of_torch_in_double(mode: str, numerics: Num
     [
         ("fast", "cpu", "no numerics mode 'fast'; valid are auto, native, portable"),
         ("native", "tpu", "no device 'tpu'; valid are auto, cpu, cuda"),
-        ("portable", "cuda", "it runs on the CPU and the device asked for is 'cuda'; --numerics native"),
+        ("portable", "cuda", "it runs on the CPU and the device asked for is 'cuda'; use --numerics native"),
     ],
 )
 def test_wrong_modes_and_devices_are_refused(mode: str, device: str, message: str) -> None:
