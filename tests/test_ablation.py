@@ -122,10 +122,10 @@ def test_a_change_is_signed_and_none_is_a_dot() -> None:
 def test_the_command_of_an_ablation_has_each_value_as_one_word_and_no_path_of_the_machine() -> None:
     config = replace(CONFIG, data="/home/ada/my photos; touch x")
     for runs, published in (("my runs; touch x", "my runs; touch x"), ("../ada/runs", "runs")):
-        words = shlex.split(ablation._command(config, Path(runs), ["padded-denominator"]))
+        words = shlex.split(ablation.describe_command(config, Path(runs), ["padded-denominator"]))
         assert words[words.index("--runs") + 1] == published
         assert words[words.index("--data") + 1] == "my photos; touch x"
-    assert "--runs" not in ablation._command(config, Path("/home/ada/runs"), ["padded-denominator"])
+    assert "--runs" not in ablation.describe_command(config, Path("/home/ada/runs"), ["padded-denominator"])
 
 
 def test_names_in_the_tables_of_an_ablation_are_text() -> None:

@@ -87,8 +87,11 @@ def test_what_a_dry_run_foretells_is_what_a_training_writes(
 
 
 def test_the_time_is_that_of_every_image_at_the_measured_rates(rehearsal: Rehearsal) -> None:
-    step = Step(epoch=1, step=2, images=8, loss=1.0, learning_rate=0.1, seconds=4.0)
-    made_up = replace(rehearsal, steps={"adamw": step, "sgd": step._replace(seconds=8.0)}, validation_seconds=0.5)
+    steps = {
+        name: Step(epoch=1, step=2, images=8, loss=1.0, learning_rate=0.1, seconds=seconds)
+        for name, seconds in (("adamw", 4.0), ("sgd", 8.0))
+    }
+    made_up = replace(rehearsal, steps=steps, validation_seconds=0.5)
     settings = SMALL.settings[:2]
     made_up = replace(made_up, plan=replace(rehearsal.plan, config=replace(SMALL, settings=settings)))
     # 24 images at 0.5 s and at 1 s, 2 x 12 of validation; 3 epochs; and 12 of test.

@@ -36,7 +36,7 @@ def network(num_classes: int) -> nn.Module:
 
 
 def as_embedding(values: NDArray[np.float32]) -> Embedding:
-    records = np.zeros(len(values), embedding._record(values.shape[1]))
+    records = np.zeros(len(values), embedding.record_type(values.shape[1]))
     records["features"] = values
     return Embedding(records, np.arange(len(values)))
 
@@ -205,12 +205,12 @@ def test_verify_does_not_rest_on_features_that_somebody_wrote_into_the_cache(
 ) -> None:
     written = list((cache_folder() / embedding.FOLDER).glob(f"*{embedding.SUFFIX}"))
     before = {file: file.read_bytes() for file in written}
-    record = embedding._record(16)
+    record = embedding.record_type(16)
     for file in written:
         records = np.fromfile(file, record)
         for each in records:
             each["features"] = 0
-            each["sha256"] = np.frombuffer(embedding._proof(each["image"], each["features"]), np.uint8)
+            each["sha256"] = np.frombuffer(embedding.record_sha256(each["image"], each["features"]), np.uint8)
         records.tofile(file)
     try:
         assert verify(fitted_run, Context(numerics)).differences == []

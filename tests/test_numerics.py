@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from in4310repro import arithmetic
-from in4310repro import numerics as module
-from in4310repro.numerics import Numerics, activate, probe
+from in4310repro.numerics import Numerics, activate, native_class, probe
 
 
 def fresh(code: str, **environment: str) -> str:
@@ -77,7 +76,7 @@ def test_native_arithmetic_takes_no_more_threads_than_openmp_is_sure_to_start(
     monkeypatch.setenv(name, value)
     before = torch.get_num_threads()
     try:
-        assert activate("native", "cpu").threads == (threads or module._processors())
+        assert activate("native", "cpu").threads == (threads or processors())
     finally:
         torch.set_num_threads(before)
 
@@ -124,7 +123,7 @@ def test_a_network_is_placed_with_its_names_and_values_kept(numerics: Numerics) 
 
 def test_another_thread_count_is_another_numeric_class_in_native_arithmetic(numerics: Numerics) -> None:
     hashes = probe()
-    classes = {module.native_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
+    classes = {native_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
     assert len(classes) == 3
     assert len(numerics.numeric_class) == 12
 

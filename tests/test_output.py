@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import shellingham  # type: ignore[import-untyped]
 from typer.main import get_command
 
 from in4310repro.cli import application, helping
@@ -132,7 +134,7 @@ def test_a_shell_completes_commands_options_and_values(
 
 
 def test_the_completion_of_a_shell_is_printed(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("typer.completion._get_shell_name", lambda: "bash")
+    monkeypatch.setattr(shellingham, "detect_shell", lambda: ("bash", "/bin/bash"))
     code, printed, error = call("--show-completion")
     assert (code, error) == (0, "")
     assert "complete -o default -F _in4310repro_completion in4310repro" in printed
@@ -156,7 +158,7 @@ def test_a_shell_without_completion_is_refused_with_those_that_have_it(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused(call, ("--show-completion", "fsh"), "'fsh'", "bash, zsh, fish", "did you mean fish?")
-    monkeypatch.setattr("typer.completion._get_shell_name", lambda: None)
+    monkeypatch.setattr(shellingham, "detect_shell", Mock(side_effect=shellingham.ShellDetectionFailure))
     refused(call, ("--install-completion",), "bash, zsh, fish")
 
 

@@ -88,7 +88,7 @@ def ablation(
         features = of_run.measure_run(run, replace(config, protocol=active), context)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(
-        command=_command(config, runs, protocols),
+        command=describe_command(config, runs, protocols),
         config=configuration.to_json(publishable(replace(config, split=run.config.split))),
         fingerprint=fingerprint(context.numerics),
         runs={str(trained_with): run.files.manifest() for trained_with, run in finished.items()},
@@ -98,7 +98,8 @@ def ablation(
     return [write_file(out / name, data) for name, data in files.items()]
 
 
-def _command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
+def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
+    """Return the command that makes an ablation, for a shell; a folder of runs outside the current one is left out."""
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")

@@ -81,7 +81,7 @@ def embed(
     """
     numerics, processes = context.numerics, context.processes
     layer = trained_part.last_layer_name(model, network)
-    record = _record(trained_part.last_layer(model, network).in_features)
+    record = record_type(trained_part.last_layer(model, network).in_features)
     file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
     if processes.leads:
         file = _lock_or_copy(file) if cache else _private_folder() / file.name
@@ -128,7 +128,8 @@ def _private_folder() -> Path:
     return folder
 
 
-def _record(width: int) -> np.dtype[np.void]:
+def record_type(width: int) -> np.dtype[np.void]:
+    """Return the type of a record in the file, for a number of features."""
     return np.dtype(
         [("image", np.uint8, HASH_BYTES), ("features", np.float32, width), ("sha256", np.uint8, HASH_BYTES)]
     )
@@ -154,7 +155,7 @@ def _find_records(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
     return {
         each["image"].tobytes(): place
         for place, each in enumerate(records)
-        if each["sha256"].tobytes() == _proof(each["image"], each["features"])
+        if each["sha256"].tobytes() == record_sha256(each["image"], each["features"])
     }
 
 
@@ -168,7 +169,8 @@ def _identify(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _proof(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
+def record_sha256(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
+    """Return the sha256 that a record has for an image's identifier and its features."""
     return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
 
 
@@ -189,7 +191,7 @@ def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float3
     new["features"] = rows
     for each, key in zip(new, keys, strict=True):
         each["image"] = np.frombuffer(_identify(key), np.uint8)
-        each["sha256"] = np.frombuffer(_proof(each["image"], each["features"]), np.uint8)
+        each["sha256"] = np.frombuffer(record_sha256(each["image"], each["features"]), np.uint8)
     with file.open("ab") as stream:
         first = stream.tell() // record.itemsize
         stream.write(new.tobytes())

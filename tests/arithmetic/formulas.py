@@ -133,7 +133,7 @@ def recorded() -> Iterator[list[tuple[Any, ...]]]:
 
     def record(self: library.Library, function: str, *arguments: Any, threads: int | None = None) -> None:
         fields = [
-            {field[0]: getattr(value, field[0]) for field in value._fields_}
+            {field[0]: getattr(value, field[0]) for field in type(value)._fields_}
             if isinstance(value, ctypes.Structure)
             else value
             for value in arguments

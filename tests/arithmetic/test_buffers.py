@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import mmap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from in4310repro.arithmetic import buffers
-from in4310repro.arithmetic.buffers import _round_up, _Sizes
+from in4310repro.arithmetic.buffers import Sizes, block_size
 
 # As many bytes as the least block has, and 2048 fewer.
 LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
@@ -20,6 +20,7 @@ LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
 @pytest.fixture(autouse=True)
 def _undisturbed() -> Iterator[None]:
     """No free blocks, and none that the collection of garbage frees meanwhile."""
+    gc.collect()
     gc.disable()
     buffers.release()
     yield
@@ -29,9 +30,9 @@ def _undisturbed() -> Iterator[None]:
 
 def in_use(make: Any) -> int:
     """Bytes of blocks that a result takes."""
-    before = _Sizes.used
+    before = Sizes.used
     result = make()
-    taken = _Sizes.used - before
+    taken = Sizes.used - before
     assert result.dtype == torch.float32
     return taken
 
@@ -55,11 +56,11 @@ def test_results_like_others_have_their_strides() -> None:
 
 def test_a_block_has_one_of_eight_sizes_for_each_power_of_two_and_whole_pages() -> None:
     mebi = 1 << 20
-    assert [_round_up(mebi), _round_up(mebi + 1), _round_up(mebi * 9 // 8)] == [mebi, mebi * 9 // 8, mebi * 9 // 8]
+    assert [block_size(mebi), block_size(mebi + 1), block_size(mebi * 9 // 8)] == [mebi, mebi * 9 // 8, mebi * 9 // 8]
     numbers = range(mebi, 2 * mebi, 4096)
-    assert len({_round_up(number) for number in numbers}) == 9  # the last is the next power itself
-    assert all(number <= _round_up(number) <= number * 9 / 8 for number in numbers)
-    assert [_round_up(100), _round_up(mmap.PAGESIZE), _round_up(mmap.PAGESIZE + 1)] == [
+    assert len({block_size(number) for number in numbers}) == 9  # the last is the next power itself
+    assert all(number <= block_size(number) <= number * 9 / 8 for number in numbers)
+    assert [block_size(100), block_size(mmap.PAGESIZE), block_size(mmap.PAGESIZE + 1)] == [
         mmap.PAGESIZE,
         mmap.PAGESIZE,
         2 * mmap.PAGESIZE,
@@ -67,82 +68,78 @@ def test_a_block_has_one_of_eight_sizes_for_each_power_of_two_and_whole_pages() 
 
 
 def test_bytes_in_use_and_free_are_counted() -> None:
-    assert _Sizes.free == 0
-    assert _Sizes.used % mmap.PAGESIZE == 0
-    used, size = _Sizes.used, 1 << 16
+    assert Sizes.free == 0
+    assert Sizes.used % mmap.PAGESIZE == 0
+    used, size = Sizes.used, 1 << 16
     first, second = buffers.maps(LEAST), buffers.maps(LEAST)
-    assert (_Sizes.used - used, _Sizes.free) == (2 * size, 0)
+    assert (Sizes.used - used, Sizes.free) == (2 * size, 0)
     del first
-    assert (_Sizes.used - used, _Sizes.free, len(buffers._free[size])) == (size, size, 1)
+    assert (Sizes.used - used, Sizes.free) == (size, size)
     third = buffers.maps(LEAST)
-    assert (_Sizes.used - used, _Sizes.free, len(buffers._free[size])) == (2 * size, 0, 0)
+    assert (Sizes.used - used, Sizes.free) == (2 * size, 0)
     del second, third
-    assert (_Sizes.used - used, _Sizes.free, len(buffers._free[size])) == (0, 2 * size, 2)
+    assert (Sizes.used - used, Sizes.free) == (0, 2 * size)
     buffers.release()
-    assert (_Sizes.used - used, _Sizes.free, len(buffers._free[size])) == (0, 0, 0)
+    assert (Sizes.used - used, Sizes.free) == (0, 0)
 
 
-@pytest.mark.parametrize(("beyond", "released"), [(0, 0), (1, 1)])
-def test_free_blocks_go_back_where_they_are_256_mib_more_than_those_in_use(
-    beyond: int, released: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    monkeypatch.setattr(buffers, "release", lambda: calls.append(1))
-    monkeypatch.setattr(_Sizes, "used", 1 << 20)
-    monkeypatch.setattr(_Sizes, "free", (1 << 20) + (1 << 28) + beyond)
-    buffers._new(1 << 16)
-    assert len(calls) == released
+def of_bytes(number: int) -> tuple[int, int, int, int]:
+    """Return the shape of a map of so many bytes; nothing is written, so that a large one takes no memory."""
+    return (1, 1, number // 4, 1)
 
 
-@pytest.mark.parametrize(("beyond", "taken"), [(0, 1 << 16), (1, 2 << 16)])
+@pytest.mark.parametrize(("free", "left"), [(64, 64), (320, 0)])
+def test_free_blocks_go_back_where_they_are_256_mib_more_than_those_in_use(free: int, left: int) -> None:
+    mebi = 1 << 20
+    block = buffers.maps(of_bytes(free * mebi))
+    del block
+    _larger = buffers.maps(of_bytes(2 * free * mebi))
+    assert Sizes.free == left * mebi
+
+
+@pytest.mark.parametrize(("free", "taken"), [((64, 128), 1 << 16), ((320, 384), 320 << 20)])
 def test_the_smallest_larger_block_serves_where_more_is_free_than_in_use_and_spare(
-    beyond: int, taken: int, monkeypatch: pytest.MonkeyPatch
+    free: tuple[int, int], taken: int
 ) -> None:
-    large, larger = buffers.maps((2, 4, 64, 64)), buffers.maps((2, 4, 64, 128))
-    del large, larger
-    used = _Sizes.used
-    monkeypatch.setattr(buffers, "SPARE", (6 << 16) - used - beyond)
+    blocks = [buffers.maps(of_bytes(each << 20)) for each in free]
+    del blocks
+    used, before = Sizes.used, Sizes.free
     result = buffers.maps(LEAST)
-    assert (_Sizes.used - used, tuple(result.shape)) == (taken, LEAST)
-    assert _Sizes.free == (6 << 16) - beyond * taken
+    assert (Sizes.used - used, tuple(result.shape)) == (taken, LEAST)
+    assert before - Sizes.free == (taken if taken > 1 << 16 else 0)
 
 
-def test_batches_in_evaluation_take_no_new_memory_once_their_blocks_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffers, "SPARE", 1 << 16)
-    new = buffers._new
-    made: list[int] = []
-
-    def counted(size: int) -> tuple[int, mmap.mmap]:
-        made.append(size)
-        return new(size)
-
-    monkeypatch.setattr(buffers, "_new", counted)
+def test_batches_in_evaluation_take_no_new_memory_once_their_blocks_are_there() -> None:
+    memory: list[int] = []
     for _ in range(5):
-        before = len(made)
+        memory = []
         # Each map is made from the one before, as in a network.
-        maps = buffers.maps(LEAST)
+        maps = buffers.maps(of_bytes(8 << 26))
         for images in (12, 6, 8, 3, 10, 4, 2):
-            maps = buffers.maps((images, *LEAST[1:]))
+            maps = buffers.maps(of_bytes(images << 26))
+            memory.append(Sizes.used + Sizes.free)
         del maps
-    assert len(made) == before
+    assert len(set(memory)) == 1
 
 
 class Advised(mmap.mmap):
-    """Memory that keeps which advice it was given."""
+    """Memory that records the advice it is given."""
 
-    advice: tuple[int, ...] = ()
+    made: ClassVar[list[tuple[int, tuple[int, ...]]]] = []  # sizes, and the advice
 
     def madvise(self, *words: int) -> None:
-        self.advice = words
+        self.made.append((len(self), words))
 
 
 def test_memory_is_new_of_no_file_and_in_huge_pages_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mmap, "mmap", Advised)
     monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 14, raising=False)
-    _, memory = buffers._new(1 << 16)
-    assert (vars(memory)["advice"], len(memory), memory[:4]) == ((14,), 1 << 16, bytes(4))
+    first = buffers.maps(LEAST)
+    assert not first.any()
     monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
-    assert buffers._new(1 << 16)[1].advice == ()  # type: ignore[attr-defined]
+    second = buffers.maps(LEAST)
+    assert not second.any()
+    assert Advised.made == [(1 << 16, (14,))]
 
 
 def test_memory_that_cannot_be_had_is_asked_for_again_after_free_blocks_went_back(
@@ -154,7 +151,7 @@ def test_memory_that_cannot_be_had_is_asked_for_again_after_free_blocks_went_bac
     new = mmap.mmap
 
     def once(file: int, size: int, **options: int) -> mmap.mmap:
-        asked.append((file, size, _Sizes.free))
+        asked.append((file, size, Sizes.free))
         if len(asked) == 1:
             raise OSError(12, "Cannot allocate memory")
         return new(file, size, **options)

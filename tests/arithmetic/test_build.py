@@ -60,8 +60,9 @@ def test_every_compiler_and_level_gives_the_same_bits(
 ) -> None:
     if not shutil.which(compiler):
         pytest.skip(f"no {compiler} here")
-    names = {extension.name: extension for extension in extensions(sysconfig.get_platform())}
-    extension = names[f"in4310repro.arithmetic._arithmetic_{SMALLEST}"]
+    [extension] = [
+        each for each in extensions(sysconfig.get_platform()) if each.name.endswith(f"_arithmetic_{SMALLEST}")
+    ]
     reference = self_test()
     kernels = library.Library(built(compiler, level, extension, tmp_path), SMALLEST)
     for threads in (1, 3):
@@ -117,9 +118,9 @@ def test_other_platforms_get_their_base_set_and_no_flag_of_x86(
     name: str, extensions: Callable[[str], list[Any]]
 ) -> None:
     found = extensions(name)
-    assert {each.name for each in found} == {
-        "in4310repro.arithmetic._arithmetic_base",
-        "in4310repro.features._kernel_base",
+    assert {tuple(each.name.split(".")) for each in found} == {
+        ("in4310repro", "arithmetic", "_arithmetic_base"),
+        ("in4310repro", "features", "_kernel_base"),
     }
     assert not any("x86" in flag or "avx" in flag for each in found for flag in each.extra_compile_args)
 
@@ -129,16 +130,13 @@ def test_the_files_of_libraries_name_no_version_of_python() -> None:
     assert {file.name for file in files} == {f"_arithmetic_{name}.so" for name in library.built_instruction_sets()}
 
 
-def test_a_library_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_from_other_sources_is_refused() -> None:
     file = Path(library.__file__).with_name(f"_arithmetic_{SMALLEST}.so")
-    monkeypatch.setattr(library, "source_hash", lambda: "of a file that changed since")
     with pytest.raises(ValueError, match=r"was compiled from other sources: install again, pip install -e \."):
-        library.Library(file, SMALLEST)
+        library.Library(file, SMALLEST, sources="hash of a file that changed since")
 
 
-def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / f"_arithmetic_{SMALLEST}.so").write_bytes(b"\x7fELF and no more")
-    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    assert library.open_library.__wrapped__(SMALLEST) is None
+def test_a_library_that_does_not_load_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    damaged = tmp_path / f"_arithmetic_{SMALLEST}.so"
+    damaged.write_bytes(b"\x7fELF and no more")
+    assert library.open_if_built(library.Library, damaged, SMALLEST) is None

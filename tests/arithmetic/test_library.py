@@ -80,8 +80,8 @@ class Kernel:
 
 def made_up(declarations: str, **functions: Kernel) -> Library:
     made = Library.__new__(Library)
-    made.instruction_set, made._functions = "made-up", functions
-    made._signatures = parse(declarations, {"Shape": Shape})
+    made.instruction_set, made.functions = "made-up", functions
+    made.signatures = parse(declarations, {"Shape": Shape})
     return made
 
 

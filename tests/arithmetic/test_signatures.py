@@ -75,7 +75,7 @@ def test_a_swapped_or_retyped_pointer_is_no_longer_what_the_cpp_files_export(roo
 def test_the_loaded_functions_have_the_declared_types(room: str) -> None:
     signatures, _ = ROOMS[room]
     loaded = library.library() if room == "arithmetic" else kernel.active_kernel()
-    functions = loaded._functions if isinstance(loaded, library.Library) else loaded._library._functions  # type: ignore[union-attr]
+    functions = loaded.functions if isinstance(loaded, library.Library) else loaded.library.functions  # type: ignore[union-attr]
     assert functions.keys() == signatures.keys()
     for name, function in functions.items():
         assert len(function.argtypes) == len(signatures[name].parameters)
@@ -83,7 +83,7 @@ def test_the_loaded_functions_have_the_declared_types(room: str) -> None:
 
 
 def test_ctypes_itself_refuses_a_pointer_to_another_type() -> None:
-    function = library.library()._functions["softmax"]
+    function = library.library().functions["softmax"]
     double = ctypes.c_double(0.0)
     with pytest.raises(ctypes.ArgumentError, match="argument 4"):
         function(1, 1, 1, double, ctypes.c_float(0.0))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
+import operator
 import re
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import SGD, AdamW, RMSprop, steps
+from in4310repro.arithmetic import SGD, AdamW, RMSprop
 from in4310repro.arithmetic.steps import power
 from tests.arithmetic.formulas import assert_same_bits_everywhere, fused, recorded, root_mean_square
 
@@ -307,10 +309,11 @@ def test_parameters_with_as_many_steps_are_one_call() -> None:
         assert sorted(call[1] for call in calls) == calls_of_step
 
 
-def test_a_power_goes_on_from_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (power(0.75, 2), power(0.75, 3)) == (0.5625, 0.421875)
-    monkeypatch.setitem(steps._reached, 0.75, (3, 8.0))
-    assert (power(0.75, 3), power(0.75, 4), power(0.75, 2)) == (8.0, 6.0, 0.5625)
+def test_powers_are_running_products_in_whatever_order_they_are_asked_for() -> None:
+    assert [power(0.75, exponent) for exponent in (2, 3, 3, 2, 0, 1)] == [0.5625, 0.421875, 0.421875, 0.5625, 1, 0.75]
+    products = list(itertools.accumulate([0.9] * 50, operator.mul))
+    for exponent in (50, 7, 8, 49, 1, 50):
+        assert power(0.9, exponent) == products[exponent - 1]
 
 
 def test_a_parameter_whose_values_do_not_lie_side_by_side_is_refused() -> None:

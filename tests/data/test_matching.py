@@ -4,10 +4,11 @@ import io
 
 import numpy as np
 import pytest
+import scipy.fft
 from PIL import Image
 
-from in4310repro.data import matching, scenes
-from in4310repro.data.matching import ENOUGH, details, part_of
+from in4310repro.data import scenes
+from in4310repro.data.matching import ENOUGH, SIDE, details, part_of
 
 
 def scene(name: str, number: int = 0) -> Image.Image:
@@ -48,8 +49,11 @@ def test_a_picture_of_nothing_is_no_part_of_anything() -> None:
 
 
 def test_details_are_in_deviations_however_bright_the_picture_is() -> None:
-    pixels = np.random.default_rng(0).integers(0, 100, (48, 48), dtype=np.uint8)
-    dark, bright = (matching._details(Image.fromarray(pixels + light))[-1] for light in (np.uint8(0), np.uint8(150)))
+    pixels = np.random.default_rng(0).integers(0, 100, (96, 96), dtype=np.uint8)
+    dark, bright = (
+        scipy.fft.irfft2(details(Image.fromarray(pixels + light)).spectrum, s=(SIDE, SIDE))
+        for light in (np.uint8(0), np.uint8(150))
+    )
     np.testing.assert_allclose(dark, bright, atol=1e-5)
     # In deviations: of noise they are about 1.
     assert 0.8 < dark.std() < 1.2

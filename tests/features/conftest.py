@@ -50,6 +50,11 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         pytest.skip("no kernel was built: no C++ compiler at installation")
 
 
+def count_hooks(module: nn.Module) -> dict[str, int]:
+    """Return the number of hooks of a module by kind."""
+    return {name: len(value) for name, value in vars(module).items() if name.endswith("_hooks")}
+
+
 def draw_tangled() -> Tangled:
     """The network with weights and statistics of seed 3."""
     with torch.random.fork_rng():

@@ -325,11 +325,12 @@ def test_a_compiled_model_says_that_only_layers_are_known() -> None:
     torch.compiler.reset()
 
 
-def watchers() -> tuple[int, ...]:
-    registered = torch.nn.modules.module
-    hooks = (registered._global_forward_hooks, registered._global_forward_pre_hooks)
+def watchers() -> tuple[dict[str, int], int]:
+    """Return the number of torch's global hooks of each kind, and of its function modes."""
+    tables = vars(torch.nn.modules.module).items()
+    hooks = {name: len(table) for name, table in tables if name.startswith("_global_") and isinstance(table, dict)}
     modes: Callable[[], list[object]] = torch.overrides._get_current_function_mode_stack
-    return (*map(len, hooks), len(modes()))
+    return hooks, len(modes())
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])

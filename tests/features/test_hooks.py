@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
-from tests.features.conftest import Tangled
+from tests.features.conftest import Tangled, count_hooks
 from tests.features.copies import covariance_by_numpy, error_of
 
 
 def traces(network: nn.Module) -> list[object]:
-    """Everything that hooks, modes or attributes would change."""
+    """Return everything that hooks, modes or attributes would change."""
     return [
-        (name, module.training, sorted(vars(module)), len(module._forward_hooks), len(module._forward_pre_hooks))
-        for name, module in network.named_modules()
+        (name, module.training, sorted(vars(module)), count_hooks(module)) for name, module in network.named_modules()
     ]
 
 

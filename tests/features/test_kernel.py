@@ -21,11 +21,11 @@ from in4310repro.features.kernel import (
     BINS,
     SIDE,
     Kernel,
-    _locate,
     active_kernel,
     kernel_description,
     kernel_for,
     load_kernel,
+    locate,
 )
 from tests.features.copies import covariance_by_numpy, error_of
 
@@ -334,10 +334,10 @@ def test_memory_beside_the_results_is_not_written(shape: tuple[int, ...], name: 
     ids=["another type", "too few", "another device", "in steps", "negative"],
 )
 def test_memory_that_the_kernel_would_take_for_something_else_is_refused(values: Tensor) -> None:
-    _maps, layout = _locate(maps_of((2, 10, 3, 3)))
+    _maps, layout = locate(maps_of((2, 10, 3, 3)))
     products, counts = torch.zeros(16, 16, dtype=torch.float64), torch.zeros(4, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"sums is .*valid is torch.float64 of sizes \(16,\) side by side on the CPU"):
-        kernel_of(NAMES[0])._library.call("position_sums", layout, 16, 0, torch.zeros(16), values, products, counts)
+        kernel_of(NAMES[0]).library.call("position_sums", layout, 16, 0, torch.zeros(16), values, products, counts)
     assert not products.any()
 
 
@@ -348,7 +348,7 @@ def test_memory_that_the_kernel_would_take_for_something_else_is_refused(values:
 )
 def test_maps_that_the_kernel_would_take_for_something_else_are_refused(values: Tensor) -> None:
     with pytest.raises(ValueError, match="maps"):
-        inspect.unwrap(_locate)(values)
+        inspect.unwrap(locate)(values)
 
 
 class Wrapped(Tensor):
@@ -376,18 +376,17 @@ def test_a_default_device_does_not_move_the_results() -> None:
     assert means.device.type == "cpu"
 
 
-def test_a_library_from_another_source_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    loaded = active_kernel()
-    assert loaded is not None
+def test_a_library_from_another_source_is_refused(tmp_path: Path) -> None:
     headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
     files = [Path(kernel.__file__).with_name("kernel.cpp"), *headers]
     named = b"".join(file.name.encode() + b"\0" + file.read_bytes() for file in files)
-    assert loaded._library._library.source().decode() == hashlib.sha256(named).hexdigest()
-    (tmp_path / "kernel.cpp").write_text("// changed since\n")
-    file = Path(loaded._library._library._name)
-    monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))
+    compiled = Path(kernel.__file__).with_name(f"_kernel_{NAMES[0]}.so")
+    # Raises where the hash is another.
+    library.load(compiled, hashlib.sha256(named).hexdigest(), "another source")
+    changed = tmp_path / "kernel.cpp"
+    changed.write_text("// changed since\n")
     with pytest.raises(ValueError, match=r"was compiled from another kernel.cpp: install again, pip install -e \."):
-        Kernel(file, "base")
+        Kernel(compiled, NAMES[0], changed)
 
 
 def test_a_process_says_what_takes_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,12 +397,10 @@ def test_a_process_says_what_takes_its_statistics(monkeypatch: pytest.MonkeyPatc
     assert kernel_description() == "torch's operations: no kernel was built or loads"
 
 
-def test_a_library_that_does_not_load_is_as_if_it_were_not_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "_kernel_base.so").write_bytes(b"\x7fELF and no more")
-    monkeypatch.setattr(kernel, "__file__", str(tmp_path / "kernel.py"))
-    assert load_kernel.__wrapped__("base") is None
+def test_a_library_that_does_not_load_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    damaged = tmp_path / "_kernel_base.so"
+    damaged.write_bytes(b"\x7fELF and no more")
+    assert library.open_if_built(Kernel, damaged, "base") is None
 
 
 PLAIN = torch.arange(480.0).reshape(2, 3, 4, 20)
@@ -436,7 +433,7 @@ LAST = torch.arange(2160.0).reshape(2, 12, 15, 6).permute(0, 3, 1, 2)
     ],
 )
 def test_maps_that_the_kernel_can_walk_stay_where_they_are(maps: Tensor, strides: tuple[int, ...]) -> None:
-    placed, layout = _locate(maps)
+    placed, layout = locate(maps)
     assert placed is maps
     images, channels, height, width = maps.shape
     assert (layout.data, layout.images, layout.channels) == (maps.data_ptr(), images, channels)
@@ -457,7 +454,7 @@ def test_maps_that_the_kernel_can_walk_stay_where_they_are(maps: Tensor, strides
     ],
 )
 def test_maps_that_it_cannot_walk_are_copied(maps: Tensor) -> None:
-    placed, layout = _locate(maps)
+    placed, layout = locate(maps)
     channels, height, width = maps.shape[1:]
     assert torch.equal(placed, maps)
     assert placed.is_contiguous()
@@ -472,7 +469,7 @@ def test_a_kernel_without_memory_is_an_error_of_memory() -> None:
     loaded = active_kernel()
     assert loaded is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(loaded._library._functions, "peaks", lambda *_arguments: 1)
+        patch.setitem(loaded.library.functions, "peaks", lambda *_arguments: 1)
         with pytest.raises(MemoryError, match="no working memory for peaks of"):
             loaded.peaks(maps_of((2, 3, 4, 4)))
 

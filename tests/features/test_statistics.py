@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
+from in4310repro.features.state import unpack
 from in4310repro.features.stream import Settings
-from tests.features.conftest import Tangled
+from tests.features.conftest import Tangled, count_hooks
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
 
 Samples = Literal["images", "positions"]
@@ -188,8 +189,9 @@ def test_an_output_whose_first_axis_is_not_the_images_is_refused() -> None:
 def test_maps_without_values_are_images_without_rows(samples: Samples) -> None:
     model = nn.Sequential(nn.Identity())
     statistics = run(FeatureStatistics(model, ["0"], samples), model, torch.zeros(2, 3, 4, 0))
-    (stream,) = statistics._streams.values()
-    assert (stream.images, stream.counts.to_ints()) == (2, (0, 0, 0, 0))
+    (stream,) = unpack(statistics.state_dict(), torch.device("cpu"))[0]["streams"]
+    state = stream["state"]
+    assert (state["image_ranges"], state["counts"]) == ([[0, 2]], [0, 0, 0, 0])
 
 
 def test_ragged_batches_lose_and_repeat_no_image(tangled: Tangled, images: Tensor) -> None:
@@ -217,7 +219,7 @@ def test_calls_that_cannot_be_pooled_are_refused_in_the_first_pass(
         ),
     ):
         model(torch.ones(2, 3, 4, 4))
-    assert not shared._forward_hooks
+    assert not any(count_hooks(shared).values())
     results = run(FeatureStatistics(model, ["0"], samples, calls="keep"), model, torch.rand(5, 3, 4, 4)).result()
     assert list(results) == ["0#0", "0#1"]
 

@@ -72,7 +72,7 @@ def test_a_report_removes_figures_of_an_earlier_one_and_no_file_of_the_user(writ
     listed["figures"].append("figure01.png")
     listed["figures"] += ["../figure99.png", "figure_of_mine.png"]
     (folder / "run.json").write_text(json.dumps(listed))
-    page._remove_earlier_figures(folder, {"figure07.json"})
+    page.remove_earlier_figures(folder, {"figure07.json"})
     assert not (folder / "figure07.svg").exists()
     assert not (folder / "figure01.png").exists()
     assert (folder / "figure07.json").is_file()
@@ -82,7 +82,7 @@ def test_a_report_removes_figures_of_an_earlier_one_and_no_file_of_the_user(writ
 
 def test_a_folder_of_pictures_without_a_report_loses_none(tmp_path: Path) -> None:
     (tmp_path / "figure07.png").write_bytes(b"mine")
-    page._remove_earlier_figures(tmp_path, set())
+    page.remove_earlier_figures(tmp_path, set())
     assert (tmp_path / "figure07.png").read_bytes() == b"mine"
 
 

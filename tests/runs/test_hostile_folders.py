@@ -366,7 +366,7 @@ def test_figure_7_shows_no_image_that_is_not_in_the_split() -> None:
 def test_a_record_that_is_none_of_a_report_removes_nothing(record: bytes, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(record)
     (tmp_path / "figure01.png").write_bytes(b"mine")
-    page._remove_earlier_figures(tmp_path, set())
+    page.remove_earlier_figures(tmp_path, set())
     assert (tmp_path / "figure01.png").read_bytes() == b"mine"
 
 
@@ -376,7 +376,7 @@ def test_a_listed_figure_that_is_a_link_or_a_folder_stays(tmp_path: Path) -> Non
     (tmp_path / "figure01.png").write_bytes(b"mine")
     (folder / "figure01.png").symlink_to("../figure01.png")
     (folder / "run.json").write_bytes(json_bytes({"figures": ["../figure01.png", "figure01.png", "figure02.png"]}))
-    page._remove_earlier_figures(folder, set())
+    page.remove_earlier_figures(folder, set())
     assert (folder / "figure01.png").is_symlink()
     assert (folder / "figure02.png").is_dir()
     assert (tmp_path / "figure01.png").read_bytes() == b"mine"

@@ -45,19 +45,19 @@ def like(values: Tensor) -> Tensor:
 
 def _tensor(shape: Sequence[int], strides: Sequence[int]) -> Tensor:
     number = math.prod(shape)
-    block = _take(_round_up(4 * number))
+    block = _take(block_size(4 * number))
     storage = torch.frombuffer(block, dtype=torch.float32, count=number).untyped_storage()
     # Not a view of the tensor above: autograd forbids an in-place ReLU after a function that returns a view.
     return torch.empty((), dtype=torch.float32, device="cpu").set_(storage, 0, shape, strides)
 
 
-def _round_up(number: int) -> int:
+def block_size(number: int) -> int:
     """Round bytes up to one of eight block sizes per power of two, so that a smaller last batch finds free blocks."""
     step = max(1 << (number.bit_length() - 4), mmap.PAGESIZE)
     return -(-number // step) * step
 
 
-class _Sizes:
+class Sizes:
     """Bytes in use and bytes free, over blocks of all sizes."""
 
     used = 0
@@ -73,8 +73,8 @@ def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
     free = _free.setdefault(size, [])
 
     def put_back(self: ctypes.Array[ctypes.c_char]) -> None:
-        _Sizes.used -= size
-        _Sizes.free += size
+        Sizes.used -= size
+        Sizes.free += size
         free.append((ctypes.addressof(self), self.memory))  # type: ignore[attr-defined]
 
     return type("Block", (ctypes.c_char * size,), {"__del__": put_back})
@@ -85,17 +85,17 @@ def _take(size: int) -> ctypes.Array[ctypes.c_char]:
         size = min((larger for larger, blocks in _free.items() if blocks and larger > size), default=size)
     if free := _free.get(size):
         address, memory = free.pop()
-        _Sizes.free -= size
+        Sizes.free -= size
     else:
         address, memory = _new(size)
     block = _kind(size).from_address(address)
     block.memory = memory  # type: ignore[attr-defined]
-    _Sizes.used += size
+    Sizes.used += size
     return block
 
 
 def _has_too_much_free() -> bool:
-    return _Sizes.free > _Sizes.used + SPARE
+    return Sizes.free > Sizes.used + SPARE
 
 
 def _new(size: int) -> tuple[int, mmap.mmap]:
@@ -117,5 +117,5 @@ def _new(size: int) -> tuple[int, mmap.mmap]:
 def release() -> None:
     """Return all free blocks to the system."""
     for size, free in _free.items():
-        _Sizes.free -= size * len(free)
+        Sizes.free -= size * len(free)
         free.clear()

@@ -47,9 +47,9 @@ class Library:
         others: str = "other sources",
     ) -> None:
         self.instruction_set = instruction_set
-        self._signatures = signatures
-        self._library = load(file, sources or source_hash(), others)
-        self._functions = {name: signature.declare(self._library) for name, signature in signatures.items()}
+        self.signatures = signatures
+        loaded = load(file, sources or source_hash(), others)
+        self.functions = {name: signature.declare(loaded) for name, signature in signatures.items()}
 
     @property
     def usable(self) -> bool:
@@ -78,8 +78,8 @@ class Library:
         Raises:
             ValueError: as `call`.
         """
-        passed, _kept = self._signatures[function].bind(arguments)
-        return int(self._functions[function](*passed) or 0)
+        passed, _kept = self.signatures[function].bind(arguments)
+        return int(self.functions[function](*passed) or 0)
 
 
 def _describe_arguments(arguments: Iterable[Argument]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from in4310repro import arithmetic
 from in4310repro.arithmetic import library, signatures
 
+SOURCE = Path(__file__).with_name("kernel.cpp")
 SIDE = 1 << 13  # bins of a histogram for each sign, as in kernel.cpp
 BINS = 2 * SIDE
 LEADING = 16  # the rows of a matrix of products are padded to a multiple of it
@@ -51,31 +52,36 @@ SIGNATURES = signatures.parse(DECLARATIONS, {"Maps": Maps})
 class Kernel:
     """The functions of one compiled library. Counts are non-positive values, zeros, values that are not finite.
 
+    Args:
+        file: the library.
+        instruction_set: that it was compiled for.
+        source: the file that it has to be compiled from.
+
     Raises:
         MemoryError: there is no working memory; then nothing was added to what a function adds to.
         ValueError: values of another dtype, shape, layout or device than a function is annotated with.
     """
 
-    def __init__(self, file: Path, instruction_set: str) -> None:
+    def __init__(self, file: Path, instruction_set: str, source: Path = SOURCE) -> None:
         self.instruction_set = instruction_set
         headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
-        sources = library.hash_of([Path(__file__).with_name("kernel.cpp"), *headers])
-        self._library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
+        sources = library.hash_of([source, *headers])
+        self.library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
         """Count values, in any order."""
         values, counts = _in_one_row(values), _zeros(3)
-        self._library.call("count", values.numel(), values, counts)
+        self.library.call("count", values.numel(), values, counts)
         return tuple(counts.tolist())
 
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
         """Means over positions of the values minus the shift in float64, and counts."""
-        maps, layout = _locate(maps)
+        maps, layout = locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = _zeros(3)
-        self._library.call("spatial_means", layout, library.as_plain("shift", shift), means, counts)
+        self.library.call("spatial_means", layout, library.as_plain("shift", shift), means, counts)
         return means, tuple(counts.tolist())
 
     def position_sums(
@@ -92,22 +98,22 @@ class Kernel:
         Returns:
             The counts, and the number of positions excluded for a value that is not finite.
         """
-        maps, layout = _locate(maps)
+        maps, layout = locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
         counts, shift = _zeros(4), library.as_plain("shift", shift)
-        self._library.call("position_sums", layout, leading, int(exact), shift, sums, products, counts)
+        self.library.call("position_sums", layout, leading, int(exact), shift, sums, products, counts)
         return tuple(counts.tolist())
 
     def histogram(self, values: Float32[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
         """Add to the number of values in each bin; the values are in any order."""
         values = _in_one_row(values)
-        self._library.call("histogram", values.numel(), values, counts)
+        self.library.call("histogram", values.numel(), values, counts)
 
     def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
         """Return the largest finite value over positions, -0 as 0; minus infinity where there is none."""
-        maps, layout = _locate(maps)
+        maps, layout = locate(maps)
         peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
-        self._library.call("peaks", layout, peaks)
+        self.library.call("peaks", layout, peaks)
         return peaks
 
 
@@ -166,7 +172,7 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
     return active_kernel() if plain and values.dtype == torch.float32 and values.device.type == "cpu" else None
 
 
-def _locate(
+def locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
     """Return the maps or a copy of them, whose channels or whose positions are adjacent in memory, and its layout.
@@ -183,11 +189,11 @@ def _locate(
     if width == 1:
         position = row
     elif height > 1 and row != width * position:
-        return _locate(maps.contiguous())
+        return locate(maps.contiguous())
     if channels == 1 and position != 1:
         channel = 1
     if height * width == 1 and channel != 1:
         position = 1
     if 1 not in (channel, position):
-        return _locate(maps.contiguous())
+        return locate(maps.contiguous())
     return maps, Maps(maps.data_ptr(), images, channels, height * width, image, channel, position)

@@ -82,7 +82,7 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
     files[RECORD] = json_bytes(report_record(run, sorted(files)))
     files |= pages(run, all_exhibits, pictures)
-    _remove_earlier_figures(folder, set(files))
+    remove_earlier_figures(folder, set(files))
     for name, content in files.items():
         write_file(folder / name, content)
     return [folder / name for name in PAGES]
@@ -138,7 +138,7 @@ def pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mappin
     }
 
 
-def _remove_earlier_figures(folder: Path, written: set[str]) -> None:
+def remove_earlier_figures(folder: Path, written: set[str]) -> None:
     """Removes what an earlier report lists as its own figures and this one does not write; nothing of a user's."""
     for name in _earlier_figures(folder / RECORD):
         # A report writes no links.
