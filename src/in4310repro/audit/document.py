@@ -100,6 +100,7 @@ class ConfusionMatrix:
     classes: tuple[str, ...]
     rows: tuple[tuple[Printed, ...], ...]
     shares: bool = False
+    doubts: tuple[str, ...] = ()  # conditions of every verdict that rests on it: why it may be none
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,10 @@ def _with_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]
         near = sorted(
             (_distance(piece, table), index)
             for index, table in enumerate(tables)
-            if _distance(piece, table) <= MATRIX_NEAR and table.table.matrix is None and not _apart(piece, table, lines)
+            if piece.joins
+            and _distance(piece, table) <= MATRIX_NEAR
+            and table.table.matrix is None
+            and not _apart(piece, table, lines)
         )
         of_near = ((index, _matched(piece.table.matrix, tables[index].table)) for _, index in near[:2])
         index, matrix = next(((index, matrix) for index, matrix in of_near if matrix is not None), (0, None))

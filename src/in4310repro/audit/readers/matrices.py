@@ -91,7 +91,7 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
 
 def transposed(matrix: ConfusionMatrix) -> ConfusionMatrix:
     """Return the matrix with the true classes in its rows."""
-    return ConfusionMatrix(classes=matrix.classes, rows=tuple(zip(*matrix.rows, strict=True)), shares=matrix.shares)
+    return replace(matrix, rows=tuple(zip(*matrix.rows, strict=True)))
 
 
 def _same(names: Sequence[str], labels: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from in4310repro.audit.document import Measure, Unread
 from in4310repro.audit.readers.aligned import aligned_grids
+from in4310repro.audit.readers.bare_blocks import read_bare_blocks
 from in4310repro.audit.readers.caret import READER as CARET
 from in4310repro.audit.readers.caret import caret_grids
 from in4310repro.audit.readers.comments import uncommented
@@ -46,7 +47,7 @@ GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
     section_grids,
 )
 # What no log prints while it runs.
-READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed)
+READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed, read_bare_blocks)
 
 
 @dataclass(frozen=True, kw_only=True)
