@@ -68,15 +68,15 @@ def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: py
     if worker:
         golden_cases.SHARED = tmp_path_factory.getbasetemp().parent
     if any("finished_run" in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
-        golden_cases.begun("tiny")
+        golden_cases.start_run("tiny")
 
 
 @pytest.fixture(scope="session")
 def finished_run(_cache_of_this_session: None) -> Path:
     """The folder of a whole tiny run, features included; to be read, not changed."""
-    from tests.golden_cases import trained
+    from tests.golden_cases import finish_run
 
-    return trained("tiny")
+    return finish_run("tiny")
 
 
 @pytest.fixture

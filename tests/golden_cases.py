@@ -1,4 +1,4 @@
-"""What the golden files hold: a case is a function of no arguments that returns claims.
+"""The cases of the golden files: functions without arguments that return claims.
 
 `test_golden.py` only reads the files; `nox -s golden -- CASE --reason "..."` runs this module and writes one and its
 line in `golden/environments.json`. With `environments` in the place of a case no value moves: files of older kernels
@@ -64,7 +64,7 @@ def numerics(device: str = "cpu") -> Numerics:
 
 
 def scene_pixels() -> dict[str, Claim]:
-    """sha256 of every class, over the pixels of its scenes, for both presets that draw them."""
+    """Return the sha256 of every class, over the pixels of its scenes, for both presets that draw them."""
     claims = {}
     for preset in ("tiny", "demo"):
         config = PRESETS[preset]
@@ -75,7 +75,7 @@ def scene_pixels() -> dict[str, Claim]:
 
 
 def split_and_order() -> dict[str, Claim]:
-    """Who is in which part of the tiny preset, and in which order and with which pixels an epoch shows them."""
+    """Return the parts of the tiny preset, and the order and pixels of its training images by epoch."""
     config = PRESETS["tiny"]
     images = embedded_catalogue(config.scenes, config.image_size, config.seed)
     parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
@@ -90,15 +90,15 @@ def split_and_order() -> dict[str, Claim]:
 
 
 def initial_weights() -> dict[str, Claim]:
-    """sha256 of the weights and buffers that a training of seed 0 starts from."""
+    """Return the sha256 of the weights and buffers that a training of seed 0 starts from."""
     return {
         name: Claim(value=tensors_sha256(models.build(name, 6, seed=0).state_dict()))
         for name in ("resnet18", "resnet34", "resnet50")
     }
 
 
-def whole_run(preset: str, device: str, folder: Path) -> None:
-    """A training with its feature statistics, as a process of its own runs it; the first of several makes it."""
+def make_run(preset: str, device: str, folder: Path) -> None:
+    """Train and measure feature statistics in a process; of several such processes, the first does the work."""
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
@@ -106,26 +106,26 @@ def whole_run(preset: str, device: str, folder: Path) -> None:
 
 
 @functools.cache
-def _own_folder() -> Path:
+def _make_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="golden-")
     atexit.register(shutil.rmtree, folder)
     return Path(folder)
 
 
 @functools.cache
-def begun(preset: str, device: str = "cpu") -> tuple[Path, BaseProcess]:
-    """The folder of a whole run of a preset, and the process that makes it beside this one."""
-    folder = (SHARED or _own_folder()) / f"{preset}-{device}"
+def start_run(preset: str, device: str = "cpu") -> tuple[Path, BaseProcess]:
+    """Start a process that makes a whole run of a preset; return the run's folder and the process."""
+    folder = (SHARED or _make_folder()) / f"{preset}-{device}"
     context: Any = multiprocessing.get_context("spawn" if device == "cuda" else METHOD)
-    process = context.Process(target=whole_run, args=(preset, device, folder), daemon=True)
+    process = context.Process(target=make_run, args=(preset, device, folder), daemon=True)
     process.start()
     return folder, process
 
 
 @functools.cache
-def trained(preset: str, device: str = "cpu") -> Path:
-    """The folder of a whole run of a preset, made once."""
-    folder, process = begun(preset, device)
+def finish_run(preset: str, device: str = "cpu") -> Path:
+    """Return the folder of a whole run of a preset, made once."""
+    folder, process = start_run(preset, device)
     process.join()
     if process.exitcode:
         raise RuntimeError(f"the run of preset {preset} ended with exit code {process.exitcode}; its output says why")
@@ -133,15 +133,15 @@ def trained(preset: str, device: str = "cpu") -> Path:
 
 
 def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
-    """Hashes of everything that a run computes: they hold in the same numeric class or are not compared."""
-    run = FinishedRun.open(trained(preset, device))
+    """Return hashes of everything that a run computes; they are compared in the same numeric class only."""
+    run = FinishedRun.open(finish_run(preset, device))
     claims: dict[str, Any] = {}
     for setting, rows in run.histories.items():
         claims[f"{setting}/weights"] = [row["weights_sha256"] for row in rows]
         claims[f"{setting}/train_loss"] = [row["train_loss"] for row in rows]
         claims[f"{setting}/val_loss"] = [row["val_loss"] for row in rows]
     claims["scores"] = file_sha256(run.folder / "scores.npz")
-    sets = measured(run)["sets"]
+    sets = read_features(run)["sets"]
     others = [
         {name: value for name, value in module.items() if name not in ("eigenvalues", "activations")}
         for images in sets
@@ -152,7 +152,7 @@ def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
 
 
 def eigenvalue_claims(sets: list[ImageSetFeatures]) -> dict[str, Claim]:
-    """Spectra, whose last bits are LAPACK's: they depend on its version and the processor."""
+    """Return claims of eigenvalues, whose last bits depend on LAPACK's version and the processor."""
     claims = {}
     for images in sets:
         for name, module in images["modules"].items():
@@ -167,26 +167,26 @@ def eigenvalue_claims(sets: list[ImageSetFeatures]) -> dict[str, Claim]:
     return claims
 
 
-def measured(run: FinishedRun) -> FeatureMaps:
-    """The feature maps of a run that has them."""
+def read_features(run: FinishedRun) -> FeatureMaps:
+    """Return the feature maps of a run that has them."""
     assert run.features is not None, f"{run.folder} has no measured feature maps"
     return run.features
 
 
 def headline_numbers(run: FinishedRun) -> dict[str, Any]:
-    """The numbers of a run that a reader looks at first."""
+    """Return the main numbers of a run."""
     values: dict[str, Any] = {
         "test mean_class_accuracy": run.metrics["mean_class_accuracy"],
         "test mean_average_precision": run.metrics["mean_average_precision"],
     }
     for setting, rows in run.histories.items():
         values[f"{setting} best validation"] = best_epoch(rows, "mean_class_accuracy")["mean_class_accuracy"]
-    modules = measured(run)["sets"][0]["modules"]
+    modules = read_features(run)["sets"][0]["modules"]
     return values | {"non-positive shares": [module["non_positive"] for module in modules.values()]}
 
 
-def weaker_elsewhere(values: dict[str, Any], tier: str) -> dict[str, Claim]:
-    """Claims that hold to the bit here, and in another numeric class as far as measured ones moved."""
+def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
+    """Return claims that hold to the bit here, and in another numeric class within measured tolerances."""
     tolerances = read_json(TOLERANCES)["numbers"]
     return {
         name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()
@@ -194,15 +194,15 @@ def weaker_elsewhere(values: dict[str, Any], tier: str) -> dict[str, Claim]:
 
 
 def run_numbers(preset: str) -> dict[str, Claim]:
-    """The headline numbers of a run, with how far measured ones moved in another numeric class."""
-    run = FinishedRun.open(trained(preset))
-    claims = weaker_elsewhere(headline_numbers(run), "statistical")
+    """Return the headline numbers of a run, with measured tolerances for other numeric classes."""
+    run = FinishedRun.open(finish_run(preset))
+    claims = claim_with_tolerance(headline_numbers(run), "statistical")
     supports = run.metrics["supports"]
     return claims | {"images of each part": Claim(value=[sum(counts.values()) for counts in supports.values()])}
 
 
 def first_losses(seed: int, active: Numerics) -> dict[str, list[float]]:
-    """Loss before and after the first step of each optimizer, with a rate so low that the step stays near the start."""
+    """Return the losses before and after the first step of each optimizer, at a low learning rate."""
     config = PRESETS["tiny"]
     images = embedded_catalogue(config.scenes, config.image_size, config.seed)
     training = load_images("training", images.root, images.entries, config.image_size)
@@ -222,12 +222,12 @@ def first_losses(seed: int, active: Numerics) -> dict[str, list[float]]:
 
 
 def first_steps() -> dict[str, Claim]:
-    """The first losses, near enough to the start for a tight tolerance in another numeric class."""
-    return weaker_elsewhere(first_losses(PRESETS["tiny"].seed, numerics()), "numerical")
+    """Return the first losses, which allow a tight tolerance in other numeric classes."""
+    return claim_with_tolerance(first_losses(PRESETS["tiny"].seed, numerics()), "numerical")
 
 
 def run_notebook(name: str) -> dict[str, Any]:
-    """The variables of a notebook of docs/ after its cells, those left out that compare with golden files."""
+    """Run the cells of a notebook of docs/ that do not compare with golden files; return its variables."""
     cells = read_json(FOLDER.parent / "docs" / f"{name}.ipynb")["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code" and not cell["metadata"]]
     variables: dict[str, Any] = {"__name__": name}
@@ -237,7 +237,7 @@ def run_notebook(name: str) -> dict[str, Any]:
 
 
 def statistics_tutorial() -> dict[str, Claim]:
-    """The numbers on a page of docs/: convolutions are torch's own, so that they are near and not equal elsewhere."""
+    """Return the numbers of a page of docs/; torch's convolutions make them equal within a tolerance only."""
     pyplot.switch_backend("agg")
     conv1 = run_notebook("statistics")["conv1"]
     pyplot.close("all")
@@ -285,12 +285,12 @@ TRAINED = ("tiny_bits", "demo_bits")
 
 
 def course_folder(name: str) -> Path | None:
-    """What a variable of the environment names; nobody's machine has the photographs or these runs by itself."""
+    """Return the folder that an environment variable names; None where it is not set."""
     return Path(os.environ[name]) if os.environ.get(name) else None
 
 
 def course_images(folder: Path) -> dict[str, Claim]:
-    """Sizes of the classes and of the parts, and hashes of who is in them, of the 17,034 photographs."""
+    """Return sizes of classes and parts, and hashes of the contents and the split, of the 17,034 photographs."""
     images = catalogue(folder)
     config = PRESETS["course"]
     parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
@@ -307,7 +307,7 @@ def course_images(folder: Path) -> dict[str, Claim]:
 
 
 def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict[str, Claim]:
-    """What the two protocols measure on them: the corrected run, and the published one of seed 0 within its spread."""
+    """Return the results of the corrected run, and of the published one of seed 0 within its spread."""
     fair = corrected.metrics
     claims = {}
     name: Literal["mean_class_accuracy", "mean_average_precision"]
@@ -334,7 +334,7 @@ def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict
 
 
 def course_runs(folder: Path) -> tuple[FinishedRun, list[FinishedRun]]:
-    """The corrected run and the published ones in a folder, in order of their names."""
+    """Return the corrected run and the published ones in a folder, in order of their names."""
     return FinishedRun.open(folder / "corrected"), [FinishedRun.open(run) for run in sorted(folder.glob("published*"))]
 
 
@@ -368,12 +368,12 @@ def photographs_runs(folder: Path) -> dict[str, FinishedRun]:
 
 
 def photographs_numbers(runs: Mapping[str, FinishedRun]) -> dict[str, Claim]:
-    """What runs from ImageNet weights measure on the test photographs, and the published one on what it never read."""
+    """Return the results of runs from ImageNet weights on the test photographs and on unseen ones."""
     claims = {}
     for name, run in runs.items():
-        measured: dict[str, Any] = {"test": run.metrics}
-        measured |= {"unseen": run.metrics["unseen"]} if "unseen" in run.metrics else {}
-        for images, metrics in measured.items():
+        results: dict[str, Any] = {"test": run.metrics}
+        results |= {"unseen": run.metrics["unseen"]} if "unseen" in run.metrics else {}
+        for images, metrics in results.items():
             for key in ("mean_class_accuracy", "mean_average_precision"):
                 claims[f"{name}, {images} images, {key}"] = Claim(value=metrics[key], **OF_PHOTOGRAPHS[name])
     return claims
@@ -398,8 +398,8 @@ def tiny_bits_of_a_card() -> dict[str, Claim]:
 CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
 
 
-def arithmetic_of(recorded: Fingerprint, active: Numerics) -> Numerics:
-    """The arithmetic in which a run was made, for values that this process only reads."""
+def recorded_arithmetic(recorded: Fingerprint, active: Numerics) -> Numerics:
+    """Return the arithmetic of a recorded run, for values that this process only reads."""
     return replace(
         active,
         mode=recorded["numerics"],
@@ -408,21 +408,21 @@ def arithmetic_of(recorded: Fingerprint, active: Numerics) -> Numerics:
     )
 
 
-def _recorded(case: str) -> Fingerprint:
-    """Of the first run that a case reads."""
+def _read_fingerprint(case: str) -> Fingerprint:
+    """Return the fingerprint of the first run that a case reads."""
     if case == "photographs":
         return next(iter(photographs_runs(course_folder(PHOTOGRAPHS_RUNS) or Path("runs")).values())).fingerprint
     return course_runs(course_folder(COURSE_RUNS) or Path("runs"))[0].fingerprint
 
 
-def written(case: str, device: str, reason: str) -> list[str]:
-    """Names of the files that were written: one golden file, or all that only their class has made stale."""
+def write(case: str, device: str, reason: str) -> list[str]:
+    """Write one golden file, or all that are stale only by their class; return the names of the files."""
     active, versions = numerics(device), None
     if case == "environments":
         return renew(FOLDER, CASES, reason, active, os.environ)
     if case in COURSE_CASES:
-        recorded = _recorded(case)
-        active, versions = arithmetic_of(recorded, active), recorded["versions"]
+        recorded = _read_fingerprint(case)
+        active, versions = recorded_arithmetic(recorded, active), recorded["versions"]
     elif active.device == "cpu" and active.mode != "portable":
         raise ValueError(f"golden files are written in portable arithmetic: {active.note}")
     cases = CASES | COURSE_CASES if active.device == "cpu" else CARD_CASES
@@ -436,7 +436,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the golden files of this card")
     arguments = parser.parse_args()
     try:
-        names = written(arguments.case, arguments.device, arguments.reason)
+        names = write(arguments.case, arguments.device, arguments.reason)
     except ValueError as error:
         sys.exit(f"golden: {error}")
     sys.stdout.write(f"wrote {', '.join(names)}\n")

@@ -1,4 +1,4 @@
-"""The benchmark of processes: messages counted where they are sent, and the model of a step by hand."""
+"""The benchmark of processes: counted messages, and the model of a step by hand."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch import multiprocessing, nn
 from in4310repro import models
 from in4310repro.arithmetic import cross_entropy, portable, shares, tree
 from in4310repro.bench import messages
-from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, Sent, counted
+from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, SentMessages, count_messages
 from in4310repro.bench.processes import ProcessesOptions, benchmark
-from in4310repro.bench.processes_table import checked, pays_from, processes_table
-from in4310repro.bench.step_time import Link, Work, gradient_bytes, small_bytes, step_time, widths_of, work_of
+from in4310repro.bench.processes_table import compare_with_model, find_paying_batch, processes_table
+from in4310repro.bench.step_time import Link, Work, fit_work, gradient_bytes, message_widths, small_bytes, step_time
 from in4310repro.numerics import Numerics
 from tests.docs.commands import ROOT
 from tests.processes import METHOD
@@ -29,7 +29,7 @@ SECOND = Work(fixed=0, leaf=1, begun=[(1 << 20, 0.4), (1 << 20, 0.6), (0, 0.8)],
 
 
 def network() -> nn.Module:
-    """One with a batch norm, and so many weights that they leave in four buckets."""
+    """Return a network with a batch norm, whose gradients fill four buckets."""
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(192, 6000), nn.Linear(6000, 200)
     return portable(nn.Sequential(*layers, nn.Linear(200, 6, bias=False)))
@@ -40,7 +40,7 @@ def rank_main(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=SIZE)
     connection, model = shares.connect(), network()
     before = dist.all_gather, dist.all_to_all_single
-    with counted(connection) as kinds:
+    with count_messages(connection) as kinds:
         with shares.Share(IMAGES, connection) as share:
             own = len(share.images)
             loss = cross_entropy(model(torch.ones(own, 3, 8, 8)), torch.zeros(own, dtype=torch.int64))
@@ -62,7 +62,7 @@ def test_messages_counted_where_they_are_sent_are_those_of_the_formula(tmp_path:
     nodes = [len(tree.nodes(tree.share(IMAGES, rank, SIZE), tree.leaves(IMAGES))) for rank in range(SIZE)]
     assert nodes == [1, 2, 2]
     for each, number in zip(heard, nodes, strict=True):
-        assert sorted(each[SMALL]) == sorted(small_bytes(widths_of(model), max(nodes), SIZE))
+        assert sorted(each[SMALL]) == sorted(small_bytes(message_widths(model), max(nodes), SIZE))
         assert sum(each[GRADIENTS]) == gradient_bytes(values, number, SIZE)
         assert len(each[GRADIENTS]) == 2 * 4  # a small weight leaves alone where a large one is next
         assert each[STOP] == [4]
@@ -72,8 +72,8 @@ def test_resnet18_sends_42_small_messages_and_45_mb_of_gradients_by_hand() -> No
     model = models.build("resnet18", 6, seed=0)
     # He et al. 2015, table 1: 64 channels in 5 layers, and 4 of 128, 256 and 512 with a shortcut of as many.
     channels = 5 * 64 + 5 * (128 + 256 + 512)
-    assert len(widths_of(model)) == 20 + 20 + 1 + 1
-    assert sum(small_bytes(widths_of(model), 1, 2)) == 8 * (2 * 2 * channels + 2 * 6 + 1)
+    assert len(message_widths(model)) == 20 + 20 + 1 + 1
+    assert sum(small_bytes(message_widths(model), 1, 2)) == 8 * (2 * 2 * channels + 2 * 6 + 1)
     weights = [each.numel() for each in reversed([*model.parameters()]) if each.ndim > 1]
     assert gradient_bytes(weights, 1, 2) == pytest.approx(4 * sum(weights), rel=1e-6)
     assert gradient_bytes(weights, 1, 4) == pytest.approx(2 * 3 / 4 * 4 * sum(weights), rel=1e-6)
@@ -93,18 +93,18 @@ def test_a_message_that_nobody_waits_for_costs_only_what_its_wait_takes(monkeypa
     group: Any = object()
     monkeypatch.setattr(dist, "all_reduce", said)
     monkeypatch.setattr(messages, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    with counted(shares.Connection(0, 2, group, group)) as kinds:
+    with count_messages(shares.Connection(0, 2, group, group)) as kinds:
         work = dist.all_reduce(torch.zeros(2), dist.ReduceOp.SUM, async_op=True)
         now[0] += 100
-        assert kinds[STOP] == Sent([8], 1)
+        assert kinds[STOP] == SentMessages([8], 1)
         work.wait()
-    assert kinds[STOP] == Sent([8], 4)
+    assert kinds[STOP] == SentMessages([8], 4)
     kinds[STOP].clear()
-    assert kinds[STOP] == Sent()
+    assert kinds[STOP] == SentMessages()
 
 
 def test_the_line_through_what_one_process_took_gives_what_is_fixed_and_what_a_leaf_takes() -> None:
-    work = work_of({"8": 0.3, "20": 0.7, "32": 0.9}, [], [])
+    work = fit_work({"8": 0.3, "20": 0.7, "32": 0.9}, [], [])
     # Three, one and four leaves on 0.1 + 0.2 x leaves.
     assert [work.fixed, work.leaf] == pytest.approx([0.1, 0.2])
     assert work.seconds(0) == work.seconds(1) == pytest.approx(0.3)
@@ -135,16 +135,16 @@ def test_a_step_by_hand() -> None:
 def test_processes_that_share_cores_hide_nothing_and_take_turns() -> None:
     half = 1 << 21
     link = Link(latency=0, peer=0, wire=0, bandwidth=half / 0.1)
-    step = step_time(SECOND, 32, 2, link, apart=False, cores=2)
+    step = step_time(SECOND, 32, 2, link, own_cores=False, cores=2)
     assert [step.compute, step.gradients] == pytest.approx([2, 0.4])
-    assert step_time(SECOND, 32, 4, link, apart=False, cores=2).compute == 2
+    assert step_time(SECOND, 32, 4, link, own_cores=False, cores=2).compute == 2
 
 
 def test_machines_pay_where_messages_cost_less_than_they_save() -> None:
-    assert (pays_from(SECOND, 2, FREE), pays_from(SECOND, 8, FREE)) == (16, 64)
+    assert (find_paying_batch(SECOND, 2, FREE), find_paying_batch(SECOND, 8, FREE)) == (16, 64)
     # A message of 3 s: two machines save 4 s of 8 leaves and 2 s of four.
-    assert pays_from(SECOND, 2, Link(latency=3, peer=0, wire=0, bandwidth=1e18)) == 64
-    assert pays_from(SECOND, 2, Link(latency=1e6, peer=0, wire=0, bandwidth=1e18)) is None
+    assert find_paying_batch(SECOND, 2, Link(latency=3, peer=0, wire=0, bandwidth=1e18)) == 64
+    assert find_paying_batch(SECOND, 2, Link(latency=1e6, peer=0, wire=0, bandwidth=1e18)) is None
 
 
 def test_the_published_table_is_the_models_and_within_a_quarter_of_what_was_measured() -> None:
@@ -152,17 +152,17 @@ def test_the_published_table_is_the_models_and_within_a_quarter_of_what_was_meas
     report = json.loads((folder / "processes.json").read_text(encoding="utf-8"))
     assert processes_table(report) == (folder / "processes.md").read_text(encoding="utf-8")
     for workload in report["workloads"]:
-        rows = checked(workload, report["cores"])
+        rows = compare_with_model(workload, report["cores"])
         assert [size for size, _, _ in rows] == [2, 4]
         for size, model, measured in rows:
             assert model.total == pytest.approx(measured, rel=0.25), (workload["image_size"], size)
         # A model in which four processes have four cores is not.
-        _, model, measured = checked(workload, 4)[-1]
+        _, model, measured = compare_with_model(workload, 4)[-1]
         assert model.total != pytest.approx(measured, rel=0.25), workload["image_size"]
 
 
 def test_fewer_than_one_repeat_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^repeats 0; at least 1 is valid$"):
+    with pytest.raises(ValueError, match=r"^repeats 0; expected at least 1$"):
         ProcessesOptions(repeats=0)
 
 

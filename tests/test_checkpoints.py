@@ -24,7 +24,7 @@ from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import read_tensors, tensor_bytes
 from tests.conftest import active
-from tests.sessions.soak import WRITES, Soak, without_speed
+from tests.sessions.soak import WRITES, Soak, remove_speed
 from tests.test_training import TINY, network, task
 
 STEPS = replace(TINY, checkpoint_steps=1)
@@ -79,7 +79,7 @@ def trained(folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any
     model = network(0)
     history = training.fit(task(model, config, config.settings[position], run))
     best = run.read_tensors(f"{config.settings[position].name}/best.safetensors")
-    return list(map(without_speed, history)), {**{f"last {k}": v for k, v in model.state_dict().items()}, **best}
+    return list(map(remove_speed, history)), {**{f"last {k}": v for k, v in model.state_dict().items()}, **best}
 
 
 @functools.cache

@@ -14,11 +14,11 @@ from tests.golden_cases import (
     COURSE_IMAGES,
     COURSE_RUNS,
     FOLDER,
-    arithmetic_of,
     course_folder,
     course_images,
     course_numbers,
     course_runs,
+    recorded_arithmetic,
 )
 
 REPORTS = FOLDER.parent / "reports"
@@ -68,7 +68,7 @@ def test_runs_on_them_measure_what_the_golden_file_says(
         for name, claim in course_numbers(corrected, published).items()
     }
     environments = golden.read_environments(FOLDER)
-    numerics_of_run = arithmetic_of(recorded, numerics)
+    numerics_of_run = recorded_arithmetic(recorded, numerics)
     comparison = compare("course", part, got, numerics_of_run, recorded["versions"], environments)
     golden_tiers(comparison)
     assert comparison.differences == []
@@ -76,7 +76,7 @@ def test_runs_on_them_measure_what_the_golden_file_says(
 
 def test_the_file_is_listed_with_the_arithmetic_of_the_run(file: dict[str, Any], numerics: Numerics) -> None:
     recorded = json.loads((REPORTS / "course" / "run.json").read_text())["fingerprint"]
-    made_in, written = arithmetic_of(recorded, numerics), golden.read_environments(FOLDER).written_in(file)
+    made_in, written = recorded_arithmetic(recorded, numerics), golden.read_environments(FOLDER).written_in(file)
     assert written
     assert (
         (written.numerics, written.numeric_class)

@@ -36,7 +36,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps
 from in4310repro.training import Task, fit
 from in4310repro.verification import verify
-from tests.sessions.soak import differing_files
+from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
 EVERY = Protocol(frozenset(Deviation))
@@ -193,7 +193,7 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
         experiment.train(config, Context(numerics), tmp_path / "cut")
     monkeypatch.setattr(experiment, "fit", fit)
     experiment.train(config, Context(numerics), tmp_path / "cut", resume=True)
-    assert differing_files(tmp_path / "undisturbed", tmp_path / "cut") == []
+    assert find_differing_files(tmp_path / "undisturbed", tmp_path / "cut") == []
 
 
 @pytest.fixture(scope="module")

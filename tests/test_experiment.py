@@ -20,8 +20,8 @@ from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.selection import best_epoch
 from in4310repro.training import Task
-from tests.golden_cases import measured
-from tests.sessions.soak import differing_files
+from tests.golden_cases import read_features
+from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
 
@@ -105,7 +105,7 @@ def test_a_setting_trained_alone_ends_with_the_bits_that_it_has_beside_others(
 
 def test_features_are_those_of_the_selected_network_on_its_own_test_images(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
-    sets = measured(run)["sets"]
+    sets = read_features(run)["sets"]
     names = [images["name"] for images in sets]
     assert names == ["test", "scikit-learn photographs", "scikit-learn digits"]
     model = models.build("resnet18", 6, 0)
@@ -146,4 +146,7 @@ def test_two_fresh_processes_give_equal_bits(finished_run: Path, tmp_path: Path)
     command = [sys.executable, "-m", "in4310repro", "train", "--preset", "tiny", "--out", str(tmp_path / "again")]
     subprocess.run(command, check=True, capture_output=True, env=dict(os.environ))
     # Features were measured in one of them alone.
-    assert differing_files(finished_run, tmp_path / "again") == ["manifest.json", "features.json is in one run only"]
+    assert find_differing_files(finished_run, tmp_path / "again") == [
+        "manifest.json",
+        "features.json is in one run only",
+    ]

@@ -18,7 +18,7 @@ from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.verification import verify
-from tests.sessions.soak import differing_files
+from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
 CONSTANT = replace(TINY, schedule="constant", warm_up=0.0)
@@ -82,16 +82,16 @@ def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epoc
         "sgd/tensors.json",
         "sgd/best.safetensors",
     }
-    assert other <= set(differing_files(runs / "3", run))
+    assert other <= set(find_differing_files(runs / "3", run))
     of_run.write_features(FinishedRun.open(run), TWO, Context(numerics))
     extended = experiment.train(THREE, Context(numerics), run, resume=True)
-    assert differing_files(runs / "3", run) == []
+    assert find_differing_files(runs / "3", run) == []
     assert extended.training_sha256 == FinishedRun.open(runs / "3").training_sha256
     assert RunFolder(run).manifest() == {**RunFolder(run).manifest(), **unspeedy(runs / "3")}
     assert verify(run, Context(numerics)).differences == []
     # The same command again, as after a kill that came too late.
     experiment.train(THREE, Context(numerics), run, resume=True)
-    assert differing_files(runs / "3", run) == []
+    assert find_differing_files(runs / "3", run) == []
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics
     for config in (two, replace(two, epochs=3)):
         experiment.train(config, Context(numerics), tmp_path / f"{config.epochs}", keep_epochs=True)
     experiment.train(replace(two, epochs=3), Context(numerics), tmp_path / "2", resume=True)
-    assert differing_files(tmp_path / "3", tmp_path / "2") == []
+    assert find_differing_files(tmp_path / "3", tmp_path / "2") == []
     assert verify(tmp_path / "2", Context(numerics)).differences == []
 
 
@@ -135,7 +135,7 @@ def test_an_extension_that_was_killed_is_continued_by_the_same_command(
     number: int, after: bool, run: Path, runs: Path, numerics: Numerics
 ) -> None:
     assert killed_and_continued(run, numerics, number, after=after) == number
-    assert differing_files(runs / "3", run) == []
+    assert find_differing_files(runs / "3", run) == []
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_an_extension_that_was_killed_at_any_write_is_continued(runs: Path, nume
         for after in (False, True):
             folder = Path(shutil.copytree(runs / "2", tmp_path / f"{number}{after}", copy_function=os.link))
             written = killed_and_continued(folder, numerics, number, after=after)
-            assert differing_files(runs / "3", folder) == [], (number, after)
+            assert find_differing_files(runs / "3", folder) == [], (number, after)
             shutil.rmtree(folder)
         if not written:
             break
@@ -171,7 +171,7 @@ def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_agai
         experiment.train(THREE, Context(numerics), run, resume=True)
     experiment.train(THREE, Context(numerics), run, resume=True)
     assert fitted == [("rmsprop", 3), ("killed", 0), ("sgd", 3)]
-    assert differing_files(runs / "3", run) == []
+    assert find_differing_files(runs / "3", run) == []
 
 
 def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
@@ -182,7 +182,7 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
         experiment.train(replace(TWO, epochs=4), Context(numerics), run, resume=True)
     monkeypatch.undo()
     experiment.train(THREE, Context(numerics), run, resume=True)
-    assert differing_files(runs / "3", run) == []
+    assert find_differing_files(runs / "3", run) == []
 
 
 def refusal(config: Config, run: Path, numerics: Numerics) -> str:

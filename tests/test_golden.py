@@ -24,7 +24,7 @@ from tests.golden_cases import CASES, FOLDER, SLOW, TRAINED
 
 
 class EpochDoneError(Exception):
-    """Ends a training that has gone far enough."""
+    """Ends a training that has run long enough."""
 
 
 class OneEpoch(Progress):
@@ -68,7 +68,7 @@ def test_a_golden_file_is_of_the_portable_kernels_of_now(case: str, numerics: Nu
     assert written.numerics == "portable"
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
-    assert golden.stale(case, content, numerics, environments) == []
+    assert golden.stale_faults(case, content, numerics, environments) == []
 
 
 def claims() -> dict[str, Claim]:
@@ -92,28 +92,28 @@ def file(numerics: Numerics) -> dict[str, Any]:
     return json.loads(json.dumps(content | {"values": {name: claim.to_json() for name, claim in claims().items()}}))  # type: ignore[no-any-return]
 
 
-def listed_in(mode: str, numerics: Numerics) -> Environments:
-    """The list with the environment of the file of these tests."""
+def list_environment(mode: str, numerics: Numerics) -> Environments:
+    """Return a list of environments that contains the one of these tests' file."""
     place: dict[str, Any] = {"numeric_class": numerics.numeric_class, "versions": VERSIONS, "device_name": "cpu"}
     return Environments(provenance={}, environments=(Environment(numerics=mode, files={"x.json": "made up"}, **place),))
 
 
-def compared(
+def compare_file(
     file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str] = VERSIONS
 ) -> Comparison:
-    """The file, which a native process of the class of these tests wrote, compared by a native one."""
-    return compare("x", file, got, replace(numerics, mode="native"), versions, listed_in("native", active()))
+    """Compare the file, written by a native process of these tests' class, in a native process."""
+    return compare("x", file, got, replace(numerics, mode="native"), versions, list_environment("native", active()))
 
 
 def test_an_unmoved_case_has_no_differences_and_says_its_tiers(file: dict[str, Any], numerics: Numerics) -> None:
-    comparison = compared(file, claims(), numerics)
+    comparison = compare_file(file, claims(), numerics)
     assert comparison.differences == []
     assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
 
 
 def test_another_class_or_library_weakens_the_tier_by_name(file: dict[str, Any], numerics: Numerics) -> None:
     elsewhere = replace(numerics, numeric_class="elsewhere")
-    for comparison in (compared(file, claims(), elsewhere), compared(file, claims(), numerics, OTHER)):
+    for comparison in (compare_file(file, claims(), elsewhere), compare_file(file, claims(), numerics, OTHER)):
         assert comparison.differences == []
         assert dict(comparison.tiers) == {"exact": 3, "numerical": 2, NOT_COMPARED: 1}
 
@@ -122,7 +122,7 @@ def test_a_listed_environment_in_which_a_value_is_not_compared_is_a_difference(
     file: dict[str, Any], numerics: Numerics
 ) -> None:
     native = replace(numerics, mode="native", numeric_class="of another file")
-    (one,) = listed_in("native", numerics).environments
+    (one,) = list_environment("native", numerics).environments
     both = Environments(provenance={}, environments=(one, replace(one, numeric_class="of another file", files={})))
     (difference,) = compare("x", file, claims(), native, VERSIONS, both).differences
     assert difference == (
@@ -133,7 +133,7 @@ def test_a_listed_environment_in_which_a_value_is_not_compared_is_a_difference(
 
 
 def test_portable_bits_are_compared_with_any_library(file: dict[str, Any], numerics: Numerics) -> None:
-    portable, environments = replace(numerics, mode="portable"), listed_in("portable", numerics)
+    portable, environments = replace(numerics, mode="portable"), list_environment("portable", numerics)
     comparison = compare("x", file, claims(), portable, OTHER, environments)
     assert comparison.differences == []
     assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
@@ -142,8 +142,11 @@ def test_portable_bits_are_compared_with_any_library(file: dict[str, Any], numer
 def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_to_the_bit(
     file: dict[str, Any], numerics: Numerics
 ) -> None:
-    newer, environments = replace(numerics, mode="portable", numeric_class="newer"), listed_in("portable", numerics)
-    for got, differences in ((claims(), 1), (moved(hash="c0ffef"), 2)):
+    newer, environments = (
+        replace(numerics, mode="portable", numeric_class="newer"),
+        list_environment("portable", numerics),
+    )
+    for got, differences in ((claims(), 1), (move(hash="c0ffef"), 2)):
         comparison = compare("x", file, got, newer, OTHER, environments)
         assert len(comparison.differences) == differences
         assert "nox -s golden -- environments --reason" in comparison.differences[0]
@@ -156,7 +159,7 @@ def test_in_portable_arithmetic_a_value_that_is_not_compared_is_a_difference(
 ) -> None:
     portable, environments = (
         replace(numerics, mode="portable", numeric_class="of no file"),
-        listed_in("native", numerics),
+        list_environment("native", numerics),
     )
     (difference,) = compare("x", file, claims(), portable, VERSIONS, environments).differences
     assert difference == "x: 1 bitwise values are not compared, in portable arithmetic (numeric class of no file)"
@@ -164,14 +167,16 @@ def test_in_portable_arithmetic_a_value_that_is_not_compared_is_a_difference(
 
 def test_a_portable_class_that_the_list_calls_native_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
     portable = replace(numerics, mode="portable")
-    (difference, *_) = compare("x", file, claims(), portable, VERSIONS, listed_in("native", numerics)).differences
+    (difference, *_) = compare(
+        "x", file, claims(), portable, VERSIONS, list_environment("native", numerics)
+    ).differences
     assert "as native; it is portable" in difference
 
 
-def as_before(
+def compare_unlisted(
     case: str, file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]
 ) -> list[str]:
-    """A comparison at the tier that the words of the file itself allow, as it was made before there was a list."""
+    """Compare at the tier that the file itself names, as before there was a list of environments."""
     if file["case"] != case:
         return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
@@ -185,23 +190,23 @@ def as_before(
 def test_a_moved_value_is_not_silenced_by_another_word_in_the_file(
     mode: str, file: dict[str, Any], numerics: Numerics
 ) -> None:
-    here, environments = replace(numerics, mode=mode), listed_in(mode, numerics)
+    here, environments = replace(numerics, mode=mode), list_environment(mode, numerics)
     words: list[dict[str, Any]] = [{"numeric_class": "c1a55"}, {"versions": OTHER}, {"device_name": "Maker Card 1"}]
     for word in words:
         edited = file | word
-        (difference,) = compare("x", edited, moved(hash="c0ffef"), here, VERSIONS, environments).differences
-        assert "are those of no environment in environments.json" in difference
+        (difference,) = compare("x", edited, move(hash="c0ffef"), here, VERSIONS, environments).differences
+        assert "match no environment in environments.json" in difference
     # Such a word in the file was all that it took.
-    assert as_before("x", file, moved(hash="c0ffef"), here, VERSIONS) != []
-    assert as_before("x", file | words[0], moved(hash="c0ffef"), here, VERSIONS) == []
+    assert compare_unlisted("x", file, move(hash="c0ffef"), here, VERSIONS) != []
+    assert compare_unlisted("x", file | words[0], move(hash="c0ffef"), here, VERSIONS) == []
 
 
-def moved(**values: Any) -> dict[str, Claim]:
+def move(**values: Any) -> dict[str, Claim]:
     return claims() | {name: replace(claims()[name], value=value) for name, value in values.items()}
 
 
 def test_a_moved_value_is_named_with_what_was_expected_and_got(file: dict[str, Any], numerics: Numerics) -> None:
-    comparison = compared(file, moved(count=8), numerics)
+    comparison = compare_file(file, move(count=8), numerics)
     assert comparison.differences == ["x: count expected 7 (exact), got 8"]
 
 
@@ -212,7 +217,7 @@ def test_a_moved_list_shows_how_many_entries_differ_by_how_much_and_the_first_of
     expected = claims() | {"losses": replace(claims()["losses"], value=many)}
     got = claims() | {"losses": replace(claims()["losses"], value=[*many[:90], *(value + 0.5 for value in many[90:])])}
     file["values"]["losses"] = expected["losses"].to_json()
-    (difference,) = compared(file, got, numerics).differences
+    (difference,) = compare_file(file, got, numerics).differences
     assert difference == (
         "x: losses differs in 10 of 100 entries, by up to 0.5 (bitwise): [90] expected 90.0, got 90.5; "
         "[91] expected 91.0, got 91.5; [92] expected 92.0, got 92.5"
@@ -229,16 +234,16 @@ def test_a_moved_list_shows_how_many_entries_differ_by_how_much_and_the_first_of
     ],
 )
 def test_the_last_bit_counts_in_the_same_class(values: Any, file: dict[str, Any], numerics: Numerics) -> None:
-    assert len(compared(file, moved(**values), numerics).differences) == 1
+    assert len(compare_file(file, move(**values), numerics).differences) == 1
 
 
 @pytest.mark.parametrize(("by", "differences"), [(9e-4, 0), (1.1e-3, 1), (float("nan"), 1)])
 def test_the_tolerance_counts_elsewhere(by: float, differences: int, file: dict[str, Any], numerics: Numerics) -> None:
-    comparison = compared(file, moved(losses=[0.5, 0.25 + by]), replace(numerics, numeric_class="elsewhere"))
+    comparison = compare_file(file, move(losses=[0.5, 0.25 + by]), replace(numerics, numeric_class="elsewhere"))
     assert len(comparison.differences) == differences
 
 
-def without(content: dict[str, Any], *path: str) -> dict[str, Any]:
+def drop(content: dict[str, Any], *path: str) -> dict[str, Any]:
     changed = copy.deepcopy(content)
     inner = changed
     for step in path[:-1]:
@@ -249,9 +254,11 @@ def without(content: dict[str, Any], *path: str) -> dict[str, Any]:
 
 def test_a_missing_key_of_either_side_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
     for path in (("values", "count"), ("values", "losses", "tolerance"), ("versions",), ("numeric_class",)):
-        assert compared(without(file, *path), claims(), numerics).differences
+        assert compare_file(drop(file, *path), claims(), numerics).differences
     fewer = {name: claim for name, claim in claims().items() if name != "count"}
-    assert compared(file, fewer, numerics).differences == ["x: count is in the golden file and no longer computed"]
+    assert compare_file(file, fewer, numerics).differences == [
+        "x: count is in the golden file but is no longer computed"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -269,36 +276,36 @@ def test_a_missing_key_of_either_side_is_a_difference(file: dict[str, Any], nume
 )
 def test_a_changed_trait_is_a_difference(trait: str, value: Any, file: dict[str, Any], numerics: Numerics) -> None:
     file["values"]["losses"][trait] = value
-    (difference,) = compared(file, claims(), numerics).differences
+    (difference,) = compare_file(file, claims(), numerics).differences
     assert difference.startswith("x: losses")
 
 
 @pytest.mark.parametrize("trait", ["value", "dtype", "shape", "tier", "otherwise", "tolerance", "reason"])
 def test_a_claim_without_a_key_names_the_key(trait: str, file: dict[str, Any], numerics: Numerics) -> None:
-    comparison = compared(without(file, "values", "losses", trait), claims(), numerics)
-    assert comparison.differences == [f"x: losses lacks its {trait}"]
+    comparison = compare_file(drop(file, "values", "losses", trait), claims(), numerics)
+    assert comparison.differences == [f"x: losses lacks {trait}"]
 
 
 def test_a_claim_with_another_key_and_one_that_is_a_list_are_named(file: dict[str, Any], numerics: Numerics) -> None:
     file["values"]["losses"]["unit"] = "nat"
     file["values"]["count"] = [7]
-    differences = compared(file, claims(), numerics).differences
+    differences = compare_file(file, claims(), numerics).differences
     assert [line.partition(";")[0] for line in differences] == ["x: count is a list", "x: losses has 'unit'"]
 
 
 def test_a_file_of_another_case_is_a_difference(file: dict[str, Any], numerics: Numerics) -> None:
-    assert compare("y", file, claims(), numerics, VERSIONS, listed_in(numerics.mode, numerics)).differences == [
+    assert compare("y", file, claims(), numerics, VERSIONS, list_environment(numerics.mode, numerics)).differences == [
         "y: the file is of case 'x'"
     ]
 
 
 def test_a_claim_of_a_weaker_tier_needs_a_tolerance_and_a_reason() -> None:
     for wrong in ({"otherwise": "numerical"}, {"tolerance": 1.0}, {"otherwise": "numerical", "tolerance": 1.0}):
-        with pytest.raises(ValueError, match="a weaker tier comes with"):
+        with pytest.raises(ValueError, match="expected a tolerance and a reason with a weaker tier"):
             Claim(value=1, tier="bitwise", **wrong)
-    with pytest.raises(ValueError, match="exact, bitwise and numerical are valid"):
+    with pytest.raises(ValueError, match="valid values are exact, bitwise and numerical"):
         Claim(value=1, tier="statistical")
-    with pytest.raises(ValueError, match="a weaker tier comes with"):
+    with pytest.raises(ValueError, match="expected a tolerance and a reason with a weaker tier"):
         Claim(value=1.0, tier="numerical")
 
 
@@ -308,44 +315,44 @@ def test_a_numerical_claim_holds_within_its_tolerance_in_every_class(file: dict[
     for by, differences in ((9e-13, 0), (1.1e-12, 1), (float("nan"), 1)):
         got = {"eigenvalues": replace(claim, value=[2.0, 1.0 + by])}
         for here in (numerics, replace(numerics, numeric_class="elsewhere")):
-            comparison = compared(file, got, here)
+            comparison = compare_file(file, got, here)
             assert len(comparison.differences) == differences
             assert comparison.tiers["numerical"] == 2
 
 
-def claims_of(content: dict[str, Any]) -> dict[str, Claim]:
-    """Claims that a golden file says are true."""
+def read_claims(content: dict[str, Any]) -> dict[str, Claim]:
+    """Return the claims of a golden file."""
     traits = ("value", "tier", "otherwise", "tolerance", "reason")
     return {key: Claim(**{trait: entry[trait] for trait in traits}) for key, entry in content["values"].items()}
 
 
-def nudged_value(value: Any, by: float) -> Any:
-    """The value, moved by a little more than it may."""
+def nudge(value: Any, by: float) -> Any:
+    """Return the value, moved by a little more than its tolerance."""
     if isinstance(value, list):
-        return [*value[:-1], nudged_value(value[-1], by)]
+        return [*value[:-1], nudge(value[-1], by)]
     return value + "x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value + by
 
 
-def mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """What may go wrong with a golden file: the key concerned, the file, and whether it shows in another class."""
+def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Yield faults of a golden file: the key, the file, and whether the fault shows in another class."""
     for key, entry in content["values"].items():
         least = abs(entry["value"]) * 1e-15 if isinstance(entry["value"], float) else 1e-12
         moved_file = copy.deepcopy(content)
-        moved_file["values"][key]["value"] = nudged_value(entry["value"], least)
+        moved_file["values"][key]["value"] = nudge(entry["value"], least)
         if entry["tier"] != "numerical":
             yield key, moved_file, entry["tier"] == "exact"
         far = copy.deepcopy(content)
-        far["values"][key]["value"] = nudged_value(entry["value"], 1.01 * (entry["tolerance"] or 1))
+        far["values"][key]["value"] = nudge(entry["value"], 1.01 * (entry["tolerance"] or 1))
         yield key, far, entry["tier"] != "bitwise" or entry["otherwise"] is not None
         retyped = copy.deepcopy(content)
         retyped["values"][key]["dtype"] = "float16"
         yield key, retyped, True
-        yield key, without(content, "values", key), True
+        yield key, drop(content, "values", key), True
         more = copy.deepcopy(content)
         more["values"][f"{key} again"] = entry
         yield f"{key} again", more, True
     for name in golden.PROVENANCE:
-        yield f"the file lacks its {name}", without(content, name), True
+        yield f"the file lacks {name}", drop(content, name), True
     for one, other in itertools.pairwise(content["values"]):
         swapped = copy.deepcopy(content)
         swapped["values"][one], swapped["values"][other] = content["values"][other], content["values"][one]
@@ -358,10 +365,10 @@ def mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bo
 def test_every_mutation_of_a_golden_file_is_caught_and_named(case: str, numerics: Numerics) -> None:
     content = golden.read(FOLDER, case)
     here = replace(numerics, mode="native", numeric_class=content["numeric_class"])
-    truth, environments = claims_of(content), golden.read_environments(FOLDER)
+    truth, environments = read_claims(content), golden.read_environments(FOLDER)
     assert compare(case, content, truth, here, content["versions"], environments).differences == []
     caught = total = 0
-    for key, mutated, shows_elsewhere in mutations(content):
+    for key, mutated, shows_elsewhere in list_mutations(content):
         for where in [here, replace(here, numeric_class="elsewhere")][: 1 + shows_elsewhere]:
             differences = compare(case, mutated, truth, where, content["versions"], environments).differences
             total += 1

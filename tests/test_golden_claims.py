@@ -1,4 +1,4 @@
-"""Claims and their comparison, value by value: which are refused, at which tier each is compared, what differs."""
+"""Claims and their comparison, value by value: refusals, tiers and differences."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from in4310repro.golden import (
     Environments,
     compare,
 )
-from in4310repro.golden.claims import claim_faults
-from in4310repro.golden.comparison import compare_values, stale, unlisted
+from in4310repro.golden.claims import find_claim_faults
+from in4310repro.golden.comparison import compare_values, describe_unlisted, stale_faults
 from in4310repro.numerics import Numerics
 
 WEAKER: dict[str, Any] = {"tolerance": 0.5, "reason": "made up"}
@@ -31,13 +31,13 @@ TRAITS = "value, dtype, shape, tier, otherwise, tolerance, reason"
 @pytest.mark.parametrize(
     ("traits", "sentence"),
     [
-        ({"tier": "statistical"}, "tier 'statistical' of a claim; exact, bitwise and numerical are valid"),
+        ({"tier": "statistical"}, "tier 'statistical' of a claim; valid values are exact, bitwise and numerical"),
         (
             {"tier": "bitwise", "otherwise": "exact"},
-            "otherwise 'exact' of a claim; numerical, statistical and None are valid",
+            "otherwise 'exact' of a claim; valid values are numerical, statistical and None",
         ),
         *(
-            (traits, "a weaker tier comes with a tolerance and a reason, and only a weaker tier does")
+            (traits, "expected a tolerance and a reason with a weaker tier, and with no other")
             for traits in (
                 {"tier": "numerical"},
                 {"tier": "numerical", "reason": "made up"},
@@ -54,7 +54,7 @@ def test_a_claim_that_contradicts_itself_is_refused(traits: dict[str, Any], sent
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         Claim(value=1, **traits)
     entry = Claim(value=1).to_json() | traits
-    assert claim_faults("x: it", entry) == [f"x: it: {sentence}"]
+    assert find_claim_faults("x: it", entry) == [f"x: it: {sentence}"]
 
 
 @pytest.mark.parametrize(
@@ -74,29 +74,29 @@ def test_a_claim_that_contradicts_itself_is_refused(traits: dict[str, Any], sent
 )
 def test_a_golden_file_holds_a_claim_with_dtype_and_shape(claim: Claim, dtype: str, shape: list[int]) -> None:
     assert claim.to_json() == vars(claim) | {"dtype": dtype, "shape": shape}
-    assert claim_faults("x: it", claim.to_json()) == []
+    assert find_claim_faults("x: it", claim.to_json()) == []
     wrong = claim.to_json() | {"dtype": "complex64", "shape": [9]}
-    assert claim_faults("x: it", wrong) == [
-        f"x: it has dtype 'complex64'; that of its value is {dtype!r}",
-        f"x: it has shape [9]; that of its value is {shape!r}",
+    assert find_claim_faults("x: it", wrong) == [
+        f"x: it has dtype 'complex64'; expected {dtype!r}, that of its value",
+        f"x: it has shape [9]; expected {shape!r}, that of its value",
     ]
 
 
 def test_an_entry_that_is_no_claim_is_named_with_its_keys() -> None:
-    assert claim_faults("x: it", [7]) == [f"x: it is a list; an object with {TRAITS} is valid"]
+    assert find_claim_faults("x: it", [7]) == [f"x: it is a list; expected an object with {TRAITS}"]
     entry = Claim(value=7).to_json()
     del entry["dtype"], entry["reason"]
-    assert claim_faults("x: it", entry | {"unit": "nat"}) == [
-        "x: it lacks its dtype",
-        "x: it lacks its reason",
-        f"x: it has 'unit'; valid are {TRAITS}",
+    assert find_claim_faults("x: it", entry | {"unit": "nat"}) == [
+        "x: it lacks dtype",
+        "x: it lacks reason",
+        f"x: it has 'unit'; valid keys are {TRAITS}",
     ]
-    assert claim_faults("x: it", Claim(value=7).to_json() | {"unit": "nat"}) == [
-        f"x: it has 'unit'; valid are {TRAITS}"
+    assert find_claim_faults("x: it", Claim(value=7).to_json() | {"unit": "nat"}) == [
+        f"x: it has 'unit'; valid keys are {TRAITS}"
     ]
 
 
-def values_compared(expected: Mapping[str, Any], got: Mapping[str, Claim], same: bool) -> Comparison:
+def compare_value_sets(expected: Mapping[str, Any], got: Mapping[str, Claim], same: bool) -> Comparison:
     result = Comparison()
     compare_values("x", {name: claim.to_json() for name, claim in expected.items()}, got, same, result)
     return result
@@ -161,7 +161,7 @@ AT_THE_TOLERANCE, BEYOND = [1.0, 2.5, 3.0], [1.0, 2.5 + 2**-40, 3.0]
 def test_a_value_is_compared_at_its_tier(
     claim: Claim, value: Any, same: bool, tier: str, difference: str | None
 ) -> None:
-    result = values_compared({"it": claim}, {"it": replace(claim, value=value)}, same)
+    result = compare_value_sets({"it": claim}, {"it": replace(claim, value=value)}, same)
     assert dict(result.tiers) == {tier: 3}
     if difference is None:
         assert result.differences == []
@@ -180,7 +180,7 @@ def test_a_difference_shows_a_value_or_the_first_three_entries() -> None:
         "rows": replace(rows, value=[[1, 2], [9, 2]]),
         "list": Claim(value=[1]),
     }
-    assert values_compared(expected, got, True).differences == [
+    assert compare_value_sets(expected, got, True).differences == [
         "x: names differs in 4 of 5 entries (exact): [0] expected 'a', got 'b'; [2] expected 'c', got 'x'; "
         "[3] expected 'd', got 'y'",
         "x: one expected 7 (exact), got 8",
@@ -188,7 +188,9 @@ def test_a_difference_shows_a_value_or_the_first_three_entries() -> None:
     ]
     # Arrays are no lists.
     array = {"one": replace(one, value=np.int64(8))}
-    assert values_compared({"one": one}, array, True).differences == [f"x: one expected 7 (exact), got {np.int64(8)!r}"]
+    assert compare_value_sets({"one": one}, array, True).differences == [
+        f"x: one expected 7 (exact), got {np.int64(8)!r}"
+    ]
 
 
 def test_every_key_of_either_side_is_accounted_for_in_order() -> None:
@@ -196,9 +198,9 @@ def test_every_key_of_either_side_is_accounted_for_in_order() -> None:
     expected = {"c": Claim(value=1).to_json(), "a": Claim(value=1).to_json(), "b": [1]}
     compare_values("x", expected, {name: Claim(value=1) for name in "bcd"}, True, result)
     assert result.differences == [
-        "x: a is in the golden file and no longer computed",
-        f"x: b is a list; an object with {TRAITS} is valid",
-        "x: d is computed and not in the golden file",
+        "x: a is in the golden file but is no longer computed",
+        f"x: b is a list; expected an object with {TRAITS}",
+        "x: d is computed but is not in the golden file",
     ]
     assert dict(result.tiers) == {"exact": 1}
 
@@ -215,7 +217,7 @@ def test_every_key_of_either_side_is_accounted_for_in_order() -> None:
 )
 def test_the_first_trait_that_differs_is_the_difference(claim: Claim, trait: str, expected: str, got: str) -> None:
     other = Claim(value=[1.0, 2.0]) if trait == "shape" else replace(NEAR, value=[9.0, 9.0, 9.0])
-    result = values_compared({"it": claim}, {"it": other}, True)
+    result = compare_value_sets({"it": claim}, {"it": other}, True)
     assert result == Comparison(differences=[f"x: it expected {trait} {expected}, got {got}"])
 
 
@@ -234,8 +236,8 @@ def golden_file(numeric_class: str = "a") -> dict[str, Any]:
     return content | {"values": {name: claim.to_json() for name, claim in HASH.items()}}
 
 
-def listed(*classes: tuple[str, str]) -> Environments:
-    """Environments of these classes and modes; the first one has the file."""
+def make_environments(*classes: tuple[str, str]) -> Environments:
+    """Return environments of these classes and modes; the first one has the file."""
     return Environments(
         provenance={},
         environments=tuple(
@@ -264,7 +266,7 @@ def test_bits_are_compared_in_the_same_class_with_the_same_libraries_and_in_port
     written: str, mode: str, numeric_class: str, versions: dict[str, str], tier: str
 ) -> None:
     here = numerics(mode, numeric_class)
-    result = compare("x", golden_file(), HASH, here, versions, listed(("a", written)))
+    result = compare("x", golden_file(), HASH, here, versions, make_environments(("a", written)))
     assert dict(result.tiers) == {tier: 1}
     if mode == "native":
         assert result.differences == []
@@ -285,7 +287,7 @@ LOST = "x: 1 bitwise values are not compared, "
 def test_bits_that_are_not_compared_are_a_difference_where_they_could_be(
     classes: tuple[tuple[str, str], ...], mode: str, versions: dict[str, str], difference: str | None
 ) -> None:
-    result = compare("x", golden_file(), HASH, numerics(mode, "b"), versions, listed(*classes))
+    result = compare("x", golden_file(), HASH, numerics(mode, "b"), versions, make_environments(*classes))
     assert result.differences == ([f"{LOST}{difference} (numeric class b)"] if difference else [])
 
 
@@ -294,29 +296,29 @@ WRITES = 'nox -s golden -- x --reason "why it moved" writes it'
 
 def test_a_file_of_other_kernels_or_of_a_class_that_is_said_to_be_native_is_stale() -> None:
     def found(written: str, mode: str, numeric_class: str) -> list[str]:
-        return stale("x", golden_file(), numerics(mode, numeric_class), listed(("a", written)))
+        return stale_faults("x", golden_file(), numerics(mode, numeric_class), make_environments(("a", written)))
 
     assert found("portable", "portable", "b") == [
-        "x: the file is of the portable class a and the kernels are now of class b; nox -s golden -- environments "
-        '--reason "why the class changed" writes all such files again whose values did not move, and '
+        "x: the file has the portable class a and the kernels now have class b; nox -s golden -- environments "
+        '--reason "why the class changed" writes all files again whose values did not move, and '
         f"{WRITES} where they did"
     ]
     assert found("native", "portable", "a") == ["x: environments.json lists the class a as native; it is portable"]
     same = [("portable", "portable", "a"), ("native", "portable", "b"), ("portable", "native", "b")]
     assert [found(*words) for words in (*same, ("native", "native", "a"))] == [[], [], [], []]
-    assert stale("x", golden_file("c"), numerics("portable", "b"), listed(("a", "portable"))) == []
+    assert stale_faults("x", golden_file("c"), numerics("portable", "b"), make_environments(("a", "portable"))) == []
 
 
 def test_a_file_of_an_environment_that_is_not_listed_or_of_another_form_is_not_compared() -> None:
-    here, environments = numerics("native", "a"), listed(("a", "native"))
+    here, environments = numerics("native", "a"), make_environments(("a", "native"))
     other = golden_file("c")
     sentence = (
-        "x: the file's numeric_class 'c', device_name 'cpu' and versions are those of no environment in "
+        "x: the file's numeric_class 'c', device_name 'cpu' and versions match no environment in "
         f"environments.json; {WRITES}"
     )
-    assert unlisted("x", other) == sentence
+    assert describe_unlisted("x", other) == sentence
     assert compare("x", other, HASH, here, HERE, environments) == Comparison(differences=[sentence])
     wrong = {name: value for name, value in golden_file().items() if name != "numeric_class"}
     assert compare("x", wrong, HASH, here, HERE, environments) == Comparison(
-        differences=["x: the file lacks its numeric_class"]
+        differences=["x: the file lacks numeric_class"]
     )

@@ -15,21 +15,29 @@ from in4310repro.files import file_sha256, json_bytes
 from in4310repro.golden import ENVIRONMENTS, LIBRARIES, PROVENANCE, Claim, Environment, Environments, read_environments
 from in4310repro.golden import folder as golden_folder
 from in4310repro.golden.environments import HEAD, same_libraries
-from in4310repro.golden.folder import faults, file_faults, files, key_faults, of_device, orphans, read
+from in4310repro.golden.folder import (
+    device_folder,
+    find_faults,
+    find_file_faults,
+    find_key_faults,
+    find_orphans,
+    list_files,
+    read,
+)
 from in4310repro.numerics import Numerics
 
 HERE = dict.fromkeys(LIBRARIES, "1.0")
 
 
 def environment(
-    numeric_class: str = "a", device_name: str = "cpu", numerics: str = "native", **files: str
+    numeric_class: str = "a", device_name: str = "cpu", numerics: str = "native", **list_files: str
 ) -> Environment:
     return Environment(
         numeric_class=numeric_class,
         numerics=numerics,
         device_name=device_name,
         versions=HERE,
-        files={f"{name}.json": sha256 for name, sha256 in files.items()},
+        files={f"{name}.json": sha256 for name, sha256 in list_files.items()},
     )
 
 
@@ -81,23 +89,23 @@ def test_a_list_reads_back_as_it_was_written_with_a_hash_of_it_all(tmp_path: Pat
     assert sha256 == hashlib.sha256(json_bytes(content)).hexdigest()
 
 
-def sealed(content: dict[str, Any]) -> bytes:
+def seal(content: dict[str, Any]) -> bytes:
     return json_bytes(content | {"sha256": hashlib.sha256(json_bytes(content)).hexdigest()})
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"[1]", " holds a list; an object is valid"),
-        (b"{}", f" lacks {', '.join(HEAD)}, environments, sha256; nox -s golden writes it"),
-        (json_bytes(HEADS | {"environments": []}), " lacks sha256; nox -s golden writes it"),
+        (b"[1]", " holds a list; expected an object"),
+        (b"{}", f" lacks {', '.join(HEAD)}, environments, sha256; write it by nox -s golden"),
+        (json_bytes(HEADS | {"environments": []}), " lacks sha256; write it by nox -s golden"),
         (
             json_bytes(HEADS | {"environments": [], "sha256": "0"}),
-            " was edited by hand, its sha256 is of another content; nox -s golden alone writes it",
+            " was edited by hand: its sha256 differs; only nox -s golden may write it",
         ),
         (
-            sealed(HEADS | {"environments": [asdict(FIRST), asdict(FIRST) | {"numerics": 7}]}),
-            " is no list of environments: 1/numerics: Input should be a valid string",
+            seal(HEADS | {"environments": [asdict(FIRST), asdict(FIRST) | {"numerics": 7}]}),
+            " is not a list of environments: 1/numerics: Input should be a valid string",
         ),
     ],
     ids=["list", "empty", "no hash", "edited", "another form"],
@@ -106,7 +114,7 @@ def test_a_list_that_is_none_is_refused(content: bytes, sentence: str, tmp_path:
     (tmp_path / ENVIRONMENTS).write_bytes(content)
     with pytest.raises(ValueError, match=f"^{re.escape(f'{tmp_path / ENVIRONMENTS}{sentence}')}$"):
         read_environments(tmp_path)
-    assert faults(tmp_path, {}, {}) == [f"{tmp_path / ENVIRONMENTS}{sentence}"]
+    assert find_faults(tmp_path, {}, {}) == [f"{tmp_path / ENVIRONMENTS}{sentence}"]
 
 
 def x() -> dict[str, Claim]:
@@ -132,27 +140,27 @@ ORIGIN: dict[str, Any] = {
 }
 
 
-def written(folder: Path, name: str, content: Any, listing: Environment) -> Environments:
-    """A golden file and the list of an environment that has it as it is."""
+def write(folder: Path, name: str, content: Any, listing: Environment) -> Environments:
+    """Write a golden file; return a list with an environment that lists it as it is."""
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(json_bytes(content))
     line = Environment(**(asdict(listing) | {"files": {name: file_sha256(folder / name)}}))
     return Environments(provenance=HEADS, environments=(environment("other", other="0"), line))
 
 
-def found(folder: Path, word: dict[str, Any], name: str = "x.json", **place: str) -> list[str]:
-    """The faults of a file with another word, which the list has as it is."""
+def find(folder: Path, word: dict[str, Any], name: str = "x.json", **place: str) -> list[str]:
+    """Return the faults of a file with another word, listed with its current bytes."""
     listing = environment(**place)
-    return file_faults(folder, name, {"x": x}, written(folder, name, ORIGIN | word, listing))
+    return find_file_faults(folder, name, {"x": x}, write(folder, name, ORIGIN | word, listing))
 
 
 def test_a_file_as_it_was_written_has_no_fault(tmp_path: Path) -> None:
-    assert found(tmp_path, {}) == []
+    assert find(tmp_path, {}) == []
     renewed = {"command": 'nox -s golden -- environments --reason "it moved"'}
-    assert found(tmp_path, renewed) == []
+    assert find(tmp_path, renewed) == []
     for device in ("cuda", "cuda:0", "cuda:12"):
         command = {"command": f'nox -s golden -- x --device {device} --reason "it moved"'}
-        assert found(tmp_path, CARD | command, "cards/Maker-Card-1/x.json", device_name="Maker Card 1") == []
+        assert find(tmp_path, CARD | command, "cards/Maker-Card-1/x.json", device_name="Maker Card 1") == []
 
 
 @pytest.mark.parametrize(
@@ -172,64 +180,62 @@ def test_a_file_as_it_was_written_has_no_fault(tmp_path: Path) -> None:
 )
 def test_a_word_that_was_not_written_is_a_fault(word: dict[str, Any], tmp_path: Path) -> None:
     ((key, value),) = word.items()
-    assert found(tmp_path, word) == [f"x.json: {key} {value!r} is not what was written"]
+    assert find(tmp_path, word) == [f"x.json: {key} {value!r} cannot have been written by nox -s golden"]
 
 
 def test_a_reason_has_two_words_and_a_cards_file_lies_in_its_folder_with_its_command(tmp_path: Path) -> None:
-    assert found(tmp_path, {"reason": "because", "command": 'nox -s golden -- x --reason "because"'}) == [
-        "x.json: reason 'because' is not what was written"
+    assert find(tmp_path, {"reason": "because", "command": 'nox -s golden -- x --reason "because"'}) == [
+        "x.json: reason 'because' cannot have been written by nox -s golden"
     ]
     command = 'nox -s golden -- x --device cuda --reason "it moved"'
-    assert found(tmp_path, CARD | {"command": command}, device_name="Maker Card 1") == [
-        "x.json: device_name 'Maker Card 1' is not what was written"
+    assert find(tmp_path, CARD | {"command": command}, device_name="Maker Card 1") == [
+        "x.json: device_name 'Maker Card 1' cannot have been written by nox -s golden"
     ]
-    assert found(tmp_path, CARD, "cards/Maker-Card-1/x.json", device_name="Maker Card 1") == [
-        f"cards/Maker-Card-1/x.json: command {ORIGIN['command']!r} is not what was written"
+    assert find(tmp_path, CARD, "cards/Maker-Card-1/x.json", device_name="Maker Card 1") == [
+        f"cards/Maker-Card-1/x.json: command {ORIGIN['command']!r} cannot have been written by nox -s golden"
     ]
 
 
-AGAIN = 'nox -s golden -- x --reason "why it moved" alone writes it'
+AGAIN = 'only nox -s golden -- x --reason "why it moved" may write it'
 
 
 def test_a_file_is_listed_once_with_its_bytes_in_the_environment_that_it_names(tmp_path: Path) -> None:
-    environments = written(tmp_path, "x.json", ORIGIN, environment())
+    environments = write(tmp_path, "x.json", ORIGIN, environment())
     for name in ("y.json", "x.txt", "sub/y.json"):
-        assert file_faults(tmp_path, name, {"x": x}, environments) == [
-            f"{name} is the golden file of no case; remove it"
-        ]
-    assert file_faults(tmp_path, "sub/x.json", {"x": x}, environments) == [
+        assert find_file_faults(tmp_path, name, {"x": x}, environments) == [f"{name} belongs to no case; remove it"]
+    assert find_file_faults(tmp_path, "sub/x.json", {"x": x}, environments) == [
         f"sub/x.json is in no environment of environments.json; {AGAIN}"
     ]
-    other = f"x.json was written in another environment than the one that environments.json lists it in; {AGAIN}"
-    assert found(tmp_path, {"numeric_class": "b"}) == [other]
-    environments = written(tmp_path, "x.json", ORIGIN, environment())
+    other = f"x.json names another environment than environments.json lists it in; {AGAIN}"
+    assert find(tmp_path, {"numeric_class": "b"}) == [other]
+    environments = write(tmp_path, "x.json", ORIGIN, environment())
     (tmp_path / "x.json").write_bytes(json_bytes(ORIGIN) + b"\n")
-    bytes_changed = f"x.json has other bytes than were written; {AGAIN}"
-    assert file_faults(tmp_path, "x.json", {"x": x}, environments) == [bytes_changed]
+    bytes_changed = f"x.json was changed after it was written; {AGAIN}"
+    assert find_file_faults(tmp_path, "x.json", {"x": x}, environments) == [bytes_changed]
     (tmp_path / "x.json").write_bytes(b"[1]")
-    assert file_faults(tmp_path, "x.json", {"x": x}, environments) == [
+    assert find_file_faults(tmp_path, "x.json", {"x": x}, environments) == [
         bytes_changed,
-        f"{tmp_path / 'x'}.json holds list; an object is valid",
+        f"{tmp_path / 'x'}.json holds list; expected an object",
     ]
 
 
 def test_keys_that_are_lost_or_unknown_and_values_that_are_no_claims_are_faults(tmp_path: Path) -> None:
     lacking = {name: value for name, value in ORIGIN.items() if name not in ("reason", "numeric_class")} | {"unit": 1}
     listing = environment()
-    assert file_faults(tmp_path, "x.json", {"x": x}, written(tmp_path, "x.json", lacking, listing)) == [
-        "x: the file lacks its reason",
-        "x: the file lacks its numeric_class",
-        "x: the file has 'unit', which no golden file has",
+    assert find_file_faults(tmp_path, "x.json", {"x": x}, write(tmp_path, "x.json", lacking, listing)) == [
+        "x: the file lacks reason",
+        "x: the file lacks numeric_class",
+        "x: the file has the unknown key 'unit'",
     ]
-    assert key_faults("x", ORIGIN) == []
-    assert key_faults("x", ORIGIN | {"unit": 1}) == ["x: the file has 'unit', which no golden file has"]
-    assert found(tmp_path, {"case": "y"}) == ["x: the file is of case 'y'"]
+    assert find_key_faults("x", ORIGIN) == []
+    assert find_key_faults("x", ORIGIN | {"unit": 1}) == ["x: the file has the unknown key 'unit'"]
+    assert find(tmp_path, {"case": "y"}) == ["x: the file is of case 'y'"]
     for values in (dict[str, Any](), [1]):
-        assert found(tmp_path, {"values": values}) == ["x: values is no object with a claim for each name"]
+        assert find(tmp_path, {"values": values}) == ["x: expected values to be an object with a claim for each name"]
     wrong = {"count": Claim(value=7).to_json() | {"dtype": "float64"}, "hash": 7}
-    assert found(tmp_path, {"values": wrong}) == [
-        "x.json: count has dtype 'float64'; that of its value is 'int64'",
-        "x.json: hash is a int; an object with value, dtype, shape, tier, otherwise, tolerance, reason is valid",
+    assert find(tmp_path, {"values": wrong}) == [
+        "x.json: count has dtype 'float64'; expected 'int64', that of its value",
+        "x.json: hash is a int; expected an object with value, dtype, shape, tier, otherwise, tolerance, reason",
     ]
     assert set(PROVENANCE) == set(ORIGIN)
 
@@ -238,24 +244,24 @@ def test_a_folder_is_checked_against_its_list_with_the_cases_of_each_place(tmp_p
     card_command = {"command": 'nox -s golden -- y --device cuda --reason "it moved"'}
     of_card = ORIGIN | CARD | card_command | {"case": "y", "function": "somewhere.y"}
     lines = [
-        *written(tmp_path, "x.json", ORIGIN, environment()).environments[1:],
-        *written(tmp_path, "cards/Maker-Card-1/y.json", of_card, environment(device_name="Maker Card 1")).environments[
+        *write(tmp_path, "x.json", ORIGIN, environment()).environments[1:],
+        *write(tmp_path, "cards/Maker-Card-1/y.json", of_card, environment(device_name="Maker Card 1")).environments[
             1:
         ],
     ]
     (tmp_path / ENVIRONMENTS).write_bytes(Environments(provenance=HEADS, environments=tuple(lines)).to_bytes())
-    assert faults(tmp_path, {"x": x}, {"y": y}) == []
-    assert files(tmp_path) == ["cards/Maker-Card-1/y.json", "x.json"]
-    assert faults(tmp_path, {"y": y}, {"x": x}) == [
-        "cards/Maker-Card-1/y.json is the golden file of no case; remove it",
-        "x.json is the golden file of no case; remove it",
+    assert find_faults(tmp_path, {"x": x}, {"y": y}) == []
+    assert list_files(tmp_path) == ["cards/Maker-Card-1/y.json", "x.json"]
+    assert find_faults(tmp_path, {"y": y}, {"x": x}) == [
+        "cards/Maker-Card-1/y.json belongs to no case; remove it",
+        "x.json belongs to no case; remove it",
     ]
     twice = (*lines, environment("b", x="0", b="0", a="0"), environment("c", c="0"))
     (tmp_path / ENVIRONMENTS).write_bytes(Environments(provenance=HEADS, environments=twice).to_bytes())
-    assert faults(tmp_path, {"x": x}, {"y": y}) == [
-        "environments.json lists a.json, which is not there",
-        "environments.json lists b.json, which is not there",
-        "environments.json lists c.json, which is not there",
+    assert find_faults(tmp_path, {"x": x}, {"y": y}) == [
+        "environments.json lists a.json, which does not exist",
+        "environments.json lists b.json, which does not exist",
+        "environments.json lists c.json, which does not exist",
         "environments.json lists x.json twice",
     ]
 
@@ -264,7 +270,7 @@ def test_a_golden_file_is_read_by_the_name_of_its_case(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(json_bytes(ORIGIN))
     assert read(tmp_path, "x") == ORIGIN
     (tmp_path / "y.json").write_bytes(b"[1]")
-    with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path))}.y.json holds list; an object is valid$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path))}.y.json holds list; expected an object$"):
         read(tmp_path, "y")
 
 
@@ -272,14 +278,14 @@ def test_files_that_no_case_computes_are_orphans(tmp_path: Path) -> None:
     for name in ("x.json", "x.txt", "b/z.json", "b/x.json", "environments.json", "b/environments.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert files(tmp_path) == ["b/environments.json", "b/x.json", "b/z.json", "x.json", "x.txt"]
-    assert orphans(tmp_path, {"x": x}) == ["environments.json", "x.txt", "z.json"]
+    assert list_files(tmp_path) == ["b/environments.json", "b/x.json", "b/z.json", "x.json", "x.txt"]
+    assert find_orphans(tmp_path, {"x": x}) == ["environments.json", "x.txt", "z.json"]
 
 
 def test_a_cards_files_are_in_a_folder_with_its_name() -> None:
-    assert of_device(Path("golden"), "cpu") == Path("golden")
-    assert of_device(Path("golden"), "Maker Card (1)") == Path("golden/cards/Maker-Card-1-")
-    assert golden_folder.of_device(Path(), "cpu").as_posix() == "."
+    assert device_folder(Path("golden"), "cpu") == Path("golden")
+    assert device_folder(Path("golden"), "Maker Card (1)") == Path("golden/cards/Maker-Card-1-")
+    assert golden_folder.device_folder(Path(), "cpu").as_posix() == "."
 
 
 @pytest.mark.parametrize(
@@ -287,4 +293,4 @@ def test_a_cards_files_are_in_a_folder_with_its_name() -> None:
     [("2026-11-26T01:17:05+00:00", True), ("2026-11-26T01:17:05", False), ("now", False), (7, False)],
 )
 def test_a_moment_has_its_time_zone(text: Any, moment: bool) -> None:
-    assert golden_folder._is_moment(text) is moment
+    assert golden_folder.is_moment(text) is moment

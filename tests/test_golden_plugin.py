@@ -1,4 +1,4 @@
-"""in4310repro.golden.plugin in a project of somebody else, run by pytest inside of pytest."""
+"""in4310repro.golden.plugin in another project, run by pytest inside pytest."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from in4310repro.golden import Claim, plugin
-from in4310repro.golden.claims import claim_faults
+from in4310repro.golden.claims import find_claim_faults
 from in4310repro.numerics import activate
-from tests.docs.commands import pages
+from tests.docs.commands import list_pages
 
 pytest_plugins = ["pytester"]
 TESTS = """
@@ -69,7 +69,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 
 @pytest.fixture
 def written(project: Project) -> Project:
-    """The project with its two golden files."""
+    """Return the project with its two golden files."""
     # The second has no file yet while the first is written.
     assert [project.update(case)[0] for case in ("weights", "spectrum")] == [1, 0]
     return project
@@ -78,8 +78,8 @@ def written(project: Project) -> Project:
 def test_a_missing_file_says_what_to_type_and_what_was_typed_writes_it(project: Project) -> None:
     code, text = project.run()
     assert code == 1
-    assert "weights: there is no golden/weights.json" in text
-    assert 'if that is right: pytest --golden-update weights --golden-reason "why it moved"' in text
+    assert "weights: golden/weights.json does not exist" in text
+    assert 'if the new values are right: pytest --golden-update weights --golden-reason "why it moved"' in text
     code, text = project.update("weights")
     # The other case has no file yet.
     assert code == 1
@@ -128,7 +128,7 @@ def test_a_test_that_imports_torch_itself_computes_in_the_arithmetic_that_was_as
     lines = ("def test_it(golden):", "    import torch", "    assert torch.are_deterministic_algorithms_enabled()")
     project.write("\n".join([*lines, "    golden('it', 1)", ""]))
     done = project.pytester.runpytest_subprocess(*OPTIONS)
-    done.stdout.fnmatch_lines(["*it: there is no golden/it.json*"])
+    done.stdout.fnmatch_lines(["*it: golden/it.json does not exist*"])
 
 
 def test_an_edited_file_and_one_of_another_environment_are_told_apart(written: Project) -> None:
@@ -137,11 +137,11 @@ def test_an_edited_file_and_one_of_another_environment_are_told_apart(written: P
     file.write_text(whole.replace("2.0", "3.0"))
     code, text = written.run()
     assert code == 1
-    assert "spectrum.json has other bytes than were written; pytest --golden-update spectrum" in text
+    assert "spectrum.json was changed after it was written; only pytest --golden-update spectrum" in text
     file.write_text(whole)
     listing.write_text(listing.read_text().replace("cpu", "gpu"))
     assert "environments.json was edited by hand" in written.run()[1]
-    assert "pytest --golden-update alone writes it" in written.run()[1]
+    assert "only pytest --golden-update may write it" in written.run()[1]
 
 
 def test_elsewhere_bitwise_values_are_near_or_skipped(written: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_a_file_that_no_test_asks_for_ends_with_exit_code_1_if_all_tests_ran(wri
     written.write(TESTS.split("def test_spectrum")[0])
     code, text = written.run()
     assert code == 1
-    assert "golden: no test asks for golden/spectrum.json; remove it, or bring its test back" in text
+    assert "golden: no test uses golden/spectrum.json; remove it" in text
     assert "no test asks" not in written.run("test_it.py")[1]
     written.write(TESTS.replace("def test_spectrum", "import pytest\n\n@pytest.mark.skip\ndef test_spectrum"))
     assert written.run()[0] == 0
@@ -168,11 +168,11 @@ def test_an_update_is_refused_without_a_reason_on_a_dirty_tree_in_ci_and_of_no_c
 ) -> None:
     code, text = project.run("--golden-update", "weights")
     assert code == 4
-    assert "a golden moves by name and for a reason: pytest --golden-update weights --golden-reason" in text
+    assert "pytest --golden-update weights --golden-reason" in text
     assert "--golden-reason with at least two words" in project.update("weights", "because")[1]
     code, text = project.update("wieghts")
     assert code == 4
-    assert "no test asked for case 'wieghts'; asked for were: spectrum, weights" in text
+    assert "no test uses case 'wieghts'; cases used: spectrum, weights" in text
     monkeypatch.setenv("CI", "true")
     assert "golden: golden files are never written in CI" in project.update("weights")[1]
     monkeypatch.delenv("CI")
@@ -188,13 +188,13 @@ def test_a_case_is_asked_for_once_and_has_the_name_of_a_file(project: Project) -
     )
     code, text = project.run("-rA")
     assert code == 1
-    assert "case 'a' was asked for by test_it.py::test_it[a" in text
+    assert "case 'a' is already used by test_it.py::test_it[a" in text
     for name in ("a/b", "environments"):
-        assert f"case {name!r} names a file: up to 60 letters, digits, - and _ are valid" in text
+        assert f"case {name!r} names a file; expected up to 60 letters, digits, - and _" in text
 
 
 def test_the_project_of_the_page_on_golden_files_does_what_the_page_says(project: Project) -> None:
-    (page,) = (page for page in pages() if page.name == "golden-files.md")
+    (page,) = (page for page in list_pages() if page.name == "golden-files.md")
     conftest, tests = (block for language, block in page.blocks if language == "python")
     assert conftest.splitlines()[1] == 'pytest_plugins = ["in4310repro.golden.plugin"]'
     first, second, typed, moved, _ = (
@@ -218,7 +218,7 @@ def test_an_array_is_held_with_its_dtype_and_shape_and_reads_back_to_the_bit(dty
     if dtype.startswith("float"):
         array /= np.array(3, dtype)
     entry = json.loads(json.dumps(Claim(value=array).to_json()))
-    assert claim_faults("x: it", entry) == []
+    assert find_claim_faults("x: it", entry) == []
     assert (entry["dtype"], entry["shape"]) == ("str" if dtype == "<U3" else dtype, [2, 2])
     again = np.asarray(entry["value"], dtype)
     assert again.tobytes() == array.tobytes()
@@ -229,7 +229,7 @@ def test_an_array_is_held_with_its_dtype_and_shape_and_reads_back_to_the_bit(dty
 )
 def test_a_value_that_its_dtype_cannot_hold_is_a_fault(value: list[float], dtype: str) -> None:
     entry = Claim(value=value).to_json() | {"dtype": dtype}
-    assert claim_faults("x: it", entry)[0].startswith(f"x: it has dtype {dtype!r}; that of its value is")
+    assert find_claim_faults("x: it", entry)[0].startswith(f"x: it has dtype {dtype!r}; expected ")
 
 
 @pytest.mark.parametrize("array", [np.array([]), np.array([1j]), np.array([None]), np.zeros(1, "longdouble")])
@@ -241,7 +241,7 @@ def test_arrays_of_nothing_and_of_what_json_does_not_hold_are_refused(array: np.
 
 
 def test_texts_have_no_tolerance() -> None:
-    with pytest.raises(ValueError, match="a text has no tolerance; exact and bitwise are valid"):
+    with pytest.raises(ValueError, match="a text has no tolerance; valid tiers are exact and bitwise"):
         Claim(value=["a"], tier="bitwise", otherwise="numerical", tolerance=1.0, reason="made up")
 
 

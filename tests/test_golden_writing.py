@@ -1,4 +1,4 @@
-"""Golden files are written by hand alone: by name, for a reason, on a clean tree, with their line in the list."""
+"""Golden files are written by hand only: by name, with a reason, on a clean tree, with an entry in the list."""
 
 import json
 import re
@@ -15,12 +15,12 @@ from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import ENVIRONMENTS, Case, Claim, compare
 from in4310repro.golden.writing import clean_commit
 from in4310repro.numerics import Numerics
-from tests.test_golden_files import with_another_word
+from tests.test_golden_files import change_each_word
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A git checkout with one commit and an empty golden folder."""
+    """Return a git checkout with one commit and an empty golden folder."""
     (tmp_path / "golden").mkdir()
     (tmp_path / "code.py").write_text("x = 1\n")
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
@@ -38,41 +38,43 @@ def x() -> dict[str, Claim]:
     }
 
 
-def updated(checkout: Path, numerics: Numerics, case: str = "x", reason: str = "it moved", **environment: str) -> Path:
+def update_case(
+    checkout: Path, numerics: Numerics, case: str = "x", reason: str = "it moved", **environment: str
+) -> Path:
     return golden.update(checkout / "golden", case, {"x": x}, reason, numerics, environment)
 
 
-def committed(checkout: Path) -> None:
+def commit(checkout: Path) -> None:
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
     for words in (("add", "."), (*identity, "commit", "-q", "-m", "golden")):
         subprocess.run(["git", "-C", str(checkout), *words], check=True)
 
 
-def compared(folder: Path, file: Path, numerics: Numerics, versions: Mapping[str, str]) -> golden.Comparison:
+def compare_file(folder: Path, file: Path, numerics: Numerics, versions: Mapping[str, str]) -> golden.Comparison:
     return compare("x", json.loads(file.read_text()), x(), numerics, versions, golden.read_environments(folder))
 
 
 def test_an_update_writes_a_file_that_compares_equal_and_says_where_it_came_from(
     checkout: Path, numerics: Numerics
 ) -> None:
-    file = updated(checkout, numerics)
+    file = update_case(checkout, numerics)
     folder = checkout / "golden"
-    assert compared(folder, file, numerics, fingerprint(numerics)["versions"]).differences == []
+    assert compare_file(folder, file, numerics, fingerprint(numerics)["versions"]).differences == []
     content = golden.read(folder, "x")
     assert content["reason"] == "it moved"
     assert len(content["commit"]) == 40
-    assert golden.faults(folder, {"x": x}, {}) == []
+    assert golden.find_faults(folder, {"x": x}, {}) == []
     environments = golden.read_environments(folder)
     assert environments.provenance == {name: content[name] for name in ("reason", "created", "commit", "command")}
     (environment,) = environments.environments
     assert (environment.numeric_class, environment.numerics) == (numerics.numeric_class, numerics.mode)
     # A second case may follow: golden files themselves do not make the tree dirty.
-    updated(checkout, numerics)
+    update_case(checkout, numerics)
 
 
 def test_a_file_that_is_written_elsewhere_leaves_its_old_environment(checkout: Path, numerics: Numerics) -> None:
-    updated(checkout, numerics)
-    updated(checkout, replace(numerics, numeric_class="newer"))
+    update_case(checkout, numerics)
+    update_case(checkout, replace(numerics, numeric_class="newer"))
     (environment,) = golden.read_environments(checkout / "golden").environments
     assert environment.numeric_class == "newer"
 
@@ -81,53 +83,53 @@ def test_the_golden_files_of_a_card_carry_its_name_and_are_not_those_of_another(
     checkout: Path, numerics: Numerics
 ) -> None:
     card = replace(numerics, mode="native", device="cuda", device_name="Maker Card 1", numeric_class="of card 1")
-    updated(checkout, numerics)
-    file = updated(checkout, card)
+    update_case(checkout, numerics)
+    file = update_case(checkout, card)
     folder = checkout / "golden"
     assert file == folder / "cards" / "Maker-Card-1" / "x.json"
-    content = golden.read(golden.of_device(folder, card.device_name), "x")
+    content = golden.read(golden.device_folder(folder, card.device_name), "x")
     assert content["device_name"] == "Maker Card 1"
     assert "--device cuda" in content["command"]
     versions = fingerprint(card)["versions"]
-    assert compared(folder, file, card, versions).tiers["bitwise"] == 3
-    assert golden.orphans(folder, {"x": x}) == []
-    assert golden.faults(folder, {"x": x}, {"x": x}) == []
+    assert compare_file(folder, file, card, versions).tiers["bitwise"] == 3
+    assert golden.find_orphans(folder, {"x": x}) == []
+    assert golden.find_faults(folder, {"x": x}, {"x": x}) == []
     # Another card or driver, and this one with another torch: not compared, which the caller says.
     for other, libraries in ((replace(card, numeric_class="of card 2"), versions), (card, versions | {"torch": "2.0"})):
-        comparison = compared(folder, file, other, libraries)
+        comparison = compare_file(folder, file, other, libraries)
         assert comparison.differences == []
         assert comparison.tiers["not compared"] == 1
         assert comparison.tiers["bitwise"] == 0
     # The card itself, with the file of another machine.
-    (difference,) = compared(folder, folder / "x.json", card, versions).differences
+    (difference,) = compare_file(folder, folder / "x.json", card, versions).differences
     assert "1 bitwise values are not compared, in an environment that environments.json lists" in difference
 
 
 def test_the_words_of_a_cards_golden_file_are_guarded(checkout: Path, numerics: Numerics) -> None:
     card = replace(numerics, mode="native", device="cuda:0", device_name="Maker Card 1", numeric_class="of card 1")
-    file, folder = updated(checkout, card), checkout / "golden"
+    file, folder = update_case(checkout, card), checkout / "golden"
     name, environments = file.relative_to(folder).as_posix(), golden.read_environments(checkout / "golden")
-    assert golden.file_faults(folder, name, {"x": x}, environments) == []
-    for word, other in with_another_word(json.loads(file.read_text())):
+    assert golden.find_file_faults(folder, name, {"x": x}, environments) == []
+    for word, other in change_each_word(json.loads(file.read_text())):
         file.write_text(json.dumps(other))
-        assert golden.file_faults(folder, name, {"x": x}, environments), word
+        assert golden.find_file_faults(folder, name, {"x": x}, environments), word
 
 
-def renewed(checkout: Path, numerics: Numerics, case: Case = x, **environment: str) -> list[str]:
+def renew_all(checkout: Path, numerics: Numerics, case: Case = x, **environment: str) -> list[str]:
     return golden.renew(checkout / "golden", {"x": case}, "the probe covers more", numerics, environment)
 
 
 @pytest.fixture
 def newer(numerics: Numerics) -> Numerics:
-    """Kernels of another class that compute the same values."""
+    """Return arithmetic of another portable class that computes the same values."""
     return replace(numerics, mode="portable", numeric_class="newer")
 
 
 @pytest.fixture
 def older_file(checkout: Path, numerics: Numerics) -> Path:
-    """A golden file of portable kernels, committed with the list."""
-    file = updated(checkout, replace(numerics, mode="portable"))
-    committed(checkout)
+    """Return a golden file of portable kernels, committed with the list."""
+    file = update_case(checkout, replace(numerics, mode="portable"))
+    commit(checkout)
     return file
 
 
@@ -135,14 +137,14 @@ def test_a_renewal_gives_files_the_class_of_now_and_moves_no_value(
     checkout: Path, newer: Numerics, older_file: Path
 ) -> None:
     before, versions = json.loads(older_file.read_text()), fingerprint(newer)["versions"]
-    assert "now of class newer" in compared(checkout / "golden", older_file, newer, versions).differences[0]
-    assert renewed(checkout, newer) == ["x.json", ENVIRONMENTS]
+    assert "now have class newer" in compare_file(checkout / "golden", older_file, newer, versions).differences[0]
+    assert renew_all(checkout, newer) == ["x.json", ENVIRONMENTS]
     after = json.loads(older_file.read_text())
     assert after["values"] == before["values"]
     assert after["numeric_class"] == "newer"
     assert after["command"] == 'nox -s golden -- environments --reason "the probe covers more"'
-    assert compared(checkout / "golden", older_file, newer, versions).differences == []
-    assert golden.faults(checkout / "golden", {"x": x}, {}) == []
+    assert compare_file(checkout / "golden", older_file, newer, versions).differences == []
+    assert golden.find_faults(checkout / "golden", {"x": x}, {}) == []
 
 
 def test_a_renewal_where_a_value_moved_is_refused_and_writes_nothing(
@@ -153,7 +155,7 @@ def test_a_renewal_where_a_value_moved_is_refused_and_writes_nothing(
 
     before = [older_file.read_bytes(), (checkout / "golden" / ENVIRONMENTS).read_bytes()]
     with pytest.raises(ValueError, match=r"x: hash expected 'c0ffee'.*nox -s golden -- x --reason"):
-        renewed(checkout, newer, moved)
+        renew_all(checkout, newer, moved)
     assert [older_file.read_bytes(), (checkout / "golden" / ENVIRONMENTS).read_bytes()] == before
 
 
@@ -164,76 +166,76 @@ def test_a_renewal_computes_nothing_where_nothing_changed(
         raise AssertionError
 
     assert older_file.exists()
-    assert renewed(checkout, replace(newer, numeric_class=numerics.numeric_class), never) == [ENVIRONMENTS]
+    assert renew_all(checkout, replace(newer, numeric_class=numerics.numeric_class), never) == [ENVIRONMENTS]
 
 
 def test_a_renewal_gives_a_file_whose_words_were_edited_an_origin_that_is_true(
     checkout: Path, newer: Numerics, older_file: Path, numerics: Numerics
 ) -> None:
     older_file.write_text(older_file.read_text().replace("it moved", "it stayed"))
-    committed(checkout)
-    assert golden.faults(checkout / "golden", {"x": x}, {}) != []
-    assert renewed(checkout, replace(newer, numeric_class=numerics.numeric_class)) == ["x.json", ENVIRONMENTS]
+    commit(checkout)
+    assert golden.find_faults(checkout / "golden", {"x": x}, {}) != []
+    assert renew_all(checkout, replace(newer, numeric_class=numerics.numeric_class)) == ["x.json", ENVIRONMENTS]
     assert json.loads(older_file.read_text())["reason"] == "the probe covers more"
-    assert golden.faults(checkout / "golden", {"x": x}, {}) == []
+    assert golden.find_faults(checkout / "golden", {"x": x}, {}) == []
 
 
 def test_a_renewal_refuses_a_value_that_was_edited_in_a_file_of_the_class_of_now(
     checkout: Path, newer: Numerics, older_file: Path, numerics: Numerics
 ) -> None:
     older_file.write_text(older_file.read_text().replace("c0ffee", "c0ffef"))
-    committed(checkout)
+    commit(checkout)
     with pytest.raises(ValueError, match="x: hash expected 'c0ffef'"):
-        renewed(checkout, replace(newer, numeric_class=numerics.numeric_class))
+        renew_all(checkout, replace(newer, numeric_class=numerics.numeric_class))
 
 
 def test_a_renewal_keeps_what_another_machine_computes_and_refuses_it_where_it_was_changed(
     checkout: Path, newer: Numerics, older_file: Path, numerics: Numerics
 ) -> None:
     card = replace(numerics, mode="native", device="cuda", device_name="Maker Card 1", numeric_class="of card 1")
-    file = updated(checkout, card)
-    committed(checkout)
+    file = update_case(checkout, card)
+    commit(checkout)
     kept = file.read_bytes()
-    assert renewed(checkout, newer) == [older_file.name, ENVIRONMENTS]
+    assert renew_all(checkout, newer) == [older_file.name, ENVIRONMENTS]
     assert file.read_bytes() == kept
-    assert golden.faults(checkout / "golden", {"x": x}, {"x": x}) == []
+    assert golden.find_faults(checkout / "golden", {"x": x}, {"x": x}) == []
     file.write_text(file.read_text().replace("c0ffee", "c0ffef"))
-    committed(checkout)
-    with pytest.raises(ValueError, match=r"x\.json has other bytes than environments\.json lists"):
-        renewed(checkout, newer)
+    commit(checkout)
+    with pytest.raises(ValueError, match=r"x\.json differs from the sha256 in environments\.json"):
+        renew_all(checkout, newer)
 
 
 @pytest.mark.usefixtures("older_file")
 def test_the_first_list_takes_over_what_is_committed(checkout: Path, newer: Numerics) -> None:
     (checkout / "golden" / ENVIRONMENTS).unlink()
     with pytest.raises(ValueError, match=r"the tree has changes, .*environments\.json"):
-        renewed(checkout, newer)
-    committed(checkout)
-    assert renewed(checkout, newer) == ["x.json", ENVIRONMENTS]
-    assert golden.faults(checkout / "golden", {"x": x}, {}) == []
+        renew_all(checkout, newer)
+    commit(checkout)
+    assert renew_all(checkout, newer) == ["x.json", ENVIRONMENTS]
+    assert golden.find_faults(checkout / "golden", {"x": x}, {}) == []
 
 
 def test_a_renewal_is_guarded_as_an_update_is(checkout: Path, newer: Numerics, older_file: Path) -> None:
     with pytest.raises(ValueError, match="never written in CI"):
-        renewed(checkout, newer, CI="true")
-    with pytest.raises(ValueError, match="a golden moves for a reason"):
+        renew_all(checkout, newer, CI="true")
+    with pytest.raises(ValueError, match="--reason"):
         golden.renew(checkout / "golden", {"x": x}, "because", newer, {})
     with pytest.raises(ValueError, match="in portable arithmetic"):
-        renewed(checkout, replace(newer, mode="native"))
+        renew_all(checkout, replace(newer, mode="native"))
     older_file.write_text("{}")
     with pytest.raises(ValueError, match=r"the tree has changes, .*x\.json"):
-        renewed(checkout, newer)
+        renew_all(checkout, newer)
 
 
 def test_an_update_in_ci_is_refused(checkout: Path, numerics: Numerics) -> None:
     with pytest.raises(ValueError, match="never written in CI"):
-        updated(checkout, numerics, CI="true")
+        update_case(checkout, numerics, CI="true")
 
 
 def test_an_update_on_a_dirty_tree_is_refused(checkout: Path, numerics: Numerics) -> None:
     (checkout / "code.py").write_text("x = 2\n")
     with pytest.raises(ValueError, match=r"the tree has changes, .* code\.py"):
-        updated(checkout, numerics)
+        update_case(checkout, numerics)
 
 
 def test_a_clean_tree_gives_its_commit(checkout: Path) -> None:
@@ -241,17 +243,17 @@ def test_a_clean_tree_gives_its_commit(checkout: Path) -> None:
 
 
 def test_an_update_outside_a_checkout_is_refused(tmp_path: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="is in no git checkout"):
+    with pytest.raises(ValueError, match="is not in a git checkout"):
         golden.update(tmp_path, "x", {"x": x}, "it moved", numerics, {})
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "because"])
 def test_an_update_without_a_reason_is_refused(reason: str, checkout: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="a golden moves for a reason"):
-        updated(checkout, numerics, reason=reason)
+    with pytest.raises(ValueError, match="--reason"):
+        update_case(checkout, numerics, reason=reason)
 
 
 @pytest.mark.parametrize("case", ["y", "all", "x y", "*"])
 def test_an_update_in_bulk_or_of_an_unknown_case_is_refused(case: str, checkout: Path, numerics: Numerics) -> None:
-    with pytest.raises(ValueError, match="valid are x, one at a time"):
-        updated(checkout, numerics, case=case)
+    with pytest.raises(ValueError, match="valid cases are x,"):
+        update_case(checkout, numerics, case=case)

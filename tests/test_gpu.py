@@ -40,7 +40,7 @@ def test_a_tiny_run_equals_the_golden_file_of_this_card(
     golden_tiers: Callable[[golden.Comparison], None],
 ) -> None:
     card = golden_cases.numerics("cuda")
-    folder = golden.of_device(golden_cases.FOLDER, card.device_name)
+    folder = golden.device_folder(golden_cases.FOLDER, card.device_name)
     if not folder.is_dir():
         pytest.skip(f'no golden files of {card.device_name}: nox -s golden -- tiny_bits --device cuda --reason "first"')
     environments, versions = golden.read_environments(golden_cases.FOLDER), fingerprint(card)["versions"]

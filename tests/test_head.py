@@ -24,7 +24,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.settings import STRENGTHS
 from in4310repro.verification import verify
 from tests.builders import image_set
-from tests.sessions.soak import differing_files
+from tests.sessions.soak import find_differing_files
 
 RESNET18 = open_network("resnet18")
 CONFIG = configure("tiny", None, {"train": "head", "model": f"{__name__}:network", "modules": ["0"]})
@@ -183,7 +183,7 @@ def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
         experiment.train(CONFIG, Context(numerics), tmp_path / "run")
     experiment.train(CONFIG, Context(numerics), tmp_path / "run", resume=True)
     assert len(calls) == 4 + len(STRENGTHS) - 3
-    assert not differing_files(fitted_run, tmp_path / "run")
+    assert not find_differing_files(fitted_run, tmp_path / "run")
 
 
 def test_verify_fits_again_and_finds_a_loss_that_no_fit_gives(

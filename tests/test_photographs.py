@@ -13,12 +13,12 @@ from in4310repro.presets import PRESETS
 from tests.golden_cases import (
     FOLDER,
     PHOTOGRAPHS_RUNS,
-    arithmetic_of,
     course_folder,
     photographs_numbers,
     photographs_runs,
+    recorded_arithmetic,
 )
-from tests.sessions.training_images import drawn
+from tests.sessions.training_images import draw_subset
 
 REPORTS = FOLDER.parent / "reports"
 
@@ -37,7 +37,7 @@ def test_runs_measure_what_the_golden_file_says(numerics: Numerics) -> None:
         "photographs",
         golden.read(FOLDER, "photographs"),
         photographs_numbers(runs),
-        arithmetic_of(recorded, numerics),
+        recorded_arithmetic(recorded, numerics),
         recorded["versions"],
         golden.read_environments(FOLDER),
     )
@@ -87,7 +87,7 @@ def test_a_head_on_all_training_images_is_the_run_of_the_golden_file() -> None:
 
 def test_fewer_training_images_are_among_the_more_and_have_the_classes_shares() -> None:
     entries = [Entry(f"{n}", int(n % 10 < 3), f"hash {n}") for n in range(200)]
-    chosen = {images: drawn(entries, images, 0) for images in (10, 50, 200)}
+    chosen = {images: draw_subset(entries, images, 0) for images in (10, 50, 200)}
     assert set(chosen[10]) < set(chosen[50]) < set(chosen[200])
     for images, positions in chosen.items():
         assert sum(entries[position].label for position in positions) == pytest.approx(0.3 * images, abs=1)

@@ -12,7 +12,7 @@ from in4310repro.metric_table.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.network import open_network
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS, command_line_options
-from in4310repro.report.verdict import selection_and_test
+from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import tensors_sha256
@@ -68,7 +68,7 @@ def test_verify_and_report_say_by_which_metric(run: Path, call: Call) -> None:
     code, out, error = call("verify", f"{run}", "--model", MODEL)
     assert code == 0, error
     assert f"the selection by {SCALARS[metric].label} on validation" in out
-    assert f"highest {SCALARS[metric].label} on" in selection_and_test(FinishedRun.open(run))[0]
+    assert f"highest {SCALARS[metric].label} on" in describe_selection_and_test(FinishedRun.open(run))[0]
 
 
 def test_another_metric_in_the_configuration_is_a_contradiction_or_a_difference(run: Path, call: Call) -> None:

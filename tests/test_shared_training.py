@@ -25,11 +25,11 @@ from tests.sessions import shares
 
 def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_does_not(tmp_path: Path) -> None:
     # Three leaves each, the last of four images.
-    config = shares.config_of(shares.NETWORKS["three layers without batch norm"], 20)
+    config = shares.make_config(shares.NETWORKS["three layers without batch norm"], 20)
     for size in (1, 3):
         shares.train_together(size, config, tmp_path / f"{size}")
     shares.train_together(3, config, tmp_path / "wrong", from_the_last=True)
-    one, three, wrong = (shares.digest(tmp_path / name, config) for name in ("1", "3", "wrong"))
+    one, three, wrong = (shares.hash_run(tmp_path / name, config) for name in ("1", "3", "wrong"))
     assert one == three != wrong
 
 
@@ -42,17 +42,17 @@ def test_two_processes_find_look_alikes_and_fit_a_head_to_the_bytes_of_one(
     for size in (1, 2):
         monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / f"cache {size}"))
         shares.train_together(size, config, tmp_path / f"{size}")
-    assert shares.digest(tmp_path / "1", config) == shares.digest(tmp_path / "2", config)
+    assert shares.hash_run(tmp_path / "1", config) == shares.hash_run(tmp_path / "2", config)
     assert FinishedRun.open(tmp_path / "1").groups == FinishedRun.open(tmp_path / "2").groups != []
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("model", shares.NETWORKS.values())
 def test_five_and_two_processes_train_any_network_to_the_bytes_of_one(model: str, tmp_path: Path) -> None:
-    config = shares.config_of(model, 32)
+    config = shares.make_config(model, 32)
     for size in (1, 2, 5):
         shares.train_together(size, config, tmp_path / f"{size}")
-    assert len({shares.digest(tmp_path / f"{size}", config) for size in (1, 2, 5)}) == 1
+    assert len({shares.hash_run(tmp_path / f"{size}", config) for size in (1, 2, 5)}) == 1
 
 
 def test_native_arithmetic_by_several_processes_on_the_cpu_is_refused(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor
     """The weights after an epoch, its loss among them."""
     images = images_of(20)
     torch.manual_seed(0)
-    model = shares.without_batch_norm(6)
+    model = shares.plain_layers(6)
     numerics = replicas.numerics_of(activate("native", "cpu"), processes)
     inputs = TrainingInputs(
         model=model,
@@ -132,7 +132,7 @@ two_cards = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two 
 
 @two_cards
 def test_two_cards_train_resnet_to_the_tolerance_of_one(tmp_path: Path) -> None:
-    config = replace(shares.config_of("resnet18", 20), numerics="native", device="cuda")
+    config = replace(shares.make_config("resnet18", 20), numerics="native", device="cuda")
     for size in (1, 2):
         shares.train_together(size, config, tmp_path / f"{size}", device="cuda")
     one, two = (load_file(tmp_path / f"{size}/adamw/best.safetensors") for size in (1, 2))

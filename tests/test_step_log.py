@@ -19,7 +19,7 @@ from in4310repro.step_log import formats_of
 from in4310repro.verification.unchecked import unchecked_in_run
 from tests.builders import image_set
 from tests.conftest import Call, active, refused
-from tests.sessions.soak import without_speed
+from tests.sessions.soak import remove_speed
 from tests.test_checkpoints import CutAfter, CutOffError
 from tests.test_extension import THREE, TWO
 from tests.test_training import TINY, network, once, task
@@ -87,7 +87,7 @@ def kinds_of_logs(folder: Path) -> set[str]:
 
 def test_a_log_moves_no_bit_and_is_no_file_of_the_manifest(whole: RunFolder) -> None:
     history, plain = once(0)
-    assert list(map(without_speed, whole.read_json("adamw/history.json"))) == list(map(without_speed, history))
+    assert list(map(remove_speed, whole.read_json("adamw/history.json"))) == list(map(remove_speed, history))
     for name in ("adamw/best.safetensors", "adamw/tensors.json"):
         assert (whole.folder / name).read_bytes() == (plain.folder / name).read_bytes()
     assert whole.manifest().keys() == plain.manifest().keys()

@@ -11,7 +11,7 @@ import pytest
 
 from in4310repro.data.embedded import write_scenes
 from in4310repro.runs import names
-from tests.sessions.shares import free_port
+from tests.sessions.shares import find_free_port
 
 TRAIN = ("train", "--preset", "tiny", "--epochs", "1", "--numerics", "portable")
 WRITTEN = (
@@ -28,7 +28,7 @@ def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
     """A command by so many processes on each of so many machines, which are all this one; in the folder."""
     launcher: tuple[str, ...] = ()
     if processes * nodes > 1:
-        rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}")
+        rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{find_free_port()}")
         launcher = (
             "-m",
             "torch.distributed.run",

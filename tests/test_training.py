@@ -21,7 +21,7 @@ from in4310repro.settings import OptimizerSetting
 from in4310repro.tensors import tensors_sha256
 from tests.builders import image_set
 from tests.conftest import active
-from tests.sessions.soak import without_speed
+from tests.sessions.soak import remove_speed
 
 TINY = replace(PRESETS["tiny"], epochs=3)
 
@@ -64,7 +64,7 @@ def test_a_training_repeats_to_the_bit(position: int, tmp_path: Path) -> None:
     setting = TINY.settings[position]
     first, run = once(position)
     second, again = fitted(tmp_path / "two", setting)
-    assert list(map(without_speed, first)) == list(map(without_speed, second))
+    assert list(map(remove_speed, first)) == list(map(remove_speed, second))
     name = f"{setting.name}/best.safetensors"
     assert (run.folder / name).read_bytes() == (again.folder / name).read_bytes()
 

@@ -17,7 +17,7 @@ from torch import multiprocessing, nn
 from in4310repro.arithmetic import cross_entropy, portable, shares, tree
 from tests.arithmetic import formulas
 from tests.processes import METHOD
-from tests.sessions.shares import added_from_the_last, depth_wise, without_batch_norm
+from tests.sessions.shares import add_from_the_last, depth_wise, plain_layers
 
 SIDE = 32
 BATCHES = (5, 8, 20, 32, 33)
@@ -28,7 +28,7 @@ def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name == "resnet18":
         return portable(torchvision.models.resnet18(num_classes=6))
-    return portable(depth_wise(6) if name == "depth-wise" else without_batch_norm(6))
+    return portable(depth_wise(6) if name == "depth-wise" else plain_layers(6))
 
 
 def step(name: str, images: int, connection: shares.Connection | None = None) -> str:
@@ -57,7 +57,7 @@ def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], t
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size)
     if twin:
-        tree.add = added_from_the_last  # type: ignore[assignment]
+        tree.add = add_from_the_last  # type: ignore[assignment]
     connection = shares.connect()
     hashes = [step(name, images, connection) for name, images in cases]
     Path(folder, f"{rank}.json").write_text(json.dumps(hashes))

@@ -21,7 +21,7 @@ from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode, load_images
 from in4310repro.data.reading import read_rgb
 from in4310repro.preprocessing import IGNORED, Preprocessing
-from in4310repro.report.photographs import Photograph, jpeg
+from in4310repro.report.photographs import Photograph, load_jpeg
 
 Pixels = NDArray[np.uint8]
 TAG = 0x0112
@@ -349,7 +349,7 @@ def test_training_and_pages_see_it_upright_and_pages_carry_no_orientation_for_br
 
     assert distance(decode(held, 64)) < 4 < distance(decode(held, 64, None, Preprocessing(orientation=IGNORED)))
     sha256 = next(each.sha256 for each in catalogue(telephone).entries if each.path == "sea/held.jpg")
-    shown = jpeg({"x": Photograph(held, sha256)}, "x")
+    shown = load_jpeg({"x": Photograph(held, sha256)}, "x")
     (telephone / "shown.jpg").write_bytes(shown)
     with Image.open(telephone / "shown.jpg") as image:
         assert image.getexif().get(TAG) is None

@@ -1,4 +1,4 @@
-"""The commands and blocks of code that README, docs/ and its notebooks show."""
+"""The commands and blocks of code on README, docs/ and its notebooks."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ class Page:
     text: str
 
 
-def pages() -> list[Page]:
-    """README, the guide for contributors and everything in docs/; a notebook's cells of code are run by its build."""
+def list_pages() -> list[Page]:
+    """Return README, the guide for contributors and the pages of docs/; a notebook's build runs its code cells."""
     files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [page_of(name_of(file), file.read_text(encoding="utf-8")) for file in files] + [
-        page_of(name_of(file), "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"))
+    return [parse_page(name_page(file), file.read_text(encoding="utf-8")) for file in files] + [
+        parse_page(
+            name_page(file), "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        )
         for file in sorted((ROOT / "docs").glob("*.ipynb"))
         for cells in [json.loads(file.read_text(encoding="utf-8"))["cells"]]
     ]
 
 
-def name_of(file: Path) -> str:
-    """The name of a page: its place in docs/, or beside it."""
+def name_page(file: Path) -> str:
+    """Return the name of a page: its path in docs/, or beside it."""
     return file.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
-def page_of(name: str, text: str) -> Page:
-    """A page of Markdown."""
+def parse_page(name: str, text: str) -> Page:
+    """Return a page of Markdown."""
     return Page(name, tuple((lang, block) for lang, block in FENCE.findall(text)), FENCE.sub("", text))
 
 
-def commands_of(page: Page) -> Iterator[str]:
-    """Each command of a page: lines of blocks without a language, and words in backticks that are more than a name."""
+def find_commands(page: Page) -> Iterator[str]:
+    """Yield the commands of a page: lines of blocks without a language, and longer texts in backticks."""
     lines = [line for language, block in page.blocks if not language for line in block.splitlines()]
     # A sentence between backticks may quote a command; one that is to be typed begins with a program.
     spans = [span for span in INLINE.findall(page.text) if _program(span) in PROGRAMS]
@@ -58,10 +60,10 @@ def _program(command: str) -> str:
     return re.split(r"[ /\\]", command.strip())[0]
 
 
-def commands() -> dict[str, str]:
-    """Every command, with the first page that shows it."""
+def list_commands() -> dict[str, str]:
+    """Return every command, with the first page that shows it."""
     found: dict[str, str] = {}
-    for page in pages():
-        for command in commands_of(page):
+    for page in list_pages():
+        for command in find_commands(page):
             found.setdefault(command, page.name)
     return found

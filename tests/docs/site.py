@@ -1,4 +1,4 @@
-"""What a built site loads from elsewhere or cuts: python -m tests.docs.site FOLDER, which nox -s docs runs on site/."""
+"""Check of a built site: loads from elsewhere, cut content; `nox -s docs` runs python -m tests.docs.site FOLDER."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IN_STYLES = re.compile(r"(?:@import\s*|url\()\s*[\"']?((?:https?:)?//[^\"')\s]+)
 
 
 class _Page(HTMLParser):
-    """Addresses that a page loads when it is opened."""
+    """Collects the addresses that a page loads when it is opened."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class _Page(HTMLParser):
             self.loads.append(address)
 
 
-def loads_of(text: str, suffix: str) -> list[str]:
-    """Addresses elsewhere that a page or a style sheet loads."""
+def find_loads(text: str, suffix: str) -> list[str]:
+    """Return the addresses elsewhere that a page or a style sheet loads."""
     if suffix == ".css":
         return IN_STYLES.findall(text)
     page = _Page()
@@ -59,13 +59,13 @@ def loads_of(text: str, suffix: str) -> list[str]:
     return page.loads
 
 
-def faults(folder: Path) -> Iterator[str]:
-    """A sentence for each address that a file of a site loads from elsewhere, and one for a site without pages."""
+def find_faults(folder: Path) -> Iterator[str]:
+    """Return a sentence for each address that a file of a site loads from elsewhere, and for a site without pages."""
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".html", ".css"))
     if not files:
         yield f"{folder} has no pages"
     for file in files:
-        for address in loads_of(file.read_text(encoding="utf-8"), file.suffix):
+        for address in find_loads(file.read_text(encoding="utf-8"), file.suffix):
             yield f"{file.relative_to(folder).as_posix()} loads {address}"
 
 
@@ -74,8 +74,8 @@ CUT = """[...document.querySelectorAll('.md-typeset__scrollwrap, .md-content pre
     .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.innerText.trim().slice(0, 40))"""
 
 
-def cut(folder: Path, chromium: str) -> Iterator[str]:
-    """A sentence for each command and table of a site that a browser 1,280 pixels wide does not show whole."""
+def find_cuts(folder: Path, chromium: str) -> Iterator[str]:
+    """Return a sentence for each command and table of a site that a browser of 1,280 pixels does not show whole."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -90,9 +90,9 @@ def cut(folder: Path, chromium: str) -> Iterator[str]:
 
 def main(folder: Path) -> int:
     """Print every fault of a site; return 1 where there is one."""
-    found = list(faults(folder))
+    found = list(find_faults(folder))
     if chromium := shutil.which("chromium"):
-        found += cut(folder, chromium)
+        found += find_cuts(folder, chromium)
     else:
         sys.stderr.write("not checked: whether commands and tables are cut, since there is no chromium\n")
     sys.stderr.write("".join(f"{each}\n" for each in found))

@@ -1,4 +1,4 @@
-"""Every command that README and docs/ show: run here, or parsed to its checked configuration and listed with why."""
+"""Every command on README and docs/: run here, or parsed to its checked configuration and listed with a reason."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ import torchvision
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from tests.conftest import Call
-from tests.docs.commands import ROOT, commands, commands_of, page_of, pages
+from tests.docs.commands import ROOT, find_commands, list_commands, list_pages, parse_page
 from tests.golden_cases import CASES
 
-SHOWN = commands()
+SHOWN = list_commands()
 OURS = [command for command in SHOWN if command.startswith("in4310repro ")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # What makes a command small; with --print-config a training is parsed to its checked configuration, and none begins.
@@ -42,13 +42,13 @@ PLACEHOLDERS = {"RUN": "runs/demo", "SEED": "0", "...": ""}
 
 
 def test_commands_are_found_in_blocks_and_between_backticks() -> None:
-    page = page_of(
+    page = parse_page(
         "x",
         "`nox -s a` and `nox` and `b c`\n\n```\nnox -s d   # why\ncd x && pip install e\n```\n"
         "```python\nnox -s f\n```\n",
     )
-    assert list(commands_of(page)) == ["nox -s d", "pip install e", "nox -s a"]
-    assert [page.blocks for page in pages() if page.name == "README.md"] != [()]
+    assert list(find_commands(page)) == ["nox -s d", "pip install e", "nox -s a"]
+    assert [page.blocks for page in list_pages() if page.name == "README.md"] != [()]
 
 
 def test_every_session_of_nox_that_is_shown_is_there_and_every_one_that_is_there_is_shown() -> None:
@@ -94,7 +94,7 @@ def test_the_table_of_presets_is_that_of_the_package() -> None:
 
 @pytest.fixture
 def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: Path) -> Path:
-    """A folder with what the commands name: runs, images, a network, results."""
+    """Return a folder with the files that the commands name: runs, images, a network, results."""
     for name in ("demo", "mine", "a", "b"):
         shutil.copytree(finished_run, tmp_path / "runs" / name, copy_function=os.link)
     for name in ("FOLDER", "other", "photos/mine", "scenes", "imagenet", "cifar10"):
@@ -108,7 +108,9 @@ def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: P
     (tmp_path / "b.csv").write_text("class,accuracy\ncat,0.5\ndog,0.75\n", encoding="utf-8")
     (tmp_path / "c.json").write_text('{"accuracy": {"cat": 0.5, "dog": 0.75}}', encoding="utf-8")
     for page, language, file in (("own-network.md", "python", "mynets.py"), ("runs.md", "toml", "constant.toml")):
-        (code,) = (block for each in pages() if each.name == page for kind, block in each.blocks if kind == language)
+        (code,) = (
+            block for each in list_pages() if each.name == page for kind, block in each.blocks if kind == language
+        )
         (tmp_path / file).write_text(code, encoding="utf-8")
     return tmp_path
 
@@ -151,7 +153,7 @@ def test_the_main_command_on_photographs_is_parsed_to_its_configuration(call: Ca
 def test_the_first_python_of_a_page_runs_as_it_stands(name: str, numerics: Numerics) -> None:
     if name in ("bits.md", "arithmetic.md") and not numerics.portable:
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
-    page = next(page for page in pages() if page.name == name)
+    page = next(page for page in list_pages() if page.name == name)
     block = next(block for language, block in page.blocks if language == "python")
     images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
     names: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Every `pip install` that a page, a message or a hint shows works for who has a clone."""
+"""Every `pip install` on a page, in a message or in a hint works in a clone."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ FILES = [
 INSTALLED = re.compile(r"pip install((?: -[-\w]+)*(?: (?:'?\.(?:\[\w+\])?'?|[\w.-]+(?:\[\w+\])?|'[^']*'))*)")
 
 
-def name_of(requirement: str) -> str:
+def read_name(requirement: str) -> str:
     return re.split(r"[<>=\[]", requirement, maxsplit=1)[0]
 
 
-KNOWN = {name_of(each) for listed in (PROJECT["dependencies"], *EXTRAS.values()) for each in listed}
+KNOWN = {read_name(each) for listed in (PROJECT["dependencies"], *EXTRAS.values()) for each in listed}
 KNOWN |= {package.requirement for package in packages.PACKAGES.values()}
 
 
-def faults(text: str) -> list[str]:
-    """What a clone lacks."""
+def find_faults(text: str) -> list[str]:
+    """Return the commands of a text that fail in a clone."""
     wrong = []
     for match in INSTALLED.finditer(text):
         words = match.group(1).split()
@@ -54,11 +54,13 @@ def faults(text: str) -> list[str]:
     ],
 )
 def test_a_line_that_fails_in_a_clone_is_found(line: str) -> None:
-    assert faults(line)
+    assert find_faults(line)
 
 
 def test_every_line_that_installs_something_works_in_a_clone() -> None:
-    wrong = {f"{file.relative_to(ROOT)}: {each}" for file in FILES for each in faults(file.read_text(encoding="utf-8"))}
+    wrong = {
+        f"{file.relative_to(ROOT)}: {each}" for file in FILES for each in find_faults(file.read_text(encoding="utf-8"))
+    }
     assert wrong == set()
     assert sum("pip install" in file.read_text(encoding="utf-8") for file in FILES) > 8
 
@@ -73,7 +75,7 @@ def test_each_optional_package_is_installed_by_a_name_that_an_extra_or_pypi_has(
     for module, package in packages.PACKAGES.items():
         command = packages.install_command(module)
         assert command.endswith(f"pip install {package.requirement}")
-        assert not faults(command)
+        assert not find_faults(command)
         assert package.purpose
 
 

@@ -1,4 +1,4 @@
-"""Memory over the number of images: the figure is that of its numbers, which keep the limit; measured again, slowly."""
+"""Memory by number of images: the figure matches its numbers, which keep the limit; slowly measured again."""
 
 import sys
 
@@ -9,14 +9,16 @@ from tests.sessions import memory
 
 
 def test_the_figure_is_drawn_from_its_numbers() -> None:
-    assert memory.FIGURE.read_text(encoding="utf-8") == memory.drawn_from(memory.NUMBERS)
+    assert memory.FIGURE.read_text(encoding="utf-8") == memory.draw_figure_of(memory.NUMBERS)
 
 
 def test_no_command_grows_by_more_than_two_kilobytes_an_image() -> None:
     numbers = read_json(memory.NUMBERS)
     assert (numbers["images"][0], numbers["images"][-1]) == (1000, 64000)
     assert numbers["peak_bytes"].keys() == set(memory.COMMANDS)
-    assert all(grown <= memory.LIMIT for grown in memory.growth(numbers["images"], numbers["peak_bytes"]).values())
+    assert all(
+        grown <= memory.LIMIT for grown in memory.compute_growth(numbers["images"], numbers["peak_bytes"]).values()
+    )
 
 
 @pytest.mark.slow
@@ -24,4 +26,4 @@ def test_no_command_grows_by_more_than_two_kilobytes_an_image() -> None:
 def test_memory_measured_now_grows_by_no_more() -> None:
     images = (1000, 9000)
     peaks = memory.measure(images, ("train", "data check"))
-    assert all(grown <= memory.LIMIT for grown in memory.growth(images, peaks).values()), peaks
+    assert all(grown <= memory.LIMIT for grown in memory.compute_growth(images, peaks).values()), peaks

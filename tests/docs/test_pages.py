@@ -1,11 +1,11 @@
-"""README and the pages of docs/: short enough to be read, each said once, with links to what is there."""
+"""README and the pages of docs/: short, without repetition, with working links."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import FENCE, ROOT, pages
+from tests.docs.commands import FENCE, ROOT, list_pages
 
 LINK = re.compile(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)")
 DOCS = ROOT / "docs"
@@ -48,7 +48,7 @@ def test_the_navigation_has_every_page_of_docs_once() -> None:
 
 def test_no_paragraph_stands_on_two_pages() -> None:
     seen: dict[str, str] = {}
-    for page in pages():
+    for page in list_pages():
         for paragraph in page.text.split("\n\n"):
             words = " ".join(paragraph.split())
             if len(words) > 150:

@@ -20,7 +20,7 @@ def test_the_page_on_training_images_is_what_its_numbers_give() -> None:
 
 def test_the_curve_of_training_images_is_drawn_from_its_numbers() -> None:
     drawn = (training_images.FOLDER / "curve.svg").read_text()
-    assert drawn == training_images.curve_from(read_json(training_images.NUMBERS))
+    assert drawn == training_images.draw_curve_of(read_json(training_images.NUMBERS))
 
 
 @pytest.mark.parametrize("name", ["ablation", "ablation-course"])

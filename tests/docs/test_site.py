@@ -1,10 +1,10 @@
-"""The check of a built site: nothing that a browser loads by itself lies elsewhere."""
+"""The check of a built site: a browser loads nothing from elsewhere by itself."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.docs.site import faults, loads_of
+from tests.docs.site import find_faults, find_loads
 
 X = "https://x.org/a"
 
@@ -23,7 +23,7 @@ X = "https://x.org/a"
     ],
 )
 def test_what_a_page_loads_from_elsewhere_is_found(page: str) -> None:
-    (address,) = loads_of(page, ".html")
+    (address,) = find_loads(page, ".html")
     assert "//x.org/a" in address
 
 
@@ -32,11 +32,11 @@ def test_what_a_page_loads_from_elsewhere_is_found(page: str) -> None:
     [f'<a href="{X}">', f'<link rel="canonical" href="{X}">', '<img src="a.png">', f"<p>url({X})</p>", f"<!-- {X} -->"],
 )
 def test_what_is_only_named_is_not_loaded(page: str) -> None:
-    assert loads_of(page, ".html") == []
+    assert find_loads(page, ".html") == []
 
 
 def test_a_font_of_a_style_sheet_and_a_site_without_pages_are_faults(tmp_path: Path) -> None:
-    assert list(faults(tmp_path)) == [f"{tmp_path} has no pages"]
+    assert list(find_faults(tmp_path)) == [f"{tmp_path} has no pages"]
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.css").write_text(f"@font-face {{src: url('{X}')}}", encoding="utf-8")
-    assert list(faults(tmp_path)) == [f"a/x.css loads {X}"]
+    assert list(find_faults(tmp_path)) == [f"a/x.css loads {X}"]

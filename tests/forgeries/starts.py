@@ -19,7 +19,7 @@ from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
 from tests.bad_input.sandbox import call, link_or_copy
 from tests.builders import AS_IMAGENET
-from tests.golden_cases import trained
+from tests.golden_cases import finish_run
 
 LONG = 600.0  # seconds for a command
 RUN, PHOTOS = "runs/tiny", "photos"
@@ -107,7 +107,7 @@ def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
 def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics) -> None:
     """Trains an honest run and measures its feature maps, in a new working folder."""
     if name == "tiny":
-        shutil.copytree(trained("tiny"), work / RUN, copy_function=link_or_copy)
+        shutil.copytree(finish_run("tiny"), work / RUN, copy_function=link_or_copy)
         return
     if name == "reported":
         shutil.copytree(start("tiny"), work, copy_function=link_or_copy)

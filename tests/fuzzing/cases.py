@@ -1,4 +1,4 @@
-"""One case of the fuzz: a file that is damaged, the command that reads it, and what came of it."""
+"""One case of the fuzzing: a damaged file, the command that reads it, and the outcome."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.bad_input.sandbox import (
 )
 from tests.builders import rechain
 from tests.fuzzing import damages
-from tests.fuzzing.printed import ENDINGS, printed
+from tests.fuzzing.printed import ENDINGS, print_result
 
 RUN, OTHER = "runs/tiny", "runs/other"
 CODES = (0, 1, 2)
@@ -65,7 +65,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What was damaged, what read it, what it answered, and what is wrong with that."""
+    """The damaged file, the command, its outcome, and the faults of the outcome."""
 
     number: int
     kind: str  # of file
@@ -75,14 +75,14 @@ class Case:
 
     @property
     def ending(self) -> str:
-        """How the command ended, for the table."""
+        """Ending of the command for the table."""
         names = {0: "accepted", 1: "difference", 2: "refused"}
         return "fault" if self.faults else names.get(self.outcome.code or 0, "fault")
 
 
 @dataclass(frozen=True)
 class Bases:
-    """What is damaged: a run of one setting, and one of each protocol without weights."""
+    """Undamaged runs: one of one setting, and one of each protocol without weights."""
 
     one_setting: Path
     corrected: Path
@@ -90,7 +90,7 @@ class Bases:
 
 
 def make_bases(finished_run: Path, folder: Path) -> Bases:
-    """Three runs out of the tiny one, each as the program itself would have left it."""
+    """Make three runs out of the tiny one, each as the program itself would leave it."""
     bases = Bases(make_one_setting(finished_run, folder / "one"), folder / "corrected", folder / "published")
     for each in (bases.corrected, bases.published):
         shutil.copytree(finished_run, each, ignore=shutil.ignore_patterns("*.safetensors"))
@@ -104,19 +104,19 @@ def make_bases(finished_run: Path, folder: Path) -> Bases:
     return bases
 
 
-def damaged(name: str, data: bytes, generator: Generator) -> bytes:
-    """A file of a run, damaged in the way of its kind."""
+def damage(name: str, data: bytes, generator: Generator) -> bytes:
+    """Return the content of a run's file, damaged in a way that suits its kind."""
     damage = {
-        ".json": damages.damaged_json_text,
-        ".csv": damages.damaged_table,
-        ".npz": damages.damaged_arrays,
-        ".safetensors": damages.damaged_tensors,
+        ".json": damages.damage_json_text,
+        ".csv": damages.damage_table,
+        ".npz": damages.damage_arrays,
+        ".safetensors": damages.damage_tensors,
     }[Path(name).suffix]
     return damage(data, generator)
 
 
 def run_case(number: int, bases: Bases, root: Path) -> Case:
-    """Damages one file, runs one command on it, and lists what is wrong with the answer."""
+    """Damage one file, run one command on it, and list the faults of the outcome."""
     kind = KINDS[number % len(KINDS)]
     generator = np.random.default_rng([2024, number])
     box = Sandbox(root / str(number), bases.corrected, bases.one_setting)
@@ -142,7 +142,7 @@ def run_case(number: int, bases: Bases, root: Path) -> Case:
 Made = tuple[str, list[str], bool]  # kind of file, command, whether the manifest agrees with the files
 
 
-def _damaged_run(box: Sandbox, bases: Bases, number: int, generator: Generator) -> Made:
+def _damage_run(box: Sandbox, bases: Bases, number: int, generator: Generator) -> Made:
     # Numbered without the other kinds, so that every command comes up.
     ordinal = number // len(KINDS) * KINDS.count("run") + number % len(KINDS)
     command = COMMANDS[ordinal % len(COMMANDS)]
@@ -160,7 +160,7 @@ def _damaged_run(box: Sandbox, bases: Bases, number: int, generator: Generator) 
         (run / name).unlink()
         new = b""
     else:
-        new = damaged(name, original, generator)
+        new = damage(name, original, generator)
         box.write(f"{RUN}/{name}", new)
     # Half of the damages are entered in the manifest, as one who forges a run would do.
     sealed = name != "manifest.json" and chance > 0.5 and not name.endswith(".safetensors")
@@ -171,15 +171,15 @@ def _damaged_run(box: Sandbox, bases: Bases, number: int, generator: Generator) 
 
 
 def _same_manifest(original: bytes, new: bytes) -> bool:
-    """Whether a damaged manifest still promises nothing else than the files hold."""
+    """Return whether a damaged manifest lists nothing but hashes of the original."""
     try:
         return bool(json.loads(original).items() >= json.loads(new).items())
     except (ValueError, AttributeError, RecursionError):
         return False
 
 
-def _damaged_settings(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
-    box.write("mine.toml", damages.damaged_toml(SETTINGS, generator))
+def _damage_settings(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
+    box.write("mine.toml", damages.damage_toml(SETTINGS, generator))
     return (
         "TOML",
         ["train", "--preset", "tiny", "--config", "mine.toml", *(["--resume"] if number % 7 == 0 else [])],
@@ -187,39 +187,39 @@ def _damaged_settings(box: Sandbox, _bases: Bases, number: int, generator: Gener
     )
 
 
-def _damaged_split(box: Sandbox, _bases: Bases, _number: int, generator: Generator) -> Made:
+def _damage_split(box: Sandbox, _bases: Bases, _number: int, generator: Generator) -> Made:
     splits.table(len)(box)
-    box.write("split.csv", damages.damaged_table((box.work / "split.csv").read_bytes(), generator))
+    box.write("split.csv", damages.damage_table((box.work / "split.csv").read_bytes(), generator))
     return "split", ["data", "check", "photos", "--split", "split.csv"], True
 
 
-def _damaged_print(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
+def _damage_print(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
     ending = ENDINGS[number // len(KINDS) % len(ENDINGS)]
-    data = printed(ending, number)
+    data = print_result(ending, number)
     if ending == "json" and generator.random() < 0.6:
-        data = damages.damaged_json_text(data, generator)
+        data = damages.damage_json_text(data, generator)
     elif ending == "csv" and generator.random() < 0.6:
-        data = damages.damaged_table(data, generator)
+        data = damages.damage_table(data, generator)
     else:
-        data = damages.damaged_print(data, generator)
+        data = damages.damage_print(data, generator)
     box.write(f"report.{ending}", data)
     more = (["--show"], ["--show"], [], ["--out", "page.html"])[number % 4]
     return f"printed: .{ending}", ["audit", f"report.{ending}", *more], True
 
 
-_MAKERS = {"run": _damaged_run, "TOML": _damaged_settings, "split": _damaged_split, "printed": _damaged_print}
+_MAKERS = {"run": _damage_run, "TOML": _damage_settings, "split": _damage_split, "printed": _damage_print}
 
 
 @contextlib.contextmanager
-def without_long_work(*, drawing: bool) -> Iterator[None]:
-    """A training ends where its first step would begin; a report draws nothing and measures nothing, if so asked."""
+def skip_long_work(*, drawing: bool) -> Iterator[None]:
+    """End a training before its first step; without `drawing`, let a report draw and measure nothing."""
 
     def begin(*_task: object) -> None:
         raise typer.Exit(0)
 
     replaced: list[tuple[object, str, object]] = [(experiment, "fit", begin)]
     if not drawing:
-        replaced += [(of_run, "write_features", lambda run, *_how: run), (figures, "png", lambda *_drawing: b"")]
+        replaced += [(of_run, "write_features", lambda run, *_how: run), (figures, "to_png", lambda *_drawing: b"")]
         # Of what is printed, which is the same in every case.
         replaced.append((published_page, "audit", functools.cache(examine.audit)))
     before = [(module, name, getattr(module, name)) for module, name, _ in replaced]

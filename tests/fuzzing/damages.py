@@ -53,22 +53,22 @@ Path = tuple[str | int, ...]
 
 
 def pick(generator: Generator, choices: Any) -> Any:
-    """One of the choices."""
+    """Return one of the choices."""
     return choices[int(generator.integers(len(choices)))]
 
 
-def places(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Paths of everything inside a JSON value."""
+def list_places(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the paths of everything inside a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         yield (*path, key)
-        yield from places(item, (*path, key))
+        yield from list_places(item, (*path, key))
 
 
-def damaged_json(value: Any, generator: Generator, numbers: tuple[Any, ...] = NUMBERS) -> Any:
-    """A JSON value in which one thing is deleted, renamed, repeated, swapped, nested, or of another type or size."""
+def damage_json(value: Any, generator: Generator, numbers: tuple[Any, ...] = NUMBERS) -> Any:
+    """Return a JSON value with one item deleted, renamed, repeated, swapped, nested, or of another type or size."""
     changed = copy.deepcopy(value)
-    where = list(places(changed))
+    where = list(list_places(changed))
     if not where or generator.random() < 0.03:
         return pick(generator, [*NOTHING, [changed], {"a": changed}])
     # Every name of a key as likely as every other: a thousand hashes do not hide an epoch.
@@ -85,7 +85,7 @@ def damaged_json(value: Any, generator: Generator, numbers: tuple[Any, ...] = NU
 
 
 def _damage(parent: Any, key: Any, kind: str, generator: Generator, numbers: tuple[Any, ...]) -> None:
-    """One damage of an item of a list or object, in place."""
+    """Damage an item of a list or object, in place."""
     others = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     item = parent[key]
     if kind == "delete":
@@ -109,18 +109,18 @@ def _damage(parent: Any, key: Any, kind: str, generator: Generator, numbers: tup
         parent[key] = pick(generator, NOTHING)
 
 
-def damaged_json_text(data: bytes, generator: Generator) -> bytes:
-    """A JSON file: its value damaged, or a key that stands twice, or its text."""
+def damage_json_text(data: bytes, generator: Generator) -> bytes:
+    """Return a JSON file with a damaged value, a key that occurs twice, or a damaged text."""
     chance = generator.random()
     if chance < 0.75:
-        return json.dumps(damaged_json(json.loads(data), generator), indent=1).encode()
+        return json.dumps(damage_json(json.loads(data), generator), indent=1).encode()
     if chance < 0.85:
-        return _key_twice(data.decode(), generator).encode()
-    return damaged_bytes(data, generator)
+        return _repeat_key(data.decode(), generator).encode()
+    return damage_bytes(data, generator)
 
 
-def _key_twice(text: str, generator: Generator) -> str:
-    """An object that has a key a second time, with another value."""
+def _repeat_key(text: str, generator: Generator) -> str:
+    """Return an object in which a key occurs twice, with different values."""
     keys = list(re.finditer(r'("[^"\n]*"): ', text))
     if not keys:
         return f"[{text},{text}]"
@@ -129,13 +129,13 @@ def _key_twice(text: str, generator: Generator) -> str:
     return f"{text[: key.start()]}{key[1]}: {other}, {text[key.start() :]}"
 
 
-def damaged_bytes(data: bytes, generator: Generator) -> bytes:
-    """One bit another, mostly; or cut, emptied, doubled, or with bytes in the middle."""
+def damage_bytes(data: bytes, generator: Generator) -> bytes:
+    """Return the bytes with one bit flipped, or cut, emptied, doubled, or with bytes inserted."""
     if not data:
         return b"\0"
     chance, place = generator.random(), int(generator.integers(len(data)))
     if chance < 0.7:
-        return flipped(data, place, int(generator.integers(8)))
+        return flip_bit(data, place, int(generator.integers(8)))
     if chance < 0.8:
         return data[:place]
     if chance < 0.85:
@@ -144,17 +144,17 @@ def damaged_bytes(data: bytes, generator: Generator) -> bytes:
     return data[:place] + more + data[place:]
 
 
-def flipped(data: bytes, place: int, bit: int) -> bytes:
-    """The data with one bit the other way."""
+def flip_bit(data: bytes, place: int, bit: int) -> bytes:
+    """Return the data with one bit flipped."""
     changed = bytearray(data)
     changed[place] ^= 1 << bit
     return bytes(changed)
 
 
-def damaged_table(data: bytes, generator: Generator) -> bytes:
-    """A CSV file: rows or columns lost, repeated, swapped, or a cell of another kind."""
+def damage_table(data: bytes, generator: Generator) -> bytes:
+    """Return a CSV file with rows or columns lost, repeated or swapped, or a cell of another kind."""
     if generator.random() < 0.2:
-        return damaged_bytes(data, generator)
+        return damage_bytes(data, generator)
     rows = [list(row) for row in csv.reader(io.StringIO(data.decode()))]
     first, second = (int(generator.integers(len(rows))) for _ in range(2))
     column = int(generator.integers(len(rows[0])))
@@ -182,27 +182,27 @@ def damaged_table(data: bytes, generator: Generator) -> bytes:
     return text.getvalue().encode(errors="surrogatepass")
 
 
-def damaged_arrays(data: bytes, generator: Generator) -> bytes:
-    """An npz file: an array lost, renamed, of another type or length, with other values, or that claims too much."""
+def damage_arrays(data: bytes, generator: Generator) -> bytes:
+    """Return an npz file with an array lost, renamed, of another type, length or values, or with a false header."""
     if generator.random() < 0.3:
-        return damaged_bytes(data, generator)
+        return damage_bytes(data, generator)
     with np.load(io.BytesIO(data)) as file:
         arrays: dict[str, Any] = dict(file)
     name = pick(generator, sorted(arrays))
     kind = pick(generator, ("delete", "rename", "type", "length", "value", "swap", "shape", "claim", "objects"))
     if kind == "claim":
-        return _claiming(arrays, name, generator)
+        return _falsify_header(arrays, name, generator)
     array = arrays.pop(name)
     if kind == "rename":
         arrays[pick(generator, ("", "x", "../victim", name.upper()))] = array
     elif kind != "delete":
-        arrays[name] = _damaged_array(array, kind, generator)
+        arrays[name] = _damage_array(array, kind, generator)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
-def _damaged_array(array: Any, kind: str, generator: Generator) -> Any:
+def _damage_array(array: Any, kind: str, generator: Generator) -> Any:
     if kind == "type":
         numeric = array.dtype.kind != "U"
         kinds = (np.float64, np.float16, np.complex64, np.int8, np.bool_) if numeric else ("S40", "U3", object)
@@ -224,8 +224,8 @@ def _damaged_array(array: Any, kind: str, generator: Generator) -> Any:
     return changed
 
 
-def _claiming(arrays: dict[str, Any], name: str, generator: Generator) -> bytes:
-    """An archive in which one array's header claims another shape than its data have."""
+def _falsify_header(arrays: dict[str, Any], name: str, generator: Generator) -> bytes:
+    """Return an archive in which one array's header claims another shape than its data have."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         for each, array in arrays.items():
@@ -242,22 +242,22 @@ def _claiming(arrays: dict[str, Any], name: str, generator: Generator) -> bytes:
     return buffer.getvalue()
 
 
-def damaged_tensors(data: bytes, generator: Generator) -> bytes:
-    """A safetensors file: its header's JSON or length, or any bit of it."""
+def damage_tensors(data: bytes, generator: Generator) -> bytes:
+    """Return a safetensors file with its header's JSON or length, or any bit, damaged."""
     length = int.from_bytes(data[:8], "little")
     chance = generator.random()
     if chance < 0.5:
-        return flipped(data, int(generator.integers(len(data))), int(generator.integers(8)))
+        return flip_bit(data, int(generator.integers(len(data))), int(generator.integers(8)))
     if chance < 0.6:
         return pick(generator, (0, 7, length - 1, length + 1, 2**62, 10**8)).to_bytes(8, "little") + data[8:]  # type: ignore[no-any-return]
     if chance < 0.7:
         return data[: int(generator.integers(len(data)))]
-    header = json.dumps(damaged_json(json.loads(data[8 : 8 + length]), generator)).encode()
+    header = json.dumps(damage_json(json.loads(data[8 : 8 + length]), generator)).encode()
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def toml_text(value: dict[str, Any]) -> str:
-    """A TOML file of these values; None leaves a key out."""
+    """Return a TOML file of these values; None leaves a key out."""
     return "".join(f"{_key(name)} = {_toml(item)}\n" for name, item in value.items() if item is not None)
 
 
@@ -275,26 +275,28 @@ def _toml(value: Any) -> str:
     return repr(value) if isinstance(value, int | float) else json.dumps("" if value is None else value)
 
 
-def damaged_toml(value: dict[str, Any], generator: Generator) -> bytes:
-    """A TOML file: its values damaged, or its text."""
+def damage_toml(value: dict[str, Any], generator: Generator) -> bytes:
+    """Return a TOML file with damaged values, or a damaged text."""
     if generator.random() < 0.8:
-        changed = damaged_json(value, generator, MILD_NUMBERS)
+        changed = damage_json(value, generator, MILD_NUMBERS)
         return toml_text(changed if isinstance(changed, dict) else {"a": changed}).encode(errors="surrogatepass")
-    return damaged_bytes(toml_text(value).encode(), generator)
+    return damage_bytes(toml_text(value).encode(), generator)
 
 
-def damaged_print(data: bytes, generator: Generator) -> bytes:
-    """A printed result: numbers, lines and signs of its text changed, or any bit."""
+def damage_print(data: bytes, generator: Generator) -> bytes:
+    """Return a printed result with numbers, lines or signs of its text changed, or any bit."""
     if generator.random() < 0.25:
-        return damaged_bytes(data, generator)
+        return damage_bytes(data, generator)
     text = data.decode()
     kind = pick(generator, ("number", "number", "line", "repeat", "swap", "sign", "word"))
     if kind == "number":
-        return _replaced(text, r"\d+(\.\d+)?", str(pick(generator, (*NUMBERS, "1,5", "٣٤", "1e999", "0x1"))), generator)
+        return _replace_match(
+            text, r"\d+(\.\d+)?", str(pick(generator, (*NUMBERS, "1,5", "٣٤", "1e999", "0x1"))), generator
+        )
     if kind == "word":
-        return _replaced(text, r"[^\W\d]+", pick(generator, TEXTS), generator)
+        return _replace_match(text, r"[^\W\d]+", pick(generator, TEXTS), generator)
     if kind == "sign":
-        return _replaced(text, r"[|&,:<>{}\[\]%=\"]", pick(generator, ("", "|", "\\", "&", '"', "%%")), generator)
+        return _replace_match(text, r"[|&,:<>{}\[\]%=\"]", pick(generator, ("", "|", "\\", "&", '"', "%%")), generator)
     lines = text.splitlines(keepends=True)
     first, second = (int(generator.integers(len(lines))) for _ in range(2))
     if kind == "line":
@@ -306,8 +308,8 @@ def damaged_print(data: bytes, generator: Generator) -> bytes:
     return "".join(lines).encode(errors="surrogatepass")
 
 
-def _replaced(text: str, pattern: str, new: str, generator: Generator) -> bytes:
-    """The text with one match of a pattern replaced."""
+def _replace_match(text: str, pattern: str, new: str, generator: Generator) -> bytes:
+    """Return the text with one match of a pattern replaced."""
     matches = list(re.finditer(pattern, text))
     if not matches:
         return text.encode()

@@ -1,4 +1,4 @@
-"""One made-up result as people print it, in every format that `audit` reads; and reports from the audit's habits."""
+"""A made-up result in every format that `audit` reads, and reports in the printing habits of the audit's tests."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ FORMATS = {"md": _markdown, "csv": _csv, "json": _json, "toml": _toml, "tex": _l
 ENDINGS = ("txt", *FORMATS)
 
 
-def printed(ending: str, number: int) -> bytes:
-    """A consistent result as a file with this ending; texts are in all the habits of printing, by number."""
+def print_result(ending: str, number: int) -> bytes:
+    """Return a consistent result as a file with this ending; `number` selects the printing habit of a text."""
     if ending == "txt":
         return habits.report(HABITS[number % len(HABITS)], number).text.encode()
     return FORMATS[ending]().encode()

@@ -1,4 +1,4 @@
-"""100 damaged files (nox -s soak: 200), and mistakes that the fuzz must find."""
+"""100 damaged files (nox -s soak: 200), and mistakes that the fuzzing must find."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CASES, BATCH = 200, 20
 @pytest.fixture(scope="module")
 def bases(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bases]:
     made = cases.make_bases(finished_run, tmp_path_factory.mktemp("bases"))
-    with cases.without_long_work(drawing=False):
+    with cases.skip_long_work(drawing=False):
         yield made
 
 
@@ -62,26 +62,26 @@ def test_a_verification_that_ignores_the_manifest_is_found(
 ) -> None:
     monkeypatch.setattr(RunFolder, "changed_files", lambda _self, _among=None: [])
     monkeypatch.setattr(cases, "COMMANDS", ("verify",))
-    monkeypatch.setattr(cases, "damaged", faster)
+    monkeypatch.setattr(cases, "damaged", raise_speed)
     monkeypatch.setattr(damages, "pick", lambda _generator, _names: "chosen/history.json")
     assert any("calls a damaged run intact" in run_case(number, bases, tmp_path).faults for number in range(1, 5))
 
 
-def faster(_name: str, data: bytes, _generator: Any) -> bytes:
-    """A damage that only a hash can find: a value that no verification computes again."""
+def raise_speed(_name: str, data: bytes, _generator: Any) -> bytes:
+    """Damage a value that no verification computes again, so that only a hash can show it."""
     rows = json.loads(data)
     rows[0]["images_per_second"] += 1.0
     return json_bytes(rows)
 
 
-def failing(*_arguments: object) -> None:
+def fail(*_arguments: object) -> None:
     raise KeyError("a key")
 
 
 def test_a_reader_that_fails_on_a_missing_key_is_found(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "verify", failing)
+    monkeypatch.setattr(verification, "verify", fail)
     monkeypatch.setattr(cases, "COMMANDS", ("verify",))
     monkeypatch.setattr(cases, "damaged", lambda _name, data, _generator: data)
     assert run_case(1, bases, tmp_path).faults

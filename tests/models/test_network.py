@@ -19,7 +19,7 @@ from in4310repro.models.network import Network, known_names, open_network
 from in4310repro.models.sources.functions import TRUSTED
 from in4310repro.numerics import Numerics, activate
 from in4310repro.presets import PRESETS
-from in4310repro.report.page import record
+from in4310repro.report.page import make_record
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.settings import OptimizerSetting
 from tests.conftest import Call, refused
@@ -316,12 +316,12 @@ def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_n
     for words in commands:
         assert call(*words, "--model", name)[0] == 0
     # Which modules are measured the training has chosen, and would again; others stand in a file.
-    assert record(run)["command"] == (
+    assert make_record(run)["command"] == (
         f"in4310repro train --preset tiny --model {name} --epochs 1 --config FILE (with settings) && "
         f"in4310repro report runs/tiny --model {name}"
     )
     other = replace(run, config=replace(run.config, modules=("1",)))
-    assert "--config FILE (with settings, modules) && " in record(other)["command"]
+    assert "--config FILE (with settings, modules) && " in make_record(other)["command"]
 
 
 def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ UNCHANGED_FIELDS = {"annotation", "returns", "decorator_list", "format_spec"}
 
 @dataclass(frozen=True)
 class Change:
-    """One change: where it is, the line without and with it, and the text of the module that has it."""
+    """One change: its place, the line without and with it, and the changed text of the module."""
 
     kind: str
     function: str  # qualified name; "" at the top of the module
@@ -49,17 +49,17 @@ class Change:
     before: str
     after: str
     source: str
-    written: int  # the line of its statement in `unchanged`
+    written: int  # the line of its statement in `rewrite`
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What stays the same when lines move."""
+        """Identity of the change, which does not depend on line numbers."""
         return self.function, self.before, self.after
 
 
 @dataclass(frozen=True)
 class Site:
-    """A node that can be replaced: in a field of its parent, at an index where that is a list."""
+    """A replaceable node: a field of its parent, with an index where the field is a list."""
 
     kind: str
     function: str
@@ -70,7 +70,7 @@ class Site:
     replacement: ast.AST
 
     def put(self, node: ast.AST) -> ast.AST:
-        """Puts a node in the place; returns what stood there."""
+        """Put a node in the place; return the node that was there."""
         held = getattr(self.parent, self.field)
         old: ast.AST = held if self.index is None else held[self.index]
         if self.index is None:
@@ -80,35 +80,35 @@ class Site:
         return old
 
 
-def changes(source: str, number: int | None = None, seed: int | str = 0) -> list[Change]:
-    """So many of the changes of a module, drawn by the seed; all of them for None or where there are fewer."""
+def make_changes(source: str, number: int | None = None, seed: int | str = 0) -> list[Change]:
+    """Return `number` changes of a module, drawn by the seed; all for None or if there are fewer."""
     tree = ast.parse(source)
-    sites = list(_sites(tree, tree, ""))
+    sites = list(_find_sites(tree, tree, ""))
     if number is not None and number < len(sites):
         chosen = sorted(random.Random(str(seed)).sample(range(len(sites)), number))
         sites = [sites[index] for index in chosen]
     lines = {
         node.lineno: again.lineno
-        for node, again in zip(ast.walk(tree), ast.walk(ast.parse(unchanged(source))), strict=True)
+        for node, again in zip(ast.walk(tree), ast.walk(ast.parse(rewrite(source))), strict=True)
         if isinstance(node, ast.stmt) and isinstance(again, ast.stmt)
     }
     return [_change(tree, site, lines[site.statement.lineno]) for site in sites]
 
 
-def count(source: str) -> int:
-    """How many changes there are of a module."""
+def count_changes(source: str) -> int:
+    """Return the number of possible changes of a module."""
     tree = ast.parse(source)
-    return sum(1 for _ in _sites(tree, tree, ""))
+    return sum(1 for _ in _find_sites(tree, tree, ""))
 
 
-def keys(source: str) -> set[tuple[str, str, str]]:
-    """The keys of all changes of a module."""
+def list_keys(source: str) -> set[tuple[str, str, str]]:
+    """Return the keys of all changes of a module."""
     tree = ast.parse(source)
-    return {(site.function, *_lines(site)) for site in _sites(tree, tree, "")}
+    return {(site.function, *_lines(site)) for site in _find_sites(tree, tree, "")}
 
 
-def unchanged(source: str) -> str:
-    """The module as a change is written, without one: no comments, and nothing else is different."""
+def rewrite(source: str) -> str:
+    """Return the module without a change, rewritten in the same way as changed ones: without comments."""
     return ast.unparse(ast.parse(source))
 
 
@@ -121,7 +121,7 @@ def _change(tree: ast.Module, site: Site, written: int) -> Change:
 
 
 def _lines(site: Site) -> tuple[str, str]:
-    """The statement without and with the change."""
+    """Return the statement without and with the change."""
     before = _header(site.statement)
     old = site.put(site.replacement)
     after = _header(site.replacement if old is site.statement else site.statement)
@@ -130,7 +130,7 @@ def _lines(site: Site) -> tuple[str, str]:
 
 
 def _header(statement: ast.AST) -> str:
-    """A statement in one line, without the ones inside of it."""
+    """Return a statement in one line, without the statements inside it."""
     shown = copy.copy(statement)
     for field in ("body", "orelse", "finalbody", "handlers", "cases"):
         if isinstance(getattr(shown, field, None), list):
@@ -140,8 +140,8 @@ def _header(statement: ast.AST) -> str:
     return " ".join(ast.unparse(shown).split())
 
 
-def _sites(parent: ast.AST, statement: ast.AST, function: str) -> Iterator[Site]:
-    """The places below a node, in the order of the text."""
+def _find_sites(parent: ast.AST, statement: ast.AST, function: str) -> Iterator[Site]:
+    """Yield the replaceable nodes below a node, in the order of the text."""
     if isinstance(parent, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
         function = f"{function}.{parent.name}".lstrip(".")
     if isinstance(parent, ast.stmt):
@@ -156,22 +156,22 @@ def _sites(parent: ast.AST, statement: ast.AST, function: str) -> Iterator[Site]
             assert isinstance(own, ast.stmt)
             for kind, replacement in _replacements(node, parent, field):
                 yield Site(kind, function, own, parent, field, index, replacement)
-            yield from _sites(node, statement, function)
+            yield from _find_sites(node, statement, function)
 
 
 def _is_message(parent: ast.AST, field: str) -> bool:
-    """The exception that is raised: what it says is for the tests of messages."""
+    """Return whether the field is a raised exception, whose message other tests check."""
     return isinstance(parent, ast.Raise) and field in ("exc", "cause")
 
 
 def _is_left_alone(node: ast.AST) -> bool:
-    """Checks of types alone; and `strict` of zip, a check of what has been checked."""
+    """Return whether a node only serves type checks, or is `strict` of zip, a redundant check."""
     typing = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     return typing or (isinstance(node, ast.keyword) and node.arg == "strict")
 
 
 def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[str, ast.AST]]:
-    """What may stand in the place of a node, with the kind of the change."""
+    """Yield the possible replacements of a node, with the kind of the change."""
     if isinstance(node, ast.expr):
         yield from (("branch", ast.Constant(value)) for value in _branches(parent, field))
         yield from _other_expressions(node)
@@ -180,7 +180,7 @@ def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[
 
 
 def _branches(parent: ast.AST, field: str) -> tuple[bool, ...]:
-    """What a condition may always be; an endless loop says nothing."""
+    """Return the constants that may replace a condition; an endless loop would tell nothing."""
     if field == "test" and isinstance(parent, ast.If | ast.IfExp):
         return (True, False)
     if field == "test" and isinstance(parent, ast.While):
@@ -229,7 +229,7 @@ def _other_constants(value: complex) -> tuple[complex, ...]:
 
 
 def _is_text(node: ast.AST) -> bool:
-    """Other operators of texts are errors of type."""
+    """Return whether a node is a text, for which other operators are type errors."""
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 

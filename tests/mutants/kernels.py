@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.mutants.survey import HERE, as_done
+from tests.mutants.survey import HERE, run_tasks
 from tests.mutants.table import PACKAGE
 from tests.mutants.touching import First
 from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
@@ -28,7 +28,7 @@ FEATURES, ARITHMETIC = "tests/features", "tests/arithmetic"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, in words; the source, what stands there once, and what the fault puts there; the test files."""
+    """A faulty kernel: description, source file, the text to replace (found once), its replacement, and test files."""
 
     fault: str
     source: str
@@ -160,7 +160,7 @@ FAULTS = (
 
 
 class Build:
-    """Compiles the libraries of a copy as setup.py has them, objects of unchanged sources once."""
+    """Compiles the libraries of a copy as setup.py does; objects of unchanged sources are reused."""
 
     def __init__(self, copy: Copy) -> None:
         self._root = copy.root
@@ -172,7 +172,7 @@ class Build:
         self._folder.mkdir(exist_ok=True)
 
     def build(self) -> str:
-        """Compiles what has changed; returns what the compiler says where it fails."""
+        """Compile the changed sources; return the compiler's error, or an empty text."""
         for extension in self._extensions():
             objects = []
             for source in extension.sources:
@@ -209,9 +209,9 @@ class Build:
 
 
 def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...] = FAULTS) -> list[dict[str, Any]]:
-    """What the tests make of each fault, where they pass on kernels without one that were built in the same way."""
+    """Return the outcome of the tests for each fault; they must pass on kernels without a fault first."""
     rows = {}
-    for fault, outcome in as_done(pool, _try, faults):
+    for fault, outcome in run_tasks(pool, _try, faults):
         say(f"{fault.source}: {fault.fault}: {outcome.ending}, {outcome.seconds:.1f} s")
         rows[fault] = {
             "source": fault.source,
@@ -224,7 +224,7 @@ def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...]
 
 
 def _try(fault: Fault) -> tuple[Fault, Outcome]:
-    """Builds and runs the tests without the fault, once for each set of tests, then with it."""
+    """Build and run the tests without the fault, once for each set of tests, then with it."""
     copy = HERE["copy"]
     if copy not in BUILDS:
         BUILDS[copy] = Build(copy)

@@ -1,4 +1,4 @@
-"""docs/mutants.md, written from docs/mutants.json, which has an entry for each module or kernel that was tried."""
+"""docs/mutants.md, written from docs/mutants.json, which has an entry for each module or kernel tried."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Entry = dict[str, Any]
 
 
 def entries(rows: Sequence[Row], sample: int, seed: int) -> dict[str, Entry]:
-    """What the JSON file holds of the modules."""
+    """Return the entries of the modules in the JSON file."""
     return {
         row.module.file: {
             "room": row.module.room,
@@ -56,8 +56,8 @@ def entries(rows: Sequence[Row], sample: int, seed: int) -> dict[str, Entry]:
     }
 
 
-def equivalent(file: str, entry: Entry, known: Sequence[Reason]) -> int:
-    """How many survivors of a module have a reason."""
+def count_equivalent(file: str, entry: Entry, known: Sequence[Reason]) -> int:
+    """Return the number of survivors of a module that have a reason."""
     return sum(_reason(file, survivor, known) is not None for survivor in entry["survivors"])
 
 
@@ -66,17 +66,17 @@ def _percent(killed: int, tried: int, same: int) -> str:
 
 
 def share(killed: int, tried: int, same: int) -> float:
-    """Killed changes among those that make a difference; 1 where there are none."""
+    """Return the share of killed changes among those that make a difference; 1 if there are none."""
     return killed / (tried - same) if tried > same else 1.0
 
 
-def below(content: dict[str, Entry], known: Sequence[Reason]) -> list[str]:
-    """The rooms of which too few changes are killed."""
+def find_weak_parts(content: dict[str, Entry], known: Sequence[Reason]) -> list[str]:
+    """Return the parts of the package in which too few changes are killed."""
     return [room for room, _, tried, killed, same in _rooms(content, known) if share(killed, tried, same) < REQUIRED]
 
 
 def table(content: dict[str, Entry], known: Sequence[Reason]) -> str:
-    """The parts of the package, and their modules."""
+    """Return the tables of the parts of the package and of their modules."""
     return "\n".join([*_rows("part", _rooms(content, known)), "", *_rows("module", _modules(content, known))])
 
 
@@ -89,7 +89,8 @@ def _rows(title: str, rows: Sequence[tuple[str, int, int, int, int]]) -> Iterato
 
 def _modules(content: dict[str, Entry], known: Sequence[Reason]) -> list[tuple[str, int, int, int, int]]:
     return [
-        (f"`{file}`", e["sites"], e["tried"], e["killed"], equivalent(file, e, known)) for file, e in content.items()
+        (f"`{file}`", e["sites"], e["tried"], e["killed"], count_equivalent(file, e, known))
+        for file, e in content.items()
     ]
 
 
@@ -98,12 +99,12 @@ def _rooms(content: dict[str, Entry], known: Sequence[Reason]) -> list[tuple[str
     for room in dict.fromkeys(entry["room"] for entry in content.values()):
         mine = {file: entry for file, entry in content.items() if entry["room"] == room}
         sums = [sum(entry[key] for entry in mine.values()) for key in ("sites", "tried", "killed")]
-        rows.append((room, *sums, sum(equivalent(file, entry, known) for file, entry in mine.items())))
+        rows.append((room, *sums, sum(count_equivalent(file, entry, known) for file, entry in mine.items())))
     return rows
 
 
 def survivors(content: dict[str, Entry], known: Sequence[Reason]) -> str:
-    """Each survivor with its reason."""
+    """Return the table of survivors with their reasons."""
     lines = ["| module | function | without | with | why no test can tell |", "|---|---|---|---|---|"]
     for file, entry in content.items():
         for each in entry["survivors"]:
@@ -119,7 +120,7 @@ def _reason(file: str, survivor: dict[str, Any], known: Sequence[Reason]) -> str
 
 
 def _difference(before: str, after: str, around: int = 30) -> tuple[str, str]:
-    """Two lines, cut to what differs and a little on either side."""
+    """Cut two lines to the part that differs and a little on either side."""
     shorter = min(len(before), len(after))
     start = next((i for i in range(shorter) if before[i] != after[i]), shorter)
     end = next((i for i in range(shorter - start) if before[-1 - i] != after[-1 - i]), shorter - start)
@@ -141,7 +142,7 @@ def _code(text: str) -> str:
 def update(
     new: dict[str, Entry], faults: Sequence[dict[str, Any]], known: Sequence[Reason], order: Sequence[str]
 ) -> None:
-    """Writes the page and its JSON file, the new entries in place of older ones."""
+    """Write the page and its JSON file; new entries replace older ones."""
     file = DOCS / "mutants.json"
     content = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"modules": {}, "kernels": []}
     merged = content["modules"] | new
@@ -152,7 +153,7 @@ def update(
 
 
 def page(content: dict[str, Any], known: Sequence[Reason]) -> str:
-    """The whole page."""
+    """Render the page."""
     modules = content["modules"]
     drawn = sorted({(entry["sample"], entry["seed"]) for entry in modules.values()})
     said = "; ".join(f"{sample or 'all'} changes of a module by seed {seed}" for sample, seed in drawn)
@@ -163,6 +164,6 @@ def page(content: dict[str, Any], known: Sequence[Reason]) -> str:
 
 
 def faults_table(faults: Sequence[dict[str, Any]]) -> str:
-    """Each faulty kernel, and how its tests end."""
+    """Return the table of faulty kernels and the outcome of their tests."""
     rows = [f"| `{each['source']}` | {each['fault']} | {each['ending']} |" for each in faults]
     return "\n".join(["| source | fault | the tests |", "|---|---|---|", *rows])

@@ -1,4 +1,4 @@
-"""Why a change makes no difference that a test could see: the committed list equivalent.toml."""
+"""Reasons why a change makes no difference to any test: the committed list equivalent.toml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIST = Path(__file__).with_name("equivalent.toml")
 
 @dataclass(frozen=True)
 class Reason:
-    """A change by its module, function and line without and with it, and why it makes no difference."""
+    """A change by its module, function and line without and with it, and the reason why it makes no difference."""
 
     module: str
     function: str
@@ -21,12 +21,12 @@ class Reason:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """As `Change.key`."""
+        """Identity of the change, like `Change.key`."""
         return self.function, self.before, self.after
 
 
 def read(file: Path = LIST) -> list[Reason]:
-    """All reasons of a list.
+    """Read all reasons of a list.
 
     Raises:
         ValueError: an entry has other keys, or no reason in words.

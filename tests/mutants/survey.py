@@ -1,4 +1,4 @@
-"""The changes of many modules against their tests, the modules as they are first, by several processes."""
+"""Trials of the changes of many modules by several processes, after a control without changes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.mutants.changes import Change, changes, count, keys, unchanged
+from tests.mutants.changes import Change, count_changes, list_keys, make_changes, rewrite
 from tests.mutants.reasons import Reason
 from tests.mutants.table import PACKAGE, Module
-from tests.mutants.touching import Contexts, First, read, touching
+from tests.mutants.touching import Contexts, First, prefer, read
 from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
 
 LIMIT = 900.0  # seconds for the tests of an unchanged module
@@ -26,7 +26,7 @@ HERE: dict[str, Copy] = {}  # of this process
 
 @dataclass
 class Row:
-    """What became of a module's changes."""
+    """Results of a module's changes."""
 
     module: Module
     sites: int  # changes that there are
@@ -38,8 +38,8 @@ class Row:
 
 
 @contextmanager
-def workers(root: Path, number: int) -> Iterator[Executor]:
-    """Processes with a copy of the project each; the copies are gone afterwards."""
+def start_workers(root: Path, number: int) -> Iterator[Executor]:
+    """Start processes with a copy of the project each; remove the copies at the end."""
     # No multiprocessing.Pool, whose processes are daemons: tests could start none.
     context: Any = multiprocessing.get_context("fork")
     with (
@@ -49,8 +49,8 @@ def workers(root: Path, number: int) -> Iterator[Executor]:
         yield executor
 
 
-def as_done(executor: Executor, function: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
-    """What a function makes of each task, in the order in which that is known."""
+def run_tasks(executor: Executor, function: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
+    """Yield the result of each task in the order of completion."""
     for future in as_completed([executor.submit(function, task) for task in tasks]):
         yield future.result()
 
@@ -63,13 +63,13 @@ def _begin(root: Path, folder: Path) -> None:
 def survey(
     modules: Sequence[Module], root: Path, pool: Executor, sample: int | None, seed: int, say: Callable[[str], None]
 ) -> list[Row]:
-    """A row for each module: tests without a change, then with every chosen one; what survives is said at once."""
+    """Run the tests without changes and with each chosen change; report survivors at once; return a row per module."""
     rows = {module.file: _row(module, root) for module in modules}
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows.values():
-        groups.setdefault(row.module.tests, {})[_path(row.module)] = unchanged(_source(root, row.module))
+        groups.setdefault(row.module.tests, {})[_path(row.module)] = rewrite(_source(root, row.module))
     contexts: dict[str, Contexts] = {}
-    for tests, outcome, found in as_done(pool, _control, groups.items()):
+    for tests, outcome, found in run_tasks(pool, _run_control, groups.items()):
         contexts |= found
         say(f"unchanged: {outcome.ending}, {outcome.seconds:.1f} s: {' '.join(tests)}")
         for row in rows.values():
@@ -78,12 +78,12 @@ def survey(
                 if outcome.ending != "passed":
                     row.faults.append(f"the tests of the unchanged module end with: {outcome.ending}\n{outcome.tail}")
     tasks = [
-        (row.module, change, touching(contexts[_path(row.module)], change.written), _limit(row.control.seconds))
+        (row.module, change, prefer(contexts[_path(row.module)], change.written), _derive_limit(row.control.seconds))
         for row in rows.values()
         if row.control is not None and not row.faults
-        for change in changes(_source(root, row.module), sample, _seed(seed, row.module.file))
+        for change in make_changes(_source(root, row.module), sample, _derive_seed(seed, row.module.file))
     ]
-    for number, (file, change, outcome) in enumerate(as_done(pool, _try, tasks), start=1):
+    for number, (file, change, outcome) in enumerate(run_tasks(pool, _try, tasks), start=1):
         row = rows[file]
         row.tried += 1
         if outcome.killed:
@@ -99,26 +99,26 @@ def survey(
 
 
 def _row(module: Module, root: Path) -> Row:
-    return Row(module, count(_source(root, module)))
+    return Row(module, count_changes(_source(root, module)))
 
 
 def _source(root: Path, module: Module) -> str:
     return (root / PACKAGE / module.file).read_text(encoding="utf-8")
 
 
-def _seed(seed: int, file: str) -> int:
-    """Another one for each module, so that a module's changes do not depend on which others are tried."""
+def _derive_seed(seed: int, file: str) -> int:
+    """Return a seed for each module, so that its changes do not depend on the other modules tried."""
     return zlib.crc32(f"{seed} {file}".encode())
 
 
-def _limit(seconds: float) -> float:
+def _derive_limit(seconds: float) -> float:
     return SLOWER * seconds + PATIENCE
 
 
-def _control(
+def _run_control(
     group: tuple[tuple[str, ...], dict[str, str]],
 ) -> tuple[tuple[str, ...], Outcome, dict[str, Contexts]]:
-    """Tests with all of their modules written as a change is, without one; and which of them run which lines."""
+    """Run the tests with rewritten but unchanged modules; record the lines that each test runs."""
     files, texts = group
     copy = HERE["copy"]
     copy.contexts.unlink(missing_ok=True)
@@ -135,12 +135,12 @@ def _path(module: Module) -> str:
     return f"{PACKAGE}/{module.file}"
 
 
-def stale(reasons: Sequence[Reason], rows: Sequence[Row], root: Path) -> list[str]:
-    """Sentences about reasons for changes of these modules that there are no longer, or that tests notice."""
+def find_stale_reasons(reasons: Sequence[Reason], rows: Sequence[Row], root: Path) -> list[str]:
+    """List reasons whose change is no longer possible, or is noticed by tests."""
     sentences = []
     for row in rows:
         mine = {reason.key: reason for reason in reasons if reason.module == row.module.file}
-        gone, noticed = mine.keys() - keys(_source(root, row.module)), mine.keys() & row.killed
+        gone, noticed = mine.keys() - list_keys(_source(root, row.module)), mine.keys() & row.killed
         for key in sorted(gone | noticed):
             why = "there is no such change" if key in gone else "its tests notice it"
             sentences.append(f"{row.module.file}, {key[0]}: a reason is given for `{key[2]}`, and {why}")

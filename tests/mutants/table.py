@@ -1,4 +1,4 @@
-"""Which tests are meant to hold which module: the smallest set, the quickest first."""
+"""The test files of each module: the smallest set that should notice its changes, the quickest first."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ AUDIT = (
 AUDIT_TESTS = (*(f"tests/audit/test_{name}.py" for name in AUDIT), *HABITS)
 
 
-def modules(root: Path) -> list[Module]:
-    """All modules, in the order of the table."""
+def list_modules(root: Path) -> list[Module]:
+    """Return all modules, in the order of the table."""
     return [
-        *_room(root, "metric_table", {}, "tests", ("test_metrics", "test_metric_table")),
-        *_room(root, "metrics", {}, "tests", ("test_metrics", "test_metric_table")),
-        *_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
+        *_list_room(root, "metric_table", {}, "tests", ("test_metrics", "test_metric_table")),
+        *_list_room(root, "metrics", {}, "tests", ("test_metrics", "test_metric_table")),
+        *_list_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
         Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
         Module("data/linking", "data/linking.py", ("tests/data/test_linking.py",)),
         Module("data/matching", "data/matching.py", ("tests/data/test_matching.py",)),
@@ -142,32 +142,33 @@ def modules(root: Path) -> list[Module]:
         Module("head", "embedding.py", ("tests/test_head.py",)),
         Module("head", "trained_part.py", ("tests/test_trained_part.py",)),
         Module("weights_check", "weights_check.py", ("tests/test_weights_check.py",)),
-        *_room(root, "doubts", DOUBTS, "tests/doubts", ()),
+        *_list_room(root, "doubts", DOUBTS, "tests/doubts", ()),
         Module("evaluation", "evaluation.py", ("tests/test_evaluation.py",)),
-        *_room(root, "golden", GOLDEN, "tests", ()),
+        *_list_room(root, "golden", GOLDEN, "tests", ()),
         Module("checkpoints", "checkpoints.py", ("tests/test_checkpoint_files.py",)),
-        *_room(root, "runs", RUNS, "tests/runs", ()),
-        *(_module(root, path, AUDIT_TESTS, "audit") for path in _files(root, "audit")),
-        *(_module(root, path, READER_TESTS, "audit") for path in _files(root, "audit/readers")),
-        *_room(root, "arithmetic", ARITHMETIC_TESTS, "tests/arithmetic", ()),
+        *_list_room(root, "runs", RUNS, "tests/runs", ()),
+        *(_make_module(root, path, AUDIT_TESTS, "audit") for path in _list_files(root, "audit")),
+        *(_make_module(root, path, READER_TESTS, "audit") for path in _list_files(root, "audit/readers")),
+        *_list_room(root, "arithmetic", ARITHMETIC_TESTS, "tests/arithmetic", ()),
     ]
 
 
-def _room(
+def _list_room(
     root: Path, room: str, names: dict[str, tuple[str, ...]], folder: str, others: tuple[str, ...]
 ) -> list[Module]:
-    """Modules of a folder, each with test files of another folder by name."""
-    paths = _files(root, room)
+    """Return the modules of a folder, each with its test files, named by module or `others`."""
+    paths = _list_files(root, room)
     return [
-        _module(root, path, tuple(f"{folder}/{n}.py" for n in names.get(path.stem, others)), room) for path in paths
+        _make_module(root, path, tuple(f"{folder}/{n}.py" for n in names.get(path.stem, others)), room)
+        for path in paths
     ]
 
 
-def _files(root: Path, folder: str) -> list[Path]:
-    """The modules of a folder, without those that only say what there is; or the one of that name."""
+def _list_files(root: Path, folder: str) -> list[Path]:
+    """Return the modules of a folder without `__init__.py`, or the single module of that name."""
     paths = sorted((root / PACKAGE).glob(f"{folder}.py")) + sorted((root / PACKAGE / folder).glob("*.py"))
     return [path for path in paths if path.name != "__init__.py"]
 
 
-def _module(root: Path, path: Path, tests: tuple[str, ...], room: str) -> Module:
+def _make_module(root: Path, path: Path, tests: tuple[str, ...], room: str) -> Module:
     return Module(room, str(path.relative_to(root / PACKAGE)), tests)

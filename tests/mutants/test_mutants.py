@@ -1,4 +1,4 @@
-"""nox -s mutants itself: what it changes, that tests which assert nothing leave survivors, and what its page says."""
+"""Tests of the mutation tests: the changes made, survivors of tests that assert nothing, and the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import kernels, page, reasons, survey, table
-from tests.mutants.changes import changes, keys, unchanged
+from tests.mutants.changes import list_keys, make_changes, rewrite
 from tests.mutants.reasons import Reason
 from tests.mutants.trials import Outcome
 
@@ -27,7 +27,7 @@ def is_large(value: int, *, least: int = 3) -> bool:
 
 
 def test_every_change_is_one_of_the_code_and_not_of_words_and_types() -> None:
-    found = {(each.kind, each.before, each.after) for each in changes(MODULE)}
+    found = {(each.kind, each.before, each.after) for each in make_changes(MODULE)}
     heading = "def is_large(value: int, *, least: int={}) -> bool:"
     raised = "raise ValueError(f'{value} is below {0 + 0}')"
     assert found == {
@@ -41,21 +41,21 @@ def test_every_change_is_one_of_the_code_and_not_of_words_and_types() -> None:
         ("return", "return value > least", "return None"),
         ("comparison", "return value > least", "return value >= least"),
     }
-    assert {each.function for each in changes(MODULE)} == {"is_large"}
+    assert {each.function for each in make_changes(MODULE)} == {"is_large"}
 
 
 def test_a_change_is_the_only_one_in_its_text() -> None:
-    lines = unchanged(MODULE).splitlines()
-    for each in changes(MODULE):
+    lines = rewrite(MODULE).splitlines()
+    for each in make_changes(MODULE):
         different = [pair for pair in zip(lines, each.source.splitlines(), strict=True) if pair[0] != pair[1]]
         assert [(before.strip(), after.strip()) for before, after in different] == [(each.before, each.after)]
 
 
 def test_a_sample_is_drawn_by_its_seed() -> None:
-    first, again, other = (changes(MODULE, 4, seed) for seed in (1, 1, 2))
+    first, again, other = (make_changes(MODULE, 4, seed) for seed in (1, 1, 2))
     assert first == again != other
     assert len(first) == 4
-    assert {each.key for each in (*first, *other)} <= keys(MODULE)
+    assert {each.key for each in (*first, *other)} <= list_keys(MODULE)
 
 
 TESTED = "def is_large(value):\n    return value > 3\n"
@@ -120,7 +120,7 @@ def test_a_reason_for_a_change_that_is_not_there_or_that_tests_notice_is_found(t
     known = [
         Reason("made.py", *key, "no test can tell") for key in (here, noticed, ("is_large", "return 4", "return 5"))
     ]
-    assert survey.stale(known, [row], tmp_path) == [
+    assert survey.find_stale_reasons(known, [row], tmp_path) == [
         "made.py, is_large: a reason is given for `return 5`, and there is no such change",
         "made.py, is_large: a reason is given for `return None`, and its tests notice it",
     ]
@@ -129,8 +129,8 @@ def test_a_reason_for_a_change_that_is_not_there_or_that_tests_notice_is_found(t
 def test_every_reason_is_for_a_change_that_can_be_made() -> None:
     known = reasons.read()
     named = {reason.module for reason in known}
-    rows = [survey.Row(module, 0) for module in table.modules(ROOT) if module.file in named]
-    assert survey.stale(known, rows, ROOT) == []
+    rows = [survey.Row(module, 0) for module in table.list_modules(ROOT) if module.file in named]
+    assert survey.find_stale_reasons(known, rows, ROOT) == []
     assert len(rows) == len(named)
 
 
@@ -142,7 +142,7 @@ def test_a_reason_has_words(tmp_path: Path) -> None:
 
 
 def test_every_module_has_tests_that_are_there() -> None:
-    for module in table.modules(ROOT):
+    for module in table.list_modules(ROOT):
         assert (ROOT / table.PACKAGE / module.file).is_file()
         assert module.tests
         for file in module.tests:
@@ -162,8 +162,8 @@ def test_the_share_that_is_killed_leaves_equivalent_changes_out_and_counts_other
     entry = {"room": "made", "sites": 99, "tried": 40, "killed": 38, "sample": 40, "seed": 0, "survivors": survivors}
     known = [Reason("made.py", "f", "a", "b", "no test can tell")]
     assert "| made | 99 | 40 | 38 | 1 | 97.4% |" in page.table({"made.py": entry}, known)
-    assert page.below({"made.py": entry}, known) == []
-    assert page.below({"made.py": entry | {"killed": 36, "tried": 40}}, known) == ["made"]
+    assert page.find_weak_parts({"made.py": entry}, known) == []
+    assert page.find_weak_parts({"made.py": entry | {"killed": 36, "tried": 40}}, known) == ["made"]
     assert "a test is missing" in page.survivors({"made.py": entry}, known)
 
 

@@ -1,4 +1,4 @@
-"""Which tests run a line: coverage writes it down by the name of the test that is running, and those come first.
+"""The tests that run a line, recorded by coverage; these run first.
 
 The others follow: what a test reads may have been computed in a fixture, or once for many tests.
 """
@@ -18,12 +18,12 @@ Contexts = dict[int, list[str]]  # line -> names of tests; "" outside of them
 
 @dataclass(frozen=True)
 class First:
-    """A plugin of pytest: tests of these names, as coverage has them, come before the others."""
+    """A plugin of pytest: tests with these names, as coverage records them, run before the others."""
 
     names: frozenset[str] = frozenset()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Those that run the line, in the order of their files."""
+        """Move the tests that run the line to the front, in the order of their files."""
         items.sort(key=lambda item: _name(item) not in self.names)
 
 
@@ -33,8 +33,8 @@ def _name(item: pytest.Item) -> str:
 
 
 @contextmanager
-def recorded(file: Path, folder: Path) -> Iterator[None]:
-    """Writes which test runs which lines of the modules of a folder."""
+def record(file: Path, folder: Path) -> Iterator[None]:
+    """Record which test runs which lines of the modules of a folder."""
     recorder = coverage.Coverage(data_file=str(file), include=[f"{folder}/*"], config_file=False)
     recorder.set_option("run:dynamic_context", "test_function")
     recorder.start()
@@ -46,12 +46,12 @@ def recorded(file: Path, folder: Path) -> Iterator[None]:
 
 
 def read(file: Path, module: Path) -> Contexts:
-    """What was written of a module."""
+    """Return the recorded contexts of a module."""
     data = coverage.CoverageData(str(file))
     data.read()
     return data.contexts_by_lineno(str(module))
 
 
-def touching(contexts: Contexts, line: int) -> First:
-    """The tests that run a line."""
+def prefer(contexts: Contexts, line: int) -> First:
+    """Return a plugin that runs the tests of a line first."""
     return First(frozenset(contexts.get(line, [])) - {""})

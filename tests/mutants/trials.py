@@ -1,4 +1,4 @@
-"""One change at a time, tried in a process forked from one that has imported the libraries and none of our modules."""
+"""Trials of single changes, in processes forked from one that has imported the libraries and no module of ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.mutants.touching import First, recorded
+from tests.mutants.touching import First, record
 
 # Everything slow that a test imports and that is not ours.
 LIBRARIES = (
@@ -55,7 +55,7 @@ PATIENCE = 20.0  # seconds
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the tests ended: "passed", "failed", "no tests", "out of time" or a signal; and the last lines printed."""
+    """Result of the tests: "passed", "failed", "no tests", "out of time" or a signal; and the last lines printed."""
 
     ending: str
     seconds: float
@@ -63,12 +63,12 @@ class Outcome:
 
     @property
     def killed(self) -> bool:
-        """Whether the tests can tell."""
+        """Return whether the tests notice the change."""
         return self.ending not in ("passed", "no tests")
 
 
 def import_libraries(names: Iterable[str] = LIBRARIES) -> None:
-    """Imports what is installed of these, on one thread: a fork of several has one of them alone."""
+    """Import the installed libraries on one thread, since a fork keeps only one thread."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     for name in names:
@@ -80,7 +80,7 @@ def import_libraries(names: Iterable[str] = LIBRARIES) -> None:
 
 
 class Copy:
-    """A copy of the project in a folder of its own, where one module at a time has another text."""
+    """A copy of the project in a separate folder, in which one module at a time is changed."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root = folder / "project"
@@ -101,7 +101,7 @@ class Copy:
     def trial(
         self, texts: Mapping[str, str], files: tuple[str, ...], limit: float, first: First | None = None
     ) -> Outcome:
-        """Runs test files with other texts of some files, which are what they were afterwards."""
+        """Run test files with other texts of some files, and restore the files."""
         originals = {self.root / file: (self.root / file).read_bytes() for file in texts}
         try:
             for file, text in texts.items():
@@ -120,7 +120,7 @@ class Copy:
             compiled.unlink()
 
     def run(self, files: tuple[str, ...], limit: float, first: First) -> Outcome:
-        """Runs test files in a process of its own, as long as the limit allows."""
+        """Run test files in a new process, for at most `limit` seconds."""
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._temporary.mkdir()
         log = self._temporary / "log"
@@ -168,14 +168,14 @@ class Copy:
             *files,
         ]
         # The pass without a change writes down which test runs which line.
-        with nullcontext() if first.names else recorded(self.contexts, self.root / "src"):
+        with nullcontext() if first.names else record(self.contexts, self.root / "src"):
             code = int(pytest.main(words, plugins=[SharedRuns(self._runs), first]))
         sys.stdout.flush()
         return code
 
 
 class SharedRuns:
-    """Whole runs that tests read are made once, by the unchanged modules."""
+    """Whole runs that several tests read, made once by the unchanged modules."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -186,12 +186,12 @@ class SharedRuns:
 
 
 def _wait(child: int, until: float) -> str:
-    """How a process ends; it and all that it started are gone afterwards."""
+    """Wait for a process until a time, kill it and all its children, and return how it ended."""
     ending = "out of time"
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            ending = _ending(os.waitstatus_to_exitcode(status))
+            ending = _name_ending(os.waitstatus_to_exitcode(status))
             break
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
@@ -201,7 +201,7 @@ def _wait(child: int, until: float) -> str:
     return ending
 
 
-def _ending(code: int) -> str:
+def _name_ending(code: int) -> str:
     if code < 0:
         return signal.Signals(-code).name
     return {0: "passed", int(pytest.ExitCode.NO_TESTS_COLLECTED): "no tests"}.get(code, "failed")

@@ -35,7 +35,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.training import Task
 from tests.builders import rechain
 from tests.conftest import Call, refused
-from tests.sessions.soak import differing_files
+from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
 # SGD alone, two steps an epoch.
@@ -134,7 +134,7 @@ def test_kept_epochs_change_no_other_file_and_stand_in_no_manifest(
 ) -> None:
     experiment.train(CONFIG, Context(numerics), tmp_path / "plain")
     kept = [f"sgd/epochs/{epoch:06d}.safetensors is in one run only" for epoch in range(1, 5)]
-    assert differing_files(kept_run, tmp_path / "plain") == kept
+    assert find_differing_files(kept_run, tmp_path / "plain") == kept
     assert not [name for name in RunFolder.open(kept_run).manifest() if "epochs" in name]
 
 

@@ -1,4 +1,4 @@
-"""The page in a browser: what axe-core finds, what overflows, what can be read, sorted and opened."""
+"""The page in a browser: findings of axe-core, overflow, and elements to read, sort and open."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; apt-get install chromium"),
 ]
 
-# The style sheet asks for the width or for the scheme, never for both.
+# The style sheet depends on the width or the colour scheme, never on both.
 VIEWS = ((320, "light"), (400, "light"), (1200, "light"), (320, "dark"))
-# The tables of figures 9 and 10 are as that of figure 11.
+# The tables of figures 9 and 10 have the form of figure 11's.
 OPEN_ALL = """document.querySelectorAll('details').forEach(each => {
     each.open = !each.closest('#figure09, #figure10'); })"""
-# Each text with the size that it is drawn at: a drawing scales its own.
+# Each text with its drawn size, since a drawing scales its texts.
 SIZES = """[...document.querySelectorAll('body *')].filter(each => [...each.childNodes].some(
     node => node.nodeType === 3 && node.data.trim()) && each.getClientRects().length).map(each => [
     parseFloat(getComputedStyle(each).fontSize) * (each.ownerSVGElement ? each.getScreenCTM().a : 1),
     each.textContent.slice(0, 40)])"""
-# Of the texts in drawings, whose background axe cannot see.
+# Contrast of the texts in drawings, whose background axe cannot see.
 COLOURS = """[...new Set([...document.querySelectorAll('svg text')].map(each => getComputedStyle(each).fill))]"""
 
 
@@ -45,7 +45,7 @@ def address(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        # In a container Chromium cannot start its sandbox.
+        # Chromium cannot start its sandbox in a container.
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
@@ -69,7 +69,7 @@ def opened(browser: Any, address: str, problems: list[str], request: pytest.Fixt
 
 
 def luminance(colour: str) -> float:
-    """Of sRGB, by WCAG 2.2."""
+    """Return the relative luminance of an sRGB colour, by WCAG 2.2."""
     shares = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
     red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

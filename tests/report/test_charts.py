@@ -1,4 +1,4 @@
-"""Charts draw what an exhibit's numbers say, whatever classes, settings and modules are called."""
+"""Charts draw an exhibit's numbers, whatever classes, settings and modules are called."""
 
 import re
 from typing import Any
@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from in4310repro.report import charts, curve_charts, row_charts, svg
-from in4310repro.report.photographs import ranking
-from in4310repro.report.render import asset
+from in4310repro.report.photographs import draw_ranking
+from in4310repro.report.render import read_asset
 from in4310repro.text import visible
 from tests.report.test_figures import METRICS, NAMES, VALUES
 
@@ -37,7 +37,7 @@ NUMBERS: dict[int, dict[str, Any]] = {
 
 
 def elements(panels: list[svg.Panel]) -> ElementTree.Element:
-    text = svg.file(panels, "what it shows <&>", asset("chart.css"), "DEVIATION: as <named>")
+    text = svg.file(panels, "what it shows <&>", read_asset("chart.css"), "DEVIATION: as <named>")
     return ElementTree.fromstring(text)  # noqa: S314
 
 
@@ -47,34 +47,34 @@ def texts(root: ElementTree.Element) -> list[str]:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_every_name_is_text_that_can_be_seen(number: int) -> None:
-    drawn = texts(elements(charts.panels(number, NUMBERS[number])))
+    drawn = texts(elements(charts.draw_panels(number, NUMBERS[number])))
     assert "DEVIATION: as <named>" in drawn
     assert all(text.isprintable() for text in drawn)
     if number in (4, 6, 8, 9, 15):
         longest = charts.LONGEST_NAME if number in (6, 9) else row_charts.LONGEST_ABOVE
-        assert {svg.shortened(name, longest) for name in NAMES} <= set(drawn)
+        assert {svg.shorten(name, longest) for name in NAMES} <= set(drawn)
 
 
 def test_of_many_classes_the_curves_with_the_lowest_average_precision_are_drawn() -> None:
     precision = [0.9, 0.1, *[0.5] * 12]
     names = [f"c{place}" for place in range(14)]
     numbers = {**NUMBERS[13], "classes": names, "average_precision": precision, "curves": dict.fromkeys(names, CURVE)}
-    assert curve_charts.curves_drawn(numbers) == list(range(1, 13))
-    assert len(charts.panels(13, numbers)) == curve_charts.MOST_CURVES
+    assert curve_charts.select_curves(numbers) == list(range(1, 13))
+    assert len(charts.draw_panels(13, numbers)) == curve_charts.MOST_CURVES
 
 
 def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
     for name in ("sea", "layer4.1.conv1", "50 %", "$x$", "0123456789abcdef"):
-        assert svg.shortened(name, 16) == name
-    assert svg.shortened("0123456789" * 3, 16) == "0123456789\u202656789"
-    assert svg.shortened("\u6d77" * 60, 16) == "\u6d77" * 2 + "\u2026" + "\u6d77" * 5
-    assert svg.shortened("a\nb", 16) == visible("a\nb") == "a\\nb"
+        assert svg.shorten(name, 16) == name
+    assert svg.shorten("0123456789" * 3, 16) == "0123456789\u202656789"
+    assert svg.shorten("\u6d77" * 60, 16) == "\u6d77" * 2 + "\u2026" + "\u6d77" * 5
+    assert svg.shorten("a\nb", 16) == visible("a\nb") == "a\\nb"
 
 
 def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> None:
     ours = {**METRICS, "class_accuracy": [0.3], "average_precision": [1.0]}
     numbers = {**CLASSES, "classes": ["sea"], "ours": ours, "intervals": {"class_accuracy": [[0.0, 0.5]]}}
-    root = elements(charts.panels(4, numbers)[:1])
+    root = elements(charts.draw_panels(4, numbers)[:1])
     by_class: dict[str, list[dict[str, str]]] = {}
     for element in root.iter():
         by_class.setdefault(element.get("class", ""), []).append(element.attrib)
@@ -88,12 +88,12 @@ def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> No
 def test_the_ranking_shows_its_photographs_scores_and_classes() -> None:
     images: list[dict[str, Any]] = [{"path": f"{place}.png", "label": place, "score": 0.5} for place in range(COUNT)]
     numbers: dict[str, Any] = {"classes": NAMES, "ranked": {NAMES[0]: {"top": images[:12], "bottom": images[10:]}}}
-    root = elements([ranking(numbers, {image["path"]: b"\xff\xd8" for image in images})])
+    root = elements([draw_ranking(numbers, {image["path"]: b"\xff\xd8" for image in images})])
     assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == COUNT + 2
     assert texts(root).count("0.50") == COUNT + 2
 
 
-def ticks_of(panel: svg.Panel) -> list[float]:
+def read_ticks(panel: svg.Panel) -> list[float]:
     return [float(text.text or "") for text in elements([panel]).iter() if text.get("class") == "tick"]
 
 
@@ -105,17 +105,17 @@ def test_an_axis_of_shares_begins_close_below_the_lowest_value_or_interval(lowes
     intervals = {"average_precision": [[lowest, 1.0]]}
     numbers = {**CLASSES, "classes": ["sea"], "ours": {**ours, "class_accuracy": [0.5]}, "intervals": intervals}
     numbers["chance"] = {"class_accuracy": 0.5, "average_precision": [0.3]}
-    panel = charts.panels(4, numbers)[1]
-    assert ticks_of(panel)[0] == first
-    assert ticks_of(panel)[-1] == 1
-    # Chance is drawn where the axis reaches it, and nothing is drawn beside the axis.
+    panel = charts.draw_panels(4, numbers)[1]
+    assert read_ticks(panel)[0] == first
+    assert read_ticks(panel)[-1] == 1
+    # Chance is drawn if the axis reaches it; nothing is drawn outside the axis.
     assert ("chance" in panel.body) == (first < 0.3)
 
 
 def test_a_diamond_is_explained_where_one_is_drawn_alone() -> None:
     numbers = {"ours": {"stem.0": 50.0}, "original": {"conv1": 40.0}}
-    assert "as printed" not in texts(elements(charts.panels(8, numbers)))
-    assert "as printed" in texts(elements(charts.panels(8, {**numbers, "original": {"stem.0": 40.0}})))
+    assert "as printed" not in texts(elements(charts.draw_panels(8, numbers)))
+    assert "as printed" in texts(elements(charts.draw_panels(8, {**numbers, "original": {"stem.0": 40.0}})))
 
 
 def test_a_long_name_stands_in_full_above_its_row() -> None:
@@ -125,15 +125,15 @@ def test_a_long_name_stands_in_full_above_its_row() -> None:
         {"sets": [{"name": "test", "modules": {name: MODULE, "conv1": MODULE}}]},
     ):
         number = 8 if "ours" in numbers else 15
-        assert name in texts(elements(charts.panels(number, numbers)))
-    assert name in texts(elements(charts.panels(9, {"eigenvalues": {name: [1.0]}})))
+        assert name in texts(elements(charts.draw_panels(number, numbers)))
+    assert name in texts(elements(charts.draw_panels(9, {"eigenvalues": {name: [1.0]}})))
 
 
 def test_spectra_of_three_sets_are_drawn_on_one_scale() -> None:
     sets = [{"eigenvalues": {"conv1": values}, "exponents": [-6, 2]} for values in ([100.0, 1.0], [1e-6, 1e-7])]
-    labels = [[text for text in texts(elements(charts.panels(9, each))) if text.startswith("10")] for each in sets]
+    labels = [[text for text in texts(elements(charts.draw_panels(9, each))) if text.startswith("10")] for each in sets]
     assert labels[0] == labels[1]
-    assert "eigenvalue index" in texts(elements(charts.panels(9, sets[0])))
+    assert "eigenvalue index" in texts(elements(charts.draw_panels(9, sets[0])))
 
 
 def test_ten_series_have_ten_signs_without_their_colours() -> None:
@@ -142,7 +142,7 @@ def test_ten_series_have_ten_signs_without_their_colours() -> None:
 
 
 def test_quantiles_lie_where_their_values_are() -> None:
-    root = elements(charts.panels(15, {"sets": [{"name": "test", "modules": {"conv1": MODULE}}]}))
+    root = elements(charts.draw_panels(15, {"sets": [{"name": "test", "modules": {"conv1": MODULE}}]}))
     ticks = {float(each.text or ""): float(each.get("x", "")) for each in root.iter() if each.get("class") == "tick"}
     (quantiles,) = [each for each in root.iter() if each.get("class") == "range"]
     (median,) = [each for each in root.iter() if each.get("class") == "m0"]

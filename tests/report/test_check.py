@@ -1,4 +1,4 @@
-"""The JSON files and pages of a report, held against its run."""
+"""The JSON files and pages of a report, compared with its run."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def test_the_report_of_a_run_agrees_with_it(report: Path, finished_run: Path) ->
         assert "training losses; validation rows and tensor hashes of epochs other than each setting" in text
 
 
-def put(*keys: str, value: Any) -> Callable[[Any], None]:
+def replace_value(*keys: str, value: Any) -> Callable[[Any], None]:
     def change(content: Any) -> None:
         for key in keys[:-1]:
             content = content[key]
@@ -50,16 +50,24 @@ def put(*keys: str, value: Any) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("figure04.json", put("ours", "mean_class_accuracy", value=0.99), "ours.mean_class_accuracy is 0.99; the run"),
-        ("figure04.json", put("intervals", "accuracy", value=[0.9, 1.0]), "intervals.accuracy is [0.9, 1.0]; the run"),
-        ("figure09.json", put("images", value=200), "figure09.json: images is 200; the run has 12"),
-        ("figure12.json", put("confusion_matrix", value=[]), "figure12.json: confusion_matrix is []"),
-        ("figure14.json", put("bins", value=[]), "figure14.json: bins is []"),
-        ("run.json", put("metrics", "epoch", value=17), "run.json: metrics.epoch is 17"),
-        ("run.json", put("config", "epochs", value=200), "run.json: config.epochs is 200; the run has 2"),
-        ("run.json", put("manifest_sha256", value="0" * 64), "manifest_sha256 is 000"),
-        ("run.json", put("files_sha256", "metrics.json", value="0" * 64), "files_sha256.metrics.json is 000"),
-        ("run.json", put("figures", value=[]), "figures is []"),
+        (
+            "figure04.json",
+            replace_value("ours", "mean_class_accuracy", value=0.99),
+            "ours.mean_class_accuracy is 0.99; the run",
+        ),
+        (
+            "figure04.json",
+            replace_value("intervals", "accuracy", value=[0.9, 1.0]),
+            "intervals.accuracy is [0.9, 1.0]; the run",
+        ),
+        ("figure09.json", replace_value("images", value=200), "figure09.json: images is 200; the run has 12"),
+        ("figure12.json", replace_value("confusion_matrix", value=[]), "figure12.json: confusion_matrix is []"),
+        ("figure14.json", replace_value("bins", value=[]), "figure14.json: bins is []"),
+        ("run.json", replace_value("metrics", "epoch", value=17), "run.json: metrics.epoch is 17"),
+        ("run.json", replace_value("config", "epochs", value=200), "run.json: config.epochs is 200; the run has 2"),
+        ("run.json", replace_value("manifest_sha256", value="0" * 64), "manifest_sha256 is 000"),
+        ("run.json", replace_value("files_sha256", "metrics.json", value="0" * 64), "files_sha256.metrics.json is 000"),
+        ("run.json", replace_value("figures", value=[]), "figures is []"),
     ],
 )
 def test_each_changed_number_of_a_report_is_a_difference(
@@ -79,7 +87,7 @@ def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, fini
     sentences = report_differences(finished_run, report)
     assert len(sentences) == 3
     assert "figure02.json is not a JSON file" in sentences[2]
-    assert sentences[0] == f"{report / 'figure16.json'} is no figure of this run"
+    assert sentences[0] == f"{report / 'figure16.json'} is not a figure of this run"
 
 
 @pytest.mark.parametrize("name", ["report.md", "index.html"])
@@ -106,9 +114,9 @@ def test_another_photograph_in_the_page_than_in_figure_7_is_a_difference(report:
     assert f"{report / 'figure07.svg'}: line " in sentence
     (report / "index.html").write_text(text.replace(f'<img src="{first}"', '<img src="x"', 1), encoding="utf-8")
     (sentence,) = report_differences(finished_run, report)
-    assert re.search(r"index\.html shows \d+ photographs; the run has \d+ to show", sentence)
+    assert re.search(r"index\.html shows \d+ photographs; expected \d+", sentence)
 
 
 def test_a_folder_without_a_report_is_refused(tmp_path: Path, finished_run: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no report: it has no run\.json"):
+    with pytest.raises(ValueError, match=r"holds no report: expected run\.json"):
         report_differences(finished_run, tmp_path)

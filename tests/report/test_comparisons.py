@@ -1,4 +1,4 @@
-"""No sentence of a report says more of two values than their intervals do."""
+"""No sentence of a report claims more of two values than their intervals allow."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro.report.comparisons import SAME, extremes, overlap, place_in
-from in4310repro.report.exhibit import plain, source_of
+from in4310repro.report.comparisons import SAME, compare_with_interval, describe_extremes, describe_overlap
+from in4310repro.report.exhibit import figure_source, to_text
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit
 from in4310repro.runs.finished import FinishedRun
@@ -25,30 +25,34 @@ from in4310repro.scores import Scores
     ],
 )
 def test_a_verdict_follows_from_a_value_outside_of_the_interval_alone(value: float, words: str) -> None:
-    said = place_in(value, [0.87, 0.95], "too unsure", "too sure")
+    said = compare_with_interval(value, [0.87, 0.95], "too unsure", "too sure")
     assert words in said
     assert ("too" in said) == (words != SAME)
 
 
 @pytest.mark.parametrize(("second", "same"), [([0.4, 0.6], True), ([0.5, 0.9], True), ([0.51, 0.9], False)])
 def test_overlapping_intervals_show_no_difference(second: list[float], same: bool) -> None:
-    assert (SAME in overlap([0.3, 0.5], second)) == (SAME in overlap(second, [0.3, 0.5])) == same
+    assert (SAME in describe_overlap([0.3, 0.5], second)) == (SAME in describe_overlap(second, [0.3, 0.5])) == same
 
 
 def test_the_lowest_and_the_highest_stand_with_their_intervals() -> None:
     numbers: dict[str, Any] = {"accuracy": [0.8, 0.9, 0.7], "intervals": [[0.7, 0.85], [0.8, 0.95], [0.6, 0.79]]}
-    said = plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy", intervals=("intervals",)))
+    said = to_text(describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy", intervals=("intervals",)))
     assert said == (
         "c is lowest at .70 (95 % 0.600 to 0.790), not told apart from a; "
         "b is highest at .90 (95 % 0.800 to 0.950), not told apart from a"
     )
     numbers["intervals"][2] = [0.6, 0.81]
-    assert plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy", intervals=("intervals",))).endswith(SAME)
-    assert plain(extremes(["a", "b", "c"], source_of(4, numbers), "accuracy")).endswith("; b is highest at .90")
+    assert to_text(
+        describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy", intervals=("intervals",))
+    ).endswith(SAME)
+    assert to_text(describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy")).endswith(
+        "; b is highest at .90"
+    )
 
 
-def run_with(run: FinishedRun, images: int, right: int, top: float) -> FinishedRun:
-    """A run that predicts the first of two classes for every image, with one score."""
+def make_run(run: FinishedRun, images: int, right: int, top: float) -> FinishedRun:
+    """Return a run that predicts the first of two classes for every image, with one score."""
     labels = np.array([0] * right + [1] * (images - right))
     softmax = np.tile(np.array([top, 1 - top], np.float32), (images, 1))
     paths = tuple(f"{number}.png" for number in range(images))
@@ -69,29 +73,29 @@ def run_with(run: FinishedRun, images: int, right: int, top: float) -> FinishedR
 def test_calibration_is_judged_where_the_scores_leave_the_interval_of_the_share_right(
     images: int, right: int, top: float, verdict: str, finished_run: Path
 ) -> None:
-    exhibit = calibration_exhibit(run_with(FinishedRun.open(finished_run), images, right, top))
+    exhibit = calibration_exhibit(make_run(FinishedRun.open(finished_run), images, right, top))
     low, high = exhibit.numbers["interval"]
-    said = plain(exhibit.findings[0])
+    said = to_text(exhibit.findings[0])
     assert said.endswith(verdict)
     assert (low <= exhibit.numbers["mean_top_score"] <= high) == (verdict == SAME) == ("too" not in said)
     assert f"(95 % {low:.2f} to {high:.2f})" in said
 
 
 def test_the_most_frequent_mistake_stands_beside_the_next_with_their_intervals(finished_run: Path) -> None:
-    exhibit = confusion_exhibit(run_with(FinishedRun.open(finished_run), 180, 166, 0.9))
+    exhibit = confusion_exhibit(make_run(FinishedRun.open(finished_run), 180, 166, 0.9))
     (mistake,) = exhibit.numbers["frequent_mistakes"]
     assert (mistake["images"], mistake["of"]) == (14, 14)
-    assert "street taken for sea, 14 of 14" in plain(exhibit.findings[0])
+    assert "street taken for sea, 14 of 14" in to_text(exhibit.findings[0])
     real = confusion_exhibit(FinishedRun.open(finished_run))
     first, second = (each["interval"] for each in real.numbers["frequent_mistakes"])
-    assert (SAME in plain(real.findings[0])) == (first[0] <= second[1] and second[0] <= first[1])
+    assert (SAME in to_text(real.findings[0])) == (first[0] <= second[1] and second[0] <= first[1])
 
 
 def test_other_settings_are_held_against_the_interval_of_the_selected_one(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     figure = exhibits(run)[5]
     selected, (low, high) = figure.numbers["selected"], figure.numbers["interval"]
-    said = plain(figure.findings[1])
+    said = to_text(figure.findings[1])
     others = {name: value for name, value in figure.numbers["accuracy"].items() if name != selected}
     assert len(others) == 2
     for name, value in others.items():

@@ -1,4 +1,4 @@
-"""Matplotlib's figures draw whatever classes, settings and modules are called, and every one of them."""
+"""Matplotlib's figures draw every class, setting and module, whatever their names."""
 
 import pytest
 from matplotlib.colors import to_rgb
@@ -19,7 +19,7 @@ METRICS = {
 
 
 def accuracy_rows(classes: list[str]) -> figures.AccuracyRows:
-    """Four ways of measuring; the second with three runs."""
+    """Return four ways of measuring; the second with three runs."""
     row = [*[0.5] * len(classes), 0.5]
     rows = {way: [row] * (3 if way == "b" else 1) for way in "abcd"}
     intervals = {way: [[[0.4, 0.7] for _ in row] for row in listed] for way, listed in rows.items()}
@@ -27,7 +27,7 @@ def accuracy_rows(classes: list[str]) -> figures.AccuracyRows:
 
 
 def test_each_run_has_a_sign_and_an_interval_in_a_colour_that_is_seen_on_white() -> None:
-    figure = figures.accuracy_by_protocol(accuracy_rows(["sea", "street"]))
+    figure = figures.draw_accuracies(accuracy_rows(["sea", "street"]))
     bars = figure.axes[0].containers
     assert len(bars) == 1 + 3 + 1 + 1
     for container in bars:
@@ -45,21 +45,21 @@ def test_each_run_has_a_sign_and_an_interval_in_a_colour_that_is_seen_on_white()
 def test_a_figure_of_features_and_those_of_the_published_page_draw_every_name() -> None:
     quantiles = {"quantiles": {"0.01": -1.0, "0.5": 0.0, "0.99": 2.0}}
     modules = {name: {"non_positive": 0.5, "eigenvalues": [2.0, 1.0], "activations": quantiles} for name in NAMES}
-    measured = figures.features(modules)
+    measured = figures.draw_features(modules)
     assert len(measured.axes[0].get_yticklabels()) == len(NAMES)
     curve = {"settings": {name: {"curve": [0.5, 0.6]} for name in NAMES}}
     printed = dict.fromkeys(NAMES, METRICS)
     for figure in (
         measured,
-        figures.settings({"corrected": curve, "published": [curve], "printed": printed}),
-        figures.shares({way: dict.fromkeys(NAMES, 50.0) for way in "abc"}),
-        figures.accuracy_by_protocol(accuracy_rows(list(NAMES))),
+        figures.draw_settings({"corrected": curve, "published": [curve], "printed": printed}),
+        figures.draw_shares({way: dict.fromkeys(NAMES, 50.0) for way in "abc"}),
+        figures.draw_accuracies(accuracy_rows(list(NAMES))),
     ):
-        assert figures.png(figure)
+        assert figures.to_png(figure)
 
 
 def test_a_drawn_name_is_the_name_where_the_font_has_its_letters() -> None:
     for name in ("sea", "layer4.1.conv1", "mer d'\u00e9t\u00e9", "50 %"):
-        assert figures.drawn_name(name) == name
-    assert figures.drawn_name("\u6d77") == "\\u6d77"
-    assert figures.drawn_name("0123456789" * 3) == "0123456789012345\u20263456789"
+        assert figures.drawable_name(name) == name
+    assert figures.drawable_name("\u6d77") == "\\u6d77"
+    assert figures.drawable_name("0123456789" * 3) == "0123456789012345\u20263456789"

@@ -13,7 +13,7 @@ from in4310repro.audit.examine import audit
 from in4310repro.config import to_json
 from in4310repro.report import imagenet_evidence, published_page
 from in4310repro.report.original import original
-from in4310repro.report.published_numbers import printed_as_toml
+from in4310repro.report.published_numbers import format_as_toml
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from tests.builders import rechain
@@ -34,14 +34,14 @@ def test_the_probability_is_the_exact_sum_of_a_binomial_distribution(correct: in
     found = imagenet_evidence.log10_of_tail(correct, 300, float(accuracy), more=more)
     needed = exact(correct, 300, Fraction(accuracy), more=more)
     assert found == pytest.approx(math.log10(needed.numerator) - math.log10(needed.denominator), rel=1e-9)
-    # Without the count itself it is another.
+    # Leaving out the count itself gives another probability.
     beyond = exact(correct + (1 if more else -1), 300, Fraction(accuracy), more=more)
     assert found != pytest.approx(math.log10(beyond.numerator) - math.log10(beyond.denominator), rel=1e-9)
 
 
 def test_the_printed_counts_are_those_of_the_audit(tmp_path: Path) -> None:
     file = tmp_path / "original.toml"
-    file.write_text(printed_as_toml(original()))
+    file.write_text(format_as_toml(original()))
     counts = imagenet_evidence.printed_counts(audit(file))
     assert counts == {"validation of sgd": (2972, 3000), "test": (2964, 3000)}
 
@@ -50,12 +50,12 @@ def test_the_evidence_becomes_a_section_of_the_page_and_stays_when_the_page_is_w
     runs: list[FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports = tmp_path / "reports"
-    # What is printed is the same each time.
+    # The printed counts are constant.
     audited = functools.cache(audit)
     monkeypatch.setattr(published_page, "audit", audited)
     from_scratch = published_page.write(runs[0], runs[1:], [], reports)
     assert "## From ImageNet weights" not in (reports / "published.md").read_text()
-    with pytest.raises(ValueError, match="trained from scratch; runs from ImageNet weights are valid here"):
+    with pytest.raises(ValueError, match="trained from scratch; expected a run from ImageNet weights"):
         published_page.write_evidence(runs[0], runs[1:], [], reports)
     others = []
     for run in runs:
@@ -83,6 +83,6 @@ def test_the_evidence_becomes_a_section_of_the_page_and_stays_when_the_page_is_w
 
 def test_without_a_page_there_is_nothing_to_add_to(runs: list[FinishedRun], tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"numbers.json is not there: `in4310repro published` of the runs from scratch"
+        ValueError, match=r"numbers.json does not exist: .*`in4310repro published` of the runs from scratch"
     ):
         published_page.write_evidence(runs[0], runs[1:], [], tmp_path / "reports")

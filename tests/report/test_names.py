@@ -1,4 +1,4 @@
-"""A data set with hostile names, trained, reported and ablated once: names are text, and nothing private is published.
+"""A data set with hostile names, trained, reported and ablated once: names stay text, nothing private is published.
 
 The commands are those of nox's own sessions, with one TOML file for both.
 """
@@ -25,7 +25,7 @@ from PIL import Image
 from in4310repro import cli, models
 from in4310repro.files import read_json
 from in4310repro.report import row_charts, svg
-from in4310repro.report.render import asset
+from in4310repro.report.render import read_asset
 from in4310repro.tensors import tensor_bytes
 from in4310repro.text import visible
 from tests.builders import AS_IMAGENET, write_class_folders, write_images
@@ -57,7 +57,7 @@ optimizer = "AdamW"
 
 @dataclass
 class Session:
-    """What a nox session hands to its function; commands run in this process."""
+    """A stand-in for nox's session; commands run in this process."""
 
     posargs: Sequence[str]
 
@@ -84,7 +84,7 @@ class Published:
 
     @property
     def report(self) -> Path:
-        # Named after the folder of the images, as far as its name can name a folder.
+        # The run is named after the folder of the images, without characters that a folder name cannot have.
         (record,) = self.reports.glob("*/run.json")
         return record.parent
 
@@ -125,13 +125,13 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 OWN_FILES = re.compile(r"(figure\d\d\.(svg|json)|run\.json)(#[\w/.%~-]*)?")
 DRAWN = {"svg", "style", "rect", "text", "line", "path", "circle", "image"}
-# The one thing that is HTML on a Markdown page.
+# The only HTML on a Markdown page.
 FOLDED = re.compile(r'<details markdown="1">\n<summary>Table and command of figure \d+</summary>\n|</details>\n')
 INLINE = {"text", "softbreak", "code_inline", "strong_open", "strong_close", "image", "link_open", "link_close"}
 
 
-def rows_of(file: Path) -> list[list[str]]:
-    """The rows of all tables of a Markdown page, on which nothing is a link but those to the report's own files."""
+def read_rows(file: Path) -> list[list[str]]:
+    """Return the rows of all tables of a Markdown page, after a check that it only links to the report's files."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(file.read_text(encoding="utf-8"))
     assert all(FOLDED.fullmatch(token.content) for token in tokens if token.type == "html_block")
     rows: list[list[str]] = []
@@ -148,7 +148,7 @@ def rows_of(file: Path) -> list[list[str]]:
 
 
 class Page(HTMLParser):
-    """The tags of a page, the addresses in it, and the text of its cells."""
+    """Collects the tags of a page, its addresses, and the text of its cells."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -176,8 +176,8 @@ class Page(HTMLParser):
 
 
 def test_every_class_is_a_row_of_the_markdown_page_under_its_name(published: Published) -> None:
-    rows = rows_of(published.report / "report.md")
-    # Figures 1, 2 and 13; the first two end with a mean.
+    rows = read_rows(published.report / "report.md")
+    # Figures 1, 2 and 13 have a row for each class; the first two end with a mean.
     first = [row[0] for row in rows if len(row) == 5]
     assert (first.count("class"), first.count("mean")) == (3, 2)
     assert all(first.count(name) == 3 for name in map(visible, CLASSES))
@@ -187,7 +187,7 @@ def test_every_class_is_a_cell_of_the_html_page_under_its_name_and_no_tag(publis
     page = Page(published.report / "index.html")
     assert set(CLASSES) <= set(page.cells)
     assert not page.tags & {"iframe", "object", "form", "image", "use", "foreignobject"}
-    assert page.scripts == [asset("page.js")]
+    assert page.scripts == [read_asset("page.js")]
     assert not page.handlers
     for address in page.addresses:
         assert address.startswith(("data:image/jpeg;base64,", "#")) or OWN_FILES.fullmatch(address)
@@ -199,16 +199,16 @@ def test_every_class_is_text_of_its_drawings_under_its_name_or_a_part_of_it(publ
         assert {element.tag.partition("}")[2] for element in root.iter()} <= DRAWN
     root = ElementTree.parse(published.report / "figure04.svg").getroot()  # noqa: S314
     texts = {element.text for element in root.iter()}
-    assert {svg.shortened(name, row_charts.LONGEST_ABOVE) for name in CLASSES} <= texts
+    assert {svg.shorten(name, row_charts.LONGEST_ABOVE) for name in CLASSES} <= texts
     assert {name for name in CLASSES if name.isascii() and len(name) <= row_charts.LONGEST_ABOVE} <= texts
 
 
 def test_settings_and_modules_of_a_file_are_trained_and_reported(published: Published) -> None:
-    # The head has a channel for each class: fewer than the eigenvalues that are shown of a module.
+    # The head has a channel for each class, fewer than the eigenvalues shown for a module.
     assert len(read_json(published.report / "figure09.json")["eigenvalues"]["fc"]) == len(CLASSES) == 14
     assert read_json(published.report / "figure06.json")["selected"] in ("_mine", "\u6d77")
     assert list(read_json(published.report / "figure08.json")["ours"]) == ["conv1", "layer1.0.relu", "fc"]
-    rows = rows_of(published.reports / "ablation" / "ablation.md")
+    rows = read_rows(published.reports / "ablation" / "ablation.md")
     assert rows[0] == ["", "corrected", "padded-denominator"]
     assert "_mine, best validation accuracy" in {row[0] for row in rows}
 
@@ -233,10 +233,10 @@ def test_the_run_itself_keeps_the_paths_that_it_was_made_from(published: Publish
 
 def test_no_published_file_names_the_home_the_user_the_host_or_a_path_of_the_machine(published: Published) -> None:
     files = [file for file in published.reports.rglob("*") if file.is_file()]
-    # Fourteen figures, since there are two settings, and all but one with a drawing.
+    # Two settings give fourteen figures; all but one have a drawing.
     assert len(files) == 14 + 13 + 3 + 2
     for file in files:
-        assert private_parts(file, (USER, str(published.home.parent), str(Path.cwd()))) == []
+        assert find_private_parts(file, (USER, str(published.home.parent), str(Path.cwd()))) == []
 
 
 def test_no_file_that_the_project_publishes_names_a_path_of_a_machine() -> None:
@@ -244,15 +244,15 @@ def test_no_file_that_the_project_publishes_names_a_path_of_a_machine() -> None:
     files = [file for folder in ("reports", "golden", "docs") for file in (root / folder).rglob("*") if file.is_file()]
     assert len(files) > 40
     for file in files:
-        assert private_parts(file, (str(root),)) == []
+        assert find_private_parts(file, (str(root),)) == []
 
 
 PLACES = re.compile(r"(?<![\w.])/(home|Users|root|tmp|var|mnt|private|opt|work)/|[A-Z]:\\|file://")
 HOST = re.compile(rf"(?<![\w-]){re.escape(platform.node())}(?![\w-])" if len(platform.node()) > 3 else "(?!)")
 
 
-def private_parts(file: Path, names: tuple[str, ...]) -> list[str]:
-    """What a file says of the machine that made it, as it stands, as JSON writes it, or in an address."""
+def find_private_parts(file: Path, names: tuple[str, ...]) -> list[str]:
+    """Return the names that a file contains: plain, as JSON writes them, or in an address."""
     data = file.read_bytes()
     if file.suffix == ".png":
         with Image.open(file) as picture:

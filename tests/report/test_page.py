@@ -1,4 +1,4 @@
-"""The report: every figure with its numbers, nothing drawn that no file holds, nothing under a false name."""
+"""The report: every figure shows the numbers of its file, and only those, under the right names."""
 
 import copy
 import json
@@ -18,14 +18,14 @@ from in4310repro.deviations import parse
 from in4310repro.presets import PRESETS, configure
 from in4310repro.report import charts, page
 from in4310repro.report.class_exhibits import validation_exhibit
-from in4310repro.report.conditions import differences_from_original
-from in4310repro.report.exhibit import plain, source_of
+from in4310repro.report.conditions import describe_differences
+from in4310repro.report.exhibit import figure_source, to_text
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.original import original
-from in4310repro.report.places import unbroken
+from in4310repro.report.places import keep_together
 from in4310repro.report.spectrum_exhibits import spectrum_exhibits
-from in4310repro.report.tiers import tier_of
-from in4310repro.report.verdict import selection_and_test, verdict
+from in4310repro.report.tiers import make_tier_lookup
+from in4310repro.report.verdict import describe_selection_and_test, make_verdict
 from in4310repro.runs import chance
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
@@ -66,7 +66,7 @@ def test_a_report_removes_figures_of_an_earlier_one_and_no_file_of_the_user(writ
     folder = Path(shutil.copytree(written, tmp_path / "report"))
     for name in ("figure12.png", "figure_of_mine.png", "figure07-mine.png"):
         (folder / name).write_bytes(b"mine")
-    # As an earlier version drew it.
+    # Earlier versions wrote PNG files.
     (folder / "figure01.png").write_bytes(b"drawn")
     listed = json.loads((folder / "run.json").read_text())
     listed["figures"].append("figure01.png")
@@ -109,7 +109,7 @@ def test_both_pages_show_every_figure_every_finding_and_every_table_row(written:
     for exhibit in exhibits(FinishedRun.open(finished_run)):
         assert exhibit.number == 12 or f"![Figure {exhibit.number}]({exhibit.name}.svg)" in markdown
         assert f"Figure {exhibit.number}: {exhibit.title}" in html.text
-        for finding in map(plain, exhibit.findings):
+        for finding in map(to_text, exhibit.findings):
             assert f"* {finding}." in markdown
             assert finding in html.text or any(finding in label for label in html.labels)
         for row in exhibit.table.rows:
@@ -120,20 +120,20 @@ def test_both_pages_show_every_figure_every_finding_and_every_table_row(written:
 def test_both_pages_begin_with_the_verdict(written: Path, finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     markdown, html = (written / "report.md").read_text(), Text(written / "index.html").text
-    answers = verdict(run, exhibits(run))
+    answers = make_verdict(run, exhibits(run))
     assert list(answers) == ["Asked", "Came out", "Caution", "Repeats", "Differs"]
     for question, answer in answers.items():
-        assert f"**{question}.** {plain(answer)}" in markdown.split("\n## ")[0]
-        assert plain(answer) in html.split("Figure 4:")[0]
-    for sentence in selection_and_test(run):
+        assert f"**{question}.** {to_text(answer)}" in markdown.split("\n## ")[0]
+        assert to_text(answer) in html.split("Figure 4:")[0]
+    for sentence in describe_selection_and_test(run):
         assert sentence in markdown
         assert sentence in html
-    assert "The two are not comparable" in plain(answers["Differs"])
+    assert "The two are not comparable" in to_text(answers["Differs"])
     assert "0.9882" not in html.split("Asked")[0]
 
 
 class Text(HTMLParser):
-    """The text of a page, the labels of its drawings, the cells of its tables, and its links with what they say."""
+    """Collects the text of a page, the labels of its drawings, the cells of its tables, and its links."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class Text(HTMLParser):
 
 
 def rows_by_anchor(html: str) -> dict[str, list[str]]:
-    """The cells of each row of a page that a link can lead to."""
+    """Return the cells of each row of a page that has an anchor."""
     rows = re.findall(r'<tr id="(n\d+)"><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', html)
     return {anchor: [unescape(cell) for cell in cells] for anchor, *cells in rows}
 
@@ -215,8 +215,8 @@ def test_every_figure_but_the_matrix_has_a_drawing_and_all_have_a_sentence_on_th
 
 def test_options_and_numbers_stay_on_one_line() -> None:
     whole = "verify --replay 2 (-q), at 1e-11 of 95 %, as test-set --- here"
-    assert re.findall(r'<span class="w">(.*?)</span>', unbroken(whole)) == ["--replay", "-q", "1e-11", "95 %"]
-    assert unbroken("<b>&").unescape() == "<b>&"
+    assert re.findall(r'<span class="w">(.*?)</span>', keep_together(whole)) == ["--replay", "-q", "1e-11", "95 %"]
+    assert keep_together("<b>&").unescape() == "<b>&"
 
 
 def test_a_run_that_may_be_guessing_says_so_on_both_pages_in_the_words_of_the_console(
@@ -238,13 +238,13 @@ def test_what_the_shared_split_validates_on_is_what_its_intervals_count(finished
     )
     exhibit = validation_exhibit(run, 1, run.config.settings[0])
     assert exhibit.numbers["images"] == [7] * 6
-    assert "on the 42 images that it was trained on" in selection_and_test(run)[0]
+    assert "on the 42 images that it was trained on" in describe_selection_and_test(run)[0]
 
 
 def test_the_validation_loss_is_claimed_but_for_the_best_epoch(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     rows = run.histories[run.metrics["setting"]]
-    of, numbers = tier_of(run), source_of(5, {"val_loss": [row["val_loss"] for row in rows]})
+    of, numbers = make_tier_lookup(run), figure_source(5, {"val_loss": [row["val_loss"] for row in rows]})
     best = max(range(len(rows)), key=lambda place: rows[place]["mean_class_accuracy"])
     names = [of(numbers.at("val_loss", place)).name for place in range(len(rows))]
     assert names == ["bitwise" if place == best else "claimed" for place in range(len(rows))]
@@ -285,8 +285,10 @@ def test_places_that_a_spectrum_does_not_draw_are_said() -> None:
     features: Any = {"network": "resnet18", "spectra_mode": "eval"}
     features["sets"] = [{"name": "digits", "images": 9, "modules": {"conv1": {"eigenvalues": values}}}]
     (exhibit,) = spectrum_exhibits(features)
-    assert "Not drawn, though in the table: indices 3 to 4 of conv1, below 1e-10 of the first" in plain(exhibit.caption)
-    assert charts.series(11, exhibit.numbers) == {"conv1": [(1, 1.0), (2, 1e-3)]}
+    assert "Not drawn, though in the table: indices 3 to 4 of conv1, below 1e-10 of the first" in to_text(
+        exhibit.caption
+    )
+    assert charts.list_points(11, exhibit.numbers) == {"conv1": [(1, 1.0), (2, 1e-3)]}
 
 
 def test_figures_hold_the_numbers_of_the_run(written: Path, finished_run: Path) -> None:
@@ -373,11 +375,11 @@ def test_figure_7_ranks_ten_images_of_each_class_with_scores_and_true_classes(wr
 
 
 def test_classes_of_another_data_set_get_no_original_beside_them(finished_run: Path) -> None:
-    of_others = exhibits(with_classes(FinishedRun.open(finished_run), ["a", "b", "c", "d", "e", "f"]))
+    of_others = exhibits(rename_classes(FinishedRun.open(finished_run), ["a", "b", "c", "d", "e", "f"]))
     assert "original" not in of_others[3].numbers
     assert not of_others[7].numbers["original"]
     for exhibit in of_others:
-        assert "original" not in f"{exhibit.title} {plain(exhibit.caption)} {exhibit.table.heading}"
+        assert "original" not in f"{exhibit.title} {to_text(exhibit.caption)} {exhibit.table.heading}"
     assert list(of_others[6].numbers["ranked"]) == ["a", "b", "c"]
 
 
@@ -390,10 +392,10 @@ def test_a_run_without_features_is_refused(own_records: Path, tmp_path: Path) ->
 def test_conditions_name_given_weights_and_networks(finished_run: Path) -> None:
     metrics = FinishedRun.open(finished_run).metrics
     course = replace(PRESETS["course"], data="/home/somebody/scenes", model="resnet50")
-    sentences = "\n".join(differences_from_original(course, metrics).values())
+    sentences = "\n".join(describe_differences(course, metrics).values())
     assert "images of scenes" in sentences
     assert "/home/somebody" not in sentences
-    # What is as the assignment asks is no difference.
+    # Conditions that meet the assignment are not listed.
     assert "ImageNet weights" not in sentences
     assert "224" not in sentences
     assert "resnet50; the original's is resnet18" in sentences
@@ -404,23 +406,23 @@ def test_conditions_say_of_every_setting_what_it_trains(finished_run: Path) -> N
     whole, later = tiny.settings[0], replace(tiny.settings[2], train="from:layer4")
     fitted = configure("tiny", None, {"train": "head"})
     mixed = replace(tiny, settings=(whole, later, replace(fitted.settings[0], train="head")))
-    sentence = differences_from_original(mixed, metrics)["Training"]
+    sentence = describe_differences(mixed, metrics)["Training"]
     assert "cosine learning rate (AdamW 0.001, SGD 0.01, from:layer4 alone), augmentation" in sentence
     assert "; and the last layer alone, a logistic regression" in sentence
-    assert differences_from_original(fitted, metrics)["Training"].startswith("the last layer alone")
+    assert describe_differences(fitted, metrics)["Training"].startswith("the last layer alone")
 
 
 def test_controls_and_signs_of_direction_in_a_strangers_run_are_shown_on_both_pages(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     hostile = ["a\u202eb", "\x1b[31mc", "d\ne", "\u2066f", "\x9bg", "\ud800h"]
-    for content in page.pages(run := with_classes(run, hostile), exhibits(run), {}).values():
+    for content in page.make_pages(run := rename_classes(run, hostile), exhibits(run), {}).values():
         text = content.decode()
         assert all(letter.isprintable() or letter == "\n" for letter in text)
         assert "x1b[31mc" in text.replace("\\[", "[")
 
 
-def with_classes(run: FinishedRun, classes: list[str]) -> FinishedRun:
-    """The run as if its classes were called so."""
+def rename_classes(run: FinishedRun, classes: list[str]) -> FinishedRun:
+    """Return the run with other names of its classes."""
     supports = {
         part: dict(zip(classes, counts.values(), strict=True)) for part, counts in run.metrics["supports"].items()
     }

@@ -1,4 +1,4 @@
-"""The page about the published numbers: what it holds comes from runs, and it refuses runs that prove nothing."""
+"""The page about the published numbers: its content comes from runs, and unsuitable runs are refused."""
 
 import json
 import re
@@ -18,9 +18,9 @@ from in4310repro.deviations import PUBLISHED, parse
 from in4310repro.metrics import class_metrics
 from in4310repro.presets import PRESETS
 from in4310repro.report import published_page
-from in4310repro.report.consequences import _chance_of_equal_counts, _two_looks, consequences
+from in4310repro.report.consequences import compare_counts, consequences, probability_of_equal_counts
 from in4310repro.report.original import original
-from in4310repro.report.published_numbers import non_positive_percent, printed_as_toml, summarize
+from in4310repro.report.published_numbers import format_as_toml, non_positive_percent, summarize
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from tests.builders import rechain
@@ -29,10 +29,10 @@ from tests.sessions import published as published_session
 
 @pytest.fixture
 def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
-    """A corrected run, and copies of it that say they are of the published protocol, each with a seed of its own."""
+    """Return a corrected run, and copies recorded as published ones, each with another seed."""
     made = []
     for place, name in enumerate(("corrected", "published-0", "published-1")):
-        # The page reads no weights.
+        # The page needs no weights.
         folder = shutil.copytree(finished_run, tmp_path / name, ignore=shutil.ignore_patterns("*.safetensors"))
         if place:
             run = RunFolder(folder)
@@ -46,7 +46,7 @@ def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
     return made
 
 
-def numbers_of(folder: Path) -> Any:
+def read_numbers(folder: Path) -> Any:
     return json.loads((folder / "published" / "numbers.json").read_text())
 
 
@@ -56,7 +56,7 @@ def test_the_page_says_the_numbers_of_the_runs_and_of_the_report(runs: list[Fini
         *("published.md", "numbers.json", "original.toml"),
         *("accuracy.png", "settings.png", "non_positive.png"),
     }
-    text, numbers = (tmp_path / "reports" / "published.md").read_text(), numbers_of(tmp_path / "reports")
+    text, numbers = (tmp_path / "reports" / "published.md").read_text(), read_numbers(tmp_path / "reports")
     assert "0.9882" in text
     assert "0.9800 to 0.9900" in text
     assert "| mean | 0.9882 | 0.9800 to 0.9900 | 0.1250 |" in text
@@ -77,7 +77,7 @@ def test_every_picture_on_the_page_is_there(runs: list[FinishedRun], tmp_path: P
 
 def test_the_printed_values_as_toml_are_audited_to_the_known_counts(tmp_path: Path) -> None:
     file = tmp_path / "original.toml"
-    file.write_text(printed_as_toml(original()))
+    file.write_text(format_as_toml(original()))
     audit = examine.audit(file)
     assert audit.inconsistencies == ()
     assert list(audit.sizes[0].taken.values()) == [463, 483, 521, 535, 490, 508]
@@ -110,7 +110,7 @@ def test_a_statement_that_the_runs_do_not_show_does_not_hold(
 def test_the_two_looks_of_the_original_share_three_counts_and_differ_by_eight_images() -> None:
     printed = original()["settings"]
     supports = dict(zip(original()["classes"], (463, 483, 521, 535, 490, 508), strict=True))
-    assert _two_looks(printed["sgd"], printed["test"], supports) == (3, -8)
+    assert compare_counts(printed["sgd"], printed["test"], supports) == (3, -8)
 
 
 def test_two_different_sets_of_images_often_have_an_equal_count() -> None:
@@ -122,14 +122,14 @@ def test_two_different_sets_of_images_often_have_an_equal_count() -> None:
         counts = stats.binom.pmf(np.arange(support + 1), support, (one + other) / 2)
         no_class_equal *= 1 - np.sum(counts**2)
     assert 1 - no_class_equal == pytest.approx(0.593, abs=5e-4)
-    found = _chance_of_equal_counts(
+    found = probability_of_equal_counts(
         1, printed["sgd"], printed["test"], dict(zip(original()["classes"], supports, strict=True))
     )
     assert found == pytest.approx(1 - no_class_equal, rel=1e-9)
 
 
 def class_sizes_of_a_stratified_set(images: list[int], size: int) -> list[int]:
-    """Round down, then give what remains to the classes with the largest remainders."""
+    """Round down, then give the remainder to the classes with the largest remainders."""
     exact = [count * size / sum(images) for count in images]
     largest = sorted(range(len(exact)), key=lambda place: exact[place] % 1, reverse=True)
     more = set(largest[: size - sum(map(int, exact))])
@@ -144,7 +144,7 @@ def test_two_disjoint_stratified_sets_of_3000_photographs_have_the_same_class_si
 
 
 def test_the_committed_page_is_what_its_committed_numbers_give(tmp_path: Path) -> None:
-    """After a change of page or wording: python -m tests.sessions.published."""
+    """Compare the page; after a change of wording run python -m tests.sessions.published."""
     reports = tmp_path / "reports"
     for file in published_session.write(reports):
         if file.suffix in {".md", ".json"}:
@@ -155,14 +155,14 @@ def test_runs_that_cannot_be_compared_are_refused(runs: list[FinishedRun], tmp_p
     fair, first, second = runs
     for refused, message in (
         ((fair, []), "no run of the published protocol"),
-        ((fair, [FinishedRun.open(fair.folder)]), "is of protocol corrected; published is needed"),
-        ((first, [second]), "is of protocol published; corrected is needed"),
-        ((fair, [first, FinishedRun.open(first.folder)]), r"the seeds \[1, 1\]; one of each"),
+        ((fair, [FinishedRun.open(fair.folder)]), "has protocol corrected; expected published"),
+        ((first, [second]), "has protocol published; expected corrected"),
+        ((fair, [first, FinishedRun.open(first.folder)]), r"the seeds \[1, 1\]; expected a different seed"),
     ):
         with pytest.raises(ValueError, match=message):
             published_page.write(*refused, [], tmp_path / "reports")
     longer = replace(first, config=replace(first.config, epochs=7))
-    with pytest.raises(ValueError, match=r"in more than protocol and seed: epochs 2 \(the run has 7\)"):
+    with pytest.raises(ValueError, match=r"in more than protocol and seed: epochs is 7, expected 2"):
         published_page.write(fair, [longer], [], tmp_path / "reports")
 
 
@@ -213,7 +213,7 @@ def test_the_page_holds_no_path_of_the_machine_and_its_commands_are_quoted(
 def test_runs_whose_published_names_are_one_are_refused(runs: list[FinishedRun], tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = runs[1].folder.rename(tmp_path / "other" / "corrected")
-    with pytest.raises(ValueError, match="published as corrected, corrected; give each a name of its own"):
+    with pytest.raises(ValueError, match="published as corrected, corrected; expected a different folder name"):
         published_page.write(runs[0], [FinishedRun.open(other)], [], tmp_path / "reports")
 
 
@@ -221,12 +221,12 @@ def test_runs_of_other_settings_or_modules_than_the_reports_are_refused(
     runs: list[FinishedRun], tmp_path: Path
 ) -> None:
     other = [replace(run, config=replace(run.config, settings=run.config.settings[:2])) for run in runs]
-    with pytest.raises(ValueError, match="has settings of adamw, rmsprop; those of the report are of adamw, rmsprop"):
+    with pytest.raises(ValueError, match="has settings of adamw, rmsprop; expected adamw, rmsprop"):
         published_page.write(other[0], other[1:], [], tmp_path / "reports")
     features = json.loads(json.dumps(runs[0].features))
     for images in features["sets"]:
         del images["modules"]["conv1"]
-    with pytest.raises(ValueError, match="has no measured feature maps of conv1; the report prints theirs"):
+    with pytest.raises(ValueError, match="has no measured feature maps of conv1; expected all modules"):
         non_positive_percent(replace(runs[0], features=features))
 
 

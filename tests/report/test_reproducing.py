@@ -1,4 +1,4 @@
-"""The command that a page prints, run in an empty folder as it is printed there."""
+"""The command that a page prints, run in an empty folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.builders import write_class_folders
 from tests.conftest import Call
 
 
-def printed(report: Path) -> str:
-    """The command on a page, which stands below every figure alike."""
+def read_command(report: Path) -> str:
+    """Return the command of a page, after a check that every figure has the same."""
     (command,) = set(re.findall(r"Made by `(.*)`", (report / "report.md").read_text(encoding="utf-8")))
     return str(command)
 
 
-def run_as_printed(call: Call, command: str) -> None:
+def run_command(call: Call, command: str) -> None:
     for each in command.split(" && "):
         program, *words = shlex.split(each)
         assert program == "in4310repro"
@@ -41,7 +41,7 @@ def test_what_a_page_prints_makes_the_same_page_in_an_empty_folder(
     written = tmp_path_factory.mktemp("written")
     page.write(FinishedRun.open(finished_run), written)
     assert not list(tmp_path.iterdir())
-    run_as_printed(call, printed(written))
+    run_command(call, read_command(written))
     assert record(tmp_path / "reports/tiny") == record(written)
 
 
@@ -53,10 +53,10 @@ def test_a_page_on_images_of_ones_own_prints_what_makes_it_beside_a_run_of_other
     words = ("--preset", "tiny", "--epochs", "1", "--data", f"{mine}", "--out", "elsewhere/first")
     for command in (("train", *words), ("report", "elsewhere/first")):
         assert call(*command)[0] == 0
-    # A run of other images has the name that a new one would take.
+    # A run of other images already has the default name of a new run.
     other = write_class_folders(tmp_path / "others", dict.fromkeys(("cat", "dog"), 10))
     assert call("train", "--preset", "tiny", "--epochs", "1", "--data", f"{other}", "--out", "runs/my-photos")[0] == 0
-    run_as_printed(call, printed(tmp_path / "reports/first"))
+    run_command(call, read_command(tmp_path / "reports/first"))
     assert record(tmp_path / "reports/my-photos")["metrics"] == record(tmp_path / "reports/first")["metrics"]
 
 

@@ -1,4 +1,4 @@
-"""Intervals and curves, each beside a computation that shares no code with it."""
+"""Intervals and curves, each compared with an independent computation."""
 
 import itertools
 import random
@@ -22,8 +22,8 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
 
 
-def scores_of(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) -> Scores:
-    """Scores near the labels, rounded so that some are equal; every class has images."""
+def make_scores(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) -> Scores:
+    """Return scores near the labels, rounded so that some are equal; every class has images."""
     generator = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(classes), generator.integers(0, classes, images - classes)])
     softmax = generator.random((images, classes)) + 0.7 * np.eye(classes)[labels]
@@ -31,8 +31,8 @@ def scores_of(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) 
     return Scores(tuple(map(str, range(images))), labels, softmax, loss=0.5)
 
 
-def resampled(scores: Scores, seed: int, draws: int) -> list[list[int]]:
-    """The images of each draw, one after the other, class by class from one stream."""
+def resample(scores: Scores, seed: int, draws: int) -> list[list[int]]:
+    """Return the images of each draw, class by class from one stream."""
     generator = generator_for(seed, "bootstrap of the test set")
     chosen: list[list[int]] = [[] for _ in range(draws)]
     for label in range(scores.softmax.shape[1]):
@@ -51,13 +51,13 @@ def middle_by_sorting(values: Sequence[float]) -> list[float]:
 
 
 def test_the_bootstrap_is_a_loop_over_test_sets_measured_by_sklearn() -> None:
-    scores, draws = scores_of(0), 80
+    scores, draws = make_scores(0), 80
     found = bootstrap(scores, seed=3, draws=draws)
     precision: list[list[float]] = []
     accuracy: list[float] = []
-    for chosen in resampled(scores, 3, draws):
+    for chosen in resample(scores, 3, draws):
         labels, softmax = scores.labels[chosen], scores.softmax[chosen]
-        # As many images of each class as the test set has.
+        # Each draw has as many images of each class as the test set.
         assert np.bincount(labels).tolist() == np.bincount(scores.labels).tolist()
         precision.append(
             [sklearn.metrics.average_precision_score(labels == label, softmax[:, label]) for label in range(3)]
@@ -69,14 +69,14 @@ def test_the_bootstrap_is_a_loop_over_test_sets_measured_by_sklearn() -> None:
     )
     for label, interval in enumerate(found["average_precision"]):
         assert interval == pytest.approx(middle_by_sorting([row[label] for row in precision]), abs=1e-12)
-    # The wrong twin draws from all images, whatever their class.
+    # The wrong twin draws from all images, without regard to class.
     twin = random.Random(3)
     labels = scores.labels[[twin.randrange(40) for _ in range(40)]]
     assert np.bincount(labels, minlength=3).tolist() != np.bincount(scores.labels).tolist()
 
 
 def test_the_bootstrap_depends_on_its_seed_and_on_no_other_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = scores_of(1)
+    scores = make_scores(1)
     first = bootstrap(scores, 0, draws=60)
     np.random.default_rng(0).random()
     monkeypatch.setattr(uncertainty, "AT_ONCE", 7)
@@ -86,7 +86,7 @@ def test_the_bootstrap_depends_on_its_seed_and_on_no_other_draw(monkeypatch: pyt
 
 def test_one_copy_of_each_image_gives_the_average_precision_to_the_bit() -> None:
     for seed, decimals in itertools.product(range(5), (1, 2, 8)):
-        scores = scores_of(seed, decimals=decimals)
+        scores = make_scores(seed, decimals=decimals)
         expected = metrics.average_precision(torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax)).tolist()
         once = np.ones((1, len(scores.labels)), np.int64)
         found = [
@@ -98,7 +98,7 @@ def test_one_copy_of_each_image_gives_the_average_precision_to_the_bit() -> None
 
 @pytest.mark.parametrize("decimals", [1, 2, 8])
 def test_the_curve_is_that_of_sklearn_where_recall_rises_and_its_area_is_the_average_precision(decimals: int) -> None:
-    scores = scores_of(2, decimals=decimals)
+    scores = make_scores(2, decimals=decimals)
     for label in range(3):
         curve = precision_recall_curve(scores, label)
         of_class, column = scores.labels == label, scores.softmax[:, label]
@@ -114,7 +114,7 @@ def test_the_curve_is_that_of_sklearn_where_recall_rises_and_its_area_is_the_ave
 
 
 def test_the_bins_hold_every_image_once_and_make_the_calibration_error() -> None:
-    scores = scores_of(4, images=90, decimals=8)
+    scores = make_scores(4, images=90, decimals=8)
     labels, softmax = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax)
     bins = metrics.calibration_bins(labels, softmax)
     tops = [

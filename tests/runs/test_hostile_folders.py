@@ -356,7 +356,7 @@ def test_figure_7_shows_no_image_whose_bytes_are_not_those_of_the_split(
 
 def test_figure_7_shows_no_image_that_is_not_in_the_split() -> None:
     with pytest.raises(ValueError, match=r"image /etc/picture\.png is not in the split"):
-        photographs.jpeg({}, "/etc/picture.png")
+        photographs.load_jpeg({}, "/etc/picture.png")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-"""An arm64 Python with torch, run by an emulator: what another kind of processor computes, without one.
+"""An arm64 Python with torch that an emulator runs, to compute on another kind of processor.
 
     python -m tests.sessions.arm64                  prepares it
     python -m tests.sessions.arm64 -m pytest ...    prepares it and runs it with these arguments
 
-It lies outside of the project, in `arm64` of the package's cache folder or where IN4310REPRO_ARM64 says: a root with
+It is outside the project, in `arm64` of the package's cache folder or in the folder IN4310REPRO_ARM64: a root with
 Debian's Python (packages of arm64 unpacked; nothing is installed on the machine and no rights are needed), a folder
-with wheels from PyPI, and a copy of the project with its kernels built for arm64. What is there is not fetched again;
-what was interrupted goes on. apt and pip check the signatures and hashes of what they download.
+with wheels from PyPI, and a copy of the project with its kernels built for arm64. Existing parts are not fetched again;
+an interrupted preparation continues. apt and pip check the signatures and hashes of their downloads.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pathlib import Path
 
 from in4310repro.data.cache import cache_folder
 
-# By qemu's names: Arm's first server core with NEON alone, and one with vectors of 256 bits (SVE).
+# qemu's names of Arm's first server core, with NEON only, and of one with vectors of 256 bits (SVE).
 PROCESSORS = ("neoverse-n1", "neoverse-v1")
 DEBIAN_PACKAGES = ("python3", "libstdc++6", "libgomp1")
-# The last wheels of arm64 that need no CUDA.
+# The last arm64 wheels without CUDA.
 TORCH = ("torch==2.9.1", "torchvision==0.24.1")
-# Wheels in the versions that this Python has: what the package and torch import.
+# Imports of the package and of torch; wheels of the versions that this Python has.
 SHARED = (
     *("annotated-types", "platformdirs", "pydantic", "pydantic-core", "typing-inspection"),
     *("cloudpickle", "filelock", "fsspec", "jaxtyping", "jinja2", "joblib", "markdown-it-py", "markupsafe", "mdurl"),
@@ -47,7 +47,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 class UnavailableError(Exception):
-    """What the arm64 Python lacks, and how to get it."""
+    """The arm64 Python cannot be prepared; the message names the missing part and how to get it."""
 
 
 @dataclass(frozen=True)
@@ -59,29 +59,29 @@ class EmulatedPython:
     environment: dict[str, str]
 
     def command(self, processor: str = PROCESSORS[0]) -> list[str]:
-        """What to write before the arguments of Python."""
+        """Return the words that precede the arguments of Python."""
         return ["qemu-aarch64", "-cpu", processor, "-L", str(self.root), str(self.root / "usr/bin/python3")]
 
 
 def emulated_python() -> EmulatedPython | str:
-    """The arm64 Python, prepared where it is not yet; or the reason why there is none."""
+    """Return the arm64 Python, preparing it if needed, or the reason why it is unavailable."""
     try:
-        return prepared(cache())
+        return prepare(cache_path())
     except UnavailableError as error:
         return str(error)
 
 
-def cache() -> Path:
-    """The folder that keeps it."""
+def cache_path() -> Path:
+    """Return the folder of the arm64 Python."""
     named = os.environ.get("IN4310REPRO_ARM64")
     return (Path(named) if named else cache_folder() / "arm64").resolve()
 
 
-def prepared(folder: Path) -> EmulatedPython:
-    """The arm64 Python in this folder.
+def prepare(folder: Path) -> EmulatedPython:
+    """Prepare the arm64 Python in this folder and return it.
 
     Raises:
-        UnavailableError: names what is missing and the command that gets it.
+        UnavailableError: a part is missing; the message names it and the command that installs it.
     """
     missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
     if missing:
@@ -98,15 +98,15 @@ def prepared(folder: Path) -> EmulatedPython:
     if not (site / ".complete").is_file() or (site / ".complete").read_text() != wanted:
         _unpack_wheels(folder, site, version)
         (site / ".complete").write_text(wanted)
-    tree = _built(folder / "project")
-    # A core of this processor that is named for OpenBLAS is none of the other's.
+    tree = _build_copy(folder / "project")
+    # A core type set for OpenBLAS on this processor does not exist on the emulated one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
     environment["PYTHONPATH"] = os.pathsep.join(map(str, (tree / "src", tree, site)))
     return EmulatedPython(root, tree, environment)
 
 
 def _unpack_debian(folder: Path, root: Path) -> None:
-    """Download Debian's packages for arm64 and unpack them, by an apt that knows nothing of this machine's packages."""
+    """Download and unpack Debian's packages for arm64, by an apt that ignores this machine's packages."""
     if shutil.which("apt-get") is None:
         raise UnavailableError(
             "apt-get is missing: the arm64 Python is made of Debian's packages; use Debian or Ubuntu"
@@ -123,11 +123,11 @@ def _unpack_debian(folder: Path, root: Path) -> None:
         "APT::Architectures": "arm64",
         "APT::Install-Recommends": "false",
         "APT::Sandbox::User": "root",
-        # Otherwise a list that cannot be fetched is a warning.
+        # By default a list that cannot be fetched is only a warning.
         "APT::Update::Error-Mode": "any",
     }
     apt = ["apt-get", "-q", "-y", *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]
-    hint = "Debian's packages of arm64 cannot be had; apt's sources must name a server of Debian's, or Ubuntu's ports"
+    hint = "Debian's packages of arm64 are unavailable; apt's sources must name a server of Debian's, or Ubuntu's ports"
     _run([*apt, "update"], hint)
     _run([*apt, "--download-only", "install", *DEBIAN_PACKAGES], hint)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -154,15 +154,15 @@ def _unpack_wheels(folder: Path, site: Path, version: str) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         new = Path(temporary) / "site"
         target = ["--target", str(new), "--python-version", version, "--only-binary=:all:", *platforms]
-        # Without dependencies: pip would take those of this processor.
+        # Without dependencies, since pip would choose those of this processor.
         install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", *target]
-        _run([*install, *_requirements()], "wheels of arm64 cannot be had; pip needs PyPI or a mirror of it")
+        _run([*install, *_requirements()], "wheels of arm64 are unavailable; pip needs PyPI or a mirror of it")
         shutil.rmtree(site, ignore_errors=True)
         new.rename(site)
 
 
-def _built(tree: Path) -> Path:
-    """A copy of the project as it is now, with its kernels built for arm64."""
+def _build_copy(tree: Path) -> Path:
+    """Copy the project as it is now, build its kernels for arm64 and return the copy."""
     for name in ("src", "tests"):
         ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
         shutil.rmtree(tree / name, ignore_errors=True)
@@ -172,16 +172,16 @@ def _built(tree: Path) -> Path:
     compilers = {"CC": "aarch64-linux-gnu-gcc", "CXX": "aarch64-linux-gnu-g++"}
     words = ["egg_info", "build_ext", "--inplace", "--plat-name", "linux-aarch64"]
     _run([sys.executable, "setup.py", "-q", *words], "the kernels cannot be built for arm64", tree, compilers)
-    # A kernel that cannot be built fails no installation, so its file has to be looked for.
+    # A kernel that cannot be built does not fail the build, so check that its file exists.
     built = {path.parent.name for path in tree.glob("src/**/*.so")}
     if missing := {path.parent.name for path in tree.glob("src/**/*.cpp")} - built:
         raise UnavailableError(
-            f"no kernel of {', '.join(sorted(missing))} was built; see: (cd {tree}; {_shown(words)})"
+            f"no kernel of {', '.join(sorted(missing))} was built; see: (cd {tree}; {_format_command(words)})"
         )
     return tree
 
 
-def _shown(words: Sequence[str]) -> str:
+def _format_command(words: Sequence[str]) -> str:
     return f"CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ {sys.executable} setup.py {' '.join(words)}"
 
 
@@ -198,12 +198,12 @@ def _size(folder: Path) -> int:
 
 
 def main() -> None:
-    """Prepare it, tell what is where; run it if there are arguments."""
+    """Prepare the arm64 Python and print its folder; run it if there are arguments."""
     start = time.perf_counter()
     python = emulated_python()
     if isinstance(python, str):
         sys.exit(f"arm64: {python}")
-    folder = cache()
+    folder = cache_path()
     sys.stderr.write(f"arm64: {folder}, ready after {time.perf_counter() - start:.0f} s\n")
     if words := sys.argv[1:]:
         sys.exit(subprocess.run([*python.command(), *words], cwd=python.folder, env=python.environment).returncode)

@@ -1,9 +1,9 @@
-"""Kills a process of a training under torchrun and goes on with another number of them; writes docs/elastic.md.
+"""Trainings that are killed under torchrun and continued by other numbers of processes; writes docs/elastic.md.
 
-A round starts at 4 processes, kills one of them at a drawn moment, and goes on with 1, then 3, until 2 end it; every
-file is compared with the run of one process that nobody killed. What torchrun does is done here, but that a fork
-server with torch loaded starts the commands in a tenth of a second: the store, the environment, and SIGTERM to the
-others. `nox -s soak` plays 20 rounds, the tests two.
+A round starts with 4 processes, kills one of them at a drawn moment, continues with 1, then 3, and finishes with 2.
+Every file is compared with the undisturbed run of one process. This module plays the part of torchrun: it provides the
+store, the environment, and SIGTERM to the other processes. A fork server with torch loaded starts a command in a tenth
+of a second. `nox -s soak` plays 20 rounds, the tests two.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from in4310repro.presets import to_toml
 from in4310repro.randomness import generator_for
 from in4310repro.runs import names
 from tests.processes import METHOD
-from tests.sessions.shares import config_of, describe_rank
-from tests.sessions.soak import differing_files
+from tests.sessions.shares import describe_rank, make_config
+from tests.sessions.soak import find_differing_files
 
 PAGE = Path("docs/elastic.md")
 SIZES = (4, 1, 3, 2)
 ROUNDS = 20
-PATIENCE = 90.0  # seconds in which the others of a killed process have to end
-# Three leaves a batch, two steps an epoch, and a checkpoint after each.
-CONFIG = replace(config_of("resnet18", 20), epochs=4, checkpoint_steps=1)
+PATIENCE = 90.0  # seconds within which the other processes must end after a kill
+# Three leaves a batch, two steps an epoch, and a checkpoint after each step.
+CONFIG = replace(make_config("resnet18", 20), epochs=4, checkpoint_steps=1)
 HEAD = """# Killed, and continued by another number of processes
 
 A training starts at 4 processes; one of them is killed at a drawn moment, the others end and say which one is gone, and
@@ -50,8 +50,8 @@ killed. `nox -s soak` writes this page.
 """
 
 
-def command(rank: int, size: int, port: int, folder: Path) -> None:
-    """One process of `torchrun -m in4310repro train`, with `--resume` once there is a run, in the folder."""
+def run_rank(rank: int, size: int, port: int, folder: Path) -> None:
+    """Run one process of `torchrun -m in4310repro train` in the folder, with `--resume` if there is a run."""
     describe_rank(rank, size, port)
     os.environ |= {
         "TORCHELASTIC_RUN_ID": "elastic",
@@ -71,7 +71,7 @@ def command(rank: int, size: int, port: int, folder: Path) -> None:
 
 
 class Elastic:
-    """The run that nobody killed, and how long each number of processes takes for one."""
+    """The undisturbed run, and the seconds that a run takes by number of processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -82,44 +82,44 @@ class Elastic:
         self.measure(1, self.undisturbed.parent)
 
     def wait_for_the_fork_server(self) -> None:
-        """It imports torch."""
+        """Wait until the fork server has imported torch."""
         ready: BaseProcess = self.context.Process(target=time.monotonic)
         ready.start()
         ready.join()
 
     def new_folder(self) -> Path:
-        """A folder with the configuration in it."""
+        """Create a folder with the configuration in it."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         (folder / "config.toml").write_text(to_toml(CONFIG), encoding="utf-8")
         return folder
 
     def measure(self, size: int, folder: Path) -> None:
-        """Trains a run with so many processes, and notes how long that takes."""
+        """Train a run with `size` processes and record its duration."""
         start = time.monotonic()
-        codes = [ended(process) for process in self.start(size, folder)]
+        codes = [end(process) for process in self.start(size, folder)]
         if any(codes):
             raise RuntimeError(f"an undisturbed run of {size} processes ended with exit codes {codes}")
         self.seconds[size] = time.monotonic() - start
 
     def start(self, size: int, folder: Path) -> list[BaseProcess]:
-        """Starts so many processes that train, or continue, the run in the folder."""
+        """Start `size` processes that train, or continue, the run in the folder."""
         self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         processes: list[BaseProcess] = [
-            self.context.Process(target=command, args=(rank, size, self.store.port, folder)) for rank in range(size)
+            self.context.Process(target=run_rank, args=(rank, size, self.store.port, folder)) for rank in range(size)
         ]
         for process in processes:
             process.start()
         return processes
 
     def round(self, generator: Any) -> tuple[list[str], list[str]]:
-        """Plays one; what happened at each number of processes, and what differs from the run that nobody killed."""
+        """Play one round; return the event at each number of processes, and the differences from `undisturbed`."""
         folder = self.new_folder()
-        happened, wrong = [], []
+        events, wrong = [], []
         for size in SIZES[:-1]:
             if size not in self.seconds:
                 whole = self.new_folder()
                 self.measure(size, whole)
-                wrong += differing_files(self.undisturbed, whole / "run")
+                wrong += find_differing_files(self.undisturbed, whole / "run")
                 shutil.rmtree(whole)
             rank, share = int(generator.integers(size)), generator.uniform(0.1, 0.35)
             processes = self.start(size, folder)
@@ -127,31 +127,31 @@ class Elastic:
             processes[rank].kill()
             processes[rank].join()
             killed = processes[rank].exitcode == -signal.SIGKILL
-            happened.append(f"rank {rank} killed after {share:.0%}" if killed else "over")
+            events.append(f"rank {rank} killed after {share:.0%}" if killed else "over")
             wrong += self.ending_of(size, rank, processes, folder) if killed else []
-        codes = [ended(process) for process in self.start(SIZES[-1], folder)]
-        happened.append("to the end")
-        wrong += [f"exit codes {codes}"] if any(codes) else differing_files(self.undisturbed, folder / "run")
+        codes = [end(process) for process in self.start(SIZES[-1], folder)]
+        events.append("to the end")
+        wrong += [f"exit codes {codes}"] if any(codes) else find_differing_files(self.undisturbed, folder / "run")
         shutil.rmtree(folder)
-        return happened, wrong
+        return events, wrong
 
     def ending_of(self, size: int, rank: int, processes: list[BaseProcess], folder: Path) -> list[str]:
-        """What is wrong with how the others of a killed process end, which torchrun asks to."""
+        """Stop the other processes as torchrun does; return the faults of their exit codes and output."""
         others = [process for process in processes if process is not processes[rank]]
         for process in others:
             process.terminate()
-        codes = {ended(process) for process in others}
-        said = (folder / "said").read_text()
+        codes = {end(process) for process in others}
+        output = (folder / "said").read_text()
         (folder / "said").unlink()
-        # Before they have met, or after their work, nobody misses anybody.
+        # Before the processes are connected, or after their work, none notices the kill.
         wrong = [] if codes <= {130, 0, -signal.SIGTERM} else [f"the others of {size} ended with {codes}"]
-        if said.count("in4310repro: ") > 1:
-            wrong.append(f"the others of {size} said more than one thing: {said}")
+        if output.count("in4310repro: ") > 1:
+            wrong.append(f"the others of {size} printed more than one message: {output}")
         return wrong
 
 
-def ended(process: BaseProcess) -> int | None:
-    """The exit code of a process, which is killed where it does not end; then it is none that it has by itself."""
+def end(process: BaseProcess) -> int | None:
+    """Return the exit code of a process, or None if it had to be killed after `PATIENCE` seconds."""
     process.join(PATIENCE)
     if process.is_alive():
         process.kill()
@@ -161,13 +161,13 @@ def ended(process: BaseProcess) -> int | None:
 
 
 def main() -> None:
-    """20 rounds and their page; exit code 1 where one of them changed a result."""
+    """Play 20 rounds and write their page; exit with 1 if one of them changed a result."""
     lines, different = [], 0
     with tempfile.TemporaryDirectory() as folder:
         elastic = Elastic(Path(folder))
         for number in range(1, ROUNDS + 1):
-            happened, wrong = elastic.round(generator_for(1, "elastic", number))
-            lines.append(f"| {' | '.join([str(number), *happened, ', '.join(wrong) or 'none'])} |\n")
+            events, wrong = elastic.round(generator_for(1, "elastic", number))
+            lines.append(f"| {' | '.join([str(number), *events, ', '.join(wrong) or 'none'])} |\n")
             different += bool(wrong)
             sys.stdout.write(lines[-1])
             sys.stdout.flush()

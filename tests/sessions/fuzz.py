@@ -1,4 +1,4 @@
-"""Damages 2,000 run folders, TOML files, splits and printed results, and runs a command on each."""
+"""Fuzzing: damages 2,000 run folders, TOML files, splits and printed results, and runs a command on each."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from in4310repro.presets import PRESETS
 from tests.bad_input import table
 from tests.fuzzing import cases, page
 
-# The suite's cases are those before.
+# The test suite uses the cases before this one.
 FIRST = 1000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s fuzz --", description=__doc__)
-    parser.add_argument("--cases", type=int, default=2000, help="how many; the page is written for 2,000")
-    parser.add_argument("--first", type=int, default=FIRST, help="number of the first case: its seed")
+    parser.add_argument("--cases", type=int, default=2000, help="number of cases; the page is written for 2,000")
+    parser.add_argument("--first", type=int, default=FIRST, help="number of the first case, which is also its seed")
     arguments = parser.parse_args()
     numerics = activate("auto", "cpu")
     start, done = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
-        # Beside the sandboxes, in which a cache of their own would be drawn for each case, and count as written.
+        # One cache outside the sandboxes: a cache inside would be drawn for each case and count as a written file.
         os.environ["IN4310REPRO_CACHE"] = str(folder / "cache")
         run = experiment.train(PRESETS["tiny"], Context(numerics), folder / "tiny")
         of_run.write_features(run, PRESETS["tiny"], Context(numerics))
         bases = cases.make_bases(folder / "tiny", folder)
-        with cases.without_long_work(drawing=True):
+        with cases.skip_long_work(drawing=True):
             for number in range(arguments.first, arguments.first + arguments.cases):
                 case = cases.run_case(number, bases, folder)
                 done.append(case)

@@ -30,12 +30,12 @@ IMAGES, SIDE, DRAWS = 16, 64, 6  # random shapes, which are small, are drawn twi
 RANDOM = "random, most of odd sizes"
 ROOT = Path(__file__).parents[2]
 NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/arithmetic.md"
-# Deviations, and what rounding of the ratio itself leaves, before a ratio is above 1.
+# A ratio counts as above 1 from this many deviations on, plus a margin for its own rounding.
 DEVIATIONS, LEAST = 4, 1e-3
 
 
-def cases() -> Iterator[tuple[str, Case]]:
-    """Kinds of layers and their shapes, each once."""
+def list_cases() -> Iterator[tuple[str, Case]]:
+    """Yield the kind and the shape of each layer, each shape once."""
     seen: dict[Case, str] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
@@ -46,7 +46,7 @@ def cases() -> Iterator[tuple[str, Case]]:
             (int(a), int(b)) for a, b in (side, module.kernel_size, module.stride, module.padding)
         )
         case = Case(IMAGES, channels, size, module.out_channels, kernel, stride, padding, module.groups)
-        seen[case] = kind(case)
+        seen[case] = name_kind(case)
 
     with torch.device("meta"):
         for name in NETWORKS:
@@ -60,8 +60,8 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield from ((RANDOM, random_case(generator)) for _ in range(200))
 
 
-def kind(case: Case) -> str:
-    """The row of the table."""
+def name_kind(case: Case) -> str:
+    """Return the table row that a layer belongs to."""
     if case.depthwise:
         return "depth-wise 3x3"
     if case.channels == 3:
@@ -69,7 +69,7 @@ def kind(case: Case) -> str:
     if case.groups > 1:
         return "3x3 in 32 groups"
     if case.kernel == (1, 1):
-        # In leaves of 8 images.
+        # The kernel works on leaves of 8 images.
         return "1x1, maps above 4x4" if case.result[0] > 4 else "1x1, maps of 4x4 and 2x2"
     return "3x3"
 
@@ -77,7 +77,7 @@ def kind(case: Case) -> str:
 def convolutions() -> dict[str, Any]:
     """Measure the layers of each kind: ranges of ratios, how many are above 1, mean errors as a share of the result."""
     squares: dict[str, list[Doubles]] = {}
-    for number, (name, case) in enumerate(cases()):
+    for number, (name, case) in enumerate(list_cases()):
         draws = DRAWS if name != RANDOM else 2 * DRAWS
         squares.setdefault(name, []).append(squared_errors(case, draws, seed=number * 100))
         sys.stderr.write(f"\r{number}")
@@ -130,7 +130,7 @@ def with_tables(text: str, numbers: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, and write the file and the tables."""
     here = fingerprint(activate("portable", "cpu"))
-    # Rounding does not depend on threads here; torch's own does a little.
+    # Our rounding does not depend on the number of threads; torch's does a little.
     torch.set_num_threads(1)
     numbers = {
         "command": "python -m tests.sessions.kernel_errors",

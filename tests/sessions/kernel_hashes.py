@@ -1,9 +1,9 @@
-"""Each compiled kernel on the same values with every instruction set, those of arm64 among them: equal bits or not.
+"""Hashes of each compiled kernel's results by instruction set, including arm64's, compared with each other.
 
     python -m tests.sessions.kernel_hashes
 
-A control must differ on arm64: torch's own convolution, whose gradient of the weights depends on the processor.
-Minutes, and no images: `nox -s portability` runs the whole chain. Values are drawn by NumPy.
+A control must differ on arm64: torch's own convolution, whose gradient of the weights depends on the processor. It
+takes minutes and reads no images; `nox -s portability` runs the whole chain. Values are drawn by NumPy.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ CONVOLUTIONS = (
 )
 FEATURE_MAPS = ((2, 64, 16, 16), (3, 7, 5, 9), (4, 33, 1, 1), (5, 130, 7, 7), (1, 1, 31, 31), (2, 3, 64, 64))
 CONTROL = "control: torch's convolution"
-NETWORKS = {"resnet18": 40, "resnet50": 32, "mobilenet_v2": 40}  # and sides of their images
+NETWORKS = {"resnet18": 40, "resnet50": 32, "mobilenet_v2": 40}  # name -> side of its images, pixels
 
 
-def results(threads: int) -> Iterator[tuple[str, Iterable[Tensor]]]:
-    """Results of each kernel by its name."""
+def compute_results(threads: int) -> Iterator[tuple[str, Iterable[Tensor]]]:
+    """Yield the name of each kernel and its results."""
     torch.set_num_threads(threads)
     for case in CONVOLUTIONS:
         yield f"convolution {' '.join(map(str, case))}", _convolution(*case)
     yield (
         CONTROL,
-        _with_gradients(lambda maps, weight: torch.conv2d(maps, weight), _values(9, 24, 9, 9), _values(40, 24, 3, 3)),
+        _add_gradients(lambda maps, weight: torch.conv2d(maps, weight), _values(9, 24, 9, 9), _values(40, 24, 3, 3)),
     )
     rows, weight, bias = _values(19, 70, seed=2), _values(10, 70, seed=3), _values(10, seed=4)
-    yield "linear", _with_gradients(matrices.linear, rows, weight, bias)
+    yield "linear", _add_gradients(matrices.linear, rows, weight, bias)
     maps, other, scale, bias = (_values(*shape) for shape in ((9, 21, 7, 8), (9, 21, 7, 8), (21,), (21,)))
     for form in ("none", "relu", "relu6", "sum"):
         yield f"batch norm, {form}", _batch_norm(form, maps, other, scale, bias)
     for size in ((1, 1), (7, 7), (3, 2)):
         yield (
             f"adaptive average pooling to {size}",
-            _with_gradients(lambda maps, size=size: pooling.adaptive_average_pool(maps, size), maps),
+            _add_gradients(lambda maps, size=size: pooling.adaptive_average_pool(maps, size), maps),
         )
     scores, labels = _values(37, 6) * 4, torch.from_numpy(generator_for(5).integers(0, 6, 37))
-    yield "cross-entropy", _with_gradients(lambda scores: arithmetic.cross_entropy(scores, labels), scores)
+    yield "cross-entropy", _add_gradients(lambda scores: arithmetic.cross_entropy(scores, labels), scores)
     yield "losses", [arithmetic.losses(scores, labels)]
     yield "softmax", [arithmetic.softmax(scores), arithmetic.softmax(_values(3, 1000) * 20)]
     yield "float64 product", [matrices.product(_values(150, 37).double()), matrices.product(_values(2, 5).double())]
@@ -80,7 +80,7 @@ def _values(*shape: int, seed: int = 1) -> Tensor:
     return values
 
 
-def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+def _add_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
     inputs = tuple(values.clone().requires_grad_() for values in inputs)
     result = function(*inputs)
     above = _values(*result.shape, seed=7)
@@ -103,7 +103,7 @@ def _convolution(
         return convolutions.convolution(maps, weight, bias, (stride, stride), (padding, padding), groups)
 
     weight = _values(outputs, channels // groups, kernel_height, kernel_width)
-    return _with_gradients(function, _values(images, channels, height, width), weight, _values(outputs))
+    return _add_gradients(function, _values(images, channels, height, width), weight, _values(outputs))
 
 
 def _batch_norm(form: str, maps: Tensor, other: Tensor, scale: Tensor, bias: Tensor) -> list[Tensor]:
@@ -127,7 +127,7 @@ def _batch_norm(form: str, maps: Tensor, other: Tensor, scale: Tensor, bias: Ten
             )
 
         inputs = (maps, scale, bias, other) if form == "sum" else (maps, scale, bias)
-        found += [*_with_gradients(function, *inputs), mean, variance]
+        found += [*_add_gradients(function, *inputs), mean, variance]
     return found
 
 
@@ -185,14 +185,14 @@ def _statistics(statistics: kernel.Kernel, maps: Tensor) -> list[Tensor]:
     return found
 
 
-def hashes(instruction_set: str, threads: int) -> dict[str, str]:
-    """8 hex digits of each kernel's results with one instruction set."""
+def compute_hashes(instruction_set: str, threads: int) -> dict[str, str]:
+    """Return 8 hex digits of each kernel's results with one instruction set."""
     libraries = {name: library.open_library(name) for name in library.SETS}
     library.SETS = (instruction_set,)  # type: ignore[assignment]
     kernel.active_kernel = lambda: kernel.load_kernel(instruction_set)  # type: ignore[assignment]
     if libraries[instruction_set] is None:
-        sys.exit(f"no library of {instruction_set} was built; built are {library.built_instruction_sets()}")
-    return {name: _hash(values) for name, values in results(threads)}
+        sys.exit(f"no library of {instruction_set} was built; valid values are {library.built_instruction_sets()}")
+    return {name: _hash(values) for name, values in compute_results(threads)}
 
 
 def _hash(values: Iterable[Tensor]) -> str:
@@ -202,7 +202,7 @@ def _hash(values: Iterable[Tensor]) -> str:
     return digest.hexdigest()[:8]
 
 
-def _here(instruction_set: str, threads: int) -> dict[str, str]:
+def _hash_here(instruction_set: str, threads: int) -> dict[str, str]:
     words = [sys.executable, "-m", "tests.sessions.kernel_hashes", instruction_set, str(threads)]
     return _read(subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False))
 
@@ -215,12 +215,12 @@ def _read(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """The table; exit code 1 if two columns differ, or if the control does not."""
+    """Print the table; exit with 1 if two columns differ, or if the control does not."""
     if words := sys.argv[1:]:
-        json.dump(hashes(words[0], int(words[1])), sys.stdout)
+        json.dump(compute_hashes(words[0], int(words[1])), sys.stdout)
         return
     columns = {
-        f"{name}, {threads}": _here(name, threads)
+        f"{name}, {threads}": _hash_here(name, threads)
         for name in library.SETS
         for threads in (1, 3)
         if (built := library.open_library(name)) and built.usable
@@ -243,7 +243,7 @@ def main() -> None:
     lines.append(f"different: {', '.join(wrong) or 'nothing'}")
     if not isinstance(python, str) and CONTROL not in different:
         wrong.append(CONTROL)
-        lines.append(f"{CONTROL} does not differ, as it must")
+        lines.append(f"{CONTROL} does not differ; it must")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(bool(wrong))
 

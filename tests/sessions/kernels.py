@@ -31,7 +31,7 @@ def maps(request: pytest.FixtureRequest, layout: torch.memory_format) -> Tensor:
     return torch.randn(8, channels, side, side).contiguous(memory_format=layout)
 
 
-def rows_of(maps: Tensor) -> Tensor:
+def flatten_rows(maps: Tensor) -> Tensor:
     """One row per position."""
     return maps.movedim(1, -1).reshape(-1, maps.shape[1])
 
@@ -60,9 +60,9 @@ KERNELS: dict[str, dict[str, Callable[[Tensor], object]]] = {
     "counts and scatter of positions": {
         "ours, fast": positions("fast"),
         "ours, exact": positions("exact"),
-        "without counts: float32 x.T @ x": lambda maps: rows_of(maps).T @ rows_of(maps),
-        "without counts: float32 copy, torch.cov": lambda maps: torch.cov(rows_of(maps).T),
-        "without counts: float64 copy, torch.cov": lambda maps: torch.cov(rows_of(maps).double().T),
+        "without counts: float32 x.T @ x": lambda maps: flatten_rows(maps).T @ flatten_rows(maps),
+        "without counts: float32 copy, torch.cov": lambda maps: torch.cov(flatten_rows(maps).T),
+        "without counts: float64 copy, torch.cov": lambda maps: torch.cov(flatten_rows(maps).double().T),
     },
 }
 

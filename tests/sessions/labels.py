@@ -1,9 +1,9 @@
-"""The share of wrong labels among test photographs, from what was said of those that were judged.
+"""The share of wrong labels among test photographs, from the verdicts of a judge.
 
     python -m tests.sessions.labels FINDINGS RUN
 
-FINDINGS is what `data check --weights --split --out` wrote, RUN the run whose split it was given. Writes `labels.json`
-and `labels.md` beside `reports/labels/judged.csv`; file names and counts, no photographs.
+FINDINGS is the file that `data check --weights --split --out` wrote, RUN the run whose split it used. Writes
+`labels.json` and `labels.md` beside `reports/labels/judged.csv`, with file names and counts but no photographs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from in4310repro.runs.finished import FinishedRun
 FOLDER = Path(__file__).parents[2] / "reports/labels"
 
 
-def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str]]) -> dict[str, Any]:
-    """All that the page says."""
+def compute_numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str]]) -> dict[str, Any]:
+    """Return all numbers of the page."""
     test = run.split.parts["test"]
     labels = {entry.path: run.classes[entry.label] for entry in test}
     doubts = findings["doubts"]
@@ -44,10 +44,10 @@ def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str
         | {name: len(doubts[name]) for name in ("crops", "copies", "copy_leaks", "look_alikes", "look_alike_leaks")},
         "doubts": {
             **of_classes,
-            **{f"{part} part": total(counts) for part, counts in doubts["doubts_by_part"].items()},
-            "all": total(of_classes),
+            **{f"{part} part": sum_counts(counts) for part, counts in doubts["doubts_by_part"].items()},
+            "all": sum_counts(of_classes),
         },
-        "kinds": {"doubted": of_kind(found.doubted), "undoubted": of_kind(found.undoubted)},
+        "kinds": {"doubted": describe_kind(found.doubted), "undoubted": describe_kind(found.undoubted)},
         "other_parts": {"judged": len(others), "wrong": sum(path.split("/")[0] not in others[path] for path in others)},
         "wrong_share": found.share,
         "wrong_interval": found.interval,
@@ -63,12 +63,12 @@ def numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str
     }
 
 
-def total(counts: dict[str, Any]) -> dict[str, Any]:
+def sum_counts(counts: dict[str, Any]) -> dict[str, Any]:
     doubts, images = (sum(each[name] for each in counts.values()) for name in ("doubts", "images"))
     return asdict(count_doubts(doubts, images))
 
 
-def of_kind(kind: Kind) -> dict[str, Any]:
+def describe_kind(kind: Kind) -> dict[str, Any]:
     return {
         "images": kind.images,
         "judged": kind.judged,
@@ -79,7 +79,7 @@ def of_kind(kind: Kind) -> dict[str, Any]:
 
 
 def accuracy(run: FinishedRun, without: Collection[str]) -> dict[str, Any]:
-    """Of the selected network: correct images of those that are left, and the interval of the share."""
+    """Return the selected network's accuracy and its interval without some images."""
     scores = run.scores
     kept = np.array([path not in without for path in scores.paths])
     correct, images = int((scores.softmax.argmax(axis=1) == scores.labels)[kept].sum()), int(kept.sum())
@@ -87,7 +87,7 @@ def accuracy(run: FinishedRun, without: Collection[str]) -> dict[str, Any]:
 
 
 def page(values: dict[str, Any]) -> str:
-    """The numbers as Markdown."""
+    """Render the numbers as Markdown."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     environment.filters["of_label"] = lambda confused, label: sum(
         images for words, images in confused.items() if words.startswith(f"{label}, ")
@@ -99,7 +99,7 @@ def page(values: dict[str, Any]) -> str:
 def main(findings: Path, run: Path) -> None:
     with (FOLDER / "judged.csv").open(encoding="utf-8", newline="") as stream:
         said = {row["path"]: row["said"].split() for row in csv.DictReader(stream)}
-    values = numbers(read_json(findings), FinishedRun.open(run), said)
+    values = compute_numbers(read_json(findings), FinishedRun.open(run), said)
     write_file(FOLDER / "labels.json", json_bytes(values))
     write_file(FOLDER / "labels.md", page(values).encode())
 

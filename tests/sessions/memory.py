@@ -1,10 +1,10 @@
-"""Anonymous memory of five commands over the number of images: the largest that each holds, sampled while it runs.
+"""Anonymous memory of five commands by number of images: the peak of each, sampled while it runs.
 
     nox -s memory
 
-Images are noise of 32 x 32 pixels, so that little but names, hashes and what else is kept of each image can grow.
-Anonymous memory is `RssAnon` of Linux, which pages of a mapped file are no part of. The numbers go to docs/memory.json,
-and docs/images/memory.svg is drawn from them.
+Images are noise of 32 x 32 pixels, so that mostly names, hashes and other data kept for each image can grow.
+Anonymous memory is `RssAnon` of Linux, which excludes pages of mapped files. The numbers go to docs/memory.json, and
+docs/images/memory.svg is drawn from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import nn
 
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.randomness import generator_for
-from in4310repro.report.render import asset
+from in4310repro.report.render import read_asset
 from in4310repro.report.svg import Panel, axes, file, join, label, legend, linear, mark, path
 
 ROOT = Path(__file__).parents[2]
@@ -33,21 +33,21 @@ LIMIT = 2000  # bytes an image
 IMAGES = (1000, 8000, 64000)
 CLASSES = 6
 SIDE = 32  # pixels
-BETWEEN = 0.005  # seconds
-ME = "tests.sessions.memory:small"
+BETWEEN = 0.005  # seconds between two samples between two samples
+ME = "tests.sessions.memory:make_small_network"
 COMMANDS = ("train", "report", "verify", "data check", "features")
 Peaks = dict[str, list[int]]  # by command, bytes at each number of images
 
 
-def small(num_classes: int) -> nn.Module:
-    """A network whose feature maps are small beside what is kept for each image."""
+def make_small_network(num_classes: int) -> nn.Module:
+    """Return a network whose feature maps are small compared with the data kept for each image."""
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
     )
 
 
-def draw(folder: Path, images: int) -> None:
-    """Writes images of noise in class folders, as BMP: a header that is the same for all, and the pixels."""
+def draw_images(folder: Path, images: int) -> None:
+    """Write images of noise in class folders, as BMP: one header for all, then the pixels."""
     stream = io.BytesIO()
     Image.new("RGB", (SIDE, SIDE)).save(stream, "BMP")
     header = stream.getvalue()[: -3 * SIDE**2]
@@ -59,8 +59,8 @@ def draw(folder: Path, images: int) -> None:
         file.write_bytes(header + generator.bytes(3 * SIDE**2))
 
 
-def commands(data: Path, run: Path) -> dict[str, list[str]]:
-    """Each command with its words, in the order in which they can run."""
+def list_commands(data: Path, run: Path) -> dict[str, list[str]]:
+    """Return the words of each command, in an order in which they can run."""
     own, images = ["--model", ME], ["--data", f"{data}"]
     training = "--preset tiny --epochs 1 --optimizer SGD --batch-size 64 --numerics native"
     measured = "--weights none --numerics native --image-size 32 --batch-size 64 --images 1000000"
@@ -74,24 +74,24 @@ def commands(data: Path, run: Path) -> dict[str, list[str]]:
 
 
 def measure(numbers: Sequence[int], names: Sequence[str] = COMMANDS) -> Peaks:
-    """The most anonymous memory of commands at each number of images; says each as it comes."""
+    """Measure the peak of anonymous memory by command and number of images; print each."""
     peaks: Peaks = {name: [] for name in names}
     for images in numbers:
         with tempfile.TemporaryDirectory(prefix="memory-") as place:
             folder = Path(place)
-            draw(folder / "images", images)
-            for command, words in commands(folder / "images", folder / "run").items():
+            draw_images(folder / "images", images)
+            for command, words in list_commands(folder / "images", folder / "run").items():
                 if command in names:
                     start = time.monotonic()
-                    peaks[command].append(most_anonymous(words, folder))
+                    peaks[command].append(measure_peak(words, folder))
                     seconds = time.monotonic() - start
                     sys.stdout.write(f"{images} {command}: {peaks[command][-1] / 1e6:.1f} MB, {seconds:.0f} s\n")
                     sys.stdout.flush()
     return peaks
 
 
-def most_anonymous(words: list[str], folder: Path) -> int:
-    """Runs a command in a folder and returns the most bytes of anonymous memory that it was seen to hold."""
+def measure_peak(words: list[str], folder: Path) -> int:
+    """Run a command in a folder and return its peak of anonymous memory, bytes."""
     paths = os.pathsep.join(filter(None, (f"{ROOT}", os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": paths, "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
     most, log = 0, folder / "log"
@@ -104,16 +104,16 @@ def most_anonymous(words: list[str], folder: Path) -> int:
             env=environment,
         )
         while process.poll() is None:
-            most = max(most, anonymous(process.pid))
+            most = max(most, read_anonymous(process.pid))
             time.sleep(BETWEEN)
-    # 1 is a finding: noise may have near-duplicates.
+    # Exit code 1 reports a finding: noise may have near-duplicates.
     if process.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
     return most
 
 
-def anonymous(process: int) -> int:
-    """Bytes of anonymous memory that a process holds now; 0 when it has ended."""
+def read_anonymous(process: int) -> int:
+    """Return the bytes of anonymous memory that a process holds now; 0 after its end."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -121,13 +121,13 @@ def anonymous(process: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
-def growth(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Bytes an image by which each command's memory grows from the fewest to the most images."""
+def compute_growth(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Return the growth of each command's memory from the fewest to the most images, bytes per image."""
     return {name: (values[-1] - values[0]) / (images[-1] - images[0]) for name, values in peaks.items()}
 
 
-def figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
-    """What each command holds beyond what it holds at the fewest images, and the limit, as a file of SVG."""
+def draw_figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
+    """Draw each command's memory above that at the fewest images, and the limit, as an SVG file."""
     left, right, height = 40.0, 322.0, 180.0
     signs, above = legend(list(peaks), 14)
     top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6
@@ -141,15 +141,15 @@ def figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
             (x.pixel(count), y.pixel((value - values[0]) / 1e6)) for count, value in zip(images, values, strict=True)
         ]
         parts += [path(shown, f"l{style}"), *(mark(*point, style) for point in shown)]
-    said = ", ".join(f"{name} {grown / 1000:.2f}" for name, grown in growth(images, peaks).items())
+    rates = ", ".join(f"{name} {grown / 1000:.2f}" for name, grown in compute_growth(images, peaks).items())
     panel = Panel("Anonymous memory", top + height + 38, join(parts))
-    return file([panel], f"Growth of anonymous memory in kB an image: {said}", asset("chart.css"))
+    return file([panel], f"Growth of anonymous memory in kB an image: {rates}", read_asset("chart.css"))
 
 
-def drawn_from(numbers: Path) -> str:
-    """The figure of a file of numbers."""
+def draw_figure_of(numbers: Path) -> str:
+    """Draw the figure of a file of numbers."""
     content = read_json(numbers)
-    return figure(content["images"], content["peak_bytes"])
+    return draw_figure(content["images"], content["peak_bytes"])
 
 
 def main() -> None:
@@ -157,11 +157,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES, help="written to docs/ for 1000 8000 64000")
     images = tuple(parser.parse_args().images)
     peaks = measure(images)
-    for name, grown in growth(images, peaks).items():
+    for name, grown in compute_growth(images, peaks).items():
         sys.stdout.write(f"{name}: {grown:.0f} bytes an image\n")
     if images == IMAGES:
         write_file(NUMBERS, json_bytes({"images": images, "side": SIDE, "peak_bytes": peaks}))
-        write_file(FIGURE, drawn_from(NUMBERS).encode())
+        write_file(FIGURE, draw_figure_of(NUMBERS).encode())
 
 
 if __name__ == "__main__":

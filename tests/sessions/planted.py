@@ -1,4 +1,4 @@
-"""Precision and recall of what `data check --weights` finds where it was planted; writes docs/doubts.md.
+"""Precision and recall of `data check --weights` on planted faults; writes docs/doubts.md.
 
     nox -s planted
 
@@ -33,12 +33,12 @@ TRAINING = ("--scenes", "400", "--split", "0.7/0.15/0.15", "--epochs", "6")
 
 
 def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINING) -> dict[str, Any]:
-    """Trains a network, plants faults in so many scenes of each class, and looks for them.
+    """Train a network, plant faults in `images` scenes of each class, and search for them.
 
     Args:
-        folder: for the run and the scenes.
-        images: of each class.
-        training: what the training takes beside its preset.
+        folder: folder of the run and the scenes.
+        images: number of scenes of each class.
+        training: options of the training in addition to its preset.
     """
     words = ("train", "--preset", "demo", "--seed", "1", "--optimizer", "AdamW", "--numerics", "native", *training)
     subprocess.run([sys.executable, "-m", "in4310repro", *words, "--out", f"{folder / 'run'}", "--quiet"], check=True)
@@ -63,7 +63,7 @@ def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINI
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """What was measured, in words and a table."""
+    """Return the result in words and as a table."""
     lines = [
         f"{result['images']} scenes of each class, {result['side']} px, seed {result['seed']}, features by "
         f"`{result['training']}`, whose mean class accuracy on test scenes is {result['accuracy']:.3f}. Of "

@@ -1,10 +1,10 @@
-"""Every stage on other processors and with other numbers of threads: a hash of what each makes, in one table.
+"""Hashes of every stage's results on several processors and numbers of threads, in one table.
 
 `nox -s portability` runs the stages here with 1, 2, 3 and 16 threads, under qemu-x86_64 as Intel and AMD processors,
 and under qemu-aarch64 as an ARM processor (Debian package qemu-user; tests/sessions/arm64.py prepares the rest), and
-names the first stage and tensor that differ. Eigenvalues are LAPACK's and compared within 1e-12 of the largest. A
-control must differ: torch's own gradient of convolution weights. With all processors it writes docs/portability.json
-and the table in docs/bits.md.
+names the first stage and tensor that differ. Eigenvalues come from LAPACK and are compared within 1e-12 of the
+largest. A control must differ: torch's own gradient of convolution weights. With all processors it writes
+docs/portability.json and the table in docs/bits.md.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ THREADS = (1, 2, 3, 16)
 TOLERANCE = 1e-12  # of the largest eigenvalue
 LIBRARIES = "libraries"
 STAGES = "--stages"
-# Two steps of each optimizer, the second of fewer images: an emulator takes ten times as long.
+# Two steps of each optimizer, the second with fewer images; small, since an emulator takes ten times as long.
 SMALL = replace(PRESETS["tiny"], scenes=4, split="12/6/6", epochs=1, feature_images=6)
 Stage = tuple[str, dict[str, Any]]
 Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 
 
-def stages(folder: Path) -> Iterator[Stage]:
-    """Every stage of the chain with hashes of what it makes, in the order in which one feeds the next."""
+def run_here(folder: Path) -> Iterator[Stage]:
+    """Yield each stage of the chain, in order, with hashes of its results."""
     numerics = activate("portable", "cpu")
     yield LIBRARIES, {"torch": torch.__version__.partition("+")[0], "vectors": torch.backends.cpu.get_cpu_capability()}
     yield "kernels", numerics.probe
     drawn = {label: scenes.pixel_digest(scenes.draw(label, i, 32, 0) for i in range(4)) for label in scenes.CLASSES}
     yield "scenes", drawn
-    yield "decoding and resizing", _decoded(folder)
+    yield "decoding and resizing", _decode(folder)
     images = embedded_catalogue(SMALL.scenes, SMALL.image_size, SMALL.seed)
     training = load_images("training", images.root, images.entries, SMALL.image_size)
     yield "augmentation", _batches(training)
@@ -73,7 +73,7 @@ def stages(folder: Path) -> Iterator[Stage]:
     for setting in SMALL.settings:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)
-    # Optimizer states are in the chain too.
+    # The chain covers optimizer states too.
     yield "hashes of the trainings", {name: chain.sha256_of(entries[-1]) for name, entries in run.tensors.items()}
     yield "test scores", {"scores.npz": file_sha256(run.folder / "scores.npz")}
     yield "metrics", {name: repr(value) for name, value in run.metrics.items()}
@@ -81,13 +81,13 @@ def stages(folder: Path) -> Iterator[Stage]:
     yield CONTROL, _control()
 
 
-def _decoded(folder: Path) -> dict[str, str]:
-    """Hashes of a JPEG and a PNG of odd shape, decoded and resized."""
+def _decode(folder: Path) -> dict[str, str]:
+    """Return hashes of a JPEG and a PNG of odd shape, decoded and resized."""
     from PIL import Image
 
     pixels = scenes.draw("sea", 0, 150, 0)
     hashes = {}
-    # The file is made here, so its bytes are a stage of their own: a JPEG is packed with integers too.
+    # The files are encoded here, so that the stage covers JPEG compression, which is integer arithmetic, too.
     for name, box in (("1.jpg", (0, 0, 150, 113)), ("2.png", (0, 0, 113, 150))):
         Image.fromarray(pixels).crop(box).save(folder / name)
         hashes[name] = hashlib.sha256(decode(folder / name, 64).tobytes()).hexdigest()
@@ -123,7 +123,7 @@ def _features(run: FinishedRun, numerics: Numerics) -> Iterator[Stage]:
 
 
 def _elementwise() -> dict[str, str]:
-    """What torch computes in portable arithmetic too: numbers of all sizes, denormals and zeros of both signs."""
+    """Hash torch's elementwise operations on values of all sizes, denormals and zeros of both signs."""
     bits = generator_for(0, "elementwise").integers(0, 2**32, (2, 4, 5, 6, 50), dtype="uint32")
     values = torch.from_numpy(bits.view("float32").copy()).nan_to_num(nan=1.5)
     values[:, 0] = values[:, 0].sign() * 0.0
@@ -138,7 +138,7 @@ def _elementwise() -> dict[str, str]:
 
 
 def _control() -> dict[str, str]:
-    """The gradient of a convolution's weights by torch, whose bits depend on the processor."""
+    """Hash torch's gradient of a convolution's weights, whose bits depend on the processor."""
     generator = generator_for(0, "control")
     maps, weights = (
         torch.from_numpy(generator.standard_normal(shape, dtype="float32"))
@@ -152,13 +152,13 @@ def _control() -> dict[str, str]:
 
 @functools.cache
 def arm_python() -> arm64.EmulatedPython | str:
-    """The emulated Python of arm64, or the reason why there is none."""
+    """Return the emulated Python of arm64, or the reason why it is unavailable."""
     return arm64.emulated_python()
 
 
 def run_stages(place: str) -> Hashes:
-    """All stages: here with a number of threads, or on an emulated processor."""
-    # Under an emulator one: threads that wait for each other take its time, and what their number changes is seen here.
+    """Run all stages: here with a number of threads, or on an emulated processor."""
+    # One thread under an emulator, where waiting threads are slow; other numbers of threads are tested here.
     folder, command, threads = Path(__file__).parents[2], [sys.executable], "1"
     environment = dict(os.environ)
     if place.startswith(HERE):
@@ -180,8 +180,8 @@ def run_stages(place: str) -> Hashes:
     return hashes
 
 
-def first_difference(expected: Hashes, got: Hashes) -> str | None:
-    """The first stage but the control, and its first entry, in which two places differ."""
+def find_first_difference(expected: Hashes, got: Hashes) -> str | None:
+    """Return the first stage but the control, and its first entry, in which two places differ."""
     for stage, values in expected.items():
         for name, value in values.items():
             equal = _close(value, got[stage].get(name)) if stage == EIGENVALUES else got[stage].get(name) == value
@@ -197,7 +197,7 @@ def _close(expected: list[float], got: list[float] | None) -> bool:
 
 
 def table(by_place: dict[str, Hashes]) -> str:
-    """Stages by places, 8 hex digits each; for eigenvalues the largest difference from the first place."""
+    """Return a table of stages by places: 8 hex digits each, or the largest difference of eigenvalues."""
     first = next(iter(by_place.values()))
     width = max(map(len, first))
     lines = [" " * width + "".join(f"  {name:>17}" for name in by_place)]
@@ -241,9 +241,9 @@ def record(by_place: dict[str, Hashes]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The table of the places named (default: all); exit code 1 if a stage differs or the control does not."""
+    """Print the table of the places named (default: all); exit with 1 if a stage differs or the control does not."""
     if sys.argv[1:2] == [STAGES]:
-        json.dump(dict(stages(Path(sys.argv[2]))), sys.stdout)
+        json.dump(dict(run_here(Path(sys.argv[2]))), sys.stdout)
         return
     emulated = sys.argv[1:] or [*X86, ARM]
     if not set(emulated) <= {*X86, ARM}:
@@ -257,7 +257,7 @@ def main() -> None:
     here = [f"{HERE} {threads}" for threads in THREADS]
     sys.stderr.write(f"emulating {', '.join(emulated)}: some minutes\n")
     with ThreadPoolExecutor(max_workers=2) as pool:
-        # The long ones first; the table begins with this processor.
+        # Emulated runs take longest and start first; the table begins with this processor.
         done = {place: pool.submit(run_stages, place) for place in (*emulated, *here)}
         by_place = {place: done[place].result() for place in (*here, *emulated)}
     sys.stdout.write(table(by_place) + "\n")
@@ -266,7 +266,7 @@ def main() -> None:
         write_file(NUMBERS, json_bytes(numbers))
         write_file(PAGE, with_table(PAGE.read_text(encoding="utf-8"), numbers).encode())
     expected = by_place[here[0]]
-    differences = {place: first_difference(expected, hashes) for place, hashes in by_place.items()}
+    differences = {place: find_first_difference(expected, hashes) for place, hashes in by_place.items()}
     for place, difference in differences.items():
         if difference:
             sys.stdout.write(f"{place} differs first in {difference}\n")

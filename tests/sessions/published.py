@@ -14,7 +14,7 @@ ABLATIONS = [REPORTS / name / "ablation.json" for name in ("ablation-course", "a
 
 
 def write(reports: Path) -> list[Path]:
-    """Write the page from the numbers of the runs, all that follows from them computed again."""
+    """Write the page from the numbers of the runs; everything derived from them is computed again."""
     printed = audit(REPORTS / PRINTED)
     numbers, found = read_json(REPORTS / "published" / "numbers.json"), read_json(REPORTS / imagenet_evidence.FILE)
     numbers["consequences"] = consequences(numbers["corrected"], numbers["published"])

@@ -1,10 +1,10 @@
-"""A run trained here, its epochs trained again with every instruction set that this processor has: equal bits or not.
+"""Replays of a run's epochs with every instruction set of this processor, compared bit for bit.
 
     python -m tests.sessions.replay
 
-Trains the tiny preset with the widest set and keeps its epochs; then `verify --replay` runs in a process for each
-set, which that process alone has (and under qemu-x86_64 as a Haswell, where it is installed). A control must fail: the
-same with one training loss changed by 1e-9. About a minute.
+Trains the tiny preset with the widest set and keeps its epochs; then `verify --replay` runs in a process for each set
+(and under qemu-x86_64 as a Haswell, if that is installed). A control must fail: the same run with one training loss
+changed by 1e-9. Takes about a minute.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EMULATED = ("qemu-x86_64", "-cpu", "Haswell-v4")
 
 
 def verify_with(instruction_set: str, words: Sequence[str]) -> None:
-    """The command `verify` in this process, which has one instruction set; none is the processor's choice."""
+    """Run the command `verify` in this process with one instruction set ("any": the processor's choice)."""
     if instruction_set != "any":
         library.SETS = (instruction_set,)  # type: ignore[assignment]
         kernel.active_kernel = lambda: kernel.load_kernel(instruction_set)  # type: ignore[assignment]
@@ -40,15 +40,15 @@ def verify_with(instruction_set: str, words: Sequence[str]) -> None:
     cli.main()
 
 
-def elsewhere(instruction_set: str, run: Path, emulator: Sequence[str] = ()) -> tuple[int, str]:
-    """Exit code and output of `verify --replay` in a process with one instruction set."""
+def verify_in_process(instruction_set: str, run: Path, emulator: Sequence[str] = ()) -> tuple[int, str]:
+    """Return exit code and output of `verify --replay` in a process with one instruction set."""
     words = [*emulator, sys.executable, "-m", "tests.sessions.replay", instruction_set, str(run), *OPTIONS]
     done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + (done.stderr[-1000:] if done.returncode > 1 else "")
 
 
-def changed(run: Path, folder: Path) -> Path:
-    """A copy of a run in which one training loss is another, in the manifest too."""
+def change_loss(run: Path, folder: Path) -> Path:
+    """Copy a run with one training loss changed, consistently with the manifest."""
     shutil.copytree(run, folder, copy_function=os.link)
     copy = RunFolder.open(folder)
     for setting in copy.read_json("config.json")["settings"]:
@@ -60,7 +60,7 @@ def changed(run: Path, folder: Path) -> Path:
 
 
 def main() -> None:
-    """What each instruction set says; exit code 1 where one differs, or where the control does not."""
+    """Print the output by instruction set; exit with 1 if one differs, or if the control does not."""
     if words := sys.argv[1:]:
         verify_with(words[0], words[1:])
         return
@@ -70,7 +70,7 @@ def main() -> None:
         run = experiment.train(
             config, Context(activate("portable", "cpu")), Path(scratch) / "run", keep_epochs=True
         ).folder
-        control = changed(run, Path(scratch) / "control")
+        control = change_loss(run, Path(scratch) / "control")
         sys.stdout.write(f"trained with {arithmetic.instruction_set()}\n")
         places: dict[str, tuple[str, tuple[str, ...]]] = {
             name: (name, ()) for name in library.SETS if (built := library.open_library(name)) and built.usable
@@ -79,8 +79,8 @@ def main() -> None:
             places[" ".join(EMULATED)] = ("any", EMULATED)
         wrong = 0
         for place, (instruction_set, emulator) in places.items():
-            code, printed = elsewhere(instruction_set, run, emulator)
-            caught, difference = elsewhere(instruction_set, control, emulator)
+            code, printed = verify_in_process(instruction_set, run, emulator)
+            caught, difference = verify_in_process(instruction_set, control, emulator)
             wrong += code != 0 or caught != 1
             sys.stdout.write(f"\n{place}: exit code {code}\n{printed}control: exit code {caught}\n{difference}")
             sys.stdout.flush()

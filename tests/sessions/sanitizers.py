@@ -4,12 +4,12 @@
     nox -s sanitizers -- address                                # or `threads` alone
     nox -s sanitizers -- address tests/arithmetic/test_steps.py # some tests alone
 
-AddressSanitizer and UndefinedBehaviorSanitizer watch the first run, ThreadSanitizer the second, where it starts. A
-report of either ends a test process, and fails the session. Before the tests a wrong twin of a kernel has to be
-reported in each of its ways: a session that cannot see a fault would say nothing.
+AddressSanitizer and UndefinedBehaviorSanitizer watch the first run, ThreadSanitizer the second, if it can start. A
+report of either ends a test process and fails the session. Before the tests, every fault of a faulty twin of a kernel
+must be reported, to show that the session can see faults.
 
-Results of kernels lie on memory of the C library meanwhile, which has red zones around it, and not on
-`arithmetic.buffers`. OpenMP's threads are no ThreadSanitizer's: it watches the kernels of `arithmetic` alone.
+Results of kernels are in memory of the C library, which has red zones around it, not in `arithmetic.buffers`.
+ThreadSanitizer does not know OpenMP's threads, so that it only watches the kernels of `arithmetic`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ TESTS = {
         f"tests/arithmetic/test_{name}.py" for name in ("threads", "self_test", "steps", "product", "loss", "functions")
     ),
 }
-# Of the table of bad input, the rows whose files reach kernels; of others, what builds, forks or asks where blocks lie.
+# Only rows of the table of bad input whose files reach kernels; no tests that build, fork, or ask for block addresses.
 CHOSEN = "not test_bad_input or checkpoints or run-folders"
 IGNORED = tuple(f"--ignore=tests/arithmetic/test_{name}.py" for name in ("build", "buffers", "memory", "fork"))
-# Reads past the end, overflows an integer, and adds from several threads to one number; and does none of it.
+# Four functions: an access past the end, an integer overflow, a data race, and none of these.
 TWIN = """
 #include "threads.hpp"
 #include "vectors.hpp"
@@ -82,23 +82,23 @@ getattr(library, sys.argv[2])(*map(ctypes.c_ssize_t, (4, 1000)), values)
 
 @dataclass(frozen=True)
 class Watch:
-    """A kind of sanitizer: flags of the compiler, its library, and which functions of the twin it has to report."""
+    """A sanitizer: its compiler flags, its library, and the functions of the twin that it must report."""
 
     flags: tuple[str, ...]
     library: str
     reported: tuple[str, ...]
 
     def environment(self, reports: Path, package: Path) -> dict[str, str]:
-        """Of a process whose kernels are watched; what is found goes into files."""
-        # The C++ library too, whose exceptions are watched from the start.
-        preloaded = [library_of_compiler(name) for name in (self.library, "libstdc++.so.6")]
+        """Return the environment of a process with instrumented kernels; reports go into files."""
+        # The C++ library is preloaded too, so that its exceptions are intercepted from the start.
+        preloaded = [find_library(name) for name in (self.library, "libstdc++.so.6")]
         ends = f"halt_on_error=1:log_path={reports}/report"
         return os.environ | {
             "LD_PRELOAD": " ".join(preloaded),
-            # Python keeps what it has until its end. A test asks for more memory than there is.
+            # Python frees some memory only at exit, and a test allocates more memory than exists on purpose.
             "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:{ends}",
             "UBSAN_OPTIONS": f"print_stacktrace=1:{ends}",
-            # Python, torch and OpenMP are not watched, and synchronise where ThreadSanitizer does not look.
+            # Python, torch and OpenMP are not instrumented; ThreadSanitizer cannot see how they synchronise.
             "TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:exitcode=66:die_after_fork=0:{ends}",
             "PYTHONPATH": os.pathsep.join([str(package), str(ROOT)]),
         }
@@ -112,36 +112,36 @@ WATCHES = {
 }
 
 
-def library_of_compiler(name: str) -> str:
-    """Where the compiler has a library."""
+def find_library(name: str) -> str:
+    """Return the path of a library of the compiler."""
     done = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.fixture(autouse=True)
-def _red_zones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No blocks of our own, as a plugin of pytest: `-p tests.sessions.sanitizers`."""
+def _use_c_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn off our own memory blocks; a plugin of pytest: `-p tests.sessions.sanitizers`."""
     from in4310repro.arithmetic import buffers
 
     monkeypatch.setattr(buffers, "LEAST", 1 << 62)
 
 
-def extensions() -> list[Any]:
-    """What setup.py builds for the instruction set in use."""
+def list_extensions() -> list[Any]:
+    """Return the extensions that setup.py builds for the instruction set in use."""
     with contextlib.chdir(ROOT), mock.patch("setuptools.setup"):
         found = runpy.run_path("setup.py")["libraries"](sysconfig.get_platform())
     return [each for each in found if each.name.endswith(f"_{arithmetic.instruction_set()}")]
 
 
 def compile_to(file: Path, watch: Watch, flags: Sequence[str], sources: Sequence[str], links: Sequence[str]) -> None:
-    """A watched library; at -O1, where each access to memory is still where it was written."""
+    """Compile an instrumented library at -O1, which keeps each memory access where it was written."""
     quick = [flag for flag in flags if flag != "-O3"]
     words = ["g++", "-shared", "-fPIC", "-g", "-O1", "-fno-omit-frame-pointer", *quick, *watch.flags, *sources, *links]
     subprocess.run([*words, "-o", str(file)], cwd=ROOT, check=True)
 
 
 def build(watch: Watch, folder: Path) -> Path:
-    """A copy of the package whose kernels are watched; returns the folder to import it from."""
+    """Copy the package, build its kernels with the sanitizer, and return the folder to import it from."""
     package = folder / "src"
     shutil.copytree(ROOT / "src", package, ignore=shutil.ignore_patterns("*.so", "*.egg-info", "__pycache__"))
 
@@ -152,28 +152,28 @@ def build(watch: Watch, folder: Path) -> Path:
         compile_to(file, watch, flags, extension.sources, extension.extra_link_args)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, extensions()))
+        list(pool.map(one, list_extensions()))
     return package
 
 
-def control(watch: Watch, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the watch: in sentences, none where it reports what it has to and nothing else."""
+def check_control(watch: Watch, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each function of the twin that is wrongly reported or wrongly not reported."""
     source, twin = folder / "twin.cpp", folder / "twin.so"
     source.write_text(TWIN)
-    [kernels] = [each for each in extensions() if ".arithmetic." in each.name]
+    [kernels] = [each for each in list_extensions() if ".arithmetic." in each.name]
     include = f"-I{ROOT / 'src/in4310repro/arithmetic'}"
     compile_to(twin, watch, [*kernels.extra_compile_args, include], [str(source)], kernels.extra_link_args)
     for function in ("honest", *watch.reported):
         words = [sys.executable, "-c", CALL, str(twin), function]
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-        reports = taken(folder)
+        reports = take_reports(folder)
         if (function == "honest") == bool(done.returncode or reports):
             ended = f"ended with {done.returncode} and {len(reports)} reports"
             yield f"the twin's function {function!r} {ended}: {done.stderr}{''.join(reports)}"
 
 
-def taken(folder: Path) -> list[str]:
-    """The reports so far, which are removed."""
+def take_reports(folder: Path) -> list[str]:
+    """Return the reports so far, and remove them."""
     files = sorted((folder / "reports").iterdir())
     texts = [file.read_text(errors="replace") for file in files]
     for file in files:
@@ -181,19 +181,19 @@ def taken(folder: Path) -> list[str]:
     return texts
 
 
-def faults(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
-    """In sentences and reports, what the tests of a kind come to; none where all is well."""
+def run_tests(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
+    """Yield the faults and reports of the tests under one kind of sanitizers."""
     watch = WATCHES[kind]
     (folder / "reports").mkdir()
     package = build(watch, folder)
     environment = watch.environment(folder / "reports", package)
-    if wrong := list(control(watch, folder, environment)):
+    if wrong := list(check_control(watch, folder, environment)):
         if kind == "threads" and "'honest'" in wrong[0]:
             sys.stdout.write(f"ThreadSanitizer does not start here: {wrong[0]}\n")
             return
         yield from wrong
         return
-    sys.stdout.write(f"{kind}: the wrong twin is reported ({', '.join(watch.reported)}), the right one is not\n")
+    sys.stdout.write(f"{kind}: the faulty functions ({', '.join(watch.reported)}) are reported, the right one is not\n")
     sys.stdout.flush()
     words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sessions.sanitizers", "-p", "no:cacheprovider"]
     named = any((ROOT / word.partition("::")[0]).exists() for word in options if not word.startswith("-"))
@@ -201,17 +201,17 @@ def faults(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
     done = subprocess.run([*words, "-k", CHOSEN, *IGNORED, *chosen, *options], cwd=ROOT, env=environment, check=False)
     if done.returncode:
         yield f"tests under the {kind} sanitizers ended with {done.returncode}"
-    yield from taken(folder)
+    yield from take_reports(folder)
 
 
 def main() -> None:
-    """Run the kinds that are named, both if none is; exit code 1 where there is a report, or a test fails."""
+    """Run the named kinds (default: both); exit with 1 if there is a report or a test fails."""
     kinds = [word for word in sys.argv[1:] if word in WATCHES] or list(WATCHES)
     options = [word for word in sys.argv[1:] if word not in WATCHES]
     found = []
     for kind in kinds:
         with tempfile.TemporaryDirectory(prefix="sanitizers-") as place:
-            for fault in faults(kind, Path(place), options):
+            for fault in run_tests(kind, Path(place), options):
                 sys.stdout.write(f"{fault}\n")
                 found.append(fault)
     sys.exit(bool(found))

@@ -1,4 +1,4 @@
-"""Trains networks by one to five processes and compares every file; writes the table in docs/shares.md.
+"""Training by one to five processes with every file compared; writes the table in docs/shares.md.
 
 Two operands of a sum commute, so a wrong order shows from three leaves or three processes on; batches of 20 and 32
 images have three and four leaves.
@@ -34,9 +34,9 @@ BATCHES = (8, 20, 32)
 NETWORKS = {
     "ResNet-18": "resnet18",
     "MobileNetV2 (depth-wise convolutions)": f"{__name__}:depth_wise",
-    "three layers without batch norm": f"{__name__}:without_batch_norm",
+    "three layers without batch norm": f"{__name__}:plain_layers",
 }
-# The files that are equal for any number of processes, but for those of a report.
+# Files that do not depend on the number of processes, without those of a report.
 COMPARED = (names.SCORES, names.METRICS, names.SPLIT)
 HEAD = """# 1 to 5 processes
 
@@ -50,21 +50,21 @@ differ.
 
 
 def depth_wise(num_classes: int) -> nn.Module:
-    """MobileNetV2 without dropout, which has no portable arithmetic."""
+    """Return MobileNetV2 without dropout, which has no portable arithmetic."""
     model: nn.Module = torchvision.models.MobileNetV2(num_classes, dropout=0)
     return model
 
 
-def without_batch_norm(num_classes: int) -> nn.Module:
-    """Two convolutions with bias and a linear layer."""
+def plain_layers(num_classes: int) -> nn.Module:
+    """Return a network of two convolutions with bias and a linear layer."""
     first, second = nn.Conv2d(3, 20, 3, 2, 1), nn.Conv2d(20, 33, 3, 2, 1)
     return nn.Sequential(
         first, nn.ReLU(), second, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(33, num_classes)
     )
 
 
-def config_of(model: str, batch_size: int) -> Config:
-    """One setting of the tiny preset on 40 scenes an epoch."""
+def make_config(model: str, batch_size: int) -> Config:
+    """Return one setting of the tiny preset on 40 scenes an epoch."""
     tiny = PRESETS["tiny"]
     split, numerics = "40/10/10", "portable"
     return replace(
@@ -72,21 +72,21 @@ def config_of(model: str, batch_size: int) -> Config:
     )
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
+def find_free_port() -> int:
+    """Return a port that nobody listens at."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def describe_rank(rank: int, size: int, port: int) -> None:
-    """Puts into the environment what torchrun does."""
+    """Set the environment variables that torchrun sets."""
     os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{size}"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
 
 
-def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, device: str, from_the_last: bool) -> None:
-    """What torchrun starts, without the command line."""
+def run_rank(rank: int, size: int, port: int, config: Config, folder: Path, device: str, from_the_last: bool) -> None:
+    """Train as one process of torchrun, without the command line."""
     describe_rank(rank, size, port)
     from in4310repro import experiment
     from in4310repro.arithmetic import tree
@@ -98,7 +98,7 @@ def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, dev
     numerics = activate(config.numerics, device)
     open_network(config.model).trust()
     if from_the_last:
-        tree.add = added_from_the_last  # type: ignore[assignment]
+        tree.add = add_from_the_last  # type: ignore[assignment]
     with join(device) as processes:
         if processes.leads:
             experiment.train(config, Context(numerics, processes=processes), folder)
@@ -106,8 +106,8 @@ def rank_main(rank: int, size: int, port: int, config: Config, folder: Path, dev
             experiment.follow(config, Context(numerics, processes=processes))
 
 
-def added_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:
-    """What an all-reduce along a ring might do: no tree, the last nodes, then those before."""
+def add_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:
+    """Add in the order of an all-reduce along a ring: from the last node to the first, without the tree."""
     first, *others = reversed(list(sums.values()))
     for value in others:
         first += value
@@ -117,14 +117,14 @@ def added_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> tor
 def train_together(
     size: int, config: Config, folder: Path, *, device: str = "cpu", from_the_last: bool = False
 ) -> None:
-    """Trains a run by so many processes."""
-    run_together(rank_main, size, (config, folder, device, from_the_last))
+    """Train a run by `size` processes."""
+    run_together(run_rank, size, (config, folder, device, from_the_last))
 
 
 def run_together(main: Callable[..., None], size: int, arguments: tuple[Any, ...]) -> None:
-    """Calls main(rank, size, port, *arguments) in so many processes; raises where one fails."""
+    """Call main(rank, size, port, *arguments) in `size` processes; raise if one fails."""
     context: Any = multiprocessing.get_context(METHOD)
-    port = free_port()
+    port = find_free_port()
     started = [context.Process(target=main, args=(rank, size, port, *arguments)) for rank in range(size)]
     for process in started:
         process.start()
@@ -134,8 +134,8 @@ def run_together(main: Callable[..., None], size: int, arguments: tuple[Any, ...
             raise RuntimeError(f"a process of {size} ended with {process.exitcode}")
 
 
-def digest(folder: Path, config: Config) -> str:
-    """One sha256 of all files of a run that are equal for any number of processes."""
+def hash_run(folder: Path, config: Config) -> str:
+    """Return one sha256 of all files of a run that do not depend on the number of processes."""
     of_settings = [
         names.of_setting(setting.name, name)
         for setting in config.settings
@@ -146,28 +146,28 @@ def digest(folder: Path, config: Config) -> str:
 
 
 def rows(folder: Path) -> Iterator[str]:
-    """The lines of the table."""
+    """Yield the lines of the table."""
     yield f"| network | batch | {' | '.join(f'{size}' for size in SIZES)} | control, 3 |"
     yield f"|{' --- |' * (len(SIZES) + 3)}"
     for title, model in NETWORKS.items():
         for batch_size in BATCHES:
-            config = config_of(model, batch_size)
+            config = make_config(model, batch_size)
             hashes = []
             for size, wrong in [*((size, False) for size in SIZES), (3, True)]:
                 run = folder / f"{len(list(folder.iterdir()))}"
                 train_together(size, config, run, from_the_last=wrong)
-                hashes.append(digest(run, config)[:12])
+                hashes.append(hash_run(run, config)[:12])
             print(title, batch_size, *hashes, flush=True)  # noqa: T201
             yield f"| {title} | {batch_size} | {' | '.join(f'`{each}`' for each in hashes)} |"
 
 
 def main() -> int:
-    """Writes the page; exit code 1 if any number of processes has other bits, or a control has the same."""
+    """Write the page; return 1 if the bits depend on the number of processes, or a control's do not differ."""
     with tempfile.TemporaryDirectory() as folder:
         lines = list(rows(Path(folder)))
     write_file(PAGE, (HEAD + "\n".join(lines) + "\n").encode())
     hashes = [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[2:]]
-    # One leaf has no order.
+    # A batch of one leaf has no order of addition to test.
     return int(any(len(set(row[:-1])) > 1 for row in hashes) or all(row[-1] in row[:-1] for row in hashes))
 
 

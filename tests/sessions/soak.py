@@ -1,7 +1,7 @@
-"""Kills training processes, resumes them, and compares every file with an undisturbed run.
+"""Killed and resumed training processes, with every file compared with an undisturbed run.
 
-Most die at a random moment, some in the middle of a write. `nox -s soak` kills 20 per optimizer; the tests kill three.
-A fork server with torch loaded starts a process in a tenth of a second.
+Most processes are killed at a random moment, some in the middle of a write. `nox -s soak` kills 20 per optimizer, the
+tests three. A fork server with torch loaded starts a process in a tenth of a second.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from in4310repro.runs.names import CONFIG
 from in4310repro.runs.records import SPEED
 from tests.processes import METHOD
 
-# Where a process dies in the middle of a write: in checkpoints, in the scores, and in kept epochs.
+# Files in whose write a process is killed: checkpoints, the scores, and kept epochs.
 WRITES = ("checkpoint", "scores.npz", "/epochs/")
-# Of each in a run: a checkpoint per step and one between its epochs.
+# Number of such files in a run: a checkpoint per step and one between its epochs.
 NUMBERS = {"checkpoint": 5, "scores.npz": 1, "/epochs/": 2}
 
 
 def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -> None:
-    """What a killed process runs: `in4310repro train --keep-epochs`, with `--resume` once there is a run."""
+    """Run `in4310repro train --keep-epochs` in this process, with `--resume` if there is a run."""
     from in4310repro import experiment
     from in4310repro.numerics import activate
 
@@ -48,7 +48,7 @@ def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -
 
 
 def die_in_a_write(word: str, number: int) -> None:
-    """Has this process killed when half of the numbered file whose path holds the word is written."""
+    """Kill this process when half of the `number`-th file whose path contains the word is written."""
     replace, writes_to_go = Path.replace, [number]
 
     def die_or_replace(self: Path, target: Path) -> Path:
@@ -61,14 +61,14 @@ def die_in_a_write(word: str, number: int) -> None:
     Path.replace = die_or_replace  # type: ignore[method-assign, assignment]
 
 
-def config_of(position: int) -> Config:
-    """The tiny preset with one setting, two steps per epoch and a checkpoint after each."""
+def make_config(position: int) -> Config:
+    """Return the tiny preset with one setting, two steps per epoch and a checkpoint after each."""
     tiny = PRESETS["tiny"]
     return replace(tiny, settings=(tiny.settings[position],), split="16/12/20", checkpoint_steps=1)
 
 
 class Soak:
-    """Undisturbed runs to compare with, and the fork server that all processes come from."""
+    """Undisturbed runs to compare with, and the fork server that starts all processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,13 +76,13 @@ class Soak:
         self.seconds: dict[int, float] = {}
 
     def start(self, position: int, folder: Path, target: tuple[str, int] | None = None) -> BaseProcess:
-        """Starts a process that trains, or resumes, the run in the folder."""
-        process = self.context.Process(target=train, args=(config_of(position), folder, target))
+        """Start a process that trains, or resumes, the run in the folder."""
+        process = self.context.Process(target=train, args=(make_config(position), folder, target))
         process.start()
         return process  # type: ignore[no-any-return]
 
     def undisturbed(self, position: int) -> Path:
-        """The run that nobody killed, made once; its duration is noted."""
+        """Return the undisturbed run, made once; its duration is recorded."""
         folder = self.folder / f"undisturbed-{position}"
         if not self.seconds:
             # The first process waits for the fork server to import torch.
@@ -99,10 +99,10 @@ class Soak:
         return folder
 
     def kill_and_resume(self, position: int, generator: Any, write: str = "") -> tuple[int, list[str]]:
-        """Kills a run in a drawn moment or write, its resumption once in three times too, and lets it end.
+        """Kill a run at a drawn moment or write, sometimes kill its resumption too, and let it finish.
 
         Returns:
-            How many processes were killed before they had ended, and the names of files that differ.
+            The number of processes killed before their end, and the names of the files that differ.
         """
         undisturbed = self.undisturbed(position)
         folder = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
@@ -111,12 +111,12 @@ class Soak:
             kills += self._kill(position, folder, generator)
         last = self.start(position, folder)
         last.join()
-        mismatches = [f"exit code {last.exitcode}"] if last.exitcode else differing_files(undisturbed, folder)
+        mismatches = [f"exit code {last.exitcode}"] if last.exitcode else find_differing_files(undisturbed, folder)
         shutil.rmtree(folder)
         return kills, mismatches
 
     def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
-        """Resumes the run in the folder and kills the process; whether it was killed before it had ended."""
+        """Resume the run in the folder and kill the process; return whether it was killed before its end."""
         target = (write, 1 + int(generator.integers(NUMBERS[write]))) if write else None
         process = self.start(position, folder, target)
         process.join(timeout=None if target else float(generator.random()) * self.seconds[position])
@@ -125,8 +125,8 @@ class Soak:
         return process.exitcode == -signal.SIGKILL
 
 
-def differing_files(first: Path, second: Path) -> list[str]:
-    """Files of two runs that differ in more than times."""
+def find_differing_files(first: Path, second: Path) -> list[str]:
+    """Return the files of two runs that differ in more than times."""
     names = {file.relative_to(run).as_posix() for run in (first, second) for file in run.rglob("*") if file.is_file()}
     mismatches = [f"{name}, changed after its manifest entry" for name in RunFolder.open(second).changed_files()]
     if RunFolder.open(first).manifest().keys() != RunFolder.open(second).manifest().keys():
@@ -136,30 +136,30 @@ def differing_files(first: Path, second: Path) -> list[str]:
         if not (one.is_file() and two.is_file()):
             mismatches.append(f"{name} is in one run only")
         elif name.endswith("history.json"):
-            if [without_speed(row) for row in read_json(one)] != [without_speed(row) for row in read_json(two)]:
+            if [remove_speed(row) for row in read_json(one)] != [remove_speed(row) for row in read_json(two)]:
                 mismatches.append(name)
         elif file_sha256(one) != file_sha256(two):
             mismatches.append(name)
     return mismatches
 
 
-def without_speed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A history row but for how long it took."""
+def remove_speed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a history row without its speed."""
     return {name: value for name, value in row.items() if name != SPEED}
 
 
 def main() -> None:
-    """20 kills per optimizer; exit code 1 where one of them changed a result."""
+    """Kill 20 times per optimizer; exit with 1 if a kill changed a result."""
     equal = total = 0
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(Path(folder))
         for position, setting in enumerate(PRESETS["tiny"].settings):
             for number in range(20):
-                # Ten in any moment, the others in a write of each kind in turn.
+                # Ten kills at any moment, the others in a write of each kind in turn.
                 write = "" if number % 2 else WRITES[number // 2 % len(WRITES)]
                 generator = generator_for(1, "soak", position, number)
                 kills, mismatches = 0, list[str]()
-                # Where the process ended before its moment came, another one is drawn.
+                # If the process ended before its moment came, draw another one.
                 while not kills and not mismatches:
                     kills, mismatches = soak.kill_and_resume(position, generator, write)
                 total += 1

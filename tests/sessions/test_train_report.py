@@ -1,4 +1,4 @@
-"""The sessions `train` and `report` of nox, which are given the same options."""
+"""The nox sessions `train` and `report`, called with the same options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @dataclass
 class Session:
-    """What nox hands to the function of a session; what `train` leaves is as the command leaves it."""
+    """A stand-in for nox's session; its `train` leaves the same file as the command does."""
 
     posargs: Sequence[str]
     leaves: Sequence[str] = ()

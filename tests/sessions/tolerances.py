@@ -1,8 +1,8 @@
-"""How far the demo's numbers move from one numeric class to another: measured, written, and used by the goldens.
+"""Differences of the demo's numbers between numeric classes: measured, written, and used by the goldens.
 
 `nox -s tolerances` trains the demo with 8 seeds in 3 numeric classes (portable, native, native on one thread) and
 writes `tolerances.json`. A golden value holds in another class when it lies within three times the root mean square
-of the differences between classes at equal seeds, or the largest difference seen, whichever is more.
+of the differences between classes at equal seeds, or the largest difference seen, whichever is larger.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CLASSES = ("portable", "native", "native-1-thread")
 
 
 def measure(mode: str, seed: int) -> None:
-    """Trains one demo in this process and prints its numeric class and its numbers."""
+    """Train one demo in this process and print its numeric class and its numbers."""
     numerics = activate(mode, "cpu")
     config = replace(PRESETS["demo"], seed=seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -43,9 +43,9 @@ def measure(mode: str, seed: int) -> None:
     sys.stdout.write(json.dumps({"numeric_class": numerics.numeric_class, "numbers": numbers}) + "\n")
 
 
-def measure_in_a_process(name: str, seed: int, processors: set[int]) -> dict[str, Any]:
-    """One measurement in a new process on the given processors, whose arithmetic starts from nothing."""
-    # Linux keeps this for each thread, and the process inherits it from the one that starts it.
+def measure_in_process(name: str, seed: int, processors: set[int]) -> dict[str, Any]:
+    """Measure once in a new process on the given processors, with fresh arithmetic."""
+    # Linux sets the affinity by thread, and the process inherits it from the thread that starts it.
     os.sched_setaffinity(0, processors)
     command = [sys.executable, "-m", "tests.sessions.tolerances", name.split("-")[0], str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -55,13 +55,13 @@ def measure_in_a_process(name: str, seed: int, processors: set[int]) -> dict[str
 
 
 def measure_class(name: str) -> list[dict[str, Any]]:
-    """A numeric class with every seed; those of one thread are measured in parallel."""
+    """Measure a numeric class with every seed; those of one thread are measured in parallel."""
     processors = os.sched_getaffinity(0)
     groups = [{processor} for processor in processors] if name.endswith("1-thread") else [processors]
     lanes = len(groups)
     with ThreadPoolExecutor(lanes) as executor:
         measurements = executor.map(
-            lambda lane: [measure_in_a_process(name, seed, groups[lane]) for seed in SEEDS[lane::lanes]], range(lanes)
+            lambda lane: [measure_in_process(name, seed, groups[lane]) for seed in SEEDS[lane::lanes]], range(lanes)
         )
     by_seed = {
         seed: run for lane, runs in enumerate(measurements) for seed, run in zip(SEEDS[lane::lanes], runs, strict=True)
@@ -69,14 +69,14 @@ def measure_class(name: str) -> list[dict[str, Any]]:
     return [by_seed[seed] for seed in SEEDS]
 
 
-def tolerance(values: np.ndarray[Any, Any]) -> float:
-    """The allowed difference, from values by class and seed (and, for a list of numbers, its entries)."""
+def compute_tolerance(values: np.ndarray[Any, Any]) -> float:
+    """Return the allowed difference, from values by class and seed (and, for a list of numbers, entry)."""
     differences = np.stack([np.abs(values[one] - values[other]) for one, other in combinations(range(len(values)), 2)])
     return float(max(3 * np.sqrt((differences**2).mean()), differences.max()))
 
 
 def main() -> None:
-    """Measures everything, or, with a mode and a seed, one run."""
+    """Measure everything or, with a mode and a seed, one run."""
     if len(sys.argv) == 3:
         measure(sys.argv[1], int(sys.argv[2]))
         return
@@ -85,7 +85,7 @@ def main() -> None:
     numbers = {}
     for key in runs["portable"][0]["numbers"]:
         values = np.array([[run["numbers"][key] for run in runs[name]] for name in CLASSES])
-        numbers[key] = {"tolerance": tolerance(values), "reason": reason}
+        numbers[key] = {"tolerance": compute_tolerance(values), "reason": reason}
     content = {
         "command": "nox -s tolerances",
         "numbers": numbers,

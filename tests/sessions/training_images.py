@@ -1,9 +1,9 @@
-"""What training images are worth: accuracy by their number, and without those that are doubted, copies or look-alikes.
+"""The value of training images: accuracy by their number, and without doubtful ones, copies or look-alikes.
 
     python -m tests.sessions.training_images --data mandatory1/data --findings doubts.json
 
-FINDINGS is what `data check --weights runs/photographs-head --out` wrote. Writes `reports/training-images`, without
-photographs; what is in its `numbers.json` is not computed again.
+FINDINGS is the file that `data check --weights runs/photographs-head --out` wrote. Writes `reports/training-images`,
+without photographs; numbers that are already in its `numbers.json` are not computed again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from in4310repro.presets import command_line_options, configure, with_one_settin
 from in4310repro.progress import Progress
 from in4310repro.randomness import generator_for
 from in4310repro.report import plane_chart, svg
-from in4310repro.report.render import asset
+from in4310repro.report.render import read_asset
 from in4310repro.runs import chain, names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
@@ -62,31 +62,31 @@ def scratch_config(data: str) -> Config:
     return with_one_setting(configure("course", None, {"data": data, **SCRATCH}), "AdamW", None)
 
 
-def drawn(entries: Sequence[Entry], images: int, seed: int) -> list[int]:
-    """Positions of so many of the images, with each class's share of them; those of fewer are among them."""
+def draw_subset(entries: Sequence[Entry], images: int, seed: int) -> list[int]:
+    """Return the positions of `images` images in proportion to the classes; smaller draws are subsets."""
     ranked: dict[int, list[tuple[float, int]]] = defaultdict(list)
     for position, entry in enumerate(entries):
         ranked[entry.label].append((generator_for(seed, "training images", entry.sha256).random(), position))
-    # The place within the class, as a share of the class: any first part of all has the classes' shares.
+    # Sorting by relative rank within the class gives every prefix the classes' proportions.
     places = [
-        ((place + 0.5) / len(of_class), draw, position)
+        ((place + 0.5) / len(of_class), draw_figures, position)
         for of_class in ranked.values()
-        for place, (draw, position) in enumerate(sorted(of_class))
+        for place, (draw_figures, position) in enumerate(sorted(of_class))
     ]
     return sorted(position for _, _, position in sorted(places)[:images])
 
 
-def planned(config: Config, context: Context) -> TrainingPlan:
-    """What `experiment.train` would start from."""
+def make_training_plan(config: Config, context: Context) -> TrainingPlan:
+    """Return the plan that `experiment.train` would start from."""
     data = load_data(config, context)
     config, network = build_network(data, context)
     return make_plan(data, config, network, context)
 
 
-def trained(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Trains on so many images, selects on validation, and scores the test set once."""
+def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Train on `images` images, select on validation, and score the test set once."""
     config = plan.config
-    chosen = plan.sets["training"].at(drawn(plan.split.parts["training"], images, config.seed))
+    chosen = plan.sets["training"].at(draw_subset(plan.split.parts["training"], images, config.seed))
     files, histories = RunFolder.create(folder), dict[str, list[HistoryRow]]()
     for setting in config.settings:
         task = training.Task(
@@ -113,34 +113,34 @@ def trained(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, p
 
 
 def measure_curve(kind: str, config: Config, progress: Progress) -> None:
-    """Adds to the numbers what a seed lacks, a number of images at a time."""
+    """Add the missing measurements of a seed to the numbers, one number of images at a time."""
     numerics = activate(config.numerics, config.device)
     plan: TrainingPlan | None = None
     for images in IMAGES:
-        rows = known("curve", kind, f"{config.seed}", default=[])
+        rows = read_number("curve", kind, f"{config.seed}", default=[])
         if images in [row["images"] for row in rows]:
             continue
-        plan = plan or planned(config, Context(numerics, progress))
+        plan = plan or make_training_plan(config, Context(numerics, progress))
         with tempfile.TemporaryDirectory() as folder:
-            row = trained(plan, numerics, images, Path(folder) / "run", progress)
+            row = train(plan, numerics, images, Path(folder) / "run", progress)
         keep([*rows, row], "curve", kind, f"{config.seed}")
 
 
 class Features(NamedTuple):
-    """Images of a part, and what the last layer reads of them."""
+    """Images of a part, and the inputs of the last layer for them."""
 
     images: ImageSet
     rows: Embedding
 
 
 def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: Progress) -> None:
-    """The head of a seed, fitted with and without some training images."""
-    if known("worth", f"{seed}"):
+    """Fit the head of a seed with and without some training images."""
+    if read_number("worth", f"{seed}"):
         return
     config = head_config(data, seed)
     numerics = activate(config.numerics, config.device)
-    plan = planned(config, Context(numerics, progress))
-    network, parts = features(plan, numerics, progress)
+    plan = make_training_plan(config, Context(numerics, progress))
+    network, parts = read_features(plan, numerics, progress)
     doubts = findings["doubts"]
     doubted = {each["path"] for each in doubts["doubts"]}
     test = set(parts["test"].images.paths)
@@ -155,23 +155,21 @@ def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: P
         "without look-alikes of test images in other classes": of_test["look-alikes"],
         "without copies and look-alikes of test images": of_test["copies"] | of_test["look-alikes"],
     }
-    strength = chosen_strength(network, parts, config, numerics)
-    fitted = {
-        what: scores_without(network, parts, paths, strength, config, numerics) for what, paths in without.items()
-    }
-    parts["training"] = leaked(parts)
-    fitted["with all test images in training"] = scores_without(network, parts, set(), strength, config, numerics)
-    grouped = planned(replace(config, group=LOOK_ALIKES), Context(numerics, progress))
-    network, parts = features(grouped, numerics, progress)
-    strength = chosen_strength(network, parts, config, numerics)
-    fitted["split by --group look-alikes"] = scores_without(network, parts, set(), strength, config, numerics)
+    strength = choose_strength(network, parts, config, numerics)
+    fitted = {what: score_without(network, parts, paths, strength, config, numerics) for what, paths in without.items()}
+    parts["training"] = add_test_images(parts)
+    fitted["with all test images in training"] = score_without(network, parts, set(), strength, config, numerics)
+    grouped = make_training_plan(replace(config, group=LOOK_ALIKES), Context(numerics, progress))
+    network, parts = read_features(grouped, numerics, progress)
+    strength = choose_strength(network, parts, config, numerics)
+    fitted["split by --group look-alikes"] = score_without(network, parts, set(), strength, config, numerics)
     first = fitted[ALL].scores
     keep(
         {
             what: {
                 "training": each.training,
-                **of_scores(each.scores, doubted),
-                **(changed(first, each.scores) if each.scores.paths == first.paths else {}),
+                **summarize(each.scores, doubted),
+                **(count_changes(first, each.scores) if each.scores.paths == first.paths else {}),
             }
             for what, each in fitted.items()
         },
@@ -180,7 +178,9 @@ def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: P
     )
 
 
-def features(plan: TrainingPlan, numerics: Numerics, progress: Progress) -> tuple[torch.nn.Module, dict[str, Features]]:
+def read_features(
+    plan: TrainingPlan, numerics: Numerics, progress: Progress
+) -> tuple[torch.nn.Module, dict[str, Features]]:
     network, config = numerics.place(plan.network), plan.config
     size = config.evaluation_batch_size
     return network, {
@@ -189,8 +189,8 @@ def features(plan: TrainingPlan, numerics: Numerics, progress: Progress) -> tupl
     }
 
 
-def leaked(parts: Mapping[str, Features]) -> Features:
-    """The training images and those of the test part."""
+def add_test_images(parts: Mapping[str, Features]) -> Features:
+    """Return the training images together with those of the test part."""
     first, second = parts["training"], parts["test"]
     images = ImageSet(
         "training",
@@ -203,13 +203,13 @@ def leaked(parts: Mapping[str, Features]) -> Features:
 
 
 class Fitted(NamedTuple):
-    """How many images a head was fitted to, and its scores of the test part."""
+    """The number of images a head was fitted to, and its scores of the test part."""
 
     training: int
     scores: Scores
 
 
-def scores_without(
+def score_without(
     network: torch.nn.Module,
     parts: Mapping[str, Features],
     paths: Collection[str],
@@ -218,7 +218,7 @@ def scores_without(
     numerics: Numerics,
     part: str = "test",
 ) -> Fitted:
-    """Fits the head to the training images that are not among the paths, and scores the images of a part."""
+    """Fit the head to the training images outside `paths`, and score the images of a part."""
     images, rows = parts["training"]
     kept = [position for position, path in enumerate(images.paths) if path not in paths]
     fitted = head.fit_head(Embedding(rows.records, rows.places[kept]), images.labels[kept], 6, strength)
@@ -230,21 +230,21 @@ def scores_without(
     return Fitted(len(kept), head.scores_of_features(layer, parts[part].rows, parts[part].images, size, numerics))
 
 
-def chosen_strength(
+def choose_strength(
     network: torch.nn.Module, parts: Mapping[str, Features], config: Config, numerics: Numerics
 ) -> float:
-    """The penalty that validation selects, of the four strongest; weaker ones never were."""
+    """Return the penalty that validation selects of the four strongest; weaker ones were never selected."""
     rows = []
     for strength in STRENGTHS[:4]:
-        _, scores = scores_without(network, parts, (), strength, config, numerics, "validation")
+        _, scores = score_without(network, parts, (), strength, config, numerics, "validation")
         rows.append({"strength": strength, **scores.metrics()})
     chosen: float = best_epoch(rows, "mean_class_accuracy")["strength"]  # type: ignore[arg-type]
     return chosen
 
 
-def of_scores(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
-    """Both means, and accuracy on the images whose label nothing doubts."""
-    found, right = scores.metrics(), correct(scores)
+def summarize(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
+    """Return both means, and the accuracy on the images without a doubtful label."""
+    found, right = scores.metrics(), find_correct(scores)
     undoubted = np.array([path not in doubted for path in scores.paths])
     counts = [int(right[undoubted].sum()), int(undoubted.sum())]
     return {
@@ -257,19 +257,19 @@ def of_scores(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
     }
 
 
-def changed(first: Scores, second: Scores) -> dict[str, int]:
-    """How many test images are right now and were wrong, and the other way."""
-    before, now = correct(first), correct(second)
+def count_changes(first: Scores, second: Scores) -> dict[str, int]:
+    """Count the test images that became correct, and those that became wrong."""
+    before, now = find_correct(first), find_correct(second)
     return {"gained": int((now & ~before).sum()), "lost": int((before & ~now).sum())}
 
 
-def correct(scores: Scores) -> NDArray[np.bool_]:
+def find_correct(scores: Scores) -> NDArray[np.bool_]:
     right: NDArray[np.bool_] = scores.softmax.argmax(axis=1) == scores.labels
     return right
 
 
-def known(*keys: str, default: Any = None) -> Any:
-    """A value of the numbers that are there."""
+def read_number(*keys: str, default: Any = None) -> Any:
+    """Return a value of the stored numbers."""
     value = read_json(NUMBERS) if NUMBERS.exists() else {}
     for key in keys:
         value = value.get(key, {}) if isinstance(value, dict) else {}
@@ -277,7 +277,7 @@ def known(*keys: str, default: Any = None) -> Any:
 
 
 def keep(value: Any, *keys: str) -> None:
-    """Writes a value into the numbers, which another process may have written to meanwhile."""
+    """Store a value in the numbers; read them anew, since another process may have written them."""
     numbers = read_json(NUMBERS) if NUMBERS.exists() else {}
     inner = numbers
     for key in keys[:-1]:
@@ -286,27 +286,27 @@ def keep(value: Any, *keys: str) -> None:
     write_file(NUMBERS, json_bytes(numbers))
 
 
-def draw(data: str, progress: Progress) -> None:
-    """The curve and the map of the test images."""
+def draw_figures(data: str, progress: Progress) -> None:
+    """Draw the curve and the map of the test images."""
     numbers, config = read_json(NUMBERS), head_config(data, 0)
     numerics = activate(config.numerics, config.device)
-    plan = planned(config, Context(numerics, progress))
-    _, parts = features(plan, numerics, progress)
+    plan = make_training_plan(config, Context(numerics, progress))
+    _, parts = read_features(plan, numerics, progress)
     places = plane(parts["test"].rows.take(range(len(parts["test"].images))), seed=0)
-    on_plane = plane_chart.panel(places, plan.split.classes, parts["test"].images.labels)
-    style = asset("chart.css")
+    on_plane = plane_chart.draw_plane(places, plan.split.classes, parts["test"].images.labels)
+    style = read_asset("chart.css")
     alternative = "Test images near each other have similar features"
     write_file(FOLDER / "map.svg", svg.file([on_plane], alternative, style).encode())
-    write_file(FOLDER / "curve.svg", curve_from(numbers).encode())
+    write_file(FOLDER / "curve.svg", draw_curve_of(numbers).encode())
 
 
-def curve_from(numbers: Mapping[str, Any]) -> str:
+def draw_curve_of(numbers: Mapping[str, Any]) -> str:
     """Draw the curve from its numbers alone."""
-    return svg.file([curve(numbers["curve"])], "Accuracy by training images", asset("chart.css"))
+    return svg.file([draw_curve(numbers["curve"])], "Accuracy by training images", read_asset("chart.css"))
 
 
-def curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> svg.Panel:
-    """Mean accuracy over the number of images, on a logarithmic axis, and its range where there are several seeds."""
+def draw_curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> svg.Panel:
+    """Draw mean accuracy over the number of images, on a logarithmic axis, with the range over seeds."""
     points = {kind: mean_points(seeds) for kind, seeds in measured.items()}
     legend, height = svg.legend(list(points), 14)
     top, bottom = height + 32.0, height + 252.0
@@ -331,7 +331,7 @@ def curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> 
 
 
 def mean_points(seeds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[int, float]]:
-    """Of each number of images the mean class accuracy, over the seeds."""
+    """Return (images, mean class accuracy over the seeds) for each number of images."""
     return [
         (
             images,
@@ -346,7 +346,7 @@ def mean_points(seeds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[
 
 
 def page(data: str) -> str:
-    """The numbers as Markdown."""
+    """Render the numbers as Markdown."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     template = environment.from_string(Path(__file__).with_suffix(".md.jinja").read_text("utf-8"))
     options = {
@@ -383,7 +383,7 @@ def main(data: str, findings: Path, parts: Collection[str]) -> None:
         if "worth" in parts:
             measure_worth(data, seed, read_json(findings), progress)
     if "page" in parts:
-        draw(data, progress)
+        draw_figures(data, progress)
         write_file(FOLDER / "training-images.md", page(data).encode())
 
 

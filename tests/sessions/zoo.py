@@ -1,11 +1,11 @@
-"""All leaves of 59 models of torchvision and timm: measured and compared with NumPy, or refused with a reason.
+"""All leaves of 59 models of torchvision and timm: compared with NumPy, or refused with a reason.
 
     nox -s zoo
 
 Weights are random and images small. Counts of every leaf are compared exactly; covariances with every position as a
 sample, of at most WIDEST channels, with NumPy's in float64, and their number of channels with that of the layer with
-parameters before or after them. What is refused is left out by the name that the error
-gives, as a user would, until the rest is measured. An unlisted difference is an error.
+parameters before or after them. Modules that are refused are left out by the name that the error gives, as a user
+would, until the rest is measured. Any other difference is an error.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ WIDEST = 768  # channels of a covariance
 BOUND = 1e-9  # of its error, relative to its largest entry
 IMAGES = 2
 Inputs = Tensor | list[Tensor]
-# Models by their name with the side of their images; of timm after "timm/", of detection with a list of images.
+# Model name -> side of its images, pixels; detection models take a list of images.
 TORCHVISION = {
     "alexnet": 64,
     "convnext_tiny": 32,
@@ -100,7 +100,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "maxvit_rmlp_pico_rw_256": {"img_size": 64},
     "swinv2_cr_tiny_224": {"img_size": 64, "window_size": 2},
 }
-# maxvit_t, whose windows of 7 positions need images of 224, with windows of 2.
+# maxvit_t with windows of 2 positions; its usual windows of 7 need images of 224 pixels.
 MAXVIT: dict[str, Any] = {
     "input_size": (64, 64),
     "stem_channels": 64,
@@ -115,16 +115,16 @@ CASES = TORCHVISION | {f"timm/{name}": side for name, side in TIMM.items()}
 
 @dataclass
 class Comparison:
-    """What was measured of one model."""
+    """Result of one model."""
 
-    counted: int = 0  # outputs of leaves, by module and call
+    counted: int = 0  # number of outputs of leaves, by module and call
     covariances: int = 0
-    refusals: dict[str, str] = field(default_factory=dict)  # what was left out, and the sentence that refused it
-    deviation: float = 0.0  # largest of a covariance, relative to its largest entry
+    refusals: dict[str, str] = field(default_factory=dict)  # module left out -> the sentence that refused it
+    deviation: float = 0.0  # largest deviation of a covariance, relative to its largest entry
 
 
 def make(name: str) -> tuple[nn.Module, Inputs]:
-    """The model in evaluation mode with random weights, and images for it."""
+    """Return the model in evaluation mode with random weights, and images for it."""
     side = CASES[name]
     torch.manual_seed(0)
     folder, _, short = name.rpartition("/")
@@ -154,7 +154,7 @@ def compare(network: nn.Module, images: Inputs) -> Comparison:
         AssertionError: a number differs.
     """
     comparison = Comparison()
-    copies = outputs_by_copies(network, images)
+    copies = copy_outputs(network, images)
     counts = measure(network, images, None, [], comparison)
     for title, result in counts.items():
         values = copies[title][1]
@@ -168,7 +168,7 @@ def compare(network: nn.Module, images: Inputs) -> Comparison:
         channels = len(result.mean)
         axes = [place for place in axes if values.shape[place] == channels]
         assert axes, f"{title} of shape {values.shape}: {channels} channels, those of no layer beside it"
-        deviation = min(deviation_from(result, values, place) for place in axes)
+        deviation = min(measure_deviation(result, values, place) for place in axes)
         assert deviation <= BOUND, f"{title}: {deviation}"
         comparison.deviation = max(comparison.deviation, deviation)
     comparison.covariances = len(results)
@@ -182,7 +182,7 @@ def measure(
     leave_out: list[str],
     comparison: Comparison,
 ) -> dict[str, FeatureResult]:
-    """Results of all leaves but those that are refused, which are left out one after the other."""
+    """Return the results of all leaves; leaves that are refused are left out one after the other."""
     trial: Literal["images", "positions"] | None = samples
     while True:
         torch.manual_seed(1)
@@ -198,22 +198,22 @@ def measure(
                 raise
             comparison.refusals[f"{samples}: {hint[1]}"] = str(error)
             leave_out = [*leave_out, hint[1]]
-            # The same are refused with images as samples, which cost less.
+            # Images as samples are refused for the same modules and cost less.
             trial = "images" if samples else None
 
 
-def deviation_from(result: FeatureResult, values: NDArray[Any], axis: int) -> float:
-    """The largest deviation of a covariance from NumPy's, relative to its largest entry."""
+def measure_deviation(result: FeatureResult, values: NDArray[Any], axis: int) -> float:
+    """Return the largest deviation of a covariance from NumPy's, relative to its largest entry."""
     expected = covariance_by_numpy(values, axis)
     scale = max(float(np.abs(expected).max()), float(np.square(values).mean()) * 1e-12, 1e-300)
     return float(np.abs(result.covariance.numpy() - expected).max()) / scale
 
 
-def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int], NDArray[Any]]]:
-    """Each tensor of each output of each leaf in float64, with the axes that its channels can be on.
+def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int], NDArray[Any]]]:
+    """Return each tensor of each leaf's outputs in float64, with the possible axes of its channels.
 
-    Those of a layer with parameters are where the layer has them by its name. Others have as many as the layer with
-    parameters before them gives, or as the next one takes.
+    The class of a layer with parameters gives its axis. Other outputs have as many channels as the previous layer with
+    parameters gives, or as the next one takes.
     """
     copies: dict[str, tuple[nn.Module, NDArray[Any]]] = {}
     calls: Counter[str] = Counter()
@@ -221,7 +221,7 @@ def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[lis
     def keep(name: str, module: nn.Module, output: object) -> None:
         title = f"{name}#{calls[name]}"
         calls[name] += 1
-        for path, tensor in tensors_in(output):
+        for path, tensor in list_tensors(output):
             copies[title + path] = (module, tensor.double().numpy().copy())
 
     handles = [
@@ -234,18 +234,18 @@ def outputs_by_copies(network: nn.Module, images: Inputs) -> dict[str, tuple[lis
         network(images)
     for handle in handles:
         handle.remove()
-    before = channels_beside(copies.values(), taken=False)
-    after = channels_beside(reversed(copies.values()), taken=True)[::-1]
+    before = count_channels(copies.values(), taken=False)
+    after = count_channels(reversed(copies.values()), taken=True)[::-1]
     found = zip(copies.items(), before, after, strict=True)
-    return {title: (possible_axes(*copy, {*beside}), copy[1]) for (title, copy), *beside in found}
+    return {title: (list_axes(*copy, {*beside}), copy[1]) for (title, copy), *beside in found}
 
 
-def channels_beside(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
-    """How many channels the last layer with parameters gives, or takes, up to each output; 0 before the first."""
+def count_channels(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
+    """Return the channels that the latest layer with parameters gives or takes, at each output; 0 before it."""
     numbers: list[int] = []
     last = 0
     for module, values in copies:
-        place: int | None = axis_of_layer(module, values)
+        place: int | None = find_axis(module, values)
         if place is not None and place < values.ndim:
             last = int(values.shape[place])
             for name in ("in_channels", "in_features") if taken else ():
@@ -254,26 +254,26 @@ def channels_beside(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: 
     return numbers
 
 
-def possible_axes(module: nn.Module, values: NDArray[Any], numbers: set[int]) -> list[int]:
-    axis = axis_of_layer(module, values)
+def list_axes(module: nn.Module, values: NDArray[Any], numbers: set[int]) -> list[int]:
+    axis = find_axis(module, values)
     if axis is not None:
         return [axis]
     return [1] if values.ndim == 2 else [axis for axis in range(1, values.ndim) if values.shape[axis] in numbers]
 
 
-def tensors_in(output: object) -> Iterator[tuple[str, Tensor]]:
+def list_tensors(output: object) -> Iterator[tuple[str, Tensor]]:
     if isinstance(output, Tensor):
         yield "", output
     parts = (
         output.items() if isinstance(output, dict) else enumerate(output) if isinstance(output, list | tuple) else ()
     )
     for key, part in parts:
-        for path, tensor in tensors_in(part):
+        for path, tensor in list_tensors(part):
             yield f"[{key}]{path}", tensor
 
 
-def axis_of_layer(module: nn.Module, values: NDArray[Any]) -> int | None:
-    """By the name of a layer with parameters; None of another module, and of norms whose channels may be anywhere."""
+def find_axis(module: nn.Module, values: NDArray[Any]) -> int | None:
+    """Return the channel axis by the layer's class; None if the class leaves it open."""
     kind = type(module).__name__
     if kind in ("Linear", "NonDynamicallyQuantizableLinear", "LayerNorm", "RMSNorm"):
         return values.ndim - 1
@@ -292,7 +292,7 @@ def covariance_by_numpy(values: NDArray[Any], axis: int) -> NDArray[Any]:
 
 
 def main(write: Callable[[str], object] = sys.stdout.write) -> int:
-    """Print one row for each model, and each reason of a refusal once; 1 if a model differs, 2 without timm."""
+    """Print one row for each model, and each kind of refusal once; return 1 if a model differs, 2 without timm."""
     if importlib.util.find_spec("timm") is None:
         write("timm is not installed, and 27 of the 59 models are its: pip install -e '.[bench]'\n")
         return 2

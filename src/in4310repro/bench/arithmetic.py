@@ -1,4 +1,4 @@
-"""The benchmark of arithmetic: portable beside native, in turns in one process, and the loop beside a bare one."""
+"""The benchmark of arithmetic: portable beside native in turns, and the training loop beside a bare loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from in4310repro import experiment
 from in4310repro.arithmetic.peak import fused_operations
 from in4310repro.bench.records import ArithmeticBenchmark, LoopRow, PairedRow, ScalingRow
-from in4310repro.bench.scaling import measure, torch_threads
+from in4310repro.bench.scaling import measure, use_threads
 from in4310repro.bench.tables import arithmetic_table
 from in4310repro.bench.workloads import KERNELS, SGD, Workload, layers, prepare_layer
 from in4310repro.context import Context
@@ -33,7 +33,7 @@ LOOP_BATCHES = (32, 64)
 
 @dataclass(frozen=True, kw_only=True)
 class ArithmeticOptions:
-    """How much is timed."""
+    """Options of the benchmark of arithmetic."""
 
     repeats: int = 7  # pairs of each row, native and portable one after the other
     threads: tuple[int, ...] = (1, 2)
@@ -44,16 +44,16 @@ class ArithmeticOptions:
 
 
 def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Progress = SILENT) -> list[Path]:
-    """Times portable beside native arithmetic; writes arithmetic.json and arithmetic.md, and returns them.
+    """Time portable beside native arithmetic; write arithmetic.json and arithmetic.md, and return them.
 
     A ratio is the median over pairs that ran one after the other, since a shared machine changes its speed.
 
     Raises:
-        ValueError: fewer than one repeat, or portable arithmetic is unavailable.
+            ValueError: there is less than one repeat, or portable arithmetic is unavailable.
     """
     options = options or ArithmeticOptions()
     if options.repeats < 1:
-        raise ValueError(f"repeats {options.repeats}; at least 1 is valid")
+        raise ValueError(f"repeats {options.repeats}; expected at least 1")
     modes = (activate("native", "cpu"), activate("portable", "cpu"))
     report = ArithmeticBenchmark(
         fingerprint=fingerprint(modes[0]),
@@ -69,7 +69,7 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
 
 
 def peak_gflops(seconds: float = 0.2) -> float:
-    """Fused products and sums of float32 per second and thread, in units of 1e9 operations: the machine's peak."""
+    """Return the peak rate of fused float32 multiply-adds per thread, in units of 1e9 operations per second."""
     rounds = 1 << 12
     rates = []
     end = time.perf_counter() + seconds
@@ -88,9 +88,9 @@ def _network_rows(
     with progress.task("bench, networks", len(options.workloads) * len(options.threads)) as advance:
         for workload in options.workloads:
             for threads in options.threads:
-                with torch_threads(threads):
+                with use_threads(threads):
                     works = tuple(workload.prepare(mode) for mode in modes)
-                    row = _paired(workload.name, threads, works, options.repeats, workload.operations())
+                    row = _time_pair(workload.name, threads, works, options.repeats, workload.operations())
                 advance(1, f"{row['name']}: {row['ratio']:.2f}")
                 yield row
 
@@ -112,16 +112,16 @@ def _layer_rows(
         for size, batch, layer in rows:
             for kernel in KERNELS:
                 name = f"{size} px, {batch} images: {layer.name}, {kernel}"
-                with torch_threads(options.threads[-1]):
+                with use_threads(options.threads[-1]):
                     works = tuple(prepare_layer(layer, batch, kernel, mode) for mode in modes)
-                    yield _paired(name, options.threads[-1], works, options.repeats, 0.0)
+                    yield _time_pair(name, options.threads[-1], works, options.repeats, 0.0)
                 advance(1, "")
 
 
-def _paired(
+def _time_pair(
     name: str, threads: int, works: tuple[Callable[[], None], ...], repeats: int, operations: float
 ) -> PairedRow:
-    """Native, then portable, `repeats` times after one round that warms up."""
+    """Time native, then portable arithmetic, `repeats` times after one round that warms up."""
     seconds: list[list[float]] = [[], []]
     for _ in range(repeats + 1):
         for times, work in zip(seconds, works, strict=True):
@@ -143,7 +143,7 @@ def _paired(
 
 
 def _loop_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress) -> Iterator[LoopRow]:
-    """Images per second of whole trainings as `history.json` says, beside bare loops on one batch in memory."""
+    """Yield images per second of whole trainings, and of bare loops on one batch in memory."""
     with progress.task("bench, training loop", len(options.loop_batches)) as advance:
         for batch_size in options.loop_batches:
             native, portable = (run_speed(mode, batch_size, options.loop_images) for mode in modes)
@@ -163,7 +163,7 @@ def _loop_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], pro
 
 
 def run_speed(numerics: Numerics, batch_size: int, images: int) -> float:
-    """Images per second of the second epoch of a run with SGD on drawn scenes of 64 pixels."""
+    """Return images per second of the second epoch of a run with SGD on drawn scenes of 64 pixels."""
     each = -(-(images + 60) // 6)
     config = replace(
         PRESETS["demo"],

@@ -1,4 +1,4 @@
-"""What the benchmark compares: the bare forward pass, our feature statistics, and other tools in a hook."""
+"""The contenders of the benchmark: the bare forward pass, our feature statistics, and other tools in a hook."""
 
 import importlib.metadata
 from collections.abc import Callable, Iterator
@@ -19,13 +19,13 @@ Samples = Literal["images", "positions"]
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """Something that runs along with forward passes; `start` places its hooks, `finish` returns its covariances."""
+    """A measurement during forward passes; `start` places its hooks, `finish` returns its covariances."""
 
     name: str
-    samples: Samples | None  # of its covariances; None without any
+    samples: Samples | None  # samples of its covariances; None if it has none
     modules: tuple[str, ...]  # empty: all leaf modules, or none for the bare pass
     start: Callable[[nn.Module, tuple[str, ...]], AbstractContextManager[Finish]]
-    needs: str = "torch"  # the distribution that has to be installed
+    needs: str = "torch"  # the required distribution
 
     @property
     def version(self) -> str | None:
@@ -36,8 +36,8 @@ class Contender:
             return None
 
 
-def bare() -> Contender:
-    """The forward passes alone."""
+def bare_pass() -> Contender:
+    """Return the contender that measures nothing: the forward passes alone."""
 
     @contextmanager
     def start(_model: nn.Module, _modules: tuple[str, ...]) -> Iterator[Finish]:
@@ -55,7 +55,7 @@ def feature_statistics(
     histogram: bool = False,
     top_images: int = 0,
 ) -> Contender:
-    """FeatureStatistics of the modules, of all leaf modules for an empty tuple; counts alone for samples=None."""
+    """Return FeatureStatistics of the modules (empty: all leaf modules); samples=None gives counts alone."""
 
     @contextmanager
     def start(model: nn.Module, modules: tuple[str, ...]) -> Iterator[Finish]:
@@ -86,7 +86,7 @@ def output_hooks(model: nn.Module, consumers: dict[str, Callable[[Tensor], objec
 
 
 def plain_count(name: str, modules: tuple[str, ...]) -> Contender:
-    """What most scripts do: (x <= 0).sum() in a hook, summed over batches; of all leaf modules for an empty tuple."""
+    """Return the usual count as a contender: (x <= 0).sum() in a hook (no modules: all leaf modules)."""
 
     @contextmanager
     def start(model: nn.Module, modules: tuple[str, ...]) -> Iterator[Finish]:
@@ -106,12 +106,12 @@ def plain_count(name: str, modules: tuple[str, ...]) -> Contender:
 
 
 def peer(name: str, needs: str, make: Callable[[int], Peer], modules: tuple[str, ...]) -> Contender:
-    """Another tool, which gets every position as a row inside a hook.
+    """Return another tool as a contender that gets every position as a row inside a hook.
 
     Args:
-        name: in the tables.
-        needs: the distribution that has to be installed.
-        make: makes the tool for a number of channels.
+        name: of the contender in the tables.
+        needs: the required distribution.
+        make: constructs the tool for a number of channels.
         modules: names; each has a separate instance of the tool.
     """
 
@@ -135,10 +135,10 @@ def peer(name: str, needs: str, make: Callable[[int], Peer], modules: tuple[str,
 
 
 def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Contender]:
-    """All contenders, the bare pass first; `five` are the modules of the `images` covariance."""
+    """Return all contenders, the bare pass first; `five` are the modules of the `images` covariance."""
     number = len(convolutions)
     return [
-        bare(),
+        bare_pass(),
         feature_statistics(f"counts, {number} convolutions", convolutions, None),
         plain_count(f"(x <= 0).sum(), {number} convolutions", convolutions),
         feature_statistics("counts, all leaf modules", (), None),

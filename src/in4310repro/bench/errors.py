@@ -12,10 +12,12 @@ from in4310repro.bench.peers import Matrix, to_numpy
 EIGENVALUES = 8  # the largest, whose errors count
 
 
-def reference(model: nn.Module, batches: list[Tensor], modules: tuple[str, ...], samples: Samples) -> Covariances:
-    """`numpy.cov` with bias of each module's maps in float64, channels as variables.
+def reference_covariances(
+    model: nn.Module, batches: list[Tensor], modules: tuple[str, ...], samples: Samples
+) -> Covariances:
+    """Return `numpy.cov` with bias of each module's maps in float64, with channels as variables.
 
-    The first value of each channel is subtracted before: a large mean would otherwise cost NumPy its digits.
+    The first value of each channel is subtracted first, since a large mean would cost NumPy digits.
     """
     copies: dict[str, list[Tensor]] = {name: [] for name in modules}
 
@@ -35,19 +37,19 @@ def reference(model: nn.Module, batches: list[Tensor], modules: tuple[str, ...],
 
 
 def worst_error(measured: Covariances, expected: Covariances) -> float:
-    """The largest `relative_error` over all modules."""
+    """Return the largest `relative_error` over all modules."""
     return max(relative_error(measured[name], expected[name]) for name in expected)
 
 
 def relative_error(measured: Matrix, expected: Matrix) -> float:
-    """The larger of the covariance's relative error (Frobenius norm) and those of its largest eigenvalues."""
+    """Return the largest of the covariance's relative error (Frobenius) and those of its top eigenvalues."""
     expected_values, values = (_eigenvalues(matrix)[:EIGENVALUES] for matrix in (expected, measured))
-    # Eigenvalues that are 0 but for rounding have no relative error.
+    # The relative error of an eigenvalue that is zero up to rounding is meaningless.
     nonzero = expected_values > 1e-9 * expected_values[0]
     frobenius = np.linalg.norm(measured - expected) / np.linalg.norm(expected)
     return float(max(frobenius, np.max(np.abs(values - expected_values)[nonzero] / expected_values[nonzero])))
 
 
 def _eigenvalues(matrix: Matrix) -> Matrix:
-    """In decreasing order; by torch, whose thread pool is the forward pass's: NumPy's own would compete with it."""
+    """Return eigenvalues in decreasing order. torch is used, since NumPy's thread pool would compete with it."""
     return to_numpy(torch.linalg.eigvalsh(torch.from_numpy(matrix)).flip(0))

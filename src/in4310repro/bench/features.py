@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from in4310repro.bench.contenders import Contender, Covariances, bare, contenders, feature_statistics
-from in4310repro.bench.errors import reference, worst_error
+from in4310repro.bench.contenders import Contender, Covariances, bare_pass, contenders, feature_statistics
+from in4310repro.bench.errors import reference_covariances, worst_error
 from in4310repro.bench.measurement import Measurement, measure
 from in4310repro.bench.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
 from in4310repro.bench.tables import feature_tables
@@ -31,14 +31,14 @@ Pair = tuple[Measurement, Measurement]  # of the bare pass and of a contender
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """What the benchmark runs.
+    """Options of the benchmark of feature statistics.
 
     Raises:
         ValueError: fewer than one repeat or image.
     """
 
-    repeats: int = 5  # pairs of a bare and a measured pass, at least
-    # For the pairs of one contender, so that the fast ones, whose ratios are near 1, have more of them.
+    repeats: int = 5  # minimum number of pairs of a bare and a measured pass
+    # Time for the pairs of one contender. Fast contenders, whose ratios are near 1, get more pairs in it.
     seconds: float = 25.0
     images: int = 64  # in a pass
     batch_size: int = 32  # images in a forward pass
@@ -51,7 +51,7 @@ class BenchmarkOptions:
             raise ValueError(f"{values}; each must be at least 1")
 
     def record(self) -> FeatureBenchmarkSettings:
-        """The options that all timings depend on."""
+        """Return the options that affect all timings."""
         return FeatureBenchmarkSettings(
             repeats=self.repeats,
             seconds=self.seconds,
@@ -67,7 +67,7 @@ def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Pa
     Args:
         out: the folder of the files.
         context: arithmetic, progress and processes of the computation.
-        options: what is run.
+        options: of the benchmark.
 
     Returns:
         The files that were written.
@@ -88,7 +88,7 @@ def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Pa
 
 
 def build_workload(options: BenchmarkOptions, layout: str, device: str) -> tuple[nn.Module, list[Tensor]]:
-    """ResNet-18 with random weights in evaluation mode, and batches of random images."""
+    """Return ResNet-18 with random weights in evaluation mode, and batches of random images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = resnet18(weights=None).eval()
@@ -101,13 +101,13 @@ def build_workload(options: BenchmarkOptions, layout: str, device: str) -> tuple
 def time_contenders(
     model: nn.Module, batches: list[Tensor], options: BenchmarkOptions, progress: Progress, layout: str
 ) -> list[ContenderRow]:
-    """A row per contender: bare pass and contender in turn, after a first round that warms up and gives the errors."""
+    """Return a row per contender, timed in turns with the bare pass after a round that gives the errors."""
     convolutions = tuple(name for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     every = contenders(convolutions, FIVE)
     installed = [contender for contender in every if contender.version is not None]
     expected = {
-        "positions": reference(model, batches, convolutions, "positions"),
-        "images": reference(model, batches, FIVE, "images"),
+        "positions": reference_covariances(model, batches, convolutions, "positions"),
+        "images": reference_covariances(model, batches, FIVE, "images"),
     }
     rounds: dict[str, int] = {}
     errors: dict[str, float] = {}
@@ -129,22 +129,22 @@ def time_contenders(
 
 
 def measure_first_pair(contender: Contender, model: nn.Module, batches: list[Tensor]) -> tuple[Covariances, float]:
-    """Covariances of the contender, and the seconds that it and the bare pass before it took in all."""
+    """Return the contender's covariances, and the total seconds of it and the bare pass before it."""
     start = time.perf_counter()
-    measure(bare(), model, batches)
+    measure(bare_pass(), model, batches)
     covariances = measure(contender, model, batches).covariances
     return covariances, time.perf_counter() - start
 
 
 def measure_pair(contender: Contender, model: nn.Module, batches: list[Tensor], *, bare_first: bool) -> Pair:
-    """The bare pass and the contender; callers alternate the order, so that neither always runs in the other's wake."""
-    order = (bare(), contender) if bare_first else (contender, bare())
+    """Time the bare pass and the contender. Callers alternate the order, so that neither always runs second."""
+    order = (bare_pass(), contender) if bare_first else (contender, bare_pass())
     first, second = (replace(measure(each, model, batches), covariances={}) for each in order)
     return (first, second) if bare_first else (second, first)
 
 
 def summarize(contender: Contender, pairs: list[Pair], error: float | None, images: int) -> ContenderRow:
-    """Medians and quartiles of one contender, each pass relative to the bare one beside it."""
+    """Return medians and quartiles of one contender, each pass relative to the bare pass beside it."""
     row = ContenderRow(name=contender.name, needs=contender.needs, version=contender.version)
     if not pairs:
         return row
@@ -165,7 +165,7 @@ def summarize(contender: Contender, pairs: list[Pair], error: float | None, imag
 
 
 def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
-    """Relative error by contender and mean in standard deviations: 160 maps of 64 channels, in batches of 16."""
+    """Return relative errors by contender and mean in deviations: 160 maps, 64 channels, batches of 16."""
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(64, 64, generator=generator) / 8
     noise = torch.einsum("nchw,cd->ndhw", torch.randn(160, 64, 10, 10, generator=generator), mixing)
@@ -173,7 +173,7 @@ def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
     errors: dict[str, dict[str, float]] = {}
     for mean in MEANS:
         batches = list(torch.split((noise / noise.std() + mean).to(device), 16))
-        expected = reference(model, batches, ("0",), "positions")
+        expected = reference_covariances(model, batches, ("0",), "positions")
         for contender in contenders(("0",), ("0",)):
             if contender.samples == "positions" and contender.version is not None:
                 error = worst_error(measure(contender, model, batches).covariances, expected)
@@ -182,7 +182,7 @@ def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
 
 
 def peak_memory(many: int, device: str) -> dict[str, float | None]:
-    """Peak megabytes above the start for FEW and for `many` images through a small network."""
+    """Return peak megabytes above the start for FEW and for `many` images through a small network."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(inplace=True), nn.Conv2d(16, 32, 3)).eval().to(device)
@@ -196,7 +196,7 @@ def peak_memory(many: int, device: str) -> dict[str, float | None]:
 
 
 def loader_milliseconds(side: int, images: int = 40) -> float:
-    """Milliseconds per image to decode a JPEG file of 150 x 150 pixels, resize and normalize it."""
+    """Return milliseconds per image to decode a JPEG file of 150 x 150 pixels, resize and normalize it."""
     pixels = np.random.default_rng(0).integers(0, 256, (15, 15, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).resize((150, 150)).save(file, "JPEG")

@@ -17,15 +17,15 @@ class Measurement:
 
     seconds: float  # of the forward passes, hooks included
     finish_seconds: float  # from the last forward pass to the covariances
-    peak_bytes: int | None  # above what was in use before; None where the system does not report it
+    peak_bytes: int | None  # above the bytes in use before; None where the system does not report it
     covariances: Covariances
 
 
 def measure(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Measurement:
-    """One timed pass without gradients; an untimed batch first allocates the working memory.
+    """Time one pass without gradients; an untimed batch first allocates the working memory.
 
     Args:
-        contender: what runs along.
+        contender: runs along with the passes.
         model: in evaluation mode.
         batches: images, all on the model's device.
     """
@@ -50,7 +50,7 @@ def measure(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Me
 
 
 class Timestamp:
-    """The time now: on the host's clock, or as an event in a GPU's stream, which stops nothing."""
+    """A point in time: on the host's clock, or as an event in a GPU's stream, which does not stop the stream."""
 
     def __init__(self, device: torch.device) -> None:
         self._event: torch.cuda.Event | None = None
@@ -60,7 +60,7 @@ class Timestamp:
         self._seconds = time.perf_counter()
 
     def seconds_since(self, earlier: "Timestamp") -> float:
-        """Seconds between two timestamps of one device; waits for a GPU."""
+        """Return the seconds between two timestamps of one device; waits for a GPU."""
         if self._event is None or earlier._event is None:
             return self._seconds - earlier._seconds
         self._event.synchronize()
@@ -68,7 +68,7 @@ class Timestamp:
 
 
 def reset_peak(device: torch.device) -> int | None:
-    """Reset the peak of memory use; bytes in use now. None where the system does not report them."""
+    """Reset the peak of memory use; return the bytes in use now, or None where the system does not report them."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -82,12 +82,12 @@ def reset_peak(device: torch.device) -> int | None:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """Highest memory use since `reset_peak`, in bytes; None where the system does not report it."""
+    """Return the highest memory use since `reset_peak`, in bytes; None where the system does not report it."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status_bytes("VmHWM")
 
 
 def _status_bytes(field: str) -> int | None:
-    """A size in Linux's status file of this process."""
+    """Return a size from Linux's status file of this process, bytes."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), None)

@@ -1,4 +1,4 @@
-"""What processes that train together send each other while a block runs: counted and timed where it is sent."""
+"""Counts and timings of the messages between processes that train together."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ SMALL, GRADIENTS, STOP = "small", "gradients", "stop"  # kinds of messages; the 
 
 
 @dataclass
-class Sent:
-    """Messages of one kind that a process takes part in."""
+class SentMessages:
+    """Messages of one kind that a process sends."""
 
-    sizes: list[int] = field(default_factory=list)  # bytes of each that leave this process
-    waiting: float = 0.0  # seconds in which this process does nothing else
+    sizes: list[int] = field(default_factory=list)  # bytes sent by this process in each
+    waiting: float = 0.0  # seconds in which this process only waits
 
     def clear(self) -> None:
-        """Begins to count again."""
+        """Start counting again."""
         self.sizes.clear()
         self.waiting = 0.0
 
 
-class _Timed:
-    """A message on its way, whose `wait` is timed."""
+class _TimedMessage:
+    """An asynchronous message whose `wait` is timed."""
 
-    def __init__(self, work: Any, sent: Sent) -> None:
+    def __init__(self, work: Any, sent: SentMessages) -> None:
         self._work, self._sent = work, sent
 
     def wait(self) -> None:
@@ -42,9 +42,9 @@ class _Timed:
 
 
 @contextmanager
-def counted(connection: Connection) -> Iterator[dict[str, Sent]]:
-    """Messages of this process by kind meanwhile."""
-    kinds = {kind: Sent() for kind in (SMALL, GRADIENTS, STOP)}
+def count_messages(connection: Connection) -> Iterator[dict[str, SentMessages]]:
+    """Count and time the messages of this process by kind during a block."""
+    kinds = {kind: SentMessages() for kind in (SMALL, GRADIENTS, STOP)}
     originals = {name: getattr(dist, name) for name in ("all_gather", "all_to_all_single", "all_reduce")}
 
     of_group = {id(connection.messages): SMALL, id(connection.gradients): GRADIENTS}
@@ -56,7 +56,7 @@ def counted(connection: Connection) -> Iterator[dict[str, Sent]]:
             work = original(*arguments, group=group, async_op=async_op)
             sent.waiting += time.perf_counter() - start
             sent.sizes.append(leaving(*arguments))
-            return _Timed(work, sent) if async_op else work
+            return _TimedMessage(work, sent) if async_op else work
 
         return call
 

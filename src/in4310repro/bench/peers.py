@@ -20,7 +20,7 @@ class Peer(Protocol):
         """Add rows: row x channel, one row per position."""
 
     def covariance(self) -> Matrix:
-        """Channel x channel, divided by the number of rows."""
+        """Return the covariance, channel x channel, divided by the number of rows."""
 
 
 class PlainSums:
@@ -40,7 +40,7 @@ class PlainSums:
         self._products = self._products + rows.T @ rows
 
     def covariance(self) -> Matrix:
-        """Of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number."""
         mean = self._sum / self._rows
         return to_numpy(self._products / self._rows - torch.outer(mean, mean))
 
@@ -59,7 +59,7 @@ class TorchMetrics:
         self._metric.to(rows.device).update(rows, real=True)
 
     def covariance(self) -> Matrix:
-        """Of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number."""
         number = self._metric.real_features_num_samples
         mean = self._metric.real_features_sum / number
         return to_numpy(self._metric.real_features_cov_sum / number - torch.outer(mean, mean))
@@ -76,7 +76,7 @@ class WelfordTorch:
         self._online.add_all(rows)
 
     def covariance(self) -> Matrix:
-        """Of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number."""
         return to_numpy(self._online.cov)
 
 
@@ -93,7 +93,7 @@ class TorchLens:
         self._running.update(rows)
 
     def covariance(self) -> Matrix:
-        """Of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number."""
         return to_numpy(self._running.result()) * ((self._rows - 1) / self._rows)
 
 
@@ -109,7 +109,7 @@ class DeepTime:
         self._estimator.partial_fit(to_numpy(rows))
 
     def covariance(self) -> Matrix:
-        """Of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number."""
         return np.asarray(self._estimator.fetch_model().cov_00)
 
 
@@ -128,7 +128,7 @@ class IncrementalPca:
         self._pca.partial_fit(rows.cpu().numpy())
 
     def covariance(self) -> Matrix:
-        """Of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number."""
         components = self._pca.components_
         number = self._pca.n_samples_seen_
         return np.asarray((components.T * self._pca.explained_variance_) @ components * ((number - 1) / number))
@@ -145,12 +145,12 @@ class StoreEverything:
         self._copies.append(rows.cpu().clone())
 
     def covariance(self) -> Matrix:
-        """Of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number."""
         return np.cov(torch.cat(self._copies).numpy().T, bias=True)
 
 
 def to_numpy(values: Tensor) -> Matrix:
-    """A float64 array in the host's memory."""
+    """Return a float64 array in the host's memory."""
     return np.asarray(values.detach().cpu().double().numpy())
 
 

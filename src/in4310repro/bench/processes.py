@@ -1,4 +1,4 @@
-"""The benchmark of processes that train together: steps, messages and memory, beside what the model says."""
+"""The benchmark of processes that train together: steps, messages and memory, beside a model of step time."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SIZES = (2, 4)  # processes
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessesOptions:
-    """What is measured.
+    """Options of the benchmark of processes.
 
     Raises:
-        ValueError: fewer than one repeat.
+        ValueError: there is less than one repeat.
     """
 
     repeats: int = 5
@@ -36,11 +36,11 @@ class ProcessesOptions:
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
-            raise ValueError(f"repeats {self.repeats}; at least 1 is valid")
+            raise ValueError(f"repeats {self.repeats}; expected at least 1")
 
 
 def benchmark(out: Path, options: ProcessesOptions | None = None, progress: Progress = SILENT) -> list[Path]:
-    """Times one process and several on the steps of one batch; writes processes.json and processes.md, returns them.
+    """Time one process and several on the steps of one batch; write and return processes.json and processes.md.
 
     Raises:
         ValueError: portable arithmetic is unavailable, or the processes fail.
@@ -62,10 +62,10 @@ def benchmark(out: Path, options: ProcessesOptions | None = None, progress: Prog
 
 
 def measure(image_size: int, batch_size: int, repeats: int, size: int, threads: int) -> ProcessesRun:
-    """What so many processes measure that torchrun starts on this machine.
+    """Start `size` processes by torchrun on this machine and return their measurements.
 
     Raises:
-        ValueError: they fail.
+        ValueError: a process fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "measured.json"
@@ -74,6 +74,6 @@ def measure(image_size: int, batch_size: int, repeats: int, size: int, threads: 
         words = [*torchrun, "-m", "in4310repro.bench.rank", *values]
         ended = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": f"{threads}"}, capture_output=True)
         if ended.returncode:
-            said = ended.stderr.decode(errors="replace")[-2000:]
-            raise ValueError(f"{size} processes of the benchmark failed: {said}")
+            output = ended.stderr.decode(errors="replace")[-2000:]
+            raise ValueError(f"{size} processes of the benchmark failed: {output}")
         return ProcessesRun(threads=threads, ranks=json.loads(file.read_bytes()))

@@ -1,4 +1,4 @@
-"""What it costs that several processes train together, as Markdown: measured, and by the model for machines."""
+"""The cost of training by several processes, as Markdown: measured, and by the model for machines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from in4310repro.arithmetic import tree
 from in4310repro.bench.messages import GRADIENTS, SMALL
 from in4310repro.bench.rank import MODEL
 from in4310repro.bench.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload, SharedRow
-from in4310repro.bench.step_time import Link, StepTime, Work, step_time, widths_of, work_of
+from in4310repro.bench.step_time import Link, StepTime, Work, fit_work, message_widths, step_time
 from in4310repro.bench.workloads import CLASSES
 from in4310repro.text import markdown
 
@@ -20,7 +20,7 @@ LARGE = 512  # images: a leaf for each of 64 machines
 
 
 def processes_table(report: ProcessesBenchmark) -> str:
-    """The content of processes.md."""
+    """Return the content of processes.md."""
     environment = report["fingerprint"]
     lines = [
         "# Several processes: cost",
@@ -35,10 +35,10 @@ def processes_table(report: ProcessesBenchmark) -> str:
         "processes than cores a process also waits for a core.",
     ]
     for workload in report["workloads"]:
-        lines += ["", f"## {_title(workload)}", "", *_measured(workload), "", *_messages(workload)]
-        lines += ["", *_checked(workload, report["cores"])]
+        lines += ["", f"## {_title(workload)}", "", *_measured_table(workload), "", *_messages_table(workload)]
+        lines += ["", *_model_table(workload, report["cores"])]
     for workload in report["workloads"]:
-        lines += ["", *_foretold(workload)]
+        lines += ["", *_forecast_table(workload)]
     return "\n".join([*lines, ""])
 
 
@@ -46,15 +46,15 @@ def _title(workload: ProcessesWorkload) -> str:
     return f"{workload['image_size']} px, {workload['batch_size']} images, {workload['repeats']} steps"
 
 
-def _measured(workload: ProcessesWorkload) -> list[str]:
-    """What each number of processes took."""
+def _measured_table(workload: ProcessesWorkload) -> list[str]:
+    """Return a table of the measurements, with a row for each number of processes."""
     lines = [
         "| processes | threads of each | step, ms | without messages, ms | waiting in small messages "
         "| waiting for gradients | gradients hidden | small messages | sent by each, MB | memory of each, MB |",
         f"| {' | '.join(['---'] * 10)} |",
     ]
     for run in workload["runs"]:
-        seconds, shared = seconds_of(run, workload), shared_rows(run)
+        seconds, shared = step_seconds(run, workload), list_shared_rows(run)
         memory = [rank["resident_mb"] for rank in run["ranks"]]
         cells = [len(memory), run["threads"], f"{1000 * seconds:.0f}"]
         if shared:
@@ -70,8 +70,8 @@ def _measured(workload: ProcessesWorkload) -> list[str]:
     return lines
 
 
-def _messages(workload: ProcessesWorkload) -> list[str]:
-    """The messages of a step by themselves, beside an exchange that sends everything to everybody."""
+def _messages_table(workload: ProcessesWorkload) -> list[str]:
+    """Return a table of a step's messages alone, beside one all-gather of all gradients."""
     lines = [
         "Messages with nothing between them. To everybody: one all-gather of all gradients, which each process adds.",
         "",
@@ -79,22 +79,22 @@ def _messages(workload: ProcessesWorkload) -> list[str]:
         "| --- | --- | --- | --- |",
     ]
     for run in workload["runs"]:
-        if shared := shared_rows(run):
+        if shared := list_shared_rows(run):
             cells = (1000 * fmean(row["alone"][kind] for row in shared) for kind in (SMALL, GRADIENTS, "all-gather"))
             small, gradients, everybody = cells
             lines.append(f"| {len(shared)} | {small:.2f} | {gradients:.0f} | {everybody:.0f} |")
     return lines
 
 
-def _checked(workload: ProcessesWorkload, cores: int) -> list[str]:
-    """The model beside what was measured."""
+def _model_table(workload: ProcessesWorkload, cores: int) -> list[str]:
+    """Return a table of the model beside the measurements."""
     lines = [
         "The model, from one process and those messages alone, beside the step that was measured:",
         "",
         "| processes | work, ms | small messages, ms | gradients, ms | model, ms | measured, ms | model / measured |",
         f"| {' | '.join(['---'] * 7)} |",
     ]
-    for size, model, measured in checked(workload, cores):
+    for size, model, measured in compare_with_model(workload, cores):
         parts = (model.compute, model.small, model.gradients, model.total, measured)
         lines.append(
             f"| {size} | {' | '.join(f'{1000 * each:.0f}' for each in parts)} | {model.total / measured:.2f} |"
@@ -102,21 +102,23 @@ def _checked(workload: ProcessesWorkload, cores: int) -> list[str]:
     return lines
 
 
-def checked(workload: ProcessesWorkload, cores: int) -> list[tuple[int, StepTime, float]]:
-    """For each number of processes the model's step and the measured seconds."""
+def compare_with_model(workload: ProcessesWorkload, cores: int) -> list[tuple[int, StepTime, float]]:
+    """Return (processes, step time by the model, measured seconds) for each number of processes."""
     rows = []
     for run in workload["runs"]:
-        if shared := shared_rows(run):
+        if shared := list_shared_rows(run):
             size = len(shared)
-            model = step_time(work(workload, 1), workload["batch_size"], size, here(shared), apart=False, cores=cores)
-            rows.append((size, model, seconds_of(run, workload)))
+            model = step_time(
+                find_work(workload, 1), workload["batch_size"], size, local_link(shared), own_cores=False, cores=cores
+            )
+            rows.append((size, model, step_seconds(run, workload)))
     return rows
 
 
-def _foretold(workload: ProcessesWorkload) -> list[str]:
-    """The model for machines that have a process each, as fast as this one with all its cores."""
+def _forecast_table(workload: ProcessesWorkload) -> list[str]:
+    """Return the model's table for machines with one process each, as fast as this one with all its cores."""
     threads = max(run["threads"] for run in workload["runs"])
-    machine, links = work(workload, threads), networks(workload)
+    machine, links = find_work(workload, threads), network_links(workload)
     slow = links[0]
     lines = [
         f"## {workload['image_size']} px on machines with {threads} cores and one process each: the model",
@@ -125,8 +127,8 @@ def _foretold(workload: ProcessesWorkload) -> list[str]:
         f"than half of them. A small message between two takes {1000 * slow.latency:.2f} ms as here, each further "
         f"process {1000 * slow.peer:.2f} ms more (work of a process, here), and {1000 * WIRE:.2f} ms on the wire, "
         "which is assumed. Of gradients two processes here exchange "
-        f"{here(_first_shared(workload)).bandwidth * 8e-9:.1f} Gbit/s, copies and sums included, which comes on top of "
-        "the time on the network.",
+        f"{local_link(_first_shared_rows(workload)).bandwidth * 8e-9:.1f} Gbit/s, copies and sums included, which "
+        "comes on top of the time on the network.",
         "",
         f"| machines {''.join(f'| {each} Gbit/s: step, ms | speed-up | pays from ' for each in GIGABITS)}|",
         f"| {' | '.join(['---'] * (1 + 3 * len(GIGABITS)))} |",
@@ -139,18 +141,18 @@ def _foretold(workload: ProcessesWorkload) -> list[str]:
             cells += [
                 f"{1000 * seconds:.0f}",
                 f"{alone / seconds:.1f}",
-                f"{(pays_from(machine, size, link) if size > 1 else None) or '-'}",
+                f"{(find_paying_batch(machine, size, link) if size > 1 else None) or '-'}",
             ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def networks(workload: ProcessesWorkload) -> list[Link]:
-    """How machines reach each other at each of `GIGABITS`, from messages of the fewest and of the most processes."""
-    few, many = _first_shared(workload), shared_rows(workload["runs"][-1])
+def network_links(workload: ProcessesWorkload) -> list[Link]:
+    """Return the link between machines at each of `GIGABITS`, from the measured messages."""
+    few, many = _first_shared_rows(workload), list_shared_rows(workload["runs"][-1])
     further = max(1, len(many) - len(few))
     more = fmean(row["cpu"][SMALL] for row in many) - fmean(row["cpu"][SMALL] for row in few)
-    between_two = here(few)
+    between_two = local_link(few)
     return [
         Link(
             latency=between_two.latency,
@@ -162,38 +164,38 @@ def networks(workload: ProcessesWorkload) -> list[Link]:
     ]
 
 
-def _first_shared(workload: ProcessesWorkload) -> list[SharedRow]:
-    return next(shared for run in workload["runs"] if (shared := shared_rows(run)))
+def _first_shared_rows(workload: ProcessesWorkload) -> list[SharedRow]:
+    return next(shared for run in workload["runs"] if (shared := list_shared_rows(run)))
 
 
-def pays_from(machine: Work, size: int, link: Link) -> int | None:
-    """The smallest batch of 8, 16, ... images that so many machines take faster than half of them; None below 8,192."""
+def find_paying_batch(machine: Work, size: int, link: Link) -> int | None:
+    """Return the smallest batch that `size` machines take faster than half of them; None up to 8,192 images."""
     for images in (tree.LEAF << power for power in range(11)):
         if step_time(machine, images, size, link).total < step_time(machine, images, size // 2, link).total:
             return images
     return None
 
 
-def work(workload: ProcessesWorkload, threads: int) -> Work:
-    """What a step takes one process alone with so many threads."""
+def find_work(workload: ProcessesWorkload, threads: int) -> Work:
+    """Return the work of a step of one process alone with this number of threads."""
     alone = [run for run in workload["runs"] if len(run["ranks"]) == 1 and run["threads"] == threads]
     (rank,) = alone[-1]["ranks"]
-    return work_of(rank["alone"], rank["begun"], widths_of(models.build(MODEL, CLASSES, seed=0)))
+    return fit_work(rank["alone"], rank["begun"], message_widths(models.build(MODEL, CLASSES, seed=0)))
 
 
-def here(shared: list[SharedRow]) -> Link:
-    """How the processes of a run on this machine reach each other, by their messages alone."""
+def local_link(shared: list[SharedRow]) -> Link:
+    """Return the link between the processes of a run on this machine, from their messages alone."""
     latency, seconds = (fmean(row["alone"][kind] for row in shared) for kind in (SMALL, GRADIENTS))
     sent = max(row["bytes"][GRADIENTS] for row in shared)
     return Link(latency=latency, peer=0.0, wire=0.0, bandwidth=sent / seconds)
 
 
-def shared_rows(run: ProcessesRun) -> list[SharedRow]:
-    """What the processes of a run measured together; empty for one alone."""
+def list_shared_rows(run: ProcessesRun) -> list[SharedRow]:
+    """Return the joint measurements of the processes of a run; none for one process alone."""
     return [rank["shared"] for rank in run["ranks"] if rank["shared"]]
 
 
-def seconds_of(run: ProcessesRun, workload: ProcessesWorkload) -> float:
-    """A step of the workload's batch, which all processes end together."""
-    shared = shared_rows(run)
+def step_seconds(run: ProcessesRun, workload: ProcessesWorkload) -> float:
+    """Return the seconds of a step of the workload's batch."""
+    shared = list_shared_rows(run)
     return fmean(row["seconds"] for row in shared) if shared else run["ranks"][0]["alone"][f"{workload['batch_size']}"]

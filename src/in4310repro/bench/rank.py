@@ -1,4 +1,4 @@
-"""One of the processes that the benchmark of processes has torchrun start; rank 0 writes what all of them measured.
+"""One process of the benchmark of processes, started by torchrun; rank 0 writes the measurements of all.
 
     torchrun --nproc-per-node 2 -m in4310repro.bench.rank 64 32 5 1 measured.json
 
@@ -26,7 +26,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from in4310repro import models
 from in4310repro.arithmetic import shares, tree
 from in4310repro.bench.measurement import peak_bytes, reset_peak
-from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, counted
+from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, count_messages
 from in4310repro.bench.records import RankRow, SharedRow
 from in4310repro.bench.workloads import CLASSES, SGD
 from in4310repro.context import Context
@@ -38,12 +38,12 @@ from in4310repro.presets import PRESETS
 from in4310repro.processes import ALONE, Processes, join
 
 MODEL = "resnet18"
-SMALLER = 4  # batches of 8, 16, ... images that a process alone takes before the whole one
+SMALLER = 4  # number of smaller batches of 8, 16, ... images that one process alone is timed with
 
 
 @record
 def main(image_size: int, batch_size: int, repeats: int, threads: int, file: Path) -> None:
-    """Measures in this process, as one of those that torchrun started."""
+    """Measure in this process, as one of those that torchrun started."""
     torch.set_num_threads(threads)
     with join("cpu") as processes:
         row = measure(image_size, batch_size, repeats, processes, activate("portable", "cpu"))
@@ -53,31 +53,31 @@ def main(image_size: int, batch_size: int, repeats: int, threads: int, file: Pat
 
 
 def measure(image_size: int, batch_size: int, repeats: int, processes: Processes, numerics: Numerics) -> RankRow:
-    """What one process measures while the others do the same: steps alone, and those that they take together."""
+    """Return the measurements of one process: steps alone, and steps taken together with the others."""
     connection, cpu = processes.connection, torch.device("cpu")
     row = RankRow(alone={}, begun=[], shared=None, resident_mb=None)
-    # Of a process alone, how the time grows with the images; of several, what they take from each other.
+    # One process alone shows how the time grows with the batch; several show what they cost each other.
     smaller = () if connection else range(tree.LEAF, batch_size, tree.LEAF)[:SMALLER]
     reset_peak(cpu)
     for images in (*smaller, len(shares.images_of(batch_size, connection))):
         processes.gather(b"ready")
-        times, row["begun"] = _alone(epochs(image_size, images, repeats, ALONE, numerics))
+        times, row["begun"] = _measure_alone(make_epochs(image_size, images, repeats, ALONE, numerics))
         row["alone"][str(images)] = median(times)
     if connection:
-        trained = epochs(image_size, batch_size, repeats, processes, numerics)
-        row["shared"] = _shared(trained, connection)
+        trained = make_epochs(image_size, batch_size, repeats, processes, numerics)
+        row["shared"] = _measure_shared(trained, connection)
     peak = peak_bytes(cpu)
     row["resident_mb"] = None if peak is None else peak / 1e6
     if connection and row["shared"]:
-        _messages_alone(row["shared"], trained.model, batch_size, repeats, connection)
+        _measure_messages(row["shared"], trained.model, batch_size, repeats, connection)
     return row
 
 
-def epochs(image_size: int, batch_size: int, repeats: int, processes: Processes, numerics: Numerics) -> Epochs:
-    """A training on noise with SGD, of so many steps an epoch and one more, which warms up."""
+def make_epochs(image_size: int, batch_size: int, repeats: int, processes: Processes, numerics: Numerics) -> Epochs:
+    """Return a training on noise with SGD, of `repeats` steps an epoch and one that warms up."""
     count = batch_size * (repeats + 1)
     pixels = np.random.default_rng(0).integers(0, 256, (count, image_size, image_size, 3), dtype=np.uint8)
-    names = tuple(map(str, range(count)))  # also the keys that augmentation is drawn by
+    names = tuple(map(str, range(count)))  # also the keys of the augmentation's random numbers
     images = ImageSet("noise", names, names, np.arange(count) % CLASSES, pixels)
     config = replace(PRESETS["demo"], model=MODEL, batch_size=batch_size, image_size=image_size, settings=(SGD,))
     inputs = TrainingInputs(
@@ -91,19 +91,19 @@ def epochs(image_size: int, batch_size: int, repeats: int, processes: Processes,
     return Epochs(inputs)
 
 
-def _seconds(trained: Epochs) -> float:
+def _last_seconds(trained: Epochs) -> float:
     assert trained.last  # noqa: S101 - for the type checker
     return trained.last.seconds
 
 
-def _alone(trained: Epochs) -> tuple[list[float], list[tuple[int, float]]]:
-    """Seconds of each step, and when in the last one gradients were begun, as in a row."""
+def _measure_alone(trained: Epochs) -> tuple[list[float], list[tuple[int, float]]]:
+    """Time each step; return the times and, for the last step, the start of each gradient as a share of it."""
     times: list[float] = []
     begun: list[tuple[int, float]] = []
-    with _gradients_seen() as seen:
+    with _watch_gradients() as seen:
 
         def after_step() -> None:
-            times.append(_seconds(trained))
+            times.append(_last_seconds(trained))
             start = time.perf_counter() - times[-1]
             begun[:] = [(values, (moment - start) / times[-1]) for values, moment in seen]
             seen.clear()
@@ -113,10 +113,10 @@ def _alone(trained: Epochs) -> tuple[list[float], list[tuple[int, float]]]:
 
 
 @contextmanager
-def _gradients_seen() -> Iterator[list[tuple[int, float]]]:
-    """Values of each gradient of a weight that this process computes meanwhile, alone, and when it begins.
+def _watch_gradients() -> Iterator[list[tuple[int, float]]]:
+    """Yield (values, start time) of each weight gradient that this process computes alone in a block.
 
-    The end of a backward pass is where 0 values begin.
+    An entry of 0 values marks the end of a backward pass.
     """
     seen: list[tuple[int, float]] = []
     whole: Any = shares.Whole
@@ -137,15 +137,15 @@ def _gradients_seen() -> Iterator[list[tuple[int, float]]]:
         whole.weight_gradient, whole.finish = originals
 
 
-def _shared(trained: Epochs, connection: shares.Connection) -> SharedRow:
-    """Steps that the processes take together: medians, and what the last of them sent."""
+def _measure_shared(trained: Epochs, connection: shares.Connection) -> SharedRow:
+    """Time steps that the processes take together; return medians, and the messages of the last step."""
     times: list[float] = []
     waiting: dict[str, list[float]] = {SMALL: [], GRADIENTS: [], STOP: []}
     last: dict[str, list[int]] = {}
-    with counted(connection) as kinds:
+    with count_messages(connection) as kinds:
 
         def after_step() -> None:
-            times.append(_seconds(trained))
+            times.append(_last_seconds(trained))
             for kind, sent in kinds.items():
                 waiting[kind].append(sent.waiting)
                 last[kind] = [*sent.sizes]
@@ -162,10 +162,10 @@ def _shared(trained: Epochs, connection: shares.Connection) -> SharedRow:
     )
 
 
-def _messages_alone(
+def _measure_messages(
     row: SharedRow, model: torch.nn.Module, batch_size: int, repeats: int, connection: shares.Connection
 ) -> None:
-    """Seconds of a step's messages with nothing between them, and of their work in this process."""
+    """Add the seconds of a step's messages alone to the row, and of their work in this process."""
     share = shares.Share(batch_size, connection)
     norms = [each.num_features for each in model.modules() if isinstance(each, torch.nn.BatchNorm2d)]
     rows = [torch.zeros(len(share.own), 2 * channels, dtype=torch.float64) for channels in norms]
@@ -189,11 +189,11 @@ def _messages_alone(
         tree.add(range(connection.size), {range(i, i + 1): each for i, each in enumerate(everybody)})
 
     for name, work, count in ((SMALL, small, len(rows)), (GRADIENTS, gradients, 1), ("all-gather", all_gather, 1)):
-        row["alone"][name], row["cpu"][name] = (each / count for each in _timed(work, repeats))
+        row["alone"][name], row["cpu"][name] = (each / count for each in _time_calls(work, repeats))
 
 
-def _timed(work: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Median seconds, and those of this process's own threads, after one call that warms up."""
+def _time_calls(work: Callable[[], None], repeats: int) -> tuple[float, float]:
+    """Return median seconds, and median CPU seconds of this process, after one call that warms up."""
     taken = []
     for _ in range(repeats + 1):
         start, before = time.perf_counter(), time.process_time()

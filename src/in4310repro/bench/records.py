@@ -44,7 +44,7 @@ class FeatureBenchmark(TypedDict):
 
 
 class PairedRow(TypedDict):
-    """Native beside portable arithmetic, in turns."""
+    """Native and portable arithmetic, timed in turns."""
 
     name: str
     threads: int
@@ -73,7 +73,7 @@ class ScalingRow(TypedDict):
     two_threads_ms: float
     outside_share: float  # of one thread's time, spent outside of the kernels
     serial_share: float  # the larger of that and Amdahl's share from the two times
-    passes_share: float  # of one thread's time, in kernels that memory limits
+    passes_share: float  # of one thread's time, in kernels limited by memory bandwidth
     estimates: dict[str, list[float]]  # number of cores -> estimated speed-up over one thread, low and high
 
 
@@ -90,29 +90,29 @@ class ArithmeticBenchmark(TypedDict):
 
 
 class SharedRow(TypedDict):
-    """Steps that several processes take together, as one of them sees it; messages by kind, see `messages`."""
+    """Steps that several processes take together, as one process sees them; messages by kind, see `messages`."""
 
     seconds: float  # of a step
-    waiting: dict[str, float]  # seconds of a step in which it does nothing else
+    waiting: dict[str, float]  # seconds of a step in which the process only waits
     messages: dict[str, int]  # of a step
-    bytes: dict[str, int]  # of a step, that leave this process
-    alone: dict[str, float]  # seconds of one small message, and of all gradients, with nothing to do meanwhile
-    cpu: dict[str, float]  # of which the work of this process's own threads
+    bytes: dict[str, int]  # sent by this process in a step
+    alone: dict[str, float]  # seconds of one small message, and of all gradients, without other work
+    cpu: dict[str, float]  # the part of `alone` that this process's own threads work
 
 
 class RankRow(TypedDict):
-    """What one process measured while others did the same."""
+    """Measurements of one process while the others did the same."""
 
     alone: dict[str, float]  # images in a batch -> seconds of a step without messages
-    # Gradients of weights in the order of the backward pass: their values, and the part of a step after which they are
-    # begun; 0 values and the end of the pass.
+    # For each weight in the order of the backward pass: its number of values, and the share of the step after which
+    # its gradient is begun. The last entry has 0 values and marks the end of the pass.
     begun: list[tuple[int, float]]
     shared: SharedRow | None  # None: there was no other process
-    resident_mb: float | None  # at its highest; None where the system does not report it
+    resident_mb: float | None  # peak; None where the system does not report it
 
 
 class ProcessesRun(TypedDict):
-    """Processes that ran together, each with so many threads."""
+    """Processes that ran together, with the number of threads of each."""
 
     threads: int
     ranks: list[RankRow]
@@ -128,7 +128,7 @@ class ProcessesWorkload(TypedDict):
 
 
 class ProcessesBenchmark(TypedDict):
-    """What it costs that several processes train together: processes.json."""
+    """Cost of training by several processes: processes.json."""
 
     fingerprint: Fingerprint
     cores: int

@@ -1,4 +1,4 @@
-"""How much faster a training step would be on more cores than there are: an estimate from what was measured on two."""
+"""An estimate of a training step's speed-up on more cores, from measurements on two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSES = ("normalis", "pool", "add", "adamw", "rmsprop", "sgd", "bias_leaves")
 
 
 def measure(name: str, step: Callable[[], None], repeats: int) -> ScalingRow:
-    """Times a step on one and on two threads in turns, and where the time of one thread goes.
+    """Time a step on one and on two threads in turns, and the parts of the time of one thread.
 
     The serial share is the larger of two: what is spent outside of the kernels, and Amdahl's from both times,
     t2 / t1 = share + (1 - share) / 2.
@@ -29,7 +29,7 @@ def measure(name: str, step: Callable[[], None], repeats: int) -> ScalingRow:
     passes: list[float] = []
     for _ in range(repeats + 1):
         for threads, times in seconds.items():
-            with torch_threads(threads), time_in_kernels() as inside:
+            with use_threads(threads), time_kernels() as inside:
                 start = time.perf_counter()
                 step()
                 times.append(time.perf_counter() - start)
@@ -55,7 +55,7 @@ def measure(name: str, step: Callable[[], None], repeats: int) -> ScalingRow:
 
 
 def estimate(serial: float, passes: float, cores: int) -> tuple[float, float]:
-    """Speed-up over one thread, low and high.
+    """Return the speed-up over one thread, low and high.
 
     High by Amdahl 1967: 1 / (s + (1 - s) / n). Low if two cores already take all that the memory gives, so that passes
     over maps and parameters gain nothing from a third: 1 / (s + p / 2 + (1 - s - p) / n).
@@ -66,8 +66,8 @@ def estimate(serial: float, passes: float, cores: int) -> tuple[float, float]:
 
 
 @contextmanager
-def time_in_kernels() -> Iterator[dict[str, float]]:
-    """Seconds in each function of the compiled library meanwhile."""
+def time_kernels() -> Iterator[dict[str, float]]:
+    """Yield the seconds spent in each function of the compiled library during a block."""
     inside: dict[str, float] = {}
     call = Library.call
 
@@ -86,8 +86,8 @@ def time_in_kernels() -> Iterator[dict[str, float]]:
 
 
 @contextmanager
-def torch_threads(number: int) -> Iterator[None]:
-    """So many threads in torch's operations and in ours."""
+def use_threads(number: int) -> Iterator[None]:
+    """Use this number of threads in torch's operations and in ours during a block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

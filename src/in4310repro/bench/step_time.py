@@ -1,6 +1,6 @@
-"""How long a step takes on several machines: a model, from what one process and messages by themselves take.
+"""A model of step time on several machines, from measurements of one process and of messages alone.
 
-    step = work of the largest share + small messages + what the backward pass does not hide of the gradients
+    step = work of the largest share + small messages + gradient messages that the backward pass does not hide
 
 Formulas and assumptions in docs/processes.md.
 """
@@ -21,33 +21,33 @@ FLOAT, DOUBLE = 4, 8  # bytes of a value of gradients, and of small messages
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a step of a network takes a process alone."""
+    """Work of a step of a network in one process."""
 
-    fixed: float  # seconds of a step, however few its images are
+    fixed: float  # seconds of a step without images
     leaf: float  # seconds of a leaf of 8 images
     begun: Sequence[tuple[int, float]]  # see RankRow
     widths: Sequence[int]  # values of a row of each small message
 
     def seconds(self, leaves: int) -> float:
-        """Of a step of so many leaves; a process that has none computes an image, which is counted as a leaf."""
+        """Return the seconds of a step; a process without leaves computes one image, counted as a leaf."""
         return self.fixed + self.leaf * max(1, leaves)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """How processes reach each other."""
+    """Speed of messages between processes."""
 
     latency: float  # seconds of a small message between two, without the wire
-    peer: float  # seconds that each further process adds to it
-    wire: float  # seconds from one to another
+    peer: float  # seconds that each further process adds to the latency
+    wire: float  # seconds from one machine to another
     bandwidth: float  # bytes per second that a process sends
 
     def small(self, sent: int, size: int) -> float:
-        """Seconds of a small message, of which each of so many processes sends so many bytes."""
+        """Return the seconds of a small message in which each of `size` processes sends `sent` bytes."""
         return self.latency + self.peer * (size - 2) + self.wire + sent / self.bandwidth
 
     def large(self, sent: int, turns: int = 1) -> float:
-        """Seconds of a large one, which goes round in so many turns."""
+        """Return the seconds of a large message that goes round in `turns` turns."""
         return self.wire * turns + sent / self.bandwidth
 
 
@@ -57,25 +57,25 @@ class StepTime:
 
     compute: float
     small: float
-    gradients: float  # that nothing hides
+    gradients: float  # not hidden by the backward pass
 
     @property
     def total(self) -> float:
-        """Of the whole step."""
+        """Seconds of the whole step."""
         return self.compute + self.small + self.gradients
 
 
-def work_of(alone: Mapping[str, float], begun: Sequence[tuple[int, float]], widths: Sequence[int]) -> Work:
-    """The line through the seconds of a process alone, by the images of its batch."""
+def fit_work(alone: Mapping[str, float], begun: Sequence[tuple[int, float]], widths: Sequence[int]) -> Work:
+    """Fit a line through the seconds of a process alone, by the leaves of its batch."""
     leaves = [len(tree.leaves(int(images))) for images in alone]
     leaf, fixed = np.polynomial.Polynomial.fit(leaves, [*alone.values()], 1).convert().coef[::-1]
     return Work(fixed=float(fixed), leaf=float(leaf), begun=begun, widths=widths)
 
 
-def widths_of(model: nn.Module) -> list[int]:
-    """Values of a row of each small message of a step.
+def message_widths(model: nn.Module) -> list[int]:
+    """Return the number of values in a row of each small message of a step.
 
-    Two of each channel of a batch norm, forward and backward, two of each bias, and the loss.
+    A batch norm sends two values per channel, forward and backward; a bias two values per channel; the loss one.
     """
     modules = [*model.modules()]
     norms = [2 * module.num_features for module in modules if isinstance(module, nn.BatchNorm2d)]
@@ -83,50 +83,50 @@ def widths_of(model: nn.Module) -> list[int]:
     return [*norms, *norms, *(2 * len(layer.weight) for layer in layers), 1]
 
 
-def step_time(work: Work, images: int, size: int, link: Link, *, apart: bool = True, cores: int = 1) -> StepTime:
-    """A step of a batch on so many processes.
+def step_time(work: Work, images: int, size: int, link: Link, *, own_cores: bool = True, cores: int = 1) -> StepTime:
+    """Return the time of a step of a batch on `size` processes.
 
     Args:
         work: of the network.
         images: of the whole batch.
         size: processes.
-        link: between them; nothing is sent by one alone.
-        apart: whether each process has its cores for itself; else the messages are work for those that compute, which
-            then hide nothing of them.
-        cores: where they are not apart, those that the processes share, which compute on one each.
+        link: between the processes; a single process sends nothing.
+        own_cores: each process has cores of its own. Otherwise messages take time from the computation, which then
+            hides none of it.
+        cores: number of cores that the processes share if they have none of their own; each computes on one.
     """
     shares = [tree.share(images, rank, size) for rank in range(size)]
     compute = work.seconds(max(map(len, shares)))
-    if not apart:
+    if not own_cores:
         compute *= max(1.0, size / cores)
     if size == 1:
         return StepTime(compute=compute, small=0.0, gradients=0.0)
     nodes = max(len(tree.nodes(share, tree.leaves(images))) for share in shares)
     small = sum(link.small(sent, size) for sent in small_bytes(work.widths, nodes, size))
     buckets = [
-        # The sums go along a ring.
+        # The sums are passed along a ring.
         (moment * compute, link.large(there), link.large(back, size - 1))
-        for moment, there, back in _buckets(work.begun, nodes, size)
+        for moment, there, back in _make_buckets(work.begun, nodes, size)
     ]
-    gradients = _exposed(buckets) if apart else sum(there + back for _, there, back in buckets)
+    gradients = _exposed_seconds(buckets) if own_cores else sum(there + back for _, there, back in buckets)
     return StepTime(compute=compute, small=small, gradients=gradients)
 
 
 def small_bytes(widths: Sequence[int], nodes: int, size: int) -> list[int]:
-    """Bytes that a process sends in each small message of a step, where the one with the most nodes has so many."""
+    """Return the bytes that the process with the most nodes sends in each small message of a step."""
     return [nodes * width * DOUBLE * (size - 1) for width in widths]
 
 
 def gradient_bytes(values: Sequence[int], nodes: int, size: int) -> int:
-    """Bytes of gradients that a process with so many nodes sends in a step; values of each weight, the last first."""
+    """Return the gradient bytes that a process sends in a step; `values` lists the weights, last first."""
     begun = [(each, 0.0) for each in (*values, 0)]
-    return sum(there + back for _, there, back in _buckets(begun, nodes, size))
+    return sum(there + back for _, there, back in _make_buckets(begun, nodes, size))
 
 
-def _buckets(begun: Sequence[tuple[int, float]], nodes: int, size: int) -> Iterator[tuple[float, int, int]]:
-    """Of each bucket the part of the step when it leaves, and the bytes of its nodes and of its sums.
+def _make_buckets(begun: Sequence[tuple[int, float]], nodes: int, size: int) -> Iterator[tuple[float, int, int]]:
+    """Yield for each bucket its time in the step, and the bytes of its nodes and of its sums.
 
-    A bucket leaves before the first weight that does not fit, and the last one after the backward pass.
+    A bucket is sent before the first weight that does not fit, and the last one after the backward pass.
     """
     used = capacity = 0
     for values, moment in begun:
@@ -138,18 +138,18 @@ def _buckets(begun: Sequence[tuple[int, float]], nodes: int, size: int) -> Itera
         used += values
 
 
-def _exposed(buckets: Sequence[tuple[float, float, float]]) -> float:
-    """Seconds by which messages prolong a backward pass, which goes on while they are on their way.
+def _exposed_seconds(buckets: Sequence[tuple[float, float, float]]) -> float:
+    """Return the seconds by which messages prolong a backward pass that goes on while they are sent.
 
     Args:
-        buckets: when each leaves if nothing delays the pass, and the seconds of its nodes and of its sums; the last one
-            leaves at the end of the pass.
+        buckets: the time at which each is sent in a pass without delays, and the seconds of its nodes and of its sums;
+            the last one is sent at the end of the pass.
     """
-    delay = free = arrived = sums = 0.0  # free: when all that is on its way will be there
+    delay = free = arrived = sums = 0.0  # free: the time at which all messages sent so far have arrived
     for moment, there, back in buckets:
         now = moment + delay
         here = max(now, free) + there
-        # The sums of the bucket before follow, when its nodes are there, for which the pass waits.
+        # The sums of the previous bucket follow once its nodes have arrived; the pass waits for these.
         delay = max(now, arrived) - moment
         free, arrived, sums = here + sums, here, back
     return free + sums - buckets[-1][0]

@@ -1,11 +1,11 @@
-"""The Markdown tables of both benchmarks, from their records."""
+"""The Markdown tables of the benchmarks of features and arithmetic, from their records."""
 
 from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow, ScalingRow
 from in4310repro.text import markdown
 
 
 def feature_tables(report: FeatureBenchmark) -> str:
-    """The content of features.md."""
+    """Return the content of features.md."""
     environment, settings = report["fingerprint"], report["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     lines = [
@@ -58,7 +58,7 @@ def _contender_table(rows: list[ContenderRow]) -> list[str]:
 
 
 def arithmetic_table(report: ArithmeticBenchmark) -> str:
-    """The content of arithmetic.md."""
+    """Return the content of arithmetic.md."""
     environment = report["fingerprint"]
     peak = report["gflops_per_thread"]
     lines = [
@@ -127,5 +127,5 @@ def _paired_cells(row: PairedRow) -> str:
 
 
 def _format(value: float | None, form: str) -> str:
-    """A number, or a dash for None."""
+    """Format a number, or return a dash for None."""
     return "-" if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""What the benchmark of arithmetic times: training steps and inference of whole networks, layers, and the loop."""
+"""Workloads of the benchmark of arithmetic: training steps and inference of networks, and single layers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """As the table has it."""
+        """Name of the workload in the table."""
         what = "training step" if self.training else "inference"
         return f"{self.model}, {self.image_size} px, {self.batch_size} images, {what}"
 
     def prepare(self, numerics: Numerics) -> Callable[[], None]:
-        """The work as a function without arguments, in the arithmetic of `numerics`."""
+        """Return the work as a function without arguments, in the arithmetic of `numerics`."""
         model = numerics.place(models.build(self.model, CLASSES, seed=0))
         images = torch.linspace(-2, 2, self.batch_size * 3 * self.image_size**2)
         images = images.reshape(self.batch_size, 3, self.image_size, self.image_size)
@@ -45,7 +45,7 @@ class Workload:
         return lambda: _step(model, optimizer, images, labels, numerics)
 
     def operations(self) -> float:
-        """Floating-point operations of the convolutions and the head: two for each product that is summed."""
+        """Return the floating-point operations of convolutions and head: two for each product summed."""
         forward = convolution_operations(self.model, self.image_size) * self.batch_size
         # Gradients of maps and of weights cost a forward pass each.
         return 3 * forward if self.training else forward
@@ -65,7 +65,7 @@ def _step(
 
 
 def convolution_operations(name: str, image_size: int) -> float:
-    """Operations of a network's convolutions and linear layers for one image."""
+    """Return the operations of a network's convolutions and linear layers for one image."""
     total = 0.0
 
     def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -85,7 +85,7 @@ def convolution_operations(name: str, image_size: int) -> float:
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution of ResNet-18, and how often the network has it."""
+    """A convolution of ResNet-18, and its number of occurrences in the network."""
 
     channels: int
     outputs: int
@@ -96,12 +96,12 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """As the table has it."""
+        """Name of the layer in the table."""
         return f"{self.kernel}x{self.kernel}, {self.channels} to {self.outputs}, stride {self.stride}, {self.size} px"
 
 
 def layers(image_size: int) -> list[Layer]:
-    """The distinct convolutions of ResNet-18, in order."""
+    """Return the distinct convolutions of ResNet-18, in order."""
     counts: dict[tuple[int, int, int, int, int], int] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
@@ -122,7 +122,7 @@ KERNELS = ("forward", "gradient of the maps", "gradient of the weights")
 
 
 def prepare_layer(layer: Layer, batch_size: int, kernel: str, numerics: Numerics) -> Callable[[], None]:
-    """One of the three kernels of a convolution as a function without arguments."""
+    """Return one of the three kernels of a convolution as a function without arguments."""
     module = nn.Conv2d(layer.channels, layer.outputs, layer.kernel, layer.stride, padding=layer.kernel // 2, bias=False)
     convolution = numerics.place(nn.Sequential(module))
     maps = torch.randn(batch_size, layer.channels, layer.size, layer.size, generator=torch.Generator().manual_seed(0))

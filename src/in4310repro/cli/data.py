@@ -164,7 +164,7 @@ def _check_with(
         files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
         of_classes = np.array([entry.label for entry in entries])
         drawn = sample_positions([entry.path for entry in entries], ON_PLANE, seed)
-        on_plane = plane_chart.panel(plane(features[drawn], seed), images.classes, of_classes[drawn])
+        on_plane = plane_chart.draw_plane(plane(features[drawn], seed), images.classes, of_classes[drawn])
         sheet = contact_sheet.render(folder.name, found, doubts, files if photographs else {}, on_plane)
         write_file(page, sheet.encode())
         text += f"\nwrote {page}"

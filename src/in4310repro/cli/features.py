@@ -91,7 +91,7 @@ def features(
     content = {
         ".json": json_bytes(result | {"fingerprint": made_by}),
         ".csv": to_csv(result).encode(),
-        ".png": figures.png(figures.features(result["modules"])),
+        ".png": figures.to_png(figures.draw_features(result["modules"])),
     }
     written = [write_file(with_ending(out, suffix), data) for suffix, data in content.items()]
     remove_partial_results(out)

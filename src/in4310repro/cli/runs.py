@@ -154,12 +154,12 @@ def _differing(run: Path, differences: list[str]) -> _Answer:
 
 
 def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer:
-    from in4310repro.report.check import files_of_report
+    from in4310repro.report.check import list_report_files
     from in4310repro.verification import describe, last_lines, unchecked_in, verdict_of_agreement
 
     lines, document = [verdict_of_agreement(run, verified)], verified.to_json()
     if report:
-        document["not_checked_in_report"] = unchecked_in(report, files_of_report(report))
+        document["not_checked_in_report"] = unchecked_in(report, list_report_files(report))
         sentence = describe(document["not_checked_in_report"])
         lines += [f"{report}: {sentence}"] if sentence else []
     return _Answer([*lines, *last_lines(run, verified, report)], document)

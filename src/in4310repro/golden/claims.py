@@ -1,4 +1,4 @@
-"""A value and how firmly it is claimed, as a case computes it and as a golden file holds it."""
+"""A value with its tier of comparison, as a case computes it and as a golden file holds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 TIERS = ("exact", "bitwise", "numerical", "statistical")
-GIVEN = ("value", "tier", "otherwise", "tolerance", "reason")
+INPUTS = ("value", "tier", "otherwise", "tolerance", "reason")
 DTYPES = (
     "bool",
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
@@ -22,13 +22,13 @@ TRAITS = ("value", "dtype", "shape", "tier", "otherwise", "tolerance", "reason")
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A value and how firmly it is claimed.
+    """A value with its tier of comparison.
 
-    `exact` holds everywhere. `bitwise` holds in the same numeric class, and in native arithmetic with the same
-    libraries; elsewhere the value is compared at the tier `otherwise`, within `tolerance` (absolute) and for the
-    reason given, or not at all. `numerical` holds within the tolerance everywhere.
+    `exact` holds everywhere. `bitwise` holds in the same numeric class and, in native arithmetic, with the same
+    libraries. Elsewhere a bitwise value is compared at the tier `otherwise`, within `tolerance` (absolute) for the
+    given `reason`; without that tier it is not compared. `numerical` holds within the tolerance everywhere.
 
-    A value is what JSON holds, a list of one kind of it, or a NumPy array.
+    A value is a JSON scalar, a list of scalars of one type, or a NumPy array.
     """
 
     value: Any
@@ -39,26 +39,28 @@ class Claim:
 
     def __post_init__(self) -> None:
         if self.tier not in ("exact", "bitwise", "numerical"):
-            raise ValueError(f"tier {self.tier!r} of a claim; exact, bitwise and numerical are valid")
+            raise ValueError(f"tier {self.tier!r} of a claim; valid values are exact, bitwise and numerical")
         if self.otherwise not in (None, "numerical", "statistical"):
-            raise ValueError(f"otherwise {self.otherwise!r} of a claim; numerical, statistical and None are valid")
+            raise ValueError(
+                f"otherwise {self.otherwise!r} of a claim; valid values are numerical, statistical and None"
+            )
         weaker = self.otherwise is not None or self.tier == "numerical"
         if weaker != (self.tolerance is not None) or (weaker and not self.reason):
-            raise ValueError("a weaker tier comes with a tolerance and a reason, and only a weaker tier does")
-        if weaker and _kind(np.asarray(self.value)) == "str":
-            raise ValueError("a text has no tolerance; exact and bitwise are valid")
-        if isinstance(self.value, np.ndarray) and not (self.value.size and _kind(self.value) in (*DTYPES, "str")):
+            raise ValueError("expected a tolerance and a reason with a weaker tier, and with no other")
+        if weaker and _dtype_name(np.asarray(self.value)) == "str":
+            raise ValueError("a text has no tolerance; valid tiers are exact and bitwise")
+        if isinstance(self.value, np.ndarray) and not (self.value.size and _dtype_name(self.value) in (*DTYPES, "str")):
             raise ValueError(
-                f"an array of {self.value.dtype} with shape {self.value.shape}; at least one value of bool, integers, "
-                "float16, float32, float64 or text is valid"
+                f"an array of {self.value.dtype} with shape {self.value.shape}; expected at least one value of bool, "
+                "integers, float16, float32, float64 or text"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The claim as a golden file holds it."""
+        """Return the claim as a golden file holds it."""
         array = np.asarray(self.value)
         return {
             "value": array.tolist() if isinstance(self.value, np.ndarray) else self.value,
-            "dtype": _kind(array),
+            "dtype": _dtype_name(array),
             "shape": list(array.shape),
             "tier": self.tier,
             "otherwise": self.otherwise,
@@ -67,13 +69,13 @@ class Claim:
         }
 
 
-def _kind(array: np.ndarray) -> str:
-    """The name of its dtype; texts of any length are one."""
+def _dtype_name(array: np.ndarray) -> str:
+    """Return the name of the array's dtype, with "str" for texts of any length."""
     return "str" if array.dtype.kind == "U" else str(array.dtype)
 
 
 def _is_array_of(value: Any, dtype: Any) -> bool:
-    """Whether an array of this dtype is written as this value."""
+    """Return whether an array of this dtype has this value in JSON."""
     try:
         with np.errstate(over="ignore"):
             return dtype in DTYPES and repr(np.asarray(value, dtype).tolist()) == repr(value)
@@ -84,27 +86,27 @@ def _is_array_of(value: Any, dtype: Any) -> bool:
 Case = Callable[[], Mapping[str, Claim]]
 
 
-def claim_faults(name: str, entry: Any) -> list[str]:
-    """What is wrong with a claim of a golden file by itself, in sentences that name it and the key.
+def find_claim_faults(name: str, entry: Any) -> list[str]:
+    """List the faults of one claim of a golden file, in sentences that name it and the key.
 
     Args:
         name: of the case and the value.
-        entry: what the file holds.
+        entry: its JSON value in the file.
     """
     if not isinstance(entry, Mapping):
-        return [f"{name} is a {type(entry).__name__}; an object with {', '.join(TRAITS)} is valid"]
-    wrong = [f"{name} lacks its {trait}" for trait in TRAITS if trait not in entry]
-    wrong += [f"{name} has {trait!r}; valid are {', '.join(TRAITS)}" for trait in entry if trait not in TRAITS]
+        return [f"{name} is a {type(entry).__name__}; expected an object with {', '.join(TRAITS)}"]
+    wrong = [f"{name} lacks {trait}" for trait in TRAITS if trait not in entry]
+    wrong += [f"{name} has {trait!r}; valid keys are {', '.join(TRAITS)}" for trait in entry if trait not in TRAITS]
     if wrong:
         return wrong
     try:
-        whole = Claim(**{trait: entry[trait] for trait in GIVEN}).to_json()
+        whole = Claim(**{trait: entry[trait] for trait in INPUTS}).to_json()
     except ValueError as error:
         return [f"{name}: {error}"]
     if _is_array_of(entry["value"], entry["dtype"]):
         whole["dtype"] = entry["dtype"]
     return [
-        f"{name} has {trait} {entry[trait]!r}; that of its value is {whole[trait]!r}"
+        f"{name} has {trait} {entry[trait]!r}; expected {whole[trait]!r}, that of its value"
         for trait in ("dtype", "shape")
         if entry[trait] != whole[trait]
     ]

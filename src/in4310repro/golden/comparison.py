@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro.golden.claims import Claim, claim_faults
+from in4310repro.golden.claims import Claim, find_claim_faults
 from in4310repro.golden.commands import EXAMPLE, EXAMPLE_OF_CLASSES, NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, same_libraries
-from in4310repro.golden.folder import key_faults
+from in4310repro.golden.folder import find_key_faults
 from in4310repro.numerics import Numerics
 
 NOT_COMPARED = "not compared"
-SHOWN = 3  # entries of a list that a failure shows
+SHOWN = 3  # number of differing entries that a failure shows
 
 
 @dataclass
 class Comparison:
-    """What differs, in sentences, and how many values were compared at which tier."""
+    """The differences in sentences, and the number of values compared at each tier."""
 
     differences: list[str] = field(default_factory=list)
     tiers: Counter[str] = field(default_factory=Counter)
@@ -36,24 +36,25 @@ def compare(
     environments: Environments,
     command: Command = NOX,
 ) -> Comparison:
-    """Compares the values of a case with its golden file; every key of either side is accounted for.
+    """Compare the values of a case with its golden file. A key on one side only is a difference.
 
-    In portable arithmetic every value that was written in portable arithmetic is compared to the bit, whatever the
-    libraries, and a file of another portable class is a difference by itself: the kernels changed, so it is stale. A
-    native process elsewhere than where the file was written compares bitwise values at their weaker tier or not at all.
-    The latter is a difference in portable arithmetic, and in every environment that the list has.
+    In portable arithmetic, values written in portable arithmetic are compared to the bit, whatever the libraries. A
+    file of another portable class is a difference by itself: the kernels changed, so the file is stale. A native
+    process with another numeric class or other libraries compares bitwise values at their weaker tier. Bitwise values
+    without a weaker tier are not compared there, and that counts as a difference in listed environments and in portable
+    arithmetic.
 
     Args:
-        case: its name, which the file repeats.
-        golden: the content of the file.
+        case: name of the case, which the file repeats.
+        golden: content of the file.
         got: the values that were just computed, by name.
         numerics: the arithmetic of this process.
         versions: of the libraries of this process.
         environments: where golden files were written.
-        command: that writes golden files, for what differs.
+        command: the command that writes golden files, for the hints.
 
     Returns:
-        A sentence for each difference, and how many values were compared at which tier.
+        The differences, a sentence each, and the number of values compared at each tier.
 
     Examples:
         >>> from in4310repro.golden import LIBRARIES, PROVENANCE, Environment
@@ -69,15 +70,15 @@ def compare(
         >>> compare("count", content, {"images": Claim(value=8)}, here, versions, environments).differences
         ['count: images expected 7 (exact), got 8']
     """
-    wrong = key_faults(case, golden)
+    wrong = find_key_faults(case, golden)
     written = None if wrong else environments.written_in(golden)
     if wrong or written is None:
-        return Comparison(differences=wrong or [unlisted(case, golden, command)])
+        return Comparison(differences=wrong or [describe_unlisted(case, golden, command)])
     libraries = same_libraries(written.versions, versions)
     same = written.numeric_class == numerics.numeric_class and libraries
     if numerics.portable:
         same = written.numerics == "portable"
-    result = Comparison(differences=stale(case, golden, numerics, environments, command))
+    result = Comparison(differences=stale_faults(case, golden, numerics, environments, command))
     compare_values(case, golden["values"], got, same, result)
     lost = result.tiers[NOT_COMPARED]
     if lost and (numerics.portable or environments.has(numerics, versions)):
@@ -88,32 +89,32 @@ def compare(
     return result
 
 
-def unlisted(case: str, golden: Mapping[str, Any], command: Command = NOX) -> str:
-    """The difference of a file whose environment the list has not."""
+def describe_unlisted(case: str, golden: Mapping[str, Any], command: Command = NOX) -> str:
+    """Describe a golden file whose environment is not listed."""
     return (
         f"{case}: the file's numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and "
-        f"versions are those of no environment in {ENVIRONMENTS}; {writes_it(case, command)}"
+        f"versions match no environment in {ENVIRONMENTS}; {name_command(case, command)}"
     )
 
 
-def writes_it(case: str, command: Command) -> str:
-    """Which command writes a golden file again."""
+def name_command(case: str, command: Command) -> str:
+    """Name the command that writes a golden file again."""
     return f"{command(case, EXAMPLE)} writes it"
 
 
-def stale(
+def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """In portable arithmetic: the difference of a file of other kernels, or of a class that is said to be native."""
+    """Report a file of other kernels, or a portable class listed as native, in portable arithmetic."""
     written = environments.written_in(golden)
     if not numerics.portable or written is None:
         return []
     if written.numerics == "portable" and written.numeric_class != numerics.numeric_class:
         all_at_once = command("environments", EXAMPLE_OF_CLASSES)
-        renewal = f"{all_at_once} writes all such files again whose values did not move, and "
+        renewal = f"{all_at_once} writes all files again whose values did not move, and "
         return [
-            f"{case}: the file is of the portable class {written.numeric_class} and the kernels are now of class "
-            f"{numerics.numeric_class}; {renewal if command is NOX else ''}{writes_it(case, command)} where they did"
+            f"{case}: the file has the portable class {written.numeric_class} and the kernels now have class "
+            f"{numerics.numeric_class}; {renewal if command is NOX else ''}{name_command(case, command)} where they did"
         ]
     if written.numerics != "portable" and written.numeric_class == numerics.numeric_class:
         return [f"{case}: {ENVIRONMENTS} lists the class {written.numeric_class} as {written.numerics}; it is portable"]
@@ -123,22 +124,22 @@ def stale(
 def compare_values(
     case: str, expected: Mapping[str, Any], got: Mapping[str, Claim], same: bool, result: Comparison
 ) -> None:
-    """Compares values by name, and adds what differs and at which tiers values were compared.
+    """Compare values by name; add the differences and the counts by tier to `result`.
 
     Args:
         case: its name.
         expected: the claims of the golden file.
         got: those that were just computed.
-        same: bitwise values are compared to the bit, and not at their weaker tier.
-        result: what is added to.
+        same: compare bitwise values to the bit, not at their weaker tier.
+        result: receives the differences and counts.
     """
     for key in sorted({*expected, *got}):
         name = f"{case}: {key}"
         if key not in got:
-            result.differences.append(f"{name} is in the golden file and no longer computed")
+            result.differences.append(f"{name} is in the golden file but is no longer computed")
         elif key not in expected:
-            result.differences.append(f"{name} is computed and not in the golden file")
-        elif wrong := claim_faults(name, expected[key]):
+            result.differences.append(f"{name} is computed but is not in the golden file")
+        elif wrong := find_claim_faults(name, expected[key]):
             result.differences += wrong
         else:
             _compare_value(name, expected[key], got[key].to_json(), same, result)
@@ -160,19 +161,21 @@ def _compare_value(
         allowed = ""
     else:
         deviation = np.abs(np.asarray(expected["value"], float) - np.asarray(got["value"], float))
-        # Written so that a nan on either side is a difference.
+        # `<=` is false for a nan on either side, so that a nan is a difference.
         equal = bool((deviation <= expected["tolerance"]).all())
         allowed = f" within {expected['tolerance']:g}"
     if not equal:
-        result.differences.append(f"{name} {_mismatch(expected['value'], got['value'], f'{allowed} ({tier})')}")
+        result.differences.append(
+            f"{name} {_describe_mismatch(expected['value'], got['value'], f'{allowed} ({tier})')}"
+        )
 
 
-def _mismatch(expected: Any, got: Any, comparison: str) -> str:
-    """One value as it is; of a list the number of entries that differ, the largest difference and the first of them."""
+def _describe_mismatch(expected: Any, got: Any, comparison: str) -> str:
+    """Describe a difference; for a list, the number of differing entries, the largest difference and the first."""
     if not isinstance(expected, list) or not isinstance(got, list):
         return f"expected {expected!r}{comparison}, got {got!r}"
     pairs = list(zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True))
-    # A nan, which equals nothing, counts as an entry that differs.
+    # A nan equals nothing, not even itself, and counts as a difference.
     different = [(place, one, other) for place, (one, other) in enumerate(pairs) if one != other]
     numbers = [abs(one - other) for _, one, other in different if not isinstance(one, str)]
     largest = f", by up to {max(numbers):.3g}" if numbers else ""

@@ -1,4 +1,4 @@
-"""The folder of golden files: where each lies, and whether each is as it was written."""
+"""The folder of golden files: the place of each file, and checks that it is as it was written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.files import file_sha256, read_json
-from in4310repro.golden.claims import Case, claim_faults
+from in4310repro.golden.claims import Case, find_claim_faults
 from in4310repro.golden.commands import EXAMPLE, NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, read_environments
 
@@ -28,123 +28,127 @@ PROVENANCE = (
 
 
 def read(folder: Path, case: str) -> dict[str, Any]:
-    """The golden file of a case.
+    """Read the golden file of a case.
 
     Raises:
-        ValueError: there is none, or it is damaged.
+        ValueError: the file is missing or damaged.
     """
     golden = read_json(folder / f"{case}.json")
     if not isinstance(golden, dict):
-        raise ValueError(f"{folder / case}.json holds {type(golden).__name__}; an object is valid")
+        raise ValueError(f"{folder / case}.json holds {type(golden).__name__}; expected an object")
     return golden
 
 
-def files(folder: Path) -> list[str]:
-    """Names of all golden files below the folder, those of cards included."""
+def list_files(folder: Path) -> list[str]:
+    """Return the names of all golden files below the folder, including those of cards."""
     found = (file for file in folder.rglob("*") if file.is_file() and file != folder / ENVIRONMENTS)
     return sorted(file.relative_to(folder).as_posix() for file in found)
 
 
-def orphans(folder: Path, cases: Mapping[str, Case]) -> list[str]:
-    """Golden files that no case computes, those of cards included."""
-    paths = map(Path, files(folder))
+def find_orphans(folder: Path, cases: Mapping[str, Case]) -> list[str]:
+    """Return the golden files that no case computes, including those of cards."""
+    paths = map(Path, list_files(folder))
     return sorted(path.name for path in paths if path.stem not in cases or path.suffix != ".json")
 
 
-def of_device(folder: Path, device_name: str) -> Path:
-    """Where the golden files of a device are: those of a card are in a folder with its name."""
+def device_folder(folder: Path, device_name: str) -> Path:
+    """Return the folder of a device's golden files; a card has a folder with its name."""
     return folder if device_name == "cpu" else folder / "cards" / re.sub(r"\W+", "-", device_name)
 
 
-def faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str, Case]) -> list[str]:
-    """What is wrong with any file of the folder by itself, in sentences, without computing a case.
+def find_faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str, Case]) -> list[str]:
+    """List the faults of all files of the folder, in sentences, without computing a case.
 
     Args:
         folder: of the golden files.
-        cases: that are computed on a processor.
-        card_cases: that are computed on a card.
+        cases: the cases that a processor computes.
+        card_cases: the cases that a card computes.
     """
     try:
         environments = read_environments(folder)
     except ValueError as error:
         return [str(error)]
-    there = files(folder)
+    there = list_files(folder)
     listed = [name for each in environments.environments for name in each.files]
-    found = [f"{ENVIRONMENTS} lists {name}, which is not there" for name in sorted(set(listed) - set(there))]
+    found = [f"{ENVIRONMENTS} lists {name}, which does not exist" for name in sorted(set(listed) - set(there))]
     found += [f"{ENVIRONMENTS} lists {name} twice" for name in sorted(set(listed)) if listed.count(name) > 1]
     for name in there:
         known = card_cases if name.startswith("cards/") else cases
-        found += file_faults(folder, name, known, environments)
+        found += find_file_faults(folder, name, known, environments)
     return found
 
 
-def file_faults(
+def find_file_faults(
     folder: Path, name: str, cases: Mapping[str, Case], environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """What is wrong with one golden file by itself, in sentences, without computing its case.
+    """List the faults of one golden file, in sentences, without computing its case.
 
     Args:
         folder: of the golden files.
         name: of the file, below the folder.
-        cases: that may have written it.
-        environments: the list beside it.
-        command: that writes golden files.
+        cases: the cases that may have written it.
+        environments: the list of the same folder.
+        command: the command that writes golden files.
     """
     case = Path(name).stem
     if case not in cases or name != f"{Path(name).parent / case}.json":
-        return [f"{name} is the golden file of no case; remove it"]
-    again = f"{command(case, EXAMPLE)} alone writes it"
+        return [f"{name} belongs to no case; remove it"]
+    again = f"only {command(case, EXAMPLE)} may write it"
     listing = environments.listing(name)
     if listing is None:
         return [f"{name} is in no environment of {ENVIRONMENTS}; {again}"]
     found = []
     if listing.files[name] != file_sha256(folder / name):
-        found.append(f"{name} has other bytes than were written; {again}")
+        found.append(f"{name} was changed after it was written; {again}")
     try:
         golden = read((folder / name).parent, case)
     except ValueError as error:
         return [*found, str(error)]
-    found += key_faults(case, golden) or _provenance_faults(name, golden, cases[case], command)
+    found += find_key_faults(case, golden) or _find_provenance_faults(name, golden, cases[case], command)
     if not set(PROVENANCE) - set(golden) and listing != environments.written_in(golden):
-        found.append(f"{name} was written in another environment than the one that {ENVIRONMENTS} lists it in; {again}")
+        found.append(f"{name} names another environment than {ENVIRONMENTS} lists it in; {again}")
     return found
 
 
-def key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
-    """Keys of the file that are missing or unknown, another case's name, and values that are no claims."""
-    found = [f"{case}: the file lacks its {key}" for key in PROVENANCE if key not in golden]
-    found += [f"{case}: the file has {key!r}, which no golden file has" for key in golden if key not in PROVENANCE]
+def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
+    """List missing and unknown keys of a golden file, another case's name, and missing values."""
+    found = [f"{case}: the file lacks {key}" for key in PROVENANCE if key not in golden]
+    found += [f"{case}: the file has the unknown key {key!r}" for key in golden if key not in PROVENANCE]
     if found:
         return found
     if golden["case"] != case:
         return [f"{case}: the file is of case {golden['case']!r}"]
     if not isinstance(golden["values"], dict) or not golden["values"]:
-        return [f"{case}: values is no object with a claim for each name"]
+        return [f"{case}: expected values to be an object with a claim for each name"]
     return []
 
 
-def _provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
-    """What the origin in a file says otherwise than a file that was written can say, and claims that contradict."""
+def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
+    """List the parts of a file's origin that no command writes, and the faults of its claims."""
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"
     written, quoted = str(golden["command"]), re.escape(reason)
     commands = command(f"({by_name}|environments)", quoted)
-    found = {
+    expected = {
         "function": str(golden["function"]).rpartition(".")[2] == case.__name__,
         "reason": len(reason.split()) >= 2,
-        "created": _is_moment(golden["created"]),
+        "created": is_moment(golden["created"]),
         "commit": re.fullmatch("[0-9a-f]{40}", str(golden["commit"])),
         "command": re.fullmatch(commands, written),
-        "device_name": of_device(Path(), str(device)).as_posix() == Path(name).parent.as_posix(),
+        "device_name": device_folder(Path(), str(device)).as_posix() == Path(name).parent.as_posix(),
     }
-    wrong = [f"{name}: {key} {golden[key]!r} is not what was written" for key, right in found.items() if not right]
+    wrong = [
+        f"{name}: {key} {golden[key]!r} cannot have been written by {command.program}"
+        for key, matches in expected.items()
+        if not matches
+    ]
     for key, entry in golden["values"].items():
-        wrong += claim_faults(f"{name}: {key}", entry)
+        wrong += find_claim_faults(f"{name}: {key}", entry)
     return wrong
 
 
-def _is_moment(text: Any) -> bool:
-    """Whether a text is a moment with its time zone."""
+def is_moment(text: Any) -> bool:
+    """Return whether a text is a date and time with a time zone."""
     try:
         return datetime.datetime.fromisoformat(text).tzinfo is not None
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A function that is called as soon as a module has been imported by anybody."""
+"""A hook that calls a function right after a module is imported."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import ModuleType
 
 
 def after_import(name: str, act: Callable[[], object]) -> None:
-    """Call `act` once, right after the first import of a module that is not loaded; nothing where that was arranged."""
+    """Call `act` once, after the first import of a module; do nothing if that is already arranged."""
     if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
         sys.meta_path.insert(0, _Watch(name, act))
 
 
 class _Watch(MetaPathFinder):
-    """Finds the module as the others do, and has its loader call a function afterwards."""
+    """A finder that lets the other finders find the module and calls a function after it is executed."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self.name, self._act = name, act

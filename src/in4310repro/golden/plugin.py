@@ -1,8 +1,8 @@
-"""A pytest plugin for any project: a fixture `golden`, updates by name and for a reason, files that no test asks for.
+"""A pytest plugin for any project: the fixture `golden`, updates by name with a reason, and unused files.
 
-Turned on by `pytest_plugins = ["in4310repro.golden.plugin"]` in the topmost conftest.py, or by
-`pytest -p in4310repro.golden.plugin`. Golden files lie in `golden` beside pytest's configuration, or in the folder that
-`golden_folder` names there; `golden_numerics` (native, portable or auto) is the arithmetic of torch.
+Enable it by `pytest_plugins = ["in4310repro.golden.plugin"]` in the topmost conftest.py, or by
+`pytest -p in4310repro.golden.plugin`. Golden files are in `golden` beside pytest's configuration, or in the folder that
+its setting `golden_folder` names; `golden_numerics` (native, portable or auto) is the arithmetic of torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from in4310repro.golden.claims import TIERS, Claim
 from in4310repro.golden.commands import EXAMPLE, PYTEST
 from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare
 from in4310repro.golden.environments import ENVIRONMENTS, read_environments
-from in4310repro.golden.folder import file_faults, files, read
+from in4310repro.golden.folder import find_file_faults, list_files, read
 from in4310repro.golden.imports import after_import
 from in4310repro.golden.writing import update
 from in4310repro.numerics import Numerics, activate
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     import pytest
 
-# The arithmetic of a process in which torch was not loaded.
+# Placeholder for the arithmetic of a process that has not imported torch.
 UNKNOWN = Numerics(mode="native", numeric_class="", probe={}, threads=0, device="cpu")
-# Of a test's report: that it has the fixture; a case, and how many values were compared at which tier.
+# Entries of a test's report. FIXTURE: the test has the fixture. Otherwise a case, and the number of values by tier.
 PROPERTY, FIXTURE, WRITTEN = "golden", "", "written"
-# Options of pytest that leave tests out before they are counted as deselected.
+# Options of pytest that skip tests without counting them as deselected.
 PARTIAL = ("lf", "ignore", "ignore_glob", "collectonly")
 
 
@@ -50,26 +50,27 @@ class Golden(Protocol):
         tolerance: float | None = None,
         reason: str = "",
     ) -> None:
-        """Compares values with the golden file of a case; fails the test where one differs or there is no file.
+        """Compare values with the golden file of a case; fail the test where one differs or the file is missing.
 
-        Bitwise values of another numeric class or other libraries, without a tier for that, skip the rest of the test.
+        If bitwise values are of another numeric class or other libraries and have no weaker tier, the rest of the test
+        is skipped.
 
         Args:
-            case: the name of the file: letters, digits, - and _. Each is asked for once, by one test.
+            case: the name of the file: letters, digits, - and _. Each is used once, by one test.
             values: a number, text, list of them, NumPy array or `Claim`, or a mapping of names to any of these.
-            tier: exact, bitwise or numerical, of all that is no `Claim`.
+            tier: exact, bitwise or numerical, for all values that are not a `Claim`.
             otherwise: the tier of bitwise values in another numeric class or with other libraries: numerical or
-                statistical; None: they are not compared there.
+                statistical. None: they are not compared there.
             tolerance: absolute, of a weaker tier.
             reason: for the tolerance.
 
         Raises:
-            ValueError: a name, or a claim, that is not valid.
+            ValueError: the name or a claim is invalid.
         """
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the options and settings."""
+    """Add the options and settings."""
     group = parser.getgroup("golden")
     group.addoption("--golden-update", metavar="NAME", help="Write the golden file of this case instead of comparing.")
     group.addoption("--golden-reason", metavar="WORDS", default="", help="Why its values moved.")
@@ -78,19 +79,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Adds the fixture to this session.
+    """Add the fixture to this session.
 
     Raises:
-        UsageError: an update without a reason.
+        UsageError: an update has no reason, or a reason no update.
     """
     import pytest
 
     case, reason = config.getoption("golden_update"), config.getoption("golden_reason")
     if bool(case) != bool(reason):
-        raise pytest.UsageError(f"a golden moves by name and for a reason: {PYTEST(case or 'NAME', EXAMPLE)}")
+        raise pytest.UsageError(f"an update takes a name and a reason: {PYTEST(case or 'NAME', EXAMPLE)}")
     session = GoldenSession(config)
     config.pluginmanager.register(session, "golden session")
-    config.pluginmanager.register(_fixture_of(session), "golden fixture")
+    config.pluginmanager.register(_make_fixture(session), "golden fixture")
 
 
 class GoldenSession:
@@ -99,19 +100,19 @@ class GoldenSession:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.folder = config.rootpath / config.getini("golden_folder")
-        self.tests: dict[str, str] = {}  # case -> the test that asked for it
+        self.tests: dict[str, str] = {}  # case -> the test that used it
         self.tiers: Counter[str] = Counter()
         self.partial = any(config.getoption(name, None) for name in PARTIAL)
 
     @functools.cached_property
     def numerics(self) -> Numerics:
-        """The arithmetic of this process; reading it sets it, and loads torch."""
+        """Arithmetic of this process. The first access activates it and imports torch."""
         return activate(self.config.getini("golden_numerics"), "cpu")
 
     def begin_test(self) -> None:
-        """Set the arithmetic before a test computes anything: now, or when torch is first imported.
+        """Activate the arithmetic before a test computes: now, or in native arithmetic when torch is imported.
 
-        A test of NumPy's values does not wait for torch.
+        A test that only uses NumPy never imports torch.
         """
         native = self.config.getini("golden_numerics") == "native"
         if native and "torch" not in sys.modules:
@@ -120,12 +121,12 @@ class GoldenSession:
             self.numerics  # noqa: B018
 
     def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:
-        """What the fixture does; see `Golden`."""
+        """Compare or write the values of a case, as `Golden` documents."""
         __tracebackhide__ = True
         import pytest
 
         self._claim_name(case, test)
-        claims = claims_of(values, traits)
+        claims = make_claims(values, traits)
         if self.config.getoption("golden_update") == case:
             try:
                 self._update(test, case, claims)
@@ -136,40 +137,40 @@ class GoldenSession:
         comparison = self._compare(test, case, claims)
         test.user_properties.append((PROPERTY, (case, dict(comparison.tiers))))
         if comparison.differences:
-            advice = f"if that is right: {PYTEST(case, EXAMPLE)}"
+            advice = f"if the new values are right: {PYTEST(case, EXAMPLE)}"
             pytest.fail("\n".join([*comparison.differences, advice]), pytrace=False)
         if missing := comparison.tiers[NOT_COMPARED]:
             pytest.skip(f"golden {case}: {missing} bitwise values are of another numeric class or other libraries")
 
     def _claim_name(self, case: str, test: pytest.Item) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", case) or f"{case}.json" == ENVIRONMENTS:
-            raise ValueError(f"case {case[:100]!r} names a file: up to 60 letters, digits, - and _ are valid")
+            raise ValueError(f"case {case[:100]!r} names a file; expected up to 60 letters, digits, - and _")
         if case in self.tests:
             raise ValueError(
-                f"case {case!r} was asked for by {self.tests[case]} before; a test and its parameters have a case of "
-                "their own, which holds all of its values"
+                f"case {case!r} is already used by {self.tests[case]}; expected one case for each test and parameter "
+                "set, with all of its values"
             )
         self.tests[case] = test.nodeid
 
     def _update(self, test: pytest.Item, case: str, claims: Mapping[str, Claim]) -> None:
         reason = self.config.getoption("golden_reason")
-        cases = {case: _computing(test, claims)}
+        cases = {case: _make_case(test, claims)}
         update(self.folder, case, cases, reason, self.numerics, os.environ, command=PYTEST)
 
     def _compare(self, test: pytest.Item, case: str, claims: Mapping[str, Claim]) -> Comparison:
         name = f"{case}.json"
         if not (self.folder / name).exists():
-            return Comparison(differences=[f"{case}: there is no {self.folder.name}/{name}"])
+            return Comparison(differences=[f"{case}: {self.folder.name}/{name} does not exist"])
         try:
             environments = read_environments(self.folder, PYTEST)
             golden = read(self.folder, case)
         except ValueError as error:
             return Comparison(differences=[str(error)])
-        if faults := file_faults(self.folder, name, {case: _computing(test, claims)}, environments, PYTEST):
+        if faults := find_file_faults(self.folder, name, {case: _make_case(test, claims)}, environments, PYTEST):
             return Comparison(differences=faults)
         tiers = {claim.tier for claim in claims.values()} | {value["tier"] for value in golden["values"].values()}
         if tiers.isdisjoint(("bitwise",)) and self.config.getini("golden_numerics") == "native":
-            # No other tier depends on the arithmetic of this process or its libraries.
+            # The remaining tiers do not depend on the arithmetic of this process or its libraries.
             return compare(case, golden, claims, UNKNOWN, {}, environments, PYTEST)
         from in4310repro.fingerprint import fingerprint
 
@@ -177,64 +178,64 @@ class GoldenSession:
         return compare(case, golden, claims, self.numerics, versions, environments, PYTEST)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Marks a test that has the fixture: if it does not pass, it may not have come to ask."""
+        """Mark a test that uses the fixture, so that its failure counts as an incomplete session."""
         if "golden" in getattr(item, "fixturenames", ()):
             item.user_properties.append((PROPERTY, (FIXTURE, {})))
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Notes that not all tests run."""
+        """Record that not all tests run."""
         self.partial = self.partial or bool(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Notes what a test asked for, in xdist's controller too, and whether it may have asked for more."""
-        asked: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
-        if asked and report.outcome != "passed":
+        """Record the cases of a test, in xdist's controller too, and whether the test failed."""
+        used: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
+        if used and report.outcome != "passed":
             self.partial = True
-        for case, tiers in asked if report.when == "call" else ():
+        for case, tiers in used if report.when == "call" else ():
             if case != FIXTURE:
                 self.tests.setdefault(case, report.nodeid)
                 self.tiers += Counter(tiers)
 
     def orphans(self) -> list[str]:
-        """Golden files that no test asked for; none where not all tests ran to their end."""
+        """Return the golden files that no test used; none where not all tests ran to their end."""
         config = self.config
         whole = config.args_source != type(config).ArgsSource.ARGS and config.invocation_params.dir == config.rootpath
         if self.partial or not whole or not self.folder.is_dir():
             return []
-        return [name for name in files(self.folder) if name.removesuffix(".json") not in self.tests]
+        return [name for name in list_files(self.folder) if name.removesuffix(".json") not in self.tests]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Ends with exit code 1 where there are orphans, and 4 where no test asked for the case to be written."""
+        """Set exit code 1 where there are orphans, and 4 where no test used the case to be written."""
         if hasattr(self.config, "workerinput"):
             return
-        if self._unasked():
+        if self._is_update_unused():
             session.exitstatus = 4
         elif session.exitstatus == 0 and self.orphans():
             session.exitstatus = 1
 
-    def _unasked(self) -> bool:
+    def _is_update_unused(self) -> bool:
         case = self.config.getoption("golden_update")
         return bool(case) and case not in self.tests
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Says how many values were compared at which tier, what was written, and which files no test asked for."""
+        """Print the number of values compared at each tier, the files written and the unused files."""
         write, case = terminalreporter.write_line, self.config.getoption("golden_update")
         if self.tiers:
             counts = (f"{self.tiers[tier]} {tier}" for tier in (*TIERS, NOT_COMPARED) if self.tiers[tier])
             write(f"golden values: {', '.join(counts) or 'none compared'}")
         if self.tiers[WRITTEN]:
             write(f"golden: wrote {self.folder.name}/{case}.json; commit it with {ENVIRONMENTS}")
-        if self._unasked():
-            write(f"golden: no test asked for case {case!r}; asked for were: {', '.join(sorted(self.tests)) or 'none'}")
+        if self._is_update_unused():
+            write(f"golden: no test uses case {case!r}; cases used: {', '.join(sorted(self.tests)) or 'none'}")
         for name in self.orphans():
-            write(f"golden: no test asks for {self.folder.name}/{name}; remove it, or bring its test back")
+            write(f"golden: no test uses {self.folder.name}/{name}; remove it or restore its test")
 
 
-def claims_of(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
-    """Claims by name: of a mapping each entry, else one that is called `value`.
+def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
+    """Return claims by name: one for each entry of a mapping, else a single one called `value`.
 
     Raises:
-        ValueError: tier, tolerance and reason do not fit, or a mapping is empty.
+        ValueError: tier, tolerance and reason are inconsistent, or a mapping is empty.
     """
     if not isinstance(values, Mapping):
         values = {"value": values}
@@ -243,8 +244,8 @@ def claims_of(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
     return {f"{k}": v if isinstance(v, Claim) else Claim(value=v, **traits) for k, v in values.items()}
 
 
-def _computing(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
-    """A case, as `golden.update` takes it, with the name of the test that computed its claims."""
+def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
+    """Return a case for `update`, named after the test that computed its claims."""
 
     def compute() -> Mapping[str, Claim]:
         return claims
@@ -254,14 +255,14 @@ def _computing(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], M
     return compute
 
 
-def _fixture_of(session: GoldenSession) -> object:
-    """A plugin with the fixture alone; made here, so that the module can be imported without pytest."""
+def _make_fixture(session: GoldenSession) -> object:
+    """Return a plugin with the fixture; made in a function, so that the module imports without pytest."""
     import pytest
 
     class Fixture:
         @pytest.fixture
         def golden(self, request: pytest.FixtureRequest) -> Golden:
-            """Compares the values of a case with its golden file: `Golden.__call__`."""
+            """Compare the values of a case with its golden file: `Golden.__call__`."""
             session.begin_test()
             return functools.partial(session.check, request.node)
 

@@ -1,17 +1,17 @@
-"""Figure 15: what the values of the feature maps are, and which channels no image excites."""
+"""Figure 15: the distribution of feature-map values, and the channels that no image excites."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, source_of
+from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, figure_source
 from in4310repro.runs.records import SHOWN, FeatureMaps
 
 ACTIVATIONS = 15
 
 
 def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
-    """Quantiles and channels that are never positive, by image set and module; None where the record has none."""
+    """Build figure 15: quantiles and never-positive channels by image set; None where the run measured none."""
     measured: list[dict[str, Any]] = []
     for images in features["sets"]:
         modules: dict[str, Any] = {}
@@ -26,7 +26,7 @@ def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
             }
         measured.append({"name": images["name"], "images": images["images"], "modules": modules})
     numbers = {"sets": measured}
-    source = source_of(ACTIVATIONS, numbers)
+    source = figure_source(ACTIVATIONS, numbers)
     return Exhibit(
         number=ACTIVATIONS,
         short="Range of values",
@@ -50,7 +50,7 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """The module with the most channels that no image of a set excites."""
+    """Name the module with the largest share of channels that no image of a set excites."""
     images = source.values["sets"][place]
     modules = images["modules"]
     most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])

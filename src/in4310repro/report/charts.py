@@ -1,4 +1,4 @@
-"""Numbers to panels: each function draws what an exhibit's JSON file holds, and computes nothing."""
+"""Drawings of the figures: each function draws the numbers of an exhibit's JSON file and computes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from in4310repro.report import curve_charts, row_charts
-from in4310repro.report.spectrum_exhibits import INDEX, drawn_places, exponents_of
+from in4310repro.report.spectrum_exhibits import INDEX, exponents_of, find_drawn_indices
 from in4310repro.report.svg import (
     LEFT,
     MARKS,
@@ -19,9 +19,9 @@ from in4310repro.report.svg import (
     legend,
     linear,
     mark,
-    nice,
     path,
-    shortened,
+    shorten,
+    ticks_from_zero,
 )
 
 Points = list[tuple[float, float]]
@@ -30,26 +30,26 @@ LONGEST_NAME = 40  # letters of a line of the legend
 PLOT = 170  # height of a plot
 
 
-def panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
-    """The drawings of a figure, in the order of its exhibit's findings; none of 7 and 12, which are tables."""
+def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw a figure: a panel for each finding of its exhibit, in order. Figures 7 and 12 are tables and have none."""
     drawn: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
-        5: _losses,
-        6: _accuracies,
-        7: _nothing,
-        8: row_charts.sparsity,
-        9: _spectra,
-        10: _spectra,
-        11: _spectra,
-        12: _nothing,
-        13: curve_charts.precision_recall,
-        14: curve_charts.reliability,
-        15: row_charts.activations,
+        5: _draw_losses,
+        6: _draw_accuracies,
+        7: _draw_nothing,
+        8: row_charts.draw_sparsity,
+        9: _draw_spectra,
+        10: _draw_spectra,
+        11: _draw_spectra,
+        12: _draw_nothing,
+        13: curve_charts.draw_precision_recall,
+        14: curve_charts.draw_reliability,
+        15: row_charts.draw_activations,
     }
-    return drawn.get(number, row_charts.class_metrics)(numbers)
+    return drawn.get(number, row_charts.draw_class_metrics)(numbers)
 
 
-def series(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
-    """The points that figures 5, 6 and 9 to 11 draw, by the name of their line."""
+def list_points(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
+    """Return the points of figures 5, 6 and 9 to 11, by the name of their line."""
     if number == 5:
         named = {"training": numbers["train_loss"], "validation": numbers["val_loss"]}
         return {name: list(zip(numbers["epoch"], values, strict=True)) for name, values in named.items()}
@@ -57,51 +57,55 @@ def series(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
         curves = numbers["mean_class_accuracy"]
         return {name: list(zip(numbers["epoch"], values, strict=False)) for name, values in curves.items()}
     return {
-        name: [(place + 1, values[place]) for place in drawn_places(values)]
+        name: [(place + 1, values[place]) for place in find_drawn_indices(values)]
         for name, values in numbers["eigenvalues"].items()
     }
 
 
-def _nothing(_numbers: Mapping[str, Any]) -> list[Panel]:
+def _draw_nothing(_numbers: Mapping[str, Any]) -> list[Panel]:
     return []
 
 
-def _losses(numbers: Mapping[str, Any]) -> list[Panel]:
-    points = series(5, numbers)
+def _draw_losses(numbers: Mapping[str, Any]) -> list[Panel]:
+    points = list_points(5, numbers)
     top = max(value for line_ in points.values() for _, value in line_)
-    ticks = nice(top)
-    return [_lines("Loss", points, (0.0, max(top, ticks[-1][0])), ticks, (_unit(numbers), "cross-entropy per image"))]
+    ticks = ticks_from_zero(top)
+    return [
+        _draw_lines(
+            "Loss", points, (0.0, max(top, ticks[-1][0])), ticks, (_axis_title(numbers), "cross-entropy per image")
+        )
+    ]
 
 
-def _accuracies(numbers: Mapping[str, Any]) -> list[Panel]:
-    axes = (_unit(numbers), "mean class accuracy")
-    return [_lines("Mean class accuracy", series(6, numbers), (0.0, 1.0), SHARES, axes, numbers["selected"])]
+def _draw_accuracies(numbers: Mapping[str, Any]) -> list[Panel]:
+    axes = (_axis_title(numbers), "mean class accuracy")
+    return [_draw_lines("Mean class accuracy", list_points(6, numbers), (0.0, 1.0), SHARES, axes, numbers["selected"])]
 
 
-def _unit(numbers: Mapping[str, Any]) -> str:
+def _axis_title(numbers: Mapping[str, Any]) -> str:
     return "fit, from a strong penalty to a weak one" if "strength" in numbers else "epoch"
 
 
-def _spectra(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Eigenvalues in decreasing order, on a logarithmic axis."""
+def _draw_spectra(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw eigenvalues in decreasing order on a logarithmic axis."""
     points = {
         name: [(place, math.log10(value)) for place, value in line_ if value > 0]
-        for name, line_ in series(9, numbers).items()
+        for name, line_ in list_points(9, numbers).items()
     }
     low, high = numbers.get("exponents") or exponents_of(list(numbers["eigenvalues"].values()))
     step = max(1, math.ceil((high - low) / 6))
     high = low + step * math.ceil((high - low) / step)
-    ticks = [(float(power), f"10{_raised(power)}") for power in range(low, high + 1, step)]
-    return [_lines("Spectrum", points, (float(low), float(high)), ticks, (INDEX, "eigenvalue"))]
+    ticks = [(float(power), f"10{_superscript(power)}") for power in range(low, high + 1, step)]
+    return [_draw_lines("Spectrum", points, (float(low), float(high)), ticks, (INDEX, "eigenvalue"))]
 
 
-def _raised(power: int) -> str:
+def _superscript(power: int) -> str:
     return str(power).translate(
         str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
     )
 
 
-def _lines(
+def _draw_lines(
     title: str,
     points: Mapping[str, Points],
     domain: tuple[float, float],
@@ -109,7 +113,7 @@ def _lines(
     titles: tuple[str, str],
     selected: str | None = None,
 ) -> Panel:
-    signs, height = legend([shortened(name, LONGEST_NAME) for name in points], 14)
+    signs, height = legend([shorten(name, LONGEST_NAME) for name in points], 14)
     top = height + 32.0
     bottom = top + PLOT
     places = [place for line_ in points.values() for place, _ in line_]

@@ -1,4 +1,4 @@
-"""Whether the JSON files, drawings and pages of a report are those that its run makes, around its photographs."""
+"""Check of a report: its JSON files, drawings and pages are made again from the run and compared."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from in4310repro.files import json_bytes, read_bytes, read_json
 from in4310repro.paths import regular_file
 from in4310repro.report.exhibit import RECORD, Exhibit, figure_name
 from in4310repro.report.exhibits import exhibits
-from in4310repro.report.page import FIGURE, PAGES, drawings, drawn, pages, report_record
-from in4310repro.report.photographs import RANKING, paths_shown
+from in4310repro.report.page import FIGURE, PAGES, list_drawn_figures, make_drawings, make_pages, make_report_record
+from in4310repro.report.photographs import RANKING, list_shown_paths
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 
@@ -24,62 +24,62 @@ PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 
 
 def report_differences(run_folder: Path, report: Path) -> list[str]:
-    """A sentence for each value in a report's JSON files, each drawing and each page that is not what the run makes.
+    """List the values, drawings and pages of a report that differ from what its run gives, a sentence for each.
 
-    Drawings and pages are made again, around the photographs that are in `index.html`.
+    Drawings and pages are made again with the photographs embedded in `index.html`.
 
-    The line of the feature maps in the list of files is not compared: every report measures them anew, and their
-    numbers stand in the figures.
+    The hash of the feature maps in the list of files is not compared: every report measures them anew, and the
+    figures contain their numbers.
 
     Args:
-        run_folder: of a finished run.
-        report: the folder that `in4310repro report` wrote.
+        run_folder: folder of a finished run.
+        report: folder that `in4310repro report` wrote.
 
     Raises:
         ValueError: the folder holds no report, or the run cannot be read or has no feature maps.
     """
     if not (report / RECORD).exists():
-        raise ValueError(f"{report} holds no report: it has no {RECORD}; `in4310repro report` writes one")
+        raise ValueError(f"{report} holds no report: expected {RECORD}, which `in4310repro report` writes")
     run = FinishedRun.open(run_folder)
     all_exhibits = exhibits(run)
     figures = {f"{exhibit.name}.json": exhibit.numbers for exhibit in all_exhibits}
     sentences = [
-        f"{report / file.name} is no figure of this run"
+        f"{report / file.name} is not a figure of this run"
         for file in sorted(report.glob("figure*.json"))
         if FIGURE.fullmatch(file.name) and file.name not in figures
     ]
-    drawings_listed = drawn(all_exhibits, photographs=(report / f"{figure_name(RANKING)}.svg").exists())
-    record = report_record(run, sorted([*figures, *(f"{name}.svg" for name in drawings_listed)]))
-    for name, value in {RECORD: _comparable(record), **figures}.items():
+    drawings_listed = list_drawn_figures(all_exhibits, photographs=(report / f"{figure_name(RANKING)}.svg").exists())
+    record = make_report_record(run, sorted([*figures, *(f"{name}.svg" for name in drawings_listed)]))
+    for name, value in {RECORD: _drop_feature_hash(record), **figures}.items():
         try:
             saved = read_json(regular_file(report, name))
         except (ValueError, OSError) as error:
             sentences.append(str(error))
             continue
-        saved = _comparable(saved) if name == RECORD and isinstance(saved, Mapping) else saved
+        saved = _drop_feature_hash(saved) if name == RECORD and isinstance(saved, Mapping) else saved
         sentences += [
-            f"{report / name}: {each.path or 'its value'} is {_shown(each.first)}; the run has {_shown(each.second)}"
+            f"{report / name}: {each.path or 'its value'} is {_show(each.first)}; the run has {_show(each.second)}"
             for each in differences(saved, json.loads(json_bytes(value)))
         ]
     try:
-        photographs = _photographs(report, all_exhibits)
+        photographs = _read_photographs(report, all_exhibits)
     except (ValueError, OSError) as error:
         return [*sentences, str(error)]
-    texts = drawings(all_exhibits, photographs) | pages(run, all_exhibits, photographs)
+    texts = make_drawings(all_exhibits, photographs) | make_pages(run, all_exhibits, photographs)
     return sentences + [each for name, text in texts.items() for each in _text_differences(report, name, text)]
 
 
-def files_of_report(report: Path) -> set[str]:
-    """Names of the files of a report that `report_differences` compared, where it found nothing."""
+def list_report_files(report: Path) -> set[str]:
+    """Return the names of the files that `report_differences` compares."""
     return {RECORD, *PAGES, *read_json(report / RECORD)["figures"]}
 
 
-def _photographs(report: Path, all_exhibits: Sequence[Exhibit]) -> dict[str, bytes]:
-    """The photographs in a page, by the paths that belong to their places."""
+def _read_photographs(report: Path, all_exhibits: Sequence[Exhibit]) -> dict[str, bytes]:
+    """Return the photographs embedded in a page, by path."""
     embedded = PHOTOGRAPH.findall(read_bytes(regular_file(report, "index.html")))
-    paths = paths_shown(all_exhibits)
+    paths = list_shown_paths(all_exhibits)
     if embedded and len(embedded) != len(paths):
-        raise ValueError(f"{report / 'index.html'} shows {len(embedded)} photographs; the run has {len(paths)} to show")
+        raise ValueError(f"{report / 'index.html'} shows {len(embedded)} photographs; expected {len(paths)}")
     return dict(zip(paths, map(base64.b64decode, embedded), strict=True)) if embedded else {}
 
 
@@ -89,16 +89,16 @@ def _text_differences(report: Path, name: str, needed: bytes) -> list[str]:
     except (ValueError, OSError) as error:
         return [str(error)]
     number = next((number for number, (line, now) in enumerate(pairs, start=1) if line != now), None)
-    return [] if number is None else [f"{report / name}: line {number} is not the one that the run makes"]
+    return [] if number is None else [f"{report / name}: line {number} differs from the one that the run gives"]
 
 
-def _comparable(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without what another report of the same run may say otherwise."""
+def _drop_feature_hash(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without the hash of the feature maps, which each report measures anew."""
     compared = dict(record)
     if isinstance(hashes := record.get("files_sha256"), Mapping):
         compared["files_sha256"] = {name: sha256 for name, sha256 in hashes.items() if name != names.FEATURES}
     return compared
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     return "absent" if value is None else str(value)[:200]

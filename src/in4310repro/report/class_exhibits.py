@@ -17,9 +17,9 @@ from in4310repro.metrics import (
     class_metrics,
     wilson,
 )
-from in4310repro.report.comparisons import extremes
-from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, source_of
-from in4310repro.report.original import has_its_classes, original
+from in4310repro.report.comparisons import describe_extremes
+from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
+from in4310repro.report.original import has_original_classes, original
 from in4310repro.report.uncertainty import DRAWS, bootstrap
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch, unit
@@ -29,11 +29,11 @@ TEST = 4
 
 
 def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting) -> Exhibit:
-    """The best epoch of a setting on validation, in figure 1, 2 or 3."""
+    """Build figure 1, 2 or 3: the best epoch of a setting on validation."""
     rows = run.histories[setting.name]
     best = best_epoch(rows, run.config.select)
     numbers = _numbers(run, "validation", best)
-    # By its optimizer, which is what the original compares; the setting's name is free.
+    # Matched by optimizer, since the name of a setting is free and the original compares optimizers.
     numbers |= _original(run, setting.optimizer.lower())
     return _exhibit(
         number,
@@ -47,13 +47,13 @@ def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting)
 
 
 def test_exhibit(run: FinishedRun) -> Exhibit:
-    """The selected network on the test set."""
+    """Build figure 4: the selected network on the test set."""
     metrics, supports = run.metrics, run.metrics["supports"]["test"]
-    numbers = _numbers(run, "test", _with_newer_metrics(run))
+    numbers = _numbers(run, "test", _add_newer_metrics(run))
     drawn = bootstrap(run.scores, run.config.seed)
     numbers["bootstrap"] = {"seed": run.config.seed, "draws": DRAWS}
     for name, interval in drawn.items():
-        # The run keeps no logits, which that protocol ranks.
+        # A protocol that ranks logits has no interval here, since a run does not keep logits.
         if not run.config.protocol.ranks_logits or METRICS[name].tolerance is not Tolerance.ORDER:
             numbers["intervals"][name] = interval
     numbers |= _original(run, "test")
@@ -70,7 +70,7 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
     )
 
 
-def _with_newer_metrics(run: FinishedRun) -> ClassMetrics:
+def _add_newer_metrics(run: FinishedRun) -> ClassMetrics:
     """Return the metrics of the test set, with those of the predicted classes that an older run did not record."""
     of_scores = {
         name: value for name, value in run.scores.metrics().items() if METRICS[name].tolerance is Tolerance.NONE
@@ -97,7 +97,7 @@ def _test_caption(run: FinishedRun, images: int) -> Sentence:
 
 
 def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
-    """What each of the four files holds."""
+    """Return the content that the JSON files of figures 1 to 4 share."""
     supports = run.metrics["supports"][run.config.protocol.part_read_as(part)]
     images = [supports[name] for name in run.classes]
     return {
@@ -113,7 +113,7 @@ def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
 
 
 def _intervals_of_shares(ours: Mapping[str, Any], images: Sequence[int]) -> dict[str, Any]:
-    """Return Wilson's interval of each metric that is a share of images: of those of a class, or of all."""
+    """Return Wilson's interval of each metric that is a share of images, of one class or of all."""
     return {
         name: [_wilson(share, count) for share, count in zip(value, images, strict=True)]
         if name in PER_CLASS
@@ -128,13 +128,13 @@ def _wilson(share: float, images: int) -> Interval:
 
 
 def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
-    """The original's six values belong to six named classes; beside other classes they would mean nothing."""
+    """Return the original's values, for a run with the original's classes only."""
     printed = original()["settings"].get(key)
-    return {"original": class_metrics(printed)} if printed and has_its_classes(run.classes) else {}
+    return {"original": class_metrics(printed)} if printed and has_original_classes(run.classes) else {}
 
 
 def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: dict[str, Any]) -> Exhibit:
-    source, names = source_of(number, numbers), numbers["classes"]
+    source, names = figure_source(number, numbers), numbers["classes"]
     return Exhibit(
         number=number,
         short=short,
@@ -146,17 +146,17 @@ def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: di
         numbers=numbers,
         findings=(
             *(
-                (f"{metric.title}: ", *extremes(names, source, "ours", key, intervals=("intervals", key)))
+                (f"{metric.title}: ", *describe_extremes(names, source, "ours", key, intervals=("intervals", key)))
                 for key, metric in PER_CLASS.items()
             ),
-            *_in_no_column(source, numbers),
+            *_describe_scalars(source, numbers),
         ),
         table=_table(source, numbers),
     )
 
 
-def _in_no_column(source: Source, numbers: Mapping[str, Any]) -> Iterator[Sentence]:
-    """Yield a sentence for each metric of all classes together that is no mean and no share of a column."""
+def _describe_scalars(source: Source, numbers: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Yield a sentence for each metric of all classes that has neither a column nor a total in the table."""
     for key, metric in SCALARS.items():
         if metric.reads == COUNTS and not metric.is_share and key in numbers["ours"]:
             known = key in numbers["intervals"]
@@ -170,19 +170,19 @@ def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
     heading, ranges = ["class", f"images{suffix['ours']}"], numbers["intervals"]
     for who, key in columns:
         name = PER_CLASS[key].heading
-        heading += [f"{name}{suffix[who]}"] + ([f"95 % of {name}"] if _has(ranges, who, key) else [])
+        heading += [f"{name}{suffix[who]}"] + ([f"95 % of {name}"] if _has_intervals(ranges, who, key) else [])
     rows: list[tuple[Cell, ...]] = []
     for place, name in enumerate(numbers["classes"]):
         row: list[Cell] = [name, source.at("images", place, form="d")]
         for who, key in columns:
             row.append(source.at(who, key, place))
-            row += [source.at("intervals", key, place, form=".3f")] if _has(ranges, who, key) else []
+            row += [source.at("intervals", key, place, form=".3f")] if _has_intervals(ranges, who, key) else []
         rows.append(tuple(row))
     mean: list[Cell] = ["mean", ""]
     for who, key in columns:
         mean.append(source.at(who, MEANS[key]))
         known = source.at("intervals", MEANS[key], form=".3f") if MEANS[key] in ranges else ""
-        mean += [known] if _has(ranges, who, key) else []
+        mean += [known] if _has_intervals(ranges, who, key) else []
     rows.append(tuple(mean))
     totals: list[list[Cell]] = []
     for key, metric in SCALARS.items():
@@ -193,6 +193,6 @@ def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
     return FigureTable(heading=tuple(heading), rows=tuple(rows), totals=len(rows) - len(numbers["classes"]))
 
 
-def _has(ranges: Mapping[str, Sequence[Any]], who: str, key: str) -> bool:
-    """Whether a column of intervals stands beside these values."""
+def _has_intervals(ranges: Mapping[str, Sequence[Any]], who: str, key: str) -> bool:
+    """Return whether these values have a column of intervals."""
     return who == "ours" and key in ranges

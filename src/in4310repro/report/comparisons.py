@@ -1,4 +1,4 @@
-"""What measured values say of each other, in words that go no further than their intervals."""
+"""Comparisons of measured values, in sentences that claim no more than their intervals allow."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SAME = "no difference seen"
 MOST_NAMED = 3
 
 
-def place_in(value: float, interval: Interval, below: str = "", above: str = "") -> str:
-    """Say where a value lies beside an interval, and what follows from it.
+def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "") -> str:
+    """Say whether a value lies inside, below or above an interval, and what follows from it.
 
     Args:
-        value: another value than that of the interval.
-        interval: its ends.
-        below: what follows where the value lies below the interval.
-        above: what follows where it lies above.
+        value: not the value that the interval belongs to.
+        interval: lower and upper end.
+        below: conclusion if the value lies below the interval.
+        above: conclusion if the value lies above the interval.
 
     Examples:
         >>> place_in(0.89, [0.87, 0.95], "too unsure", "too sure")
@@ -30,22 +30,22 @@ def place_in(value: float, interval: Interval, below: str = "", above: str = "")
     low, high = interval
     if low <= value <= high:
         return f"lies within its interval: {SAME}"
-    where, follows = ("below", below) if value < low else ("above", above)
-    return f"lies {where} its interval" + (f": {follows}" if follows else "")
+    side, conclusion = ("below", below) if value < low else ("above", above)
+    return f"lies {side} its interval" + (f": {conclusion}" if conclusion else "")
 
 
-def overlap(first: Interval, second: Interval) -> str:
-    """Return a clause that says so where two intervals have a value in common, else nothing.
+def describe_overlap(first: Interval, second: Interval) -> str:
+    """Return a clause that says that two intervals overlap, or an empty text where they do not.
 
     Examples:
         >>> overlap([0.66, 0.93], [0.89, 1.0])
         '; their intervals overlap: no difference seen'
     """
-    apart = first[1] < second[0] or second[1] < first[0]
-    return "" if apart else f"; their intervals overlap: {SAME}"
+    disjoint = first[1] < second[0] or second[1] < first[0]
+    return "" if disjoint else f"; their intervals overlap: {SAME}"
 
 
-def extremes(
+def describe_extremes(
     names: Sequence[str],
     source: Source,
     *keys: str,
@@ -53,17 +53,17 @@ def extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Say which of the names has the lowest and which the highest value, and whom their intervals do not tell apart.
+    """Name the lowest and the highest value, and the values whose intervals overlap with theirs.
 
     Args:
-        names: of the values.
+        names: names of the values.
         source: the file of the values.
-        keys: the place of a list, or of a mapping from the names.
-        intervals: the place of the intervals of these values; empty, or absent from the file, where none are known.
-        form: of the values.
-        unit: behind each value.
+        keys: keys of the values, which are a list or a mapping by name.
+        intervals: keys of the intervals of the values; empty, or absent from the file, if they are unknown.
+        form: format of the values.
+        unit: text after each value.
     """
-    values, known = _at(source, keys), _at(source, intervals) if intervals else None
+    values, known = _look_up(source, keys), _look_up(source, intervals) if intervals else None
     places: Sequence[str | int] = list(names) if isinstance(values, Mapping) else range(len(names))
     listed = [values[place] for place in places]
     low, high = (listed.index(end) for end in (min(listed), max(listed)))
@@ -77,20 +77,21 @@ def extremes(
     if listed[low] == listed[high]:
         return ("all are at ", *shown(low))
 
-    def beside(place: int) -> str:
+    def name_overlapping(place: int) -> str:
         others = [other for other in range(len(names)) if other not in (low, high)]
-        alike = [names[each] for each in others if known and overlap(known[places[place]], known[places[each]])]
-        if len(alike) > MOST_NAMED:
-            return f", not told apart from {len(alike)} others"
-        return f", not told apart from {', '.join(alike)}" if alike else ""
+        ranges = [known[each] for each in places] if known else []
+        overlapping = [names[each] for each in others if ranges and describe_overlap(ranges[place], ranges[each])]
+        if len(overlapping) > MOST_NAMED:
+            return f", not told apart from {len(overlapping)} others"
+        return f", not told apart from {', '.join(overlapping)}" if overlapping else ""
 
-    said = [f"{names[low]} is lowest at ", *shown(low), beside(low), "; "]
-    said += [f"{names[high]} is highest at ", *shown(high), beside(high)]
-    return (*said, overlap(known[places[low]], known[places[high]]) if known else "")
+    finding = [f"{names[low]} is lowest at ", *shown(low), name_overlapping(low), "; "]
+    finding += [f"{names[high]} is highest at ", *shown(high), name_overlapping(high)]
+    return (*finding, describe_overlap(known[places[low]], known[places[high]]) if known else "")
 
 
-def _at(source: Source, keys: Sequence[str]) -> Any:
-    """Return the value at a place; None where the file has no such place."""
+def _look_up(source: Source, keys: Sequence[str]) -> Any:
+    """Return the value under the keys; None where the file lacks them."""
     value: Any = source.values
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -1,4 +1,4 @@
-"""In what a run differs from the published one, in sentences.
+"""Differences between the conditions of a run and those of the published report, in sentences.
 
 The report prints its three optimizers, ResNet18, 20 epochs and nothing else of its settings. Size, batches and
 ImageNet weights are the assignment's, learning rates ours.
@@ -14,8 +14,8 @@ from in4310repro.runs.records import RunMetrics
 from in4310repro.settings import ALL, STRENGTHS, OptimizerSetting, TrainingSettings
 
 
-def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Describe each condition of a run that differs from the original's, by subject, and its protocol."""
+def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
+    """Describe each condition that differs from the original's, and the protocol, by subject."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"
@@ -24,17 +24,17 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
     conditions = {
         "Data": f"{training} training, {validation} validation and {test} test {pictures}; the course's split of "
         f"17,034 photographs is {course.split}.",
-        "Weights": f"{_weights(config.weights)}; the assignment asks for ImageNet weights.",
+        "Weights": f"{_describe_weights(config.weights)}; the assignment asks for ImageNet weights.",
         "Size": f"{config.image_size} pixels; the assignment's is {course.image_size}.",
-        "Training": f"{_training(config)}; the original trains for {course.epochs} epochs, and the assignment asks for "
-        f"batches of {course.batch_size}; neither gives a learning rate.",
-        "Protocol": f"{_protocol(config)}. The original does not print its own.",
+        "Training": f"{_describe_training(config)}; the original trains for {course.epochs} epochs, and the "
+        f"assignment asks for batches of {course.batch_size}; neither gives a learning rate.",
+        "Protocol": f"{_describe_protocol(config)}. The original does not print its own.",
     }
     same = {
         "Data": bool(config.data) and f"{training}/{validation}/{test}" == course.split,
         "Weights": config.weights == course.weights,
         "Size": config.image_size == course.image_size,
-        "Training": _training(config) == _training(course),
+        "Training": _describe_training(config) == _describe_training(course),
     }
     conditions = {subject: sentence for subject, sentence in conditions.items() if not same.get(subject)}
     if len(config.settings) > 3:
@@ -44,39 +44,39 @@ def differences_from_original(config: Config, metrics: RunMetrics) -> dict[str, 
     return conditions
 
 
-def _training(config: Config) -> str:
-    """What is trained, and how: by epochs, as a fit of the head, or some settings by each."""
-    said = []
+def _describe_training(config: Config) -> str:
+    """Describe the training: epochs, a fit of the head, or both where settings differ."""
+    parts = []
     if rates := ", ".join(
-        _rate(config.training, each) for each in config.settings if not config.training.fits_head(each)
+        _describe_rate(config.training, each) for each in config.settings if not config.training.fits_head(each)
     ):
-        said.append(
+        parts.append(
             f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
             f"augmentation {config.augmentation}"
         )
     if any(map(config.training.fits_head, config.settings)):
-        said.append(
+        parts.append(
             f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} "
             "strengths of its penalty"
         )
-    return "; and ".join(said)
+    return "; and ".join(parts)
 
 
-def _rate(training: TrainingSettings, setting: OptimizerSetting) -> str:
+def _describe_rate(training: TrainingSettings, setting: OptimizerSetting) -> str:
     head, part = setting.head_learning_rate, training.trained_part(setting)
     of_head = "" if head is None else f", of the head {head:g}"
     return f"{setting.optimizer} {setting.learning_rate:g}{of_head}{'' if part == ALL else f', {part} alone'}"
 
 
-def _protocol(config: Config) -> str:
-    alike = "identical files" if config.group == IDENTICAL else "copies and look-alikes"
+def _describe_protocol(config: Config) -> str:
+    grouped = "identical files" if config.group == IDENTICAL else "copies and look-alikes"
     return config.protocol.meaning or (
-        f"three disjoint image sets ({alike} share a side), equal initial weights for every setting, the test set "
+        f"three disjoint image sets ({grouped} share a side), equal initial weights for every setting, the test set "
         "opened once in this run"
     )
 
 
-def _weights(weights: str) -> str:
+def _describe_weights(weights: str) -> str:
     if weights == "none":
         return "from scratch"
     return "ImageNet weights" if weights == "imagenet" else f"those of {weights}"

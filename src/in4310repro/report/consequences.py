@@ -1,6 +1,6 @@
-"""What follows from the hypothesis of `deviations`, compared with what is printed and with every run of it.
+"""Consequences of the hypothesis of `deviations`, compared with the printed numbers and with every run.
 
-Thresholds were chosen after the printed values were known, so that nothing here is a prediction that was made before.
+The thresholds were chosen with the printed values in view, so that no statement here is a prediction.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from in4310repro.report.published_numbers import RunSummary
 
 
 class Consequence(TypedDict):
-    """A statement that follows from the hypothesis, and how much it can tell."""
+    """A statement that follows from the hypothesis, and its weight as evidence."""
 
     claim: str
     printed: str
     measured: str
     holds: bool
-    weight: str  # how probable the same observation is without the hypothesis
+    weight: str  # strength of the evidence: the probability of the observation without the hypothesis
 
 
 def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list[Consequence]:
-    """Return five statements, with what each can and cannot tell.
+    """Return five statements, each with its weight as evidence.
 
     Args:
-        corrected: the run of the corrected protocol.
+        corrected: a run of the corrected protocol.
         published: at least one run of the published protocol.
     """
     printed = original()["settings"]
@@ -41,31 +41,31 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
     as_printed = [printed[name]["mean_class_accuracy"] for name in original()["optimizers"]]
     levels = list(zip(*best, strict=True))
     supports = published[0]["supports"]
-    looks = [_two_looks(run["settings"][run["selected"]], run["test"], run["supports"]) for run in published]
-    first = _two_looks(printed["sgd"], printed["test"], supports)
+    looks = [compare_counts(run["settings"][run["selected"]], run["test"], run["supports"]) for run in published]
+    first = compare_counts(printed["sgd"], printed["test"], supports)
     chances = [
-        _chance_of_equal_counts(classes, printed["sgd"], printed["test"], supports)
+        probability_of_equal_counts(classes, printed["sgd"], printed["test"], supports)
         for classes in range(len(supports) + 1)
     ]
     return [
         Consequence(
             claim=f"On the images that it was trained on, the selected network reaches the printed {level:.4f}",
             printed=f"{level:.4f}",
-            measured=span(seen),
+            measured=format_span(seen),
             holds=min(seen) >= level,
             weight="little: expected of a network after all its epochs on the images that it is tested on",
         ),
         Consequence(
             claim=f"On images that it never read, it is not above the corrected protocol's {fair:.4f}",
             printed="-",
-            measured=span(unseen),
+            measured=format_span(unseen),
             holds=max(unseen) <= fair,
             weight="little: expected of a network that was trained on fewer images",
         ),
         Consequence(
             claim="One network is trained on: each setting is better than the one before, and the last is selected",
             printed=" < ".join(f"{value:.4f}" for value in as_printed),
-            measured=" < ".join(span(values) for values in levels),
+            measured=" < ".join(format_span(values) for values in levels),
             holds=all(row == sorted(row) for row in best) and all(run["selected"] == names[-1] for run in published),
             weight="little: expected where training goes on long enough with the images that are tested; three "
             "unrelated networks have this order with probability 1/6",
@@ -83,16 +83,16 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
         Consequence(
             claim="If all else were equal, each setting would reach the printed level within the range of the seeds",
             printed=", ".join(f"{value:.4f}" for value in as_printed),
-            measured=", ".join(span(values) for values in levels),
+            measured=", ".join(format_span(values) for values in levels),
             holds=all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True)),
-            weight=f"that the printed training is not this one: {_farthest(levels, as_printed)}"
+            weight=f"that the printed training is not this one: {_describe_farthest(levels, as_printed)}"
             if len(published) > 1
             else "nothing: one seed has no range",
         ),
     ]
 
 
-def _farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
+def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
     """Describe the printed level that lies farthest outside of the range of the seeds."""
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
@@ -103,19 +103,19 @@ def _farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> st
     return f"{printed[place]:.4f} lies {outside[place]:.4f} {side} a range of {high - low:.4f}"
 
 
-def _two_looks(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Return how many classes have equal numbers of correct images, and by how many images the totals differ."""
+def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
+    """Return the number of classes with equal counts of correct images, and the difference of the totals."""
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
 
 
-def _chance_of_equal_counts(
+def probability_of_equal_counts(
     classes: int, first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]
 ) -> float:
-    """Return the probability that two disjoint sets of these sizes have equal counts in so many classes or more.
+    """Return the probability that two disjoint sets of these sizes have at least `classes` equal counts.
 
-    Errors are independent, and each class errs at its mean rate over both looks. The bound on the difference of the
-    totals changes the probability in the fifth decimal.
+    Errors are assumed independent, at each class's mean rate over both tables. The bound on the difference of the
+    totals is left out; it changes the probability in the fifth decimal.
     """
     pairs = zip(_counts(first, supports), _counts(second, supports), supports.values(), strict=True)
     return at_least(classes, [same_count(images, 1 - (one + other) / (2 * images)) for one, other, images in pairs])
@@ -129,7 +129,7 @@ def _describe_looks(looks: tuple[int, int]) -> str:
     return f"{looks[0]} of 6 equal, {looks[1]:+d} images"
 
 
-def span(values: Sequence[float]) -> str:
+def format_span(values: Sequence[float]) -> str:
     """Format one value, or the lowest and the highest."""
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
     return low if low == high else f"{low} to {high}"

@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 from in4310repro.data.check import Findings
 from in4310repro.doubts.findings import Doubt, Doubts, total
-from in4310repro.report.photographs import Photograph, jpeg
-from in4310repro.report.render import asset
-from in4310repro.report.render import render as rendered
+from in4310repro.report.photographs import Photograph, load_jpeg
+from in4310repro.report.render import read_asset
+from in4310repro.report.render import render as render_template
 from in4310repro.report.svg import Panel, drawing
 
-SHOWN = 100  # of a kind
-OF_GROUP, OF_CELL = 8, 10  # images of a group of copies, and of a cell of the confusion matrix
+SHOWN = 100  # number of frames of a kind that are shown
+OF_GROUP, OF_CELL = 8, 10  # number of images shown of a group of copies, and of a cell of the confusion matrix
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Section:
-    """Frames of one kind, and how many there are in all."""
+    """Frames of one kind, and their total number before any were left out."""
 
     name: str
     title: str
     found: int
     frames: Sequence[Frame]
-    of_matrix: bool = False  # a cell of the confusion matrix, which leads to it
+    of_matrix: bool = False  # a cell of the confusion matrix, which links to this section
 
 
 def render(
@@ -45,36 +45,38 @@ def render(
     photographs: Mapping[str, Photograph],
     on_plane: Panel | None = None,
 ) -> str:
-    """One page of HTML that loads nothing from elsewhere.
+    """Render the contact sheet as one page of HTML that loads no other file.
 
     Args:
-        folder: its name, for the title.
-        findings: of `data.check`.
-        doubts: of the same folder.
-        photographs: of each path that can be read, shown as thumbnails; none: the page has names alone.
-        on_plane: the map of the images by their features.
+        folder: name of the folder, for the title.
+        findings: result of `data.check`.
+        doubts: doubtful labels of the same folder.
+        photographs: readable images by path, shown as thumbnails. If empty, the page has names only.
+        on_plane: map of the images by their features.
 
     Raises:
-        ValueError: an image is not there, or has other bytes than its sha256 says.
+        ValueError: an image is missing, or its bytes do not match its sha256.
     """
-    sections = sections_of(findings, doubts)
-    everything = total(doubts.doubts_by_class)
-    shown = dict.fromkeys(path for each in sections for frame in each.frames for path, _ in frame.images)
+    sections = make_sections(findings, doubts)
+    overall = total(doubts.doubts_by_class)
+    paths = dict.fromkeys(path for each in sections for frame in each.frames for path, _ in frame.images)
     context = {
         "folder": folder,
         "features": doubts.features,
         "sections": sections,
         "on_plane": on_plane and drawing(on_plane, "Images near each other have similar features"),
         "classes": list(doubts.doubts_by_class),
-        "rows": [*zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True), (("all", everything), [])],
-        "pictures": {path: base64.b64encode(jpeg(photographs, path)).decode() for path in shown if path in photographs},
-        "styles": Markup(asset("chart.css") + asset("page.css") + asset("contact.css")),  # noqa: S704
+        "rows": [*zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True), (("all", overall), [])],
+        "pictures": {
+            path: base64.b64encode(load_jpeg(photographs, path)).decode() for path in paths if path in photographs
+        },
+        "styles": Markup(read_asset("chart.css") + read_asset("page.css") + read_asset("contact.css")),  # noqa: S704
     }
-    return rendered("contact.html.jinja", context)
+    return render_template("contact.html.jinja", context)
 
 
-def sections_of(findings: Findings, doubts: Doubts) -> list[Section]:
-    """What the page shows, in its order: the first of each kind."""
+def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
+    """Return the sections of the page in order, each with its first frames."""
     crops = [
         Frame(
             [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")], f"details agree to {each.correlation:.2f}"
@@ -84,14 +86,14 @@ def sections_of(findings: Findings, doubts: Doubts) -> list[Section]:
     turned = [Frame([(each.first, each.how), (each.second, "")], "") for each in findings.turned]
     near = [Frame([(path, "") for path in group[:OF_GROUP]], "") for group in findings.near_duplicates]
     identical = [Frame([(path, "") for path in group[:OF_GROUP]], "") for group in findings.identical]
-    alike = [
+    look_alikes = [
         Frame(list(zip(each.paths, each.labels, strict=True)), f"similarity {each.similarity:.2f}")
         for each in doubts.look_alikes
     ]
-    doubtful = [Frame([(each.path, _seems(each))], "") for each in doubts.doubts]
+    doubtful = [Frame([(each.path, _describe_doubt(each))], "") for each in doubts.doubts]
     kinds = {
         "doubts": ("Doubtful labels", doubtful),
-        "look-alikes": ("Look-alikes in different classes", alike),
+        "look-alikes": ("Look-alikes in different classes", look_alikes),
         "crops": ("One is a part of the other", crops),
         "turned": ("Turned or mirrored", turned),
         "near": ("Near-duplicates", near),
@@ -105,12 +107,12 @@ def sections_of(findings: Findings, doubts: Doubts) -> list[Section]:
     ]
 
 
-def _seems(doubt: Doubt) -> str:
+def _describe_doubt(doubt: Doubt) -> str:
     return f"{doubt.label}, seems {doubt.seems} {doubt.probability:.2f} against {doubt.of_label:.2f}"
 
 
 def _cell(label: str, seems: str, doubts: Doubts) -> Section:
-    """The most probable images of a wrong cell of the confusion matrix."""
-    inside = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
-    frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in inside[:OF_CELL]]
-    return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(inside), frames, of_matrix=True)
+    """Return the section of a wrong cell of the confusion matrix, with its most probable images."""
+    images = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
+    frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in images[:OF_CELL]]
+    return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(images), frames, of_matrix=True)

@@ -1,4 +1,4 @@
-"""Drawings of the test scores: precision over recall of each class, and how right the network is where it is sure."""
+"""Drawings of the test scores: precision-recall curves and the reliability of the top score."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from in4310repro.report.svg import (
     line,
     linear,
     mark,
-    nice,
     path,
-    shortened,
+    shorten,
+    ticks_from_zero,
 )
 
 MOST_CURVES = 12
 
 
 def _unit_axes(titles: tuple[str, str], top: float) -> tuple[Scale, Scale, Markup]:
-    """Axes from 0 to 1, as high as they are wide but for a little."""
+    """Return axes from 0 to 1 of nearly equal length, and their drawing."""
     bottom = top + 190
     x, y = linear((0, 1), (LEFT, RIGHT - 4), SHARES), linear((0, 1), (bottom, top), SHARES)
     return x, y, axes(LEFT, top, bottom, x, y, titles)
 
 
-def precision_recall(numbers: Mapping[str, Any]) -> list[Panel]:
-    """The steps of each class; of many classes, those with the lowest average precision."""
-    return [_curve(numbers, place) for place in curves_drawn(numbers)]
+def draw_precision_recall(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw the precision-recall steps of the classes that `select_curves` returns."""
+    return [_curve(numbers, place) for place in select_curves(numbers)]
 
 
-def curves_drawn(numbers: Mapping[str, Any]) -> list[int]:
-    """The classes whose curves are drawn."""
+def select_curves(numbers: Mapping[str, Any]) -> list[int]:
+    """Return the classes whose curves are drawn: at most 12, those with the lowest average precision."""
     precision = numbers["average_precision"]
     lowest = sorted(range(len(precision)), key=lambda place: precision[place])[:MOST_CURVES]
     return sorted(lowest)
@@ -54,14 +54,14 @@ def _curve(numbers: Mapping[str, Any], place: int) -> Panel:
     for recall, precision in zip(curve["recall"], curve["precision"], strict=True):
         steps += [(steps[-1][0], precision), (recall, precision)]
     chance = y.pixel(numbers["chance"][place])
-    title = f"{shortened(name, 28)}: AP {numbers['average_precision'][place]:.3f}"
+    title = f"{shorten(name, 28)}: AP {numbers['average_precision'][place]:.3f}"
     parts = [label(0, 15, title, "title"), frame, line(LEFT, chance, RIGHT - 4, chance, "chance"),
              path([(x.pixel(recall), y.pixel(precision)) for recall, precision in steps], "l0 bold")]  # fmt: skip
     return Panel(name, 284, join(parts))
 
 
-def reliability(numbers: Mapping[str, Any]) -> list[Panel]:
-    """The share of right images over the mean top score of each bin, and how many images each bin has."""
+def draw_reliability(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw accuracy over the mean top score of each bin, and the number of images in each bin."""
     filled = [each for each in numbers["bins"] if each["images"]]
     x, y, frame = _unit_axes(("mean top score", "share right"), 56.0)
     parts = [label(0, 15, f"Reliability: ECE {numbers['expected_calibration_error']:.3f}", "title"), frame,
@@ -76,7 +76,7 @@ def reliability(numbers: Mapping[str, Any]) -> list[Panel]:
 
 def _counts(bins: Sequence[Mapping[str, Any]]) -> Panel:
     top, bottom = 56.0, 246.0
-    ticks = nice(max(each["images"] for each in bins))
+    ticks = ticks_from_zero(max(each["images"] for each in bins))
     x = linear((0, 1), (LEFT, RIGHT - 4), SHARES)
     y = linear((0, ticks[-1][0]), (bottom, top), ticks)
     parts = [label(0, 15, "Images in each bin", "title"), axes(LEFT, top, bottom, x, y, ("top score", "images"))]

@@ -1,4 +1,4 @@
-"""What a figure is made of: numbers with their places in JSON files, sentences, a table."""
+"""The parts of a figure: numbers with their keys in a JSON file, sentences and a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ABSENT = "-"
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it is printed, and where it stands: a file of the report, and the keys in it."""
+    """A printed number with its source: a file of the report and the keys in it."""
 
     text: str
-    value: float | list[float]  # of two, an interval
+    value: float | list[float]  # a list of two is an interval
     file: str
     keys: tuple[str | int, ...]
 
@@ -45,11 +45,11 @@ class Source:
     values: Mapping[str, Any]
 
     def at(self, *keys: str | int, form: str = ".4f") -> Number:
-        """A number of the file; of two, an interval.
+        """Return the number under the keys; a list of two numbers is an interval.
 
         Args:
-            keys: its place.
-            form: a format of Python's; "share" for two decimals without the zero before them.
+            keys: keys of the number in the file.
+            form: Python format; "share" means two decimals without the leading zero.
 
         Examples:
             >>> str(Source("figure04.json", {"accuracy": 0.8333}).at("accuracy", form="share"))
@@ -68,7 +68,7 @@ def _text(value: float, form: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureTable:
-    """A heading, rows of cells, and how many rows at the end sum the others up."""
+    """A table: heading, rows of cells, and the number of rows at the end that are totals."""
 
     heading: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -77,32 +77,32 @@ class FigureTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One figure: its number, a title, a caption, its numbers, what each of its panels shows, and a table."""
+    """One figure: number, title, caption, numbers, a finding for each panel, and a table."""
 
-    number: int  # 1 to 11: as in the original
-    short: str  # what it shows, in two or three words of a list
+    number: int  # 1 to 11 as in the original
+    short: str  # two or three words for a list of figures
     title: str
     caption: Sentence
-    numbers: Mapping[str, Any]  # what its JSON file holds, and its picture shows
+    numbers: Mapping[str, Any]  # content of its JSON file, which its picture shows
     findings: tuple[Sentence, ...]
     table: FigureTable
 
     @property
     def name(self) -> str:
-        """File name without its ending."""
+        """File name without its suffix."""
         return figure_name(self.number)
 
 
 def figure_name(number: int) -> str:
-    """File name of a figure without its ending."""
+    """Return the file name of a figure without its suffix."""
     return f"figure{number:02d}"
 
 
-def source_of(number: int, numbers: Mapping[str, Any]) -> Source:
-    """The JSON file of a figure."""
+def figure_source(number: int, numbers: Mapping[str, Any]) -> Source:
+    """Return the JSON file of a figure as a source of numbers."""
     return Source(f"{figure_name(number)}.json", numbers)
 
 
-def plain(sentence: Sentence) -> str:
-    """A sentence as text."""
+def to_text(sentence: Sentence) -> str:
+    """Return a sentence as plain text."""
     return "".join(map(str, sentence))

@@ -1,4 +1,4 @@
-"""What each figure holds: the eleven of the original, with the numbers of a run, and four more."""
+"""The content of all figures: the eleven of the original with the numbers of a run, and four more."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from in4310repro.metric_table.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.metrics import wilson
 from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
-from in4310repro.report.comparisons import extremes, place_in
-from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, source_of
-from in4310repro.report.original import has_its_classes, original
+from in4310repro.report.comparisons import compare_with_interval, describe_extremes
+from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
+from in4310repro.report.original import has_original_classes, original
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
 from in4310repro.report.spectrum_exhibits import ABSENT_SETS, spectrum_exhibits
 from in4310repro.runs.finished import FinishedRun
@@ -36,10 +36,10 @@ UNNAMED = "; they are of 3,000 images by its class sizes, and it does not call t
 
 
 def exhibits(run: FinishedRun) -> list[Exhibit]:
-    """All figures of a finished run, in order.
+    """Build all figures of a finished run, in order.
 
     Raises:
-        ValueError: the run's feature maps are not measured.
+        ValueError: the run has no measured feature maps.
     """
     if run.features is None:
         raise ValueError(f"{run.folder} has no measured feature maps; `in4310repro report` measures them")
@@ -51,14 +51,16 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
         _loss_exhibit(run.histories[selected], selected),
         _accuracy_exhibit(run, selected),
         _ranking_exhibit(run),
-        _sparsity_exhibit(run.features, original()["non_positive_percent"] if has_its_classes(run.classes) else {}),
+        _sparsity_exhibit(
+            run.features, original()["non_positive_percent"] if has_original_classes(run.classes) else {}
+        ),
         *spectrum_exhibits(run.features),
         confusion_exhibit(run),
         curves_exhibit(run, test.numbers["intervals"].get("average_precision")),
         calibration_exhibit(run),
         *filter(None, [activation_exhibit(run.features)]),
     ]
-    if has_its_classes(run.classes):
+    if has_original_classes(run.classes):
         drawn = not run.config.data
         all_exhibits = [replace(each, caption=(*each.caption, _remark(each, drawn=drawn))) for each in all_exhibits]
     label = run.config.protocol.label
@@ -66,7 +68,7 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
 
 
 def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
-    """What the original shows in the same place, as a sentence after a caption."""
+    """Return a sentence on the original's figure of the same number, for the end of a caption."""
     name = exhibit.numbers.get("name")
     if name in ABSENT_SETS:
         return f" The original's figure {exhibit.number} shows {ABSENT_SETS[name]}; the two cannot be compared."
@@ -86,7 +88,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
 
 
 def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
-    """The strengths of the fits of a head, where the rows are such."""
+    """Return the penalty strengths of the fits of a head; an empty mapping for a training by epochs."""
     return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
 
 
@@ -97,7 +99,7 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
         "val_loss": [row["val_loss"] for row in rows],
     }
     each = unit(rows)
-    source, places = source_of(5, numbers), range(len(rows))
+    source, places = figure_source(5, numbers), range(len(rows))
     best = min(places, key=lambda place: rows[place]["val_loss"])
     finding: Sentence = (
         "The validation loss is lowest, ",
@@ -132,7 +134,7 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
     epochs = [row["epoch"] for row in histories[selected]]
     of_validation = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
     supports = [of_validation[name] for name in run.classes]
-    correct = {name: _correct(best_epoch(rows, run.config.select), supports) for name, rows in histories.items()}
+    correct = {name: _count_correct(best_epoch(rows, run.config.select), supports) for name, rows in histories.items()}
     numbers = _strengths(histories[selected]) | {
         "epoch": epochs,
         "mean_class_accuracy": curves,
@@ -141,7 +143,7 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
         "interval": wilson(correct[selected], sum(supports)),
     }
     each = unit(histories[selected])
-    source, finding = source_of(6, numbers), list[Cell]()
+    source, finding = figure_source(6, numbers), list[Cell]()
     for name, rows in histories.items():
         best = best_epoch(rows, run.config.select)["epoch"]
         finding.append(f"{'; ' if finding else ''}{name} reaches ")
@@ -155,37 +157,37 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
         number=6,
         short=f"Accuracy by {each}",
         title=f"Mean class accuracy on validation after each {each}",
-        caption=(f"All settings; {selected} was selected by {_selected_by(run, each)}.",),
+        caption=(f"All settings; {selected} was selected by {_describe_selection(run, each)}.",),
         numbers=numbers,
-        findings=(tuple(finding), *_beside_the_selected(source, numbers)),
+        findings=(tuple(finding), *_compare_with_selected(source, numbers)),
         table=FigureTable(heading=(each, *curves), rows=cells),
     )
 
 
-def _selected_by(run: FinishedRun, each: str) -> str:
-    """Say by what a setting was selected, below curves of the mean class accuracy."""
+def _describe_selection(run: FinishedRun, each: str) -> str:
+    """Say how a setting was selected, for the caption of the curves of mean class accuracy."""
     by = run.config.select
     of_curves = f"the highest value of any {each}"
     return of_curves if by == DEFAULT_SELECTION else f"the best {SCALARS[by].label} of any {each}, not by these values"
 
 
-def _correct(row: HistoryRow, supports: Sequence[int]) -> int:
+def _count_correct(row: HistoryRow, supports: Sequence[int]) -> int:
     """Count the right images of a row of validation."""
     return sum(round(share * images) for share, images in zip(row["class_accuracy"], supports, strict=True))
 
 
-def _beside_the_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
-    """Say which settings the images of validation tell from the selected one, at the best epoch of each."""
+def _compare_with_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
+    """Compare each other setting with the selected one on validation, at the best epoch of each."""
     selected, others = numbers["selected"], [name for name in numbers["accuracy"] if name != numbers["selected"]]
     if not others:
         return ()
-    said: list[Cell] = [f"Of all images of validation {selected} is right for ",
-                        source.at("accuracy", selected, form="share"), " (95 % ",
-                        source.at("interval", form=".2f"), ")"]  # fmt: skip
+    finding: list[Cell] = [f"Of all images of validation {selected} is right for ",
+                           source.at("accuracy", selected, form="share"), " (95 % ",
+                            source.at("interval", form=".2f"), ")"]  # fmt: skip
     for name in others:
-        place = place_in(numbers["accuracy"][name], numbers["interval"])
-        said += [f"; {name}, ", source.at("accuracy", name, form="share"), f", {place}"]
-    return (tuple(said),)
+        place = compare_with_interval(numbers["accuracy"][name], numbers["interval"])
+        finding += [f"; {name}, ", source.at("accuracy", name, form="share"), f", {place}"]
+    return (tuple(finding),)
 
 
 def _ranking_exhibit(run: FinishedRun) -> Exhibit:
@@ -193,7 +195,7 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
     ranked = [name for name in RANKED if name in classes] or classes[:3]
     numbers = {name: top_and_bottom(scores, classes.index(name)) for name in ranked}
     held = {"classes": classes, "ranked": numbers}
-    source = source_of(7, held)
+    source = figure_source(7, held)
     rows = tuple(
         (name, side, str(place + 1), source.at("ranked", name, side, place, "score", form=".6f"),
          classes[image["label"]], image["path"])
@@ -221,7 +223,7 @@ def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Ex
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
     printed = {name: value for name, value in printed.items() if name in ours}
     numbers = {"images": test["images"], "ours": ours, "original": printed}
-    source = source_of(8, numbers)
+    source = figure_source(8, numbers)
 
     def row(name: str) -> tuple[Cell, ...]:
         theirs = source.at("original", name, form=".1f") if name in printed else ABSENT
@@ -234,7 +236,7 @@ def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Ex
         caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
                  f"{features['network']}, in eval mode.",),
         numbers=numbers,
-        findings=(extremes(list(ours), source, "ours", form=".1f", unit=" %"),),
+        findings=(describe_extremes(list(ours), source, "ours", form=".1f", unit=" %"),),
         table=FigureTable(
             heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
         ),

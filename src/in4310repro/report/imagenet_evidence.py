@@ -1,4 +1,4 @@
-"""The published protocol from ImageNet weights: what follows from it, and how probable the printed counts are."""
+"""The published protocol from ImageNet weights: consequences, and the probability of the printed counts."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ PRINTED = ("validation of sgd", "test")  # the two tables of the selected networ
 
 
 class Likelihood(TypedDict):
-    """How probable a printed count is where images are right independently, each as often as a network was."""
+    """Probability of a printed count if images are independent and as often correct as a network's were."""
 
-    reading: str  # which network's accuracy is taken, and on what images
-    printed: str  # what is printed, as a name
-    correct: int  # images that the printed accuracies say are right
+    reading: str  # the network whose accuracy is assumed, and the images it was measured on
+    printed: str  # name of the printed count
+    correct: int  # correct images by the printed accuracies
     images: int
     accuracy: float  # of the network
-    interval: Interval  # its 95 %
-    side: str  # "or more" or "or fewer": the printed count lies above or below what is expected
-    log10: list[float]  # of the probability: at the accuracy, and at the ends of its interval
+    interval: Interval  # 95 % interval of the accuracy
+    side: str  # "or more" or "or fewer": the printed count is above or below the expected one
+    log10: list[float]  # log10 of the probability at the accuracy, and at both ends of its interval
 
 
 class Evidence(TypedDict):
-    """What `published/imagenet.json` holds."""
+    """Content of `published/imagenet.json`."""
 
     corrected: RunSummary
     published: list[RunSummary]
@@ -46,39 +46,39 @@ class Evidence(TypedDict):
     runs: dict[str, RunRecord]  # the corrected run first
 
 
-def evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
-    """What runs from ImageNet weights say of the hypothesis.
+def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
+    """Return the evidence of runs from ImageNet weights for or against the hypothesis.
 
     Args:
-        corrected: a finished run as the assignment defines it.
-        published: finished runs of the published protocol that differ from it in nothing else but their seeds.
-        printed: the audit of what is printed, which counts the correct images.
+        corrected: a finished run of the corrected protocol.
+        published: finished runs of the published protocol that otherwise differ from it only in their seeds.
+        printed: audit of the printed values, which counts the correct images.
 
     Raises:
-        ValueError: the runs are not of these protocols, differ in more than protocol and seed, or are from scratch.
+        ValueError: the runs are not of these protocols, differ in more than protocol and seed, or start from scratch.
     """
     refuse_incomparable(corrected, published)
     if corrected.config.weights == "none":
-        raise ValueError(f"{corrected.folder} is trained from scratch; runs from ImageNet weights are valid here")
+        raise ValueError(f"{corrected.folder} is trained from scratch; expected a run from ImageNet weights")
     fair, summaries = summarize(corrected), [summarize(run) for run in published]
     return Evidence(
         corrected=fair,
         published=summaries,
         consequences=consequences(fair, summaries),
         likelihoods=likelihoods(fair, summaries, printed_counts(printed)),
-        runs={publishable_place(run.folder.as_posix()): page.record(run) for run in (corrected, *published)},
+        runs={publishable_place(run.folder.as_posix()): page.make_record(run) for run in (corrected, *published)},
     )
 
 
 def read(reports: Path) -> Evidence | None:
-    """The evidence beside the page, where it was written."""
+    """Return the evidence stored beside the page; None where there is no file."""
     file = reports / FILE
     found: Evidence | None = read_json(file) if file.is_file() else None
     return found
 
 
 def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
-    """Correct images and images of the tables in `PRINTED`."""
+    """Return (correct images, images) of each table in `PRINTED`."""
     counted = {table.name: (table.totals, table.images) for table in printed.counted if table.name in PRINTED}
     return {name: (totals[0], images) for name, (totals, images) in counted.items() if totals}
 
@@ -86,7 +86,7 @@ def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
 def likelihoods(
     corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
 ) -> list[Likelihood]:
-    """Each printed count under each reading: a test on unseen images, or on the images that were trained on."""
+    """Return the likelihood of each printed count: for a test on unseen images, and on training images."""
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {
@@ -124,22 +124,22 @@ def _likelihood(reading: str, name: str, printed: tuple[int, int], measured: tup
 
 
 def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> float:
-    """log10 of the probability of so many correct images or more (or fewer), of a binomial distribution.
+    """Return log10 of the binomial probability of at least (or at most) `correct` correct images.
 
     Examples:
         >>> round(10 ** log10_of_tail(2, 2, 0.5, more=True), 6), round(10 ** log10_of_tail(1, 2, 0.5, more=False), 6)
         (0.25, 0.75)
     """
-    # Where nothing or everything is right, the last digit of float64 stands for the rest.
+    # Keep rates of 0 and 1 inside the open interval, by about one unit in the last place of float64.
     accuracy = min(max(accuracy, 1e-16), 1 - 1e-16)
-    # Not by the tail itself, which is 0 where it is less than 1e-308.
+    # Computed in logarithms, since a probability below 1e-308 is 0 in float64.
     counts = range(correct, images + 1) if more else range(correct + 1)
     tail = special.logsumexp(stats.binom.logpmf(counts, images, accuracy))
     return float(tail) / math.log(10)
 
 
-def shown(values: Sequence[float]) -> str:
-    """Logarithms of probabilities as a person reads them: one, and between which others.
+def format_probabilities(values: Sequence[float]) -> str:
+    """Format a probability and the range of two others, all given as logarithms.
 
     Examples:
         >>> shown([-1.0, -2.0, -0.5]), shown([-30.2, -40.0, -22.0])

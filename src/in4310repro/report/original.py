@@ -11,7 +11,7 @@ from in4310repro.metrics import ClassMetrics
 
 
 class Original(TypedDict):
-    """What `original.json` holds."""
+    """Content of `original.json`."""
 
     settings: dict[str, ClassMetrics]  # adamw, rmsprop, sgd on validation, and test
     classes: list[str]
@@ -20,13 +20,13 @@ class Original(TypedDict):
     non_positive_percent: dict[str, float]  # module -> percent of values <= 0
 
 
-def has_its_classes(classes: Sequence[str]) -> bool:
-    """Whether a run has the original's classes, without which its numbers stand beside none of the run's."""
+def has_original_classes(classes: Sequence[str]) -> bool:
+    """Return whether a run has the original's classes; the numbers of other classes are not comparable."""
     return list(classes) == original()["classes"]
 
 
 def original() -> Original:
-    """The numbers that the published report prints."""
+    """Return the numbers that the published report prints."""
     file = resources.files("in4310repro.report") / "original.json"
     printed: Original = json.loads(file.read_text(encoding="utf-8"))
     return printed

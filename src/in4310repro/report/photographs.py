@@ -1,4 +1,4 @@
-"""The photographs that a page shows: which, and as what bytes."""
+"""The photographs of a page: their selection and their bytes."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from in4310repro.data.images import decode
 from in4310repro.preprocessing import APPLIED, Preprocessing
 from in4310repro.report.exhibit import Exhibit
 from in4310repro.report.score_exhibits import CONFUSION
-from in4310repro.report.svg import Panel, element, join, label, shortened
+from in4310repro.report.svg import Panel, element, join, label, shorten
 
 RANKING = 7  # the figure that shows photographs
 PIXELS, QUALITY = 96, 80
-CELL = 76  # of a photograph with its gap, in the drawing
-LISTED, SHOWN = 100, 10  # images of a cell that are named, and of a wrong one that are shown
+CELL = 76  # size of a photograph with its gap in the drawing, pixels
+LISTED, SHOWN = 100, 10  # number of images of a cell that are named, and of a wrong cell that are shown
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image that a page may show: its file, and the sha256 that the bytes must have."""
+    """An image that a page may show: its file and the expected sha256 of its bytes."""
 
     file: Path
     sha256: str
-    orientation: str = APPLIED  # as the network that the page is of reads it
+    orientation: str = APPLIED  # as the run's network reads it
 
 
-def photographs_of(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, Photograph]) -> dict[str, bytes]:
-    """The photographs of a page as JPEG files, by path.
+def load_photographs(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, Photograph]) -> dict[str, bytes]:
+    """Return the photographs of a page as JPEG files, by path.
 
     Raises:
-        ValueError: an image is none of the photographs, is not there, or has other bytes than its sha256 says.
+        ValueError: an image is not among the photographs, is missing, or its bytes do not match its sha256.
     """
-    return {path: jpeg(photographs, path) for path in dict.fromkeys(paths_shown(all_exhibits))}
+    return {path: load_jpeg(photographs, path) for path in dict.fromkeys(list_shown_paths(all_exhibits))}
 
 
-def paths_shown(all_exhibits: Iterable[Exhibit]) -> list[str]:
-    """The paths of the photographs on a page, in its order; one that is shown twice stands there twice."""
+def list_shown_paths(all_exhibits: Iterable[Exhibit]) -> list[str]:
+    """Return the paths of the photographs on a page in its order, repeated where one is shown twice."""
     numbers = {exhibit.number: exhibit.numbers for exhibit in all_exhibits}
-    wrong = [cell["images"][:SHOWN] for cell in cells(numbers[CONFUSION]) if cell["wrong"]]
+    wrong = [cell["images"][:SHOWN] for cell in list_cells(numbers[CONFUSION]) if cell["wrong"]]
     ranked = [images for sides in numbers[RANKING]["ranked"].values() for images in sides.values()]
     return [image["path"] for images in wrong + ranked for image in images]
 
 
-def cells(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cells of a confusion matrix that have images, the wrong ones first."""
+def list_cells(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the cells of a confusion matrix that have images, wrong predictions first."""
     places = [
         (true, predicted) for true in range(len(numbers["classes"])) for predicted in range(len(numbers["classes"]))
     ]
@@ -64,23 +64,23 @@ def cells(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
     return listed
 
 
-def ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -> Panel:
-    """Rows of ten images: the top and the bottom of each ranked class, with their scores and true classes."""
+def draw_ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -> Panel:
+    """Draw the top and the bottom ten images of each ranked class, with their scores and true classes."""
     parts, y, wide = list[Markup](), 0.0, 0
     for name, sides in numbers["ranked"].items():
         for side, images in sides.items():
-            parts.append(label(0, y + 15, f"{shortened(name, 24)}, {side}", "title"))
+            parts.append(label(0, y + 15, f"{shorten(name, 24)}, {side}", "title"))
             wide = max(wide, len(images) * CELL)
             for column, image in enumerate(images):
                 x, true = column * float(CELL), numbers["classes"][image["label"]]
                 address = "data:image/jpeg;base64," + base64.b64encode(photographs[image["path"]]).decode()
                 parts += [
                     element("image", href=address, x=x, y=y + 24, width=CELL - 8, height=CELL - 8),
-                    label(x, y + 24 + CELL + 6, score_text(image["score"]), "value"),
+                    label(x, y + 24 + CELL + 6, format_score(image["score"]), "value"),
                     label(
                         x,
                         y + 24 + CELL + 21,
-                        shortened(true, 9),
+                        shorten(true, 9),
                         "" if (true == name) == (side == "top") else "warning",
                     ),
                 ]
@@ -88,15 +88,15 @@ def ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -> Pan
     return Panel("Ranking", y, join(parts), wide)
 
 
-def score_text(score: float) -> str:
-    """A score with two decimals, or its power of ten where these would be zeros."""
+def format_score(score: float) -> str:
+    """Format a score with two decimals, or as a power of ten below 0.01."""
     return f"{score:.2f}" if score >= 0.01 else f"{score:.0e}"
 
 
-def jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
-    """A photograph as a small JPEG file; raises as `photographs_of`."""
+def load_jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
+    """Return a photograph as a small JPEG file; raise as `load_photographs` does."""
     if path not in photographs:
-        raise ValueError(f"image {path} is not in the split of the run; a page shows no other")
+        raise ValueError(f"image {path} is not in the split of the run; expected an image of the split")
     buffer = io.BytesIO()
     shown = photographs[path]
     pixels = decode(shown.file, PIXELS, shown.sha256, Preprocessing(orientation=shown.orientation))

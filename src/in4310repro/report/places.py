@@ -1,4 +1,4 @@
-"""The numbers that a page prints, and where on the page each is shown in full beside its file and key."""
+"""The printed numbers of a page, each linked to an entry with its full value, file and key."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from in4310repro.report.exhibit import Cell, Number, Sentence
 from in4310repro.report.tiers import Tier
 from in4310repro.text import visible
 
-# What a browser would break after a hyphen or before a unit.
+# Texts that a browser would otherwise break after a hyphen or before a unit.
 UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A printed number in full."""
+    """The full value of a printed number, with its key, tier and anchor on the page."""
 
     anchor: str
     pointer: str
@@ -28,10 +28,10 @@ class Place:
 
 
 class Places:
-    """Links of numbers in the order in which a page prints them; a number that is printed twice has one place.
+    """Links of numbers in the order in which a page prints them; a number printed twice has one entry.
 
     Args:
-        tier_for: the tier of a number.
+        tier_for: returns the tier of a number.
     """
 
     def __init__(self, tier_for: Callable[[Number], Tier]) -> None:
@@ -41,7 +41,7 @@ class Places:
     def link(self, cell: Cell) -> Markup:
         """Return a number as a link to its place, and a text as it is."""
         if not isinstance(cell, Number):
-            return unbroken(cell)
+            return keep_together(cell)
         place = self._place(cell)
         title = f"{cell.file} {cell.pointer}: {place.tier.name}, tolerance {place.tier.tolerance}"
         return Markup('<a class="n" href="#{}" title="{}">{}</a>').format(place.anchor, visible(title), cell.text)
@@ -51,7 +51,7 @@ class Places:
         return Markup("").join(map(self.link, sentence))
 
     def by_file(self) -> dict[str, list[Place]]:
-        """Return the places of all numbers that have a link by now, by the file in which they stand."""
+        """Return the entries of all numbers linked so far, by file."""
         return {file: list(places.values()) for file, places in sorted(self._by_file.items())}
 
     def _place(self, number: Number) -> Place:
@@ -63,7 +63,7 @@ class Places:
         return places[number.pointer]
 
 
-def unbroken(text: str) -> Markup:
+def keep_together(text: str) -> Markup:
     """Return text as HTML in which options and numbers with a unit or an exponent stay on one line.
 
     Examples:

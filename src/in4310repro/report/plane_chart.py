@@ -1,4 +1,4 @@
-"""Images as points of a plane, each with the colour and the sign of its class, which a legend and labels name."""
+"""Images as points of a plane, with the colour and sign of their class, a legend and labels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from in4310repro.report.svg import LEGEND_LINE, Panel, element, join, label, shortened, width_of
+from in4310repro.report.svg import LEGEND_LINE, Panel, element, join, label, measure_text, shorten
 
 SIDE = 700
 LONGEST_NAME = 24  # letters
-# As bright and as strong as each other, on light and on dark paper, whatever their number.
+# Equal brightness and saturation for any number of classes, on light and dark backgrounds.
 COLOUR = "oklch(60% 0.16 {hue:.0f})"
-# What is drawn at a point, and how: a dot, a square, a plus, a cross, a triangle, a diamond.
+# Path and style of each sign: a dot, a square, a plus, a cross, a triangle, a diamond.
 SIGNS = (
     ("h0", "stroke-width: 5; stroke-linecap: round"),
     ("h0", "stroke-width: 4.4; stroke-linecap: square"),
@@ -25,7 +25,7 @@ SIGNS = (
 )
 
 
-def panel(places: NDArray[np.float64], classes: Sequence[str], labels: NDArray[np.int64]) -> Panel:
+def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDArray[np.int64]) -> Panel:
     """Draw the images, with a legend below them.
 
     Args:
@@ -39,13 +39,13 @@ def panel(places: NDArray[np.float64], classes: Sequence[str], labels: NDArray[n
         drawn = 12 + places[labels == number] * (SIDE - 24)
         points.append(_signs(drawn.tolist(), number, len(classes)))
         x, y = np.median(drawn, axis=0)
-        named.append(_name(x, y, shortened(classes[number], LONGEST_NAME)))
+        named.append(_name(x, y, shorten(classes[number], LONGEST_NAME)))
     legend, height = _legend(classes, present)
     return Panel("Map of features", SIDE + height, join([*points, *named, legend]), SIDE)
 
 
 def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Markup:
-    """Points of one class: one path, since an element each would make the file three times as large."""
+    """Draw the points of one class as one path; an element each would make the file three times as large."""
     sign, how = SIGNS[number % len(SIGNS)]
     colour = COLOUR.format(hue=30 + 360 * number / classes)
     style = f"stroke: {colour}; {how}; stroke-opacity: .8; fill: none"
@@ -53,11 +53,11 @@ def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Mark
 
 
 def _legend(classes: Sequence[str], present: Sequence[int]) -> tuple[Markup, float]:
-    """The sign and the name of each class that has images, in as many lines as they need, and their height."""
+    """Draw the sign and name of each class that has images; return the drawing and its height."""
     parts, x, y = [], 0.0, SIDE + 20.0
     for number in present:
-        name = shortened(classes[number], LONGEST_NAME)
-        length = 36 + width_of(name)
+        name = shorten(classes[number], LONGEST_NAME)
+        length = 36 + measure_text(name)
         if x and x + length > SIDE:
             x, y = 0.0, y + LEGEND_LINE
         parts += [_signs([(x + 10, y - 4)], number, len(classes)), label(x + 20, y, name)]

@@ -1,4 +1,4 @@
-"""The numbers of the page of the published protocol: a summary of each run, beside what is printed."""
+"""The numbers of the page on the published protocol: a summary of each run, beside the printed values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RunSummary(TypedDict):
 
 
 def summarize(run: FinishedRun) -> RunSummary:
-    """What the page says of a run."""
+    """Return the summary of a run."""
     settings = {
         name: SettingSummary(
             epoch=best_epoch(rows, run.config.select)["epoch"],
@@ -62,39 +62,39 @@ def summarize(run: FinishedRun) -> RunSummary:
 
 
 def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]) -> None:
-    """Refuses runs that differ in more than protocol and seed.
+    """Refuse runs that differ in more than protocol and seed.
 
     Raises:
-        ValueError: names the run and the difference.
+        ValueError: the runs differ; the message names the run and the difference.
     """
     if not published:
         raise ValueError("no run of the published protocol; `in4310repro train --protocol published` makes one")
     for run in (corrected, *published):
         protocol = parse(CORRECTED if run is corrected else PUBLISHED)
         if run.config.protocol != protocol:
-            raise ValueError(f"{run.folder} is of protocol {run.config.protocol}; {protocol} is needed in its place")
+            raise ValueError(f"{run.folder} has protocol {run.config.protocol}; expected {protocol}")
         expected = replace(corrected.config, protocol=protocol, seed=run.config.seed)
         if mismatches := list(differences(to_json(run.config), to_json(expected))):
             first = mismatches[0]
             raise ValueError(
-                f"{run.folder} differs from {corrected.folder} in more than protocol and seed: {first.path} "
-                f"{first.second} (the run has {first.first})"
+                f"{run.folder} differs from {corrected.folder} in more than protocol and seed: {first.path} is "
+                f"{first.first}, expected {first.second}"
             )
         if run.classes != original()["classes"]:
-            raise ValueError(f"{run.folder} has other classes than the report: {run.classes}")
+            raise ValueError(f"{run.folder} has classes {run.classes}; expected {original()['classes']}")
     optimizers = [setting.optimizer.lower() for setting in corrected.config.settings]
     if optimizers != original()["optimizers"]:
         raise ValueError(
-            f"{corrected.folder} has settings of {', '.join(optimizers)}; those of the report are of "
+            f"{corrected.folder} has settings of {', '.join(optimizers)}; expected "
             f"{', '.join(original()['optimizers'])}, in this order"
         )
     seeds = [run.config.seed for run in published]
     if len(set(seeds)) != len(seeds):
-        raise ValueError(f"the published runs have the seeds {seeds}; one of each is valid")
+        raise ValueError(f"the published runs have the seeds {seeds}; expected a different seed for each")
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Percent of values that are not positive: as printed, with 208 counted images corrected, and measured here.
+    """Return the percentage of non-positive values as printed, corrected for padding, and measured.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.
@@ -105,7 +105,9 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
     factor = padded_images(200) / 200
     modules = run.features["sets"][0]["modules"]
     if missing := [name for name in printed if name not in modules]:
-        raise ValueError(f"{run.folder} has no measured feature maps of {', '.join(missing)}; the report prints theirs")
+        raise ValueError(
+            f"{run.folder} has no measured feature maps of {', '.join(missing)}; expected all modules of the report"
+        )
     return {
         "as printed": printed,
         "printed x 208/200": {name: value * factor for name, value in printed.items()},
@@ -113,8 +115,8 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
     }
 
 
-def printed_as_toml(printed: Original) -> str:
-    """The printed values as strings, since their decimals are information, as a file to audit."""
+def format_as_toml(printed: Original) -> str:
+    """Return the printed values as a TOML file to audit, as strings because their decimals matter."""
     lines = ["# What the published report prints, for `in4310repro audit`."]
     for name, values in printed["settings"].items():
         title = "test" if name == "test" else f"validation of {name}"

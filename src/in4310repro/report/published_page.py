@@ -1,6 +1,6 @@
-"""The page on how the published numbers may have come about: the audit of what is printed, and the experiment.
+"""The page on the published numbers: the audit of the printed values, and the experiment on how they arose.
 
-The hypothesis is that of `deviations`. What follows from it is compared with what is printed and what was measured.
+The hypothesis is that of `deviations`. Its consequences are compared with the printed and the measured values.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from in4310repro.deviations import CORRECTED, PUBLISHED_BATCH_SIZE, Deviation
 from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics, Interval, wilson
 from in4310repro.report import figures, imagenet_evidence, page
-from in4310repro.report.conditions import differences_from_original
-from in4310repro.report.consequences import Consequence, consequences, span
+from in4310repro.report.conditions import describe_differences
+from in4310repro.report.consequences import Consequence, consequences, format_span
 from in4310repro.report.original import original
 from in4310repro.report.page import RunRecord
 from in4310repro.report.published_numbers import (
     RunSummary,
+    format_as_toml,
     non_positive_percent,
-    printed_as_toml,
     refuse_incomparable,
     summarize,
 )
@@ -40,7 +40,7 @@ PRINTED = "published/original.toml"  # the printed values, as a file to audit
 
 
 class PublishedNumbers(TypedDict):
-    """What `published/numbers.json` holds."""
+    """Content of `published/numbers.json`."""
 
     classes: list[str]
     printed: dict[str, ClassMetrics]
@@ -54,23 +54,23 @@ class PublishedNumbers(TypedDict):
 def write(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Writes `published.md`, and `published/` with its figures, numbers and the printed values as a file to audit.
+    """Write `published.md`, and its figures, numbers and the printed values as a file to audit.
 
     Args:
-        corrected: a finished run as the assignment defines it, with its feature maps measured.
-        published: finished runs of the published protocol that differ from it in nothing else but their seeds.
+        corrected: a finished run of the corrected protocol, with measured feature maps.
+        published: finished runs of the published protocol that otherwise differ from it only in their seeds.
         ablations: files `ablation.json`.
-        reports: where the page goes.
+        reports: folder of the page.
 
     Raises:
-        ValueError: a run is not of these protocols, or the runs cannot be compared.
+        ValueError: a run is not of these protocols, or the runs are not comparable.
     """
     refuse_incomparable(corrected, published)
-    records = {_name(run): page.record(run) for run in (corrected, *published)}
+    records = {_name(run): page.make_record(run) for run in (corrected, *published)}
     if len(records) <= len(published):
         names = ", ".join(_name(run) for run in (corrected, *published))
-        raise ValueError(f"the runs would be published as {names}; give each a name of its own")
-    printed = write_file(reports / PRINTED, printed_as_toml(original()).encode())
+        raise ValueError(f"the runs would be published as {names}; expected a different folder name for each")
+    printed = write_file(reports / PRINTED, format_as_toml(original()).encode())
     printed_audit = audit(printed)
     summaries = [summarize(run) for run in published]
     numbers = PublishedNumbers(
@@ -89,16 +89,16 @@ def write(
 def write_evidence(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Adds runs from ImageNet weights to the page that `write` wrote: `published/imagenet.json`, and the page anew.
+    """Add runs from ImageNet weights to an existing page: `published/imagenet.json`, and the page anew.
 
     Raises:
-        ValueError: as `imagenet_evidence.evidence`, or there is no page yet.
+        ValueError: as `imagenet_evidence.make_evidence` raises, or the page does not exist yet.
     """
     file = reports / "published" / "numbers.json"
     if not file.is_file():
-        raise ValueError(f"{file} is not there: `in4310repro published` of the runs from scratch writes it first")
+        raise ValueError(f"{file} does not exist: write it first by `in4310repro published` of the runs from scratch")
     printed = audit(reports / PRINTED)
-    found = imagenet_evidence.evidence(corrected, published, printed)
+    found = imagenet_evidence.make_evidence(corrected, published, printed)
     written = write_file(reports / imagenet_evidence.FILE, json_bytes(found))
     reported = [read_report(each) for each in ablations]
     return [written, *write_page(read_json(file), printed, reported, reports)]
@@ -107,14 +107,14 @@ def write_evidence(
 def write_page(
     numbers: PublishedNumbers, printed_audit: Audit, ablations: Sequence[AblationReport], reports: Path
 ) -> list[Path]:
-    """Draws and writes the page from its numbers alone."""
+    """Draw and write the page from its numbers alone."""
     rows = _accuracy_rows(numbers)
     drawn = {
-        "accuracy": figures.accuracy_by_protocol(rows),
-        "settings": figures.settings(numbers),
-        "non_positive": figures.shares(numbers["non_positive_percent"]),
+        "accuracy": figures.draw_accuracies(rows),
+        "settings": figures.draw_settings(numbers),
+        "non_positive": figures.draw_shares(numbers["non_positive_percent"]),
     }
-    files = {f"published/{name}.png": figures.png(figure) for name, figure in drawn.items()}
+    files = {f"published/{name}.png": figures.to_png(figure) for name, figure in drawn.items()}
     files["published/numbers.json"] = json_bytes({**numbers, "accuracy_intervals": rows["intervals"]})
     context = _context(numbers, rows, ablations, reports) | {"audit": printed_audit}
     files["published.md"] = render("published.md.jinja", context).encode()
@@ -122,14 +122,14 @@ def write_page(
 
 
 def _name(run: FinishedRun) -> str:
-    """The run's folder as it was given; only its last part where all of it would name somebody's machine."""
+    """Return the run's folder as given, or only its last part where the whole path would name a machine."""
     return publishable_place(run.folder.as_posix())
 
 
 def _accuracy_rows(numbers: PublishedNumbers) -> figures.AccuracyRows:
-    """The main figure: for each way of measuring, the accuracies of the classes and their mean, a row per run."""
+    """Return the rows of the main figure: class accuracies and their mean, by protocol and image set."""
     published, records = numbers["published"], list(numbers["runs"].values())[1:]
-    # What the shared split never reads is what the others train and validate on.
+    # The images that the shared split never reads are those that the corrected protocol trains and validates on.
     unseen = [_sizes(record["metrics"]["supports"], "training", "validation") for record in records]
     tested = _sizes({"test": published[0]["supports"]}, "test")
     measured: dict[str, list[tuple[ClassMetrics, Sequence[int]]]] = {
@@ -148,17 +148,17 @@ def _accuracy_rows(numbers: PublishedNumbers) -> figures.AccuracyRows:
         "classes": numbers["classes"],
         "rows": rows,
         "intervals": {way: [_intervals(*run) for run in runs] for way, runs in measured.items()},
-        "legend": {way: f"{way}: mean {span([row[-1] for row in listed])}" for way, listed in rows.items()},
+        "legend": {way: f"{way}: mean {format_span([row[-1] for row in listed])}" for way, listed in rows.items()},
     }
 
 
 def _sizes(supports: Mapping[str, Mapping[str, int]], *parts: str) -> list[int]:
-    """The images of each class in some parts."""
+    """Return the number of images of each class, summed over the given parts."""
     return [sum(counts) for counts in zip(*(supports[part].values() for part in parts), strict=True)]
 
 
 def _intervals(values: ClassMetrics, sizes: Sequence[int]) -> list[Interval]:
-    """The 95 % interval of each class accuracy and of their mean."""
+    """Return the 95 % interval of each class accuracy and of their mean."""
     shares = values["class_accuracy"]
     of_classes = [wilson(round(share * size), size) for share, size in zip(shares, sizes, strict=True)]
     return [*of_classes, interval_of_mean(shares, of_classes)]
@@ -171,19 +171,19 @@ def _context(
     runs = numbers["runs"]
     corrected = next(iter(runs.values()))
     config = configuration.from_json(corrected["config"], "the corrected run")
-    conditions = differences_from_original(config, corrected["metrics"])
+    conditions = describe_differences(config, corrected["metrics"])
     published = numbers["published"]
     found = imagenet_evidence.read(reports)
     return {
         "numbers": numbers,
         "consequences": numbers["consequences"],
         "supported": numbers["consequences"][0]["holds"],
-        "span": span,
+        "span": format_span,
         "seen": [run["test"]["mean_class_accuracy"] for run in published],
         "unseen": [run["unseen"]["mean_class_accuracy"] for run in published],
         "unseen_images": published[0]["unseen"]["images"],
         "accuracy_rows": [
-            (name, *(span([row[place] for row in listed]) for listed in rows["rows"].values()))
+            (name, *(format_span([row[place] for row in listed]) for listed in rows["rows"].values()))
             for place, name in enumerate(names)
         ],
         "ways": list(rows["rows"]),
@@ -201,7 +201,7 @@ def _context(
         "fingerprint": corrected["fingerprint"],
         "imagenet": found,
         "imagenet_commands": _imagenet_commands(found) if found else [],
-        "likelihood": imagenet_evidence.shown,
+        "likelihood": imagenet_evidence.format_probabilities,
         "audit_command": shlex.join(["in4310repro", "audit", f"{publishable_place(reports.as_posix())}/{PRINTED}"]),
     }
 
@@ -220,7 +220,7 @@ def _imagenet_commands(found: imagenet_evidence.Evidence) -> list[str]:
 
 
 def _command(record: RunRecord, name: str) -> str:
-    # Older runs record a session of nox, whose options follow `--`.
+    # Older runs recorded a nox session, whose options follow `--`.
     before, separator, options = record["command"].partition(" -- ")
     if not separator:
         words = shlex.split(before.partition(" && ")[0])[2:]
@@ -233,14 +233,14 @@ def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence 
     name = next(iter(numbers["corrected"]["settings"]))
 
     def accuracies(runs: Sequence[RunSummary]) -> str:
-        return span([run["settings"][name]["mean_class_accuracy"] for run in runs])
+        return format_span([run["settings"][name]["mean_class_accuracy"] for run in runs])
 
     from_imagenet = accuracies(found["published"]) if found else ""
     return {"name": name, "seen": accuracies(numbers["published"]), "from_imagenet": from_imagenet}
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
-    """Each setting's best epoch: mean class accuracy and mAP as printed, published protocol, corrected."""
+    """Return a row for each setting: best epoch as printed, by the published and the corrected protocol."""
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]
@@ -249,10 +249,10 @@ def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
             (
                 name,
                 f"{printed['mean_class_accuracy']:.4f}",
-                span([best["mean_class_accuracy"] for best in published]),
+                format_span([best["mean_class_accuracy"] for best in published]),
                 f"{corrected['mean_class_accuracy']:.4f}",
                 f"{printed['mean_average_precision']:.4f}",
-                span([best["mean_average_precision"] for best in published]),
+                format_span([best["mean_average_precision"] for best in published]),
                 f"{corrected['mean_average_precision']:.4f}",
             )
         )
@@ -260,7 +260,7 @@ def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
 
 
 def _ablation_table(report: AblationReport) -> dict[str, object]:
-    """An ablation as a row per deviation: how far each changes what a reader looks at first."""
+    """Return the template values of an ablation: a row for each deviation, with what it changes."""
     base = report["numbers"][CORRECTED]
     config = configuration.from_json(report["config"], "an ablation")
     return {

@@ -1,4 +1,4 @@
-"""Templates to pages: values are text, of HTML or of Markdown."""
+"""Rendering of templates: values are inserted as text, escaped for HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATES = resources.files("in4310repro.report") / "templates"
 
 
 def render(template: str, context: Mapping[str, object]) -> str:
-    """A page whose values are text, of HTML or of Markdown; a name that the context lacks is an error."""
+    """Render a template. Values are escaped; a name that the context lacks is an error."""
     return _environment(template.endswith(".html.jinja")).get_template(template).render(context)
 
 
@@ -34,8 +34,8 @@ def _environment(html: bool) -> jinja2.Environment:
     return environment
 
 
-def asset(name: str) -> str:
-    """A style or script beside the templates."""
+def read_asset(name: str) -> str:
+    """Return the text of a style or script of the package."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
@@ -48,5 +48,5 @@ def _as_markdown(value: object) -> Markdown:
 
 
 def _rule(columns: int) -> Markdown:
-    """What stands below the heading of a Markdown table, after its first bar."""
+    """Return the line below the heading of a Markdown table, without its first bar."""
     return Markdown(" --- |" * columns)

@@ -1,4 +1,4 @@
-"""Drawings with a row for each class or module: a name, a value with its interval, and what is printed."""
+"""Drawings with a row for each class or module: name, value, interval and printed value."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from in4310repro.report.svg import (
     line,
     linear,
     mark,
-    shortened,
-    width_of,
+    measure_text,
+    shorten,
 )
 from in4310repro.runs.records import SHOWN
 from in4310repro.text import visible
 
-LONGEST_BESIDE = 16  # letters of a name beside its row; a longer one stands above it
+LONGEST_BESIDE = 16  # letters of a name beside its row; a longer name is above the row
 LONGEST_ABOVE = 42
 ROW = 23  # height of a row
 VALUES = 48  # width of the column of values
-STARTS = {0.95: 0.01, 0.9: 0.02, 0.8: 0.05, 0.5: 0.1, 0.0: 0.25}  # of an axis up to 1, and the step of its ticks
+STARTS = {0.95: 0.01, 0.9: 0.02, 0.8: 0.05, 0.5: 0.1, 0.0: 0.25}  # start of an axis up to 1 -> step of its ticks
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where rows are and how their names are written.
+    """Positions of rows, and the drawing of their names.
 
     Args:
-        names: of the rows.
-        first: rows before a small gap.
-        right: width of what stands at the right.
+        names: names of the rows.
+        first: number of rows before a small gap.
+        right: width of the column at the right, pixels.
     """
 
     names: Sequence[str]
@@ -51,7 +51,7 @@ class Rows:
 
     @property
     def _widest(self) -> float:
-        return max(width_of(visible(name)) for name in self.names)
+        return max(measure_text(visible(name)) for name in self.names)
 
     @property
     def _above(self) -> bool:
@@ -59,7 +59,7 @@ class Rows:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Where the horizontal axis begins and ends."""
+        """Both ends of the horizontal axis, pixels."""
         return (14.0 if self._above else self._widest + 12), WIDTH - self.right
 
     @property
@@ -68,36 +68,36 @@ class Rows:
 
     @property
     def bottom(self) -> float:
-        """Where the last row ends."""
+        """Bottom of the last row, pixels."""
         return TITLE + 8.0 + self._height * len(self.names) + (8 if len(self.names) > self.first else 0)
 
     def middle(self, number: int) -> float:
-        """Where the value of a row is drawn."""
+        """Return the vertical position of the value of a row, pixels."""
         below_name = 14 if self._above else 0
         return TITLE + 8 + self._height * number + below_name + ROW / 2 + (8 if number >= self.first else 0)
 
     def name(self, number: int) -> Markup:
-        """The name of a row, beside it or above it."""
+        """Draw the name of a row, beside it or above it."""
         text, y = self.names[number], self.middle(number)
         if self._above:
-            return label(0, y - 14, shortened(text, LONGEST_ABOVE))
-        return label(self.ends[0] - 12, y + 4, shortened(text, LONGEST_BESIDE), "", "end")
+            return label(0, y - 14, shorten(text, LONGEST_ABOVE))
+        return label(self.ends[0] - 12, y + 4, shorten(text, LONGEST_BESIDE), "", "end")
 
 
-def up_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
-    """A scale that ends at 1 and begins where the values leave it as little empty as they can.
+def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
+    """Return a scale that ends at 1 and starts at the highest of `STARTS` that no value is below.
 
     Args:
-        values: what is drawn, each from 0 to 1.
-        ends: of the axis, pixels.
+        values: values to draw, each from 0 to 1.
+        ends: both ends of the axis, pixels.
     """
     start, step = next((start, step) for start, step in STARTS.items() if min(values) >= start)
     ticks = [start + number * step for number in range(round((1 - start) / step) + 1)]
     return linear((start, 1), ends, [(tick, f"{tick:.2g}".removeprefix("0") or "0") for tick in ticks])
 
 
-def class_metrics(numbers: Mapping[str, Any]) -> list[Panel]:
-    """For each class a point with its interval, the original's as a hollow diamond, and chance."""
+def draw_class_metrics(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw a point with its interval for each class, the original's value as a hollow diamond, and chance."""
     drawn = []
     for key, mean in MEANS.items():
         names = [*numbers["classes"], "mean"]
@@ -126,8 +126,8 @@ def _points(
     theirs: Sequence[float | None] | None,
 ) -> Panel:
     printed = [each for each in theirs or () if each is not None]
-    x = up_to_one([*values, *(end for ends in ranges if ends for end in ends), *printed], rows.ends)
-    parts = [label(0, 15, title, "title"), _key(drawn=bool(printed)), *_columns(x, rows.bottom)]
+    x = scale_to_one([*values, *(end for ends in ranges if ends for end in ends), *printed], rows.ends)
+    parts = [label(0, 15, title, "title"), _draw_key(drawn=bool(printed)), *_draw_columns(x, rows.bottom)]
     for number, value in enumerate(values):
         y = rows.middle(number)
         parts.append(rows.name(number))
@@ -136,25 +136,25 @@ def _points(
             parts.append(line(place, y - ROW / 2, place, y + ROW / 2, "chance"))
         if ends := ranges[number]:
             low, high = map(x.pixel, ends)
-            parts += interval(low, high, y)
+            parts += draw_interval(low, high, y)
         if theirs and (as_printed := theirs[number]) is not None:
-            parts.append(_as_printed(x.pixel(as_printed), y))
+            parts.append(_draw_printed(x.pixel(as_printed), y))
         parts.append(mark(x.pixel(value), y, 0))
         parts.append(label(WIDTH - 2, y + 4, f"{value:.3f}".removeprefix("0"), "value", "end"))
     return Panel(title, rows.bottom + 22, join(parts))
 
 
-def interval(low: float, high: float, y: float) -> list[Markup]:
-    """A horizontal line between two pixels, with its ends."""
+def draw_interval(low: float, high: float, y: float) -> list[Markup]:
+    """Draw a horizontal line between two pixels, with end caps."""
     return [line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))]
 
 
-def sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
-    """A bar for each module, and the printed value as a hollow diamond."""
+def draw_sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw a bar for each module, and the printed value as a hollow diamond."""
     rows = Rows(list(numbers["ours"]), len(numbers["ours"]))
     x = linear((0, 100), rows.ends, [(value, f"{value}") for value in range(0, 101, 25)])
     printed = {name: value for name, value in numbers["original"].items() if name in numbers["ours"]}
-    parts = [label(0, 15, "Values <= 0, %", "title"), _key(drawn=bool(printed)), *_columns(x, rows.bottom)]
+    parts = [label(0, 15, "Values <= 0, %", "title"), _draw_key(drawn=bool(printed)), *_draw_columns(x, rows.bottom)]
     for number, (name, value) in enumerate(numbers["ours"].items()):
         y, start = rows.middle(number), rows.ends[0]
         parts += [
@@ -163,33 +163,33 @@ def sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
             label(WIDTH - 2, y + 4, f"{value:.1f}", "value", "end"),
         ]
         if name in printed:
-            parts.append(_as_printed(x.pixel(printed[name]), y))
+            parts.append(_draw_printed(x.pixel(printed[name]), y))
     return [Panel("Sparsity", rows.bottom + 22, join(parts))]
 
 
-def activations(numbers: Mapping[str, Any]) -> list[Panel]:
-    """For each image set and module a line between two quantiles and a point at the median; one scale for all sets."""
+def draw_activations(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw a line between two quantiles and a point at the median for each module; all sets share a scale."""
     low, middle, high = SHOWN
     of_sets = [{name: module["quantiles"] for name, module in each["modules"].items()} for each in numbers["sets"]]
     values = [quantiles[share] for each in of_sets for quantiles in each.values() for share in SHOWN]
-    ticks = around_zero(min(values), max(values))
+    ticks = ticks_around_zero(min(values), max(values))
     drawn = []
     for images, quantiles in zip(numbers["sets"], of_sets, strict=True):
         rows = Rows(list(quantiles), len(quantiles), right=88)
         x = linear((ticks[0], ticks[-1]), rows.ends, [(tick, f"{tick:g}") for tick in ticks])
-        parts = [label(0, 15, shortened(images["name"], 26), "title"), *_columns(x, rows.bottom),
-                 label(WIDTH - 2, 15, "never positive", "quiet", "end"), _line_at_zero(x, rows.bottom)]  # fmt: skip
+        parts = [label(0, 15, shorten(images["name"], 26), "title"), *_draw_columns(x, rows.bottom),
+                 label(WIDTH - 2, 15, "never positive", "quiet", "end"), _draw_zero_line(x, rows.bottom)]  # fmt: skip
         for number, (name, each) in enumerate(quantiles.items()):
             y, module = rows.middle(number), images["modules"][name]
             silent = f"{module['never_positive']} of {module['channels']}"
-            parts += [rows.name(number), *interval(x.pixel(each[low]), x.pixel(each[high]), y),
+            parts += [rows.name(number), *draw_interval(x.pixel(each[low]), x.pixel(each[high]), y),
                       mark(x.pixel(each[middle]), y, 0), label(WIDTH - 2, y + 4, silent, "value", "end")]  # fmt: skip
         drawn.append(Panel(images["name"], rows.bottom + 22, join(parts)))
     return drawn
 
 
-def around_zero(low: float, high: float) -> list[float]:
-    """Ticks around two values and zero, at most eight, at steps of 1, 2 or 5 times a power of ten.
+def ticks_around_zero(low: float, high: float) -> list[float]:
+    """Return at most eight ticks that enclose two values and zero, at steps of 1, 2 or 5 times a power of ten.
 
     Examples:
         >>> around_zero(-0.7, 2.1)
@@ -202,12 +202,12 @@ def around_zero(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def _line_at_zero(x: Scale, bottom: float) -> Markup:
+def _draw_zero_line(x: Scale, bottom: float) -> Markup:
     return line(x.pixel(0), TITLE + 6, x.pixel(0), bottom, "axis")
 
 
-def _columns(x: Scale, bottom: float) -> list[Markup]:
-    """The grid behind rows, and its ticks below them."""
+def _draw_columns(x: Scale, bottom: float) -> list[Markup]:
+    """Draw the vertical grid lines behind rows, and their ticks below."""
     parts = []
     for value, text in x.ticks:
         place = x.pixel(value)
@@ -215,14 +215,14 @@ def _columns(x: Scale, bottom: float) -> list[Markup]:
     return parts
 
 
-def _as_printed(x: float, y: float) -> Markup:
-    """A hollow diamond."""
+def _draw_printed(x: float, y: float) -> Markup:
+    """Draw a hollow diamond."""
     return element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed")
 
 
-def _key(*, drawn: bool) -> Markup:
-    """What a diamond means, at the right of the title, where one is drawn."""
+def _draw_key(*, drawn: bool) -> Markup:
+    """Draw the legend of the diamond at the right of the title, if any diamond is drawn."""
     if not drawn:
         return Markup("")
-    start = WIDTH - 2 - width_of("as printed")
-    return _as_printed(start - 9, 11) + label(WIDTH - 2, 15, "as printed", "quiet", "end")
+    start = WIDTH - 2 - measure_text("as printed")
+    return _draw_printed(start - 9, 11) + label(WIDTH - 2, 15, "as printed", "quiet", "end")

@@ -1,4 +1,4 @@
-"""Figures 12 to 14, of the test scores: the confusion matrix, precision-recall curves, and calibration."""
+"""Figures 12 to 14, on the test scores: confusion matrix, precision-recall curves and calibration."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 
 from in4310repro import metrics
 from in4310repro.metrics import Interval, wilson
-from in4310repro.report.comparisons import extremes, overlap, place_in
-from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, source_of
+from in4310repro.report.comparisons import compare_with_interval, describe_extremes, describe_overlap
+from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, figure_source
 from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.scores import Scores
@@ -21,7 +21,7 @@ CONFUSION, CURVES, CALIBRATION = 12, 13, 14
 
 
 def confusion_exhibit(run: FinishedRun) -> Exhibit:
-    """True classes by predicted ones, with the images of every cell, the surest first."""
+    """Build figure 12: true by predicted classes, with the images of every cell in order of falling score."""
     classes, details = run.classes, run.scores.details()
     numbers = {
         "classes": classes,
@@ -31,7 +31,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
         "frequent_mistakes": _frequent_mistakes(classes, details["confusion_matrix"]),
         "images": _images_by_cell(run.scores, classes),
     }
-    source, places = source_of(CONFUSION, numbers), range(len(classes))
+    source, places = figure_source(CONFUSION, numbers), range(len(classes))
     rows = tuple(
         (
             classes[true],
@@ -53,7 +53,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """True class -> predicted class -> its images with the score of the predicted class; no empty lists."""
+    """Return true class -> predicted class -> images with the predicted class's score; no empty lists."""
     predicted = scores.softmax.argmax(axis=1)
     top = scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
@@ -64,7 +64,7 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """The two cells beside the diagonal with the most images, each with the interval of its share of the true class."""
+    """Return the two most frequent mistakes, each with the interval of its share of the true class."""
     places = range(len(classes))
     wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
     return [
@@ -77,24 +77,24 @@ def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) 
 def _mistakes_finding(source: Source, numbers: Mapping[str, Any]) -> Sentence:
     matrix, mistakes = numbers["confusion_matrix"], numbers["frequent_mistakes"]
     right = sum(row[place] for place, row in enumerate(matrix))
-    said: list[Cell] = [f"{right} of {sum(map(sum, matrix))} images lie on the diagonal"]
+    finding: list[Cell] = [f"{right} of {sum(map(sum, matrix))} images lie on the diagonal"]
     for place, (each, start) in enumerate(
         zip(mistakes, ("; the most frequent mistake is ", "; the next is "), strict=False)
     ):
-        said += [f"{start}{each['true']} taken for {each['predicted']}, ",
-                 source.at("frequent_mistakes", place, "images", form="d"), " of ",
-                 source.at("frequent_mistakes", place, "of", form="d"), " (95 % ",
-                 source.at("frequent_mistakes", place, "interval", form=".2f"), ")"]  # fmt: skip
+        finding += [f"{start}{each['true']} taken for {each['predicted']}, ",
+                       source.at("frequent_mistakes", place, "images", form="d"), " of ",
+                       source.at("frequent_mistakes", place, "of", form="d"), " (95 % ",
+                       source.at("frequent_mistakes", place, "interval", form=".2f"), ")"]  # fmt: skip
     both: list[Interval] = [each["interval"] for each in mistakes]
-    return (*said, overlap(*both)) if len(both) > 1 else tuple(said)
+    return (*finding, describe_overlap(*both)) if len(both) > 1 else tuple(finding)
 
 
 def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Exhibit:
-    """Precision over recall of each class.
+    """Build figure 13: precision over recall of each class.
 
     Args:
-        run: finished.
-        intervals: of the average precisions, as figure 4 has them; None where it has none.
+        run: a finished run.
+        intervals: intervals of the average precisions from figure 4; None if it has none.
     """
     classes, supports = run.classes, run.metrics["supports"]["test"]
     images = sum(supports.values())
@@ -105,12 +105,12 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
         "chance": [supports[name] / images for name in classes],
         "curves": {name: precision_recall_curve(run.scores, label) for label, name in enumerate(classes)},
     }
-    source = source_of(CURVES, numbers)
+    source = figure_source(CURVES, numbers)
     caption = "The area below the steps is the average precision. Chance, dashed, is the share of the class."
     if run.config.protocol.ranks_logits:
         caption = "The steps rank softmax scores; this protocol's average precision ranks logits, which are not kept."
     rows = tuple(
-        (name, source.at("average_precision", label), source.at("chance", label), *_first_fall(source, name))
+        (name, source.at("average_precision", label), source.at("chance", label), *_find_ends(source, name))
         for label, name in enumerate(classes)
     )
     return Exhibit(
@@ -120,7 +120,7 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
         caption=(caption,),
         numbers=numbers,
         findings=(
-            ("Average precision: ", *extremes(classes, source, "average_precision", intervals=("intervals",))),
+            ("Average precision: ", *describe_extremes(classes, source, "average_precision", intervals=("intervals",))),
             *(_curve_finding(source, name, label) for label, name in enumerate(classes)),
         ),
         table=FigureTable(heading=("class", "AP", "chance", "recall without an error", "precision at full recall"),
@@ -128,8 +128,8 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
     )  # fmt: skip
 
 
-def _first_fall(source: Source, name: str) -> tuple[Cell, Cell]:
-    """The highest recall at a precision of 1, and the precision at a recall of 1."""
+def _find_ends(source: Source, name: str) -> tuple[Cell, Cell]:
+    """Return the highest recall at a precision of 1, and the precision at a recall of 1."""
     curve = source.values["curves"][name]
     pure = [place for place, precision in enumerate(curve["precision"]) if precision == 1]
     last = len(curve["precision"]) - 1
@@ -138,13 +138,13 @@ def _first_fall(source: Source, name: str) -> tuple[Cell, Cell]:
 
 
 def _curve_finding(source: Source, name: str, label: int) -> Sentence:
-    recall, precision = _first_fall(source, name)
+    recall, precision = _find_ends(source, name)
     return (f"{name} has an average precision of ", source.at("average_precision", label, form=".3f"),
             "; its precision is 1 up to a recall of ", recall, " and ", precision, " at full recall")  # fmt: skip
 
 
 def calibration_exhibit(run: FinishedRun) -> Exhibit:
-    """How often the network is right, beside how sure it is."""
+    """Build figure 14: accuracy by the network's top score."""
     labels, softmax = torch.from_numpy(run.scores.labels), torch.from_numpy(run.scores.softmax)
     bins = metrics.calibration_bins(labels, softmax)
     correct = sum(each["correct"] for each in bins)
@@ -162,7 +162,7 @@ def calibration_exhibit(run: FinishedRun) -> Exhibit:
         "interval": wilson(correct, len(labels)),
         "bins": with_intervals,
     }
-    source = source_of(CALIBRATION, numbers)
+    source = figure_source(CALIBRATION, numbers)
     return Exhibit(
         number=CALIBRATION,
         short="Calibration",
@@ -190,9 +190,9 @@ def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
 
 
 def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
-    """Whether scores and share of right images differ, by more than the interval of that share; and the fullest bin."""
+    """Compare mean top score and accuracy by the interval of the accuracy; describe the fullest bin."""
     fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
-    place = place_in(
+    place = compare_with_interval(
         numbers["mean_top_score"],
         numbers["interval"],
         below="the network is too unsure",

@@ -6,17 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
-from in4310repro.report.exhibit import ABSENT, Exhibit, FigureTable, Sentence, source_of
+from in4310repro.report.exhibit import ABSENT, Exhibit, FigureTable, Sentence, figure_source
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures
 
 INDEX = "eigenvalue index"
-ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # what the embedded sets stand in for
-# Of the first eigenvalue: what rounding leaves of a zero would stretch a logarithmic axis by ten decades.
+ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # the sets that the embedded ones replace
+# Relative to the first eigenvalue. Rounding errors of zero eigenvalues would stretch a logarithmic axis by ten decades.
 SMALLEST_DRAWN = 1e-10
 
 
 def spectrum_exhibits(features: FeatureMaps) -> list[Exhibit]:
-    """The eigenvalues of each image set."""
+    """Build a figure for each image set: the eigenvalues of its modules."""
     exponents = exponents_of(
         [module["eigenvalues"] for images in features["sets"] for module in images["modules"].values()]
     )
@@ -24,8 +24,8 @@ def spectrum_exhibits(features: FeatureMaps) -> list[Exhibit]:
 
 
 def exponents_of(spectra: Sequence[Sequence[float]]) -> list[int]:
-    """Return the powers of ten between which all eigenvalues lie that are drawn."""
-    drawn = [math.log10(values[place]) for values in spectra for place in drawn_places(values)] or [0.0]
+    """Return the powers of ten that enclose all eigenvalues that are drawn."""
+    drawn = [math.log10(values[place]) for values in spectra for place in find_drawn_indices(values)] or [0.0]
     low = math.floor(min(drawn))
     return [low, max(math.ceil(max(drawn)), low + 1)]
 
@@ -36,7 +36,7 @@ def _spectrum_exhibit(
     modules = {name: module["eigenvalues"] for name, module in images["modules"].items()}
     name = "the run's own test images" if number == 9 else images["name"]
     numbers = {"name": name, "images": images["images"], "exponents": list(exponents), "eigenvalues": modules}
-    source = source_of(number, numbers)
+    source = figure_source(number, numbers)
     rows = tuple(
         (str(place + 1), *(source.at("eigenvalues", name, place, form=".4e") if place < len(values) else ABSENT
                            for name, values in modules.items()))
@@ -48,19 +48,19 @@ def _spectrum_exhibit(
         title=f"Largest eigenvalues of the feature covariance: {name}",
         caption=(
             f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
-            f"{_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode. Figures 9 to 11 have one "
-            "scale.",
-            *(_places_left_out(modules)),
-            _stand_in(images["name"]),
+            f"{_describe_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode. "
+            "Figures 9 to 11 have one scale.",
+            *(_describe_omitted(modules)),
+            _describe_stand_in(images["name"]),
         ),
         numbers=numbers,
-        findings=(_steepest(modules, number, numbers),),
+        findings=(_describe_spectra(modules, number, numbers),),
         table=FigureTable(heading=(INDEX, *modules), rows=rows),
     )
 
 
-def _steepest(modules: Mapping[str, Sequence[float]], number: int, numbers: Mapping[str, object]) -> Sentence:
-    source = source_of(number, numbers)
+def _describe_spectra(modules: Mapping[str, Sequence[float]], number: int, numbers: Mapping[str, object]) -> Sentence:
+    source = figure_source(number, numbers)
     largest = max(modules, key=lambda name: modules[name][0])
     steepest = min(modules, key=lambda name: modules[name][-1] / modules[name][0] if modules[name][0] else 1)
     return (
@@ -73,15 +73,15 @@ def _steepest(modules: Mapping[str, Sequence[float]], number: int, numbers: Mapp
     )
 
 
-def drawn_places(values: Sequence[float]) -> list[int]:
-    """The places, from 0, whose eigenvalues are large enough to be drawn."""
+def find_drawn_indices(values: Sequence[float]) -> list[int]:
+    """Return the indices, from 0, of the eigenvalues that are large enough to be drawn."""
     return [place for place, value in enumerate(values) if value > max(0.0, SMALLEST_DRAWN * values[0])]
 
 
-def _places_left_out(modules: Mapping[str, Sequence[float]]) -> Sentence:
-    """Say which places a curve lacks."""
+def _describe_omitted(modules: Mapping[str, Sequence[float]]) -> Sentence:
+    """Name the eigenvalues that are in the table and not in the drawing."""
     left_out = {
-        name: [str(place + 1) for place in range(len(values)) if place not in drawn_places(values)]
+        name: [str(place + 1) for place in range(len(values)) if place not in find_drawn_indices(values)]
         for name, values in modules.items()
     }
     listed = [
@@ -101,13 +101,13 @@ def _span(places: Sequence[str]) -> str:
     return places[0] if len(places) == 1 else f"{places[0]} to {places[-1]}"
 
 
-def _pooled(images: ImageSetFeatures) -> str:
+def _describe_pooled(images: ImageSetFeatures) -> str:
     more = images.get("pooled_images", images["images"]) - images["images"]
     return f" and the {more} images of the sets before" if more else ""
 
 
-def _stand_in(name: str) -> str:
-    """What must be said where an embedded set takes the place of one that was not given."""
+def _describe_stand_in(name: str) -> str:
+    """Name the images that replace an image set that was not given."""
     if name not in ABSENT_SETS:
         return ""
     what = "crops of the two photographs that scikit-learn ships"

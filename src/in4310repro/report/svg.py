@@ -1,6 +1,6 @@
-"""Small charts as SVG: text stays text, colours are those of the page, light and dark.
+"""Small charts as SVG, with text as text and the colours of the page, light and dark.
 
-Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` says how its classes look.
+Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` styles its classes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from markupsafe import Markup, escape
 from in4310repro.text import visible
 
 WIDTH, TITLE, LEGEND_LINE = 330, 24, 19
-LETTER = 7.5  # mean width, at the font size of a chart
+LETTER = 7.5  # mean width of a letter at the font size of a chart, pixels
 MARGIN, GAP = 12, 30
-LEFT, RIGHT = 40.0, WIDTH - 8.0  # of the plot between axes
+LEFT, RIGHT = 40.0, WIDTH - 8.0  # ends of the plot between the axes
 SHARES = [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]  # ticks of an axis from 0 to 1
 NAMESPACE = "http://www.w3.org/2000/svg"
-MARKS = 5  # signs of series, each with a colour: filled, then hollow
+MARKS = 5  # number of signs of series, each with a colour: filled, then hollow
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing: what its title says, its height, and its elements."""
+    """One drawing: title, height and elements."""
 
     title: str
     height: float
@@ -36,20 +36,20 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scale:
-    """From the values of an axis to pixels."""
+    """Map from the values of an axis to pixels."""
 
     pixel: Callable[[float], float]
     ticks: Sequence[tuple[float, str]]
 
 
 def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iterable[tuple[float, str]]) -> Scale:
-    """A scale on which equal differences are equally long."""
+    """Return a linear scale."""
     (low, high), (start, end) = domain, pixels
     return Scale(lambda value: start + (value - low) / (high - low) * (end - start), list(ticks))
 
 
 def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
-    """An element; an underscore at the end of an attribute's name is left out, one inside becomes a hyphen."""
+    """Return an element. In attribute names a last underscore is dropped; others become hyphens."""
     written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
     return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
 
@@ -64,22 +64,22 @@ def _value(value: object) -> str:
 
 
 def join(parts: Iterable[Markup]) -> Markup:
-    """Elements one after the other."""
+    """Join elements."""
     return Markup("".join(parts))  # noqa: S704
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
-    """A straight line."""
+    """Draw a straight line."""
     return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
-    """A text, from its left end, its middle or its right end."""
+    """Draw a text anchored at its start, middle or end."""
     return element("text", visible(text), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 
 def mark(x: float, y: float, style: int) -> Markup:
-    """A point of a series: each of ten styles has a sign of its own, which needs no colour."""
+    """Draw a point of a series; each of ten styles has its own sign, so that colour is not needed."""
     x, y, number = float(x), float(y), style % MARKS
     class_ = f"{'h' if style % (2 * MARKS) >= MARKS else 'm'}{number}"
     if number == 0:
@@ -94,12 +94,12 @@ def mark(x: float, y: float, style: int) -> Markup:
 
 
 def path(points: Iterable[tuple[float, float]], class_: str) -> Markup:
-    """Straight lines from point to point."""
+    """Draw straight lines from point to point."""
     return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), class_=class_)
 
 
 def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tuple[str, str]) -> Markup:
-    """Grid and ticks of both axes; the vertical axis is named above, the horizontal one below."""
+    """Draw grid, ticks and titles of both axes: the vertical title above, the horizontal one below."""
     right = float(WIDTH - 8)
     parts = [label(0, top - 14, titles[1], "quiet"), label(right, bottom + 33, titles[0], "quiet", "end")]
     for value, text in y.ticks:
@@ -112,10 +112,10 @@ def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tup
 
 
 def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
-    """Signs and names of series in as many lines as they need, and the height of these."""
+    """Draw the signs and names of series; return the drawing and its height."""
     parts, x, y = [], 0.0, top
     for style, name in enumerate(names):
-        length = 30 + width_of(name)
+        length = 30 + measure_text(name)
         if x and x + length - 15 > WIDTH:
             x, y = 0.0, y + LEGEND_LINE
         parts += [mark(x + 6, y - 4, style), label(x + 15, y, name)]
@@ -123,8 +123,8 @@ def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
     return join(parts), y - top + LEGEND_LINE
 
 
-def nice(top: float) -> list[tuple[float, str]]:
-    """Ticks from zero to a value, at steps of 1, 2 or 5 times a power of ten."""
+def ticks_from_zero(top: float) -> list[tuple[float, str]]:
+    """Return ticks from zero to a value, at steps of 1, 2 or 5 times a power of ten."""
     if top <= 0:
         return [(0.0, "0"), (1.0, "1")]
     power = 10 ** math.floor(math.log10(top))
@@ -132,27 +132,27 @@ def nice(top: float) -> list[tuple[float, str]]:
     return [(number * step, f"{number * step:g}") for number in range(math.ceil(top / step) + 1)]
 
 
-def width_of(text: str) -> float:
-    """About how wide a text is drawn, pixels."""
+def measure_text(text: str) -> float:
+    """Return the approximate width of a text, pixels."""
     return LETTER * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def shortened(name: str, longest: int) -> str:
-    """A name that can be seen, its middle left out where it is too wide."""
+def shorten(name: str, longest: int) -> str:
+    """Return a name with visible characters only, its middle cut where it is too wide."""
     name = visible(name)
-    if width_of(name) <= LETTER * longest:
+    if measure_text(name) <= LETTER * longest:
         return name
     end = name[-5:]
     start = ""
     for letter in name:
-        if width_of(f"{start}{letter}{end}") > LETTER * (longest - 1):
+        if measure_text(f"{start}{letter}{end}") > LETTER * (longest - 1):
             break
         start += letter
     return f"{start}\N{HORIZONTAL ELLIPSIS}{end}"
 
 
 def drawing(panel: Panel, alternative: str) -> Markup:
-    """A panel as an element of a page."""
+    """Return a panel as an element of a page."""
     return element(
         "svg",
         panel.body,
@@ -164,17 +164,17 @@ def drawing(panel: Panel, alternative: str) -> Markup:
 
 
 def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "") -> str:
-    """Panels as a file of their own, at most two beside each other, with a heading above them.
+    """Return panels as one SVG file, at most two side by side, with a heading above them.
 
     Args:
-        panels: at least one.
-        alternative: what the file says to those who do not see it.
-        style: of its classes.
-        heading: a warning, in as many lines as it needs.
+        panels: at least one panel.
+        alternative: description for those who cannot see the drawing.
+        style: style sheet.
+        heading: a warning, broken into lines.
     """
     columns, width = min(len(panels), 2), max(panel.width for panel in panels)
     wide = 2 * MARGIN + columns * width + (columns - 1) * GAP
-    lines = _wrapped(heading, int((wide - 2 * MARGIN) / LETTER))
+    lines = _wrap(heading, int((wide - 2 * MARGIN) / LETTER))
     parts = [label(MARGIN, 22 + 18 * number, text, "warning") for number, text in enumerate(lines)]
     top = MARGIN + 18 * len(lines)
     for start in range(0, len(panels), columns):
@@ -185,13 +185,13 @@ def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "
         ]
         top += math.ceil(max(panel.height for panel in row)) + MARGIN
     paper = element("rect", width="100%", height="100%", class_="paper")
-    # Styles are text of the package; a browser reads them as they are.
+    # The style is a file of this package, so that it need not be escaped.
     body = join([element("style", Markup(style)), paper, *parts])  # noqa: S704
     size = {"width": wide, "height": top, "viewBox": f"0 0 {wide} {top}"}
     return f"{element('svg', body, xmlns=NAMESPACE, class_='chart', **size, role='img', aria_label=alternative)}\n"
 
 
-def _wrapped(text: str, longest: int) -> list[str]:
+def _wrap(text: str, longest: int) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         if lines and len(lines[-1]) + len(word) < longest:

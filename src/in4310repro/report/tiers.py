@@ -1,4 +1,4 @@
-"""How firmly each number of a report is held: its tier, its tolerance, and what compares it."""
+"""The tier and tolerance of each number of a report, and the command that compares it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AT_HAND = "verify, where images and first weights are available"
 
 @dataclass(frozen=True)
 class Tier:
-    """A line of the table of numbers."""
+    """A row of the table of tiers."""
 
     numbers: str
     places: str
@@ -30,14 +30,15 @@ class Tier:
 
 
 def has_activations(run: FinishedRun) -> bool:
-    """Whether the feature maps of a run have a figure 15."""
+    """Return whether a run's feature maps give a figure 15."""
     return run.features is not None and activation_exhibit(run.features) is not None
 
 
 def tiers(run: FinishedRun) -> dict[str, Tier]:
-    """The tiers of a run's numbers, by a short name.
+    """Return the tiers of a run's numbers, by a short name.
 
-    Portable arithmetic has one result; native arithmetic repeats within a numeric class, and elsewhere comes close.
+    Portable arithmetic has one result. Native arithmetic repeats to the bit within a numeric class, and elsewhere
+    within a tolerance.
     """
     portable = run.fingerprint["numerics"] == "portable"
 
@@ -54,7 +55,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
         "validation": Tier("validation metrics and loss of each setting's best epoch, intervals of these",
                            "figures 1 to 3; 5 and 6 at that epoch, 6 /accuracy", "bitwise",
                            bits(f"losses {LOSS_TOLERANCE:g} of their size"), VERIFY),
-        **_of_rows(run),
+        **_unselected_tiers(run),
         "shares": Tier("shares of values that are not positive", "figure 8 /ours", "bitwise",
                        bits(f"{SHARE_TOLERANCE:g}"), AT_HAND),
         **({"activations": Tier("quantiles of values, and channels that are never positive", "figure 15", "bitwise",
@@ -67,8 +68,8 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
     }  # fmt: skip
 
 
-def _of_rows(run: FinishedRun) -> dict[str, Tier]:
-    """Of what is measured after epochs, or fits of a head, that were not selected."""
+def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
+    """Return the tiers of the numbers measured after epochs, or fits of a head, that were not selected."""
     if unit(run.histories[run.metrics["setting"]]) == "fit":
         return {
             "losses": Tier("losses of every fit of the head", "figure 5", "numerical",
@@ -82,8 +83,8 @@ def _of_rows(run: FinishedRun) -> dict[str, Tier]:
     return {"others": claimed}
 
 
-def tier_of(run: FinishedRun) -> Callable[[Number], Tier]:
-    """A function from a number of a report to its tier."""
+def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
+    """Return a function that gives the tier of a number of a report."""
     known = tiers(run)
     known.setdefault("losses", known["others"])
     best = {name: best_epoch(rows, run.config.select)["epoch"] - 1 for name, rows in run.histories.items()}

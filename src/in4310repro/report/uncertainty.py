@@ -1,4 +1,4 @@
-"""How far a test result would move with other test images: a stratified bootstrap; and precision-recall curves."""
+"""Uncertainty of test results: a stratified bootstrap over test images; and precision-recall curves."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from in4310repro.scores import Scores
 Number = TypeVar("Number", bound=np.integer[Any])
 
 LEVEL, DRAWS = 0.95, 1000
-AT_ONCE = 2**17  # numbers in one array of draws and images
+AT_ONCE = 2**17  # most numbers in one array of draws and images
 
 
 def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> dict[str, Any]:
-    """Percentile intervals over test sets that are drawn again, with replacement, as many images of each class.
+    """Return percentile intervals of the test metrics, by resampling the images of each class with replacement.
 
-    In each draw every image has a number of copies; metrics are those of `metrics`, with copies as images. An
-    interval leaves out the lowest and the highest 2.5 % of the draws. Integers are drawn, sums are rounded once: the
-    bits are the same on every platform.
+    Each draw gives every image a number of copies; metrics are those of `metrics`, with copies as images. An interval
+    leaves out the lowest and the highest 2.5 % of the draws. Draws are integers and sums are rounded once, so that the
+    bits do not depend on the platform.
 
     Args:
-        scores: of a test set in which every class has an image.
-        seed: of the draws, which depend on it and on nothing else.
-        draws: test sets.
+        scores: scores of a test set in which every class has an image.
+        seed: seed of the draws, which depend on nothing else.
+        draws: number of resampled test sets.
 
     Returns:
-        The 95 % interval of each metric by its name, a list of them for a metric of each class. Metrics that are
-        shares of images have none: theirs is Wilson's.
+        The 95 % interval of each metric by name; a list of intervals for a metric of each class. Metrics that are
+        shares of images are left out, since they have Wilson's interval.
     """
-    copies = _copies(scores.labels, scores.softmax.shape[1], seed, draws)
+    copies = _draw_copies(scores.labels, scores.softmax.shape[1], seed, draws)
     values: dict[str, Sequence[Any]] = {
         COUNTS: _counts(scores, copies),
         **dict.fromkeys((name for name, each in METRICS.items() if each.reads == RANKING), _areas(scores, copies)),
@@ -46,9 +46,9 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> dict[str, Any]:
         if metric.reads != RANKING:
             values[name] = [metric.function(each) for each in values[metric.reads]]
     return {
-        name: [_middle(of_class) for of_class in zip(*values[name], strict=True)]
+        name: [_percentile_interval(of_class) for of_class in zip(*values[name], strict=True)]
         if each.per_class
-        else _middle(values[name])
+        else _percentile_interval(values[name])
         for name, each in METRICS.items()
         if not each.is_share
     }
@@ -66,14 +66,14 @@ def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:
 
 
 def _areas(scores: Scores, copies: NDArray[np.uint8]) -> list[tuple[float, ...]]:
-    """Average precision of each class in each draw."""
+    """Return the average precision of each class in each draw."""
     classes = range(scores.softmax.shape[1])
     of_classes = (_average_precisions(scores.labels == label, scores.softmax[:, label], copies) for label in classes)
     return list(zip(*of_classes, strict=True))
 
 
 def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """The 95 % interval of a mean of independent shares from the interval of each: MOVER (Zou and Donner, 2008).
+    """Return the 95 % interval of a mean of independent shares: MOVER (Zou and Donner, 2008).
 
     Of K classes with shares p and intervals l to u it reaches from mean(p) - sqrt(sum (p - l)^2) / K to
     mean(p) + sqrt(sum (u - p)^2) / K.
@@ -88,24 +88,24 @@ def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> 
     return [mean - math.sqrt(below) / len(shares), mean + math.sqrt(above) / len(shares)]
 
 
-def _copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.uint8]:
-    """How often each image is in each draw.
+def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.uint8]:
+    """Return the number of copies of each image in each draw.
 
-    In a byte: a draw takes one image more than 255 times with a probability below 1 / 256!, which is 1e-507.
+    Counts fit in a byte: a draw takes one image more than 255 times with a probability below 1 / 256!, or 1e-507.
     """
     generator = generator_for(seed, "bootstrap of the test set")
     copies = np.zeros((draws, len(labels)), np.uint8)
     for label in range(classes):
         images = np.flatnonzero(labels == label)
-        # Rows are drawn one after the other, so that they are the same however many are drawn at once.
-        for rows in _portions(copies, len(images)):
+        # Rows are drawn in order, so that they do not depend on the size of a portion.
+        for rows in _split_rows(copies, len(images)):
             chosen = images[generator.integers(len(images), size=(len(rows), len(images)))]
             np.add.at(rows, (np.arange(len(rows))[:, None], chosen), 1)
     return copies
 
 
-def _portions(copies: NDArray[Number], images: int) -> Iterator[NDArray[Number]]:
-    """The rows in portions of `AT_ONCE` numbers for a number of images, so that memory does not grow with them."""
+def _split_rows(copies: NDArray[Number], images: int) -> Iterator[NDArray[Number]]:
+    """Yield the rows in portions of `AT_ONCE` numbers, so that memory does not grow with their number."""
     count = max(1, AT_ONCE // images)
     return (copies[start : start + count] for start in range(0, len(copies), count))
 
@@ -113,23 +113,23 @@ def _portions(copies: NDArray[Number], images: int) -> Iterator[NDArray[Number]]
 def _average_precisions(
     of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.integer[Any]]
 ) -> list[float]:
-    """Of one class in each draw: sum over thresholds of added images x precision, over the images of the class."""
+    """Return one class's average precision in each draw: added images x precision, over its images."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     found: list[float] = []
-    for rows in _portions(copies, len(order)):
+    for rows in _split_rows(copies, len(order)):
         drawn = rows[:, order].astype(np.int64)
         predicted = drawn.cumsum(axis=1)[:, last]
         true_positives = (drawn * of_class[order]).cumsum(axis=1)[:, last]
         added = np.diff(true_positives, axis=1, prepend=0)
-        # Thresholds without a drawn image of the class add nothing.
+        # Thresholds at which no image of the class is added contribute no area.
         areas = np.where(added > 0, added * (true_positives / np.maximum(predicted, 1)), 0.0)
         found += [math.fsum(row[row > 0].tolist()) / int(of_class.sum()) for row in areas]
     return found
 
 
-def _middle(values: Sequence[float]) -> Interval:
-    """The ends of the draws without the lowest and the highest 2.5 %."""
+def _percentile_interval(values: Sequence[float]) -> Interval:
+    """Return the ends of the values without the lowest and the highest 2.5 %."""
     ordered = sorted(values)
     left_out = round(len(ordered) * (1 - LEVEL) / 2)
     return [ordered[left_out], ordered[-1 - left_out]]
@@ -143,7 +143,7 @@ class Curve(TypedDict):
 
 
 def precision_recall_curve(scores: Scores, label: int) -> Curve:
-    """The steps whose area is the average precision of a class: `sklearn.metrics.precision_recall_curve`.
+    """Return the steps whose area is a class's average precision, as `sklearn.metrics` defines them.
 
     Points at which the recall does not rise have no area and are left out.
     """

@@ -1,4 +1,4 @@
-"""What a report says first, in words: what was asked, what came out, whether it repeats, what differs."""
+"""The first sentences of a report: question, result, repeatability and differences."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from collections.abc import Sequence
 
 from in4310repro.metric_table.table import SCALARS
 from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.comparisons import extremes
-from in4310repro.report.exhibit import Exhibit, Sentence, Source, source_of
-from in4310repro.report.original import has_its_classes
+from in4310repro.report.comparisons import describe_extremes
+from in4310repro.report.exhibit import Exhibit, Sentence, Source, figure_source
+from in4310repro.report.original import has_original_classes
 from in4310repro.report.tiers import tiers
 from in4310repro.runs import chance
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import unit
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE
 
-# What `nox -s portability` runs and compares.
+# The scope of `nox -s portability`.
 TESTED = (
     "its bits were compared for the kernels and for a training of a few steps of ResNet-18: on x86-64 with AVX-512 "
     "and 1 to 16 threads, and in emulators, with one thread, with AVX2 and on arm64"
 )
 
 
-def verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
-    """The answers, by their question; the last one only beside the original's classes."""
+def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
+    """Return the answers by their question; the last one only for the original's classes."""
     test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
-    source = source_of(TEST, test.numbers)
-    answers: dict[str, Sentence] = {"Asked": _asked(run, source), "Came out": _came_out(run, source)}
-    # The same words as at the end of the training.
+    source = figure_source(TEST, test.numbers)
+    answers: dict[str, Sentence] = {"Asked": _question(run, source), "Came out": _result(run, source)}
+    # The hint is the one printed at the end of the training.
     if advice := chance.hint(run):
         answers["Caution"] = (f"As the training said at its end: {advice}.",)
-    answers["Repeats"] = _repeats(run)
-    return answers | ({"Differs": _differs(run, source)} if has_its_classes(run.classes) else {})
+    answers["Repeats"] = _repeatability(run)
+    return answers | ({"Differs": _difference(run, source)} if has_original_classes(run.classes) else {})
 
 
-def selection_and_test(run: FinishedRun) -> tuple[str, str]:
-    """How the network was selected, and how it was tested, in a sentence each."""
+def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
+    """Describe in a sentence each how the network was selected and how it was tested."""
     training, validation, test = (sum(run.metrics["supports"][part].values()) for part in run.metrics["supports"])
     metric = SCALARS[run.config.select]
     by = f"{'highest' if metric.higher_is_better else 'lowest'} {metric.label}"
@@ -56,8 +56,8 @@ def selection_and_test(run: FinishedRun) -> tuple[str, str]:
     )
 
 
-def _asked(run: FinishedRun, source: Source) -> Sentence:
-    if not has_its_classes(run.classes):
+def _question(run: FinishedRun, source: Source) -> Sentence:
+    if not has_original_classes(run.classes):
         return (f"How well does {run.config.model} tell {len(run.classes)} classes apart, on images of them that it "
                 "has never seen?",)  # fmt: skip
     images = "photographs" if run.config.data else "drawn scenes"
@@ -70,7 +70,7 @@ def _asked(run: FinishedRun, source: Source) -> Sentence:
     )
 
 
-def _came_out(run: FinishedRun, source: Source) -> Sentence:
+def _result(run: FinishedRun, source: Source) -> Sentence:
     images = sum(source.values["images"])
     return (
         "A mean class accuracy of ",
@@ -80,12 +80,12 @@ def _came_out(run: FinishedRun, source: Source) -> Sentence:
         "), where chance is ",
         source.at("chance", "class_accuracy", form=".2f"),
         "; ",
-        *extremes(run.classes, source, "ours", "class_accuracy", intervals=("intervals", "class_accuracy")),
+        *describe_extremes(run.classes, source, "ours", "class_accuracy", intervals=("intervals", "class_accuracy")),
         ".",
     )
 
 
-def _repeats(run: FinishedRun) -> Sentence:
+def _repeatability(run: FinishedRun) -> Sentence:
     tolerance = tiers(run)["numerical"].tolerance
     if run.fingerprint["numerics"] == "portable":
         if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
@@ -93,10 +93,10 @@ def _repeats(run: FinishedRun) -> Sentence:
                 "What the head reads of every image, and the scores from the saved weights, are computed in a fixed "
                 f"order of operations; {TESTED}. The fit itself repeats to a tolerance, since libraries add in another "
                 f"order on another processor: its scores within {SOFTMAX_TOLERANCE:g} at most, which verify tests. "
-                f"{_once(run)}",
+                f"{_describe_run(run)}",
             )
         how = (f"The command below computes in a fixed order of operations; {TESTED}. Eigenvalues repeat within "
-               f"{tolerance}. {_once(run)}")  # fmt: skip
+               f"{tolerance}. {_describe_run(run)}")  # fmt: skip
     else:
         how = (f"The same bits are expected where the numeric class is {run.fingerprint['numeric_class']}; elsewhere "
                "the training ends with another network, and the scores of the saved weights stay within the "
@@ -104,14 +104,14 @@ def _repeats(run: FinishedRun) -> Sentence:
     return (f"{how} This is one training, of seed {run.config.seed}: another seed makes another network.",)
 
 
-def _once(run: FinishedRun) -> str:
+def _describe_run(run: FinishedRun) -> str:
     versions = run.fingerprint["versions"]
     libraries = ", ".join(f"{name} {versions[key]}" for name, key in
                           (("torch", "torch"), ("NumPy", "numpy"), ("Pillow", "pillow")))  # fmt: skip
     return f"This report is of one run, with {libraries}; verify computes it again."
 
 
-def _differs(run: FinishedRun, source: Source) -> Sentence:
+def _difference(run: FinishedRun, source: Source) -> Sentence:
     printed = source.at("original", "mean_class_accuracy")
     if not run.config.data:
         return ("These scenes are drawn, the original's are photographs. The two are not comparable: which number is "
