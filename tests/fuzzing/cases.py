@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -115,13 +115,22 @@ def damage(name: str, data: bytes, generator: Generator) -> bytes:
     return damage(data, generator)
 
 
-def run_case(number: int, bases: Bases, root: Path) -> Case:
+@dataclass(frozen=True)
+class Ways:
+    """Ways to damage a run: the commands that read it, the damage, and the file (None: drawn)."""
+
+    commands: tuple[str, ...] = COMMANDS
+    damage: Callable[[str, bytes, Generator], bytes] = damage
+    file: str | None = None
+
+
+def run_case(number: int, bases: Bases, root: Path, ways: Ways = Ways()) -> Case:
     """Damage one file, run one command on it, and list the faults of the outcome."""
     kind = KINDS[number % len(KINDS)]
     generator = np.random.default_rng([2024, number])
     box = Sandbox(root / str(number), bases.corrected, bases.one_setting)
     try:
-        file, words, intact = _MAKERS[kind](box, bases, number, generator)
+        file, words, intact = _MAKERS[kind](box, bases, number, generator, ways)
         before = snapshot(box.root)
         outcome = box.call(words)
         changed = changes(before, snapshot(box.root))
@@ -142,10 +151,10 @@ def run_case(number: int, bases: Bases, root: Path) -> Case:
 Made = tuple[str, list[str], bool]  # kind of file, command, whether the manifest agrees with the files
 
 
-def _damage_run(box: Sandbox, bases: Bases, number: int, generator: Generator) -> Made:
+def _damage_run(box: Sandbox, bases: Bases, number: int, generator: Generator, ways: Ways) -> Made:
     # Numbered without the other kinds, so that every command comes up.
     ordinal = number // len(KINDS) * KINDS.count("run") + number % len(KINDS)
-    command = COMMANDS[ordinal % len(COMMANDS)]
+    command = ways.commands[ordinal % len(ways.commands)]
     with_weights = command != "published"
     base = bases.one_setting if with_weights else bases.corrected
     run = Path(shutil.copytree(base, box.work / RUN, copy_function=link_or_copy))
@@ -153,14 +162,14 @@ def _damage_run(box: Sandbox, bases: Bases, number: int, generator: Generator) -
         other = bases.one_setting if with_weights else bases.published
         shutil.copytree(other, box.work / OTHER, copy_function=link_or_copy)
     names = sorted(file.relative_to(run).as_posix() for file in run.rglob("*") if file.is_file())
-    name = damages.pick(generator, names)
+    name = ways.file or damages.pick(generator, names)
     original = (run / name).read_bytes()
     chance = generator.random()
     if chance < 0.04:
         (run / name).unlink()
         new = b""
     else:
-        new = damage(name, original, generator)
+        new = ways.damage(name, original, generator)
         box.write(f"{RUN}/{name}", new)
     # Half of the damages are entered in the manifest, as one who forges a run would do.
     sealed = name != "manifest.json" and chance > 0.5 and not name.endswith(".safetensors")
@@ -178,7 +187,7 @@ def _same_manifest(original: bytes, new: bytes) -> bool:
         return False
 
 
-def _damage_settings(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
+def _damage_settings(box: Sandbox, _bases: Bases, number: int, generator: Generator, _ways: Ways) -> Made:
     box.write("mine.toml", damages.damage_toml(SETTINGS, generator))
     return (
         "TOML",
@@ -187,13 +196,13 @@ def _damage_settings(box: Sandbox, _bases: Bases, number: int, generator: Genera
     )
 
 
-def _damage_split(box: Sandbox, _bases: Bases, _number: int, generator: Generator) -> Made:
+def _damage_split(box: Sandbox, _bases: Bases, _number: int, generator: Generator, _ways: Ways) -> Made:
     splits.table(len)(box)
     box.write("split.csv", damages.damage_table((box.work / "split.csv").read_bytes(), generator))
     return "split", ["data", "check", "photos", "--split", "split.csv"], True
 
 
-def _damage_print(box: Sandbox, _bases: Bases, number: int, generator: Generator) -> Made:
+def _damage_print(box: Sandbox, _bases: Bases, number: int, generator: Generator, _ways: Ways) -> Made:
     ending = ENDINGS[number // len(KINDS) % len(ENDINGS)]
     data = print_result(ending, number)
     if ending == "json" and generator.random() < 0.6:

@@ -13,8 +13,8 @@ from in4310repro import cli, verification
 from in4310repro.files import json_bytes
 from in4310repro.runs.folder import RunFolder
 from tests.bad_input import table
-from tests.fuzzing import cases, damages
-from tests.fuzzing.cases import Bases, run_case
+from tests.fuzzing import cases
+from tests.fuzzing.cases import Bases, Ways, run_case
 from tests.sessions.fuzz import FIRST
 
 CASES, BATCH = 200, 20
@@ -48,12 +48,8 @@ def test_the_cases_of_the_suite_are_not_those_of_the_session() -> None:
 
 
 @pytest.mark.parametrize("command", cases.WORDS)
-def test_what_is_damaged_is_accepted_undamaged(
-    command: str, bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cases, "damaged", lambda _name, data, _generator: data)
-    monkeypatch.setattr(cases, "COMMANDS", (command,))
-    case = run_case(1, bases, tmp_path)
+def test_what_is_damaged_is_accepted_undamaged(command: str, bases: Bases, tmp_path: Path) -> None:
+    case = run_case(1, bases, tmp_path, Ways((command,), keep))
     assert (case.outcome.code, case.outcome.err, case.faults) == (0, case.outcome.err, ())
 
 
@@ -61,10 +57,9 @@ def test_a_verification_that_ignores_the_manifest_is_found(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RunFolder, "changed_files", lambda _self, _among=None: [])
-    monkeypatch.setattr(cases, "COMMANDS", ("verify",))
-    monkeypatch.setattr(cases, "damaged", raise_speed)
-    monkeypatch.setattr(damages, "pick", lambda _generator, _names: "chosen/history.json")
-    assert any("calls a damaged run intact" in run_case(number, bases, tmp_path).faults for number in range(1, 5))
+    ways = Ways(("verify",), raise_speed, "chosen/history.json")
+    done = [run_case(number, bases, tmp_path, ways) for number in range(1, 5)]
+    assert any("calls a damaged run intact" in case.faults for case in done)
 
 
 def raise_speed(_name: str, data: bytes, _generator: Any) -> bytes:
@@ -72,6 +67,10 @@ def raise_speed(_name: str, data: bytes, _generator: Any) -> bytes:
     rows = json.loads(data)
     rows[0]["images_per_second"] += 1.0
     return json_bytes(rows)
+
+
+def keep(_name: str, data: bytes, _generator: Any) -> bytes:
+    return data
 
 
 def fail(*_arguments: object) -> None:
@@ -82,9 +81,7 @@ def test_a_reader_that_fails_on_a_missing_key_is_found(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verification, "verify", fail)
-    monkeypatch.setattr(cases, "COMMANDS", ("verify",))
-    monkeypatch.setattr(cases, "damaged", lambda _name, data, _generator: data)
-    assert run_case(1, bases, tmp_path).faults
+    assert run_case(1, bases, tmp_path, Ways(("verify",), keep)).faults
 
 
 def test_a_command_that_writes_elsewhere_is_found(

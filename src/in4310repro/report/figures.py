@@ -49,7 +49,7 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
         for row, intervals in zip(rows, numbers["intervals"][label], strict=True):
             places = [place + shift for place in range(len(names))]
             lengths = [[value - low for value, (low, _) in zip(row, intervals, strict=True)],
-                          [high - value for value, (_, high) in zip(row, intervals, strict=True)]]  # fmt: skip
+                       [high - value for value, (_, high) in zip(row, intervals, strict=True)]]  # fmt: skip
             axes.errorbar(places, row, yerr=np.maximum(lengths, 0), fmt=sign, color=colour, markersize=5, capsize=2.5,
                           markerfacecolor="white" if sign == "D" else colour)  # fmt: skip
             shift += width

@@ -82,9 +82,9 @@ def _mistakes_finding(source: Source, numbers: Mapping[str, Any]) -> Sentence:
         zip(mistakes, ("; the most frequent mistake is ", "; the next is "), strict=False)
     ):
         finding += [f"{start}{each['true']} taken for {each['predicted']}, ",
-                       source.at("frequent_mistakes", place, "images", form="d"), " of ",
-                       source.at("frequent_mistakes", place, "of", form="d"), " (95 % ",
-                       source.at("frequent_mistakes", place, "interval", form=".2f"), ")"]  # fmt: skip
+                    source.at("frequent_mistakes", place, "images", form="d"), " of ",
+                    source.at("frequent_mistakes", place, "of", form="d"), " (95 % ",
+                    source.at("frequent_mistakes", place, "interval", form=".2f"), ")"]  # fmt: skip
     both: list[Interval] = [each["interval"] for each in mistakes]
     return (*finding, describe_overlap(*both)) if len(both) > 1 else tuple(finding)
 
