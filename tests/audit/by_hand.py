@@ -7,7 +7,7 @@ from typing import Any
 
 from in4310repro.audit.document import Average, ConfusionMatrix, Document, Measure, Printed, Table, Value
 from in4310repro.audit.intervals import Cell, Interval
-from in4310repro.audit.sheets import Sheet, cells_of, sheet
+from in4310repro.audit.sheets import Sheet, make_cells, sheet
 from in4310repro.audit.verdicts import Options
 
 # Unit roundoff of float32; shares have an error of four.
@@ -58,7 +58,7 @@ def sheet_of(*values: Value, options: Options | None = None, **others: Any) -> S
 
 def cell(text: str, name: str = "a", measure: Measure = Measure.ACCURACY) -> Cell:
     """One value by itself as a share."""
-    return cells_of([value(text, name, measure)])[0]
+    return make_cells([value(text, name, measure)])[0]
 
 
 def matrix(*rows: str, classes: str = "ab", shares: bool = False, line: int = 7) -> ConfusionMatrix:

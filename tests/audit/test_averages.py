@@ -13,9 +13,9 @@ import pytest
 from in4310repro.audit.averages import (
     Summary,
     error_is_double,
-    readings_of,
+    list_readings,
+    list_summaries,
     sum_error,
-    summaries,
 )
 from in4310repro.audit.batches import nearest_batch_mean
 from in4310repro.audit.document import Average, Measure, Value
@@ -30,8 +30,8 @@ AP, BALANCED, KAPPA = Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, Meas
 
 def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
     """The readings of the only summary of a sheet."""
-    (summary,) = summaries(sheet)
-    readings = list(readings_of(summary, sheet))
+    (summary,) = list_summaries(sheet)
+    readings = list(list_readings(summary, sheet))
     assert all(set(reading.means) == set(Rounding) for reading in readings)
     return {reading.name: reading.means[way] for reading in readings}
 
@@ -56,7 +56,7 @@ def test_a_summary_is_held_against_the_first_measure_that_is_part_of_it_and_has_
         value("0.3", "a", PRECISION),
         *(each for pair in zip(skipped, [value("0.4", None, *pair) for pair in pairs], strict=True) for each in pair),
     )
-    found = [(s.cell.value.measure, s.measure, s.average, list(s.parts)) for s in summaries(sheet)]
+    found = [(s.cell.value.measure, s.measure, s.average, list(s.parts)) for s in list_summaries(sheet)]
     assert found == [
         (ACCURACY, ACCURACY, Average.MACRO, ["a", "b", "c"]),
         (RECALL, RECALL, Average.OVERALL, ["a", "b"]),
@@ -64,8 +64,10 @@ def test_a_summary_is_held_against_the_first_measure_that_is_part_of_it_and_has_
         (AP, AP, Average.UNNAMED, ["a", "b"]),
     ]
     # Without accuracies an accuracy is of recalls, and without recalls a balanced accuracy is of accuracies.
-    assert [s.measure for s in summaries(sheet_of(*made(Average.MACRO, parts=RECALL)))] == [RECALL]
-    assert [s.measure for s in summaries(sheet_of(*column(ACCURACY, a="0.5", b="0.6"), value("0.5", None, BALANCED)))]
+    assert [s.measure for s in list_summaries(sheet_of(*made(Average.MACRO, parts=RECALL)))] == [RECALL]
+    assert [
+        s.measure for s in list_summaries(sheet_of(*column(ACCURACY, a="0.5", b="0.6"), value("0.5", None, BALANCED)))
+    ]
 
 
 PLAIN = about("0.375", "0.005", 4 + 3)
@@ -121,8 +123,8 @@ def test_an_overall_accuracy_is_weighted_or_plain_or_against_the_rest_or_a_mean_
         RESTS: REST,
         "mean over batches": nearest_batch_mean(WEIGHTED, 4, about("0.40", "0.005", 4)),
     }
-    (summary,) = summaries(sheet)
-    conditions = [reading.condition for reading in readings_of(summary, sheet)]
+    (summary,) = list_summaries(sheet)
+    conditions = [reading.condition for reading in list_readings(summary, sheet)]
     assert conditions == ["", "", "", "the value is a mean over batches of up to 1024 images"]
 
 
@@ -200,7 +202,7 @@ def test_f1_may_be_that_of_the_mean_precision_and_recall_with_the_same_label() -
 
 
 def read_all(sheet: Sheet) -> set[str]:
-    return {reading.name for summary in summaries(sheet) for reading in readings_of(summary, sheet)}
+    return {reading.name for summary in list_summaries(sheet) for reading in list_readings(summary, sheet)}
 
 
 def test_a_balanced_accuracy_may_be_adjusted_for_chance() -> None:

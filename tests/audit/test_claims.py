@@ -11,15 +11,15 @@ import pytest
 
 from in4310repro.audit import batches
 from in4310repro.audit.batches import batch_means
-from in4310repro.audit.claims import CONDITIONS, FORMATS, ROUNDED, Claim, conditions_of, finding, size_inputs
-from in4310repro.audit.confusion import counts_of, unlike_matrix
+from in4310repro.audit.claims import CONDITIONS, FORMATS, ROUNDED, Claim, describe_sizes, find_conditions, make_finding
+from in4310repro.audit.confusion import check_matrix, matrix_counts
 from in4310repro.audit.document import Average, Measure, Value
-from in4310repro.audit.floor import below_floor, least_average_precision, ranked
+from in4310repro.audit.floor import check_floor, least_average_precision, list_ranked
 from in4310repro.audit.intervals import Interval, Rounding
-from in4310repro.audit.lonely import without_size
-from in4310repro.audit.matrix_scores import scores_of
-from in4310repro.audit.sheets import Sheet, cells_of
-from in4310repro.audit.totals import other_totals
+from in4310repro.audit.lonely import check_unsized
+from in4310repro.audit.matrix_scores import score_matrix
+from in4310repro.audit.sheets import Sheet, make_cells
+from in4310repro.audit.totals import check_totals
 from in4310repro.audit.verdicts import Finding, Options, Rank
 from tests.audit.by_hand import cell, column, matrix, number, sheet_of, value
 
@@ -48,7 +48,7 @@ def test_other_ways_of_rounding_are_conditions_the_summary_in_another_one_only_w
     fitting: list[tuple[Rounding, Rounding]], apart: bool, expected: tuple[str, ...] | None
 ) -> None:
     parts, summary = [cell("0.50")], cell("0.512" if apart else "0.51")
-    assert conditions_of(lambda *ways: ways in fitting, parts, summary) == expected
+    assert find_conditions(lambda *ways: ways in fitting, parts, summary) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_other_ways_of_rounding_are_conditions_the_summary_in_another_one_only_w
 def test_a_summary_is_printed_apart_with_other_decimals_or_as_a_percentage_without_any(
     summary: str, parts: str, apart: bool
 ) -> None:
-    given = conditions_of(lambda *ways: ways == (T, W), [cell(parts)], cell(summary))
+    given = find_conditions(lambda *ways: ways == (T, W), [cell(parts)], cell(summary))
     assert given == ((CUT,) if apart else ())
-    assert conditions_of(lambda *ways: ways == (T, W), [cell(parts)]) == ()
+    assert find_conditions(lambda *ways: ways == (T, W), [cell(parts)]) == ()
 
 
 SHARES = (cell("0.50"), cell("0.25"))
@@ -68,7 +68,7 @@ SHARES = (cell("0.50"), cell("0.25"))
 
 def judged(cells: tuple[Any, ...] = SHARES, averaged: bool = False, gap: bool = False, **fields: Any) -> Finding:
     sheet = sheet_of(*column(ACCURACY, a="0.50", b="0.25"), partial=gap, options=Options(folds=5 if averaged else None))
-    return finding(Claim(kind="k", message="m", cells=cells, **fields), sheet)
+    return make_finding(Claim(kind="k", message="m", cells=cells, **fields), sheet)
 
 
 GAP, MEANS = "classes are left out of the table", "the values are means over 5 folds or runs"
@@ -117,14 +117,14 @@ def test_what_is_excluded_names_the_ways_of_rounding_that_are_no_condition() -> 
     ],
 )
 def test_how_numbers_were_taken_is_said(texts: str, reading: str) -> None:
-    cells = tuple(cells_of([value(text, "a") for text in texts.split()]))
+    cells = tuple(make_cells([value(text, "a") for text in texts.split()]))
     assert judged(cells).readings == (reading,)
 
 
 def test_sizes_that_are_used_are_named_with_where_they_are_from() -> None:
     sheet = sheet_of(*column(ACCURACY, a="0.50", b="0.25"), options=Options(sizes={"a": 4}))
-    assert size_inputs(sheet, ["a", "b"]) == ("4 images of a, given",)
-    assert size_inputs(sheet_of(sizes={"b": 3}), ["b"]) == ("3 images of b, printed",)
+    assert describe_sizes(sheet, ["a", "b"]) == ("4 images of a, given",)
+    assert describe_sizes(sheet_of(sizes={"b": 3}), ["b"]) == ("3 images of b, printed",)
 
 
 # Totals: counts beside the classes and the summary.
@@ -150,7 +150,7 @@ def test_counts_over_all_images_are_the_sum_of_those_of_the_classes_where_the_im
     classes: list[Value], total: tuple[int, int] | None, found: bool
 ) -> None:
     whole = value("0.7", None, ACCURACY, Average.OVERALL, count=total, label="Overall")
-    claims = list(other_totals(sheet_of(*counted(measure=F1), value("0.5", "a", F1), *classes, whole)))
+    claims = list(check_totals(sheet_of(*counted(measure=F1), value("0.5", "a", F1), *classes, whole)))
     assert len(claims) == found
     for claim in claims:
         assert [each.value for each in claim.cells] == [whole, *classes]
@@ -166,7 +166,7 @@ def test_counts_over_all_images_are_the_sum_of_those_of_the_classes_where_the_im
 
 def test_a_total_without_a_label_is_named_by_its_measure_and_a_class_without_images_is_no_input() -> None:
     whole = value("0.7", None, ACCURACY, Average.OVERALL, count=(4, 4))
-    (claim,) = other_totals(sheet_of(*counted((0, 0), (3, 4)), whole))
+    (claim,) = check_totals(sheet_of(*counted((0, 0), (3, 4)), whole))
     assert claim.message == "accuracy is printed with 4 of 4 images right; the classes have 3"
     assert claim.inputs == ("3 of 4",)
 
@@ -183,13 +183,13 @@ def test_the_floor_is_below_the_worst_ranking_by_less_than_a_billionth() -> None
 def test_images_are_ranked_where_all_sizes_are_known_and_a_class_has_images_and_a_value() -> None:
     values = column(AP, a="0.50", b="0.00", c="0.25", d="0.75")
     sizes = {"a": 1, "b": 2, "c": 0, "d": 3, "e": 4}
-    assert [(name, cell.share, p, n) for name, cell, p, n in ranked(sheet_of(*values, sizes=sizes))] == [
+    assert [(name, cell.share, p, n) for name, cell, p, n in list_ranked(sheet_of(*values, sizes=sizes))] == [
         ("a", Fraction("0.5"), 1, 9),
         ("d", Fraction("0.75"), 3, 7),
     ]
     for others in ({"sizes": {"a": 1, "b": 2, "c": 3}}, {"sizes": sizes, "whole_images": False}):
-        assert list(ranked(sheet_of(*values, **others))) == []
-    assert list(ranked(sheet_of(*column(ACCURACY, a="0.5"), sizes=sizes))) == []
+        assert list(list_ranked(sheet_of(*values, **others))) == []
+    assert list(list_ranked(sheet_of(*column(ACCURACY, a="0.5"), sizes=sizes))) == []
 
 
 @pytest.mark.parametrize("beside", [False, True])
@@ -198,7 +198,7 @@ def test_an_average_precision_below_the_floor_is_claimed_and_is_of_boxes_unless_
 ) -> None:
     # The worst of one image among ten has 1/10, which is printed as 0.10 and, truncated, as 0.09.
     values = [*column(AP, a="0.08", b="0.90"), *(column(ACCURACY, a="0.50") if beside else [])]
-    (claim,) = below_floor(sheet_of(*values, sizes={"a": 1, "b": 9}))
+    (claim,) = check_floor(sheet_of(*values, sizes={"a": 1, "b": 9}))
     assert replace(claim, cells=()) == Claim(
         kind="floor",
         message="average precision of a is printed as 0.08; the worst ranking of 1 images among 10 has 0.1000",
@@ -209,14 +209,14 @@ def test_an_average_precision_below_the_floor_is_claimed_and_is_of_boxes_unless_
         needs_counts=True,
     )
     assert [each.share for each in claim.cells] == [Fraction("0.08")]
-    assert list(below_floor(sheet_of(*column(AP, a="0.09", b="0.90"), sizes={"a": 1, "b": 9}))) == []
+    assert list(check_floor(sheet_of(*column(AP, a="0.09", b="0.90"), sizes={"a": 1, "b": 9}))) == []
 
 
 # Accuracies that no class up to the bound has.
 
 
 def lonely(*values: Value, bound: int = 100, **others: Any) -> list[Finding]:
-    return list(without_size([sheet_of(*values, options=Options(bound=bound), **others)], Options(bound=bound)))
+    return list(check_unsized([sheet_of(*values, options=Options(bound=bound), **others)], Options(bound=bound)))
 
 
 def test_an_accuracy_that_no_size_up_to_the_bound_gives_needs_a_larger_class() -> None:
@@ -258,7 +258,7 @@ def test_values_with_a_size_or_a_spread_or_below_zero_are_no_lonely_ones(others:
 def test_folds_excuse_one_table_and_not_the_next() -> None:
     values = column(RECALL, a="0.4957", b="0.5000")
     of_folds, plain = sheet_of(*values, name="folds", options=Options(folds=5)), sheet_of(*values)
-    found = list(without_size([of_folds, plain], Options(bound=100)))
+    found = list(check_unsized([of_folds, plain], Options(bound=100)))
     assert [(each.tables, each.message[:11]) for each in found] == [(("t",), "recall of a")]
 
 
@@ -290,7 +290,7 @@ def test_the_largest_batch_is_the_whole_set_or_1024_images(images: int) -> None:
 
 
 def test_scores_of_a_matrix_by_hand_are_none_where_they_are_undefined() -> None:
-    scores = scores_of([[3, 1, 0], [1, 5, 0], [0, 0, 0]])
+    scores = score_matrix([[3, 1, 0], [1, 5, 0], [0, 0, 0]])
     assert scores.sizes == (4, 6, 0)
     assert {measure: scores.by_measure[measure] for measure in (RECALL, PRECISION, F1)} == {
         RECALL: (Fraction(3, 4), Fraction(5, 6), None),
@@ -299,10 +299,10 @@ def test_scores_of_a_matrix_by_hand_are_none_where_they_are_undefined() -> None:
     }
     # p = 8/10, e = (16 + 36)/100: (80 - 52) / (100 - 52)
     assert (scores.accuracy, scores.kappa) == (Fraction(4, 5), Fraction(28, 48))
-    assert scores_of([[1]]).accuracy == 1
-    alone = scores_of([[2, 0], [0, 0]])
+    assert score_matrix([[1]]).accuracy == 1
+    alone = score_matrix([[2, 0], [0, 0]])
     assert (alone.accuracy, alone.kappa) == (Fraction(1), None)
-    empty = scores_of([[0, 0], [0, 0]])
+    empty = score_matrix([[0, 0], [0, 0]])
     assert (empty.accuracy, empty.kappa, empty.by_measure[PRECISION]) == (Fraction(0), None, (None, None))
 
 
@@ -318,7 +318,7 @@ def test_scores_of_a_matrix_by_hand_are_none_where_they_are_undefined() -> None:
     ],
 )
 def test_counts_are_whole_and_of_a_square_matrix(made: Any, expected: list[list[int]] | None) -> None:
-    assert counts_of(made) == expected
+    assert matrix_counts(made) == expected
 
 
 def report(recalls: str = "0.67 0.78", *others: Value, of: Any = None, **fields: Any) -> Sheet:
@@ -328,7 +328,7 @@ def report(recalls: str = "0.67 0.78", *others: Value, of: Any = None, **fields:
 
 
 def messages(sheet: Sheet) -> list[tuple[str, tuple[str, ...]]]:
-    return [(claim.message, claim.conditions) for claim in unlike_matrix(sheet)]
+    return [(claim.message, claim.conditions) for claim in check_matrix(sheet)]
 
 
 B = "recall of b is printed as 0.70; the confusion matrix gives 7/9 = 0.777778"
@@ -340,7 +340,7 @@ def test_a_value_that_is_not_that_of_the_matrix_is_claimed_with_all_that_it_rest
     spread = tuple(
         tuple(replace(each, line=7 + i + 2 * j) for j, each in enumerate(row)) for i, row in enumerate(made.rows)
     )
-    (claim,) = unlike_matrix(report("0.67 0.70", of=replace(made, rows=spread)))
+    (claim,) = check_matrix(report("0.67 0.70", of=replace(made, rows=spread)))
     assert replace(claim, cells=()) == Claim(
         kind="confusion matrix",
         message=B,
@@ -352,7 +352,7 @@ def test_a_value_that_is_not_that_of_the_matrix_is_claimed_with_all_that_it_rest
     )
     assert [each.value.class_name for each in claim.cells] == ["b"]
     # Turned, with the sums of its columns as sizes.
-    (turned,) = unlike_matrix(report("0.67 0.70", of=matrix("8 2", "4 7")))
+    (turned,) = check_matrix(report("0.67 0.70", of=matrix("8 2", "4 7")))
     assert (turned.message, turned.readings) == (B, ("rows are the predicted classes",))
     truncated = report("0.66 0.77")
     assert [conditions for _, conditions in messages(truncated)] == [(CUT,), (CUT,)]
@@ -394,12 +394,12 @@ def test_summaries_over_all_classes_are_held_against_the_matrix_in_the_way_that_
     kappa, mean = value("0.90", None, KAPPA), value("0.90", None, ACCURACY, Average.MACRO)
     recall = value("0.90", None, RECALL, Average.OVERALL)
     # kappa = (21 x 15 - (12 x 10 + 9 x 11)) / (441 - 219); the bare recall is that of no class and no average.
-    found = list(unlike_matrix(report("0.67 0.78", overall, kappa)))
+    found = list(check_matrix(report("0.67 0.78", overall, kappa)))
     assert [claim.message for claim in found] == [
         "accuracy over all classes is printed as 0.90; the confusion matrix gives 5/7 = 0.714286",
         "kappa over all classes is printed as 0.90; the confusion matrix gives 16/37 = 0.432432",
     ]
-    (together,) = unlike_matrix(report("0.67 0.78", recall, overall, kappa, mean))
+    (together,) = check_matrix(report("0.67 0.78", recall, overall, kappa, mean))
     assert [each.value.measure for each in together.cells] == [RECALL, ACCURACY, KAPPA, ACCURACY]
     assert together.conditions == ()
     # 6 and 4 of 10 by rows, 6 of 8 and 4 of 6... by columns other sums: one orientation alone has these sizes.

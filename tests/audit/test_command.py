@@ -22,7 +22,7 @@ def outcomes(folder: Path, *texts: str) -> list[Outcome]:
     paths = [folder / f"{number}.txt" for number in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text, encoding="utf-8")
-    return [command.outcome(path, Options()) for path in paths]
+    return [command.audit_file(path, Options()) for path in paths]
 
 
 @pytest.mark.parametrize(
@@ -51,36 +51,36 @@ def test_several_files_give_one_line_each_and_one_file_the_whole_audit(tmp_path:
 
 
 def test_a_file_that_does_not_exist_is_an_outcome_with_its_name(tmp_path: Path) -> None:
-    missing = command.outcome(tmp_path / "nowhere.md", Options())
+    missing = command.audit_file(tmp_path / "nowhere.md", Options())
     assert missing.exit_code == 2
     assert "nowhere.md does not exist" in missing.error
 
 
 def test_sizes_are_read_as_typed_and_from_files(tmp_path: Path) -> None:
     expected = {"sea": 510, "palm tree": 474}
-    assert command.sizes_of("sea=510, palm tree=474") == expected
+    assert command.parse_sizes("sea=510, palm tree=474") == expected
     (tmp_path / "sizes.json").write_text(json.dumps(expected))
     (tmp_path / "sizes.csv").write_text("class,images\nsea,510\npalm tree,474\n")
-    assert command.sizes_of(str(tmp_path / "sizes.json")) == expected
-    assert command.sizes_of(str(tmp_path / "sizes.csv")) == expected
-    assert command.sizes_of(None) == {}
+    assert command.parse_sizes(str(tmp_path / "sizes.json")) == expected
+    assert command.parse_sizes(str(tmp_path / "sizes.csv")) == expected
+    assert command.parse_sizes(None) == {}
 
 
 @pytest.mark.parametrize("given", ["sea", "sea=many", "=3", "sea=1.5", "sea=-1", "nowhere.json"])
 def test_sizes_that_are_none_are_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"--sizes .*valid"):
-        command.sizes_of(given)
+        command.parse_sizes(given)
 
 
 def test_ceilings_are_shares_or_percentages_with_or_without_a_name() -> None:
-    assert command.ceilings_of(["0.995"]) == {"the ceiling 0.995": Fraction("0.995")}
-    assert command.ceilings_of(["best known=99.5%"]) == {"best known": Fraction("0.995")}
+    assert command.parse_ceilings(["0.995"]) == {"the ceiling 0.995": Fraction("0.995")}
+    assert command.parse_ceilings(["best known=99.5%"]) == {"best known": Fraction("0.995")}
 
 
 @pytest.mark.parametrize("given", ["abc", "99.5", "0", "nan", "inf", ""])
 def test_ceilings_that_are_none_are_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"--ceiling"):
-        command.ceilings_of([given])
+        command.parse_ceilings([given])
 
 
 def test_the_ending_of_out_chooses_the_page_or_the_json(tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read() -
 def test_show_lists_what_is_recognised_and_names_what_is_not(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text(GOOD)
-    listing = command.listing(path)
+    listing = command.list_recognised(path)
     assert isinstance(listing, str)
     assert "average precision of 2 classes" in listing
-    missing = command.listing(tmp_path / "nowhere.md")
+    missing = command.list_recognised(tmp_path / "nowhere.md")
     assert isinstance(missing, Outcome)
     assert missing.exit_code == 2
 
@@ -116,7 +116,7 @@ def test_names_in_a_report_are_text_in_what_is_printed(tmp_path: Path) -> None:
     file.write_text(
         json.dumps({"accuracy": dict(zip(names, (0.51, 0.5, 0.75, 0.25), strict=True)), "mean accuracy": 0.9})
     )
-    printed = (*command.lines([command.outcome(file, Options())]), command.listing(file))
+    printed = (*command.lines([command.audit_file(file, Options())]), command.list_recognised(file))
     for text in map(str, printed):
         assert all(letter.isprintable() or letter == "\n" for letter in text)
         assert "sea\\n1. Impossible (x): forged" in text
@@ -127,7 +127,7 @@ def test_names_in_a_report_are_text_in_what_is_printed(tmp_path: Path) -> None:
 def test_pages_and_findings_of_an_audit_hold_the_name_of_the_file_and_not_where_it_lies(tmp_path: Path) -> None:
     file = tmp_path / "report.md"
     file.write_text("Accuracy of sea: 0.5\nAccuracy of forest: 0.25\n")
-    outcome = command.outcome(file, Options())
+    outcome = command.audit_file(file, Options())
     assert outcome.audit is not None
     for name in ("audit.html", "audit.json"):
         written = command.write(outcome.audit, tmp_path / name).read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ def test_every_option_reaches_the_audit(tmp_path: Path) -> None:
         ceilings={"mine": Fraction(1, 2)},
     )  # fmt: skip
     for given in (options, Options(), Options(sizes={"sea": 2}), Options(images=5)):
-        made = command.outcome(path, given)
+        made = command.audit_file(path, given)
         assert made.audit
         assert replace(made.audit.options, chosen={}) == given
         assert (made.error, made.exit_code, made.path) == ("", 0, path)
@@ -177,7 +177,7 @@ def test_an_output_of_one_file_and_none_at_all_are_valid() -> None:
 def test_sizes_in_files_may_have_a_heading(name: str, content: str, expected: dict[str, int], tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
-    assert command.sizes_of(str(path)) == expected
+    assert command.parse_sizes(str(path)) == expected
 
 
 @pytest.mark.parametrize(
@@ -193,12 +193,12 @@ def test_files_without_sizes_are_refused(name: str, content: str, why: str, tmp_
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=f"^--sizes .*{name}: .*{why}$"):
-        command.sizes_of(str(path))
+        command.parse_sizes(str(path))
 
 
 def test_typed_sizes_may_have_spaces_and_thousands() -> None:
-    assert command.sizes_of("sea = 1_000 ,a=b=2") == {"sea": 1000, "a=b": 2}
-    assert command.sizes_of("") == {}
+    assert command.parse_sizes("sea = 1_000 ,a=b=2") == {"sea": 1000, "a=b": 2}
+    assert command.parse_sizes("") == {}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_typed_sizes_may_have_spaces_and_thousands() -> None:
     ],
 )
 def test_ceilings_have_the_name_that_is_given_or_their_number(given: list[str], expected: dict[str, Fraction]) -> None:
-    assert command.ceilings_of(given) == expected
+    assert command.parse_ceilings(given) == expected
 
 
 @pytest.mark.parametrize(
@@ -225,12 +225,12 @@ def test_ceilings_have_the_name_that_is_given_or_their_number(given: list[str], 
 )
 def test_ceilings_beyond_zero_and_one_are_refused(given: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        command.ceilings_of([given])
+        command.parse_ceilings([given])
 
 
 def test_of_several_files_those_that_were_read_have_a_line(tmp_path: Path) -> None:
     good = outcomes(tmp_path, GOOD)
-    missing = command.outcome(tmp_path / "nowhere.md", Options())
+    missing = command.audit_file(tmp_path / "nowhere.md", Options())
     assert len(command.lines([missing, *good])) == 1
     assert command.lines([missing]) == []
     assert (command.exit_code([]), command.exit_code([missing])) == (0, 2)

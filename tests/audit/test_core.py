@@ -14,8 +14,8 @@ from in4310repro.audit.document import Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.floor import least_average_precision
 from in4310repro.audit.intervals import Interval, smallest_size
-from in4310repro.audit.matrix_scores import scores_of
-from in4310repro.audit.search import only_choice
+from in4310repro.audit.matrix_scores import score_matrix
+from in4310repro.audit.search import find_only_choice
 from in4310repro.audit.verdicts import Rank
 
 HEAD = "| Class | Precision | Recall | F1 | Support |\n|---|---|---|---|---|\n"
@@ -52,7 +52,7 @@ def test_the_scores_of_a_matrix_are_those_of_scikit_learn() -> None:
     generator = np.random.default_rng(0)
     truth, guess = generator.integers(0, 4, 300), generator.integers(0, 4, 300)
     counts = [[int(((truth == i) & (guess == j)).sum()) for j in range(4)] for i in range(4)]
-    scores = scores_of(counts)
+    scores = score_matrix(counts)
     precision, recall, f1, support = precision_recall_fscore_support(truth, guess)
     for measure, expected in ((Measure.PRECISION, precision), (Measure.RECALL, recall), (Measure.F1, f1)):
         assert [float(value or 0) for value in scores.by_measure[measure]] == pytest.approx(expected, rel=1e-12)
@@ -60,7 +60,7 @@ def test_the_scores_of_a_matrix_are_those_of_scikit_learn() -> None:
     assert scores.kappa is not None
     assert float(scores.kappa) == pytest.approx(cohen_kappa_score(truth, guess), rel=1e-12)
     # The wrong twin, with rows as predictions, has precision and recall exchanged.
-    twin = scores_of([list(column) for column in zip(*counts, strict=True)])
+    twin = score_matrix([list(column) for column in zip(*counts, strict=True)])
     assert twin.by_measure[Measure.RECALL] == scores.by_measure[Measure.PRECISION] != scores.by_measure[Measure.RECALL]
 
 
@@ -116,9 +116,9 @@ def test_the_smallest_size_is_that_of_trying_all() -> None:
 
 
 def test_one_choice_of_sizes_is_found_and_two_are_not_one() -> None:
-    assert only_choice([(3, 6), (5, 10)], 11) == (6, 5)
-    assert only_choice([(3, 6), (3, 6)], 9) is None
-    assert only_choice([(3, 6), (5, 10)], 12) is None
+    assert find_only_choice([(3, 6), (5, 10)], 11) == (6, 5)
+    assert find_only_choice([(3, 6), (3, 6)], 9) is None
+    assert find_only_choice([(3, 6), (5, 10)], 12) is None
 
 
 def alternating(decimals: int, sizes: tuple[int, int]) -> str:

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from in4310repro.audit.data_sets import SCENES, declared, is_scenes
+from in4310repro.audit.data_sets import SCENES, is_scenes, known_sizes
 from in4310repro.audit.document import ConfusionMatrix, Printed
 from tests.data.test_splits import SUPPORTS
 
@@ -21,8 +21,8 @@ def test_a_matrix_is_of_counts_unless_it_is_said_to_be_of_shares() -> None:
 
 def test_the_known_sizes_of_the_scenes_are_those_of_the_courses_split() -> None:
     assert SCENES.sizes == {part: tuple(SUPPORTS[part]) for part in ("test", "validation")}
-    assert declared(6) == list(SCENES.sizes.values())
-    assert declared(5) == []
+    assert known_sizes(6) == list(SCENES.sizes.values())
+    assert known_sizes(5) == []
 
 
 def test_scenes_are_known_by_their_names_in_any_order_or_by_the_images_of_each() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from in4310repro.audit.document import Average, Document, Measure, Table, Unread
 from in4310repro.audit.examine import accuse
-from in4310repro.audit.gaps import Gap, gaps_of, lines_beside
+from in4310repro.audit.gaps import Gap, find_gaps, find_missing_lines
 from in4310repro.audit.sheets import sheet
 from in4310repro.audit.verdicts import Options, Rank
 from tests.audit.by_hand import column, document, matrix, table, value
@@ -17,7 +17,7 @@ FOUR = {"a": 2, "b": 2}
 
 
 def gaps(made: Table, sizes: dict[str, int] | None = None, of: Document | None = None) -> list[str]:
-    return [*gaps_of(made, sizes or {}), *[gap.condition for gap in lines_beside(made, of or document(made))]]
+    return [*find_gaps(made, sizes or {}), *[gap.condition for gap in find_missing_lines(made, of or document(made))]]
 
 
 @pytest.mark.parametrize(

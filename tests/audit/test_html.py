@@ -11,7 +11,7 @@ import pytest
 
 from in4310repro.audit import html
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
-from in4310repro.audit.marking import _places, marked_lines, passages
+from in4310repro.audit.marking import _find_places, make_passages, mark_lines
 from in4310repro.audit.verdicts import (
     Audit,
     Counted,
@@ -139,7 +139,7 @@ class Elements(HTMLParser):
 
 
 def test_each_value_is_marked_by_its_worst_verdict_even_where_two_are_equal() -> None:
-    pieces = [[piece for piece in line.pieces if piece.verdict] for line in marked_lines(made_up())]
+    pieces = [[piece for piece in line.pieces if piece.verdict] for line in mark_lines(made_up())]
     assert [(p.text, p.verdict, p.findings) for line in pieces for p in line] == [
         ("0.50", "impossible", (1,)),
         ("0.50", "impossible unless", (2, 3)),
@@ -150,18 +150,18 @@ def test_each_value_is_marked_by_its_worst_verdict_even_where_two_are_equal() ->
 def test_a_value_before_a_hard_space_is_marked() -> None:
     share = value("sea", "50 %", 1)
     document = Document(source="x", lines=("sea: 50\N{NO-BREAK SPACE}%",), tables=(Table(name="t", values=(share,)),))
-    pieces = marked_lines(replace(made_up(), document=document))[0].pieces
+    pieces = mark_lines(replace(made_up(), document=document))[0].pieces
     assert [(piece.text, piece.verdict) for piece in pieces] == [("sea: ", None), ("50 %", "consistent")]
 
 
 def test_the_lines_of_the_page_are_the_lines_of_the_text() -> None:
     audit = made_up()
-    lines = ["".join(piece.text for piece in line.pieces) for p in passages(audit) for line in p.lines]
+    lines = ["".join(piece.text for piece in line.pieces) for p in make_passages(audit) for line in p.lines]
     assert lines == list(audit.document.lines)
 
 
 def test_long_runs_without_values_are_folded() -> None:
-    assert [(len(passage.lines), passage.folded) for passage in passages(made_up())] == [(7, False), (18, True)]
+    assert [(len(passage.lines), passage.folded) for passage in make_passages(made_up())] == [(7, False), (18, True)]
 
 
 def test_findings_link_to_lines_and_marks_link_to_findings() -> None:
@@ -229,4 +229,4 @@ def test_the_page_is_written_whole(tmp_path: Path) -> None:
 
 def test_every_number_has_a_place_of_its_own_in_any_order_and_none_where_all_are_taken() -> None:
     numbers = [printed(text, 1) for text in ("0.7", "0.5", "0.7")]
-    assert list(_places("0.5 0.7", numbers)) == [(4, numbers[0]), (0, numbers[1])]
+    assert list(_find_places("0.5 0.7", numbers)) == [(4, numbers[0]), (0, numbers[1])]

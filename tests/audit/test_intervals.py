@@ -9,7 +9,14 @@ from fractions import Fraction
 import pytest
 
 from in4310repro.audit.examine import audit
-from in4310repro.audit.intervals import Interval, counts_within, half_precision, mean_of, smallest_size, span_of
+from in4310repro.audit.intervals import (
+    Interval,
+    counts_within,
+    half_precision,
+    join_intervals,
+    mean_interval,
+    smallest_size,
+)
 
 ENDS = sorted({Fraction(k, n) for n in (1, 3, 7, 8) for k in range(-1, n + 2)})
 INTERVALS = [Interval(low=low, high=high) for low, high in itertools.product(ENDS, ENDS) if low <= high]
@@ -46,8 +53,8 @@ def test_an_interval_has_its_ends_and_what_is_between_them() -> None:
 
 def test_span_mean_and_widening_by_hand() -> None:
     one, other = (Interval(low=Fraction(a, 8), high=Fraction(b, 8)) for a, b in ((1, 3), (2, 7)))
-    assert span_of([other, one]) == Interval(low=Fraction(1, 8), high=Fraction(7, 8))
-    assert mean_of([one, other], 2) == Interval(low=Fraction(3, 16), high=Fraction(5, 8))
+    assert join_intervals([other, one]) == Interval(low=Fraction(1, 8), high=Fraction(7, 8))
+    assert mean_interval([one, other], 2) == Interval(low=Fraction(3, 16), high=Fraction(5, 8))
     assert one.widened(Fraction(1, 8)) == Interval(low=Fraction(0), high=Fraction(1, 2))
     assert str(one) == "0.125 to 0.375"
 

@@ -12,9 +12,9 @@ from in4310repro.audit import joint_shares
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
-from in4310repro.audit.joint_counts import UNPRINTED, not_adding_up
-from in4310repro.audit.joint_shares import accuracies, unlike_any_sizes
-from in4310repro.audit.scores import wrong_scores
+from in4310repro.audit.joint_counts import UNPRINTED, check_joint_counts
+from in4310repro.audit.joint_shares import bound_accuracy, check_joint_shares
+from in4310repro.audit.scores import check_scores
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.single_label import SEVERAL
 from in4310repro.audit.verdicts import Rank
@@ -57,7 +57,7 @@ def rows(precision: Sequence[str], recall: Sequence[str], f1: Sequence[str] = ()
 )
 def test_wrong_predictions_of_a_class_are_at_most_the_images_of_the_others(precision: str, needed: int | None) -> None:
     made = rows([precision, "0.70", "0.70"], ["0.80", "0.70", "0.70"], sizes=[50, 60, 40])
-    claims = [claim for claim in wrong_scores(made) if claim.kind == "false positives"]
+    claims = [claim for claim in check_scores(made) if claim.kind == "false positives"]
     assert len(claims) == (needed is not None)
     for claim in claims:
         assert f"at least {needed} wrong predictions of it; the other classes have 100 images" in claim.message
@@ -81,9 +81,9 @@ def test_no_table_of_a_matrix_is_accused() -> None:
         sizes = [int(n) for n in generator.integers(2, 60, size=classes)]
         matrix = simulate(generator, "abcdef"[:classes], sizes).matrix
         known = sheet_of(*printed(matrix), sizes=dict(zip("abcdef", matrix.sum(axis=1).tolist(), strict=False)))
-        assert list(not_adding_up(known)) == []
-        assert [claim for claim in wrong_scores(known) if claim.kind == "false positives"] == []
-        assert list(unlike_any_sizes(sheet_of(*printed(matrix)))) == []
+        assert list(check_joint_counts(known)) == []
+        assert [claim for claim in check_scores(known) if claim.kind == "false positives"] == []
+        assert list(check_joint_shares(sheet_of(*printed(matrix)))) == []
 
 
 def matrices(sizes: Sequence[int]) -> list[np.ndarray]:
@@ -105,7 +105,7 @@ def test_what_is_claimed_of_small_classes_no_matrix_gives() -> None:
         # Rows of one network and the accuracy and a row of another.
         mixed = [*one[:6], *other[6:]]
         made = sheet_of(*mixed, sizes=dict(zip("abc", sizes, strict=True)))
-        claims = [*not_adding_up(made), *(c for c in wrong_scores(made) if c.kind == "false positives")]
+        claims = [*check_joint_counts(made), *(c for c in check_scores(made) if c.kind == "false positives")]
         possible = tuple(v.printed.text for v in mixed) in tables
         assert not (possible and claims)
         claimed += bool(claims)
@@ -116,7 +116,7 @@ def test_images_predicted_as_a_class_that_is_not_printed_are_a_condition_outside
     # 40 of 50 and 30 of 50 right, 50 and 38 predicted: 12 fewer than there are images.
     values = [*column(PRECISION, a="0.800", b="0.789"), *column(RECALL, a="0.800", b="0.600")]
     accuracy = value("0.700", None, ACCURACY, Average.OVERALL, line=5)
-    (claim,) = not_adding_up(sheet_of(*values, accuracy, sizes={"a": 50, "b": 50}))
+    (claim,) = check_joint_counts(sheet_of(*values, accuracy, sizes={"a": 50, "b": 50}))
     assert (claim.kind, claim.conditions) == ("predictions", (UNPRINTED,))
 
 
@@ -124,7 +124,7 @@ def test_an_accuracy_is_a_mean_of_precisions_too_whatever_the_sizes() -> None:
     values = [*column(PRECISION, a="0.700", b="0.800"), *column(RECALL, a="0.600", b="0.950")]
     for text, found in (("0.750", False), ("0.850", True)):
         made = sheet_of(*values, value(text, None, ACCURACY, Average.OVERALL, line=5))
-        claims = list(unlike_any_sizes(made))
+        claims = list(check_joint_shares(made))
         assert bool(claims) is found
     assert "whatever their sizes; 0.850 is printed" in claims[0].message
 
@@ -132,7 +132,7 @@ def test_an_accuracy_is_a_mean_of_precisions_too_whatever_the_sizes() -> None:
 def test_the_bounds_of_accuracies_hold_for_any_sizes_and_are_reached() -> None:
     scores = {"a": {PRECISION: "0.70", RECALL: "0.60"}, "b": {PRECISION: "0.80", RECALL: "0.95"}}
     made = {n: {m: cell(text, n, m) for m, text in row.items()} for n, row in scores.items()}
-    bounds = accuracies(made, Rounding.ROUNDED)
+    bounds = bound_accuracy(made, Rounding.ROUNDED)
     assert bounds is not None
     # w R / P is a share of predictions: w 0.6 / 0.7 + (1 - w) 0.95 / 0.8 = 1.
     share = (0.95 / 0.8 - 1) / (0.95 / 0.8 - 0.6 / 0.7)
@@ -148,7 +148,7 @@ def test_a_programme_that_is_not_finished_decides_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr(joint_shares, "linprog", lambda *_, **__: Unfinished())
     values = [*column(PRECISION, a="0.700", b="0.800"), *column(RECALL, a="0.600", b="0.950")]
     made = sheet_of(*values, value("0.850", None, ACCURACY, Average.OVERALL, line=5))
-    assert list(unlike_any_sizes(made)) == []
+    assert list(check_joint_shares(made)) == []
 
 
 def test_a_hundred_classes_take_seconds() -> None:

@@ -10,7 +10,7 @@ import pytest
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Interval
-from in4310repro.audit.scores import mean_f1_interval, wrong_f1_over_all
+from in4310repro.audit.scores import check_mean_f1, mean_f1_interval
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import sheet_of, value
 
@@ -73,5 +73,5 @@ def test_averages_of_one_kind_are_held_against_each_other(
         value("0.900", None, Measure.RECALL, average),
         value(f1, None, Measure.F1, other),
     ]
-    claims = list(wrong_f1_over_all(sheet_of(*values)))
+    claims = list(check_mean_f1(sheet_of(*values)))
     assert [claim.conditions for claim in claims] == ([] if conditions is None else [conditions])

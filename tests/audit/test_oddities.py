@@ -8,7 +8,15 @@ from scipy import stats
 
 from in4310repro.audit import oddities as module
 from in4310repro.audit.document import Measure
-from in4310repro.audit.oddities import at_least, equal_counts, high_level, oddities, same_count, scientific, upper_tail
+from in4310repro.audit.oddities import (
+    chance_of_at_least,
+    chance_of_same_count,
+    find_equal_counts,
+    find_high_level,
+    find_oddities,
+    format_scientific,
+    upper_tail,
+)
 from in4310repro.audit.verdicts import Counted, Options
 from tests.audit.by_hand import sheet_of, value
 
@@ -29,18 +37,18 @@ def test_the_tail_counts_the_value_itself() -> None:
 
 
 def test_a_tail_smaller_than_any_float_is_not_written_as_zero() -> None:
-    assert scientific(upper_tail(3000, 3000, Fraction(1, 2))) == "8.1e-904"
+    assert format_scientific(upper_tail(3000, 3000, Fraction(1, 2))) == "8.1e-904"
 
 
 @pytest.mark.parametrize(("images", "rate"), [(463, 0.00756), (490, 0.5), (10, 0.0), (10, 1.0)])
 def test_the_chance_of_the_same_count_agrees_with_scipy(images: int, rate: float) -> None:
     expected = float((stats.binom.pmf(np.arange(images + 1), images, rate) ** 2).sum())
-    assert same_count(images, rate) == pytest.approx(expected, rel=1e-9)
+    assert chance_of_same_count(images, rate) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_chance_of_so_many_events_is_that_of_a_binomial_where_all_are_alike() -> None:
     for number in range(7):
-        assert at_least(number, [0.3] * 6) == pytest.approx(stats.binom.sf(number - 1, 6, 0.3), rel=1e-12)
+        assert chance_of_at_least(number, [0.3] * 6) == pytest.approx(stats.binom.sf(number - 1, 6, 0.3), rel=1e-12)
 
 
 def test_the_chance_of_equal_counts_is_that_of_a_simulation() -> None:
@@ -48,7 +56,7 @@ def test_the_chance_of_equal_counts_is_that_of_a_simulation() -> None:
     sizes, rates = np.array([463, 521, 508]), np.array([0.01, 0.02, 0.004])
     one, other = generator.binomial(sizes, rates, (2, 40000, 3))
     simulated = ((one == other).sum(axis=1) >= 2).mean()
-    found = at_least(2, [same_count(int(n), float(q)) for n, q in zip(sizes, rates, strict=True)])
+    found = chance_of_at_least(2, [chance_of_same_count(int(n), float(q)) for n, q in zip(sizes, rates, strict=True)])
     # Four standard errors of the simulation.
     assert found == pytest.approx(simulated, abs=4 * np.sqrt(simulated / 40000))
 
@@ -68,56 +76,56 @@ CEILINGS = {"best": Fraction("0.9635"), "honest": Fraction("0.929")}
 
 
 def test_the_originals_equal_counts_have_the_probability_of_the_derivation() -> None:
-    (oddity,) = equal_counts([THIRD, FOURTH])
+    (oddity,) = find_equal_counts([THIRD, FOURTH])
     assert (oddity.tables, oddity.probability) == (("Figure 3", "Figure 4"), "0.037")
 
 
 def test_counts_that_are_equal_without_an_error_are_not_odd() -> None:
     perfect = tuple(SUPPORTS.values())
-    assert list(equal_counts([counted("one", *perfect), counted("other", *perfect)])) == []
+    assert list(find_equal_counts([counted("one", *perfect), counted("other", *perfect)])) == []
 
 
 def test_the_originals_level_has_the_tails_of_the_derivation() -> None:
-    (oddity,) = high_level([THIRD, FOURTH], CEILINGS)
+    (oddity,) = find_high_level([THIRD, FOURTH], CEILINGS)
     assert oddity.tables == ("Figure 3", "Figure 4")
     assert "Figure 4: P(>= 2964 of 3000) is 1.1e-16 at 0.9635, 2.7e-53 at 0.929" in oddity.evidence
 
 
 def test_a_level_between_two_ceilings_is_not_odd() -> None:
     between = counted("ResNet-50", *(round(0.947 * n) for n in SUPPORTS.values()))
-    assert list(high_level([between], CEILINGS)) == []
-    assert len(list(high_level([between], {"honest": Fraction("0.929")}))) == 1
-    assert list(high_level([between], {})) == []
+    assert list(find_high_level([between], CEILINGS)) == []
+    assert len(list(find_high_level([between], {"honest": Fraction("0.929")}))) == 1
+    assert list(find_high_level([between], {})) == []
 
 
 def test_a_table_with_an_unknown_class_has_no_level() -> None:
     unknown = Counted(name="x", sizes=SUPPORTS, correct={**THIRD.correct, "a": None})
-    assert list(high_level([unknown], CEILINGS)) == []
-    assert list(equal_counts([unknown, FOURTH])) == []
+    assert list(find_high_level([unknown], CEILINGS)) == []
+    assert list(find_equal_counts([unknown, FOURTH])) == []
 
 
 @pytest.mark.parametrize(("ceiling", "found"), [("0.049", 1), ("0.05", 0), ("0.051", 0)])
 def test_what_is_less_probable_than_one_in_twenty_is_odd(ceiling: str, found: int) -> None:
     # One of one image is as probable as the ceiling.
     one = Counted(name="x", sizes={"a": 1}, correct={"a": range(1, 2)})
-    assert len(list(high_level([one], {"c": Fraction(ceiling)}))) == found
+    assert len(list(find_high_level([one], {"c": Fraction(ceiling)}))) == found
 
 
 def test_tables_of_more_images_than_are_computed_exactly_are_not_odd(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.LARGEST == 20_000
     for largest, found in ((535, 1), (534, 0)):
         monkeypatch.setattr(module, "LARGEST", largest)
-        assert len(list(equal_counts([THIRD, FOURTH]))) == found
+        assert len(list(find_equal_counts([THIRD, FOURTH]))) == found
     for largest, found in ((3000, 1), (2999, 0)):
         monkeypatch.setattr(module, "LARGEST", largest)
-        assert len(list(high_level([THIRD], CEILINGS))) == found
+        assert len(list(find_high_level([THIRD], CEILINGS))) == found
 
 
 @pytest.mark.parametrize(("text", "found"), [("0.20", 0), ("0.40", 1), ("0.48", 1), ("0.49", 0)])
 def test_an_average_precision_between_the_worst_ranking_and_the_class_share_is_odd(text: str, found: int) -> None:
     # The worst ranking of 50 images among 100 has 0.31.
     values = (value(text, "a", Measure.AVERAGE_PRECISION), value("0.90", "b", Measure.AVERAGE_PRECISION))
-    odd = list(oddities([sheet_of(*values, sizes={"a": 50, "b": 50})], [], Options()))
+    odd = list(find_oddities([sheet_of(*values, sizes={"a": 50, "b": 50})], [], Options()))
     assert [finding.values for finding in odd] == [values[:1]] * found
 
 

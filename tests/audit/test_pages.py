@@ -11,17 +11,17 @@ import pytest
 
 from in4310repro.audit import html, page
 from in4310repro.audit.document import Average, Document, Measure, Table, Unread
-from in4310repro.audit.marking import Line, Piece, marked_lines, passages
+from in4310repro.audit.marking import Line, Piece, make_passages, mark_lines
 from in4310repro.audit.oddities import (
     BINOMIAL,
     INDEPENDENCE,
     LARGEST,
-    equal_counts,
-    high_level,
-    low_precision,
-    oddities,
-    same_count,
-    scientific,
+    chance_of_same_count,
+    find_equal_counts,
+    find_high_level,
+    find_low_precision,
+    find_oddities,
+    format_scientific,
     upper_tail,
 )
 from in4310repro.audit.verdicts import Counted, Detection, Finding, ImageSet, Options, Rank
@@ -181,7 +181,7 @@ def test_lines_are_cut_at_120_letters_and_unread_ones_at_80() -> None:
     lines = page.render(replace(made_up(), remarks=(long,))).splitlines()
     assert all(len(line) <= 120 for line in lines)
     assert lines[-1].startswith("    word")
-    indented = page._wrapped(f"   {long}").splitlines()
+    indented = page._wrap(f"   {long}").splitlines()
     assert (indented[0][:4], indented[1][:8]) == ("   w", "       w")
     unread = Unread(line=3, text=f"  {'x' * 79}yz", why="w")
     audit = replace(made_up(), document=replace(made_up().document, unread=(unread,)))
@@ -235,11 +235,11 @@ def test_the_page_says_its_result_in_one_sentence(ranks: list[Rank], expected: s
 
 
 def test_values_counts_and_shares_are_described_in_words() -> None:
-    assert html._described(value("0.5", "sea")) == "accuracy of sea"
-    assert html._described(value("0.5", "")) == "accuracy of "
-    assert html._described(value("0.5", None, AP, Average.MACRO, label="mAP")) == "mAP (average precision)"
-    assert html._described(value("0.5", None, AP, Average.MACRO)) == "macro (average precision)"
-    assert html._described(value("0.5")) == "summary (accuracy)"
+    assert html._describe(value("0.5", "sea")) == "accuracy of sea"
+    assert html._describe(value("0.5", "")) == "accuracy of "
+    assert html._describe(value("0.5", None, AP, Average.MACRO, label="mAP")) == "mAP (average precision)"
+    assert html._describe(value("0.5", None, AP, Average.MACRO)) == "macro (average precision)"
+    assert html._describe(value("0.5")) == "summary (accuracy)"
     counted = Counted(name="t", sizes={"a": 4, "b": 5}, correct={"a": range(2, 3), "b": range(3, 6)})
     row = html.CountRow(name="t", cells=(("a", "2 of 4"), ("b", "3 to 5 of 5")), total="5 to 7 of 9")
     assert html._count_row(counted) == row
@@ -248,7 +248,7 @@ def test_values_counts_and_shares_are_described_in_words() -> None:
     detection = Detection(kind="k", tried=8, impossible=3, unless=1)
     assert [html._share(detection, each) for each in (3, 1)] == ["38 %", "12 %"]
     assert html._share(replace(detection, tried=0), 0) == "none tried"
-    assert html._signed(Fraction(-1, 3)) == "-0.33"
+    assert html._format_signed(Fraction(-1, 3)) == "-0.33"
 
 
 def test_the_page_counts_class_values_matrices_and_ranks() -> None:
@@ -265,7 +265,7 @@ def test_the_page_counts_class_values_matrices_and_ranks() -> None:
 
 def marked(text: str, *values: Any) -> list[tuple[str, str | None]]:
     made = Document(source="x", lines=(text,), tables=(table(*values),))
-    (line,) = marked_lines(replace(made_up(), document=made, findings=()))
+    (line,) = mark_lines(replace(made_up(), document=made, findings=()))
     return [(piece.text, piece.verdict) for piece in line.pieces]
 
 
@@ -290,7 +290,7 @@ def test_numbers_are_marked_where_they_are_first_free_and_text_stands_between() 
 def test_cells_of_matrices_are_marked_and_one_number_of_two_values_once() -> None:
     made = matrix("1 0", "2 3", line=1)
     of = Document(source="x", lines=("1 0 2 3",), tables=(table(matrix=made), table(name="u", matrix=made)))
-    (line,) = marked_lines(replace(made_up(), document=of))
+    (line,) = mark_lines(replace(made_up(), document=of))
     assert [piece.text for piece in line.pieces if piece.verdict] == ["1", "0", "2", "3"]
 
 
@@ -301,13 +301,13 @@ def test_each_value_names_its_findings_once_in_order() -> None:
         for rank in (Rank.ODD, Rank.UNLESS)
     ]
     of = Document(source="x", lines=("0.5",), tables=(table(first_value),))
-    (line,) = marked_lines(replace(made_up(), document=of, findings=tuple(findings)))
+    (line,) = mark_lines(replace(made_up(), document=of, findings=tuple(findings)))
     assert line.pieces == (Piece(text="0.5", verdict="impossible unless", findings=(1, 2)),)
 
 
 def shown(lines: int, *at: int) -> list[tuple[int, bool]]:
     made = Document(source="x", lines=("0.5",) * lines, tables=(table(*(value("0.5", "a", line=n) for n in at)),))
-    return [(len(passage.lines), passage.folded) for passage in passages(replace(made_up(), document=made))]
+    return [(len(passage.lines), passage.folded) for passage in make_passages(replace(made_up(), document=made))]
 
 
 def test_runs_of_twelve_plain_lines_two_lines_from_values_are_folded() -> None:
@@ -328,7 +328,7 @@ def test_a_line_is_plain_where_nothing_was_read_or_refused() -> None:
     assert not Line(number=1, pieces=(nothing,), unread="why").plain
     unread = Unread(line=2, text="b", why="no number")
     of = Document(source="x", lines=("a", "b"), tables=(), unread=(unread,))
-    assert [(line.number, line.unread) for line in marked_lines(replace(made_up(), document=of))] == [
+    assert [(line.number, line.unread) for line in mark_lines(replace(made_up(), document=of))] == [
         (1, ""),
         (2, "no number"),
     ]
@@ -428,12 +428,12 @@ def counts_of(name: str, size: int, **correct: int | range) -> Counted:
 def test_pairs_of_tables_with_the_same_sizes_and_settled_counts_are_looked_at() -> None:
     one = counts_of("one", 500, a=250, b=260, c=300)
     two = counts_of("two", 500, a=250, b=260, c=310)
-    p = [same_count(500, 1 - k / 1000) for k in (500, 520, 610)]
+    p = [chance_of_same_count(500, 1 - k / 1000) for k in (500, 520, 610)]
     # Two or three of three events.
     chance = p[0] * p[1] * (1 - p[2]) + p[0] * (1 - p[1]) * p[2] + (1 - p[0]) * p[1] * p[2] + p[0] * p[1] * p[2]
     apart, open_ = counts_of("apart", 500, a=1, b=2, c=3), counts_of("open", 500, a=250, b=260, c=range(300, 302))
     other = counts_of("other", 501, a=250, b=260, c=300)
-    (found,) = equal_counts([open_, other, one, apart, two])
+    (found,) = find_equal_counts([open_, other, one, apart, two])
     assert found == Finding(
         kind="equal counts",
         rank=Rank.ODD,
@@ -444,15 +444,17 @@ def test_pairs_of_tables_with_the_same_sizes_and_settled_counts_are_looked_at() 
     )
     large = [counts_of(name, size, a=9, b=9, c=9) for size in (LARGEST, LARGEST + 1) for name in ("x", "y")]
     assert LARGEST == 20_000
-    assert list(equal_counts([replace(each, correct=dict.fromkeys("abc", range(9, 10))) for each in large[2:]])) == []
+    assert (
+        list(find_equal_counts([replace(each, correct=dict.fromkeys("abc", range(9, 10))) for each in large[2:]])) == []
+    )
 
 
 def test_a_level_is_odd_where_it_is_above_every_ceiling_and_the_fewest_counts_are_unlikely() -> None:
     ceilings = {"one": Fraction(1, 2), "two": Fraction(3, 5)}
     table_ = counts_of("t", 50, a=range(40, 43), b=range(42, 44))
     tails = [upper_tail(82, 100, level) for level in ceilings.values()]
-    chances = [scientific(tail) for tail in tails]
-    (found,) = high_level([table_, counts_of("low", 50, a=30, b=30)], ceilings)
+    chances = [format_scientific(tail) for tail in tails]
+    (found,) = find_high_level([table_, counts_of("low", 50, a=30, b=30)], ceilings)
     assert found == Finding(
         kind="level",
         rank=Rank.ODD,
@@ -465,8 +467,8 @@ def test_a_level_is_odd_where_it_is_above_every_ceiling_and_the_fewest_counts_ar
     # 60 of 100 is not above 0.6; 64 of 100 is not unlikely enough, 69 is.
     tails_of = {k: float(upper_tail(k, 100, Fraction(3, 5))) for k in (61, 68, 69)}
     for k, tail in tails_of.items():
-        assert len(list(high_level([counts_of("t", 100, a=k)], ceilings))) == (tail < 0.05)
-    assert list(high_level([counts_of("t", LARGEST + 1, a=LARGEST)], ceilings)) == []
+        assert len(list(find_high_level([counts_of("t", 100, a=k)], ceilings))) == (tail < 0.05)
+    assert list(find_high_level([counts_of("t", LARGEST + 1, a=LARGEST)], ceilings)) == []
 
 
 @pytest.mark.parametrize(
@@ -495,24 +497,24 @@ def test_an_average_precision_below_the_class_share_is_odd_where_it_is_possible(
         probability="not computed",
         assumptions="the scores are meant to rank the class first",
     )
-    assert list(low_precision(sheet)) == ([expected] if found else [])
+    assert list(find_low_precision(sheet)) == ([expected] if found else [])
 
 
 def test_counts_give_the_sizes_of_tables_that_have_none_and_ceilings_are_for_the_scenes_alone() -> None:
     made = sheet_of(*column(AP, a="0.07"))
     known = counts_of("t", 50, a=45, b=45)
     sized = replace(known, sizes={"a": 5, "b": 45}, correct={"a": range(1, 2), "b": range(1, 2)})
-    assert [each.kind for each in oddities([made], [sized], Options())] == ["below class share"]
-    assert list(oddities([made], [replace(sized, correct={"a": None, "b": range(1, 2)})], Options())) == []
-    assert list(oddities([made], [replace(sized, name="u")], Options())) == []
-    assert list(oddities([], [known], Options())) == []
-    assert [each.kind for each in oddities([], [known], Options(ceilings={"x": Fraction(1, 2)}))] == ["level"]
+    assert [each.kind for each in find_oddities([made], [sized], Options())] == ["below class share"]
+    assert list(find_oddities([made], [replace(sized, correct={"a": None, "b": range(1, 2)})], Options())) == []
+    assert list(find_oddities([made], [replace(sized, name="u")], Options())) == []
+    assert list(find_oddities([], [known], Options())) == []
+    assert [each.kind for each in find_oddities([], [known], Options(ceilings={"x": Fraction(1, 2)}))] == ["level"]
 
 
 def test_a_rate_of_no_or_only_errors_is_the_same_count_for_sure() -> None:
-    assert (same_count(5, 0.0), same_count(5, 1.0)) == (1.0, 1.0)
-    assert same_count(1, 0.25) == pytest.approx(0.75**2 + 0.25**2)
-    assert same_count(2, 0.5) == pytest.approx(6 / 16)
+    assert (chance_of_same_count(5, 0.0), chance_of_same_count(5, 1.0)) == (1.0, 1.0)
+    assert chance_of_same_count(1, 0.25) == pytest.approx(0.75**2 + 0.25**2)
+    assert chance_of_same_count(2, 0.5) == pytest.approx(6 / 16)
 
 
 # Verdicts.
@@ -564,7 +566,7 @@ def test_long_labels_are_cut_and_exclusions_are_said_once() -> None:
     assert text.count("Excluded: e.") == 1
     assert long not in text
     assert "a class with a name a class" in text
-    assert html._described(value("0.5", long)).endswith("...")
+    assert html._describe(value("0.5", long)).endswith("...")
 
 
 def test_a_reading_begins_with_as_once() -> None:

@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 
 from in4310repro.audit import power
-from in4310repro.audit.claims import Claim, finding
+from in4310repro.audit.claims import Claim, make_finding
 from in4310repro.audit.document import Average, Document, Measure, Value
-from in4310repro.audit.examine import _chosen, _remarks, audit, conclude
-from in4310repro.audit.power import KINDS, Plant, class_dropped, power_of, replaced, swapped, with_digits, wrong_row
+from in4310repro.audit.examine import _choose_sizes, _list_remarks, audit, conclude
+from in4310repro.audit.power import (
+    KINDS,
+    Plant,
+    drop_class,
+    measure_power,
+    replace_decimal,
+    set_digits,
+    swap_digits,
+    take_other_row,
+)
 from in4310repro.audit.verdicts import Detection, ImageSet, Options, Rank
 from tests.audit.by_hand import column, document, number, sheet_of, table, value
 
@@ -60,13 +69,13 @@ def planted(plant: Plant, text: str, *places: int, others: tuple[str, ...] = ())
 def test_other_digits_are_printed_in_the_same_way_unless_they_are_no_share(
     text: str, digits: int, expected: str | None
 ) -> None:
-    made = with_digits(number(text), digits)
+    made = set_digits(number(text), digits)
     assert (made and made.text) == expected
     assert made is None or (made.digits, made.decimals) == (digits, number(text).decimals)
 
 
 def test_a_percentage_by_its_heading_keeps_its_form() -> None:
-    made = with_digits(replace(number("95.3%"), text="95.3"), 42)
+    made = set_digits(replace(number("95.3%"), text="95.3"), 42)
     assert made
     assert made.text == "4.2"
 
@@ -81,7 +90,7 @@ def test_a_percentage_by_its_heading_keeps_its_form() -> None:
     ],
 )  # fmt: skip
 def test_one_decimal_is_replaced_by_another_digit(position: int, text: str, place: int, expected: str | None) -> None:
-    assert planted(replaced(position), text, place) == expected
+    assert planted(replace_decimal(position), text, place) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,14 +101,14 @@ def test_one_decimal_is_replaced_by_another_digit(position: int, text: str, plac
     ],
 )  # fmt: skip
 def test_two_neighbouring_different_digits_are_swapped(text: str, place: int, expected: str | None) -> None:
-    assert planted(swapped, text, place) == expected
+    assert planted(swap_digits, text, place) == expected
 
 
 def test_the_value_of_another_class_with_as_many_decimals_is_copied() -> None:
-    assert planted(wrong_row, "0.95", 0, others=("0.50", "0.7", "0.25")) == "0.50"
-    assert planted(wrong_row, "0.95", 1, others=("0.50", "0.7", "0.25")) == "0.25"
-    assert planted(wrong_row, "0.95", others=("0.7",)) is None
-    assert planted(wrong_row, "0.95") is None
+    assert planted(take_other_row, "0.95", 0, others=("0.50", "0.7", "0.25")) == "0.50"
+    assert planted(take_other_row, "0.95", 1, others=("0.50", "0.7", "0.25")) == "0.25"
+    assert planted(take_other_row, "0.95", others=("0.7",)) is None
+    assert planted(take_other_row, "0.95") is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,7 @@ def test_one_class_is_left_out_of_a_mean_that_is_near_the_plain_one(
     text: str, parts: str, place: int, expected: str | None
 ) -> None:
     values = column(ACCURACY, **dict(zip("abc", parts.split(), strict=False)))
-    made = class_dropped(value(text, None, ACCURACY, MACRO), values, Draws(place))  # type: ignore[arg-type]
+    made = drop_class(value(text, None, ACCURACY, MACRO), values, Draws(place))  # type: ignore[arg-type]
     assert (made and made.text) == expected
 
 
@@ -146,7 +155,7 @@ def accusing(rank: Rank | None, kinds: list[str] | None = None) -> Any:
         wrong = tuple(c for c in cells if c.value.printed.text not in ("0.51", "0.42", "0.33", "0.420"))
         conditions = () if rank is Rank.IMPOSSIBLE else ("c",)
         claim = Claim(kind="k", message="m", cells=wrong, conditions=conditions)
-        return ((finding(claim, group[0]),) if wrong and rank else ()), ()
+        return ((make_finding(claim, group[0]),) if wrong and rank else ()), ()
 
     return accuse
 
@@ -158,7 +167,7 @@ def report(*others: Value, mean: str = "0.420") -> Document:
 
 @pytest.mark.parametrize("rank", [Rank.IMPOSSIBLE, Rank.UNLESS, None])
 def test_errors_of_each_kind_are_tried_and_counted_by_the_rank_of_what_is_found(rank: Rank | None) -> None:
-    found = power_of(report(), Options(bound=9), accusing(rank))
+    found = measure_power(report(), Options(bound=9), accusing(rank))
     assert found
     assert found.seed == 0
     kinds = {each.kind: each for each in found.detections}
@@ -178,36 +187,36 @@ def test_at_most_forty_errors_and_so_much_work_are_planted(monkeypatch: pytest.M
     assert (power.PLANTED, power.AUDITED, power.SEED) == (40, 4000, 0)
     monkeypatch.setattr(power, "PLANTED", 4)
     many = document(table(*column(ACCURACY, **{f"c{place}": "0.51" for place in range(5)})))
-    found = power_of(many, Options(bound=9), accusing(None))
+    found = measure_power(many, Options(bound=9), accusing(None))
     assert found
     assert found.detections[0] == Detection(kind=NAMES[0], tried=4, impossible=0, unless=0)
     # Of five targets each is tried once: three have digits to swap.
     some = document(table(*column(ACCURACY, a="0.51", b="0.51", c="0.51", d="0.33", e="0.33")))
-    swapping = power_of(some, Options(bound=9), accusing(None))
+    swapping = measure_power(some, Options(bound=9), accusing(None))
     assert swapping
     assert {each.kind: each.tried for each in swapping.detections}[NAMES[4]] == 3
     # Each error audits 5 values again.
     monkeypatch.setattr(power, "AUDITED", 11)
-    less = power_of(many, Options(bound=9), accusing(None))
+    less = measure_power(many, Options(bound=9), accusing(None))
     assert less
     assert less.detections[0].tried == 3
 
 
 def test_values_that_are_found_already_or_without_decimals_are_no_targets() -> None:
-    assert power_of(document(), Options(), accusing(None)) is None
+    assert measure_power(document(), Options(), accusing(None)) is None
     nothing = document(table(*column(OTHER, a="0.51"), *column(ACCURACY, a="1", b="0")))
-    assert power_of(nothing, Options(), accusing(None)) is None
+    assert measure_power(nothing, Options(), accusing(None)) is None
     # All values are found, so that there is none to change.
     wrong = document(table(*column(ACCURACY, a="0.71", b="0.72")))
-    assert power_of(wrong, Options(bound=9), accusing(Rank.UNLESS)) is None
+    assert measure_power(wrong, Options(bound=9), accusing(Rank.UNLESS)) is None
     # One of two is found.
     half = document(table(*column(ACCURACY, a="0.71", b="0.42")))
-    found = power_of(half, Options(bound=9), accusing(Rank.UNLESS))
+    found = measure_power(half, Options(bound=9), accusing(Rank.UNLESS))
     assert found
     assert {each.kind: each.tried for each in found.detections}[NAMES[0]] == 40
     # A mean alone cannot lack a class.
     alone = document(table(value("0.42", None, ACCURACY, MACRO)))
-    assert power_of(alone, Options(), accusing(None)) is None
+    assert measure_power(alone, Options(), accusing(None)) is None
 
 
 REMARK = (
@@ -218,7 +227,7 @@ REMARK = (
 
 def test_few_decimals_without_sizes_are_remarked() -> None:
     def remark(made: Document, **options: Any) -> str:
-        found = power_of(made, Options(bound=9, **options), accusing(None))
+        found = measure_power(made, Options(bound=9, **options), accusing(None))
         assert found
         return found.remark
 
@@ -233,7 +242,7 @@ def test_the_tables_of_one_group_are_audited_together_with_the_wrong_value_in_it
     second = table(*column(ACCURACY, a="0.42", b="0.33"), name="two")
     apart = table(*column(ACCURACY, x="0.51", y="0.42"), name="apart")
     asked: list[str] = []
-    assert power_of(document(first, second, apart), Options(bound=9), accusing(Rank.IMPOSSIBLE, asked))
+    assert measure_power(document(first, second, apart), Options(bound=9), accusing(Rank.IMPOSSIBLE, asked))
     assert asked[0] == "one two apart"
     assert set(asked[1:]) == {"one two", "apart"}
 
@@ -281,7 +290,7 @@ def test_sizes_of_several_sets_are_chosen_by_the_fewest_findings() -> None:
     made = document(fits, either, none)
 
     def chosen(*sizes: dict[str, int]) -> dict[str, Any]:
-        return dict(_chosen(made, Options.of_sets([], sizes)))
+        return dict(_choose_sizes(made, Options.of_sets([], sizes)))
 
     four, fifteen, eight = ({"a": n, "b": n} for n in (4, 15, 8))
     # 0.123 is of neither; 0.50 is of 4 images and not of 15.
@@ -300,7 +309,7 @@ def test_findings_stand_in_the_order_of_their_ranks() -> None:
 
 
 def remarks(*sheets: Any, sets: tuple[ImageSet, ...] = (), options: Options | None = None) -> list[str]:
-    return list(_remarks(sheets, sets, options or Options()))
+    return list(_list_remarks(sheets, sets, options or Options()))
 
 
 def test_means_and_sizes_that_are_missing_are_remarked_of_at_most_four_tables_by_name() -> None:

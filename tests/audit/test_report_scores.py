@@ -10,7 +10,7 @@ import pytest
 from in4310repro.audit.bounds import extremes
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.examine import audit
-from in4310repro.audit.report_scores import WEIGHTED_KAPPA, unlike_scores
+from in4310repro.audit.report_scores import WEIGHTED_KAPPA, check_report_scores
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import column, sheet_of, value
 from tests.audit.simulation import simulate
@@ -116,7 +116,7 @@ def test_no_scores_of_a_matrix_are_accused(decimals: int) -> None:
         sizes = [int(n) for n in generator.integers(2, 60, size=classes)]
         matrix = simulate(generator, "abcdef"[:classes], sizes).matrix
         sizes_by_name = dict(zip("abcdef", matrix.sum(axis=1).tolist(), strict=False))
-        assert list(unlike_scores(sheet_of(*printed(matrix, decimals), sizes=sizes_by_name))) == []
+        assert list(check_report_scores(sheet_of(*printed(matrix, decimals), sizes=sizes_by_name))) == []
 
 
 def test_what_is_claimed_of_small_classes_no_matrix_gives() -> None:
@@ -138,7 +138,7 @@ def test_what_is_claimed_of_small_classes_no_matrix_gives() -> None:
             and row[place] == theirs[place].printed.text
             for row in tables
         )
-        claims = list(unlike_scores(made))
+        claims = list(check_report_scores(made))
         assert not (possible and claims)
         claimed += bool(claims)
     assert claimed >= 10
@@ -157,7 +157,7 @@ def test_scores_of_a_class_against_the_rest_go_with_its_counts() -> None:
         (Measure.BALANCED_ACCURACY, "0.90", True),
     ):
         values = [*column(P, a="0.80", b="0.90"), *column(R, a="0.80", b="0.90"), *column(measure, a=text)]
-        claims = list(unlike_scores(sheet_of(*values, sizes={"a": 50, "b": 100})))
+        claims = list(check_report_scores(sheet_of(*values, sizes={"a": 50, "b": 100})))
         assert [claim.kind for claim in claims] == ["scores against the rest"] * found
 
 
@@ -180,4 +180,4 @@ def test_a_narrow_accuracy_narrows_kappa() -> None:
         over_all = [value(accuracy, None, Measure.ACCURACY, Average.OVERALL, line=3, label=label)] if accuracy else []
         kappa = value(text.split()[1], None, Measure.KAPPA, line=4)
         made = sheet_of(*values, *over_all, kappa, sizes={"a": 100, "b": 100})
-        assert bool(list(unlike_scores(made))) is found
+        assert bool(list(check_report_scores(made))) is found

@@ -11,20 +11,20 @@ import pytest
 
 from in4310repro.audit import tallies
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
-from in4310repro.audit.counting import image_sets, in_whole_images
+from in4310repro.audit.counting import count_images, find_image_sets
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Interval, Rounding, half_precision
-from in4310repro.audit.scores import BEYOND, f1_interval, harmonic, wrong_scores
+from in4310repro.audit.scores import BEYOND, check_scores, f1_interval, harmonic
 from in4310repro.audit.shares import (
     ARITHMETIC,
     HALF,
-    counted_columns,
+    check_counts,
+    check_printed_counts,
+    check_range,
     counts,
-    not_of_counts,
-    other_than_counted,
-    out_of_range,
+    list_counted_columns,
 )
-from in4310repro.audit.tallies import predictions
+from in4310repro.audit.tallies import find_predictions
 from in4310repro.audit.verdicts import Counted, ImageSet, Options
 from tests.audit.by_hand import E, cell, column, number, sheet_of, value
 
@@ -59,7 +59,7 @@ def test_a_share_below_zero_or_above_one_is_none_unless_it_is_something_else(
 ) -> None:
     for name, subject in (("a", f"{measure} of a"), (None, "Mean")):
         made = value(text, name, measure, label="Mean")
-        claims = list(out_of_range(sheet_of(value("0.5", "b", KAPPA), made, value("0.5", "c", F1))))
+        claims = list(check_range(sheet_of(value("0.5", "b", KAPPA), made, value("0.5", "c", F1))))
         if conditions is None:
             assert claims == []
             continue
@@ -75,12 +75,12 @@ def test_a_share_below_zero_or_above_one_is_none_unless_it_is_something_else(
 
 
 def test_a_share_above_one_among_shares_is_no_percentage() -> None:
-    (claim,) = out_of_range(sheet_of(*column(RECALL, a="1.006", b="0.947", c="0.500", d="1.000")))
+    (claim,) = check_range(sheet_of(*column(RECALL, a="1.006", b="0.947", c="0.500", d="1.000")))
     assert claim.conditions == ()
     zeros = [*column(F1, a="0.0", b="0.0", c="0.0"), value("1.6", None, F1, Average.MACRO, label="macro avg F1 (%)")]
-    assert all(claim.conditions for claim in out_of_range(sheet_of(*zeros)))
+    assert all(claim.conditions for claim in check_range(sheet_of(*zeros)))
     for a, b in (("17.006", "0.947"), ("1.006", "94.700"), ("1.006", "0.94")):
-        claims = list(out_of_range(sheet_of(*column(RECALL, a=a, b=b, c="0.912"))))
+        claims = list(check_range(sheet_of(*column(RECALL, a=a, b=b, c="0.912"))))
         assert all(claim.conditions for claim in claims)
 
 
@@ -88,7 +88,7 @@ def test_class_values_of_at_most_one_beside_a_mean_in_percent_are_shares() -> No
     values = [*column(ACCURACY, a="0.9071", b="0.9636", c="0.6242")]
     mean = value("82.49 %", None, ACCURACY, Average.MACRO, line=4)
     made = sheet_of(*values, mean, sizes={"a": 678, "b": 247, "c": 48})
-    assert [claim.cells[0].value.class_name for claim in not_of_counts(made)] == ["c"]
+    assert [claim.cells[0].value.class_name for claim in check_counts(made)] == ["c"]
     assert not any(cell.ambiguous for cell in made.classes[ACCURACY].values())
     # Beside a class in percent it may be either.
     mixed = sheet_of(*column(ACCURACY, a="0.95", b="93.00"))
@@ -98,10 +98,10 @@ def test_class_values_of_at_most_one_beside_a_mean_in_percent_are_shares() -> No
 def test_other_values_of_a_column_rule_out_that_it_was_cut_off_or_computed_in_half_precision() -> None:
     # 322/323 = .9969, 405/410 = .9878 and 330/331 = .99698 are rounded up; 659 of 689 in half precision are .9565.
     sizes = {"a": 689, "b": 323, "c": 410, "d": 331}
-    (claim,) = not_of_counts(sheet_of(*column(ACCURACY, a="0.957", b="0.997", c="0.988", d="0.997"), sizes=sizes))
+    (claim,) = check_counts(sheet_of(*column(ACCURACY, a="0.957", b="0.997", c="0.988", d="0.997"), sizes=sizes))
     assert claim.cells[0].value.class_name == "a"
     assert CUT not in claim.conditions
-    (claim,) = not_of_counts(sheet_of(*column(ACCURACY, a="0.957", b="0.997"), sizes=sizes))
+    (claim,) = check_counts(sheet_of(*column(ACCURACY, a="0.957", b="0.997"), sizes=sizes))
     assert CUT in claim.conditions
     assert HALF in claim.conditions
 
@@ -109,14 +109,14 @@ def test_other_values_of_a_column_rule_out_that_it_was_cut_off_or_computed_in_ha
 def test_a_percentage_by_its_heading_may_be_a_count() -> None:
     made = value("101%", "a")
     by_heading = replace(made, printed=replace(made.printed, text="101"))
-    (claim,) = out_of_range(sheet_of(by_heading))
+    (claim,) = check_range(sheet_of(by_heading))
     assert claim.conditions == ("101 is a count or in another unit",)
 
 
 def test_columns_of_shares_of_images_are_recalls_or_accuracies_without_other_scores() -> None:
     def measures(*of: Measure, **others: Any) -> list[Measure]:
         values = [each for measure in of for each in column(measure, a="0.5", b="0.25")]
-        return [next(iter(each.values())).value.measure for each in counted_columns(sheet_of(*values, **others))]
+        return [next(iter(each.values())).value.measure for each in list_counted_columns(sheet_of(*values, **others))]
 
     assert measures(ACCURACY) == [ACCURACY]
     assert measures(ACCURACY, RECALL) == [RECALL]
@@ -127,7 +127,7 @@ def test_columns_of_shares_of_images_are_recalls_or_accuracies_without_other_sco
 
 # 0.52 of 25 is 13; 0.53 is none, and neither truncated nor rounded twice.
 def test_a_value_that_no_number_of_images_gives_is_claimed_with_its_neighbours() -> None:
-    (claim,) = not_of_counts(sheet_of(*column(RECALL, a="0.53", b="0.52", c="0.53"), sizes={"a": 25, "b": 25}))
+    (claim,) = check_counts(sheet_of(*column(RECALL, a="0.53", b="0.52", c="0.53"), sizes={"a": 25, "b": 25}))
     assert [each.value.class_name for each in claim.cells] == ["a"]
     assert replace(claim, cells=()) == Claim(
         kind="count",
@@ -138,11 +138,11 @@ def test_a_value_that_no_number_of_images_gives_is_claimed_with_its_neighbours()
         needs_counts=True,
     )
     spread = replace(column(RECALL, a="0.53")[0], spread=number("0.01"))
-    assert list(not_of_counts(sheet_of(spread, sizes={"a": 25}))) == []
+    assert list(check_counts(sheet_of(spread, sizes={"a": 25}))) == []
     # 2/3 truncated.
-    (cut,) = not_of_counts(sheet_of(*column(RECALL, a="0.66", b="0.33"), sizes={"a": 3, "b": 3}))
+    (cut,) = check_counts(sheet_of(*column(RECALL, a="0.66", b="0.33"), sizes={"a": 3, "b": 3}))
     assert (cut.conditions, cut.message[:27]) == ((CUT,), "recall of a is printed as 0")
-    assert list(not_of_counts(sheet_of(*column(RECALL, a="0.53"), sizes={"a": 0}))) == []
+    assert list(check_counts(sheet_of(*column(RECALL, a="0.53"), sizes={"a": 0}))) == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_value_that_no_number_of_images_gives_is_claimed_with_its_neighbours()
     ],
 )
 def test_neighbours_of_a_share_are_counts_of_the_class(text: str, size: int, neighbours: str) -> None:
-    (claim,) = not_of_counts(sheet_of(*column(RECALL, a=text), sizes={"a": size}))
+    (claim,) = check_counts(sheet_of(*column(RECALL, a=text), sizes={"a": size}))
     assert claim.message == f"recall of a is printed as {text}, and no number of {size} images gives that{neighbours}"
 
 
@@ -171,9 +171,9 @@ def test_sizes_that_are_given_may_be_of_another_set_where_three_and_most_values_
 ) -> None:
     texts = {f"w{place}": "0.53" for place in range(wrong)} | {f"r{place}": "0.52" for place in range(right)}
     sizes = dict.fromkeys(texts, 25)
-    given = list(not_of_counts(sheet_of(*column(RECALL, **texts), options=Options(sizes=sizes))))
+    given = list(check_counts(sheet_of(*column(RECALL, **texts), options=Options(sizes=sizes))))
     assert [claim.conditions for claim in given] == [(OTHER_SET,) if excused else ()] * wrong
-    printed = list(not_of_counts(sheet_of(*column(RECALL, **texts), sizes=sizes)))
+    printed = list(check_counts(sheet_of(*column(RECALL, **texts), sizes=sizes)))
     assert [claim.conditions for claim in printed] == [()] * wrong
 
 
@@ -220,7 +220,7 @@ def test_counts_in_half_precision_are_looked_for_where_there_are_no_others() -> 
 def test_a_value_is_the_count_beside_it(count: tuple[int, int] | None, conditions: tuple[str, ...] | None) -> None:
     for name, subject in (("a", "accuracy of a"), (None, "accuracy")):
         made = value("0.953", name, count=count)
-        claims = list(other_than_counted(sheet_of(value("0.5", "b"), made)))
+        claims = list(check_printed_counts(sheet_of(value("0.5", "b"), made)))
         if conditions is None or count is None:
             assert claims == []
             continue
@@ -238,9 +238,9 @@ def test_a_value_is_the_count_beside_it(count: tuple[int, int] | None, condition
 
 
 def test_a_value_in_half_precision_is_the_count_beside_it() -> None:
-    assert list(other_than_counted(sheet_of(value("0.90918", "a", count=(421, 463))))) == []
-    assert len(list(other_than_counted(sheet_of(value("0.90918", "a", count=(422, 463)))))) == 1
-    (cut,) = other_than_counted(sheet_of(value("0.66", "a", count=(2, 3))))
+    assert list(check_printed_counts(sheet_of(value("0.90918", "a", count=(421, 463))))) == []
+    assert len(list(check_printed_counts(sheet_of(value("0.90918", "a", count=(422, 463)))))) == 1
+    (cut,) = check_printed_counts(sheet_of(value("0.66", "a", count=(2, 3))))
     assert cut.conditions == (CUT,)
 
 
@@ -260,7 +260,7 @@ def test_f1_rises_with_precision_and_recall_and_is_zero_where_both_are() -> None
 
 def scored(precision: str, recall: str, f1: str, **others: Any) -> list[Claim]:
     texts = ((PRECISION, precision), (RECALL, recall), (F1, f1))
-    return list(wrong_scores(sheet_of(*(value(t, "a", m) for m, t in texts if t), **others)))
+    return list(check_scores(sheet_of(*(value(t, "a", m) for m, t in texts if t), **others)))
 
 
 BATCHES = "the scores are means over batches, whose number of images is not known"
@@ -348,7 +348,7 @@ def test_every_class_of_any_score_is_looked_at_in_order() -> None:
         *column(RECALL, a="0.60", b="0.60"),
         *column(F1, a="0.75", b="0.9"),
     ]
-    assert [claim.message[:7] for claim in wrong_scores(sheet_of(*values))] == ["F1 of a", "F1 of b"]
+    assert [claim.message[:7] for claim in check_scores(sheet_of(*values))] == ["F1 of a", "F1 of b"]
 
 
 def by_trying(size: int, row: dict[Measure, str], most: int) -> set[tuple[int, int]]:
@@ -394,7 +394,7 @@ def test_counts_of_scores_are_those_of_trying_all(size: int, row: dict[Measure, 
     cells = {measure: cell(text, "a", measure) for measure, text in row.items()}
     cells = {m: replace(c, unit=Fraction(1, 100)) for m, c in cells.items()}
     most = 1300 if size < 7 else 400
-    found, tried = predictions(cells, size, ROUNDED), by_trying(size, row, most)
+    found, tried = find_predictions(cells, size, ROUNDED), by_trying(size, row, most)
     if found is None:
         assert tried == set()
         return
@@ -409,9 +409,9 @@ def test_of_more_than_5000_counts_the_decimals_tell_nothing(monkeypatch: pytest.
     assert tallies.TRIED == 5000
     monkeypatch.setattr(tallies, "TRIED", 3)
     cells = {PRECISION: cell("0.76", "a", PRECISION), F1: cell("0.62", "a", F1)}
-    told = predictions(cells, 2, ROUNDED)
+    told = find_predictions(cells, 2, ROUNDED)
     assert told is None
-    more = predictions(cells, 3, ROUNDED)
+    more = find_predictions(cells, 3, ROUNDED)
     assert more is not None
     assert (more.correct, more.predicted) == (range(4), {})
 
@@ -423,7 +423,7 @@ def test_tables_with_the_same_sizes_are_one_image_set() -> None:
     first, second = sheet_of(name="one", sizes={"a": 4, "b": 5}), sheet_of(name="two", sizes={"b": 5, "a": 4})
     third = sheet_of(*column(ACCURACY, a="0.5"), name="three", options=Options(sizes={"a": 4}))
     again, bare = replace(first, table=replace(first.table, name="again")), sheet_of(name="bare")
-    sets = image_sets([first, bare, second, third, again], Options())
+    sets = find_image_sets([first, bare, second, third, again], Options())
     assert [(group.tables, group.taken, group.origin) for group in sets] == [
         (("one", "again"), {"a": 4, "b": 5}, "printed"),
         (("two",), {"b": 5, "a": 4}, "printed"),
@@ -442,10 +442,10 @@ def test_accuracies_of_known_sizes_become_counts() -> None:
     alone = sheet_of(*column(ACCURACY, d="0.50"), name="alone", sizes=sizes)
     last = sheet_of(*column(RECALL, a="0.25"), name="last", sizes=sizes)
     every = [folds, scores_alone, sheet_of(*column(ACCURACY, a="0.5"), name="no set"), alone, made, last]
-    sets = image_sets([folds, scores_alone, made, last], Options())[:1]
+    sets = find_image_sets([folds, scores_alone, made, last], Options())[:1]
     sets = (replace(sets[0], tables=(*sets[0].tables, "alone")),)
     # 2 of 4; 0.26 is none of 8; 7 of 8 truncated.
-    assert list(in_whole_images(every, sets)) == [
+    assert list(count_images(every, sets)) == [
         Counted(name="t", sizes=sizes, correct={"a": range(2, 3), "b": None, "c": range(7, 8)}),
         Counted(name="last", sizes={"a": 4}, correct={"a": range(1, 2)}),
     ]
@@ -463,22 +463,22 @@ def test_values_that_are_no_share_of_a_known_size_have_no_count() -> None:
     group = ImageSet(
         tables=("t",), smallest=sizes, taken=sizes, origin="search", chance=dict.fromkeys("abce", 0.0) | {"f": 0.5}
     )
-    (found,) = in_whole_images([sheet_of(*values)], [group])
+    (found,) = count_images([sheet_of(*values)], [group])
     assert found.correct == {"a": range(5, 6), "b": range(5, 6), "c": None, "e": range(5, 6), "f": None}
-    (mixed,) = in_whole_images([sheet_of(*values, value("50%", "g"))], [group])
+    (mixed,) = count_images([sheet_of(*values, value("50%", "g"))], [group])
     assert set(mixed.correct.values()) == {None}
     # 0.9 among longer numbers of a search has lost its zeros, and stands for 0.900 there: 27 of 30 and no more.
     texts = column(ACCURACY, a="0.9", b="0.533")
     given = dict.fromkeys("ab", 30)
     told = ImageSet(tables=("t",), smallest=given, taken=given, origin="search", chance=dict.fromkeys("ab", 0.0))
-    (searched,) = in_whole_images([sheet_of(*texts)], [told])
-    (as_printed,) = in_whole_images([sheet_of(*texts)], [replace(told, origin="printed")])
+    (searched,) = count_images([sheet_of(*texts)], [told])
+    (as_printed,) = count_images([sheet_of(*texts)], [replace(told, origin="printed")])
     assert (searched.correct["a"], as_printed.correct["a"]) == (range(27, 28), range(26, 29))
 
 
 def test_a_column_in_half_precision_is_counted_so() -> None:
-    (found,) = in_whole_images(
+    (found,) = count_images(
         (made := [sheet_of(*column(ACCURACY, a="0.90918", b="0.50000"), sizes={"a": 463, "b": 2})]),
-        image_sets(made, Options()),
+        find_image_sets(made, Options()),
     )
     assert found.correct == {"a": range(421, 422), "b": range(1, 2)}

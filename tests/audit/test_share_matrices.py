@@ -17,10 +17,10 @@ from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
-from in4310repro.audit.share_matrices import IN_DOUBT, TRUE_ROWS, Shares, adds_up, shares_of, wrong_shares
-from in4310repro.audit.share_matrices import _evidence as evidence_of
-from in4310repro.audit.share_matrices import _on_diagonal as on_diagonal
-from in4310repro.audit.share_matrices import _unlike as unlike
+from in4310repro.audit.share_matrices import IN_DOUBT, TRUE_ROWS, Shares, adds_up, check_share_matrix, read_shares
+from in4310repro.audit.share_matrices import _find_differing as unlike
+from in4310repro.audit.share_matrices import _share_on_diagonal as on_diagonal
+from in4310repro.audit.share_matrices import _weigh_evidence as evidence_of
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import cell, column, matrix, sheet_of, value
 
@@ -171,27 +171,27 @@ def made(*rows: str) -> Any:
     ],
 )
 def test_lines_that_add_up_to_one_tell_how_a_matrix_was_divided(rows: tuple[str, ...], expected: Any) -> None:
-    shares = shares_of(made(*rows))
+    shares = read_shares(made(*rows))
     assert (shares and (shares.whole, shares.wrong)) == expected
-    assert shares_of(matrix(*rows, classes="abcdefgh"[: len(rows)])) is None
-    assert shares_of(made(*rows[:-1])) is None
+    assert read_shares(matrix(*rows, classes="abcdefgh"[: len(rows)])) is None
+    assert read_shares(made(*rows[:-1])) is None
 
 
 def test_columns_are_the_lines_where_they_fit_better() -> None:
-    shares = shares_of(made("0.9 0.3", "0.1 0.7"))
+    shares = read_shares(made("0.9 0.3", "0.1 0.7"))
     assert shares
     assert [[float(each.share) for each in line] for line in shares.lines] == [[0.9, 0.1], [0.3, 0.7]]
     assert shares.names == ("a", "b")
 
 
 def test_cells_have_the_unit_of_their_last_place_and_bare_ones_the_coarsest_of_the_others() -> None:
-    shares = shares_of(made("1 0", "0.125 0.875"))
+    shares = read_shares(made("1 0", "0.125 0.875"))
     assert shares
     assert [[each.unit for each in line] for line in shares.lines] == [[Fraction(1, 1000)] * 2] * 2
-    bare = shares_of(made("1 0", "0 1"))
+    bare = read_shares(made("1 0", "0 1"))
     assert bare
     assert {each.unit for line in bare.lines for each in line} == {Fraction(1, 100)}
-    percent = shares_of(made("90.5 9.5", "20 80"))
+    percent = read_shares(made("90.5 9.5", "20 80"))
     assert percent
     first = percent.lines[0][0]
     assert (first.share, first.unit, first.value.printed.percent) == (Fraction("0.905"), Fraction(1, 1000), True)
@@ -216,7 +216,7 @@ def found(
     *rows: str, recalls: dict[str, str] | None = None, others: tuple[Any, ...] = (), **fields: Any
 ) -> list[Claim]:
     values = column(fields.pop("measure", Measure.RECALL), **(recalls or {}))
-    return list(wrong_shares(sheet_of(*values, *others, matrix=made(*rows), **fields)))
+    return list(check_share_matrix(sheet_of(*values, *others, matrix=made(*rows), **fields)))
 
 
 def test_a_line_that_does_not_add_up_is_claimed_with_its_cells() -> None:
@@ -334,7 +334,7 @@ def test_evidence_is_how_much_wider_than_the_digits_shares_are_apart() -> None:
 
 @pytest.mark.parametrize("bound", ["TOLD", "HINTED"])
 def test_evidence_of_just_as_much_as_is_asked_for_is_enough(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(share_matrices, "_evidence", lambda *_: getattr(share_matrices, bound))
+    monkeypatch.setattr(share_matrices, "_weigh_evidence", lambda *_: getattr(share_matrices, bound))
     recalls = {"a": "0.9012", "b": "0.8123", "c": "0.9501"}
     (claim,) = found(*THREE, recalls=recalls)
     assert claim.conditions == (() if bound == "TOLD" else IN_DOUBT)
@@ -365,7 +365,7 @@ def test_shares_of_all_images_are_divided_by_the_sums_of_the_true_classes_in_eit
 
 
 def test_a_share_of_a_line_lies_between_those_of_all_cells_rounded_down_and_up() -> None:
-    shares = shares_of(made("0.30 0.20", "0.00 0.50"))
+    shares = read_shares(made("0.30 0.20", "0.00 0.50"))
     assert shares
     assert shares.whole
     error = Fraction(4, 2**24)
@@ -374,7 +374,7 @@ def test_a_share_of_a_line_lies_between_those_of_all_cells_rounded_down_and_up()
     assert found_there.low == (low - error) / (low - error + most + error)
     assert found_there.high == (high + error) / (high + error + least - error)
     # Nothing below zero, and nothing divided by zero.
-    empty = shares_of(made("0.000 0.000", "0.000 1.000"))
+    empty = read_shares(made("0.000 0.000", "0.000 1.000"))
     assert empty
     alone = on_diagonal(replace(empty, whole=True), 0, Rounding.ROUNDED)
     assert (alone.low, alone.high) == (Fraction(0), Fraction(1))

@@ -17,12 +17,12 @@ from in4310repro.audit.intervals import (
     Interval,
     Rounding,
     arithmetic_error,
+    fits_grid,
     half_precision,
     is_half,
-    on_grid,
 )
-from in4310repro.audit.sheets import cells_of, half_error, interval_of, sheet, sheets
-from in4310repro.audit.units import rounded_to, significant_decimals
+from in4310repro.audit.sheets import half_error, interval_of, make_cells, make_sheets, sheet
+from in4310repro.audit.units import count_decimals, find_units
 from in4310repro.audit.verdicts import Options
 from tests.audit.by_hand import E, cell, column, document, matrix, number, sheet_of, table, value
 
@@ -77,7 +77,7 @@ def test_a_number_is_in_half_precision_where_one_of_all_such_numbers_is_printed_
         for scale in scales
         for each in FINITE[np.abs(FINITE - float(printed.value * scale)) <= 2 * float(printed.unit * scale)].tolist()
     )
-    assert on_grid(printed, np.float16) is by_all
+    assert fits_grid(printed, np.float16) is by_all
     assert is_half([printed]) is by_all
     assert is_half([number("0.5"), printed]) is by_all
 
@@ -90,16 +90,16 @@ def test_a_unit_of_the_last_place_reaches_five_ninths_below_and_one_above() -> N
         share = Fraction(1500) * step + Fraction(offset, 10**8)
         return replace(number("0.5"), digits=round(share * 10**8), decimals=5 + 3)
 
-    assert on_grid(printed(0), np.float16)
-    near = {offset: on_grid(printed(offset), np.float16) for offset in (-2, -1, 0, 1, 2)}
+    assert fits_grid(printed(0), np.float16)
+    near = {offset: fits_grid(printed(offset), np.float16) for offset in (-2, -1, 0, 1, 2)}
     # 1500/2048 = 0.732421875: the eighth decimal is rounded to even.
     assert near == {-2: False, -1: True, 0: True, 1: False, 2: False} or near[0]
 
 
 def test_shares_are_float32_where_every_one_can_be_one() -> None:
     single, double = number("0.33333334"), number("0.33333330")
-    assert on_grid(single, np.float32)
-    assert not on_grid(double, np.float32)
+    assert fits_grid(single, np.float32)
+    assert not fits_grid(double, np.float32)
     assert arithmetic_error([single, number("0.5")]) == 4 * ROUNDOFF32
     assert arithmetic_error([single, double]) == 4 * ROUNDOFF64
 
@@ -141,12 +141,12 @@ def test_each_expression_of_a_share_in_half_precision_is_rounded_step_by_step(im
 def test_zeros_at_the_end_tell_the_unit_that_a_number_was_rounded_to(texts: str, units: str) -> None:
     printed = [number(text) for text in texts.split()]
     expected = [Fraction(unit) for unit in units.split()]
-    assert rounded_to(printed, [ACCURACY] * len(printed)) == expected
+    assert find_units(printed, [ACCURACY] * len(printed)) == expected
 
 
 def test_each_measure_has_units_of_its_own() -> None:
     printed = [number("0.950"), number("0.531"), number("0.530"), number("0.532")]
-    assert rounded_to(printed, [AP, ACCURACY, AP, ACCURACY]) == [Fraction(1, u) for u in (100, 1000, 100, 1000)]
+    assert find_units(printed, [AP, ACCURACY, AP, ACCURACY]) == [Fraction(1, u) for u in (100, 1000, 100, 1000)]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_double_next_to_a_number_of_at_most_eight_decimals_has_its_decimals(
     digits: int, decimals: int, expected: int
 ) -> None:
     # Next to: within eight roundoffs, 8.9e-16.
-    assert significant_decimals(replace(number("0.5"), digits=digits, decimals=decimals)) == expected
+    assert count_decimals(replace(number("0.5"), digits=digits, decimals=decimals)) == expected
 
 
 # Cells.
@@ -193,7 +193,7 @@ def test_a_double_next_to_a_number_of_at_most_eight_decimals_has_its_decimals(
 def test_shares_among_percentages_may_be_percentages_and_small_percentages_shares(
     texts: str, shares: str, ambiguous: str
 ) -> None:
-    cells = cells_of([value(text, "a") for text in texts.split()])
+    cells = make_cells([value(text, "a") for text in texts.split()])
     assert [each.share for each in cells] == [Fraction(share) for share in shares.split()]
     assert "".join("?" if each.ambiguous else "-" for each in cells) == ambiguous
     for each in cells:
@@ -203,7 +203,7 @@ def test_shares_among_percentages_may_be_percentages_and_small_percentages_share
 
 
 def test_percentages_of_one_measure_say_nothing_of_another() -> None:
-    cells = cells_of([value("50%", "a"), value("0.5", "a", AP)])
+    cells = make_cells([value("50%", "a"), value("0.5", "a", AP)])
     assert [each.ambiguous for each in cells] == [False, False]
 
 
@@ -228,17 +228,17 @@ FULL, SHORT = "0.9330453872680664", "0.93304538"
 def test_the_error_of_a_share_is_that_of_doubles_where_its_digits_show_it_or_short_ones_stand_beside(
     texts: str, errors: str
 ) -> None:
-    cells = cells_of([value(text, "a") for text in texts.split()])
+    cells = make_cells([value(text, "a") for text in texts.split()])
     assert "".join({SINGLE: "S", DOUBLE: "D"}[each.error] for each in cells) == errors
     # Of another measure nothing is told.
     first, second = texts.split()
-    apart = cells_of([value(first, "a"), value(second, "a", AP)])
+    apart = make_cells([value(first, "a"), value(second, "a", AP)])
     assert apart[1].error == (SINGLE if len(second) < 9 else apart[1].error)
 
 
 def test_a_short_number_among_doubles_in_full_has_lost_its_zeros() -> None:
     def units(*texts: str) -> list[Fraction]:
-        return [each.unit for each in cells_of([value(text, "a") for text in texts])]
+        return [each.unit for each in make_cells([value(text, "a") for text in texts])]
 
     full, fine = "0.9956803455723542", Fraction(1, 10**16)
     assert units(full, "0.9881606596311165", "0.5", "0") == [fine, fine, Fraction(1, 10), Fraction(1)]
@@ -270,7 +270,7 @@ def test_a_sheet_has_its_values_by_measure_and_class_the_first_of_each() -> None
         value("0.4", label="Mean"),
     ]
     made = table(*values, asides=(value("0.3", None, label="Best"), value("0.7", "d"), value("0.1", "e", AP)), total=9)
-    (found,) = sheets(document(made, folds=4), Options())
+    (found,) = make_sheets(document(made, folds=4), Options())
     assert {m: {n: c.value for n, c in cells.items()} for m, cells in found.classes.items()} == {
         ACCURACY: {"a": values[0], "b": values[1]},
         AP: {"a": values[4]},

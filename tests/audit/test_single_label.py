@@ -7,7 +7,7 @@ import pytest
 from in4310repro.audit.document import Average, Document, Measure, Table, Value
 from in4310repro.audit.examine import accuse, audit
 from in4310repro.audit.sheets import sheet
-from in4310repro.audit.single_label import OF_TOKENS, SEVERAL, doubts_of_accuracy, several_labels
+from in4310repro.audit.single_label import OF_TOKENS, SEVERAL, doubt_accuracy, doubt_labels
 from in4310repro.audit.verdicts import Options, Rank
 from tests.audit.by_hand import column, document, matrix, table, value
 
@@ -111,5 +111,5 @@ def test_a_report_of_entities_accuses_nobody_of_its_token_accuracy() -> None:
     ],
 )
 def test_what_says_that_an_image_has_one_label(made: Table, conditions: tuple[str, ...]) -> None:
-    assert tuple(several_labels(made, document(made))) == conditions
-    assert tuple(doubts_of_accuracy(made, document(made))) == tuple(c for c in conditions if c == OF_TOKENS)
+    assert tuple(doubt_labels(made, document(made))) == conditions
+    assert tuple(doubt_accuracy(made, document(made))) == tuple(c for c in conditions if c == OF_TOKENS)

@@ -14,16 +14,16 @@ import pytest
 
 from in4310repro.audit import grouping, search
 from in4310repro.audit.document import Measure
-from in4310repro.audit.grouping import Accuracies, Evidence, Prior, by_image_set, common, log_choices
+from in4310repro.audit.grouping import Accuracies, Evidence, Prior, common_sizes, group_by_image_set, log_choices
 from in4310repro.audit.intervals import Cell, Rounding
 from in4310repro.audit.search import (
-    bound_of,
-    chance_fits,
-    chance_of_total,
-    fits,
-    known_sets,
-    narrowed,
-    only_choice,
+    expect_fits,
+    expect_totals,
+    find_only_choice,
+    list_known_sets,
+    list_sizes,
+    restore_zeros,
+    search_bound,
 )
 from in4310repro.audit.verdicts import ImageSet, Options
 from tests.audit.by_hand import cell as read_cell
@@ -40,7 +40,7 @@ def cell(text: str) -> Cell:
 
 def accuracies(name: str = "t", declared: tuple[str | None, int | None] = (None, None), **texts: str) -> Accuracies:
     cells = {each: cell(text) for each, text in texts.items()}
-    allowed = {each: fits(made, Rounding.ROUNDED, 50) for each, made in cells.items()}
+    allowed = {each: list_sizes(made, Rounding.ROUNDED, 50) for each, made in cells.items()}
     return Accuracies(name=name, cells=cells, fits=allowed, rounding=Rounding.ROUNDED, declared=declared)
 
 
@@ -50,27 +50,27 @@ def test_sizes_that_fit_are_those_of_trying_all(text: str, way: Rounding) -> Non
     made = cell(text)
     interval = made.interval(way, made.error)
     tried = [n for n in range(1, 41) if any(interval.low <= Fraction(k, n) <= interval.high for k in range(n + 1))]
-    assert fits(made, way, 40).tolist() == tried
+    assert list_sizes(made, way, 40).tolist() == tried
 
 
 def test_sizes_that_fit_are_exact_where_numbers_have_many_decimals() -> None:
     # 1/3 less one in the ninth decimal is near 33/100 of no size, and floats are generous by more than that.
     exact = replace(cell("0.333333333"), error=Fraction(0))
     off = replace(exact, share=exact.share - Fraction(1, 10**9))
-    assert fits(exact, Rounding.ROUNDED, 20).tolist() == [3, 6, 9, 12, 15, 18]
-    assert fits(off, Rounding.ROUNDED, 20).tolist() == []
+    assert list_sizes(exact, Rounding.ROUNDED, 20).tolist() == [3, 6, 9, 12, 15, 18]
+    assert list_sizes(off, Rounding.ROUNDED, 20).tolist() == []
     close = replace(exact, share=Fraction(1, 2) - Fraction(4, 10**10), unit=Fraction(1, 10**10))
-    assert fits(close, Rounding.ROUNDED, 2).tolist() == []
+    assert list_sizes(close, Rounding.ROUNDED, 2).tolist() == []
     # Where the interval is as wide as a millionth, floats suffice.
-    assert fits(replace(off, unit=Fraction(2, 10**6)), Rounding.ROUNDED, 20).tolist() == [3, 6, 9, 12, 15, 18]
+    assert list_sizes(replace(off, unit=Fraction(2, 10**6)), Rounding.ROUNDED, 20).tolist() == [3, 6, 9, 12, 15, 18]
     # They are generous by 1e-9 images on either side.
     for past, sizes in ((0.5, [1]), (1.5, [])):
         for share in (Fraction(past) / 10**9 + Fraction(1, 10**6), 1 - Fraction(past) / 10**9 - Fraction(1, 10**6)):
-            assert fits(replace(off, share=share, unit=Fraction(2, 10**6)), Rounding.ROUNDED, 1).tolist() == sizes
+            assert list_sizes(replace(off, share=share, unit=Fraction(2, 10**6)), Rounding.ROUNDED, 1).tolist() == sizes
     below = replace(exact, share=Fraction(-1, 10**10), unit=Fraction(1, 10**9))
-    assert fits(below, Rounding.ROUNDED, 3).tolist() == [1, 2, 3]
+    assert list_sizes(below, Rounding.ROUNDED, 3).tolist() == [1, 2, 3]
     above = replace(exact, share=1 + Fraction(1, 10**10), unit=Fraction(1, 10**9))
-    assert fits(above, Rounding.ROUNDED, 3).tolist() == [1, 2, 3]
+    assert list_sizes(above, Rounding.ROUNDED, 3).tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_sizes_that_fit_are_exact_where_numbers_have_many_decimals() -> None:
 )
 def test_zeros_are_put_back_where_none_is_printed(texts: str, units: str) -> None:
     column_of = {str(place): cell(text) for place, text in enumerate(texts.split())}
-    assert [each.unit for each in narrowed(column_of).values()] == [Fraction(unit) for unit in units.split()]
-    assert narrowed({}) == {}
+    assert [each.unit for each in restore_zeros(column_of).values()] == [Fraction(unit) for unit in units.split()]
+    assert restore_zeros({}) == {}
 
 
 @pytest.mark.parametrize(
@@ -105,21 +105,21 @@ def test_zeros_are_put_back_where_none_is_printed(texts: str, units: str) -> Non
 def test_the_bound_is_as_given_or_as_far_as_the_coarsest_accuracy_tells(
     texts: str, bound: int | None, expected: int
 ) -> None:
-    assert bound_of([cell(text) for text in texts.split()], Options(bound=bound)) == expected
+    assert search_bound([cell(text) for text in texts.split()], Options(bound=bound)) == expected
 
 
 def test_many_values_are_searched_less_far() -> None:
     many = [cell("0.533333333333")] * 1000
-    assert bound_of(many, Options()) == 10_000
-    assert bound_of(many * 10, Options()) == 2000
+    assert search_bound(many, Options()) == 10_000
+    assert search_bound(many * 10, Options()) == 2000
 
 
 def test_random_digits_allow_so_many_sizes_by_summing_over_all() -> None:
     cells = [cell("0.53"), cell("0.1"), cell("1.0"), cell("0")]
     expected = sum(min(1.0, (n + 1) * 0.01) * min(1.0, (n + 1) * 0.1) for n in range(1, 151))
-    assert chance_fits(cells, 150) == pytest.approx(expected, rel=1e-12)
-    assert chance_fits(cells[2:], 150) == 150
-    assert chance_fits([], 3) == 3
+    assert expect_fits(cells, 150) == pytest.approx(expected, rel=1e-12)
+    assert expect_fits(cells[2:], 150) == 150
+    assert expect_fits([], 3) == 3
 
 
 @pytest.mark.parametrize("total", [3, 4, 7, 12])
@@ -133,14 +133,14 @@ def test_the_choices_with_a_total_that_random_digits_allow_are_bounded_by_equal_
     made = accuracies(a="0.533", b="0.677", c="1.000")
     # C(19, 2) = 171 choices; each of the two that tell has at most (20/2 + 1) counts of 1000.
     expected = min(1.0, 171 * 11**2 * 0.001**2)
-    assert chance_of_total([made], "abc", 20) == pytest.approx(expected, rel=1e-9)
-    assert chance_of_total([made, made], "abc", 20) == pytest.approx(expected * 11**2 * 1e-6, rel=1e-9)
-    assert chance_of_total([made], "abc", 2) == 1.0
-    assert chance_of_total([made], "abc", 3) == pytest.approx(2.5**2 * 1e-6, rel=1e-9)
+    assert expect_totals([made], "abc", 20) == pytest.approx(expected, rel=1e-9)
+    assert expect_totals([made, made], "abc", 20) == pytest.approx(expected * 11**2 * 1e-6, rel=1e-9)
+    assert expect_totals([made], "abc", 2) == 1.0
+    assert expect_totals([made], "abc", 3) == pytest.approx(2.5**2 * 1e-6, rel=1e-9)
     # Coarse values exclude nothing, and the chance is one at most.
-    assert chance_of_total([accuracies(a="0.5", b="0.5")], "ab", 20) == 1.0
+    assert expect_totals([accuracies(a="0.5", b="0.5")], "ab", 20) == 1.0
     none = replace(made, fits=dict.fromkeys("abc", np.array([], dtype=np.int64)))
-    assert chance_of_total([none], "abc", 3) == 1.0
+    assert expect_totals([none], "abc", 3) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -150,33 +150,33 @@ def test_the_choices_with_a_total_that_random_digits_allow_are_bounded_by_equal_
 def test_the_only_choice_with_a_sum_is_that_of_trying_all(options: list[tuple[int, ...]]) -> None:
     for total in range(1, 40):
         ways = [each for each in itertools.product(*options) if sum(each) == total]
-        assert only_choice(options, total) == (ways[0] if len(ways) == 1 else None)
+        assert find_only_choice(options, total) == (ways[0] if len(ways) == 1 else None)
 
 
 def test_a_sum_that_takes_too_many_steps_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     assert grouping.STEPS == 200_000_000
     monkeypatch.setattr(search, "STEPS", 22)
-    assert only_choice([(5,), (6,)], 11) == (5, 6)
+    assert find_only_choice([(5,), (6,)], 11) == (5, 6)
     monkeypatch.setattr(search, "STEPS", 21)
-    assert only_choice([(5,), (6,)], 11) is None
-    assert only_choice([(), ()], 11) is None
+    assert find_only_choice([(5,), (6,)], 11) is None
+    assert find_only_choice([(), ()], 11) is None
     made = accuracies(a="0.5")
     steps = 4 * len(made.fits["a"])
     monkeypatch.setattr(grouping, "STEPS", steps)
-    assert math.isfinite(grouping._with_total([made], "a", 4))
+    assert math.isfinite(grouping._weigh_total([made], "a", 4))
     monkeypatch.setattr(grouping, "STEPS", steps - 1)
-    assert grouping._with_total([made], "a", 4) == -math.inf
+    assert grouping._weigh_total([made], "a", 4) == -math.inf
 
 
 def test_sets_that_are_known_beforehand_are_those_given_else_the_scenes() -> None:
     names = list("abcdef")
-    assert known_sets(names, Options()) == [SCENES, (309, 322, 347, 357, 327, 338)]
-    assert known_sets(names, Options(images=3000)) == [SCENES]
-    assert known_sets(names, Options(images=5)) == []
-    assert known_sets(["a", "b"], Options()) == []
-    assert known_sets(["a", "B "], Options(sizes={" A": 1, "b": 2})) == []
+    assert list_known_sets(names, Options()) == [SCENES, (309, 322, 347, 357, 327, 338)]
+    assert list_known_sets(names, Options(images=3000)) == [SCENES]
+    assert list_known_sets(names, Options(images=5)) == []
+    assert list_known_sets(["a", "b"], Options()) == []
+    assert list_known_sets(["a", "B "], Options(sizes={" A": 1, "b": 2})) == []
     more = Options(sizes={" A": 1, "b": 2}, more_sizes=({"a": 3, "b": 4, "c": 5}, {"a": 9}, {"a": 1, "b": 2}))
-    assert known_sets(["a", "B "], more) == [(1, 2), (3, 4)]
+    assert list_known_sets(["a", "B "], more) == [(1, 2), (3, 4)]
 
 
 # Grouping.
@@ -185,9 +185,9 @@ def test_sets_that_are_known_beforehand_are_those_given_else_the_scenes() -> Non
 def test_common_sizes_are_those_of_all_tables_that_tell() -> None:
     half, third, none = accuracies(a="0.500"), accuracies(a="0.333"), accuracies(a="0.500")
     none.fits["a"] = np.array([], dtype=np.int64)  # type: ignore[index]
-    assert set(common([half, third], "a")) == set(half.fits["a"]) & set(third.fits["a"])
-    assert common([none, half], "a").tolist() == half.fits["a"].tolist()
-    assert common([none], "a").tolist() == []
+    assert set(common_sizes([half, third], "a")) == set(half.fits["a"]) & set(third.fits["a"])
+    assert common_sizes([none, half], "a").tolist() == half.fits["a"].tolist()
+    assert common_sizes([none], "a").tolist() == []
 
 
 def likelihood(size: int, *texts: str) -> float:
@@ -201,7 +201,7 @@ BOUND = 50
 def free(*texts: str) -> float:
     """The same over sizes that are as probable as 1/sqrt(n)."""
     tables = [accuracies(a=text) for text in texts]
-    sizes = common(tables, "a").tolist()
+    sizes = common_sizes(tables, "a").tolist()
     weights = {n: n**-0.5 for n in range(1, BOUND + 1)}
     return float(sum(weights[n] * likelihood(n, *texts) for n in sizes) / sum(weights.values()))
 
@@ -245,10 +245,10 @@ def test_a_total_that_is_given_is_summed_over_all_choices_and_another_one_costs_
 
 def test_too_few_images_for_the_classes_have_no_choice() -> None:
     made = accuracies(a="1.0", b="1.0")
-    assert grouping._with_total([made], "ab", 1) == -math.inf
+    assert grouping._weigh_total([made], "ab", 1) == -math.inf
     # One choice, of one image each.
-    assert grouping._with_total([made], "ab", 2) == pytest.approx(0.0)
-    assert grouping._with_total([made], "ab", 3) == pytest.approx(0.0)
+    assert grouping._weigh_total([made], "ab", 2) == pytest.approx(0.0)
+    assert grouping._weigh_total([made], "ab", 3) == pytest.approx(0.0)
 
 
 def names(groups: list[Any]) -> list[str]:
@@ -256,7 +256,7 @@ def names(groups: list[Any]) -> list[str]:
 
 
 def grouped(*tables: Accuracies) -> list[Any]:
-    return by_image_set(list(tables), list(tables[0].cells), Prior(bound=BOUND, totals=()))
+    return group_by_image_set(list(tables), list(tables[0].cells), Prior(bound=BOUND, totals=()))
 
 
 def test_tables_of_one_declared_set_stay_together_where_some_size_fits() -> None:
@@ -269,17 +269,15 @@ def test_tables_of_one_declared_set_stay_together_where_some_size_fits() -> None
     assert all(group.doubt < 0.5 for group in found)
     # Declared as one set, and of no size in common: apart.
     assert names(grouped(one, replace(three, declared=test))) == ["1", "3"]
-    units = grouping._declared_together(
-        [one, three, two, accuracies("5", a="0.5333"), accuracies("6", a="0.5333")], "a"
-    )
+    units = grouping._join_declared([one, three, two, accuracies("5", a="0.5333"), accuracies("6", a="0.5333")], "a")
     assert [["".join(t.name for t in unit)] for unit in units] == [["12"], ["3"], ["5"], ["6"]]
     none = replace(two, name="7", fits={"a": np.array([], dtype=np.int64)})
-    assert [len(unit) for unit in grouping._declared_together([none, replace(none, name="8")], "a")] == [2]
+    assert [len(unit) for unit in grouping._join_declared([none, replace(none, name="8")], "a")] == [2]
 
 
 def test_all_partitions_are_tried() -> None:
-    assert [len(list(grouping._partitions(range(n)))) for n in range(8)] == [1, 1, 2, 5, 15, 52, 203, 877]
-    assert list(grouping._partitions([0, 1, 2])) == [
+    assert [len(list(grouping._list_partitions(range(n)))) for n in range(8)] == [1, 1, 2, 5, 15, 52, 203, 877]
+    assert list(grouping._list_partitions([0, 1, 2])) == [
         [(0, 1, 2)], [(0, 1), (2,)], [(0, 2), (1,)], [(0,), (1, 2)], [(0,), (1,), (2,)],
     ]  # fmt: skip
 
@@ -306,37 +304,37 @@ def test_the_most_probable_partition_is_taken_with_its_doubt_and_its_rivals_in_o
 ) -> None:
     # Three partitions with weights 0.5, 0.3 and 0.2.
     values = {(0, 1): math.log(5), (2,): 0.0, (0,): math.log(3), (1, 2): 0.0, (0, 1, 2): math.log(2)}
-    found = list(grouping._best(Given(3, values)))  # type: ignore[arg-type]
+    found = list(grouping._find_best(Given(3, values)))  # type: ignore[arg-type]
     assert names(found) == ["AB", "C"]
     assert [group.doubt for group in found] == pytest.approx([0.5, 0.5])
     assert [group.rivals for group in found] == [("A | B, C", "A, B, C")] * 2
-    (certain,) = grouping._best(Given(2, {(0, 1): 0.0}))  # type: ignore[arg-type]
+    (certain,) = grouping._find_best(Given(2, {(0, 1): 0.0}))  # type: ignore[arg-type]
     assert (names([certain]), certain.rivals) == (["AB"], ())
     assert certain.doubt == pytest.approx(0)
     # Nothing explains the values: each table by itself.
-    none = list(grouping._best(Given(2, {}, -math.inf)))  # type: ignore[arg-type]
+    none = list(grouping._find_best(Given(2, {}, -math.inf)))  # type: ignore[arg-type]
     assert (names(none), [group.doubt for group in none]) == (["A", "B"], [0.0, 0.0])
     # Of many rivals three are named, of at least one in a hundred.
-    flat = list(grouping._best(Given(3, {}, 0.0)))  # type: ignore[arg-type]
+    flat = list(grouping._find_best(Given(3, {}, 0.0)))  # type: ignore[arg-type]
     assert [group.rivals for group in flat] == [("A, B | C", "A, C | B", "A | B, C")]
     rare = {(0, 1): math.log(995), (0,): math.log(5), (1,): 0.0}
-    assert [group.rivals for group in grouping._best(Given(2, rare))] == [()]  # type: ignore[arg-type]
+    assert [group.rivals for group in grouping._find_best(Given(2, rare))] == [()]  # type: ignore[arg-type]
     common_one = {(0, 1): math.log(985), (0,): math.log(15), (1,): 0.0}
-    assert [group.rivals for group in grouping._best(Given(2, common_one))] == [("A | B",)]  # type: ignore[arg-type]
+    assert [group.rivals for group in grouping._find_best(Given(2, common_one))] == [("A | B",)]  # type: ignore[arg-type]
     monkeypatch.setattr(grouping, "RIVAL", float(np.exp(-np.logaddexp(0, 0))))
-    assert [group.rivals for group in grouping._best(Given(2, {}, 0.0))] == [()]  # type: ignore[arg-type]
+    assert [group.rivals for group in grouping._find_best(Given(2, {}, 0.0))] == [()]  # type: ignore[arg-type]
 
 
 def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = {(0, 2): 10.0, (1, 3): 10.0, (0,): 1.0, (1,): 1.0, (2,): 1.0, (3,): 1.0, (0, 1): 3.0}
     # 0 and 1 together gain at first; with 2 and 3 there each moves to its pair.
-    assert grouping._moved(Given(4, pairs)) == [[0, 2], [1, 3]]  # type: ignore[arg-type]
+    assert grouping._improve(Given(4, pairs)) == [[0, 2], [1, 3]]  # type: ignore[arg-type]
     equal = {(0,): 1.0, (1,): 1.0, (0, 1): 2.0}
-    assert grouping._moved(Given(2, equal)) == [[0, 1]]  # type: ignore[arg-type]
-    assert grouping._moved(Given(2, equal | {(0, 1): 1.9})) == [[0], [1]]  # type: ignore[arg-type]
+    assert grouping._improve(Given(2, equal)) == [[0, 1]]  # type: ignore[arg-type]
+    assert grouping._improve(Given(2, equal | {(0, 1): 1.9})) == [[0], [1]]  # type: ignore[arg-type]
     for most, found in ((4, [[0, 2], [1, 3]]), (3, [[0, 1], [2], [3]])):
         monkeypatch.setattr(grouping, "MOVES", most)
-        assert grouping._moved(Given(4, pairs)) == found  # type: ignore[arg-type]
+        assert grouping._improve(Given(4, pairs)) == found  # type: ignore[arg-type]
 
 
 def test_beyond_seven_units_partitions_are_not_all_tried() -> None:
@@ -409,7 +407,7 @@ def test_of_more_than_500_values_those_that_random_digits_fit_are_not_searched(m
     assert len(sets(texts)) == 1
     # Up to the chance that is allowed.
     monkeypatch.setattr(search, "CELLS", 1)
-    monkeypatch.setattr(search, "CHANCE", chance_fits([cell("0.5333")], BOUND))
+    monkeypatch.setattr(search, "CHANCE", expect_fits([cell("0.5333")], BOUND))
     assert len(sets(texts)) == 1
 
 
@@ -444,7 +442,7 @@ def test_the_scenes_are_told_where_random_digits_would_hardly_fit() -> None:
 def test_sizes_are_told_where_random_digits_would_fit_them_once_in_a_hundred(
     tables: list[Any], sizes: tuple[int, ...], told: bool
 ) -> None:
-    assert search._is_told([accuracies(**texts) for texts in tables], "ab"[: len(sizes)], sizes) is told
+    assert search._is_significant([accuracies(**texts) for texts in tables], "ab"[: len(sizes)], sizes) is told
 
 
 def test_of_several_given_sets_the_one_that_fits_is_taken_and_two_are_in_doubt() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from in4310repro.audit.document import Printed
 from in4310repro.audit.examine import audit
-from in4310repro.audit.units import significant_decimals
+from in4310repro.audit.units import count_decimals
 
 ROUNDED_FIRST: dict[str, Callable[[float], str]] = {
     "str(round(share, 2) * 100)": lambda share: f"{round(share, 2) * 100}%",
@@ -48,7 +48,7 @@ def test_zeros_at_the_end_and_doubles_next_to_short_numbers_are_no_decimals(
     digits: int, decimals: int, expected: int
 ) -> None:
     printed = Printed(text="", line=1, digits=digits, decimals=decimals, percent=False)
-    assert significant_decimals(printed) == expected
+    assert count_decimals(printed) == expected
     assert abs(printed.value - Fraction(round(printed.value * 10**expected), 10**expected)) < Fraction(1, 10**15)
 
 

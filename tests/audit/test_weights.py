@@ -9,24 +9,24 @@ from typing import Any
 import pytest
 
 from in4310repro.audit import variants as lists
-from in4310repro.audit.averages import summaries
+from in4310repro.audit.averages import list_summaries
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.intervals import Rounding
-from in4310repro.audit.means import wrong_means
+from in4310repro.audit.means import check_means
 from in4310repro.audit.sheets import Sheet, interval_of
-from in4310repro.audit.variants import variants
+from in4310repro.audit.variants import list_variants
 from in4310repro.audit.verdicts import MeanCheck
 from in4310repro.audit.weights import (
     Column,
     _micro_ends,
-    groups,
-    micro,
-    of_the_rest,
-    plain,
-    unexplained,
-    weighted,
-    without_f1,
+    check_weights,
+    group_tables,
+    is_micro,
+    is_one_vs_rest,
+    is_plain_mean,
+    is_weighted_mean,
+    is_weighted_without_f1,
 )
 from tests.audit.by_hand import E, cell, column, sheet_of, value
 
@@ -40,7 +40,7 @@ R = Rounding.ROUNDED
 
 
 def means(*values: Value, **others: Any) -> list[tuple[Claim | None, MeanCheck]]:
-    return list(wrong_means(sheet_of(*values, **others)))
+    return list(check_means(sheet_of(*values, **others)))
 
 
 def test_a_wrong_plain_mean_is_claimed_with_all_that_it_rests_on() -> None:
@@ -180,7 +180,7 @@ def others(
     texts: dict[str, str], sizes: dict[str, int] | None = None, asides: tuple[Value, ...] = ()
 ) -> list[tuple[str, str]]:
     sheet = sheet_of(*column(RECALL, **texts), asides=asides, sizes=sizes or {})
-    return [(each.condition, "".join(each.parts)) for each in variants(sheet.classes[RECALL], RECALL, sheet)]
+    return [(each.condition, "".join(each.parts)) for each in list_variants(sheet.classes[RECALL], RECALL, sheet)]
 
 
 OUT = "is no class, or left out of the mean"
@@ -261,7 +261,7 @@ def test_rows_that_were_set_aside_may_be_classes_each_and_all() -> None:
 
 def columns(*values: Value, **fields: Any) -> list[Column]:
     sheet = sheet_of(*values, **fields)
-    return [Column(sheet=sheet, summary=summary) for summary in summaries(sheet)]
+    return [Column(sheet=sheet, summary=summary) for summary in list_summaries(sheet)]
 
 
 # Two classes of 11 and 31 images, of which 8 and 15 are right and 12 and 28 predicted.
@@ -297,18 +297,24 @@ def scores(precision: str, recall: str, f1: str, average: Average = ANY) -> list
 )
 def test_one_set_of_weights_explains_all_columns(texts: tuple[str, str, str], fitting: str) -> None:
     made = columns(*scores(*texts))
-    ways = {"plain": plain, "weighted": weighted, "without_f1": without_f1, "micro": micro, "rest": of_the_rest}
+    ways = {
+        "plain": is_plain_mean,
+        "weighted": is_weighted_mean,
+        "without_f1": is_weighted_without_f1,
+        "micro": is_micro,
+        "rest": is_one_vs_rest,
+    }
     assert [name for name, way in ways.items() if way(made, R, R)] == fitting.split()
 
 
 def test_micro_averages_need_precision_and_recall_of_the_classes() -> None:
     alone = columns(*column(PRECISION, **P), value("0.5750", None, PRECISION, ANY))
-    assert not micro(alone, R, R)
+    assert not is_micro(alone, R, R)
     # A class without a recall, or with a precision that may be zero, may have any weight.
     missing = [*column(PRECISION, **P), *column(RECALL, a="0.7273"), value("0.9500", None, PRECISION, ANY)]
-    assert micro([columns(*missing)[0]], R, R)
+    assert is_micro([columns(*missing)[0]], R, R)
     zero = [*column(PRECISION, a="0.6667", b="0.0000"), *column(RECALL, **Q), value("0.9500", None, PRECISION, ANY)]
-    assert micro([columns(*zero)[0]], R, R)
+    assert is_micro([columns(*zero)[0]], R, R)
 
 
 def test_a_class_whose_precision_is_none_or_zero_has_any_coefficient_in_a_micro_average() -> None:
@@ -321,13 +327,13 @@ def test_a_class_whose_precision_is_none_or_zero_has_any_coefficient_in_a_micro_
 def test_one_accuracy_alone_may_be_that_against_the_rest() -> None:
     # 1 - (2 - 1.85) / 2 = 0.925 of two classes, 1 - (3 - 2.75) / 2 = 0.875 of three.
     three = column(ACCURACY, a="0.90", b="0.95", c="0.90")
-    assert of_the_rest(columns(*three, value("0.875", None, ACCURACY, OVERALL)), R, R)
-    assert not of_the_rest(columns(*three, value("0.85", None, ACCURACY, OVERALL)), R, R)
-    assert not of_the_rest(columns(*three, *[value("0.875", None, ACCURACY, OVERALL)] * 2), R, R)
+    assert is_one_vs_rest(columns(*three, value("0.875", None, ACCURACY, OVERALL)), R, R)
+    assert not is_one_vs_rest(columns(*three, value("0.85", None, ACCURACY, OVERALL)), R, R)
+    assert not is_one_vs_rest(columns(*three, *[value("0.875", None, ACCURACY, OVERALL)] * 2), R, R)
 
 
 def claims(*values: Value, **fields: Any) -> list[Claim]:
-    return [claim for claim, _ in unexplained([sheet_of(*values, **fields)])]
+    return [claim for claim, _ in check_weights([sheet_of(*values, **fields)])]
 
 
 def test_a_row_of_means_that_no_weights_explain_is_claimed() -> None:
@@ -416,9 +422,9 @@ def test_tables_of_the_same_classes_on_the_same_lines_were_printed_side_by_side(
         sheet_of(*values, summary, name=name)
         for name, values in (("1", one), ("2", below), ("3", two), ("4", other), ("5", below))
     ]
-    assert names(groups(sheets)) == ["13", "25", "4"]
+    assert names(group_tables(sheets)) == ["13", "25", "4"]
     both = [sheet_of(*v, value(t, None, RECALL, ANY), name=n) for v, t, n in ((one, "0.52", "1"), (two, "0.60", "3"))]
-    ((claim, of),) = unexplained(both)
+    ((claim, of),) = check_weights(both)
     assert (of.name, claim.kind) == ("1", "weights")
 
 
@@ -426,5 +432,5 @@ def test_of_many_columns_twelve_are_named() -> None:
     parts = column(RECALL, a="0.50", b="0.60")
     texts = ["0.52"] * 12 + ["0.58"]
     many = [sheet_of(*parts, value(text, None, RECALL, ANY), name=str(place)) for place, text in enumerate(texts)]
-    ((claim, _),) = unexplained(many)
+    ((claim, _),) = check_weights(many)
     assert claim.message == f"no weights of the 2 classes give {', '.join(['recall 0.52'] * 12)} (recall) at once"

@@ -9,9 +9,9 @@ from fractions import Fraction
 
 from in4310repro.audit.batches import BATCH, nearest_batch_mean
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFF64, Cell, Interval, Rounding, mean_of, span_of
+from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFF64, Cell, Interval, Rounding, join_intervals, mean_interval
 from in4310repro.audit.scores import f1_interval
-from in4310repro.audit.shares import counted_columns, counts
+from in4310repro.audit.shares import counts, list_counted_columns
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 from in4310repro.audit.units import ALMOST_FULL
 
@@ -55,7 +55,7 @@ class Summary:
         return Average.MACRO if balanced else self.cell.value.average
 
 
-def summaries(sheet: Sheet) -> Iterator[Summary]:
+def list_summaries(sheet: Sheet) -> Iterator[Summary]:
     """Yield the summaries of a table that have at least two parts."""
     for cell in sheet.summaries:
         measures = PARTS.get(cell.value.measure, ())
@@ -67,51 +67,51 @@ def summaries(sheet: Sheet) -> Iterator[Summary]:
             yield Summary(cell=cell, measure=measure, parts=parts)
 
 
-def readings_of(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
+def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Yield all ways to average that the label of a summary allows and for which an interval is known."""
     average = summary.average
     if average is Average.MACRO:
-        yield from plain_means(summary, sheet)
-        yield from _other_macro(summary, sheet)
-        yield from against_the_rest(summary, sheet)
-    elif average in (Average.WEIGHTED, Average.OVERALL, Average.MICRO) and _known(summary, sheet):
+        yield from read_plain_means(summary, sheet)
+        yield from _read_macro_variants(summary, sheet)
+        yield from read_one_vs_rest(summary, sheet)
+    elif average in (Average.WEIGHTED, Average.OVERALL, Average.MICRO) and _has_all_sizes(summary, sheet):
         if average is not Average.MICRO or summary.cell.value.measure in (Measure.RECALL, Measure.ACCURACY):
-            yield weighted_mean(summary, sheet)
-        if average is Average.OVERALL and not of_report(summary.cell, sheet):
-            yield from plain_means(summary, sheet)
+            yield read_weighted_mean(summary, sheet)
+        if average is Average.OVERALL and not belongs_to_report(summary.cell, sheet):
+            yield from read_plain_means(summary, sheet)
             if not sheet.of_program:
-                yield from against_the_rest(summary, sheet)
+                yield from read_one_vs_rest(summary, sheet)
             if sheet.is_in_batches(summary.cell):
-                yield _over_batches(summary, sheet)
+                yield _read_over_batches(summary, sheet)
 
 
-def of_report(cell: Cell, sheet: Sheet) -> bool:
+def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
     """Return whether an accuracy belongs to a classification report, whose table has recalls and supports.
 
     One program has counted it and the rows above from the same labels.
     """
-    return bool(sheet.table.sizes) and Measure.RECALL in sheet.classes and is_row(cell, sheet)
+    return bool(sheet.table.sizes) and Measure.RECALL in sheet.classes and stands_in_row(cell, sheet)
 
 
-def is_row(cell: Cell, sheet: Sheet) -> bool:
+def stands_in_row(cell: Cell, sheet: Sheet) -> bool:
     """Return whether an accuracy is printed in a table row, in the column of another measure."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
     named = ROW.match(cell.value.label or "") is not None
     return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
 
 
-def _over_batches(summary: Summary, sheet: Sheet) -> Reading:
+def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
     images = _all(sheet)
 
     def mean(way: Rounding) -> Interval:
-        classes = span_of([interval_of(part, way) for part in summary.parts.values()])
+        classes = join_intervals([interval_of(part, way) for part in summary.parts.values()])
         return nearest_batch_mean(_weighted(summary, sheet, way), images, interval_of(summary.cell, way), classes)
 
     condition = f"the value is a mean over batches of up to {BATCH} images"
-    return replace(reading_by("mean over batches", mean), condition=condition)
+    return replace(make_reading("mean over batches", mean), condition=condition)
 
 
-def against_the_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
+def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Yield overall and mean accuracy if a class's own is (TP + TN) / all: each error counts for two classes.
 
     With p the share of all images that are right and a_c that of class c against the rest, the a_c are short of one by
@@ -123,22 +123,24 @@ def against_the_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     if summary.measure is Measure.ACCURACY:
 
         def overall(way: Rounding) -> Interval:
-            total = mean_of([interval_of(part, way) for part in parts], 1)
+            total = mean_interval([interval_of(part, way) for part in parts], 1)
             return Interval(low=1 - (classes - total.low) / 2, high=1 - (classes - total.high) / 2)
 
-        yield reading_by("share of all images, where those of classes are against the rest", overall)
+        yield make_reading("share of all images, where those of classes are against the rest", overall)
     else:
 
         def mean(way: Rounding) -> Interval:
-            known = _known(summary, sheet)
-            recalls = _weighted(summary, sheet, way) if known else span_of([interval_of(part, way) for part in parts])
+            known = _has_all_sizes(summary, sheet)
+            recalls = (
+                _weighted(summary, sheet, way) if known else join_intervals([interval_of(part, way) for part in parts])
+            )
             factor = Fraction(2, classes)
             return Interval(low=1 - factor * (1 - recalls.low), high=1 - factor * (1 - recalls.high))
 
-        yield reading_by("mean accuracy of each class against the rest", mean)
+        yield make_reading("mean accuracy of each class against the rest", mean)
 
 
-def _known(summary: Summary, sheet: Sheet) -> bool:
+def _has_all_sizes(summary: Summary, sheet: Sheet) -> bool:
     """Return whether all class sizes are known and each value is a share of its class's own images."""
     against_the_rest = summary.measure is Measure.ACCURACY and any(score in sheet.classes for score in SCORES)
     return not against_the_rest and set(summary.parts) <= set(sheet.sizes) and _all(sheet) > 0
@@ -148,39 +150,39 @@ def _all(sheet: Sheet) -> int:
     return sum(sheet.sizes.values())
 
 
-def reading_by(name: str, mean: object) -> Reading:
+def make_reading(name: str, mean: object) -> Reading:
     """Return a reading from a function of the way in which the class values were rounded."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
-def plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
+def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Yield the plain mean of all classes, of those with images, and with missing classes as zeros."""
     parts = summary.parts
-    yield reading_by("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
+    yield make_reading("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
     present = [cell for name, cell in parts.items() if sheet.sizes.get(name) != 0]
     if present and len(present) < len(parts):
         name = "plain mean of the classes that have images"
-        yield reading_by(name, lambda way: _plain(present, len(present), way, summary))
-    yield from _without_zeros(summary, sheet)
+        yield make_reading(name, lambda way: _plain(present, len(present), way, summary))
+    yield from _read_without_zeros(summary, sheet)
     missing = {name for cells in sheet.classes.values() for name in cells} | set(sheet.sizes)
     if len(missing) > len(parts):
-        yield reading_by(AS_ZEROS, lambda way: _plain(list(parts.values()), len(missing), way, summary))
+        yield make_reading(AS_ZEROS, lambda way: _plain(list(parts.values()), len(missing), way, summary))
 
 
-def _without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
+def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Yield the plain mean without zeros: a class that has no images is often printed as zero."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # One sum for all numbers of classes: there may be hundreds of zeros.
-    sums = {way: mean_of([interval_of(part, way) for part in parts.values()], 1) for way in Rounding}
+    sums = {way: mean_interval([interval_of(part, way) for part in parts.values()], 1) for way in Rounding}
     error = sum_error(summary)
     for number in range(len(parts) - 1, max(0, len(parts) - zeros - 1), -1):
-        means = {way: mean_of([each], number).widened(error) for way, each in sums.items()}
+        means = {way: mean_interval([each], number).widened(error) for way, each in sums.items()}
         yield Reading(name=f"plain mean of {number} classes, without some of those printed as zero", means=means)
 
 
 def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) -> Interval:
-    return mean_of([interval_of(part, way) for part in parts], number).widened(sum_error(summary))
+    return mean_interval([interval_of(part, way) for part in parts], number).widened(sum_error(summary))
 
 
 def sum_error(summary: Summary) -> Fraction:
@@ -198,7 +200,7 @@ def error_is_double(cell: Cell) -> bool:
     return interval_of(cell, Rounding.ROUNDED).high - cell.share < ROUNDOFF32 / 2**8
 
 
-def _other_macro(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
+def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Yield the readings by two definitions that share their name with a plain mean.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
@@ -213,7 +215,7 @@ def _other_macro(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
         }
         if len(means) == 2:
             precision, recall = means[Measure.PRECISION], means[Measure.RECALL]
-            yield reading_by(
+            yield make_reading(
                 "F1 of mean precision and mean recall",
                 lambda way: f1_interval(interval_of(precision, way), interval_of(recall, way)),
             )
@@ -225,18 +227,18 @@ def _other_macro(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
             mean = _plain(parts, len(parts), way, summary)
             return Interval(low=(mean.low - chance) / (1 - chance), high=(mean.high - chance) / (1 - chance))
 
-        yield reading_by("balanced accuracy adjusted for chance", adjusted)
+        yield make_reading("balanced accuracy adjusted for chance", adjusted)
 
 
-def weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
+def read_weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
     """Return the mean weighted by images; for accuracies and recalls this is the share of all images that are right."""
-    return reading_by(WEIGHTED, lambda way: _weighted(summary, sheet, way))
+    return make_reading(WEIGHTED, lambda way: _weighted(summary, sheet, way))
 
 
 def _weighted(summary: Summary, sheet: Sheet, way: Rounding) -> Interval:
     intervals = {name: interval_of(cell, way) for name, cell in summary.parts.items()}
     images = sum(sheet.sizes[name] for name in intervals)
-    if any(summary.parts[name] is column.get(name) for column in counted_columns(sheet) for name in intervals):
+    if any(summary.parts[name] is column.get(name) for column in list_counted_columns(sheet) for name in intervals):
         ranges = {n: counts(cell, sheet.sizes[n], way) for n, cell in summary.parts.items() if sheet.sizes[n]}
         if all(ranges.values()) and not half_error(summary.parts.values()):
             low, high = (sum(each[end] for each in ranges.values()) for end in (0, -1))

@@ -69,11 +69,11 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
         if full:
             means = [np.append(means[0], low / (full * size)), np.append(means[1], high / (full * size))]
             valid = np.append(valid, left_out)
-        best = _nearer(best, printed, means[0][valid], means[1][valid])
+        best = _choose_nearer(best, printed, means[0][valid], means[1][valid])
     return best
 
 
-def _nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
+def _choose_nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
     """Return the interval nearest to a printed one among the given ones and the best so far."""
     if not len(low):
         return best

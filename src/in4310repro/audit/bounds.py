@@ -8,13 +8,13 @@ from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor, sqrt
 
-from in4310repro.audit.averages import of_report
+from in4310repro.audit.averages import belongs_to_report
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Interval, Rounding
 from in4310repro.audit.joint_counts import Choices, Problem
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.sheets import SCORES, interval_of
-from in4310repro.audit.tallies import Class, predictions
+from in4310repro.audit.tallies import Class, find_predictions
 
 ERROR = Fraction(1, 10**9)  # more than that of the doubles that are used here
 Ranges = Sequence[tuple[int, int]]
@@ -39,7 +39,7 @@ class Tallies:
         low, high = sum(map(min, ends)), sum(map(max, ends))
         for cell in self.problem.sheet.summaries:
             of_all = cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL
-            if of_all and of_report(cell, self.problem.sheet):
+            if of_all and belongs_to_report(cell, self.problem.sheet):
                 printed, images = interval_of(cell, self.way), self.problem.images
                 narrow = max(low, ceil(printed.low * images)), min(high, floor(printed.high * images))
                 low, high = narrow if narrow[0] <= narrow[1] else (low, high)
@@ -171,7 +171,7 @@ class Tallies:
         Images may have several labels. Where not, the least and the greatest of such shares.
         """
         rows = [
-            (self.problem.sheet.sizes[name], predictions(row, self.problem.sheet.sizes[name], self.way))
+            (self.problem.sheet.sizes[name], find_predictions(row, self.problem.sheet.sizes[name], self.way))
             for name, row in self.problem.rows.items()
         ]
         choices = [(n, found.predicted) for n, found in rows if found is not None and found.predicted]

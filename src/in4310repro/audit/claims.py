@@ -38,7 +38,7 @@ class Claim:
 Fit = Callable[[Rounding, Rounding], bool]
 
 
-def conditions_of(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
+def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
     """Return None if the rounded numbers agree; else the other ways of rounding, if any, that explain them.
 
     A report is taken to round in one way; where a summary has other decimals than its parts, or where percentages have
@@ -48,18 +48,18 @@ def conditions_of(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = 
     if fits(*ways[0]):
         return None
     others = [(way, way) for way in CONDITIONS]
-    if summary is not None and _printed_apart(list(parts), summary):
+    if summary is not None and _may_round_differently(list(parts), summary):
         others += [(Rounding.TRUNCATED, Rounding.TWICE), (Rounding.TWICE, Rounding.TRUNCATED)]
     explaining = [way for way in others if fits(*way)]
     return tuple(dict.fromkeys(CONDITIONS[Rounding.TRUNCATED if Rounding.TRUNCATED in w else w[0]] for w in explaining))
 
 
-def _printed_apart(parts: Sequence[Cell], summary: Cell) -> bool:
+def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
     whole_percent = summary.value.printed.percent and summary.value.printed.decimals <= 2
     return whole_percent or any(part.unit != summary.unit for part in parts)
 
 
-def finding(claim: Claim, sheet: Sheet) -> Finding:
+def make_finding(claim: Claim, sheet: Sheet) -> Finding:
     """Return the finding of a claim: the claim, the conditions of its table, and the rank that follows."""
     conditions = [*claim.conditions]
     # What would explain the numbers is not excluded.
@@ -84,7 +84,7 @@ def finding(claim: Claim, sheet: Sheet) -> Finding:
         conditions=tuple(dict.fromkeys(conditions)),
         values=tuple(values),
         inputs=(*claim.inputs, *[link.text for link in links]),
-        readings=claim.readings or (_as_read(claim.cells),),
+        readings=claim.readings or (_describe_readings(claim.cells),),
         excluded=tuple(ROUNDED if text == FORMATS and excused else text for text in claim.excluded or (FORMATS,)),
     )
 
@@ -104,7 +104,7 @@ def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
     return accuracy and any(value.class_name is not None for value in values)
 
 
-def _as_read(cells: Sequence[Cell]) -> str:
+def _describe_readings(cells: Sequence[Cell]) -> str:
     """Return how the numbers were interpreted."""
     if any(cell.ambiguous for cell in cells):
         return "as percentages; those of at most one also as shares"
@@ -113,6 +113,6 @@ def _as_read(cells: Sequence[Cell]) -> str:
     return "as percentages and shares" if any(cell.value.printed.percent for cell in cells) else "as shares of one"
 
 
-def size_inputs(sheet: Sheet, names: Iterable[str]) -> tuple[str, ...]:
+def describe_sizes(sheet: Sheet, names: Iterable[str]) -> tuple[str, ...]:
     """Return the class sizes that a claim uses, and their sources."""
     return tuple(f"{sheet.sizes[name]} images of {name}, {sheet.origin}" for name in names if name in sheet.sizes)

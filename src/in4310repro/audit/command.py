@@ -35,7 +35,7 @@ class Outcome:
         return self.audit.exit_code if self.audit else UNREAD
 
 
-def outcome(path: Path, options: Options) -> Outcome:
+def audit_file(path: Path, options: Options) -> Outcome:
     """Audit one file; an unreadable file is an outcome, too."""
     try:
         result = audit(
@@ -51,7 +51,7 @@ def outcome(path: Path, options: Options) -> Outcome:
     return Outcome(path=path, audit=result)
 
 
-def listing(path: Path) -> Outcome | str:
+def list_recognised(path: Path) -> Outcome | str:
     """Return what is recognised in a file, as text."""
     try:
         return show(read(path))
@@ -93,7 +93,7 @@ def write(result: Audit, out: Path) -> Path:
     return write_file(out, json_bytes(result.to_json()))
 
 
-def sizes_of(given: str | None) -> Mapping[str, int]:
+def parse_sizes(given: str | None) -> Mapping[str, int]:
     """Parse images of each class: `sea=510,forest=474`, or a JSON or CSV file with class and number.
 
     Raises:
@@ -103,7 +103,7 @@ def sizes_of(given: str | None) -> Mapping[str, int]:
         return {}
     path = Path(given)
     if path.suffix.lower() in (".json", ".csv"):
-        pairs = _sizes_of_file(path)
+        pairs = _read_sizes(path)
     else:
         pairs = [(name.strip(), size.strip()) for name, _, size in (part.rpartition("=") for part in given.split(","))]
     sizes = {}
@@ -115,7 +115,7 @@ def sizes_of(given: str | None) -> Mapping[str, int]:
     return sizes
 
 
-def _sizes_of_file(path: Path) -> list[tuple[str, Any]]:
+def _read_sizes(path: Path) -> list[tuple[str, Any]]:
     try:
         content = read_bytes(path, LARGEST_TEXT).decode("utf-8-sig")
         if path.suffix.lower() == ".json":
@@ -129,7 +129,7 @@ def _sizes_of_file(path: Path) -> list[tuple[str, Any]]:
     return pairs[int(bool(pairs) and not pairs[0][1].replace("_", "").isdecimal()) :]
 
 
-def ceilings_of(given: Sequence[str]) -> Mapping[str, Fraction]:
+def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
     """Parse accuracies above which a result is odd: `0.995`, `99.5%`, or with a name, `best known=0.9979`.
 
     Raises:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from in4310repro.audit.confusion import OF_CLASSES
 from in4310repro.audit.document import Measure, Value
-from in4310repro.audit.joint_counts import problem_of
+from in4310repro.audit.joint_counts import make_problem
 from in4310repro.audit.report_scores import is_bound
 from in4310repro.audit.sheets import SCORES, Sheet
 from in4310repro.audit.verdicts import Finding, MeanCheck
 
 
-def _beside_counts(sheet: Sheet) -> Iterator[Value]:
+def _find_counted(sheet: Sheet) -> Iterator[Value]:
     """Yield values with a printed count, or of a class whose number of images is known."""
     for value in sheet.table.values:
         sized = value.class_name in sheet.sizes and value.measure in (Measure.ACCURACY, Measure.RECALL)
@@ -20,7 +20,7 @@ def _beside_counts(sheet: Sheet) -> Iterator[Value]:
             yield value
 
 
-def _triples(sheet: Sheet) -> Iterator[Value]:
+def _find_triples(sheet: Sheet) -> Iterator[Value]:
     """Yield precision, recall and F1 of one class or of one average."""
     groups: dict[tuple[object, object], dict[Measure, Value]] = {}
     for value in sheet.table.values:
@@ -31,7 +31,7 @@ def _triples(sheet: Sheet) -> Iterator[Value]:
             yield from group.values()
 
 
-def _beside_matrix(sheet: Sheet) -> Iterator[Value]:
+def _find_in_matrix(sheet: Sheet) -> Iterator[Value]:
     """Yield values of classes and over all of them in tables with a confusion matrix."""
     if sheet.table.matrix is not None:
         classes = (None, *sheet.table.matrix.classes)
@@ -39,17 +39,24 @@ def _beside_matrix(sheet: Sheet) -> Iterator[Value]:
         yield from (v for v in sheet.table.values if v.class_name in classes and v.measure in measures)
 
 
-def _beside_scores(sheet: Sheet) -> Iterator[Value]:
+def _find_bounded(sheet: Sheet) -> Iterator[Value]:
     """Yield summaries that are bounded by the scores of all classes."""
-    if problem_of(sheet) is not None:
+    if make_problem(sheet) is not None:
         yield from (cell.value for cell in sheet.summaries if is_bound(cell))
 
 
 # Each rule gives the values of a sheet that a check compares with something; a new check adds its own.
-RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (_beside_counts, _triples, _beside_matrix, _beside_scores)
+RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (
+    _find_counted,
+    _find_triples,
+    _find_in_matrix,
+    _find_bounded,
+)
 
 
-def compared(all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]) -> tuple[Value, ...]:
+def find_compared(
+    all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]
+) -> tuple[Value, ...]:
     """Return every printed value that some check compared with another number, each once, in reading order."""
     used = {id(value) for each in all_sheets for rule in RULES for value in rule(each)}
     used |= {id(value) for mean in means for value in (mean.value, *mean.parts)}

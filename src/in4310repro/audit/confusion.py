@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from in4310repro.audit.averages import of_report
+from in4310repro.audit.averages import belongs_to_report
 from in4310repro.audit.batches import BATCH, nearest_batch_mean
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of
+from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Value
 from in4310repro.audit.intervals import Cell, Interval, Rounding
-from in4310repro.audit.matrix_scores import Counts, Scores, scores_of
-from in4310repro.audit.sheets import Sheet, cells_of, half_error, interval_of
+from in4310repro.audit.matrix_scores import Counts, Scores, score_matrix
+from in4310repro.audit.sheets import Sheet, half_error, interval_of, make_cells
 
 ORIENTATIONS = ("rows are the true classes", "rows are the predicted classes")
 OTHER = "the confusion matrix is of other images or of another network"
@@ -44,19 +44,19 @@ class Comparison:
     complete: bool  # whether all of them do, or none are printed
 
 
-def unlike_matrix(sheet: Sheet) -> Iterator[Claim]:
+def check_matrix(sheet: Sheet) -> Iterator[Claim]:
     """Yield values printed beside a confusion matrix that differ from it in both orientations.
 
     A matrix is of the images of its table where most of its sums are the class sizes, or most class values are its own.
     Otherwise it may be of other images, and that is a condition. Beside summaries alone it is what they are of.
     """
     matrix = sheet.table.matrix
-    counts = counts_of(matrix) if matrix else None
+    counts = matrix_counts(matrix) if matrix else None
     names = list(dict.fromkeys([*sheet.sizes, *(name for m in OF_CLASSES for name in sheet.classes.get(m, {}))]))
     if matrix is None or counts is None or (names and len(names) != len(counts)) or not sum(map(sum, counts)):
         return
-    ordered, certain = _in_order(matrix, names, counts, sheet)
-    ways = [_compared(sheet, s, ordered, o, matrix) for o, s in zip(ORIENTATIONS, _both(counts), strict=True)]
+    ordered, certain = _order_classes(matrix, names, counts, sheet)
+    ways = [_compare(sheet, s, ordered, o, matrix) for o, s in zip(ORIENTATIONS, _orient(counts), strict=True)]
     complete = [way for way in ways if way.complete] or ways
     best = min(complete, key=lambda way: len(way.claims))
     conditions = [] if certain or not names else [ORDER]
@@ -64,14 +64,14 @@ def unlike_matrix(sheet: Sheet) -> Iterator[Claim]:
     conditions += matrix.doubts
     inputs = (f"the confusion matrix from line {matrix.rows[0][0].line}{_sums(best, sheet)}",)
     claims = [replace(each, conditions=(*each.conditions, *conditions), inputs=inputs) for each in best.claims]
-    yield from claims if len(claims) <= LISTED else _together(claims)
+    yield from claims if len(claims) <= LISTED else _merge(claims)
 
 
 def _sums(best: Comparison, sheet: Sheet) -> str:
     return ", whose sums are the class sizes" if best.complete and sheet.sizes else ""
 
 
-def _is_of_these(best: Comparison, sheet: Sheet, classes: int) -> bool:
+def _has_same_images(best: Comparison, sheet: Sheet, classes: int) -> bool:
     """Return whether the values that agree show that a matrix and its table have the same images and network."""
     if not sheet.sizes and not best.compared:
         return True
@@ -83,7 +83,7 @@ def _is_of_these(best: Comparison, sheet: Sheet, classes: int) -> bool:
     return mostly and best.agreeing >= 2
 
 
-def _in_order(
+def _order_classes(
     matrix: ConfusionMatrix, names: Sequence[str], counts: Counts, sheet: Sheet
 ) -> tuple[Sequence[str], bool]:
     """Return the names of the classes in the order of the matrix, and whether that order is certain.
@@ -94,7 +94,7 @@ def _in_order(
     called = [name.strip().casefold() for name in matrix.classes]
     ordered = [by_name[name] for name in called if name in by_name]
     named = len(by_name) == len(names) and sorted(called) == sorted(by_name)
-    both = [scores.sizes for scores in _both(counts)]
+    both = [scores.sizes for scores in _orient(counts)]
     sums = {way: max(_agreement(sizes, way, sheet) for sizes in both) for way in {tuple(ordered), tuple(names)}}
     if named and (sums[tuple(ordered)] >= sums[tuple(names)]):
         return ordered, True
@@ -107,7 +107,7 @@ def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
     return sum(sheet.sizes.get(name) == number for name, number in zip(names, sums, strict=False))
 
 
-def counts_of(matrix: ConfusionMatrix) -> Counts | None:
+def matrix_counts(matrix: ConfusionMatrix) -> Counts | None:
     """Return the matrix in whole images; None for a matrix of shares."""
     cells = [[printed.value for printed in row] for row in matrix.rows]
     square = all(len(row) == len(cells) for row in cells)
@@ -116,17 +116,17 @@ def counts_of(matrix: ConfusionMatrix) -> Counts | None:
     return [[int(value) for value in row] for row in cells]
 
 
-def _both(counts: Counts) -> tuple[Scores, Scores]:
-    return scores_of(counts), scores_of([list(column) for column in zip(*counts, strict=True)])
+def _orient(counts: Counts) -> tuple[Scores, Scores]:
+    return score_matrix(counts), score_matrix([list(column) for column in zip(*counts, strict=True)])
 
 
-def _compared(
+def _compare(
     sheet: Sheet, scores: Scores, names: Sequence[str], orientation: str, matrix: ConfusionMatrix
 ) -> Comparison:
     claims: list[Claim] = []
     places = {name: place for place, name in enumerate(names)}
     wrong = {name: n for name, n in sheet.sizes.items() if name in places and scores.sizes[places[name]] != n}
-    claims += [_other_sum(sheet, name, scores, places[name], orientation, matrix) for name in wrong]
+    claims += [_claim_sum(sheet, name, scores, places[name], orientation, matrix) for name in wrong]
     agreeing = compared = 0
     for measure in OF_CLASSES:
         column = sheet.classes.get(measure, {})
@@ -141,7 +141,7 @@ def _compared(
     for cell in sheet.summaries:
         exact = scores.over_all(cell.value.measure, cell.value.average) if is_compared(cell) else ()
         claim = _claim(cell, exact, Fraction(0), orientation) if exact and not cell.value.spread else None
-        claims += [_over_batches(claim, cell, scores, sheet)] if claim else []
+        claims += [_explain_by_batches(claim, cell, scores, sheet)] if claim else []
     sums = sum(sheet.sizes.get(name) == scores.sizes[place] for name, place in places.items())
     return Comparison(
         claims=tuple(claims), agreeing=agreeing, compared=compared, sums=sums, complete=sums == len(places)
@@ -157,7 +157,7 @@ def is_compared(cell: Cell) -> bool:
     )
 
 
-def _other_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation: str, matrix: ConfusionMatrix) -> Claim:
+def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation: str, matrix: ConfusionMatrix) -> Claim:
     """Return the claim on a row whose sum differs from the printed number of images."""
     rows = matrix.rows if orientation == ORIENTATIONS[0] else tuple(zip(*matrix.rows, strict=True))
     values = [Value(measure=Measure.OTHER, printed=p, class_name=name, label="confusion matrix") for p in rows[place]]
@@ -165,20 +165,20 @@ def _other_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
         kind="confusion matrix",
         message=f"{name} has {sheet.sizes[name]} images, as {sheet.origin}; its sum in the confusion matrix is "
         f"{scores.sizes[place]}",
-        cells=tuple(cells_of(values)),
+        cells=tuple(make_cells(values)),
         readings=(orientation,),
         excluded=("the other orientation of the matrix",),
         needs_counts=True,
     )
 
 
-def _over_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
+def _explain_by_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
     """Return the claim, conditional on a mean over batches if such a mean gives the printed accuracy."""
     if (
         not sheet.in_batches
         or cell.value.measure is not Measure.ACCURACY
         or cell.value.average is Average.MACRO
-        or of_report(cell, sheet)
+        or belongs_to_report(cell, sheet)
     ):
         return claim
     printed, exact = interval_of(cell, Rounding.ROUNDED), Interval(low=scores.accuracy, high=scores.accuracy)
@@ -194,7 +194,7 @@ def _claim(cell: Cell, exact: Sequence[Fraction], error: Fraction, orientation: 
         interval = interval_of(cell, way).widened(error)
         return any(each in interval for each in exact)
 
-    conditions = conditions_of(fits)
+    conditions = find_conditions(fits)
     if conditions is None:
         return None
     value = cell.value
@@ -218,7 +218,7 @@ def _shown(exact: Sequence[Fraction]) -> str:
     return f"{ratio}{float(first):.6g}" + (f", or {', '.join(others[:NAMED])} by other definitions" if others else "")
 
 
-def _together(claims: Sequence[Claim]) -> Iterator[Claim]:
+def _merge(claims: Sequence[Claim]) -> Iterator[Claim]:
     """Merge claims that have the same conditions."""
     groups: dict[tuple[str, ...], list[Claim]] = {}
     for claim in claims:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from in4310repro.audit.intervals import Cell, Rounding, is_half
-from in4310repro.audit.search import narrowed, search
-from in4310repro.audit.shares import counted_columns, counts
+from in4310repro.audit.search import restore_zeros, search
+from in4310repro.audit.shares import counts, list_counted_columns
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Counted, ImageSet, Options
 
 
-def image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
+def find_image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
     """Return images of each class: printed and given sizes as they are, the remaining ones by search."""
-    return (*_known(sheets), *search(sheets, options))
+    return (*_group_known(sheets), *search(sheets, options))
 
 
-def _known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
+def _group_known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
     groups: dict[tuple[tuple[str, int], ...], list[Sheet]] = {}
     for sheet in sheets:
         if sheet.sizes:
@@ -32,17 +32,17 @@ def _known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
         )
 
 
-def in_whole_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
+def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
     """Yield as counts the tables that have accuracies or recalls of classes of known size."""
     set_of = {name: group for group in sets for name in group.tables}
     for sheet in sheets:
-        column = next(counted_columns(sheet), {})
+        column = next(list_counted_columns(sheet), {})
         group = set_of.get(sheet.name)
         if not column or group is None or sheet.averaged:
             continue
         known = set(group.identified)
         sizes = {name: group.taken[name] for name in column if name in group.taken}
-        cells = narrowed(column) if group.origin == "search" else column
+        cells = restore_zeros(column) if group.origin == "search" else column
         correct = {name: _count(cells[name], size if name in known else None, column) for name, size in sizes.items()}
         if sizes:
             yield Counted(name=sheet.name, sizes=sizes, correct=correct)

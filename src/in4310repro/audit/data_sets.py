@@ -32,7 +32,7 @@ SCENES = DataSet(
 )
 
 
-def declared(classes: int) -> list[tuple[int, ...]]:
+def known_sizes(classes: int) -> list[tuple[int, ...]]:
     """Return the known class sizes of data sets with this number of classes."""
     return [sizes for sizes in SCENES.sizes.values() if len(sizes) == classes]
 

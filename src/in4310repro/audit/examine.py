@@ -8,42 +8,42 @@ from fractions import Fraction
 from pathlib import Path
 
 from in4310repro.audit.averages import PARTS
-from in4310repro.audit.claims import Claim, finding
-from in4310repro.audit.compared import compared
-from in4310repro.audit.confusion import unlike_matrix
-from in4310repro.audit.counting import image_sets, in_whole_images
+from in4310repro.audit.claims import Claim, make_finding
+from in4310repro.audit.compared import find_compared
+from in4310repro.audit.confusion import check_matrix
+from in4310repro.audit.counting import count_images, find_image_sets
 from in4310repro.audit.document import Document, Measure
-from in4310repro.audit.floor import below_floor
-from in4310repro.audit.joint_counts import not_adding_up
-from in4310repro.audit.joint_shares import unlike_any_sizes
-from in4310repro.audit.lonely import without_size
-from in4310repro.audit.means import wrong_means
-from in4310repro.audit.oddities import oddities
-from in4310repro.audit.power import power_of
+from in4310repro.audit.floor import check_floor
+from in4310repro.audit.joint_counts import check_joint_counts
+from in4310repro.audit.joint_shares import check_joint_shares
+from in4310repro.audit.lonely import check_unsized
+from in4310repro.audit.means import check_means
+from in4310repro.audit.oddities import find_oddities
+from in4310repro.audit.power import measure_power
 from in4310repro.audit.readers import read
-from in4310repro.audit.report_scores import unlike_scores
-from in4310repro.audit.scores import wrong_f1_over_all, wrong_scores
-from in4310repro.audit.share_matrices import wrong_shares
-from in4310repro.audit.shares import not_of_counts, other_than_counted, out_of_range
-from in4310repro.audit.sheets import Sheet, sheet, sheets
-from in4310repro.audit.totals import other_totals
+from in4310repro.audit.report_scores import check_report_scores
+from in4310repro.audit.scores import check_mean_f1, check_scores
+from in4310repro.audit.share_matrices import check_share_matrix
+from in4310repro.audit.shares import check_counts, check_printed_counts, check_range
+from in4310repro.audit.sheets import Sheet, make_sheets, sheet
+from in4310repro.audit.totals import check_totals
 from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Options, Rank
-from in4310repro.audit.weights import groups, unexplained
+from in4310repro.audit.weights import check_weights, group_tables
 
 LARGEST = {"images": 1_000_000_000, "bound": 200_000, "folds": 1000}
 CHECKS = (
-    out_of_range,
-    other_than_counted,
-    not_of_counts,
-    other_totals,
-    wrong_scores,
-    wrong_f1_over_all,
-    unlike_matrix,
-    wrong_shares,
-    below_floor,
-    not_adding_up,
-    unlike_scores,
-    unlike_any_sizes,
+    check_range,
+    check_printed_counts,
+    check_counts,
+    check_totals,
+    check_scores,
+    check_mean_f1,
+    check_matrix,
+    check_share_matrix,
+    check_floor,
+    check_joint_counts,
+    check_report_scores,
+    check_joint_shares,
 )
 
 
@@ -81,20 +81,20 @@ def audit(
     _check(options)
     document = read(source)
     if options.more_sizes:
-        options = replace(options, chosen=dict(_chosen(document, options)))
+        options = replace(options, chosen=dict(_choose_sizes(document, options)))
     result = conclude(document, options)
     if not power:
         return result
-    return Audit(**(vars(result) | {"power": power_of(document, options, accuse)}))
+    return Audit(**(vars(result) | {"power": measure_power(document, options, accuse)}))
 
 
 def conclude(document: Document, options: Options) -> Audit:
     """Return all conclusions from a document that has been read, except detection power."""
-    all_sheets = sheets(document, options)
+    all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
-    sets = image_sets(all_sheets, options)
-    counted = tuple(in_whole_images(all_sheets, sets))
-    concluded = (*accusations, *without_size(all_sheets, options), *oddities(all_sheets, counted, options))
+    sets = find_image_sets(all_sheets, options)
+    counted = tuple(count_images(all_sheets, sets))
+    concluded = (*accusations, *check_unsized(all_sheets, options), *find_oddities(all_sheets, counted, options))
     return Audit(
         document=document,
         options=options,
@@ -103,8 +103,8 @@ def conclude(document: Document, options: Options) -> Audit:
         counted=counted,
         means=means,
         power=None,
-        remarks=tuple(_remarks(all_sheets, sets, options)),
-        compared=compared(all_sheets, means, concluded),
+        remarks=tuple(_list_remarks(all_sheets, sets, options)),
+        compared=find_compared(all_sheets, means, concluded),
     )
 
 
@@ -114,16 +114,16 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
     means: list[MeanCheck] = []
     for each in all_sheets:
         claims: list[Claim | None] = [claim for check in CHECKS for claim in check(each)]
-        for claim, mean in wrong_means(each):
+        for claim, mean in check_means(each):
             claims.append(claim)
             means.append(mean)
-        findings += [finding(claim, each) for claim in claims if claim]
-    for group in groups(all_sheets):
-        findings += [finding(claim, of) for claim, of in unexplained(group)]
+        findings += [make_finding(claim, each) for claim in claims if claim]
+    for group in group_tables(all_sheets):
+        findings += [make_finding(claim, of) for claim, of in check_weights(group)]
     return tuple(findings), tuple(means)
 
 
-def _chosen(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
+def _choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
     """Yield each table's name and the given sizes that fit it: the nearest if none do, no sizes if several do.
 
     Where a table fits several sets nothing says which it is of; where it fits none, those with the fewest findings are
@@ -152,7 +152,7 @@ def _check(options: Options) -> None:
             raise ValueError(f"ceiling {float(level)} ({name}); more than 0 and less than 1 is valid")
 
 
-def _remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
+def _list_remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
     """Yield what could not be checked, and the assumptions behind the counts."""
     lonely: dict[str, list[str]] = {}
     for measure in PARTS:
@@ -166,7 +166,7 @@ def _remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Opt
     searched = {name for group in sets if group.origin == "search" for name in group.tables}
     unsized = [s for s in all_sheets if Measure.ACCURACY in s.classes and not s.sized and s.name not in searched]
     if unsized:
-        yield f"{_listed(unsized)}: class sizes are not printed, and the decimals do not tell them: no counts"
+        yield f"{_join_names(unsized)}: class sizes are not printed, and the decimals do not tell them: no counts"
     for group in sets:
         known = set(group.identified)
         unknown = [name for name in group.taken if name not in known]
@@ -196,7 +196,7 @@ def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
     return measure not in {cell.value.measure for cell in sheet.summaries}
 
 
-def _listed(tables: Sequence[Sheet]) -> str:
+def _join_names(tables: Sequence[Sheet]) -> str:
     """Return the names of some tables; of many only the first ones."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 
-from in4310repro.audit.claims import Claim, size_inputs
+from in4310repro.audit.claims import Claim, describe_sizes
 from in4310repro.audit.document import Measure
 from in4310repro.audit.intervals import Cell, Rounding
 from in4310repro.audit.sheets import Sheet, interval_of
@@ -27,7 +27,7 @@ def least_average_precision(positives: int, negatives: int) -> Fraction:
     return Fraction(mean) * (1 - Fraction(1, 2**40))
 
 
-def ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
+def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
     """Yield class, average precision, images of the class and all other images, if all class sizes are known."""
     column = sheet.classes.get(Measure.AVERAGE_PRECISION, {})
     if not sheet.table.whole_images or not column or not set(column) <= set(sheet.sizes):
@@ -38,10 +38,10 @@ def ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
             yield name, cell, sheet.sizes[name], total - sheet.sizes[name]
 
 
-def below_floor(sheet: Sheet) -> Iterator[Claim]:
+def check_floor(sheet: Sheet) -> Iterator[Claim]:
     """Yield average precisions that no ranking of the images can have."""
     accuracies = sheet.classes.get(Measure.ACCURACY, {})
-    for name, cell, positives, negatives in ranked(sheet):
+    for name, cell, positives, negatives in list_ranked(sheet):
         least = least_average_precision(positives, negatives)
         highs = [interval_of(cell, way).high for way in Rounding]
         if max(highs) < least:
@@ -53,7 +53,7 @@ def below_floor(sheet: Sheet) -> Iterator[Claim]:
                 f"{positives} images among {positives + negatives} has {float(least):.4f}",
                 cells=(cell,),
                 conditions=boxes,
-                inputs=size_inputs(sheet, [name]),
+                inputs=describe_sizes(sheet, [name]),
                 needs_all=True,
                 needs_counts=True,
             )

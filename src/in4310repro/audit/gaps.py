@@ -43,7 +43,7 @@ class Gap:
         return not self.measures or bool(self.measures & measures) or bool(self.measures & ALIKE and measures & ALIKE)
 
 
-def gaps_of(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
+def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
     """Yield each reason within a table for which its classes may be incomplete."""
     if table.partial:
         yield "classes are left out of the table"
@@ -61,7 +61,7 @@ def gaps_of(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
             yield f"{value.printed.text} of {value.class_name} is no share"
 
 
-def tables_beside(table: Table, document: Document) -> Iterator[Gap]:
+def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
     """Yield classes of neighbouring tables that may belong here: their measure is summarised here only.
 
     Numbers that the table has already, as in a sentence about it, are none.
@@ -94,7 +94,7 @@ def _distance(one: Table, other: Table) -> int:
     return max(min(ends[0]) - max(ends[1]), min(ends[1]) - max(ends[0]), 0)
 
 
-def lines_beside(table: Table, document: Document) -> Iterator[Gap]:
+def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
     """Yield unread lines in and near a table, and lines among its classes that gave no value."""
     lines = [value.printed.line for value in table.values] or [0]
     given = frozenset(number for value in table.values for number in _numbers(value.printed.text))

@@ -60,19 +60,19 @@ class Prior:
     totals: tuple[int, ...]
 
 
-def common(tables: Sequence[Accuracies], name: str) -> Sizes:
+def common_sizes(tables: Sequence[Accuracies], name: str) -> Sizes:
     """Return the sizes of a class that all tables allow; a value that no size allows is ignored."""
     telling = [table.fits[name] for table in tables if len(table.fits[name])] or [tables[0].fits[name]]
     return reduce(np.intersect1d, telling)
 
 
-def by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
+def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
     """Group the tables by image set."""
-    units = _declared_together(tables, names)
+    units = _join_declared(tables, names)
     evidence = Evidence(units, names, prior)
     if len(units) <= SEARCHED:
-        return list(_best(evidence))
-    return [Group(tables=evidence.tables(places)) for places in _moved(evidence)]
+        return list(_find_best(evidence))
+    return [Group(tables=evidence.tables(places)) for places in _improve(evidence)]
 
 
 class Evidence:
@@ -95,8 +95,8 @@ class Evidence:
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
-            free = _free(tables, self.names, self.prior.bound) - (OTHER_TOTAL if self.prior.totals else 0.0)
-            summed = {total: _with_total(tables, self.names, total) for total in self.prior.totals}
+            free = _weigh_freely(tables, self.names, self.prior.bound) - (OTHER_TOTAL if self.prior.totals else 0.0)
+            summed = {total: _weigh_total(tables, self.names, total) for total in self.prior.totals}
             split = SPLIT + SPLIT_OF_CLASS * (len(self.names) - 1)
             self._known[key] = {total: value - split for total, value in ({None: free} | summed).items()}
         return self._known[key]
@@ -115,12 +115,12 @@ class Evidence:
         return max(best.values())
 
 
-def _declared_together(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
+def _join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
     """Join tables whose image set has one name and total, if some sizes fit all of them."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
-        together = key != (None, None) and all(len(common(unit, name)) for name in names if _tells(unit, name))
+        together = key != (None, None) and all(len(common_sizes(unit, name)) for name in names if _tells(unit, name))
         units += [unit] if together else [[table] for table in unit]
     return units
 
@@ -136,23 +136,23 @@ def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArra
     return np.sum(logarithms, axis=0) if logarithms else np.zeros(len(sizes))
 
 
-def _free(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
+def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
     """Return the evidence if class size n has probability 1/sqrt(n) up to the bound: a sum over sizes that fit."""
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
         if not _tells(tables, name):
             continue
-        sizes = common(tables, name)
+        sizes = common_sizes(tables, name)
         if not len(sizes):
             return -math.inf
         evidence += float(np.logaddexp.reduce(_likelihood(tables, name, sizes) - np.log(sizes) / 2)) - all_sizes
     return evidence
 
 
-def _with_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
+def _weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
     """Return the evidence if all choices of sizes with this sum are equally probable: a sum over those that fit."""
-    allowed = [common(tables, name) for name in names]
+    allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > STEPS or total < len(names):
         return -math.inf
     # Ways to reach each sum with the first classes, weighted by the probability of the values.
@@ -176,9 +176,9 @@ def log_choices(total: int, classes: int) -> float:
     return math.lgamma(total) - math.lgamma(classes) - math.lgamma(total - classes + 1)
 
 
-def _best(evidence: Evidence) -> Iterator[Group]:
+def _find_best(evidence: Evidence) -> Iterator[Group]:
     """Yield the groups of the most probable partition, each with the probability that it is wrong, and its rivals."""
-    partitions = list(_partitions(range(len(evidence.units))))
+    partitions = list(_list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
     chosen = int(logarithms.argmax())
     if not math.isfinite(logarithms[chosen]):
@@ -186,7 +186,7 @@ def _best(evidence: Evidence) -> Iterator[Group]:
         return
     probabilities = np.exp(logarithms - np.logaddexp.reduce(logarithms))
     rivals = [
-        _described(evidence, partitions[place])
+        _describe(evidence, partitions[place])
         for place in np.argsort(-probabilities, kind="stable").tolist()
         if place != chosen and probabilities[place] > RIVAL
     ]
@@ -195,41 +195,41 @@ def _best(evidence: Evidence) -> Iterator[Group]:
         yield Group(tables=evidence.tables(places), doubt=max(0.0, 1.0 - held), rivals=tuple(rivals[:NAMED]))
 
 
-def _described(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
+def _describe(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
     """Return a partition in words: `A, C | B, D`."""
     return " | ".join(", ".join(table.name for table in evidence.tables(places)) for places in groups)
 
 
-def _partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
+def _list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
     """Yield all ways to partition units into groups, the groups in the order of their first units."""
     if not units:
         yield []
         return
     *rest, last = units
-    for groups in _partitions(rest):
+    for groups in _list_partitions(rest):
         for place, group in enumerate(groups):
             yield [*groups[:place], (*group, last), *groups[place + 1 :]]
         yield [*groups, (last,)]
 
 
-def _moved(evidence: Evidence) -> list[list[int]]:
+def _improve(evidence: Evidence) -> list[list[int]]:
     """Return a good partition of many units: place each where it fits best, then move units while that helps."""
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
-        _put(unit, groups, evidence)
+        _assign(unit, groups, evidence)
     for _ in range(len(groups) if len(evidence.units) <= MOVES else 0):
         before = [list(group) for group in groups]
         for unit in range(len(evidence.units)):
             home = next(group for group in groups if unit in group)
             home.remove(unit)
             groups = [group for group in groups if group]
-            _put(unit, groups, evidence)
+            _assign(unit, groups, evidence)
         if sorted(map(sorted, groups)) == sorted(map(sorted, before)):
             break
     return sorted(map(sorted, groups))
 
 
-def _put(unit: int, groups: list[list[int]], evidence: Evidence) -> None:
+def _assign(unit: int, groups: list[list[int]], evidence: Evidence) -> None:
     """Add a unit to the group that it makes most probable, or as a group of its own."""
     gains = [evidence.of([*group, unit]) - evidence.of(group) for group in groups]
     best = max(range(len(groups)), key=lambda place: gains[place], default=None)

@@ -10,8 +10,8 @@ from pathlib import Path
 import jinja2
 
 from in4310repro.audit.document import Value
-from in4310repro.audit.marking import passages, visible
-from in4310repro.audit.page import short
+from in4310repro.audit.marking import make_passages, make_visible
+from in4310repro.audit.page import shorten
 from in4310repro.audit.verdicts import Audit, Counted, Detection, Rank
 from in4310repro.files import write_file
 from in4310repro.text import publishable_place
@@ -51,7 +51,7 @@ def render(audit: Audit) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = visible
+    environment.filters["visible"] = make_visible
     return environment.get_template("audit.html.jinja").render(_context(audit))
 
 
@@ -62,16 +62,16 @@ def _context(audit: Audit) -> dict[str, object]:
         "audit": audit,
         "power": power,
         "source": publishable_place(audit.document.source),
-        "passages": passages(audit),
+        "passages": make_passages(audit),
         "ranks": [(rank, HEADINGS[rank], MEANINGS[rank], len(audit.of_rank(rank))) for rank in Rank],
         "headings": HEADINGS,
-        "described": _described,
+        "described": _describe,
         "class_values": sum(value.class_name is not None for table in tables for value in table.values),
         "matrices": sum(table.matrix is not None for table in tables),
         "counts": [_count_row(counted) for counted in audit.counted],
         "number": _number,
         "share": _share,
-        "signed": _signed,
+        "signed": _format_signed,
         "verdict": f"{audit.outcome}.",
     }
 
@@ -80,11 +80,11 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _described(value: Value) -> str:
+def _describe(value: Value) -> str:
     """Return a description of a value: measure and class or label."""
     if value.class_name is not None:
-        return f"{value.measure} of {short(value.class_name)}"
-    return f"{short(value.label or value.average or 'summary')} ({value.measure})"
+        return f"{value.measure} of {shorten(value.class_name)}"
+    return f"{shorten(value.label or value.average or 'summary')} ({value.measure})"
 
 
 def _count_row(counted: Counted) -> CountRow:
@@ -102,5 +102,5 @@ def _share(detection: Detection, count: int) -> str:
     return f"{100 * count / detection.tried:.0f} %" if detection.tried else "none tried"
 
 
-def _signed(difference: Fraction) -> str:
+def _format_signed(difference: Fraction) -> str:
     return f"{float(difference):+.2g}"

@@ -55,12 +55,12 @@ class Interval:
         return f"{float(self.low):.6g} to {float(self.high):.6g}"
 
 
-def span_of(intervals: Sequence[Interval]) -> Interval:
+def join_intervals(intervals: Sequence[Interval]) -> Interval:
     """Return the interval from the least to the greatest number of some intervals."""
     return Interval(low=min(each.low for each in intervals), high=max(each.high for each in intervals))
 
 
-def mean_of(intervals: Sequence[Interval], number: int) -> Interval:
+def mean_interval(intervals: Sequence[Interval], number: int) -> Interval:
     """Return the sums of one number from each interval, divided by `number`."""
     low, high = (sum(ends, Fraction(0)) / number for ends in ([i.low for i in intervals], [i.high for i in intervals]))
     return Interval(low=low, high=high)
@@ -94,7 +94,7 @@ class Cell:
 
 
 @lru_cache(maxsize=100_000)
-def on_grid(printed: Printed, kind: type[np.floating]) -> bool:
+def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
     """Return whether a number of this precision, as share or percentage, prints like this, rounded or truncated."""
     hundred = Fraction(100 if printed.percent else 1)
     for scale in {Fraction(1), hundred}:
@@ -110,13 +110,13 @@ def on_grid(printed: Printed, kind: type[np.floating]) -> bool:
 
 def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
     """Return the error of a column of shares: that of float32 if every one can be a float32, else of float64."""
-    single = all(on_grid(each, np.float32) for each in printed)
+    single = all(fits_grid(each, np.float32) for each in printed)
     return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
 
 def is_half(printed: Iterable[Printed]) -> bool:
     """Return whether the digits of all numbers allow that they were computed in half precision."""
-    return all(on_grid(each, np.float16) for each in printed)
+    return all(fits_grid(each, np.float16) for each in printed)
 
 
 def counts_within(interval: Interval, images: int) -> range:

@@ -9,13 +9,13 @@ from math import ceil, floor
 
 import numpy as np
 
-from in4310repro.audit.averages import WEIGHTED, Summary, of_report, readings_of
+from in4310repro.audit.averages import WEIGHTED, Summary, belongs_to_report, list_readings
 from in4310repro.audit.batches import BATCH, nearest_batch_mean
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
-from in4310repro.audit.tallies import READ, predictions
+from in4310repro.audit.tallies import READ, find_predictions
 
 # Additions that a search may take; where it would take more, nothing is decided.
 STEPS = 30_000_000
@@ -58,7 +58,7 @@ class Problem:
         found = []
         for name, row in self.rows.items():
             size = self.sheet.sizes[name]
-            told = predictions(row, size, way, others=self.images - size)
+            told = find_predictions(row, size, way, others=self.images - size)
             if told is None or not told.predicted:
                 return None
             choices = tuple((k, ps[0], ps[-1]) for k, ps in told.predicted.items())
@@ -66,22 +66,22 @@ class Problem:
         return found
 
 
-def not_adding_up(sheet: Sheet) -> Iterator[Claim]:
+def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
     """Yield claims on class scores that no numbers of right and of predicted images give together."""
-    problem = problem_of(sheet)
+    problem = make_problem(sheet)
     if problem is None:
         return
-    other = _predictions(problem)
+    other = _claim_predictions(problem)
     if other:
         yield other
     for cell in sheet.summaries:
         if cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL and not cell.value.spread:
-            claim = _accuracy(problem, cell, adding_up=other is None)
+            claim = _claim_accuracy(problem, cell, adding_up=other is None)
             if claim:
                 yield claim
 
 
-def problem_of(sheet: Sheet) -> Problem | None:
+def make_problem(sheet: Sheet) -> Problem | None:
     """Return the scores of all classes, where they bound the predictions of each; None where they do not."""
     rows: dict[str, dict[Measure, Cell]] = {}
     for measure in SCORES:
@@ -94,7 +94,7 @@ def problem_of(sheet: Sheet) -> Problem | None:
     return None if half_error(problem.cells) else problem
 
 
-def _predictions(problem: Problem) -> Claim | None:
+def _claim_predictions(problem: Problem) -> Claim | None:
     """Return the claim for classes whose predictions cannot add up to the number of images."""
     images = problem.images
 
@@ -111,7 +111,7 @@ def _predictions(problem: Problem) -> Claim | None:
         found = sums(way)
         return found is None or found[0] <= images <= found[1]
 
-    conditions, found = conditions_of(fits, problem.cells), sums(Rounding.ROUNDED)
+    conditions, found = find_conditions(fits, problem.cells), sums(Rounding.ROUNDED)
     if conditions is None or found is None:
         return None
     return Claim(
@@ -119,8 +119,8 @@ def _predictions(problem: Problem) -> Claim | None:
         message=f"the scores of the {len(problem.rows)} classes need {found[0]} to {found[1]} predictions in all; "
         f"there are {images} images",
         cells=problem.cells,
-        conditions=(*conditions, *problem.sheet.several, *unprinted(problem.sheet, found[1] < images)),
-        inputs=size_inputs(problem.sheet, problem.rows),
+        conditions=(*conditions, *problem.sheet.several, *other_classes_condition(problem.sheet, found[1] < images)),
+        inputs=describe_sizes(problem.sheet, problem.rows),
         readings=(READ_JOINTLY,),
         excluded=("every number of right and of predicted images of each class", FORMATS),
         needs_all=True,
@@ -128,17 +128,17 @@ def _predictions(problem: Problem) -> Claim | None:
     )
 
 
-def unprinted(sheet: Sheet, fewer: bool) -> Iterator[str]:
+def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
     """Yield the condition that images are predicted as unprinted classes; a report lists all classes."""
-    if fewer and not any(of_report(cell, sheet) for cell in sheet.summaries):
+    if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
 
 
-def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
+def _claim_accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
     """Return the claim for class scores that do not allow the printed accuracy."""
     sheet, images = problem.sheet, problem.images
     summary = Summary(cell=cell, measure=Measure.RECALL, parts=sheet.classes.get(Measure.RECALL, {}))
-    readings = list(readings_of(summary, sheet)) if summary.parts else []
+    readings = list(list_readings(summary, sheet)) if summary.parts else []
     by_recalls = [reading for reading in readings if reading.name == WEIGHTED]
     others = [reading for reading in readings if reading.name != WEIGHTED and not reading.condition]
 
@@ -149,16 +149,16 @@ def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
             each.means[way].meets(printed) for each in others
         ):
             return True
-        return _possible(problem, way, printed, adding_up=adding_up)
+        return _is_possible(problem, way, printed, adding_up=adding_up)
 
-    conditions = conditions_of(fits, problem.cells, cell)
+    conditions = find_conditions(fits, problem.cells, cell)
     if conditions is None:
         return None
-    ends = [Fraction(end, images) for end in _right(problem.classes(Rounding.ROUNDED) or [])]
+    ends = [Fraction(end, images) for end in _sum_right(problem.classes(Rounding.ROUNDED) or [])]
     printed, share = interval_of(cell, Rounding.ROUNDED), Interval(low=ends[0], high=ends[1])
     if (
         sheet.is_in_batches(cell)
-        and not of_report(cell, sheet)
+        and not belongs_to_report(cell, sheet)
         and nearest_batch_mean(share, images, printed).meets(printed)
     ):
         conditions += (f"the value is a mean over batches of up to {BATCH} images",)
@@ -166,8 +166,8 @@ def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
         kind="accuracy of scores",
         message=_message(problem, cell, adding_up),
         cells=(cell, *problem.cells),
-        conditions=(*conditions, *sheet.several, *unprinted(sheet, True)),
-        inputs=size_inputs(sheet, problem.rows),
+        conditions=(*conditions, *sheet.several, *other_classes_condition(sheet, True)),
+        inputs=describe_sizes(sheet, problem.rows),
         readings=(READ_JOINTLY,),
         excluded=("every number of right and of predicted images of each class", FORMATS),
         needs_all=True,
@@ -178,7 +178,7 @@ def _accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
 def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
     """Return the message on an impossible accuracy, in numbers of rounded scores."""
     classes, images, printed = problem.classes(Rounding.ROUNDED) or [], problem.images, cell.value.printed.text
-    low, high = map(int, _right(classes))
+    low, high = map(int, _sum_right(classes))
     shown = f"{low} to {high}" if low < high else str(low)
     text = (
         f"precision, recall and F1 of all classes allow {shown} of {images} images right, "
@@ -198,13 +198,13 @@ def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
     return f"{text}, and with that the predictions of all classes cannot add up to {images}"
 
 
-def _right(classes: Sequence[Choices]) -> tuple[int, int]:
+def _sum_right(classes: Sequence[Choices]) -> tuple[int, int]:
     """Return the fewest and the most right images of all classes."""
     ends = [[k for k, _, _ in each.choices] for each in classes]
     return sum(map(min, ends)), sum(map(max, ends))
 
 
-def _possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
+def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
     """Return whether choices give such an accuracy and one prediction an image; True if there are too many to try."""
     classes, images = problem.classes(way), problem.images
     if classes is None:
@@ -213,7 +213,7 @@ def _possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up:
     if least > most:
         # No count of these images is printed so: another check says that.
         return True
-    fewest, greatest = _right(classes)
+    fewest, greatest = _sum_right(classes)
     if greatest < least or fewest > most:
         return False
     if not adding_up:
@@ -221,16 +221,16 @@ def _possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up:
     classes = [each.within(images - max(least, fewest)) for each in classes]
     if not all(each.choices for each in classes):
         return False
-    fewest, greatest = _right(classes)
+    fewest, greatest = _sum_right(classes)
     width = greatest - fewest + 1
     if sum(len(each.choices) for each in classes) * width > STEPS:
         return greatest >= least and fewest <= most
-    low, high = _reached(classes, width)
+    low, high = _reach_predictions(classes, width)
     totals = np.arange(width) + fewest
     return bool(np.any((totals >= least) & (totals <= most) & (low <= images) & (high >= images)))
 
 
-def _reached(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
+def _reach_predictions(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the fewest and most predictions for each number of right images, class after class."""
     never = 2**60
     low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from in4310repro.audit.averages import is_row
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of
+from in4310repro.audit.averages import stands_in_row
+from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of, span_of
+from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals, mean_interval
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 
 # Beyond the tolerance of the solver, 1e-7, and the error of numbers in float32.
@@ -20,7 +20,7 @@ SECONDS = 5.0  # of one programme; one that takes longer decides nothing
 Rows = Mapping[str, Mapping[Measure, Cell]]
 
 
-def unlike_any_sizes(sheet: Sheet) -> Iterator[Claim]:
+def check_joint_shares(sheet: Sheet) -> Iterator[Claim]:
     """Yield claims on accuracies that the scores of all classes forbid, whatever the class sizes.
 
     With one label and one prediction an image, shares w of images, q of predictions and t of right images by class:
@@ -47,13 +47,13 @@ def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
     def fits(way: Rounding, _: Rounding) -> bool:
         printed, recalls = interval_of(cell, way), [interval_of(row[Measure.RECALL], way) for row in rows.values()]
         # What recalls alone or their plain mean tell is for other checks.
-        if not span_of(recalls).meets(printed) or mean_of(recalls, len(recalls)).meets(printed):
+        if not join_intervals(recalls).meets(printed) or mean_interval(recalls, len(recalls)).meets(printed):
             return True
-        bounds = accuracies(rows, way)
+        bounds = bound_accuracy(rows, way)
         return bounds is None or (bounds[0] <= printed.high and printed.low <= bounds[1])
 
     cells = [each for row in rows.values() for each in row.values()]
-    conditions, bounds = conditions_of(fits, cells, cell), accuracies(rows, Rounding.ROUNDED)
+    conditions, bounds = find_conditions(fits, cells, cell), bound_accuracy(rows, Rounding.ROUNDED)
     if conditions is None or bounds is None:
         return None
     return Claim(
@@ -64,7 +64,11 @@ def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
         conditions=(
             *conditions,
             *sheet.several,
-            *([] if is_row(cell, sheet) else ["the value is a mean over batches, or of other images than its parts"]),
+            *(
+                []
+                if stands_in_row(cell, sheet)
+                else ["the value is a mean over batches, or of other images than its parts"]
+            ),
         ),
         readings=("a mean of recalls weighted by images and of precisions weighted by predictions",),
         excluded=("every share of images and predictions of each class, by linear programming", FORMATS),
@@ -73,7 +77,7 @@ def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
     )
 
 
-def accuracies(rows: Rows, way: Rounding) -> tuple[float, float] | None:
+def bound_accuracy(rows: Rows, way: Rounding) -> tuple[float, float] | None:
     """Return the lowest and highest accuracy that scores allow; None if infeasible or undecided."""
     coefficients, limits = _inequalities(list(rows.values()), way)
     classes = len(rows)
@@ -108,14 +112,14 @@ def _inequalities(
         for measure, cell in row.items():
             interval = interval_of(cell, way)
             of = {Measure.RECALL: (images,), Measure.PRECISION: (predicted,), Measure.F1: (images, predicted)}[measure]
-            made += _between(interval, of, right, 2.0 if measure is Measure.F1 else 1.0, 3 * classes)
+            made += _bound_rows(interval, of, right, 2.0 if measure is Measure.F1 else 1.0, 3 * classes)
     for place in range(classes):
         for whole in (place, classes + place):
             made.append(_row(3 * classes, {2 * classes + place: 1.0, whole: -1.0}))
     return np.array(made), np.full(len(made), SLACK)
 
 
-def _between(
+def _bound_rows(
     interval: Interval, of: Sequence[int], right: int, factor: float, width: int
 ) -> Iterator[NDArray[np.float64]]:
     """Yield low * sum of some shares <= factor * right <= high * that sum."""

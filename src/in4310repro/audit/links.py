@@ -62,19 +62,19 @@ def has_parts(table: Table) -> bool:
     return table.matrix is not None or any(value.class_name is not None for value in table.values)
 
 
-def linked(document: Document) -> list[Joined]:
+def link_tables(document: Document) -> list[Joined]:
     """Return the tables in order, with each matrix and overall line merged into its table."""
     joined: list[Joined] = [(table, ()) for table in document.tables]
-    return _with_lines(_with_matrices(joined, document), document)
+    return _merge_lines(_merge_matrices(joined, document), document)
 
 
-def lines_of(table: Table) -> tuple[int, int]:
+def line_range(table: Table) -> tuple[int, int]:
     """Return the first and the last line that a table was read from."""
     lines = [each.line for each in table.printed] or [0]
     return table.first or min(lines), table.last or max(lines)
 
 
-def _with_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]:
+def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]:
     """Merge each lone matrix into the neighbouring report with as many classes and no matrix."""
     left = list(tables)
     for joined in tables:
@@ -85,13 +85,13 @@ def _with_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]
         if len(places) != 1:
             continue
         table, links = left[places[0]]
-        first, last = lines_of(matrix)
+        first, last = line_range(matrix)
         link = Link(
             text=f"the confusion matrix in lines {first} to {last} stands beside the classes in lines "
-            f"{' to '.join(map(str, lines_of(table)))}",
+            f"{' to '.join(map(str, line_range(table)))}",
             lines=frozenset(value.printed.line for value in matrix.values),
             matrix=True,
-            conditions=tuple(_other_cells(matrix, table)),
+            conditions=tuple(_doubt_cells(matrix, table)),
         )
         values = (*table.values, *matrix.values)
         left[places[0]] = (replace(table, values=values, matrix=matrix.matrix), (*links, link))
@@ -117,7 +117,7 @@ def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
 
 def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
     """Return whether two tables are close, with no start of another result between them."""
-    first, second = sorted((lines_of(one), lines_of(other)))
+    first, second = sorted((line_range(one), line_range(other)))
     if second[0] - first[1] > near:
         return False
     if document.formats and set(document.formats) <= {"JSON", "confusion matrix"} and document.lines[0][:1] in "{[":
@@ -134,7 +134,7 @@ def _is_within(one: Table, other: Table) -> bool:
     return longer[: len(shorter)] == shorter
 
 
-def _other_cells(one: Table, other: Table) -> Iterator[str]:
+def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
     """Yield the doubt about two results that different cells of a notebook print."""
     if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
         yield f"the outputs of {one.section} and of {other.section} are of different predictions"
@@ -149,18 +149,22 @@ def _announces(text: str) -> bool:
     return len(words) < 2 or (len(words) <= WORDS and 2 * known >= len(words))
 
 
-def _with_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
+def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
     """Merge into each table the overall lines that can belong to no other table."""
     joined = list(tables)
     anchors = [place for place, (table, _) in enumerate(joined) if has_parts(table)]
     owners: dict[int, int] = {}
     for place, (table, _) in enumerate(joined):
-        if place not in anchors and (own := _owner(place, joined, anchors, document)) is not None and _is_plain(table):
+        if (
+            place not in anchors
+            and (own := _find_owner(place, joined, anchors, document)) is not None
+            and _is_plain(table)
+        ):
             owners[place] = own
     for place, owner in owners.items():
         loose, (table, links) = joined[place][0], joined[owner]
         rivals = [joined[other][0] for other, same in owners.items() if same == owner and other != place]
-        rivals.append(_beside_classes(tables[owner][0]))
+        rivals.append(_keep_outer_values(tables[owner][0]))
         joined[owner] = (
             replace(table, values=(*table.values, *loose.values), total=table.total or loose.total),
             (*links, _link(loose, tables[owner][0], rivals)),
@@ -168,7 +172,7 @@ def _with_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
     return [each for place, each in enumerate(joined) if place not in owners]
 
 
-def _owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
+def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
     """Return the index of the table that a line belongs to; of two neighbours, the other lines decide."""
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
@@ -195,7 +199,7 @@ def _block(table: Table) -> list[int]:
     return lines or [cell.line for row in rows for cell in row] or [0]
 
 
-def _beside_classes(table: Table) -> Table:
+def _keep_outer_values(table: Table) -> Table:
     """Return overall values that a reader merged into a table and that stand outside its rows."""
     block = _block(table)
     apart = [v for v in table.values if v.class_name is None and not min(block) <= v.printed.line <= max(block) + BELOW]
@@ -224,17 +228,17 @@ def _says_nothing_else(value: Value) -> bool:
 
 def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
     lines = sorted({value.printed.line for value in loose.values})
-    first, last = lines_of(table)
+    first, last = line_range(table)
     what = ", ".join(dict.fromkeys(value.label.strip() or str(value.measure) for value in loose.values))
     where = f"line {first}" if first == last else f"lines {first} to {last}"
     return Link(
         text=f"{what} in line {', '.join(map(str, lines))} stands beside {where}",
         lines=frozenset(lines),
-        conditions=(*_others(loose, rivals), *_other_cells(loose, table)),
+        conditions=(*_doubt_rivals(loose, rivals), *_doubt_cells(loose, table)),
     )
 
 
-def _others(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
+def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
     """Yield the doubt that another value of the same measure is the one of this table."""
     for rival in rivals:
         for value in rival.values:

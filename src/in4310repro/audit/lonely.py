@@ -6,25 +6,25 @@ from collections.abc import Iterator, Sequence
 
 from in4310repro.audit.document import Measure
 from in4310repro.audit.intervals import Cell, Rounding, is_half, smallest_size
-from in4310repro.audit.search import bound_of
-from in4310repro.audit.shares import counted_columns
+from in4310repro.audit.search import search_bound
+from in4310repro.audit.shares import list_counted_columns
 from in4310repro.audit.sheets import Sheet, interval_of
 from in4310repro.audit.verdicts import Finding, Options, Rank
 
 
-def without_size(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
+def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
     """Yield accuracies that are no k/n for n up to the bound; a larger class stays possible."""
     for sheet in sheets:
         if sheet.averaged:
             continue
-        for column in counted_columns(sheet):
+        for column in list_counted_columns(sheet):
             # A negative number is no share of a class of any size.
             cells = {name: cell for name, cell in column.items() if name not in sheet.sizes and cell.share >= 0}
             if cells and not is_half([cell.value.printed for cell in cells.values()]):
-                yield from _large(sheet, cells, bound_of(list(cells.values()), options))
+                yield from _find_large(sheet, cells, search_bound(list(cells.values()), options))
 
 
-def _large(sheet: Sheet, cells: dict[str, Cell], bound: int) -> Iterator[Finding]:
+def _find_large(sheet: Sheet, cells: dict[str, Cell], bound: int) -> Iterator[Finding]:
     for name, cell in cells.items():
         size = min(smallest_size(interval_of(cell, way)) for way in Rounding)
         if size <= bound or cell.value.measure not in (Measure.ACCURACY, Measure.RECALL):

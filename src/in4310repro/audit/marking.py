@@ -48,7 +48,7 @@ class Passage:
     folded: bool
 
 
-def printed_values(document: Document) -> Iterator[Printed]:
+def list_printed(document: Document) -> Iterator[Printed]:
     """Yield every number that was read, in reading order: class values, summaries, matrices."""
     for table in document.tables:
         for value in table.values:
@@ -60,9 +60,9 @@ def printed_values(document: Document) -> Iterator[Printed]:
                 yield from row
 
 
-def passages(audit: Audit) -> list[Passage]:
+def make_passages(audit: Audit) -> list[Passage]:
     """Return the whole text, with long runs of plain lines folded."""
-    lines = marked_lines(audit)
+    lines = mark_lines(audit)
     near = {
         other
         for number, line in enumerate(lines)
@@ -83,11 +83,11 @@ def _passage(lines: Sequence[Line], *, folded: bool) -> Passage:
     return Passage(lines=tuple(lines), folded=folded and len(lines) >= FOLD)
 
 
-def marked_lines(audit: Audit) -> list[Line]:
+def mark_lines(audit: Audit) -> list[Line]:
     """Return every line of the text in pieces."""
-    uses = _uses(audit.findings)
+    uses = _find_uses(audit.findings)
     by_line: dict[int, list[Printed]] = defaultdict(list)
-    for printed in printed_values(audit.document):
+    for printed in list_printed(audit.document):
         by_line[printed.line].append(printed)
     reasons = {unread.line: unread.why for unread in audit.document.unread}
     return [
@@ -96,7 +96,7 @@ def marked_lines(audit: Audit) -> list[Line]:
     ]
 
 
-def _uses(findings: Sequence[Finding]) -> Uses:
+def _find_uses(findings: Sequence[Finding]) -> Uses:
     """Return the findings, by number from 1 and rank, that use a printed number."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
@@ -107,23 +107,23 @@ def _uses(findings: Sequence[Finding]) -> Uses:
 
 def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]:
     position = 0
-    for start, printed in sorted(_places(text, values), key=lambda place: place[0]):
+    for start, printed in sorted(_find_places(text, values), key=lambda place: place[0]):
         if start > position:
-            yield Piece(text=visible(text[position:start]))
+            yield Piece(text=make_visible(text[position:start]))
         position = start + len(printed.text)
         ranks = list(Rank)
         used = uses.get(id(printed), ())
         verdict = min((rank for _, rank in used), key=ranks.index, default=None)
         yield Piece(
-            text=visible(printed.text),
+            text=make_visible(printed.text),
             verdict=verdict.value if verdict else CONSISTENT,
             findings=tuple(number for number, _ in used),
         )
     if position < len(text) or not text:
-        yield Piece(text=visible(text[position:]))
+        yield Piece(text=make_visible(text[position:]))
 
 
-def _places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
+def _find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
     """Yield the start of each value: the first free occurrence, as values are read from left to right."""
     free = [True] * len(text)
     # Readers take every space for a plain one, hard and thin spaces too.
@@ -137,7 +137,7 @@ def _places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed
             yield start, printed
 
 
-def visible(text: str) -> str:
+def make_visible(text: str) -> str:
     """Return the text with visible signs for control characters, which could reorder or hide text."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cf") and letter != "\t" else letter

@@ -90,7 +90,7 @@ class Scores:
                     yield 2 * precision * recall / (precision + recall)
 
 
-def scores_of(counts: Counts) -> Scores:
+def score_matrix(counts: Counts) -> Scores:
     """Return the scores of a matrix whose rows are the true classes.
 
     kappa = 1 - sum w o / sum w e for observed and expected counts o and e, w = 1 off the diagonal, |i - j| or

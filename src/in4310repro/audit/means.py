@@ -11,38 +11,38 @@ from in4310repro.audit.averages import (
     WEIGHTED,
     Reading,
     Summary,
-    plain_means,
-    reading_by,
-    readings_of,
+    list_readings,
+    list_summaries,
+    make_reading,
+    read_plain_means,
     sum_error,
-    summaries,
 )
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import Interval, Rounding, span_of
+from in4310repro.audit.intervals import Interval, Rounding, join_intervals
 from in4310repro.audit.sheets import Sheet, interval_of
 from in4310repro.audit.units import ALMOST_FULL
-from in4310repro.audit.variants import variants
+from in4310repro.audit.variants import list_variants
 from in4310repro.audit.verdicts import MeanCheck
 
 
-def wrong_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
+def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
     """Yield every summary that its label or the class sizes determine, with the mean it is compared to."""
-    for summary in summaries(sheet):
-        readings = list(readings_of(summary, sheet))
+    for summary in list_summaries(sheet):
+        readings = list(list_readings(summary, sheet))
         if summary.cell.share < 0:
             continue
         if readings:
             yield _claim(summary, readings, sheet), _mean_check(summary, readings, sheet)
         elif summary.measure is not Measure.AVERAGE_PRECISION or summary.average is Average.UNNAMED:
-            yield None, _mean_check(summary, [*plain_means(summary, sheet), *_any_weights(summary)], sheet)
+            yield None, _mean_check(summary, [*read_plain_means(summary, sheet), *_read_any_weights(summary)], sheet)
 
 
-def _any_weights(summary: Summary) -> Iterator[Reading]:
+def _read_any_weights(summary: Summary) -> Iterator[Reading]:
     """Yield the range of the class values, a bound for any weights; `weights.py` is stricter."""
     parts = summary.parts.values()
 
-    yield reading_by("some weights", lambda way: span_of([interval_of(part, way) for part in parts]))
+    yield make_reading("some weights", lambda way: join_intervals([interval_of(part, way) for part in parts]))
 
 
 def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim | None:
@@ -52,10 +52,10 @@ def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim
         printed = interval_of(summary.cell, whole)
         return any(reading.means[parts].meets(printed) for reading in readings if not reading.condition)
 
-    conditions = conditions_of(fits, summary.parts.values(), summary.cell)
+    conditions = find_conditions(fits, summary.parts.values(), summary.cell)
     if conditions is None:
         return None
-    conditions += (*_possible(summary, readings), *_of_other_classes(summary, sheet))
+    conditions += (*_find_excuses(summary, readings), *_explain_by_other_classes(summary, sheet))
     first = readings[0]
     value = summary.cell.value
     weighted = first.name == WEIGHTED
@@ -65,7 +65,7 @@ def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim
         f"{len(summary.parts)} parts is {_shown(first.means[Rounding.ROUNDED], value.printed.percent)}",
         cells=(summary.cell, *summary.parts.values()),
         conditions=conditions,
-        inputs=size_inputs(sheet, summary.parts) if weighted else (),
+        inputs=describe_sizes(sheet, summary.parts) if weighted else (),
         readings=(f"{value.label or value.measure}: {summary.average} average of {summary.measure}",),
         excluded=(
             *(
@@ -83,7 +83,7 @@ def _name(reading: Reading) -> str:
     return "mean weighted by images" if reading.name == WEIGHTED else reading.name
 
 
-def _possible(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
+def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
     """Yield the conditions of readings that explain the summary; whole percentages are often truncated."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
@@ -94,12 +94,12 @@ def _possible(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
             yield reading.condition
 
 
-def _of_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
+def _explain_by_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
     """Yield what explains the summary as a mean of other rows than those read as classes."""
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
-    for variant in variants(summary.parts, summary.measure, sheet):
-        readings = readings_of(replace(summary, parts=variant.parts), sheet)
+    for variant in list_variants(summary.parts, summary.measure, sheet):
+        readings = list_readings(replace(summary, parts=variant.parts), sheet)
         means = [each.means for each in readings if not each.condition and each.name != AS_ZEROS]
         if any(mean[way].meets(each) for mean in means for way, each in zip(ways, printed, strict=True)):
             yield variant.condition

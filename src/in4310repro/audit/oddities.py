@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from in4310repro.audit.data_sets import SCENES, is_scenes
-from in4310repro.audit.floor import least_average_precision, ranked
+from in4310repro.audit.floor import least_average_precision, list_ranked
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Counted, Finding, Options, Rank
 
@@ -27,20 +27,20 @@ INDEPENDENCE = (
 BINOMIAL = "images are independent, and each is classified correctly with the probability of the ceiling"
 
 
-def oddities(sheets: Sequence[Sheet], counted: Sequence[Counted], options: Options) -> Iterator[Finding]:
+def find_oddities(sheets: Sequence[Sheet], counted: Sequence[Counted], options: Options) -> Iterator[Finding]:
     """Yield all that is unlikely about the tables of a report."""
-    yield from equal_counts(counted)
+    yield from find_equal_counts(counted)
     if options.ceilings:
-        yield from high_level(counted, options.ceilings)
+        yield from find_high_level(counted, options.ceilings)
     else:
         scenes = [table for table in counted if is_scenes(tuple(table.sizes), tuple(table.sizes.values()))]
-        yield from high_level(scenes, CEILINGS)
+        yield from find_high_level(scenes, CEILINGS)
     sizes = {table.name: table.sizes for table in counted if all(table.correct.values())}
     for sheet in sheets:
-        yield from low_precision(sheet if sheet.sizes else replace(sheet, sizes=sizes.get(sheet.name, {})))
+        yield from find_low_precision(sheet if sheet.sizes else replace(sheet, sizes=sizes.get(sheet.name, {})))
 
 
-def scientific(probability: Fraction) -> str:
+def format_scientific(probability: Fraction) -> str:
     """Format a number with two significant digits, however small: 0.037, 1.1e-16."""
     return f"{Decimal(probability.numerator) / Decimal(probability.denominator):.2g}"
 
@@ -53,7 +53,7 @@ def upper_tail(correct: int, images: int, accuracy: Fraction) -> Fraction:
 
 
 @lru_cache(maxsize=100_000)
-def same_count(images: int, rate: float) -> float:
+def chance_of_same_count(images: int, rate: float) -> float:
     """Return P(X = Y) for two independent binomial counts: sum over k of P(X = k)^2."""
     if rate in (0, 1):
         return 1.0
@@ -65,7 +65,7 @@ def same_count(images: int, rate: float) -> float:
     return math.fsum(math.exp(2 * log) for log in logs)
 
 
-def at_least(number: int, probabilities: Sequence[float]) -> float:
+def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
     """Return the probability of at least this many independent events (Poisson binomial distribution)."""
     happened = [1.0]
     for probability in probabilities:
@@ -74,10 +74,10 @@ def at_least(number: int, probabilities: Sequence[float]) -> float:
     return math.fsum(happened[number:])
 
 
-def equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
+def find_equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
     """Yield pairs of tables with more equal class counts than independent errors make likely."""
     for one, other in itertools.combinations(tables, 2):
-        first, second = _settled(one), _settled(other)
+        first, second = _settle_counts(one), _settle_counts(other)
         if one.sizes != other.sizes or first is None or second is None:
             continue
         pairs = {label: (first[label], second[label]) for label in one.sizes}
@@ -85,26 +85,26 @@ def equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
         if not equal or max(one.sizes.values()) > LARGEST:
             continue
         rates = {label: 1 - (a + b) / (2 * one.sizes[label]) for label, (a, b) in pairs.items()}
-        by_class = [same_count(one.sizes[label], rate) for label, rate in rates.items()]
-        probability = at_least(equal, by_class)
+        by_class = [chance_of_same_count(one.sizes[label], rate) for label, rate in rates.items()]
+        probability = chance_of_at_least(equal, by_class)
         if probability < UNLIKELY:
             yield Finding(
                 kind="equal counts",
                 rank=Rank.ODD,
                 tables=(one.name, other.name),
                 message=f"{equal} of {len(pairs)} classes have the same number of correct images",
-                probability=scientific(Fraction(probability)),
+                probability=format_scientific(Fraction(probability)),
                 assumptions=INDEPENDENCE,
             )
 
 
-def _settled(table: Counted) -> dict[str, int] | None:
+def _settle_counts(table: Counted) -> dict[str, int] | None:
     """Return the count of each class; None if the decimals allow several counts, or none."""
     counts = {label: count[0] for label, count in table.correct.items() if count is not None and len(count) == 1}
     return counts if len(counts) == len(table.correct) else None
 
 
-def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
+def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
     """Yield one finding on tables with overall accuracy above every ceiling, unlikely under any of them.
 
     Where the decimals allow several counts, the fewest is taken.
@@ -118,7 +118,7 @@ def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> I
         by_level = {level: upper_tail(fewest, table.images, level) for level in ceilings.values()}
         if max(by_level.values()) < UNLIKELY:
             tails[table.name] = max(by_level.values())
-            chances = ", ".join(f"{scientific(tail)} at {float(level):.4g}" for level, tail in by_level.items())
+            chances = ", ".join(f"{format_scientific(tail)} at {float(level):.4g}" for level, tail in by_level.items())
             evidence.append(f"{table.name}: P(>= {fewest} of {table.images}) is {chances}")
     if tails:
         named = " and ".join(f"{float(level):.4g} ({name})" for name, level in ceilings.items())
@@ -127,15 +127,15 @@ def high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> I
             rank=Rank.ODD,
             tables=tuple(tails),
             message=f"accuracy above {named}",
-            probability=f"at most {scientific(max(tails.values()))} each",
+            probability=f"at most {format_scientific(max(tails.values()))} each",
             assumptions=BINOMIAL,
             evidence=tuple(evidence),
         )
 
 
-def low_precision(sheet: Sheet) -> Iterator[Finding]:
+def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
     """Yield possible average precisions below the class share, which a constant score reaches."""
-    for label, cell, positives, negatives in ranked(sheet):
+    for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:
             yield Finding(

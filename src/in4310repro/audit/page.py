@@ -27,14 +27,14 @@ def render(audit: Audit) -> str:
     """Return the whole audit as lines of at most 120 characters, except for table rows."""
     sections = [
         list(_verdict(audit)),
-        *([*_finding(place + 1, each, _excluded(audit.findings[:place]))] for place, each in enumerate(audit.findings)),
+        *([*_finding(place + 1, each, _exclude(audit.findings[:place]))] for place, each in enumerate(audit.findings)),
         list(_counts(audit)),
         list(_means(audit)),
         list(_power(audit)),
         list(_unread(audit)),
         [f"Remark: {remark}." for remark in audit.remarks],
     ]
-    return "\n\n".join("\n".join(map(_wrapped, section)) for section in sections if section)
+    return "\n\n".join("\n".join(map(_wrap, section)) for section in sections if section)
 
 
 def summary(audit: Audit) -> str:
@@ -47,7 +47,7 @@ def summary(audit: Audit) -> str:
     return visible(f"{audit.document.source}: {', '.join(numbers)}; {read}")
 
 
-def _wrapped(line: str) -> str:
+def _wrap(line: str) -> str:
     # A name of a JSON or TOML file may hold breaks of lines.
     line = visible(line)
     # The columns of a row stand apart by two spaces; a sentence has none.
@@ -65,7 +65,7 @@ def _finding(number: int, finding: Finding, said: Collection[str] = ()) -> Itera
     yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
     for value in finding.values[:VALUES]:
-        of = short(value.class_name if value.class_name is not None else value.label or "all")
+        of = shorten(value.class_name if value.class_name is not None else value.label or "all")
         yield f"   line {value.printed.line}: {value.measure} of {of}: {value.printed.text}"
     if len(finding.values) > VALUES:
         yield f"   and {len(finding.values) - VALUES} more values on lines {finding.lines[0]} to {finding.lines[-1]}"
@@ -80,12 +80,12 @@ def _finding(number: int, finding: Finding, said: Collection[str] = ()) -> Itera
         yield f"   Assumed: {finding.assumptions}."
 
 
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """Return a label cut to a length at which its row stays recognisable."""
     return text if len(text) <= LABEL else f"{text[: LABEL - 3].rstrip()}..."
 
 
-def _excluded(findings: Sequence[Finding]) -> set[str]:
+def _exclude(findings: Sequence[Finding]) -> set[str]:
     return {text for finding in findings for text in finding.excluded}
 
 
@@ -109,7 +109,7 @@ def _counts(audit: Audit) -> Iterator[str]:
 
 def _row(table: Counted, labels: Sequence[str]) -> list[str]:
     totals = table.totals
-    cells = [short(table.name), *(_span(table.correct[label]) for label in labels), _span(totals)]
+    cells = [shorten(table.name), *(_span(table.correct[label]) for label in labels), _span(totals)]
     return [*cells, str(table.images) if totals else "?"]
 
 
@@ -119,7 +119,7 @@ def _span(counts: range | None) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *others in rows:
         yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))])
@@ -155,6 +155,6 @@ def _power(audit: Audit) -> Iterator[str]:
             f"{100 * count / each.tried:.0f} %" if each.tried else "-" for count in (each.impossible, each.unless)
         ]
         rows.append([each.kind, str(each.tried), *shares])
-    yield from _aligned(rows)
+    yield from _align(rows)
     if audit.power.remark:
         yield f"{audit.power.remark}."

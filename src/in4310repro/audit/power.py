@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
-from in4310repro.audit.lonely import without_size
-from in4310repro.audit.sheets import Sheet, sheet, sheets
+from in4310repro.audit.lonely import check_unsized
+from in4310repro.audit.sheets import Sheet, make_sheets, sheet
 from in4310repro.audit.verdicts import Detection, Finding, MeanCheck, Options, Power, Rank
-from in4310repro.audit.weights import groups
+from in4310repro.audit.weights import group_tables
 
 SEED = 0
 # Errors of each kind that are planted, and values that are audited again for all of one kind.
@@ -37,13 +37,13 @@ class Target:
         return sum(len(each.table.values) for each in self.group)
 
 
-def power_of(document: Document, options: Options, accuse: Accuse) -> Power | None:
+def measure_power(document: Document, options: Options, accuse: Accuse) -> Power | None:
     """Return the share of planted errors of each kind that is detected; None if no value can be changed."""
-    all_targets = [target for group in groups(sheets(document, options)) for target in _targets(group)]
+    all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
     if not all_targets:
         return None
     audited = Audited(document=document, options=options, accuse=accuse)
-    wrong = {id(value) for finding in audited.findings(sheets(document, options)) for value in finding.values}
+    wrong = {id(value) for finding in audited.findings(make_sheets(document, options)) for value in finding.values}
     remark = _remark(all_targets)
     all_targets = [target for target in all_targets if id(target.value) not in wrong]
     if not all_targets:
@@ -52,7 +52,7 @@ def power_of(document: Document, options: Options, accuse: Accuse) -> Power | No
     for number, (kind, plant) in enumerate(KINDS.items()):
         of_means = plant in OF_MEANS
         targets = [target for target in all_targets if (target.value.class_name is None) == of_means]
-        detections.append(_detected(kind, plant, targets, audited, np.random.default_rng([SEED, number])))
+        detections.append(_detect(kind, plant, targets, audited, np.random.default_rng([SEED, number])))
     tried = tuple(each for each in detections if each.tried)
     return Power(detections=tried, seed=SEED, remark=remark) if tried else None
 
@@ -67,7 +67,7 @@ class Audited:
 
     def findings(self, group: Sequence[Sheet]) -> tuple[Finding, ...]:
         """Return findings of the first two ranks."""
-        return (*self.accuse(group)[0], *without_size(group, self.options))
+        return (*self.accuse(group)[0], *check_unsized(group, self.options))
 
     def rank(self, group: Sequence[Sheet], value: Value) -> Rank | None:
         """Return the worst rank of the findings that use a value."""
@@ -86,7 +86,7 @@ class Audited:
         return tables
 
 
-def _targets(group: Sequence[Sheet]) -> list[Target]:
+def _list_targets(group: Sequence[Sheet]) -> list[Target]:
     return [
         Target(group=group, place=place, value=value, column=_column(value, each.table))
         for place, each in enumerate(group)
@@ -99,7 +99,7 @@ def _column(value: Value, table: Table) -> list[Value]:
     return [other for other in table.values if other.measure is value.measure and other.class_name is not None]
 
 
-def _detected(
+def _detect(
     kind: str, plant: Plant, targets: Sequence[Target], audited: Audited, generator: np.random.Generator
 ) -> Detection:
     tried, impossible, unless = 0, 0, 0
@@ -132,7 +132,7 @@ def _remark(targets: Sequence[Target]) -> str:
     return ""
 
 
-def with_digits(printed: Printed, digits: int) -> Printed | None:
+def set_digits(printed: Printed, digits: int) -> Printed | None:
     """Return a number with other digits in the same format; None if it would be no share."""
     if not 0 <= digits <= 10**printed.decimals:
         return None
@@ -142,7 +142,7 @@ def with_digits(printed: Printed, digits: int) -> Printed | None:
     return replace(printed, digits=digits, text=text + ("%" if "%" in printed.text else ""))
 
 
-def replaced(position: int) -> Plant:
+def replace_decimal(position: int) -> Plant:
     """Return a class value with one decimal replaced: 1 is the tens of a percentage, -1 the last decimal."""
 
     def plant(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
@@ -152,32 +152,32 @@ def replaced(position: int) -> Plant:
         weight = int(10 ** (printed.decimals - position if position > 0 else -position - 1))
         old = printed.digits // weight % 10
         new = int(generator.choice([digit for digit in range(10) if digit != old]))
-        return with_digits(printed, printed.digits + (new - old) * weight)
+        return set_digits(printed, printed.digits + (new - old) * weight)
 
     return plant
 
 
-def swapped(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
+def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
     """Return the number with two different neighbouring digits swapped."""
     digits = str(value.printed.digits).zfill(value.printed.decimals)
     places = [place for place in range(len(digits) - 1) if digits[place] != digits[place + 1]]
     if not places:
         return None
     place = int(generator.choice(places))
-    return with_digits(value.printed, int(digits[:place] + digits[place + 1] + digits[place] + digits[place + 2 :]))
+    return set_digits(value.printed, int(digits[:place] + digits[place + 1] + digits[place] + digits[place + 2 :]))
 
 
-def wrong_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
+def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
     """Return the value of another class of the column."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]
     if not others:
         return None
-    return with_digits(value.printed, others[int(generator.integers(len(others)))].digits)
+    return set_digits(value.printed, others[int(generator.integers(len(others)))].digits)
 
 
-def class_dropped(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
+def drop_class(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
     """Return a summary near the plain mean of its classes, recomputed without one class."""
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:
@@ -186,16 +186,16 @@ def class_dropped(value: Value, column: Sequence[Value], generator: np.random.Ge
     if abs(mean - value.printed.value) > max(2 * value.printed.unit, Fraction(1, 500)):
         return None
     values.pop(int(generator.integers(len(values))))
-    return with_digits(value.printed, round(sum(values, Fraction(0)) / len(values) * 10**value.printed.decimals))
+    return set_digits(value.printed, round(sum(values, Fraction(0)) / len(values) * 10**value.printed.decimals))
 
 
 KINDS: dict[str, Plant] = {
-    "first decimal replaced": replaced(1),
-    "second decimal replaced": replaced(2),
-    "third decimal replaced": replaced(3),
-    "last decimal replaced": replaced(-1),
-    "two digits swapped": swapped,
-    "value copied to the wrong row": wrong_row,
-    "wrong class dropped from a mean": class_dropped,
+    "first decimal replaced": replace_decimal(1),
+    "second decimal replaced": replace_decimal(2),
+    "third decimal replaced": replace_decimal(3),
+    "last decimal replaced": replace_decimal(-1),
+    "two digits swapped": swap_digits,
+    "value copied to the wrong row": take_other_row,
+    "wrong class dropped from a mean": drop_class,
 }
-OF_MEANS = (class_dropped,)
+OF_MEANS = (drop_class,)

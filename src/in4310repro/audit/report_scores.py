@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from in4310repro.audit.bounds import Tallies
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.confusion import is_compared
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
-from in4310repro.audit.joint_counts import Problem, problem_of, unprinted
+from in4310repro.audit.joint_counts import Problem, make_problem, other_classes_condition
 from in4310repro.audit.sheets import SCORES, Sheet, interval_of
-from in4310repro.audit.tallies import AGAINST_THE_REST, READ, predictions
+from in4310repro.audit.tallies import AGAINST_THE_REST, READ, find_predictions
 
 WEIGHTED_KAPPA = "kappa is weighted by the distances of the classes"
 # Names of classes that have an order, so that a kappa may be weighted by it without saying so.
@@ -26,17 +26,17 @@ OF_REST = (Measure.SPECIFICITY, Measure.NEGATIVE_PREDICTIVE_VALUE)
 Allowed = Callable[[Tallies], Sequence[Interval]]
 
 
-def unlike_scores(sheet: Sheet) -> Iterator[Claim]:
+def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
     """Yield claims on summaries and one-vs-rest scores that precision, recall and F1 do not allow."""
-    problem = problem_of(sheet)
+    problem = make_problem(sheet)
     if problem is None:
         return
-    yield from _of_classes(problem)
+    yield from _check_classes(problem)
     if sheet.table.matrix is not None:
         return
     tallies = {way: Tallies(problem, way) for way in Rounding}
     for cell in sheet.summaries:
-        allowed = _allowed(cell) if is_bound(cell) else None
+        allowed = _allow_intervals(cell) if is_bound(cell) else None
         claim = _claim(cell, allowed, tallies) if allowed else None
         if claim:
             yield claim
@@ -44,10 +44,10 @@ def unlike_scores(sheet: Sheet) -> Iterator[Claim]:
 
 def is_bound(cell: Cell) -> bool:
     """Return whether the scores of all classes bound a summary."""
-    return not cell.value.spread and _allowed(cell) is not None
+    return not cell.value.spread and _allow_intervals(cell) is not None
 
 
-def _allowed(cell: Cell) -> Allowed | None:
+def _allow_intervals(cell: Cell) -> Allowed | None:
     """Return the intervals in one of which a summary must lie; None if its label is unknown."""
     measure, average = cell.value.measure, cell.value.average
     if average is Average.MICRO and measure in (Measure.PRECISION, Measure.F1):
@@ -72,7 +72,7 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
 
     rounded = tallies[Rounding.ROUNDED]
     problem = rounded.problem
-    conditions = conditions_of(fits, problem.cells, cell)
+    conditions = find_conditions(fits, problem.cells, cell)
     if conditions is None:
         return None
     value, sheet = cell.value, problem.sheet
@@ -85,8 +85,8 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
         message=f"precision, recall and F1 of all classes allow {value.label.strip() or value.measure} of "
         f"{_shown(allowed(rounded))}; {value.printed.text} is printed",
         cells=(cell, *problem.cells),
-        conditions=(*conditions, *((*sheet.several, *unprinted(sheet, True)) if single else ())),
-        inputs=size_inputs(sheet, problem.rows),
+        conditions=(*conditions, *((*sheet.several, *other_classes_condition(sheet, True)) if single else ())),
+        inputs=describe_sizes(sheet, problem.rows),
         readings=(READ,),
         excluded=("every number of right and of predicted images of each class", FORMATS),
         needs_all=True,
@@ -101,26 +101,28 @@ def _shown(intervals: Sequence[Interval]) -> str:
     return ", or ".join(texts[:NAMED]) + (f", or {len(texts) - NAMED} more" if len(texts) > NAMED else "")
 
 
-def _of_classes(problem: Problem) -> Iterator[Claim]:
+def _check_classes(problem: Problem) -> Iterator[Claim]:
     """Yield classes whose one-vs-rest scores no counts with their precision, recall and F1 give."""
     for name, row in problem.rows.items():
         columns = problem.sheet.classes
         more = {measure: columns[measure][name] for measure in AGAINST_THE_REST if name in columns.get(measure, {})}
-        claim = _of_class(problem, name, row, more) if more else None
+        claim = _check_class(problem, name, row, more) if more else None
         if claim:
             yield claim
 
 
-def _of_class(problem: Problem, name: str, row: Mapping[Measure, Cell], more: Mapping[Measure, Cell]) -> Claim | None:
+def _check_class(
+    problem: Problem, name: str, row: Mapping[Measure, Cell], more: Mapping[Measure, Cell]
+) -> Claim | None:
     sheet, size = problem.sheet, problem.sheet.sizes[name]
     others, every = problem.images - size, {**row, **more}
 
     def fits(way: Rounding, _: Rounding) -> bool:
         # What precision, recall and F1 tell by themselves is for other checks.
-        known = predictions(row, size, way, others=others)
-        return known is None or predictions(every, size, way, others=others) is not None
+        known = find_predictions(row, size, way, others=others)
+        return known is None or find_predictions(every, size, way, others=others) is not None
 
-    conditions = conditions_of(fits, every.values())
+    conditions = find_conditions(fits, every.values())
     if conditions is None:
         return None
     scores = ", ".join(f"{measure} {cell.value.printed.text}" for measure, cell in every.items())
@@ -129,8 +131,8 @@ def _of_class(problem: Problem, name: str, row: Mapping[Measure, Cell], more: Ma
         message=f"no whole numbers of right and of predicted images give {scores} of {name} with {size} images and "
         f"{others} of the other classes",
         cells=tuple(every.values()),
-        conditions=(*conditions, *sheet.several, *unprinted(sheet, True)),
-        inputs=size_inputs(sheet, sheet.sizes),
+        conditions=(*conditions, *sheet.several, *other_classes_condition(sheet, True)),
+        inputs=describe_sizes(sheet, sheet.sizes),
         readings=(f"{READ}, specificity = TN / (TN + FP), negative predictive value = TN / (TN + FN)",),
         excluded=(f"every number of right images of {size} with every number of predicted ones", FORMATS),
         needs_all=True,

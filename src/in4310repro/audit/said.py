@@ -61,14 +61,14 @@ TRIVIAL = Fraction(1, 4)  # of all printed numbers that are a k/n: where more ar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class StatedSizes:
     """Sizes from a sentence, and whether it may be about other images."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     conditions: tuple[str, ...] = ()
 
 
-def said_sizes(table: Table, document: Document) -> Said:
+def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     """Return the size of every class from the one nearby sentence that fits the values; none without one.
 
     Most values have to be shares of so many images. Where that means something, where the sentence is about tests, or
@@ -77,36 +77,36 @@ def said_sizes(table: Table, document: Document) -> Said:
     names = list(dict.fromkeys(v.class_name for v in table.values if v.class_name is not None))
     values = [v for v in table.values if v.class_name is not None and v.measure in (Measure.ACCURACY, Measure.RECALL)]
     if len(names) < 2 or len(values) < len(names) or table.sizes or not table.whole_images or table.partial:
-        return Said()
-    found = list(_sentences(table, document, len(names)))
+        return StatedSizes()
+    found = list(_find_sentences(table, document, len(names)))
     tested = [each for each in found if TESTED.search(each[2])]
     sizes = {size for size, _, _ in tested or found}
     if len(sizes) != 1:
-        return Said()
+        return StatedSizes()
     size, line, text = (tested or found)[0]
     fits = [_is_share(v.printed.value, v.printed.unit, size) for v in values]
     if 2 * sum(fits) < len(fits):
-        return Said()
+        return StatedSizes()
     told = max((v.printed.unit for v in values), default=Fraction(1)) * size <= TRIVIAL and sum(fits) >= 2
-    whole = _total(text) == size * len(names) and not any(SPLITS.search(each[:LINE]) for each in document.lines)
+    whole = _find_total(text) == size * len(names) and not any(SPLITS.search(each[:LINE]) for each in document.lines)
     certain = told or whole or bool(tested)
-    return Said(sizes=dict.fromkeys(names, size), conditions=() if certain else (CONDITION.format(line),))
+    return StatedSizes(sizes=dict.fromkeys(names, size), conditions=() if certain else (CONDITION.format(line),))
 
 
-def _sentences(table: Table, document: Document, classes: int) -> Iterator[tuple[int, int, str]]:
+def _find_sentences(table: Table, document: Document, classes: int) -> Iterator[tuple[int, int, str]]:
     """Yield size, line and text of each sentence near a table that gives a size of every class."""
     lines = [value.printed.line for value in table.values]
     for number in range(max(1, min(lines) - NEAR), min(len(document.lines), max(lines) + NEAR) + 1):
-        for text in _parts(in_digits(document.lines[number - 1][:LINE])):
+        for text in _split_sentences(replace_number_words(document.lines[number - 1][:LINE])):
             if OTHER.search(text):
                 continue
-            total = _total(text)
-            for size in _each(text, total, classes):
+            total = _find_total(text)
+            for size in _find_each(text, total, classes):
                 if size >= 2 and total in (None, size, size * classes):
                     yield size, number, text
 
 
-def in_digits(text: str) -> str:
+def replace_number_words(text: str) -> str:
     """Return the text with small numbers in words as digits, as in "six classes, fifty images each"."""
     return WORDS.sub(lambda match: str(_number(match[0].lower())), text)
 
@@ -117,12 +117,12 @@ def _number(words: str) -> int:
     return sum(parts) if hundreds is None else 100 * sum(parts[:hundreds]) + sum(parts[hundreds + 1 :])
 
 
-def _parts(line: str) -> Sequence[str]:
+def _split_sentences(line: str) -> Sequence[str]:
     """Return the sentences of a line."""
     return [part for part in re.split(r"(?<=[.;!?])\s+", line) if part.strip()]
 
 
-def _each(text: str, total: int | None, classes: int) -> Iterator[int]:
+def _find_each(text: str, total: int | None, classes: int) -> Iterator[int]:
     for pattern in PATTERNS:
         match = pattern.search(text)
         if match:
@@ -132,7 +132,7 @@ def _each(text: str, total: int | None, classes: int) -> Iterator[int]:
         yield total // classes
 
 
-def _total(text: str) -> int | None:
+def _find_total(text: str) -> int | None:
     """Return the largest number of images that a sentence names."""
     found = [int((match["total"] or match["all"]).replace(",", "")) for match in TOTAL.finditer(text)]
     return max(found, default=None)

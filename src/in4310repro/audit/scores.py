@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
-from in4310repro.audit.tallies import READ, predictions
+from in4310repro.audit.tallies import READ, find_predictions
 
 NAMED = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 BEYOND = "and no mean of F1s exceeds the mean of (P + R) / 2 or falls below that of P + R - 1"
@@ -39,22 +39,22 @@ def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
     return Interval(low=low, high=(precision.high + recall.high) / 2)
 
 
-def wrong_scores(sheet: Sheet) -> Iterator[Claim]:
+def check_scores(sheet: Sheet) -> Iterator[Claim]:
     """Yield classes with an F1 that contradicts precision and recall, or with scores that no counts give."""
     rows = {measure: sheet.classes.get(measure, {}) for measure in SCORES}
     error = max((half_error(column.values()) for column in rows.values()), default=Fraction(0))
     for name in dict.fromkeys(name for column in rows.values() for name in column):
         row = {measure: rows[measure][name] for measure in SCORES if name in rows[measure]}
         claim = (
-            _wrong_f1(sheet, name, row, error)
-            or _no_counts(sheet, name, row, error)
-            or _too_many_predictions(sheet, name, row, error)
+            _check_f1(sheet, name, row, error)
+            or _check_counts(sheet, name, row, error)
+            or _check_predictions(sheet, name, row, error)
         )
         if claim:
             yield claim
 
 
-def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
+def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
     """Return the claim for an F1 that differs from the one of precision and recall."""
     if not set(SCORES) <= set(row):
         return None
@@ -69,7 +69,7 @@ def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
         return mean_f1_interval(precision, recall).meets(f1) or min(precision.low, recall.low) <= 0
 
     cells = [row[measure] for measure in SCORES]
-    conditions, beyond = conditions_of(fits, cells), conditions_of(fits_as_mean, cells)
+    conditions, beyond = find_conditions(fits, cells), find_conditions(fits_as_mean, cells)
     if conditions is None:
         return None
     if beyond is None and not sheet.sizes.get(name):
@@ -90,7 +90,7 @@ def _wrong_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
     )
 
 
-def wrong_f1_over_all(sheet: Sheet) -> Iterator[Claim]:
+def check_mean_f1(sheet: Sheet) -> Iterator[Claim]:
     """Yield mean F1s that no average of classes, folds or batches gives with the same means of P and R."""
     averages = dict.fromkeys(cell.value.average for cell in sheet.summaries if cell.value.measure in SCORES)
     for average in averages:
@@ -106,7 +106,7 @@ def _wrong_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Average |
         precision, recall, f1 = (interval_of(row[measure], way) for measure in SCORES)
         return mean_f1_interval(precision, recall).widened(ROUNDOFF32 * len(SCORES)).meets(f1)
 
-    conditions = conditions_of(fits, list(row.values()))
+    conditions = find_conditions(fits, list(row.values()))
     if conditions is None:
         return None
     texts = ", ".join(f"{measure} {cell.value.printed.text}" for measure, cell in row.items())
@@ -120,12 +120,12 @@ def _wrong_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Average |
     )
 
 
-def _no_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
+def _check_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
     """Return the claim for scores that no whole numbers of right and of predicted images give."""
     size = sheet.sizes.get(name)
     if not size or len(row) < 2 or not sheet.table.whole_images or error:
         return None
-    conditions = conditions_of(lambda way, _: predictions(row, size, way) is not None, list(row.values()))
+    conditions = find_conditions(lambda way, _: find_predictions(row, size, way) is not None, list(row.values()))
     if conditions is None:
         return None
     scores = ", ".join(f"{measure} {cell.value.printed.text}" for measure, cell in row.items())
@@ -134,23 +134,23 @@ def _no_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Frac
         message=f"no whole numbers of right and of predicted images give {scores} of {name} with {size} images",
         cells=tuple(row.values()),
         conditions=conditions,
-        inputs=size_inputs(sheet, [name]),
+        inputs=describe_sizes(sheet, [name]),
         readings=(READ,),
         excluded=(f"every number of right images of {size} with every number of predicted ones", FORMATS),
         needs_counts=True,
     )
 
 
-def _too_many_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
+def _check_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
     """Return the claim if a class needs more wrong predictions than there are images of other classes."""
     size, images = sheet.sizes.get(name), sum(sheet.sizes.values())
     whole = sheet.table.whole_images and len(sheet.sizes) >= 2
     if not size or len(row) < 2 or not whole or error:
         return None
-    conditions = conditions_of(
-        lambda way, _: predictions(row, size, way, others=images - size) is not None, list(row.values())
+    conditions = find_conditions(
+        lambda way, _: find_predictions(row, size, way, others=images - size) is not None, list(row.values())
     )
-    found = predictions(row, size, Rounding.ROUNDED)
+    found = find_predictions(row, size, Rounding.ROUNDED)
     if conditions is None or found is None or not found.predicted:
         return None
     fewest = min(each.start - k for k, each in found.predicted.items())
@@ -161,7 +161,7 @@ def _too_many_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], 
         f"classes have {images - size} images",
         cells=tuple(row.values()),
         conditions=(*conditions, *sheet.several),
-        inputs=size_inputs(sheet, sheet.sizes),
+        inputs=describe_sizes(sheet, sheet.sizes),
         readings=(READ,),
         excluded=(f"every number of right images of {size} with every number of predicted ones", FORMATS),
         needs_all=True,

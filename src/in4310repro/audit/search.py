@@ -9,19 +9,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from in4310repro.audit.data_sets import declared
+from in4310repro.audit.data_sets import known_sizes
 from in4310repro.audit.grouping import (
     STEPS,
     Accuracies,
     Group,
     Prior,
     Sizes,
-    by_image_set,
-    common,
+    common_sizes,
+    group_by_image_set,
     log_choices,
 )
 from in4310repro.audit.intervals import Cell, Rounding
-from in4310repro.audit.shares import counted_columns
+from in4310repro.audit.shares import list_counted_columns
 from in4310repro.audit.sheets import Sheet, interval_of
 from in4310repro.audit.verdicts import ImageSet, Options
 
@@ -36,15 +36,15 @@ def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
     """Yield the image sets of all tables that have accuracies and no sizes."""
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
-        column = {} if sheet.sized or sheet.averaged else next(counted_columns(sheet), {})
-        cells = {name: cell for name, cell in narrowed(column).items() if not cell.ambiguous}
+        column = {} if sheet.sized or sheet.averaged else next(list_counted_columns(sheet), {})
+        cells = {name: cell for name, cell in restore_zeros(column).items() if not cell.ambiguous}
         if cells and len(cells) == len(column):
             columns.setdefault(tuple(sorted(cells)), []).append((sheet, cells))
     for tables in columns.values():
-        yield from _sets(tables, options)
+        yield from _find_sets(tables, options)
 
 
-def narrowed(column: Mapping[str, Cell]) -> dict[str, Cell]:
+def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
     """Return the cells with trailing zeros restored, if none is printed and some values are shorter."""
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
@@ -53,7 +53,7 @@ def narrowed(column: Mapping[str, Cell]) -> dict[str, Cell]:
     return {name: replace(cell, unit=least) if cell.share else cell for name, cell in column.items()}
 
 
-def bound_of(cells: Sequence[Cell], options: Options) -> int:
+def search_bound(cells: Sequence[Cell], options: Options) -> int:
     """Return the largest class size to search: the given one, or what one accuracy's decimals can resolve."""
     if options.bound:
         return options.bound
@@ -62,7 +62,7 @@ def bound_of(cells: Sequence[Cell], options: Options) -> int:
     return int(min(largest, max(BOUND, math.sqrt(2 * CHANCE / unit))))
 
 
-def fits(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
+def list_sizes(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
     """Return all n up to the bound for which some k/n is printed like this."""
     interval = interval_of(cell, rounding)
     sizes = np.arange(1, bound + 1)
@@ -77,23 +77,23 @@ def fits(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
     return np.array(exact, dtype=np.int64)
 
 
-def _sets(tables: Sequence[tuple[Sheet, dict[str, Cell]]], options: Options) -> Iterator[ImageSet]:
+def _find_sets(tables: Sequence[tuple[Sheet, dict[str, Cell]]], options: Options) -> Iterator[ImageSet]:
     cells = [cell for _, column in tables for cell in column.values()]
-    bound = bound_of(cells, options)
+    bound = search_bound(cells, options)
     names = list(tables[0][1])
-    chance = {name: chance_fits([column[name] for _, column in tables], bound) for name in names}
+    chance = {name: expect_fits([column[name] for _, column in tables], bound) for name in names}
     if len(cells) > CELLS and max(chance.values()) > CHANCE:
         return
     read = [_accuracies(sheet, column, bound) for sheet, column in tables]
-    for group in _grouped(read, names, options, bound):
+    for group in _group(read, names, options, bound):
         yield _image_set(group, names, bound, options)
 
 
 def _accuracies(sheet: Sheet, column: Mapping[str, Cell], bound: int) -> Accuracies:
     rounding = Rounding.ROUNDED
-    allowed = {name: fits(cell, rounding, bound) for name, cell in column.items()}
+    allowed = {name: list_sizes(cell, rounding, bound) for name, cell in column.items()}
     if not all(map(len, allowed.values())):
-        truncated = {name: fits(cell, Rounding.TRUNCATED, bound) for name, cell in column.items()}
+        truncated = {name: list_sizes(cell, Rounding.TRUNCATED, bound) for name, cell in column.items()}
         if all(map(len, truncated.values())):
             rounding, allowed = Rounding.TRUNCATED, truncated
     return Accuracies(
@@ -105,24 +105,24 @@ def _accuracies(sheet: Sheet, column: Mapping[str, Cell], bound: int) -> Accurac
     )
 
 
-def _grouped(tables: Sequence[Accuracies], names: Sequence[str], options: Options, bound: int) -> Iterator[Group]:
+def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options, bound: int) -> Iterator[Group]:
     """Yield the tables grouped by image set; known image sets come first."""
-    known = known_sets(names, options)
+    known = list_known_sets(names, options)
     of_sets: dict[tuple[tuple[int, ...], ...], list[Accuracies]] = {}
     for table in tables:
         fitting = tuple(sizes for sizes in known if all(map(table.fit, names, sizes)))
         of_sets.setdefault(fitting, []).append(table)
     rest: list[Accuracies] = []
     for sets, together in of_sets.items():
-        if sets and (options.more_sizes or _is_told(together, names, sets[0])):
+        if sets and (options.more_sizes or _is_significant(together, names, sets[0])):
             # Where several fit, nothing says which it is.
             yield Group(tables=tuple(together), sizes=sets[0], doubt=0.0 if len(sets) == 1 else 1.0)
         else:
             rest += together
-    yield from by_image_set(rest, names, Prior(bound=bound, totals=options.totals))
+    yield from group_by_image_set(rest, names, Prior(bound=bound, totals=options.totals))
 
 
-def known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
+def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
     """Return the known class sizes of image sets: given ones, else the scenes."""
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
@@ -130,11 +130,11 @@ def known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
     ]
     folded = [name.strip().casefold() for name in names]
     sets = [tuple(sizes[name] for name in folded) for sizes in given if set(folded) <= set(sizes)]
-    scenes = [sizes for sizes in declared(len(names)) if not options.totals or sum(sizes) in options.totals]
+    scenes = [sizes for sizes in known_sizes(len(names)) if not options.totals or sum(sizes) in options.totals]
     return list(dict.fromkeys(sets or scenes))
 
 
-def _is_told(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
+def _is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
     """Return whether random digits are unlikely to fit these sizes."""
     logarithm = sum(
         math.log(min(1.0, (size + 1) * float(table.cells[name].unit)))
@@ -145,7 +145,7 @@ def _is_told(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence
     return logarithm < math.log(CHANCE)
 
 
-def chance_fits(cells: Sequence[Cell], bound: int) -> float:
+def expect_fits(cells: Sequence[Cell], bound: int) -> float:
     """Return the expected number of class sizes up to the bound that random digits would allow.
 
     sum over n of prod over tables of min(1, (n + 1) unit): n + 1 counts among 1/unit strings. An accuracy of exactly
@@ -162,9 +162,9 @@ def chance_fits(cells: Sequence[Cell], bound: int) -> float:
 def _image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
     """Return the sizes of one group: declared ones, the only ones with the given sum, or the smallest that fit."""
     tables = group.tables
-    allowed = {name: common(tables, name) for name in names}
+    allowed = {name: common_sizes(tables, name) for name in names}
     chance = {
-        name: chance_fits([table.cells[name] for table in tables if len(table.fits[name])], bound) for name in names
+        name: expect_fits([table.cells[name] for table in tables if len(table.fits[name])], bound) for name in names
     }
     smallest = {name: int(sizes[0]) if len(sizes) else 1 for name, sizes in allowed.items()}
     taken = smallest
@@ -173,10 +173,10 @@ def _image_set(group: Group, names: Sequence[str], bound: int, options: Options)
     else:
         totals = (*options.totals, *(table.declared[1] for table in tables))
         for total in dict.fromkeys(total for total in totals if total):
-            choice = only_choice([sizes.tolist() for sizes in allowed.values()], total)
+            choice = find_only_choice([sizes.tolist() for sizes in allowed.values()], total)
             if choice:
                 taken = dict(zip(names, choice, strict=True))
-                by_total = chance_of_total(tables, names, total)
+                by_total = expect_totals(tables, names, total)
                 chance = {name: min(value, by_total) for name, value in chance.items()}
                 break
     return ImageSet(
@@ -189,7 +189,7 @@ def _image_set(group: Group, names: Sequence[str], bound: int, options: Options)
     )
 
 
-def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
+def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
     """Return a bound of the expected number of choices with this sum that random digits would allow.
 
     Of the C(total - 1, classes - 1) choices each fits with the product of min(1, (n + 1) unit), at most what it is for
@@ -206,7 +206,7 @@ def chance_of_total(tables: Sequence[Accuracies], names: Sequence[str], total: i
     return math.exp(min(0.0, logarithm))
 
 
-def only_choice(options: Sequence[Sequence[int]], total: int) -> tuple[int, ...] | None:
+def find_only_choice(options: Sequence[Sequence[int]], total: int) -> tuple[int, ...] | None:
     """Return one size from each list if exactly one choice has this total; else None."""
     if not all(options) or sum(map(len, options)) * total > STEPS:
         return None

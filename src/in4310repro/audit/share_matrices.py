@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Printed, Value
-from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFFS, Cell, Interval, Rounding, counts_within, mean_of
+from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFFS, Cell, Interval, Rounding, counts_within, mean_interval
 from in4310repro.audit.sheets import EXCESS, Sheet, interval_of
 
 # Lines that may be wrong while the others tell how a matrix was normalised, and of which images it is.
@@ -34,33 +34,33 @@ class Shares:
     wrong: tuple[int, ...] = ()  # lines that do not
 
 
-def wrong_shares(sheet: Sheet) -> Iterator[Claim]:
+def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
     """Yield contradictions in a matrix of shares and between it and the printed class values and sizes."""
-    shares = shares_of(sheet.table.matrix) if sheet.table.matrix else None
+    shares = read_shares(sheet.table.matrix) if sheet.table.matrix else None
     if shares is None:
         return
     for place in shares.wrong:
-        yield from _wrong_sum(shares, place)
+        yield from _claim_sum(shares, place)
     if shares.whole:
-        yield from _wrong_trace(shares, sheet)
+        yield from _claim_trace(shares, sheet)
         turned = replace(shares, lines=tuple(zip(*shares.lines, strict=True)))
         recalls = sheet.classes.get(Measure.RECALL) or sheet.classes.get(Measure.ACCURACY, {})
-        shares = turned if _unlike(shares, recalls) is None else shares
+        shares = turned if _find_differing(shares, recalls) is None else shares
     for measure in (Measure.RECALL, Measure.ACCURACY, Measure.PRECISION):
         column = sheet.classes.get(measure, {})
-        unlike = _unlike(shares, column)
+        unlike = _find_differing(shares, column)
         if unlike is None:
             continue
-        evidence = _evidence(shares, column, unlike)
+        evidence = _weigh_evidence(shares, column, unlike)
         doubts = () if evidence >= TOLD else IN_DOUBT
         for place in unlike if evidence >= HINTED and (evidence >= TOLD or not shares.whole) else ():
-            yield from _wrong_diagonal(shares, place, column[shares.names[place]], doubts)
+            yield from _claim_diagonal(shares, place, column[shares.names[place]], doubts)
         if measure is not Measure.PRECISION and not shares.whole:
-            yield from _no_counts(shares, sheet, doubts)
+            yield from _claim_counts(shares, sheet, doubts)
             return
 
 
-def shares_of(matrix: ConfusionMatrix) -> Shares | None:
+def read_shares(matrix: ConfusionMatrix) -> Shares | None:
     """Return the matrix with the lines that add up to one; None for counts or an unclear direction."""
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
@@ -106,13 +106,13 @@ def _fits(line: Line) -> bool:
 
 
 def _sum(cells: Sequence[Cell], way: Rounding) -> Interval:
-    return mean_of([interval_of(cell, way) for cell in cells], 1)
+    return mean_interval([interval_of(cell, way) for cell in cells], 1)
 
 
-def _wrong_sum(shares: Shares, place: int) -> Iterator[Claim]:
+def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
     """Yield the claim on a line that does not add up to one while the others do."""
     line, name = shares.lines[place], shares.names[place]
-    conditions = conditions_of(lambda way, _: adds_up(line, way)) or ()
+    conditions = find_conditions(lambda way, _: adds_up(line, way)) or ()
     total = _sum(line, Rounding.ROUNDED)
     rest = () if total.low > 1 else ("some predictions are of a class that is not in the matrix",)
     yield Claim(
@@ -125,7 +125,7 @@ def _wrong_sum(shares: Shares, place: int) -> Iterator[Claim]:
     )
 
 
-def _unlike(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
+def _find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
     """Return where the diagonal differs from the class values; None if it is of another measure or other images.
 
     That most places agree tells that the diagonal is this measure, of the same images.
@@ -135,13 +135,13 @@ def _unlike(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
     unlike = [
         place
         for place, name in enumerate(shares.names)
-        if not any(_on_diagonal(shares, place, way).meets(interval_of(column[name], way)) for way in Rounding)
+        if not any(_share_on_diagonal(shares, place, way).meets(interval_of(column[name], way)) for way in Rounding)
     ]
     agree = len(shares.names) - len(unlike)
     return unlike if len(unlike) <= WRONG and agree >= max(2, 2 * len(unlike)) else None
 
 
-def _evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
+def _weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
     """Return how unlikely, as a decimal logarithm, agreement at the other places is if the diagonal is unrelated.
 
     Two recalls, or recall and precision, are about as far apart as either is from one: where the printed digits are no
@@ -151,7 +151,7 @@ def _evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int])
     for place, name in enumerate(shares.names):
         if place not in unlike:
             diagonal, printed = (
-                _on_diagonal(shares, place, Rounding.ROUNDED),
+                _share_on_diagonal(shares, place, Rounding.ROUNDED),
                 interval_of(column[name], Rounding.ROUNDED),
             )
             width = float(diagonal.high - diagonal.low + printed.high - printed.low)
@@ -159,7 +159,7 @@ def _evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int])
     return evidence
 
 
-def _on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
+def _share_on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
     """Return the diagonal share of a line; shares of all images are divided by the line's sum."""
     cell, line = shares.lines[place][place], shares.lines[place]
     own = interval_of(cell, way)
@@ -171,7 +171,7 @@ def _on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
     return Interval(low=low / (low + most) if low else low, high=high / (high + least) if high else high)
 
 
-def _wrong_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, ...]) -> Iterator[Claim]:
+def _claim_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, ...]) -> Iterator[Claim]:
     diagonal = shares.lines[place][place]
     value = cell.value
     yield Claim(
@@ -186,11 +186,11 @@ def _wrong_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, .
     )
 
 
-def _no_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
+def _claim_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
     """Yield claims on shares that no count of the images of their class gives."""
     for name, line in zip(shares.names, shares.lines, strict=True):
         for cell in line if name in sheet.sizes else ():
-            conditions = conditions_of(_of_images(cell, sheet.sizes[name]))
+            conditions = find_conditions(_of_images(cell, sheet.sizes[name]))
             if conditions is not None:
                 yield Claim(
                     kind="count",
@@ -198,7 +198,7 @@ def _no_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterato
                     f"{sheet.sizes[name]} images gives that",
                     cells=(cell,),
                     conditions=(*conditions, *doubts),
-                    inputs=size_inputs(sheet, [name]),
+                    inputs=describe_sizes(sheet, [name]),
                     readings=(TRUE_ROWS,),
                     excluded=(FORMATS,),
                     needs_counts=True,
@@ -209,13 +209,13 @@ def _of_images(cell: Cell, size: int) -> Callable[[Rounding, Rounding], bool]:
     return lambda way, _: bool(counts_within(interval_of(cell, way), size))
 
 
-def _wrong_trace(shares: Shares, sheet: Sheet) -> Iterator[Claim]:
+def _claim_trace(shares: Shares, sheet: Sheet) -> Iterator[Claim]:
     """Yield the claim on an overall accuracy that differs from the trace of a matrix that adds up to one."""
     diagonal = [line[place] for place, line in enumerate(shares.lines)]
     for cell in sheet.summaries:
         if cell.value.measure is not Measure.ACCURACY or cell.value.average is not Average.OVERALL:
             continue
-        conditions = conditions_of(_is_trace(diagonal, cell))
+        conditions = find_conditions(_is_trace(diagonal, cell))
         if conditions is not None:
             yield Claim(
                 kind="confusion matrix",

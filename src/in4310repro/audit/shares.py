@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 
-from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim, conditions_of, size_inputs
+from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import Measure
 from in4310repro.audit.intervals import Cell, Rounding, counts_within, half_precision, is_half
 from in4310repro.audit.sheets import EXCESS, NO_VALUE, SCORES, VISIBLE_FLOAT16, Sheet, interval_of
@@ -24,7 +24,7 @@ HALF = "the values were computed in half precision"  # whose steps are seen at f
 ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float32 and float16"
 
 
-def out_of_range(sheet: Sheet) -> Iterator[Claim]:
+def check_range(sheet: Sheet) -> Iterator[Claim]:
     """Yield claims on shares below zero or above one."""
     cells = [cell for column in sheet.classes.values() for cell in column.values()]
     for cell in (*cells, *sheet.summaries):
@@ -37,7 +37,7 @@ def out_of_range(sheet: Sheet) -> Iterator[Claim]:
             kind="range",
             message=f"{_name(cell)} is printed as {value.printed.text}, which is no share between 0 and 1",
             cells=(cell,),
-            conditions=() if _is_among_shares(cell, cells) else tuple(_other_numbers(cell)),
+            conditions=() if _is_among_shares(cell, cells) else tuple(_explain_range(cell)),
             excluded=("a share", "a percentage"),
         )
 
@@ -52,7 +52,7 @@ def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
     return plain and 1 < value.printed.value < 2 and len(alike) >= 2 and all(each.value <= 1 for each in column)
 
 
-def _other_numbers(cell: Cell) -> Iterator[str]:
+def _explain_range(cell: Cell) -> Iterator[str]:
     """Yield other quantities that a number outside zero and one can be."""
     if cell.value.printed.value < 0:
         if cell.value.measure is Measure.BALANCED_ACCURACY:
@@ -64,20 +64,20 @@ def _other_numbers(cell: Cell) -> Iterator[str]:
         yield f"{cell.value.printed.text} is a count or in another unit"
 
 
-def not_of_counts(sheet: Sheet) -> Iterator[Claim]:
+def check_counts(sheet: Sheet) -> Iterator[Claim]:
     """Yield accuracies and recalls that are no k/n of the known number of images."""
-    for column in counted_columns(sheet):
+    for column in list_counted_columns(sheet):
         printed = [cell.value.printed for cell in column.values()]
         half, seen = is_half(printed), min(each.decimals for each in printed) >= VISIBLE_FLOAT16
         claims = []
         for name, cell in column.items():
             size = sheet.sizes.get(name)
-            claim = _no_count(cell, size, size_inputs(sheet, [name]), half=half and seen) if size else None
-            if claim and half and not seen and size and _in_half(cell, size):
+            claim = _claim_no_count(cell, size, describe_sizes(sheet, [name]), half=half and seen) if size else None
+            if claim and half and not seen and size and _fits_half_precision(cell, size):
                 claim = replace(claim, conditions=(*claim.conditions, HALF))
             if claim and not cell.value.spread:
                 others = [(c, n) for other, c in column.items() if other != name and (n := sheet.sizes.get(other))]
-                ruled_out = set(_ruled_out(others))
+                ruled_out = set(_rule_out(others))
                 claims.append(replace(claim, conditions=tuple(c for c in claim.conditions if c not in ruled_out)))
         # Nobody mistypes most values of a table; sizes of the test set given for one of validation are common.
         other = sheet.origin == "given" and len(claims) >= 3 and 2 * len(claims) > len(column)
@@ -85,22 +85,22 @@ def not_of_counts(sheet: Sheet) -> Iterator[Claim]:
         yield from (replace(claim, conditions=(*claim.conditions, *conditions)) for claim in claims)
 
 
-def _ruled_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
+def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
     """Yield conditions that other values of the column rule out: a column was printed in one way.
 
     One value that is no number of its images in half precision tells that; of cutting off two, as people type one.
     """
     rounded = [(cell, size) for cell, size in others if counts(cell, size, Rounding.ROUNDED)]
-    if any(not _in_half(cell, size) for cell, size in rounded):
+    if any(not _fits_half_precision(cell, size) for cell, size in rounded):
         yield HALF
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell, _ in others)
     if not whole and sum(not counts(cell, size, Rounding.TRUNCATED) for cell, size in rounded) >= 2:
         yield CONDITIONS[Rounding.TRUNCATED]
 
 
-def _no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> Claim | None:
+def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> Claim | None:
     """Return the claim on a value that no count out of this number of images gives."""
-    conditions = conditions_of(lambda way, _: bool(counts(cell, size, way, half)))
+    conditions = find_conditions(lambda way, _: bool(counts(cell, size, way, half)))
     if conditions is None:
         return None
     return Claim(
@@ -115,7 +115,7 @@ def _no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> 
     )
 
 
-def counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
+def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
     """Yield the columns whose values are shares of a class's own images.
 
     Beside precision, recall or F1 a column of accuracies may be that of each class against the rest, (TP + TN) / all.
@@ -137,7 +137,7 @@ def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> ran
     return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
 
 
-def _in_half(cell: Cell, size: int) -> bool:
+def _fits_half_precision(cell: Cell, size: int) -> bool:
     """Return whether some share of n images, computed in half precision, is rounded to this value."""
     return bool(_half_counts(cell, size, Rounding.ROUNDED))
 
@@ -158,19 +158,19 @@ def _neighbours(cell: Cell, size: int) -> str:
     return f" ({', '.join(texts)})"
 
 
-def other_than_counted(sheet: Sheet) -> Iterator[Claim]:
+def check_printed_counts(sheet: Sheet) -> Iterator[Claim]:
     """Yield claims on values that differ from the count printed beside them."""
     for cell in (*[c for column in sheet.classes.values() for c in column.values()], *sheet.summaries):
         if cell.value.count is None or cell.value.count[1] <= 0:
             continue
-        claim = _other_count(cell, *cell.value.count)
+        claim = _claim_other_count(cell, *cell.value.count)
         if claim:
             yield claim
 
 
-def _other_count(cell: Cell, correct: int, images: int) -> Claim | None:
+def _claim_other_count(cell: Cell, correct: int, images: int) -> Claim | None:
     """Return the claim on a value that differs from the count beside it."""
-    conditions = conditions_of(lambda way, _: _is(cell, correct, images, way))
+    conditions = find_conditions(lambda way, _: _is_printed_so(cell, correct, images, way))
     if conditions is None:
         return None
     return Claim(
@@ -184,7 +184,7 @@ def _other_count(cell: Cell, correct: int, images: int) -> Claim | None:
     )
 
 
-def _is(cell: Cell, correct: int, images: int, rounding: Rounding) -> bool:
+def _is_printed_so(cell: Cell, correct: int, images: int, rounding: Rounding) -> bool:
     interval = interval_of(cell, rounding)
     if Fraction(correct, images) in interval:
         return True

@@ -11,7 +11,7 @@ import numpy as np
 
 from in4310repro.audit.adjacent import with_adjacent_lines
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
-from in4310repro.audit.gaps import LONGEST, Gap, gaps_of, lines_beside, tables_beside
+from in4310repro.audit.gaps import LONGEST, Gap, find_gaps, find_missing_classes, find_missing_lines
 from in4310repro.audit.intervals import (
     ROUNDOFF16,
     ROUNDOFF32,
@@ -20,8 +20,8 @@ from in4310repro.audit.intervals import (
     Cell,
     Interval,
     Rounding,
+    fits_grid,
     is_half,
-    on_grid,
 )
 from in4310repro.audit.links import Link, has_parts, linked
 from in4310repro.audit.said import Said, said_sizes
@@ -100,7 +100,7 @@ class Sheet:
         return ()
 
 
-def sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
+def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
     """Return all tables of a document, each merged with the neighbouring results of the same predictions."""
     joined = with_adjacent_lines(linked(document), document)
     alone = sum(has_parts(table) for table, _ in joined) <= 1
@@ -109,16 +109,16 @@ def sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
 
 def sheet(table: Table, document: Document, options: Options) -> Sheet:
     """Return one table of a document as a sheet."""
-    cells = {id(value): cell for value, cell in zip(table.values, cells_of(table.values), strict=True)}
+    cells = {id(value): cell for value, cell in zip(table.values, make_cells(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:
         if value.class_name is not None and value.printed.value != NO_VALUE:
             classes.setdefault(value.measure, {}).setdefault(value.class_name, cells[id(value)])
     asides: dict[Measure, dict[str, Cell]] = {}
-    for cell in cells_of([*table.values, *table.asides])[len(table.values) :]:
+    for cell in make_cells([*table.values, *table.asides])[len(table.values) :]:
         asides.setdefault(cell.value.measure, {})[cell.value.class_name or cell.value.label] = cell
     sizes, origin = _sizes(table, options)
-    said = Said() if sizes else said_sizes(table, document)
+    said = StatedSizes() if sizes else find_stated_sizes(table, document)
     sizes, origin = (said.sizes, "printed") if said.sizes else (sizes, origin)
     counted = table.matrix is not None or (bool(table.sizes) and Measure.RECALL in classes)
     return Sheet(
@@ -131,9 +131,9 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         origin=origin,
         total=table.total or (sum(sizes.values()) if sizes and _covers(table, sizes) else None),
         folds=options.folds or document.folds,
-        gaps=tuple(gaps_of(table, sizes)),
-        beside=(*tables_beside(table, document), *lines_beside(table, document)),
-        tokens=tuple(doubts_of_accuracy(table, document)),
+        gaps=tuple(find_gaps(table, sizes)),
+        beside=(*find_missing_classes(table, document), *find_missing_lines(table, document)),
+        tokens=tuple(doubt_accuracy(table, document)),
         said=said.conditions,
         several=tuple(several_labels(table, document)),
         mixed=tuple(doubts_of_averages(table, document)),
@@ -155,7 +155,7 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
     return {n: given[n.strip().casefold()] for n in names if n and n.strip().casefold() in given}, "given"
 
 
-def cells_of(values: Sequence[Value]) -> list[Cell]:
+def make_cells(values: Sequence[Value]) -> list[Cell]:
     """Return the values as shares."""
     large = [value for value in values if value.printed.percent or value.printed.value > 1]
     percentages = {value.measure for value in large}
@@ -189,7 +189,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
     A short value over all classes beside them was rounded by hand. Among other values over all classes that are printed
     in full, one that ends in zeros is no rounded number with zeros filled in.
     """
-    units = rounded_to([value.printed for value in values], [value.measure for value in values])
+    units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [
         value.printed.unit if value.class_name is None and _is_among_full(value, values) else unit
         for value, unit in zip(values, units, strict=True)
@@ -207,12 +207,12 @@ def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]
-    return value.measure in OVER_ALL and sum(significant_decimals(p) == p.decimals for p in full) >= 2
+    return value.measure in OVER_ALL and sum(count_decimals(p) == p.decimals for p in full) >= 2
 
 
 def _is_double(printed: Printed) -> bool:
     """Return whether the digits of a number show that it was not computed in float32."""
-    return printed.decimals >= VISIBLE_FLOAT32 and not on_grid(printed, np.float32)
+    return printed.decimals >= VISIBLE_FLOAT32 and not fits_grid(printed, np.float32)
 
 
 def _error(printed: Printed, among_doubles: bool) -> Fraction:
@@ -220,7 +220,7 @@ def _error(printed: Printed, among_doubles: bool) -> Fraction:
 
     Few digits, such as 0.5 or 1.0, fit either; beside doubles they are doubles.
     """
-    short = significant_decimals(printed) < VISIBLE_FLOAT32
+    short = count_decimals(printed) < VISIBLE_FLOAT32
     double = among_doubles if short else _is_double(printed)
     return ROUNDOFFS * (ROUNDOFF64 if double else ROUNDOFF32)
 

@@ -24,19 +24,19 @@ TAGGED = re.compile(r"[BIESLU][-_]\w.*")
 OUTSIDE = "O"
 
 
-def doubts_of_accuracy(table: Table, document: Document) -> Iterator[str]:
+def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
     """Yield conditions of every verdict that compares an overall accuracy with values of classes."""
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 
 
-def several_labels(table: Table, document: Document) -> Iterator[str]:
+def doubt_labels(table: Table, document: Document) -> Iterator[str]:
     """Yield conditions of every verdict that needs one label and one prediction for each image.
 
     An accuracy among the averages of precision, recall and F1 says that it has: scikit-learn prints it where every
     label is counted and no image has two, and a micro average elsewhere. So does a confusion matrix.
     """
-    if any(doubts_of_accuracy(table, document)):
+    if any(doubt_accuracy(table, document)):
         yield OF_TOKENS
         return
     accuracy = any(v.measure is Measure.ACCURACY and v.average is Average.OVERALL for v in table.values)

@@ -25,7 +25,7 @@ class Predictions:
     predicted: Mapping[int, range]
 
 
-def predictions(
+def find_predictions(
     row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None
 ) -> Predictions | None:
     """Return all counts that give the scores of a class; None if there are none.
@@ -39,7 +39,7 @@ def predictions(
     correct = counts_within(recall, size) if recall else range(size + 1)
     if len(correct) > TRIED:
         return Predictions(correct=correct, predicted={})
-    predicted = {k: _predicted(k, size, intervals) for k in correct}
+    predicted = {k: _find_predicted(k, size, intervals) for k in correct}
     if others is not None:
         predicted = {k: range(each.start, min(each.stop, k + others + 1)) for k, each in predicted.items()}
         for measure, narrowed in AGAINST_THE_REST.items():
@@ -53,7 +53,7 @@ def predictions(
     return Predictions(correct=range(min(fitting), max(fitting) + 1), predicted=fitting) if fitting else None
 
 
-def _predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
+def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
     """Return the numbers of predicted images for these right ones; without a bound, up to the largest float."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
@@ -128,11 +128,11 @@ def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
 
     With k right of n and p predicted of N its derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
     """
-    start = _first(predicted, lambda p: of.matthews(p) <= interval.high)
-    return range(start, _first(range(start, predicted.stop), lambda p: of.matthews(p) < interval.low))
+    start = _find_first(predicted, lambda p: of.matthews(p) <= interval.high)
+    return range(start, _find_first(range(start, predicted.stop), lambda p: of.matthews(p) < interval.low))
 
 
-def _first(numbers: range, holds: Callable[[int], bool]) -> int:
+def _find_first(numbers: range, holds: Callable[[int], bool]) -> int:
     """Return the first number from which on a condition holds, else the end."""
     low, high = numbers.start, max(numbers.start, numbers.stop)
     while low < high:

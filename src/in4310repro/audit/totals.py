@@ -8,7 +8,7 @@ from in4310repro.audit.claims import Claim
 from in4310repro.audit.sheets import Sheet
 
 
-def other_totals(sheet: Sheet) -> Iterator[Claim]:
+def check_totals(sheet: Sheet) -> Iterator[Claim]:
     """Yield summaries whose count differs from the sum over classes, if the images add up."""
     for measure, column in sheet.classes.items():
         counts = [cell.value.count for cell in column.values() if cell.value.count]

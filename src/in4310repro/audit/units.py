@@ -17,19 +17,19 @@ COARSEST = 2
 SHORT, CLOSE = 8, 8 * ROUNDOFF64
 
 
-def rounded_to(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
+def find_units(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
     """Return the unit of each number, as a share.
 
     `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999 and stands for 94.5 to 95.5. This is taken to
     be so where a number ends in two zeros or is a short decimal in full, and where all of one measure end in zeros.
     """
     pairs = list(zip(column, measures, strict=True))
-    common = {measure: _common([p for p, m in pairs if m is measure]) for measure in set(measures)}
+    common = {measure: _count_common_decimals([p for p, m in pairs if m is measure]) for measure in set(measures)}
     return [_unit(printed, common[measure]) for printed, measure in pairs]
 
 
 def _unit(printed: Printed, common: int | None) -> Fraction:
-    decimals = significant_decimals(printed)
+    decimals = count_decimals(printed)
     if common is not None and decimals <= common:
         return max(printed.unit, Fraction(1, 10**common))
     if printed.value in (0, 1) or printed.decimals - decimals < 2:
@@ -38,7 +38,7 @@ def _unit(printed: Printed, common: int | None) -> Fraction:
 
 
 @lru_cache(maxsize=100_000)
-def significant_decimals(printed: Printed) -> int:
+def count_decimals(printed: Printed) -> int:
     """Return a share's decimals without trailing zeros; a double next to a short decimal counts as that."""
     if printed.decimals >= ALMOST_FULL:
         for decimals in range(SHORT + 1):
@@ -48,10 +48,10 @@ def significant_decimals(printed: Printed) -> int:
     return printed.decimals - (len(text) - len(text.rstrip("0"))) if printed.digits else 0
 
 
-def _common(column: Sequence[Printed]) -> int | None:
+def _count_common_decimals(column: Sequence[Printed]) -> int | None:
     """Return the decimals of two or more numbers that all end in zeros; None if they do not."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
-    most = max(COARSEST, *map(significant_decimals, telling), COARSEST)
+    most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):
         return None
     return most

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from in4310repro.audit.document import Measure
-from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of
+from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_interval
 from in4310repro.audit.sheets import Sheet, interval_of
 
 FEWEST = 2  # classes that a mean is of
@@ -27,7 +27,7 @@ class Variant:
     condition: str
 
 
-def variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Iterator[Variant]:
+def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Iterator[Variant]:
     """Yield the classes without one doubtful row, without subtotals, and with rows not read as classes."""
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
@@ -36,11 +36,11 @@ def variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Itera
         edge = name in (names[0], names[-1]) and _is_between(parts[name], [parts[other] for other in others])
         edge = edge and not _has_images_of_its_own(name, others, sheet.sizes)
         if edge or LEFT_OUT.fullmatch(name.lower()):
-            yield Variant(parts=_without(parts, [name]), condition=f"{name} is no class, or left out of the mean")
-    subtotals = _subtotals(parts)
+            yield Variant(parts=_remove(parts, [name]), condition=f"{name} is no class, or left out of the mean")
+    subtotals = _find_subtotals(parts)
     if subtotals and len(names) - len(subtotals) >= FEWEST:
         listed = ", ".join(subtotals[:5])
-        yield Variant(parts=_without(parts, subtotals), condition=f"{listed}: the mean of the rows beside it, no class")
+        yield Variant(parts=_remove(parts, subtotals), condition=f"{listed}: the mean of the rows beside it, no class")
     beside = sheet.asides.get(measure, {})
     for added in [*([cell] for cell in beside.values()), list(beside.values())]:
         given = {_name(cell): cell for cell in added if _name(cell) not in parts}
@@ -62,21 +62,21 @@ def _name(cell: Cell) -> str:
     return cell.value.class_name or cell.value.label
 
 
-def _without(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
+def _remove(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
     return {name: cell for name, cell in parts.items() if name not in names}
 
 
-def _subtotals(parts: Mapping[str, Cell]) -> list[str]:
+def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
     """Return the rows that are each the plain mean of the rows up to the next such row, if these cover all rows."""
     names = list(parts)
     if len(names) > BLOCKS:
         return []
     intervals = [interval_of(cell, Rounding.TWICE) for cell in parts.values()]
-    below, above = _headings(intervals), _headings(intervals[::-1])
+    below, above = _find_headings(intervals), _find_headings(intervals[::-1])
     return [names[place] for place in below] or [names[len(names) - 1 - place] for place in above]
 
 
-def _headings(intervals: Sequence[Interval]) -> list[int]:
+def _find_headings(intervals: Sequence[Interval]) -> list[int]:
     """Return the fewest places, beginning with the first, whose rows are means of the rows up to the next place."""
     best: dict[int, list[int]] = {len(intervals): []}
     for place in range(len(intervals) - 3, -1, -1):
@@ -88,4 +88,4 @@ def _headings(intervals: Sequence[Interval]) -> list[int]:
 
 
 def _mean(intervals: Sequence[Interval]) -> Interval:
-    return mean_of(intervals, len(intervals))
+    return mean_interval(intervals, len(intervals))

@@ -9,11 +9,11 @@ from fractions import Fraction
 import numpy as np
 from scipy.optimize import linprog
 
-from in4310repro.audit.averages import Summary, against_the_rest, readings_of, summaries
+from in4310repro.audit.averages import Summary, list_readings, list_summaries, read_one_vs_rest
 from in4310repro.audit.batches import BATCH, batch_means
-from in4310repro.audit.claims import FORMATS, Claim, conditions_of
+from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import Cell, Interval, Rounding, mean_of, span_of
+from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals, mean_interval
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
@@ -36,29 +36,32 @@ class Column:
         return self.summary.average
 
 
-def unexplained(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
+def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
     """Yield claims on the tables of one printed table: means that no weights explain."""
     columns = [
-        Column(sheet=sheet, summary=summary) for sheet in group for summary in summaries(sheet) if _free(summary, sheet)
+        Column(sheet=sheet, summary=summary)
+        for sheet in group
+        for summary in list_summaries(sheet)
+        if _has_unknown_weights(summary, sheet)
     ]
     for average in ANY:
         same = [column for column in columns if column.average is average]
-        for joint in _jointly(average, same):
+        for joint in _group_columns(average, same):
             claim = _claim(joint)
             if claim:
                 yield claim, joint[0].sheet
 
 
-def _free(summary: Summary, sheet: Sheet) -> bool:
+def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
     """Return whether a summary is a mean of its classes by unknown weights; micro AP is no mean of APs."""
     if summary.average not in ANY or (
         summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
     ):
         return False
-    return not list(readings_of(summary, sheet))
+    return not list(list_readings(summary, sheet))
 
 
-def _jointly(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
+def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
     """Yield the columns that share weights: all of a row of unnamed or weighted means, else each alone."""
     if average in (Average.UNNAMED, Average.WEIGHTED):
         keys = [_key(column, columns) for column in columns]
@@ -87,11 +90,11 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
         return any(explain(columns, parts, whole) for explain in EXPLANATIONS)
 
     summary = columns[0].summary.cell
-    conditions = conditions_of(fits, [c for column in columns for c in column.summary.parts.values()], summary)
+    conditions = find_conditions(fits, [c for column in columns for c in column.summary.parts.values()], summary)
     if conditions is None:
         return None
-    batches = _batches(columns)
-    conditions += tuple(_others(columns))
+    batches = _explain_by_batches(columns)
+    conditions += tuple(_explain_otherwise(columns))
     texts = ", ".join(f"{c.summary.cell.value.measure} {c.summary.cell.value.printed.text}" for c in columns[:12])
     label = summary.value.label or str(summary.value.measure)
     many = len(columns) > 1
@@ -112,7 +115,7 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
     )
 
 
-def _batches(columns: Sequence[Column]) -> str | None:
+def _explain_by_batches(columns: Sequence[Column]) -> str | None:
     """Return the condition that an overall accuracy is a mean over batches; None if it cannot be."""
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
@@ -123,12 +126,12 @@ def _batches(columns: Sequence[Column]) -> str | None:
     ways = [Rounding.TWICE, Rounding.TRUNCATED]
     for way in ways:
         intervals = [interval_of(cell, way) for cell in column.summary.parts.values()]
-        if batch_means(span_of(intervals), images).meets(interval_of(column.summary.cell, way)):
+        if batch_means(join_intervals(intervals), images).meets(interval_of(column.summary.cell, way)):
             return f"the value is a mean over batches of up to {BATCH} images"
     return None
 
 
-def _others(columns: Sequence[Column]) -> Iterator[str]:
+def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
     """Yield other explanations of the means: rows not read as classes, and images with several labels."""
     beside = [column.sheet.asides.get(column.summary.measure, {}) for column in columns]
     if all(beside):
@@ -136,7 +139,7 @@ def _others(columns: Sequence[Column]) -> Iterator[str]:
             replace(column, summary=replace(column.summary, parts={**column.summary.parts, **added}))
             for column, added in zip(columns, beside, strict=True)
         ]
-        if weighted(wider, Rounding.ROUNDED, Rounding.ROUNDED):
+        if is_weighted_mean(wider, Rounding.ROUNDED, Rounding.ROUNDED):
             yield f"{', '.join(dict.fromkeys(name for added in beside for name in added))}: a class, too"
     cell = columns[0].summary.cell
     lowest = min(part.share for part in columns[0].summary.parts.values())
@@ -144,27 +147,27 @@ def _others(columns: Sequence[Column]) -> Iterator[str]:
         yield "an image has several labels, and all of them have to be right"
 
 
-def of_the_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+def is_one_vs_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Return whether one summary is the overall or mean accuracy that one-vs-rest class accuracies give."""
-    readings = against_the_rest(columns[0].summary, columns[0].sheet)
+    readings = read_one_vs_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
 
-def plain(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+def is_plain_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Return whether every summary is the plain mean of its classes."""
     for column in columns:
         intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
-        if not mean_of(intervals, len(intervals)).meets(_printed(column, whole)):
+        if not mean_interval(intervals, len(intervals)).meets(_printed(column, whole)):
             return False
     return True
 
 
-def weighted(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+def is_weighted_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Return whether one set of weights gives every summary."""
-    return _feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
+    return _is_feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
 
 
-def without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Return whether each F1 is that of the mean precision and recall, and one set of weights gives the rest."""
     rest = []
     for column in columns:
@@ -174,10 +177,10 @@ def without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> b
             if f1.meets(_printed(column, whole)):
                 continue
         rest.append(column)
-    return len(rest) < len(columns) and weighted(rest, parts, whole)
+    return len(rest) < len(columns) and is_weighted_mean(rest, parts, whole)
 
 
-def micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
+def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Return whether all are micro averages: precision is weighted by predictions (from sizes, recall, precision).
 
     With w_i = n_i / n: sum w_i R_i (1 - P / P_i) = 0 for the micro precision P, sum w_i R_i = R for the micro recall,
@@ -193,7 +196,7 @@ def micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
             rows += _micro_rows(column, parts, whole)
         else:
             rows += _mean_rows(column, parts, whole)
-    return any(c.summary.measure in (Measure.PRECISION, Measure.F1) for c in columns) and _feasible(rows)
+    return any(c.summary.measure in (Measure.PRECISION, Measure.F1) for c in columns) and _is_feasible(rows)
 
 
 def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
@@ -244,7 +247,7 @@ def _printed(column: Column, way: Rounding) -> Interval:
     return interval_of(column.summary.cell, way).widened(SLACK + half_error(cells))
 
 
-def _feasible(rows: Sequence[Row]) -> bool:
+def _is_feasible(rows: Sequence[Row]) -> bool:
     """Return whether nonnegative weights with sum one meet all inequalities; True if the solver fails."""
     if not rows:
         return True
@@ -257,10 +260,10 @@ def _feasible(rows: Sequence[Row]) -> bool:
     return int(result.status) != 2
 
 
-EXPLANATIONS = (plain, weighted, without_f1, micro, of_the_rest)
+EXPLANATIONS = (is_plain_mean, is_weighted_mean, is_weighted_without_f1, is_micro, is_one_vs_rest)
 
 
-def groups(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
+def group_tables(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
     """Return tables printed side by side: of the same classes, on the same lines."""
     made: list[list[Sheet]] = []
     for sheet in all_sheets:

@@ -40,10 +40,10 @@ def audit(
     if show:
         _show_recognised(files)
         return
-    given = [command.sizes_of(each) for each in sizes or []]
-    ceilings = command.ceilings_of(ceiling or [])
+    given = [command.parse_sizes(each) for each in sizes or []]
+    ceilings = command.parse_ceilings(ceiling or [])
     options = Options.of_sets(images or [], given, bound=bound, folds=folds, ceilings=ceilings)
-    outcomes = [command.outcome(file, options) for file in files]
+    outcomes = [command.audit_file(file, options) for file in files]
     written = [command.write(each.audit, out) for each in outcomes if each.audit and out]
     for text in command.lines(outcomes):
         print_text(text)
@@ -61,7 +61,7 @@ def _show_recognised(files: Sequence[Path]) -> None:
     """Print what is recognised in each file; exit with code 2 if one cannot be read."""
     from in4310repro.audit import command
 
-    listings = [command.listing(file) for file in files]
+    listings = [command.list_recognised(file) for file in files]
     for each in listings:
         if isinstance(each, str):
             print_text(each)

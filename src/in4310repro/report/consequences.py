@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from in4310repro.audit.oddities import at_least, same_count
+from in4310repro.audit.oddities import chance_of_at_least, chance_of_same_count
 from in4310repro.metrics import ClassMetrics
 from in4310repro.report.original import original
 from in4310repro.report.published_numbers import RunSummary
@@ -118,7 +118,9 @@ def probability_of_equal_counts(
     totals is left out; it changes the probability in the fifth decimal.
     """
     pairs = zip(_counts(first, supports), _counts(second, supports), supports.values(), strict=True)
-    return at_least(classes, [same_count(images, 1 - (one + other) / (2 * images)) for one, other, images in pairs])
+    return chance_of_at_least(
+        classes, [chance_of_same_count(images, 1 - (one + other) / (2 * images)) for one, other, images in pairs]
+    )
 
 
 def _counts(look: ClassMetrics, supports: Mapping[str, int]) -> list[int]:

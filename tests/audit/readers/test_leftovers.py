@@ -6,7 +6,7 @@ import pytest
 
 from in4310repro.audit.document import Average, Item, Measure, TableKind
 from in4310repro.audit.readers import read
-from in4310repro.audit.readers.contexts import kind_of_context
+from in4310repro.audit.readers.contexts import classify_context
 
 CONTEXT = {
     "2026-05-12 12:55:08": "date or time",
@@ -39,12 +39,12 @@ RESULTS = (
 
 @pytest.mark.parametrize(("line", "kind"), CONTEXT.items())
 def test_dates_versions_settings_and_durations_are_understood_as_context(line: str, kind: str) -> None:
-    assert kind_of_context(line) == kind
+    assert classify_context(line) == kind
 
 
 @pytest.mark.parametrize("line", RESULTS)
 def test_a_number_that_may_be_a_result_is_no_context(line: str) -> None:
-    assert kind_of_context(line) == ""
+    assert classify_context(line) == ""
 
 
 @pytest.mark.parametrize("line", RESULTS[1:4])

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from in4310repro.audit.readers.numbers import count, images, in_percent, measured, missing, out_of, parse
+from in4310repro.audit.readers.numbers import count, images, is_missing, parse, parse_measured, parse_ratio, to_percent
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 
 
 def test_a_percentage_by_its_heading_is_a_hundredth_of_its_number() -> None:
-    assert in_percent(parse("75", 1)).value == Fraction(3, 4)
-    assert in_percent(parse("75 %", 1)).value != Fraction(3, 400)
+    assert to_percent(parse("75", 1)).value == Fraction(3, 4)
+    assert to_percent(parse("75 %", 1)).value != Fraction(3, 400)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_percentage_by_its_heading_is_a_hundredth_of_its_number() -> None:
 def test_a_cell_gives_its_value_and_what_stands_beside_it(
     text: str, value: str | None, beside: tuple[int, int] | None, spread: str | None, size: int | None
 ) -> None:
-    cell = measured(text, 1)
+    cell = parse_measured(text, 1)
     assert cell
     assert (cell.printed and cell.printed.text) == value
     assert (cell.count, cell.spread and cell.spread.text, cell.images) == (beside, spread, size)
@@ -73,7 +73,7 @@ def test_a_cell_gives_its_value_and_what_stands_beside_it(
 
 @pytest.mark.parametrize("text", ["+1.2", "0765456", "0.91-0.93", "12 epochs", "v2"])
 def test_a_difference_a_range_and_a_number_without_its_point_are_no_values(text: str) -> None:
-    assert measured(text, 1) is None
+    assert parse_measured(text, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_number_of_images_may_have_separators_between_thousands(text: str, num
 
 
 def test_thousands_of_images_are_not_read_as_a_share() -> None:
-    cell = measured("2,421", 1)
+    cell = parse_measured("2,421", 1)
     assert cell
     assert cell.printed
     assert cell.printed.value != count("2,421")
@@ -95,10 +95,10 @@ def test_words_name_a_number_of_images() -> None:
     assert images("accuracy on 500 real radar samples") == 500
     assert images("on the 10000 test images") == 10000
     assert images("after 20 epochs") is None
-    assert out_of("286 out of 300") == (286, 300)
+    assert parse_ratio("286 out of 300") == (286, 300)
 
 
 @pytest.mark.parametrize("text", ["-", "n/a", "NaN", "", "—", "None"])
 def test_a_cell_may_say_that_there_is_no_value(text: str) -> None:
-    assert missing(text)
-    assert not missing("0")
+    assert is_missing(text)
+    assert not is_missing("0")

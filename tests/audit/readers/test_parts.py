@@ -22,20 +22,20 @@ from in4310repro.audit.readers import (
     roles,
     web,
 )
-from in4310repro.audit.readers.asides import asides
+from in4310repro.audit.readers.asides import find_asides
 from in4310repro.audit.readers.drafts import Draft, default_average
-from in4310repro.audit.readers.files import _binary, decoded
+from in4310repro.audit.readers.files import _is_binary, decode_text
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
 from in4310repro.audit.readers.listed import read_listed
 from in4310repro.audit.readers.listing import show
-from in4310repro.audit.readers.logs import running
-from in4310repro.audit.readers.numbers import count, images, in_percent, measured, out_of, parse
-from in4310repro.audit.readers.passes import repeated
-from in4310repro.audit.readers.pieces import Result, named, scaled, sizes_of
+from in4310repro.audit.readers.logs import find_running
+from in4310repro.audit.readers.numbers import count, images, parse, parse_measured, parse_ratio, to_percent
+from in4310repro.audit.readers.passes import find_repeated
+from in4310repro.audit.readers.pieces import Result, collect_sizes, name_tables, scale_values
 from in4310repro.audit.readers.reading import lines_of, read
-from in4310repro.audit.readers.subjects import Subject, pure, subject
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
+from in4310repro.audit.readers.titles import find_title
 from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.words import heading, strip_marks
 from tests.audit.readers.described import everything
@@ -215,7 +215,7 @@ def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns
 )
 def test_a_title_stands_above_or_as_a_caption_below(lines: list[str], found: str) -> None:
     place = lines.index("X")
-    assert title_above(lines, place, place + 1) == found
+    assert find_title(lines, place, place + 1) == found
 
 
 def test_what_a_program_prints_while_it_runs_is_no_result() -> None:
@@ -223,13 +223,13 @@ def test_what_a_program_prints_while_it_runs_is_no_result() -> None:
     assert lines_of("a\rb") == ("a", "b")
     assert lines_of("\ufeffa\nb") == ("a", "b")
     epochs = ["Epoch 1/3 loss: 0.5", "text", "Epoch 2/3 loss: 0.4", "Epoch 3/3 loss: 0.3"]
-    assert running(epochs) == {1, 3, 4}
+    assert find_running(epochs) == {1, 3, 4}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 def test_a_text_is_read_in_each_encoding(encoding: str) -> None:
     text = "Accuracy of café: 83 %"
-    assert decoded(text.encode(encoding)) == text
+    assert decode_text(text.encode(encoding)) == text
 
 
 def zeros(length: int, places: range) -> bytes:
@@ -257,7 +257,7 @@ def zeros(length: int, places: range) -> bytes:
     ],
 )
 def test_zeros_in_every_second_of_the_first_bytes_are_utf_16(content: bytes, encoding: str) -> None:
-    assert decoded(content) == content.decode(encoding)
+    assert decode_text(content) == content.decode(encoding)
 
 
 @pytest.mark.parametrize(
@@ -273,20 +273,20 @@ def test_zeros_in_every_second_of_the_first_bytes_are_utf_16(content: bytes, enc
     ],
 )
 def test_a_text_has_few_control_characters(text: str, binary: bool) -> None:
-    assert _binary(text) is binary
+    assert _is_binary(text) is binary
 
 
 def test_a_file_has_up_to_100_megabytes_and_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("sea", encoding="utf-8")
     monkeypatch.setattr(files, "read_bytes", lambda *given: b"%d bytes" % given[1])
-    assert files.text_of(tmp_path / "a.txt") == "100000000 bytes"
+    assert files.load_text(tmp_path / "a.txt") == "100000000 bytes"
 
     def refuse(*_: object) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(files, "read_bytes", refuse)
     with pytest.raises(ValueError, match=r"a\.txt cannot be read: permission is denied$"):
-        files.text_of(tmp_path / "a.txt")
+        files.load_text(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_a_file_has_up_to_100_megabytes_and_can_be_opened(tmp_path: Path, monkey
 def test_lines_of_no_class_are_told_by_their_form_words_and_place(lines: list[str], names: list[str]) -> None:
     lines = [line if ":" in line else f"Accuracy of {line}: 0.5" for line in lines]
     values, _ = read_labels(lines, frozenset())
-    assert [each.subject.class_name for each in asides(values)] == names
+    assert [each.subject.class_name for each in find_asides(values)] == names
 
 
 @pytest.mark.parametrize(("depth", "found"), [(30, 1), (31, 0)])
@@ -355,7 +355,7 @@ def test_json_has_its_lines_and_names_for_all_of_its_classes() -> None:
     ],
 )
 def test_a_heading_over_names_speaks_of_classes_and_of_a_measure_or_ends_in_a_colon(line: str, opens: bool) -> None:
-    assert labels._opens(line) is opens
+    assert labels._is_heading(line) is opens
 
 
 @pytest.mark.parametrize(("length", "found"), [(110, 1), (111, 0)])
@@ -382,7 +382,7 @@ def value(text: str, measure: Measure = M.ACCURACY, name: str | None = None, **r
 
 def test_percentages_are_told_by_the_classes_and_by_a_summary_itself() -> None:
     def percent(*values: Value) -> list[bool]:
-        return [each.printed.percent for each in scaled(values)]
+        return [each.printed.percent for each in scale_values(values)]
 
     a, b, c = value("83.5", name="a"), value("1", name="b"), value("0.5", name="c")
     assert percent(a, a, b) == [True, True, True]
@@ -391,24 +391,24 @@ def test_percentages_are_told_by_the_classes_and_by_a_summary_itself() -> None:
     assert percent(a, c, value("0.9"), value("1.5"), value("2")) == [True, False, False, False, True]
     assert percent(a, a, value("0.9"), value("1.5"), value("1")) == [True, True, False, True, False]
     assert percent(value("83.5", M.OTHER, "a")) == [False]
-    (spread,) = scaled([value("83.5", name="a", spread=parse("0.5", 1))])
+    (spread,) = scale_values([value("83.5", name="a", spread=parse("0.5", 1))])
     assert spread.spread is not None
     assert (spread.spread.percent, str(spread.spread.value)) == (True, "1/200")
 
 
 def test_tables_of_one_name_get_numbers_and_sizes_come_from_counts() -> None:
     names = ["a", "a (2)", "a", "a", "b", "a (2)"]
-    given = [each.name for each in named([Table(name=name, values=()) for name in names])]
+    given = [each.name for each in name_tables([Table(name=name, values=()) for name in names])]
     assert given == ["a", "a (2)", "a (3)", "a (4)", "b", "a (2) (2)"]
-    later = [each.name for each in named([Table(name=name, values=()) for name in ("a", "a", "a (2)")])]
+    later = [each.name for each in name_tables([Table(name=name, values=()) for name in ("a", "a", "a (2)")])]
     assert later == ["a", "a (2)", "a (2) (2)"]
     counted = [value("0.5", name="a", count=(1, 2)), value("0.5", count=(3, 4)), value("0.5", name="b", count=(5, 6))]
-    assert sizes_of(counted, {"b": 7, "c": 8}) == {"a": 2, "b": 7, "c": 8}
+    assert collect_sizes(counted, {"b": 7, "c": 8}) == {"a": 2, "b": 7, "c": 8}
 
 
 def test_a_class_with_two_values_is_named_once_for_each_measure() -> None:
     values = [value("0.5", name="a"), value("0.50", name="a"), value("0.5", name="a"), value("0.6", M.RECALL, "a")]
-    assert list(repeated([value("0.9"), *values, value("0.7"), value("0.8")])) == [
+    assert list(find_repeated([value("0.9"), *values, value("0.7"), value("0.8")])) == [
         Unread(line=1, text="0.50", why="accuracy of class a stands in line 1, too")
     ]
 
@@ -457,7 +457,7 @@ def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood()
     ]
     matrix = ConfusionMatrix(classes=("a", "b"), rows=((parse("0.5", 6),) * 2,) * 2, shares=True)
     alone = Table(
-        name="four", values=(at("0.6", 7, label="mean"), replace(at("9", 8), printed=in_percent(parse("9", 8))))
+        name="four", values=(at("0.6", 7, label="mean"), replace(at("9", 8), printed=to_percent(parse("9", 8))))
     )
     other = replace(alone, values=(), matrix=matrix)
     assert show(Document(source="c", lines=(), tables=(alone, other))).split("\n")[1:] == [
@@ -504,7 +504,7 @@ def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood()
     ],
 )
 def test_a_matrix_is_square_and_of_counts_or_of_shares(rows: list[list[str]], wrong: bool, shares: bool | None) -> None:
-    made = matrices._matrix([matrices._numbers(row, 1) for row in rows], [], wrong)
+    made = matrices._make_matrix([matrices._numbers(row, 1) for row in rows], [], wrong)
     if shares is None:
         assert made is None
     else:
@@ -640,7 +640,7 @@ def test_rows_and_columns_exchanged_keep_their_lines() -> None:
         (("b", "0.2", "0.4"), (1, 2, 3)),
     ]
     assert (flipped.header, flipped.flipped, grid.flip(flipped, "x").flipped) == (1, True, False)
-    assert [(row.cells, row.lines) for row in grid.with_labels(table).rows][1] == (("", "CNN", "0.1", "0.2"), (2,) * 4)
+    assert [(row.cells, row.lines) for row in grid.add_labels(table).rows][1] == (("", "CNN", "0.1", "0.2"), (2,) * 4)
 
 
 @pytest.mark.parametrize(
@@ -792,7 +792,7 @@ def test_tables_begin_at_their_headers_and_leave_out_what_others_have_read(
 def test_what_stands_beside_a_value_is_its_count_its_spread_or_a_size(
     text: str, shown: str | None, counted: tuple[int, int] | None, spread: str | None, size: int | None
 ) -> None:
-    cell = measured(text, 7)
+    cell = parse_measured(text, 7)
     assert cell is not None
     assert (cell.printed and cell.printed.text, cell.count, cell.images) == (shown, counted, size)
     assert (cell.spread and cell.spread.text) == spread
@@ -800,7 +800,7 @@ def test_what_stands_beside_a_value_is_its_count_its_spread_or_a_size(
 
 
 def test_numbers_that_are_no_values_and_numbers_of_images() -> None:
-    assert [measured(text, 1) for text in ("+0.5", "-01", "007", "a", "0.5 (a) b")] == [None] * 5
+    assert [parse_measured(text, 1) for text in ("+0.5", "-01", "007", "a", "0.5 (a) b")] == [None] * 5
     assert [count(text) for text in ("2,421", "2.421", "2.000", "365.0", "0.5", "12a")] == [
         2421,
         2421,
@@ -809,7 +809,7 @@ def test_numbers_that_are_no_values_and_numbers_of_images() -> None:
         None,
         None,
     ]
-    assert [out_of(text) for text in ("1/2", "1 out of 2,000", "1 of", "0.5/2")] == [(1, 2), (1, 2000), None, None]
+    assert [parse_ratio(text) for text in ("1/2", "1 out of 2,000", "1 of", "0.5/2")] == [(1, 2), (1, 2000), None, None]
     far = " " * 388
     assert [images(text) for text in ("n=30", "7 test images", "7", f"{far}  30 images x", f"{far}    30 images")] == [
         30,
@@ -819,17 +819,17 @@ def test_numbers_that_are_no_values_and_numbers_of_images() -> None:
         None,
     ]
     plain = parse("83.5", 2)
-    assert in_percent(plain) == Printed(text="83.5", line=2, digits=835, decimals=3, percent=True)
-    assert in_percent(in_percent(plain)) == in_percent(plain)
+    assert to_percent(plain) == Printed(text="83.5", line=2, digits=835, decimals=3, percent=True)
+    assert to_percent(to_percent(plain)) == to_percent(plain)
     powers = [(parse(text, 1).digits, parse(text, 1).decimals) for text in ("9.9e-01", "1.25e1", "5e2", "1.5E+2", ".5")]
     assert powers == [(99, 2), (125, 1), (500, 0), (150, 0), (5, 1)]
 
 
 def test_three_lines_with_a_loss_are_a_log() -> None:
     lines = ["loss 0.5", "text", "loss: 0.4", "the loss", "loss = 1"]
-    assert running(lines) == {1, 3, 5}
-    assert running(lines[:4]) == frozenset()
-    assert running([" " * 1989 + "epoch 1", " " * 1994 + "epoch 1"]) == {1}
+    assert find_running(lines) == {1, 3, 5}
+    assert find_running(lines[:4]) == frozenset()
+    assert find_running([" " * 1989 + "epoch 1", " " * 1994 + "epoch 1"]) == {1}
 
 
 @pytest.mark.parametrize(
@@ -852,7 +852,7 @@ def test_three_lines_with_a_loss_are_a_log() -> None:
     ],
 )
 def test_folds_are_those_that_a_sentence_or_numbered_lines_tell(line: str, number: int | None) -> None:
-    assert prose.folds(line.split("\n")) == number
+    assert prose.find_folds(line.split("\n")) == number
 
 
 @pytest.mark.parametrize(
@@ -918,7 +918,7 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
     ]
     assert list(latex.latex_grids(text.split("\n"), frozenset({2}))) == []
     assert list(latex.latex_grids(text.split("\n")[:9], frozenset())) == []
-    assert [latex._closing(each) for each in ("{a}b", "{a{b}}c", "[a]", "{a")] == [2, 5, 2, 1]
+    assert [latex._find_closing(each) for each in ("{a}b", "{a{b}}c", "[a]", "{a")] == [2, 5, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -1023,7 +1023,7 @@ def test_matrices_are_found_in_each_form(lines: list[str], skipped: tuple[int, .
     ],
 )
 def test_a_label_tells_all_of_its_subject(label: str, expected: Subject | None) -> None:
-    assert subject(label) == expected
+    assert parse_subject(label) == expected
 
 
 @pytest.mark.parametrize(
@@ -1038,8 +1038,8 @@ def test_a_label_tells_all_of_its_subject(label: str, expected: Subject | None) 
     ],
 )
 def test_below_a_heading_a_name_alone_is_a_subject(label: str, expected: Subject) -> None:
-    assert subject(label, M.RECALL) == expected
-    assert pure(label) is None
+    assert parse_subject(label, M.RECALL) == expected
+    assert parse_pure(label) is None
 
 
 TOML = """
@@ -1174,7 +1174,7 @@ def test_of_long_headings_and_cells_the_beginning_counts() -> None:
     assert (len(heading("x" * 300).text), len(strip_marks("x" * 3000))) == (200, 2000)
     assert strip_marks("**bold** and\u00a0[link](a.html)<br>*x*") == "bold and link *x*"
     assert [strip_marks(text) for text in ("*sea*", "_sea ice_", "__sea__")] == ["sea", "sea ice", "sea"]
-    assert [pure(text) for text in ("weighted F1", "macro F1", "F1 of sea", "F1")] == [None, M.F1, None, M.F1]
+    assert [parse_pure(text) for text in ("weighted F1", "macro F1", "F1 of sea", "F1")] == [None, M.F1, None, M.F1]
 
 
 @pytest.mark.parametrize("between", range(5))

@@ -3,7 +3,7 @@
 import pytest
 
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.readers.subjects import subject
+from in4310repro.audit.readers.subjects import parse_subject
 from in4310repro.audit.readers.words import heading
 
 ACCURACY, AP = Measure.ACCURACY, Measure.AVERAGE_PRECISION
@@ -31,7 +31,7 @@ ACCURACY, AP = Measure.ACCURACY, Measure.AVERAGE_PRECISION
     ],
 )
 def test_a_label_names_a_class(label: str, measure: Measure, name: str) -> None:
-    found = subject(label)
+    found = parse_subject(label)
     assert found
     assert (found.measure, found.class_name, found.average) == (measure, name, None)
 
@@ -63,31 +63,31 @@ def test_a_label_names_a_class(label: str, measure: Measure, name: str) -> None:
 def test_a_summary_is_averaged_as_its_label_says_and_no_further(
     label: str, measure: Measure, average: Average | None
 ) -> None:
-    found = subject(label)
+    found = parse_subject(label)
     assert found
     assert (found.measure, found.class_name, found.average) == (measure, None, average)
 
 
 def test_a_network_is_no_class() -> None:
-    found = subject("ResNet-50 accuracy")
+    found = parse_subject("ResNet-50 accuracy")
     assert found
     assert (found.class_name, found.network) == (None, "ResNet-50")
 
 
 def test_a_name_before_the_measure_is_unclear_until_others_stand_beside_it() -> None:
-    found = subject("bicycle AP")
+    found = parse_subject("bicycle AP")
     assert found
     assert not found.clear
 
 
 def test_the_images_and_the_set_of_a_label_are_read() -> None:
-    found = subject("Test accuracy on 500 real radar samples")
+    found = parse_subject("Test accuracy on 500 real radar samples")
     assert found
     assert (found.images, found.image_set) == (500, "test")
 
 
 def test_a_label_with_a_typing_error_is_not_guessed() -> None:
-    assert subject("Acuracy for class 1") is None
+    assert parse_subject("Acuracy for class 1") is None
 
 
 @pytest.mark.parametrize(

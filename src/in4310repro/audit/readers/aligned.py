@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from in4310repro.audit.readers.grid import Grid, grid, numeric
+from in4310repro.audit.readers.grid import Grid, grid, is_numeric
 from in4310repro.audit.readers.logs import LINE
-from in4310repro.audit.readers.numbers import ALIKE, count, missing
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.numbers import ALIKE, count, is_missing
+from in4310repro.audit.readers.titles import find_title
 from in4310repro.audit.readers.words import CLASS, SIZE, heading
 
 # Progress bars that stand behind the header of YOLO's table.
@@ -37,7 +37,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
             index = len(rows) == 1 and rows[0][1][0].isdecimal()
             header = names if len(names) == len(rows[0][1]) else ["" if index else "class", *names]
             reader = "classification_report" if {"precision", "support"} <= set(names) else "aligned table"
-            title = title_above(lines, start, end)
+            title = find_title(lines, start, end)
             yield grid([(start + 1, header), *rows], reader, header=1, title=title)
         start = max(end, start + 1)
 
@@ -50,14 +50,14 @@ def _header(line: str) -> list[str] | None:
     if ENDS_IN_NUMBER.search(text):
         return None
     single = text.split()
-    if "|" in text or text.endswith(":") or not 2 <= len(single) <= WIDEST or sum(map(numeric, single)) > 1:
+    if "|" in text or text.endswith(":") or not 2 <= len(single) <= WIDEST or sum(map(is_numeric, single)) > 1:
         return None
     names = re.split(r" {2,}", text.strip())
     # `mAP50 mAP50-95` is two columns with one space between.
     names = max((names, single), key=lambda each: sum(map(_is_measure, each)))
     is_class = CLASS.fullmatch(names[0].lower()) is not None
     known = sum(map(_known, names)) + is_class
-    is_header = known >= 2 and (is_class or 2 * known >= len(names)) and not any(map(numeric, names))
+    is_header = known >= 2 and (is_class or 2 * known >= len(names)) and not any(map(is_numeric, names))
     return names if is_header else None
 
 
@@ -97,7 +97,7 @@ def _rows(
     return rows, end
 
 
-def _placed(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
+def _place(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
     """Return a summary row with its few values in the columns whose headings end nearest."""
     ends = [match.end() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
     cells = [""] * width
@@ -113,10 +113,10 @@ def _placed(text: str, values: Sequence[str], width: int, header: str) -> list[s
 def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
     """Return name and values of a row, split from the right; the report's accuracy row has only two values."""
     words = text.split()
-    if _last(names) and words[width:] and all(numeric(word) or missing(word) for word in words[:width]):
+    if _last(names) and words[width:] and all(is_numeric(word) or is_missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]
     values: list[str] = []
-    while words and len(values) < width and (numeric(words[-1]) or missing(words[-1])):
+    while words and len(values) < width and (is_numeric(words[-1]) or is_missing(words[-1])):
         values.insert(0, words.pop())
     name = " ".join(words)
     if name.endswith((":", "=")):
@@ -124,7 +124,7 @@ def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str
     if len(values) == width:
         return [name, *values]
     if values and heading(name).summary:
-        return [name, *_placed(text, values, width, header)]
+        return [name, *_place(text, values, width, header)]
     short = name.lower() == "accuracy" and values and SIZE.fullmatch(names[-1].lower()) and len(values) <= 2
     if short:
         support = values[1] if len(values) == 2 and count(values[1]) is not None else ""

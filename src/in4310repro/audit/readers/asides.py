@@ -14,21 +14,21 @@ from in4310repro.audit.readers.words import heading
 ALIKE = 3  # lines of one form that make another form stand out
 
 
-def asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
+def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
     """Yield the values, in order of lines, whose words or place show that they belong to no class."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
-        forms = Counter(map(form, column))
+        forms = Counter(map(label_form, column))
         common = max(forms, key=forms.__getitem__)
-        below = _below_the_mean(column, values)
+        below = _find_below_mean(column, values)
         for value in column:
-            other_form = forms[common] >= ALIKE and form(value) != common and forms[form(value)] == 1
+            other_form = forms[common] >= ALIKE and label_form(value) != common and forms[label_form(value)] == 1
             if other_form or value in below or _is_of_no_class(value):
                 yield value
 
 
-def form(value: LineValue) -> str:
+def label_form(value: LineValue) -> str:
     """Return the label with a placeholder for the name: `accuracy of {}`."""
     name, label = value.subject.class_name or "", value.label.lower()
     # As a word: a class may be called c, which stands in precision too.
@@ -41,7 +41,7 @@ def _is_of_no_class(value: LineValue) -> bool:
     return bool(some) or SPREADS.fullmatch(name) is not None or NO_CLASS.fullmatch(name) is not None
 
 
-def _below_the_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
+def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
     """Return the few values below the first summary that follows two or more classes."""
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from in4310repro.audit.readers.grid import Grid, Row, numeric
+from in4310repro.audit.readers.grid import Grid, Row, is_numeric
 from in4310repro.audit.readers.logs import LINE
-from in4310repro.audit.readers.numbers import missing
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.numbers import is_missing
+from in4310repro.audit.readers.titles import find_title
 
 READER = "statistics by class"
 NAME = re.compile(r"\bClass: (\S(?:.*?\S)??)(?=\s+Class: |\s*$)")
@@ -30,16 +30,16 @@ def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
             parts, after = _rows(lines, end + 1, len(more))
             if [row.cells[0] for row in parts] != [row.cells[0] for row in rows]:
                 break
-            header = _joined(header, Row(cells=("", *more), lines=(end + 1,) * (len(more) + 1)))
-            rows = [_joined(row, part) for row, part in zip(rows, parts, strict=True)]
+            header = _join(header, Row(cells=("", *more), lines=(end + 1,) * (len(more) + 1)))
+            rows = [_join(row, part) for row, part in zip(rows, parts, strict=True)]
             end = after
         if len(rows) >= LEAST:
-            title = title_above(lines, start, end)
-            yield Grid(rows=(header, *_once(rows)), header=1, reader=READER, title=title)
+            title = find_title(lines, start, end)
+            yield Grid(rows=(header, *_drop_repeats(rows)), header=1, reader=READER, title=title)
         start = max(end, start + 1)
 
 
-def _joined(row: Row, part: Row) -> Row:
+def _join(row: Row, part: Row) -> Row:
     """Return a row merged with its continuation, which begins with the same name."""
     return Row(cells=(*row.cells, *part.cells[1:]), lines=(*row.lines, *part.lines[1:]))
 
@@ -56,13 +56,13 @@ def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]
     for index in range(start, len(lines)):
         words = lines[index][:LINE].split()
         values = words[-width:]
-        if len(words) <= width or not all(numeric(word) or missing(word) for word in values):
+        if len(words) <= width or not all(is_numeric(word) or is_missing(word) for word in values):
             return rows, index
         rows.append(Row(cells=(" ".join(words[:-width]), *values), lines=(index + 1,) * (width + 1)))
     return rows, len(lines)
 
 
-def _once(rows: Sequence[Row]) -> list[Row]:
+def _drop_repeats(rows: Sequence[Row]) -> list[Row]:
     """Return the rows without those that repeat a statistic under another name."""
     names = {row.cells[0] for row in rows}
     return [row for row in rows if ALIKE.get(row.cells[0]) not in names]

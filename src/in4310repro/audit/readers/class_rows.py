@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from in4310repro.audit.document import Measure, Unread, Value
-from in4310repro.audit.readers.drafts import Draft, names_before
-from in4310repro.audit.readers.grid import Grid, Row, bare, numeric
-from in4310repro.audit.readers.numbers import Measured, count, measured, missing, out_of
-from in4310repro.audit.readers.pieces import value_of
+from in4310repro.audit.readers.drafts import Draft, collect_group_names
+from in4310repro.audit.readers.grid import Grid, Row, is_numeric, strip_signs
+from in4310repro.audit.readers.numbers import Measured, count, is_missing, parse_measured, parse_ratio
+from in4310repro.audit.readers.pieces import make_value
 from in4310repro.audit.readers.roles import Columns, average_of, is_aside, is_other, is_summary
-from in4310repro.audit.readers.supports import summaries_by_support
+from in4310repro.audit.readers.supports import judge_summaries
 from in4310repro.audit.readers.words import Heading, heading
 
 DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
@@ -35,7 +35,7 @@ def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unrea
     Raises:
         ValueError: a row with values and without a name.
     """
-    elsewhere = measure_elsewhere(table, columns) or Measure.OTHER
+    elsewhere = find_measure(table, columns) or Measure.OTHER
     any_measure = any(of.measure for _, of in columns.values)
     used = [(i, of) for i, of in columns.values if of.measure or not any_measure]
     keys = _keys(table, used)
@@ -50,7 +50,7 @@ def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unrea
     return list(drafts.values()), unread
 
 
-def measure_elsewhere(table: Grid, columns: Columns) -> Measure | None:
+def find_measure(table: Grid, columns: Columns) -> Measure | None:
     """Return the measure of columns named after networks: from corner, title, or a summary row such as mAP."""
     for text in (table.names[columns.label], table.title):
         if heading(text).measure:
@@ -65,7 +65,7 @@ def _lines(
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
     """Yield the rows with values and their sections; a lone name, or the first class again, begins a section."""
     labels = [row.cells[columns.label] for row in table.body]
-    groups = names_before(table, columns)
+    groups = collect_group_names(table, columns)
     section, first, repeats, start = "", "", 0, 0
     told: dict[int, bool] | None = None
     sized = sum(_size(row, columns) is not None for row in table.body) > 1
@@ -81,8 +81,8 @@ def _lines(
         end = next((i for i in range(index, len(labels)) if not filled[i]), len(labels))
         near, place = labels[start:end], index - start
         if told is None:
-            told = summaries_by_support(near, [_size(row, columns) for row in table.body[start:end]])
-        if not label and any(numeric(bare(row.cells[column])) for column, _ in used):
+            told = judge_summaries(near, [_size(row, columns) for row in table.body[start:end]])
+        if not label and any(is_numeric(strip_signs(row.cells[column])) for column, _ in used):
             raise ValueError(f"line {row.lines[0]}: a row with values and an empty class name; a name is valid")
         repeats += bool(first) and label == first and not any(groups[index])
         first = first or label
@@ -106,13 +106,13 @@ def _correct(row: Row, columns: Columns) -> int | None:
     """Return the correct images of a row, from a column of their own or a cell such as 13/200."""
     if columns.correct is not None:
         return count(row.cells[columns.correct])
-    return next((pair[0] for column in columns.sizes if (pair := out_of(row.cells[column]))), None)
+    return next((pair[0] for column in columns.sizes if (pair := parse_ratio(row.cells[column]))), None)
 
 
 def _size(row: Row, columns: Columns) -> int | None:
     """Return the sample count of a row; YOLO prints images, then instances: the last is the one scored."""
     cells = [row.cells[column] for column in reversed(columns.sizes)]
-    counted = [pair[1] for cell in cells if (pair := out_of(cell))]
+    counted = [pair[1] for cell in cells if (pair := parse_ratio(cell))]
     return next((size for size in [*map(count, cells), *counted] if size is not None), None)
 
 
@@ -122,10 +122,10 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
         draft.total = draft.total or line.size
     elif line.size is not None and not line.aside:
         draft.sizes[line.label] = line.size
-    text = bare(line.row.cells[column])
-    cell = measured(text, line.row.lines[column])
+    text = strip_signs(line.row.cells[column])
+    cell = parse_measured(text, line.row.lines[column])
     if cell is None:
-        if not missing(text) and any(character.isdigit() for character in text):
+        if not is_missing(text) and any(character.isdigit() for character in text):
             why = f"no value in the row {line.label!r}"
             yield Unread(line=line.row.lines[column], text=line.row.cells[column], why=why)
         return
@@ -133,7 +133,7 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
     if value is not None and line.aside:
         draft.asides.append(value)
         return
-    if value is not None and not _of_other_set(line, draft) and not _of_other_overlap(line, of):
+    if value is not None and not _belongs_to_other_set(line, draft) and not _belongs_to_other_overlap(line, of):
         draft.add(value)
         if line.summary and heading(line.label).threshold and not of.threshold:
             draft.doubts.append(f"the APs of the classes are at another overlap than {value.label}")
@@ -141,13 +141,13 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
         draft.sizes.setdefault(line.label, cell.images)
 
 
-def _of_other_set(line: Line, draft: Draft) -> bool:
+def _belongs_to_other_set(line: Line, draft: Draft) -> bool:
     """Return whether a summary belongs to the training or validation set, unlike its table."""
     image_set = heading(line.label).image_set if line.summary else None
     return image_set in ("train", "val") and draft.image_set != image_set
 
 
-def _of_other_overlap(line: Line, of: Heading) -> bool:
+def _belongs_to_other_overlap(line: Line, of: Heading) -> bool:
     """Return whether a row such as mAP75 stands in a column of another overlap."""
     threshold = heading(line.label).threshold if line.summary else ""
     return bool(threshold and of.threshold) and threshold != of.threshold
@@ -157,8 +157,8 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
     label = f"{line.label} {of.text}".strip()
     if line.summary:
         read, average = average_of(line.label, measure, of.average)
-        return value_of(read, cell, label, average=average)
-    value = value_of(measure, cell, label, class_name=line.label)
+        return make_value(read, cell, label, average=average)
+    value = make_value(measure, cell, label, class_name=line.label)
     if value and line.correct is not None and line.size and measure in (Measure.ACCURACY, Measure.RECALL):
         return replace(value, count=value.count or (line.correct, line.size))
     return value

@@ -11,7 +11,7 @@ FEWEST = 3  # lines in a row with one mark: headings of Markdown stand alone
 SHARE = 2  # of so many lines at least one has a number: comments in prose stay as they are
 
 
-def uncommented(lines: Sequence[str]) -> tuple[str, ...]:
+def blank_comment_marks(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the lines with spaces in place of comment marks, so that no line or column moves."""
     plain: list[str] = []
     for mark, run in groupby(lines, _mark):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from in4310repro.audit.document import Average, Item, Measure, Table, Value
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.numbers import parse
-from in4310repro.audit.readers.pieces import Piece, Result, scaled
+from in4310repro.audit.readers.pieces import Piece, Result, scale_values
 
 READER = "conlleval"
 SCORE = re.compile(r"(accuracy|precision|recall|FB1|F1|F-?score): {0,4}(\d[\d.]*%?)", re.IGNORECASE)
@@ -63,7 +63,7 @@ def _evaluation(lines: Sequence[str], first: int, counts: tuple[int, int, int, i
         if predicted:
             predictions[named[1]] = int(predicted[1])
     name = f"the entities from line {first}"
-    table = Table(name=name, values=scaled(values), total=None, predictions=predictions)
+    table = Table(name=name, values=scale_values(values), total=None, predictions=predictions)
     near = {number for number in (first - 2, first - 1) if number > 0 and COUNTS.search(lines[number - 1])}
     return last, Piece(
         table=table, first=min({first, *near}), last=last, reader=READER, lines=frozenset(near | {first})

@@ -131,7 +131,7 @@ def is_setting(name: str) -> bool:
     return NO_RESULT.fullmatch(" ".join(re.sub(r"[_-]", " ", name).split())) is not None
 
 
-def kind_of_context(line: str) -> str:
+def classify_context(line: str) -> str:
     """Return why the numbers of a line are not results; empty if one of them may be one."""
     if len(line) > LINE:
         return ""
@@ -144,16 +144,16 @@ def kind_of_context(line: str) -> str:
     first = heading(LABEL.split(line.strip(" |*-"), maxsplit=1)[0])
     if OTHER.search(line) or (first.measure is Measure.OTHER and not first.rest):
         return "measure that no check uses"
-    text, kinds = _taken_out(line)
+    text, kinds = _remove(line)
     return kinds[0] if kinds and not DIGIT.search(text) else ""
 
 
-def without_context(line: str) -> str:
+def remove_context(line: str) -> str:
     """Return the line without the numbers that are not results."""
-    return _taken_out(line)[0]
+    return _remove(line)[0]
 
 
-def _taken_out(line: str) -> tuple[str, list[str]]:
+def _remove(line: str) -> tuple[str, list[str]]:
     text, kinds = " ".join(line.translate(ALIKE).split()), []
     for kind, pattern in KINDS:
         text, hits = pattern.subn(" ", text)

@@ -6,9 +6,9 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 
-from in4310repro.audit.readers.grid import Grid, grid, numeric
-from in4310repro.audit.readers.numbers import missing
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.grid import Grid, grid, is_numeric
+from in4310repro.audit.readers.numbers import is_missing
+from in4310repro.audit.readers.titles import find_title
 from in4310repro.audit.readers.words import CLASS, heading
 
 SEPARATORS = (";", "\t", ",")
@@ -31,7 +31,7 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
                 continue
             rows, stop = _rows(lines, start + 1, separator, len(header), skipped)
             if rows:
-                title = title_above(lines, start, stop)
+                title = find_title(lines, start, stop)
                 yield grid([(start + 1, header), *rows], READER, header=1, title=title)
                 end = stop
                 break
@@ -40,7 +40,7 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
 
 def _is_header(cells: Sequence[str]) -> bool:
     """Return whether cells are names with a measure among them, or classes after a word for classes."""
-    if len(cells) < 2 or any(numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
+    if len(cells) < 2 or any(is_numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
         return False
     measures = sum(heading(cell).measure is not None for cell in cells)
     return (
@@ -65,7 +65,7 @@ def _rows(
         if index + 1 in skipped or separator not in lines[index]:
             break
         cells = _cells(lines[index], separator)
-        if len(cells) != width or not any(numeric(cell) or missing(cell) for cell in cells[1:]):
+        if len(cells) != width or not any(is_numeric(cell) or is_missing(cell) for cell in cells[1:]):
             break
         rows.append((index + 1, cells))
         end = index + 1

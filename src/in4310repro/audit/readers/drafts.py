@@ -30,7 +30,7 @@ class Draft:
             self.values.append(value)
 
 
-def names_before(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
+def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
     """Return the names before the label column of each row, with blank cells filled from above."""
     filled = ("",) * len(columns.groups)
     names = []

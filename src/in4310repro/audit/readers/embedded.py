@@ -10,7 +10,7 @@ from in4310repro.audit.document import Measure, Printed, Table, Value
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.pieces import Piece, Result, has_classes
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.titles import find_title
 
 OPENS = re.compile(r"(?P<label>[^{\[]{0,80}?)(?:\s?[:=]\s?|\s|^)(?:\w{1,20}\()?(?P<text>\{.*|\[\s*(?:\{.*|\[\s*)?)$")
 LONGEST = 5000  # lines
@@ -34,7 +34,7 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
         text = "\n".join([found["text"], *lines[start + 1 : end]]).rstrip(" ,;)`")
         title = found["label"].strip(" \"'`*#>-") or _title(lines, start, end)
         made = [piece for piece in read_json(text, title if TITLE.search(title) else "") if _is_result(piece, text)]
-        pieces += [_moved(piece, start, title) for piece in made]
+        pieces += [_move_piece(piece, start, title) for piece in made]
         # What is no result stays for the other readers.
         taken |= set(range(start + 1, end + 1)) if made else set()
         start = end if made else start + 1
@@ -56,7 +56,7 @@ def _short(line: str) -> bool:
 def _title(lines: Sequence[str], start: int, end: int) -> str:
     """Return the heading above, skipping the fence that opens a code block."""
     above = start - 1 if start and FENCE.match(lines[start - 1]) else start
-    return title_above(lines, above, end)
+    return find_title(lines, above, end)
 
 
 def _end(lines: Sequence[str], start: int, text: str) -> int | None:
@@ -73,9 +73,9 @@ def _end(lines: Sequence[str], start: int, text: str) -> int | None:
     return None
 
 
-def _moved(piece: Piece, by: int, title: str) -> Piece:
+def _move_piece(piece: Piece, by: int, title: str) -> Piece:
     """Return the piece with line numbers of the whole text, named after the heading above it."""
-    table = moved(piece.table, by)
+    table = move(piece.table, by)
     name = " · ".join(
         part
         for part in (title, "" if table.name == "the values" or table.name.startswith("the table from") else table.name)
@@ -90,7 +90,7 @@ def _moved(piece: Piece, by: int, title: str) -> Piece:
     )
 
 
-def moved(table: Table, by: int) -> Table:
+def move(table: Table, by: int) -> Table:
     """Return the table with all its numbers moved down by a number of lines."""
     matrix = table.matrix and replace(
         table.matrix, rows=tuple(tuple(_number(cell, by) for cell in row) for row in table.matrix.rows)

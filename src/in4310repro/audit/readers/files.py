@@ -12,7 +12,7 @@ LARGEST = 100_000_000  # bytes
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-def text_of(path: Path) -> str:
+def load_text(path: Path) -> str:
     """Return the text of a file: UTF-8 or UTF-16 with or without byte order mark, Latin-1, or a PDF's.
 
     Raises:
@@ -27,15 +27,15 @@ def text_of(path: Path) -> str:
         raise ValueError(f"{path} cannot be read: {reason(error)}") from error
     if content.startswith(b"%PDF-"):
         return text_of_pdf(path)
-    text = decoded(content)
+    text = decode_text(content)
     if not text.strip():
         raise ValueError(f"{path} is empty; a file with printed results is valid")
-    if _binary(text):
+    if _is_binary(text):
         raise ValueError(f"{path} is no text: it has control characters; UTF-8, UTF-16 and Latin-1 text are valid")
     return text
 
 
-def decoded(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """Return the text of bytes."""
     for mark, encoding in MARKS:
         if content.startswith(mark):
@@ -51,7 +51,7 @@ def decoded(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _binary(text: str) -> bool:
+def _is_binary(text: str) -> bool:
     """Return whether more than one in a hundred characters is a control character that text lacks."""
     head = text[:20_000]
     return sum(ord(character) < 32 and character not in "\t\n\r\f\v\x1b\b" for character in head) * 100 > len(head)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from in4310repro.audit.readers.numbers import measured, missing
+from in4310repro.audit.readers.numbers import is_missing, parse_measured
 from in4310repro.audit.readers.words import CLASS, heading, strip_marks
 
 # Marks of the best value, footnotes and arrows around a number.
@@ -78,13 +78,15 @@ def grid(
         title, header = title or rows[0][1][0], header and max(header - 1, 0)
         rows = rows[1:]
     even = zip(*zip_longest(*[cells for _, cells in rows], fillvalue=""), strict=True)
-    full = tuple(Row(cells=cells, lines=_each(line, len(cells))) for (line, _), cells in zip(rows, even, strict=True))
+    full = tuple(
+        Row(cells=cells, lines=_list_lines(line, len(cells))) for (line, _), cells in zip(rows, even, strict=True)
+    )
     count = _header_rows(full, header or 0)
     made = Grid(rows=full, header=count, reader=reader, title=title)
-    return _unfolded(_one_header(_without_empty_columns(made)))
+    return _unfold(_merge_headers(_drop_empty_columns(made)))
 
 
-def _each(line: int | Sequence[int], width: int) -> tuple[int, ...]:
+def _list_lines(line: int | Sequence[int], width: int) -> tuple[int, ...]:
     """Return the line of each cell of a row; cells that a short row lacks are on its last line."""
     if isinstance(line, int):
         return (line,) * width
@@ -96,12 +98,12 @@ def _is_title(cells: Sequence[str]) -> bool:
     return len(cells) > 2 and bool(cells[0]) and not any(cells[1:]) and not CLASS.fullmatch(cells[0].lower())
 
 
-def numeric(cell: str) -> bool:
+def is_numeric(cell: str) -> bool:
     """Return whether a cell is a number, possibly with a unit, count or spread."""
-    return measured(bare(cell), 0) is not None
+    return parse_measured(strip_signs(cell), 0) is not None
 
 
-def bare(cell: str) -> str:
+def strip_signs(cell: str) -> str:
     """Return a cell without arrows and footnote marks."""
     return DECORATION.sub("", DECORATION.sub("", cell))
 
@@ -114,7 +116,7 @@ def flip(table: Grid, corner: str) -> Grid:
     return replace(table, rows=rows, header=1, flipped=not table.flipped)
 
 
-def with_labels(table: Grid) -> Grid:
+def add_labels(table: Grid) -> Grid:
     """Add an empty label column to a grid without row names."""
     rows = tuple(Row(cells=("", *row.cells), lines=(row.lines[0], *row.lines)) for row in table.rows)
     return replace(table, rows=rows)
@@ -128,21 +130,21 @@ def _header_rows(rows: Sequence[Row], given: int) -> int:
         few = len(cells) < min(2, len(row.cells) - 1) and (count or row.cells[0])
         if (
             few
-            or any(numeric(cell) or missing(cell) for cell in cells)
-            or (count and not _continues(row, rows[count - 1]))
+            or any(is_numeric(cell) or is_missing(cell) for cell in cells)
+            or (count and not _is_second_header(row, rows[count - 1]))
         ):
             break
         count += 1
     return count
 
 
-def _continues(row: Row, above: Row) -> bool:
+def _is_second_header(row: Row, above: Row) -> bool:
     """Return whether a row can be a second header: it has no row name of its own."""
     first = row.cells[0]
     return first in ("", above.cells[0]) or heading(first).measure is not None or bool(CLASS.fullmatch(first.lower()))
 
 
-def _without_empty_columns(table: Grid) -> Grid:
+def _drop_empty_columns(table: Grid) -> Grid:
     columns = zip(*[row.cells for row in table.rows], strict=True)
     kept = [index for index, cells in enumerate(columns) if any(cells)]
     rows = tuple(
@@ -152,19 +154,19 @@ def _without_empty_columns(table: Grid) -> Grid:
     return replace(table, rows=rows)
 
 
-def _one_header(table: Grid) -> Grid:
+def _merge_headers(table: Grid) -> Grid:
     """Merge several header rows: an upper name applies to all columns up to the next upper name."""
     if table.header < 2:
         return table
     upper, *lower = [list(row.cells) for row in table.rows[: table.header]]
-    lower = [_shifted(row, table.width) for row in lower]
+    lower = [_shift(row, table.width) for row in lower]
     levels = [_spread(upper, lower[0]), *[_spread(level, lower[-1]) for level in lower[:-1]], lower[-1]]
     names = [" ".join(dict.fromkeys(part for part in parts if part)) for parts in zip(*levels, strict=True)]
     header = Row(cells=tuple(names), lines=table.rows[table.header - 1].lines)
     return replace(table, rows=(header, *table.body), header=1)
 
 
-def _shifted(cells: list[str], width: int) -> list[str]:
+def _shift(cells: list[str], width: int) -> list[str]:
     """Return a second header row moved by one if it lacks the cell under a first one that spans both rows."""
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
@@ -189,7 +191,7 @@ def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
     return filled
 
 
-def _unfolded(table: Grid) -> Grid:
+def _unfold(table: Grid) -> Grid:
     """Return a table with repeated columns (category, AP, category, AP) as a longer one without repeats."""
     names = [name.lower() for name in table.names]
     if not names or not CLASS.fullmatch(names[0]):
@@ -201,5 +203,5 @@ def _unfolded(table: Grid) -> Grid:
     rows = [row.part(0, span) for row in table.rows[: table.header]]
     for row in table.body:
         parts = [row.part(start, start + span) for start in range(0, len(names), span)]
-        rows += [part for part in parts if any(cell and not missing(cell) for cell in part.cells)]
+        rows += [part for part in parts if any(cell and not is_missing(cell) for cell in part.cells)]
     return replace(table, rows=tuple(rows))

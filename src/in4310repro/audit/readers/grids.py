@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import Measure, Table, TableKind, Unread
-from in4310repro.audit.readers.class_rows import DOTS, class_tables, measure_elsewhere
+from in4310repro.audit.readers.class_rows import DOTS, class_tables, find_measure
 from in4310repro.audit.readers.drafts import Draft
-from in4310repro.audit.readers.grid import Grid, Row, bare, flip, numeric, with_labels
+from in4310repro.audit.readers.grid import Grid, Row, add_labels, flip, is_numeric, strip_signs
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.matrices import matrix_of_grid
 from in4310repro.audit.readers.network_rows import NO_NETWORK, summary_tables, wide_tables
 from in4310repro.audit.readers.no_classes import PARTIAL, SPREADS
-from in4310repro.audit.readers.numbers import measured, missing
-from in4310repro.audit.readers.pieces import Piece, Result, scaled_with, sizes_of
+from in4310repro.audit.readers.numbers import is_missing, parse_measured
+from in4310repro.audit.readers.pieces import Piece, Result, collect_sizes, scale_with_asides
 from in4310repro.audit.readers.roles import EPOCH, Columns, Kind, columns_of, evidence_of_classes, kind_of
 from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, SIZE, Heading, heading
 
@@ -33,40 +33,40 @@ def read_grid(table: Grid) -> Result:
     Raises:
         ValueError: a class without a name.
     """
-    table = _with_header(table)
+    table = _add_header(table)
     matrix = matrix_of_grid(table)
     if matrix is not None:
         return Result(pieces=(matrix,), lines=_lines(table))
     if not table.header:
         return Result()
-    return Result(lines=_lines(table)) if _is_of_tests(table) else _read(_by_measure(table))
+    return Result(lines=_lines(table)) if _is_of_tests(table) else _read(_pivot(table))
 
 
-def measures_nothing(table: Grid) -> bool:
+def is_unrelated(table: Grid) -> bool:
     """Return whether a table is unrelated: no heading, row or title is a measure, and not all numbers are shares."""
     words = [table.title, *table.names, *[row.cells[0] for row in table.body]]
     if any(heading(text).measure for text in words) or CLASSWISE.search(table.title):
         return False
-    cells = (measured(bare(cell), 0) for row in table.body for cell in row.cells[1:])
+    cells = (parse_measured(strip_signs(cell), 0) for row in table.body for cell in row.cells[1:])
     return any(not 0 <= cell.printed.value <= 100 for cell in cells if cell and cell.printed)
 
 
 def _read(table: Grid) -> Result:
     """Return the tables of a grid with a header that is not a matrix."""
     columns = columns_of(table)
-    if columns is None and all(numeric(cell) for row in table.body for cell in row.cells if cell):
-        table = with_labels(table)
+    if columns is None and all(is_numeric(cell) for row in table.body for cell in row.cells if cell):
+        table = add_labels(table)
         columns = columns_of(table)
     if columns is None or not columns.values:
         return Result()
     kind = kind_of(table, columns)
     if not table.flipped:
-        turned = _turned(table, columns, kind)
+        turned = _orient(table, columns, kind)
         if turned is not None:
             return read_grid(turned)
-    if kind is Kind.EPOCHS and not _of_program(columns):
+    if kind is Kind.EPOCHS and not _is_of_program(columns):
         return _last_epoch(table, columns)
-    if kind is not Kind.CLASSES and _wide(columns) and (not table.flipped or _of_program(columns)):
+    if kind is not Kind.CLASSES and _is_wide(columns) and (not table.flipped or _is_of_program(columns)):
         return _result(table, list(wide_tables(table, columns)), [])
     if kind is Kind.CLASSES or (kind is Kind.UNKNOWN and _rows_are_classes(table, columns)):
         return _result(table, *class_tables(table, columns))
@@ -76,17 +76,19 @@ def _read(table: Grid) -> Result:
 def _last_epoch(table: Grid, columns: Columns) -> Result:
     """Return the last row of a log by epoch if its first column is a loss and no column is a class, else nothing."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
-    told = _wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
+    told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
     return replace(read, lines=_lines(table), running=True)
 
 
-def _by_measure(table: Grid) -> Grid:
+def _pivot(table: Grid) -> Grid:
     """Return a table of one value a row, with the measure in a column, as one with a column for each measure."""
     names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
-    plain = len(names) == 3 and place not in (None, last) and all(numeric(cell) for cell in table.column(last) if cell)
+    plain = (
+        len(names) == 3 and place not in (None, last) and all(is_numeric(cell) for cell in table.column(last) if cell)
+    )
     if (
         place is None
         or not plain
@@ -94,7 +96,7 @@ def _by_measure(table: Grid) -> Grid:
     ):
         return table
     label = 1 - place
-    if all(map(numeric, table.column(label))) and not CLASS.fullmatch(names[label]):
+    if all(map(is_numeric, table.column(label))) and not CLASS.fullmatch(names[label]):
         return table  # two networks side by side
     measures = list(dict.fromkeys(table.column(place)))
     rows: dict[str, dict[str, tuple[str, int]]] = {}
@@ -113,9 +115,9 @@ def _by_measure(table: Grid) -> Grid:
     return replace(table, rows=(header, *made), header=1)
 
 
-def _with_header(table: Grid) -> Grid:
+def _add_header(table: Grid) -> Grid:
     """Return a table of class, measure and value with the header that it lacks."""
-    if table.header or table.width != 3 or not all(numeric(cell) for cell in table.column(2)):
+    if table.header or table.width != 3 or not all(is_numeric(cell) for cell in table.column(2)):
         return table
     measures = table.column(1)
     known = all(heading(cell).measure or SIZE.fullmatch(cell.lower()) for cell in measures)
@@ -136,19 +138,19 @@ def _is_of_tests(table: Grid) -> bool:
     return targets and outcomes and not of_classes
 
 
-def _turned(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
+def _orient(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
     """Return the grid transposed if its columns are classes or its rows are measures."""
     corner = table.names[columns.label]
     if kind is Kind.METRICS:
         named = CLASS.fullmatch(corner.lower()) and any(of.text.lower() not in NO_NETWORK for _, of in columns.values)
-        return flip(table, "class" if named or _classes_across(table, columns) else "")
-    if kind is Kind.CLASSES or not _classes_across(table, columns):
+        return flip(table, "class" if named or _columns_are_classes(table, columns) else "")
+    if kind is Kind.CLASSES or not _columns_are_classes(table, columns):
         return None
     at_corner = heading(corner).measure and not heading(table.title).measure
     return flip(replace(table, title=corner) if at_corner else table, "class")
 
 
-def _wide(columns: Columns) -> bool:
+def _is_wide(columns: Columns) -> bool:
     """Return whether columns name a measure and a class each: Acc_sea, AP forest."""
     named = {
         of.rest.lower() for _, of in columns.values if of.measure and of.rest and not NETWORK_NAME.fullmatch(of.rest)
@@ -157,7 +159,7 @@ def _wide(columns: Columns) -> bool:
     return len(named) >= 2 and not all(BEST.fullmatch(name) for name in named)
 
 
-def _of_program(columns: Columns) -> bool:
+def _is_of_program(columns: Columns) -> bool:
     """Return whether three or more names differ only in a class, as programs build them: test_acc_sea."""
     forms = Counter(
         of.text.lower().replace(of.rest.lower(), "{}") for _, of in columns.values if of.measure and of.rest
@@ -165,7 +167,7 @@ def _of_program(columns: Columns) -> bool:
     return any(times >= 3 and re.search(r"[_/]\{\}|\{\}[_/]", form) for form, times in forms.items())
 
 
-def _classes_across(table: Grid, columns: Columns) -> bool:
+def _columns_are_classes(table: Grid, columns: Columns) -> bool:
     """Return whether the columns are classes: names without a measure, and a mean or a title that says so."""
     plain = [of for _, of in columns.values if not of.measure and of.rest]
     many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
@@ -175,26 +177,26 @@ def _classes_across(table: Grid, columns: Columns) -> bool:
 
 def _rows_are_classes(table: Grid, columns: Columns) -> bool:
     measured_columns = any(of.measure for _, of in columns.values)
-    return evidence_of_classes(table, columns) and (measured_columns or measure_elsewhere(table, columns) is not None)
+    return evidence_of_classes(table, columns) and (measured_columns or find_measure(table, columns) is not None)
 
 
 def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> Result:
     lines = _lines(table)
     labels = {row.cells[0].strip() for row in table.body}
     partial = PARTIAL.search(f"{table.title} {table.names[0]}".lower()) is not None or bool(labels & DOTS)
-    whole = not any(BOXES.search(name.lower()) or _at_overlap(heading(name)) for name in table.names)
+    whole = not any(BOXES.search(name.lower()) or _is_at_overlap(heading(name)) for name in table.names)
     pieces = []
     for draft in drafts:
         if not draft.values:
             continue
-        values, asides = scaled_with(draft.values, draft.asides)
+        values, asides = scale_with_asides(draft.values, draft.asides)
         name = " · ".join(filter(None, (table.title[:80], draft.network, draft.image_set or "")))
         made = Table(
             name=name or f"the table from line {min(lines)}",
             values=values,
             asides=asides,
             doubts=tuple(dict.fromkeys(draft.doubts)),
-            sizes=sizes_of(values, draft.sizes),
+            sizes=collect_sizes(values, draft.sizes),
             total=draft.total,
             image_set=draft.image_set,
             partial=partial,
@@ -202,7 +204,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
         )
         has_classes = any(value.class_name is not None for value in values)
         made = made if has_classes or not draft.network else replace(made, kind=TableKind.MODELS)
-        used = _used(table, {printed.line for printed in made.printed})
+        used = _list_used(table, {printed.line for printed in made.printed})
         joins = not partial if has_classes else not (draft.best or draft.network)
         pieces.append(
             Piece(table=made, first=min(lines), last=max(lines), reader=table.reader, joins=joins, lines=used)
@@ -210,11 +212,11 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines)
 
 
-def _used(table: Grid, numbers: set[int]) -> frozenset[int]:
+def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
     """Return the used lines: headings, and rows with values or sizes, or with a cell marked as missing."""
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
-    dealt = [row for row in table.body if numbers & set(row.lines) or any(map(missing, row.cells[1:]))]
+    dealt = [row for row in table.body if numbers & set(row.lines) or any(map(is_missing, row.cells[1:]))]
     of_rows = {line for row in dealt for line in (_lines_of_sizes(table, row) if table.flipped else row.lines)}
     return frozenset(headings | of_rows)
 
@@ -224,7 +226,7 @@ def _lines_of_sizes(table: Grid, row: Row) -> list[int]:
     return [line for name, line in zip(table.names, row.lines, strict=True) if SIZE.fullmatch(name.lower())]
 
 
-def _at_overlap(of: Heading) -> bool:
+def _is_at_overlap(of: Heading) -> bool:
     """Return whether a heading is an AP at some overlap of boxes."""
     return of.measure is Measure.AVERAGE_PRECISION and of.threshold != ""
 

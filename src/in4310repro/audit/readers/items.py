@@ -23,15 +23,15 @@ NAMES = re.compile(
 )
 
 
-def with_items(table: Table, lines: Sequence[str]) -> Table:
+def assign_items(table: Table, lines: Sequence[str]) -> Table:
     """Return the table with the unit of its values: entities or tokens if names, labels or nearby lines say so."""
-    item = _item(table, lines)
+    item = _find_item(table, lines)
     if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
         return table
-    return replace(table, values=tuple(replace(value, item=_of(value, item)) for value in table.values))
+    return replace(table, values=tuple(replace(value, item=_item_of_value(value, item)) for value in table.values))
 
 
-def _item(table: Table, lines: Sequence[str]) -> Item:
+def _find_item(table: Table, lines: Sequence[str]) -> Item:
     if not table.whole_images:
         return Item.BOX
     names = [name for value in table.values if (name := value.class_name)]
@@ -45,6 +45,6 @@ def _item(table: Table, lines: Sequence[str]) -> Item:
     return Item.ENTITY if scored and "O" not in names and of_entities else Item.IMAGE
 
 
-def _of(value: Value, item: Item) -> Item:
+def _item_of_value(value: Value, item: Item) -> Item:
     """Return the unit of a value; an accuracy beside entities is that of tokens."""
     return Item.TOKEN if item is Item.ENTITY and value.measure is Measure.ACCURACY else item

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import ConfusionMatrix, Measure, Table, TableKind, Value
-from in4310repro.audit.readers.matrices import transposed
+from in4310repro.audit.readers.matrices import transpose
 from in4310repro.audit.readers.passes import CAPTION
 from in4310repro.audit.readers.pieces import Piece, has_classes
 
@@ -33,7 +33,7 @@ OF_IMAGES = {
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """Return the pieces with each matrix and each summary next to a single table of classes merged into it."""
-    tables = _with_matrices(pieces, lines)
+    tables = _merge_matrices(pieces, lines)
     # Over a table of several models nothing is joined: a line before it is of one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
     rest = []
@@ -45,13 +45,13 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
         )
         # At the same distance from two tables nothing says whose it is.
         if fitting and (len(fitting) == 1 or fitting[0][0] < fitting[1][0]):
-            tables[fitting[0][1]] = _with_summary(tables[fitting[0][1]], loose)
+            tables[fitting[0][1]] = _add_summary(tables[fitting[0][1]], loose)
         else:
             rest.append(loose)
     return [*tables, *rest]
 
 
-def _with_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
+def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """Merge matrices into their tables of classes; the remaining matrices become tables of their own."""
     tables = [piece for piece in pieces if piece.table.matrix is None and has_classes(piece.table)]
     alone = []
@@ -66,7 +66,7 @@ def _with_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]
             and table.table.matrix is None
             and not _apart(piece, table, lines)
         )
-        of_near = ((index, _matched(piece.table.matrix, tables[index].table)) for _, index in near[:2])
+        of_near = ((index, _match(piece.table.matrix, tables[index].table)) for _, index in near[:2])
         index, matrix = next(((index, matrix) for index, matrix in of_near if matrix is not None), (0, None))
         if matrix is None:
             alone.append(piece)
@@ -77,13 +77,13 @@ def _with_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]
     return [*tables, *alone]
 
 
-def _apart(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
+def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
     """Return whether a heading between a matrix and a report begins another result and announces neither."""
     between = lines[min(one.last, other.last) : max(one.first, other.first) - 1]
     return any(line.startswith("#") and not ANNOUNCES.search(line) for line in between)
 
 
-def _matched(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
+def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     """Return the matrix with the names and orientation of a table, if it can have the same images.
 
     It can if it has as many classes, and at least half of its row sums (or column sums: then it is turned) are sizes
@@ -99,10 +99,10 @@ def _matched(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     if matrix.shares or None in sizes:
         return renamed
     agreeing = _agreement(renamed, sizes)
-    turned = _agreement(transposed(renamed), sizes)
+    turned = _agreement(transpose(renamed), sizes)
     if max(agreeing, turned) * 2 < len(classes):
         return None
-    return transposed(renamed) if turned > agreeing else renamed
+    return transpose(renamed) if turned > agreeing else renamed
 
 
 def _agreement(matrix: ConfusionMatrix, sizes: Sequence[int | None]) -> int:
@@ -119,8 +119,10 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
     apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
     same_set = of == table or (of == "test" and table is None) or (of is None and distance <= BESIDE)
-    measures = all(_same_measure(value.measure, piece) and not _given(value, piece) for value in loose.table.values)
-    near = distance <= (FAR if _as_many(loose, piece) else NEAR)
+    measures = all(
+        _same_measure(value.measure, piece) and not _has_another(value, piece) for value in loose.table.values
+    )
+    near = distance <= (FAR if _has_as_many(loose, piece) else NEAR)
     return loose.joins and piece.joins and near and same_set and not apart and measures
 
 
@@ -129,7 +131,7 @@ def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
     return min(loose.last, piece.last) < other.first and other.last < max(loose.first, piece.first)
 
 
-def _as_many(loose: Piece, piece: Piece) -> bool:
+def _has_as_many(loose: Piece, piece: Piece) -> bool:
     """Return whether a count covers exactly as many images as the confusion matrix of a table."""
     matrix = piece.table.matrix
     images = matrix and sum(cell.value for row in matrix.rows for cell in row)
@@ -144,7 +146,7 @@ def _same_measure(measure: Measure, piece: Piece) -> bool:
     return measure is Measure.OTHER or measure in measures or of_images or piece.table.matrix is not None
 
 
-def _given(value: Value, piece: Piece) -> bool:
+def _has_another(value: Value, piece: Piece) -> bool:
     """Return whether the table has another value for that summary, which makes the owner unclear."""
     return any(
         other.class_name is None
@@ -154,7 +156,7 @@ def _given(value: Value, piece: Piece) -> bool:
     )
 
 
-def _with_summary(piece: Piece, loose: Piece) -> Piece:
+def _add_summary(piece: Piece, loose: Piece) -> Piece:
     table, other = piece.table, loose.table
     counted = next((value.count[1] for value in other.values if value.count), None)
     table = replace(

@@ -13,9 +13,9 @@ from in4310repro.audit.readers.grid import Grid, Row
 from in4310repro.audit.readers.grids import read_grid
 from in4310repro.audit.readers.matrices import READER as MATRIX
 from in4310repro.audit.readers.matrices import matrix_of_lists
-from in4310repro.audit.readers.numbers import count, measured
-from in4310repro.audit.readers.pieces import Piece, has_classes, scaled, value_of
-from in4310repro.audit.readers.subjects import Subject, subject
+from in4310repro.audit.readers.numbers import count, parse_measured
+from in4310repro.audit.readers.pieces import Piece, has_classes, make_value, scale_values
+from in4310repro.audit.readers.subjects import Subject, parse_subject
 from in4310repro.audit.readers.words import NETWORK_NAME, SIZE, heading
 
 READER = "JSON"
@@ -57,9 +57,9 @@ def read_json(text: str, name: str) -> list[Piece]:
         text: the whole text.
         name: the name of the file, which may say what {"sea": 0.9} measures.
     """
-    content = _loaded(text)
+    content = _load(text)
     # A dictionary as Python prints it.
-    content = _loaded(_as_json(text)) if content is None else content
+    content = _load(_as_json(text)) if content is None else content
     if isinstance(content, list) and MATRICES.search(name) and all(map(_numbers, content)):
         content = {"confusion": content}
     pieces: list[Piece] = []
@@ -75,14 +75,14 @@ def _as_json(text: str) -> str:
     return re.sub(r",(?=\s*[}\]])", "", plain)
 
 
-def pieces_of(content: Any) -> list[Piece]:
+def read_object(content: Any) -> list[Piece]:
     """Return the tables of nested objects, numbers as Numerals."""
     pieces: list[Piece] = []
     _walk(content, (), pieces, None)
     return pieces
 
 
-def _loaded(text: str) -> Any:
+def _load(text: str) -> Any:
     """Return the content with numbers as Numerals; None for invalid JSON."""
     lines = _Lines(text)
     try:
@@ -121,7 +121,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
         gathered = Gathered()
         rest = [left for key, value in node.items() for left in _gather(key, value, gathered, measure)]
         told = measure or heading(" ".join(path)).measure or (Measure.OTHER if not path else None)
-        if (measure or not gathered.values) and not gathered.matrix and _flat(node) and told:
+        if (measure or not gathered.values) and not gathered.matrix and _is_flat(node) and told:
             _by_class({key: node[key] for key in rest}, told, gathered)
         _finish(gathered, path, pieces)
         for key in rest:
@@ -140,10 +140,10 @@ def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -
         gathered.matrix = value
     elif isinstance(value, Numeral):
         return _summary(key, value, gathered, measure)
-    elif SIZES.fullmatch(of.text.lower().replace("_", " ")) and _flat(value):
+    elif SIZES.fullmatch(of.text.lower().replace("_", " ")) and _is_flat(value):
         sizes = {name: count(number.text) for name, number in value.items() if isinstance(number, Numeral)}
         gathered.sizes.update({name: size for name, size in sizes.items() if size is not None})
-    elif of.measure and not of.rest and of.average is None and (_flat(value) or _numbers(value)):
+    elif of.measure and not of.rest and of.average is None and (_is_flat(value) or _numbers(value)):
         names = value if isinstance(value, Mapping) else dict(zip(_names(gathered, len(value)), value, strict=True))
         _by_class(names, of.measure, gathered)
     else:
@@ -155,7 +155,7 @@ def _names(gathered: Gathered, length: int) -> Sequence[str]:
     return gathered.names if len(gathered.names) == length else [str(index) for index in range(length)]
 
 
-def _flat(node: Any) -> bool:
+def _is_flat(node: Any) -> bool:
     """Return whether an object holds only numbers, at least two."""
     return (
         isinstance(node, Mapping) and len(node) > 1 and all(isinstance(v, Numeral) or v is None for v in node.values())
@@ -172,19 +172,19 @@ def _by_class(node: Mapping[str, Any], measure: Measure, gathered: Gathered) -> 
             continue
         if not name.strip():
             raise ValueError(f"line {number.line}: {measure} of an empty class name; a name is valid")
-        of = subject(name, measure)
-        cell = measured(number.text, number.line)
+        of = parse_subject(name, measure)
+        cell = parse_measured(number.text, number.line)
         if of is None or of.class_name is not None:
             of = Subject(measure=measure, class_name=name)
-        value = value_of(of.measure, cell, name, class_name=of.class_name, average=of.average) if cell else None
+        value = make_value(of.measure, cell, name, class_name=of.class_name, average=of.average) if cell else None
         gathered.values += filter(None, [value])
 
 
 def _summary(key: str, number: Numeral, gathered: Gathered, measure: Measure | None) -> list[str]:
-    of, cell = subject(key, measure if heading(key).summary else None), measured(number.text, number.line)
+    of, cell = parse_subject(key, measure if heading(key).summary else None), parse_measured(number.text, number.line)
     if of is None or cell is None or of.network or not of.clear:
         return [key]
-    value = value_of(of.measure, cell, key, class_name=of.class_name, average=of.average)
+    value = make_value(of.measure, cell, key, class_name=of.class_name, average=of.average)
     gathered.values += filter(None, [value])
     return []
 
@@ -199,7 +199,7 @@ def _finish(gathered: Gathered, path: tuple[str, ...], pieces: list[Piece]) -> N
     lines = [cell.line for cell in cells]
     table = Table(
         name=" · ".join(path) or "the values",
-        values=scaled(gathered.values),
+        values=scale_values(gathered.values),
         sizes=gathered.sizes,
         image_set=next((found for part in path if (found := heading(part).image_set)), None),
         matrix=matrix,
@@ -216,13 +216,13 @@ def _texts(node: Any) -> list[list[tuple[str, int]]]:
 def _as_grid(node: Any, title: str) -> Grid | None:
     """Return objects by class (a report as a dictionary), or records, as a grid."""
     if isinstance(node, Mapping):
-        if _flat(node) and len([key for key in node if (of := heading(key)).measure and of.rest]) >= WIDE:
+        if _is_flat(node) and len([key for key in node if (of := heading(key)).measure and of.rest]) >= WIDE:
             keys = list(node)
             row = Row(cells=tuple(_text(node[key]) for key in keys), lines=_lines(node, keys))
             header = Row(cells=tuple(keys), lines=row.lines)
             return Grid(rows=(header, row), header=1, reader=READER, title=title)
         inner = [value for value in node.values() if isinstance(value, Mapping)]
-        if len(inner) < 2 or not all(_flat(each) and _measures(each) for each in inner):
+        if len(inner) < 2 or not all(_is_flat(each) and _measures(each) for each in inner):
             return None
         keys = list(dict.fromkeys(key for each in inner for key in each))
         rows = [_row(name, each, keys) for name, each in node.items() if isinstance(each, Mapping | Numeral)]

@@ -12,8 +12,8 @@ from in4310repro.audit.document import Measure, Unread
 from in4310repro.audit.readers.contexts import OPTION
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.no_classes import SPREADS
-from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, measured
-from in4310repro.audit.readers.subjects import Subject, pure, subject
+from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, parse_measured
+from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
 from in4310repro.audit.readers.words import CLASS, heading, strip_marks
 
 BULLET = re.compile(r"^(?:(?:[-*+•>]|#{1,6}|//|\d{1,3}[.)]) )+")
@@ -116,9 +116,9 @@ def read_labels(
             continue
         if number in told and not context.heading:
             context = Context(measure=told[number], heading=True)
-        found = list(_reversed(line, number)) or list(_values(line, number, context))
+        found = list(_read_reversed(line, number)) or list(_values(line, number, context))
         values += found
-        if not found and _opens(line):
+        if not found and _is_heading(line):
             context = Context(measure=heading(line).measure or Measure.OTHER, heading=True)
         elif found:
             classes = [value.subject for value in found if value.subject.class_name is not None]
@@ -143,16 +143,16 @@ def clean(raw: str) -> str:
     return re.sub(r"\*\*|__(?=\W|$)|`", "", line).strip().rstrip(",;").strip()
 
 
-def _reversed(line: str, number: int) -> Iterator[LineValue]:
+def _read_reversed(line: str, number: int) -> Iterator[LineValue]:
     """Yield the value of `93.12% = plane AP`, and what detectors print behind it."""
     match = REVERSED.fullmatch(line)
-    cell = measured(match["value"], number) if match else None
-    of = subject(f"AP for class {match['name']}") if match else None
+    cell = parse_measured(match["value"], number) if match else None
+    of = parse_subject(f"AP for class {match['name']}") if match else None
     if match and cell and of:
         yield LineValue(subject=of, cell=cell, line=number, label=f"AP of {match['name']}")
 
 
-def _opens(line: str) -> bool:
+def _is_heading(line: str) -> bool:
     """Return whether a line is a heading over class values, such as `Accuracy of each class:`."""
     if len(line) > 90 or not CLASSWISE.search(line) or AVERAGED.search(line):
         return False
@@ -163,7 +163,7 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
     """Yield the values of one line; a name at its start applies to all its values."""
     pairs = _pairs(line)
     spaced = SPACED.fullmatch(line) if not pairs and not PAIR.search(line) and DIGIT.search(line) else None
-    if spaced and (context.heading or subject(spaced["label"])) and "," not in spaced["label"]:
+    if spaced and (context.heading or parse_subject(spaced["label"])) and "," not in spaced["label"]:
         yield from _value(spaced["label"], spaced["value"], number, context, None)
     if not pairs:
         yield from _spaced_list(line, number)
@@ -188,8 +188,8 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
 def _first_name(line: str, pairs: Sequence[re.Match[str]]) -> str | None:
     """Return the name in `LOC f1=0.91 p=0.92 r=0.90`: it precedes the first measure and applies to all."""
     labels = [line[before.end() : pair.start()] for before, pair in pairwise(pairs)]
-    of = subject(line[: pairs[0].start()]) if len(pairs) > 2 else None
-    alone = sum(re.fullmatch(r" +\w+", label) is not None and pure(label) is not None for label in labels)
+    of = parse_subject(line[: pairs[0].start()]) if len(pairs) > 2 else None
+    alone = sum(re.fullmatch(r" +\w+", label) is not None and parse_pure(label) is not None for label in labels)
     return of.class_name if of and alone >= 2 else None
 
 
@@ -199,8 +199,8 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
     parts = [part.strip() for part in rest.split(",")] if "," in rest else []
     items = [SPACED.fullmatch(part) for part in parts if not LEFT_OUT.fullmatch(part)]
     # One letter before several scores is the name of a class: f is not F1 there.
-    named = len(name.strip()) == 1 or not pure(name)
-    known = [item for item in items if item and pure(item["label"])]
+    named = len(name.strip()) == 1 or not parse_pure(name)
+    known = [item for item in items if item and parse_pure(item["label"])]
     if len(known) == len(items) and named:
         for item in known:
             yield from _value(item["label"], item["value"], number, Context(), name.strip() or None)
@@ -228,19 +228,19 @@ def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str,
     """Split `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
     parts = re.split(r" ?: | - ", label, maxsplit=1)
     if len(parts) == 2 and parts[0]:
-        if pure(parts[1]) and not heading(parts[0]).summary and not pure(parts[0]):
+        if parse_pure(parts[1]) and not heading(parts[0]).summary and not parse_pure(parts[0]):
             if not heading(parts[0]).rest:
                 return f"{parts[0]} {parts[1]}", name, measure
             given = re.sub(r"^(?:class|category|label) ", "", parts[0], flags=re.IGNORECASE)
             return parts[1], given, measure
-        if pure(parts[0]) and CLASSWISE.search(parts[0]) and not pure(parts[1]):
-            return parts[1], name, pure(parts[0])
+        if parse_pure(parts[0]) and CLASSWISE.search(parts[0]) and not parse_pure(parts[1]):
+            return parts[1], name, parse_pure(parts[0])
     return label, name, measure
 
 
 def _value(label: str, text: str, number: int, context: Context, name: str | None) -> Iterator[LineValue]:
-    cell = measured(text, number)
-    of = subject(label)
+    cell = parse_measured(text, number)
+    of = parse_subject(label)
     # A maximum is one over classes below a heading, and elsewhere that of epochs or thresholds.
     best = of is not None and of.best and not context.heading and not context.values
     spread = SPREADS.fullmatch(label.lower()) is not None and not context.heading and not best
@@ -249,10 +249,10 @@ def _value(label: str, text: str, number: int, context: Context, name: str | Non
     if cell is None or not label or spread or remark or len(label) > 110:
         return
     if of is None and context.measure and (context.heading or (heading(label).summary and context.values > 1)):
-        of = subject(label, context.measure)
+        of = parse_subject(label, context.measure)
     if of is None:
         return
-    if name is not None and of.class_name is None and pure(label):
+    if name is not None and of.class_name is None and parse_pure(label):
         of = replace(of, class_name=name.strip(" :\"'"), average=None)
     yield LineValue(subject=of, cell=cell, line=number, label=strip_marks(label))
 

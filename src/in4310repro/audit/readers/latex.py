@@ -49,21 +49,21 @@ def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
         stop = next((index for index in after if mark in lines[index]), None)
         if stop is None:
             continue
-        first = _after_columns(line[begin.end() :])
+        first = _skip_columns(line[begin.end() :])
         rows = list(_rows([first, *lines[start + 1 : stop + 1]], start + 1, mark))
         if rows:
-            yield grid(_filled(rows), READER, title=_caption(lines, start, stop))
+            yield grid(_fill(rows), READER, title=_caption(lines, start, stop))
 
 
-def _after_columns(text: str) -> str:
+def _skip_columns(text: str) -> str:
     """Return the text after the column specification."""
     while text.lstrip()[:1] in ("{", "["):
         text = text.lstrip()
-        text = text[_closing(text) + 1 :]
+        text = text[_find_closing(text) + 1 :]
     return text
 
 
-def _closing(text: str) -> int:
+def _find_closing(text: str) -> int:
     """Return the index of the bracket that closes the one at the start, or the last index."""
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
@@ -92,16 +92,16 @@ def _cells(row: str) -> list[str]:
     cells: list[str] = []
     for cell in re.split(r"(?<!\\)&", RULES.sub(" ", row)):
         span = SPAN.fullmatch(cell.strip())
-        cells += [_plain(span[2] if span else cell), *[""] * (int(span[1]) - 1 if span else 0)]
+        cells += [_strip_commands(span[2] if span else cell), *[""] * (int(span[1]) - 1 if span else 0)]
     return cells
 
 
-def _plain(cell: str) -> str:
+def _strip_commands(cell: str) -> str:
     """Return the text of a cell; a cell over several rows keeps its span, as the rows below need it."""
     text = SWITCHES.sub(" ", COLOURS.sub(" ", cell))
     rows = ROWS.fullmatch(text.strip())
     if rows:
-        return f"\x01{rows[1]}\x01{_plain(rows[2])}"
+        return f"\x01{rows[1]}\x01{_strip_commands(rows[2])}"
     while WRAPPERS.search(text):
         text = WRAPPERS.sub(r" \1 ", text)
     text = re.sub(r"_\{?\s*\\pm\s*|\^\{?\s*\\pm\s*|\\pm", " ± ", text)
@@ -113,7 +113,7 @@ def _plain(cell: str) -> str:
     return strip_marks(re.sub(r"[${}~]", " ", text))
 
 
-def _filled(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+def _fill(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
     """Return the rows with names over several rows written into each of them."""
     open_names: dict[int, tuple[int, str]] = {}
     filled = []
@@ -138,5 +138,5 @@ def _caption(lines: Sequence[str], start: int, stop: int) -> str:
         match = CAPTION.search(lines[index])
         if match:
             text = lines[index][match.end() - 1 :]
-            return _plain(text[: _closing(text)])[:160]
+            return _strip_commands(text[: _find_closing(text)])[:160]
     return ""

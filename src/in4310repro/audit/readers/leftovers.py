@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from in4310repro.audit.document import Context, Unread
-from in4310repro.audit.readers.contexts import kind_of_context
+from in4310repro.audit.readers.contexts import classify_context
 from in4310repro.audit.readers.logs import LINE
 
 WHY = "it has a number that no rule used"
 DIGIT = re.compile(r"\d")
 
 
-def leftovers(
+def find_leftovers(
     lines: Sequence[str],
     used: Collection[int],
     known: Sequence[Unread],
@@ -35,7 +35,7 @@ def leftovers(
     for number, line in enumerate(lines, start=1):
         if number in used or number in named or not DIGIT.search(line):
             continue
-        kind = told.get(number) or kind_of_context(line) or ("value that is printed again" if repeats(line) else "")
+        kind = told.get(number) or classify_context(line) or ("value that is printed again" if repeats(line) else "")
         if kind:
             context.append(Context(line=number, kind=kind))
         else:

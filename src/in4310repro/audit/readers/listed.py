@@ -9,9 +9,9 @@ from dataclasses import replace
 from in4310repro.audit.document import Table
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.logs import LINE
-from in4310repro.audit.readers.numbers import NUMBER, measured
-from in4310repro.audit.readers.pieces import Piece, Result, scaled, value_of
-from in4310repro.audit.readers.subjects import pure
+from in4310repro.audit.readers.numbers import NUMBER, parse_measured
+from in4310repro.audit.readers.pieces import Piece, Result, make_value, scale_values
+from in4310repro.audit.readers.subjects import parse_pure
 from in4310repro.audit.readers.words import heading, strip_marks
 
 READER = "listed values"
@@ -36,7 +36,7 @@ def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
     for number, line in enumerate(lines, start=1):
         if number in skipped or len(line) > LINE:
             continue
-        piece = _named(line, number, lines) or _unnamed(line, number) or _inline(line, number)
+        piece = _read_named(line, number, lines) or _read_unnamed(line, number) or _read_inline(line, number)
         if piece and pieces and _continues(pieces[-1], piece):
             table = pieces[-1].table
             pieces[-1] = replace(
@@ -55,7 +55,7 @@ def _continues(before: Piece, after: Piece) -> bool:
     return after.first == before.last + 1 and set(names[0]) == set(names[1]) and not measures[0] & measures[1]
 
 
-def _unnamed(line: str, number: int) -> Piece | None:
+def _read_unnamed(line: str, number: int) -> Piece | None:
     match = LIST.fullmatch(strip_marks(line))
     if not match:
         return None
@@ -67,7 +67,7 @@ def _unnamed(line: str, number: int) -> Piece | None:
     return _piece(match["label"], enumerate(texts), number)
 
 
-def _named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
+def _read_named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
     match = NAMED.fullmatch(" ".join(line.split()))
     items = _items(ITEM, match["items"].split(",")) if match else []
     if not match or not items or (len(items) == 1 and not _is_class(match["items"], items[0][0])):
@@ -79,10 +79,10 @@ def _named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
 
 def _is_class(text: str, name: str) -> bool:
     """Return whether the one entry in braces is a class and its value: `{'accuracy': 0.9}` names a measure."""
-    return bool(ONE_ENTRY.fullmatch(text)) and pure(name) is None
+    return bool(ONE_ENTRY.fullmatch(text)) and parse_pure(name) is None
 
 
-def _inline(line: str, number: int) -> Piece | None:
+def _read_inline(line: str, number: int) -> Piece | None:
     label, colon, rest = strip_marks(line).partition(":")
     items = _items(PAIR, re.split(r"[,;]", rest)) if colon else []
     return _piece(label, items, number) if len(items) >= 2 and CLASSWISE.search(label) else None
@@ -96,15 +96,15 @@ def _items(form: re.Pattern[str], parts: Sequence[str]) -> list[tuple[str, str]]
 
 def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piece | None:
     label = strip_marks(label).strip(" :=")
-    measure = pure(label)
+    measure = parse_pure(label)
     if measure is None:
         return None
     values = []
     for name, text in items:
-        cell = measured(text, number)
+        cell = parse_measured(text, number)
         of = heading(str(name))
-        value = value_of(measure, cell, label, class_name=str(name)) if cell else None
+        value = make_value(measure, cell, label, class_name=str(name)) if cell else None
         if value:
             values.append(replace(value, class_name=None, average=of.average) if of.summary else value)
-    table = Table(name=label, values=scaled(values), image_set=heading(label).image_set)
+    table = Table(name=label, values=scale_values(values), image_set=heading(label).image_set)
     return Piece(table=table, first=number, last=number, reader=READER)

@@ -35,7 +35,7 @@ def _table(table: Table) -> Iterator[str]:
         values = [value for value in table.values if value.measure is measure]
         classes = [value for value in values if value.class_name is not None]
         if classes:
-            yield f"  {measure} of {len(classes)} classes, {_lines(classes)}: {', '.join(_shown(classes))}"
+            yield f"  {measure} of {len(classes)} classes, {_lines(classes)}: {', '.join(_format(classes))}"
         for value in values:
             if value.class_name is None:
                 average = f"{value.average} " if value.average else ""
@@ -49,7 +49,7 @@ def _table(table: Table) -> Iterator[str]:
         yield f"  confusion matrix of {len(table.matrix.rows)} classes, {unit}, line {table.matrix.rows[0][0].line}"
 
 
-def _shown(values: list[Value]) -> list[str]:
+def _format(values: list[Value]) -> list[str]:
     texts = [f"{value.class_name} {_text(value)}" for value in values]
     return texts if len(texts) <= SHOWN else [*texts[: SHOWN - 2], "...", texts[-1]]
 

@@ -19,7 +19,7 @@ REPEATED = 3  # so many lines with a loss are a log, fewer a final evaluation
 LINE = 2000  # characters: what is longer is data and no line that somebody reads
 
 
-def running(lines: Sequence[str]) -> frozenset[int]:
+def find_running(lines: Sequence[str]) -> frozenset[int]:
     """Return the line numbers, from 1, of running values."""
     short = [line[:LINE] for line in lines]
     found = {number for number, line in enumerate(short, start=1) if RUNNING.search(line) and NUMBERED.search(line)}

@@ -7,8 +7,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 
-from in4310repro.audit.readers.grid import Grid, grid, numeric
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.grid import Grid, grid, is_numeric
+from in4310repro.audit.readers.titles import find_title
 
 # |---|:-:|, ---|---, +-----+-----+, ├────┼────┤: below the header, and between the rows of drawn tables.
 RULE = re.compile(r"[\s|+:=\-─━═╇╪┼┿╞╡├┤┌┬┐└┴┘┏┳┓┡┩╔╦╗╚╩╝╠╬╣╒╤╕╘╧╛╭╮╰╯│┃]{3,}")
@@ -21,7 +21,7 @@ ESCAPED = "\x00"  # in place of \| while a row is cut
 
 def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
     """Yield the tables: runs of lines with bars, one of which is the line below the header."""
-    for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _barred(lines[index])):
+    for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _has_bars(lines[index])):
         indices = list(run)
         # The line that ends a drawn table, and right below it the line that begins another.
         twice = [index for index in indices[1:] if _is_rule(lines[index]) and _is_rule(lines[index - 1])]
@@ -30,7 +30,7 @@ def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gr
                 yield from _grids(lines, first, end)
 
 
-def _barred(line: str) -> bool:
+def _has_bars(line: str) -> bool:
     return (any(bar in line for bar in "|│┃║") or _is_rule(line)) and not STAMP.match(line)
 
 
@@ -53,26 +53,26 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
         header = bisect_left(inside, first[number])
         cells = [(index + 1, _cells(lines[index])) for index in inside]
         width = len(cells[header - 1][1]) if header else 0
-        cells = _folded([(line, _joined(row, width)) for line, row in cells], rules)
-        yield grid(cells, "Markdown table", header=header, title=title_above(lines, begin, stop))
+        cells = _fold([(line, _join(row, width)) for line, row in cells], rules)
+        yield grid(cells, "Markdown table", header=header, title=find_title(lines, begin, stop))
 
 
-def _folded(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
+def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
     """Return the rows of a table with lines between rows; text that continues on the next line is one row."""
     rows: list[tuple[int, list[str]]] = []
     for line, row in cells:
         goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
-        if goes_on and len(row) == len(rows[-1][1]) and not any(map(numeric, filter(None, row))):
+        if goes_on and len(row) == len(rows[-1][1]) and not any(map(is_numeric, filter(None, row))):
             rows[-1] = (rows[-1][0], [" ".join(filter(None, pair)) for pair in zip(rows[-1][1], row, strict=True)])
         else:
             rows.append((line, row))
     return rows
 
 
-def _joined(row: list[str], width: int) -> list[str]:
+def _join(row: list[str], width: int) -> list[str]:
     """Return a row with surplus cells joined: bars in its name have split it, as numbers fill the other columns."""
     more = len(row) - width
-    if more <= 0 or width < 2 or any(map(numeric, row[: more + 1])) or not all(map(numeric, row[more + 1 :])):
+    if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
         return row
     return ["|".join(row[: more + 1]), *row[more + 1 :]]
 

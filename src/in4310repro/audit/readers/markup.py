@@ -76,7 +76,7 @@ def _directive(lines: Sequence[str], start: int, end: int, directive: re.Match[s
     told = options.get("header-rows", ("0", 0))[0]
     header = int(told) if told.isdecimal() else 0
     of_list = directive["kind"] == "list-table"
-    cells = _items(lines, first, end) if of_list else _delimited(lines, first, end, options)
+    cells = _items(lines, first, end) if of_list else _read_delimited(lines, first, end, options)
     if not of_list and "header" in options:
         text, line = options["header"]
         cells.rows.insert(0, [(line, cell) for cell in _split(text, ",")])
@@ -101,7 +101,7 @@ def _items(lines: Sequence[str], first: int, end: int) -> Cells:
     return cells
 
 
-def _delimited(lines: Sequence[str], first: int, end: int, options: dict[str, tuple[str, int]]) -> Cells:
+def _read_delimited(lines: Sequence[str], first: int, end: int, options: dict[str, tuple[str, int]]) -> Cells:
     delimiter = {"tab": "\t", "space": " "}.get(options.get("delim", (",", 0))[0], options.get("delim", (",", 0))[0])
     rows = [
         [(index + 1, cell) for cell in _split(lines[index].strip()[:LINE], delimiter)]

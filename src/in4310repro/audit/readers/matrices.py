@@ -12,7 +12,7 @@ from in4310repro.audit.readers.grid import Grid
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.numbers import ALIKE, NUMBER, parse
 from in4310repro.audit.readers.pieces import Piece, Result
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.titles import find_title
 
 READER = "confusion matrix"
 LONGEST = 100 * LINE  # characters of a row in brackets
@@ -55,7 +55,7 @@ def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
             found = next((made for reader in FORMS if (made := reader(lines, start)) is not None), None)
         if found:
             matrix, end = found
-            pieces.append(_piece(matrix, start + 1, end, title_above(lines, start, end)))
+            pieces.append(_piece(matrix, start + 1, end, find_title(lines, start, end)))
             start = end
         else:
             start += 1
@@ -68,15 +68,15 @@ def matrix_of_grid(table: Grid) -> Piece | None:
     names = [name.strip().lower() for name in table.names[1:]]
     labels = [row.cells[0].strip().lower() for row in table.body]
     sizes = range(min(len(names), len(labels)), 1, -1)
-    size = next((n for n in sizes if _same(names[:n], labels[:n]) and labels[n - 1] not in TOTALS), 0)
+    size = next((n for n in sizes if _are_same(names[:n], labels[:n]) and labels[n - 1] not in TOTALS), 0)
     if not size or size < len(labels) - 1 or size < len(names) - 2:
         return None
     rows = [_numbers(list(row.cells[1 : size + 1]), row.lines[0]) for row in table.body[:size]]
-    made = _matrix(rows, [_bare_name(row.cells[0].strip()) for row in table.body[:size]])
+    made = _make_matrix(rows, [_bare_name(row.cells[0].strip()) for row in table.body[:size]])
     if made is None:
         return None
     if PREDICTED_ROWS.search(table.names[0]):
-        made = transposed(made)
+        made = transpose(made)
     lines = [line for row in table.rows for line in row.lines]
     return _piece(made, min(lines), max(lines), table.title)
 
@@ -86,15 +86,15 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
     if not all(rows):
         return None
     parsed = [tuple(cell for text, line in row for cell in _numbers([text], line) or ()) for row in rows]
-    return _matrix(parsed, names if len(names) == len(rows) else [])
+    return _make_matrix(parsed, names if len(names) == len(rows) else [])
 
 
-def transposed(matrix: ConfusionMatrix) -> ConfusionMatrix:
+def transpose(matrix: ConfusionMatrix) -> ConfusionMatrix:
     """Return the matrix with the true classes in its rows."""
     return replace(matrix, rows=tuple(zip(*matrix.rows, strict=True)))
 
 
-def _same(names: Sequence[str], labels: Sequence[str]) -> bool:
+def _are_same(names: Sequence[str], labels: Sequence[str]) -> bool:
     return all(_bare_name(a) == _bare_name(b) != "" for a, b in zip(names, labels, strict=True))
 
 
@@ -103,7 +103,7 @@ def _bare_name(name: str) -> str:
     return OF_MATRIX.sub("", name)
 
 
-def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """Return a matrix in square brackets: numpy's, a list's, a tensor's."""
     opening = OPEN.search(lines[start][:LINE])
     if not opening:
@@ -118,18 +118,18 @@ def _bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] 
         rows += [_numbers(part.replace(",", " ").split(), index + 1) for part in parts]
         if re.search(r"\] {0,4}\]", text):
             called = any(CONFUSION.search(line[:LINE]) for line in lines[max(0, start - 3) : start + 1])
-            matrix = _matrix(rows, names if len(names) == len(rows) else [], wrong=called)
+            matrix = _make_matrix(rows, names if len(names) == len(rows) else [], wrong=called)
             return (matrix, index + 1) if matrix else None
         if not parts or None in rows or len(rows) > len(rows[0] or ()):
             return None
     return None
 
 
-def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """Return a matrix with class names above and before each row, with or without totals, as pandas prints it."""
     names = [name for name in lines[start][:LINE].split() if name.lower() not in CORNER]
     corner = len(names) < len(lines[start][:LINE].split())
-    if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and not _counted(names, corner)):
+    if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and not _are_numbered(names, corner)):
         return None
     totals = names[-1].lower() in (*TOTALS, *OF_CLASS)
     rows, end = [], start + 1
@@ -142,30 +142,30 @@ def _labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] |
         if len(words) != len(names) + 1 + totals or words[0] != name:
             return None
         rows.append(_numbers(words[1 : len(names) + 1], index + 1))
-    matrix = _matrix(rows, names)
+    matrix = _make_matrix(rows, names)
     if matrix and lines[start].split()[0].lower() == "prediction":
-        matrix = transposed(matrix)  # R prints predictions in rows
+        matrix = transpose(matrix)  # R prints predictions in rows
     return (matrix, end + len(names) + totals) if matrix else None
 
 
-def _counted(names: Sequence[str], corner: bool) -> bool:
+def _are_numbered(names: Sequence[str], corner: bool) -> bool:
     """Return whether numeric names are classes: consecutive integers from 0 or 1, or beside a word."""
     whole = [int(name) for name in names if name.isdigit()]
     in_order = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
     return in_order and (corner or whole[0] in (0, 1))
 
 
-def _classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+def _read_classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """Return Weka's, Mahout's or DL4J's matrix: letters or numbers above, and `| a = name` behind each row."""
     below = next((index for index in range(start, min(start + 3, len(lines))) if _is_row(lines[index])), None)
-    if below is None or (below > start and not _heads(lines[start], lines[below])):
+    if below is None or (below > start and not _is_heading(lines[start], lines[below])):
         return None
     named: list[re.Match[str]] = []
     start = below
     while start + len(named) < len(lines) and (match := NAMED_ROW.fullmatch(lines[start + len(named)][:LINE])):
         named.append(match)
     rows = [_numbers(match[1].split(), line) for line, match in enumerate(named, start=start + 1)]
-    matrix = _matrix(rows, [match[2].strip("\"'") for match in named])
+    matrix = _make_matrix(rows, [match[2].strip("\"'") for match in named])
     return (matrix, start + len(named)) if matrix else None
 
 
@@ -173,14 +173,14 @@ def _is_row(line: str) -> bool:
     return NAMED_ROW.fullmatch(line[:LINE]) is not None
 
 
-def _heads(line: str, row: str) -> bool:
+def _is_heading(line: str, row: str) -> bool:
     """Return whether a line heads such rows: a letter or number for each column."""
     columns = len(row.split("|")[0].split())
     names = line[:LINE].lower().partition("<--")[0].split()
     return len(names) == columns and all(len(name) <= LETTERS for name in names)
 
 
-def _outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+def _read_outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """Return the matrix of two classes from four named counts, on one line or on consecutive lines."""
     found: dict[str, Printed] = {}
     for index in range(start, min(start + WINDOW, len(lines))):
@@ -200,7 +200,7 @@ def _outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] |
     return None
 
 
-def _cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+def _read_cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """Return a matrix printed one cell a line; missing cells are zero and have no line."""
     cells: dict[tuple[str, str], Printed] = {}
     end = start
@@ -215,14 +215,14 @@ def _cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int
     return ConfusionMatrix(classes=tuple(names), rows=tuple(rows)), end
 
 
-def _bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
+def _read_bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
     """Return rows of bare numbers below a line that says what they are."""
     words = lines[start][:LINE].split()
     above = [line for line in lines[max(0, start - 3) : start] if line.strip()]
     if len(words) < 2 or not above or not CONFUSION.search(above[-1][:LINE]):
         return None
     rows = [_numbers(lines[i][:LINE].split(), i + 1) for i in range(start, min(len(lines), start + len(words)))]
-    matrix = _matrix(rows, [])
+    matrix = _make_matrix(rows, [])
     return (matrix, start + len(words)) if matrix else None
 
 
@@ -231,7 +231,7 @@ def _numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
     return tuple(parse(word, line) for word in plain) if all(VALUE.fullmatch(word) for word in plain) else None
 
 
-def _matrix(
+def _make_matrix(
     rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
 ) -> ConfusionMatrix | None:
     """Return a matrix if the rows are square and hold counts, or shares with sum one by row, column or in all.
@@ -243,13 +243,13 @@ def _matrix(
         return None
     values = [[printed.value for printed in row] for row in full]
     whole = all(value.denominator == 1 and value >= 0 for row in values for value in row)
-    if not whole and not _shares(values, wrong):
+    if not whole and not _are_shares(values, wrong):
         return None
     classes = tuple(names) or tuple(str(index) for index in range(len(full)))
     return ConfusionMatrix(classes=classes, rows=full, shares=not whole)
 
 
-def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
+def _are_shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
     """Return whether rows, columns or all cells add up to about one; with `wrong`, a third of the lines may not."""
     allowed = Fraction(len(values), 50)
 
@@ -262,7 +262,7 @@ def _shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
     return all(0 <= value <= 100 for row in values for value in row) and (sound or (bool(total) and one(total)))
 
 
-FORMS = (_bracketed, _classified_as, _cell_a_line, _outcomes, _labelled, _bare)
+FORMS = (_read_bracketed, _read_classified_as, _read_cell_a_line, _read_outcomes, _read_labelled, _read_bare)
 
 
 def _piece(matrix: ConfusionMatrix, first: int, last: int, title: str) -> Piece:

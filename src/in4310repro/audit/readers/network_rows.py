@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.readers.drafts import Draft, default_average, names_before
-from in4310repro.audit.readers.grid import Grid, Row, bare
+from in4310repro.audit.readers.drafts import Draft, collect_group_names, default_average
+from in4310repro.audit.readers.grid import Grid, Row, strip_signs
 from in4310repro.audit.readers.no_classes import SOME, SPREADS
-from in4310repro.audit.readers.numbers import Measured, measured
-from in4310repro.audit.readers.pieces import value_of
+from in4310repro.audit.readers.numbers import Measured, parse_measured
+from in4310repro.audit.readers.pieces import make_value
 from in4310repro.audit.readers.roles import Columns
 from in4310repro.audit.readers.words import BEST, Heading, heading
 
@@ -19,7 +19,7 @@ NO_NETWORK = ("value", "values", "score", "result", "our result")
 
 def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
     """Yield a draft for each row, with the classes from the headings."""
-    groups = names_before(table, columns)
+    groups = collect_group_names(table, columns)
     for index, row in enumerate(table.body):
         names = [name for name in (*groups[index], row.cells[columns.label]) if name]
         sets = {name: of.image_set for name in names if not (of := heading(name)).rest and of.image_set}
@@ -27,13 +27,13 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
             network=" ".join(name for name in names if name not in sets), image_set=next(iter(sets.values()), None)
         )
         for column, of in columns.values:
-            cell = measured(bare(row.cells[column]), row.lines[column])
+            cell = parse_measured(strip_signs(row.cells[column]), row.lines[column])
             if cell is None or of.measure is None or _is_count(cell) or SPREADS.fullmatch(of.rest.lower()):
                 continue
             if of.average and of.rest and SOME.fullmatch(of.text.lower().replace("_", " ")):
                 continue
             average = None if of.rest else of.average or default_average(of.measure)
-            value = value_of(of.measure, cell, of.text, class_name=of.rest or None, average=average)
+            value = make_value(of.measure, cell, of.text, class_name=of.rest or None, average=average)
             draft.values += filter(None, [value])
         yield draft
 
@@ -41,14 +41,14 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
 def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
     """Yield drafts for each row of a table of networks: overall values, the best epoch's separate."""
     title_set = heading(table.title).image_set
-    groups = names_before(table, columns)
+    groups = collect_group_names(table, columns)
     for index, row in enumerate(table.body):
         name = " ".join(filter(None, (*groups[index], row.cells[columns.label])))
         network = "" if name.lower() in NO_NETWORK else name
         drafts: dict[tuple[str | None, bool, str], Draft] = {}
         for column, of in columns.values:
             best = BEST.search(of.text.lower()) is not None
-            rest = " ".join(filter(None, (BEST.sub("", of.rest.lower()).strip(), _other_threshold(of))))
+            rest = " ".join(filter(None, (BEST.sub("", of.rest.lower()).strip(), _find_other_threshold(of))))
             image_set = of.image_set or heading(name).image_set or title_set
             draft = drafts.setdefault(
                 (image_set, best, rest), Draft(network=f"{network} {rest}".strip(), image_set=image_set, best=best)
@@ -58,14 +58,14 @@ def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
 
 
 def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> None:
-    cell = measured(bare(row.cells[column]), row.lines[column])
+    cell = parse_measured(strip_signs(row.cells[column]), row.lines[column])
     if cell is None or of.measure is None or _is_count(cell):
         return
     # AP beside AP50 without classes is a detector's mean AP.
     thresholds = {each.threshold for _, each in columns.values if each.measure is Measure.AVERAGE_PRECISION}
     coco = of.measure is Measure.AVERAGE_PRECISION and len(thresholds) > 1
     average = of.average or (Average.MACRO if coco else default_average(of.measure))
-    value = value_of(of.measure, cell, of.text, average=average)
+    value = make_value(of.measure, cell, of.text, average=average)
     draft.values += filter(None, [value])
 
 
@@ -74,6 +74,6 @@ def _is_count(cell: Measured) -> bool:
     return cell.printed is not None and not cell.printed.percent and cell.printed.value > 100
 
 
-def _other_threshold(of: Heading) -> str:
+def _find_other_threshold(of: Heading) -> str:
     """Return the heading if it is an AP at one IoU among several: no mean of the APs beside it."""
     return of.text if of.measure is Measure.AVERAGE_PRECISION and of.threshold else ""

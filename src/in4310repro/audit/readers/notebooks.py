@@ -47,7 +47,7 @@ def cells_of(text: str) -> list[Cell] | None:
 def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
     count = cell.get("execution_count", cell.get("prompt_number"))
     name = f"cell {number}" + (f" (In [{count}])" if isinstance(count, int) else "")
-    source = _joined(cell.get("source", cell.get("input", "")))
+    source = _join(cell.get("source", cell.get("input", "")))
     if cell.get("cell_type") in TEXT:
         yield Cell(name=name, lines=tuple(source.split("\n")), code=False)
         return
@@ -63,13 +63,13 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
 def _text(output: dict[str, Any]) -> str:
     """Return the text of an output: a stream, or the richest form that holds text."""
     if "text" in output:
-        return _joined(output["text"])
+        return _join(output["text"])
     data = output.get("data") or {key: output[key] for key in ("html", "latex") if key in output}
     if not isinstance(data, dict):
         return ""
     for form in (*FORMS, "html", "latex"):
-        text = _joined(data.get(form, ""))
-        shown = _tables(text) if form.endswith("html") else _unescaped(text)
+        text = _join(data.get(form, ""))
+        shown = _tables(text) if form.endswith("html") else _unescape(text)
         if shown.strip():
             return shown
     return ""
@@ -89,7 +89,7 @@ def _tables(html: str) -> str:
     return "\n".join(lines)
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     """Return a string's repr as text: the value of a cell that is displayed without being printed."""
     quoted = text.strip()
     if len(quoted) > 1 and quoted[0] in "'\"" and quoted[-1] == quoted[0] and "\\n" in quoted:
@@ -97,7 +97,7 @@ def _unescaped(text: str) -> str:
     return text
 
 
-def _joined(text: Any) -> str:
+def _join(text: Any) -> str:
     if isinstance(text, list):
         return "".join(part for part in text if isinstance(part, str))
     return text if isinstance(text, str) else ""

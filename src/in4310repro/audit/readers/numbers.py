@@ -71,7 +71,7 @@ def parse(text: str, line: int) -> Printed:
     )
 
 
-def measured(text: str, line: int) -> Measured | None:
+def parse_measured(text: str, line: int) -> Measured | None:
     """Return the value of a cell with its count or spread; None if the cell is no measured value.
 
     A number in brackets with decimals is the spread over runs, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
@@ -80,7 +80,7 @@ def measured(text: str, line: int) -> Measured | None:
     counted = COUNTED.fullmatch(plain)
     if counted:
         return Measured(
-            printed=parse(counted["value"], line) if counted["value"] else None, count=out_of(counted["count"])
+            printed=parse(counted["value"], line) if counted["value"] else None, count=parse_ratio(counted["count"])
         )
     match = MEASURED.fullmatch(plain)
     # 0765456 has lost its point; +1.2 is a difference.
@@ -95,7 +95,7 @@ def measured(text: str, line: int) -> Measured | None:
     spread = match["spread"] or (deviation[1] if deviation and deviates else None)
     return Measured(
         printed=value,
-        count=out_of(remark),
+        count=parse_ratio(remark),
         spread=parse(spread, line) if spread else None,
         images=images(remark),
     )
@@ -109,7 +109,7 @@ def count(text: str) -> int | None:
     return int(re.sub(r"\.0+$|[,'\u2019 ]", "", plain)) if _COUNT.fullmatch(plain) else None
 
 
-def out_of(text: str) -> tuple[int, int] | None:
+def parse_ratio(text: str) -> tuple[int, int] | None:
     """Return k and n of 286/300, 286 of 300 and 286 out of 300."""
     match = _OUT_OF.fullmatch(text.translate(ALIKE).strip())
     first, second = (count(match[1]), count(match[2])) if match else (None, None)
@@ -122,12 +122,12 @@ def images(text: str) -> int | None:
     return count(match[1] or match[2]) if match else None
 
 
-def missing(text: str) -> bool:
+def is_missing(text: str) -> bool:
     """Return whether a cell says that there is no value."""
     return text.translate(ALIKE).strip().lower() in MISSING
 
 
-def in_percent(printed: Printed) -> Printed:
+def to_percent(printed: Printed) -> Printed:
     """Return the number as a percentage whose sign stands elsewhere: in a heading, or nowhere."""
     if printed.percent:
         return printed

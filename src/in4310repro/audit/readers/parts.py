@@ -11,25 +11,25 @@ from in4310repro.audit.readers.aligned import aligned_grids
 from in4310repro.audit.readers.bare_blocks import read_bare_blocks
 from in4310repro.audit.readers.caret import READER as CARET
 from in4310repro.audit.readers.caret import caret_grids
-from in4310repro.audit.readers.comments import uncommented
+from in4310repro.audit.readers.comments import blank_comment_marks
 from in4310repro.audit.readers.conll import read_conll
 from in4310repro.audit.readers.delimited import delimited_grids
 from in4310repro.audit.readers.embedded import read_embedded
 from in4310repro.audit.readers.grid import Grid
-from in4310repro.audit.readers.grids import measures_nothing, read_grid
+from in4310repro.audit.readers.grids import is_unrelated, read_grid
 from in4310repro.audit.readers.joining import join
 from in4310repro.audit.readers.labels import LineValue, read_labels
 from in4310repro.audit.readers.latex import latex_grids
 from in4310repro.audit.readers.listed import read_listed
-from in4310repro.audit.readers.logs import LINE, running
+from in4310repro.audit.readers.logs import LINE, find_running
 from in4310repro.audit.readers.markdown import markdown_grids
 from in4310repro.audit.readers.markup import markup_grids
 from in4310repro.audit.readers.matrices import read_matrices
 from in4310repro.audit.readers.passes import tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, Result
-from in4310repro.audit.readers.programs import program_values, with_averages
+from in4310repro.audit.readers.programs import add_averages, program_values
 from in4310repro.audit.readers.ruled import ruled_grids
-from in4310repro.audit.readers.runs import measures_of_lists, with_train_as_a_class
+from in4310repro.audit.readers.runs import measures_of_lists, read_train_as_class
 from in4310repro.audit.readers.sections import section_grids
 from in4310repro.audit.readers.web import html_grids
 
@@ -61,8 +61,8 @@ class Part:
 
 def read_part(lines: Sequence[str]) -> Part:
     """Return everything that is recognised in some lines."""
-    lines = uncommented(lines)
-    in_log = running(lines)
+    lines = blank_comment_marks(lines)
+    in_log = find_running(lines)
     objects = read_embedded(lines, frozenset())
     grids, others = _read_grids(lines, objects.lines)
     pieces = [*objects.pieces, *grids.pieces]
@@ -74,7 +74,7 @@ def read_part(lines: Sequence[str]) -> Part:
         taken |= result.lines
     values, unread = _label_values(lines, taken, in_log)
     pieces += tables_of_lines(values, lines, in_log, tables)
-    left_out = {**others, **_left_out(values, in_log)}
+    left_out = {**others, **_explain_left_out(values, in_log)}
     return Part(pieces=tuple(join(pieces, lines)), unread=(*grids.unread, *unread), left_out=left_out)
 
 
@@ -97,7 +97,7 @@ def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, di
             if table.reader == CARET and result.pieces:
                 # A statistic that stands there under two names is read once.
                 lines_of |= frozenset(range(min(result.lines), max(result.lines) + 2))
-            if result.running or (not result.pieces and not result.unread and measures_nothing(table)):
+            if result.running or (not result.pieces and not result.unread and is_unrelated(table)):
                 why = "running value" if result.running else "table without a measure"
                 others |= {line: why for row in table.rows for line in row.lines}
     return Result(pieces=tuple(pieces), unread=tuple(unread), lines=lines_of), others
@@ -110,11 +110,11 @@ def _label_values(
     of_programs = program_values(lines, taken)
     taken |= {value.line for value in of_programs} | in_log
     labelled, unread = read_labels(lines, taken, measures_of_lists(lines, taken))
-    values = sorted([*of_programs, *with_train_as_a_class(labelled)], key=lambda value: value.line)
-    return with_averages(values, lines), unread
+    values = sorted([*of_programs, *read_train_as_class(labelled)], key=lambda value: value.line)
+    return add_averages(values, lines), unread
 
 
-def _left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
+def _explain_left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
     """Return why a labelled line gives no value: no check uses it, or it is one of many in a log."""
     times = Counter(value.label for value in values)
     printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)

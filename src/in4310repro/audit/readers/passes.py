@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from in4310repro.audit.document import Average, Measure, Table, TableKind, Unread, Value
-from in4310repro.audit.readers.asides import asides
+from in4310repro.audit.readers.asides import find_asides
 from in4310repro.audit.readers.labels import LineValue
-from in4310repro.audit.readers.pieces import Piece, scaled_with, sizes_of, value_of
+from in4310repro.audit.readers.pieces import Piece, collect_sizes, make_value, scale_with_asides
 from in4310repro.audit.readers.words import heading, strip_marks
 
 READER = "label lines"
@@ -69,26 +69,28 @@ def tables_of_lines(
         tables: the numbers of lines of printed tables, over which nothing is joined.
     """
     values = [
-        value for value in _settled(values) if value.subject.measure is not Measure.OTHER or value.subject.class_name
+        value for value in _settle(values) if value.subject.measure is not Measure.OTHER or value.subject.class_name
     ]
     classes = [value for value in values if value.subject.class_name is not None]
-    passes = _last_of_log(_passes(classes, lines, tables), running)
+    passes = _drop_earlier_epochs(_split_passes(classes, lines, tables), running)
     loose: list[LineValue] = []
     for value in values:
         if value.subject.class_name is None:
             if value.line in running:
                 loose.append(value)
                 continue
-            found = _pass_of(value, passes, lines, tables)
+            found = _find_pass(value, passes, lines, tables)
             (found.add if found else loose.append)(value)
     pieces = [_piece(each.values, each.name, each.image_set) for each in passes]
     # What a log prints after each epoch is of none of the tables near it.
     apart = [value for value in loose if value.line in running]
-    alone = [replace(_loose(value), joins=False) for value in _final(apart, running)]
-    return pieces + alone + [_loose(value) for value in _final([v for v in loose if v not in apart], running)]
+    alone = [replace(_make_loose(value), joins=False) for value in _drop_logged(apart, running)]
+    return (
+        pieces + alone + [_make_loose(value) for value in _drop_logged([v for v in loose if v not in apart], running)]
+    )
 
 
-def _settled(values: Sequence[LineValue]) -> list[LineValue]:
+def _settle(values: Sequence[LineValue]) -> list[LineValue]:
     """Decide what `plane accuracy` is: a class if at least three such lines stand together, else a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
@@ -111,26 +113,26 @@ def _places(values: Sequence[LineValue], measure: Measure) -> list[int]:
     return sorted(v.line for v in values if v.subject.measure is measure and v.subject.class_name is not None)
 
 
-def _passes(values: Sequence[LineValue], lines: Sequence[str], tables: frozenset[int]) -> list[Pass]:
+def _split_passes(values: Sequence[LineValue], lines: Sequence[str], tables: frozenset[int]) -> list[Pass]:
     """Return passes: a new one begins at a repeated class, or after a caption, table or other image set."""
     passes: list[Pass] = []
     for value in values:
         current = passes[-1] if passes else None
-        if current is None or _parts(current, value, lines, tables):
+        if current is None or _begins_next(current, value, lines, tables):
             current = Pass()
             passes.append(current)
         if _key(value) not in current.by_class:
             current.add(value)
     for each in passes:
         each.name = each.name or _caption(each, lines)
-    return _merged(passes)
+    return _merge(passes)
 
 
 def _key(value: LineValue) -> tuple[Measure, str | None, str]:
     return value.subject.measure, value.subject.class_name, value.subject.threshold
 
 
-def _parts(current: Pass, value: LineValue, lines: Sequence[str], tables: frozenset[int]) -> bool:
+def _begins_next(current: Pass, value: LineValue, lines: Sequence[str], tables: frozenset[int]) -> bool:
     """Return whether a value begins the next pass."""
     last = current.values[-1].line
     captioned = any(CAPTION.fullmatch(line) for line in lines[last : value.line])
@@ -153,7 +155,7 @@ def _caption(current: Pass, lines: Sequence[str]) -> str:
     return next((match[1] for line in near if (match := CAPTION.fullmatch(line))), "")
 
 
-def _merged(passes: Sequence[Pass]) -> list[Pass]:
+def _merge(passes: Sequence[Pass]) -> list[Pass]:
     """Merge passes that a class printed twice has split: one name is wrong, and there was one pass."""
     merged: list[Pass] = []
     for each in passes:
@@ -172,7 +174,7 @@ def _is_cut(before: Pass, after: Pass) -> bool:
     return beside and before.image_set == after.image_set and not names[0] <= names[1] and len(names[0] & names[1]) <= 1
 
 
-def repeated(values: Sequence[Value]) -> Iterator[Unread]:
+def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
     """Yield a class with two different values in one table: one belongs to another, unknown class."""
     given: dict[tuple[Measure, str], Value] = {}
     for value in values:
@@ -184,7 +186,7 @@ def repeated(values: Sequence[Value]) -> Iterator[Unread]:
             yield Unread(line=value.printed.line, text=value.printed.text, why=why)
 
 
-def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
+def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
     """Return only the last of three or more passes that a log prints with running lines between them."""
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
@@ -193,7 +195,7 @@ def _last_of_log(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
     return passes if len(groups) < FORMS else groups[-1]
 
 
-def _pass_of(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
+def _find_pass(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
     """Return the nearest pass that a summary can belong to; of two the one above: means follow their values."""
     if value.subject.best or value.subject.network:
         return None
@@ -217,17 +219,17 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
         and not headings
         and tables.isdisjoint(range(first, last))
         and (of.measure, of.average, of.threshold) not in given
-        and _same_threshold(value, current)
+        and _has_same_threshold(value, current)
     )
 
 
-def _same_threshold(value: LineValue, current: Pass) -> bool:
+def _has_same_threshold(value: LineValue, current: Pass) -> bool:
     """Return whether a mean AP can be that of the classes; of means at two thresholds the first is taken."""
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
 
-def _final(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
+def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
     """Yield the values without running values, which a log repeats under one label."""
     repeated = Counter(value.label for value in loose)
     for value in loose:
@@ -237,10 +239,10 @@ def _final(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[Line
 
 def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Piece:
     values = sorted(values, key=lambda value: value.line)
-    aside = set(map(id, asides(values)))
-    of_classes = filter(None, [_as_value(value) for value in values if id(value) not in aside])
-    others = filter(None, [_as_value(value) for value in values if id(value) in aside])
-    read, beside = scaled_with(list(of_classes), list(others))
+    aside = set(map(id, find_asides(values)))
+    of_classes = filter(None, [_make_value(value) for value in values if id(value) not in aside])
+    others = filter(None, [_make_value(value) for value in values if id(value) in aside])
+    read, beside = scale_with_asides(list(of_classes), list(others))
     sizes = {of: n for v in values if (of := v.subject.class_name) and (n := v.cell.images)}
     of_all = [v for v in values if v.subject.class_name is None]
     totals = [v.subject.images or v.cell.images or (v.cell.count and v.cell.count[1]) for v in of_all]
@@ -249,15 +251,15 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
         name=name or f"the table from line {first}",
         values=read,
         asides=beside,
-        sizes=sizes_of(read, sizes),
+        sizes=collect_sizes(read, sizes),
         total=next(filter(None, totals), None),
         image_set=image_set,
-        doubts=tuple(_other_thresholds(values)),
+        doubts=tuple(_doubt_thresholds(values)),
     )
     return Piece(table=table, first=first, last=last, reader=READER)
 
 
-def _other_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
+def _doubt_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
     """Yield the doubt about a mean AP that names an overlap of boxes while its classes do not."""
     for value in values:
         of = value.subject
@@ -268,7 +270,7 @@ def _other_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
             yield f"the APs of the classes are at another overlap than {value.label}"
 
 
-def _loose(value: LineValue) -> Piece:
+def _make_loose(value: LineValue) -> Piece:
     piece = _piece(
         [value], value.subject.network or f"line {value.line}: {strip_marks(value.label)}", value.subject.image_set
     )
@@ -277,6 +279,6 @@ def _loose(value: LineValue) -> Piece:
     return replace(piece, joins=not (value.subject.best or value.subject.network))
 
 
-def _as_value(value: LineValue) -> Value | None:
+def _make_value(value: LineValue) -> Value | None:
     of = value.subject
-    return value_of(of.measure, value.cell, value.label, class_name=of.class_name, average=of.average)
+    return make_value(of.measure, value.cell, value.label, class_name=of.class_name, average=of.average)

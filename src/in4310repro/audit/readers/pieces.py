@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from in4310repro.audit.document import Average, Measure, Table, Unread, Value
-from in4310repro.audit.readers.numbers import Measured, in_percent
+from in4310repro.audit.readers.numbers import Measured, to_percent
 
 # Measures of boxes and pixels, or none of a share: no percentage is inferred for a loss.
 UNSCALED = (Measure.OTHER,)
@@ -34,7 +34,7 @@ class Result:
     running: bool = False  # it is a table of a log, by epoch
 
 
-def value_of(
+def make_value(
     measure: Measure, cell: Measured, label: str, *, class_name: str | None = None, average: Average | None = None
 ) -> Value | None:
     """Return the value of a cell; None if the cell holds only a count."""
@@ -51,7 +51,7 @@ def value_of(
     )
 
 
-def scaled(values: Sequence[Value]) -> tuple[Value, ...]:
+def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
     """Return the values, with percentages that were printed without a sign marked as percentages.
 
     The class values of a measure are percentages if most are above 1, or one of them is below a heading with a percent
@@ -61,9 +61,9 @@ def scaled(values: Sequence[Value]) -> tuple[Value, ...]:
     return tuple(_scale(value, mostly[value.measure]) for value in values)
 
 
-def scaled_with(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
     """Return the values and their asides, both on the same scale."""
-    together = scaled([*values, *asides])
+    together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 
 
@@ -78,11 +78,11 @@ def _scale(value: Value, mostly: bool) -> Value:
     of_class = value.class_name is not None and mostly
     if value.measure in UNSCALED or value.printed.percent or not (of_class or number >= 2 or (mostly and number > 1)):
         return value
-    spread = in_percent(value.spread) if value.spread else None
-    return replace(value, printed=in_percent(value.printed), spread=spread)
+    spread = to_percent(value.spread) if value.spread else None
+    return replace(value, printed=to_percent(value.printed), spread=spread)
 
 
-def sizes_of(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
+def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
     """Return the class sizes, including those of counts such as 286/300."""
     counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
     return {**counted, **sizes}
@@ -93,7 +93,7 @@ def has_classes(table: Table) -> bool:
     return table.matrix is not None or any(value.class_name is not None for value in table.values)
 
 
-def named(tables: Sequence[Table]) -> Iterator[Table]:
+def name_tables(tables: Sequence[Table]) -> Iterator[Table]:
     """Yield the tables with distinct names: a second one of a name gets a number."""
     given: dict[str, int] = {}
     for table in tables:

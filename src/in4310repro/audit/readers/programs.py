@@ -10,8 +10,8 @@ from itertools import takewhile
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.readers.labels import LineValue
 from in4310repro.audit.readers.logs import LINE
-from in4310repro.audit.readers.numbers import Measured, count, measured, parse
-from in4310repro.audit.readers.subjects import Subject, subject
+from in4310repro.audit.readers.numbers import Measured, count, parse, parse_measured
+from in4310repro.audit.readers.subjects import Subject, parse_subject
 from in4310repro.audit.readers.words import heading
 
 # Correctly Classified Instances         964               60.25   %
@@ -75,11 +75,11 @@ def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     yield LineValue(subject=subject, cell=cell, line=number, label=found[1])
 
 
-def _counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+def _read_counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """Yield the accuracy of PyTorch's examples, printed with its counts after each epoch or at the end."""
     line = lines[number - 1]
     found = COUNTED.search(line)
-    of = subject(found["label"]) if found else None
+    of = parse_subject(found["label"]) if found else None
     if found and of and of.class_name is None:
         right, images = count(found["right"]), count(found["images"])
         pair = (right, images) if right is not None and images else None
@@ -89,13 +89,13 @@ def _counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
         yield LineValue(subject=told, cell=cell, line=number, label=found["label"].strip())
 
 
-def _card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+def _read_card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """Yield the value of a model card, whose measure stands above it: `type: accuracy`, `value: 0.93`."""
     found = CARD.fullmatch(lines[number - 1])
     near = takewhile(lambda line: not CARD.fullmatch(line), reversed(lines[max(0, number - 1 - ABOVE) : number - 1]))
     above = [match[1] for line in near if (match := TYPE.fullmatch(line))] if found else []
-    measure = next((of for name in above if (of := subject(name.strip("\"'"))) and of.class_name is None), None)
-    cell = measured(found[1], number) if found else None
+    measure = next((of for name in above if (of := parse_subject(name.strip("\"'"))) and of.class_name is None), None)
+    cell = parse_measured(found[1], number) if found else None
     if cell and above:
         # What no check uses: a correlation, a word error rate.
         told = measure or Subject(measure=Measure.OTHER)
@@ -113,7 +113,7 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
     return read
 
 
-def _entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+def _read_entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """Yield a score of an entity type in a card: one with a `Number` is an entity, even if called Total."""
     found = ENTITY.fullmatch(lines[number - 1])
     near = lines[max(0, number - 1 - ABOVE) : number + ABOVE] if found else []
@@ -125,29 +125,37 @@ def _entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
         yield LineValue(subject=of, cell=Measured(printed=parse(found["value"], number)), line=number, label=label)
 
 
-def _before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+def _read_before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """Yield the value of `98.40 Overall accuracy (%)`, a form of scripts for hyperspectral images."""
     found = BEFORE.fullmatch(lines[number - 1].strip())
-    of = subject(found["label"]) if found else None
-    cell = measured(f"{found['value']} %" if found["percent"] else found["value"], number) if found else None
+    of = parse_subject(found["label"]) if found else None
+    cell = parse_measured(f"{found['value']} %" if found["percent"] else found["value"], number) if found else None
     if found and of and cell and of.class_name is None and not of.network:
         yield LineValue(subject=of, cell=cell, line=number, label=found["label"])
 
 
-def _labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
+def _read_labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """Yield the scores of a label as fastText prints them: the name follows them."""
     found = FASTTEXT.fullmatch(lines[number - 1].rstrip())
     for label, text in SCORES.findall(found["scores"]) if found else ():
-        of = subject(label)
+        of = parse_subject(label)
         if of and found:
             told = replace(of, class_name=found["name"], average=None)
             yield LineValue(subject=told, cell=Measured(printed=parse(text, number)), line=number, label=label)
 
 
-FORMS = (_instances, _entity, _before, _labelled, _counted, _card, *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)))
+FORMS = (
+    _instances,
+    _read_entity,
+    _read_before,
+    _read_labelled,
+    _read_counted,
+    _read_card,
+    *map(_classes, (DARKNET, RETINANET, BY_CATEGORY)),
+)
 
 
-def with_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
+def add_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
     """Return the values, with the average that a note below some scores names."""
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
     scores = (Measure.PRECISION, Measure.RECALL, Measure.F1)

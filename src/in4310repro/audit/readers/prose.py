@@ -19,7 +19,7 @@ NUMBERED = re.compile(r"[\W_]*fold[ _#:-]{0,2}(\d{1,3})\b", re.IGNORECASE)  # on
 LINE = 2000  # characters that are looked at
 
 
-def folds(lines: Sequence[str]) -> int | None:
+def find_folds(lines: Sequence[str]) -> int | None:
     """Return the number of folds or runs that the text mentions."""
     for line in lines:
         match = FOLDS.search(line[:LINE])

@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from in4310repro.audit.document import Document, Table, TableKind, Unread
-from in4310repro.audit.readers.embedded import moved
-from in4310repro.audit.readers.files import text_of
-from in4310repro.audit.readers.items import with_items
+from in4310repro.audit.readers.embedded import move
+from in4310repro.audit.readers.files import load_text
+from in4310repro.audit.readers.items import assign_items
 from in4310repro.audit.readers.json_files import read_json
-from in4310repro.audit.readers.leftovers import leftovers
+from in4310repro.audit.readers.leftovers import find_leftovers
 from in4310repro.audit.readers.notebooks import Cell, cells_of
 from in4310repro.audit.readers.parts import Part, read_part
-from in4310repro.audit.readers.passes import repeated
-from in4310repro.audit.readers.pieces import Piece, has_classes, named
-from in4310repro.audit.readers.prose import folds
+from in4310repro.audit.readers.passes import find_repeated
+from in4310repro.audit.readers.pieces import Piece, has_classes, name_tables
+from in4310repro.audit.readers.prose import find_folds
 from in4310repro.audit.readers.repeats import Repeats
 from in4310repro.audit.readers.toml_files import read_toml
-from in4310repro.audit.readers.unused import unused
+from in4310repro.audit.readers.unused import find_unused
 from in4310repro.audit.readers.words import strip_marks
 
 VALID = (
@@ -39,7 +39,7 @@ def read(source: str | Path) -> Document:
             nothing at all that was understood.
     """
     name = "the text" if isinstance(source, str) else str(source)
-    text = source if isinstance(source, str) else text_of(source)
+    text = source if isinstance(source, str) else load_text(source)
     try:
         if isinstance(source, Path) and source.suffix.lower() == ".toml":
             return _document(name, lines_of(text), Part(pieces=tuple(read_toml(text))))
@@ -52,7 +52,7 @@ def read_text(text: str, name: str) -> Document:
     """Return the document of a text."""
     cells = cells_of(text)
     if cells is not None:
-        return _of_notebook(cells, name)
+        return _read_notebook(cells, name)
     lines = lines_of(text)
     of_json = read_json(text, name)
     return _document(name, lines, Part(pieces=tuple(of_json)) if of_json else read_part(lines))
@@ -66,7 +66,7 @@ def lines_of(text: str) -> tuple[str, ...]:
     return tuple(line.rstrip("\r").rpartition("\r")[2] for line in text.removeprefix("\ufeff").split("\n"))
 
 
-def _of_notebook(cells: Sequence[Cell], name: str) -> Document:
+def _read_notebook(cells: Sequence[Cell], name: str) -> Document:
     """Return the document of a notebook, read output by output: nothing is joined across cells."""
     lines: list[str] = []
     pieces: list[Piece] = []
@@ -81,15 +81,15 @@ def _of_notebook(cells: Sequence[Cell], name: str) -> Document:
         by, own = len(lines), lines_of("\n".join(cell.lines))
         lines += own
         part = Part(pieces=()) if cell.code else read_part(own)
-        pieces += [_in_cell(piece, cell.name, by) for piece in part.pieces]
+        pieces += [_place_in_cell(piece, cell.name, by) for piece in part.pieces]
         unread += [replace(each, line=each.line + by) for each in part.unread]
         left_out |= {line + by: why for line, why in part.left_out.items()}
         left_out |= dict.fromkeys(range(by + 1, len(lines) + 1), "code") if cell.code else {}
     return _document(name, tuple(lines), Part(pieces=tuple(pieces), unread=tuple(unread), left_out=left_out))
 
 
-def _in_cell(piece: Piece, name: str, by: int) -> Piece:
-    table = moved(piece.table, by)
+def _place_in_cell(piece: Piece, name: str, by: int) -> Piece:
+    table = move(piece.table, by)
     own = "" if re.fullmatch(r"(?:the .{1,30} from )?line \d+.*|the \w+ from line \d+", table.name) else table.name
     table = replace(table, name=" · ".join(filter(None, (name, own))), section=name)
     lines = frozenset(line + by for line in piece.lines)
@@ -98,7 +98,7 @@ def _in_cell(piece: Piece, name: str, by: int) -> Piece:
 
 def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
     pieces = sorted(part.pieces, key=lambda piece: piece.first)
-    unread = [*part.unread, *[each for piece in pieces for each in repeated(piece.table.values)]]
+    unread = [*part.unread, *[each for piece in pieces for each in find_repeated(piece.table.values)]]
     if not any(piece.table.values or piece.table.matrix for piece in pieces):
         reason = f"; line {unread[0].line}, {unread[0].text[:80]!r}: {unread[0].why}" if unread else ""
         raise ValueError(f"no printed result was understood{reason}; {VALID}")
@@ -106,20 +106,20 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
     used |= {line for piece in pieces for line in piece.lines}
     values = Repeats(printed for piece in pieces for printed in piece.table.printed)
     named_lines = {each.line for each in unread} | set(part.left_out)
-    unread += unused(lines, pieces, named_lines, values.repeats)
-    unread, context = leftovers(lines, used, unread, part.left_out, values.repeats)
+    unread += find_unused(lines, pieces, named_lines, values.repeats)
+    unread, context = find_leftovers(lines, used, unread, part.left_out, values.repeats)
     return Document(
         source=name,
         lines=lines,
-        tables=tuple(named([_placed(piece, lines) for piece in pieces])),
+        tables=tuple(name_tables([_place(piece, lines) for piece in pieces])),
         unread=tuple(unread),
         context=tuple(context),
         formats=tuple(dict.fromkeys(piece.reader for piece in pieces)),
-        folds=folds(lines),
+        folds=find_folds(lines),
     )
 
 
-def _placed(piece: Piece, lines: Sequence[str]) -> Table:
+def _place(piece: Piece, lines: Sequence[str]) -> Table:
     """Return the table with its kind, its lines and the heading above it."""
     table = piece.table
     kind = table.kind
@@ -130,4 +130,4 @@ def _placed(piece: Piece, lines: Sequence[str]) -> Table:
     heading_above = "" if table.section else next(filter(HEADING.match, reversed(lines[: piece.first])), "")
     section = table.section or strip_marks(heading_above).strip("#= *")
     placed = replace(table, kind=kind, first=piece.first, last=piece.last, section=section)
-    return with_items(placed, lines)
+    return assign_items(placed, lines)

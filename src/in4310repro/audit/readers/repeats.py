@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from in4310repro.audit.document import Printed
-from in4310repro.audit.readers.contexts import without_context
+from in4310repro.audit.readers.contexts import remove_context
 from in4310repro.audit.readers.logs import LINE
 
 VALUE = re.compile(r"(?<![\w.,])(\d{1,3}(?:[.,]\d{1,20})?) ?(%?)(?![\w]|[.,]\d)")
@@ -26,8 +26,8 @@ class Repeats:
         """Return whether every number of a line is context or one of the values, possibly with fewer decimals."""
         if len(line) > LINE or not self.values:
             return False
-        values = VALUE.findall(without_context(line))
-        left = VALUE.sub(" ", without_context(line))
+        values = VALUE.findall(remove_context(line))
+        left = VALUE.sub(" ", remove_context(line))
         return bool(values) and not DIGIT.search(left) and all(self._known(text, bool(sign)) for text, sign in values)
 
     def _known(self, text: str, percent: bool) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.readers.grid import Grid, bare, numeric
+from in4310repro.audit.readers.grid import Grid, is_numeric, strip_signs
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.no_classes import AT_END, FOLD, SOME, SPREADS
-from in4310repro.audit.readers.numbers import count, measured, missing, out_of
+from in4310repro.audit.readers.numbers import count, is_missing, parse_measured, parse_ratio
 from in4310repro.audit.readers.words import CLASS, CORRECT, NETWORK, NETWORK_NAME, SIZE, Heading, heading
 
 SCORES = {Measure.PRECISION, Measure.RECALL, Measure.F1}
@@ -101,14 +101,14 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
     short = len(of.text) <= CODES and of.text.isalpha()
     at_end = index >= len(labels) - AT_THE_END or index == 0
     if short:
-        return (of.summary or of.measure in (Measure.KAPPA, Measure.MATTHEWS)) and at_end and not _codes(labels)
+        return (of.summary or of.measure in (Measure.KAPPA, Measure.MATTHEWS)) and at_end and not _are_codes(labels)
     pure = of.measure in (Measure.ACCURACY, Measure.KAPPA, Measure.MATTHEWS, Measure.BALANCED_ACCURACY) and not of.rest
     # Of three grades one may be called average.
-    graded = of.average is Average.UNNAMED and not of.measure and not at_end and not _blank_before(labels, index)
+    graded = of.average is Average.UNNAMED and not of.measure and not at_end and not _restarts_below(labels, index)
     return (of.summary and not graded) or (pure and (at_end or of.text.lower() == "accuracy"))
 
 
-def _blank_before(labels: Sequence[str], index: int) -> bool:
+def _restarts_below(labels: Sequence[str], index: int) -> bool:
     """Return whether the rows below restart at the first name, or with others under their own heading."""
     return labels[0] in labels[index + 1 : index + 3]
 
@@ -132,7 +132,7 @@ def is_aside(labels: Sequence[str], index: int) -> bool:
     return bool(short or near_end) and label not in labels[:index]
 
 
-def _codes(labels: Sequence[str]) -> bool:
+def _are_codes(labels: Sequence[str]) -> bool:
     """Return whether most names are codes of two letters, so that AA and OA are codes, too."""
     return 2 * sum(len(label) <= CODES and label.isalpha() for label in labels) > len(labels)
 
@@ -150,8 +150,8 @@ def is_other(label: str) -> bool:
 
 def columns_of(table: Grid) -> Columns | None:
     """Sort the columns by content; None if no column has numbers or none has names."""
-    names, filled = table.names, [[c for c in table.column(i) if not missing(c)] for i in range(table.width)]
-    shares = [sum(map(numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
+    names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
+    shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
     texts = [index for index in range(table.width) if index not in numbers]
     leading = [
@@ -162,22 +162,24 @@ def columns_of(table: Grid) -> Columns | None:
             index < number or names[number] == "" or INDEX.fullmatch(names[number].lower()) for number in numbers[:1]
         )
     ]
-    whole = [i for i in numbers if all(count(cell) is not None or not numeric(cell) for cell in filled[i])]
+    whole = [i for i in numbers if all(count(cell) is not None or not is_numeric(cell) for cell in filled[i])]
     label = _label_column(names, leading, numbers, whole)
     if label is None:
         return None
     groups = tuple(index for index in leading if index != label)
     rest = [i for i in numbers if i != label and not (INDEX.fullmatch(names[i].lower()) and i < max(label, 1))]
     named = [i for i in rest if _are_sizes(names[i], filled[i])]
-    sizes = [i for i in named if _counts(table, label, i) and heading(names[i]).image_set != "train"]
+    sizes = [i for i in named if _are_integers(table, label, i) and heading(names[i]).image_set != "train"]
     correct = next((index for index in rest if CORRECT.fullmatch(_plain(names[index]))), None)
     numbers = [i for i in rest if i not in named and i != correct and not any(c.startswith("+") for c in filled[i])]
-    numbers = [i for i in numbers if not _mostly_above_percent(filled[i])]
+    numbers = [i for i in numbers if not _is_mostly_above_percent(filled[i])]
     # Without a measure among the headings they are networks or classes, whatever they are called.
     some = any(heading(names[i]).measure for i in numbers)
-    numbers = [i for i in numbers if heading(names[i]).measure or not _above_percent(filled[i])]
+    numbers = [i for i in numbers if heading(names[i]).measure or not _is_above_percent(filled[i])]
     values = [
-        (i, heading(names[i])) for i in numbers if not (some and _other(names[i])) and not _is_no_value(names[i], some)
+        (i, heading(names[i]))
+        for i in numbers
+        if not (some and _is_unused(names[i])) and not _is_no_value(names[i], some)
     ]
     return Columns(label=label, groups=groups, values=tuple(values), sizes=tuple(sizes), correct=correct)
 
@@ -189,7 +191,7 @@ def _are_sizes(name: str, cells: Sequence[str]) -> bool:
 
 def _are_counts(name: str, cells: Sequence[str]) -> bool:
     """Return whether a column holds correct images of all: 13/200 in each cell, and no measure above."""
-    return bool(cells) and not heading(name).measure and all(out_of(cell) is not None for cell in cells)
+    return bool(cells) and not heading(name).measure and all(parse_ratio(cell) is not None for cell in cells)
 
 
 def _is_no_value(name: str, some: bool) -> bool:
@@ -201,26 +203,26 @@ def _images_of_set(name: str, cells: Sequence[str]) -> bool:
     """Return whether a column named Train or Test holds image counts: integers, and one above 100."""
     of = heading(name)
     whole = all(count(cell) is not None for cell in cells)
-    return of.image_set is not None and not of.measure and not of.rest and whole and _above_percent(cells)
+    return of.image_set is not None and not of.measure and not of.rest and whole and _is_above_percent(cells)
 
 
-def _above_percent(cells: Sequence[str]) -> bool:
+def _is_above_percent(cells: Sequence[str]) -> bool:
     """Return whether a cell is a number above 100: no accuracy, whatever the heading means."""
-    found = [measured(bare(cell), 0) for cell in cells]
+    found = [parse_measured(strip_signs(cell), 0) for cell in cells]
     return any(each is not None and each.printed is not None and each.printed.value > 100 for each in found)
 
 
-def _mostly_above_percent(cells: Sequence[str]) -> bool:
+def _is_mostly_above_percent(cells: Sequence[str]) -> bool:
     """Return whether a column's numbers cannot be shares, whatever its heading: `image_top_1` is a pixel feature."""
-    found = [measured(bare(cell), 0) for cell in cells]
+    found = [parse_measured(strip_signs(cell), 0) for cell in cells]
     values = [each.printed for each in found if each is not None and each.printed is not None]
     return 2 * sum(not each.percent and each.value > 100 for each in values) > len(values)
 
 
-def _counts(table: Grid, label: int, column: int) -> bool:
+def _are_integers(table: Grid, label: int, column: int) -> bool:
     """Return whether a column holds integers, except for the accuracy, which pandas writes into it, too."""
-    rows = [row for row in table.body if not heading(row.cells[label]).measure and not missing(row.cells[column])]
-    return bool(rows) and all(count(row.cells[column]) is not None or out_of(row.cells[column]) for row in rows)
+    rows = [row for row in table.body if not heading(row.cells[label]).measure and not is_missing(row.cells[column])]
+    return bool(rows) and all(count(row.cells[column]) is not None or parse_ratio(row.cells[column]) for row in rows)
 
 
 def _label_column(
@@ -241,7 +243,7 @@ def _plain(name: str) -> str:
     return " ".join(re.sub(r"[_-]", " ", name.lower()).split()).strip(" :")
 
 
-def _other(name: str) -> bool:
+def _is_unused(name: str) -> bool:
     """Return whether a column holds values that no check uses: parameters, times, detections."""
     return re.fullmatch(
         r"(?:.{0,20}\b(?:params?|parameters|flops|gflops|fps|time|size|memory|epochs?|dets|detections|tp|fp|fn|tn|images"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from in4310repro.audit.readers.grid import Grid, grid, numeric
+from in4310repro.audit.readers.grid import Grid, grid, is_numeric
 from in4310repro.audit.readers.logs import LINE
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.titles import find_title
 
 READER = "table below dashes"
 RULE = re.compile(r"\s*(?:={2,}|-{2,})(?: +(?:={2,}|-{2,}))+\s*")
@@ -37,9 +37,9 @@ def ruled_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
             and all(head)
             and not any(_has_number(cell) for _, cells in head for cell in cells)
         ):
-            title = title_above(lines, index if framed else first, end)
+            title = find_title(lines, index if framed else first, end)
             merged = [" ".join(filter(None, parts)) for parts in zip(*[cells for _, cells in head], strict=True)]
-            yield grid([(head[-1][0], merged), *_folded(rows)], READER, header=1, title=title)
+            yield grid([(head[-1][0], merged), *_fold(rows)], READER, header=1, title=title)
         index = max(end, body)
 
 
@@ -82,11 +82,11 @@ def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
     return [line[start:stop].strip() for start, stop in zip(starts, [*starts[1:], len(line)], strict=True)]
 
 
-def _folded(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+def _fold(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
     """Return the rows; a line without a first cell and without numbers is joined to the one above."""
     folded: list[tuple[int, list[str]]] = []
     for line, cells in rows:
-        if folded and not cells[0] and not any(map(numeric, filter(None, cells))):
+        if folded and not cells[0] and not any(map(is_numeric, filter(None, cells))):
             above = folded[-1][1]
             folded[-1] = (folded[-1][0], [" ".join(filter(None, pair)) for pair in zip(above, cells, strict=True)])
         else:
@@ -95,4 +95,4 @@ def _folded(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
 
 
 def _has_number(text: str) -> bool:
-    return any(numeric(word) for word in text.split())
+    return any(is_numeric(word) for word in text.split())

@@ -11,7 +11,7 @@ from in4310repro.audit.readers.labels import LineValue, clean
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.no_classes import SPREADS
 from in4310repro.audit.readers.numbers import NUMBER
-from in4310repro.audit.readers.subjects import subject
+from in4310repro.audit.readers.subjects import parse_subject
 from in4310repro.audit.readers.words import SIZE, heading
 
 ENTRY = re.compile(rf"(?P<name>[^:=|]{{1,60}}?) ?(?:[:=]|->|  ) ?(?P<value>{NUMBER} ?%?)(?: ?\(\d+ ?/ ?\d+\))?")
@@ -25,7 +25,7 @@ def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int
     """Return the measure of each line of a list without heading whose mean stands above or below it."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
-    for first, end in _runs(plain):
+    for first, end in _find_runs(plain):
         beside = [*range(end, end + GAP + 1), *range(first - 1, first - GAP - 2, -1)]
         told = (_mean_of(plain[index]) for index in beside if 0 <= index < len(plain))
         measure = next(filter(None, told), None)
@@ -34,7 +34,7 @@ def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int
     return measures
 
 
-def _runs(plain: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _find_runs(plain: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield the first line index of each list, and the index after its last."""
     start = 0
     while start < len(plain):
@@ -60,12 +60,12 @@ def _is_entry(line: str) -> bool:
 
 def _mean_of(line: str) -> Measure | None:
     entry = ENTRY.fullmatch(line)
-    of = subject(entry["name"]) if entry else None
+    of = parse_subject(entry["name"]) if entry else None
     mean = of and of.class_name is None and not of.network and of.average in (Average.MACRO, Average.UNNAMED)
     return of.measure if of and mean and of.measure is not Measure.OTHER else None
 
 
-def with_train_as_a_class(values: Sequence[LineValue]) -> list[LineValue]:
+def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
     """Return the values with "train" as a class among classes; as an image set it stands beside another set."""
     settled = list(values)
     for place, value in enumerate(values):

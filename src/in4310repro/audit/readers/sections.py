@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from in4310repro.audit.readers.grid import Grid, Row, numeric
+from in4310repro.audit.readers.grid import Grid, Row, is_numeric
 from in4310repro.audit.readers.labels import CLASSWISE, clean
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.no_classes import FOLD
 from in4310repro.audit.readers.numbers import NUMBER
-from in4310repro.audit.readers.subjects import pure
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.subjects import parse_pure
+from in4310repro.audit.readers.titles import find_title
 from in4310repro.audit.readers.words import NETWORK_NAME, SIZE, heading
 
 READER = "scores below headings"
@@ -50,13 +50,13 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
             continue
         score = SCORE.fullmatch(line)
         label = score["label"].strip(" \"'").lower() if score else ""
-        if score and current and label not in current.scores and (pure(label) or SIZE.fullmatch(label)):
+        if score and current and label not in current.scores and (parse_pure(label) or SIZE.fullmatch(label)):
             current.scores[label] = (score["value"], number)
             continue
         if current and len(current.scores) >= FEWEST:
             yield current
         name = NAME.fullmatch(line)
-        plain = name is not None and not score and not numeric(line) and (":" not in name["name"])
+        plain = name is not None and not score and not is_numeric(line) and (":" not in name["name"])
         explicit = re.match(r"class|category|label", line, re.IGNORECASE) is not None
         current = Section(name=name["name"], line=number, explicit=explicit) if name and plain else None
     if current and len(current.scores) >= FEWEST:
@@ -68,7 +68,7 @@ def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)
-    title = title_above(lines, run[0].line - 1, run[-1].line) if run else ""
+    title = find_title(lines, run[0].line - 1, run[-1].line) if run else ""
     if len(run) < FEWEST or 2 * networks > len(run) or not (sized or told or CLASSWISE.search(title)):
         return
     labels = list(run[0].scores)

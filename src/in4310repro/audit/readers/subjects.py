@@ -53,18 +53,18 @@ class Subject:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def subject(label: str, measure: Measure | None = None) -> Subject | None:
+def parse_subject(label: str, measure: Measure | None = None) -> Subject | None:
     """Return the subject of the label; `measure` comes from the heading above, for labels that name none."""
     label = strip_marks(label).strip(" :=|,;.")
     whole = heading(label)
     if whole.measure is None:
-        return _without_measure(label, whole, measure) if measure else None
+        return _parse_without_measure(label, whole, measure) if measure else None
     of = OF.fullmatch(label)
     overlap = whole.threshold and not whole.rest  # mAP@[.5:.95]
     if of and not overlap and not (whole.measure is Measure.OTHER and TOP.search(label)):
         head = heading(of["head"])
         if head.measure and (not head.rest or BEST.fullmatch(head.rest.lower())):
-            return _of(head, (of["name"] or of["inside"]).strip(), whole)
+            return _parse_of(head, (of["name"] or of["inside"]).strip(), whole)
     if whole.measure is Measure.AVERAGE_PRECISION and label.startswith("train "):
         return _class(replace(whole, image_set=None), "train", clear=False)
     best = BEST.search(whole.text.lower()) is not None
@@ -82,13 +82,13 @@ def subject(label: str, measure: Measure | None = None) -> Subject | None:
     return _class(whole, name, clear=bool(explicit) and whole.average is None)
 
 
-def pure(label: str) -> Measure | None:
+def parse_pure(label: str) -> Measure | None:
     """Return the measure if the label names one and nothing else: `Accuracy`, `Per-class AP (%)`."""
     found = heading(label)
     return None if found.rest or found.average not in (None, Average.MACRO) else found.measure
 
 
-def _of(head: Heading, name: str, whole: Heading) -> Subject:
+def _parse_of(head: Heading, name: str, whole: Heading) -> Subject:
     """Return the subject of `Accuracy of NAME`."""
     best = bool(head.rest)
     explicit = EXPLICIT.fullmatch(name)
@@ -143,7 +143,7 @@ def _class(head: Heading, name: str, clear: bool) -> Subject:
     )
 
 
-def _without_measure(label: str, whole: Heading, measure: Measure) -> Subject:
+def _parse_without_measure(label: str, whole: Heading, measure: Measure) -> Subject:
     """Return the subject of a label below a heading with the measure: `plane`, `class 3`, `Mean`."""
     if whole.summary or (not whole.rest and whole.image_set):
         average = whole.average or Average.OVERALL

@@ -11,7 +11,7 @@ from in4310repro.audit.readers.words import heading
 SURE = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 
 
-def summaries_by_support(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
+def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
     """Return for rows that are named like a summary whether their support shows one.
 
     `acc` of 118 cars among 519 is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are

@@ -22,7 +22,7 @@ AXIS = re.compile(
 LONGEST = 160
 
 
-def title_above(lines: Sequence[str], first: int, end: int) -> str:
+def find_title(lines: Sequence[str], first: int, end: int) -> str:
     """Return the title of the lines from index `first` up to, but not including, `end`."""
     for line in lines[end : end + 2]:
         if CAPTION.match(strip_marks(line)[:LONGEST]):

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from in4310repro.audit.document import Average, Measure, Table, Value
-from in4310repro.audit.readers.json_files import Numeral, pieces_of
-from in4310repro.audit.readers.numbers import measured
-from in4310repro.audit.readers.pieces import Piece, scaled, value_of
+from in4310repro.audit.readers.json_files import Numeral, read_object
+from in4310repro.audit.readers.numbers import parse_measured
+from in4310repro.audit.readers.pieces import Piece, make_value, scale_values
 from in4310repro.files import strip_advice
 
 READER = "TOML"
@@ -37,7 +37,7 @@ def read_toml(text: str) -> list[Piece]:
         raise ValueError(f"not valid TOML: {strip_advice(error)}") from error
     lines = text.splitlines()
     if "table" not in content:
-        pieces = [replace(piece, reader=READER) for piece in pieces_of(_numerals(content, lines))]
+        pieces = [replace(piece, reader=READER) for piece in read_object(_numerals(content, lines))]
         if any(piece.table.values for piece in pieces):
             return pieces
     sections = content.pop("table", [])
@@ -83,7 +83,7 @@ def _piece(section: Mapping[str, Any], number: int, lines: Sequence[str]) -> Pie
         values.append(_value(Measure.ACCURACY, overall, name, lines, average=Average.OVERALL))
     table = Table(
         name=name,
-        values=scaled(values),
+        values=scale_values(values),
         sizes=_sizes(section, name),
         total=_whole(section.get("total"), name, "total") if "total" in section else None,
         image_set=str(section["image_set"]) if "image_set" in section else None,
@@ -114,9 +114,9 @@ def _value(
     if not isinstance(text, str) or isinstance(text, _Literal):
         raise ValueError(f'{name}: {measure} {text!r} is no string; write "0.9882": its decimals are information')
     line = next((number for number, each in enumerate(lines, start=1) if f'"{text}"' in each), 1)
-    cell = measured(text, line)
+    cell = parse_measured(text, line)
     label = f"{measure} {class_name or 'mean'}"
-    value = None if cell is None else value_of(measure, cell, label, class_name=class_name, average=average)
+    value = None if cell is None else make_value(measure, cell, label, class_name=class_name, average=average)
     if value is None:
         raise ValueError(f"{name}: {measure} {text!r} is no number; 0.9882 and 98.82 % are valid")
     return value

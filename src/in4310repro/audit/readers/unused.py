@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from in4310repro.audit.document import Measure, Table, Unread
-from in4310repro.audit.readers.contexts import is_setting, kind_of_context, without_context
+from in4310repro.audit.readers.contexts import classify_context, is_setting, remove_context
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.numbers import ALIKE
 from in4310repro.audit.readers.pieces import Piece
@@ -36,7 +36,7 @@ class Left:
     name: str  # the heading of its column, or the words before it
 
 
-def unused(
+def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
     """Yield numbers in the lines of tables and values that are no value, size, count, name or setting.
@@ -59,30 +59,30 @@ def unused(
         if len(lines[line - 1]) > LINE:
             continue
         heads = _heads(found[0], line, lines) if rows[found[0].first] > 1 else None
-        for each in _left(line, _plain(lines[line - 1]), found, names[::-1], heads):
+        for each in _list_left(line, _plain(lines[line - 1]), found, names[::-1], heads):
             if not _is_known(each.text, known) and not repeats(each.text) and not _is_of_no_use(each.name):
                 key = (found[0].first, each.column, each.name)
                 groups.setdefault(key if each.column or each.name else (line, 0, ""), []).append(each)
     told: dict[int, list[str]] = {}
     for group in groups.values():
         if not _is_numbering([each.text for each in group]):
-            told.setdefault(group[0].line, []).append(_described(group))
+            told.setdefault(group[0].line, []).append(_describe(group))
     for line, texts in told.items():
         text = lines[line - 1].strip()[:LINE]
         yield Unread(line=line, text=text, why=f"no rule used {'; '.join(texts)}", measuring=False)
 
 
-def _described(group: Sequence[Left]) -> str:
+def _describe(group: Sequence[Left]) -> str:
     texts = [each.text for each in group]
     shown = ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
     return f"{shown} below {group[0].name!r}" if group[0].column and group[0].name else shown
 
 
-def _left(
+def _list_left(
     line: int, text: str, pieces: Sequence[Piece], names: Sequence[str], heads: Sequence[Sequence[str]] | None
 ) -> Iterator[Left]:
-    rest, place = _without_used(text, line, pieces, names), 0
-    for match in NUMBER.finditer(without_context(rest)):
+    rest, place = _remove_used(text, line, pieces, names), 0
+    for match in NUMBER.finditer(remove_context(rest)):
         number = match[0].strip()
         place = max(place, rest.find(number, place))
         column = _column(text, place) if heads is not None else 0
@@ -103,7 +103,7 @@ def _is_known(number: str, known: Collection[int]) -> bool:
     return plain.isdigit() and int(plain) in known
 
 
-def _without_used(text: str, line: int, pieces: Sequence[Piece], names: Sequence[str]) -> str:
+def _remove_used(text: str, line: int, pieces: Sequence[Piece], names: Sequence[str]) -> str:
     used = [printed.text for piece in pieces for printed in piece.table.printed if printed.line == line]
     for piece in pieces:
         for value in piece.table.values:
@@ -168,7 +168,7 @@ def _label(before: str) -> str:
 def _is_of_no_use(name: str) -> bool:
     """Return whether a heading or label is a measure that no check uses, a setting or a number of things."""
     of = heading(name)
-    return (of.measure is Measure.OTHER and not of.rest) or is_setting(name) or bool(kind_of_context(f"{name}: 5"))
+    return (of.measure is Measure.OTHER and not of.rest) or is_setting(name) or bool(classify_context(f"{name}: 5"))
 
 
 def _is_numbering(texts: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 
 from in4310repro.audit.readers.grid import Grid, grid
-from in4310repro.audit.readers.titles import title_above
+from in4310repro.audit.readers.titles import find_title
 
 READER = "HTML table"
 WIDEST = 200  # columns or rows that a cell may span
@@ -79,7 +79,7 @@ def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
     for table, (first, last), caption in zip(parser.tables, parser.spans, parser.captions, strict=True):
         rows = _rows(table)
         if len(rows) > 1:
-            title = " ".join(caption.split()) or title_above(lines, first - 1, last)
+            title = " ".join(caption.split()) or find_title(lines, first - 1, last)
             yield grid(rows, READER, title=title)
 
 

@@ -211,13 +211,13 @@ def heading(text: str) -> Heading:
     # Some letters have two characters in lower case; the rest is cut out of the text by position.
     lowered = lowered if len(lowered) == len(text) else "".join(c.lower()[:1] or " " for c in text)
     lowered = ARGUMENT.sub(lambda match: match[1].rjust(len(match[0])), lowered)
-    percent, lowered = _take(PERCENT, lowered)
-    samples, lowered = _take(SAMPLES, lowered)
+    percent, lowered = _take_out(PERCENT, lowered)
+    samples, lowered = _take_out(SAMPLES, lowered)
     measure, average, threshold, lowered = _measure(lowered)
     if PIPELINE.fullmatch(text):
         measure, average, lowered = Measure.OTHER, None, ""
     for each, pattern in AVERAGES:
-        hit, lowered = _take(pattern, lowered)
+        hit, lowered = _take_out(pattern, lowered)
         # `weighted mAP` is no plain mean.
         average = each if hit and each in (Average.WEIGHTED, Average.MICRO) else average
         # `avg / total` is sklearn's weighted mean, and anything elsewhere.
@@ -225,7 +225,7 @@ def heading(text: str) -> Heading:
         average = each if mixed else average or (each if hit else None)
     image_set = None
     for name, pattern in SETS.items():
-        hit, lowered = _take(pattern, lowered)
+        hit, lowered = _take_out(pattern, lowered)
         image_set = image_set or (name if hit else None)
     left = FILLER.sub(lambda match: " " * len(match[0]), lowered)
     for person in PERSON.finditer(text if len(left) == len(text) else ""):
@@ -253,7 +253,7 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
             threshold = _threshold(match[0]) if measure is Measure.AVERAGE_PRECISION else ""
             left = lowered[: match.start()] + " " * len(match[0]) + lowered[match.end() :]
             if measure is not Measure.AVERAGE_PRECISION:
-                _, left = _take(pattern, left)  # Accuracy (eval-accuracy)
+                _, left = _take_out(pattern, left)  # Accuracy (eval-accuracy)
             if measure is Measure.OTHER:
                 threshold = match[0].strip()
             return measure, average, threshold, left
@@ -275,7 +275,7 @@ def _threshold(text: str) -> str:
     return ":".join(str(round(100 * float(number))) if "." in number else number for number in numbers)
 
 
-def _take(pattern: re.Pattern[str], text: str) -> tuple[bool, str]:
+def _take_out(pattern: re.Pattern[str], text: str) -> tuple[bool, str]:
     """Return whether the pattern occurs, and the text with spaces in its place."""
     replaced, hits = pattern.subn(lambda match: " " * len(match[0]), text)
     return bool(hits), replaced
