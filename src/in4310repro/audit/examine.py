@@ -160,7 +160,7 @@ def _list_remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options
             sheet for sheet in all_sheets if len(sheet.classes.get(measure, {})) > 1 and _is_lonely(sheet, measure)
         ]
         if tables:
-            lonely.setdefault(_listed(tables), []).append(measure)
+            lonely.setdefault(_join_names(tables), []).append(measure)
     for names, measures in lonely.items():
         yield f"{names}: no mean {' or '.join(measures)} is printed, so none was checked"
     searched = {name for group in sets if group.origin == "search" for name in group.tables}

@@ -104,7 +104,7 @@ def _counts(audit: Audit) -> Iterator[str]:
             rows = [_row(table, ()) for table in tables]
             yield from (f"Correct images in {name}: {right} of {images}." for name, right, images in rows)
             continue
-        yield from _aligned([["correct images of", *labels, "all", "of"], *(_row(table, labels) for table in tables)])
+        yield from _align([["correct images of", *labels, "all", "of"], *(_row(table, labels) for table in tables)])
 
 
 def _row(table: Counted, labels: Sequence[str]) -> list[str]:
