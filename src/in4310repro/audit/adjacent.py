@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import Document, Table, TableKind, Value
-from in4310repro.audit.links import ELSEWHERE, OF_ALL, Joined, has_parts, lines_of
+from in4310repro.audit.links import ELSEWHERE, OF_ALL, Joined, has_parts, line_range
 from in4310repro.audit.readers.words import BEST, heading
 
 AVERAGED = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
@@ -43,7 +43,7 @@ def _continues(before: Joined, after: Joined, document: Document) -> bool:
     (one, own), (other, others) = before, after
     if own or others or not (_is_line(one) and _is_line(other)):
         return False
-    between = document.lines[lines_of(one)[1] : lines_of(other)[0] - 1]
+    between = document.lines[line_range(one)[1] : line_range(other)[0] - 1]
     same = (one.image_set, one.section) == (other.image_set, other.section)
     return same and len(between) <= 1 and not any(line.strip() for line in between)
 
@@ -78,7 +78,7 @@ def _measure(table: Table) -> tuple[object, object]:
 def _joined(tables: Sequence[Table]) -> Table:
     if len(tables) == 1:
         return tables[0]
-    first, last = lines_of(tables[0])[0], lines_of(tables[-1])[1]
+    first, last = line_range(tables[0])[0], line_range(tables[-1])[1]
     return replace(
         tables[0],
         name=f"lines {first} to {last}",

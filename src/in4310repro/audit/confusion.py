@@ -60,7 +60,7 @@ def check_matrix(sheet: Sheet) -> Iterator[Claim]:
     complete = [way for way in ways if way.complete] or ways
     best = min(complete, key=lambda way: len(way.claims))
     conditions = [] if certain or not names else [ORDER]
-    conditions += [] if _is_of_these(best, sheet, len(counts)) else [OTHER]
+    conditions += [] if _has_same_images(best, sheet, len(counts)) else [OTHER]
     conditions += matrix.doubts
     inputs = (f"the confusion matrix from line {matrix.rows[0][0].line}{_sums(best, sheet)}",)
     claims = [replace(each, conditions=(*each.conditions, *conditions), inputs=inputs) for each in best.claims]

@@ -96,12 +96,12 @@ def check_mean_f1(sheet: Sheet) -> Iterator[Claim]:
     for average in averages:
         row = {m: [c for c in sheet.summaries if (c.value.measure, c.value.average) == (m, average)] for m in SCORES}
         if all(len(cells) == 1 for cells in row.values()):
-            claim = _wrong_mean_f1(sheet, {measure: cells[0] for measure, cells in row.items()}, average)
+            claim = _check_one_mean_f1(sheet, {measure: cells[0] for measure, cells in row.items()}, average)
             if claim:
                 yield claim
 
 
-def _wrong_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Average | None) -> Claim | None:
+def _check_one_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Average | None) -> Claim | None:
     def fits(way: Rounding, _: Rounding) -> bool:
         precision, recall, f1 = (interval_of(row[measure], way) for measure in SCORES)
         return mean_f1_interval(precision, recall).widened(ROUNDOFF32 * len(SCORES)).meets(f1)

@@ -23,11 +23,11 @@ from in4310repro.audit.intervals import (
     fits_grid,
     is_half,
 )
-from in4310repro.audit.links import Link, has_parts, linked
-from in4310repro.audit.said import Said, said_sizes
+from in4310repro.audit.links import Link, has_parts, link_tables
+from in4310repro.audit.said import StatedSizes, find_stated_sizes
 from in4310repro.audit.score_averages import doubts_of_averages
-from in4310repro.audit.single_label import doubts_of_accuracy, several_labels
-from in4310repro.audit.units import ALMOST_FULL, rounded_to, significant_decimals
+from in4310repro.audit.single_label import doubt_accuracy, doubt_labels
+from in4310repro.audit.units import ALMOST_FULL, count_decimals, find_units
 from in4310repro.audit.verdicts import Options
 
 # Below so many decimals the error of float32 is small beside the printed unit, and is allowed for without a test.
@@ -102,7 +102,7 @@ class Sheet:
 
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
     """Return all tables of a document, each merged with the neighbouring results of the same predictions."""
-    joined = with_adjacent_lines(linked(document), document)
+    joined = with_adjacent_lines(link_tables(document), document)
     alone = sum(has_parts(table) for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
 
@@ -135,7 +135,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         beside=(*find_missing_classes(table, document), *find_missing_lines(table, document)),
         tokens=tuple(doubt_accuracy(table, document)),
         said=said.conditions,
-        several=tuple(several_labels(table, document)),
+        several=tuple(doubt_labels(table, document)),
         mixed=tuple(doubts_of_averages(table, document)),
     )
 

@@ -64,7 +64,7 @@ def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece
             if piece.joins
             and _distance(piece, table) <= MATRIX_NEAR
             and table.table.matrix is None
-            and not _apart(piece, table, lines)
+            and not _separates(piece, table, lines)
         )
         of_near = ((index, _match(piece.table.matrix, tables[index].table)) for _, index in near[:2])
         index, matrix = next(((index, matrix) for index, matrix in of_near if matrix is not None), (0, None))
