@@ -14,8 +14,10 @@ from in4310repro.audit.verdicts import Rank
 from tests.audit.readers.described import everything
 
 FOLDER = Path(__file__).parents[1] / "wild"
+# Short documents that each show one or two rules of the readers.
+SHORT = Path(__file__).parents[1] / "documents"
 READING = ".read"
-SOURCES = sorted(path for path in FOLDER.iterdir() if path.suffix != READING)
+SOURCES = sorted(path for folder in (FOLDER, SHORT) for path in folder.iterdir() if path.suffix != READING)
 
 
 def reading(path: Path) -> str:
@@ -36,9 +38,11 @@ def test_a_document_is_read_as_it_is_and_nothing_is_dropped(path: Path) -> None:
 
 
 def test_every_reading_is_of_a_document() -> None:
-    readings = {path.name.removesuffix(READING) for path in FOLDER.iterdir() if path.suffix == READING}
-    assert readings == {path.name for path in SOURCES}
-    assert len(SOURCES) > 50
+    for folder, least in ((FOLDER, 50), (SHORT, 150)):
+        readings = {path.name.removesuffix(READING) for path in folder.iterdir() if path.suffix == READING}
+        sources = {path.name for path in SOURCES if path.parent == folder}
+        assert readings == sources
+        assert len(sources) > least
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.name for path in SOURCES])
