@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from in4310repro.audit.averages import PARTS
+from in4310repro.audit.binary_scores import check_binary_scores
 from in4310repro.audit.claims import Claim, make_finding
 from in4310repro.audit.compared import find_compared
 from in4310repro.audit.confusion import check_matrix
@@ -38,6 +39,7 @@ CHECKS = (
     check_totals,
     check_scores,
     check_mean_f1,
+    check_binary_scores,
     check_matrix,
     check_share_matrix,
     check_floor,

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from in4310repro.audit.adjacent import with_adjacent_lines
+from in4310repro.audit.binary_sizes import NamedSplit, named_split, other_results
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
 from in4310repro.audit.gaps import LONGEST, Gap, find_gaps, find_missing_classes, find_missing_lines
 from in4310repro.audit.intervals import (
@@ -67,6 +68,8 @@ class Sheet:
     said: tuple[str, ...] = ()  # why the sizes that a sentence says may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels
     mixed: tuple[str, ...] = ()  # why precision, recall and F1 over all classes may be of different averages
+    named_split: NamedSplit | None = None  # positives and negatives that the text names for scores over all
+    elsewhere: tuple[str, ...] = ()  # why the scores over all may be of several tests or settings
     alone: bool = True  # whether no other table of classes and no other matrix is in the document
     in_batches: bool = True  # whether an accuracy over all may be a mean over batches
     links: tuple[Link, ...] = ()  # what stands beside the table and was taken to be of the same predictions
@@ -137,6 +140,8 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         said=said.conditions,
         several=tuple(doubt_labels(table, document)),
         mixed=tuple(doubts_of_averages(table, document)),
+        named_split=named_split(table, document),
+        elsewhere=tuple(other_results(table, document)),
     )
 
 

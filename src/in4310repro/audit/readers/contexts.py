@@ -53,7 +53,7 @@ THINGS = _words(
     " filters folds? runs? seeds? trees neighbou?rs models? networks? users? people persons? patients subjects species"
     " languages points times degrees dimensions? dims? bits? channels objects boxes pages records entries observations"
     " gradients non-null variables reviews tweets emails messages participants frames videos years? datasets? groups"
-    " pixels values questions"
+    " pixels values questions positives? negatives?"
 )
 PROGRAMS = _words(
     r"v version python torch pytorch tensorflow keras cuda sklearn scikit-learn numpy ubuntu weka java apache spark"

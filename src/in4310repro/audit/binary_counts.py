@@ -1,0 +1,135 @@
+"""Whole numbers of right positives and right negatives that give all scores of one binary test at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from in4310repro.audit.document import Measure
+from in4310repro.audit.intervals import Interval
+
+LARGEST = 100_000  # images
+PAIRS = 1_000_000  # pairs of positives and right positives that are tried; where more are possible nothing is decided
+CHUNK = 200_000
+SLACK = 1e-6  # images: more than the error of the float arithmetic, so that no possible count is lost
+Counts = NDArray[np.float64]
+Bounds = tuple[Counts, Counts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The images of a test; `positives` is None where only their number in all is known."""
+
+    total: int
+    positives: int | None = None
+
+    @property
+    def possible(self) -> Counts:
+        """Every number of positives, with at least one image of either class."""
+        if self.positives is not None:
+            return np.array([self.positives], dtype=np.float64)
+        return np.arange(1, self.total, dtype=np.float64)
+
+
+def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
+    """Return whether some TP and TN give all scores; also True where there are too many to try.
+
+    For a number of positives P and of right ones TP, every score bounds TN from both sides: accuracy, balanced
+    accuracy, specificity, precision TP / (TP + FP), negative predictive value TN / (TN + FN) and F1 are monotone in
+    it. Scores that are undefined, 0 / 0, may be printed as anything.
+    """
+    if not 2 <= split.total <= LARGEST:
+        return True
+    if any(interval.high < 0 or interval.low > 1 for interval in scores.values()):
+        return False
+    limits = {measure: (float(interval.low), float(interval.high)) for measure, interval in scores.items()}
+    positives = split.possible
+    low, high = _right_positives(limits, positives, split.total)
+    kept = low <= high
+    positives, low, widths = positives[kept], low[kept], (high - low + 1)[kept].astype(np.int64)
+    if widths.sum() > PAIRS:
+        return True
+    ends = np.cumsum(widths)
+    cuts = np.searchsorted(ends, np.arange(0, (ends[-1] if len(ends) else 0) + CHUNK, CHUNK), side="left")
+    for first, last in zip(cuts[:-1], cuts[1:] + 1, strict=True):
+        part = slice(int(first), int(last))
+        places = np.repeat(np.arange(len(widths[part])), widths[part])
+        starts = np.repeat(np.cumsum(widths[part]) - widths[part], widths[part])
+        right = low[part][places] + (np.arange(len(places)) - starts)
+        fewest, most = _right_negatives(limits, positives[part][places], right, split.total)
+        if bool(np.any(np.ceil(fewest - SLACK) <= np.floor(most + SLACK))):
+            return True
+    return False
+
+
+def _right_positives(limits: Mapping[Measure, tuple[float, float]], positives: Counts, total: int) -> Bounds:
+    """Return the fewest and the most right positives that recall, specificity, accuracy and precision allow."""
+    negatives = total - positives
+    low, high = np.zeros_like(positives), positives.copy()
+    fewest, most = np.zeros_like(positives), negatives.copy()
+    if Measure.RECALL in limits:
+        low, high = _narrowed((low, high), *(end * positives for end in limits[Measure.RECALL]))
+    if Measure.SPECIFICITY in limits:
+        fewest, most = _narrowed((fewest, most), *(end * negatives for end in limits[Measure.SPECIFICITY]))
+    for _ in range(3):
+        if Measure.ACCURACY in limits:
+            all_right = [end * total for end in limits[Measure.ACCURACY]]
+            low, high = _narrowed((low, high), all_right[0] - most, all_right[1] - fewest)
+            fewest, most = _narrowed((fewest, most), all_right[0] - high, all_right[1] - low)
+        if Measure.PRECISION in limits:
+            odds = [_odds(end) for end in limits[Measure.PRECISION]]
+            low, high = _narrowed(
+                (low, high), _times(odds[0], negatives - most, 0.0), _times(odds[1], negatives - fewest, np.inf)
+            )
+        if Measure.NEGATIVE_PREDICTIVE_VALUE in limits:
+            odds = [_odds(end) for end in limits[Measure.NEGATIVE_PREDICTIVE_VALUE]]
+            least, greatest = _times(odds[0], positives - high, 0.0), _times(odds[1], positives - low, np.inf)
+            fewest, most = _narrowed((fewest, most), least, greatest)
+    empty = np.ceil(fewest - SLACK) > np.floor(most + SLACK)
+    low, high = np.ceil(low - SLACK), np.floor(high + SLACK)
+    return low, np.where(empty, low - 1, high)
+
+
+def _narrowed(bounds: Bounds, low: Counts, high: Counts) -> Bounds:
+    return np.maximum(bounds[0], low), np.minimum(bounds[1], high)
+
+
+def _odds(share: float) -> float:
+    return share / (1 - share) if share < 1 else np.inf
+
+
+def _times(odds: float, counts: Counts, unbound: float) -> Counts:
+    """Return the product; infinite odds of no image at all bound nothing."""
+    return odds * counts if np.isfinite(odds) else np.where(counts > SLACK, np.inf, unbound)
+
+
+def _right_negatives(
+    limits: Mapping[Measure, tuple[float, float]], positives: Counts, right: Counts, total: int
+) -> Bounds:
+    """Return the fewest and the most right negatives for each number of positives and of right ones."""
+    negatives = total - positives
+    bounds = (np.zeros_like(right), negatives)
+    for measure, (low, high) in limits.items():
+        if measure is Measure.SPECIFICITY:
+            bounds = _narrowed(bounds, low * negatives, high * negatives)
+        elif measure is Measure.ACCURACY:
+            bounds = _narrowed(bounds, low * total - right, high * total - right)
+        elif measure is Measure.BALANCED_ACCURACY:
+            bounds = _narrowed(bounds, *(negatives * (2 * end - right / positives) for end in (low, high)))
+        elif measure is Measure.PRECISION:
+            bounds = _narrowed(bounds, *(right + negatives - each for each in _over(right, low, high)))
+        elif measure is Measure.F1:
+            bounds = _narrowed(bounds, *(right + total - each for each in _over(2 * right, low, high)))
+        elif measure is Measure.NEGATIVE_PREDICTIVE_VALUE:
+            missed = positives - right
+            bounds = _narrowed(bounds, _times(_odds(low), missed, 0.0), _times(_odds(high), missed, np.inf))
+    return bounds
+
+
+def _over(counts: Counts, low: float, high: float) -> Bounds:
+    """Return the most and the fewest predictions of which so many right ones can be these shares."""
+    most = counts / low if low > 0 else np.full_like(counts, np.inf)
+    return most, counts / high if high > 0 else np.where(counts > 0, np.inf, 0.0)

@@ -1,0 +1,163 @@
+"""Sensitivity, specificity, predictive values, accuracy and F1 of one binary test, held against all whole counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from in4310repro.audit.binary_counts import LARGEST, Split, has_counts
+from in4310repro.audit.document import Measure
+from in4310repro.audit.examine import audit
+from in4310repro.audit.intervals import Interval
+from in4310repro.audit.verdicts import Rank
+
+SCORES = {
+    "Sensitivity": Measure.RECALL,
+    "Specificity": Measure.SPECIFICITY,
+    "PPV": Measure.PRECISION,
+    "NPV": Measure.NEGATIVE_PREDICTIVE_VALUE,
+    "Accuracy": Measure.ACCURACY,
+    "F1": Measure.F1,
+    "Balanced accuracy": Measure.BALANCED_ACCURACY,
+}
+
+
+def share(part: int, whole: int) -> Fraction | None:
+    return Fraction(part, whole) if whole else None
+
+
+def exact(right: int, positives: int, rejected: int, negatives: int) -> dict[Measure, Fraction]:
+    """Return the scores of TP of P and TN of N by their definitions; undefined ones are left out."""
+    false, missed = negatives - rejected, positives - right
+    scores = {
+        Measure.RECALL: share(right, positives),
+        Measure.SPECIFICITY: share(rejected, negatives),
+        Measure.PRECISION: share(right, right + false),
+        Measure.NEGATIVE_PREDICTIVE_VALUE: share(rejected, rejected + missed),
+        Measure.ACCURACY: share(right + rejected, positives + negatives),
+        Measure.F1: share(2 * right, 2 * right + false + missed),
+        Measure.BALANCED_ACCURACY: (Fraction(right, positives) + Fraction(rejected, negatives)) / 2,
+    }
+    return {measure: score for measure, score in scores.items() if score is not None}
+
+
+def about(score: Fraction, decimals: int) -> Interval:
+    center, half = Fraction(round(score, decimals)), Fraction(1, 2 * 10**decimals)
+    return Interval(low=center - half, high=center + half)
+
+
+def by_trying_all(scores: Mapping[Measure, Interval], splits: list[tuple[int, int]]) -> bool:
+    """Return whether some whole counts give all scores: every TP and TN of every split, by exact fractions."""
+    return any(
+        all(measure not in found or found[measure] in interval for measure, interval in scores.items())
+        for positives, negatives in splits
+        for right in range(positives + 1)
+        for rejected in range(negatives + 1)
+        for found in [exact(right, positives, rejected, negatives)]
+    )
+
+
+def drawn(generator: np.random.Generator, largest: int) -> tuple[int, int, dict[Measure, Fraction]]:
+    positives, negatives = (int(n) for n in generator.integers(1, largest, 2))
+    right, rejected = int(generator.integers(positives + 1)), int(generator.integers(negatives + 1))
+    return positives, negatives, exact(right, positives, rejected, negatives)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_search_agrees_with_trying_all_counts(known: bool) -> None:
+    generator = np.random.default_rng(5 + known)
+    answers = []
+    for _ in range(80 if known else 60):
+        positives, negatives, scores = drawn(generator, 14 if known else 8)
+        measures = generator.permutation(list(scores))[: generator.integers(2, len(scores) + 1)].tolist()
+        printed = {Measure(m): about(scores[Measure(m)], int(generator.integers(1, 4))) for m in measures}
+        moved = Measure(measures[0])
+        wrong = printed | {moved: about(scores[moved] + Fraction(int(generator.integers(-4, 5)), 80), 2)}
+        total = positives + negatives
+        splits = [(positives, negatives)] if known else [(p, total - p) for p in range(1, total)]
+        split = Split(total=total, positives=positives if known else None)
+        assert has_counts(printed, split)
+        answers.append(by_trying_all(wrong, splits))
+        assert has_counts(wrong, split) == answers[-1], (wrong, split)
+    assert 0.1 < np.mean(answers) < 0.95
+
+
+@pytest.mark.parametrize("positives", [None, 30_000])
+@pytest.mark.parametrize("decimals", [2, 3, 4, 6])
+def test_a_hundred_thousand_images_are_searched_at_once(positives: int | None, decimals: int) -> None:
+    scores = exact(27_123, 30_000, 61_234, 70_000)
+    printed = {measure: about(score, decimals) for measure, score in scores.items()}
+    wrong = printed | {Measure.ACCURACY: about(scores[Measure.ACCURACY] + Fraction(3, 10**decimals), decimals)}
+    start = time.perf_counter()
+    found = [has_counts(each, Split(total=LARGEST, positives=positives)) for each in (printed, wrong)]
+    assert time.perf_counter() - start < 1
+    assert found[0]
+
+
+def report(scores: Mapping[Measure, Fraction], decimals: int, percent: bool = False) -> str:
+    lines = []
+    for name, measure in SCORES.items():
+        if measure in scores:
+            value = float(scores[measure])
+            lines.append(f"{name}: {100 * value:.{decimals}f} %" if percent else f"{name}: {value:.{decimals}f}")
+    return "\n".join(lines) + "\n"
+
+
+HEADS = {
+    "sentence": "Test set: {p} positives, {n} negatives\n\n",
+    "counts by name": "Positives: {p}\nNegatives: {n}\n",
+    "images": "Tested on {p} positive and {n} negative images.\n\n",
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_honest_tests_accuse_nobody_and_wrong_ones_are_found(head: str) -> None:
+    generator = np.random.default_rng(11)
+    found = 0
+    for _ in range(25):
+        positives, negatives = (int(n) for n in generator.integers(40, 900, 2))
+        right, rejected = generator.binomial([positives, negatives], [0.9, 0.85]).tolist()
+        scores = exact(right, positives, rejected, negatives)
+        decimals, percent = int(generator.integers(2, 5)), bool(generator.integers(2))
+        text = HEADS[head].format(p=positives, n=negatives)
+        assert audit(text + report(scores, decimals, percent), power=False).findings == ()
+        moved = [Measure.ACCURACY, Measure.PRECISION, Measure.F1, Measure.SPECIFICITY][int(generator.integers(4))]
+        wrong = scores | {moved: scores[moved] - Fraction(1, 20)}
+        found += audit(text + report(wrong, decimals, percent), power=False).exit_code
+    assert found == 25
+
+
+WRONG = {"Sensitivity": "0.91", "Specificity": "0.88", "PPV": "0.79", "NPV": "0.95", "Accuracy": "0.93", "F1": "0.85"}
+LINES = "".join(f"{name}: {text}\n" for name, text in WRONG.items())
+TABLE = "| metric | value |\n|---|---|\n" + "".join(f"| {name} | {text} |\n" for name, text in WRONG.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "rank"),
+    [
+        ("Test set: 100 positives, 200 negatives\n" + LINES, Rank.IMPOSSIBLE),
+        ("Test set: 100 positives, 200 negatives\n\n" + TABLE, Rank.IMPOSSIBLE),
+        # Of so many images in all, no split gives an accuracy beyond sensitivity and specificity.
+        ("Test set: 300 images\n" + LINES, Rank.UNLESS),
+        ("Test set: 100 positives, 200 negatives, means over 5 folds\n" + LINES, Rank.UNLESS),
+        ("Test set: 100 positives, 200 negatives, F1 at its own threshold\n" + LINES, Rank.UNLESS),
+        ("Test set: 100 positives, 200 negatives\n" + LINES + "\nThe other network\n" + LINES, Rank.UNLESS),
+        ("The data set has 100 positives and 200 negatives.\n\n\n\n" + LINES, Rank.UNLESS),
+        ("Trained on 100 positives, 200 negatives\n" + LINES, None),
+        ("100 true positives, 200 true negatives\n" + LINES, None),
+        ("91 positives of 300\n" + LINES, None),
+        (LINES, None),
+    ],
+)
+def test_the_rank_follows_from_what_the_text_says(text: str, rank: Rank | None) -> None:
+    ranks = {finding.rank for finding in audit(text, power=False).findings if finding.kind == "binary scores"}
+    assert ranks == ({rank} if rank else set())
+
+
+def test_precision_and_recall_alone_may_be_averages_over_both_classes() -> None:
+    text = "Test set: 100 positives, 200 negatives\nPrecision: 0.91\nRecall: 0.90\nF1: 0.90\nAccuracy: 0.90\n"
+    assert audit(text, power=False).findings == ()
