@@ -143,6 +143,8 @@ TABLE = "| metric | value |\n|---|---|\n" + "".join(f"| {name} | {text} |\n" for
         ("Test set: 100 positives, 200 negatives\n\n" + TABLE, Rank.IMPOSSIBLE),
         # Of so many images in all, no split gives an accuracy beyond sensitivity and specificity.
         ("Test set: 300 images\n" + LINES, Rank.UNLESS),
+        ("Test set: 300 images, benign and malignant\n" + LINES, Rank.IMPOSSIBLE),
+        ("P = 100, N = 200\nSensitivity 0.91, specificity 0.88, accuracy 0.93\n", Rank.IMPOSSIBLE),
         ("Test set: 100 positives, 200 negatives, means over 5 folds\n" + LINES, Rank.UNLESS),
         ("Test set: 100 positives, 200 negatives, F1 at its own threshold\n" + LINES, Rank.UNLESS),
         ("Test set: 100 positives, 200 negatives\n" + LINES + "\nThe other network\n" + LINES, Rank.UNLESS),

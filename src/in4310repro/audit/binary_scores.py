@@ -45,17 +45,16 @@ def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
     if conditions is None:
         return
     texts = ", ".join(f"{cell.value.label} {cell.value.printed.text}" for cell in cells)
-    sure = named.split.positives is not None
     yield Claim(
         kind="binary scores",
         message=f"no whole numbers of right positives and right negatives give {texts} of {_shown(named.split)}",
         cells=tuple(cells),
-        conditions=(*conditions, *named.conditions, *sheet.elsewhere, *(() if sure else [OF_CLASSES])),
+        conditions=(*conditions, *named.conditions, *sheet.elsewhere, *(() if named.binary else [OF_CLASSES])),
         inputs=(f"{_shown(named.split)}, as line {named.line} says",),
         readings=(READ,),
         excluded=(
             "every number of right positives with every number of right negatives"
-            + ("" if sure else ", for every number of positives"),
+            + ("" if named.split.positives else ", for every number of positives"),
             FORMATS,
         ),
         needs_counts=True,

@@ -27,8 +27,10 @@ SIDES = {
 TOTAL = re.compile(
     rf"(?<!\w)n ?= ?{COUNT}|(?<![\w.]){COUNT} (?:[^\W\d_]{{2,}} ){{0,2}}?(?:{THINGS}|patients|cases)\b", re.I
 )
+LETTERS = re.compile(r"(?<!\w)P ?= ?(\d{1,7})(?![\d.])\W{1,4}(?:and )?N ?= ?(\d{1,7})(?![\d.])")
 # A part of the images, or other images.
 PART = re.compile(r"%|\bsplit|\bpercent|\bof which\b|\bdata ?sets?\b|\bcorpus\b|\bcollect|\bpredicted\b", re.IGNORECASE)
+BINARY = re.compile(r"\bbinary\b|\b(?:two|2)[- ]class|\bdiseased\b|\bhealthy\b|\bbenign\b|\bmalignant\b", re.IGNORECASE)
 AVERAGED = re.compile(
     r"\b(?:means?|averag\w+|medians?|folds?|cross[- ]?validat\w+|cv|bootstrap\w*|seeds?|runs?|repeat\w*|macro|micro"
     r"|weighted|ensemble)\b|\u00b1",
@@ -44,8 +46,8 @@ class NamedSplit:
 
     split: Split
     line: int
-    text: str
-    conditions: tuple[str, ...] = ()
+    binary: bool  # whether the text says that there are two classes
+    conditions: tuple[str, ...] = ()  # why that may be of other images
 
 
 def named_split(table: Table, document: Document) -> NamedSplit | None:
@@ -60,9 +62,8 @@ def named_split(table: Table, document: Document) -> NamedSplit | None:
 
 def _named(document: Document, first: int, last: int) -> Iterator[NamedSplit]:
     for number in range(max(1, first - NEAR), min(len(document.lines), last + NEAR) + 1):
-        text, below = (
-            replace_number_words(line[:LONGEST]) for line in (*document.lines[number - 1 : number + 1], "")[:2]
-        )
+        pair = (*document.lines[number - 1 : number + 1], "")[:2]
+        text, below = (replace_number_words(line[:LONGEST]) for line in pair)
         split = _split(text) or (_split(f"{text}\n{below}") if _sides(text) and _sides(below) else None)
         if split is None or OTHER.search(text):
             continue
@@ -70,7 +71,9 @@ def _named(document: Document, first: int, last: int) -> Iterator[NamedSplit]:
         tested = TESTED.search(text) is not None or apart <= TOUCHING
         certain = tested and not PART.search(text)
         conditions = () if certain else (CONDITION.format(number).replace("class sizes", "numbers of images"),)
-        yield NamedSplit(split=split, line=number, text=text.strip()[:80], conditions=conditions)
+        near = document.lines[max(0, first - 1 - NEAR) : last + NEAR]
+        binary = split.positives is not None or any(BINARY.search(line[:LONGEST]) for line in near)
+        yield NamedSplit(split=split, line=number, binary=binary, conditions=conditions)
 
 
 def _sides(text: str) -> dict[str, set[int]]:
@@ -80,7 +83,8 @@ def _sides(text: str) -> dict[str, set[int]]:
 
 
 def _split(text: str) -> Split | None:
-    sides = _sides(text)
+    letters = LETTERS.search(text)
+    sides = {"positives": {int(letters[1])}, "negatives": {int(letters[2])}} if letters else _sides(text)
     if len(sides) == len(SIDES) and all(len(numbers) == 1 for numbers in sides.values()):
         (positives,), (negatives,) = sides["positives"], sides["negatives"]
         return Split(total=positives + negatives, positives=positives) if positives and negatives else None

@@ -9,7 +9,7 @@ from in4310repro.audit.document import Document, Measure, Table
 from in4310repro.audit.readers.words import heading
 
 NEAR = 10  # lines around the scores in which a text names their averages
-LOOP = 3  # lines around the scores in which a training loop prints its loss
+LOOP = 3  # lines around the scores in which Keras prints: precision and recall of all images, and often F1 by batches
 LONGEST = 500  # letters of a line that are looked at
 SCORES = {
     Measure.PRECISION: re.compile(r"\bprecisions?\b|\bprec\b|\bPPV\b", re.IGNORECASE),
@@ -18,7 +18,7 @@ SCORES = {
 }
 AVERAGE = re.compile(r"(?<![^\W_])(macro|micro|weighted|samples avg)(?![^\W_])", re.IGNORECASE)
 IN_CODE = re.compile(r"average ?= ?['\"](\w+)")
-LOSS = re.compile(r"(?<![^\W_])loss(?![^\W_])|\bval_\w|\bkeras\b|\d ?m?s/step|\.evaluate\(", re.IGNORECASE)
+KERAS = re.compile(r"\bval_\w|\bkeras\b|\btensorflow\b|\d ?m?s/step|\.evaluate\(", re.IGNORECASE)
 LEFT_OUT = re.compile(r"\bna\.rm\b|nanmean|\bNaNs?\b|\bundefined\b|\bcaret\b|\bnever predicted\b", re.IGNORECASE)
 TEXTS = re.compile(
     r"rouge|bleu|meteor|bert-?score|exact match|squad|retriev|\bmrr\b|ndcg|\bhits?@|@ ?k\b", re.IGNORECASE
@@ -47,7 +47,7 @@ def doubts_of_averages(table: Table, document: Document) -> Iterator[str]:
     named = len({heading(value.label).rest for value in values}) > 1
     if named or _differ(near, whole) or any(map(TEXTS.search, near)):
         yield DIFFERENT
-    if any(map(LOSS.search, _around(document, min(lines), max(lines), LOOP))):
+    if any(map(KERAS.search, _around(document, min(lines), max(lines), LOOP))):
         yield BATCHES
     if any(map(LEFT_OUT.search, whole)):
         yield NEVER_PREDICTED
