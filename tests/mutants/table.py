@@ -97,7 +97,7 @@ DOUBTS: dict[str, tuple[str, ...]] = {
     "resemblances": ("test_grouping", "test_examination"),
     "study": ("test_study",),
 }
-READERS = ("documents", "parts", "grids", "files", "labels", "numbers", "reports", "subjects", "forms")
+READERS = ("wild", "parts", "grids", "files", "labels", "numbers", "reports", "subjects", "forms")
 # What reports of all habits say is held by the last ones.
 HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
 # No test of habits reads a report.
