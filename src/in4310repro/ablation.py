@@ -1,4 +1,4 @@
-"""Ablation: the effect of each deviation from the assignment, one at a time, then all together."""
+"""Ablation: what is seen with each deviation from the assignment, one at a time, then with all together."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ Numbers = dict[Text, float | None]
 UNSEEN = "accuracy on unseen images"  # None without shared-split
 # How the names of some numbers begin.
 SHARE, EIGENVALUE = "non-positive share", "largest eigenvalue"
+# What a table calls them: the test images are those of training where the split is shared.
+SHOWN = {"test accuracy": "accuracy on its test images", "test mAP": "mAP on its test images"}
 RUNS = Path("runs/ablation")
 EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
 
@@ -173,7 +175,7 @@ def markdown(report: AblationReport) -> str:
     ]
     for name, value in corrected.items():
         changes = [change(value, numbers[protocol][name]) for protocol in others]
-        lines.append(f"| {text.cells([name, '-' if value is None else f'{value:.4f}', *changes])} |")
+        lines.append(f"| {text.cells([SHOWN.get(name, name), '-' if value is None else f'{value:.4f}', *changes])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Deviations from the assignment, and the protocol that answers how the active ones change a run.
 
-The corrected protocol has none of them and the published one has all. Together they are a working hypothesis of how the
+The corrected protocol has none of them and the supposed one has all. Together they are a working hypothesis of how the
 published numbers came about. Whatever is made with a deviation carries a label wherever it is printed or drawn.
 """
 
@@ -116,9 +116,7 @@ class Protocol:
         if self.is_corrected:
             return ""
         return (
-            "PUBLISHED PROTOCOL: not as the assignment defines it"
-            if self.is_published
-            else f"DEVIATION: {self.meaning}"
+            "SUPPOSED PROTOCOL: not as the assignment defines it" if self.is_published else f"DEVIATION: {self.meaning}"
         )
 
     @property

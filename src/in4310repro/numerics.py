@@ -87,7 +87,8 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
     """Choose the arithmetic of this process and probe it.
 
     Args:
-        mode: `native`, `portable`, or `auto` (portable where the kernels were built, else native with a note).
+        mode: `native`, `portable`, or `auto` (portable where the kernels were built, else native with a note;
+            a caller whose network or optimizers have no portable arithmetic asks for native).
         device: `auto`, `cpu`, or a torch device such as `cuda` or `cuda:1`. Portable runs on the CPU alone.
 
     Raises:

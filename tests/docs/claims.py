@@ -26,10 +26,10 @@ Which file does a number on README or on a page come from, how firmly is it held
 
 A test holds every number of three or more digits, every number with a decimal point or an exponent, every percentage
 and every "N of M" in the text and tables of these pages: it is what the file below has, or is listed with a reason in
-`tests/docs/claims.toml` (settings, tolerances, constants, examples). Not held are other whole numbers of one or two
-digits, numbers written as words, and what stands in code, in back quotes and in links. Tables that a session writes
-into a page are held by tests of that session instead; [shares](shares.md) and [elastic](elastic.md), which sessions
-write too, are compared with nothing.
+`tests/docs/claims.toml` (settings, tolerances, constants, examples, predictions, or what another test computes). Not
+held are other whole numbers of one or two digits, numbers written as words, and what stands in code, in back quotes and
+in links. Tables that a session writes into a page are held by tests of that session instead; [shares](shares.md) and
+[elastic](elastic.md), which sessions write too, are compared with nothing.
 
 Intervals are 95 % and hold sampling error alone: those of the reports (a bootstrap), that of labels of the weighted
 shares, for a mean of class accuracies otherwise the one that follows from the Wilson intervals of its classes (MOVER).

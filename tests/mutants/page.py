@@ -16,7 +16,7 @@ INTRODUCTION = """# Mutants
 
 Whether the tests can fail: one thing at a time is changed in the modules that numbers come from, and the tests of that
 module are run on it. A change that they do not notice survives. `nox -s mutants` writes this page; `-- features`,
-`-- metrics.py --sample 0` and the like renew a part of it. It ends with exit code 1 where fewer than 95 % of the
+`-- head.py --sample 0` and the like renew a part of it. It ends with exit code 1 where fewer than 95 % of the
 changes of a part of the package are killed, where tests fail on the unchanged module, or where a reason is given for a
 change that there is no longer.
 
@@ -25,8 +25,8 @@ returned, a call or a `raise` left out. Texts, types, decorators, `strict=` of `
 they are. Of each module so many changes are tried as the table says, drawn by the seed. Killed means that a test fails,
 that Python ends, or that the tests run more than four times as long as on the unchanged module, which has to pass
 first.
-The shares are of the changes that were tried, in the modules of the second table: they say nothing of other modules,
-which are those that were written after the last survey and all of training, decoding, reports and verification, and,
+The shares are of the changes that were tried, in the {count} modules of the second table. They say nothing of modules
+that it does not name, which are most of the package, nothing of what was changed in a module after it was tried, and,
 where few of many possible changes were drawn, little of a module. Tests were added for survivors and the changes tried
 again, so that a share is what was reached, and no estimate for changes that were never drawn.
 Equivalent are survivors with a reason in `tests/mutants/equivalent.toml`; they do not count in the share.
@@ -157,7 +157,7 @@ def page(content: dict[str, Any], known: Sequence[Reason]) -> str:
     modules = content["modules"]
     drawn = sorted({(entry["sample"], entry["seed"]) for entry in modules.values()})
     said = "; ".join(f"{sample or 'all'} changes of a module by seed {seed}" for sample, seed in drawn)
-    parts = [INTRODUCTION, f"Drawn: {said}.\n", f"{table(modules, known)}\n"]
+    parts = [INTRODUCTION.format(count=len(modules)), f"Drawn: {said}.\n", f"{table(modules, known)}\n"]
     parts += ["## Survivors\n", f"{survivors(modules, known)}\n"]
     parts += ["## Faulty kernels\n", KERNELS, f"{faults_table(content['kernels'])}\n"]
     return "\n".join(parts)

@@ -167,6 +167,13 @@ def test_the_share_that_is_killed_leaves_equivalent_changes_out_and_counts_other
     assert "a test is missing" in page.survivors({"made.py": entry}, known)
 
 
+def test_the_page_names_modules_that_are_there_and_not_most_of_the_package() -> None:
+    content = json.loads((page.DOCS / "mutants.json").read_text(encoding="utf-8"))
+    package = ROOT / table.PACKAGE
+    assert [file for file in content["modules"] if not (package / file).is_file()] == []
+    assert 2 * len(content["modules"]) < len(list(package.rglob("*.py")))
+
+
 def test_the_page_is_what_was_measured() -> None:
     content = json.loads((page.DOCS / "mutants.json").read_text(encoding="utf-8"))
     assert (page.DOCS / "mutants.md").read_text(encoding="utf-8") == page.page(content, reasons.read())

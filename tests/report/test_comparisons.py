@@ -25,30 +25,43 @@ from in4310repro.scores import Scores
     ],
 )
 def test_a_verdict_follows_from_a_value_outside_of_the_interval_alone(value: float, words: str) -> None:
-    said = compare_with_interval(value, [0.87, 0.95], "too unsure", "too sure")
+    said = compare_with_interval(value, [0.87, 0.95], "too unsure", "too sure", SAME)
     assert words in said
     assert ("too" in said) == (words != SAME)
 
 
-@pytest.mark.parametrize(("second", "same"), [([0.4, 0.6], True), ([0.5, 0.9], True), ([0.51, 0.9], False)])
-def test_overlapping_intervals_show_no_difference(second: list[float], same: bool) -> None:
-    assert (SAME in describe_overlap([0.3, 0.5], second)) == (SAME in describe_overlap(second, [0.3, 0.5])) == same
+@pytest.mark.parametrize(("second", "common"), [([0.4, 0.6], True), ([0.5, 0.9], True), ([0.51, 0.9], False)])
+def test_overlapping_intervals_are_named_and_no_verdict_follows(second: list[float], common: bool) -> None:
+    said = describe_overlap([0.3, 0.5], second)
+    assert ("overlap" in said) == ("overlap" in describe_overlap(second, [0.3, 0.5])) == common
+    assert SAME not in said
 
 
 def test_the_lowest_and_the_highest_stand_with_their_intervals() -> None:
     numbers: dict[str, Any] = {"accuracy": [0.8, 0.9, 0.7], "intervals": [[0.7, 0.85], [0.8, 0.95], [0.6, 0.79]]}
     said = to_text(describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy", intervals=("intervals",)))
     assert said == (
-        "c is lowest at .70 (95 % 0.600 to 0.790), not told apart from a; "
-        "b is highest at .90 (95 % 0.800 to 0.950), not told apart from a"
+        "c is lowest at .70 (95 % 0.600 to 0.790), its interval overlaps that of a; "
+        "b is highest at .90 (95 % 0.800 to 0.950), its interval overlaps that of a"
     )
     numbers["intervals"][2] = [0.6, 0.81]
-    assert to_text(
-        describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy", intervals=("intervals",))
-    ).endswith(SAME)
-    assert to_text(describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy")).endswith(
-        "; b is highest at .90"
-    )
+    said = to_text(describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy", intervals=("intervals",)))
+    assert said.endswith("; their intervals overlap")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.9328, 0.9961, 0.9331], "from .93 (a, c) to 1.00 (b)"),  # printed alike: neither is called the lowest
+        ([0.7, 0.9, 0.8], "from .70 (a) to .90 (b)"),
+        ([0.701, 0.702, 0.703], "all are at .70"),
+        ([0.7, 0.7, 0.7], "all are at .70"),
+        ([0.7, 0.9, 0.7, 0.7, 0.7], "from .70 (4 of them) to .90 (b)"),
+    ],
+)
+def test_values_without_intervals_get_their_range_and_no_verdict(values: list[float], words: str) -> None:
+    source = figure_source(1, {"precision": values})
+    assert to_text(describe_extremes("abcde"[: len(values)], source, "precision", intervals=("absent",))) == words
 
 
 def make_run(run: FinishedRun, images: int, right: int, top: float) -> FinishedRun:
@@ -88,7 +101,8 @@ def test_the_most_frequent_mistake_stands_beside_the_next_with_their_intervals(f
     assert "street taken for sea, 14 of 14" in to_text(exhibit.findings[0])
     real = confusion_exhibit(FinishedRun.open(finished_run))
     first, second = (each["interval"] for each in real.numbers["frequent_mistakes"])
-    assert (SAME in to_text(real.findings[0])) == (first[0] <= second[1] and second[0] <= first[1])
+    common = first[0] <= second[1] and second[0] <= first[1]
+    assert ("their intervals overlap" in to_text(real.findings[0])) == common
 
 
 def test_other_settings_are_held_against_the_interval_of_the_selected_one(finished_run: Path) -> None:
@@ -100,7 +114,8 @@ def test_other_settings_are_held_against_the_interval_of_the_selected_one(finish
     assert len(others) == 2
     for name, value in others.items():
         of_setting = said.split(f"; {name}, ")[1].split(";")[0]
-        assert (SAME in of_setting) == (low <= value <= high)
+        assert ("lies within its interval" in of_setting) == (low <= value <= high)
+    assert SAME not in said  # the settings were measured on the same images
     config = replace(run.config, settings=(run.config.training.setting(selected),))
     alone = replace(run, histories={selected: run.histories[selected]}, config=config)
     (figure,) = [each for each in exhibits(alone) if each.number == 6]

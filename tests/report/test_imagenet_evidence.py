@@ -1,4 +1,4 @@
-"""The published protocol from ImageNet weights: probabilities by exact sums, and the section that the page gets."""
+"""The supposed protocol from ImageNet weights: probabilities by exact sums, and the section that the page gets."""
 
 import functools
 import json
@@ -43,7 +43,7 @@ def test_the_printed_counts_are_those_of_the_audit(tmp_path: Path) -> None:
     file = tmp_path / "original.toml"
     file.write_text(format_as_toml(original()))
     counts = imagenet_evidence.printed_counts(audit(file))
-    assert counts == {"validation of sgd": (2972, 3000), "test": (2964, 3000)}
+    assert counts == {"figure 3 (sgd)": (2972, 3000), "test": (2964, 3000)}
 
 
 def test_the_evidence_becomes_a_section_of_the_page_and_stays_when_the_page_is_written_again(

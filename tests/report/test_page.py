@@ -100,7 +100,7 @@ def test_the_audit_accuses_no_number_of_a_report(written: Path) -> None:
 def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, finished_run: Path) -> None:
     for text in ((written / "report.md").read_text(), (written / "index.html").read_text()):
         assert "DEVIATION" not in text
-        assert "PUBLISHED" not in text
+        assert "SUPPOSED" not in text
     assert all("label" not in exhibit.numbers for exhibit in exhibits(FinishedRun.open(finished_run)))
 
 

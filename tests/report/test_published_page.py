@@ -29,7 +29,7 @@ from tests.sessions import published as published_session
 
 @pytest.fixture
 def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
-    """Return a corrected run, and copies recorded as published ones, each with another seed."""
+    """Return a corrected run, and copies recorded as supposed ones, each with another seed."""
     made = []
     for place, name in enumerate(("corrected", "published-0", "published-1")):
         # The page needs no weights.
@@ -151,10 +151,21 @@ def test_the_committed_page_is_what_its_committed_numbers_give(tmp_path: Path) -
             assert file.read_text() == (published_session.REPORTS / file.relative_to(reports)).read_text(), file.name
 
 
+def test_the_committed_file_of_printed_values_calls_no_figure_validation() -> None:
+    written = (published_session.REPORTS / published_page.PRINTED).read_text(encoding="utf-8")
+    assert written == format_as_toml(original())
+    assert [line for line in written.splitlines() if line.startswith("name")] == [
+        'name = "figure 1 (adamw)"',
+        'name = "figure 2 (rmsprop)"',
+        'name = "figure 3 (sgd)"',
+        'name = "test"',
+    ]
+
+
 def test_runs_that_cannot_be_compared_are_refused(runs: list[FinishedRun], tmp_path: Path) -> None:
     fair, first, second = runs
     for refused, message in (
-        ((fair, []), "no run of the published protocol"),
+        ((fair, []), "no run of the supposed protocol"),
         ((fair, [FinishedRun.open(fair.folder)]), "has protocol corrected; expected published"),
         ((first, [second]), "has protocol published; expected corrected"),
         ((fair, [first, FinishedRun.open(first.folder)]), r"the seeds \[1, 1\]; expected a different seed"),

@@ -28,7 +28,7 @@ from in4310repro.presets import to_toml
 from in4310repro.randomness import generator_for
 from in4310repro.runs import names
 from tests.processes import METHOD
-from tests.sessions.shares import describe_rank, make_config
+from tests.sessions.shares import describe_place, describe_rank, make_config
 from tests.sessions.soak import find_differing_files
 
 PAGE = Path("docs/elastic.md")
@@ -171,7 +171,7 @@ def main() -> None:
             different += bool(wrong)
             sys.stdout.write(lines[-1])
             sys.stdout.flush()
-            write_file(PAGE, (HEAD + "".join(lines)).encode())
+            write_file(PAGE, (HEAD + "".join(lines) + describe_place()).encode())
     sys.exit(bool(different))
 
 

@@ -41,10 +41,10 @@ COMPARED = (names.SCORES, names.METRICS, names.SPLIT)
 HEAD = """# 1 to 5 processes
 
 One setting of AdamW, two epochs of 40 drawn scenes of 32 px, trained by 1 to 5 processes. The first 12 digits are of
-the sha256 over `tensors.json` (every tensor of network and optimizer after every epoch), the best weights, `scores.npz`
-and `metrics.json`. `python -m tests.sessions.shares` writes this page; the control adds what processes send from the
-last to the first and not in the tree. A batch of 8 is one leaf: those rows test nothing, and their control cannot
-differ.
+the sha256 over `tensors.json` (every tensor of network and optimizer after every epoch), the best weights,
+`scores.npz`, `metrics.json` and `split.csv`. `python -m tests.sessions.shares` writes this page; the control adds what
+processes send from the last to the first and not in the tree. A batch of 8 is one leaf: those rows test nothing, and
+their control cannot differ.
 
 """
 
@@ -161,11 +161,23 @@ def rows(folder: Path) -> Iterator[str]:
             yield f"| {title} | {batch_size} | {' | '.join(f'`{each}`' for each in hashes)} |"
 
 
+def describe_place() -> str:
+    """Say where the page was made: the processor, torch and the version of the kernels."""
+    from in4310repro.fingerprint import fingerprint
+    from in4310repro.numerics import activate
+
+    here = fingerprint(activate("portable", "cpu"))
+    return (
+        f"\nMade on {here['processor']} ({here['capability']}), one thread a process, with torch "
+        f"{here['versions']['torch']}, numeric class `{here['numeric_class']}`.\n"
+    )
+
+
 def main() -> int:
     """Write the page; return 1 if the bits depend on the number of processes, or a control's do not differ."""
     with tempfile.TemporaryDirectory() as folder:
         lines = list(rows(Path(folder)))
-    write_file(PAGE, (HEAD + "\n".join(lines) + "\n").encode())
+    write_file(PAGE, (HEAD + "\n".join(lines) + "\n" + describe_place()).encode())
     hashes = [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[2:]]
     # A batch of one leaf has no order of addition to test.
     return int(any(len(set(row[:-1])) > 1 for row in hashes) or all(row[-1] in row[:-1] for row in hashes))

@@ -164,7 +164,7 @@ def published(
         bool, typer.Option("--from-imagenet", help="The runs start from ImageNet weights: add them to the page.")
     ] = False,
 ) -> None:
-    """Compare the published protocol with the corrected one and with what is printed, on one page.
+    """Compare the supposed protocol with the corrected one and with what is printed, on one page.
 
     Examples:
         in4310repro published runs/corrected runs/published-0 runs/published-1

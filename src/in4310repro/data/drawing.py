@@ -1,7 +1,7 @@
 """Drawing on a pixel grid with arithmetic that does not depend on the processor's maths library.
 
 Pixels are computed with + - * /, comparisons, floor, abs, minimum, maximum, where and indexing alone, which
-IEEE 754 rounds once, so the bytes cannot depend on the processor. Positions are fractions of the picture
+IEEE 754 rounds once, so that the bytes should not depend on the processor. Positions are fractions of the picture
 (x from 0 at the left to 1 at the right, y from 0 at the top to 1 at the bottom): only the grain depends on
 the size in pixels, and a larger picture shows the same scene.
 """

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from in4310repro.metrics import Interval
-from in4310repro.report.exhibit import Cell, Sentence, Source
+from in4310repro.report.exhibit import Cell, Number, Sentence, Source
 
 SAME = "no difference seen"
 MOST_NAMED = 3
 
 
-def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "") -> str:
+def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "", within: str = "") -> str:
     """Say whether a value lies inside, below or above an interval, and what follows from it.
 
     Args:
@@ -20,29 +20,29 @@ def compare_with_interval(value: float, interval: Interval, below: str = "", abo
         interval: lower and upper end.
         below: conclusion if the value lies below the interval.
         above: conclusion if the value lies above the interval.
+        within: conclusion if the value lies within the interval.
 
     Examples:
-        >>> place_in(0.89, [0.87, 0.95], "too unsure", "too sure")
-        'lies within its interval: no difference seen'
-        >>> place_in(0.96, [0.87, 0.95], "too unsure", "too sure")
+        >>> compare_with_interval(0.89, [0.87, 0.95], "too unsure", "too sure")
+        'lies within its interval'
+        >>> compare_with_interval(0.96, [0.87, 0.95], "too unsure", "too sure")
         'lies above its interval: too sure'
     """
     low, high = interval
-    if low <= value <= high:
-        return f"lies within its interval: {SAME}"
-    side, conclusion = ("below", below) if value < low else ("above", above)
+    side, conclusion = ("below", below) if value < low else ("above", above) if value > high else ("within", within)
     return f"lies {side} its interval" + (f": {conclusion}" if conclusion else "")
 
 
 def describe_overlap(first: Interval, second: Interval) -> str:
     """Return a clause that says that two intervals overlap, or an empty text where they do not.
 
+    An overlap is no test: two values may differ by more than chance although their intervals overlap.
+
     Examples:
-        >>> overlap([0.66, 0.93], [0.89, 1.0])
-        '; their intervals overlap: no difference seen'
+        >>> describe_overlap([0.66, 0.93], [0.89, 1.0])
+        '; their intervals overlap'
     """
-    disjoint = first[1] < second[0] or second[1] < first[0]
-    return "" if disjoint else f"; their intervals overlap: {SAME}"
+    return "; their intervals overlap" if _overlap(first, second) else ""
 
 
 def describe_extremes(
@@ -54,6 +54,8 @@ def describe_extremes(
     unit: str = "",
 ) -> Sentence:
     """Name the lowest and the highest value, and the values whose intervals overlap with theirs.
+
+    If the intervals are unknown, give the range of the values, with all names that share its printed ends.
 
     Args:
         names: names of the values.
@@ -67,27 +69,45 @@ def describe_extremes(
     places: Sequence[str | int] = list(names) if isinstance(values, Mapping) else range(len(names))
     listed = [values[place] for place in places]
     low, high = (listed.index(end) for end in (min(listed), max(listed)))
+    printed = [source.at(*keys, place, form=form) for place in places]
+    if not known:
+        return _describe_range(names, printed, (low, high), unit)
 
-    def shown(place: int) -> list[Cell]:
-        cells: list[Cell] = [source.at(*keys, places[place], form=form), unit]
-        if known:
-            cells += [" (95 % ", source.at(*intervals, places[place], form=".3f"), ")"]
-        return cells
+    def show(place: int) -> list[Cell]:
+        return [printed[place], unit, " (95 % ", source.at(*intervals, places[place], form=".3f"), ")"]
 
     if listed[low] == listed[high]:
-        return ("all are at ", *shown(low))
+        return ("all are at ", *show(low))
 
     def name_overlapping(place: int) -> str:
         others = [other for other in range(len(names)) if other not in (low, high)]
-        ranges = [known[each] for each in places] if known else []
-        overlapping = [names[each] for each in others if ranges and describe_overlap(ranges[place], ranges[each])]
-        if len(overlapping) > MOST_NAMED:
-            return f", not told apart from {len(overlapping)} others"
-        return f", not told apart from {', '.join(overlapping)}" if overlapping else ""
+        overlapping = [names[other] for other in others if _overlap(known[places[place]], known[places[other]])]
+        those = "that" if len(overlapping) == 1 else "those"
+        return f", its interval overlaps {those} of {_list(overlapping)}" if overlapping else ""
 
-    finding = [f"{names[low]} is lowest at ", *shown(low), name_overlapping(low), "; "]
-    finding += [f"{names[high]} is highest at ", *shown(high), name_overlapping(high)]
-    return (*finding, describe_overlap(known[places[low]], known[places[high]]) if known else "")
+    finding = [f"{names[low]} is lowest at ", *show(low), name_overlapping(low), "; "]
+    finding += [f"{names[high]} is highest at ", *show(high), name_overlapping(high)]
+    return (*finding, describe_overlap(known[places[low]], known[places[high]]))
+
+
+def _describe_range(names: Sequence[str], printed: Sequence[Number], ends: tuple[int, int], unit: str) -> Sentence:
+    """Give the lowest and the highest value, each with all names for which the same is printed."""
+    lowest, highest = (printed[end] for end in ends)
+    if lowest.text == highest.text:
+        return ("all are at ", lowest, unit)
+    at_lowest, at_highest = (
+        _list([name for name, number in zip(names, printed, strict=True) if number.text == end.text])
+        for end in (lowest, highest)
+    )
+    return ("from ", lowest, f"{unit} ({at_lowest}) to ", highest, f"{unit} ({at_highest})")
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} of them"
+
+
+def _overlap(first: Interval, second: Interval) -> bool:
+    return first[1] >= second[0] and second[1] >= first[0]
 
 
 def _look_up(source: Source, keys: Sequence[str]) -> Any:

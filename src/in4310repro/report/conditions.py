@@ -1,7 +1,7 @@
 """Differences between the conditions of a run and those of the published report, in sentences.
 
-The report prints its three optimizers, ResNet18, 20 epochs and nothing else of its settings. Size, batches and
-ImageNet weights are the assignment's, learning rates ours.
+The report prints its three optimizers, ResNet18, 20 epochs and its rule of selection, and nothing else of its
+settings. Size, batches and ImageNet weights are the assignment's, learning rates ours.
 """
 
 from __future__ import annotations

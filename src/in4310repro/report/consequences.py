@@ -29,7 +29,7 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
     Args:
         corrected: a run of the corrected protocol.
-        published: at least one run of the published protocol.
+        published: at least one run of the supposed protocol.
     """
     printed = original()["settings"]
     fair = corrected["test"]["mean_class_accuracy"]

@@ -236,7 +236,7 @@ def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Ex
         caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
                  f"{features['network']}, in eval mode.",),
         numbers=numbers,
-        findings=(describe_extremes(list(ours), source, "ours", form=".1f", unit=" %"),),
+        findings=(("Not positive: ", *describe_extremes(list(ours), source, "ours", form=".1f", unit=" %")),),
         table=FigureTable(
             heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
         ),

@@ -1,4 +1,4 @@
-"""Matplotlib figures of the page on the published protocol and of `features`. Nothing is computed here."""
+"""Matplotlib figures of the page on the supposed protocol and of `features`. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
 
 def draw_settings(numbers: Mapping[str, Any]) -> Figure:
     """Draw mean class accuracy by epoch, one setting after the other, with the printed values at their ends."""
-    figure, axes = _make_axes("mean class accuracy on validation", "epoch, the settings one after the other")
+    figure, axes = _make_axes("mean class accuracy after each epoch", "epoch, the settings one after the other")
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
         curves = [

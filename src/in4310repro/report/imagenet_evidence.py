@@ -1,4 +1,4 @@
-"""The published protocol from ImageNet weights: consequences, and the probability of the printed counts."""
+"""The supposed protocol from ImageNet weights: consequences, and the probability of the printed counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.text import publishable_place
 
 FILE = "published/imagenet.json"
-PRINTED = ("validation of sgd", "test")  # the two tables of the selected network
+PRINTED = ("figure 3 (sgd)", "test")  # the two tables of the selected network
 
 
 class Likelihood(TypedDict):
@@ -51,7 +51,7 @@ def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], prin
 
     Args:
         corrected: a finished run of the corrected protocol.
-        published: finished runs of the published protocol that otherwise differ from it only in their seeds.
+        published: finished runs of the supposed protocol that otherwise differ from it only in their seeds.
         printed: audit of the printed values, which counts the correct images.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The numbers of the page on the published protocol: a summary of each run, beside the printed values."""
+"""The numbers of the page on the supposed protocol: a summary of each run, beside the printed values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SettingSummary(ClassMetrics):
 
 
 class UnseenSummary(ClassMetrics):
-    """The selected network on the images that the published protocol never reads."""
+    """The selected network on the images that the supposed protocol never reads."""
 
     images: int
 
@@ -36,7 +36,7 @@ class RunSummary(TypedDict):
     selected: str
     supports: dict[str, int]  # class -> images of the test set
     test: ClassMetrics
-    unseen: NotRequired[UnseenSummary]  # only of the published protocol
+    unseen: NotRequired[UnseenSummary]  # only of the supposed protocol
 
 
 def summarize(run: FinishedRun) -> RunSummary:
@@ -68,7 +68,7 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
         ValueError: the runs differ; the message names the run and the difference.
     """
     if not published:
-        raise ValueError("no run of the published protocol; `in4310repro train --protocol published` makes one")
+        raise ValueError("no run of the supposed protocol; `in4310repro train --protocol published` makes one")
     for run in (corrected, *published):
         protocol = parse(CORRECTED if run is corrected else PUBLISHED)
         if run.config.protocol != protocol:
@@ -117,9 +117,12 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
 
 def format_as_toml(printed: Original) -> str:
     """Return the printed values as a TOML file to audit, as strings because their decimals matter."""
-    lines = ["# What the published report prints, for `in4310repro audit`."]
-    for name, values in printed["settings"].items():
-        title = "test" if name == "test" else f"validation of {name}"
+    lines = [
+        "# What the published report prints, for `in4310repro audit`. Numbers as printed; the names of tables and",
+        "# of classes are ours: the report names three of the classes, and does not call figures 1 to 3 validation.",
+    ]
+    for figure, (name, values) in enumerate(printed["settings"].items(), 1):
+        title = "test" if name == "test" else f"figure {figure} ({name})"
         lines += ["", "[[table]]", f'name = "{title}"']
         columns = (
             ("accuracy", values["class_accuracy"], values["mean_class_accuracy"]),

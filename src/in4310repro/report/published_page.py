@@ -58,7 +58,7 @@ def write(
 
     Args:
         corrected: a finished run of the corrected protocol, with measured feature maps.
-        published: finished runs of the published protocol that otherwise differ from it only in their seeds.
+        published: finished runs of the supposed protocol that otherwise differ from it only in their seeds.
         ablations: files `ablation.json`.
         reports: folder of the page.
 
@@ -229,7 +229,7 @@ def _command(record: RunRecord, name: str) -> str:
 
 
 def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence | None) -> dict[str, str]:
-    """Return the published protocol's accuracies in the setting that has no warm start."""
+    """Return the supposed protocol's accuracies in the setting that has no warm start."""
     name = next(iter(numbers["corrected"]["settings"]))
 
     def accuracies(runs: Sequence[RunSummary]) -> str:
@@ -240,7 +240,7 @@ def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence 
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
-    """Return a row for each setting: best epoch as printed, by the published and the corrected protocol."""
+    """Return a row for each setting: best epoch as printed, by the supposed and the corrected protocol."""
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]

@@ -11,7 +11,7 @@ import torch
 
 from in4310repro import metrics
 from in4310repro.metrics import Interval, wilson
-from in4310repro.report.comparisons import compare_with_interval, describe_extremes, describe_overlap
+from in4310repro.report.comparisons import SAME, compare_with_interval, describe_extremes, describe_overlap
 from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, figure_source
 from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
@@ -197,6 +197,7 @@ def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[S
         numbers["interval"],
         below="the network is too unsure",
         above="the network is too sure",
+        within=SAME,
     )
     first: Sentence = (
         "The expected calibration error is ",

@@ -66,7 +66,7 @@ def _question(run: FinishedRun, source: Source) -> Sentence:
     return (
         "A report on image classification prints a mean class accuracy of ",
         source.at("original", "mean_class_accuracy"),
-        f" for photographs of six kinds of scenes. What does this run reach on {images}, {protocol}?",
+        f" for six classes, by its assignment photographs of scenes. What does this run reach on {images}, {protocol}?",
     )
 
 
