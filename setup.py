@@ -57,11 +57,11 @@ class PlainLibraries(build_ext):
         self.parallel = None
 
     def get_ext_filename(self, fullname: str) -> str:
-        """The file of a library, without the version of Python."""
+        """Return the file name of a library, without the version of Python."""
         return str(Path(*fullname.split("."))) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
-        """Builds one; on Windows by clang, since Microsoft's compiler has no vector types."""
+        """Build one; on Windows with clang, since Microsoft's compiler has no vector types."""
         if self.compiler.compiler_type != "msvc":
             super().build_extension(ext)
             return
@@ -72,7 +72,7 @@ class PlainLibraries(build_ext):
         self.spawn(["clang++", "-shared", *flags, *macros, *ext.sources, "-o", str(file)])
 
     def run(self) -> None:
-        """Builds all; a build that fails leaves no library of an earlier source behind."""
+        """Build all; a build that fails leaves no library of an earlier source behind."""
         for file in (*FEATURES.glob("_kernel_*"), *ARITHMETIC.glob("_arithmetic_*")):
             file.unlink()
         super().run()
@@ -87,7 +87,7 @@ class OneWheelAPlatform(bdist_wheel):
 
 
 def features(name: str, flags: list[str], link_flags: list[str]) -> Extension:
-    """The kernel of the feature statistics."""
+    """Return the kernel of the feature statistics."""
     source, headers = FEATURES / "kernel.cpp", sorted(ARITHMETIC.glob("*.hpp"))
     return Extension(
         f"in4310repro.features._kernel_{name}",
@@ -102,7 +102,7 @@ def features(name: str, flags: list[str], link_flags: list[str]) -> Extension:
 
 
 def arithmetic(name: str, flags: list[str]) -> Extension:
-    """The kernels of portable arithmetic."""
+    """Return the kernels of portable arithmetic."""
     files = sorted(ARITHMETIC.glob("*.[ch]pp"))
     return Extension(
         f"in4310repro.arithmetic._arithmetic_{name}",

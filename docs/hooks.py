@@ -28,7 +28,7 @@ REPORTS = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds what lies beside docs/: README, the guide for contributors, the changelog and the reports."""
+    """Add what lies beside docs/: README, the guide for contributors, the changelog and the reports."""
     added = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     for name in REPORTS:
         added += [ROOT / "reports" / name, *sorted((ROOT / "reports" / name).rglob("*"))]
@@ -42,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 # mkdocs gives all four by name.
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Turns links between files of the checkout into links between pages; those to other files become text."""
+    """Turn links between files of the checkout into links between pages; links to other files become text."""
     here = Path(page.file.abs_src_path or "").relative_to(ROOT).parent.as_posix()
 
     def on_the_site(link: re.Match[str]) -> str:
