@@ -15,7 +15,7 @@ from in4310repro.audit.shares import counts, list_counted_columns
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 from in4310repro.audit.units import ALMOST_FULL
 
-# Summaries that these measures of classes are the parts of.
+# Measures of summaries by the measure of the classes that they average.
 PARTS = {
     Measure.ACCURACY: (Measure.ACCURACY, Measure.RECALL),
     Measure.BALANCED_ACCURACY: (Measure.RECALL, Measure.ACCURACY),
@@ -25,7 +25,7 @@ PARTS = {
     Measure.AVERAGE_PRECISION: (Measure.AVERAGE_PRECISION,),
 }
 WEIGHTED = "weighted by images"
-# The label of a row and of the column in which its number stands.
+# The labels of row and column of a number.
 ROW = re.compile(r"accuracy\W+.*(?:precision|recall|f1|score|measure|support|sensitivity)", re.IGNORECASE)
 BELOW = 5  # lines below the last class in which the averages of a report stand
 AS_ZEROS = "plain mean with classes without a value as zeros"
@@ -88,7 +88,7 @@ def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
     """Return whether an accuracy belongs to a classification report, whose table has recalls and supports.
 
-    One program has counted it and the rows above from the same labels.
+    Then one program has computed it and the rows above from the same labels.
     """
     return bool(sheet.table.sizes) and Measure.RECALL in sheet.classes and stands_in_row(cell, sheet)
 
@@ -114,8 +114,8 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Yield overall and mean accuracy if a class's own is (TP + TN) / all: each error counts for two classes.
 
-    With p the share of all images that are right and a_c that of class c against the rest, the a_c are short of one by
-    2 (1 - p) in all: p = 1 - sum (1 - a_c) / 2, and their mean is 1 - 2 (1 - p) / m for m classes.
+    With p the share of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c
+    add up to 2 (1 - p): p = 1 - sum (1 - a_c) / 2, and their mean is 1 - 2 (1 - p) / m for m classes.
     """
     if summary.cell.value.measure is not Measure.ACCURACY:
         return

@@ -11,7 +11,7 @@ from scipy.special import gammaln
 from in4310repro.audit.intervals import Interval
 
 BATCH = 1024  # images, the most that are considered
-# Batch sizes that people use; others are not considered.
+# Common batch sizes; no others are considered.
 COMMON = frozenset(
     {2**k for k in range(11)}
     | {12, 24, 48, 96, 192}
@@ -21,16 +21,16 @@ COMMON = frozenset(
 ANY = Interval(low=Fraction(0), high=Fraction(1))
 DEVIATIONS = 3  # standard deviations by which a last batch may be further off than the best and the worst class
 IMPROBABLE = 1e-3
-# More than the error of the doubles that are used here.
+# Larger than the error of the doubles that are used here.
 ERROR = Fraction(1, 10**12)
 
 
 def batch_means(accuracy: Interval, images: int) -> Interval:
     """Return the possible means over the accuracies of batches, for batches of up to 1,024 images.
 
-    With b images a batch, B batches and r images in the last: ((B - 1) p + q) / B where p is the accuracy of the full
-    batches and q that of the last. Of all images it is ((B - 1) b p + r q) / n. It is lowest where no image of the last
-    batch is right, and highest where all are, as far as the accuracy of all images allows that.
+    With b images a batch, B batches and r images in the last: ((B - 1) p + q) / B, where p is the accuracy of the full
+    batches and q that of the last. The accuracy of all images is ((B - 1) b p + r q) / n. The mean is lowest if no
+    image of the last batch is right and highest if all are, as far as the accuracy of all images allows that.
     """
     sizes = np.arange(1, min(BATCH, images) + 1)
     full = -(-images // sizes) - 1
@@ -49,10 +49,10 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
     """Return the mean over batches of one size nearest to a printed one; the last batch is smaller or left out.
 
-    With q of the r images of the last batch right and k of all n, the mean over B batches of b images is
-    ((k - q) / b + q / r) / B. For each common batch size and each q this is an interval, for k is one. Any q can be
-    that the accuracies of the classes allow, for images may stand in the order of their classes; where the last batch
-    is left out, q is one that is not improbable in a random order, where it is hypergeometric.
+    With q of the r images of the last batch right and k of all n, the mean over B batches of b images is ((k - q) / b +
+    q / r) / B. This is an interval for each common batch size and each q, as k is one. Images may be sorted by class,
+    so q may be any number that the accuracies of the classes allow. If the last batch is left out, q must not be
+    improbable in a random order, where it is hypergeometric.
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
     middle, reach = float(classes.low + classes.high) / 2, float(classes.high - classes.low) / 2

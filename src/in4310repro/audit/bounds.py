@@ -168,7 +168,7 @@ class Tallies:
     def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
         """Return the printed interval if choices give sum k / sum p or 2 sum k / sum (n + p) within it.
 
-        Images may have several labels. Where not, the least and the greatest of such shares.
+        If images may have several labels: the least and the greatest of such shares.
         """
         rows = [
             (self.problem.sheet.sizes[name], find_predictions(row, self.problem.sheet.sizes[name], self.way))
@@ -213,7 +213,7 @@ def _root(
 def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, int]:
     """Return the least and the greatest sum of values times counts; counts have ranges and a fixed total.
 
-    Where no such numbers add up to it, which another check says, without that.
+    If no such counts have that total, which another check reports, the total is ignored.
     """
     lows, highs = [low for low, _ in ranges], [high for _, high in ranges]
     if not sum(lows) <= total <= sum(highs):
@@ -221,7 +221,7 @@ def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, in
     found = []
     for sign in (1, -1):
         left, least = total - sum(lows), _dot(values, lows)
-        # What is left goes where it costs least, and where it costs most.
+        # The remainder goes where it costs least, and where it costs most.
         for place in sorted(range(len(values)), key=lambda each: sign * values[each]):
             more = min(left, highs[place] - lows[place])
             left, least = left - more, least + more * values[place]

@@ -34,15 +34,15 @@ class Claim:
     needs_counts: bool = False  # it holds for whole images, so that a mean over folds could change it
 
 
-# Whether numbers fit where the parts are printed by the first and the summary by the second way of rounding.
+# Tests whether numbers fit if the parts are rounded the first way and the summary the second way.
 Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
     """Return None if the rounded numbers agree; else the other ways of rounding, if any, that explain them.
 
-    A report is taken to round in one way; where a summary has other decimals than its parts, or where percentages have
-    no decimals, the two were printed by different commands and may differ.
+    A report is assumed to round in one way. If a summary has other decimals than its parts, or if percentages have no
+    decimals, the two were printed by different commands, and their rounding may differ.
     """
     ways = [(Rounding.ROUNDED, Rounding.ROUNDED)]
     if fits(*ways[0]):
@@ -62,7 +62,7 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
     """Return the finding of a claim: the claim, the conditions of its table, and the rank that follows."""
     conditions = [*claim.conditions]
-    # What would explain the numbers is not excluded.
+    # A condition that would explain the numbers is not excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
     measures = {cell.value.measure for cell in claim.cells}
     if claim.needs_all:

@@ -45,7 +45,7 @@ def _find_bounded(sheet: Sheet) -> Iterator[Value]:
         yield from (cell.value for cell in sheet.summaries if is_bound(cell))
 
 
-# Each rule gives the values of a sheet that a check compares with something; a new check adds its own.
+# Each rule gives the values of a sheet that a check compares with something; a new check needs its own rule.
 RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (
     _find_counted,
     _find_triples,

@@ -47,8 +47,8 @@ class Comparison:
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
     """Yield values printed beside a confusion matrix that differ from it in both orientations.
 
-    A matrix is of the images of its table where most of its sums are the class sizes, or most class values are its own.
-    Otherwise it may be of other images, and that is a condition. Beside summaries alone it is what they are of.
+    A matrix belongs to the images of its table if most of its sums are the class sizes, or if most class values agree
+    with it. Otherwise it may be of other images, which is a condition. Summaries without class values belong to it.
     """
     matrix = sheet.table.matrix
     counts = matrix_counts(matrix) if matrix else None
@@ -88,7 +88,7 @@ def _order_classes(
 ) -> tuple[Sequence[str], bool]:
     """Return the names of the classes in the order of the matrix, and whether that order is certain.
 
-    Names tell it, or sizes that are all different; without sizes the values have to.
+    Names decide, or sizes that are all different; without sizes the values have to.
     """
     by_name = {name.strip().casefold(): name for name in names}
     called = [name.strip().casefold() for name in matrix.classes]

@@ -128,8 +128,7 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 def _choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
     """Yield each table's name and the given sizes that fit it: the nearest if none do, no sizes if several do.
 
-    Where a table fits several sets nothing says which it is of; where it fits none, those with the fewest findings are
-    taken.
+    If a table fits several sets, its set is unknown. If it fits none, the sets with the fewest findings are taken.
     """
     given = (options.sizes, *options.more_sizes)
     for table in document.tables:

@@ -23,7 +23,7 @@ def least_average_precision(positives: int, negatives: int) -> Fraction:
     Unachievable Region in Precision-Recall Space, ICML 2012.
     """
     mean = math.fsum(i / (i + negatives) for i in range(1, positives + 1)) / positives
-    # Moved down by more than the error of doubles, for exact sums of 500 fractions have a thousand digits.
+    # Lowered by more than the error of doubles: exact sums of 500 fractions would have a thousand digits.
     return Fraction(mean) * (1 - Fraction(1, 2**40))
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from in4310repro.audit.document import Document, Measure, Table
 
-# Lines around a table in which a line that was not understood may have belonged to it.
+# Distance from a table within which an unread line may belong to it.
 NEAR = 12
-# A line that looks like one of the table's, by its words and its number or missing number.
+# A line that looks like a row of the table: words, and a number or a mark for a missing one.
 WORDS = re.compile(r"accura|\bacc\b|precision|recall|\bf1|\bap\b|score|\bclass\b|average", re.IGNORECASE)
 NUMBER = re.compile(r"\d[.,]\d|\d ?%|\bnan\b|\bn/a\b", re.IGNORECASE)
 NUMERAL = re.compile(r"(?<![\w.,])\d*[.,]?\d+(?![\w.,]*\d)")
@@ -56,7 +56,7 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
     if twice:
         yield f"a class is printed twice: {', '.join(twice[:5])}"
     for value in table.values:
-        # What is far above one may be a count that stands where a share is expected.
+        # A number far above one may be a count where a share is expected.
         if value.class_name is not None and value.printed.value > 2 and "%" not in value.printed.text:
             yield f"{value.printed.text} of {value.class_name} is no share"
 
@@ -64,7 +64,7 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
     """Yield classes of neighbouring tables that may belong here: their measure is summarised here only.
 
-    Numbers that the table has already, as in a sentence about it, are none.
+    Numbers that the table has already, as in a sentence about it, are ignored.
     """
     names, place = _classes(table), next((i for i, each in enumerate(document.tables) if each.name == table.name), None)
     if not names or place is None:

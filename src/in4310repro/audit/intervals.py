@@ -21,7 +21,7 @@ ROUNDOFFS = 4
 HALF_ROUNDOFFS = Fraction(3, 2)
 # Rounded again and again, each time to one decimal less: 1/2 + 1/20 + 1/200 + ...
 TWICE = Fraction(5, 9)
-# Decimals of a share from which it can be a double in full.
+# Least decimals of a share that can be a full double.
 FULL = 15
 
 
@@ -79,7 +79,7 @@ class Cell:
     def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
         """Return the shares that are printed like this if computed with at most this error."""
         if rounding is Rounding.TRUNCATED:
-            # Zeros are filled in by rounding and then multiplying, `round(x, 2) * 100`, not by cutting off.
+            # Rounding before multiplying, `round(x, 2) * 100`, fills in zeros; truncation does not.
             shown = self.value.printed.unit * (100 if self.ambiguous and self.value.printed.percent else 1)
             low, high = self.share, self.share + min(self.unit, shown)
         else:

@@ -17,7 +17,7 @@ from in4310repro.audit.intervals import Cell, Interval, Rounding
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 from in4310repro.audit.tallies import READ, find_predictions
 
-# Additions that a search may take; where it would take more, nothing is decided.
+# Most additions of a search; a problem that needs more stays undecided.
 STEPS = 30_000_000
 UNPRINTED = "images are predicted as a class that is not printed"
 READ_JOINTLY = f"{READ}, one prediction an image"
@@ -144,7 +144,7 @@ def _claim_accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim |
 
     def fits(way: Rounding, _: Rounding) -> bool:
         printed = interval_of(cell, way)
-        # What recalls alone or another average tell is for other checks.
+        # Other checks use recalls alone or another average.
         if not all(each.means[way].meets(printed) for each in by_recalls) or any(
             each.means[way].meets(printed) for each in others
         ):
@@ -211,7 +211,7 @@ def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_
         return True
     least, most = max(0, ceil(accuracy.low * images)), min(images, floor(accuracy.high * images))
     if least > most:
-        # No count of these images is printed so: another check says that.
+        # No count of these images is printed so, which another check reports.
         return True
     fewest, greatest = _sum_right(classes)
     if greatest < least or fewest > most:

@@ -14,7 +14,7 @@ from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals, mean_interval
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
 
-# Beyond the tolerance of the solver, 1e-7, and the error of numbers in float32.
+# Larger than the tolerance of the solver, 1e-7, and the error of numbers in float32.
 SLACK = 1e-6
 SECONDS = 5.0  # of one programme; one that takes longer decides nothing
 Rows = Mapping[str, Mapping[Measure, Cell]]
@@ -23,9 +23,9 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 def check_joint_shares(sheet: Sheet) -> Iterator[Claim]:
     """Yield claims on accuracies that the scores of all classes forbid, whatever the class sizes.
 
-    With one label and one prediction an image, shares w of images, q of predictions and t of right images by class:
-    t = R w = P q, 2 t = F1 (w + q), sum w = sum q = 1, and the accuracy is sum t: a mean of the recalls and of the
-    precisions at once.
+    With one label and one prediction an image, shares w of images, q of predictions and t of right images by class: t =
+    R w = P q, 2 t = F1 (w + q), sum w = sum q = 1. The accuracy is sum t, a mean of the recalls and also of the
+    precisions.
     """
     rows = {
         name: {m: sheet.classes[m][name] for m in SCORES if name in sheet.classes.get(m, {})}
@@ -46,7 +46,7 @@ def check_joint_shares(sheet: Sheet) -> Iterator[Claim]:
 def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
     def fits(way: Rounding, _: Rounding) -> bool:
         printed, recalls = interval_of(cell, way), [interval_of(row[Measure.RECALL], way) for row in rows.values()]
-        # What recalls alone or their plain mean tell is for other checks.
+        # Other checks use recalls alone or their plain mean.
         if not join_intervals(recalls).meets(printed) or mean_interval(recalls, len(recalls)).meets(printed):
             return True
         bounds = bound_accuracy(rows, way)
@@ -124,7 +124,7 @@ def _bound_rows(
 ) -> Iterator[NDArray[np.float64]]:
     """Yield low * sum of some shares <= factor * right <= high * that sum."""
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
-    # A score of a class of which nothing is right may be undefined, and anything is printed then.
+    # A score of a class without a right image may be undefined, and programs print different things for that.
     if interval.high > 0:
         yield _row(width, {right: factor, **dict.fromkeys(of, -float(interval.high))})
 

@@ -24,7 +24,7 @@ OF_ALL = (
     Measure.NEGATIVE_PREDICTIVE_VALUE,
     Measure.ERROR,
 )
-# A text between two results that only announces the second.
+# A text between two results that merely announces the second.
 ANNOUNCES = re.compile(
     r"classification|reports?|matrix|confusion|results?|metrics?|evaluation|scores?|performance|summary|statistics|overall"
     r"|predict\w*|actual|true|labels?|precision|recall|f1|support|accuracy|per|class|classes|test|reference|kappa|mcc"

@@ -18,7 +18,7 @@ def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding
         if sheet.averaged:
             continue
         for column in list_counted_columns(sheet):
-            # A negative number is no share of a class of any size.
+            # A negative number is not a share for any class size.
             cells = {name: cell for name, cell in column.items() if name not in sheet.sizes and cell.share >= 0}
             if cells and not is_half([cell.value.printed for cell in cells.values()]):
                 yield from _find_large(sheet, cells, search_bound(list(cells.values()), options))

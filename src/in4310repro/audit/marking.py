@@ -11,7 +11,7 @@ from in4310repro.audit.document import Document, Printed
 from in4310repro.audit.verdicts import Audit, Finding, Rank
 
 CONSISTENT = "consistent"  # read and used, and nothing is found about it
-# Lines without values in a row before they are folded away, and how many of them stay beside values.
+# Consecutive lines without values that are folded, and the number of them that stay visible beside values.
 FOLD, CONTEXT = 12, 2
 # Findings by the identity of a printed number: two equal numbers on one line are two values.
 Uses = Mapping[int, Sequence[tuple[int, Rank]]]
@@ -126,7 +126,7 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
 def _find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
     """Yield the start of each value: the first free occurrence, as values are read from left to right."""
     free = [True] * len(text)
-    # Readers take every space for a plain one, hard and thin spaces too.
+    # Readers treat every space as a plain one, hard and thin spaces too.
     text = "".join(" " if letter.isspace() else letter for letter in text)
     for printed in {id(printed): printed for printed in values}.values():
         start = text.find(printed.text)

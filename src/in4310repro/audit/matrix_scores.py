@@ -50,7 +50,7 @@ class Scores:
         if measure is Measure.ERROR:
             return tuple(1 - each for each in self._accuracies(average))
         if measure is Measure.KAPPA:
-            # Of a kappa that is called weighted nothing says by what.
+            # The label of a weighted kappa does not name the weights.
             return () if average is Average.WEIGHTED else self.kappas
         if measure is Measure.BALANCED_ACCURACY:
             chance = Fraction(1, len(self.sizes))
@@ -101,7 +101,7 @@ def score_matrix(counts: Counts) -> Scores:
     predicted = [sum(column) for column in zip(*counts, strict=True)]
     triples = list(zip(right, sizes, predicted, strict=True))
     images = max(1, sum(sizes))
-    # 2 P R / (P + R), zero where nothing is right.
+    # 2 P R / (P + R), zero if nothing is right.
     f1 = tuple(Fraction(2 * k, n + p) if n + p else Fraction(0) for k, n, p in triples)
     return Scores(
         sizes=tuple(sizes),

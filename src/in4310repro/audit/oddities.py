@@ -16,7 +16,7 @@ from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Counted, Finding, Options, Rank
 
 LARGEST = 20_000  # images; exact probabilities of more take long
-# What is less probable than this is listed.
+# Results less probable than this are listed.
 UNLIKELY = Fraction(1, 20)
 CEILINGS = SCENES.ceilings
 INDEPENDENCE = (
@@ -107,7 +107,7 @@ def _settle_counts(table: Counted) -> dict[str, int] | None:
 def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
     """Yield one finding on tables with overall accuracy above every ceiling, unlikely under any of them.
 
-    Where the decimals allow several counts, the fewest is taken.
+    If the decimals allow several counts, the fewest is used.
     """
     tails: dict[str, Fraction] = {}
     evidence = []

@@ -9,11 +9,11 @@ from in4310repro.audit.verdicts import Audit, Counted, Finding, Rank
 from in4310repro.text import visible
 
 WIDTH = 120
-# Class columns that fit on a screen; of wider tables totals alone are printed.
+# Class columns that fit on a screen; only totals are printed of wider tables.
 COLUMNS = 12
-# Lines of a finding's values; of more, the first and the number of the others.
+# Lines of a finding's values to print before "and N more".
 VALUES = 14
-# Lines that were not understood.
+# Lines that were not understood to print before "and N more".
 UNREAD = 5
 LABEL = 60  # characters of a row's label
 HEADINGS = {
@@ -48,9 +48,9 @@ def summary(audit: Audit) -> str:
 
 
 def _wrap(line: str) -> str:
-    # A name of a JSON or TOML file may hold breaks of lines.
+    # A name of a JSON or TOML file may contain line breaks.
     line = visible(line)
-    # The columns of a row stand apart by two spaces; a sentence has none.
+    # Columns of a row are separated by two spaces; a sentence has none.
     indent = line[: len(line) - len(line.lstrip())]
     return line if "  " in line.strip() else textwrap.fill(line, WIDTH, subsequent_indent=f"{indent}    ")
 

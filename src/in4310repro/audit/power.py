@@ -15,10 +15,10 @@ from in4310repro.audit.verdicts import Detection, Finding, MeanCheck, Options, P
 from in4310repro.audit.weights import group_tables
 
 SEED = 0
-# Errors of each kind that are planted, and values that are audited again for all of one kind.
+# Number of errors of each kind to plant, and most values to audit again for all of one kind.
 PLANTED, AUDITED = 40, 4000
 Accuse = Callable[[Sequence[Sheet]], tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]]
-# The table and value to change, and the other values of its column; None where the error cannot be made there.
+# Arguments: the value to change and the others of its column; None if the error cannot be made there.
 Plant = Callable[[Value, Sequence[Value], np.random.Generator], Printed | None]
 
 

@@ -15,7 +15,7 @@ from in4310repro.audit.sheets import SCORES, Sheet, interval_of
 from in4310repro.audit.tallies import AGAINST_THE_REST, READ, find_predictions
 
 WEIGHTED_KAPPA = "kappa is weighted by the distances of the classes"
-# Names of classes that have an order, so that a kappa may be weighted by it without saying so.
+# Names of classes that have an order: an unlabelled kappa may be weighted by it.
 ORDERED = re.compile(
     r"\d|\b(?:low|medium|high|mild|moderate|severe|proliferative|normal|poor|fair|good|excellent|bad|grade|stage"
     r"|level|small|large|young|old|positive|neutral|negative|first|second|i{1,3}|iv)\b",
@@ -118,7 +118,7 @@ def _check_class(
     others, every = problem.images - size, {**row, **more}
 
     def fits(way: Rounding, _: Rounding) -> bool:
-        # What precision, recall and F1 tell by themselves is for other checks.
+        # Other checks use precision, recall and F1 by themselves.
         known = find_predictions(row, size, way, others=others)
         return known is None or find_predictions(every, size, way, others=others) is not None
 

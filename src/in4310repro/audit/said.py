@@ -71,8 +71,8 @@ class StatedSizes:
 def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     """Return the size of every class from the one nearby sentence that fits the values; none without one.
 
-    Most values have to be shares of so many images. Where that means something, where the sentence is about tests, or
-    where the text speaks of no other images and names as many in all, the sizes are certain.
+    Most values must be shares of this number of images. The sizes are certain if that is unlikely by chance, if the
+    sentence is about tests, or if the text mentions no other images and names as many in all.
     """
     names = list(dict.fromkeys(v.class_name for v in table.values if v.class_name is not None))
     values = [v for v in table.values if v.class_name is not None and v.measure in (Measure.ACCURACY, Measure.RECALL)]

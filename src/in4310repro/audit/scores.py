@@ -32,8 +32,8 @@ def f1_interval(precision: Interval, recall: Interval) -> Interval:
 def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
     """Return every mean of F1s whose precisions and recalls have these means, with the same weights.
 
-    The harmonic mean is at most (P + R) / 2, and 2 P R / (P + R) - (P + R - 1) >= 0 for it is at least
-    2 (P + R - 1) / (P + R), as (1 - P)(1 - R) >= 0. Both bounds are linear, so that they hold for means.
+    The harmonic mean is at most (P + R) / 2. As it is at least 2 (P + R - 1) / (P + R), because (1 - P)(1 - R) >= 0, 2
+    P R / (P + R) - (P + R - 1) >= 0. Both bounds are linear, so they hold for means.
     """
     low = max(Fraction(0), precision.low + recall.low - 1)
     return Interval(low=low, high=(precision.high + recall.high) / 2)
@@ -61,7 +61,7 @@ def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
 
     def fits(way: Rounding, _: Rounding) -> bool:
         precision, recall, f1 = (interval_of(row[measure], way).widened(error) for measure in SCORES)
-        # Where nothing is right, F1 is zero or undefined, and people print either.
+        # If nothing is right, F1 is zero or undefined, and programs print either.
         return f1_interval(precision, recall).meets(f1) or min(precision.low, recall.low) <= 0
 
     def fits_as_mean(way: Rounding, _: Rounding) -> bool:

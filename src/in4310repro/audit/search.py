@@ -66,12 +66,12 @@ def list_sizes(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
     """Return all n up to the bound for which some k/n is printed like this."""
     interval = interval_of(cell, rounding)
     sizes = np.arange(1, bound + 1)
-    # In floats first, and generously.
+    # A generous preselection in floats.
     first, last = float(interval.low) * sizes - 1e-9, float(interval.high) * sizes + 1e-9
     near = sizes[np.ceil(np.maximum(first, 0)) <= np.floor(np.minimum(last, sizes))]
     if float(interval.high - interval.low) > 1e-6:
         return np.asarray(near, dtype=np.int64)
-    # Whether the first whole number from low n on is at most high n, in whole numbers.
+    # Exactly: is the first integer from low n on at most high n?
     (a, b), (c, d) = interval.low.as_integer_ratio(), interval.high.as_integer_ratio()
     exact = [size for size in near.tolist() if max(0, -(-a * size // b)) <= min(size, c * size // d)]
     return np.array(exact, dtype=np.int64)
@@ -115,7 +115,7 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
     rest: list[Accuracies] = []
     for sets, together in of_sets.items():
         if sets and (options.more_sizes or _is_significant(together, names, sets[0])):
-            # Where several fit, nothing says which it is.
+            # If several fit, the size is unknown.
             yield Group(tables=tuple(together), sizes=sets[0], doubt=0.0 if len(sets) == 1 else 1.0)
         else:
             rest += together
@@ -148,8 +148,8 @@ def _is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: S
 def expect_fits(cells: Sequence[Cell], bound: int) -> float:
     """Return the expected number of class sizes up to the bound that random digits would allow.
 
-    sum over n of prod over tables of min(1, (n + 1) unit): n + 1 counts among 1/unit strings. An accuracy of exactly
-    0 or 1 goes with every size.
+    This is the sum over n of the product over tables of min(1, (n + 1) unit): n + 1 counts among 1/unit strings. An
+    accuracy of exactly 0 or 1 fits every size.
     """
     allowed = np.arange(2, bound + 2)
     product = np.ones(bound)
@@ -192,7 +192,7 @@ def _image_set(group: Group, names: Sequence[str], bound: int, options: Options)
 def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
     """Return a bound of the expected number of choices with this sum that random digits would allow.
 
-    Of the C(total - 1, classes - 1) choices each fits with the product of min(1, (n + 1) unit), at most what it is for
+    Each of the C(total - 1, classes - 1) choices fits with probability prod min(1, (n + 1) unit), which is largest for
     equal sizes.
     """
     if total < len(names):

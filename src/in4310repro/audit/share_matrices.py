@@ -12,12 +12,12 @@ from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Printe
 from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFFS, Cell, Interval, Rounding, counts_within, mean_interval
 from in4310repro.audit.sheets import EXCESS, Sheet, interval_of
 
-# Lines that may be wrong while the others tell how a matrix was normalised, and of which images it is.
+# Lines that may be wrong while the others still show how a matrix was normalised, and its images.
 WRONG = 2
 # Decimal logarithm of how unlikely it has to be that a diagonal agrees by chance with the values of most classes, for
 # a finding without and with conditions.
 TOLD, HINTED = 4.0, 2.0
-# How far precision and recall of a class, or its recalls on two sets, are apart at most without surprise.
+# Largest unsurprising difference between precision and recall of a class, or its recalls on two sets.
 APART = 0.05
 IN_DOUBT = ("the confusion matrix is of other images", "the shares are of predictions, and not of true classes")
 TRUE_ROWS = "rows are the true classes, each divided by its images"
@@ -128,7 +128,7 @@ def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
 def _find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
     """Return where the diagonal differs from the class values; None if it is of another measure or other images.
 
-    That most places agree tells that the diagonal is this measure, of the same images.
+    Agreement at most places shows that the diagonal is this measure, of the same images.
     """
     if set(column) != set(shares.names):
         return None
@@ -144,8 +144,8 @@ def _find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | N
 def _weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
     """Return how unlikely, as a decimal logarithm, agreement at the other places is if the diagonal is unrelated.
 
-    Two recalls, or recall and precision, are about as far apart as either is from one: where the printed digits are no
-    finer, agreement says nothing.
+    Two recalls, or recall and precision, differ by about as much as either differs from one: if the printed digits are
+    no finer, agreement is no evidence.
     """
     evidence = 0.0
     for place, name in enumerate(shares.names):

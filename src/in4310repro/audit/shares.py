@@ -48,7 +48,7 @@ def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
     plain = value.class_name is not None and not value.printed.percent and "%" not in value.label
-    # Zeros are as small as percentages: two other values have to be seen to be shares.
+    # Zeros can be shares or percentages: two other values must clearly be shares.
     return plain and 1 < value.printed.value < 2 and len(alike) >= 2 and all(each.value <= 1 for each in column)
 
 
@@ -79,7 +79,7 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
                 others = [(c, n) for other, c in column.items() if other != name and (n := sheet.sizes.get(other))]
                 ruled_out = set(_rule_out(others))
                 claims.append(replace(claim, conditions=tuple(c for c in claim.conditions if c not in ruled_out)))
-        # Nobody mistypes most values of a table; sizes of the test set given for one of validation are common.
+        # Mistyping most values of a table is unlikely; giving test set sizes for validation results is common.
         other = sheet.origin == "given" and len(claims) >= 3 and 2 * len(claims) > len(column)
         conditions = ("the table is of another image set than the sizes that are given",) if other else ()
         yield from (replace(claim, conditions=(*claim.conditions, *conditions)) for claim in claims)
@@ -88,7 +88,8 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
     """Yield conditions that other values of the column rule out: a column was printed in one way.
 
-    One value that is no number of its images in half precision tells that; of cutting off two, as people type one.
+    One value that is no count in half precision rules half precision out; two cut-off values rule out cutting off, as
+    people may mistype one.
     """
     rounded = [(cell, size) for cell, size in others if counts(cell, size, Rounding.ROUNDED)]
     if any(not _fits_half_precision(cell, size) for cell, size in rounded):
@@ -118,7 +119,7 @@ def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: boo
 def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
     """Yield the columns whose values are shares of a class's own images.
 
-    Beside precision, recall or F1 a column of accuracies may be that of each class against the rest, (TP + TN) / all.
+    Beside precision, recall or F1 a column of accuracies may be one-vs-rest, (TP + TN) / all.
     """
     if not sheet.table.whole_images:
         return

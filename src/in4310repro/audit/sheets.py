@@ -31,7 +31,7 @@ from in4310repro.audit.single_label import doubt_accuracy, doubt_labels
 from in4310repro.audit.units import ALMOST_FULL, count_decimals, find_units
 from in4310repro.audit.verdicts import Options
 
-# Below so many decimals the error of float32 is small beside the printed unit, and is allowed for without a test.
+# With fewer decimals the error of float32 is small beside the printed unit, and is allowed for without a test.
 VISIBLE_FLOAT32 = 7
 # Decimals of a share from which a number in half precision can be told from others: its steps are 5e-4.
 VISIBLE_FLOAT16 = 4
@@ -40,7 +40,7 @@ EXCESS = Fraction(1, 2**20)
 # COCO prints -1 where a class has no objects.
 NO_VALUE = -1
 SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
-# What a text says that speaks of training: an accuracy in it may be a mean over batches.
+# Words of a text about training: its accuracy may be a mean over batches.
 BATCHES = re.compile(
     r"\b(?:mini-?)?batch(?:es|[_ -]?size)?\b|\bepochs?\b|\bloss(?:es)?\b|\b(?:data)?_?loaders?\b|\d ?m?s/step"
     r"|\bval_acc\w*|\b(?:keras|torch|pytorch|tensorflow|lightning)\b|\.evaluate\(",
@@ -179,7 +179,7 @@ def make_cells(values: Sequence[Value]) -> list[Cell]:
 
 def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
     printed = value.printed
-    # A percentage that is at most one may be a share, a share among percentages a percentage, and what is above one.
+    # A percentage of at most one may be a share. A share among percentages, or a number above one, may be a percentage.
     small = 0 < printed.shown <= 1 and (printed.percent or among_percentages)
     ambiguous = small or (not printed.percent and 1 + EXCESS < printed.value <= 100)
     if ambiguous:
@@ -191,8 +191,8 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 def _units(values: Sequence[Value]) -> list[Fraction]:
     """Return the unit of each value: a short number among full-length doubles has lost trailing zeros.
 
-    A short value over all classes beside them was rounded by hand. Among other values over all classes that are printed
-    in full, one that ends in zeros is no rounded number with zeros filled in.
+    A short overall value beside such values was rounded by hand. Among other overall values that are printed in full,
+    one that ends in zeros was not rounded and padded.
     """
     units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [
@@ -223,7 +223,7 @@ def _is_double(printed: Printed) -> bool:
 def _error(printed: Printed, among_doubles: bool) -> Fraction:
     """Return the error of one share: that of float32 if it can be a float32, else of float64.
 
-    Few digits, such as 0.5 or 1.0, fit either; beside doubles they are doubles.
+    Few digits, such as 0.5 or 1.0, fit both; beside doubles they are doubles.
     """
     short = count_decimals(printed) < VISIBLE_FLOAT32
     double = among_doubles if short else _is_double(printed)

@@ -33,8 +33,8 @@ def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
 def doubt_labels(table: Table, document: Document) -> Iterator[str]:
     """Yield conditions of every verdict that needs one label and one prediction for each image.
 
-    An accuracy among the averages of precision, recall and F1 says that it has: scikit-learn prints it where every
-    label is counted and no image has two, and a micro average elsewhere. So does a confusion matrix.
+    An accuracy among the averages of precision, recall and F1 shows single labels: scikit-learn prints it if every
+    label is counted and no image has two, and a micro average otherwise. A confusion matrix shows them, too.
     """
     if any(doubt_accuracy(table, document)):
         yield OF_TOKENS

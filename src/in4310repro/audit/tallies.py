@@ -12,7 +12,7 @@ from in4310repro.audit.intervals import Cell, Interval, Rounding, counts_within
 from in4310repro.audit.matrix_scores import correlation
 from in4310repro.audit.sheets import interval_of
 
-# Counts of right images that are tried one by one; where more are possible the printed decimals tell nothing.
+# Most counts of right images to try one by one; if more are possible, the printed decimals tell nothing.
 TRIED = 5000
 READ = "recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)"
 
@@ -30,9 +30,9 @@ def find_predictions(
 ) -> Predictions | None:
     """Return all counts that give the scores of a class; None if there are none.
 
-    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). At most all `others`, the
-    images of the other classes, are wrongly predicted as this one. Scores that need their number, such as specificity,
-    are used only where it is given.
+    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). The wrong predictions are
+    at most `others`, the images of the other classes. Scores that need this number, such as specificity, are used only
+    if it is given.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
@@ -60,7 +60,7 @@ def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interva
         if measure not in (Measure.PRECISION, Measure.F1):
             continue
         if correct == 0:
-            # Nothing predicted: precision and F1 are printed as zero, or as one where that was asked for.
+            # Nothing predicted: precision and F1 are printed as zero, or as one if the caller chose that.
             if interval.low > 0 and not interval.high >= 1:
                 return range(0)
             continue
@@ -126,7 +126,7 @@ def _by_negative_predictive_value(interval: Interval, of: Class, predicted: rang
 def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
     """Return numbers of predictions within two bounds found by bisection: more predictions lower the correlation.
 
-    With k right of n and p predicted of N its derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
+    With k right of n and p predicted of N the derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
     """
     start = _find_first(predicted, lambda p: of.matthews(p) <= interval.high)
     return range(start, _find_first(range(start, predicted.stop), lambda p: of.matthews(p) < interval.low))

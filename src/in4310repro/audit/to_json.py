@@ -1,6 +1,6 @@
 """An audit as JSON: numbers that a float cannot hold are strings, fractions are floats, ranges are [first, last].
 
-The schema is written down in docs/audit.md, which the tests hold against what stands here.
+The schema is documented in docs/audit.md; tests compare the two.
 """
 
 from __future__ import annotations

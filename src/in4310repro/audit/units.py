@@ -9,19 +9,20 @@ from functools import lru_cache
 from in4310repro.audit.document import Measure, Printed
 from in4310repro.audit.intervals import FULL, ROUNDOFF64
 
-# A double in full ends in zeros, which are not printed, one time in ten; three are allowed for.
+# One full double in ten ends in a zero, which is not printed; up to three are allowed for.
 ALMOST_FULL = FULL - 3
 # A share is not rounded to fewer decimals than this before it is printed with more.
 COARSEST = 2
-# A double that is so close to a number of at most so many decimals was rounded to them and multiplied by 100.
+# A double this close to a number of at most SHORT decimals was rounded to them and multiplied by 100.
 SHORT, CLOSE = 8, 8 * ROUNDOFF64
 
 
 def find_units(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
     """Return the unit of each number, as a share.
 
-    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999 and stands for 94.5 to 95.5. This is taken to
-    be so where a number ends in two zeros or is a short decimal in full, and where all of one measure end in zeros.
+    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999 and stands for 94.5 to 95.5. This is assumed
+    for a number that ends in two zeros or is a short decimal as a full double, and for a measure whose numbers all end
+    in zeros.
     """
     pairs = list(zip(column, measures, strict=True))
     common = {measure: _count_common_decimals([p for p, m in pairs if m is measure]) for measure in set(measures)}

@@ -12,7 +12,7 @@ from in4310repro.audit.sheets import Sheet, interval_of
 
 FEWEST = 2  # classes that a mean is of
 BLOCKS = 200  # classes; of more, no row is looked at as the mean of its neighbours
-# Classes that people leave out of a mean.
+# Classes that are often left out of a mean.
 LEFT_OUT = re.compile(
     r"(?:_{0,2}background_{0,2}|bg|others?|unknown|unk|void|unlabell?ed|none|clutter|null|noise|o|n/?a|rest"
     r"|no[- _]?(?:object|class|finding|event)|misc(?:ellaneous)?|ignore|undefined|neutral|normal)(?:[ _-].{0,20})?"

@@ -17,7 +17,7 @@ from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
-# Beyond the tolerance of the solver, 1e-7, and the error of numbers in float32.
+# Larger than the tolerance of the solver, 1e-7, and the error of numbers in float32.
 SLACK = Fraction(1, 10**6)
 ANY = (Average.UNNAMED, Average.OVERALL, Average.MICRO, Average.WEIGHTED)
 Row = tuple[list[float], float]  # coefficients of the weights, and what their sum is at most
@@ -74,7 +74,7 @@ def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list
 def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
     """Return what columns of one row of means share: the classes, and the number of earlier means of the same classes.
 
-    Two means of one column are two rows, weighted differently, and an accuracy over recalls is no further column.
+    Two means of one column are two rows with different weights, and an accuracy over recalls is no further column.
     """
     of_parts = [
         each for each in columns if each.sheet is column.sheet and each.summary.measure is column.summary.measure

@@ -11,11 +11,11 @@ from in4310repro.audit.readers.numbers import ALIKE, count, is_missing
 from in4310repro.audit.readers.titles import find_title
 from in4310repro.audit.readers.words import CLASS, SIZE, heading
 
-# Progress bars that stand behind the header of YOLO's table.
+# Progress bars after the header of YOLO's table.
 BAR = re.compile(r"(?<=[\w.)]): +\d{1,3}%.*$")
 BRACKETS = re.compile(r"\b(?:Box|Mask|Pose)\(|\)(?=\s|$)")
 COMMENT = re.compile(r"^\s*(?:#|//|>|\*) ")  # a report pasted below a program
-# What a header has at least: looked for first, as a log has thousands of lines.
+# Minimum of a header, tested first because a log has thousands of lines.
 HEADING = re.compile(r"precis|recall|f1|f-|acc|\bap\b|map|class|categ|\bR\b|support|prec|sens", re.IGNORECASE)
 ENDS_IN_NUMBER = re.compile(r"(?:^|[ :=])[\d.,]{1,30} ?%?\s{0,20}$")
 WIDEST = 40  # columns

@@ -31,7 +31,7 @@ def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
 def label_form(value: LineValue) -> str:
     """Return the label with a placeholder for the name: `accuracy of {}`."""
     name, label = value.subject.class_name or "", value.label.lower()
-    # As a word: a class may be called c, which stands in precision too.
+    # As a word: a class may be called c, a letter of precision.
     return " ".join(re.sub(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "{}", label).split())
 
 

@@ -10,7 +10,7 @@ from in4310repro.audit.readers.numbers import ALIKE
 from in4310repro.audit.readers.words import heading
 
 DIGIT = re.compile(r"\d")
-# What makes a line a piece of a program or of markup, whatever numbers stand in it.
+# Signs that a line is code or markup, whatever numbers it contains.
 CODE = re.compile(
     r"^\s*(?:from \w[\w.]* import|import \w|def \w+\(|class \w+[(:]|return\b|for \w+(?:, ?\w+)* in |@\w+|elif |else:"
     r"|(?:if|while|with) .{1,200}:$|>>>|\$ |%\w+ |!\w+ |#include|library\(|\w+ ?<- ?\w|print(?:ln|f)?\()"
@@ -61,13 +61,13 @@ PROGRAMS = _words(
 )
 FILES = _words("py ipynb csv txt pth? png jpe?g json ya?ml h5 pkl zip tar gz pdf md onnx ckpt bin npz?")
 MONTHS = rf"{_words('jan feb mar apr may jun jul aug sep oct nov dec')}[a-z]*"
-# How the names of settings end that programs print: train_batch_size: 8, eval_runtime: 25.6.
+# Endings of the names of settings that programs print: train_batch_size: 8, eval_runtime: 25.6.
 SETTING_NAMES = _words(
     "flos samples size steps? rate decay dropout ratio runtime seconds? per_second seed epochs weight beta\\d? epsilon"
     " length dim workers layers heads prob probability norm"
 )
 COUNT = r"\d[\d,.' _]{0,18}[kKmMB]?"
-# Each is taken out of the line; where no digit is left, the line is context of the first kind that was.
+# Each is removed from the line; if no digit is left, the line is context of the first kind that was removed.
 KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
     for kind, pattern in (
@@ -107,7 +107,7 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 # Statistics at the start of a line that no check uses.
 OTHER = re.compile(
-    # What spaCy prints beside the scores of entities.
+    # spaCy's output beside the scores of entities.
     r"^\W*(?-i:TOK|TAG|POS|MORPH|LEMMA|UAS|LAS|SPEED|Words(?:/s)?|Textcat|TEXTCAT|SENT [PRF])(?: {2,}|\t)\d[\d.]*$"
     r"|\bAverage (?:Precision|Recall) +\(A[PR]\) @ ?\["
     r"|^\W*(?:token_acc|tag_acc|pos_acc|morph_acc|lemma_acc|dep_[ul]as|sents_[prf]|speed|tok2vec_loss|ner_loss)\W{1,4}[\d.]+\W*$"

@@ -15,7 +15,7 @@ SEPARATORS = (";", "\t", ",")
 LONGEST = 100_000  # characters of a line
 CORNER = re.compile(r"^(?:true|pred|actual|confusion)", re.IGNORECASE)  # of a confusion matrix
 LONGEST_NAME = 60  # characters
-# What is behind a decimal comma, or a line with a label and a value, is no heading.
+# Digits after a decimal comma, or a line with a label and a value, are no heading.
 NO_NAME = re.compile(r"^\d+ ?%?$|: | = |=\d")
 READER = "delimited table"
 

@@ -35,7 +35,7 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
         title = found["label"].strip(" \"'`*#>-") or _title(lines, start, end)
         made = [piece for piece in read_json(text, title if TITLE.search(title) else "") if _is_result(piece, text)]
         pieces += [_move_piece(piece, start, title) for piece in made]
-        # What is no result stays for the other readers.
+        # Objects without results are left to the other readers.
         taken |= set(range(start + 1, end + 1)) if made else set()
         start = end if made else start + 1
     return Result(pieces=tuple(pieces), lines=frozenset(taken))

@@ -16,7 +16,7 @@ FAR = 24  # as above, where both are of equally many images
 MATRIX_NEAR = 30  # lines between a report and its confusion matrix
 ANNOUNCES = re.compile(r"confusion|matrix|report|result|metric|evaluation|statistic|score|summary", re.IGNORECASE)
 BESIDE = 4  # lines: so near, a value without an image set is of the table's set
-# Recall of a class is its accuracy, so the overall accuracy is of a table with either.
+# Recall of a class is its accuracy, so an overall accuracy can belong to a table with either.
 OF_IMAGES = {
     Measure.ACCURACY,
     Measure.RECALL,
@@ -34,7 +34,7 @@ OF_IMAGES = {
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """Return the pieces with each matrix and each summary next to a single table of classes merged into it."""
     tables = _merge_matrices(pieces, lines)
-    # Over a table of several models nothing is joined: a line before it is of one of them.
+    # Nothing is joined with a table of several models: a line before it belongs to one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
     rest = []
     for loose in sorted((p for p in pieces if not has_classes(p.table)), key=lambda piece: piece.first):
@@ -43,7 +43,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
             for index, piece in enumerate(tables)
             if _fits(loose, piece, lines) and not any(_is_between(other, loose, piece) for other in models)
         )
-        # At the same distance from two tables nothing says whose it is.
+        # At equal distance from two tables the owner is unknown.
         if fitting and (len(fitting) == 1 or fitting[0][0] < fitting[1][0]):
             tables[fitting[0][1]] = _add_summary(tables[fitting[0][1]], loose)
         else:
@@ -86,8 +86,8 @@ def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
 def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     """Return the matrix with the names and orientation of a table, if it can have the same images.
 
-    It can if it has as many classes, and at least half of its row sums (or column sums: then it is turned) are sizes
-    of the table; where no sizes are printed, the names must be the same.
+    This requires as many classes, and that at least half of its row sums (or column sums: then it is transposed) are
+    sizes of the table. If no sizes are printed, the names must be the same.
     """
     classes = list(dict.fromkeys(value.class_name for value in table.values if value.class_name is not None))
     named = matrix.classes == tuple(classes)

@@ -19,7 +19,7 @@ from in4310repro.audit.readers.subjects import Subject, parse_subject
 from in4310repro.audit.readers.words import NETWORK_NAME, SIZE, heading
 
 READER = "JSON"
-# Strings are passed over, numbers counted: json tells no lines.
+# Skips strings and counts numbers, because json gives no line numbers.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?\d[\d.eE+-]*|NaN|-?Infinity)', re.DOTALL)
 NAMES = re.compile(r"(?:class|label|categor|target)\w*")
 NUMPY = re.compile(r"np\.\w{1,10}\(([^()]{1,60})\)")

@@ -36,7 +36,7 @@ BARS = str.maketrans("│┃║", "|||")
 REVERSED = re.compile(rf"(?P<value>{NUMBER} ?%) = (?P<name>.{{1,60}}?) AP(?:  ?\|\|.*|  .*)?")
 LEFT_OUT = re.compile(r".{1,60} (?:nan|n/a|-+)", re.IGNORECASE)  # `precision nan`: a score that is undefined
 NAMED = re.compile(r"(?:class|name|category|label)(?:[ _](?:name|id))? ?[=:] ?(.{1,60})", re.IGNORECASE)
-# What a line must have to be looked at as a measurement that was not understood.
+# Minimum of a line to be reported as a measurement that was not understood.
 MEASURING = re.compile(
     r"\b(?:(?:for|of) class\b|accurac|precision|recall|sensitivity|f1\b|f1-|\bap\b|map\b|kappa)", re.IGNORECASE
 )
@@ -170,7 +170,7 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
     alone = len(pairs) == 1 and not re.search(r"\w", line[pairs[0].end() :])
     start, name, measure = 0, _first_name(line, pairs), context.measure
     for pair in pairs:
-        # What stands behind `@ threshold =` is a setting and no value.
+        # The number after `@ threshold =` is a setting, not a value.
         if PARAMETER.search(line[start : pair.start()]):
             continue
         *before, label = re.split(r"[,;|]", line[start : pair.start()].strip(" |,;"))

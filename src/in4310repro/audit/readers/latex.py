@@ -126,7 +126,7 @@ def _fill(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
                 cells[index] = name
             elif not cell and open_names.get(index, (0, ""))[0] > 0:
                 left, name = open_names[index]
-                # A header cell over two rows is named once: its second row holds the names of columns alone.
+                # A header cell over two rows is named once: its second row holds only the names of columns.
                 cells[index] = name
                 open_names[index] = (left - 1, name)
         filled.append((line, cells))

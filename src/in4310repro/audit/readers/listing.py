@@ -24,7 +24,7 @@ def show(document: Document) -> str:
         lines += [f"  line {each.line}: {each.text[:100]} ({each.why})" for each in document.unread[:UNREAD]]
         more = len(document.unread) - UNREAD
         lines += [f"  and {more} more lines"] if more > 0 else []
-    # A name of a JSON or TOML file may hold breaks of lines.
+    # A name of a JSON or TOML file may contain line breaks.
     return "\n".join(map(visible, lines))
 
 

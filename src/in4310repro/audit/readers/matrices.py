@@ -27,9 +27,9 @@ TOTALS = ("all", "total", "sum")
 OF_CLASS = ("class.error",)  # R's randomForest prints the error of each class behind its row
 # `12  3 | a = sea`, and Mahout's with the sum of the row: `12  3 | 15  a = sea`.
 NAMED_ROW = re.compile(r"\s*(\d[\d\s]*?)\s*\|\s*(?:\d+\s+)?\w+\s*=\s*(\S.*?)\s*")
-# DL4J's of earlier days, one cell a line.
+# Older versions of DL4J print one cell a line.
 LABELLED = re.compile(r"\s*Examples labeled as (\S.*?) classified by model as (\S.*?): (\d+) times\s*")
-# What a cell of two classes is called, beside its number: 2,976 (TN).
+# Names of the cells of two classes, beside their numbers: 2,976 (TN).
 OUTCOME = re.compile(r"\s*[(\[]?\b(?:[TF][PN]|(?:true|false) (?:positives?|negatives?))\b[)\]]?[ :=]*", re.IGNORECASE)
 THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 OUTCOMES = re.compile(
@@ -236,7 +236,8 @@ def _make_matrix(
 ) -> ConfusionMatrix | None:
     """Return a matrix if the rows are square and hold counts, or shares with sum one by row, column or in all.
 
-    `wrong`: one line in three may not, where the text calls it a confusion matrix; other numbers in brackets are none.
+    With `wrong`, one line in three may differ: the text calls it a confusion matrix. Other bracketed numbers must all
+    fit.
     """
     full = tuple(row for row in rows if row is not None and len(row) == len(rows))
     if len(full) < max(2, len(rows)):

@@ -12,12 +12,12 @@ SPREADS = re.compile(
     r"|\u03c3|Δ|delta|diff(?:erence)?|gain|improvement|change)(?: .{0,20})?"
     r"|best(?: (?:class|value|category))?|worst(?: (?:class|value|category))?"
 )
-# No class in `Accuracy of ...`.
+# Names in `Accuracy of ...` that are no classes.
 NO_CLASS = re.compile(
     r"(?:random|chance|majority|human|baseline|target|required?|threshold|exact match|subset)\b.*"
     r"|.*\b(?:guess(?:ing)?|baseline)"
 )
-# No class at the end of a list.
+# Names at the end of a list that are no classes.
 AT_END = re.compile(r"media|\u03c3|\u2211|previous.*|.*\bpaper\)?|coco ap")
 # The mean of some classes: `Mean of natural scenes`, `Animals (mean)`, `mAP (base)`.
 SOME = re.compile(

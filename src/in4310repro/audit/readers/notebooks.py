@@ -10,11 +10,11 @@ from typing import Any
 
 from in4310repro.audit.readers.web import rows_of_tables
 
-# Of what an output is given in several forms, the first of these is read.
+# The first of these forms that an output has is read.
 FORMS = ("text/html", "text/markdown", "text/latex", "text/plain")
 TABLE = re.compile(r"<table", re.IGNORECASE)
 TEXT = ("markdown", "raw", "heading")
-# What a page does and how it looks.
+# Scripts and styles of a page.
 SCRIPTS = re.compile(r"<(script|style)\b.*?</\1>", re.IGNORECASE | re.DOTALL)
 
 
@@ -55,7 +55,7 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
         yield Cell(name=name, lines=tuple(source.split("\n")), code=True)
     texts = [text for output in cell.get("outputs") or [] if isinstance(output, dict) and (text := _text(output))]
     if texts:
-        # What a program prints in several portions is one text.
+        # Output that a program prints in several portions is one text.
         joined = "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
         yield Cell(name=name, lines=tuple(joined.rstrip("\n").split("\n")), code=False)
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from in4310repro.audit.document import Printed
 
-# Spaces that no reader sees the difference of, the minus sign, the full-width percent sign: one character for one.
+# Spaces that look alike, the minus sign, the full-width percent sign: one character is replaced by one.
 ALIKE = str.maketrans({**dict.fromkeys("\u00a0\u2007\u2009\u202f\u2002\u2003\t", " "), "\u2212": "-", "\uff05": "%"})
 # A measured value: .93, 1., 93,2 and 9.9e-01 are numbers; the comma is a decimal one, as no share has thousands.
 NUMBER = r"[-+]?(?:\d{1,20}(?:[.,]\d{0,60})?|[.,]\d{1,60})(?:[eE][-+]?\d{1,2})?"

@@ -34,7 +34,7 @@ from in4310repro.audit.readers.sections import section_grids
 from in4310repro.audit.readers.web import html_grids
 
 Reader = Callable[[Sequence[str], frozenset[int]], Result]
-# Each finds the tables of one format; the order is that of certainty.
+# Each finds the tables of one format; the most certain formats come first.
 GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
     caret_grids,
     html_grids,
@@ -46,7 +46,7 @@ GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
     delimited_grids,
     section_grids,
 )
-# What no log prints while it runs.
+# Readers of output that no log prints while it runs.
 READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed, read_bare_blocks)
 
 
@@ -95,7 +95,7 @@ def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, di
             unread += result.unread
             lines_of |= result.lines
             if table.reader == CARET and result.pieces:
-                # A statistic that stands there under two names is read once.
+                # A statistic that is printed under two names is read once.
                 lines_of |= frozenset(range(min(result.lines), max(result.lines) + 2))
             if result.running or (not result.pieces and not result.unread and is_unrelated(table)):
                 why = "running value" if result.running else "table without a measure"

@@ -82,7 +82,7 @@ def tables_of_lines(
             found = _find_pass(value, passes, lines, tables)
             (found.add if found else loose.append)(value)
     pieces = [_piece(each.values, each.name, each.image_set) for each in passes]
-    # What a log prints after each epoch is of none of the tables near it.
+    # Values that a log prints after each epoch belong to none of the tables near it.
     apart = [value for value in loose if value.line in running]
     alone = [replace(_make_loose(value), joins=False) for value in _drop_logged(apart, running)]
     return (

@@ -54,8 +54,8 @@ def make_value(
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
     """Return the values, with percentages that were printed without a sign marked as percentages.
 
-    The class values of a measure are percentages if most are above 1, or one of them is below a heading with a percent
-    sign; a summary is one if it is above 1 itself, as people print `mean 0.93` below percentages.
+    The class values of a measure are percentages if most are above 1. A summary is one if it is itself above 1, as
+    people print `mean 0.93` below percentages.
     """
     mostly = {measure: _mostly_percent(values, measure) for measure in {value.measure for value in values}}
     return tuple(_scale(value, mostly[value.measure]) for value in values)

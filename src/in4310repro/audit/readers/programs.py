@@ -42,7 +42,7 @@ ENTITIES = re.compile(r"\s*(?:[-*] )?(?P<name>\S.{0,60}?) Number: \d+\s*")
 BEFORE = re.compile(
     r"(?P<value>\d{1,3}\.\d{2,20}) (?P<label>[A-Z][A-Za-z]{1,12}(?: [A-Za-z]{2,12}){0,3}) ?(?P<percent>\(%\))?"
 )
-# DL4J says how its scores were averaged below them.
+# DL4J prints below its scores how they were averaged.
 MACRO = re.compile(r"precision, recall (?:&|and) F1: macro-averaged", re.IGNORECASE)
 MEAN = re.compile(r"(?:average|avg\.?|mean) (?:recall|f1.*|f-?(?:score|measure))", re.IGNORECASE)
 MEAN_PRECISION = re.compile(r"(?:average|avg\.?|mean) precision", re.IGNORECASE)
@@ -97,7 +97,7 @@ def _read_card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     measure = next((of for name in above if (of := parse_subject(name.strip("\"'"))) and of.class_name is None), None)
     cell = parse_measured(found[1], number) if found else None
     if cell and above:
-        # What no check uses: a correlation, a word error rate.
+        # No check uses these: a correlation, a word error rate.
         told = measure or Subject(measure=Measure.OTHER)
         yield LineValue(subject=told, cell=cell, line=number, label=f"value of {above[0]}")
 

@@ -116,7 +116,7 @@ def _restarts_below(labels: Sequence[str], index: int) -> bool:
 def is_aside(labels: Sequence[str], index: int) -> bool:
     """Return whether a row is a statistic, a mean of some classes or a row below a summary: neither class nor mean.
 
-    Nothing but its words and its place says so: where it would explain a mean as a class, it may be one.
+    Only its words and its place show that: if it would explain a mean as a class, it may be one.
     """
     label = labels[index]
     of = heading(label)

@@ -18,7 +18,7 @@ OF = re.compile(
 EXPLICIT = re.compile(
     r"(?:the )?(?:class|category|label|klasse)(?![a-z]) ?[:#=_]? ?[\"']?(?P<name>[^\"']{1,60})[\"']?", re.IGNORECASE
 )
-# Of what a whole set is: the network on the 10000 test images, the model, the test set; not: sea on the test set.
+# Names of a whole set: the network on the 10000 test images, the model, the test set; not: sea on the test set.
 WHOLE = re.compile(
     r"(?:the |our |this |my )?(?:(?!(?:on|in|for)\b)\w+ ){0,3}(?:network|model|net|classifier|images?|samples|examples"
     r"|data ?set|data|predictions|(?:test|val|validation|train|training|testing)(?: set| split| data)?)"
@@ -29,7 +29,7 @@ CLASS_WORD = re.compile(r"\bclass", re.IGNORECASE)
 TOP = re.compile(r"\btop\b", re.IGNORECASE)  # Accuracy (top-3)
 LIST = re.compile(r"\d ?%|, ")  # names with values among them are a list and no name
 CHANGE = re.compile(r"\b(?:delta|diff(?:erence)?|gain|drop|loss|improvement|gap|change|std|vs)(?:\b|_)|Δ")
-# A train is a class of VOC as well as a set: what stands beside it decides.
+# "train" is a class of VOC as well as an image set: the neighbouring values decide.
 BARE_SET = re.compile(r"train|test|val", re.IGNORECASE)
 ON_SET = re.compile(
     r"(?P<name>.{1,60}?),? (?:on|in|for) (?:the )?(?P<set>test|val|validation|train|training)\b.{0,20}", re.IGNORECASE
@@ -119,7 +119,7 @@ def _parse_of(head: Heading, name: str, whole: Heading) -> Subject:
 
 
 def _summary(head: Heading, best: bool) -> Subject:
-    # A bare `Precision: 0.61` is often that of one class: no average is read into it.
+    # A bare `Precision: 0.61` is often that of one class: no average is assumed.
     # `Class accuracy: 0.89` without a class is some mean.
     plain = Average.UNNAMED if CLASS_WORD.search(head.text) else Average.OVERALL
     average = head.average or (plain if head.measure in (Measure.ACCURACY, Measure.ERROR) else None)

@@ -14,8 +14,8 @@ SURE = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
     """Return for rows that are named like a summary whether their support shows one.
 
-    `acc` of 118 cars among 519 is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are
-    never classes. A mean may carry the mean support of the classes.
+    `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are never
+    classes. A mean may have the mean support of the classes.
 
     Args:
         labels: of all rows of one section.

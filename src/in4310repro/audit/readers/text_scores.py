@@ -15,13 +15,13 @@ SPACY = tuple(
     if len(letter) == 1
     for average, names in ((Average.MICRO, "ner|ents|cats micro"), (Average.MACRO, "cats macro"))
 )
-# What it prints beside them, of tokens, tags and sentences: TOKEN_ACC, sents_p, DEP_UAS, cats_score.
+# spaCy's scores of tokens, tags and sentences beside them: TOKEN_ACC, sents_p, DEP_UAS, cats_score.
 PIPELINE = re.compile(r"(?:token|tag|pos|morph|lemma|sents?|dep|spans?|cats)_(?!m[ia]cro_[prf]$)\w+", re.IGNORECASE)
-# Rescaled or medians, they keep to no rule between precision, recall and F1.
+# These are rescaled or medians, so that no rule between precision, recall and F1 applies.
 OF_TEXTS = re.compile(
     r"\b(?:bert ?score|rouge ?(?:\d|l\w*)|sacrebleu|bleu(?: ?\d| score)|median (?=acc|prec|rec|f1))[\w ]*"
 )
-# What a network costs, in tables beside its scores.
+# Costs of a network, in tables beside its scores.
 COSTS = re.compile(
     r"\b(?:model|file) size\b[\w ]*(?: ?\(\w+\))?|\b(?:inference|training|train|test|prediction) ?time\b"
     r"|\b(?:latency|throughput|g?flops)\b(?: ?\(\w+\))?"

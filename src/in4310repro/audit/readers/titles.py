@@ -10,12 +10,12 @@ from in4310repro.audit.readers.words import strip_marks
 
 ABOVE = 6  # lines in which a title is looked for
 CAPTION = re.compile(r"(?:figure|fig\.|table|tab\.)\s+[\dIVXLA-Z.]{1,6}\s*[.:]", re.IGNORECASE)
-# What makes a line a title and no sentence: `### ...`, `**...**`, a colon at its end, `Table 3: ...`.
+# Signs of a title, in contrast to a sentence: `### ...`, `**...**`, a colon at its end, `Table 3: ...`.
 TITLE = re.compile(r"\s*(?:#{1,6}\s.*|\*\*.*\*\*:?|__.*__:?|.*:\s*-?|=+ .* =+|[-*] .*:|<h\d>.*|`[^`]*`)\s*")
 VALUE = re.compile(r"[:=] ?\**[\d.,]+ ?%?(?: \(.*\))?\**\W*$")  # a line with a value is a result and no title
 # A row of another table: `[1, 2],`, `sea  0.83`, `sea,0.83,100`, `sea 0.83 100`.
 ROW = re.compile(r"^\[[^a-zA-Z]*$|^\d+\.\d{2,} [A-Z]|(?:(?:\s{2,}|\t|[,;]\s?)[\d.,]+|\s[\d.,]+ ?%?\s+[\d.,]+) ?%?$")
-# What stands above the columns of a confusion matrix.
+# Words above the columns of a confusion matrix.
 AXIS = re.compile(
     r"(?:reference|actual|truth|true|predicted|prediction|observed)(?: (?:class|label|value)s?)?", re.IGNORECASE
 )

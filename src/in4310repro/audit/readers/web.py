@@ -37,7 +37,7 @@ class _Tables(HTMLParser):
             given = dict(attrs)
             self.cell = (_span(given.get("colspan")), _span(given.get("rowspan")))
             self.text = ""
-        # What is bold in a caption is of it.
+        # Bold text in a caption belongs to the caption.
         if tag in ("caption", "table", "tr", "td", "th"):
             self.caption = tag == "caption"
 

@@ -131,7 +131,7 @@ PERSON = re.compile(
     r"\bPER\b(?!.?(?i:class|categor|label|epoch|batch|image|sample|fold))"
     r"|^(?i:per)(?=[ _](?i:precision|recall|f1|f-?score)\b)"
 )
-# Columns that say how many images there are of a class.
+# Columns with the number of images of a class.
 SIZE = re.compile(
     r"(?:#|no\.?|num(?:ber)?|n|count|total)?(?: ?of)? ?(?:test(?:ing)?|val(?:idation)?|eval(?:uation)?|total|true)? ?"
     r"(?:images?|imgs?|samples?|instances?|examples?|supports?|soporte|suporte|sup"
@@ -208,7 +208,7 @@ def heading(text: str) -> Heading:
     text = strip_marks(text)[:LONGEST]
     lowered = re.sub(r"[_\u2013—-]", " ", text.lower())
     lowered = SYMBOLS.sub(" ", lowered)
-    # Some letters have two characters in lower case; the rest is cut out of the text by position.
+    # Some letters become two characters in lower case, but the rest is cut out of the text by position.
     lowered = lowered if len(lowered) == len(text) else "".join(c.lower()[:1] or " " for c in text)
     lowered = ARGUMENT.sub(lambda match: match[1].rjust(len(match[0])), lowered)
     percent, lowered = _take_out(PERCENT, lowered)
