@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -68,7 +67,7 @@ def test_sizes_are_read_as_typed_and_from_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", ["sea", "sea=many", "=3", "sea=1.5", "sea=-1", "nowhere.json"])
 def test_sizes_that_are_none_are_refused(given: str) -> None:
-    with pytest.raises(ValueError, match=r"--sizes .*valid"):
+    with pytest.raises(ValueError, match=r"--sizes .*expected"):
         command.parse_sizes(given)
 
 
@@ -93,9 +92,9 @@ def test_the_ending_of_out_chooses_the_page_or_the_json(tmp_path: Path) -> None:
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read() -> None:
-    with pytest.raises(ValueError, match=r"\.html and \.json are valid"):
+    with pytest.raises(ValueError, match=r".*\.html or \.json"):
         command.check_out(Path("audit.txt"), [Path("a.md")])
-    with pytest.raises(ValueError, match="one file with --out is valid"):
+    with pytest.raises(ValueError, match="one file with --out"):
         command.check_out(Path("audit.json"), [Path("a.md"), Path("b.md")])
 
 
@@ -154,11 +153,11 @@ def test_an_output_of_one_file_and_none_at_all_are_valid() -> None:
     one, two = [Path("a.md")], [Path("a.md"), Path("b.md")]
     for out, files in ((None, one), (None, two), (Path("audit.HTML"), one), (Path("audit.json"), one)):
         command.check_out(out, files)
-    with pytest.raises(ValueError, match=r"^--out audit\.txt ends in \.txt; \.html and \.json are valid$"):
+    with pytest.raises(ValueError, match=r"^--out audit\.txt ends in \.txt; .*\.html or \.json$"):
         command.check_out(Path("audit.txt"), one)
-    with pytest.raises(ValueError, match=r"^--out audit ends in nothing; \.html and \.json are valid$"):
+    with pytest.raises(ValueError, match=r"^--out audit ends in nothing; .*\.html or \.json$"):
         command.check_out(Path("audit"), one)
-    with pytest.raises(ValueError, match=r"^--out a\.json is for one file and 2 are given; one file with --out is"):
+    with pytest.raises(ValueError, match=r"^--out a\.json is for one file.* 2 .*one file with --out"):
         command.check_out(Path("a.json"), two)
 
 
@@ -183,10 +182,10 @@ def test_sizes_in_files_may_have_a_heading(name: str, content: str, expected: di
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("a.csv", "class,images\nsea,many", "sea=many is no class with its images; sea=510,forest=474 is valid"),
-        ("a.csv", "class,images\n,5", "=5 is no class with its images; sea=510,forest=474 is valid"),
-        ("a.json", "[1]", "a file with a class and its images each is valid"),
-        ("a.json", "{", "a file with a class and its images each is valid"),
+        ("a.csv", "class,images\nsea,many", "sea=many .*sea=510,forest=474"),
+        ("a.csv", "class,images\n,5", "=5 .*sea=510,forest=474"),
+        ("a.json", "[1]", "a file with a class and its images.*"),
+        ("a.json", "{", "a file with a class and its images.*"),
     ],
 )
 def test_files_without_sizes_are_refused(name: str, content: str, why: str, tmp_path: Path) -> None:
@@ -216,15 +215,15 @@ def test_ceilings_have_the_name_that_is_given_or_their_number(given: list[str], 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("abc", "--ceiling abc is no number; 0.995 and 99.5% are valid"),
-        ("x=", "--ceiling x= is no number; 0.995 and 99.5% are valid"),
-        ("0", "--ceiling 0; more than 0 and less than 1 is valid"),
-        ("1", "--ceiling 1; more than 0 and less than 1 is valid"),
-        ("100%", "--ceiling 100%; more than 0 and less than 1 is valid"),
+        ("abc", r"--ceiling abc .*0\.995 .*99\.5%"),
+        ("x=", r"--ceiling x= .*0\.995 .*99\.5%"),
+        ("0", "--ceiling 0; .*more than 0 and less than 1"),
+        ("1", "--ceiling 1; .*more than 0 and less than 1"),
+        ("100%", "--ceiling 100%; .*more than 0 and less than 1"),
     ],
 )
 def test_ceilings_beyond_zero_and_one_are_refused(given: str, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         command.parse_ceilings([given])
 
 

@@ -115,7 +115,7 @@ def test_two_decimals_give_no_counts_and_the_audit_says_so() -> None:
     assert (counts(result), result.inconsistencies, result.oddities) == ([[None] * 6] * 4, (), ())
     assert result.power is not None
     assert "without class sizes" in result.power.remark
-    assert any("is not known" in remark for remark in result.remarks)
+    assert any("is unknown" in remark for remark in result.remarks)
 
 
 def test_tables_of_validation_and_test_images_are_two_image_sets_and_no_inconsistency() -> None:
@@ -127,12 +127,12 @@ def test_tables_of_validation_and_test_images_are_two_image_sets_and_no_inconsis
 
 def test_what_was_not_checked_is_remarked() -> None:
     text = "Accuracy for class 1: 0.99\nAccuracy for class 2: 0.98\nFigure 1"
-    assert "Figure 1: no mean accuracy is printed, so none was checked" in audit(text, power=False).remarks
+    assert "Figure 1: no mean accuracy is printed, so no mean was checked" in audit(text, power=False).remarks
 
 
 def test_measures_without_a_mean_are_remarked_at_once() -> None:
     text = "| Class | Precision | Recall |\n|---|---|---|\n| sea | 0.9 | 0.8 |\n| ice | 0.7 | 0.6 |\n"
-    told = [remark for remark in audit(text, power=False).remarks if "so none was checked" in remark]
+    told = [remark for remark in audit(text, power=False).remarks if "so no mean was checked" in remark]
     assert len(told) == 1
     assert "no mean recall or precision is printed" in told[0]
 
@@ -147,7 +147,7 @@ def test_a_class_that_is_always_right_has_no_known_size() -> None:
     result = audit(table("Figure 1", [461, 483], [463, 483], [0.9, 0.9]), power=False)
     assert counts(result) == [[461, None]]
     assert result.counted[0].totals is None
-    assert any("the size of 1 of 2 classes is not known" in remark for remark in result.remarks)
+    assert any("the size of 1 of 2 classes is unknown" in remark for remark in result.remarks)
 
 
 def test_an_average_precision_below_the_floor_is_impossible_and_below_the_class_share_odd() -> None:
@@ -174,11 +174,11 @@ def test_a_negative_share_is_impossible_and_a_percentage_without_a_sign_is_not()
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bound": 0}, "bound 0; 1 to 200000 is valid"),
-        ({"images": -1}, "images -1; 1 to 1000000000 is valid"),
-        ({"folds": 0}, "folds 0; 1 to 1000 is valid"),
+        ({"bound": 0}, "bound 0; .*1 to 200000"),
+        ({"images": -1}, "images -1; .*1 to 1000000000"),
+        ({"folds": 0}, "folds 0; .*1 to 1000"),
         ({"sizes": {"sea": -3}}, "size -3 of class sea"),
-        ({"ceilings": {"mine": Fraction(97)}}, r"ceiling 97.0 \(mine\); more than 0 and less than 1 is valid"),
+        ({"ceilings": {"mine": Fraction(97)}}, r"ceiling 97.0 \(mine\); .*more than 0 and less than 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:

@@ -59,7 +59,7 @@ error               tried  impossible  impossible unless
 two digits swapped     50        60 %               10 %
 two decimals tell little.
 
-Not understood: 1 line with numbers that no rule used.
+Not understood: 1 line with unused numbers.
    line 5: Accuracy of x - 0.2x
 
 Remark: no average precision is printed."""
@@ -94,7 +94,7 @@ def test_a_finding_shows_fourteen_values_and_inputs_and_how_many_more_there_are(
     assert first(values=values[:14]) == head + shown
     assert first(values=values) == [*head, *shown, "   and 2 more values on lines 1 to 16"]
     inputs = tuple(map(str, range(16)))
-    assert first(inputs=inputs) == head + [f"   Besides: {text}." for text in inputs[:14]]
+    assert first(inputs=inputs) == head + [f"   Also used: {text}." for text in inputs[:14]]
     assert first(readings=("r",), excluded=("e",), evidence=("v",)) == [
         *head,
         "   Read: r.",
@@ -193,7 +193,7 @@ def test_five_lines_that_were_not_understood_are_shown_measurements_first_and_th
     audit = replace(made_up(), document=replace(made_up().document, unread=plain))
     shown = page.render(audit).partition("Not understood: ")[2].splitlines()
     assert shown[:7] == [
-        "7 lines with numbers that no rule used.",
+        "7 lines with unused numbers.",
         "   line 7: t7",
         *[f"   line {line}: t{line}" for line in range(1, 5)],
         "   and 2 more; --out lists all of them",

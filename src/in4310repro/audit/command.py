@@ -80,9 +80,9 @@ def check_out(out: Path | None, files: Sequence[Path]) -> None:
     if out is None:
         return
     if out.suffix.lower() not in ENDINGS:
-        raise ValueError(f"--out {out} ends in {out.suffix or 'nothing'}; {' and '.join(ENDINGS)} are valid")
+        raise ValueError(f"--out {out} ends in {out.suffix or 'nothing'}; expected {' or '.join(ENDINGS)}")
     if len(files) > 1:
-        raise ValueError(f"--out {out} is for one file and {len(files)} are given; one file with --out is valid")
+        raise ValueError(f"--out {out} is for one file, and {len(files)} are given; expected one file with --out")
 
 
 def write(result: Audit, out: Path) -> Path:
@@ -110,7 +110,7 @@ def parse_sizes(given: str | None) -> Mapping[str, int]:
     for name, size in pairs:
         plain = str(size).replace("_", "")
         if not name or not plain.isdecimal():
-            raise ValueError(f"--sizes {given}: {name}={size} is no class with its images; sea=510,forest=474 is valid")
+            raise ValueError(f"--sizes {given}: {name}={size} is not a class and a count; expected sea=510,forest=474")
         sizes[name] = int(plain)
     return sizes
 
@@ -122,7 +122,7 @@ def _read_sizes(path: Path) -> list[tuple[str, Any]]:
             return list(dict(json.loads(content)).items())
     except (OSError, ValueError, TypeError, RecursionError) as error:
         why = reason(error) if isinstance(error, OSError) else strip_advice(error)
-        raise ValueError(f"--sizes {path}: {why}; a file with a class and its images each is valid") from error
+        raise ValueError(f"--sizes {path}: {why}; expected a file with a class and its images in each row") from error
     rows = [row for row in csv.reader(content.splitlines()) if len(row) >= 2]
     pairs = [(row[0].strip(), row[1].strip()) for row in rows]
     # A heading has no number.
@@ -142,8 +142,8 @@ def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
         try:
             level = Fraction(Decimal(number.rstrip("% "))) / (100 if number.endswith("%") else 1)
         except (InvalidOperation, ValueError, OverflowError) as error:
-            raise ValueError(f"--ceiling {entry} is no number; 0.995 and 99.5% are valid") from error
+            raise ValueError(f"--ceiling {entry} is not a number; expected one such as 0.995 or 99.5%") from error
         if not 0 < level < 1:
-            raise ValueError(f"--ceiling {entry}; more than 0 and less than 1 is valid")
+            raise ValueError(f"--ceiling {entry}; expected more than 0 and less than 1")
         ceilings[name.strip() or f"the ceiling {number}"] = level
     return ceilings

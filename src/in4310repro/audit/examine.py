@@ -144,13 +144,13 @@ def _check(options: Options) -> None:
         values = options.totals if name == "images" else [getattr(options, name)]
         for value in values:
             if value is not None and not 1 <= value <= largest:
-                raise ValueError(f"{name} {value}; 1 to {largest} is valid")
+                raise ValueError(f"{name} {value}; expected 1 to {largest}")
     for name, size in [pair for sizes in (options.sizes, *options.more_sizes) for pair in sizes.items()]:
         if not 0 <= size <= LARGEST["images"]:
-            raise ValueError(f"size {size} of class {name}; 0 to {LARGEST['images']} images are valid")
+            raise ValueError(f"size {size} of class {name}; expected 0 to {LARGEST['images']} images")
     for name, level in options.ceilings.items():
         if not 0 < level < 1:
-            raise ValueError(f"ceiling {float(level)} ({name}); more than 0 and less than 1 is valid")
+            raise ValueError(f"ceiling {float(level)} ({name}); expected more than 0 and less than 1")
 
 
 def _list_remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
@@ -163,31 +163,31 @@ def _list_remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options
         if tables:
             lonely.setdefault(_join_names(tables), []).append(measure)
     for names, measures in lonely.items():
-        yield f"{names}: no mean {' or '.join(measures)} is printed, so none was checked"
+        yield f"{names}: no mean {' or '.join(measures)} is printed, so no mean was checked"
     searched = {name for group in sets if group.origin == "search" for name in group.tables}
     unsized = [s for s in all_sheets if Measure.ACCURACY in s.classes and not s.sized and s.name not in searched]
     if unsized:
-        yield f"{_join_names(unsized)}: class sizes are not printed, and the decimals do not tell them: no counts"
+        yield f"{_join_names(unsized)}: class sizes are neither printed nor given by the decimals: no counts"
     for group in sets:
         known = set(group.identified)
         unknown = [name for name in group.taken if name not in known]
         names = ", ".join(group.tables)
         if unknown:
             yield (
-                f"{names}: the size of {len(unknown)} of {len(group.taken)} classes is not known: random digits would "
-                "fit as well; their counts, all totals, and oddities that need these are left out"
+                f"{names}: the size of {len(unknown)} of {len(group.taken)} classes is unknown, as random digits would "
+                "fit as well; counts of these classes, totals, and oddities that need them are left out"
             )
         elif group.origin == "search" and not options.totals and group.taken == group.smallest:
-            yield f"{names}: the smallest class sizes that fit are taken; each may be a multiple of it"
+            yield f"{names}: the smallest class sizes that fit are used; the true ones may be multiples of them"
         elif group.origin == "search" and options.totals and sum(group.taken.values()) not in options.totals:
             yield (
-                f"{names}: among the class sizes that fit there is not exactly one choice that sums to "
-                f"{' or '.join(map(str, options.totals))}; the smallest are taken, and each may be a multiple"
+                f"{names}: no choice, or more than one, of the class sizes that fit adds up to "
+                f"{' or '.join(map(str, options.totals))}; the smallest are used, and the true ones may be multiples"
             )
     for rivals in dict.fromkeys(group.rivals for group in sets if group.rivals):
         groups = " | ".join(", ".join(group.tables) for group in sets if group.rivals == rivals)
         yield (
-            f"which tables share an image set is not told by the decimals: {groups} is the most probable grouping, and "
+            f"the decimals do not show which tables share an image set: {groups} is the most probable grouping, and "
             f"{'; '.join(rivals)} {'is' if len(rivals) == 1 else 'are'} possible, too; --sizes or --images, once for "
             "each image set, decides it"
         )

@@ -70,7 +70,7 @@ def _finding(number: int, finding: Finding, said: Collection[str] = ()) -> Itera
     if len(finding.values) > VALUES:
         yield f"   and {len(finding.values) - VALUES} more values on lines {finding.lines[0]} to {finding.lines[-1]}"
     if finding.rank is not Rank.ODD:
-        yield from (f"   Besides: {text}." for text in finding.inputs[:VALUES])
+        yield from (f"   Also used: {text}." for text in finding.inputs[:VALUES])
         yield from (f"   Read {text}." if text.startswith("as ") else f"   Read: {text}." for text in finding.readings)
         yield from (f"   Excluded: {text}." for text in dict.fromkeys(finding.excluded) if text not in said)
     if finding.probability:
@@ -136,7 +136,7 @@ def _unread(audit: Audit) -> Iterator[str]:
     """Yield how many lines were not understood, and the first of them; likely measurements come first."""
     unread = sorted(audit.document.unread, key=lambda each: not each.measuring)
     if unread:
-        yield f"Not understood: {len(unread)} {'line' if len(unread) == 1 else 'lines'} with numbers that no rule used."
+        yield f"Not understood: {len(unread)} {'line' if len(unread) == 1 else 'lines'} with unused numbers."
     yield from (f"   line {each.line}: {each.text.strip()[:80]}" for each in unread[:UNREAD])
     if len(unread) > UNREAD:
         yield f"   and {len(unread) - UNREAD} more; --out lists all of them"

@@ -126,8 +126,8 @@ def _remark(targets: Sequence[Target]) -> str:
     decimals = max(target.value.printed.decimals for target in targets)
     if decimals <= 3 and not any(each.sizes for target in targets for each in target.group):
         return (
-            f"without class sizes values with {decimals} decimals of a share can be refused through their mean alone, "
-            "for nearly all such values are some k/n; --sizes gives the sizes"
+            f"without class sizes, values with {decimals} decimals of a share can be contradicted only by their mean, "
+            "as nearly every such value is some k/n; give the sizes with --sizes"
         )
     return ""
 

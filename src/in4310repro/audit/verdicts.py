@@ -197,7 +197,7 @@ class Audit:
             return " and ".join(told)
         if not self.compared:
             return "Nothing could be checked: no printed number is bound by another"
-        return f"Nothing impossible in {_number(len(self.compared), 'value')}, which does not make them right"
+        return f"Nothing impossible in {_number(len(self.compared), 'value')}; they may still be wrong"
 
     def rank_of(self, value: Value) -> Rank | None:
         """Return the worst rank of a printed value, None if no finding uses it."""

@@ -54,7 +54,7 @@ def test_a_pdf_of_pictures_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pypdf")
     file = tmp_path / "report.pdf"
     file.write_bytes(pdf_of([]))
-    with pytest.raises(ValueError, match=r"report.pdf is a PDF without text: its pages are images; a PDF with text"):
+    with pytest.raises(ValueError, match=r"report.pdf is a PDF without text: its pages are images; .*a PDF with text"):
         read(file)
 
 
@@ -71,7 +71,7 @@ def test_a_pdf_without_pypdf_says_what_to_install(tmp_path: Path, monkeypatch: p
     [
         (b"", "is empty"),
         (b" \n\n ", "is empty"),
-        (bytes(range(32)) * 99, "is no text"),
+        (bytes(range(32)) * 99, "UTF-8"),
         (b"Hello.", "no printed result"),
     ],
 )

@@ -39,7 +39,7 @@ def test_an_exponent_moves_the_point_and_loses_no_digit() -> None:
 
 @pytest.mark.parametrize("text", ["", "nan", "0.9.8", "1,234.5", "inf", "sea", "%"])
 def test_what_is_no_number_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no number; 0\.9882 and 98\.82 % are valid"):
+    with pytest.raises(ValueError, match=r"0\.9882 .*98\.82 %"):
         parse(text, 3)
 
 

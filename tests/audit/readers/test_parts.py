@@ -338,7 +338,7 @@ def test_json_has_its_lines_and_names_for_all_of_its_classes() -> None:
     (piece,) = read_json('\n{"f1": {"sea": 0.5,\n"ice": 0.6}}', "the text")
     assert (piece.first, piece.last) == (2, 3)
     for text in ('{"f1": {"sea": 0.5,\n" ": 0.6}}', '{"sea": {"f1": 0.1, "ap": 1},\n"": {"f1": 0.2,\n"ap": 0.5}}'):
-        with pytest.raises(ValueError, match=r"^line 2: .* empty class name; a name is valid$"):
+        with pytest.raises(ValueError, match=r"^line 2: .* empty class name"):
             read_json(text, "the text")
 
 
@@ -729,8 +729,8 @@ def test_rows_are_what_their_heading_and_their_names_say(rows: list[list[str]], 
             f"Acuracy for class 1{' ' * 78}: 0.9",
             f"no printed result was understood; line 1, 'Acuracy for class 1{' ' * 61}'",
         ),
-        ("", "no printed result was understood; lines such as"),
-        ("Accuracy ~ 95", "no printed result was understood; lines such as"),
+        ("", "no printed result was understood; .*lines such as"),
+        ("Accuracy ~ 95", "no printed result was understood; .*lines such as"),
         (
             "\nStd of accuracy: 4 %",
             "no printed result was understood; line 2, 'Std of accuracy: 4 %': looks like a measure",
@@ -1098,22 +1098,22 @@ def test_sections_of_toml_are_tables() -> None:
     ("text", "error"),
     [
         ("a = ", "not valid TOML: "),
-        ("table = 3", r"unknown TOML keys table; \[\[table\]\] sections with keys and strings are valid"),
+        ("table = 3", r"unknown TOML keys table; .*\[\[table\]\]"),
         ("table = [3]", "unknown TOML keys table;"),
         ("a = 1\n[[table]]", r"unknown TOML keys \['a'\];"),
         (
             "[[table]]\nb = 1\na = 1",
-            "table 1: unknown key a, b; valid are name, image_set, overall_accuracy, sizes, total,",
+            "table 1: unknown key a, b; .* name, image_set, overall_accuracy, sizes, total,",
         ),
-        ("[[table]]\naccuracy = 3", "table 1: accuracy is 3; a list of strings, or strings by class, are valid"),
-        ("[[table]]\n[table.accuracy]\n' ' = '1'", "table 1: accuracy has an empty class name; a name is valid"),
-        ("[[table]]\naccuracy = [0.5]", "table 1: accuracy 0.5 is no string; write"),
-        ("[[table]]\naccuracy = [1]", "table 1: accuracy 1 is no string; write"),
-        ("[[table]]\naccuracy = ['x']", "table 1: accuracy 'x' is no number; 0.9882 and 98.82 % are valid"),
-        ("[[table]]\naccuracy = ['1/2']", "table 1: accuracy '1/2' is no number;"),
-        ("[[table]]\ntotal = true", "table 1: total is True; a whole number is valid"),
-        ("[[table]]\ntotal = -1", "table 1: total is -1; a whole number is valid"),
-        ("[[table]]\n[table.sizes]\na = 'x'", "table 1: size of class a is 'x'; a whole number is valid"),
+        ("[[table]]\naccuracy = 3", "table 1: accuracy is 3; .* strings"),
+        ("[[table]]\n[table.accuracy]\n' ' = '1'", "table 1: accuracy has an empty class name"),
+        ("[[table]]\naccuracy = [0.5]", "table 1: accuracy 0.5 .*string"),
+        ("[[table]]\naccuracy = [1]", "table 1: accuracy 1 .*string"),
+        ("[[table]]\naccuracy = ['x']", r"table 1: accuracy 'x' .*0\.9882 .*98\.82 %"),
+        ("[[table]]\naccuracy = ['1/2']", "table 1: accuracy '1/2' .*number"),
+        ("[[table]]\ntotal = true", "table 1: total is True; .*whole number"),
+        ("[[table]]\ntotal = -1", "table 1: total is -1; .*whole number"),
+        ("[[table]]\n[table.sizes]\na = 'x'", "table 1: size of class a is 'x'; .*whole number"),
     ],
 )
 def test_other_toml_is_refused(text: str, error: str) -> None:

@@ -178,16 +178,16 @@ def test_a_toml_file_says_what_a_text_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[[table]]\naccuracy = [0.98]", '0.98 is no string; write "0.9882": its decimals are information'),
-        ("[[table]]\naccuracy = [[1, 2]]", "is no string"),
-        ('[[table]]\naccuracy = "0.98"', "accuracy is '0.98'; a list of strings"),
-        ('[[table]]\naccuracy = ["0.98"]\nf2 = ["0.9"]', "table 1: unknown key f2; valid are name, "),
+        ("[[table]]\naccuracy = [0.98]", '0.98 .*string.* "0.9882"'),
+        ("[[table]]\naccuracy = [[1, 2]]", "string"),
+        ('[[table]]\naccuracy = "0.98"', "accuracy is '0.98'; .*a list of strings"),
+        ('[[table]]\naccuracy = ["0.98"]\nf2 = ["0.9"]', "table 1: unknown key f2; .* name, "),
         ('[figure]\naccuracy = ["0.98"]', r"unknown TOML keys \['figure'\]"),
-        ("table = [1, 2]", "unknown TOML keys table; .* sections with keys and strings are valid"),
-        ('table = ["a"]', "sections with keys and strings are valid"),
+        ("table = [1, 2]", "unknown TOML keys table; .* sections"),
+        ('table = ["a"]', "sections with keys and strings"),
         ('[[table]]\naccuracy = { "" = "0.9" }', "accuracy has an empty class name"),
         ("accuracy = ", "not valid TOML"),
-        ('[[table]]\nsizes = { a = "many" }\naccuracy = { a = "0.5" }', "size of class a is 'many'; a whole number"),
+        ('[[table]]\nsizes = { a = "many" }\naccuracy = { a = "0.5" }', "size of class a is 'many'; .*a whole number"),
     ],
 )
 def test_a_toml_file_with_other_content_is_refused(tmp_path: Path, text: str, message: str) -> None:

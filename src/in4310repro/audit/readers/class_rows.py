@@ -83,7 +83,7 @@ def _lines(
         if told is None:
             told = judge_summaries(near, [_size(row, columns) for row in table.body[start:end]])
         if not label and any(is_numeric(strip_signs(row.cells[column])) for column, _ in used):
-            raise ValueError(f"line {row.lines[0]}: a row with values and an empty class name; a name is valid")
+            raise ValueError(f"line {row.lines[0]}: a row with values has an empty class name; expected a name")
         repeats += bool(first) and label == first and not any(groups[index])
         first = first or label
         size = _size(row, columns)

@@ -20,7 +20,7 @@ def load_text(path: Path) -> str:
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-        raise ValueError(f"{path} {what}; a text, table, JSON, TOML or PDF file is valid")
+        raise ValueError(f"{path} {what}; expected a text, table, JSON, TOML or PDF file")
     try:
         content = read_bytes(path, LARGEST)
     except OSError as error:
@@ -29,9 +29,9 @@ def load_text(path: Path) -> str:
         return text_of_pdf(path)
     text = decode_text(content)
     if not text.strip():
-        raise ValueError(f"{path} is empty; a file with printed results is valid")
+        raise ValueError(f"{path} is empty; expected a file with printed results")
     if _is_binary(text):
-        raise ValueError(f"{path} is no text: it has control characters; UTF-8, UTF-16 and Latin-1 text are valid")
+        raise ValueError(f"{path} is not text: it has control characters; expected UTF-8, UTF-16 or Latin-1 text")
     return text
 
 

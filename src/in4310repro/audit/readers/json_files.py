@@ -171,7 +171,7 @@ def _by_class(node: Mapping[str, Any], measure: Measure, gathered: Gathered) -> 
         if not isinstance(number, Numeral):
             continue
         if not name.strip():
-            raise ValueError(f"line {number.line}: {measure} of an empty class name; a name is valid")
+            raise ValueError(f"line {number.line}: {measure} has an empty class name; expected a name")
         of = parse_subject(name, measure)
         cell = parse_measured(number.text, number.line)
         if of is None or of.class_name is not None:

@@ -57,7 +57,7 @@ def parse(text: str, line: int) -> Printed:
     """
     match = _VALUE.fullmatch(text.translate(ALIKE).strip())
     if not match:
-        raise ValueError(f"line {line}: {text.strip()!r} is no number; 0.9882 and 98.82 % are valid")
+        raise ValueError(f"line {line}: {text.strip()!r} is not a number; expected one such as 0.9882 or 98.82 %")
     mantissa, _, exponent = match[1].lower().replace(",", ".").partition("e")
     decimals = max(0, len(mantissa.partition(".")[2]) - int(exponent or 0))
     whole, _, fraction = mantissa.partition(".")

@@ -23,5 +23,5 @@ def text_of_pdf(path: Path) -> str:
         raise ValueError(f"{path} is a PDF that cannot be read: {error}") from error
     text = "\n".join(pages)
     if not text.strip():
-        raise ValueError(f"{path} is a PDF without text: its pages are images; a PDF with text is valid")
+        raise ValueError(f"{path} is a PDF without text: its pages are images; expected a PDF with text")
     return text

@@ -24,8 +24,8 @@ from in4310repro.audit.readers.unused import find_unused
 from in4310repro.audit.readers.words import strip_marks
 
 VALID = (
-    "lines such as 'Accuracy of sea: 83 %', Markdown, LaTeX and CSV tables with classes, classification reports, "
-    "confusion matrices, notebooks, and JSON or TOML files are valid"
+    "expected lines such as 'Accuracy of sea: 83 %', Markdown, LaTeX and CSV tables with classes, classification "
+    "reports, confusion matrices, notebooks, and JSON or TOML files"
 )
 HEADING = re.compile(r"#{1,6} \S|=+ .{1,80} =+$|\\(?:sub)*section\b|\*\*[^*]{1,80}\*\*:?$")
 COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal

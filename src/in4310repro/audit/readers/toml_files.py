@@ -43,7 +43,7 @@ def read_toml(text: str) -> list[Piece]:
     sections = content.pop("table", [])
     if content or not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
         given = sorted(content) or "table"
-        raise ValueError(f"unknown TOML keys {given}; [[table]] sections with keys and strings are valid")
+        raise ValueError(f"unknown TOML keys {given}; expected [[table]] sections with keys and strings")
     return [_piece(section, number, lines) for number, section in enumerate(sections, start=1)]
 
 
@@ -72,7 +72,7 @@ def _piece(section: Mapping[str, Any], number: int, lines: Sequence[str]) -> Pie
     valid = [*OTHERS, *[key for keys in KEYS.values() for key in keys]]
     unknown = sorted(set(section) - set(valid))
     if unknown:
-        raise ValueError(f"{name}: unknown key {', '.join(unknown)}; valid are {', '.join(valid)}")
+        raise ValueError(f"{name}: unknown key {', '.join(unknown)}; valid keys are {', '.join(valid)}")
     values: list[Value] = []
     for measure, (key, mean) in KEYS.items():
         values += [_value(measure, text, name, lines, class_name=c) for c, text in _by_class(section, key, name)]
@@ -95,10 +95,10 @@ def _piece(section: Mapping[str, Any], number: int, lines: Sequence[str]) -> Pie
 def _by_class(section: Mapping[str, Any], key: str, name: str) -> list[tuple[str, Any]]:
     values = section.get(key, [])
     if not isinstance(values, list | dict):
-        raise ValueError(f"{name}: {key} is {values!r}; a list of strings, or strings by class, are valid")
+        raise ValueError(f"{name}: {key} is {values!r}; expected a list of strings, or strings by class")
     named = list(values.items()) if isinstance(values, dict) else [(str(i), v) for i, v in enumerate(values, start=1)]
     if any(not str(label).strip() for label, _ in named):
-        raise ValueError(f"{name}: {key} has an empty class name; a name is valid")
+        raise ValueError(f"{name}: {key} has an empty class name; expected a name")
     return named
 
 
@@ -112,13 +112,13 @@ def _value(
     average: Average | None = None,
 ) -> Value:
     if not isinstance(text, str) or isinstance(text, _Literal):
-        raise ValueError(f'{name}: {measure} {text!r} is no string; write "0.9882": its decimals are information')
+        raise ValueError(f'{name}: {measure} {text!r} is not a string; expected "0.9882": its decimals matter')
     line = next((number for number, each in enumerate(lines, start=1) if f'"{text}"' in each), 1)
     cell = parse_measured(text, line)
     label = f"{measure} {class_name or 'mean'}"
     value = None if cell is None else make_value(measure, cell, label, class_name=class_name, average=average)
     if value is None:
-        raise ValueError(f"{name}: {measure} {text!r} is no number; 0.9882 and 98.82 % are valid")
+        raise ValueError(f"{name}: {measure} {text!r} is not a number; expected one such as 0.9882 or 98.82 %")
     return value
 
 
@@ -128,5 +128,5 @@ def _sizes(section: Mapping[str, Any], name: str) -> dict[str, int]:
 
 def _whole(value: Any, name: str, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name}: {what} is {value!r}; a whole number is valid")
+        raise ValueError(f"{name}: {what} is {value!r}; expected a whole number")
     return value
