@@ -18,6 +18,7 @@ COMMENT = re.compile(r"^\s*(?:#|//|>|\*) ")  # a report pasted below a program
 # Minimum of a header, tested first because a log has thousands of lines.
 HEADING = re.compile(r"precis|recall|f1|f-|acc|\bap\b|map|class|categ|\bR\b|support|prec|sens", re.IGNORECASE)
 ENDS_IN_NUMBER = re.compile(r"(?:^|[ :=])[\d.,]{1,30} ?%?\s{0,20}$")
+WORD = re.compile(r"\S*\d %(?!\S)|\S+")  # a sign after a space belongs to its number
 WIDEST = 40  # columns
 
 
@@ -98,21 +99,29 @@ def _rows(
 
 
 def _place(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
-    """Return a summary row with its few values in the columns whose headings end nearest."""
-    ends = [match.end() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
+    """Return a summary row with its few values in the columns whose headings end, or begin, nearest."""
+    spans = [match.span() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
     cells = [""] * width
     position = len(text)
     for value in reversed(values):
         position = text.rindex(value, 0, position)
-        end = position + len(value)
-        nearest = min(range(len(ends)), key=lambda index: abs(ends[index] - end))
-        cells[nearest] = value
+        cells[_nearest(spans, position, position + len(value))] = value
     return cells
+
+
+def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
+    """Return the index of the heading that a value is aligned with, on the right or else on the left."""
+
+    def distance(index: int) -> tuple[int, int]:
+        right = abs(spans[index][1] - end)
+        return min(right, abs(spans[index][0] - start)), right
+
+    return min(range(len(spans)), key=distance)
 
 
 def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
     """Return name and values of a row, split from the right; the report's accuracy row has only two values."""
-    words = text.split()
+    words = WORD.findall(text)
     if _last(names) and words[width:] and all(is_numeric(word) or is_missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]
     values: list[str] = []
