@@ -1,11 +1,14 @@
 """The pages of studies are what their committed numbers give, so that no number on them is typed in by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from in4310repro.ablation import markdown, read_report
 from in4310repro.files import read_json
+from in4310repro.report.comparisons import describe_extremes
+from in4310repro.report.exhibit import figure_source, to_text
 from tests.sessions import labels, training_images
 
 
@@ -27,3 +30,31 @@ def test_the_curve_of_training_images_is_drawn_from_its_numbers() -> None:
 def test_the_page_of_an_ablation_is_what_its_numbers_give(name: str) -> None:
     folder = Path(__file__).parents[2] / "reports" / name
     assert (folder / "ablation.md").read_text() == markdown(read_report(folder / "ablation.json"))
+
+
+REPORTS = Path(__file__).parents[2] / "reports"
+# Of these figures the sentences on the lowest and the highest follow from the committed numbers alone.
+BY_CLASS, SPARSITY = (1, 2, 3, 4), 8
+COMPARED = [
+    (name, number)
+    for name in ("photographs", "photographs-head")
+    for number in (*BY_CLASS, SPARSITY)
+    if (REPORTS / name / f"figure{number:02d}.json").is_file()
+]
+
+
+@pytest.mark.parametrize(("name", "number"), COMPARED)
+def test_the_comparisons_of_a_committed_report_are_what_its_numbers_give(name: str, number: int) -> None:
+    folder, figure = REPORTS / name, f"figure{number:02d}"
+    numbers: dict[str, Any] = read_json(folder / f"{figure}.json")
+    source = figure_source(number, numbers)
+    if number == SPARSITY:
+        found = [describe_extremes(list(numbers["ours"]), source, "ours", form=".1f", unit=" %")]
+    else:
+        found = [
+            describe_extremes(numbers["classes"], source, "ours", key, intervals=("intervals", key))
+            for key in ("class_accuracy", "average_precision")
+        ]
+    for written in (folder / "report.md", folder / f"{figure}.svg"):
+        text = written.read_text(encoding="utf-8")
+        assert [sentence for sentence in map(to_text, found) if f"{sentence}." not in text] == [], written.name
