@@ -16,7 +16,7 @@ from in4310repro.audit.readers.pieces import Piece, Result
 from in4310repro.audit.readers.words import BEST, heading
 
 READER = "confusion matrix"
-NUMERIC = re.compile(r"[\s\d.,;|&+\-\[\]()%]*\d[\s\d.,;|&+\-\[\]()%]*")
+NUMERIC = re.compile(r"(?=\D{0,40}\d)[\s\d.,;|&+\-\[\]()%]+")
 ROW = re.compile(r"[\s\[(|]*(\d{1,7}(?:[\s,;|&]+\d{1,7})+)[\s\])|,;]*")
 FENCE = re.compile(r"[\s=\-_*~`#+|]*")
 NAMED = re.compile(r"[^\W\d_]{2,}")
